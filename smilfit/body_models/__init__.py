@@ -1,0 +1,1 @@
+"""From a model file to BodyModelData (numpy) to an nn.Module."""

@@ -1,0 +1,130 @@
+"""What a model file says, as numpy arrays: the one form between all files and the nn.Module."""
+
+import hashlib
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+KeypointDefinition = str | dict[int, float]
+
+
+@dataclass(frozen=True)
+class SparseMatrix:
+    """A sparse matrix as its non-zero entries (coordinate form, no entry twice)."""
+
+    rows: np.ndarray
+    cols: np.ndarray
+    values: np.ndarray
+    shape: tuple[int, int]
+
+    @classmethod
+    def from_dense(cls, dense: np.ndarray) -> 'SparseMatrix':
+        """Keep the non-zero entries of a matrix."""
+        rows, cols = np.nonzero(dense)
+        return cls(rows, cols, np.asarray(dense[rows, cols], dtype=np.float64), dense.shape)
+
+    def to_dense(self) -> np.ndarray:
+        """Write out all entries, float64."""
+        dense = np.zeros(self.shape)
+        np.add.at(dense, (self.rows, self.cols), self.values)
+        return dense
+
+    def __matmul__(self, other: np.ndarray) -> np.ndarray:
+        product = np.zeros((self.shape[0], *other.shape[1:]))
+        extra = (1,) * (other.ndim - 1)
+        np.add.at(product, self.rows, self.values.reshape(-1, *extra) * other[self.cols])
+        return product
+
+
+@dataclass(frozen=True)
+class BodyModelData:
+    """A rigged animal: V vertices, F triangles, J joints, S shape coefficients.
+
+    Lengths are in the model's unit. `joint_regressor` gives rest joints from rest vertices; where it is None
+    the joints are static: `joints` holds and shape does not move them. `parents[0] == -1` and
+    `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad.
+    """
+
+    name: str
+    v_template: np.ndarray  # (V, 3)
+    faces: np.ndarray  # (F, 3)
+    joint_names: tuple[str, ...]
+    parents: np.ndarray  # (J,)
+    weights: SparseMatrix  # (V, J), rows sum to 1
+    joints: np.ndarray  # (J, 3) rest joints of the mean shape
+    joint_regressor: SparseMatrix | None = None  # (J, V)
+    shapedirs: np.ndarray | None = None  # (V, 3, S)
+    shape_mean: np.ndarray | None = None  # (S,)
+    shape_cov: np.ndarray | None = None  # (S, S)
+    scaledirs: np.ndarray | None = None  # (S, J, 3)
+    transdirs: np.ndarray | None = None  # (S, J, 3)
+    posedirs: np.ndarray | None = None  # (9 (J-1), 3 V), smplx's layout
+    joint_scale_mode: str = 'local'
+    joint_limits: np.ndarray | None = None  # (J, 3, 2) rad
+    joint_symmetry: tuple[tuple[str, str], ...] = ()
+    symmetry_plane_vertices: np.ndarray | None = None  # (n,)
+    joint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    keypoint_sets: dict[str, dict[str, KeypointDefinition]] = field(default_factory=dict)
+    pose_prior_mean: np.ndarray | None = None  # (3 (J-1),) rad
+    pose_prior_precision: np.ndarray | None = None  # (3 (J-1), 3 (J-1)) rad^-2
+    unit: str | None = None
+    up_axis: str | None = None
+    forward_axis: str | None = None
+    licence: str | None = None
+    version: str | None = None
+
+    @property
+    def n_vertices(self) -> int:
+        """V."""
+        return len(self.v_template)
+
+    @property
+    def n_joints(self) -> int:
+        """J."""
+        return len(self.joint_names)
+
+    @property
+    def n_betas(self) -> int:
+        """S."""
+        return 0 if self.shapedirs is None else self.shapedirs.shape[2]
+
+    @property
+    def static_joints(self) -> bool:
+        """Whether shape leaves the joints where they are."""
+        return self.joint_regressor is None
+
+    def content_hash(self) -> str:
+        """Hash what decides the geometry and the names (sha256, 16 hex digits); not texts such as a licence.
+
+        Numbers are rounded to float32 first, so a file and its copy in another format agree.
+        """
+        digest = hashlib.sha256()
+        for f in fields(self):
+            if f.name not in ('name', 'licence', 'version'):
+                digest.update(f.name.encode())
+                _feed(digest, getattr(self, f.name))
+        return digest.hexdigest()[:16]
+
+
+def _feed(digest: Any, value: Any) -> None:
+    if isinstance(value, SparseMatrix):
+        order = np.lexsort((value.cols, value.rows))
+        for array in (value.rows[order], value.cols[order], value.values[order]):
+            _feed(digest, array)
+    elif isinstance(value, np.ndarray):
+        integer = np.issubdtype(value.dtype, np.integer)
+        array = np.ascontiguousarray(value, dtype=np.int64 if integer else np.float32)
+        digest.update(str(array.shape).encode())
+        digest.update(array.tobytes())
+    elif isinstance(value, dict):
+        for key in sorted(value, key=str):
+            digest.update(str(key).encode())
+            _feed(digest, value[key])
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            _feed(digest, item)
+    elif isinstance(value, float):
+        digest.update(np.float32(value).tobytes())
+    else:
+        digest.update(repr(value).encode())

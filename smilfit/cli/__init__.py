@@ -1,0 +1,1 @@
+"""The command line: argparse to one call; the only room that prints."""

@@ -1,0 +1,1 @@
+"""mmengine glue: hooks, optimiser wrappers, the runner."""

@@ -1,0 +1,1 @@
+"""Metrics with the unit in the name."""

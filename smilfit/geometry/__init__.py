@@ -1,0 +1,1 @@
+"""Pure tensor functions: rotation, projection, distortion, triangulation, procrustes, kinematic chain."""

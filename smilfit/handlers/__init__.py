@@ -1,0 +1,1 @@
+"""Tie one observation (an Input) or a prior to one loss."""

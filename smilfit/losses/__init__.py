@@ -1,0 +1,1 @@
+"""Loss modules on tensors: one idea a file."""

@@ -1,0 +1,1 @@
+"""Neural regressors: backbones, fusion, heads, assembled as mmengine models."""

@@ -1,0 +1,1 @@
+"""The stage loop: SMPLify and its kin."""

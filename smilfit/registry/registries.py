@@ -1,0 +1,68 @@
+"""The registries.
+
+What mmengine has a root for (models, datasets, hooks, ...) is a child of that root, so that mmengine's
+Runner finds it by `default_scope='smilfit'`. What only a fitting framework has is a root of our own: two
+children of one scope under one mmengine parent would overwrite each other.
+
+`locations` import a room the first time one of its names is asked for, so `import smilfit` stays light.
+"""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+SCOPE = 'smilfit'
+
+
+def _root(name: str, *rooms: str) -> Registry:
+    return Registry(name, scope=SCOPE, locations=[f'smilfit.{room}' for room in rooms])
+
+
+def _child(name: str, parent: Registry, *rooms: str) -> Registry:
+    return Registry(name, scope=SCOPE, parent=parent, locations=[f'smilfit.{room}' for room in rooms])
+
+
+BODY_MODELS = _root('body model', 'body_models')
+LOSSES = _root('loss', 'losses')
+HANDLERS = _root('handler', 'handlers')
+INPUTS = _root('input', 'handlers')
+SOLVERS = _root('solver', 'solvers')
+REGISTRANTS = _root('registrant', 'registrants')
+RENDERERS = _root('renderer', 'renderers')
+SESSIONS = _root('session', 'io')
+
+MODELS = _child('model', MMENGINE_MODELS, 'models')
+DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
+DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets')
+TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')
+METRICS = _child('metric', MMENGINE_METRICS, 'evaluation')
+HOOKS = _child('hook', MMENGINE_HOOKS, 'engine')
+OPTIM_WRAPPERS = _child('optim wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
+)
+
+REGISTRIES = (
+    BODY_MODELS,
+    LOSSES,
+    HANDLERS,
+    INPUTS,
+    SOLVERS,
+    REGISTRANTS,
+    RENDERERS,
+    SESSIONS,
+    MODELS,
+    DATASETS,
+    DATA_SAMPLERS,
+    TRANSFORMS,
+    METRICS,
+    HOOKS,
+    OPTIM_WRAPPERS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+)

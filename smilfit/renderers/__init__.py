@@ -1,0 +1,1 @@
+"""Meshes to pictures: one backend a file behind one interface."""

@@ -1,0 +1,1 @@
+"""Optimisers of an objective; they know no body."""

@@ -1,0 +1,8 @@
+"""Frozen dataclasses that travel between the rooms."""
+
+from smilfit.structures.body import BodyOutput, BodyParams
+from smilfit.structures.cameras import Cameras
+from smilfit.structures.fit_result import FitResult
+from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
+
+__all__ = ['BodyOutput', 'BodyParams', 'Cameras', 'FitResult', 'Keypoints2d', 'Keypoints3d']

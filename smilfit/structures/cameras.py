@@ -1,0 +1,142 @@
+"""OpenCV cameras: one set for a session, or one set a frame where crops differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from smilfit.geometry.distortion import distort, fold_radius, undistort
+from smilfit.geometry.projection import project_points
+from smilfit.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """C cameras in OpenCV's convention, optionally batched: `x_cam = R x_world + t`, +x right, +y down.
+
+    `K`, `size` (width, height) and projections are in px with pixel centres at integers; `t` is in the world
+    unit; `dist` is (k1, k2, p1, p2, k3). Leading dimensions `*b` are those of frames with cameras of their own.
+    """
+
+    names: tuple[str, ...]
+    K: Float[Tensor, '*b C 3 3']
+    R: Float[Tensor, '*b C 3 3']
+    t: Float[Tensor, '*b C 3']
+    size: Float[Tensor, '*b C 2']
+    dist: Float[Tensor, '*b C 5'] | None = None
+    unit: str | None = None
+    # The lens polynomials' folds, found once.
+    fold: Float[Tensor, '*b C'] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the count of names and find the lenses' folds; an ideal lens drops its zeros."""
+        if len(self.names) != self.K.shape[-3]:
+            raise ValueError(
+                f'Cameras: the names must be as many as the cameras; got {len(self.names)} names '
+                f'and K of shape {tuple(self.K.shape)}.'
+            )
+        if self.dist is not None and not bool(self.dist.any()):
+            object.__setattr__(self, 'dist', None)
+        if self.dist is None:
+            object.__setattr__(self, 'fold', None)
+        elif self.fold is None:
+            object.__setattr__(self, 'fold', fold_radius(self.dist))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def project(
+        self, points: Float[Tensor, '*#b P 3']
+    ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P'], Bool[Tensor, '*b C P']]:
+        """Project world points: pixels, depth (world unit), and whether each has an image."""
+        return project_points(points, self.K, self.R, self.t, self.dist, self.fold)
+
+    def undistort(
+        self, pixels: Float[Tensor, '*b C P 2']
+    ) -> tuple[Float[Tensor, '*b C P 2'], Bool[Tensor, '*b C P']]:
+        """Move pixels to where an ideal lens of the same K would see them; False beyond the fold."""
+        if self.dist is None:
+            return pixels, pixels.isfinite().all(-1)
+        normalised, valid = undistort(self.normalise(pixels).double(), self.dist.unsqueeze(-2).double())
+        return self.denormalise(normalised.to(pixels.dtype)), valid
+
+    def distort(self, pixels: Float[Tensor, '*b C P 2']) -> Float[Tensor, '*b C P 2']:
+        """Move ideal-lens pixels to where the real lens sees them."""
+        if self.dist is None:
+            return pixels
+        return self.denormalise(distort(self.normalise(pixels), self.dist.unsqueeze(-2)))
+
+    def normalise(self, pixels: Float[Tensor, '*b C P 2']) -> Float[Tensor, '*b C P 2']:
+        """Apply K^-1."""
+        upper, centre = self.K[..., :2, :2], self.K[..., :2, 2]
+        inverse = torch.linalg.inv(upper)
+        return (pixels - centre.unsqueeze(-2)) @ inverse.transpose(-1, -2)
+
+    def denormalise(self, points: Float[Tensor, '*b C P 2']) -> Float[Tensor, '*b C P 2']:
+        """Apply K."""
+        return points @ self.K[..., :2, :2].transpose(-1, -2) + self.K[..., :2, 2].unsqueeze(-2)
+
+    def ideal(self) -> 'Cameras':
+        """Give the same cameras without distortion (of undistorted pictures)."""
+        return replace(self, dist=None, fold=None)
+
+    def transformed(self, affine: Float[Tensor, '*b C 2 3'], size: Float[Tensor, '*b C 2']) -> 'Cameras':
+        """Give the cameras of cropped and resized pictures: `u' = A u + b` changes K to [A b; 0 1] K.
+
+        Exact for any affine map and any lens, because distortion acts before K.
+        """
+        bottom = affine.new_tensor([0.0, 0.0, 1.0]).expand(*affine.shape[:-2], 1, 3)
+        K = torch.cat((affine, bottom), -2) @ self.K
+        lead = K.shape[:-3]
+        return replace(
+            self,
+            K=K,
+            R=self.R.expand(*lead, -1, 3, 3),
+            t=self.t.expand(*lead, -1, 3),
+            size=size.expand(*lead, -1, 2),
+            dist=None if self.dist is None else self.dist.expand(*lead, -1, 5),
+            fold=None if self.fold is None else self.fold.expand(*lead, -1),
+        )
+
+    def centres(self) -> Float[Tensor, '*b C 3']:
+        """Give the cameras' positions in the world."""
+        return -(self.R.transpose(-1, -2) @ self.t.unsqueeze(-1)).squeeze(-1)
+
+    def select(self, names: Sequence[str]) -> 'Cameras':
+        """Pick cameras by name, in the order given.
+
+        Raises:
+            KeyError: an unknown name, with the near ones.
+        """
+        for name in names:
+            if name not in self.names:
+                raise KeyError(f'Cameras: no camera {name!r}. {did_you_mean(name, self.names)}')
+        index = [self.names.index(name) for name in names]
+        return Cameras(
+            names=tuple(names),
+            K=self.K[..., index, :, :],
+            R=self.R[..., index, :, :],
+            t=self.t[..., index, :],
+            size=self.size[..., index, :],
+            dist=None if self.dist is None else self.dist[..., index, :],
+            unit=self.unit,
+        )
+
+    def map(self, function: Any) -> 'Cameras':
+        """Apply a tensor function to every tensor that is present."""
+        changes = {n: getattr(self, n) for n in ('K', 'R', 't', 'size', 'dist', 'fold')}
+        return replace(self, **{n: function(x) for n, x in changes.items() if x is not None})
+
+    def to(self, *args: Any, **kwargs: Any) -> 'Cameras':
+        """Move or cast all tensors, as `Tensor.to`."""
+        return self.map(lambda x: x.to(*args, **kwargs))
+
+    def __getitem__(self, index: Any) -> 'Cameras':
+        """Select frames of batched cameras; cameras shared by all frames stay as they are."""
+        if self.K.ndim == 3:
+            return self
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return self.map(lambda x: x[index])

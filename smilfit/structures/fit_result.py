@@ -1,0 +1,112 @@
+"""What a registrant returns, and its file: an npz without pickles and a JSON side-car."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from smilfit.structures.body import BodyOutput, BodyParams
+
+FORMAT = 'smilfit-fit'
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Fitted parameters with the story of how they were found.
+
+    `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it
+    stopped). `report` says what was ignored and counted. `body` is the body model, for `joints()` and
+    `vertices()`; it is not stored in the file.
+    """
+
+    params: BodyParams
+    per_frame_loss: Float[Tensor, 'B']
+    converged: Bool[Tensor, 'B']
+    history: tuple[dict[str, Any], ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
+    body: Callable[..., BodyOutput] | None = field(default=None, repr=False)
+
+    def _output(self, need: str) -> BodyOutput:
+        if self.body is None:
+            raise ValueError(
+                'FitResult: the body model must be known for meshes and joints; got none. '
+                'Load the file with FitResult.load(path, body=body).'
+            )
+        with torch.no_grad():
+            return self.body(self.params, need=(need,))
+
+    def joints(self) -> Float[Tensor, 'B J 3']:
+        """Compute the fitted joints, world unit."""
+        return self._output('joints').joints
+
+    def vertices(self) -> Float[Tensor, 'B V 3']:
+        """Compute the fitted vertices, world unit."""
+        return self._output('vertices').vertices
+
+    def save(self, path: str | Path, **extra: np.ndarray) -> Path:
+        """Write `path` (.npz) and `path` with .json; both appear whole or not at all.
+
+        Args:
+            path: the npz file's name.
+            extra: arrays to store beside the parameters, such as frame indices.
+        """
+        path = Path(path).with_suffix('.npz')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {name: value.detach().cpu().numpy() for name, value in self.params.as_dict().items()}
+        arrays |= {
+            'per_frame_loss': self.per_frame_loss.cpu().numpy(),
+            'converged': self.converged.cpu().numpy(),
+        }
+        clash = set(arrays) & set(extra)
+        if clash:
+            raise ValueError(
+                f'FitResult.save: extra arrays must have names of their own; got {sorted(clash)}.'
+            )
+        temporary = path.with_suffix('.npz.tmp')
+        with temporary.open('wb') as file:
+            np.savez(file, **arrays, **extra)
+        side_car = {
+            'format': FORMAT,
+            'version': FORMAT_VERSION,
+            'n_frames': self.params.batch_size,
+            'history': list(self.history),
+            'report': self.report,
+        }
+        json_temporary = path.with_suffix('.json.tmp')
+        json_temporary.write_text(json.dumps(side_car, indent=1, default=float), encoding='utf-8')
+        json_temporary.replace(path.with_suffix('.json'))
+        temporary.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, body: Callable[..., BodyOutput] | None = None) -> 'FitResult':
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: not such a file, or one of a newer version.
+        """
+        path = Path(path)
+        side_car = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
+        if side_car.get('format') != FORMAT or side_car.get('version', 0) > FORMAT_VERSION:
+            raise ValueError(
+                f'{path.with_suffix(".json")}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; '
+                f'got {side_car.get("format")!r} version {side_car.get("version")!r}. Update smilfit.'
+            )
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+        names = [n for n in BodyParams.__dataclass_fields__ if n in arrays]
+        return cls(
+            params=BodyParams(**{name: arrays[name] for name in names}),
+            per_frame_loss=arrays['per_frame_loss'],
+            converged=arrays['converged'],
+            history=tuple(side_car['history']),
+            report=side_car['report'],
+            body=body,
+        )

@@ -1,0 +1,131 @@
+"""Keypoints that somebody saw. What is missing has confidence 0 and coordinates 0."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from smilfit.registry import did_you_mean
+from smilfit.structures.cameras import Cameras
+
+
+def _check(where: str, points: Tensor, confidence: Tensor, names: Sequence[str]) -> None:
+    if len(names) != points.shape[-2]:
+        raise ValueError(
+            f'{where}: the names must be as many as the keypoints; got {len(names)} and {points.shape[-2]}.'
+        )
+    seen = confidence > 0
+    if not bool(confidence.isfinite().all()) or bool((confidence < 0).any()):
+        raise ValueError(f'{where}: confidences must be finite and not negative. Give missing points 0.')
+    bad = seen & ~points.isfinite().all(-1)
+    if bool(bad.any()):
+        at = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f'{where}: coordinates must be finite where confidence > 0; got {points[at].tolist()} for '
+            f'{names[at[-1]]!r} at index {at} ({int(bad.sum())} such points). Give missing points confidence 0.'
+        )
+
+
+def _select(names: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
+    for name in wanted:
+        if name not in names:
+            raise KeyError(f'{where}: no keypoint {name!r}. {did_you_mean(name, names)}')
+    return [list(names).index(name) for name in wanted]
+
+
+@dataclass(frozen=True)
+class Keypoints2d:
+    """Keypoints (x, y) px in C views of B frames, with the cameras that saw them.
+
+    Coordinates of a point with confidence 0 are set to 0, so that NaN never enters a loss.
+    """
+
+    xy: Float[Tensor, 'B C K 2']
+    confidence: Float[Tensor, 'B C K']
+    names: tuple[str, ...]
+    cameras: Cameras | None = None
+
+    def __post_init__(self) -> None:
+        """Check and clean: what is missing becomes 0."""
+        _check('Keypoints2d', self.xy, self.confidence, self.names)
+        clean = torch.where((self.confidence > 0).unsqueeze(-1), self.xy, torch.zeros_like(self.xy))
+        object.__setattr__(self, 'xy', clean)
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames."""
+        return self.xy.shape[0]
+
+    @property
+    def visible(self) -> Bool[Tensor, 'B C K']:
+        """Where there is a point."""
+        return self.confidence > 0
+
+    def select(self, names: Sequence[str]) -> 'Keypoints2d':
+        """Pick keypoints by name, in the order given."""
+        index = _select(self.names, names, 'Keypoints2d')
+        return replace(
+            self, xy=self.xy[:, :, index], confidence=self.confidence[:, :, index], names=tuple(names)
+        )
+
+    def to(self, *args: Any, **kwargs: Any) -> 'Keypoints2d':
+        """Move or cast, as `Tensor.to`."""
+        cameras = None if self.cameras is None else self.cameras.to(*args, **kwargs)
+        return replace(
+            self,
+            xy=self.xy.to(*args, **kwargs),
+            confidence=self.confidence.to(*args, **kwargs),
+            cameras=cameras,
+        )
+
+    def __getitem__(self, index: Any) -> 'Keypoints2d':
+        """Select frames."""
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        cameras = None if self.cameras is None else self.cameras[index]
+        return replace(self, xy=self.xy[index], confidence=self.confidence[index], cameras=cameras)
+
+
+@dataclass(frozen=True)
+class Keypoints3d:
+    """Keypoints in the world's frame and unit, in B frames.
+
+    Coordinates of a point with confidence 0 are set to 0, so that NaN never enters a loss.
+    """
+
+    xyz: Float[Tensor, 'B K 3']
+    confidence: Float[Tensor, 'B K']
+    names: tuple[str, ...]
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check and clean: what is missing becomes 0."""
+        _check('Keypoints3d', self.xyz, self.confidence, self.names)
+        clean = torch.where((self.confidence > 0).unsqueeze(-1), self.xyz, torch.zeros_like(self.xyz))
+        object.__setattr__(self, 'xyz', clean)
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames."""
+        return self.xyz.shape[0]
+
+    @property
+    def visible(self) -> Bool[Tensor, 'B K']:
+        """Where there is a point."""
+        return self.confidence > 0
+
+    def select(self, names: Sequence[str]) -> 'Keypoints3d':
+        """Pick keypoints by name, in the order given."""
+        index = _select(self.names, names, 'Keypoints3d')
+        return replace(self, xyz=self.xyz[:, index], confidence=self.confidence[:, index], names=tuple(names))
+
+    def to(self, *args: Any, **kwargs: Any) -> 'Keypoints3d':
+        """Move or cast, as `Tensor.to`."""
+        return replace(self, xyz=self.xyz.to(*args, **kwargs), confidence=self.confidence.to(*args, **kwargs))
+
+    def __getitem__(self, index: Any) -> 'Keypoints3d':
+        """Select frames."""
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return replace(self, xyz=self.xyz[index], confidence=self.confidence[index])

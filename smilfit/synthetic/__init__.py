@@ -1,0 +1,1 @@
+"""Procedural animals and rendered camera sessions with exactly known truth."""

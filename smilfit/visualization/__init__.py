@@ -1,0 +1,1 @@
+"""Overlays, plots, video and the HTML report."""
