@@ -6,12 +6,15 @@ from smilfit.io.points3d import read_points3d, read_reprojections, write_points3
 from smilfit.io.session_folder import find_sessions
 from smilfit.io.sleap import SleapSession
 from smilfit.io.sleap_labels import SleapLabels, read_labels, write_slp
+from smilfit.io.triangulation import CameraReport, check_cameras, triangulate_keypoints
 from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 
 __all__ = [
+    'CameraReport',
     'SleapLabels',
     'SleapSession',
     'VideoInfo',
+    'check_cameras',
     'check_lookup',
     'find_sessions',
     'iterate_videos',
@@ -22,6 +25,7 @@ __all__ = [
     'read_points3d',
     'read_reprojections',
     'read_shape_betas',
+    'triangulate_keypoints',
     'write_calibration',
     'write_points3d',
     'write_reprojections',

@@ -220,8 +220,8 @@ def _same_length(videos: Mapping[str, VideoInfo]) -> int:
     if len(set(lengths.values())) != 1:
         raise ValueError(
             f'{next(iter(videos.values())).path.parents[1]}: videos must have equally many frames that '
-            f'decode; got {lengths}. A shorter one may be cut short: copy it again, or leave the camera out with '
-            'exclude_cameras.'
+            f'decode; got {lengths}. A shorter one may be cut short: copy it again, or leave the camera '
+            'out with exclude_cameras.'
         )
     return next(iter(lengths.values()))
 
