@@ -15,10 +15,10 @@ class RenderOutput:
     """N pictures of meshes.
 
     `alpha` is how much of a pixel the mesh covers (0 or 1 from a hard renderer); `depth` is z in the camera's
-    frame, world unit, inf where empty; `normals` are of unit length in the camera's frame and face the viewer, 0 where
-    empty; `face_id` is -1 where empty; `barycentric` are the face's coordinates in space (perspective undone);
-    `shading` is RGB in [0, 1], 0 where empty. `n_cut` counts the faces of each picture that were left out because
-    only some of their corners have an image.
+    frame, world unit, inf where empty; `normals` are of unit length in the camera's frame and face the
+    viewer, 0 where empty; `face_id` is -1 where empty; `barycentric` are the face's coordinates in space
+    (perspective undone); `shading` is RGB in [0, 1], 0 where empty. `n_cut` counts the faces of each picture
+    that were left out because only some of their corners have an image.
     """
 
     alpha: Float[Tensor, 'N H W']

@@ -29,7 +29,11 @@ class PictureTriangles:
 
 
 def picture_triangles(
-    pixels: Float[Tensor, 'V 2'], depth: Float[Tensor, 'V'], faces: Int[Tensor, 'F 3'], width: int, height: int
+    pixels: Float[Tensor, 'V 2'],
+    depth: Float[Tensor, 'V'],
+    faces: Int[Tensor, 'F 3'],
+    width: int,
+    height: int,
 ) -> PictureTriangles:
     """Prepare the triangles whose box meets the picture and that are not seen edge-on."""
     corners = pixels.double()[faces]
@@ -91,7 +95,7 @@ def _write(buffer: Tensor, triangles: PictureTriangles, chosen: slice, width: in
     buffer.scatter_reduce_(0, pixel, (bits << 32) | face[span], 'amax')
 
 
-def visible_faces(triangles: PictureTriangles, width: int, height: int, max_pixels: int) -> Int[Tensor, 'H*W']:
+def visible_faces(triangles: PictureTriangles, width: int, height: int, max_pixels: int) -> Int[Tensor, 'P']:
     """Find the nearest face of every pixel, row by row; -1 where there is none.
 
     Args:

@@ -20,7 +20,8 @@ class ZBufferRenderer(Renderer):
     `Cameras.project` puts it. Edges between them stay straight in the picture, which is the true image to
     second order in the edge's length; undistort the picture, or refine the mesh, where a lens bends long edges.
     Both sides of a face are seen. A face is left out if one of its corners has no image (behind the
-    camera, nearer than `near`, or beyond the fold of the lens); those with some corners in view are counted in `n_cut`.
+    camera, nearer than `near`, or beyond the fold of the lens); those with some corners in view are counted
+    in `n_cut`.
 
     Args:
         ambient: share of the light that does not come from the camera.
@@ -90,10 +91,10 @@ class ZBufferRenderer(Renderer):
         rgb = shade(normal, to_viewer, _blend(weights, colour[corners]), self.ambient)
 
         picture = _empty(1, width, height, points)
-        flat = [getattr(picture, name)[0].reshape(width * height, -1) for name in _PIXEL_FIELDS]
-        values = (torch.ones_like(z), z, normal, kept[face[at]], weights, rgb)
+        flat = [getattr(picture, name)[0].flatten(0, 1) for name in _PIXEL_FIELDS]
+        values = (torch.ones_like(z), z, normal, kept[face[at]], weights.squeeze(-1), rgb)
         for target, value in zip(flat, values):
-            target[at] = value.reshape(len(at), -1).to(target.dtype)
+            target[at] = value.to(target.dtype)
         picture.n_cut[0] = n_cut
         return tuple(getattr(picture, name)[0] for name in (*_PIXEL_FIELDS, 'n_cut'))
 

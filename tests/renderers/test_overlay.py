@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from render_scenes import camera, sphere
 
 from smilfit.renderers import ZBufferRenderer, overlay, shade
-from tests.renderers.scenes import camera, sphere
 
 
 def test_overlay_mixes_where_the_mesh_is_and_leaves_the_rest():
     vertices, faces = sphere()
     render = ZBufferRenderer(ambient=1.0)(vertices[None], faces, camera())
     image = np.full((48, 64, 3), 100, np.uint8)
-    result = overlay(image, render, opacity=0.5, colour=(1.0, 0.0, 0.0))
+    result = overlay(image, render, opacity=0.6, colour=(1.0, 0.0, 0.0))
     covered = render.alpha[0].numpy() > 0
-    assert (result[covered] == np.round([177.5, 50, 50])).all()
+    assert (result[covered] == [193, 40, 40]).all()
     assert (result[~covered] == 100).all()
     assert (image == 100).all()
 

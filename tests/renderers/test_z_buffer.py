@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from render_scenes import camera, slow_depth, sphere
 
 from smilfit.registry import build_renderer
 from smilfit.renderers import ZBufferRenderer, interpolate, paint_faces
 from smilfit.structures import Cameras
-from tests.renderers.scenes import camera, slow_depth, sphere
 
 
 def _random_scene(n_faces=12):
@@ -80,9 +80,9 @@ def test_a_vertex_lands_where_the_camera_projects_it(dist):
 
 
 def test_centroid_of_a_small_mesh_is_its_projected_centre_at_plain_resolution():
-    cameras = camera(160, 120, 600.0, centre=(71.25, 66.5), depth=40.0)
-    vertices, faces = sphere(30, 40)
-    for shift in ([0.0, 0.0, 0.0], [0.37, -0.81, 0.5], [-1.313, 0.77, -0.2]):
+    cameras = camera(160, 120, 1600.0, centre=(71.25, 66.5), depth=40.0)
+    vertices, faces = sphere(80, 120)
+    for shift in ([0.0, 0.0, 0.0], [0.137, -0.181, 0.5], [-0.313, 0.177, -0.2]):
         moved = vertices + torch.tensor(shift, dtype=torch.float64)
         picture = ZBufferRenderer()(moved[None], faces, cameras)
         y, x = picture.alpha[0].nonzero().double().mean(0)
@@ -118,7 +118,9 @@ def test_moving_world_and_camera_together_changes_nothing():
     cameras = camera()
     turn, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
     turn = turn * torch.linalg.det(turn)
-    moved = replace(cameras, R=cameras.R @ turn.T, t=cameras.t - (cameras.R @ turn.T @ torch.ones(3).double()))
+    moved = replace(
+        cameras, R=cameras.R @ turn.T, t=cameras.t - (cameras.R @ turn.T @ torch.ones(3).double())
+    )
     one = ZBufferRenderer()(vertices[None], faces, cameras)
     other = ZBufferRenderer()((vertices @ turn.T + 1)[None], faces, moved)
     assert torch.equal(one.face_id, other.face_id)
