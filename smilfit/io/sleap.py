@@ -19,6 +19,8 @@ from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
 logger = logging.getLogger('smilfit')
 
+_COUNT_SLACK = 2
+
 
 @SESSIONS.register_module()
 class SleapSession:
@@ -76,6 +78,8 @@ class SleapSession:
         self._node_names = _same_nodes(labels)
         self._lookup = self._read_lookup(joint_lookup)
         self._videos = {name: probe_video(path) for name, path in videos.items()}
+        for video in self._videos.values():
+            _reject_cut(video)
         self.n_frames = _same_length(self._videos)
         self.fps = _same_rate(self._videos)
         _check_sizes(self._videos, self.cameras)
@@ -213,6 +217,15 @@ def _same_nodes(labels: Mapping[str, SleapLabels]) -> tuple[str, ...]:
                 'Label with one skeleton: 3D points have no other names.'
             )
     return reference.node_names
+
+
+def _reject_cut(video: VideoInfo) -> None:
+    # Some containers estimate their count from the duration and are a frame or two off.
+    if video.n_frames < video.stated_frames - _COUNT_SLACK:
+        raise ValueError(
+            f'{video.path}: all frames of a video must decode; its header states {video.stated_frames}, '
+            f'{video.n_frames} do. The file was cut short: copy it again.'
+        )
 
 
 def _same_length(videos: Mapping[str, VideoInfo]) -> int:
