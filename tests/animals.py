@@ -60,7 +60,12 @@ def small_animal(n_joints: int = 6, n_vertices: int = 40, n_betas: int = 3, seed
 def static_animal(**kwargs: int) -> BodyModelData:
     """Make a body whose shape leaves the joints where they are, without optional extras."""
     return replace(
-        small_animal(**kwargs), joint_regressor=None, scaledirs=None, transdirs=None, posedirs=None, shape_cov=None
+        small_animal(**kwargs),
+        joint_regressor=None,
+        scaledirs=None,
+        transdirs=None,
+        posedirs=None,
+        shape_cov=None,
     )
 
 
