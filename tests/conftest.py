@@ -22,7 +22,9 @@ def real_data() -> Path:
     """The folder of real recordings and models; skips where it is absent."""
     folder = _real_data_folder()
     if folder is None:
-        pytest.skip('real recordings are not here: set SMILFIT_REAL_DATA or put shared/real beside the checkout')
+        pytest.skip(
+            'real recordings are not here: set SMILFIT_REAL_DATA or put shared/real beside the checkout'
+        )
     return folder
 
 

@@ -114,7 +114,8 @@ def _feed(digest: Any, value: Any) -> None:
             _feed(digest, array)
     elif isinstance(value, np.ndarray):
         integer = np.issubdtype(value.dtype, np.integer)
-        array = np.ascontiguousarray(value, dtype=np.int64 if integer else np.float32)
+        # + 0 turns -0.0 into 0.0, which files need not tell apart.
+        array = np.ascontiguousarray(value, dtype=np.int64 if integer else np.float32) + 0
         digest.update(str(array.shape).encode())
         digest.update(array.tobytes())
     elif isinstance(value, dict):

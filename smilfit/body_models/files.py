@@ -1,0 +1,45 @@
+"""Choose the reader by the file's ending."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.smal_file import read_smal_file
+from smilfit.body_models.smil import SMIL
+from smilfit.body_models.smil_json import read_smil_json, write_smil_json
+
+logger = logging.getLogger('smilfit')
+
+
+def load_body_model_data(path: str | Path) -> BodyModelData:
+    """Read a body model file: `*.json`, or a SMIL, SMAL or SMPL `*.pkl` or `*.npz`.
+
+    Raises:
+        ValueError: another ending, or a file that breaks a rule.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the body model file is not there. Check the path.')
+    if path.suffix == '.json':
+        return read_smil_json(path)
+    if path.suffix in ('.pkl', '.npz'):
+        return read_smal_file(path)
+    raise ValueError(f'{path}: a body model must end in .smil.json, .pkl or .npz; got {path.suffix!r}.')
+
+
+def load_body_model(path: str | Path, **kwargs: Any) -> SMIL:
+    """Read a body model file and make the module; keyword arguments go to `SMIL`."""
+    return SMIL(load_body_model_data(path), **kwargs)
+
+
+def save_body_model(data: BodyModelData, path: str | Path) -> Path:
+    """Write a body model as `*.smil.json`.
+
+    Raises:
+        ValueError: another ending.
+    """
+    path = Path(path)
+    if not path.name.endswith('.smil.json'):
+        raise ValueError(f'{path}: a body model is written as *.smil.json; got {path.name!r}.')
+    return write_smil_json(data, path)

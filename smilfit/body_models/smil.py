@@ -1,0 +1,295 @@
+"""The rigged body as an nn.Module: shape, pose, place; only what is asked for is computed."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
+from smilfit.geometry.kinematic_chain import KinematicTree, forward_kinematics
+from smilfit.geometry.skinning import SkinTable, blend, bone_maps
+from smilfit.registry import BODY_MODELS
+from smilfit.structures import BodyOutput, BodyParams
+
+# A joint scale from shape directions never falls below this: entangled shape spaces can turn it negative.
+MIN_JOINT_SCALE = 1e-4
+
+
+class RestShape:
+    """An unposed body of given betas: joints now, vertices when first needed, both kept.
+
+    Hand it back to the body model to fit poses of a fixed shape without computing the shape again.
+    """
+
+    def __init__(self, body: 'SMIL', betas: Float[Tensor, 'B S']) -> None:
+        self.betas = betas
+        self.joints = body.rest_joints(betas)
+        self._body = body
+        self._vertices: Tensor | None = None
+
+    @property
+    def vertices(self) -> Float[Tensor, 'B V 3']:
+        """Rest vertices."""
+        if self._vertices is None:
+            self._vertices = self._body.rest_vertices(self.betas)
+        return self._vertices
+
+
+@BODY_MODELS.register_module()
+class SMIL(nn.Module):
+    """A skinned multi-animal body: any rigged mesh with a shape space.
+
+    Args:
+        data: what the model file says.
+        model_path: the model file, instead of `data`.
+        scale_directions: how strongly betas drive joint scales by the model's `scaledirs`
+            (`1 + factor * scaledirs . betas`); 0 leaves them to `log_joint_scales`.
+        offset_directions: the same for joint offsets by `transdirs`.
+        joint_scale_mode: `'local'` or `'inherited'`; None takes the model file's.
+    """
+
+    def __init__(
+        self,
+        data: BodyModelData | None = None,
+        *,
+        model_path: str | Path | None = None,
+        scale_directions: float = 0.0,
+        offset_directions: float = 0.0,
+        joint_scale_mode: str | None = None,
+    ) -> None:
+        super().__init__()
+        if (data is None) == (model_path is None):
+            raise ValueError('SMIL: give the model either as data or as model_path.')
+        if data is None:
+            # files.py makes modules of this class, so it is imported when first needed.
+            from smilfit.body_models.files import load_body_model_data
+
+            data = load_body_model_data(model_path)
+        self.data = data
+        self.joint_scale_mode = joint_scale_mode or data.joint_scale_mode
+        self.joint_names = data.joint_names
+        self.keypoint_names = tuple(keypoint_definitions(data))
+        self._rows: dict[tuple[str, ...], KeypointRows] = {}
+        self._tables: dict[tuple[str, ...] | None, SkinTable] = {}
+        self._keep('v_template', data.v_template)
+        self._keep('weights', _normalised(data.weights.to_dense()))
+        self._keep('joints_template', data.joints)
+        self._keep('posedirs', data.posedirs)
+        self._keep('scaledirs', _scaled(data.scaledirs, scale_directions))
+        self._keep('transdirs', _scaled(data.transdirs, offset_directions))
+        self._keep('shapedirs', None if data.shapedirs is None else data.shapedirs.transpose(2, 0, 1))
+        self._keep('joint_shapedirs', _joint_shapedirs(data))
+        self._keep('joint_limits', data.joint_limits)
+        self.register_buffer('faces', torch.as_tensor(data.faces), persistent=False)
+        tree = KinematicTree.from_parents(data.parents)
+        for name in ('parents', 'order', 'restore', 'paths'):
+            self.register_buffer(f'_tree_{name}', getattr(tree, name), persistent=False)
+        self._n_levels = len(tree.levels)
+        for i, (_, parents) in enumerate(tree.levels):
+            self.register_buffer(f'_tree_level_{i}', parents, persistent=False)
+
+    def _keep(self, name: str, array: np.ndarray | None) -> None:
+        """Register a float buffer; never in a state dict, so that checkpoints carry no model file."""
+        value = None if array is None else torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)
+        self.register_buffer(name, value, persistent=False)
+        # `.double()` must give the file's numbers, not float32 ones with more digits.
+        self._exact = getattr(self, '_exact', {})
+        if array is not None:
+            self._exact[name] = array
+
+    def _apply(self, fn: Any, recurse: bool = True) -> 'SMIL':
+        before = self.v_template.dtype
+        super()._apply(fn, recurse)
+        self._rows.clear()
+        self._tables.clear()
+        if self.v_template.dtype == torch.float64 != before:
+            for name, array in self._exact.items():
+                buffer = getattr(self, name)
+                buffer.copy_(torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64))
+        return self
+
+    @property
+    def tree(self) -> KinematicTree:
+        """The joints' tree, on the module's device."""
+        levels = tuple(getattr(self, f'_tree_level_{i}') for i in range(self._n_levels))
+        return KinematicTree(
+            self._tree_parents,
+            self._tree_order,
+            self._tree_restore,
+            tuple((len(level), level) for level in levels),
+            self._tree_paths,
+        )
+
+    def skin_table(self, keypoints: tuple[str, ...] | None = None) -> SkinTable:
+        """List the skinning weights of all vertices, or of those that some keypoints need."""
+        if keypoints not in self._tables:
+            rows = slice(None) if keypoints is None else self._keypoint_rows(keypoints).vertices
+            self._tables[keypoints] = SkinTable.from_dense(self.weights[rows])
+        return self._tables[keypoints]
+
+    @property
+    def n_joints(self) -> int:
+        """J."""
+        return self.data.n_joints
+
+    @property
+    def n_betas(self) -> int:
+        """S."""
+        return self.data.n_betas
+
+    def zero_params(self, batch_size: int = 1) -> BodyParams:
+        """Give the rest pose of the mean shape at the origin, in the module's type and device."""
+        params = BodyParams.zeros(batch_size, self.n_joints, self.n_betas, like=self.v_template)
+        if self.data.shape_mean is None:
+            return params
+        mean = torch.as_tensor(self.data.shape_mean).to(self.v_template)
+        return params.replace(betas=mean.expand(batch_size, -1).clone())
+
+    def rest_shape(self, betas: Float[Tensor, 'B S']) -> RestShape:
+        """Shape the unposed body once, to be handed to many forward calls."""
+        return RestShape(self, betas)
+
+    def rest_joints(self, betas: Float[Tensor, 'B S']) -> Float[Tensor, '_ J 3']:
+        """Compute rest joints without vertices; static joints ignore betas (batch 1)."""
+        self._check_betas(betas)
+        if self.joint_shapedirs is None:
+            return self.joints_template.unsqueeze(0)
+        shift = betas @ self.joint_shapedirs.flatten(1)
+        return self.joints_template + shift.unflatten(1, (-1, 3))
+
+    def rest_vertices(
+        self, betas: Float[Tensor, 'B S'], vertices: Tensor | None = None
+    ) -> Float[Tensor, '_ V 3']:
+        """Compute rest vertices, all or those of an index."""
+        self._check_betas(betas)
+        template = self.v_template if vertices is None else self.v_template[vertices]
+        if self.shapedirs is None:
+            return template.unsqueeze(0)
+        directions = self.shapedirs if vertices is None else self.shapedirs[:, vertices]
+        return (betas @ directions.flatten(1)).unflatten(1, (-1, 3)) + template
+
+    def forward(
+        self, params: BodyParams, need: Collection[str] = ('joints',), rest: RestShape | None = None
+    ) -> BodyOutput:
+        """Shape, pose and place the body.
+
+        Args:
+            params: parameters of B bodies.
+            need: `'joints'`, `'vertices'` and any keypoint names; what is not named is not computed.
+            rest: the shape, where the caller has it; it must belong to `params.betas`.
+
+        Returns:
+            World-frame points. Keypoints are in the order of the names in `need`.
+
+        Raises:
+            ValueError: parameters of another model's size.
+            KeyError: a keypoint that the model does not have.
+        """
+        self._check_params(params)
+        names = tuple(n for n in need if n not in ('joints', 'vertices'))
+        rest = self.rest_shape(params.betas) if rest is None else rest
+        rotations = params.rotations()
+        linear, positions = forward_kinematics(
+            rotations, rest.joints, self.tree, *self._joint_scales_and_offsets(params), self.joint_scale_mode
+        )
+        scale, transl = params.scale, params.transl
+        joints = scale[:, None, None] * positions + transl.unsqueeze(1)
+        rows = self._keypoint_rows(names)
+        maps = None
+        if 'vertices' in need or len(rows.vertices):
+            maps = bone_maps(linear, positions, rest.joints, scale, transl)
+        vertices = None
+        if 'vertices' in need:
+            vertices = blend(self.skin_table(), maps, self._pose_correctives(rotations, None) + rest.vertices)
+        return BodyOutput(
+            joints=joints if 'joints' in need else None,
+            vertices=vertices,
+            keypoints=self._keypoints(rows, joints, vertices, maps, rotations, params.betas)
+            if names
+            else None,
+            keypoint_names=names,
+            joint_names=self.joint_names if 'joints' in need else (),
+        )
+
+    def _keypoints(
+        self,
+        rows: KeypointRows,
+        joints: Tensor,
+        vertices: Tensor | None,
+        maps: Tensor | None,
+        rotations: Tensor,
+        betas: Tensor,
+    ) -> Tensor:
+        if not len(rows.vertices):
+            return joints.index_select(1, rows.joints)
+        if vertices is not None:
+            few = vertices.index_select(1, rows.vertices)
+        else:
+            at_rest = self.rest_vertices(betas, rows.vertices)
+            at_rest = at_rest + self._pose_correctives(rotations, rows.vertices)
+            few = blend(self.skin_table(rows.names), maps, at_rest)
+        return torch.cat((joints.index_select(1, rows.joints), rows.mix @ few), 1).index_select(1, rows.order)
+
+    def _pose_correctives(self, rotations: Tensor, vertices: Tensor | None) -> Tensor | float:
+        if self.posedirs is None:
+            return 0.0
+        feature = rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+        directions = self.posedirs.unflatten(1, (-1, 3))
+        directions = directions if vertices is None else directions[:, vertices]
+        return (feature.flatten(1) @ directions.flatten(1)).unflatten(1, (-1, 3))
+
+    def _joint_scales_and_offsets(self, params: BodyParams) -> tuple[Tensor | None, Tensor | None]:
+        scales = None if params.log_joint_scales is None else params.log_joint_scales.exp()
+        if self.scaledirs is not None:
+            driven = (1 + torch.einsum('bs,sjc->bjc', params.betas, self.scaledirs)).clamp_min(
+                MIN_JOINT_SCALE
+            )
+            scales = driven if scales is None else scales * driven
+        offsets = params.joint_offsets
+        if self.transdirs is not None:
+            driven = torch.einsum('bs,sjc->bjc', params.betas, self.transdirs)
+            offsets = driven if offsets is None else offsets + driven
+        return scales, offsets
+
+    def _keypoint_rows(self, names: tuple[str, ...]) -> KeypointRows:
+        if names not in self._rows:
+            self._rows[names] = KeypointRows.find(self.data, names).to(self.v_template)
+        return self._rows[names]
+
+    def _check_betas(self, betas: Tensor) -> None:
+        if betas.shape[1] != self.n_betas:
+            raise ValueError(
+                f'{self.data.name}: betas must have {self.n_betas} coefficients; got {betas.shape[1]}. '
+                'Were they fitted with another body model?'
+            )
+
+    def _check_params(self, params: BodyParams) -> None:
+        if params.n_joints != self.n_joints:
+            raise ValueError(
+                f'{self.data.name}: body_pose must hold {self.n_joints - 1} joints; got {params.n_joints - 1}. '
+                'The root is in global_orient.'
+            )
+
+
+@BODY_MODELS.register_module()
+class SMAL(SMIL):
+    """A SMAL-style body; its files and its maths are SMIL's, without static joints."""
+
+
+def _normalised(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _scaled(directions: np.ndarray | None, factor: float) -> np.ndarray | None:
+    return None if directions is None or factor == 0 else factor * directions
+
+
+def _joint_shapedirs(data: BodyModelData) -> np.ndarray | None:
+    if data.joint_regressor is None or data.shapedirs is None:
+        return None
+    return (data.joint_regressor @ data.shapedirs).transpose(2, 0, 1)
