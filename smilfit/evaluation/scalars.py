@@ -50,10 +50,9 @@ def _numbers_of(errors: Errors, infix: str, threshold_px: int | float, unit: str
         if values is not None:
             there = ~np.isnan(values)
             found[f'{name}{infix}_{unit}'] = mean_error(values, there)
-            if name == 'mpjpe' and not infix:
-                found |= {
-                    f'mpjpe_p{q}_{unit}': float(v) for q, v in zip(PERCENTILES, percentiles(values, there))
-                }
+            if name == 'mpjpe':
+                at = zip(PERCENTILES, percentiles(values, there))
+                found |= {f'mpjpe_p{q}{infix}_{unit}': float(value) for q, value in at}
     return {name: value for name, value in found.items() if not np.isnan(value)}
 
 

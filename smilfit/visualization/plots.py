@@ -70,8 +70,9 @@ def plot_pck_curves(
 def plot_histogram(errors: Series, x: str, title: str, bins: int = 50, clip: int | float = 99.0) -> Figure:
     """Plot distributions of errors side by side.
 
-    Values that are not finite are beyond the axis, which ends at the `clip`-th percentile of the widest series, but at
-    most at `WIDEST` times that of the first, so that far ones do not flatten it; the legend says how many lie beyond.
+    The axis ends at the `clip`-th percentile of the widest series, but at most at `WIDEST` times that of the
+    first, so that far ones do not flatten it. The legend says how many lie beyond, those that are not finite
+    included.
     """
     figure, axes = new_axes(title, x, 'share (%)')
     finite = [values[np.isfinite(values)] for values in errors.values()]
