@@ -18,9 +18,11 @@ from smilfit.visualization.plots import plot_bars, plot_histogram, plot_pck_curv
 from smilfit.visualization.report import Report, figure_png
 from smilfit.visualization.training_plots import plot_fit_stages, plot_training, read_scalars
 from smilfit.visualization.video import write_video
+from smilfit.visualization.windows import WindowView, follow, look, overlay_frames
 
 __all__ = [
     'Report',
+    'WindowView',
     'add_fit_sections',
     'benchmark_figures',
     'benchmark_page',
@@ -30,7 +32,10 @@ __all__ = [
     'draw_mesh',
     'figure_png',
     'fit_summary',
+    'follow',
     'grid_of_views',
+    'look',
+    'overlay_frames',
     'plot_bars',
     'plot_fit_stages',
     'plot_histogram',
