@@ -17,11 +17,6 @@ META = {
     'unit': 'mm',
     'baseline': [[0.0] * 3] * K,
 }
-    'keypoint_names': tuple('abcde'),
-    'camera_names': ('left', 'right'),
-    'unit': 'mm',
-    'baseline': [[0.0] * 3] * K,
-}
 
 
 def answers(world: World) -> tuple[torch.Tensor, torch.Tensor]:
