@@ -8,6 +8,8 @@ from smilfit.visualization.benchmark_report import (
 )
 from smilfit.visualization.fit_report import add_fit_sections, fit_summary
 from smilfit.visualization.overlays import (
+    box_around,
+    cut,
     draw_keypoints,
     draw_label,
     draw_legend,
@@ -26,6 +28,8 @@ __all__ = [
     'add_fit_sections',
     'benchmark_figures',
     'benchmark_page',
+    'box_around',
+    'cut',
     'draw_keypoints',
     'draw_label',
     'draw_legend',
