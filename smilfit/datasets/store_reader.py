@@ -44,8 +44,8 @@ class Hdf5Handle:
             self._file.close()
         self._file = None
 
-    def read(self, name: str, selection: Any = ()) -> np.ndarray:
-        """Read part of a dataset.
+    def read(self, name: str, selection: Any = ()) -> Any:
+        """Read part of a dataset: an array, or one number.
 
         Raises:
             OSError: data that fail their checksum or are not there.
