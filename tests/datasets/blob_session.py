@@ -127,7 +127,8 @@ def draw_blobs(xy: np.ndarray, width: int, height: int, sigma: float = 4.0) -> n
 
 def find_blob(picture: np.ndarray, near: np.ndarray, radius: float) -> np.ndarray:
     """Find a blob's centre as the centroid within a disc that follows it, px."""
-    light = picture.astype(np.float64).sum(-1)
+    # The ripples of JPEG around a blob are no light of it.
+    light = (picture.astype(np.float64).sum(-1) - 15).clip(0)
     v, u = np.mgrid[: picture.shape[0], : picture.shape[1]]
     centre = np.asarray(near, float)
     for _ in range(20):

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from blob_session import BlobSession, make_body, make_cameras
 
 from smilfit.body_models import BodyModelData
 from smilfit.datasets import PreprocessOptions, preprocess
 from smilfit.structures import BodyParams
+from tests.datasets.blob_session import BlobSession, make_body, make_cameras
 
 
 @pytest.fixture(scope='session')

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from blob_session import BlobSession, draw_blobs, find_blob
 
 from smilfit.body_models import BodyModelData
 from smilfit.datasets import CROP_MODES, Crop, PreprocessOptions, cut, find_crop, open_dataset, preprocess
 from smilfit.datasets.crops import apply_affine, decode_picture, encode_jpeg, invert_affine
 from smilfit.structures import Cameras
+from tests.datasets.blob_session import BlobSession, draw_blobs, find_blob
 
 
 @pytest.mark.parametrize('no_undistort', [False, True])

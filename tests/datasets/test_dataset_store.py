@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from blob_session import NAMES, make_body, make_cameras
 
 from smilfit.datasets import DatasetFile, EncodedSample, SessionHeader, StoreHeader, StoreWriter, open_dataset
 from smilfit.datasets.crops import encode_jpeg, encode_png
 from smilfit.datasets.store_layout import BLOCK
+from tests.datasets.blob_session import NAMES, make_body, make_cameras
 
 C, K = 3, 5
 
@@ -172,16 +172,16 @@ def test_resume_gives_the_file_of_one_go(tmp_path, n):
 
 def test_a_killed_writer_loses_no_whole_block(tmp_path):
     code = (
-        'import os, sys; sys.path[:0] = sys.argv[2:]\n'
-        'from test_dataset_store import *\n'
+        'import os, sys; sys.path.insert(0, sys.argv[2])\n'
+        'from tests.datasets.test_dataset_store import *\n'
         'writer = StoreWriter(sys.argv[1], make_header())\n'
         'for i in range(80): writer.append(make_sample(i))\n'
         "writer._buffer and writer._file['samples/frame'].resize(90, axis=0)\n"
         'os._exit(9)\n'
     )
     path = tmp_path / 'a.h5'
-    root, here = str(Path(__file__).parents[2]), str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, '-c', code, str(path), root, here], env=dict(os.environ))
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, '-c', code, str(path), root], env=dict(os.environ))
     assert done.returncode == 9
     with StoreWriter(path, make_header()) as writer:
         assert writer.n_complete == BLOCK

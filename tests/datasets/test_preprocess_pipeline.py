@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from blob_session import NAMES, BlobSession, MaskSession, make_body, make_cameras
 
 from smilfit.datasets import PreprocessOptions, open_dataset, plan_session, preprocess
 from smilfit.structures import BodyParams, Cameras
+from tests.datasets.blob_session import NAMES, BlobSession, MaskSession, make_body, make_cameras
 
 SMALL = PreprocessOptions(target_resolution=32)
 
