@@ -1,0 +1,67 @@
+"""Losses on parameters, for samples whose parameters are known."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from smilfit.losses import BaseLoss
+from smilfit.models.scene import SceneFrame
+from smilfit.structures import BodyParams
+
+PARAMETER_KEYS = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
+
+
+class ParameterLosses(nn.Module):
+    """Compare predicted parameters with known ones; a sample without them takes no part.
+
+    Rotations: squared Frobenius distance of matrices, `8 sin^2(angle / 2)`, which is smooth everywhere. Betas:
+    squared difference. Position: squared distance in scene units. Scale: squared difference of logarithms.
+    Each is a mean over the joints or coefficients, then over the samples that have parameters.
+    """
+
+    def __init__(self, normaliser: Callable[[Tensor], Tensor] | None = None) -> None:
+        super().__init__()
+        self.reducer = BaseLoss()
+        if normaliser is not None:
+            self.reducer.normaliser = normaliser
+
+    def forward(
+        self,
+        predicted: BodyParams,
+        known: BodyParams,
+        has_params: Bool[Tensor, ' B'],
+        frame: SceneFrame,
+        weights: dict[str, float],
+    ) -> dict[str, Tensor]:
+        """Give the weighted losses whose weight is not 0, by key."""
+        known = _masked(known, has_params)
+        terms = {
+            'global_orient': lambda: _frobenius(predicted.rotations()[:, :1], known.rotations()[:, :1]),
+            'body_pose': lambda: _frobenius(predicted.rotations()[:, 1:], known.rotations()[:, 1:]),
+            'betas': lambda: (predicted.betas - known.betas).square().mean(1),
+            'transl': lambda: ((predicted.transl - known.transl) / frame.unit).square().sum(1),
+            'scale': lambda: (predicted.scale.log() - known.scale.log()).square(),
+        }
+        confidence = has_params.float()
+        return {
+            key: self.reducer.reduce(term(), confidence, loss_weight_override=weights[key])
+            for key, term in terms.items()
+            if weights[key] > 0
+        }
+
+
+def _frobenius(a: Float[Tensor, 'B j 3 3'], b: Float[Tensor, 'B j 3 3']) -> Float[Tensor, ' B']:
+    return (a - b).square().sum((-1, -2)).mean(1)
+
+
+def _masked(params: BodyParams, has_params: Tensor) -> BodyParams:
+    """Put the rest pose where parameters are unknown, so that no stray number there can reach a loss."""
+    resting = BodyParams.zeros(params.batch_size, params.n_joints, params.betas.shape[1], like=params.transl)
+
+    def choose(value: Tensor, otherwise: Tensor) -> Tensor:
+        return torch.where(has_params.reshape(-1, *(1,) * (value.ndim - 1)), value, otherwise)
+
+    fields = params.as_dict()
+    return BodyParams(**{name: choose(fields[name], getattr(resting, name)) for name in PARAMETER_KEYS})
