@@ -1,1 +1,27 @@
 """Loss modules on tensors: one idea a file."""
+
+from smilfit.losses.base import BaseLoss, geman_mcclure
+from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
+from smilfit.losses.joint_scale_prior import JointScalePriorLoss
+from smilfit.losses.keypoint_mse import KeypointMSELoss
+from smilfit.losses.limb_length import LimbLengthLoss
+from smilfit.losses.max_mixture import MaxMixturePriorLoss
+from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
+from smilfit.losses.shape_prior import ShapePriorLoss
+from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
+
+__all__ = [
+    'BaseLoss',
+    'JointLimitLoss',
+    'JointPriorLoss',
+    'JointScalePriorLoss',
+    'KeypointMSELoss',
+    'LimbLengthLoss',
+    'MahalanobisPosePriorLoss',
+    'MaxMixturePriorLoss',
+    'PoseRegLoss',
+    'ShapePriorLoss',
+    'SmoothJointLoss',
+    'SmoothPointsLoss',
+    'geman_mcclure',
+]

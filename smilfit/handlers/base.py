@@ -1,0 +1,176 @@
+"""The contract of handlers and Inputs."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from smilfit.body_models import SMIL, BodyModelData
+from smilfit.registry import did_you_mean
+from smilfit.structures import BodyOutput, BodyParams
+
+JOINTS = 'joints'
+
+
+@dataclass(frozen=True)
+class BodyState:
+    """One evaluation of the body: what a handler may look at.
+
+    `keypoint_weights` are factors on named keypoints (body parts of a stage, ignored keypoints); absent is 1.
+    """
+
+    body: SMIL
+    params: BodyParams
+    output: BodyOutput
+    keypoint_weights: dict[str, float] = field(default_factory=dict)
+
+    def weights_of(self, names: Sequence[str]) -> Tensor | None:
+        """Give the factors of some keypoints (K,), or None where all are 1."""
+        if not any(name in self.keypoint_weights for name in names):
+            return None
+        return self.params.transl.new_tensor([self.keypoint_weights.get(name, 1.0) for name in names])
+
+    def body_size(self) -> Tensor:
+        """Give each body's size (B,) in world units: the longest side of the rest joints' box, times scale."""
+        joints = self.body.joints_template
+        size = (joints.amax(0) - joints.amin(0)).amax()
+        return (size * self.params.scale).detach()
+
+
+class BaseInput:
+    """An observation. It meets the handler that has the same `handler_key`."""
+
+    handler_key: str
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames were observed."""
+        raise TypeError(f'{type(self).__name__}: an Input must say its batch_size.')
+
+    def get_batch_size(self) -> int:
+        """Give `batch_size`, by the name that XRMoCap's users know."""
+        return self.batch_size
+
+    def resolve(self, data: BodyModelData) -> 'BaseInput':
+        """Give this Input with its keypoint convention turned into names of the model."""
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> 'BaseInput':
+        """Give this Input on another device or in another type."""
+        return self
+
+
+class BaseHandler(nn.Module):
+    """Ties one observation (an Input) or a prior to one loss.
+
+    Args:
+        handler_key: names the handler in stages (`{key}_weight`) and finds its Input.
+        loss: the loss module; its own weight and reduction hold where a stage gives none.
+        device: where the loss's constants live; they follow the body model otherwise.
+        logger: a logger or its name.
+    """
+
+    # What a bare structure must be to be taken as this handler's Input; None for a prior.
+    input_type: ClassVar[type[BaseInput] | None] = None
+
+    def __init__(
+        self,
+        handler_key: str,
+        loss: nn.Module,
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(loss, dict):
+            raise TypeError(
+                f'{type(self).__name__}: the loss must be an object; got a dict. '
+                'Build the handler with smilfit.registry.build_handler.'
+            )
+        self.handler_key = handler_key
+        self.loss = loss
+        self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
+        if device is not None:
+            self.to(device)
+
+    def requires_input(self) -> bool:
+        """Say whether the handler needs an observation."""
+        return self.input_type is not None
+
+    def get_loss_weight(self) -> float:
+        """Give the loss's own weight."""
+        return self.loss.loss_weight
+
+    def bind(self, body: SMIL) -> None:
+        """Let the loss take what it needs from the model (limits, priors); called once before use."""
+        if hasattr(self.loss, 'bind_body'):
+            self.loss.bind_body(body.data)
+
+    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+        """Say what the body must compute: `'joints'`, `'vertices'`, keypoint names."""
+        return ()
+
+    def used_params(self) -> tuple[str, ...] | None:
+        """Name the parameters that the term depends on; None for those that move points."""
+        return None
+
+    def forward(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Compute the loss: a number, or with reduction `'none'` terms whose first dimension is the batch."""
+        raise TypeError(f'{type(self).__name__}: a handler must define forward.')
+
+    def per_frame(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Share the loss out to frames (B,): in proportion to each frame's unreduced terms."""
+        total = self(state, related_input, loss_weight_override, reduction_override)
+        terms = self(state, related_input, loss_weight_override, 'none')
+        rows = terms.reshape(terms.shape[0], -1).sum(1)
+        if rows.shape[0] == 1 and state.params.batch_size > 1:
+            rows = rows.expand(state.params.batch_size)
+        whole = rows.sum()
+        return rows * (total.sum() / whole) if whole != 0 else torch.zeros_like(rows)
+
+
+def resolve_convention(
+    convention: str | Sequence[str], count: int, data: BodyModelData, where: str
+) -> tuple[str, ...]:
+    """Turn a keypoint convention into the model's keypoint names.
+
+    Args:
+        convention: the names themselves, a keypoint set of the model file, or `'joints'`.
+        count: how many keypoints there are.
+        data: the model.
+        where: for messages.
+
+    Raises:
+        KeyError: no such set.
+        ValueError: a set of another size.
+    """
+    if not isinstance(convention, str):
+        names = tuple(convention)
+    elif convention == JOINTS:
+        names = data.joint_names
+    elif convention in data.keypoint_sets:
+        names = tuple(data.keypoint_sets[convention])
+    else:
+        options = [JOINTS, *data.keypoint_sets]
+        raise KeyError(
+            f'{where}: {data.name} has no keypoint set {convention!r}. {did_you_mean(convention, options)}'
+        )
+    if len(names) != count:
+        raise ValueError(
+            f'{where}: {convention!r} must have as many names as keypoints; got {len(names)} and {count}.'
+        )
+    return names

@@ -1,0 +1,136 @@
+"""Keypoints in pictures, under any number of cameras."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models import BodyModelData
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, resolve_convention
+from smilfit.losses import KeypointMSELoss
+from smilfit.registry import HANDLERS, INPUTS
+from smilfit.structures import Cameras, Keypoints2d
+
+# Residual (px) beyond which an annotation is more likely wrong than the body misplaced.
+DEFAULT_SIGMA_PX = 20.0
+
+
+@INPUTS.register_module(name=['MultiviewKeypoint2dMSEInput', 'Keypoint2dInput'])
+class MultiviewKeypoint2dMSEInput(BaseInput):
+    """Observed 2D keypoints, px, and the cameras that saw them.
+
+    Args:
+        keypoints2d: (B, C, K, 2) px, or `Keypoints2d` with names, confidences and cameras.
+        keypoints2d_convention: a keypoint set of the body model, `'joints'`, or the K names.
+        keypoints2d_conf: (B, C, K); 0 where missing.
+        cameras: of one set for all frames, or one a frame.
+        handler_key: the handler's.
+    """
+
+    def __init__(
+        self,
+        keypoints2d: Float[Tensor, 'B C K 2'] | Keypoints2d,
+        keypoints2d_convention: str | Sequence[str] = 'joints',
+        keypoints2d_conf: Float[Tensor, 'B C K'] | None = None,
+        cameras: Cameras | None = None,
+        handler_key: str = 'keypoints2d_mse',
+    ) -> None:
+        self.handler_key = handler_key
+        if isinstance(keypoints2d, Keypoints2d):
+            self.convention: str | Sequence[str] = keypoints2d.names
+            self.keypoints = keypoints2d
+        else:
+            self.convention = keypoints2d_convention
+            confidence = (
+                torch.ones_like(keypoints2d[..., 0]) if keypoints2d_conf is None else keypoints2d_conf
+            )
+            places = tuple(str(k) for k in range(keypoints2d.shape[2]))
+            names = places if isinstance(keypoints2d_convention, str) else tuple(keypoints2d_convention)
+            self.keypoints = Keypoints2d(keypoints2d, confidence, names, cameras)
+        if self.keypoints.cameras is None:
+            raise ValueError(
+                'MultiviewKeypoint2dMSEInput: the cameras must be known; got none. Give cameras=..., or keypoints '
+                'of a calibrated session.'
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames."""
+        return self.keypoints.batch_size
+
+    def _with(self, keypoints: Keypoints2d) -> 'MultiviewKeypoint2dMSEInput':
+        return type(self)(keypoints, handler_key=self.handler_key)
+
+    def resolve(self, data: BodyModelData) -> 'MultiviewKeypoint2dMSEInput':
+        """Name the keypoints by the model."""
+        k = self.keypoints
+        names = resolve_convention(self.convention, k.xy.shape[2], data, type(self).__name__)
+        return self._with(Keypoints2d(k.xy, k.confidence, names, k.cameras))
+
+    def to(self, *args: Any, **kwargs: Any) -> 'MultiviewKeypoint2dMSEInput':
+        """Move or cast."""
+        moved = self._with(self.keypoints.to(*args, **kwargs))
+        moved.convention = self.convention
+        return moved
+
+    def __getitem__(self, index: Any) -> 'MultiviewKeypoint2dMSEInput':
+        """Select frames."""
+        return self._with(self.keypoints[index])
+
+
+@HANDLERS.register_module(name=['MultiviewKeypoint2dMSEHandler', 'Keypoint2dHandler'])
+class MultiviewKeypoint2dMSEHandler(BaseHandler):
+    """Draws keypoints of the body, projected into every camera, to where they were seen.
+
+    Args:
+        mse_loss: compares points, px; robust (Geman-McClure, 20 px) if None.
+        handler_key: names it in stages.
+        device: where its constants live.
+        logger: a logger or its name.
+    """
+
+    input_type = MultiviewKeypoint2dMSEInput
+
+    def __init__(
+        self,
+        mse_loss: torch.nn.Module | None = None,
+        handler_key: str = 'keypoints2d_mse',
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        loss = KeypointMSELoss(sigma=DEFAULT_SIGMA_PX) if mse_loss is None else mse_loss
+        super().__init__(handler_key, loss, device, logger)
+
+    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+        """Ask for the observed keypoints."""
+        return related_input.keypoints.names
+
+    def forward(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Project and compare.
+
+        A keypoint behind a camera or beyond its lens's fold has a finite stand-in pixel whose gradient leads
+        back into view, so it stays in the loss.
+        """
+        seen = related_input.keypoints
+        pixels, _, _ = seen.cameras.project(state.output.select(seen.names))
+        return self.loss(
+            pred=pixels,
+            target=seen.xy,
+            target_conf=seen.confidence,
+            keypoint_weight=state.weights_of(seen.names),
+            loss_weight_override=loss_weight_override,
+            reduction_override=reduction_override,
+        )
+
+
+Keypoint2dHandler = MultiviewKeypoint2dMSEHandler
+Keypoint2dInput = MultiviewKeypoint2dMSEInput

@@ -1,0 +1,222 @@
+"""Keypoints in the world: their positions, and the lengths of the limbs between them."""
+
+import logging
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL, BodyModelData
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, resolve_convention
+from smilfit.losses import KeypointMSELoss, LimbLengthLoss
+from smilfit.registry import HANDLERS, INPUTS
+from smilfit.structures import Keypoints3d
+
+
+@INPUTS.register_module()
+class Keypoint3dMSEInput(BaseInput):
+    """Observed 3D keypoints, in the world's unit.
+
+    Args:
+        keypoints3d: (B, K, 3), or `Keypoints3d` with names and confidences.
+        keypoints3d_convention: a keypoint set of the body model, `'joints'`, or the K names.
+        keypoints3d_conf: (B, K); 0 where missing.
+        handler_key: the handler's.
+    """
+
+    def __init__(
+        self,
+        keypoints3d: Float[Tensor, 'B K 3'] | Keypoints3d,
+        keypoints3d_convention: str | Sequence[str] = 'joints',
+        keypoints3d_conf: Float[Tensor, 'B K'] | None = None,
+        handler_key: str = 'keypoints3d_mse',
+    ) -> None:
+        self.handler_key = handler_key
+        if isinstance(keypoints3d, Keypoints3d):
+            self.convention: str | Sequence[str] = keypoints3d.names
+            self.keypoints = keypoints3d
+            return
+        self.convention = keypoints3d_convention
+        confidence = torch.ones_like(keypoints3d[..., 0]) if keypoints3d_conf is None else keypoints3d_conf
+        places = tuple(str(k) for k in range(keypoints3d.shape[1]))
+        names = places if isinstance(keypoints3d_convention, str) else tuple(keypoints3d_convention)
+        self.keypoints = Keypoints3d(keypoints3d, confidence, names)
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames."""
+        return self.keypoints.batch_size
+
+    def _with(self, keypoints: Keypoints3d) -> 'Keypoint3dMSEInput':
+        return type(self)(keypoints, handler_key=self.handler_key)
+
+    def resolve(self, data: BodyModelData) -> 'Keypoint3dMSEInput':
+        """Name the keypoints by the model."""
+        k = self.keypoints
+        names = resolve_convention(self.convention, k.xyz.shape[1], data, type(self).__name__)
+        return self._with(Keypoints3d(k.xyz, k.confidence, names, k.unit))
+
+    def to(self, *args: Any, **kwargs: Any) -> 'Keypoint3dMSEInput':
+        """Move or cast."""
+        moved = self._with(self.keypoints.to(*args, **kwargs))
+        moved.convention = self.convention
+        return moved
+
+    def __getitem__(self, index: Any) -> 'Keypoint3dMSEInput':
+        """Select frames."""
+        return self._with(self.keypoints[index])
+
+
+@INPUTS.register_module()
+class Keypoint3dLimbLenInput(Keypoint3dMSEInput):
+    """Observed 3D keypoints, of which only limb lengths count; arguments as `Keypoint3dMSEInput`."""
+
+    def __init__(
+        self,
+        keypoints3d: Float[Tensor, 'B K 3'] | Keypoints3d,
+        keypoints3d_convention: str | Sequence[str] = 'joints',
+        keypoints3d_conf: Float[Tensor, 'B K'] | None = None,
+        handler_key: str = 'keypoints3d_limb_len',
+    ) -> None:
+        super().__init__(keypoints3d, keypoints3d_convention, keypoints3d_conf, handler_key)
+
+
+@HANDLERS.register_module(name=['Keypoint3dMSEHandler', 'Keypoint3dHandler'])
+class Keypoint3dMSEHandler(BaseHandler):
+    """Draws keypoints of the body to observed 3D positions.
+
+    Args:
+        mse_loss: compares points; squared distance in the world's unit if None.
+        handler_key: names it in stages.
+        device: where its constants live.
+        logger: a logger or its name.
+    """
+
+    input_type = Keypoint3dMSEInput
+
+    def __init__(
+        self,
+        mse_loss: torch.nn.Module | None = None,
+        handler_key: str = 'keypoints3d_mse',
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        super().__init__(handler_key, KeypointMSELoss() if mse_loss is None else mse_loss, device, logger)
+
+    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+        """Ask for the observed keypoints."""
+        return related_input.keypoints.names
+
+    def forward(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Compare keypoints."""
+        seen = related_input.keypoints
+        return self.loss(
+            pred=state.output.select(seen.names),
+            target=seen.xyz,
+            target_conf=seen.confidence,
+            keypoint_weight=state.weights_of(seen.names),
+            loss_weight_override=loss_weight_override,
+            reduction_override=reduction_override,
+        )
+
+
+Keypoint3dHandler = Keypoint3dMSEHandler
+
+
+@HANDLERS.register_module()
+class Keypoint3dLimbLenHandler(BaseHandler):
+    """Draws the body's limbs to the observed limbs' lengths: shape and scale, whatever the pose.
+
+    Args:
+        loss: compares lengths.
+        handler_key: names it in stages.
+        device: where its constants live.
+        logger: a logger or its name.
+    """
+
+    input_type = Keypoint3dLimbLenInput
+
+    def __init__(
+        self,
+        loss: torch.nn.Module | None = None,
+        handler_key: str = 'keypoints3d_limb_len',
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        super().__init__(handler_key, LimbLengthLoss() if loss is None else loss, device, logger)
+        self._limbs: dict[tuple[str, ...], tuple[tuple[str, ...], Tensor]] = {}
+        self._data: BodyModelData | None = None
+
+    def bind(self, body: SMIL) -> None:
+        """Take the kinematic tree of the model."""
+        super().bind(body)
+        self._data = body.data
+        self._limbs.clear()
+
+    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+        """Ask for the keypoints that end a rigid limb."""
+        return self._rigid(related_input.keypoints.names)[0]
+
+    def _rigid(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], Tensor]:
+        if self._data is None:
+            raise ValueError('Keypoint3dLimbLenHandler: call bind(body) first.')
+        if names not in self._limbs:
+            # A convention narrows the comparison to the keypoints of one set.
+            wanted = self._data.keypoint_sets.get(self.loss.convention, names)
+            kept = tuple(n for n in names if n in wanted)
+            limbs = rigid_limbs(self._data, kept)
+            if not limbs:
+                raise ValueError(
+                    f'Keypoint3dLimbLenHandler: the keypoints must hold two ends of a rigid limb of '
+                    f'{self._data.name} (a joint and its parent, or two children of one joint); got {list(names)}. '
+                    'Leave this handler out.'
+                )
+            self._limbs[names] = (kept, torch.tensor(limbs))
+        return self._limbs[names]
+
+    def forward(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Compare limb lengths."""
+        names, limbs = self._rigid(related_input.keypoints.names)
+        seen = related_input.keypoints
+        seen = seen if names == seen.names else seen.select(names)
+        return self.loss(
+            pred=state.output.select(names),
+            target=seen.xyz,
+            limbs=limbs.to(seen.xyz.device),
+            target_conf=seen.confidence,
+            loss_weight_override=loss_weight_override,
+            reduction_override=reduction_override,
+        )
+
+
+def rigid_limbs(data: BodyModelData, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Find pairs of keypoints whose distance no pose can change.
+
+    They are a joint and its parent, and two children of one joint (both fixed in that joint's frame).
+    """
+    definitions = {n: d for s in data.keypoint_sets.values() for n, d in s.items() if isinstance(d, str)}
+    index = {name: j for j, name in enumerate(data.joint_names)}
+    joint = [index.get(definitions.get(name, name), -1) for name in names]
+    pairs = []
+    for a, b in combinations(range(len(names)), 2):
+        if joint[a] < 0 or joint[b] < 0 or joint[a] == joint[b]:
+            continue
+        parent_a, parent_b = data.parents[joint[a]], data.parents[joint[b]]
+        if joint[a] == parent_b or joint[b] == parent_a or (parent_a == parent_b >= 0):
+            pairs.append((a, b))
+    return pairs

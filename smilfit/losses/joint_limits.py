@@ -1,0 +1,135 @@
+"""Joints beyond the limits that the model file states."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.losses.base import BaseLoss
+from smilfit.registry import LOSSES, did_you_mean
+
+
+class _LimitLoss(BaseLoss):
+    """Holds the limits of the joints below the root, rad."""
+
+    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        self.register_buffer('limits', None, persistent=False)
+
+    def bind_body(self, data: BodyModelData) -> None:
+        """Take the joint limits of a model.
+
+        Raises:
+            ValueError: the model file states none.
+        """
+        if data.joint_limits is None:
+            raise ValueError(
+                f'{type(self).__name__}: the model file must state joint limits (limits_rad); {data.name} has none. '
+                'Add them to its smil.json, or use PoseRegLoss.'
+            )
+        self.limits = torch.as_tensor(data.joint_limits[1:], dtype=torch.float32)
+
+    def violation(self, body_pose: Tensor) -> Tensor:
+        """Measure how far each axis-angle component is outside its limits, rad (B, J-1, 3)."""
+        if self.limits is None:
+            raise ValueError(f'{type(self).__name__}: call bind_body(data) with the model first.')
+        limits = self.limits.to(body_pose)
+        return (limits[..., 0] - body_pose).relu() + (body_pose - limits[..., 1]).relu()
+
+
+@LOSSES.register_module()
+class JointLimitLoss(_LimitLoss):
+    """Squared violation of the joint limits, rad^2; 0 inside them."""
+
+    def forward(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score joint rotations."""
+        return self.reduce(self.violation(body_pose).square(), None, loss_weight_override, reduction_override)
+
+
+@LOSSES.register_module()
+class JointPriorLoss(_LimitLoss):
+    """Exponential penalty beyond the joint limits, as in XRMoCap, with limits and groups of the model file.
+
+    A violation v (rad) costs `(exp(v) - 1)^2`, continued as a straight line beyond pi. The optional terms work on
+    joint groups that the model file names.
+
+    Args:
+        use_full_body: penalise every joint; else only those of the group `hinge`.
+        smooth_spine: penalise neighbours in the group `spine` that bend against each other.
+        smooth_spine_loss_weight: factor on that term.
+        lock_foot: penalise any rotation of the group `foot`.
+        lock_foot_loss_weight: factor on that term.
+        reduction: of each term.
+        loss_weight: factor on the whole.
+    """
+
+    def __init__(
+        self,
+        use_full_body: bool = False,
+        smooth_spine: bool = False,
+        smooth_spine_loss_weight: float = 1.0,
+        lock_foot: bool = False,
+        lock_foot_loss_weight: float = 1.0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        self.use_full_body = use_full_body
+        self.smooth_spine_loss_weight = smooth_spine_loss_weight if smooth_spine else 0.0
+        self.lock_foot_loss_weight = lock_foot_loss_weight if lock_foot else 0.0
+        self._members: dict[str, list[int]] = {}
+
+    def bind_body(self, data: BodyModelData) -> None:
+        """Take the limits and the joint groups of a model.
+
+        Raises:
+            ValueError: no limits.
+            KeyError: a group that is needed is not named in the file.
+        """
+        super().bind_body(data)
+        needed = {
+            'hinge': not self.use_full_body,
+            'spine': self.smooth_spine_loss_weight > 0,
+            'foot': self.lock_foot_loss_weight > 0,
+        }
+        for group in (g for g, used in needed.items() if used):
+            if group not in data.joint_groups:
+                raise KeyError(
+                    f'JointPriorLoss: {data.name} must name the joint group {group!r}. '
+                    f'{did_you_mean(group, data.joint_groups)}'
+                )
+            self._members[group] = [data.joint_names.index(n) - 1 for n in data.joint_groups[group]]
+
+    def forward(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score joint rotations; every frame's terms lie in one row."""
+        violation = self.violation(body_pose)
+        if not self.use_full_body:
+            violation = violation[:, self._members['hinge']]
+        parts = [_exponential(violation).flatten(1)]
+        if self.smooth_spine_loss_weight:
+            spine = body_pose[:, self._members['spine']]
+            against = (-(spine[:, 1:] * spine[:, :-1])).relu()
+            parts.append(self.smooth_spine_loss_weight * _exponential(against).flatten(1))
+        if self.lock_foot_loss_weight:
+            foot = body_pose[:, self._members['foot']]
+            parts.append(self.lock_foot_loss_weight * foot.square().flatten(1))
+        return self.reduce(torch.cat(parts, 1), None, loss_weight_override, reduction_override)
+
+
+def _exponential(violation: Tensor) -> Tensor:
+    """`(exp(v) - 1)^2` up to pi, then its tangent: steep, and never infinite."""
+    top = math.expm1(math.pi)
+    slope = 2 * top * math.exp(math.pi)
+    return torch.expm1(violation.clamp_max(math.pi)).square() + slope * (violation - math.pi).relu()

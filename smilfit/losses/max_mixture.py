@@ -1,0 +1,85 @@
+"""A Gaussian mixture over poses, of which the nearest component counts."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.pickle_reader import as_array, read_pickle
+from smilfit.losses.base import BaseLoss
+from smilfit.registry import LOSSES
+
+
+@LOSSES.register_module()
+class MaxMixturePriorLoss(BaseLoss):
+    """The nearest Gaussian's negative log-likelihood (Olson and Agarwal 2013; Bogo et al. 2016).
+
+    `min_m 0.5 d' P_m d - log w_m`, with `w_m` the component's weight over its volume relative to the smallest.
+
+    Args:
+        prior_folder: holds `gmm_{num_gaussians:02d}.pkl` with `means` (M, D), `covars` (M, D, D), `weights` (M,);
+            the licensed file is the user's own and is read by the allow-list unpickler.
+        num_gaussians: M, part of the file's name.
+        reduction: over the batch.
+        loss_weight: factor on the result.
+    """
+
+    def __init__(
+        self,
+        prior_folder: str | Path = './data',
+        num_gaussians: int = 8,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        path = Path(prior_folder) / f'gmm_{num_gaussians:02d}.pkl'
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'MaxMixturePriorLoss: {path} is not there. It is licensed: get it with SMPLify.'
+            )
+        raw = read_pickle(path)
+        if not isinstance(raw, dict) or not {'means', 'covars', 'weights'} <= set(raw):
+            raise ValueError(f'{path}: a mixture must be a dict with means, covars and weights.')
+        means, covars, weights = (
+            as_array(raw[k], k).astype(np.float64) for k in ('means', 'covars', 'weights')
+        )
+        if covars.shape != (len(means), means.shape[1], means.shape[1]) or weights.shape != (len(means),):
+            raise ValueError(
+                f'{path}: means (M, D), covars (M, D, D), weights (M,) must fit; got {means.shape}, '
+                f'{covars.shape}, {weights.shape}.'
+            )
+        log_volume = 0.5 * np.linalg.slogdet(covars)[1]
+        constant = 0.5 * means.shape[1] * math.log(2 * math.pi) + (log_volume - log_volume.min())
+        factors = np.linalg.cholesky(np.linalg.inv(covars))
+        self.register_buffer('means', torch.as_tensor(means, dtype=torch.float32), persistent=False)
+        self.register_buffer('factors', torch.as_tensor(factors, dtype=torch.float32), persistent=False)
+        offsets = constant - np.log(weights)
+        self.register_buffer('offsets', torch.as_tensor(offsets, dtype=torch.float32), persistent=False)
+
+    def bind_body(self, data: BodyModelData) -> None:
+        """Check that the mixture is over this model's poses.
+
+        Raises:
+            ValueError: of another number of joints.
+        """
+        if self.means.shape[1] != 3 * (data.n_joints - 1):
+            raise ValueError(
+                f'MaxMixturePriorLoss: the mixture must have 3 (J - 1) = {3 * (data.n_joints - 1)} dimensions for '
+                f'{data.name}; got {self.means.shape[1]}. Fit a mixture to poses of this model.'
+            )
+
+    def forward(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score poses, one term a frame."""
+        centred = body_pose.flatten(1).unsqueeze(1) - self.means.to(body_pose)
+        white = torch.einsum('bmd,mde->bme', centred, self.factors.to(body_pose))
+        energies = 0.5 * white.square().sum(-1) + self.offsets.to(body_pose)
+        return self.reduce(energies.amin(1), None, loss_weight_override, reduction_override)

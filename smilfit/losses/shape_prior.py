@@ -1,0 +1,46 @@
+"""How unusual a shape is."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.losses.base import BaseLoss
+from smilfit.registry import LOSSES
+
+
+@LOSSES.register_module()
+class ShapePriorLoss(BaseLoss):
+    """Squared shape coefficients, or their Mahalanobis distance where the model knows its shapes.
+
+    With a model that carries a mean and covariance, coefficients are measured in standard deviations: the terms
+    are the whitened coefficients squared. Without, they are the coefficients squared.
+    """
+
+    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        self.register_buffer('mean', None, persistent=False)
+        self.register_buffer('whitening', None, persistent=False)
+
+    def bind_body(self, data: BodyModelData) -> None:
+        """Take the shape statistics of a model."""
+        self.mean = self.whitening = None
+        if data.shape_mean is not None:
+            self.mean = torch.as_tensor(data.shape_mean, dtype=torch.float32)
+        if data.shape_cov is not None:
+            cov = torch.as_tensor(data.shape_cov, dtype=torch.float64)
+            # Directions without variance in the model's own specimens must not be infinitely unlikely.
+            floor = 1e-4 * cov.diagonal().max().clamp_min(1e-12)
+            factor = torch.linalg.cholesky(cov + floor * torch.eye(len(cov), dtype=cov.dtype))
+            self.whitening = torch.linalg.inv(factor).t().float()
+
+    def forward(
+        self,
+        betas: Float[Tensor, 'B S'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score shape coefficients."""
+        centred = betas if self.mean is None else betas - self.mean.to(betas)
+        white = centred if self.whitening is None else centred @ self.whitening.to(betas)
+        return self.reduce(white.square(), None, loss_weight_override, reduction_override)

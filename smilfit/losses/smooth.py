@@ -1,0 +1,79 @@
+"""Smoothness over time. Consecutive rows of a batch are consecutive frames of one clip."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_rot6d
+from smilfit.losses.base import BaseLoss
+from smilfit.registry import LOSSES
+
+LOSS_FUNCTIONS = {'L1': torch.abs, 'L2': torch.square}
+
+
+@LOSSES.register_module()
+class SmoothJointLoss(BaseLoss):
+    """Change of joint rotations from frame to frame, measured in the 6D representation.
+
+    Args:
+        reduction: `'mean'` over frames, joints and the six numbers.
+        loss_weight: factor on the result.
+        degree: measure in degrees instead of rad (for small changes the 6D difference is an angle).
+        loss_func: `'L1'` or `'L2'`.
+    """
+
+    def __init__(
+        self, reduction: str = 'mean', loss_weight: float = 1.0, degree: bool = False, loss_func: str = 'L1'
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        if loss_func not in LOSS_FUNCTIONS:
+            raise ValueError(
+                f'SmoothJointLoss: loss_func must be one of {tuple(LOSS_FUNCTIONS)}; got {loss_func!r}.'
+            )
+        self.factor = 180 / torch.pi if degree else 1.0
+        self.loss_func = LOSS_FUNCTIONS[loss_func]
+
+    def forward(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score a clip of joint rotations; the first frame has no past and costs nothing."""
+        rot6d = rotmat_to_rot6d(axis_angle_to_rotmat(body_pose))
+        change = torch.zeros_like(rot6d)
+        change[1:] = self.factor * rot6d.diff(dim=0)
+        return self.reduce(self.loss_func(change), None, loss_weight_override, reduction_override)
+
+
+@LOSSES.register_module()
+class SmoothPointsLoss(BaseLoss):
+    """Velocity or acceleration of points over time, squared, in units of the body's size.
+
+    Args:
+        order: 1 for velocity, 2 for acceleration (which leaves steady motion alone).
+        reduction: `'mean'` over frames and points.
+        loss_weight: factor on the result.
+    """
+
+    def __init__(self, order: int = 2, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        if order not in (1, 2):
+            raise ValueError(
+                f'SmoothPointsLoss: order must be 1 (velocity) or 2 (acceleration); got {order}.'
+            )
+        self.order = order
+
+    def forward(
+        self,
+        points: Float[Tensor, 'B K 3'],
+        body_size: Float[Tensor, ' B'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score a clip of points; the first `order` frames cost nothing."""
+        change = torch.zeros_like(points)
+        if len(points) > self.order:
+            change[self.order :] = points.diff(n=self.order, dim=0)
+        squared = change.square().sum(-1) / body_size.unsqueeze(-1).square()
+        return self.reduce(squared, None, loss_weight_override, reduction_override)
