@@ -14,7 +14,7 @@ from smilfit.models.heads import BodyEstimate, corrected_cameras
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
-from smilfit.models.regressors.targets import Targets
+from smilfit.models.regressors.targets import HandlerLosses, Observation
 from smilfit.models.scene import SceneFrame, cameras_of, locate_scene, patch_rays
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.registry import MODELS, reject_unknown
@@ -26,7 +26,10 @@ CAMERA_KEY = 'camera'
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the networks say of a batch: parameters after each step of the head, and cameras."""
+    """What the networks say of a batch; rotations are matrices.
+
+    `steps` are the parameters after each step of the head, in the scene frame; `cameras` are the world's.
+    """
 
     steps: tuple[BodyParams, ...]
     cameras: Cameras
@@ -35,8 +38,9 @@ class Prediction:
 
     @property
     def params(self) -> BodyParams:
-        """The final parameters, rotations as matrices."""
-        return self.steps[-1]
+        """The final parameters in the world."""
+        last = self.steps[-1]
+        return last.replace(transl=self.frame.to_world(last.transl), scale=self.frame.unit * last.scale)
 
 
 @MODELS.register_module()
@@ -57,7 +61,9 @@ class MultiViewRegressor(BaseModel):
         camera_head: corrects the given cameras; None takes them as they are.
         loss_weights: by handler key, `global_orient`, `body_pose`, `betas`, `transl`, `scale` (all 0 unless
             given; compared where a sample has parameters) and `camera` (squared corrections). A handler's own
-            loss weight holds unless given here.
+            loss weight holds unless given here. Lengths are in scene units, and 2D distances in px of a crop
+            brought to 256 px, whatever the dataset's unit and crops.
+        keypoint_weights: factors on named keypoints in the handlers' losses; 0 ignores one.
         intermediate_weight: factor on the losses of the head's earlier steps; the i-th of n has
             `intermediate_weight * i / n`.
         data_preprocessor: casts a batch.
@@ -73,6 +79,7 @@ class MultiViewRegressor(BaseModel):
         statistics: TrainingStatistics | None = None,
         camera_head: nn.Module | None = None,
         loss_weights: Mapping[str, float] | None = None,
+        keypoint_weights: Mapping[str, float] | None = None,
         intermediate_weight: float = 0.3,
         data_preprocessor: nn.Module | None = None,
     ) -> None:
@@ -80,7 +87,8 @@ class MultiViewRegressor(BaseModel):
         self.backbone, self.fusion, self.head, self.camera_head = backbone, fusion, head, camera_head
         self.body_model = body_model
         self.statistics = statistics or TrainingStatistics.neutral(body_model.n_joints)
-        self.targets = Targets(body_model, handlers, self.statistics.names.keypoint_names)
+        self.keypoint_names = self.statistics.names.keypoint_names or body_model.joint_names
+        self.handler_losses = HandlerLosses(body_model, handlers, self.keypoint_names, keypoint_weights)
         self.parameter_losses = ParameterLosses(mean_over_processes)
         self.camera_loss = BaseLoss()
         self.camera_loss.normaliser = mean_over_processes
@@ -173,8 +181,8 @@ class MultiViewRegressor(BaseModel):
             global_orient=estimate.rotations[:, 0],
             body_pose=estimate.rotations[:, 1:],
             betas=estimate.betas,
-            transl=frame.to_world(estimate.position),
-            scale=self.statistics.mean_scale * estimate.log_scale.exp(),
+            transl=estimate.position,
+            scale=self.statistics.mean_scale / frame.unit * estimate.log_scale.exp(),
         )
 
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -188,43 +196,34 @@ class MultiViewRegressor(BaseModel):
                 f'MultiViewRegressor: a loss must be switched on; all of {sorted(self.loss_weights)} are 0.'
             )
         prediction = self.predict_parameters(inputs)
-        n_steps = len(prediction.steps)
+        mask, n_steps = inputs['view_mask'], len(prediction.steps)
         losses: dict[str, Tensor] = {}
         earlier: list[Tensor] = []
-        with torch.autocast(inputs['view_mask'].device.type, enabled=False):
-            observed = self.targets.observe(data_samples, inputs['view_mask'], prediction.cameras)
-            for i, params in enumerate(prediction.steps):
-                terms = self._terms(params, prediction, observed, data_samples)
-                if i == n_steps - 1:
-                    losses |= {f'loss_{key}': value for key, value in terms.items()}
+        with torch.autocast(mask.device.type, enabled=False):
+            seen = Observation.of(data_samples, mask, prediction.cameras, prediction.frame)
+            for i, params in enumerate(prediction.steps, start=1):
+                terms, counts = self._terms(params, seen, prediction.frame, data_samples)
+                if i == n_steps:
+                    losses |= {f'loss_{key}': value for key, value in terms.items()} | counts
                 elif self.intermediate_weight > 0:
-                    share = self.intermediate_weight * (i + 1) / n_steps
-                    earlier.append(share * torch.stack(list(terms.values())).sum())
+                    share = self.intermediate_weight * i / n_steps
+                    earlier += [share * value for value in terms.values()]
             if earlier:
                 losses['loss_intermediate'] = torch.stack(earlier).sum()
             if prediction.camera_change is not None:
                 # Present even at weight 0, so that every parameter has a gradient in every step.
-                losses[f'loss_{CAMERA_KEY}'] = self._camera_term(prediction, inputs['view_mask'])
-            losses |= self.targets.counts(prediction.params, prediction.cameras, data_samples)
+                losses[f'loss_{CAMERA_KEY}'] = self._camera_term(prediction, mask)
         return losses
 
     def _terms(
-        self,
-        params: BodyParams,
-        prediction: Prediction,
-        observed: dict[str, Any],
-        data_samples: Mapping[str, Any],
-    ) -> dict[str, Tensor]:
-        terms = self.targets.losses(params, observed, self.loss_weights)
+        self, params: BodyParams, seen: Observation, frame: SceneFrame, data_samples: Mapping[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        terms, counts = self.handler_losses(self.body_model, params, seen, self.loss_weights)
         if any(self.loss_weights[key] for key in PARAMETER_KEYS):
-            terms |= self.parameter_losses(
-                params,
-                BodyParams(**data_samples['params']),
-                data_samples['has_params'],
-                prediction.frame,
-                self.loss_weights,
-            )
-        return terms
+            known = BodyParams(**data_samples['params'])
+            known = known.replace(transl=frame.from_world(known.transl), scale=known.scale / frame.unit)
+            terms |= self.parameter_losses(params, known, data_samples['has_params'], self.loss_weights)
+        return terms, counts
 
     def _camera_term(self, prediction: Prediction, view_mask: Tensor) -> Tensor:
         squared = prediction.camera_change.square().sum(-1)
@@ -238,12 +237,13 @@ class MultiViewRegressor(BaseModel):
         prediction = self.predict_parameters(inputs)
         mask = inputs['view_mask']
         with torch.autocast(mask.device.type, enabled=False):
-            joints, keypoints = self.targets.points(prediction.params)
+            output = self.body_model(prediction.params, need=('joints', *self.keypoint_names))
+            keypoints = output.keypoints
             pixels, _, _ = prediction.cameras.project(keypoints)
         pixels = torch.where(mask[..., None, None], pixels, torch.zeros_like(pixels))
         batch = {
             'params': prediction.params.as_axis_angle().as_dict(),
-            'joints': joints,
+            'joints': output.joints,
             'keypoints3d': keypoints,
             'keypoints2d': pixels,
             'cameras': {name: getattr(prediction.cameras, name) for name in ('K', 'R', 't')},

@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.losses import BaseLoss
-from smilfit.models.scene import SceneFrame
 from smilfit.structures import BodyParams
 
 PARAMETER_KEYS = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
@@ -17,7 +16,7 @@ class ParameterLosses(nn.Module):
     """Compare predicted parameters with known ones; a sample without them takes no part.
 
     Rotations: squared Frobenius distance of matrices, `8 sin^2(angle / 2)`, which is smooth everywhere. Betas:
-    squared difference. Position: squared distance in scene units. Scale: squared difference of logarithms.
+    squared difference. Position: squared distance. Scale: squared difference of logarithms.
     Each is a mean over the joints or coefficients, then over the samples that have parameters.
     """
 
@@ -32,16 +31,15 @@ class ParameterLosses(nn.Module):
         predicted: BodyParams,
         known: BodyParams,
         has_params: Bool[Tensor, ' B'],
-        frame: SceneFrame,
         weights: dict[str, float],
     ) -> dict[str, Tensor]:
-        """Give the weighted losses whose weight is not 0, by key."""
+        """Give the weighted losses whose weight is not 0, by key; both parameters in one frame."""
         known = _masked(known, has_params)
         terms = {
             'global_orient': lambda: _frobenius(predicted.rotations()[:, :1], known.rotations()[:, :1]),
             'body_pose': lambda: _frobenius(predicted.rotations()[:, 1:], known.rotations()[:, 1:]),
             'betas': lambda: (predicted.betas - known.betas).square().mean(1),
-            'transl': lambda: ((predicted.transl - known.transl) / frame.unit).square().sum(1),
+            'transl': lambda: (predicted.transl - known.transl).square().sum(1),
             'scale': lambda: (predicted.scale.log() - known.scale.log()).square(),
         }
         confidence = has_params.float()
