@@ -73,8 +73,10 @@ class BaseHandler(nn.Module):
         logger: a logger or its name.
     """
 
-    # What a bare structure must be to be taken as this handler's Input; None for a prior.
+    # The Input that the handler needs; None for a prior.
     input_type: ClassVar[type[BaseInput] | None] = None
+    # A bare structure that may be handed in without an Input around it.
+    structure: ClassVar[type | None] = None
 
     def __init__(
         self,

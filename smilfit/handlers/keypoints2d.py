@@ -93,6 +93,7 @@ class MultiviewKeypoint2dMSEHandler(BaseHandler):
     """
 
     input_type = MultiviewKeypoint2dMSEInput
+    structure = Keypoints2d
 
     def __init__(
         self,

@@ -96,6 +96,7 @@ class Keypoint3dMSEHandler(BaseHandler):
     """
 
     input_type = Keypoint3dMSEInput
+    structure = Keypoints3d
 
     def __init__(
         self,

@@ -1,1 +1,33 @@
 """Everything read from or written to other tools."""
+
+from smilfit.io.calibration import read_calibration, write_calibration
+from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
+from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
+from smilfit.io.session_folder import find_sessions
+from smilfit.io.sleap import SleapSession
+from smilfit.io.sleap_labels import SleapLabels, read_labels, write_slp
+from smilfit.io.triangulation import CameraReport, check_cameras, triangulate_keypoints
+from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
+
+__all__ = [
+    'CameraReport',
+    'SleapLabels',
+    'SleapSession',
+    'VideoInfo',
+    'check_cameras',
+    'check_lookup',
+    'find_sessions',
+    'iterate_videos',
+    'probe_video',
+    'read_calibration',
+    'read_joint_lookup',
+    'read_labels',
+    'read_points3d',
+    'read_reprojections',
+    'read_shape_betas',
+    'triangulate_keypoints',
+    'write_calibration',
+    'write_points3d',
+    'write_reprojections',
+    'write_slp',
+]

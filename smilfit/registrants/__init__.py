@@ -1,1 +1,7 @@
 """The stage loop: SMPLify and its kin."""
+
+from smilfit.registrants.initializer import RigidInitializer
+from smilfit.registrants.smplify import SMPLify
+from smilfit.registrants.stage import Stage
+
+__all__ = ['RigidInitializer', 'SMPLify', 'Stage']

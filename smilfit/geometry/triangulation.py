@@ -1,0 +1,165 @@
+"""Points from several views: weighted linear triangulation and its refinement in px."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+# Rays that meet at a smaller angle fix no depth: 1 px of error at a focal length of 1000 px is 0.06 degrees.
+MIN_ANGLE = 0.5 * torch.pi / 180
+# Smallest depth of a seen point, as a share of its distance to the camera (as in `project_points`).
+_NEAR = 1e-4
+
+
+class Triangulation(NamedTuple):
+    """Points, whether each is known, and the distance to each view's pixel.
+
+    `points` (B, K, 3) in the world unit and `residual` (B, C, K) in px are 0 where there is nothing.
+    """
+
+    points: Float[Tensor, 'B K 3']
+    valid: Bool[Tensor, 'B K']
+    residual: Float[Tensor, 'B C K']
+
+
+def triangulate(
+    xy: Float[Tensor, 'B C K 2'],
+    confidence: Float[Tensor, 'B C K'],
+    intrinsics: Float[Tensor, '*b C 3 3'],
+    rotation: Float[Tensor, '*b C 3 3'],
+    translation: Float[Tensor, '*b C 3'],
+    n_refine: int = 10,
+    huber_px: float | None = None,
+) -> Triangulation:
+    """Find the points that project nearest to the pixels of ideal cameras (`u = K (R x + t)`).
+
+    A linear solution (the rays' equations, Hartley and Zisserman 2004, 12.2, inhomogeneous, rows in px and
+    weighted by confidence) starts Levenberg-Marquardt on the weighted reprojection error. All frames and
+    keypoints are solved at once, in float64.
+
+    A point is valid if at least two views with confidence > 0 have it in front of them and two of them see
+    it under an angle of at least `MIN_ANGLE`.
+
+    Args:
+        xy: undistorted px; normalised coordinates with identity intrinsics will do too.
+        confidence: 0 where a view does not see the point.
+        intrinsics: K, of the session (C, 3, 3) or of each frame (B, C, 3, 3); so are the others.
+        rotation: world to camera.
+        translation: world to camera, world unit.
+        n_refine: steps of refinement; 0 gives the linear solution.
+        huber_px: residual from which a view's pull no longer grows, so that one wrong view among several
+            good ones does little harm; None for plain least squares.
+    """
+    dtype = xy.dtype
+    pixels, weight = xy.double().transpose(1, 2), confidence.double().transpose(1, 2)
+    weight = torch.where(pixels.isfinite().all(-1), weight, torch.zeros_like(weight))
+    pixels = torch.where((weight > 0).unsqueeze(-1), pixels, torch.zeros_like(pixels))
+    # (B or 1, 1, C, …): one set of cameras for all keypoints of a frame.
+    K, R, t = (
+        x.double().reshape(-1, 1, *x.shape[x.ndim - n :])
+        for x, n in ((intrinsics, 3), (rotation, 3), (translation, 2))
+    )
+    centres = -(R.transpose(-1, -2) @ t.unsqueeze(-1)).squeeze(-1)
+    origin = centres.mean(-2, keepdim=True)
+    size = (centres - origin).norm(dim=-1).amax((1, 2))[:, None, None, None].clamp_min(1e-12)
+    # The same problem about the cameras' centre, in units of the rig: well scaled whatever the world unit.
+    t = (t + (R @ origin.unsqueeze(-1)).squeeze(-1)) / size
+    matrix = K @ torch.cat((R, t.unsqueeze(-1)), -1)
+    enough = (weight > 0).sum(-1) >= 2
+    x = _linear(pixels, weight, matrix, enough)
+    x = _linear(pixels, weight / _depths(x, matrix).clamp_min(_NEAR), matrix, enough)
+    x = _refine(x, pixels, weight, matrix, enough, n_refine, huber_px)
+    error, in_front = _reproject(x, pixels, weight, matrix)
+    angle = _widest_angle(x, (centres - origin) / size, in_front)
+    valid = enough & (in_front.sum(-1) >= 2) & (angle >= MIN_ANGLE) & x.isfinite().all(-1)
+    residual = torch.where(valid.unsqueeze(-1) & (weight > 0), error.norm(dim=-1), torch.zeros_like(weight))
+    points = torch.where(valid.unsqueeze(-1), x * size[:, 0] + origin[:, 0], torch.zeros_like(x))
+    return Triangulation(points.to(dtype), valid, residual.transpose(1, 2).to(dtype))
+
+
+def _linear(pixels: Tensor, weight: Tensor, matrix: Tensor, enough: Tensor) -> Tensor:
+    """Solve (u P3 - P1) (x, 1) = 0 and (v P3 - P2) (x, 1) = 0 for x, weighted, by the normal equations."""
+    rows = pixels.unsqueeze(-1) * matrix[..., 2:, :] - matrix[..., :2, :]
+    rows = (rows * weight[..., None, None]).flatten(-3, -2)
+    left, right = rows[..., :3], -rows[..., 3:]
+    normal = left.transpose(-1, -2) @ left
+    return _solve(normal, (left.transpose(-1, -2) @ right).squeeze(-1), enough)
+
+
+def _solve(normal: Tensor, right: Tensor, enough: Tensor) -> Tensor:
+    """Solve 3x3 systems; those without a solution are replaced, their points are invalid anyway."""
+    identity = torch.eye(3, dtype=normal.dtype, device=normal.device)
+    scale = normal.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp_min(1e-300)
+    # Singular systems (parallel rays) get a step of a point far away instead of an exception.
+    normal = torch.where(enough[..., None, None], normal / scale + 1e-15 * identity, identity)
+    return torch.linalg.solve(normal, (right / scale[..., 0]).unsqueeze(-1)).squeeze(-1)
+
+
+def _depths(x: Tensor, matrix: Tensor) -> Tensor:
+    return (matrix[..., 2, :3] @ x.unsqueeze(-1)).squeeze(-1) + matrix[..., 2, 3]
+
+
+def _reproject(x: Tensor, pixels: Tensor, weight: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the residual (…, C, 2) px and which views with weight have the point in front of them."""
+    image = (matrix[..., :3] @ x[..., None, :, None]).squeeze(-1) + matrix[..., 3]
+    in_front = (image[..., 2] > _NEAR) & (weight > 0)
+    depth = torch.where(image[..., 2] > _NEAR, image[..., 2], torch.full_like(image[..., 2], _NEAR))
+    return image[..., :2] / depth.unsqueeze(-1) - pixels, in_front
+
+
+def _cost(error: Tensor, weight: Tensor, huber_px: float | None) -> tuple[Tensor, Tensor]:
+    """Give each point's cost and the weights of its reweighted least squares."""
+    squared = error.square().sum(-1)
+    if huber_px is None:
+        return (weight * squared).sum(-1), weight
+    size = squared.clamp_min(1e-300).sqrt()
+    rho = torch.where(size <= huber_px, squared, huber_px * (2 * size - huber_px))
+    return (weight * rho).sum(-1), weight * (huber_px / size).clamp_max(1.0)
+
+
+def _refine(
+    x: Tensor,
+    pixels: Tensor,
+    weight: Tensor,
+    matrix: Tensor,
+    enough: Tensor,
+    n_steps: int,
+    huber_px: float | None,
+) -> Tensor:
+    """Take Levenberg-Marquardt steps, each accepted only where it lowers its own point's cost."""
+    damping = torch.full_like(x[..., 0], 1e-6)
+    error, in_front = _reproject(x, pixels, weight, matrix)
+    cost, irls = _cost(error, weight, huber_px)
+    identity = torch.eye(3, dtype=x.dtype, device=x.device)
+    for _ in range(n_steps):
+        depth = _depths(x, matrix).clamp_min(_NEAR)[..., None, None]
+        predicted = (error + pixels).unsqueeze(-1)
+        jacobian = (matrix[..., :2, :3] - predicted * matrix[..., 2:, :3]) / depth
+        weighted = jacobian * (irls * in_front)[..., None, None]
+        normal = torch.einsum('...cij,...cik->...jk', weighted, jacobian)
+        gradient = torch.einsum('...cij,...ci->...j', weighted, error)
+        trace = normal.diagonal(dim1=-2, dim2=-1).mean(-1)
+        trial = x - _solve(normal + (damping * trace)[..., None, None] * identity, gradient, enough)
+        trial_error, trial_front = _reproject(trial, pixels, weight, matrix)
+        trial_cost, trial_irls = _cost(trial_error, weight, huber_px)
+        better = trial_cost <= cost
+        x = torch.where(better[..., None], trial, x)
+        error = torch.where(better[..., None, None], trial_error, error)
+        in_front, irls = (
+            torch.where(better[..., None], new, old)
+            for new, old in ((trial_front, in_front), (trial_irls, irls))
+        )
+        cost = torch.where(better, trial_cost, cost)
+        damping = torch.where(better, damping * 0.1, damping * 10)
+    return x
+
+
+def _widest_angle(x: Tensor, centres: Tensor, used: Tensor) -> Tensor:
+    """Measure the largest angle (rad) under which two used cameras see the point; 0 with fewer than two."""
+    rays = x.unsqueeze(-2) - centres
+    rays = rays / rays.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    distance = (rays.unsqueeze(-2) - rays.unsqueeze(-3)).norm(dim=-1)
+    both = used.unsqueeze(-1) & used.unsqueeze(-2)
+    chord = torch.where(both, distance, torch.zeros_like(distance)).amax((-1, -2))
+    return 2 * (0.5 * chord).clamp_max(1.0).asin()

@@ -1,0 +1,157 @@
+"""Camera calibrations as anipose writes them: `calibration.toml`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.registry import did_you_mean
+from smilfit.structures import Cameras
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_KEYS = ('name', 'size', 'matrix', 'distortions', 'rotation', 'translation')
+_SHAPES = {'size': (2,), 'matrix': (3, 3), 'rotation': (3,), 'translation': (3,)}
+
+
+def read_calibration(path: str | Path, unit: str | None = None) -> Cameras:
+    """Read the cameras of an anipose calibration, in float64 and in the file's order.
+
+    Every table with a `matrix` is a camera (anipose names them `cam_0`, `cam_1`, …); `[metadata]` may state
+    the `unit` of the translations.
+
+    Args:
+        path: the toml file.
+        unit: unit of the translations, where the caller knows it; it must not contradict the file.
+
+    Raises:
+        ValueError: malformed TOML, a missing or ill-shaped key, a fisheye lens, more than five lens
+            coefficients, two cameras of one name, no camera at all, two different units.
+    """
+    path = Path(path)
+    tables = _parse(path)
+    metadata = tables.get('metadata', {})
+    cameras = {key: table for key, table in tables.items() if key != 'metadata' and isinstance(table, dict)}
+    if not cameras:
+        raise ValueError(f'{path}: the file must hold one table a camera, such as [cam_0]; got none.')
+    read = [_read_camera(f'{path}: [{key}]', key, table) for key, table in cameras.items()]
+    names = [camera['name'] for camera in read]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f'{path}: camera names must differ; got {twice[0]!r} more than once.')
+    return Cameras(
+        names=tuple(names),
+        K=torch.stack([camera['matrix'] for camera in read]),
+        R=axis_angle_to_rotmat(torch.stack([camera['rotation'] for camera in read])),
+        t=torch.stack([camera['translation'] for camera in read]),
+        size=torch.stack([camera['size'] for camera in read]),
+        dist=torch.stack([camera['distortions'] for camera in read]),
+        unit=_agree_on_unit(path, unit, metadata),
+    )
+
+
+def write_calibration(path: str | Path, cameras: Cameras) -> Path:
+    """Write cameras as an anipose calibration; the unit goes into `[metadata]`. Numbers round-trip exactly.
+
+    Raises:
+        ValueError: cameras of more than one frame.
+    """
+    if cameras.K.ndim != 3:
+        raise ValueError(
+            f'write_calibration: cameras must be those of one session, K of shape (C, 3, 3); '
+            f'got {tuple(cameras.K.shape)}. Select one frame.'
+        )
+    cameras = cameras.to('cpu', torch.float64)
+    dist = torch.zeros(len(cameras), 5, dtype=torch.float64) if cameras.dist is None else cameras.dist
+    rotations = rotmat_to_axis_angle(cameras.R)
+    lines = []
+    for i, name in enumerate(cameras.names):
+        lines += [
+            f'[cam_{i}]',
+            f'name = {json.dumps(name, ensure_ascii=False)}',
+            f'size = {[round(x) for x in cameras.size[i].tolist()]}',
+            f'matrix = {cameras.K[i].tolist()}',
+            f'distortions = {dist[i].tolist()}',
+            f'rotation = {rotations[i].tolist()}',
+            f'translation = {cameras.t[i].tolist()}',
+            '',
+        ]
+    lines.append('[metadata]')
+    if cameras.unit is not None:
+        lines.append(f'unit = {json.dumps(cameras.unit, ensure_ascii=False)}')
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    os.replace(temporary, path)
+    return path
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{path}: the calibration must exist; there is no such file.') from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: the file must be UTF-8 text; got {error}.') from None
+    except tomllib.TOMLDecodeError as error:
+        # The parser's message ends with the line and column.
+        raise ValueError(f'{path}: the file must be valid TOML; got: {error}.') from None
+
+
+def _agree_on_unit(path: Path, unit: str | None, metadata: Any) -> str | None:
+    stated = metadata.get('unit') if isinstance(metadata, dict) else None
+    if stated is not None and not isinstance(stated, str):
+        raise ValueError(f'{path}: [metadata] unit must be a string such as "mm"; got {stated!r}.')
+    if unit is not None and stated is not None and unit != stated:
+        raise ValueError(f'{path}: the unit must be one; the file says {stated!r}, the caller {unit!r}.')
+    return unit if unit is not None else stated
+
+
+def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
+    if table.get('fisheye', False):
+        raise ValueError(
+            f'{where}: the lens must be a pinhole with up to five coefficients; got fisheye = true. '
+            'Calibrate with the pinhole model, or undistort videos and labels first.'
+        )
+    missing = [name for name in _KEYS if name not in table and name != 'name']
+    if missing:
+        raise ValueError(
+            f'{where}: keys {", ".join(_KEYS[1:])} must be there; got no {missing[0]!r}. '
+            f'{did_you_mean(missing[0], table)}'
+        )
+    camera: dict[str, Any] = {name: _numbers(where, name, table[name], _SHAPES[name]) for name in _SHAPES}
+    camera['name'] = str(table.get('name', key))
+    if camera['matrix'][2].tolist() != [0.0, 0.0, 1.0] or not bool((camera['matrix'].diag() > 0).all()):
+        raise ValueError(
+            f'{where}: matrix must be [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive focal lengths; '
+            f'got {table["matrix"]}.'
+        )
+    given = _numbers(where, 'distortions', table['distortions'], None)
+    if len(given) > 5:
+        raise ValueError(
+            f'{where}: distortions must be up to five numbers (k1, k2, p1, p2, k3); got {len(given)}. '
+            'Calibrate with the five-parameter model.'
+        )
+    camera['distortions'] = torch.cat((given, given.new_zeros(5 - len(given))))
+    return camera
+
+
+def _numbers(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> Tensor:
+    rule = 'a list of numbers' if shape is None else f'numbers of shape {"x".join(map(str, shape))}'
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f'{where}: {name} must be {rule}; got {value!r}.') from None
+    fits = tensor.ndim == 1 if shape is None else tuple(tensor.shape) == shape
+    if not fits or not bool(tensor.isfinite().all()):
+        raise ValueError(f'{where}: {name} must be {rule}, all finite; got {value!r}.')
+    return tensor

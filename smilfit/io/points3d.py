@@ -1,0 +1,121 @@
+"""Points that another tool triangulated or projected: `points3d.h5` and `reprojections.h5`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from smilfit.registry import did_you_mean
+
+
+def read_points3d(path: str | Path, node_names: Sequence[str]) -> np.ndarray:
+    """Read `tracks` (frames, animals, nodes, 3) of one animal: (frames, nodes, 3), NaN where missing.
+
+    The file names no nodes; they are in the order of the labels' skeleton.
+
+    Raises:
+        ValueError: not such a file, another count of nodes, several animals, some NaN coordinates of a point.
+    """
+    path = Path(path)
+    tracks = _read_dataset(path, 'tracks')
+    if tracks.ndim != 4 or tracks.shape[-1] != 3:
+        raise ValueError(f'{path}: tracks must be (frames, animals, nodes, 3); got {tracks.shape}.')
+    if tracks.shape[1] != 1:
+        raise ValueError(
+            f'{path}: tracks must be of one animal; got {tracks.shape[1]}. '
+            'Leave the file out (with_3d=False) and triangulate the labels instead.'
+        )
+    if tracks.shape[2] != len(node_names):
+        raise ValueError(
+            f'{path}: tracks must have the {len(node_names)} nodes of the labels; got {tracks.shape[2]}.'
+        )
+    xyz = tracks[:, 0]
+    reject_half_points(str(path), xyz, node_names)
+    return xyz
+
+
+def write_points3d(path: str | Path, xyz: np.ndarray) -> Path:
+    """Write one animal's points (frames, nodes, 3), NaN where missing, as `tracks` (frames, 1, nodes, 3)."""
+    xyz = np.asarray(xyz, dtype=np.float64)
+    if xyz.ndim != 3 or xyz.shape[-1] != 3:
+        raise ValueError(f'write_points3d: points must be (frames, nodes, 3); got {xyz.shape}.')
+    return _write_datasets(
+        path, {'tracks': xyz[:, None]}, {'Description': 'Shape: (n_frames, n_tracks, n_nodes, 3).'}
+    )
+
+
+def read_reprojections(
+    path: str | Path, camera_names: Sequence[str], node_names: Sequence[str]
+) -> np.ndarray:
+    """Read one dataset a camera, (frames, 1, nodes, 2) px: (frames, cameras, nodes, 2), NaN where missing.
+
+    Raises:
+        KeyError: a camera that the file lacks.
+        ValueError: ill-shaped, of several animals, or some NaN coordinates of a point.
+    """
+    path = Path(path)
+    views = []
+    for name in camera_names:
+        view = _read_dataset(path, name)
+        if view.ndim != 4 or view.shape[1:] != (1, len(node_names), 2):
+            raise ValueError(f'{path}: {name} must be (frames, 1, {len(node_names)}, 2); got {view.shape}.')
+        if views and view.shape[0] != len(views[0]):
+            raise ValueError(
+                f'{path}: cameras must have equally many frames; got {len(views[0])} of '
+                f'{camera_names[0]!r} and {view.shape[0]} of {name!r}.'
+            )
+        reject_half_points(f'{path}: {name}', view[:, 0], node_names)
+        views.append(view[:, 0])
+    return np.stack(views, 1)
+
+
+def write_reprojections(path: str | Path, views: Mapping[str, np.ndarray]) -> Path:
+    """Write each camera's pixels (frames, nodes, 2), NaN where missing, as (frames, 1, nodes, 2)."""
+    arrays = {name: np.asarray(view, dtype=np.float64)[:, None] for name, view in views.items()}
+    return _write_datasets(path, arrays, {})
+
+
+def reject_half_points(where: str, points: np.ndarray, node_names: Sequence[str]) -> None:
+    """Refuse points with some, not all, coordinates NaN (all NaN means missing) or with an infinite one.
+
+    Args:
+        where: the file, for the message.
+        points: (frames, nodes, D).
+        node_names: names for the message.
+    """
+    finite = np.isfinite(points)
+    bad = (finite.any(-1) & ~finite.all(-1)) | np.isinf(points).any(-1)
+    if bad.any():
+        frame, node = (int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f'{where}: the coordinates of a point must be all numbers or all NaN; got '
+            f'{points[frame, node].tolist()} for {node_names[node]!r} in frame {frame} '
+            f'({int(bad.sum())} such points). Correct the point or clear it.'
+        )
+
+
+def _read_dataset(path: Path, name: str) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the file must exist; there is none.')
+    try:
+        file = h5py.File(path, 'r')
+    except OSError as error:
+        raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
+    with file:
+        if name not in file:
+            raise KeyError(f'{path}: no dataset {name!r}. {did_you_mean(name, file)}')
+        return np.asarray(file[name][()], dtype=np.float64)
+
+
+def _write_datasets(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: dict[str, str]) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + '.tmp')
+    with h5py.File(temporary, 'w') as file:
+        for name, array in arrays.items():
+            dataset = file.create_dataset(name, data=array, fletcher32=True)
+            dataset.attrs.update(attributes)
+    os.replace(temporary, path)
+    return path

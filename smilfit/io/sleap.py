@@ -1,0 +1,263 @@
+"""A multi-camera recording annotated with SLEAP and calibrated with anipose."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smilfit.io.calibration import read_calibration
+from smilfit.io.lookup import check_lookup, read_joint_lookup
+from smilfit.io.points3d import read_points3d, read_reprojections
+from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, find_video, match_cameras
+from smilfit.io.sleap_labels import SleapLabels, read_labels
+from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
+from smilfit.registry import SESSIONS
+from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+
+logger = logging.getLogger('smilfit')
+
+
+@SESSIONS.register_module()
+class SleapSession:
+    """Read a session folder: one subfolder a camera with labels and video, `calibration.toml`, `points3d.h5`.
+
+    Everything is checked when the object is made; pictures are decoded later, by `frames`. What was left
+    out is counted in `report`.
+
+    Args:
+        folder: the session.
+        joint_lookup: csv (columns `model,data`) that renames annotated keypoints to a body model's; what it
+            does not map is left out.
+        exclude_cameras: cameras to leave out, files and all.
+        confidence_threshold: labels of a smaller score count as missing.
+        use_reprojections: take 2D points from `reprojections.h5` (confidence 1) and not from the labels.
+        with_3d: read `points3d.h5` where it is there.
+        unit: world unit of calibration and 3D points, where the calibration does not state it.
+        partial_labels: accept labels of every frame up to one before the video's end.
+
+    Raises:
+        ValueError: files that contradict each other or themselves; the message names the file.
+        KeyError: names that do not exist, with the near ones.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        joint_lookup: str | Path | None = None,
+        exclude_cameras: Sequence[str] = (),
+        confidence_threshold: float = 0.5,
+        use_reprojections: bool = False,
+        with_3d: bool = True,
+        unit: str | None = None,
+        partial_labels: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f'{self.folder}: a session must be a folder; there is no such folder.')
+        if not 0.0 <= confidence_threshold <= 1.0:
+            raise ValueError(
+                f'SleapSession: confidence_threshold must be in [0, 1]; got {confidence_threshold}.'
+            )
+        calibration = self.folder / CALIBRATION_FILE
+        cameras = read_calibration(calibration, unit) if calibration.is_file() else None
+        folders = match_cameras(self.folder, None if cameras is None else cameras.names, exclude_cameras)
+        self.name = self.folder.resolve().name
+        self.camera_names = tuple(folders)
+        self.cameras: Cameras | None = None if cameras is None else cameras.select(self.camera_names)
+        self.unit = unit if cameras is None else cameras.unit
+        self.report: dict[str, Any] = {'excluded_cameras': list(exclude_cameras)}
+
+        label_files = {name: find_labels(path) for name, path in folders.items()}
+        videos = {name: find_video(folders[name], label_files[name]) for name in folders}
+        labels = {name: read_labels(path) for name, path in label_files.items()}
+        self._node_names = _same_nodes(labels)
+        self._lookup = self._read_lookup(joint_lookup)
+        self._videos = {name: probe_video(path) for name, path in videos.items()}
+        self.n_frames = _same_length(self._videos)
+        self.fps = _same_rate(self._videos)
+        _check_sizes(self._videos, self.cameras)
+        for name in folders:
+            _check_labels_fit(labels[name], self._videos[name], partial_labels)
+        self._xy, self._confidence = self._stack(labels, confidence_threshold)
+        if use_reprojections:
+            self._xy, self._confidence = self._read_reprojections()
+        self._reject_blind_cameras(confidence_threshold)
+        self._xyz = self._read_points3d() if with_3d else None
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """Names of the keypoints: the model's with a lookup, in its order, else the annotator's."""
+        return tuple(self._lookup)
+
+    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
+        """Give the labels of all frames, px of the original pictures, with the cameras.
+
+        Raises:
+            KeyError: an unknown name, with the near ones.
+        """
+        nodes = self._nodes()
+        seen = Keypoints2d(
+            xy=torch.from_numpy(self._xy[:, :, nodes]),
+            confidence=torch.from_numpy(self._confidence[:, :, nodes]),
+            names=self.keypoint_names,
+            cameras=self.cameras,
+        )
+        return seen if names is None else seen.select(names)
+
+    def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
+        """Give the points of `points3d.h5`, confidence 1 where there is one; None without the file.
+
+        Raises:
+            KeyError: an unknown name, with the near ones.
+        """
+        if self._xyz is None:
+            return None
+        xyz = self._xyz[:, self._nodes()]
+        seen = Keypoints3d(
+            xyz=torch.from_numpy(xyz),
+            confidence=torch.from_numpy(np.isfinite(xyz).all(-1).astype(np.float64)),
+            names=self.keypoint_names,
+            unit=self.unit,
+        )
+        return seen if names is None else seen.select(names)
+
+    def frames(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Decode pictures, every video once and in order, one picture a camera in memory.
+
+        Args:
+            indices: strictly increasing frame numbers; all frames where None.
+
+        Yields:
+            (index, {camera: RGB uint8 (H, W, 3)}).
+        """
+        indices = range(self.n_frames) if indices is None else [int(i) for i in indices]
+        if len(indices) and max(indices) >= self.n_frames:
+            raise ValueError(f'{self.folder}: frames must be below {self.n_frames}; got {max(indices)}.')
+        return iterate_videos({name: video.path for name, video in self._videos.items()}, indices)
+
+    def _nodes(self) -> list[int]:
+        return [self._node_names.index(node) for node in self._lookup.values()]
+
+    def _read_lookup(self, path: str | Path | None) -> dict[str, str]:
+        if path is None:
+            return {name: name for name in self._node_names}
+        lookup = read_joint_lookup(path)
+        check_lookup(lookup, data_names=self._node_names, where=str(path))
+        unused = sorted(set(self._node_names) - set(lookup.values()))
+        self.report['unmapped_labels'] = unused
+        if unused:
+            logger.info('%s: the lookup leaves out %s.', self.folder, ', '.join(unused))
+        return lookup
+
+    def _stack(self, labels: Mapping[str, SleapLabels], threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bring the cameras' labels to one length and node order; count what is missing and why."""
+        shape = (self.n_frames, len(labels), len(self._node_names))
+        xy, confidence = np.full((*shape, 2), np.nan), np.zeros(shape)
+        for c, (name, label) in enumerate(labels.items()):
+            order = [label.node_names.index(node) for node in self._node_names]
+            there = np.isfinite(label.xy[:, order]).all(-1)
+            score = label.score[:, order]
+            kept = there & (score >= threshold) & (score > 0)
+            xy[: len(label), c] = np.where(kept[..., None], label.xy[:, order], np.nan)
+            confidence[: len(label), c] = np.where(kept, score, 0.0)
+            self.report[name] = {
+                'labels': label.path.name,
+                'points': int(kept.sum()),
+                'points_missing': int(self.n_frames * len(order) - there.sum()),
+                'points_below_threshold': int((there & ~kept).sum()),
+                'frames_without_labels': int(self.n_frames - label.labelled.sum()),
+                'instances_of_others': label.skipped_instances,
+            }
+            logger.info('%s, camera %s: %s', self.folder, name, self.report[name])
+        return xy, confidence
+
+    def _read_reprojections(self) -> tuple[np.ndarray, np.ndarray]:
+        path = self.folder / 'reprojections.h5'
+        xy = read_reprojections(path, self.camera_names, self._node_names)
+        if len(xy) != self.n_frames:
+            raise ValueError(f"{path}: frames must be as many as the videos' {self.n_frames}; got {len(xy)}.")
+        return xy, np.isfinite(xy).all(-1).astype(np.float64)
+
+    def _read_points3d(self) -> np.ndarray | None:
+        path = self.folder / 'points3d.h5'
+        if not path.is_file():
+            return None
+        xyz = read_points3d(path, self._node_names)
+        if len(xyz) != self.n_frames:
+            raise ValueError(
+                f"{path}: frames must be as many as the videos' {self.n_frames}; got {len(xyz)}. "
+                'Leave the file out with with_3d=False.'
+            )
+        return xyz
+
+    def _reject_blind_cameras(self, threshold: float) -> None:
+        counts = (self._confidence[:, :, self._nodes()] > 0).sum((0, 2))
+        blind = [name for name, count in zip(self.camera_names, counts) if count == 0]
+        if blind:
+            raise ValueError(
+                f'{self.folder}: every camera must have a valid keypoint; {", ".join(blind)} has none at '
+                f'confidence_threshold {threshold}. Lower it, or leave the camera out with exclude_cameras.'
+            )
+
+
+def _same_nodes(labels: Mapping[str, SleapLabels]) -> tuple[str, ...]:
+    (first, reference), *others = labels.items()
+    for name, label in others:
+        if label.node_names != reference.node_names:
+            raise ValueError(
+                f'{label.path}: nodes of all cameras must be the same, in the same order; '
+                f'{first}: {list(reference.node_names)}, {name}: {list(label.node_names)}. '
+                'Label with one skeleton: 3D points have no other names.'
+            )
+    return reference.node_names
+
+
+def _same_length(videos: Mapping[str, VideoInfo]) -> int:
+    lengths = {name: video.n_frames for name, video in videos.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            f'{next(iter(videos.values())).path.parents[1]}: videos must have equally many frames that '
+            f'decode; got {lengths}. A shorter one may be cut short: copy it again, or leave the camera '
+            'out with exclude_cameras.'
+        )
+    return next(iter(lengths.values()))
+
+
+def _same_rate(videos: Mapping[str, VideoInfo]) -> float:
+    rates = {name: video.fps for name, video in videos.items()}
+    first = next(iter(rates.values()))
+    if any(abs(rate - first) > 0.01 * first for rate in rates.values()):
+        logger.warning('Videos state different frame rates, %s; the first is taken.', rates)
+    return first
+
+
+def _check_sizes(videos: Mapping[str, VideoInfo], cameras: Cameras | None) -> None:
+    if cameras is None:
+        return
+    for name, size in zip(cameras.names, cameras.size.round().int().tolist()):
+        if tuple(size) != videos[name].size:
+            raise ValueError(
+                f'{videos[name].path}: pictures must have the size that camera {name!r} was calibrated with, '
+                f'{size[0]}x{size[1]} px; got {videos[name].size[0]}x{videos[name].size[1]}.'
+            )
+
+
+def _check_labels_fit(labels: SleapLabels, video: VideoInfo, partial: bool) -> None:
+    """Refuse labels of another video: longer, of a stated other length, or ending early without a gap."""
+    stated = labels.video_frames
+    if stated is not None and stated != video.n_frames:
+        raise ValueError(
+            f'{labels.path}: labels must belong to {video.path.name}; they were made on a video of {stated} '
+            f'frames, it has {video.n_frames} that decode. Was the video cut short or exchanged?'
+        )
+    # A person's labels of some frames have gaps; labels of each frame up to one are those of a whole video.
+    ends_early = len(labels) < video.n_frames and bool(labels.labelled.all()) and not partial
+    if len(labels) > video.n_frames or ends_early:
+        advice = ' Set partial_labels if only the beginning was labelled.' if ends_early else ''
+        raise ValueError(
+            f'{labels.path}: labels must be as long as {video.path.name}; they have {len(labels)} frames, '
+            f'the video has {video.n_frames} that decode. Was the video cut short or exchanged?{advice}'
+        )

@@ -1,0 +1,189 @@
+"""One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from smilfit.io.points3d import reject_half_points
+
+
+@dataclass(frozen=True)
+class SleapLabels:
+    """One animal's labels in one video.
+
+    `xy` (frames, nodes, 2) px is NaN where missing; `score` (frames, nodes) is 1 where a person set the
+    point. Frames run from 0 to the last labelled one. `labelled` (frames,) says which have labels.
+    `video_frames` is the video's length where the file states it. `skipped_instances` counts what belonged
+    to other animals or tracks.
+    """
+
+    path: Path
+    node_names: tuple[str, ...]
+    xy: np.ndarray
+    score: np.ndarray
+    labelled: np.ndarray
+    video_frames: int | None = None
+    skipped_instances: int = 0
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+
+def read_labels(path: str | Path) -> SleapLabels:
+    """Read a `.slp` or an analysis `.h5` file and keep one animal.
+
+    With tracks, the track with the most points is kept. Without, one instance a frame: a person's before a
+    predicted one, then the one of the highest score.
+
+    Raises:
+        ValueError: no labels, several skeletons or videos, or a point with one NaN coordinate of two.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
+    labels = _read_slp(path) if path.suffix.lower() == '.slp' else _read_analysis(path)
+    reject_half_points(str(path), labels.xy, labels.node_names)
+    return labels
+
+
+def write_slp(
+    path: str | Path,
+    xy: np.ndarray,
+    node_names: Sequence[str],
+    video_path: str | Path,
+    scores: np.ndarray | None = None,
+) -> Path:
+    """Write one animal's labels as `.slp`.
+
+    Args:
+        path: the file.
+        xy: (frames, nodes, 2) px, NaN where missing.
+        node_names: as many as nodes.
+        video_path: the video that the labels belong to.
+        scores: (frames, nodes) for predicted labels; None for a person's.
+    """
+    import sleap_io
+
+    path = Path(path)
+    skeleton = sleap_io.Skeleton(list(node_names))
+    video = sleap_io.Video(filename=str(video_path), open_backend=False)
+    track = sleap_io.Track('track_0')
+    frames = []
+    for index, points in enumerate(np.asarray(xy, dtype=np.float64)):
+        if np.isnan(points).all():
+            continue
+        if scores is None:
+            instance = sleap_io.Instance.from_numpy(points, skeleton=skeleton, track=track)
+        else:
+            score = np.asarray(scores[index], dtype=np.float64)
+            instance = sleap_io.PredictedInstance.from_numpy(
+                points, skeleton=skeleton, point_scores=score, score=float(np.nanmean(score)), track=track
+            )
+        frames.append(sleap_io.LabeledFrame(video=video, frame_idx=index, instances=[instance]))
+    labels = sleap_io.Labels(labeled_frames=frames, videos=[video], skeletons=[skeleton], tracks=[track])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.stem + '.tmp.slp')
+    sleap_io.save_slp(labels, str(temporary), embed=False, verbose=False)
+    os.replace(temporary, path)
+    return path
+
+
+def _read_slp(path: Path) -> SleapLabels:
+    import sleap_io
+
+    try:
+        labels = sleap_io.load_slp(str(path), open_videos=False)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f'{path}: the file must be SLEAP labels; reading failed with: {error}.') from None
+    for thing, found in (('skeleton', labels.skeletons), ('video', labels.videos)):
+        if len(found) != 1:
+            raise ValueError(f'{path}: labels must have one {thing}; got {len(found)}.')
+    if not any(frame.instances for frame in labels):
+        raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
+    names = tuple(labels.skeleton.node_names)
+    chosen, skipped = _choose_instances(labels)
+    n_frames = max(chosen) + 1
+    xy = np.full((n_frames, len(names), 2), np.nan)
+    score = np.full((n_frames, len(names)), np.nan)
+    for index, instance in chosen.items():
+        points = instance.points
+        # A point that is marked invisible is no observation; half a point is an error even then.
+        complete = np.isfinite(points['xy']).all(-1)
+        xy[index] = np.where((complete & ~points['visible'])[:, None], np.nan, points['xy'])
+        if 'score' in points.dtype.names:
+            score[index] = points['score']
+    labelled = np.zeros(n_frames, dtype=bool)
+    labelled[list(chosen)] = True
+    shape = labels.videos[0].backend_metadata.get('shape') or (None,)
+    return SleapLabels(path, names, xy, _fill_scores(score), labelled, shape[0], skipped)
+
+
+def _choose_instances(labels: Any) -> tuple[dict[int, Any], int]:
+    """Keep one instance a frame; return them by frame and the count of those left out."""
+    by_track: dict[int, int] = {}
+    for frame in labels:
+        for instance in frame.instances:
+            if instance.track is not None:
+                by_track[id(instance.track)] = by_track.get(id(instance.track), 0) + instance.n_visible
+    best = max(by_track, key=by_track.get) if by_track else None
+    chosen: dict[int, Any] = {}
+    total = 0
+    for frame in labels:
+        candidates = [i for i in frame.instances if best is None or id(i.track) == best]
+        total += len(frame.instances)
+        if candidates:
+            chosen[int(frame.frame_idx)] = max(candidates, key=_preference)
+    return chosen, total - len(chosen)
+
+
+def _preference(instance: Any) -> tuple[bool, float]:
+    score = getattr(instance, 'score', None)
+    return score is None, 0.0 if score is None else float(np.nan_to_num(score))
+
+
+def _read_analysis(path: Path) -> SleapLabels:
+    try:
+        file = h5py.File(path, 'r')
+    except OSError as error:
+        raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
+    with file:
+        if 'tracks' not in file or 'node_names' not in file:
+            raise ValueError(
+                f'{path}: an analysis file must have tracks and node_names; got {sorted(file)}. '
+                'Export it from SLEAP as "Analysis HDF5".'
+            )
+        tracks = np.asarray(file['tracks'][()], dtype=np.float64)
+        names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in file['node_names'][()])
+        scores = np.asarray(file['point_scores'][()], dtype=np.float64) if 'point_scores' in file else None
+    if tracks.ndim != 4 or tracks.shape[1:3] != (2, len(names)):
+        raise ValueError(
+            f'{path}: tracks must be (tracks, 2, {len(names)} nodes, frames); got {tracks.shape}.'
+        )
+    present = np.isfinite(tracks).any(1)
+    if not present.any():
+        raise ValueError(f'{path}: labels must have points; got none.')
+    best = int(present.sum((1, 2)).argmax())
+    in_frame = present.any(1)
+    if scores is None or scores.shape != present.shape:
+        score = np.full(present.shape[1:], np.nan).T
+    else:
+        score = scores[best].T
+    return SleapLabels(
+        path,
+        names,
+        tracks[best].transpose(2, 1, 0),
+        _fill_scores(score),
+        in_frame[best],
+        None,
+        int(in_frame.sum() - in_frame[best].sum()),
+    )
+
+
+def _fill_scores(score: np.ndarray) -> np.ndarray:
+    """Give points without a score, which a person set, 1; peaks of a network may exceed 1 by a little."""
+    return np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0)

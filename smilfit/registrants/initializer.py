@@ -1,0 +1,112 @@
+"""Where a fit starts: the rest body moved onto the keypoints, in closed form."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.geometry.procrustes import procrustes, procrustes_shared_scale
+from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.handlers import BaseInput, Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
+from smilfit.io import triangulate_keypoints
+from smilfit.registrants.variables import share_shape
+from smilfit.registry import REGISTRANTS
+from smilfit.structures import BodyParams, Keypoints3d
+
+# Fewer points than this do not fix a rotation well.
+MIN_POINTS = 4
+
+
+@REGISTRANTS.register_module()
+class RigidInitializer:
+    """Aligns the body, rigidly and with scale, to 3D keypoints, or to 2D keypoints triangulated.
+
+    Frames that lack points take the rotation of the nearest frame that has them.
+
+    Args:
+        joint_group: a joint group of the model file whose keypoints alone are aligned where it has at least four
+            of them in a frame (a torso bends less than a tail); None for all.
+    """
+
+    def __init__(self, joint_group: str | None = None) -> None:
+        self.joint_group = joint_group
+
+    def __call__(
+        self, body: SMIL, inputs: Sequence[BaseInput], start: BodyParams, shared: bool
+    ) -> tuple[BodyParams, dict[str, int]]:
+        """Move the body of `start` onto the first input that can be aligned to.
+
+        Returns:
+            The moved parameters and a count of what could not be placed by its own points.
+        """
+        keypoints = self._keypoints(inputs)
+        if keypoints is None:
+            return start, {}
+        with torch.no_grad():
+            source = body(start, need=keypoints.names).select(keypoints.names)
+        weights = self._weights(body, keypoints)
+        align = procrustes_shared_scale if shared else procrustes
+        found = align(source, keypoints.xyz, weights)
+        placed = (weights > 0).sum(1) >= MIN_POINTS
+        if not bool(placed.any()):
+            return start, {'frames_without_alignment': keypoints.batch_size}
+        nearest = _nearest(placed)
+        scale = torch.where(placed, found.scale, found.scale[placed].median())
+        rotation = found.rotation[nearest]
+        translation = self._translation(source, keypoints, weights, rotation, scale)[
+            _nearest(weights.sum(1) > 0)
+        ]
+        root = axis_angle_to_rotmat(start.global_orient)
+        params = start.replace(
+            global_orient=rotmat_to_axis_angle(rotation @ root),
+            scale=start.scale * scale,
+            transl=torch.zeros_like(start.transl),
+        )
+        # A body turns about its root joint, an alignment about the origin: the root shows the difference.
+        with torch.no_grad():
+            before, turned = body(start).joints[:, 0], body(params).joints[:, 0]
+        goal = scale[:, None] * (rotation @ before.unsqueeze(-1)).squeeze(-1) + translation
+        params = params.replace(transl=goal - turned)
+        return share_shape(params) if shared else params, {'frames_without_alignment': int((~placed).sum())}
+
+    def _keypoints(self, inputs: Sequence[BaseInput]) -> Keypoints3d | None:
+        for given in inputs:
+            if isinstance(given, Keypoint3dMSEInput):
+                return given.keypoints
+        for given in inputs:
+            if isinstance(given, MultiviewKeypoint2dMSEInput) and len(given.keypoints.cameras) > 1:
+                return triangulate_keypoints(given.keypoints)
+        return None
+
+    def _weights(self, body: SMIL, keypoints: Keypoints3d) -> Tensor:
+        weights = keypoints.confidence
+        members = body.data.joint_groups.get(self.joint_group or '', ())
+        if self.joint_group and not members:
+            raise KeyError(
+                f'RigidInitializer: {body.data.name} has no joint group {self.joint_group!r}; '
+                f'it has {list(body.data.joint_groups)}.'
+            )
+        if members:
+            inside = weights.new_tensor([float(n in members) for n in keypoints.names])
+            enough = ((weights * inside) > 0).sum(1, keepdim=True) >= MIN_POINTS
+            weights = torch.where(enough, weights * inside, weights)
+        return weights
+
+    @staticmethod
+    def _translation(
+        source: Tensor, keypoints: Keypoints3d, weights: Tensor, rotation: Tensor, scale: Tensor
+    ) -> Tensor:
+        """Bring the weighted centroids together, under a given rotation and scale."""
+        w = (weights / weights.sum(1, keepdim=True).clamp_min(1e-12)).unsqueeze(-1)
+        moved = scale[:, None] * ((w * source).sum(1, keepdim=True) @ rotation.transpose(1, 2)).squeeze(1)
+        return (w * keypoints.xyz).sum(1) - moved
+
+
+def _nearest(good: Tensor) -> Tensor:
+    """Give, for every frame, the index of the nearest good frame (itself where it is good)."""
+    frames = torch.arange(len(good), device=good.device)
+    if not bool(good.any()):
+        return frames
+    candidates = frames[good]
+    return candidates[(frames[:, None] - candidates).abs().argmin(1)]

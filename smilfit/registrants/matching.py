@@ -1,0 +1,80 @@
+"""Every observation meets its handler, or the fit does not begin."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registry import did_you_mean
+from smilfit.structures import Keypoints2d, Keypoints3d
+
+
+def as_inputs(given: Sequence[Any], handlers: Mapping[str, BaseHandler]) -> list[BaseInput]:
+    """Turn bare keypoints into Inputs of the one handler that takes them.
+
+    Raises:
+        ValueError: none or several handlers take a structure, or two Inputs have one key.
+        TypeError: something that is neither an Input nor keypoints.
+    """
+    inputs = []
+    for item in given:
+        if isinstance(item, (Keypoints2d, Keypoints3d)):
+            inputs.append(_wrap(item, handlers))
+        elif hasattr(item, 'handler_key'):
+            inputs.append(item)
+        else:
+            raise TypeError(
+                f'SMPLify: an input must be an Input, Keypoints2d or Keypoints3d; got {type(item).__name__}.'
+            )
+    keys = [i.handler_key for i in inputs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(
+                f'SMPLify: two inputs have the handler_key {key!r}. Join them, or give one its own handler.'
+            )
+    return inputs
+
+
+def _wrap(item: Keypoints2d | Keypoints3d, handlers: Mapping[str, BaseHandler]) -> BaseInput:
+    takers = [h for h in handlers.values() if h.structure is not None and isinstance(item, h.structure)]
+    if len(takers) != 1:
+        raise ValueError(
+            f'SMPLify: exactly one handler must take bare {type(item).__name__}; {len(takers)} do '
+            f'({[h.handler_key for h in takers]}). Wrap it in an Input with the handler_key you mean.'
+        )
+    return takers[0].input_type(item, handler_key=takers[0].handler_key)
+
+
+def match(
+    inputs: Mapping[str, BaseInput], handlers: Mapping[str, BaseHandler], weighted: Collection[str]
+) -> None:
+    """Check that inputs and handlers meet.
+
+    Raises:
+        KeyError: an Input whose key no handler has; a handler that a stage weights and that lacks its Input.
+        ValueError: no term at all, or an Input for a prior.
+    """
+    for key in inputs:
+        if key not in handlers:
+            raise KeyError(f'SMPLify: no handler for the input {key!r}. {did_you_mean(key, handlers)}')
+        if not handlers[key].requires_input():
+            raise ValueError(f'SMPLify: the handler {key!r} is a prior and takes no input.')
+    for key in weighted:
+        if handlers[key].requires_input() and key not in inputs:
+            raise KeyError(
+                f'SMPLify: the handler {key!r} has a weight but no input. Give its input, or the weight 0. '
+                f'{did_you_mean(key, inputs)}'
+            )
+    if not inputs:
+        raise ValueError('SMPLify: there must be at least one input; got none. There is nothing to fit to.')
+
+
+def check_batch(inputs: Mapping[str, BaseInput]) -> int:
+    """Give the common batch size.
+
+    Raises:
+        ValueError: inputs of different sizes.
+    """
+    sizes = {key: item.batch_size for key, item in inputs.items()}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(f'SMPLify: all inputs must have as many frames; got {sizes}.')
+    return next(iter(sizes.values()))

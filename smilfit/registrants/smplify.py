@@ -1,0 +1,264 @@
+"""SMPLify: fit a body to observations in stages, handlers and all else by config."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.handlers import BaseHandler, BaseInput, BodyState
+from smilfit.registrants.initializer import RigidInitializer
+from smilfit.registrants.matching import as_inputs, check_batch, match
+from smilfit.registrants.stage import Stage, keypoint_weights, stage_from_dict
+from smilfit.registrants.variables import Variables, share_shape
+from smilfit.registry import REGISTRANTS, did_you_mean
+from smilfit.solvers import LBFGS, SolverResult, StopReason
+from smilfit.structures import BodyParams, FitResult
+
+INFO_LEVELS = ('stage', 'step')
+
+
+@REGISTRANTS.register_module()
+class SMPLify:
+    """Stage-wise fitting of a body model to keypoints and whatever else has a handler.
+
+    Args:
+        body_model: the body.
+        stages: what each stage fits and weights, as `Stage` or as a dict in XRMoCap's form.
+        handlers: the terms; one that no stage weights costs nothing.
+        optimizer: the solver of stages that name none; L-BFGS with strong Wolfe line search if None.
+        n_epochs: how often the stages are run through.
+        use_one_betas_per_video: one shape, one scale and one set of bones for all frames.
+        ignore_keypoints: keypoints that take no part.
+        initializer: finds the starting position; None starts where the caller's parameters say, or at rest.
+        device: where to compute; the body model's own if None.
+        hooks: called as `hook(stage, step, loss)` after every step; True ends the stage.
+        verbose: whether to log progress.
+        info_level: `'stage'` or `'step'`.
+        logger: a logger or its name.
+    """
+
+    def __init__(
+        self,
+        body_model: SMIL,
+        stages: Sequence[Stage | Mapping[str, Any]],
+        handlers: Sequence[BaseHandler],
+        optimizer: Any = None,
+        n_epochs: int = 1,
+        use_one_betas_per_video: bool = False,
+        ignore_keypoints: Sequence[str] | None = None,
+        initializer: RigidInitializer | str | None = 'rigid',
+        device: torch.device | str | None = None,
+        hooks: Sequence[Any] = (),
+        verbose: bool = False,
+        info_level: str = 'stage',
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        if info_level not in INFO_LEVELS:
+            raise ValueError(f'SMPLify: info_level must be one of {INFO_LEVELS}; got {info_level!r}.')
+        if initializer not in (None, 'rigid') and isinstance(initializer, str):
+            raise ValueError(f"SMPLify: initializer must be an object, 'rigid' or None; got {initializer!r}.")
+        self.body = body_model if device is None else body_model.to(device)
+        self.handlers = _by_key(handlers)
+        keys = list(self.handlers)
+        self.stages = [
+            s if isinstance(s, Stage) else stage_from_dict(s, keys, f'stage {i}')
+            for i, s in enumerate(stages)
+        ]
+        for stage in self.stages:
+            for key in (*stage.weights, *stage.reductions):
+                if key not in keys:
+                    raise KeyError(
+                        f'SMPLify: {stage.name} weights an unknown handler. {did_you_mean(key, keys)}'
+                    )
+        used = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
+        for key in used:
+            self.handlers[key].bind(self.body)
+        self.optimizer = LBFGS() if optimizer is None else optimizer
+        self.n_epochs = n_epochs
+        self.use_one_betas_per_video = use_one_betas_per_video
+        self.ignored, self.ignored_unknown = _split(ignore_keypoints or (), self.body.keypoint_names)
+        self.initializer = RigidInitializer() if initializer == 'rigid' else initializer
+        self.hooks = tuple(hooks)
+        self.verbose = verbose
+        self.info_level = info_level
+        self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
+
+    def __call__(
+        self,
+        input_list: Sequence[Any],
+        init_params: BodyParams | Mapping[str, Tensor] | None = None,
+    ) -> FitResult:
+        """Fit.
+
+        Args:
+            input_list: Inputs, or bare `Keypoints2d` / `Keypoints3d` that exactly one handler takes.
+            init_params: where to start (one body, or one a frame), instead of the initializer's place.
+
+        Raises:
+            KeyError: an Input without its handler, or a weighted handler without its Input.
+            ValueError: two Inputs of one key, or of different batch sizes.
+            FloatingPointError: the loss is not finite at the start.
+        """
+        inputs = {i.handler_key: i for i in as_inputs(input_list, self.handlers)}
+        weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
+        match(inputs, self.handlers, weighted)
+        batch = check_batch(inputs)
+        like = self.body.v_template
+        inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
+        params, report = self._start(inputs, init_params, batch)
+        report |= {'ignored_keypoints': self.ignored, 'ignored_keypoints_unknown': self.ignored_unknown}
+        history: list[dict[str, Any]] = []
+        active: list[tuple[Stage, BaseHandler]] = []
+        for epoch in range(self.n_epochs):
+            for stage in self.stages:
+                params, story = self._run_stage(stage, params, inputs)
+                history.append({'epoch': epoch, **story})
+                active = [(stage, self.handlers[k]) for k, w in stage.weights.items() if w]
+        per_frame = self._per_frame(active, params, inputs)
+        converged = bool(history) and history[-1]['reason'] in (StopReason.CONVERGED.value,)
+        return FitResult(
+            params=params.detach(),
+            per_frame_loss=per_frame,
+            converged=torch.full_like(per_frame, converged, dtype=torch.bool) & per_frame.isfinite(),
+            history=tuple(history),
+            report=report,
+            body=self.body,
+        )
+
+    def _start(
+        self, inputs: Mapping[str, BaseInput], init: BodyParams | Mapping[str, Tensor] | None, batch: int
+    ) -> tuple[BodyParams, dict[str, Any]]:
+        start = self.body.zero_params(batch)
+        if init is not None:
+            given = init.as_axis_angle().as_dict() if isinstance(init, BodyParams) else dict(init)
+            for name in given:
+                if name not in BodyParams.__dataclass_fields__:
+                    options = BodyParams.__dataclass_fields__
+                    raise KeyError(
+                        f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}'
+                    )
+            start = start.replace(**{n: _rows(n, v.to(start.transl), batch) for n, v in given.items()})
+            return share_shape(start) if self.use_one_betas_per_video else start, {}
+        if self.initializer is None:
+            return start, {}
+        return self.initializer(self.body, list(inputs.values()), start, self.use_one_betas_per_video)
+
+    def _run_stage(
+        self, stage: Stage, params: BodyParams, inputs: Mapping[str, BaseInput]
+    ) -> tuple[BodyParams, dict[str, Any]]:
+        active = [(self.handlers[k], w, stage.reductions.get(k)) for k, w in stage.weights.items() if w]
+        groups = self.body.data.joint_groups
+        for group in stage.fit_joint_groups:
+            if group not in groups:
+                raise KeyError(
+                    f'SMPLify: {stage.name} fits an unknown joint group. {did_you_mean(group, groups)}'
+                )
+        members = {name for group in stage.fit_joint_groups for name in groups[group]}
+        joints = [j for j, n in enumerate(self.body.joint_names) if n in members] if members else None
+        variables = Variables(params, stage.fit, self.use_one_betas_per_video, joints)
+        need = tuple(dict.fromkeys(n for h, _, _ in active for n in h.need(inputs.get(h.handler_key))))
+        weights = keypoint_weights(stage, self.body.data, self.ignored)
+        rest = None if {'betas'} & set(variables.leaves) else self.body.rest_shape(params.betas)
+
+        def losses(current: BodyParams) -> dict[str, Tensor]:
+            state = BodyState(self.body, current, self.body(current, need, rest), weights)
+            return {
+                h.handler_key: h(state, inputs.get(h.handler_key), weight, reduction).sum()
+                for h, weight, reduction in active
+            }
+
+        def objective() -> Tensor:
+            terms = losses(variables.params())
+            return torch.stack(list(terms.values())).sum() if terms else params.transl.new_zeros(())
+
+        solver = stage.optimizer or self.optimizer
+        result = solver.minimise(
+            objective, list(variables.leaves.values()), stage.n_iter, stage.ftol, self._on_step(stage)
+        )
+        params = variables.params().detach()
+        with torch.no_grad():
+            terms = {key: float(value) for key, value in losses(params).items()}
+        story = _story(stage, result, terms)
+        if self.verbose:
+            self.logger.info('%s', _sentence(story))
+        return params, story
+
+    def _on_step(self, stage: Stage) -> Any:
+        def on_step(step: int, loss: float) -> bool:
+            if self.verbose and self.info_level == 'step':
+                self.logger.info('%s, step %d: loss %.6g', stage.name, step, loss)
+            # Every hook is called, whatever the first one says.
+            answers = [hook(stage, step, loss) for hook in self.hooks]
+            return any(answers)
+
+        return on_step
+
+    def _per_frame(
+        self,
+        active: Sequence[tuple[Stage, BaseHandler]],
+        params: BodyParams,
+        inputs: Mapping[str, BaseInput],
+    ) -> Tensor:
+        total = params.transl.new_zeros(params.batch_size)
+        if not active:
+            return total
+        stage = active[0][0]
+        need = tuple(dict.fromkeys(n for _, h in active for n in h.need(inputs.get(h.handler_key))))
+        with torch.no_grad():
+            output = self.body(params, need)
+            state = BodyState(
+                self.body, params, output, keypoint_weights(stage, self.body.data, self.ignored)
+            )
+            for _, h in active:
+                key = h.handler_key
+                total = total + h.per_frame(
+                    state, inputs.get(key), stage.weights[key], stage.reductions.get(key)
+                )
+        return total
+
+
+def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:
+    table: dict[str, BaseHandler] = {}
+    for handler in handlers:
+        if handler.handler_key in table:
+            raise ValueError(
+                f'SMPLify: every handler must have a handler_key of its own; {handler.handler_key!r} comes twice. '
+                'Give one of them another key.'
+            )
+        table[handler.handler_key] = handler
+    return table
+
+
+def _split(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:
+    return [n for n in names if n in known], [n for n in names if n not in known]
+
+
+def _rows(name: str, value: Tensor, batch: int) -> Tensor:
+    if value.shape[0] not in (1, batch):
+        raise ValueError(f'SMPLify: init_params {name} must have 1 or {batch} rows; got {value.shape[0]}.')
+    return value.expand(batch, *value.shape[1:]).clone()
+
+
+def _story(stage: Stage, result: SolverResult, terms: dict[str, float]) -> dict[str, Any]:
+    return {
+        'stage': stage.name,
+        'fit': list(stage.fit),
+        'loss_start': result.loss_start,
+        'loss_end': result.loss_end,
+        'terms': terms,
+        'steps': result.n_steps,
+        'evaluations': result.n_evaluations,
+        'recoveries': result.n_recoveries,
+        'reason': result.reason.value,
+    }
+
+
+def _sentence(story: Mapping[str, Any]) -> str:
+    terms = ', '.join(f'{key} {value:.4g}' for key, value in story['terms'].items())
+    return (
+        f'{story["stage"]}: loss {story["loss_start"]:.5g} -> {story["loss_end"]:.5g} ({terms}) in '
+        f'{story["steps"]} steps, {story["evaluations"]} evaluations; {story["reason"]}'
+    )

@@ -1,0 +1,130 @@
+"""One stage of a fit: what may move, what counts, and for how long."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from smilfit.body_models import BodyModelData
+from smilfit.registry import did_you_mean, reject_unknown
+
+logger = logging.getLogger('smilfit')
+
+# Fitted where a stage's dict does not say otherwise, as in XRMoCap; the further ones only when asked for.
+DEFAULT_FIT = ('global_orient', 'transl', 'body_pose', 'betas')
+FITTABLE = (*DEFAULT_FIT, 'scale', 'log_joint_scales', 'joint_offsets')
+PART_WEIGHTS = ('body_weight', 'shoulder_weight', 'hip_weight', 'foot_weight', 'hand_weight', 'face_weight')
+_PLAIN = ('name', 'n_iter', 'ftol', 'optimizer', 'fit_joint_groups', 'use_shoulder_hip_only', 'part_weights')
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Args:
+        n_iter: most steps of the solver.
+        ftol: relative decrease of the loss a step below which the stage has converged.
+        fit: names of the parameters that move.
+        weights: factor of each handler's loss by `handler_key`; a handler without one is off.
+        reductions: reduction of a handler's loss by `handler_key`, instead of the loss's own.
+        optimizer: a solver for this stage, instead of the registrant's.
+        fit_joint_groups: only the joints of these groups of the model file turn; all if empty.
+        part_weights: factor on the keypoints of a group of the model file; `'body'` is every keypoint that is in
+            no other group named here.
+        use_shoulder_hip_only: only the keypoints of the groups `shoulder` and `hip` count.
+        name: for reports.
+    """
+
+    n_iter: int = 1
+    ftol: float = 1e-4
+    fit: tuple[str, ...] = DEFAULT_FIT
+    weights: dict[str, float] = field(default_factory=dict)
+    reductions: dict[str, str] = field(default_factory=dict)
+    optimizer: Any = None
+    fit_joint_groups: tuple[str, ...] = ()
+    part_weights: dict[str, float] = field(default_factory=dict)
+    use_shoulder_hip_only: bool = False
+    name: str = ''
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without handlers and model."""
+        for parameter in self.fit:
+            if parameter not in FITTABLE:
+                raise ValueError(
+                    f'Stage {self.name}: cannot fit {parameter!r}. {did_you_mean(parameter, FITTABLE)}'
+                )
+        if self.n_iter < 0 or self.ftol < 0:
+            raise ValueError(
+                f'Stage {self.name}: n_iter and ftol must not be negative; got {self.n_iter}, {self.ftol}.'
+            )
+
+
+def stage_from_dict(config: Mapping[str, Any], handler_keys: Sequence[str], place: str) -> Stage:
+    """Read a stage in the form of XRMoCap's configs.
+
+    Keys are `n_iter`, `ftol`, `fit_<parameter>`, `<handler_key>_weight`, `<handler_key>_reduction`,
+    `<part>_weight` (body, shoulder, hip, foot, hand, face), `use_shoulder_hip_only`, `optimizer`,
+    `fit_joint_groups`, `part_weights` and `name`.
+
+    Raises:
+        KeyError: any other key, with the near ones.
+    """
+    of_handlers = [f'{key}_{what}' for key in handler_keys for what in ('weight', 'reduction')]
+    known = [*_PLAIN, *(f'fit_{p}' for p in FITTABLE), *of_handlers, *PART_WEIGHTS]
+    reject_unknown(f'SMPLify: {place}', 'stage key', config, known)
+    fit = tuple(p for p in FITTABLE if config.get(f'fit_{p}', p in DEFAULT_FIT))
+    parts = dict(config.get('part_weights', {}))
+    for key in PART_WEIGHTS:
+        if config.get(key) is not None:
+            parts[key.removesuffix('_weight')] = float(config[key])
+    return Stage(
+        n_iter=config.get('n_iter', 1),
+        ftol=config.get('ftol', 1e-4),
+        fit=fit,
+        weights={k: float(config[f'{k}_weight']) for k in handler_keys if f'{k}_weight' in config},
+        reductions={k: config[f'{k}_reduction'] for k in handler_keys if f'{k}_reduction' in config},
+        optimizer=config.get('optimizer'),
+        fit_joint_groups=tuple(config.get('fit_joint_groups', ())),
+        part_weights=parts,
+        use_shoulder_hip_only=bool(config.get('use_shoulder_hip_only', False)),
+        name=config.get('name', place),
+    )
+
+
+def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -> dict[str, float]:
+    """Turn a stage's part weights into factors on keypoints, by name.
+
+    A group's weight replaces the body's. A keypoint that is a joint under another name belongs to the groups
+    of that joint. A group that the model does not have is an error unless its weight changes nothing.
+
+    Raises:
+        KeyError: an unknown group.
+    """
+    groups = {g: set(members) for g, members in data.joint_groups.items()}
+    parts = {g: w for g, w in stage.part_weights.items() if g != 'body'}
+    for group, weight in parts.items():
+        if group not in groups and weight not in (0.0, 1.0):
+            raise KeyError(
+                f'SMPLify: {stage.name} weights the keypoints of group {group!r}, which {data.name} does not have. '
+                f'{did_you_mean(group, groups)}'
+            )
+    if stage.use_shoulder_hip_only:
+        missing = [g for g in ('shoulder', 'hip') if g not in groups]
+        if missing:
+            raise KeyError(
+                f'SMPLify: {stage.name} uses shoulders and hips only, but {data.name} has no joint group '
+                f'{missing[0]!r}. Use part_weights with a group of the model. {did_you_mean(missing[0], groups)}'
+            )
+    joint_of = {name: name for name in data.joint_names}
+    for definitions in data.keypoint_sets.values():
+        joint_of |= {k: d if isinstance(d, str) else '' for k, d in definitions.items()}
+    weights = {}
+    for name, joint in joint_of.items():
+        mine = [g for g, members in groups.items() if joint in members]
+        named = [parts[g] for g in mine if g in parts]
+        weight = named[-1] if named else stage.part_weights.get('body', 1.0)
+        if stage.use_shoulder_hip_only and not {'shoulder', 'hip'} & set(mine):
+            weight = 0.0
+        if weight != 1.0:
+            weights[name] = weight
+    return weights | dict.fromkeys(ignore, 0.0)

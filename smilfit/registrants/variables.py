@@ -1,0 +1,74 @@
+"""The tensors that a stage moves, and the body parameters made of them."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.structures import BodyParams
+
+# One value a clip where a body keeps its shape.
+SHAPE_PARAMETERS = ('betas', 'scale', 'log_joint_scales', 'joint_offsets')
+
+
+class Variables:
+    """Leaf tensors for some parameters; all others stay as they are.
+
+    Scale moves as its logarithm. Where the shape is shared, one row stands for the whole clip.
+
+    Args:
+        params: where to start, rotations as axis-angle.
+        fit: names of the parameters that move.
+        share_shape: betas, scale and the joints' scales and offsets are one for all frames.
+        joints: indices (of all joints, root 0) that may turn; None for all.
+    """
+
+    def __init__(
+        self, params: BodyParams, fit: Sequence[str], share_shape: bool, joints: Sequence[int] | None = None
+    ) -> None:
+        self._start = params.detach()
+        self._share_shape = share_shape
+        self._joints = None if joints is None else [j - 1 for j in joints if j > 0]
+        self.leaves: dict[str, Tensor] = {}
+        for name in fit:
+            value = self._initial(name)
+            if value.numel():
+                self.leaves[name] = value.clone().requires_grad_()
+
+    def _initial(self, name: str) -> Tensor:
+        value = getattr(self._start, name)
+        if value is None:
+            # Joint scales and offsets appear when a stage first fits them.
+            value = self._start.transl.new_zeros(self._start.batch_size, self._start.n_joints, 3)
+        if name == 'scale':
+            value = value.log()
+        if name == 'body_pose' and self._joints is not None:
+            value = value[:, self._joints]
+        return value.mean(0, keepdim=True) if self._share_shape and name in SHAPE_PARAMETERS else value
+
+    def params(self) -> BodyParams:
+        """Put the parameters of all frames together."""
+        changes = {}
+        for name, leaf in self.leaves.items():
+            value = leaf.exp() if name == 'scale' else leaf
+            if name == 'body_pose' and self._joints is not None:
+                value = self._start.body_pose.index_copy(1, self._index(value), value)
+            if value.shape[0] == 1 and self._start.batch_size > 1:
+                value = value.expand(self._start.batch_size, *value.shape[1:])
+            changes[name] = value
+        return self._start.replace(**changes)
+
+    def _index(self, like: Tensor) -> Tensor:
+        return torch.tensor(self._joints, device=like.device)
+
+
+def share_shape(params: BodyParams) -> BodyParams:
+    """Give every frame the clip's mean shape and (geometric) mean scale."""
+
+    def shared(value: Float[Tensor, 'B ...']) -> Float[Tensor, 'B ...']:
+        return value.mean(0, keepdim=True).expand_as(value).clone()
+
+    changes = {n: shared(getattr(params, n)) for n in SHAPE_PARAMETERS if getattr(params, n) is not None}
+    changes['scale'] = shared(params.scale.log()).exp()
+    return params.replace(**changes)

@@ -1,0 +1,164 @@
+"""Solvers that need only the gradient of the whole objective: L-BFGS and Adam, by torch."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from smilfit.registry import SOLVERS
+from smilfit.solvers.base import (
+    BestPoint,
+    Objective,
+    SolverResult,
+    StepCallback,
+    StopReason,
+    has_converged,
+)
+
+# After a non-finite loss: go back, halve the step, forget the curvature; this often, then give up.
+MAX_RECOVERIES = 3
+
+
+class FirstOrderSolver(ABC):
+    """The loop that all of torch's optimisers share.
+
+    Variables that are not handed in are never touched. Gradients are not clipped: a clipped gradient does not
+    belong to the loss, and a line search that believes it goes astray.
+    """
+
+    def __init__(self, lr: float) -> None:
+        if lr <= 0:
+            raise ValueError(f'{type(self).__name__}: lr must be positive; got {lr}.')
+        self.lr = lr
+
+    @abstractmethod
+    def make_optimizer(self, variables: list[Tensor], lr: float) -> torch.optim.Optimizer:
+        """Make a fresh torch optimiser."""
+
+    def minimise(
+        self,
+        objective: Objective,
+        variables: list[Tensor],
+        n_iter: int,
+        ftol: float,
+        on_step: StepCallback | None = None,
+    ) -> SolverResult:
+        """Minimise an objective by changing its variables in place.
+
+        Args:
+            objective: computes the loss from the variables; called with gradients on.
+            variables: leaf tensors that require gradients.
+            n_iter: most steps.
+            ftol: relative decrease of the loss in one step below which it has converged.
+            on_step: called after every step.
+
+        Returns:
+            How it went. On a non-finite loss the best point is restored, the step halved and the curvature
+            forgotten, three times at most.
+        """
+        with torch.no_grad():
+            start = float(objective())
+        if not math.isfinite(start):
+            raise FloatingPointError(
+                f'{type(self).__name__}: the loss must be finite where the fit starts; got {start}. '
+                'Check the initial parameters and the units of the inputs.'
+            )
+        best = BestPoint(variables, start)
+        if not variables:
+            return SolverResult(start, start, 0, 1, 0, StopReason.NOTHING_TO_FIT)
+        evaluations, recoveries, lr = 1, 0, self.lr
+        optimizer = self.make_optimizer(variables, lr)
+
+        def closure() -> Tensor:
+            nonlocal evaluations
+            evaluations += 1
+            optimizer.zero_grad(set_to_none=True)
+            loss = objective()
+            if loss.requires_grad:
+                loss.backward()
+            return loss
+
+        before, step, reason = start, 0, StopReason.MAX_STEPS
+        while step < n_iter:
+            optimizer.step(closure)
+            step += 1
+            with torch.no_grad():
+                after = float(objective())
+            evaluations += 1
+            if not math.isfinite(after):
+                recoveries += 1
+                best.restore()
+                if recoveries > MAX_RECOVERIES:
+                    reason = StopReason.NON_FINITE
+                    break
+                lr *= 0.5
+                optimizer = self.make_optimizer(variables, lr)
+                before = best.loss
+                continue
+            best.offer(after)
+            if on_step is not None and on_step(step, after):
+                reason = StopReason.CALLBACK
+                break
+            if has_converged(before, after, ftol):
+                reason = StopReason.CONVERGED
+                break
+            before = after
+        best.restore()
+        for variable in variables:
+            variable.grad = None
+        return SolverResult(start, best.loss, step, evaluations, recoveries, reason)
+
+
+@SOLVERS.register_module()
+class LBFGS(FirstOrderSolver):
+    """Limited-memory BFGS.
+
+    Args:
+        lr: length of the first try along a direction.
+        max_iter: inner iterations of one step.
+        history_size: remembered curvature pairs.
+        line_search_fn: `'strong_wolfe'` or None.
+        tolerance_grad: a gradient below this ends a step.
+        tolerance_change: a change below this ends a step.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1.0,
+        max_iter: int = 20,
+        history_size: int = 20,
+        line_search_fn: str | None = 'strong_wolfe',
+        tolerance_grad: float = 1e-9,
+        tolerance_change: float = 1e-12,
+    ) -> None:
+        super().__init__(lr)
+        self.options = {
+            'max_iter': max_iter,
+            'history_size': history_size,
+            'line_search_fn': line_search_fn,
+            'tolerance_grad': tolerance_grad,
+            'tolerance_change': tolerance_change,
+        }
+
+    def make_optimizer(self, variables: list[Tensor], lr: float) -> torch.optim.Optimizer:
+        """Make a fresh torch optimiser."""
+        return torch.optim.LBFGS(variables, lr=lr, **self.options)
+
+
+@SOLVERS.register_module()
+class Adam(FirstOrderSolver):
+    """Adam, one gradient a step.
+
+    Args:
+        lr: step size.
+        betas: decay of the two running means.
+    """
+
+    def __init__(self, lr: float = 1e-2, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        super().__init__(lr)
+        self.betas = tuple(betas)
+
+    def make_optimizer(self, variables: list[Tensor], lr: float) -> torch.optim.Optimizer:
+        """Make a fresh torch optimiser."""
+        return torch.optim.Adam(variables, lr=lr, betas=self.betas)
