@@ -23,7 +23,7 @@ class BodyParams:
     """
 
     global_orient: Float[Tensor, 'B 3'] | Float[Tensor, 'B 3 3']
-    body_pose: Float[Tensor, 'B J-1 3'] | Float[Tensor, 'B J-1 3 3']
+    body_pose: Float[Tensor, 'B j 3'] | Float[Tensor, 'B j 3 3']
     betas: Float[Tensor, 'B S']
     transl: Float[Tensor, 'B 3']
     scale: Float[Tensor, 'B']
