@@ -20,11 +20,8 @@ class LossGuardHook(Hook):
         Raises:
             FloatingPointError: names the losses, the epoch and the iteration.
         """
-        bad = [
-            f'{name} = {float(value)}'
-            for name, value in (outputs or {}).items()
-            if not math.isfinite(float(value))
-        ]
+        values = {name: float(value.detach()) for name, value in (outputs or {}).items()}
+        bad = [f'{name} = {value}' for name, value in values.items() if not math.isfinite(value)]
         if bad:
             # The sum is bad because a part of it is: name the part.
             parts = [entry for entry in bad if not entry.startswith('loss =')] or bad

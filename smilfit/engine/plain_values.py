@@ -28,7 +28,7 @@ def to_plain(value: Any, where: str = 'checkpoint') -> Any:
             _KIND: 'HistoryBuffer',
             'history': history.tolist(),
             'count': count.tolist(),
-            'max_length': value._max_length,
+            'max_length': value.max_length,
         }
     if isinstance(value, np.generic):
         return value.item()

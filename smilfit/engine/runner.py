@@ -13,6 +13,7 @@ from mmengine.runner import Runner, set_random_seed
 from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint
 from smilfit.engine.data_loading import build_data_loader, follow_training_data
 from smilfit.engine.launch import choose_device, model_wrapper_config
+from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
 from smilfit.engine.plain_checkpoint_hook import ENTRY
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
@@ -88,6 +89,7 @@ def _prepared(cfg: Config, device: str) -> Config:
     """Copy a config, fill in what every run has, and seed before the model's weights are drawn."""
     cfg = copy.deepcopy(cfg)
     install_checkpoint_loader()
+    declare_scope()
     chosen = choose_device(device)
     follow_training_data(cfg)
     cfg.setdefault('default_scope', 'smilfit')
@@ -98,8 +100,20 @@ def _prepared(cfg: Config, device: str) -> Config:
         if chosen != 'cuda':
             # torch's SyncBatchNorm computes on CUDA only.
             cfg.pop('sync_bn', None)
+    _end_schedule(cfg)
     set_random_seed(cfg.randomness.seed)
     return cfg
+
+
+def _end_schedule(cfg: Config) -> None:
+    """Let a schedule that says no end go on to the last epoch, so that max_epochs is said once."""
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
+        if 'end' in scheduler or 'T_max' in scheduler or scheduler['type'] != 'CosineAnnealingLR':
+            continue
+        begin = scheduler.get('begin', 0)
+        scheduler.T_max = max(1, cfg.train_cfg.max_epochs - begin)
+        scheduler.end = begin + scheduler.T_max
 
 
 def _require_data_path(cfg: Config, loader: str) -> None:

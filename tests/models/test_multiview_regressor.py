@@ -271,7 +271,7 @@ def test_gradient_at_the_rest_pose_is_finite_with_pose_priors():
 def test_errors_name_what_is_wrong(model, batch):
     with pytest.raises(KeyError, match='keypoints3d_mse'):
         model.set_loss_weights({'keypoint3d_mse': 1.0})
-    model.set_loss_weights(dict.fromkeys(WEIGHTS, 0.0))
+    model.set_loss_weights({**dict.fromkeys(WEIGHTS, 0.0), 'camera': 1.0})
     with pytest.raises(ValueError, match='switched on'):
         model(**batch, mode='loss')
     batch['inputs']['view_mask'][1] = False

@@ -96,7 +96,7 @@ class MultiViewRegressor(BaseModel):
         self.loss_weights: dict[str, float] = {
             **{handler.handler_key: handler.loss.loss_weight for handler in handlers},
             **dict.fromkeys(PARAMETER_KEYS, 0.0),
-            **({CAMERA_KEY: 0.0} if camera_head is not None else {}),
+            CAMERA_KEY: 0.0,
         }
         self.set_loss_weights(loss_weights or {})
         # As the body model's own, these are no part of a checkpoint.
@@ -191,7 +191,7 @@ class MultiViewRegressor(BaseModel):
         A loss of the final step is called `loss_<key>`; those of earlier steps are summed in
         `loss_intermediate`.
         """
-        if not any(self.loss_weights.values()):
+        if not any(weight for key, weight in self.loss_weights.items() if key != CAMERA_KEY):
             raise ValueError(
                 f'MultiViewRegressor: a loss must be switched on; all of {sorted(self.loss_weights)} are 0.'
             )
@@ -222,7 +222,9 @@ class MultiViewRegressor(BaseModel):
         if any(self.loss_weights[key] for key in PARAMETER_KEYS):
             known = BodyParams(**data_samples['params'])
             known = known.replace(transl=frame.from_world(known.transl), scale=known.scale / frame.unit)
-            terms |= self.parameter_losses(params, known, data_samples['has_params'], self.loss_weights)
+            has_params = data_samples['has_params']
+            has_betas = data_samples.get('has_betas', has_params)
+            terms |= self.parameter_losses(params, known, has_params, has_betas, self.loss_weights)
         return terms, counts
 
     def _camera_term(self, prediction: Prediction, view_mask: Tensor) -> Tensor:

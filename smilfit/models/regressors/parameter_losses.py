@@ -15,6 +15,8 @@ PARAMETER_KEYS = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
 class ParameterLosses(nn.Module):
     """Compare predicted parameters with known ones; a sample without them takes no part.
 
+    A sample's shape may be known where its pose is not.
+
     Rotations: squared Frobenius distance of matrices, `8 sin^2(angle / 2)`, which is smooth everywhere. Betas:
     squared difference. Position: squared distance. Scale: squared difference of logarithms.
     Each is a mean over the joints or coefficients, then over the samples that have parameters.
@@ -31,10 +33,11 @@ class ParameterLosses(nn.Module):
         predicted: BodyParams,
         known: BodyParams,
         has_params: Bool[Tensor, ' B'],
+        has_betas: Bool[Tensor, ' B'],
         weights: dict[str, float],
     ) -> dict[str, Tensor]:
         """Give the weighted losses whose weight is not 0, by key; both parameters in one frame."""
-        known = _masked(known, has_params)
+        known = _masked(known, has_params, has_betas)
         terms = {
             'global_orient': lambda: _frobenius(predicted.rotations()[:, :1], known.rotations()[:, :1]),
             'body_pose': lambda: _frobenius(predicted.rotations()[:, 1:], known.rotations()[:, 1:]),
@@ -42,9 +45,9 @@ class ParameterLosses(nn.Module):
             'transl': lambda: (predicted.transl - known.transl).square().sum(1),
             'scale': lambda: (predicted.scale.log() - known.scale.log()).square(),
         }
-        confidence = has_params.float()
+        confidence = {key: has_betas if key == 'betas' else has_params for key in terms}
         return {
-            key: self.reducer.reduce(term(), confidence, loss_weight_override=weights[key])
+            key: self.reducer.reduce(term(), confidence[key].float(), loss_weight_override=weights[key])
             for key, term in terms.items()
             if weights[key] > 0
         }
@@ -54,12 +57,12 @@ def _frobenius(a: Float[Tensor, 'B j 3 3'], b: Float[Tensor, 'B j 3 3']) -> Floa
     return (a - b).square().sum((-1, -2)).mean(1)
 
 
-def _masked(params: BodyParams, has_params: Tensor) -> BodyParams:
+def _masked(params: BodyParams, has_params: Tensor, has_betas: Tensor) -> BodyParams:
     """Put the rest pose where parameters are unknown, so that no stray number there can reach a loss."""
     resting = BodyParams.zeros(params.batch_size, params.n_joints, params.betas.shape[1], like=params.transl)
 
-    def choose(value: Tensor, otherwise: Tensor) -> Tensor:
-        return torch.where(has_params.reshape(-1, *(1,) * (value.ndim - 1)), value, otherwise)
+    def chosen(name: str) -> Tensor:
+        value, mask = getattr(params, name), has_betas if name == 'betas' else has_params
+        return torch.where(mask.reshape(-1, *(1,) * (value.ndim - 1)), value, getattr(resting, name))
 
-    fields = params.as_dict()
-    return BodyParams(**{name: choose(fields[name], getattr(resting, name)) for name in PARAMETER_KEYS})
+    return BodyParams(**{name: chosen(name) for name in PARAMETER_KEYS})
