@@ -41,8 +41,17 @@ def _stand_in(origin: str) -> type[StandIn]:
     return type('StandIn', (StandIn,), {'origin': origin})
 
 
-def _frombuffer(buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: str = 'C') -> np.ndarray:
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
+def _frombuffer(
+    buffer: Any,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    order: str = 'C',
+    axis_order: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    flat = np.frombuffer(buffer, dtype=dtype)
+    if order == 'K' and axis_order is not None:
+        return flat.reshape(shape).transpose(axis_order)
+    return flat.reshape(shape, order=order)
 
 
 def _reconstruct(subtype: type, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -188,7 +197,9 @@ def _scipy_array(value: StandIn, what: str) -> np.ndarray:
     dense = np.zeros(shape)
     data = as_array(state['data'], what)
     if kind.startswith('coo'):
-        np.add.at(dense, (as_array(state['row']), as_array(state['col'])), data)
+        # Newer scipy keeps both index arrays as `coords`.
+        row, col = state['coords'] if 'coords' in state else (state['row'], state['col'])
+        np.add.at(dense, (as_array(row, what), as_array(col, what)), data)
         return dense
     indices, indptr = as_array(state['indices'], what), as_array(state['indptr'], what)
     major = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))

@@ -86,7 +86,7 @@ class SMIL(nn.Module):
         self._keep('joint_shapedirs', _joint_shapedirs(data))
         self._keep('joint_limits', data.joint_limits)
         self.register_buffer('faces', torch.as_tensor(data.faces), persistent=False)
-        tree = KinematicTree.from_parents(data.parents)
+        tree = KinematicTree.from_parents(data.parents.tolist())
         for name in ('parents', 'order', 'restore', 'paths'):
             self.register_buffer(f'_tree_{name}', getattr(tree, name), persistent=False)
         self._n_levels = len(tree.levels)
@@ -141,6 +141,12 @@ class SMIL(nn.Module):
     def n_betas(self) -> int:
         """S."""
         return self.data.n_betas
+
+    @property
+    def rest_size(self) -> float:
+        """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
+        joints = self.data.joints
+        return float((joints.max(0) - joints.min(0)).max())
 
     def zero_params(self, batch_size: int = 1) -> BodyParams:
         """Give the rest pose of the mean shape at the origin, in the module's type and device."""

@@ -151,16 +151,19 @@ def _place(rig: _Rig, cameras: list[int]) -> tuple[Tensor, Tensor]:
     return points, valid
 
 
+def _floor(diagonal: Tensor) -> Tensor:
+    return (LIMIT_OF_DIAGONAL * diagonal).clamp_min(LIMIT_PX)
+
+
 def _judge(median: Tensor, reference: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:
     """Say which medians are over the limit, each judged by the reference cameras other than itself."""
-    floor = (LIMIT_OF_DIAGONAL * diagonal).clamp_min(LIMIT_PX)
     others = []
     for c in range(len(median)):
         pick = reference.clone()
         pick[c] = False
         others.append(median[pick].nanmedian() if bool(pick.any()) else median.new_tensor(torch.nan))
     relative = (LIMIT_RATIO * torch.stack(others)).nan_to_num(0.0)
-    limit = torch.maximum(floor, relative)
+    limit = torch.maximum(_floor(diagonal), relative)
     return median > limit, limit
 
 
@@ -203,25 +206,25 @@ def _undecided(proposals: list[_Proposal], disagreement: bool, diagonal: Tensor)
     return misses[0] > floors[0] or (disagreement and any(rivals))
 
 
-def _only(cameras: list[int], n: int) -> Tensor:
-    mask = torch.zeros(n, dtype=torch.bool)
-    mask[cameras] = True
-    return mask
-
-
 def _grow(rig: _Rig, group: list[int]) -> list[int]:
-    """Add the camera that fits best, as long as all of the enlarged group stay within their limits."""
+    """Add the camera that fits best, as long as one fits.
+
+    A camera fits if the group's points predict its labels, or if points of all together suit all: those of
+    two neighbouring cameras are vague in depth and may miss a third that is right. A wrong camera drags the
+    others' points with it and so shares its miss with them: hence half the floor for the second rule.
+    """
+    floor = _floor(rig.diagonal)
     while True:
-        trials = []
         before, _ = _medians(rig, *_place(rig, group))
+        usual = LIMIT_RATIO * before[group].nanmedian()
+        trials = []
         for c in range(len(rig.K)):
             if c in group:
                 continue
             trial = sorted([*group, c])
             median, _ = _medians(rig, *_place(rig, trial))
-            # Judged by what the group showed before: a wrong camera drags the others' points with it.
-            _, limit = _judge(before, _only(group, len(rig.K)), rig.diagonal)
-            if bool((median <= limit)[trial].all()):
+            predicted = bool(before[c] <= torch.maximum(floor[c], usual))
+            if predicted or bool((median <= torch.maximum(0.5 * floor, usual))[trial].all()):
                 trials.append((float(median[trial].nan_to_num(0.0).max()), trial))
         if not trials:
             return group

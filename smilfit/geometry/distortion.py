@@ -62,8 +62,9 @@ def undistort(
     """
     dtype = points.dtype
     target = points.detach().double()
+    # One fold a lens, before there is one row a point.
+    r_max = torch.broadcast_to(fold_radius(dist.detach().double()), target.shape[:-1])
     dist = torch.broadcast_to(dist.detach().double(), (*target.shape[:-1], 5))
-    r_max = fold_radius(dist)
     x, solvable = _undistort_radius(target, dist, r_max, n_iter)
     for _ in range(n_iter):
         error = distort(x, dist) - target

@@ -19,6 +19,7 @@ from smilfit.handlers.priors import (
     BetasPriorHandler,
     BodyPosePriorHandler,
     JointLimitHandler,
+    JointOffsetPriorHandler,
     JointScalePriorHandler,
     SmoothMotionHandler,
 )
@@ -30,6 +31,7 @@ __all__ = [
     'BodyPosePriorHandler',
     'BodyState',
     'JointLimitHandler',
+    'JointOffsetPriorHandler',
     'JointScalePriorHandler',
     'Keypoint2dHandler',
     'Keypoint2dInput',

@@ -34,10 +34,8 @@ class BodyState:
         return self.params.transl.new_tensor([self.keypoint_weights.get(name, 1.0) for name in names])
 
     def body_size(self) -> Tensor:
-        """Give each body's size (B,) in world units: the longest side of the rest joints' box, times scale."""
-        joints = self.body.joints_template
-        size = (joints.amax(0) - joints.amin(0)).amax()
-        return (size * self.params.scale).detach()
+        """Give each body's size (B,) in world units, detached."""
+        return (self.body.rest_size * self.params.scale).detach()
 
 
 class BaseInput:
@@ -53,6 +51,18 @@ class BaseInput:
     def get_batch_size(self) -> int:
         """Give `batch_size`, by the name that XRMoCap's users know."""
         return self.batch_size
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'BaseInput':
+        """Take this kind of observation of a session out of a dataset file.
+
+        Raises:
+            TypeError: dataset files do not hold such observations.
+        """
+        raise TypeError(
+            f'{cls.__name__}: a dataset file does not hold this input for the handler {handler_key!r}. '
+            'Fit from Python with an Input of your own, or define from_dataset.'
+        )
 
     def resolve(self, data: BodyModelData) -> 'BaseInput':
         """Give this Input with its keypoint convention turned into names of the model."""

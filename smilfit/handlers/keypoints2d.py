@@ -61,6 +61,11 @@ class MultiviewKeypoint2dMSEInput(BaseInput):
         """How many frames."""
         return self.keypoints.batch_size
 
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'MultiviewKeypoint2dMSEInput':
+        """Take a session's 2D keypoints and cameras out of a dataset file."""
+        return cls(dataset.keypoints2d(session), handler_key=handler_key)
+
     def _with(self, keypoints: Keypoints2d) -> 'MultiviewKeypoint2dMSEInput':
         return type(self)(keypoints, handler_key=self.handler_key)
 

@@ -50,6 +50,21 @@ class Keypoint3dMSEInput(BaseInput):
         """How many frames."""
         return self.keypoints.batch_size
 
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'Keypoint3dMSEInput':
+        """Take a session's 3D keypoints out of a dataset file.
+
+        Raises:
+            ValueError: the file has none.
+        """
+        keypoints = dataset.keypoints3d(session)
+        if keypoints is None:
+            raise ValueError(
+                f'{session}: the handler {handler_key!r} needs 3D keypoints, and the dataset file has none. '
+                'Preprocess without --no-3d-data, or give the handler the weight 0.'
+            )
+        return cls(keypoints, handler_key=handler_key)
+
     def _with(self, keypoints: Keypoints3d) -> 'Keypoint3dMSEInput':
         return type(self)(keypoints, handler_key=self.handler_key)
 

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
-from smilfit.losses import JointLimitLoss, JointScalePriorLoss, PoseRegLoss, ShapePriorLoss, SmoothPointsLoss
+from smilfit.losses import (
+    JointLimitLoss,
+    JointOffsetPriorLoss,
+    JointScalePriorLoss,
+    PoseRegLoss,
+    ShapePriorLoss,
+    SmoothPointsLoss,
+)
 from smilfit.registry import HANDLERS
 
 
@@ -109,9 +116,40 @@ class JointLimitHandler(BodyPosePriorHandler):
         super().__init__(JointLimitLoss() if prior_loss is None else prior_loss, handler_key, device, logger)
 
 
+class _SkeletonPriorHandler(BaseHandler):
+    """Gives one of the per-joint extras to a loss; a body without it is at the prior's centre."""
+
+    parameter = ''
+
+    def used_params(self) -> tuple[str, ...]:
+        """The parameter that the prior is on."""
+        return (self.parameter,)
+
+    def value(self, state: BodyState) -> Tensor:
+        """Give the parameter, zeros where the body has none (B, J, 3)."""
+        value = getattr(state.params, self.parameter)
+        if value is None:
+            return state.params.transl.new_zeros(state.params.batch_size, state.params.n_joints, 3)
+        return value
+
+    def forward(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score the skeleton."""
+        return self.loss(
+            self.value(state),
+            loss_weight_override=loss_weight_override,
+            reduction_override=reduction_override,
+        )
+
+
 @HANDLERS.register_module()
-class JointScalePriorHandler(BaseHandler):
-    """Gives the logarithms of joint scales to a loss; costs nothing where there are none.
+class JointScalePriorHandler(_SkeletonPriorHandler):
+    """Keeps the joints' scales near 1.
 
     Args:
         prior_loss: `JointScalePriorLoss` if None.
@@ -119,6 +157,8 @@ class JointScalePriorHandler(BaseHandler):
         device: where its constants live.
         logger: a logger or its name.
     """
+
+    parameter = 'log_joint_scales'
 
     def __init__(
         self,
@@ -131,24 +171,34 @@ class JointScalePriorHandler(BaseHandler):
             handler_key, JointScalePriorLoss() if prior_loss is None else prior_loss, device, logger
         )
 
-    def used_params(self) -> tuple[str, ...]:
-        """Joint scales."""
-        return ('log_joint_scales',)
 
-    def forward(
+@HANDLERS.register_module()
+class JointOffsetPriorHandler(_SkeletonPriorHandler):
+    """Keeps joints near where the model has them; offsets are measured in body lengths.
+
+    Args:
+        prior_loss: `JointOffsetPriorLoss` if None.
+        handler_key: names it in stages.
+        device: where its constants live.
+        logger: a logger or its name.
+    """
+
+    parameter = 'joint_offsets'
+
+    def __init__(
         self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score the joint scales."""
-        scales = state.params.log_joint_scales
-        if scales is None:
-            scales = state.params.transl.new_zeros(state.params.batch_size, state.params.n_joints, 3)
-        return self.loss(
-            scales, loss_weight_override=loss_weight_override, reduction_override=reduction_override
+        prior_loss: nn.Module | None = None,
+        handler_key: str = 'joint_offset_prior',
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        super().__init__(
+            handler_key, JointOffsetPriorLoss() if prior_loss is None else prior_loss, device, logger
         )
+
+    def value(self, state: BodyState) -> Tensor:
+        """Give the offsets in body lengths."""
+        return super().value(state) / state.body.rest_size
 
 
 @HANDLERS.register_module()

@@ -11,9 +11,17 @@ import torch
 from smilfit.io.calibration import read_calibration
 from smilfit.io.lookup import check_lookup, read_joint_lookup
 from smilfit.io.points3d import read_points3d, read_reprojections
+from smilfit.io.session_checks import (
+    check_labels_fit,
+    check_sizes,
+    reject_cut,
+    same_length,
+    same_nodes,
+    same_rate,
+)
 from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, find_video, match_cameras
 from smilfit.io.sleap_labels import SleapLabels, read_labels
-from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
+from smilfit.io.videos import iterate_videos, probe_video
 from smilfit.registry import SESSIONS
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
@@ -47,7 +55,7 @@ class SleapSession:
         self,
         folder: str | Path,
         joint_lookup: str | Path | None = None,
-        exclude_cameras: Sequence[str] = (),
+        exclude_cameras: Sequence[str] | str = (),
         confidence_threshold: float = 0.5,
         use_reprojections: bool = False,
         with_3d: bool = True,
@@ -57,6 +65,7 @@ class SleapSession:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{self.folder}: a session must be a folder; there is no such folder.')
+        exclude_cameras = (exclude_cameras,) if isinstance(exclude_cameras, str) else tuple(exclude_cameras)
         if not 0.0 <= confidence_threshold <= 1.0:
             raise ValueError(
                 f'SleapSession: confidence_threshold must be in [0, 1]; got {confidence_threshold}.'
@@ -73,14 +82,16 @@ class SleapSession:
         label_files = {name: find_labels(path) for name, path in folders.items()}
         videos = {name: find_video(folders[name], label_files[name]) for name in folders}
         labels = {name: read_labels(path) for name, path in label_files.items()}
-        self._node_names = _same_nodes(labels)
+        self._node_names = same_nodes(labels)
         self._lookup = self._read_lookup(joint_lookup)
         self._videos = {name: probe_video(path) for name, path in videos.items()}
-        self.n_frames = _same_length(self._videos)
-        self.fps = _same_rate(self._videos)
-        _check_sizes(self._videos, self.cameras)
+        for video in self._videos.values():
+            reject_cut(video)
+        self.n_frames = same_length(self._videos)
+        self.fps = same_rate(self._videos)
+        check_sizes(self._videos, self.cameras)
         for name in folders:
-            _check_labels_fit(labels[name], self._videos[name], partial_labels)
+            check_labels_fit(labels[name], self._videos[name], partial_labels)
         self._xy, self._confidence = self._stack(labels, confidence_threshold)
         if use_reprojections:
             self._xy, self._confidence = self._read_reprojections()
@@ -201,63 +212,3 @@ class SleapSession:
                 f'{self.folder}: every camera must have a valid keypoint; {", ".join(blind)} has none at '
                 f'confidence_threshold {threshold}. Lower it, or leave the camera out with exclude_cameras.'
             )
-
-
-def _same_nodes(labels: Mapping[str, SleapLabels]) -> tuple[str, ...]:
-    (first, reference), *others = labels.items()
-    for name, label in others:
-        if label.node_names != reference.node_names:
-            raise ValueError(
-                f'{label.path}: nodes of all cameras must be the same, in the same order; '
-                f'{first}: {list(reference.node_names)}, {name}: {list(label.node_names)}. '
-                'Label with one skeleton: 3D points have no other names.'
-            )
-    return reference.node_names
-
-
-def _same_length(videos: Mapping[str, VideoInfo]) -> int:
-    lengths = {name: video.n_frames for name, video in videos.items()}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(
-            f'{next(iter(videos.values())).path.parents[1]}: videos must have equally many frames that '
-            f'decode; got {lengths}. A shorter one may be cut short: copy it again, or leave the camera '
-            'out with exclude_cameras.'
-        )
-    return next(iter(lengths.values()))
-
-
-def _same_rate(videos: Mapping[str, VideoInfo]) -> float:
-    rates = {name: video.fps for name, video in videos.items()}
-    first = next(iter(rates.values()))
-    if any(abs(rate - first) > 0.01 * first for rate in rates.values()):
-        logger.warning('Videos state different frame rates, %s; the first is taken.', rates)
-    return first
-
-
-def _check_sizes(videos: Mapping[str, VideoInfo], cameras: Cameras | None) -> None:
-    if cameras is None:
-        return
-    for name, size in zip(cameras.names, cameras.size.round().int().tolist()):
-        if tuple(size) != videos[name].size:
-            raise ValueError(
-                f'{videos[name].path}: pictures must have the size that camera {name!r} was calibrated with, '
-                f'{size[0]}x{size[1]} px; got {videos[name].size[0]}x{videos[name].size[1]}.'
-            )
-
-
-def _check_labels_fit(labels: SleapLabels, video: VideoInfo, partial: bool) -> None:
-    """Refuse labels of another video: longer, of a stated other length, or ending early without a gap."""
-    stated = labels.video_frames
-    if stated is not None and stated != video.n_frames:
-        raise ValueError(
-            f'{labels.path}: labels must belong to {video.path.name}; they were made on a video of {stated} '
-            f'frames, it has {video.n_frames} that decode. Was the video cut short or exchanged?'
-        )
-    # A person's labels of some frames have gaps; labels of each frame up to one are those of a whole video.
-    ends_early = len(labels) < video.n_frames and bool(labels.labelled.all()) and not partial
-    if len(labels) > video.n_frames or ends_early:
-        advice = ' Set partial_labels if only the beginning was labelled.' if ends_early else ''
-        raise ValueError(
-            f'{labels.path}: labels must be as long as {video.path.name}; they have {len(labels)} frames, '
-            f'the video has {video.n_frames} that decode. Was the video cut short or exchanged?{advice}'
-        )

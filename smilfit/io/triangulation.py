@@ -96,7 +96,7 @@ def check_cameras(keypoints: Keypoints2d, points: Keypoints3d | None = None) -> 
 
     Args:
         keypoints: labels of one session, with its cameras.
-        points: 3D points of the same frames and names; found from the other cameras where None.
+        points: 3D points of the same frames and names; found from the cameras themselves where None.
 
     Raises:
         ValueError: no cameras, cameras that differ between frames, or other points than the labels'.
@@ -137,7 +137,7 @@ def _report(keypoints: Keypoints2d, cameras: Cameras, points: Keypoints3d | None
         contradicting=tuple(name for name, bad in zip(names, found.contradicts.tolist()) if bad),
         ambiguous=found.ambiguous,
         same_place=tuple((names[i], names[j]) for i, j in found.same_place),
-        judged_by='points triangulated by the others' if points is None else 'the given 3D points',
+        judged_by='points that the consistent cameras place' if points is None else 'the given 3D points',
     )
 
 

@@ -13,12 +13,16 @@ VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.web
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video holds: decodable frames, frames per second, width and height in px."""
+    """What a video holds: decodable frames, frames per second, width and height in px.
+
+    `stated_frames` is the container's own count, which is wrong in files that were cut short.
+    """
 
     path: Path
     n_frames: int
     fps: float
     size: tuple[int, int]
+    stated_frames: int
 
 
 def probe_video(path: str | Path) -> VideoInfo:
@@ -42,7 +46,8 @@ def probe_video(path: str | Path) -> VideoInfo:
             int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
             int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
         )
-        return VideoInfo(path, n_frames, float(capture.get(cv2.CAP_PROP_FPS)), size)
+        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        return VideoInfo(path, n_frames, float(capture.get(cv2.CAP_PROP_FPS)), size, stated)
 
 
 def iterate_videos(

@@ -2,17 +2,18 @@
 
 from smilfit.losses.base import BaseLoss, geman_mcclure
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
-from smilfit.losses.joint_scale_prior import JointScalePriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
 from smilfit.losses.limb_length import LimbLengthLoss
 from smilfit.losses.max_mixture import MaxMixturePriorLoss
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
+from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 
 __all__ = [
     'BaseLoss',
     'JointLimitLoss',
+    'JointOffsetPriorLoss',
     'JointPriorLoss',
     'JointScalePriorLoss',
     'KeypointMSELoss',

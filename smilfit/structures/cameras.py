@@ -83,7 +83,7 @@ class Cameras:
         """Give the same cameras without distortion (of undistorted pictures)."""
         return replace(self, dist=None, fold=None)
 
-    def transformed(self, affine: Float[Tensor, '*b C 2 3'], size: Float[Tensor, '*b C 2']) -> 'Cameras':
+    def transformed(self, affine: Float[Tensor, '*b C 2 3'], size: Float[Tensor, '*#b C 2']) -> 'Cameras':
         """Give the cameras of cropped and resized pictures: `u' = A u + b` changes K to [A b; 0 1] K.
 
         Exact for any affine map and any lens, because distortion acts before K.

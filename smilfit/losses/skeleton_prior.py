@@ -1,4 +1,4 @@
-"""How far joint scales are from 1."""
+"""How far a skeleton's bones are from the model's."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,3 +19,17 @@ class JointScalePriorLoss(BaseLoss):
     ) -> Tensor:
         """Score joint scales."""
         return self.reduce(log_joint_scales.square(), None, loss_weight_override, reduction_override)
+
+
+@LOSSES.register_module()
+class JointOffsetPriorLoss(BaseLoss):
+    """Squared joint offsets as shares of the body's length, so that the model's unit does not matter."""
+
+    def forward(
+        self,
+        offsets_by_length: Float[Tensor, 'B J 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score joint offsets, given in body lengths."""
+        return self.reduce(offsets_by_length.square(), None, loss_weight_override, reduction_override)
