@@ -142,4 +142,6 @@ class ToyDataset(Dataset):
 
 
 def write_toy_model(folder) -> str:
-    return str(save_body_model(toy_data(), folder / 'toy.smil.json'))
+    """Write the body model once; other processes may ask for it too."""
+    path = folder / 'toy.smil.json'
+    return str(path if path.exists() else save_body_model(toy_data(), path))

@@ -25,7 +25,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--body-model', help='body model file, instead of the one that the dataset names')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='where to compute')
     parser.add_argument(
-        '--launcher', choices=LAUNCHERS, default='none', help='what started the processes of a distributed run'
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what started the processes of a distributed run',
     )
     # torch.distributed's older launcher passes it; the newer one sets the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
 from mmengine.runner import Runner
 
 from smilfit.engine.data_loading import LOADER_KEYS

@@ -91,6 +91,8 @@ def process_group(launcher: str, device: str) -> Iterator[None]:
     logger.info('process %d of %d', dist.get_rank(), dist.get_world_size())
     try:
         yield
+        # The first process still writes when the others are done: none leaves before it.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 

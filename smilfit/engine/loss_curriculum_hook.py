@@ -33,7 +33,10 @@ class LossCurriculumHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self, schedule: Mapping[int | str, Mapping[str, float]]) -> None:
-        self.schedule = {int(epoch): dict(weights) for epoch, weights in schedule.items()}
+        self.schedule: dict[int, dict[str, float]] = {}
+        for epoch, weights in schedule.items():
+            # The same epoch may come as a number from a config and as a text from an option.
+            self.schedule.setdefault(int(epoch), {}).update(weights)
         for epoch, weights in self.schedule.items():
             if epoch < 0:
                 raise ValueError(f'LossCurriculumHook: an epoch must be 0 or greater; got {epoch}.')

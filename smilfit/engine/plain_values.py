@@ -18,8 +18,8 @@ def to_plain(value: Any, where: str = 'checkpoint') -> Any:
     Raises:
         TypeError: a value of a class that cannot be stored; says where it stands.
     """
-    if value is None or isinstance(value, (bool, int, float, str, bytes, torch.Tensor)) and not isinstance(
-        value, np.generic
+    if value is None or (
+        isinstance(value, (bool, int, float, str, bytes, torch.Tensor)) and not isinstance(value, np.generic)
     ):
         return value
     if isinstance(value, HistoryBuffer):

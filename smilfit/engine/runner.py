@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from smilfit.registry import HOOKS, METRICS, build, build_dataset
 
 # Every run has these, whatever its config lists.
 _ALWAYS = ('LossGuardHook', 'PlainCheckpointHook')
+_COUNTER = itertools.count(1)
 
 
 def build_train_runner(
@@ -135,9 +137,7 @@ def _existing(path: str | None) -> str | None:
     return path if path is not None and Path(path).is_file() else None
 
 
-def _runner(
-    cfg: Config, model: Any, statistics: TrainingStatistics, loaders: dict[str, Any]
-) -> Runner:
+def _runner(cfg: Config, model: Any, statistics: TrainingStatistics, loaders: dict[str, Any]) -> Runner:
     for name in ('val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if loader is not None and f'{name}_dataloader' not in loaders:
@@ -154,6 +154,8 @@ def _runner(
     return Runner(
         model=model,
         work_dir=cfg.work_dir,
+        # mmengine keys its logger and message hub by name and second: two runs of one process would share them.
+        experiment_name=f'{Path(cfg.work_dir).name}_{next(_COUNTER)}',
         custom_hooks=_hooks(cfg.get('custom_hooks', [])),
         cfg=cfg,
         **loaders,

@@ -1,6 +1,7 @@
 """Read from a training set what a regressor must know of it before training."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ def compute_statistics(
 ) -> TrainingStatistics:
     """Compute where a training set's animals are, their size, scale and mean pose.
 
-    Size and position come from 3D keypoints where there are any, else from parameters, else from the views:
-    the point nearest to the rays through the crops' centres, and half the width that a crop shows there.
+    Size and position come from 3D keypoints where there are any, else from parameters, else from 2D keypoints:
+    the point nearest to the rays through their centroids, and their spread there.
 
     Args:
         dataset: gives samples of the documented form, and `metainfo`.
@@ -76,23 +77,22 @@ def compute_statistics(
     _check_sizes(params, body)
     rest = body(body.zero_params(), need=names.keypoint_names).keypoints[0].detach().double().cpu()
 
-    enough = seen.sum(1) >= _LEAST_KEYPOINTS
+    source = '3D keypoints'
+    if not bool(enough_keypoints(seen).any()) and bool(known.any()):
+        source, seen = 'parameters', known.unsqueeze(1).expand_as(seen)
+        xyz = torch.zeros_like(xyz)
+        posed = body(params[known].map(Tensor.float), need=names.keypoint_names).keypoints
+        xyz[known] = posed.detach().double()
+    enough = enough_keypoints(seen)
     if bool(enough.any()):
-        source = '3D keypoints'
         centre, spread = centre_and_spread(xyz[enough], seen[enough])
         _, at_rest = centre_and_spread(rest.expand_as(xyz[enough]), seen[enough])
         position, unit = centre.mean(0), float(spread.mean())
         scale = float((spread / at_rest).median())
-    elif bool(known.any()):
-        source = 'parameters'
-        _, at_rest = centre_and_spread(rest[None], torch.ones(1, len(rest), dtype=torch.bool))
-        position = params.transl[known].double().mean(0)
-        scale = float(params.scale[known].mean())
-        unit = scale * float(at_rest)
     else:
-        source = 'views'
+        source = '2D keypoints'
+        position, unit = _from_views(batch)
         _, at_rest = centre_and_spread(rest[None], torch.ones(1, len(rest), dtype=torch.bool))
-        position, unit = _from_views(batch['inputs'])
         scale = unit / float(at_rest)
     if bool(known.any()):
         scale = float(params.scale[known].double().mean())
@@ -116,10 +116,15 @@ def centre_and_spread(
 ) -> tuple[Float[Tensor, 'n 3'], Float[Tensor, 'n']]:
     """Give the centroid of each frame's points, and twice their RMS distance from it."""
     weight = seen.to(points.dtype).unsqueeze(-1)
-    count = weight.sum(1)
+    count = weight.sum(1).clamp_min(1)
     centre = (points * weight).sum(1) / count
     squared = (weight * (points - centre.unsqueeze(1)).square()).sum((1, 2)) / count.squeeze(-1)
     return centre, 2 * squared.sqrt()
+
+
+def enough_keypoints(seen: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
+    """Say which frames (or views) have keypoints enough to tell a size."""
+    return seen.sum(-1) >= _LEAST_KEYPOINTS
 
 
 def _without_pictures(sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,13 +154,28 @@ def _mean_pose(params: BodyParams, known: Tensor, n_joints: int) -> Tensor:
     return pose
 
 
-def _from_views(inputs: Mapping[str, Tensor]) -> tuple[Tensor, float]:
-    cameras, mask = cameras_of(inputs), inputs['view_mask']
-    prior = cameras.centres()[mask].mean(0)
-    origins = locate_scene(cameras, mask, prior)
+def _from_views(batch: Mapping[str, Any]) -> tuple[Tensor, float]:
+    """Estimate the mean position and size from 2D keypoints, their centroids' rays and their spread."""
+    inputs, targets = batch['inputs'], batch['data_samples']
+    cameras = cameras_of(inputs)
+    xy, seen = targets['keypoints2d'].float(), targets['confidence2d'] > 0
+    usable = inputs['view_mask'] & enough_keypoints(seen)
+    frames = usable.any(1)
+    if not bool(frames.any()):
+        raise ValueError(
+            f'training set: a view must show {_LEAST_KEYPOINTS} keypoints, or 3D keypoints or parameters must '
+            f'be known; none does and none is. There is nothing to learn from.'
+        )
+    flat = torch.cat((xy, torch.zeros_like(xy[..., :1])), -1).flatten(0, 1)
+    centre, spread = centre_and_spread(flat, seen.flatten(0, 1))
+    centre, spread = centre[:, :2].unflatten(0, usable.shape), spread.unflatten(0, usable.shape)
+    centre = torch.where(usable.unsqueeze(-1), centre, (cameras.size - 1) / 2)
+    prior = cameras.centres()[usable].mean(0)
+    origins = locate_scene(cameras, usable, prior, centre)
     distance = (cameras.centres() - origins.unsqueeze(1)).norm(dim=-1)
-    width = distance * cameras.size[..., 0] / cameras.K[..., 0, 0]
-    return origins.mean(0).double(), 0.5 * float(width[mask].mean())
+    # A picture shows two of three dimensions.
+    size = math.sqrt(3 / 2) * spread * distance / cameras.K[..., 0, 0]
+    return origins[frames].mean(0).double(), float(size[usable].mean())
 
 
 def find_body_model_file(named: Sequence[str | Path | None], data_path: str | None) -> Path:

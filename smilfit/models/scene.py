@@ -67,16 +67,17 @@ def locate_scene(
     cameras: Cameras,
     mask: Bool[Tensor, 'B C'],
     prior: Float[Tensor, '3'],
+    pixels: Float[Tensor, 'B C 2'] | None = None,
     prior_weight: float = 1e-3,
 ) -> Float[Tensor, 'B 3']:
-    """Find the point nearest to the rays through the pictures' centres, in the least-squares sense.
+    """Find the point nearest to the rays through a pixel of each view, in the least-squares sense.
 
     Minimises sum_c |(I - d_c d_c^T)(x - o_c)|^2 + prior_weight |x - prior|^2 over the present views. The prior
     (a world position, such as the training set's mean) decides what the rays leave open: with one view, how
-    far along its ray.
+    far along its ray. The pixels are the pictures' centres where they are None.
     """
-    centre = (cameras.size - 1) / 2
-    directions, valid = pixel_rays(cameras, centre.unsqueeze(2))
+    pixels = (cameras.size - 1) / 2 if pixels is None else pixels
+    directions, valid = pixel_rays(cameras, pixels.unsqueeze(2))
     d = directions.squeeze(2)
     weight = (mask & valid.squeeze(2)).to(d.dtype)[..., None, None]
     eye = torch.eye(3, dtype=d.dtype, device=d.device)

@@ -6,15 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import experiment
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
-from smilfit.engine import LossCurriculumHook, build_train_runner, choose_device, load_experiment, merge_options
+from smilfit.engine import (
+    LossCurriculumHook,
+    build_train_runner,
+    choose_device,
+    load_experiment,
+    merge_options,
+)
 from smilfit.engine.launch import model_wrapper_config, rank_environment
 from smilfit.engine.loss_curriculum_hook import weights_at
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, seed_worker, set_random_state
+from tests.toy_experiment import experiment
 
 
 def test_curriculum_overrides_add_up():
@@ -47,7 +53,12 @@ def test_an_unknown_loss_in_the_curriculum_stops_before_training(tmp_path):
 
 def test_plain_values_come_back():
     buffer = HistoryBuffer([1.0, 2.5], [1, 2], 50)
-    value = {'a': buffer, 'b': [np.float64(2.0), np.arange(3)], 'c': (np.int32(1), 'x', None), 'd': torch.ones(2)}
+    value = {
+        'a': buffer,
+        'b': [np.float64(2.0), np.arange(3)],
+        'c': (np.int32(1), 'x', None),
+        'd': torch.ones(2),
+    }
     plain = to_plain(value)
     assert type(plain['b'][0]) is float
     assert plain['b'][1] == [0, 1, 2]
@@ -139,13 +150,15 @@ def test_known_options_are_set_even_where_the_config_is_silent(tmp_path):
         'default_hooks.checkpoint.max_keep_ckpts': 3,
         'auto_scale_lr': {'base_batch_size': 4},
         'train_cfg.max_epochs': 7,
-        'custom_hooks.0.schedule': {0: {'transl': 0.0}},
+        'custom_hooks.0.schedule.3.transl': 0.25,
     }
     merge_options(cfg, options)
     assert cfg.train_dataloader.pin_memory is True
     assert cfg.optim_wrapper.optimizer.weight_decay == 0.1
     assert cfg.param_scheduler[0].verbose is True
     assert cfg.default_hooks.checkpoint.max_keep_ckpts == 3
+    hook = LossCurriculumHook(cfg.custom_hooks[0].schedule)
+    assert hook.schedule == {0: {'transl': 0.5}, 3: {'keypoints3d': 2.0, 'transl': 0.25}}
 
 
 def test_work_dir_is_the_arguments_then_the_configs_then_by_name(tmp_path):

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import experiment
-from toy_samples import toy_data
 
 from smilfit.engine import (
     build_test_runner,
@@ -19,6 +17,8 @@ from smilfit.engine import (
     set_mixed_precision,
     set_resume,
 )
+from tests.toy_experiment import experiment
+from tests.toy_samples import toy_data
 
 
 def _train(cfg):
@@ -182,7 +182,7 @@ def test_validation_and_test_follow_the_training_file(tmp_path):
     assert runner._val_dataloader.dataset.data_path == str(tmp_path / 'data' / 'toy.h5')
     cfg = experiment(tmp_path)
     cfg.train_dataloader.dataset.data_path = None
-    with pytest.raises(ValueError, match='train_dataloader.dataset.data_path=FILE'):
+    with pytest.raises(ValueError, match=r'train_dataloader\.dataset\.data_path=FILE'):
         build_train_runner(cfg, device='cpu')
 
 
@@ -202,7 +202,9 @@ def test_resume_without_a_checkpoint_is_an_error(tmp_path):
 
 
 def test_the_log_has_the_losses_and_the_time_left(tmp_path):
-    cfg = experiment(tmp_path, **{'log_level': 'INFO', 'default_hooks.logger': {'type': 'LoggerHook', 'interval': 1}})
+    cfg = experiment(
+        tmp_path, **{'log_level': 'INFO', 'default_hooks.logger': {'type': 'LoggerHook', 'interval': 1}}
+    )
     _train(cfg)
     (log,) = (tmp_path / 'work').glob('*/*.log')
     line = next(x for x in log.read_text().splitlines() if 'Epoch(train)' in x)

@@ -4,14 +4,14 @@ import copy
 
 import pytest
 import torch
-from conftest import WEIGHTS, make_batch, make_regressor, shaken
-from toy_samples import toy_body
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import JointLimitHandler, Keypoint3dHandler
-from smilfit.models import CrossViewFusion, TimmBackbone, TransformerDecoderHead, MultiViewRegressor
+from smilfit.models import CrossViewFusion, MultiViewRegressor, TimmBackbone, TransformerDecoderHead
 from smilfit.models.heads import corrected_cameras
 from smilfit.models.scene import cameras_of
+from tests.toy_regressor import WEIGHTS, make_batch, make_regressor, shaken
+from tests.toy_samples import toy_body
 
 
 def _numbers(prediction):

@@ -1,10 +1,10 @@
 """The scene frame and its rays."""
 
 import torch
-from toy_samples import ring_cameras
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.models.scene import SceneFrame, cameras_of, locate_scene, patch_centres, patch_rays, pixel_rays
+from tests.toy_samples import ring_cameras
 
 
 def _inputs(n_views=4, pixels=64, dist=None):
@@ -19,7 +19,7 @@ def test_rays_through_the_picture_of_a_point_pass_through_the_point():
         inputs = _inputs(dist=dist)
         cameras = cameras_of(inputs)
         point = torch.tensor([[0.4, -0.3, 0.7]])
-        pixels, depth, valid = cameras.project(point)
+        pixels, _, valid = cameras.project(point)
         directions, has_ray = pixel_rays(cameras, pixels[None] if pixels.ndim == 3 else pixels)
         assert valid.all()
         assert has_ray.all()

@@ -36,9 +36,7 @@ class CameraHead(nn.Module):
         return torch.where(count > 0, change, torch.zeros_like(change))
 
 
-def corrected_cameras(
-    cameras: Cameras, change: Float[Tensor, 'B C 7'], unit: Float[Tensor, '']
-) -> Cameras:
+def corrected_cameras(cameras: Cameras, change: Float[Tensor, 'B C 7'], unit: Float[Tensor, '']) -> Cameras:
     """Apply a camera head's corrections; a change of zero gives the same numbers back."""
     turn = axis_angle_to_rotmat(change[..., :3])
     focal = change[..., 6].exp()

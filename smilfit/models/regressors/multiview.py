@@ -132,9 +132,7 @@ class MultiViewRegressor(BaseModel):
             return self.predict(inputs, data_samples)
         if mode == 'loss':
             return self.loss(inputs, data_samples)
-        raise ValueError(
-            f"MultiViewRegressor: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}."
-        )
+        raise ValueError(f"MultiViewRegressor: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}.")
 
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:
         """Run the networks."""
@@ -155,9 +153,7 @@ class MultiViewRegressor(BaseModel):
         mask = view_mask.unsqueeze(-1) & has_ray
         fused = self.fusion(tokens, rays, mask)
         start = BodyEstimate.resting(self.statistics.mean_pose, self.head.n_betas, len(view_mask))
-        start = BodyEstimate(
-            start.rotations, start.betas + self.start_betas, start.position, start.log_scale
-        )
+        start = BodyEstimate(start.rotations, start.betas + self.start_betas, start.position, start.log_scale)
         estimates = self.head(fused.flatten(1, 2), mask.flatten(1), start)
         change = None if self.camera_head is None else self.camera_head(fused, mask)
         with torch.autocast(device, enabled=False):

@@ -13,7 +13,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import BaseHandler, BaseInput, BodyState, Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
+from smilfit.handlers import (
+    BaseHandler,
+    BaseInput,
+    BodyState,
+    Keypoint3dMSEInput,
+    MultiviewKeypoint2dMSEInput,
+)
 from smilfit.losses import BaseLoss
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.scene import SceneFrame
@@ -56,9 +62,7 @@ class Observation:
             cameras=replace(cameras, K=stretch.unsqueeze(-1) * cameras.K, t=t / frame.unit),
         )
 
-    def seen_from(
-        self, keypoints: Float[Tensor, 'B K 3']
-    ) -> tuple['Observation', Float[Tensor, '']]:
+    def seen_from(self, keypoints: Float[Tensor, 'B K 3']) -> tuple['Observation', Float[Tensor, '']]:
         """Leave out where a predicted keypoint has no image (behind a camera, beyond the lens's fold).
 
         Returns:
