@@ -5,6 +5,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from smilfit.body_models.data import BodyModelData, KeypointDefinition
 from smilfit.body_models.smal_file import read_smal_file
 from smilfit.body_models.smil import SMIL
@@ -75,7 +77,11 @@ def find_smpl_file(path: Path, gender: str) -> Path:
 
 
 def name_smpl(data: BodyModelData) -> BodyModelData:
-    """Give an SMPL-shaped model its joints' names, groups and keypoint sets; others keep their own."""
+    """Give an SMPL-shaped model its joints' names, groups, limits and keypoint sets.
+
+    Raises:
+        ValueError: the model does not have 24 joints.
+    """
     convention = json.loads(CONVENTION.read_text(encoding='utf-8'))
     names = tuple(convention['joint_names'])
     if data.n_joints != len(names):
@@ -87,4 +93,7 @@ def name_smpl(data: BodyModelData) -> BodyModelData:
     if data.n_vertices == convention['n_vertices']:
         sets['smpl_45'] = smpl | {k: {v: 1.0} for k, v in convention['vertex_keypoints'].items()}
     groups = {group: tuple(members) for group, members in convention['joint_groups'].items()}
-    return replace(data, joint_names=names, joint_groups=groups, keypoint_sets=sets, unit='m')
+    limits = np.array([convention['joint_limits_rad'][name] for name in names])
+    return replace(
+        data, joint_names=names, joint_groups=groups, joint_limits=limits, keypoint_sets=sets, unit='m'
+    )

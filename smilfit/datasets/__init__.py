@@ -1,1 +1,40 @@
-"""The HDF5 store, samplers, transforms, preprocessing."""
+"""Dataset files: preprocessing from sessions, the HDF5 store, samples, splits and transforms."""
+
+from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
+from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
+from smilfit.datasets.multi_view_dataset import MultiViewDataset
+from smilfit.datasets.open_dataset import open_dataset
+from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
+from smilfit.datasets.smilify_store import SmilifyFile
+from smilfit.datasets.splits import split_samples
+from smilfit.datasets.store_layout import EncodedSample, SampleRecord, SessionHeader, StoreHeader
+from smilfit.datasets.store_reader import DatasetFile
+from smilfit.datasets.store_writer import StoreWriter
+from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropout
+
+__all__ = [
+    'CROP_MODES',
+    'Crop',
+    'CropJitter',
+    'DatasetFile',
+    'EncodedSample',
+    'MultiViewDataset',
+    'PhotometricJitter',
+    'PreprocessOptions',
+    'SampleRecord',
+    'Session',
+    'SessionHeader',
+    'SessionPlan',
+    'SmilifyFile',
+    'StoreHeader',
+    'StoreWriter',
+    'UndistortedCut',
+    'ViewDropout',
+    'cut',
+    'find_crop',
+    'open_dataset',
+    'plan_session',
+    'preprocess',
+    'shared_keypoint_names',
+    'split_samples',
+]

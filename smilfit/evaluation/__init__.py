@@ -1,1 +1,51 @@
 """Metrics with the unit in the name."""
+
+from smilfit.evaluation.baseline import mean_pose, place_at_truth, trivial_baseline
+from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors
+from smilfit.evaluation.errors import (
+    PCK_THRESHOLDS_PX,
+    PERCENTILES,
+    by_group,
+    distances,
+    mean_error,
+    mpjpe,
+    pa_distances,
+    pa_mpjpe,
+    pck,
+    pck_curve,
+    percentiles,
+)
+from smilfit.evaluation.fit_quality import CameraFit, FitBenchmark, fit_benchmark, reprojection_errors
+from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
+from smilfit.evaluation.procrustes import align_similarity
+from smilfit.evaluation.scalars import benchmark_metrics
+from smilfit.evaluation.units import length_text, to_mm, unit_suffix
+
+__all__ = [
+    'PCK_THRESHOLDS_PX',
+    'PERCENTILES',
+    'BenchmarkResult',
+    'CameraFit',
+    'Errors',
+    'FitBenchmark',
+    'MultiViewPoseMetric',
+    'align_similarity',
+    'benchmark_metrics',
+    'by_group',
+    'distances',
+    'fit_benchmark',
+    'length_text',
+    'mean_error',
+    'mean_pose',
+    'mpjpe',
+    'pa_distances',
+    'pa_mpjpe',
+    'pck',
+    'pck_curve',
+    'percentiles',
+    'place_at_truth',
+    'reprojection_errors',
+    'to_mm',
+    'trivial_baseline',
+    'unit_suffix',
+]

@@ -145,10 +145,13 @@ class BaseHandler(nn.Module):
         loss_weight_override: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """Share the loss out to frames (B,): in proportion to each frame's unreduced terms."""
+        """Share the loss out to frames (B,): in proportion to each frame's unreduced terms.
+
+        A loss that has no terms by frame is shared out equally.
+        """
         total = self(state, related_input, loss_weight_override, reduction_override)
         terms = self(state, related_input, loss_weight_override, 'none')
-        rows = terms.reshape(terms.shape[0], -1).sum(1)
+        rows = terms.reshape(terms.shape[0], -1).sum(1) if terms.ndim else terms.reshape(1)
         if rows.shape[0] == 1 and state.params.batch_size > 1:
             rows = rows.expand(state.params.batch_size)
         whole = rows.sum()

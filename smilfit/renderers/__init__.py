@@ -1,1 +1,16 @@
-"""Meshes to pictures: one backend a file behind one interface."""
+"""From meshes to pictures: one renderer a file, behind one interface."""
+
+from smilfit.renderers.base import Renderer, RenderOutput
+from smilfit.renderers.shading import interpolate, overlay, paint_faces, shade, vertex_normals
+from smilfit.renderers.z_buffer import ZBufferRenderer
+
+__all__ = [
+    'RenderOutput',
+    'Renderer',
+    'ZBufferRenderer',
+    'interpolate',
+    'overlay',
+    'paint_faces',
+    'shade',
+    'vertex_normals',
+]

@@ -1,1 +1,44 @@
 """Overlays, plots, video and the HTML report."""
+
+from smilfit.visualization.benchmark_report import (
+    benchmark_figures,
+    benchmark_page,
+    write_benchmark_folder,
+    write_raw_errors,
+)
+from smilfit.visualization.fit_report import add_fit_sections, fit_summary
+from smilfit.visualization.overlays import (
+    draw_keypoints,
+    draw_label,
+    draw_legend,
+    draw_mesh,
+    grid_of_views,
+)
+from smilfit.visualization.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
+from smilfit.visualization.report import Report, figure_png
+from smilfit.visualization.training_plots import plot_fit_stages, plot_training, read_scalars
+from smilfit.visualization.video import write_video
+
+__all__ = [
+    'Report',
+    'add_fit_sections',
+    'benchmark_figures',
+    'benchmark_page',
+    'draw_keypoints',
+    'draw_label',
+    'draw_legend',
+    'draw_mesh',
+    'figure_png',
+    'fit_summary',
+    'grid_of_views',
+    'plot_bars',
+    'plot_fit_stages',
+    'plot_histogram',
+    'plot_pck_curves',
+    'plot_skeletons',
+    'plot_training',
+    'read_scalars',
+    'write_benchmark_folder',
+    'write_raw_errors',
+    'write_video',
+]

@@ -1,0 +1,261 @@
+"""Decide which frames and views of a session are kept, and where their keypoints are; count what is not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from smilfit.datasets.crops import BBOX_MARGIN, CROP_MODES
+from smilfit.io import check_cameras, triangulate_keypoints
+from smilfit.registry import did_you_mean
+from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+
+
+class Session(Protocol):
+    """What preprocessing asks of a session; `SleapSession` is one."""
+
+    name: str
+    cameras: Cameras | None
+    unit: str | None
+    fps: float | None
+    keypoint_names: tuple[str, ...]
+
+    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
+        """Give labels of all frames, original px."""
+
+    def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
+        """Give 3D points of all frames, if there are any."""
+
+    def frames(self, indices: Sequence[int] | None = None) -> Any:
+        """Decode pictures in order."""
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """What is kept of a session, and how its pictures are stored.
+
+    `frame_skip` n keeps every n-th of the frames with `min_views` views; then the first
+    `max_frames_per_session` of these are taken. Views are those with a keypoint of at least
+    `confidence_threshold`. `retriangulate` places 3D points anew from the kept cameras although the session
+    has some. `num_workers` threads cut and encode pictures while the next ones are decoded; 0 does it in turn.
+    """
+
+    max_frames_per_session: int | None = None
+    frame_skip: int = 1
+    min_views: int = 2
+    crop_mode: str = 'default'
+    bbox_margin: float = BBOX_MARGIN
+    target_resolution: int = 224
+    no_3d_data: bool = False
+    retriangulate: bool = False
+    no_undistort: bool = False
+    confidence_threshold: float = 0.5
+    use_reprojections: bool = False
+    num_workers: int = 1
+    exclude_cameras: tuple[str, ...] = ()
+    allow_inconsistent_cameras: tuple[str, ...] = ()
+    jpeg_quality: int = 95
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: a value that cannot work.
+        """
+        limits = {
+            'max_frames_per_session': (1, None),
+            'frame_skip': (1, None),
+            'min_views': (1, None),
+            'bbox_margin': (1.0, None),
+            'target_resolution': (16, 8192),
+            'confidence_threshold': (0.0, 1.0),
+            'num_workers': (0, 256),
+            'jpeg_quality': (1, 100),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if value is not None and (value < low or (high is not None and value > high)):
+                rule = f'at least {low}' if high is None else f'from {low} to {high}'
+                raise ValueError(f'PreprocessOptions: {name} must be {rule}; got {value}.')
+        if self.crop_mode not in CROP_MODES:
+            raise ValueError(
+                f'PreprocessOptions: crop_mode must be one of {CROP_MODES}; got {self.crop_mode!r}. '
+                f'{did_you_mean(self.crop_mode, CROP_MODES)}'
+            )
+        if self.no_3d_data and self.retriangulate:
+            raise ValueError('PreprocessOptions: retriangulate makes 3D data; it contradicts no_3d_data.')
+
+    def deciding(self) -> dict[str, Any]:
+        """Give what the file depends on, so without the number of threads."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'num_workers'}
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """What will be stored of one session: n frames, its C kept cameras, its K keypoints.
+
+    Keypoints are px of the picture that is cut: undistorted if `undistorted`. `counts` says what was kept
+    and what was left out, with the reason.
+    """
+
+    session: Any
+    cameras: Cameras
+    frames: Int[np.ndarray, 'n']
+    view_mask: Bool[np.ndarray, 'n C']
+    names: tuple[str, ...]
+    keypoints2d: Float[np.ndarray, 'n C K 2']
+    confidence2d: Float[np.ndarray, 'n C K']
+    keypoints3d: Float[np.ndarray, 'n K 3']
+    confidence3d: Float[np.ndarray, 'n K']
+    undistorted: bool
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+def labels_of_kept_cameras(session: Session, names: Sequence[str], options: PreprocessOptions) -> Keypoints2d:
+    """Give a session's labels by name, without the excluded cameras and below-threshold points.
+
+    Raises:
+        ValueError: no calibration, or too few cameras for `min_views`.
+    """
+    if session.cameras is None:
+        raise ValueError(
+            f'{session.name}: a session must be calibrated for a multi-view dataset; it has no cameras. '
+            'Put its calibration.toml there.'
+        )
+    seen = session.keypoints2d(tuple(names))
+    keep = [i for i, name in enumerate(session.cameras.names) if name not in options.exclude_cameras]
+    if len(keep) < options.min_views:
+        raise ValueError(
+            f'{session.name}: cameras must be at least min_views = {options.min_views}; '
+            f'{len(keep)} are left without {list(options.exclude_cameras)}. Exclude fewer, or lower min_views.'
+        )
+    confidence = seen.confidence[:, keep]
+    confidence = torch.where(
+        confidence >= options.confidence_threshold, confidence, torch.zeros_like(confidence)
+    )
+    return Keypoints2d(
+        xy=seen.xy[:, keep].double(),
+        confidence=confidence.double(),
+        names=seen.names,
+        cameras=session.cameras.select([session.cameras.names[i] for i in keep]).to(torch.float64),
+    )
+
+
+def _require_sighted_cameras(session: Session, seen: Keypoints2d, options: PreprocessOptions) -> None:
+    counts = seen.visible.sum((0, 2)).tolist()
+    blind = [name for name, count in zip(seen.cameras.names, counts) if count == 0]
+    if blind:
+        raise ValueError(
+            f'{session.name}: every camera must have a keypoint of confidence >= '
+            f'{options.confidence_threshold}; {", ".join(blind)} has none. '
+            f'Lower --confidence-threshold, or leave it out with --exclude-cameras {" ".join(blind)}.'
+        )
+
+
+def require_consistent_cameras(
+    session: Session, seen: Keypoints2d, points: Keypoints3d | None, options: PreprocessOptions
+) -> dict[str, float]:
+    """Judge each camera by the others and refuse a session whose calibration contradicts itself.
+
+    Returns:
+        Each camera's median distance of labels from the 3D points, px.
+
+    Raises:
+        ValueError: names the cameras, their figures and the choices.
+    """
+    if len(seen.cameras) < 2:
+        return {}
+    report = check_cameras(seen, points)
+    allowed = set(options.allow_inconsistent_cameras)
+    accused = [name for name in report.contradicting if name not in allowed]
+    unclear = report.ambiguous and not set(seen.cameras.names) <= allowed
+    if accused or unclear:
+        named = ' '.join(accused or seen.cameras.names)
+        which, they = ('it', 'it is') if len(accused) == 1 else ('them', 'they are')
+        raise ValueError(
+            f'{session.name}: cameras must agree with each other; {report.message()} '
+            f'Correct the calibration, leave {"wrong ones" if unclear else which} out with '
+            f'--exclude-cameras {"NAME" if unclear else named}, or keep {which} as {they} with '
+            f'--allow-inconsistent-cameras {named}.'
+        )
+    return {name: round(px, 3) for name, px in report.median_px.items() if np.isfinite(px)}
+
+
+def plan_session(session: Session, names: Sequence[str], options: PreprocessOptions) -> SessionPlan:
+    """Choose frames and views, move keypoints to the pictures that will be cut, find 3D points.
+
+    Args:
+        session: a reader.
+        names: the keypoints to keep, all of them the session's.
+        options: what to keep.
+
+    Raises:
+        ValueError: cameras that contradict each other, or no frame left; before any picture is read.
+    """
+    seen = labels_of_kept_cameras(session, names, options)
+    _require_sighted_cameras(session, seen, options)
+    given = None if options.no_3d_data else session.keypoints3d(tuple(names))
+    figures = require_consistent_cameras(session, seen, given, options)
+    cameras = seen.cameras
+    ideal, inside = cameras.undistort(seen.xy)
+    labelled = seen.confidence > 0
+    confidence = torch.where(inside, seen.confidence, torch.zeros_like(seen.confidence))
+    views = (confidence > 0).any(-1)
+    enough = views.sum(-1) >= options.min_views
+    chosen = enough.nonzero().squeeze(-1)[:: options.frame_skip][: options.max_frames_per_session]
+    if len(chosen) == 0:
+        raise ValueError(
+            f'{session.name}: a frame must have {options.min_views} views with a keypoint of confidence '
+            f'>= {options.confidence_threshold}; of {len(enough)} none has. Lower min_views or the threshold.'
+        )
+    kept = Keypoints2d(seen.xy[chosen], confidence[chosen], seen.names, cameras)
+    points, source = _points3d(kept, given, chosen, options)
+    xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
+    raw = session.keypoints2d(tuple(names))
+    raw_camera = [session.cameras.names.index(name) for name in cameras.names]
+    present = raw.confidence[:, raw_camera] > 0
+    counts = {
+        'frames': len(enough),
+        'frames_stored': len(chosen),
+        'frames_with_too_few_views': int((~enough).sum()),
+        'frames_skipped': int(enough.sum()) - len(chosen),
+        'views_stored': int(views[chosen].sum()),
+        'views_without_keypoints': int((~views[chosen]).sum()),
+        'keypoints_stored': int((confidence[chosen] > 0).sum()),
+        'keypoints_missing': int((~present[chosen]).sum()),
+        'keypoints_below_threshold': int((present & ~labelled)[chosen].sum()),
+        'keypoints_beyond_lens_fold': int((labelled & ~inside)[chosen].sum()),
+        'points3d_stored': int((points.confidence > 0).sum()),
+        'points3d_missing': int((points.confidence == 0).sum()),
+        'points3d_from': source,
+        'camera_median_px': figures,
+    }
+    return SessionPlan(
+        session=session,
+        cameras=cameras,
+        frames=chosen.numpy(),
+        view_mask=views[chosen].numpy(),
+        names=seen.names,
+        keypoints2d=xy.numpy(),
+        confidence2d=kept.confidence.numpy(),
+        keypoints3d=points.xyz.double().numpy(),
+        confidence3d=points.confidence.double().numpy(),
+        undistorted=not options.no_undistort,
+        counts=counts,
+    )
+
+
+def _points3d(
+    kept: Keypoints2d, given: Keypoints3d | None, chosen: torch.Tensor, options: PreprocessOptions
+) -> tuple[Keypoints3d, str]:
+    """Take the session's 3D points, or place them from the kept views, or leave them out."""
+    if options.no_3d_data or (given is None and len(kept.cameras) < 2):
+        shape = (kept.batch_size, len(kept.names))
+        zeros = kept.xy.new_zeros
+        return Keypoints3d(zeros((*shape, 3)), zeros(shape), kept.names), 'nothing'
+    if given is None or options.retriangulate:
+        return triangulate_keypoints(kept), 'triangulation'
+    return given[chosen], 'the session'

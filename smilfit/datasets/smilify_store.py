@@ -1,0 +1,271 @@
+"""Read SMILify's multi-view HDF5 files into the same samples as our own.
+
+Their layout (`multiview_images/image_jpeg_view_{v}`, `multiview_keypoints/*`, `parameters/*`, `auxiliary/*`,
+`metadata`): keypoints are (y / H, x / W) of the stored picture; slots of views are dense and
+`camera_indices` says which camera a slot is; a missing 3D point is exactly (0, 0, 0). The file names neither its
+joints nor its unit, and the crop of a picture is not stored. So the caller gives the joints' names, and
+"original" px are those of the stored picture.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from smilfit.body_models import BodyModelData
+from smilfit.datasets.crops import decode_picture
+from smilfit.datasets.store_layout import SampleRecord
+from smilfit.datasets.store_reader import Hdf5Handle, open_hdf5
+from smilfit.registry import did_you_mean
+from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+
+_KEYPOINTS = 'multiview_keypoints'
+
+
+def is_smilify(file: h5py.File) -> bool:
+    """Say whether an open HDF5 file is a SMILify multi-view dataset."""
+    return (
+        'metadata' in file and bool(file['metadata'].attrs.get('is_multiview', False)) and _KEYPOINTS in file
+    )
+
+
+class SmilifyFile:
+    """A SMILify multi-view file, with the interface of `DatasetFile`.
+
+    Args:
+        path: the file.
+        joint_names: names of its J joints in the model's order; their files state none.
+        world_scale: what lengths (t, 3D keypoints, translations) are multiplied with. Where None, the file's
+            `world_scale` if it states one, else 1. SMILify itself guesses 0.001 from large numbers.
+        unit: world unit after the scaling.
+
+    Raises:
+        ValueError: joints that are not as many as the file's, or identity matrices in place of cameras.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        joint_names: Sequence[str] | None = None,
+        world_scale: float | None = None,
+        unit: str | None = None,
+    ) -> None:
+        self.path, self.unit = Path(path), unit
+        self._handle = Hdf5Handle(path)
+        with open_hdf5(path) as file:
+            meta = dict(file['metadata'].attrs)
+            n_joints = file[f'{_KEYPOINTS}/keypoints_2d'].shape[2]
+            self._slots: Int[np.ndarray, 'N V'] = file[f'{_KEYPOINTS}/camera_indices'][()]
+            self._slots[~file['multiview_images/view_mask'][()].astype(bool)] = -1
+            self.frame_of = file['auxiliary/frame_idx'][()].astype(np.int64)
+            sessions = [_text(name) for name in file['auxiliary/session_name'][()]]
+            self.n_betas = (
+                file['parameters/betas'].shape[1] if 'parameters/betas' in file else int(meta['n_betas'])
+            )
+        if joint_names is None or len(joint_names) != n_joints:
+            raise ValueError(
+                f'{path}: joint_names must be the {n_joints} joints of the model that the file was made with, in '
+                f'its order; got {None if joint_names is None else len(joint_names)}. The file does not state them: '
+                'give those of the body model.'
+            )
+        self.joint_names = self.keypoint_names = tuple(joint_names)
+        self.camera_names = tuple(json.loads(_text(meta['canonical_camera_order'])))
+        self.target_resolution = int(meta['target_resolution'])
+        self.crop_mode, self.undistorted = _text(meta.get('crop_mode', '')), True
+        self.world_scale = float(meta.get('world_scale', 1.0)) if world_scale is None else float(world_scale)
+        self.n_samples = len(self.frame_of)
+        self.body_model_file = self.body_model_hash = ''
+        self.session_names = tuple(dict.fromkeys(sessions))
+        self.session_of = np.array([self.session_names.index(name) for name in sessions], np.int64)
+        self.view_mask_of = np.stack([(self._slots == c).any(1) for c in range(len(self.camera_names))], 1)
+        self._reject_placeholders()
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    def close(self) -> None:
+        """Close the file; reading opens it again."""
+        self._handle.close()
+
+    def session_index(self, session: str | int) -> int:
+        """Find a session by name (or number)."""
+        if isinstance(session, int) and 0 <= session < len(self.session_names):
+            return session
+        if session not in self.session_names:
+            raise KeyError(
+                f'{self.path}: no session {session!r}. {did_you_mean(str(session), self.session_names)}'
+            )
+        return self.session_names.index(session)
+
+    def samples(self, session: str | int) -> Int[np.ndarray, 'n']:
+        """Give the numbers of a session's samples, in the file's order."""
+        return np.flatnonzero(self.session_of == self.session_index(session))
+
+    def frame_indices(self, session: str | int) -> Int[np.ndarray, 'n']:
+        """Give the frame numbers of a session's samples."""
+        return self.frame_of[self.samples(session)]
+
+    def cameras(self, session: str | int) -> Cameras:
+        """Give the cameras of the stored pictures: one set, or one a sample where crops differ.
+
+        Raises:
+            ValueError: a camera that only some samples have, while crops differ.
+        """
+        records = [self.record(i) for i in self.samples(session)]
+        used = np.flatnonzero(np.any([r.view_mask for r in records], 0))
+        stacks = {n: np.stack([getattr(r, n)[used] for r in records]) for n in ('K', 'R', 't', 'size')}
+        mask = np.stack([r.view_mask[used] for r in records])
+        first = {
+            n: np.stack([v[mask[:, c].argmax(), c] for c in range(len(used))]) for n, v in stacks.items()
+        }
+        same = all(
+            np.allclose(v[mask], np.broadcast_to(first[n], v.shape)[mask], 1e-6) for n, v in stacks.items()
+        )
+        if not same and not mask.all():
+            # An absent view needs some camera; its confidence is 0, so the session's first one will do.
+            for name, value in stacks.items():
+                value[~mask] = np.broadcast_to(first[name], value.shape)[~mask]
+        names = tuple(self.camera_names[c] for c in used)
+        tensors = {n: torch.from_numpy(v) for n, v in (first if same else stacks).items()}
+        return Cameras(names=names, **tensors, unit=self.unit)
+
+    def keypoints2d(self, session: str | int, names: Sequence[str] | None = None) -> Keypoints2d:
+        """Give a session's keypoints in px of the stored pictures, cameras attached."""
+        records, cameras = [self.record(i) for i in self.samples(session)], self.cameras(session)
+        used = [self.camera_names.index(name) for name in cameras.names]
+        seen = Keypoints2d(
+            xy=torch.from_numpy(np.stack([r.keypoints2d[used] for r in records])),
+            confidence=torch.from_numpy(np.stack([r.confidence2d[used] for r in records])),
+            names=self.keypoint_names,
+            cameras=cameras,
+        )
+        return seen if names is None else seen.select(names)
+
+    def keypoints3d(self, session: str | int, names: Sequence[str] | None = None) -> Keypoints3d | None:
+        """Give a session's 3D keypoints; None where it has none at all."""
+        records = [self.record(i) for i in self.samples(session)]
+        confidence = np.stack([r.confidence3d for r in records])
+        if not confidence.any():
+            return None
+        xyz = torch.from_numpy(np.stack([r.keypoints3d for r in records]))
+        seen = Keypoints3d(xyz, torch.from_numpy(confidence), self.keypoint_names, self.unit)
+        return seen if names is None else seen.select(names)
+
+    def true_params(self, session: str | int) -> BodyParams | None:
+        """Give the true parameters of a session's samples; None where one of them is unknown."""
+        params = [self.record(i).params for i in self.samples(session)]
+        if any(p is None for p in params):
+            return None
+        return BodyParams(**{n: torch.from_numpy(np.stack([p[n] for p in params])) for n in params[0]})
+
+    def known_betas(self, session: str | int) -> Float[np.ndarray, 'S'] | None:
+        """Give a session's shape where it was measured; None where not."""
+        return self.record(int(self.samples(session)[0])).betas
+
+    def record(self, sample: int) -> SampleRecord:
+        """Read one sample without its pictures."""
+        i, C = int(sample), len(self.camera_names)
+        slots = {int(c): v for v, c in enumerate(self._slots[i]) if c >= 0}
+        cameras, views = list(slots), list(slots.values())
+        mask = np.zeros(C, np.bool_)
+        mask[cameras] = True
+
+        def spread(name: str, scale: float = 1.0) -> np.ndarray:
+            rows = self._handle.read(f'{_KEYPOINTS}/{name}', i).astype(np.float64)
+            out = np.zeros((C, *rows.shape[1:]))
+            out[cameras] = rows[views] * scale
+            return out
+
+        side = float(self.target_resolution)
+        xyz = self._handle.read(f'{_KEYPOINTS}/keypoints_3d', i).astype(np.float64)
+        visible = np.clip(spread('keypoint_visibility'), 0.0, 1.0)
+        return SampleRecord(
+            session=int(self.session_of[i]),
+            frame=int(self.frame_of[i]),
+            view_mask=mask,
+            K=spread('camera_intrinsics'),
+            R=spread('camera_extrinsics_R'),
+            t=spread('camera_extrinsics_t', self.world_scale),
+            dist=np.zeros((C, 5)),
+            size=np.full((C, 2), side) * mask[:, None],
+            to_original=np.tile(np.eye(2, 3), (C, 1, 1)) * mask[:, None, None],
+            keypoints2d=spread('keypoints_2d')[..., ::-1] * side * (visible > 0)[..., None],
+            confidence2d=visible,
+            keypoints3d=xyz * self.world_scale,
+            confidence3d=(xyz != 0).any(-1).astype(np.float64),
+            params=self._params(i),
+            betas=self._betas(i),
+        )
+
+    def image(self, sample: int, camera: str | int) -> UInt8[np.ndarray, 'H W 3']:
+        """Decode one stored picture, RGB.
+
+        Raises:
+            KeyError: an unknown camera, or one without a picture in this sample.
+        """
+        if isinstance(camera, str) and camera not in self.camera_names:
+            raise KeyError(f'{self.path}: no camera {camera!r}. {did_you_mean(camera, self.camera_names)}')
+        c = self.camera_names.index(camera) if isinstance(camera, str) else int(camera)
+        slot = np.flatnonzero(self._slots[int(sample)] == c)
+        if len(slot) == 0:
+            raise KeyError(f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.')
+        data = self._handle.read(f'multiview_images/image_jpeg_view_{slot[0]}', int(sample))
+        return decode_picture(np.asarray(data, np.uint8), f'{self.path}: sample {sample}')
+
+    def mask(self, sample: int, camera: str | int) -> None:
+        """Say that there are no silhouettes."""
+
+    def check_body_model(self, data: BodyModelData) -> None:
+        """Check that the joints are the model's; the file states no more.
+
+        Raises:
+            ValueError: other joints.
+        """
+        if tuple(data.joint_names) != self.joint_names:
+            raise ValueError(
+                f'{self.path}: the body model must have the joints that the file was opened with; '
+                f'{data.name} has others. Open the file with joint_names of that model.'
+            )
+
+    def _flag(self, name: str, i: int) -> bool:
+        return f'auxiliary/{name}' in self._handle() and bool(self._handle.read(f'auxiliary/{name}', i))
+
+    def _betas(self, i: int) -> np.ndarray | None:
+        if not self._flag('has_ground_truth_betas', i):
+            return None
+        return self._handle.read('parameters/betas', i).astype(np.float64)
+
+    def _params(self, i: int) -> dict[str, np.ndarray] | None:
+        if not self._flag('has_ground_truth_pose', i):
+            return None
+        read = {
+            n: self._handle.read(f'parameters/{n}', i).astype(np.float64)
+            for n in ('global_rot', 'joint_rot', 'betas', 'trans')
+        }
+        # Their joint rotations count the root, whose rotation is `global_rot`.
+        return {
+            'global_orient': read['global_rot'],
+            'body_pose': read['joint_rot'][1:],
+            'betas': read['betas'],
+            'transl': read['trans'] * self.world_scale,
+            'scale': np.array(self.world_scale),
+        }
+
+    def _reject_placeholders(self) -> None:
+        K = self._handle.read(f'{_KEYPOINTS}/camera_intrinsics')[self._slots >= 0]
+        placeholders = int(np.isclose(K, np.eye(3)).all((1, 2)).sum())
+        self._handle.close()
+        if placeholders:
+            raise ValueError(
+                f'{self.path}: cameras must be calibrated; {placeholders} of {len(K)} views have an identity matrix '
+                'in place of a camera. Make the file from calibrated sessions.'
+            )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

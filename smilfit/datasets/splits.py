@@ -1,0 +1,109 @@
+"""Divide samples into train, val and test by blocks of time or by session, never by shuffled neighbours."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from smilfit.registry import did_you_mean
+
+SPLITS = ('train', 'val', 'test')
+SPLIT_BYS = ('time_block', 'session')
+
+
+def split_samples(
+    session: Int[np.ndarray, 'N'],
+    frame: Int[np.ndarray, 'N'],
+    session_names: Sequence[str],
+    split_by: str = 'time_block',
+    ratios: Sequence[float] = (0.85, 0.05, 0.1),
+    block_size: int = 100,
+    gap: int = 2,
+) -> dict[str, Int[np.ndarray, '_n']]:
+    """Give the sample numbers of each split, in order; the same in every run and on every machine.
+
+    Args:
+        session: each sample's session.
+        frame: each sample's frame in its session.
+        session_names: names of the sessions.
+        split_by: 'time_block' cuts each session into blocks of neighbouring samples and deals these out, each
+            to the split that lacks most; 'session' deals out whole sessions.
+        ratios: shares of train, val and test; their sum is 1.
+        block_size: samples a block; smaller where a session is too short for one block of every split.
+        gap: training samples within this many frames of a held-out one are in no split, and validation samples
+            within it of a test sample; 0 keeps all.
+
+    Raises:
+        ValueError: ratios that are no shares, or sessions too few for 'session'.
+    """
+    if len(ratios) != 3 or any(r < 0 for r in ratios) or not math.isclose(sum(ratios), 1.0, abs_tol=1e-6):
+        raise ValueError(
+            f'split: ratios must be three shares (train, val, test) of sum 1; got {tuple(ratios)}.'
+        )
+    if block_size < 1 or gap < 0:
+        raise ValueError(f'split: block_size must be at least 1 and gap 0; got {block_size} and {gap}.')
+    if split_by == 'session':
+        label = _by_session(session_names, ratios)[session]
+    elif split_by == 'time_block':
+        label = _by_time_block(session, ratios, block_size)
+        label = _open_gaps(label, session, frame, gap)
+    else:
+        raise ValueError(
+            f'split: split_by must be one of {SPLIT_BYS}; got {split_by!r}. {did_you_mean(split_by, SPLIT_BYS)}'
+        )
+    return {name: np.flatnonzero(label == i) for i, name in enumerate(SPLITS)}
+
+
+def _by_session(names: Sequence[str], ratios: Sequence[float]) -> np.ndarray:
+    """Deal out sessions in an order that depends on their names only, one at least to each wanted split."""
+    wanted = [i for i in range(3) if ratios[i] > 0]
+    if len(names) < len(wanted):
+        raise ValueError(
+            f'split: sessions must be at least {len(wanted)} to split by session; got {len(names)}. '
+            "Use split_by='time_block', or set the ratio of a split to 0."
+        )
+    # Recording order follows the date, and with it light and animal: a hash of the name does not.
+    order = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
+    counts = [max(1, round(ratios[i] * len(names))) if i in wanted else 0 for i in range(3)]
+    while sum(counts) != len(names):
+        change = 1 if sum(counts) < len(names) else -1
+        best = max(
+            wanted, key=lambda i: (change > 0 or counts[i] > 1, change * (ratios[i] * len(names) - counts[i]))
+        )
+        counts[best] += change
+    label = np.empty(len(names), np.int64)
+    label[order] = np.repeat([0, 1, 2], counts)
+    return label
+
+
+def _by_time_block(session: np.ndarray, ratios: Sequence[float], block_size: int) -> np.ndarray:
+    label = np.empty(len(session), np.int64)
+    counts, smallest = np.zeros(3), min(r for r in ratios if r > 0)
+    for s in np.unique(session):
+        samples = np.flatnonzero(session == s)
+        size = max(1, min(block_size, int(len(samples) * smallest)))
+        for start in range(0, len(samples), size):
+            block = samples[start : start + size]
+            lack = np.asarray(ratios) * (counts.sum() + len(block)) - counts
+            split = int(np.argmax(lack))
+            label[block] = split
+            counts[split] += len(block)
+    return label
+
+
+def _open_gaps(label: np.ndarray, session: np.ndarray, frame: np.ndarray, gap: int) -> np.ndarray:
+    """Take samples near those of a later split out of all splits."""
+    opened = label.copy()
+    for s in np.unique(session) if gap else ():
+        here = np.flatnonzero(session == s)
+        for split in (0, 1):
+            held = np.sort(frame[here][label[here] > split])
+            mine = here[label[here] == split]
+            if len(held) and len(mine):
+                after = np.searchsorted(held, frame[mine])
+                to_next = np.abs(held[np.minimum(after, len(held) - 1)] - frame[mine])
+                to_last = np.abs(frame[mine] - held[np.maximum(after - 1, 0)])
+                opened[mine[np.minimum(to_next, to_last) <= gap]] = -1
+    return opened

@@ -1,0 +1,139 @@
+"""The dataset file: what lies where in it.
+
+An HDF5 file of N samples (one frame each) of C cameras (the union of all sessions'), K keypoints, J joints and
+S shape coefficients. Lists and records in attributes are JSON. Every dataset carries a fletcher32 checksum.
+Pictures lie end to end in one byte array, because a checksum does not reach data of variable length.
+
+```
+/                      attributes: format, version, complete, n_complete, fingerprint, body_model_file,
+                       body_model_hash, keypoint_names, joint_names, n_betas, camera_names, crop_mode,
+                       target_resolution (px), undistorted, confidence_threshold, options, report
+/sessions/0000         attributes: name, unit, fps, camera_names, source
+    K (c,3,3) R (c,3,3) t (c,3) dist (c,5) size (c,2)      as calibrated, original px, world unit
+    betas (S,)                                             where known
+/samples
+    session (N,) frame (N,)                                which session, which of its frames
+    view_mask (N,C)                                        where there is a picture
+    affine (N,C,2,3)                                       original px (undistorted if `undistorted`) -> stored px
+    keypoints2d (N,C,K,2) confidence2d (N,C,K)             stored px
+    keypoints3d (N,K,3) confidence3d (N,K)                 world unit
+    image_start (N,C) image_length (N,C)                   bytes in /images/jpeg
+    mask_start (N,C) mask_length (N,C)                     bytes in /images/mask, where masks are known
+/images
+    jpeg (bytes,) mask (bytes,)                            RGB pictures, silhouettes as PNG
+/params                                                    where the truth is known
+    global_orient (N,3) body_pose (N,J-1,3) betas (N,S) transl (N,3) scale (N,)
+```
+
+While it is written the file is called `<name>.partial`; `n_complete` counts the samples that are whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from smilfit.structures import Cameras
+
+FORMAT = 'smilfit-dataset'
+FORMAT_VERSION = 1
+# Samples written at once, and in one chunk.
+BLOCK = 64
+# Bytes of pictures in one chunk: about four pictures of 224 px, so that one read checks little else.
+BYTES_CHUNK = 64 * 1024
+PARTIAL_SUFFIX = '.partial'
+# Metadata of this version carries checksums, and a killed writer leaves a file that opens.
+LIBVER = ('v108', 'v108')
+
+PARAM_NAMES = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
+
+
+@dataclass(frozen=True)
+class SessionHeader:
+    """What is stored of a session once: its cameras as calibrated, and its known shape (or None)."""
+
+    name: str
+    cameras: Cameras
+    unit: str | None = None
+    fps: float | None = None
+    source: str = ''
+    betas: Float[np.ndarray, 'S'] | None = None
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What is stored of a dataset once. `fingerprint` names the inputs and options that made it."""
+
+    body_model_file: str
+    body_model_hash: str
+    keypoint_names: tuple[str, ...]
+    joint_names: tuple[str, ...]
+    n_betas: int
+    camera_names: tuple[str, ...]
+    crop_mode: str
+    target_resolution: int
+    undistorted: bool
+    confidence_threshold: float
+    options: Mapping[str, Any]
+    sessions: tuple[SessionHeader, ...]
+    fingerprint: str
+    with_params: bool = False
+    with_masks: bool = False
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """One sample as it is written: pictures as bytes by camera index, points in stored px."""
+
+    session: int
+    frame: int
+    view_mask: Bool[np.ndarray, 'C']
+    affine: Float[np.ndarray, 'C 2 3']
+    keypoints2d: Float[np.ndarray, 'C K 2']
+    confidence2d: Float[np.ndarray, 'C K']
+    keypoints3d: Float[np.ndarray, 'K 3']
+    confidence3d: Float[np.ndarray, 'K']
+    images: Mapping[int, UInt8[np.ndarray, '_n']]
+    masks: Mapping[int, UInt8[np.ndarray, '_n']]
+    params: Mapping[str, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """One sample as it is read, pictures aside. Cameras are those of the stored crops.
+
+    An absent view is zeros with `view_mask` False.
+    """
+
+    session: int
+    frame: int
+    view_mask: Bool[np.ndarray, 'C']
+    K: Float[np.ndarray, 'C 3 3']
+    R: Float[np.ndarray, 'C 3 3']
+    t: Float[np.ndarray, 'C 3']
+    dist: Float[np.ndarray, 'C 5']
+    size: Float[np.ndarray, 'C 2']
+    to_original: Float[np.ndarray, 'C 2 3']
+    keypoints2d: Float[np.ndarray, 'C K 2']
+    confidence2d: Float[np.ndarray, 'C K']
+    keypoints3d: Float[np.ndarray, 'K 3']
+    confidence3d: Float[np.ndarray, 'K']
+    params: Mapping[str, np.ndarray] | None = None
+    betas: Float[np.ndarray, 'S'] | None = None
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash arrays, texts and JSON-able records (sha256, 32 hex digits)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f'{part.dtype}{part.shape}'.encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b'|')
+    return digest.hexdigest()[:32]

@@ -1,0 +1,258 @@
+"""Write a dataset file: streaming, block by block, under another name until it is whole."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from smilfit.datasets.store_layout import (
+    BLOCK,
+    BYTES_CHUNK,
+    FORMAT,
+    FORMAT_VERSION,
+    LIBVER,
+    PARAM_NAMES,
+    PARTIAL_SUFFIX,
+    EncodedSample,
+    SessionHeader,
+    StoreHeader,
+)
+
+logger = logging.getLogger('smilfit')
+
+
+class StoreWriter:
+    """Append samples to `<path>.partial`; `finish` gives the file its name.
+
+    Memory holds one block of samples. If the writer is stopped, by an error or by force, the blocks that were
+    whole stay, and a writer with the same header goes on behind them: `n_complete` samples need not be given
+    again.
+
+    Args:
+        path: the file to be.
+        header: what is stored once.
+        restart: throw a partial file away instead of going on with it.
+
+    Raises:
+        ValueError: a partial file of other inputs or options, or a damaged one.
+    """
+
+    def __init__(self, path: str | Path, header: StoreHeader, restart: bool = False) -> None:
+        self.path = Path(path)
+        self.partial = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
+        self.header = header
+        self._buffer: list[EncodedSample] = []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if restart and self.partial.exists():
+            self.partial.unlink()
+        if self.partial.exists():
+            self._file = self._reopen()
+            logger.info('%s: going on behind %d samples.', self.partial, self.n_complete)
+        else:
+            self._file = h5py.File(self.partial, 'w', libver=LIBVER)
+            self._create()
+
+    @property
+    def n_complete(self) -> int:
+        """How many samples are safely in the file."""
+        return int(self._file.attrs['n_complete'])
+
+    def append(self, sample: EncodedSample) -> None:
+        """Take a sample; every `BLOCK` of them are written and flushed."""
+        self._buffer.append(sample)
+        if len(self._buffer) == BLOCK:
+            self._write_block()
+
+    def finish(self, report: Mapping[str, Any]) -> Path:
+        """Write the rest and the report, and give the file its name; the report also lies beside it as JSON."""
+        self._write_block()
+        text = json.dumps(report, indent=1)
+        self._file.attrs['report'] = text
+        self._file.attrs['complete'] = True
+        self._file.flush()
+        self._file.close()
+        with self.partial.open('rb+') as raw:
+            os.fsync(raw.fileno())
+        beside = self.path.with_name(self.path.name + '.report.json')
+        temporary = beside.with_name(beside.name + PARTIAL_SUFFIX)
+        temporary.write_text(text + '\n', encoding='utf-8')
+        temporary.replace(beside)
+        self.partial.replace(self.path)
+        return self.path
+
+    def close(self) -> None:
+        """Close an unfinished file; its whole blocks stay for the next writer."""
+        self._file.close()
+
+    def __enter__(self) -> 'StoreWriter':
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _reopen(self) -> h5py.File:
+        advice = f'Delete {self.partial}, or start anew with restart.'
+        try:
+            file = h5py.File(self.partial, 'r+', libver=LIBVER)
+            same = file.attrs['fingerprint'] == self.header.fingerprint
+            if same:
+                self._truncate(file)
+        except (OSError, KeyError, RuntimeError) as error:
+            raise ValueError(
+                f'{self.partial}: a partial file must be whole up to its last block; {error}. {advice}'
+            ) from error
+        if not same:
+            file.close()
+            raise ValueError(
+                f'{self.partial}: a partial file must come from the same sessions and options to be continued; '
+                f'it does not. {advice}'
+            )
+        return file
+
+    def _truncate(self, file: h5py.File) -> None:
+        """Drop what a stopped writer began behind the last whole block, and check that block."""
+        n = int(file.attrs['n_complete'])
+        for group in ('samples', 'params'):
+            for dataset in file[group].values() if group in file else ():
+                dataset.resize(n, axis=0)
+                if n:
+                    dataset[n - 1]
+        for kind, name in (('image', 'jpeg'), ('mask', 'mask')):
+            if f'samples/{kind}_start' in file:
+                end = file[f'samples/{kind}_start'][:] + file[f'samples/{kind}_length'][:]
+                file[f'images/{name}'].resize(int(end.max(initial=0)), axis=0)
+
+    def _create(self) -> None:
+        header, file = self.header, self._file
+        for name in ('body_model_file', 'body_model_hash', 'n_betas', 'crop_mode', 'target_resolution'):
+            file.attrs[name] = getattr(header, name)
+        for name in ('undistorted', 'confidence_threshold', 'fingerprint'):
+            file.attrs[name] = getattr(header, name)
+        for name in ('keypoint_names', 'joint_names', 'camera_names', 'options'):
+            value = getattr(header, name)
+            file.attrs[name] = json.dumps(value if isinstance(value, Mapping) else list(value))
+        file.attrs.update(format=FORMAT, version=FORMAT_VERSION, complete=False, n_complete=0, report='{}')
+        for i, session in enumerate(header.sessions):
+            _write_session(file.create_group(f'sessions/{i:04d}'), session)
+        self._create_samples()
+        file.flush()
+
+    def _create_samples(self) -> None:
+        header = self.header
+        C, K, J = len(header.camera_names), len(header.keypoint_names), len(header.joint_names)
+        samples, images = self._file.create_group('samples'), self._file.create_group('images')
+        for name, shape, kind in (
+            ('session', (), np.int64),
+            ('frame', (), np.int64),
+            ('view_mask', (C,), np.bool_),
+            ('affine', (C, 2, 3), np.float64),
+            ('keypoints2d', (C, K, 2), np.float64),
+            ('confidence2d', (C, K), np.float32),
+            ('keypoints3d', (K, 3), np.float64),
+            ('confidence3d', (K,), np.float32),
+        ):
+            _growing(samples, name, shape, kind)
+        kinds = [('image', 'jpeg')] + [('mask', 'mask')] * header.with_masks
+        for kind, name in kinds:
+            _growing(samples, f'{kind}_start', (C,), np.int64)
+            _growing(samples, f'{kind}_length', (C,), np.int64)
+            images.create_dataset(
+                name, (0,), np.uint8, maxshape=(None,), chunks=(BYTES_CHUNK,), fletcher32=True
+            )
+        if header.with_params:
+            params = self._file.create_group('params')
+            shapes = ((3,), (J - 1, 3), (header.n_betas,), (3,), ())
+            for name, shape in zip(PARAM_NAMES, shapes):
+                # HDF5 keeps no chunk of nothing: a model without shape space has no betas to store.
+                if 0 not in shape:
+                    _growing(params, name, shape, np.float64)
+            _growing(params, 'known', (), np.bool_)
+
+    def _write_block(self) -> None:
+        block, self._buffer = self._buffer, []
+        if not block:
+            return
+        samples = self._file['samples']
+        for name in ('session', 'frame', 'view_mask', 'affine', 'keypoints2d', 'confidence2d'):
+            _extend(samples[name], [getattr(s, name) for s in block])
+        for name in ('keypoints3d', 'confidence3d'):
+            _extend(samples[name], [getattr(s, name) for s in block])
+        self._write_bytes('image', 'jpeg', [s.images for s in block])
+        if self.header.with_masks:
+            self._write_bytes('mask', 'mask', [s.masks for s in block])
+        if self.header.with_params:
+            self._write_params(block)
+        # The count comes last and alone: what lies behind it belongs to no whole block.
+        self._file.flush()
+        self._file.attrs.modify('n_complete', self.n_complete + len(block))
+        self._file.flush()
+
+    def _write_bytes(self, kind: str, name: str, pictures: list[Mapping[int, np.ndarray]]) -> None:
+        store = self._file['images'][name]
+        shape = (len(pictures), len(self.header.camera_names))
+        start, length = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        end, parts = len(store), []
+        for i, by_camera in enumerate(pictures):
+            for camera, data in sorted(by_camera.items()):
+                start[i, camera], length[i, camera] = end, len(data)
+                end += len(data)
+                parts.append(data)
+        if parts:
+            _extend(store, np.concatenate(parts))
+        _extend(self._file['samples'][f'{kind}_start'], start)
+        _extend(self._file['samples'][f'{kind}_length'], length)
+
+    def _write_params(self, block: list[EncodedSample]) -> None:
+        group = self._file['params']
+        _extend(group['known'], [s.params is not None for s in block])
+        for name in group.keys() & set(PARAM_NAMES):
+            empty = np.zeros(group[name].shape[1:])
+            _extend(group[name], [empty if s.params is None else s.params[name] for s in block])
+
+
+def _write_session(group: h5py.Group, session: SessionHeader) -> None:
+    group.attrs['name'] = session.name
+    group.attrs['unit'] = session.unit or ''
+    group.attrs['fps'] = float('nan') if session.fps is None else session.fps
+    group.attrs['source'] = session.source
+    group.attrs['camera_names'] = json.dumps(list(session.cameras.names))
+    cameras = session.cameras
+    dist = cameras.K.new_zeros(len(cameras), 5) if cameras.dist is None else cameras.dist
+    for name, value in (
+        ('K', cameras.K),
+        ('R', cameras.R),
+        ('t', cameras.t),
+        ('dist', dist),
+        ('size', cameras.size),
+    ):
+        array = value.detach().cpu().double().numpy()
+        group.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+    if session.betas is not None and len(session.betas):
+        betas = np.asarray(session.betas, np.float64)
+        group.create_dataset('betas', data=betas, chunks=betas.shape, fletcher32=True)
+
+
+def _growing(group: h5py.Group, name: str, shape: tuple[int, ...], kind: Any) -> None:
+    group.create_dataset(
+        name,
+        (0, *shape),
+        kind,
+        maxshape=(None, *shape),
+        chunks=(BLOCK, *shape),
+        fletcher32=True,
+    )
+
+
+def _extend(dataset: h5py.Dataset, rows: Any) -> None:
+    rows = np.asarray(rows, dtype=dataset.dtype)
+    before = len(dataset)
+    dataset.resize(before + len(rows), axis=0)
+    dataset[before:] = rows

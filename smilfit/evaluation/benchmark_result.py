@@ -1,0 +1,147 @@
+"""What a benchmark measured: predictions beside truths, with every number derived from them."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from smilfit.evaluation.baseline import place_at_truth
+from smilfit.evaluation.errors import distances, pa_distances
+
+FORMAT = 'smilfit-benchmark'
+FORMAT_VERSION = 1
+TEXTS = ('keypoint_names', 'camera_names')
+
+MODEL = 'model'
+BASELINE = 'baseline'
+BASELINE_PLACED = 'baseline_at_true_position'
+MEAN_POSE = 'mean_pose'
+SOURCES = (MODEL, BASELINE, BASELINE_PLACED, MEAN_POSE)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one answer; NaN where there is no truth, inf where the answer is not finite.
+
+    px at the network's crop and at the original picture; 3D in the session's unit, as they are and after each
+    frame's best similarity.
+    """
+
+    px_network: Float[np.ndarray, 'N C K'] | None = None
+    px_original: Float[np.ndarray, 'N C K'] | None = None
+    world: Float[np.ndarray, 'N K'] | None = None
+    aligned: Float[np.ndarray, 'N K'] | None = None
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """Predictions and truths of N samples in C views with K keypoints.
+
+    2D is px of the network's crop, and `to_original` maps it to the original picture; 3D is in `unit` (None
+    where nobody knows it). `baseline3d` is the training set's mean, `baseline2d` its projection into every
+    view, `mean_pose` its mean pose with place, heading and size taken out.
+    """
+
+    keypoint_names: tuple[str, ...]
+    camera_names: tuple[str, ...]
+    unit: str | None
+    predicted2d: Float[np.ndarray, 'N C K 2']
+    truth2d: Float[np.ndarray, 'N C K 2']
+    seen2d: Bool[np.ndarray, 'N C K']
+    to_original: Float[np.ndarray, 'N C 2 3']
+    predicted3d: Float[np.ndarray, 'N K 3']
+    truth3d: Float[np.ndarray, 'N K 3']
+    seen3d: Bool[np.ndarray, 'N K']
+    session: Int[np.ndarray, 'N']
+    frame: Int[np.ndarray, 'N']
+    baseline2d: Float[np.ndarray, 'N C K 2'] | None = None
+    baseline3d: Float[np.ndarray, 'K 3'] | None = None
+    mean_pose: Float[np.ndarray, 'K 3'] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that names are as many as what they name."""
+        _, n_cameras, n_keypoints = self.seen2d.shape
+        for thing, names, count in (
+            ('keypoint names', self.keypoint_names, n_keypoints),
+            ('camera names', self.camera_names, n_cameras),
+        ):
+            if len(names) != count:
+                raise ValueError(
+                    f'BenchmarkResult: the {thing} must be {count}, as in the predictions; got {len(names)}. '
+                    "Give the metric the names of the dataset file (its dataset's metainfo)."
+                )
+
+    @property
+    def n_samples(self) -> int:
+        """How many frames were predicted."""
+        return len(self.predicted3d)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Whose errors can be asked for: the model, and the baselines that were given."""
+        there = (True, self.baseline3d is not None, self.baseline3d is not None, self.mean_pose is not None)
+        return tuple(source for source, ok in zip(SOURCES, there) if ok)
+
+    def errors(self, source: str = MODEL) -> Errors:
+        """Measure the errors of the model or of a baseline (one of `sources`)."""
+        if source not in self.sources:
+            raise KeyError(f'BenchmarkResult: no {source!r} here. Known: {", ".join(self.sources)}.')
+        if source == MODEL:
+            return Errors(*self._errors2d(self.predicted2d), *self._errors3d(self.predicted3d))
+        if source == MEAN_POSE:
+            return Errors(aligned=self._errors3d(self._repeat(self.mean_pose))[1])
+        if source == BASELINE_PLACED:
+            return Errors(world=self._errors3d(place_at_truth(self.baseline3d, self.truth3d, self.seen3d))[0])
+        pixels = (None, None) if self.baseline2d is None else self._errors2d(self.baseline2d)
+        return Errors(*pixels, *self._errors3d(self._repeat(self.baseline3d)))
+
+    def _repeat(self, pose: Float[np.ndarray, 'K 3']) -> Float[np.ndarray, 'N K 3']:
+        return np.broadcast_to(pose, self.truth3d.shape)
+
+    def _errors2d(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        original = [map_pixels(pixels, self.to_original) for pixels in (predicted, self.truth2d)]
+        return distances(predicted, self.truth2d, self.seen2d), distances(*original, self.seen2d)
+
+    def _errors3d(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        args = (predicted, self.truth3d, self.seen3d)
+        return distances(*args), pa_distances(*args)
+
+    def save(self, path: str | Path) -> Path:
+        """Write an npz without pickles; it appears whole or not at all."""
+        path = Path(path).with_suffix('.npz')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        arrays = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+        arrays |= {name: np.asarray(getattr(self, name), dtype=np.str_) for name in TEXTS}
+        temporary = path.with_suffix('.npz.tmp')
+        with temporary.open('wb') as file:
+            np.savez_compressed(file, format=np.array(FORMAT), version=np.array(FORMAT_VERSION), **arrays)
+        temporary.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> 'BenchmarkResult':
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: not such a file, or one of a newer version.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        found, version = str(arrays.pop('format', '')), int(arrays.pop('version', 0))
+        if found != FORMAT or version > FORMAT_VERSION:
+            raise ValueError(
+                f'{path}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; got {found!r} version '
+                f'{version}. Write it with BenchmarkResult.save, or update smilfit.'
+            )
+        arrays |= {name: tuple(str(text) for text in arrays[name]) for name in TEXTS}
+        arrays['unit'] = str(arrays['unit']) if 'unit' in arrays else None
+        return cls(**arrays)
+
+
+def map_pixels(
+    pixels: Float[np.ndarray, 'N C K 2'], affine: Float[np.ndarray, 'N C 2 3']
+) -> Float[np.ndarray, 'N C K 2']:
+    """Apply `u' = A u + b` to every view's pixels."""
+    return pixels @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]

@@ -1,0 +1,149 @@
+"""PCK, MPJPE and PA-MPJPE of a multi-view regressor, beside the trivial baseline."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from smilfit.evaluation.benchmark_result import BenchmarkResult
+from smilfit.evaluation.scalars import PCK_THRESHOLD_PX, benchmark_metrics
+from smilfit.geometry.projection import project_points
+from smilfit.registry import METRICS
+
+logger = logging.getLogger('smilfit')
+
+FROM_DATASET = ('keypoint_names', 'camera_names', 'unit', 'baseline', 'mean_pose')
+
+
+@METRICS.register_module()
+class MultiViewPoseMetric(BaseMetric):
+    """Compare a regressor's predictions with the truth in 2D and 3D.
+
+    Names, unit and baselines that are None are taken from the dataset's metainfo, under the same keys. With
+    `out_file` the whole comparison is written there as a `BenchmarkResult`; `result` keeps the last one on
+    the main process.
+
+    Args:
+        keypoint_names: of the predicted keypoints, in order.
+        camera_names: of the views, in order.
+        unit: of the world; metrics carry it in their names.
+        baseline: mean keypoints of the training set, (K, 3), from `trivial_baseline`.
+        mean_pose: mean pose of the training set, (K, 3), from `mean_pose`.
+        threshold_px: of the single PCK number.
+        out_file: an .npz to write, or None.
+    """
+
+    # Empty, not None: names are unique already, and None makes mmengine warn.
+    default_prefix = ''
+
+    def __init__(
+        self,
+        keypoint_names: Sequence[str] | None = None,
+        camera_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        baseline: Any = None,
+        mean_pose: Any = None,
+        threshold_px: int | float = PCK_THRESHOLD_PX,
+        out_file: str | Path | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.given = dict(zip(FROM_DATASET, (keypoint_names, camera_names, unit, baseline, mean_pose)))
+        self.threshold_px = threshold_px
+        self.out_file = out_file
+        self.result: BenchmarkResult | None = None
+
+    def _known(self, key: str) -> Any:
+        given = self.given[key]
+        return given if given is not None else (self.dataset_meta or {}).get(key)
+
+    def _pose(self, key: str) -> np.ndarray | None:
+        value = self._known(key)
+        return None if value is None else np.asarray(value, dtype=np.float64)
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what the comparison needs of each sample, as float64 arrays on the CPU."""
+        baseline = self._pose('baseline')
+        for i, sample in enumerate(data_samples):
+            kept = _compact(sample)
+            if baseline is not None:
+                kept['baseline2d'] = _project_baseline(baseline, data_batch, i)
+            self.results.append(kept)
+
+    def compute_metrics(self, results: list[dict[str, np.ndarray]]) -> dict[str, int | float]:
+        """Compare all samples; write `out_file` where one is set."""
+        if not results:
+            raise ValueError(
+                'MultiViewPoseMetric: there must be at least one test sample; got none. '
+                'Look at the split in the config and at the dataset file.'
+            )
+        names = {key: self._known(key) for key in ('keypoint_names', 'camera_names')}
+        for key, value in names.items():
+            if value is None:
+                raise ValueError(
+                    f'MultiViewPoseMetric: {key} must be known; got None. '
+                    f"Give it to the metric, or put it in the dataset's metainfo."
+                )
+        result = BenchmarkResult(
+            **{key: tuple(value) for key, value in names.items()},
+            unit=self._known('unit'),
+            baseline3d=self._pose('baseline'),
+            mean_pose=self._pose('mean_pose'),
+            **{key: np.stack([r[key] for r in results]) for key in results[0]},
+        )
+        self._warn(result)
+        self.result = result
+        if self.out_file is not None:
+            logger.info('benchmark written to %s', result.save(self.out_file))
+        return benchmark_metrics(result, self.threshold_px)
+
+    @staticmethod
+    def _warn(result: BenchmarkResult) -> None:
+        if result.baseline3d is None:
+            logger.warning('MultiViewPoseMetric: no baseline was given; the numbers stand alone.')
+        if result.unit is None:
+            logger.warning(
+                'MultiViewPoseMetric: the unit is not known; 3D errors are in the unit of the data.'
+            )
+        if not result.seen3d.any():
+            logger.warning('MultiViewPoseMetric: no sample has true 3D keypoints; there is no MPJPE.')
+
+
+def _float64(value: Any) -> np.ndarray:
+    return torch.as_tensor(value).detach().cpu().double().numpy()
+
+
+def _compact(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    truth = sample['truth']
+    view = np.asarray(torch.as_tensor(sample['view_mask']).cpu(), dtype=bool)
+    return {
+        'predicted2d': _float64(sample['keypoints2d']),
+        'truth2d': _float64(truth['keypoints2d']),
+        'seen2d': (_float64(truth['confidence2d']) > 0) & view[:, None],
+        'to_original': _float64(truth['to_original']),
+        'predicted3d': _float64(sample['keypoints3d']),
+        'truth3d': _float64(truth['keypoints3d']),
+        'seen3d': _float64(truth['confidence3d']) > 0,
+        'session': np.asarray(int(truth['session']), dtype=np.int64),
+        'frame': np.asarray(int(truth['frame']), dtype=np.int64),
+    }
+
+
+def _project_baseline(baseline: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
+    """Project the mean pose into one sample's given cameras; NaN where it has no image there."""
+    if not isinstance(data_batch, Mapping) or 'inputs' not in data_batch:
+        raise ValueError(
+            'MultiViewPoseMetric: the batch must hold the given cameras as "inputs" for the baseline; got '
+            f'{type(data_batch).__name__}. Use the multi-view dataset with default_collate.'
+        )
+    inputs: Mapping[str, Tensor] = data_batch['inputs']
+    K, R, t, dist = (torch.as_tensor(inputs[key][i]).cpu().double() for key in ('K', 'R', 't', 'dist'))
+    pixels, _, valid = project_points(torch.from_numpy(baseline).nan_to_num(), K, R, t, dist)
+    valid = valid & torch.from_numpy(np.isfinite(baseline).all(-1))
+    return torch.where(valid.unsqueeze(-1), pixels, torch.nan).numpy()

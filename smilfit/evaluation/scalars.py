@@ -1,0 +1,69 @@
+"""Flat numbers of a benchmark; the name of each carries its unit, and each stands beside the baseline's."""
+
+import numpy as np
+
+from smilfit.evaluation.benchmark_result import (
+    BASELINE,
+    BASELINE_PLACED,
+    MEAN_POSE,
+    MODEL,
+    BenchmarkResult,
+    Errors,
+)
+from smilfit.evaluation.errors import PERCENTILES, mean_error, pck, pck_curve, percentiles
+from smilfit.evaluation.units import unit_suffix
+
+PCK_THRESHOLD_PX = 5.0
+INFIX = {
+    MODEL: '',
+    BASELINE: '_baseline',
+    BASELINE_PLACED: '_baseline_at_true_position',
+    MEAN_POSE: '_mean_pose',
+}
+
+
+def benchmark_metrics(
+    result: BenchmarkResult, threshold_px: int | float = PCK_THRESHOLD_PX
+) -> dict[str, int | float]:
+    """Give all scalars of a benchmark by name.
+
+    `pck_5px_original` is a share in [0, 1] at the original picture's resolution, `pck_5px_network` at the
+    crop's; `pck_auc_*` the mean of the curve over 1 to 50 px. `mpjpe_<unit>` is not aligned,
+    `pa_mpjpe_<unit>` is after each frame's best similarity. A number for which no truth exists is
+    absent, and its count is 0.
+    """
+    numbers: dict[str, int | float] = {}
+    for source in result.sources:
+        numbers |= _numbers_of(result.errors(source), INFIX[source], threshold_px, unit_suffix(result.unit))
+    return numbers | counts(result)
+
+
+def _numbers_of(errors: Errors, infix: str, threshold_px: int | float, unit: str) -> dict[str, int | float]:
+    found = {}
+    for where, values in (('original', errors.px_original), ('network', errors.px_network)):
+        if values is not None:
+            there = ~np.isnan(values)
+            found[f'pck{infix}_{threshold_px:g}px_{where}'] = pck(values, there, threshold_px)
+            found[f'pck_auc{infix}_{where}'] = float(pck_curve(values, there).mean())
+            found[f'median_error{infix}_px_{where}'] = float(percentiles(values, there, (50,))[0])
+    for name, values in (('mpjpe', errors.world), ('pa_mpjpe', errors.aligned)):
+        if values is not None:
+            there = ~np.isnan(values)
+            found[f'{name}{infix}_{unit}'] = mean_error(values, there)
+            if name == 'mpjpe':
+                at = zip(PERCENTILES, percentiles(values, there))
+                found |= {f'mpjpe_p{q}{infix}_{unit}': float(value) for q, value in at}
+    return {name: value for name, value in found.items() if not np.isnan(value)}
+
+
+def counts(result: BenchmarkResult) -> dict[str, int]:
+    """Count what the numbers rest on: true keypoints, aligned frames, predictions that are not finite."""
+    broken2d = result.seen2d & ~np.isfinite(result.predicted2d).all(-1)
+    broken3d = result.seen3d & ~np.isfinite(result.predicted3d).all(-1)
+    return {
+        'n_samples': result.n_samples,
+        'n_keypoints_2d': int(result.seen2d.sum()),
+        'n_keypoints_3d': int(result.seen3d.sum()),
+        'n_frames_aligned': int((result.seen3d.sum(1) >= 3).sum()),
+        'n_predictions_not_finite': int(broken2d.sum() + broken3d.sum()),
+    }

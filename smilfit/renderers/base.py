@@ -1,0 +1,119 @@
+"""What every renderer takes and gives."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from smilfit.structures import Cameras
+
+
+@dataclass(frozen=True)
+class RenderOutput:
+    """N pictures of meshes.
+
+    `alpha` is how much of a pixel the mesh covers (0 or 1 from a hard renderer); `depth` is z in the camera's
+    frame, world unit, inf where empty; `normals` are of unit length in the camera's frame and face the
+    viewer, 0 where empty; `face_id` is -1 where empty; `barycentric` are the face's coordinates in space
+    (perspective undone); `shading` is RGB in [0, 1], 0 where empty. `n_cut` counts the faces of each picture
+    that were left out because only some of their corners have an image.
+    """
+
+    alpha: Float[Tensor, 'N H W']
+    depth: Float[Tensor, 'N H W']
+    normals: Float[Tensor, 'N H W 3']
+    face_id: Int[Tensor, 'N H W']
+    barycentric: Float[Tensor, 'N H W 3']
+    shading: Float[Tensor, 'N H W 3']
+    n_cut: Int[Tensor, 'N']
+
+    def __len__(self) -> int:
+        return self.alpha.shape[0]
+
+    def __getitem__(self, index: Any) -> 'RenderOutput':
+        """Select pictures; a number keeps the leading dimension."""
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+class Renderer(nn.Module):
+    """Turn meshes into pictures.
+
+    A subclass gives `forward`; `differentiable` says whether gradients reach the vertices.
+    """
+
+    differentiable = False
+
+    def forward(
+        self,
+        vertices: Float[Tensor, 'N V 3'],
+        faces: Int[Tensor, 'F 3'],
+        cameras: Cameras,
+        colour: Float[Tensor, 'V 3'] | Float[Tensor, '3'] | None = None,
+    ) -> RenderOutput:
+        """Render N meshes of the same faces.
+
+        Args:
+            vertices: world points.
+            faces: corners of each triangle.
+            cameras: one camera a mesh, or one for all; all pictures of one size.
+            colour: RGB in [0, 1], of each vertex or of all.
+        """
+        raise NotImplementedError(f'{type(self).__name__}: a renderer must define forward.')
+
+
+def one_camera_a_mesh(cameras: Cameras, n_meshes: int) -> tuple[Cameras, int, int]:
+    """Give cameras of batch N with one camera each, and the common picture size (width, height).
+
+    Raises:
+        ValueError: neither one camera nor one a mesh, batched cameras, or pictures of different sizes.
+    """
+    if cameras.K.ndim != 3 or len(cameras) not in (1, n_meshes):
+        raise ValueError(
+            f'Renderer: cameras must be one, or one a mesh ({n_meshes}); got K of shape '
+            f'{tuple(cameras.K.shape)}. Select cameras, or repeat the meshes.'
+        )
+    sizes = cameras.size.round().long().unique(dim=0)
+    if len(sizes) != 1:
+        raise ValueError(
+            f'Renderer: all pictures of one call must have one size; got {sizes.tolist()} (width, height). '
+            f'Render the cameras one after the other.'
+        )
+    width, height = (int(n) for n in sizes[0])
+    if width < 1 or height < 1:
+        raise ValueError(f'Renderer: the picture must have at least one pixel; got {width} x {height}.')
+
+    def spread(x: Tensor) -> Tensor:
+        return x.expand(n_meshes, *x.shape[1:]).unsqueeze(1)
+
+    single = replace(
+        cameras,
+        names=('camera',),
+        K=spread(cameras.K),
+        R=spread(cameras.R),
+        t=spread(cameras.t),
+        size=spread(cameras.size),
+        dist=None if cameras.dist is None else spread(cameras.dist),
+        fold=None if cameras.fold is None else spread(cameras.fold),
+    )
+    return single, width, height
+
+
+def check_mesh(vertices: Tensor, faces: Tensor) -> None:
+    """Refuse a mesh that no renderer can draw.
+
+    Raises:
+        ValueError: faces that name absent vertices, or vertices that are not finite.
+    """
+    n_vertices = vertices.shape[1]
+    if faces.numel() and (int(faces.min()) < 0 or int(faces.max()) >= n_vertices):
+        raise ValueError(
+            f'Renderer: faces must name vertices 0 to {n_vertices - 1}; got {int(faces.min())} to '
+            f'{int(faces.max())}.'
+        )
+    finite = torch.isfinite(vertices).all(-1).all(-1)
+    if not bool(finite.all()):
+        bad = (~finite).nonzero().flatten().tolist()
+        raise ValueError(f'Renderer: vertices must be finite; meshes {bad[:10]} are not ({len(bad)} in all).')

@@ -1,0 +1,102 @@
+"""The page of a fit: how well the body explains what the cameras saw."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smilfit.evaluation import FitBenchmark, length_text
+from smilfit.visualization.plots import plot_bars
+from smilfit.visualization.report import Report
+from smilfit.visualization.training_plots import plot_fit_stages
+
+
+def add_fit_sections(
+    report: Report,
+    benchmark: FitBenchmark,
+    history: Sequence[Mapping[str, Any]] = (),
+    ignored: Mapping[str, Any] | None = None,
+    pictures: Mapping[str, Any] | None = None,
+    video: str | Path | None = None,
+) -> Report:
+    """Add a fit's numbers and figures to a page.
+
+    Args:
+        report: the page.
+        benchmark: what `fit_benchmark` measured.
+        history: the stages, from `FitResult.history`.
+        ignored: what was left out, from `FitResult.report`.
+        pictures: captions and overlays.
+        video: an overlay video.
+    """
+    report.add_section('Fit: the body on the pictures', fit_summary(benchmark))
+    if pictures:
+        report.add_pictures(list(pictures.values()), list(pictures))
+    if video is not None:
+        report.add_video(video, 'The fitted body over the recording.')
+    report.add_table(camera_rows(benchmark), 'Reprojection error by camera, px of the annotated pictures')
+    series = {'fit': [_number(row.median_fitted_px) for row in benchmark.cameras]}
+    if any(row.common_given_px is not None for row in benchmark.cameras):
+        series['given 3D points'] = [_number(row.common_given_px) for row in benchmark.cameras]
+    names = [row.camera for row in benchmark.cameras]
+    report.add_figure(
+        plot_bars(names, series, 'median distance (px)', 'Reprojection error by camera'),
+        'How far the fitted keypoints land from the annotated ones, beside the 3D points that went into the fit.',
+    )
+    report.add_figure(
+        plot_bars(
+            benchmark.keypoint_names,
+            {'fit': [_number(value) for value in benchmark.keypoint_median_px]},
+            'median distance (px)',
+            'Reprojection error by keypoint',
+        ),
+        'All cameras together.',
+    )
+    if benchmark.against_truth:
+        rows = [{'against the known truth': n, 'value': v} for n, v in benchmark.against_truth.items()]
+        report.add_table(rows, f'Errors in space, {benchmark.unit or "unknown unit"}')
+    if history:
+        report.add_figure(
+            plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
+        )
+    if ignored:
+        rows = [{'what': str(k), 'value': str(v)} for k, v in ignored.items()]
+        report.add_table(rows, 'What was left out, and other notes')
+    return report
+
+
+def fit_summary(benchmark: FitBenchmark) -> list[str]:
+    """Say in plain sentences how good the fit is."""
+    text = [f'{benchmark.n_frames_finite} of {benchmark.n_frames} frames have a finite fit.']
+    for row in benchmark.cameras:
+        if row.median_fitted_px is None:
+            text.append(f'Camera {row.camera} saw no keypoint.')
+            continue
+        sentence = f'Camera {row.camera}: half of the keypoints are within {row.median_fitted_px:.1f} px'
+        if row.ratio is not None:
+            sentence += f'; {row.ratio:.2f} times the error of the 3D points given to the fit'
+        text.append(sentence + '.')
+    for name, value in benchmark.against_truth.items():
+        if name.startswith('mpjpe'):
+            text.append(f'Against the known truth: {length_text(value, benchmark.unit)} on average.')
+    return text
+
+
+def camera_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
+    """Give the table of cameras."""
+    return [
+        {
+            'camera': row.camera,
+            'keypoints': row.n_points,
+            'fit, median (px)': row.median_fitted_px,
+            'fit, 90 % are below (px)': row.p90_fitted_px,
+            'shared with given points': row.n_common,
+            'fit there, median (px)': row.common_fitted_px,
+            'given points, median (px)': row.common_given_px,
+            'ratio': row.ratio,
+        }
+        for row in benchmark.cameras
+    ]
+
+
+def _number(value: float | None) -> float:
+    return float('nan') if value is None else value

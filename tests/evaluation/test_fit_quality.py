@@ -1,0 +1,77 @@
+"""A fit's numbers: exact where the fit is exact, per camera, beside the given points."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from smilfit.evaluation import fit_benchmark, reprojection_errors
+from smilfit.structures import Keypoints2d, Keypoints3d
+
+
+@pytest.fixture
+def seen(world):
+    return Keypoints2d(world.truth2d, world.confidence2d, ('a', 'b', 'c', 'd', 'e'), world.cameras)
+
+
+@pytest.fixture
+def truth(world):
+    return Keypoints3d(world.truth3d, torch.ones(6, 5).double(), ('a', 'b', 'c', 'd', 'e'), 'mm')
+
+
+def test_an_exact_fit_has_no_error(world, seen, truth):
+    vertices = torch.randn(6, 7, 3)
+    found = fit_benchmark(seen, world.truth3d, truth, truth, vertices, vertices)
+    assert [row.camera for row in found.cameras] == ['left', 'right']
+    assert all(row.median_fitted_px == pytest.approx(0.0, abs=1e-9) for row in found.cameras)
+    assert sum(row.n_points for row in found.cameras) == int(world.confidence2d.sum())
+    assert found.n_frames_finite == 6
+    for name in ('mpjpe_mm', 'pa_mpjpe_mm', 'vertex_error_mm'):
+        assert found.metrics()[name] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_medians_are_over_the_points_that_both_have(world, seen, truth):
+    shifted = Keypoints2d(world.truth2d + torch.tensor([6.0, 8.0]).double(), *_rest(seen))
+    given = replace(truth, confidence=truth.confidence * (torch.arange(5) < 3))
+    found = fit_benchmark(shifted, world.truth3d, given)
+    for c, row in enumerate(found.cameras):
+        assert row.median_fitted_px == pytest.approx(10.0)
+        assert row.common_given_px == pytest.approx(10.0)
+        assert row.ratio == pytest.approx(1.0)
+        assert row.n_common == int(world.confidence2d[:, c, :3].sum())
+    assert found.metrics()['left/ratio'] == pytest.approx(1.0)
+
+
+def test_a_point_without_an_image_is_infinitely_wrong(world, seen):
+    behind = world.truth3d.clone()
+    behind[0, 0] = torch.tensor([0.0, 0.0, -100.0]).double()
+    errors = reprojection_errors(seen, behind)
+    assert np.isinf(errors[0, 0, 0]) == bool(world.confidence2d[0, 0, 0] > 0)
+    broken = world.truth3d.clone()
+    broken[1] = torch.nan
+    assert fit_benchmark(seen, broken).n_frames_finite == 5
+
+
+def test_a_camera_that_saw_nothing_has_no_median(world, seen):
+    confidence = world.confidence2d.clone()
+    confidence[:, 1] = 0.0
+    found = fit_benchmark(replace(seen, confidence=confidence), world.truth3d)
+    assert found.cameras[1].n_points == 0
+    assert found.cameras[1].median_fitted_px is None
+    assert 'right/median_fitted_px' not in found.metrics()
+
+
+def test_bad_calls_are_named(world, seen, truth):
+    with pytest.raises(ValueError, match='must have cameras; got none'):
+        fit_benchmark(replace(seen, cameras=None), world.truth3d)
+    with pytest.raises(ValueError, match=r'must be 6 frames x 5 keypoints, as seen; got \(6, 4\)'):
+        fit_benchmark(seen, world.truth3d[:, :4])
+    with pytest.raises(ValueError, match='the given points must have the keypoints and frames'):
+        fit_benchmark(seen, world.truth3d, truth[:3])
+    with pytest.raises(ValueError, match='give both meshes or none'):
+        fit_benchmark(seen, world.truth3d, vertices=torch.zeros(6, 7, 3))
+
+
+def _rest(seen):
+    return seen.confidence, seen.names, seen.cameras
