@@ -23,6 +23,7 @@ from smilfit.models import (
     TimmBackbone,
     TransformerDecoderHead,
 )
+from tests.toy_experiment import experiment
 from tests.toy_samples import toy_body, toy_sample
 
 ROOT = Path(__file__).resolve().parents[2]
