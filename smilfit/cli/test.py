@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from smilfit.cli.train import FORMATTER, add_run_arguments
+from smilfit.cli.train import FORMATTER, add_run_arguments, run_reporting_errors
 
 # pytest collects by name; this module is no test.
 __test__ = False
@@ -25,11 +24,14 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command."""
+    """Run the command; 0 if all went well, 1 with a message on bad input."""
     arguments = parser(prog).parse_args(argv)
+    return run_reporting_errors(_test, arguments)
+
+
+def _test(arguments: argparse.Namespace) -> None:
     from smilfit.engine import build_test_runner, choose_device, load_experiment, process_group
 
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
     cfg = load_experiment(arguments.config, arguments.cfg_options, arguments.work_dir)
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
@@ -39,22 +41,36 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         )
         metrics = runner.test()
         if runner.rank == 0:
-            folder = Path(runner.work_dir) / 'benchmark'
-            folder.mkdir(parents=True, exist_ok=True)
-            out = Path(arguments.out) if arguments.out else folder / 'metrics.json'
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(metrics, indent=1, default=float) + '\n', encoding='utf-8')
-            width = max(map(len, metrics), default=0)
-            for name, value in metrics.items():
-                print(f'{name:<{width}}  {value:.4g}')
-            print(f'metrics: {out}')
-            _write_benchmark(runner, folder)
-    return 0
+            _report(runner, metrics, Path(runner.work_dir) / 'benchmark', arguments.out)
 
 
-def _write_benchmark(runner, folder: Path) -> None:
-    """Write raw errors, figures and the report, where the evaluator kept a comparison."""
+def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:
+    """Print the metrics, and write them and the benchmark folder."""
+    from smilfit.visualization import write_benchmark_folder
+
+    width = max(map(len, metrics), default=0)
+    for name, value in metrics.items():
+        print(f'{name:<{width}}  {value:.4g}')
     for metric in runner.test_evaluator.metrics:
         result = getattr(metric, 'result', None)
         if result is not None:
-            print(f'benchmark: {result.save(folder / "comparison.npz")}')
+            page = write_benchmark_folder(result, folder, edges=_edges(runner.model, result.keypoint_names))
+            result.save(folder / 'comparison.npz')
+            print(f'report: {page}')
+    path = Path(out) if out else folder / 'metrics.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(metrics, indent=1, default=float) + '\n', encoding='utf-8')
+    print(f'metrics: {path}')
+
+
+def _edges(model, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Join keypoints that are joints to the nearest ancestor that is one."""
+    data = getattr(model, 'module', model).body_model.data
+    edges = []
+    for j, name in enumerate(data.joint_names):
+        parent = data.parents[j]
+        while parent >= 0 and data.joint_names[parent] not in names:
+            parent = data.parents[parent]
+        if name in names and parent >= 0:
+            edges.append((data.joint_names[parent], name))
+    return edges

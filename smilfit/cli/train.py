@@ -2,7 +2,8 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 FORMATTER = argparse.ArgumentDefaultsHelpFormatter
@@ -30,6 +31,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='what started the processes of a distributed run',
     )
+    parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
     # torch.distributed's older launcher passes it; the newer one sets the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
@@ -62,8 +64,29 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command."""
+    """Run the command; 0 if all went well, 1 with a message on bad input."""
     arguments = parser(prog).parse_args(argv)
+    return run_reporting_errors(_train, arguments)
+
+
+def run_reporting_errors(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+    """Run a command; what is wrong with its input is a message, not a traceback."""
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    try:
+        command(arguments)
+    except (ValueError, KeyError, TypeError, FloatingPointError, OSError) as error:
+        logging.getLogger('smilfit').debug('traceback', exc_info=True)
+        print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
+        if arguments.traceback:
+            raise
+        return 1
+    except KeyboardInterrupt:
+        print('Stopped. Go on with --resume.', file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> None:
     from smilfit.engine import (
         build_train_runner,
         choose_device,
@@ -73,7 +96,6 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         set_resume,
     )
 
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
     cfg = load_experiment(arguments.config, arguments.cfg_options, arguments.work_dir)
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
@@ -90,16 +112,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
             cfg, body_model=arguments.body_model, device=arguments.device, summarise=keypoint_summaries
         )
         if arguments.check_config:
-            # The loops and the optimiser are built by the runner when it starts: build them here.
-            runner.build_train_loop(cfg.train_cfg)
-            runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+            check_runner(runner)
             print(f'{arguments.config}: everything builds; {n_trained(runner.model):,} parameters to train')
-            return 0
+            return
         runner.train()
         if runner.rank == 0:
             last = (Path(runner.work_dir) / 'last_checkpoint').read_text()
             print(f'checkpoint: {last}')
-    return 0
 
 
 def keypoint_summaries(xyz, seen) -> dict:
@@ -107,6 +126,15 @@ def keypoint_summaries(xyz, seen) -> dict:
     from smilfit.evaluation import mean_pose, trivial_baseline
 
     return {'baseline': trivial_baseline(xyz, seen), 'mean_pose': mean_pose(xyz, seen)}
+
+
+def check_runner(runner) -> None:
+    """Build what the runner builds only when it starts: the loops, the optimiser, the schedule."""
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if runner.param_schedulers is not None:
+        runner.build_param_scheduler(runner.param_schedulers)
+    runner.call_hook('before_run')
 
 
 def n_trained(model) -> int:
