@@ -135,6 +135,10 @@ class DatasetFile:
         """Give a session's frames per second; None where unknown."""
         return self._sessions[self.session_index(session)]['fps']
 
+    def source(self, session: str | SupportsIndex) -> str:
+        """Say where a session came from, such as its folder; it may be gone."""
+        return self._sessions[self.session_index(session)]['source']
+
     def session_index(self, session: str | SupportsIndex) -> int:
         """Find a session by name (or number).
 

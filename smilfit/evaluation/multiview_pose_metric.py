@@ -36,6 +36,9 @@ class MultiViewPoseMetric(BaseMetric):
         mean_pose: mean pose of the training set, (K, 3), from `mean_pose`.
         threshold_px: of the single PCK number.
         out_file: an .npz to write, or None.
+        collect_device: where results of many processes meet, as mmengine's.
+        collect_dir: a folder for that, shared by the processes; `.dist_test` where None.
+        prefix: put before each name.
     """
 
     # Empty, not None: names are unique already, and None makes mmengine warn.
@@ -51,9 +54,10 @@ class MultiViewPoseMetric(BaseMetric):
         threshold_px: int | float = PCK_THRESHOLD_PX,
         out_file: str | Path | None = None,
         collect_device: str = 'cpu',
+        collect_dir: str | None = None,
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(collect_device=collect_device, collect_dir=collect_dir, prefix=prefix)
         self.given = dict(zip(FROM_DATASET, (keypoint_names, camera_names, unit, baseline, mean_pose)))
         self.threshold_px = threshold_px
         self.out_file = out_file

@@ -8,6 +8,7 @@ frame of the parent, and the root's scale counts: a uniform scale of all joints 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -31,7 +32,7 @@ class KinematicTree:
     paths: Tensor
 
     @classmethod
-    def from_parents(cls, parents: Sequence[int]) -> 'KinematicTree':
+    def from_parents(cls, parents: Sequence[int] | np.ndarray) -> 'KinematicTree':
         """Make the tables from each joint's parent; the root's is negative and stands first.
 
         Raises:

@@ -1,1 +1,22 @@
-"""Neural regressors: backbones, fusion, heads, assembled as mmengine models."""
+"""Neural regressors: backbones, fusion, heads, and the models made of them."""
+
+from smilfit.models.backbones import TimmBackbone
+from smilfit.models.fusion import CrossViewFusion
+from smilfit.models.heads import BodyEstimate, CameraHead, TransformerDecoderHead
+from smilfit.models.preprocessor import RegressorPreprocessor
+from smilfit.models.regressors import MultiViewRegressor
+from smilfit.models.scene import SceneFrame
+from smilfit.models.statistics import DatasetNames, TrainingStatistics
+
+__all__ = [
+    'BodyEstimate',
+    'CameraHead',
+    'CrossViewFusion',
+    'DatasetNames',
+    'MultiViewRegressor',
+    'RegressorPreprocessor',
+    'SceneFrame',
+    'TimmBackbone',
+    'TrainingStatistics',
+    'TransformerDecoderHead',
+]

@@ -158,3 +158,44 @@ def _fit(picture: np.ndarray, width: int, height: int) -> np.ndarray:
         return picture
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def box_around(
+    xy: Float[np.ndarray, '*s 2'],
+    seen: Bool[np.ndarray, '*s'],
+    picture_size: tuple[int, int],
+    margin: int | float = 0.35,
+) -> tuple[int, int, int, int]:
+    """Find the box (left, top, right, bottom) that holds all seen points, to cut an animal out.
+
+    Give the points of all frames for one box that stays still through a video.
+
+    Args:
+        xy: points, px.
+        seen: which of them count.
+        picture_size: width and height; the box stays inside.
+        margin: on each side, as a share of the longer side of the points' extent.
+
+    Raises:
+        ValueError: no point to look at.
+    """
+    points = xy[seen & np.isfinite(xy).all(-1)]
+    if not len(points):
+        raise ValueError(
+            'box_around: there must be at least one seen point; got none. Use the whole picture.'
+        )
+    reach = margin * max(float(np.ptp(points, axis=0).max()), 16.0)
+    low = np.floor(points.min(0) - reach).astype(int).clip(0)
+    high = np.minimum(np.ceil(points.max(0) + reach).astype(int) + 1, picture_size)
+    if (high - low < 2).any():
+        raise ValueError(
+            f'box_around: the points must lie in the picture of {picture_size[0]} x {picture_size[1]} px; got '
+            f'{points.min(0).tolist()} to {points.max(0).tolist()}.'
+        )
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def cut(picture: UInt8[np.ndarray, 'H W 3'], box: tuple[int, int, int, int]) -> UInt8[np.ndarray, 'h w 3']:
+    """Cut a box out of a picture; draw labels and legends afterwards."""
+    left, top, right, bottom = box
+    return picture[top:bottom, left:right]

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#999999', '#000000')
 # How far a histogram's axis may go beyond what its first series needs.
 WIDEST = 5.0
-Series = Mapping[str, np.ndarray]
+Series = Mapping[str, np.ndarray | Sequence[float]]
 
 
 def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
@@ -85,7 +85,15 @@ def plot_histogram(errors: Series, x: str, title: str, bins: int = 50, clip: int
         text = f'{name}: median {median:.3g}, {100 * float((values > end).mean()):.0f} % beyond the axis'
         style = {'histtype': 'stepfilled', 'alpha': 0.75} if i == 0 else {'histtype': 'step', 'linewidth': 2}
         shares = np.full(len(finite[i]), 100 / len(values))
-        axes.hist(finite[i], bins, (0, end), weights=shares, color=colour, label=plain_text(text), **style)
+        axes.hist(
+            finite[i],
+            bins=bins,
+            range=(0, end),
+            weights=shares,
+            color=colour,
+            label=plain_text(text),
+            **style,
+        )
         if median <= end:
             axes.axvline(median, color=colour, linewidth=1.3, linestyle=':')
     axes.set_xlim(0, end)

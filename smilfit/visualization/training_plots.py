@@ -49,6 +49,8 @@ def plot_training(scalars: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
         title = _panel(name)
         if title is not None:
             panels.setdefault(title, {})[name] = pair
+    first = {'loss': 0, 'learning rate': 1}
+    panels = dict(sorted(panels.items(), key=lambda item: first.get(item[0], 2)))
     figure = new_figure(7.0, 3.2 * max(len(panels), 1))
     for i, (title, pairs) in enumerate(panels.items()):
         axes = figure.add_subplot(len(panels), 1, i + 1)

@@ -54,7 +54,8 @@ def write_video(
             raise ValueError(f'write_video: {path} must get {n_frames} frames; got {written}.')
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_file():
+            temporary.unlink()
     return written
 
 

@@ -75,3 +75,16 @@ def test_bad_calls_are_named(world, seen, truth):
 
 def _rest(seen):
     return seen.confidence, seen.names, seen.cameras
+
+
+@pytest.mark.real
+def test_the_recorded_points_reproject_as_known(real_data):
+    from smilfit.io import SleapSession
+
+    folder = real_data / 'mouse_sessions' / 'minimal_session'
+    session = SleapSession(folder, exclude_cameras=('side',), confidence_threshold=0.0)
+    given = session.keypoints3d()
+    found = fit_benchmark(session.keypoints2d(given.names), given.xyz, given)
+    medians = {row.camera: row.common_given_px for row in found.cameras}
+    assert medians == pytest.approx({'back': 9.6, 'mid': 5.6, 'top': 5.3}, abs=0.1)
+    assert all(row.ratio == 1.0 for row in found.cameras)

@@ -8,8 +8,7 @@ import pytest
 from smilfit.evaluation import benchmark_metrics
 from smilfit.visualization import benchmark_figures, write_benchmark_folder
 from smilfit.visualization.benchmark_text import benchmark_summary, benchmark_text, metric_rows
-
-from .conftest import make_result
+from tests.visualization.conftest import make_result
 
 ALWAYS = {
     'benchmark_report.txt',

@@ -6,7 +6,15 @@ import torch
 
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import Cameras
-from smilfit.visualization import draw_keypoints, draw_label, draw_legend, draw_mesh, grid_of_views
+from smilfit.visualization import (
+    box_around,
+    cut,
+    draw_keypoints,
+    draw_label,
+    draw_legend,
+    draw_mesh,
+    grid_of_views,
+)
 
 
 def camera(width=80, height=60):
@@ -28,7 +36,7 @@ def test_a_keypoint_is_drawn_at_its_pixel_and_nowhere_else():
     assert tuple(drawn[10, 20]) == (0, 200, 0)
     changed = np.argwhere((drawn != 100).any(-1))
     assert np.abs(changed - [10, 20]).max() <= 4
-    np.testing.assert_array_equal(changed.mean(0), [10, 20])  # symmetric: no half pixel off
+    np.testing.assert_allclose(changed.mean(0), [10, 20], atol=0.2)  # no half pixel off
     assert (before == 100).all()
 
 
@@ -44,7 +52,7 @@ def test_texts_stay_inside_and_change_the_picture():
         draw_keypoints(grey(120, 160), np.array([[159.0, 0.0]]), np.array([True]), names=['a long name Ω']),
     ):
         assert drawn.shape == (120, 160, 3)
-        assert (drawn == 255).any()
+        assert (drawn > 200).any()
 
 
 def test_a_mesh_covers_the_pixels_where_it_projects():
@@ -80,3 +88,19 @@ def test_the_grid_holds_every_view_unstretched():
     assert (small[5:35] == 100).all()
     with pytest.raises(ValueError, match='at least one picture; got none'):
         grid_of_views([])
+
+
+def test_the_box_holds_every_point_and_stays_inside():
+    xy = np.array(
+        [[[30.0, 20.0], [50.0, 25.0]], [[78.0, 21.0], [np.nan, 0.0]], [[-500.0, 0.0], [40.0, 30.0]]]
+    )
+    seen = np.array([[True, True], [True, True], [False, True]])
+    left, top, right, bottom = box = box_around(xy, seen, (80, 60))
+    assert left <= 30 - 16
+    assert (top, right) == (3, 80)
+    assert bottom >= 30
+    assert cut(grey(), box).shape == (bottom - top, right - left, 3)
+    with pytest.raises(ValueError, match='at least one seen point; got none'):
+        box_around(xy, np.zeros((3, 2), bool), (80, 60))
+    with pytest.raises(ValueError, match='must lie in the picture of 80 x 60 px'):
+        box_around(np.array([[500.0, 500.0]]), np.array([True]), (80, 60))

@@ -1,0 +1,18 @@
+# Small enough for two CPU cores: a light backbone without batch normalisation, few epochs.
+_base_ = ['multiview_resnet.py']
+
+model = dict(
+    backbone=dict(name='convnext_atto'),
+    fusion=dict(dim=128, n_layers=1, n_heads=4),
+    head=dict(dim=128, n_layers=2, n_heads=4),
+    camera_head=None,
+)
+train_dataloader = dict(batch_size=8, num_workers=1)
+val_dataloader = dict(num_workers=0)
+test_dataloader = dict(num_workers=0)
+
+train_cfg = dict(max_epochs=12, val_interval=4)
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=None)
+custom_hooks = [
+    dict(type='LossCurriculumHook', schedule={0: dict(keypoints2d=2e-4), 3: dict(keypoints2d=1e-3)})
+]

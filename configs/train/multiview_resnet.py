@@ -1,0 +1,47 @@
+# A multi-view regressor on a dataset file of tools/preprocess.py:
+#   python tools/train.py configs/train/multiview_resnet.py --cfg-options train_dataloader.dataset.data_path=out.h5
+# Validation and test follow the training set's file unless they name their own.
+# With weights at hand: model.backbone.checkpoint=resnet50.pth (and model.backbone.norm_eval=True), or
+# model.backbone.pretrained=True to let timm download its own.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/adamw_cosine.py',
+    '../_base_/models/multiview_regressor.py',
+]
+
+model = dict(
+    backbone=dict(name='resnet50', checkpoint=None, pretrained=False, norm_eval=False),
+    camera_head=dict(type='CameraHead'),
+    loss_weights=dict(camera=10.0),
+)
+
+dataset = dict(type='MultiViewDataset', data_path=None, split_by='time_block', ratios=(0.8, 0.1, 0.1))
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    dataset=dict(**dataset, split='train'),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    drop_last=True,
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    dataset=dict(**dataset, split='val', test_mode=True),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    dataset=dict(**dataset, split='test', test_mode=True),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+val_evaluator = [dict(type='MultiViewPoseMetric')]
+test_evaluator = [dict(type='MultiViewPoseMetric')]
+
+# First find the animal, then its pose in the pictures.
+custom_hooks = [
+    dict(
+        type='LossCurriculumHook',
+        schedule={0: dict(keypoints2d=2e-4), 10: dict(keypoints2d=1e-3), 50: dict(keypoints3d=10.0)},
+    )
+]

@@ -1,0 +1,76 @@
+"""`test`: measure a checkpoint on the test split and write the benchmark folder."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from smilfit.cli.train import FORMATTER, add_run_arguments, run_reporting_errors
+
+# pytest collects by name; this module is no test.
+__test__ = False
+
+
+def parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """Make the argument parser."""
+    made = argparse.ArgumentParser(
+        prog=prog, description='Test a trained regressor.', formatter_class=FORMATTER
+    )
+    made.add_argument('config', help='the config of the training')
+    made.add_argument('checkpoint', help='a checkpoint of that training')
+    add_run_arguments(made)
+    made.add_argument('--out', help='write the metrics to this .json; else <work dir>/benchmark/metrics.json')
+    return made
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run the command; 0 if all went well, 1 with a message on bad input."""
+    arguments = parser(prog).parse_args(argv)
+    return run_reporting_errors(_test, arguments)
+
+
+def _test(arguments: argparse.Namespace) -> None:
+    from smilfit.engine import build_test_runner, choose_device, load_experiment, process_group
+
+    cfg = load_experiment(arguments.config, arguments.cfg_options, arguments.work_dir)
+    device = choose_device(arguments.device)
+    cfg.launcher = arguments.launcher
+    with process_group(arguments.launcher, device):
+        runner = build_test_runner(
+            cfg, arguments.checkpoint, body_model=arguments.body_model, device=arguments.device
+        )
+        metrics = runner.test()
+        if runner.rank == 0:
+            _report(runner, metrics, Path(runner.work_dir) / 'benchmark', arguments.out)
+
+
+def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:
+    """Print the metrics, and write them and the benchmark folder."""
+    from smilfit.visualization import write_benchmark_folder
+
+    width = max(map(len, metrics), default=0)
+    for name, value in metrics.items():
+        print(f'{name:<{width}}  {value:.4g}')
+    for metric in runner.test_evaluator.metrics:
+        result = getattr(metric, 'result', None)
+        if result is not None:
+            page = write_benchmark_folder(result, folder, edges=_edges(runner.model, result.keypoint_names))
+            result.save(folder / 'comparison.npz')
+            print(f'report: {page}')
+    path = Path(out) if out else folder / 'metrics.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(metrics, indent=1, default=float) + '\n', encoding='utf-8')
+    print(f'metrics: {path}')
+
+
+def _edges(model, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Join keypoints that are joints to the nearest ancestor that is one."""
+    data = getattr(model, 'module', model).body_model.data
+    edges = []
+    for j, name in enumerate(data.joint_names):
+        parent = data.parents[j]
+        while parent >= 0 and data.joint_names[parent] not in names:
+            parent = data.parents[parent]
+        if name in names and parent >= 0:
+            edges.append((data.joint_names[parent], name))
+    return edges

@@ -1,0 +1,104 @@
+"""Read checkpoints without running code, and check that one belongs to the model that takes it."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.runner import CheckpointLoader
+from torch import nn
+
+# Schemes for which mmengine has loaders of its own that read pickles or fetch from elsewhere.
+_REFUSED = (
+    r'(\S+\:)?s3://',
+    r'(\S+\:)?petrel://',
+    'http://',
+    'https://',
+    'mmcls://',
+    'modelzoo://',
+    'open-mmlab://',
+    'openmmlab://',
+    'pavi://',
+    'torchvision://',
+)
+
+
+def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
+    """Read a checkpoint file with `weights_only=True` and no extra safe globals.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that torch cannot read so: cut short, no checkpoint, or one that wants to run code.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: no such checkpoint. Training writes them to its work dir as epoch_N.pth.'
+        )
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f'{path}: a checkpoint must hold plain tensors, numbers and texts; got a file that torch refuses '
+            f'({str(error).splitlines()[0]}). It is cut short, no checkpoint, or wants to run code.'
+        ) from error
+    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
+        raise ValueError(
+            f'{path}: a checkpoint must hold a "state_dict"; got {type(checkpoint).__name__}. '
+            f'Weights of a backbone alone are given as model.backbone.checkpoint.'
+        )
+    return checkpoint
+
+
+def load_from_smilfit(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Read a local checkpoint for mmengine; the name ends in what mmengine logs as the backend."""
+    return read_checkpoint(filename, map_location)
+
+
+def load_from_elsewhere(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Refuse what is not a local file."""
+    raise ValueError(f'{filename}: a checkpoint must be a local file. Download it first.')
+
+
+def install_checkpoint_loader() -> None:
+    """Make mmengine's Runner read checkpoints by `read_checkpoint`, and only local ones."""
+    CheckpointLoader.register_scheme('', load_from_smilfit, force=True)
+    CheckpointLoader.register_scheme(_REFUSED, load_from_elsewhere, force=True)
+
+
+def check_body_model(path: str, stored: Mapping[str, Any], body_hash: str | None, body_name: str) -> None:
+    """Refuse a checkpoint that was trained with another body model.
+
+    Raises:
+        ValueError: the hashes differ.
+    """
+    trained_hash = stored.get('body_model_hash')
+    if trained_hash and body_hash and trained_hash != body_hash:
+        raise ValueError(
+            f'{path}: a checkpoint must be used with the body model it was trained with; trained with '
+            f'{stored.get("body_model_file")!r} (hash {trained_hash}), got {body_name!r} (hash {body_hash}). '
+            f'Give that file by --body-model.'
+        )
+
+
+def check_weights(path: str, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are not exactly the model's, by name and shape; mmengine would only warn.
+
+    Raises:
+        ValueError: names the first that differ.
+    """
+    own = model.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    left_over = sorted(weights.keys() - own.keys())
+    other_shape = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
+    if not (missing or left_over or other_shape):
+        return
+    parts = [
+        f'{len(names)} {what} (such as {", ".join(names[:2])})'
+        for what, names in (('missing', missing), ('left over', left_over), ('of other shape', other_shape))
+        if names
+    ]
+    raise ValueError(
+        f"{path}: the weights must match the model; {'; '.join(parts)}. Use the config of that training's work dir."
+    )

@@ -1,0 +1,88 @@
+"""`--cfg-options`: an unknown key is an error, where mmengine accepts it in silence."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
+from mmengine.runner import Runner
+
+from smilfit.engine.data_loading import LOADER_KEYS
+from smilfit.registry import REGISTRIES, did_you_mean
+
+_MORE_REGISTRIES: tuple[Registry, ...] = (OPTIMIZERS, PARAM_SCHEDULERS, MMENGINE_OPTIM_WRAPPERS)
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Write `a.b.c=value` options into a config.
+
+    Raises:
+        KeyError: a key that neither the config nor the class it belongs to knows; names the near ones.
+    """
+    for key in options:
+        _check(cfg, key)
+    cfg.merge_from_dict(dict(options), allow_list_keys=True)
+
+
+def _check(cfg: Any, dotted: str) -> None:
+    node, parts = cfg, dotted.split('.')
+    for depth, part in enumerate(parts):
+        where = '.'.join(parts[:depth]) or 'the config'
+        if isinstance(node, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(node):
+                raise KeyError(
+                    f'--cfg-options {dotted}: {where} is a list of {len(node)}; got index {part!r}.'
+                )
+            node = node[int(part)]
+            continue
+        if not isinstance(node, Mapping) and not isinstance(node, Config):
+            raise KeyError(f'--cfg-options {dotted}: {where} is a {type(node).__name__} and has no keys.')
+        if part not in node:
+            known = set(node) | _accepted(node, parts[:depth])
+            if part not in known:
+                raise KeyError(f'--cfg-options {dotted}: no {part!r} in {where}. {did_you_mean(part, known)}')
+            return
+        node = node[part]
+
+
+def _accepted(node: Any, path: Iterable[str]) -> set[str]:
+    """Collect what the class of a dict takes beyond what the config says."""
+    path = list(path)
+    if not path:
+        return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
+    if path[-1].endswith('_dataloader'):
+        return set(LOADER_KEYS)
+    if path[-1] in ('schedule', 'loss_weights', 'options') or 'schedule' in path:
+        # Free-form tables; the class that takes them checks their keys.
+        return _Anything()
+    name = node.get('type')
+    for registry in (*REGISTRIES, *_MORE_REGISTRIES) if isinstance(name, str) else ():
+        cls = registry.get(name)
+        if cls is not None:
+            return _parameters(cls)
+    return _parameters(name) if inspect.isclass(name) else set()
+
+
+def _parameters(cls: Any) -> set[str]:
+    """Collect the arguments of a class and, where it passes others on, of those it inherits from."""
+    found: set[str] = set()
+    for ancestor in cls.__mro__ if inspect.isclass(cls) else (cls,):
+        if ancestor is object:
+            break
+        parameters = inspect.signature(ancestor).parameters.values()
+        found |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return found
+
+
+class _Anything(set):
+    def __contains__(self, item: object) -> bool:
+        return True
+
+    def __or__(self, other: Any) -> '_Anything':
+        return self
+
+    __ror__ = __or__

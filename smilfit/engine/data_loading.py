@@ -1,0 +1,53 @@
+"""Data loaders built by our registries, so that transforms nested in a dataset are built too."""
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from smilfit.engine.random_state import seed_worker
+from smilfit.registry import DATA_SAMPLERS, build, build_dataset, reject_unknown
+
+_BUILT_HERE = ('dataset', 'sampler', 'batch_size', 'num_workers')
+LOADER_KEYS = (*_BUILT_HERE, *list(inspect.signature(DataLoader.__init__).parameters)[3:])
+
+
+def build_data_loader(cfg: Mapping[str, Any], seed: int | None, dataset: Dataset | None = None) -> DataLoader:
+    """Build a data loader from an mmengine-style dict.
+
+    Samples are joined by torch's `default_collate`. Workers are seeded anew in every epoch.
+
+    Args:
+        cfg: `dataset`, `sampler`, `batch_size`, `num_workers` and other arguments of torch's DataLoader.
+        seed: seed of the sampler.
+        dataset: the dataset, where the caller has it.
+    """
+    reject_unknown('data loader', 'key', cfg, LOADER_KEYS)
+    dataset = build_dataset(cfg['dataset']) if dataset is None else dataset
+    sampler_cfg = copy.deepcopy(dict(cfg.get('sampler', {'type': 'DefaultSampler', 'shuffle': False})))
+    sampler_type = sampler_cfg['type']
+    known = DATA_SAMPLERS.get(sampler_type) or MMENGINE_DATA_SAMPLERS.get(sampler_type)
+    sampler = build({**sampler_cfg, 'type': known or sampler_type}, DATA_SAMPLERS, dataset=dataset, seed=seed)
+    others = {key: value for key, value in cfg.items() if key not in ('dataset', 'sampler')}
+    if others.get('num_workers', 0) == 0:
+        others.pop('persistent_workers', None)
+        others.pop('prefetch_factor', None)
+    others.setdefault('collate_fn', default_collate)
+    others.setdefault('worker_init_fn', seed_worker)
+    return DataLoader(dataset, sampler=sampler, **others)
+
+
+def follow_training_data(cfg: Any) -> None:
+    """Give the validation and the test set the training set's file, where they name none.
+
+    So one option, `train_dataloader.dataset.data_path`, is enough. Changes the config.
+    """
+    train = cfg.get('train_dataloader')
+    path = train.dataset.get('data_path') if train else None
+    for name in ('val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader and 'dataset' in loader and loader.dataset.get('data_path') is None and path is not None:
+            loader.dataset.data_path = path

@@ -1,0 +1,105 @@
+"""Devices and processes: what mmengine does for CUDA only, for the CPU too."""
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.device import utils as mmengine_device
+
+from smilfit.registry import reject_unknown
+
+logger = logging.getLogger('smilfit')
+
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+_DEFAULT_PORT = '29500'
+
+
+def choose_device(name: str = 'auto') -> str:
+    """Decide on which kind of device this process computes, and tell mmengine.
+
+    Args:
+        name: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
+
+    Raises:
+        ValueError: CUDA is asked for and absent.
+    """
+    reject_unknown('--device', 'device', [name], ('auto', 'cpu', 'cuda'))
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('--device: cuda must be available; torch finds none. Use --device cpu.')
+    # mmengine's Runner asks one module constant, set at its import, and offers no argument.
+    mmengine_device.DEVICE = name
+    return name
+
+
+def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Read what a launcher says about this process, as torch.distributed's environment variables.
+
+    Raises:
+        KeyError: the process was not started by that launcher; names the missing variable.
+    """
+    reject_unknown('--launcher', 'launcher', [launcher], LAUNCHERS)
+    if launcher == 'none':
+        return {}
+    names = {
+        'pytorch': {'RANK': 'RANK', 'WORLD_SIZE': 'WORLD_SIZE', 'LOCAL_RANK': 'LOCAL_RANK'},
+        'slurm': {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'},
+    }[launcher]
+    for source in names.values():
+        if source not in environment:
+            start = {'pytorch': 'tools/dist_train.sh CONFIG N', 'slurm': 'srun'}[launcher]
+            raise KeyError(
+                f'--launcher {launcher}: {source} must be set in the environment; it is not. '
+                f'Start the processes with {start}.'
+            )
+    found = {name: environment[source] for name, source in names.items()}
+    found['MASTER_PORT'] = environment.get('MASTER_PORT', _DEFAULT_PORT)
+    if 'MASTER_ADDR' in environment:
+        found['MASTER_ADDR'] = environment['MASTER_ADDR']
+    elif launcher == 'slurm' and 'SLURM_NODELIST' in environment:
+        hosts = subprocess.run(
+            ['scontrol', 'show', 'hostnames', environment['SLURM_NODELIST']],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found['MASTER_ADDR'] = hosts.stdout.split()[0]
+    else:
+        found['MASTER_ADDR'] = '127.0.0.1'
+    return found
+
+
+@contextmanager
+def process_group(launcher: str, device: str) -> Iterator[None]:
+    """Join the other processes for the time of the context; does nothing for launcher 'none'.
+
+    gloo on the CPU, nccl on CUDA. It is done before mmengine's Runner, whose own start calls CUDA always.
+    """
+    if launcher == 'none':
+        yield
+        return
+    os.environ.update(rank_environment(launcher, os.environ))
+    if device == 'cuda':
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    dist.init_process_group('nccl' if device == 'cuda' else 'gloo')
+    logger.info('process %d of %d', dist.get_rank(), dist.get_world_size())
+    try:
+        yield
+        # The first process still writes when the others are done: none leaves before it.
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def model_wrapper_config(device: str) -> dict[str, Any]:
+    """Make the config of the distributed wrapper; without CUDA it must be given no device."""
+    config: dict[str, Any] = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False}
+    if device != 'cuda':
+        config['device_ids'] = None
+    return config

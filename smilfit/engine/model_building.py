@@ -1,0 +1,54 @@
+"""Build a regressor from a config, its parts' sizes taken from each other and from the body."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from smilfit.body_models import SMIL, load_body_model
+from smilfit.engine.training_statistics import find_body_model_file
+from smilfit.models.statistics import DatasetNames, TrainingStatistics
+from smilfit.registry import BODY_MODELS, MODELS, build, build_backbone, build_handler, build_head
+
+
+def load_body_for(
+    names: DatasetNames, model_cfg: Mapping[str, Any], override: str | Path | None = None
+) -> tuple[SMIL, Path]:
+    """Load the body model of a training: the override, else the config's, else the dataset file's.
+
+    Raises:
+        ValueError: the file is not the one that the dataset was made with.
+    """
+    cfg = model_cfg.get('body_model')
+    cfg = {'type': 'SMIL', 'model_path': cfg} if isinstance(cfg, (str, Path)) else dict(cfg or {})
+    named = (override, cfg.get('model_path'), names.body_model_file)
+    path = find_body_model_file(named, names.data_path)
+    if cfg.get('type'):
+        body = build({**cfg, 'model_path': path}, BODY_MODELS)
+    else:
+        body = load_body_model(path, **{key: value for key, value in cfg.items() if key != 'model_path'})
+    found = body.data.content_hash()
+    if override is None and names.body_model_hash and found != names.body_model_hash:
+        raise ValueError(
+            f'body model: {path} must be the model that the dataset was made with (hash '
+            f'{names.body_model_hash}); got hash {found}. Give the right file by --body-model, or preprocess '
+            f'again with this one.'
+        )
+    return body, path
+
+
+def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:
+    """Build the model of a config; `in_dim`, `context_dim`, `n_joints` and `n_betas` need not be given."""
+    cfg = copy.deepcopy(dict(cfg))
+    cfg['body_model'] = body
+    backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
+    fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=backbone.dim)
+    cfg['head'] = build_head(
+        cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
+    )
+    if cfg.get('camera_head') is not None:
+        cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
+    cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
+    return build(cfg, MODELS, statistics=statistics)

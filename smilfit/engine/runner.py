@@ -1,0 +1,192 @@
+"""From a config to mmengine's Runner, with everything in it built by our registries."""
+
+import copy
+import inspect
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner, set_random_seed
+
+from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint
+from smilfit.engine.data_loading import build_data_loader, follow_training_data
+from smilfit.engine.launch import choose_device, model_wrapper_config
+from smilfit.engine.mmengine_scope import declare_scope
+from smilfit.engine.model_building import build_regressor, load_body_for
+from smilfit.engine.plain_checkpoint_hook import ENTRY
+from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
+from smilfit.models.statistics import DatasetNames, TrainingStatistics
+from smilfit.registry import HOOKS, METRICS, build, build_dataset
+
+# Every run has these, whatever its config lists.
+_ALWAYS = ('LossGuardHook', 'PlainCheckpointHook')
+_COUNTER = itertools.count(1)
+
+
+def build_train_runner(
+    cfg: Config,
+    *,
+    body_model: str | Path | None = None,
+    device: str = 'auto',
+    summarise: Summarise | None = None,
+) -> Runner:
+    """Build everything a training needs, after reading the training set's statistics.
+
+    Args:
+        cfg: the config; `work_dir` set. It is copied.
+        body_model: the body model's file, instead of the config's and the dataset's.
+        device: 'auto', 'cpu' or 'cuda'.
+        summarise: see `compute_statistics`; what it gives is kept in checkpoints and offered to metrics.
+    """
+    cfg = _prepared(cfg, device)
+    _require_data_path(cfg, 'train_dataloader')
+    dataset = build_dataset(cfg.train_dataloader.dataset)
+    names = _names(dataset, cfg.train_dataloader.dataset)
+    body, path = load_body_for(names, cfg.model, body_model)
+    names = replace(names, body_model_file=str(path), body_model_hash=body.data.content_hash())
+    statistics = compute_statistics(dataset, body, names, summarise)
+    loaders = {'train_dataloader': build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset)}
+    return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
+
+
+def build_test_runner(
+    cfg: Config,
+    checkpoint: str | Path,
+    *,
+    body_model: str | Path | None = None,
+    device: str = 'auto',
+) -> Runner:
+    """Build what testing a checkpoint needs; call `test()` on it.
+
+    The dataset file and the body model that neither the config nor an argument names are the checkpoint's.
+    """
+    cfg = _prepared(cfg, device)
+    stored = read_checkpoint(checkpoint)
+    entry = stored.get(ENTRY, {})
+    if cfg.test_dataloader.dataset.get('data_path') is None and entry.get('data_path'):
+        cfg.test_dataloader.dataset.data_path = entry['data_path']
+    _require_data_path(cfg, 'test_dataloader')
+    dataset = build_dataset(cfg.test_dataloader.dataset)
+    names = _names(dataset, cfg.test_dataloader.dataset)
+    if body_model is None and entry.get('body_model_hash') == names.body_model_hash:
+        body_model = _existing(entry.get('body_model_file'))
+    body, path = load_body_for(names, cfg.model, body_model)
+    names = replace(names, body_model_file=str(path), body_model_hash=body.data.content_hash())
+    statistics = TrainingStatistics.neutral(body.n_joints, names)
+    statistics.summaries = dict(entry.get('summaries', {}))
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        cfg.pop(key, None)
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key, None)
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'LossCurriculumHook']
+    loaders = {'test_dataloader': build_data_loader(cfg.test_dataloader, cfg.randomness.seed, dataset)}
+    return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
+
+
+def _prepared(cfg: Config, device: str) -> Config:
+    """Copy a config, fill in what every run has, and seed before the model's weights are drawn."""
+    cfg = copy.deepcopy(cfg)
+    install_checkpoint_loader()
+    declare_scope()
+    chosen = choose_device(device)
+    follow_training_data(cfg)
+    cfg.setdefault('default_scope', 'smilfit')
+    cfg.setdefault('randomness', {'seed': 0})
+    cfg.setdefault('launcher', 'none')
+    if cfg.launcher != 'none':
+        cfg.model_wrapper_cfg = {**model_wrapper_config(chosen), **cfg.get('model_wrapper_cfg', {})}
+        if chosen != 'cuda':
+            # torch's SyncBatchNorm computes on CUDA only.
+            cfg.pop('sync_bn', None)
+    _end_schedule(cfg)
+    set_random_seed(cfg.randomness.seed)
+    return cfg
+
+
+def _end_schedule(cfg: Config) -> None:
+    """Let a schedule that says no end go on to the last epoch, so that max_epochs is said once."""
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
+        if 'end' in scheduler or 'T_max' in scheduler or scheduler['type'] != 'CosineAnnealingLR':
+            continue
+        begin = scheduler.get('begin', 0)
+        scheduler.T_max = max(1, cfg.train_cfg.max_epochs - begin)
+        scheduler.end = begin + scheduler.T_max
+
+
+def _require_data_path(cfg: Config, loader: str) -> None:
+    dataset = cfg[loader].dataset
+    if 'data_path' in dataset and dataset.data_path is None:
+        raise ValueError(
+            f'{loader}.dataset.data_path must name a dataset file; got None. '
+            f'Give --cfg-options {loader}.dataset.data_path=FILE.h5.'
+        )
+
+
+def _names(dataset: Any, dataset_cfg: Mapping[str, Any]) -> DatasetNames:
+    names = dataset_names(dataset)
+    path = dataset_cfg.get('data_path')
+    return names if path is None else replace(names, data_path=str(Path(path).resolve()))
+
+
+def _existing(path: str | None) -> str | None:
+    return path if path is not None and Path(path).is_file() else None
+
+
+def _runner(cfg: Config, model: Any, statistics: TrainingStatistics, loaders: dict[str, Any]) -> Runner:
+    for name in ('val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
+        if loader is not None and f'{name}_dataloader' not in loaders:
+            loaders[f'{name}_dataloader'] = build_data_loader(loader, cfg.randomness.seed)
+    evaluators = {
+        f'{name}_evaluator': _metrics(cfg[f'{name}_evaluator'], statistics)
+        for name in ('val', 'test')
+        if cfg.get(f'{name}_evaluator') is not None and f'{name}_dataloader' in loaders
+    }
+    taken = {'train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks'}
+    taken |= {'val_cfg', 'test_cfg', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor'}
+    taken |= {'log_level', 'visualizer', 'default_scope', 'randomness'}
+    given = {key: copy.deepcopy(cfg[key]) for key in taken if cfg.get(key) is not None}
+    return Runner(
+        model=model,
+        work_dir=cfg.work_dir,
+        # mmengine keys its logger and message hub by name and second: two runs of one process would share them.
+        experiment_name=f'{Path(cfg.work_dir).name}_{next(_COUNTER)}',
+        custom_hooks=_hooks(cfg.get('custom_hooks', [])),
+        cfg=cfg,
+        **loaders,
+        **evaluators,
+        **given,
+    )
+
+
+def _hooks(configs: list[Mapping[str, Any]]) -> list[Any]:
+    """Build the hooks of a config, and those without which a run is not safe."""
+    configs = [*configs, *({'type': name} for name in _ALWAYS)]
+    hooks, seen = [], set()
+    for cfg in configs:
+        cfg = dict(cfg)
+        priority = cfg.pop('priority', None)
+        if cfg['type'] in seen and cfg['type'] in _ALWAYS:
+            continue
+        seen.add(cfg['type'])
+        hook = build(cfg, HOOKS)
+        if priority is not None:
+            hook.priority = priority
+        hooks.append(hook)
+    return hooks
+
+
+def _metrics(configs: Any, statistics: TrainingStatistics) -> list[Any]:
+    """Build metrics; what they take of the training set's summaries and a config leaves out is filled in."""
+    metrics = []
+    for cfg in configs if isinstance(configs, (list, tuple)) else [configs]:
+        cls = METRICS.get(cfg['type'])
+        known = inspect.signature(cls).parameters if cls is not None else {}
+        extras = {key: value for key, value in statistics.summaries.items() if key in known}
+        metrics.append(build(cfg, METRICS, **extras))
+    return metrics

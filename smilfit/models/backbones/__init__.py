@@ -1,0 +1,5 @@
+"""Networks that turn a picture into a grid of tokens."""
+
+from smilfit.models.backbones.timm_backbone import TimmBackbone
+
+__all__ = ['TimmBackbone']

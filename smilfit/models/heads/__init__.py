@@ -1,0 +1,7 @@
+"""Modules that read parameters from tokens."""
+
+from smilfit.models.heads.body_estimate import BodyEstimate
+from smilfit.models.heads.camera_head import CameraHead, corrected_cameras
+from smilfit.models.heads.transformer_decoder import TransformerDecoderHead
+
+__all__ = ['BodyEstimate', 'CameraHead', 'TransformerDecoderHead', 'corrected_cameras']

@@ -1,0 +1,177 @@
+"""Feed the handlers of fitting from training samples.
+
+Losses are computed in the scene frame: lengths in scene units, pictures as if they were `NOMINAL_PX` wide. A
+weight or a robust loss's width then means the same for a mouse in mm and a fly in m, at any crop size.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from smilfit.body_models import SMIL
+from smilfit.handlers import (
+    BaseHandler,
+    BaseInput,
+    BodyState,
+    Keypoint3dMSEInput,
+    MultiviewKeypoint2dMSEInput,
+)
+from smilfit.losses import BaseLoss
+from smilfit.models.regressors.normaliser import mean_over_processes
+from smilfit.models.scene import SceneFrame
+from smilfit.registry import did_you_mean
+from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+
+# The longer side of a crop counts as so many px in 2D losses.
+NOMINAL_PX = 256.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A batch's truth in the scene frame, and the cameras that saw it."""
+
+    keypoints2d: Float[Tensor, 'B C K 2']
+    confidence2d: Float[Tensor, 'B C K']
+    keypoints3d: Float[Tensor, 'B K 3']
+    confidence3d: Float[Tensor, 'B K']
+    cameras: Cameras
+
+    @classmethod
+    def of(
+        cls,
+        data_samples: Mapping[str, Any],
+        view_mask: Bool[Tensor, 'B C'],
+        cameras: Cameras,
+        frame: SceneFrame,
+    ) -> 'Observation':
+        """Move a batch's truth and cameras into the scene frame; absent views have confidence 0."""
+        shrink = NOMINAL_PX / cameras.size.amax(-1)
+        t = (cameras.R @ frame.origin[:, None, :, None]).squeeze(-1) + cameras.t
+        stretch = torch.stack((shrink, shrink, torch.ones_like(shrink)), -1)
+        confidence3d = data_samples['confidence3d']
+        xyz = (data_samples['keypoints3d'] - frame.origin.unsqueeze(1)) / frame.unit
+        return cls(
+            keypoints2d=data_samples['keypoints2d'] * shrink[..., None, None],
+            confidence2d=data_samples['confidence2d'] * view_mask.unsqueeze(-1),
+            keypoints3d=xyz,
+            confidence3d=confidence3d,
+            cameras=replace(cameras, K=stretch.unsqueeze(-1) * cameras.K, t=t / frame.unit),
+        )
+
+    def seen_from(self, keypoints: Float[Tensor, 'B K 3']) -> tuple['Observation', Float[Tensor, '']]:
+        """Leave out where a predicted keypoint has no image (behind a camera, beyond the lens's fold).
+
+        Returns:
+            The observation without those, and how many of the annotated ones they are.
+        """
+        with torch.no_grad():
+            _, _, valid = self.cameras.project(keypoints)
+            lost = ((self.confidence2d > 0) & ~valid).sum().float()
+        return replace(self, confidence2d=self.confidence2d * valid), lost
+
+
+class HandlerLosses(nn.Module):
+    """Run handlers on a batch, each fed by what its kind of Input needs.
+
+    Args:
+        body: the body model; handlers are bound to it.
+        handlers: of fitting, with keys of their own.
+        keypoint_names: the samples' keypoints, in order.
+        keypoint_weights: factors on named keypoints; 0 ignores one.
+
+    Raises:
+        TypeError: a handler whose Input cannot be made from samples. An Input class of your own can, if it has
+            a classmethod `from_observation(observation, names, handler_key)`.
+    """
+
+    def __init__(
+        self,
+        body: SMIL,
+        handlers: Sequence[BaseHandler],
+        keypoint_names: Sequence[str],
+        keypoint_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.handlers = nn.ModuleList(handlers)
+        self.names = tuple(keypoint_names)
+        self.keypoint_weights = dict(keypoint_weights or {})
+        known = body.keypoint_names
+        for name in (*self.names, *self.keypoint_weights):
+            if name not in known and name not in body.joint_names:
+                raise KeyError(
+                    f'MultiViewRegressor: the body model {body.data.name!r} has no keypoint {name!r}. '
+                    f'{did_you_mean(name, {*known, *body.joint_names})}'
+                )
+        keys = [handler.handler_key for handler in handlers]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f'MultiViewRegressor: handler keys must differ; got {keys}.')
+        for handler in handlers:
+            _check_input_type(handler)
+            handler.bind(body)
+            if isinstance(handler.loss, BaseLoss):
+                handler.loss.normaliser = mean_over_processes
+
+    def forward(
+        self, body: SMIL, params: BodyParams, observation: Observation, weights: Mapping[str, float]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Compute the weighted losses whose weight is not 0.
+
+        Args:
+            body: the body model.
+            params: in the scene frame.
+            observation: the truth in the scene frame.
+            weights: by handler key.
+
+        Returns:
+            Losses by handler key, and counts by name.
+        """
+        active = [h for h in self.handlers if weights[h.handler_key] > 0]
+        observed = any(h.input_type is not None for h in active)
+        inputs = {h.handler_key: make_input(h, observation, self.names) for h in active}
+        needed = dict.fromkeys(self.names if observed else ())
+        for handler in active:
+            needed |= dict.fromkeys(handler.need(inputs[handler.handler_key]))
+        output = body(params, need=tuple(needed))
+        counts: dict[str, Tensor] = {}
+        if observed:
+            visible, counts['n_behind_camera'] = observation.seen_from(output.select(self.names).detach())
+            inputs = {h.handler_key: make_input(h, visible, self.names) for h in active}
+        state = BodyState(body, params, output, self.keypoint_weights)
+        losses = {
+            h.handler_key: h(
+                state,
+                inputs[h.handler_key],
+                loss_weight_override=weights[h.handler_key],
+                reduction_override='mean',
+            )
+            for h in active
+        }
+        return losses, counts
+
+
+def make_input(handler: BaseHandler, seen: Observation, names: tuple[str, ...]) -> BaseInput | None:
+    """Make the Input that a handler asks for; None for a prior."""
+    kind, key = handler.input_type, handler.handler_key
+    if kind is None:
+        return None
+    if hasattr(kind, 'from_observation'):
+        return kind.from_observation(seen, names, key)
+    if issubclass(kind, MultiviewKeypoint2dMSEInput):
+        points = Keypoints2d(seen.keypoints2d, seen.confidence2d, names, seen.cameras)
+        return kind(points, handler_key=key)
+    return kind(Keypoints3d(seen.keypoints3d, seen.confidence3d, names), handler_key=key)
+
+
+def _check_input_type(handler: BaseHandler) -> None:
+    kind = handler.input_type
+    if kind is None or hasattr(kind, 'from_observation'):
+        return
+    if not issubclass(kind, (MultiviewKeypoint2dMSEInput, Keypoint3dMSEInput)):
+        raise TypeError(
+            f'MultiViewRegressor: an Input must be one that samples can fill; {type(handler).__name__} asks for '
+            f'{kind.__name__}. Give that class a classmethod from_observation(observation, names, handler_key).'
+        )

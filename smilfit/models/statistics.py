@@ -1,0 +1,62 @@
+"""What a regressor keeps of its training set: the frame in which it thinks, and names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DatasetNames:
+    """Names and origin of a dataset: what a checkpoint must say to be used elsewhere."""
+
+    keypoint_names: tuple[str, ...] = ()
+    camera_names: tuple[str, ...] = ()
+    unit: str | None = None
+    body_model_file: str | None = None
+    body_model_hash: str | None = None
+    data_path: str | None = None
+    session_names: tuple[str, ...] = field(default=())
+
+
+class TrainingStatistics(nn.Module):
+    """Numbers of a training set, kept as buffers and so in the checkpoint.
+
+    Args:
+        mean_position: mean position of the animal, world unit.
+        scene_unit: its mean size, world unit; lengths inside the network are counted in it.
+        mean_scale: mean of the parameter `scale`.
+        mean_pose: mean rotation of each joint, where the set has parameters; else identities. The root's is
+            the identity, for an animal turns.
+        names: the dataset's names.
+    """
+
+    def __init__(
+        self,
+        mean_position: Float[Tensor, '3'] | Sequence[float],
+        scene_unit: float,
+        mean_scale: float,
+        mean_pose: Float[Tensor, 'J 3 3'],
+        names: DatasetNames | None = None,
+    ) -> None:
+        super().__init__()
+        for what, value in (('scene_unit', scene_unit), ('mean_scale', mean_scale)):
+            if not 0 < value < float('inf'):
+                raise ValueError(
+                    f'TrainingStatistics: {what} must be positive and finite; got {value}. '
+                    f'Check the training set: does it hold 3D keypoints or parameters?'
+                )
+        self.register_buffer('mean_position', torch.as_tensor(mean_position, dtype=torch.float32).clone())
+        self.register_buffer('scene_unit', torch.tensor(float(scene_unit)))
+        self.register_buffer('mean_scale', torch.tensor(float(mean_scale)))
+        self.register_buffer('mean_pose', mean_pose.float().clone())
+        self.names = names or DatasetNames()
+        # Arrays, as nested lists, that an evaluation wants of the training set, such as its baselines.
+        self.summaries: dict[str, list] = {}
+
+    @classmethod
+    def neutral(cls, n_joints: int, names: DatasetNames | None = None) -> 'TrainingStatistics':
+        """Make statistics that say nothing: origin, unit lengths, rest pose. A checkpoint overwrites them."""
+        return cls(torch.zeros(3), 1.0, 1.0, torch.eye(3).expand(n_joints, 3, 3), names)

@@ -1,0 +1,121 @@
+"""The commands, from a config file to a benchmark folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from smilfit.cli import test as test_tool
+from smilfit.cli import train as train_tool
+from tests.toy_experiment import experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _config_file(folder: Path) -> Path:
+    cfg = experiment(folder)
+    del cfg['work_dir']
+    cfg.test_evaluator = cfg.val_evaluator = [{'type': 'MultiViewPoseMetric'}]
+    cfg.default_hooks.checkpoint.update(save_best='pck_auc_original', rule='greater')
+    cfg.custom_imports = {'imports': ['tests.toy_experiment'], 'allow_failed_imports': False}
+    cfg.custom_hooks = []
+    path = folder / 'toy.py'
+    cfg.dump(path)
+    return path
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = str(_config_file(tmp_path))
+    common = ['--device', 'cpu', '--cfg-options']
+    assert train_tool.main([config, *common, 'train_cfg.max_epochs=1', '--traceback']) == 0
+    work_dir = tmp_path / 'work_dirs' / 'toy'
+    assert str(work_dir / 'epoch_1.pth') in capsys.readouterr().out
+    resumed = [config, *common, 'train_cfg.max_epochs=2', '--resume', '--amp', '--traceback']
+    assert train_tool.main(resumed) == 0
+    checkpoint = str(work_dir / 'epoch_2.pth')
+    out = tmp_path / 'out' / 'metrics.json'
+    assert test_tool.main([config, checkpoint, '--device', 'cpu', '--out', str(out), '--traceback']) == 0
+    metrics = json.loads(out.read_text())
+    # Beside the baseline of the training set, kept in the checkpoint.
+    assert metrics['n_samples'] == 4
+    assert {'mpjpe_mm', 'mpjpe_baseline_mm', 'pa_mpjpe_mean_pose_mm', 'pck_5px_original'} <= metrics.keys()
+    assert (work_dir / 'benchmark' / 'report.html').is_file()
+
+
+def test_check_config_builds_everything_and_trains_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train_tool.main([str(_config_file(tmp_path)), '--device', 'cpu', '--check-config']) == 0
+    assert 'everything builds' in capsys.readouterr().out
+    assert not list(tmp_path.glob('**/*.pth'))
+
+
+def test_bad_input_is_a_message(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = str(_config_file(tmp_path))
+    for arguments, words in (
+        ([config, '--cfg-options', 'train_cfg.max_epoch=3'], "Did you mean 'max_epochs'"),
+        ([config, '--launcher', 'pytorch', '--device', 'cpu'], 'RANK must be set'),
+        ([config, '--resume', '--device', 'cpu'], '--resume'),
+        ([config, '--body-model', 'none.pkl', '--device', 'cpu'], 'none.pkl is not there'),
+        ([config, '--auto-scale-lr', '--device', 'cpu'], 'base_batch_size'),
+        (['none.py'], 'no such config'),
+    ):
+        assert train_tool.main(arguments) == 1
+        assert words in capsys.readouterr().err
+    assert test_tool.main([config, 'none.pth', '--device', 'cpu']) == 1
+    assert 'no such checkpoint' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_help_shows_defaults(tool):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / f'{tool}.py'), '--help'],
+        capture_output=True, text=True, check=True, cwd=ROOT, env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin'},
+    )  # fmt: skip
+    for option in ('--work-dir', '--cfg-options', '--launcher', '--body-model', '(default: auto)'):
+        assert option in done.stdout
+
+
+@pytest.mark.parametrize('name', ['multiview_resnet', 'multiview_demo'])
+def test_shipped_configs_read_and_dump(tmp_path, name):
+    cfg = Config.fromfile(ROOT / 'configs' / 'train' / f'{name}.py')
+    cfg.dump(tmp_path / 'again.py')
+    assert Config.fromfile(tmp_path / 'again.py').pretty_text == cfg.pretty_text
+    # Only the training set's file is asked for.
+    assert cfg.train_dataloader.dataset.data_path is None
+
+
+@pytest.mark.real
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_the_real_session_is_preprocessed_trained_on_and_tested(real_data, tmp_path, capsys):
+    from smilfit.cli.preprocess import main as preprocess
+
+    sessions = real_data / 'mouse_sessions'
+    path = str(tmp_path / 'out.h5')
+    assert preprocess([
+        'sleap', str(sessions), path,
+        '--body-model', str(real_data / 'models' / 'SMILy_Mouse_static_joints.pkl'),
+        '--joint-lookup', str(sessions / 'joint_lookup.csv'),
+        '--exclude-cameras', 'side', '--crop-mode', 'bbox_crop', '--target-resolution', '64', '--frame-skip', '3',
+    ]) == 0  # fmt: skip
+    config = str(ROOT / 'configs' / 'train' / 'multiview_demo.py')
+    arguments = [
+        '--work-dir', str(tmp_path / 'work'), '--device', 'cpu', '--traceback', '--cfg-options',
+        f'train_dataloader.dataset.data_path={path}', 'train_cfg.max_epochs=3', 'model.backbone.name=test_convnext',
+        'train_dataloader.num_workers=0',
+    ]  # fmt: skip
+    assert train_tool.main([config, *arguments]) == 0
+    checkpoint = tmp_path / 'work' / 'epoch_3.pth'
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(checkpoint) == []
+    # Neither the dataset nor the body model need be named again, only what changed the network.
+    assert (
+        test_tool.main([str(tmp_path / 'work' / 'multiview_demo.py'), str(checkpoint), '--device', 'cpu'])
+        == 0
+    )
+    assert 'median_error_px_original' in capsys.readouterr().out
