@@ -121,7 +121,7 @@ def draw_blobs(xy: np.ndarray, width: int, height: int, sigma: float = 4.0) -> n
     u, v = np.arange(width), np.arange(height)
     light = np.zeros((height, width))
     for x, y in xy:
-        light += np.exp(-0.5 * ((v[:, None] - y) ** 2 + (u[None] - x) ** 2) / sigma**2)
+        light += np.outer(np.exp(-0.5 * ((v - y) / sigma) ** 2), np.exp(-0.5 * ((u - x) / sigma) ** 2))
     return (np.minimum(light, 1.0)[..., None] * COLOUR).round().astype(np.uint8)
 
 
