@@ -36,27 +36,20 @@ stages = [
         fit_scale=True,
         keypoints2d_mse_weight=1.0,
     ),
-    dict(
-        name='pose',
-        n_iter=20,
-        fit_betas=False,
-        fit_scale=True,
-        keypoints2d_mse_weight=1.0,
-        pose_reg_weight=50.0,
-    ),
-    dict(
-        name='shape',
-        n_iter=20,
-        fit_scale=True,
-        keypoints2d_mse_weight=1.0,
-        pose_reg_weight=20.0,
-        shape_prior_weight=0.5,
-    ),
-    # An annotator's landmark is rarely exactly a joint: let the skeleton give way a little, once for the session.
+    # An annotator's landmark is rarely exactly a joint of the model: the skeleton gives way a little, once for the
+    # session, while poses are still held near rest. Posing first would fold what is too long.
     dict(
         name='skeleton',
-        n_iter=30,
-        fit_scale=False,
+        n_iter=25,
+        fit_joint_offsets=True,
+        keypoints2d_mse_weight=1.0,
+        pose_reg_weight=100.0,
+        shape_prior_weight=0.5,
+        joint_offset_prior_weight=1e4,
+    ),
+    dict(
+        name='pose',
+        n_iter=25,
         fit_joint_offsets=True,
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=5.0,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from smilfit.registry import did_you_mean
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
 
+@runtime_checkable
 class Session(Protocol):
     """What preprocessing asks of a session; `SleapSession` is one."""
 

@@ -10,7 +10,7 @@ joints nor its unit, and the crop of a picture is not stored. So the caller give
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import h5py
 import numpy as np
@@ -92,25 +92,25 @@ class SmilifyFile:
         """Close the file; reading opens it again."""
         self._handle.close()
 
-    def session_index(self, session: str | int) -> int:
+    def session_index(self, session: str | SupportsIndex) -> int:
         """Find a session by name (or number)."""
-        if isinstance(session, int) and 0 <= session < len(self.session_names):
-            return session
+        if not isinstance(session, str) and 0 <= int(session) < len(self.session_names):
+            return int(session)
         if session not in self.session_names:
             raise KeyError(
                 f'{self.path}: no session {session!r}. {did_you_mean(str(session), self.session_names)}'
             )
         return self.session_names.index(session)
 
-    def samples(self, session: str | int) -> Int[np.ndarray, 'n']:
+    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
         """Give the numbers of a session's samples, in the file's order."""
         return np.flatnonzero(self.session_of == self.session_index(session))
 
-    def frame_indices(self, session: str | int) -> Int[np.ndarray, 'n']:
+    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
         """Give the frame numbers of a session's samples."""
         return self.frame_of[self.samples(session)]
 
-    def cameras(self, session: str | int) -> Cameras:
+    def cameras(self, session: str | SupportsIndex) -> Cameras:
         """Give the cameras of the stored pictures: one set, or one a sample where crops differ.
 
         Raises:
@@ -134,7 +134,7 @@ class SmilifyFile:
         tensors = {n: torch.from_numpy(v) for n, v in (first if same else stacks).items()}
         return Cameras(names=names, **tensors, unit=self.unit)
 
-    def keypoints2d(self, session: str | int, names: Sequence[str] | None = None) -> Keypoints2d:
+    def keypoints2d(self, session: str | SupportsIndex, names: Sequence[str] | None = None) -> Keypoints2d:
         """Give a session's keypoints in px of the stored pictures, cameras attached."""
         records, cameras = [self.record(i) for i in self.samples(session)], self.cameras(session)
         used = [self.camera_names.index(name) for name in cameras.names]
@@ -146,7 +146,9 @@ class SmilifyFile:
         )
         return seen if names is None else seen.select(names)
 
-    def keypoints3d(self, session: str | int, names: Sequence[str] | None = None) -> Keypoints3d | None:
+    def keypoints3d(
+        self, session: str | SupportsIndex, names: Sequence[str] | None = None
+    ) -> Keypoints3d | None:
         """Give a session's 3D keypoints; None where it has none at all."""
         records = [self.record(i) for i in self.samples(session)]
         confidence = np.stack([r.confidence3d for r in records])
@@ -156,18 +158,18 @@ class SmilifyFile:
         seen = Keypoints3d(xyz, torch.from_numpy(confidence), self.keypoint_names, self.unit)
         return seen if names is None else seen.select(names)
 
-    def true_params(self, session: str | int) -> BodyParams | None:
+    def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
         """Give the true parameters of a session's samples; None where one of them is unknown."""
         params = [self.record(i).params for i in self.samples(session)]
         if any(p is None for p in params):
             return None
         return BodyParams(**{n: torch.from_numpy(np.stack([p[n] for p in params])) for n in params[0]})
 
-    def known_betas(self, session: str | int) -> Float[np.ndarray, 'S'] | None:
+    def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
         """Give a session's shape where it was measured; None where not."""
         return self.record(int(self.samples(session)[0])).betas
 
-    def record(self, sample: int) -> SampleRecord:
+    def record(self, sample: SupportsIndex) -> SampleRecord:
         """Read one sample without its pictures."""
         i, C = int(sample), len(self.camera_names)
         slots = {int(c): v for v, c in enumerate(self._slots[i]) if c >= 0}
@@ -202,7 +204,7 @@ class SmilifyFile:
             betas=self._betas(i),
         )
 
-    def image(self, sample: int, camera: str | int) -> UInt8[np.ndarray, 'H W 3']:
+    def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
         """Decode one stored picture, RGB.
 
         Raises:
@@ -217,7 +219,7 @@ class SmilifyFile:
         data = self._handle.read(f'multiview_images/image_jpeg_view_{slot[0]}', int(sample))
         return decode_picture(np.asarray(data, np.uint8), f'{self.path}: sample {sample}')
 
-    def mask(self, sample: int, camera: str | int) -> None:
+    def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> None:
         """Say that there are no silhouettes."""
 
     def check_body_model(self, data: BodyModelData) -> None:

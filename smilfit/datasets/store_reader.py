@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import h5py
 import numpy as np
@@ -44,8 +44,8 @@ class Hdf5Handle:
             self._file.close()
         self._file = None
 
-    def read(self, name: str, selection: Any = ()) -> np.ndarray:
-        """Read part of a dataset.
+    def read(self, name: str, selection: Any = ()) -> Any:
+        """Read part of a dataset: an array, or one number.
 
         Raises:
             OSError: data that fail their checksum or are not there.
@@ -131,42 +131,42 @@ class DatasetFile:
         units = {session['unit'] for session in self._sessions}
         return units.pop() if len(units) == 1 else None
 
-    def fps(self, session: str | int) -> float | None:
+    def fps(self, session: str | SupportsIndex) -> float | None:
         """Give a session's frames per second; None where unknown."""
         return self._sessions[self.session_index(session)]['fps']
 
-    def source(self, session: str | int) -> str:
+    def source(self, session: str | SupportsIndex) -> str:
         """Say where a session came from, such as its folder; it may be gone."""
         return self._sessions[self.session_index(session)]['source']
 
-    def session_index(self, session: str | int) -> int:
+    def session_index(self, session: str | SupportsIndex) -> int:
         """Find a session by name (or number).
 
         Raises:
             KeyError: an unknown one, with the near names.
         """
-        if isinstance(session, int) and 0 <= session < len(self.session_names):
-            return session
+        if not isinstance(session, str) and 0 <= int(session) < len(self.session_names):
+            return int(session)
         if session not in self.session_names:
             raise KeyError(
                 f'{self.path}: no session {session!r}. {did_you_mean(str(session), self.session_names)}'
             )
         return self.session_names.index(session)
 
-    def samples(self, session: str | int) -> Int[np.ndarray, 'n']:
+    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
         """Give the numbers of a session's samples, in the order of time."""
         return np.flatnonzero(self.session_of == self.session_index(session))
 
-    def frame_indices(self, session: str | int) -> Int[np.ndarray, 'n']:
+    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
         """Give the frame numbers of a session's samples."""
         return self.frame_of[self.samples(session)]
 
-    def cameras(self, session: str | int) -> Cameras:
+    def cameras(self, session: str | SupportsIndex) -> Cameras:
         """Give a session's own cameras, float64, original px; ideal where the pictures were undistorted."""
         cameras = self._sessions[self.session_index(session)]['cameras']
         return cameras.ideal() if self.undistorted else cameras
 
-    def keypoints2d(self, session: str | int, names: Sequence[str] | None = None) -> Keypoints2d:
+    def keypoints2d(self, session: str | SupportsIndex, names: Sequence[str] | None = None) -> Keypoints2d:
         """Give a session's stored keypoints in original px (undistorted where the pictures were).
 
         Raises:
@@ -187,7 +187,9 @@ class DatasetFile:
         )
         return seen if names is None else seen.select(names)
 
-    def keypoints3d(self, session: str | int, names: Sequence[str] | None = None) -> Keypoints3d | None:
+    def keypoints3d(
+        self, session: str | SupportsIndex, names: Sequence[str] | None = None
+    ) -> Keypoints3d | None:
         """Give a session's 3D keypoints; None where it has none at all."""
         samples = self.samples(session)
         confidence = self._rows('samples/confidence3d', samples).astype(np.float64)
@@ -201,7 +203,7 @@ class DatasetFile:
         )
         return seen if names is None else seen.select(names)
 
-    def true_params(self, session: str | int) -> BodyParams | None:
+    def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
         """Give the true parameters of a session's samples; None where one of them is unknown."""
         samples = self.samples(session)
         if 'params' not in self._handle() or not self._rows('params/known', samples).all():
@@ -209,11 +211,11 @@ class DatasetFile:
         values = {name: self._param_rows(name, samples) for name in PARAM_NAMES}
         return BodyParams(**{name: torch.from_numpy(value) for name, value in values.items()})
 
-    def known_betas(self, session: str | int) -> Float[np.ndarray, 'S'] | None:
+    def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
         """Give a session's shape where it was measured; None where not."""
         return self._sessions[self.session_index(session)]['betas']
 
-    def record(self, sample: int) -> SampleRecord:
+    def record(self, sample: SupportsIndex) -> SampleRecord:
         """Read one sample without its pictures."""
         read = self._handle.read
         i = int(sample)
@@ -240,7 +242,7 @@ class DatasetFile:
             betas=self._sessions[session]['betas'],
         )
 
-    def image(self, sample: int, camera: str | int) -> UInt8[np.ndarray, 'H W 3']:
+    def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
         """Decode one stored picture, RGB.
 
         Raises:
@@ -248,7 +250,7 @@ class DatasetFile:
         """
         return decode_picture(self.picture_bytes(sample, camera), f'{self.path}: sample {sample}')
 
-    def mask(self, sample: int, camera: str | int) -> UInt8[np.ndarray, 'H W'] | None:
+    def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W'] | None:
         """Decode one stored silhouette, 0 or 255; None where the file has none of it."""
         if 'mask' not in self._handle()['images']:
             return None
@@ -256,7 +258,7 @@ class DatasetFile:
         return decode_picture(data, f'{self.path}: mask of sample {sample}', grey=True) if len(data) else None
 
     def picture_bytes(
-        self, sample: int, camera: str | int, kind: str = 'image', name: str = 'jpeg'
+        self, sample: SupportsIndex, camera: str | SupportsIndex, kind: str = 'image', name: str = 'jpeg'
     ) -> UInt8[np.ndarray, 'n']:
         """Read one stored picture as it is encoded."""
         c = self._camera_index(camera)
@@ -280,7 +282,7 @@ class DatasetFile:
                 'Give that model, or preprocess with this one.'
             )
 
-    def _camera_index(self, camera: str | int) -> int:
+    def _camera_index(self, camera: str | SupportsIndex) -> int:
         if isinstance(camera, str):
             if camera not in self.camera_names:
                 raise KeyError(

@@ -7,6 +7,7 @@ from smilfit.io.session_folder import find_sessions
 from smilfit.io.sleap import SleapSession
 from smilfit.io.sleap_labels import SleapLabels, read_labels, write_slp
 from smilfit.io.triangulation import CameraReport, check_cameras, triangulate_keypoints
+from smilfit.io.truth import read_true_params, write_truth
 from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     'read_points3d',
     'read_reprojections',
     'read_shape_betas',
+    'read_true_params',
     'triangulate_keypoints',
     'write_calibration',
     'write_points3d',
     'write_reprojections',
     'write_slp',
+    'write_truth',
 ]

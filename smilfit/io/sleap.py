@@ -23,7 +23,7 @@ from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, find_video,
 from smilfit.io.sleap_labels import SleapLabels, read_labels
 from smilfit.io.videos import iterate_videos, probe_video
 from smilfit.registry import SESSIONS
-from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
 logger = logging.getLogger('smilfit')
 
@@ -134,6 +134,16 @@ class SleapSession:
             unit=self.unit,
         )
         return seen if names is None else seen.select(names)
+
+    @property
+    def true_params(self) -> BodyParams | None:
+        """The parameters of every frame, world unit, where `truth.npz` states them (a made session).
+
+        Raises:
+            ValueError: a file of other length than the videos, or without the parameters.
+        """
+        path = self.folder / TRUTH_FILE
+        return read_true_params(path, self.n_frames) if path.is_file() else None
 
     def frames(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Decode pictures, every video once and in order, one picture a camera in memory.

@@ -1,1 +1,23 @@
-"""Procedural animals and rendered camera sessions with exactly known truth."""
+"""Procedural animals and rendered sessions, of which the truth is known exactly."""
+
+from smilfit.synthetic.animals import make_insect, make_quadruped
+from smilfit.synthetic.camera_rig import make_rig
+from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
+from smilfit.synthetic.motion import draw_betas, random_motion
+from smilfit.synthetic.pictures import PictureOptions
+from smilfit.synthetic.sessions import SessionOptions, annotator_name, write_session, write_sessions
+
+__all__ = [
+    'EXACT_LABELS',
+    'LabelOptions',
+    'PictureOptions',
+    'SessionOptions',
+    'annotator_name',
+    'draw_betas',
+    'make_insect',
+    'make_quadruped',
+    'make_rig',
+    'random_motion',
+    'write_session',
+    'write_sessions',
+]

@@ -1,0 +1,288 @@
+"""Write a made recording as a lab would keep it: videos, SLEAP labels, calibration, 3D points, and the truth.
+
+root/joint_lookup.csv, root/shape_betas.csv
+root/SESSION/calibration.toml, points3d.h5, truth.npz
+root/SESSION/CAMERA/SESSION_CAMERA.mp4, SESSION_CAMERA.slp
+"""
+
+import csv
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.io import probe_video, write_calibration, write_points3d, write_slp, write_truth
+from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
+from smilfit.structures import BodyParams, Cameras
+from smilfit.synthetic.camera_rig import make_rig
+from smilfit.synthetic.labels import (
+    LabelOptions,
+    draw_labels,
+    hidden_keypoints,
+    keypoint_depths,
+    project_keypoints,
+)
+from smilfit.synthetic.motion import draw_betas, random_motion
+from smilfit.synthetic.pictures import NoiseBank, PictureOptions, animal_colours, background, compose
+
+# A keypoint counts as hidden where the skin before it is this many times its depth below the skin away,
+# and this share of the animal's size more.
+_HIDDEN_DEPTHS, _HIDDEN_SIZE = 1.5, 0.015
+# What the pictures of `write_sessions` show, in the animal's greatest extent, and the share that its root roams.
+ARENA_RADIUS, ROAMING = 0.75, 0.35
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What a made session is like. `keypoint_set` names the model's set that is labelled."""
+
+    fps: float = 30.0
+    keypoint_set: str = 'sleap'
+    labels: LabelOptions = field(default_factory=LabelOptions)
+    pictures: PictureOptions = field(default_factory=PictureOptions)
+    codec: str = 'mp4v'
+    least_views_3d: int = 2
+
+
+def annotator_name(name: str) -> str:
+    """Give the name that an annotator gives a keypoint of the model: sides in words."""
+    return name.replace('_L', '_left').replace('_R', '_right')
+
+
+def write_session(
+    folder: str | Path,
+    body: SMIL,
+    params: BodyParams,
+    rig: Cameras,
+    options: SessionOptions | None = None,
+    rng: np.random.Generator | None = None,
+    progress: bool = False,
+    renderer: Renderer | None = None,
+) -> Path:
+    """Render and write one session; it appears whole or not at all.
+
+    `points3d.h5` holds the true points that `least_views_3d` cameras labelled, `truth.npz` all of them and the
+    parameters. `joint_lookup.csv` and `shape_betas.csv` are written, or completed, in the folder above.
+
+    Args:
+        folder: the session's folder, which must not exist.
+        body: the animal.
+        params: of every frame, world unit.
+        rig: unbatched cameras.
+        options: noise, gaps and looks.
+        rng: source of all chance; the same one gives the same labels and pictures.
+        progress: show a bar with the time left, where there is a terminal.
+        renderer: draws the pictures; a z-buffer where None.
+
+    Raises:
+        FileExistsError: the folder is there.
+        KeyError: the body lacks the keypoint set.
+        ValueError: a video could not be written, or does not decode to all its frames.
+    """
+    folder = Path(folder)
+    options = options or SessionOptions()
+    rng = rng or np.random.default_rng(0)
+    if folder.exists():
+        raise FileExistsError(
+            f'{folder}: a new session must have a new folder; this one exists. Remove it first.'
+        )
+    if options.keypoint_set not in body.data.keypoint_sets:
+        raise KeyError(
+            f'{body.data.name}: no keypoint set {options.keypoint_set!r}; it has {list(body.data.keypoint_sets)}.'
+        )
+    names = list(body.data.keypoint_sets[options.keypoint_set])
+    partial = folder.with_name(f'.{folder.name}.partial')
+    if partial.exists():  # left by a run that was stopped
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    double = deepcopy(body).double()
+    rig = rig.to('cpu', torch.float64)
+    params = params.to('cpu', torch.float64)
+    with torch.no_grad():
+        output = double(params, need=('joints', *names))
+    labelled = np.zeros((params.batch_size, len(names)), int)
+    projected = project_keypoints(output.keypoints, rig)
+    margin = _hidden_margin(double, params, names)
+    colours = animal_colours(body.data, options.pictures, rng)
+    for c, camera in enumerate(rig.names):
+        maker = _CameraMaker(double, params, rig.select([camera]), colours, options, rng, renderer)
+        stem = f'{folder.name}_{camera}'
+        place = partial / camera
+        place.mkdir()
+        pixels, depth, seen = (x[:, c] for x in projected)
+        hidden = maker.write_video(place / f'{stem}.mp4', pixels, depth, margin, _bar(progress, camera))
+        xy, score = draw_labels(pixels, seen, hidden, maker.size, options.labels, rng)
+        video = f'{camera}/{stem}.mp4'
+        write_slp(place / f'{stem}.slp', xy, [annotator_name(n) for n in names], video, score)
+        labelled += np.isfinite(xy).all(-1)
+    keypoints, joints = output.keypoints.numpy(), output.joints.numpy()
+    write_calibration(partial / 'calibration.toml', rig)
+    known = labelled >= options.least_views_3d
+    write_points3d(partial / 'points3d.h5', np.where(known[..., None], keypoints, np.nan))
+    write_truth(
+        partial / 'truth.npz', params, joints, keypoints, body.joint_names, names, body.data.content_hash()
+    )
+    write_joint_lookup(folder.parent / 'joint_lookup.csv', names, body.joint_names)
+    add_shape_betas(folder.parent / 'shape_betas.csv', folder.name, params.betas[0].numpy())
+    partial.replace(folder)
+    return folder
+
+
+def write_sessions(
+    root: str | Path,
+    body: SMIL,
+    n_sessions: int = 2,
+    n_frames: int = 250,
+    n_cameras: int = 4,
+    size: tuple[int, int] = (320, 256),
+    world_scale: float = 90.0,
+    options: SessionOptions | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Path]:
+    """Write sessions of different animals of one model in different rigs; those that are there stay as they are.
+
+    Args:
+        root: folder of the sessions `session_000`, `session_001`, ….
+        body: the animal.
+        n_sessions: how many.
+        n_frames: of each session.
+        n_cameras: of each session.
+        size: width and height of the pictures, px.
+        world_scale: model unit in mm; each session varies it by 10 %.
+        options: noise, gaps and looks.
+        seed: each session has its own chance, so one can be made again alone.
+        progress: show bars.
+    """
+    options = options or SessionOptions()
+    folders = []
+    for s in range(n_sessions):
+        folder = Path(root) / f'session_{s:03d}'
+        folders.append(folder)
+        if folder.exists():
+            continue
+        rng = np.random.default_rng([seed, s])
+        scale = world_scale * rng.uniform(0.9, 1.1)
+        arena = ARENA_RADIUS * scale * np.ptp(body.data.v_template, axis=0).max()
+        betas = draw_betas(body.data, rng)
+        params = random_motion(body, n_frames, rng, ROAMING * arena, scale, betas, options.fps)
+        rig = make_rig(n_cameras, arena, rng, size)
+        write_session(folder, body, params, rig, options, rng, progress)
+    return folders
+
+
+def write_joint_lookup(path: str | Path, keypoint_names: Sequence[str], joint_names: Iterable[str]) -> Path:
+    """Write `joint_lookup.csv`: the model's keypoints with the annotator's names, then unlabelled joints."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(('model', 'data'))
+        writer.writerows((name, annotator_name(name)) for name in keypoint_names)
+        writer.writerows((name, '') for name in joint_names if name not in keypoint_names)
+    return path
+
+
+def add_shape_betas(path: str | Path, session: str, betas: np.ndarray) -> Path:
+    """Add a session's true shape to `shape_betas.csv`, or replace it there."""
+    path = Path(path)
+    rows = {}
+    if path.is_file():
+        with path.open(newline='', encoding='utf-8') as file:
+            rows = {row[0]: row[1:] for row in list(csv.reader(file))[1:]}
+    rows[session] = [repr(float(b)) for b in betas]
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(('label', *(f'PC{i + 1}' for i in range(len(betas)))))
+        writer.writerows((label, *values) for label, values in sorted(rows.items()))
+    return path
+
+
+def _hidden_margin(body: SMIL, params: BodyParams, names: list[str]) -> Tensor:
+    depths = torch.from_numpy(keypoint_depths(body, names))
+    size = float(np.ptp(body.data.v_template, axis=0).max())
+    return (_HIDDEN_DEPTHS * depths + _HIDDEN_SIZE * size) * params.scale.mean()
+
+
+def _bar(progress: bool, camera: str) -> Callable[[Sequence[int]], Iterable[int]]:
+    def bar(chunks: Sequence[int]) -> Iterable[int]:
+        return (
+            track(chunks, description=f'rendering {camera}') if progress and sys.stdout.isatty() else chunks
+        )
+
+    return bar
+
+
+class _CameraMaker:
+    """Render one camera's video, a chunk of frames in memory."""
+
+    chunk = 16
+
+    def __init__(
+        self,
+        body: SMIL,
+        params: BodyParams,
+        camera: Cameras,
+        colours: Tensor,
+        options: SessionOptions,
+        rng: np.random.Generator,
+        renderer: Renderer | None,
+    ) -> None:
+        self.body, self.params, self.camera = body, params, camera
+        self.colours, self.options = colours, options
+        self.renderer = renderer or ZBufferRenderer()
+        self.size = tuple(int(n) for n in camera.size[0])
+        self.wall = background(self.size, options.pictures, rng)
+        self.noise = NoiseBank(self.size, options.pictures.noise, rng)
+
+    def write_video(
+        self,
+        path: Path,
+        pixels: np.ndarray,
+        depth: np.ndarray,
+        margin: Tensor,
+        bar: Callable[[Sequence[int]], Iterable[int]],
+    ) -> np.ndarray:
+        """Write the mp4; say which keypoints (frames, K) the animal hides."""
+        import cv2
+
+        n_frames = self.params.batch_size
+        hidden = np.zeros(depth.shape, bool)
+        writer = cv2.VideoWriter(
+            str(path), cv2.VideoWriter_fourcc(*self.options.codec), self.options.fps, self.size
+        )
+        if not writer.isOpened():
+            raise ValueError(
+                f'{path}: the video writer must open; codec {self.options.codec!r} is not there.'
+            )
+        starts = range(0, n_frames, self.chunk)
+        for start in bar(starts):
+            chosen = slice(start, start + self.chunk)
+            with torch.no_grad():
+                vertices = self.body(self.params[chosen], need=('vertices',)).vertices.float()
+            render = self.renderer(vertices, self.body.faces, self.camera, self.colours)
+            hidden[chosen] = hidden_keypoints(
+                render,
+                torch.from_numpy(pixels[chosen]).float(),
+                torch.from_numpy(depth[chosen]).float(),
+                margin.float(),
+            ).numpy()
+            for picture in self._pictures(render):
+                writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        writer.release()
+        info = probe_video(path)
+        if info.n_frames != n_frames:
+            raise ValueError(f'{path}: the video must decode to {n_frames} frames; got {info.n_frames}.')
+        return hidden
+
+    def _pictures(self, render: RenderOutput) -> Iterator[np.ndarray]:
+        for index in range(len(render)):
+            yield compose(render, index, self.wall, self.noise.draw())

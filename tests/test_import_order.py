@@ -1,0 +1,88 @@
+"""A room imports only rooms of a smaller number; `import smilfit` and --help stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'smilfit'
+ROOMS = {
+    'registry': 0, 'geometry': 1, 'structures': 2,
+    'body_models': 3, 'losses': 3, 'solvers': 3, 'renderers': 3,
+    'io': 4, 'handlers': 4,
+    'registrants': 5, 'datasets': 5, 'models': 5, 'synthetic': 5,
+    'engine': 6, 'evaluation': 6, 'visualization': 6, 'cli': 7,
+}  # fmt: skip
+# Rooms of one number that may look at a neighbour, and why.
+ALLOWED = {
+    # Losses take limits and priors from a model's data, and read a mixture by its allow-list reader.
+    ('losses', 'body_models'),
+    # The fit's page is made of the numbers that evaluation names.
+    ('visualization', 'evaluation'),
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def test_every_room_is_numbered():
+    found = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name not in ('__pycache__', '.mim')}
+    assert found == set(ROOMS)
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_rooms_import_downwards_only(room):
+    wrong = []
+    for path in sorted((PACKAGE / room).rglob('*.py')):
+        for name in imports_of(path):
+            parts = name.split('.')
+            if parts[0] != 'smilfit' or len(parts) < 2 or parts[1] not in ROOMS or parts[1] == room:
+                continue
+            if ROOMS[parts[1]] >= ROOMS[room] and (room, parts[1]) not in ALLOWED:
+                wrong.append(f'{path.relative_to(PACKAGE)} imports {name}')
+    assert not wrong
+
+
+def test_nothing_below_visualization_imports_matplotlib():
+    for room in ROOMS:
+        if room in ('visualization', 'cli'):
+            continue
+        for path in (PACKAGE / room).rglob('*.py'):
+            assert not {n for n in imports_of(path) if n.split('.')[0] == 'matplotlib'}, path
+
+
+def test_nothing_reads_pickles_or_checkpoints_unsafely():
+    for path in PACKAGE.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Call):
+                text = ast.unparse(node.func)
+                assert text not in ('pickle.load', 'pickle.loads'), path
+                if text == 'torch.load':
+                    assert 'weights_only=True' in ast.unparse(node), path
+
+
+def test_import_smilfit_is_light():
+    code = (
+        'import sys, smilfit; '
+        "heavy = [m for m in ('torch', 'matplotlib', 'cv2', 'sleap_io', 'mmengine') if m in sys.modules]; "
+        'assert not heavy, heavy; assert "SMPLify" in dir(smilfit)'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=PACKAGE.parent)
+
+
+def test_public_names_are_there():
+    import smilfit
+
+    for name in smilfit.__all__:
+        assert getattr(smilfit, name) is not None
+    with pytest.raises(AttributeError, match='no attribute'):
+        smilfit.nothing  # noqa: B018
