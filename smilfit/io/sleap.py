@@ -21,6 +21,7 @@ from smilfit.io.session_checks import (
 )
 from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, find_video, match_cameras
 from smilfit.io.sleap_labels import SleapLabels, read_labels
+from smilfit.io.truth import TRUTH_FILE, read_true_params
 from smilfit.io.videos import iterate_videos, probe_video
 from smilfit.registry import SESSIONS
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d

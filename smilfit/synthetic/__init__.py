@@ -5,19 +5,22 @@ from smilfit.synthetic.camera_rig import make_rig
 from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
 from smilfit.synthetic.motion import draw_betas, random_motion
 from smilfit.synthetic.pictures import PictureOptions
-from smilfit.synthetic.sessions import SessionOptions, annotator_name, write_session, write_sessions
+from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
+from smilfit.synthetic.sessions import SessionOptions, write_session, write_sessions
 
 __all__ = [
     'EXACT_LABELS',
     'LabelOptions',
     'PictureOptions',
     'SessionOptions',
+    'add_shape_betas',
     'annotator_name',
     'draw_betas',
     'make_insect',
     'make_quadruped',
     'make_rig',
     'random_motion',
+    'write_joint_lookup',
     'write_session',
     'write_sessions',
 ]

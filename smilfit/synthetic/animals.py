@@ -144,7 +144,7 @@ def _finish(
         faces=faces,
         joint_names=joint_names,
         parents=np.array([-1 if parent is None else index[parent] for _, parent in mean_plan.tree]),
-        weights=SparseMatrix.from_dense(_weights(mesh, used, faces, index)),
+        weights=SparseMatrix.from_dense(_weights(mesh, used, place, index)),
         joints=joints - origin,
         joint_regressor=regressor,
         shapedirs=shapedirs,
@@ -175,12 +175,16 @@ def _faces(mesh: RawMesh, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return used, flat.reshape(-1, 3)
 
 
-def _weights(mesh: RawMesh, used: np.ndarray, faces: np.ndarray, index: dict[str, int]) -> np.ndarray:
+def _weights(mesh: RawMesh, used: np.ndarray, place: np.ndarray, index: dict[str, int]) -> np.ndarray:
     dense = np.zeros((len(mesh.vertices), len(index)))
     for v, weights in enumerate(mesh.weights):
         for joint, weight in weights.items():
             dense[v, index[joint]] = weight
-    return keep_largest(smooth_over_surface(dense[used], faces, WEIGHT_SMOOTHING_ROUNDS))
+    # Along the sides of the quads, not their diagonals: those are no mirror images.
+    quads, triangles = np.array(mesh.quads), np.array(mesh.triangles)
+    loops = [polygon[:, [i, (i + 1) % n]] for polygon, n in ((quads, 4), (triangles, 3)) for i in range(n)]
+    edges = place[np.concatenate(loops)]
+    return keep_largest(smooth_over_surface(dense[used], edges, WEIGHT_SMOOTHING_ROUNDS))
 
 
 def _regressor(mesh: RawMesh, place: np.ndarray, joint_names: tuple[str, ...]) -> SparseMatrix:

@@ -1,5 +1,6 @@
 """Join a trunk and its limbs into one mesh that knows its weights and joints."""
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +44,7 @@ class RawMesh:
         self.weights.extend(dict(weights) for _ in points)
         return list(range(start, start + len(points)))
 
-    def tube(self, rings: list[list[int]], flip: bool, hole: set[tuple[int, int]] = frozenset()) -> None:
+    def tube(self, rings: list[list[int]], flip: bool, hole: Set[tuple[int, int]] = frozenset()) -> None:
         """Join consecutive rings by quads, but for those (ring, column) in `hole`."""
         for r, (low, high) in enumerate(zip(rings, rings[1:])):
             n = len(low)
@@ -105,9 +106,8 @@ def _trunk_weights(trunk: Trunk, plan: AnimalPlan) -> list[dict[str, float]]:
     result = []
     for arc in trunk.arc:
         names, sign = (ahead, 1.0) if arc >= at[root] else (behind, -1.0)
-        share = chain_weights(
-            sign * (arc - at[root]), [sign * (at[n] - at[root]) for n in names], [size[n] for n in names]
-        )
+        place = np.array([sign * (at[n] - at[root]) for n in names])
+        share = chain_weights(sign * (arc - at[root]), place, np.array([size[n] for n in names]))
         result.append({name: float(w) for name, w in zip(names, share) if w > 0})
     return result
 

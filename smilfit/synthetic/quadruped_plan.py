@@ -36,7 +36,7 @@ _TRUNK = (
 )
 _PELVIS, _TAIL, _HEAD = -0.31, -0.49, 0.325
 N_SIDES = 20
-_COLUMNS = (15, 19)
+_COLUMNS = (16, 20)
 
 JOINT_LIMITS_DEG = {
     'pelvis': ((-180, 180), (-180, 180), (-180, 180)),

@@ -1,14 +1,12 @@
 """Skinning weights and faces of a mesh that was swept along bones."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy.sparse import coo_matrix, diags
 
 MAX_JOINTS_A_VERTEX = 4
 
 
-def chain_weights(arc: float, joints: Sequence[float], reach: Sequence[float]) -> np.ndarray:
+def chain_weights(arc: float, joints: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """Share a place on a chain among its joints, smoothly.
 
     A joint moves what lies beyond it. Within `reach` before and after a joint, its share grows by a cubic step.
@@ -27,9 +25,8 @@ def chain_weights(arc: float, joints: Sequence[float], reach: Sequence[float]) -
     return beyond[:-1] - beyond[1:]
 
 
-def smooth_over_surface(weights: np.ndarray, faces: np.ndarray, rounds: int, rate: float = 0.5) -> np.ndarray:
-    """Let weights (V, J) diffuse along the edges of a mesh, so that limbs near in space do not mix."""
-    edges = np.concatenate((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]))
+def smooth_over_surface(weights: np.ndarray, edges: np.ndarray, rounds: int, rate: float = 0.5) -> np.ndarray:
+    """Let weights (V, J) diffuse along the edges (n, 2) of a mesh, so that limbs near in space do not mix."""
     ones = np.ones(len(edges))
     n = len(weights)
     neighbours = coo_matrix((ones, (edges[:, 0], edges[:, 1])), shape=(n, n)).tocsr()
@@ -41,12 +38,19 @@ def smooth_over_surface(weights: np.ndarray, faces: np.ndarray, rounds: int, rat
 
 
 def keep_largest(weights: np.ndarray, n: int = MAX_JOINTS_A_VERTEX, least: float = 5e-3) -> np.ndarray:
-    """Keep the n largest weights of each vertex, none below `least`; rows sum to 1 again."""
-    limit = np.sort(weights, axis=1)[:, -n][:, None]
-    kept = np.where((weights >= limit) & (weights >= least), weights, 0.0)
-    # Equal weights at the limit could be more than n.
-    order = np.argsort(-kept, axis=1, kind='stable')
-    np.put_along_axis(kept, order[:, n:], 0.0, axis=1)
+    """Keep at most the n largest weights of each vertex, none below `least`; rows sum to 1 again.
+
+    Weights that tie for the last place are all dropped, so that mirror images stay so; where nothing would be
+    left, the first n stay.
+    """
+    if weights.shape[1] > n:
+        too_small = -np.partition(-weights, n, axis=1)[:, n : n + 1] + 1e-9
+        kept = np.where((weights > too_small) & (weights >= least), weights, 0.0)
+        empty = kept.sum(1) == 0
+        first = np.argsort(-weights[empty], axis=1, kind='stable')[:, :n]
+        kept[np.flatnonzero(empty)[:, None], first] = np.take_along_axis(weights[empty], first, 1)
+    else:
+        kept = np.where(weights >= least, weights, 0.0)
     return kept / kept.sum(1, keepdims=True)
 
 

@@ -5,10 +5,9 @@ root/SESSION/calibration.toml, points3d.h5, truth.npz
 root/SESSION/CAMERA/SESSION_CAMERA.mp4, SESSION_CAMERA.slp
 """
 
-import csv
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,19 +18,20 @@ from rich.progress import track
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.io import probe_video, write_calibration, write_points3d, write_slp, write_truth
-from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
+from smilfit.io import write_calibration, write_points3d, write_slp, write_truth
+from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 from smilfit.synthetic.camera_rig import make_rig
+from smilfit.synthetic.camera_video import CameraVideo
 from smilfit.synthetic.labels import (
     LabelOptions,
     draw_labels,
-    hidden_keypoints,
     keypoint_depths,
     project_keypoints,
 )
 from smilfit.synthetic.motion import draw_betas, random_motion
-from smilfit.synthetic.pictures import NoiseBank, PictureOptions, animal_colours, background, compose
+from smilfit.synthetic.pictures import PictureOptions, animal_colours
+from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
 
 # A keypoint counts as hidden where the skin before it is this many times its depth below the skin away,
 # and this share of the animal's size more.
@@ -50,11 +50,6 @@ class SessionOptions:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     codec: str = 'mp4v'
     least_views_3d: int = 2
-
-
-def annotator_name(name: str) -> str:
-    """Give the name that an annotator gives a keypoint of the model: sides in words."""
-    return name.replace('_L', '_left').replace('_R', '_right')
 
 
 def write_session(
@@ -90,6 +85,7 @@ def write_session(
     folder = Path(folder)
     options = options or SessionOptions()
     rng = rng or np.random.default_rng(0)
+    renderer = renderer or ZBufferRenderer()
     if folder.exists():
         raise FileExistsError(
             f'{folder}: a new session must have a new folder; this one exists. Remove it first.'
@@ -113,15 +109,15 @@ def write_session(
     margin = _hidden_margin(double, params, names)
     colours = animal_colours(body.data, options.pictures, rng)
     for c, camera in enumerate(rig.names):
-        maker = _CameraMaker(double, params, rig.select([camera]), colours, options, rng, renderer)
+        video = CameraVideo(double, params, rig.select([camera]), colours, options.pictures, rng, renderer)
         stem = f'{folder.name}_{camera}'
         place = partial / camera
         place.mkdir()
         pixels, depth, seen = (x[:, c] for x in projected)
-        hidden = maker.write_video(place / f'{stem}.mp4', pixels, depth, margin, _bar(progress, camera))
-        xy, score = draw_labels(pixels, seen, hidden, maker.size, options.labels, rng)
-        video = f'{camera}/{stem}.mp4'
-        write_slp(place / f'{stem}.slp', xy, [annotator_name(n) for n in names], video, score)
+        bar = _bar(progress, camera)
+        hidden = video.write(place / f'{stem}.mp4', options.fps, options.codec, pixels, depth, margin, bar)
+        xy, score = draw_labels(pixels, seen, hidden, video.size, options.labels, rng)
+        write_slp(place / f'{stem}.slp', xy, [annotator_name(n) for n in names], f'{stem}.mp4', score)
         labelled += np.isfinite(xy).all(-1)
     keypoints, joints = output.keypoints.numpy(), output.joints.numpy()
     write_calibration(partial / 'calibration.toml', rig)
@@ -179,33 +175,6 @@ def write_sessions(
     return folders
 
 
-def write_joint_lookup(path: str | Path, keypoint_names: Sequence[str], joint_names: Iterable[str]) -> Path:
-    """Write `joint_lookup.csv`: the model's keypoints with the annotator's names, then unlabelled joints."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(('model', 'data'))
-        writer.writerows((name, annotator_name(name)) for name in keypoint_names)
-        writer.writerows((name, '') for name in joint_names if name not in keypoint_names)
-    return path
-
-
-def add_shape_betas(path: str | Path, session: str, betas: np.ndarray) -> Path:
-    """Add a session's true shape to `shape_betas.csv`, or replace it there."""
-    path = Path(path)
-    rows = {}
-    if path.is_file():
-        with path.open(newline='', encoding='utf-8') as file:
-            rows = {row[0]: row[1:] for row in list(csv.reader(file))[1:]}
-    rows[session] = [repr(float(b)) for b in betas]
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(('label', *(f'PC{i + 1}' for i in range(len(betas)))))
-        writer.writerows((label, *values) for label, values in sorted(rows.items()))
-    return path
-
-
 def _hidden_margin(body: SMIL, params: BodyParams, names: list[str]) -> Tensor:
     depths = torch.from_numpy(keypoint_depths(body, names))
     size = float(np.ptp(body.data.v_template, axis=0).max())
@@ -219,70 +188,3 @@ def _bar(progress: bool, camera: str) -> Callable[[Sequence[int]], Iterable[int]
         )
 
     return bar
-
-
-class _CameraMaker:
-    """Render one camera's video, a chunk of frames in memory."""
-
-    chunk = 16
-
-    def __init__(
-        self,
-        body: SMIL,
-        params: BodyParams,
-        camera: Cameras,
-        colours: Tensor,
-        options: SessionOptions,
-        rng: np.random.Generator,
-        renderer: Renderer | None,
-    ) -> None:
-        self.body, self.params, self.camera = body, params, camera
-        self.colours, self.options = colours, options
-        self.renderer = renderer or ZBufferRenderer()
-        self.size = tuple(int(n) for n in camera.size[0])
-        self.wall = background(self.size, options.pictures, rng)
-        self.noise = NoiseBank(self.size, options.pictures.noise, rng)
-
-    def write_video(
-        self,
-        path: Path,
-        pixels: np.ndarray,
-        depth: np.ndarray,
-        margin: Tensor,
-        bar: Callable[[Sequence[int]], Iterable[int]],
-    ) -> np.ndarray:
-        """Write the mp4; say which keypoints (frames, K) the animal hides."""
-        import cv2
-
-        n_frames = self.params.batch_size
-        hidden = np.zeros(depth.shape, bool)
-        writer = cv2.VideoWriter(
-            str(path), cv2.VideoWriter_fourcc(*self.options.codec), self.options.fps, self.size
-        )
-        if not writer.isOpened():
-            raise ValueError(
-                f'{path}: the video writer must open; codec {self.options.codec!r} is not there.'
-            )
-        starts = range(0, n_frames, self.chunk)
-        for start in bar(starts):
-            chosen = slice(start, start + self.chunk)
-            with torch.no_grad():
-                vertices = self.body(self.params[chosen], need=('vertices',)).vertices.float()
-            render = self.renderer(vertices, self.body.faces, self.camera, self.colours)
-            hidden[chosen] = hidden_keypoints(
-                render,
-                torch.from_numpy(pixels[chosen]).float(),
-                torch.from_numpy(depth[chosen]).float(),
-                margin.float(),
-            ).numpy()
-            for picture in self._pictures(render):
-                writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        writer.release()
-        info = probe_video(path)
-        if info.n_frames != n_frames:
-            raise ValueError(f'{path}: the video must decode to {n_frames} frames; got {info.n_frames}.')
-        return hidden
-
-    def _pictures(self, render: RenderOutput) -> Iterator[np.ndarray]:
-        for index in range(len(render)):
-            yield compose(render, index, self.wall, self.noise.draw())

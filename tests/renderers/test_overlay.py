@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from render_scenes import camera, sphere
 
 from smilfit.renderers import ZBufferRenderer, overlay, shade
+from tests.renderers.render_scenes import camera, sphere
 
 
 def test_overlay_mixes_where_the_mesh_is_and_leaves_the_rest():

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render_scenes import camera, slow_depth, sphere
 
 from smilfit.registry import build_renderer
 from smilfit.renderers import ZBufferRenderer, interpolate, paint_faces
 from smilfit.structures import Cameras
+from tests.renderers.render_scenes import camera, slow_depth, sphere
 
 
 def _random_scene(n_faces=12):
