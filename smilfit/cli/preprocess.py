@@ -146,7 +146,7 @@ def _sleap(arguments: argparse.Namespace) -> None:
         arguments.out,
         body,
         options,
-        body_model_file=arguments.body_model.resolve(),
+        body_model_file=_portable(arguments.body_model, arguments.out),
         shape_betas=betas,
         progress=not arguments.quiet and console.is_terminal,
         restart=arguments.restart,
@@ -155,6 +155,12 @@ def _sleap(arguments: argparse.Namespace) -> None:
     if not arguments.quiet:
         _print_report(console, report)
         console.print(f'{arguments.out}', highlight=False, soft_wrap=True)
+
+
+def _portable(file: Path, out: Path) -> Path:
+    """Name a file relative to the dataset where it lies beside or below it, so that both can move together."""
+    file, folder = file.resolve(), out.parent.resolve()
+    return file.relative_to(folder) if file.is_relative_to(folder) else file
 
 
 def _excluded_of(folders: Sequence[Path], exclude: Sequence[str]) -> dict[Path, tuple[str, ...]]:

@@ -21,9 +21,12 @@ CROP_MODES = ('default', 'centred', 'bbox_crop')
 BBOX_MARGIN = 1.05
 # A box around one or two keypoints is not smaller than this, px.
 MIN_BBOX_SIDE = 32
-# Undistorted crops are sampled at least this densely, source px a sample, before they are averaged down: linear
-# interpolation spans two px, so every source pixel still counts.
-_SAMPLE_STEP = 2.0
+# Pictures that shrink a lot are first averaged in blocks, which is fast and exact; then undistorted crops are
+# sampled at least this densely, px a sample, and averaged down: linear interpolation spans two px, so every
+# pixel still counts.
+_SAMPLE_STEP = 1.5
+# How many samples a stored pixel takes along an axis, after blocks of the source were averaged.
+_SAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,38 @@ def cut(image: UInt8[np.ndarray, 'H W *c'], crop: Crop) -> UInt8[np.ndarray, 'r 
     return _resize(box, crop.resolution)
 
 
+def _block_side(scale: float) -> int:
+    """Choose the blocks to average before sampling: a power of two that leaves `_SAMPLES` a stored pixel."""
+    side = 1
+    while scale > _SAMPLES * _SAMPLE_STEP * side:
+        side *= 2
+    return side
+
+
+def _average_blocks(image: np.ndarray, side: int) -> np.ndarray:
+    """Average blocks of side squared: u -> (u + 0.5) / side - 0.5. A partial last block is filled from its edge."""
+    import cv2
+
+    if side == 1:
+        return image
+    height, width = image.shape[:2]
+    rows, columns = -height % side, -width % side
+    if rows or columns:
+        image = cv2.copyMakeBorder(image, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
+    size = ((width + columns) // side, (height + rows) // side)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def _resize(image: np.ndarray, side: int) -> np.ndarray:
     """Resize to a square: area average where an axis shrinks, linear where it grows; both keep the geometry."""
     import cv2
 
     height, width = image.shape[:2]
     # OpenCV's area average is none where an axis grows: such boxes take one axis after the other.
+    block = _block_side(min(width, height) / side)
+    if width % block == 0 and height % block == 0:
+        image = _average_blocks(image, block)
+        height, width = image.shape[:2]
     steps = [(side, side)] if (width >= side) == (height >= side) else [(side, height), (side, side)]
     for size in steps:
         shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
@@ -124,11 +153,13 @@ def _resize(image: np.ndarray, side: int) -> np.ndarray:
 class UndistortedCut:
     """Undistortion and crop of one camera as one lookup of source positions.
 
-    `maps` are OpenCV's fixed-point maps (1/32 px) on a grid `factor` times as fine as the crop, which is then
-    averaged: a grid point of the crop is the mean of its `factor` squared samples around the same centre.
+    The picture is averaged in blocks of `block` squared. `maps` are OpenCV's fixed-point maps (1/32 px) into
+    that, on a grid `factor` times as fine as the crop, which is then averaged: a pixel of the crop is the mean of
+    its `factor` squared samples around the same centre.
     """
 
     crop: Crop
+    block: int
     factor: tuple[int, int]
     maps: tuple[Any, Any]
 
@@ -151,7 +182,9 @@ class UndistortedCut:
         import cv2
 
         resolution = crop.resolution
-        factor = tuple(max(1, math.ceil(n / resolution / _SAMPLE_STEP)) for n in (crop.width, crop.height))
+        block = _block_side(min(crop.width, crop.height) / resolution)
+        step = _SAMPLE_STEP * block * resolution
+        factor = (max(1, math.ceil(crop.width / step)), max(1, math.ceil(crop.height / step)))
         size = (resolution * factor[0], resolution * factor[1])
         sx, sy = size[0] / crop.width, size[1] / crop.height
         affine = np.array([[sx, 0, (0.5 - crop.x) * sx - 0.5], [0, sy, (0.5 - crop.y) * sy - 0.5], [0, 0, 1]])
@@ -161,13 +194,15 @@ class UndistortedCut:
             u = (np.arange(size[0]) - fine[0, 2]) / fine[0, 0]
             v = (np.arange(size[1]) - fine[1, 2]) / fine[1, 1]
             beyond = u[None] ** 2 + v[:, None] ** 2 >= fold**2
-            map_x[beyond] = map_y[beyond] = -2.0
-        return cls(crop, factor, cv2.convertMaps(map_x, map_y, cv2.CV_16SC2))
+            map_x[beyond] = map_y[beyond] = -2.0 * block
+        map_x, map_y = ((m + 0.5) / block - 0.5 for m in (map_x, map_y))
+        return cls(crop, block, factor, cv2.convertMaps(map_x, map_y, cv2.CV_16SC2))
 
     def __call__(self, image: UInt8[np.ndarray, 'H W *c']) -> UInt8[np.ndarray, 'r r *c']:
         """Undistort and cut a picture."""
         import cv2
 
+        image = _average_blocks(image, self.block)
         fine = cv2.remap(image, *self.maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
         if self.factor == (1, 1):
             return fine

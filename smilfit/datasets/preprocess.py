@@ -180,7 +180,7 @@ def _header(
         ]
         parts += [plan.keypoints2d, plan.confidence2d, plan.keypoints3d, plan.confidence3d]
         parts += [None if header.betas is None else np.asarray(header.betas)]
-    known = [true_params_of(plan.session) for plan in plans]
+    known = [true_params_of(plan.session, body.n_joints, body.n_betas) for plan in plans]
     parts += [value for params in known if params for value in params.values()]
     return StoreHeader(
         body_model_file=body_model_file,

@@ -18,16 +18,25 @@ _AHEAD = 2
 Cutter = Callable[[np.ndarray], np.ndarray]
 
 
-def true_params_of(session: Any) -> dict[str, np.ndarray] | None:
-    """Give the parameters that a synthetic session knows, as arrays; None of a real one."""
+def true_params_of(session: Any, n_joints: int, n_betas: int) -> dict[str, np.ndarray] | None:
+    """Give the parameters that a made session knows, as arrays; None of a real one.
+
+    Raises:
+        ValueError: parameters of another body model, or with fields that are not stored.
+    """
     params = getattr(session, 'true_params', None)
     if params is None:
         return None
-    values = params.as_axis_angle().as_dict()
-    extra = sorted(set(values) - set(PARAM_NAMES))
-    if extra:
-        raise ValueError(f'{session.name}: true parameters must be {PARAM_NAMES}; got {extra} beside them.')
-    return {name: values[name].detach().cpu().double().numpy() for name in PARAM_NAMES}
+    values = {n: v.detach().cpu().double().numpy() for n, v in params.as_axis_angle().as_dict().items()}
+    extra = sorted(n for n, v in values.items() if n not in PARAM_NAMES and v.any())
+    shape, expected = (params.n_joints, params.betas.shape[1]), (n_joints, n_betas)
+    if extra or shape != expected:
+        raise ValueError(
+            f'{session.name}: true parameters must be {", ".join(PARAM_NAMES)} of a model with {expected[0]} joints '
+            f'and {expected[1]} betas; got {shape[0]} and {shape[1]}, and beside these {extra or "nothing"}. '
+            "Give the body model that the session was made with, or take the session's truth away."
+        )
+    return {name: values[name] for name in PARAM_NAMES}
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class _Placer:
         self.index, self.plan, self.header, self.options = index, plan, header, options
         self.columns = [header.camera_names.index(name) for name in plan.cameras.names]
         self.rows = [header.keypoint_names.index(name) for name in plan.names]
-        self.params = true_params_of(plan.session)
+        self.params = true_params_of(plan.session, len(header.joint_names), header.n_betas)
         cameras = plan.cameras
         self.sizes = [(int(w), int(h)) for w, h in cameras.size.round().tolist()]
         self.lenses: list[tuple[np.ndarray, np.ndarray, float] | None] = [None] * len(cameras)

@@ -25,7 +25,8 @@ Pictures lie end to end in one byte array, because a checksum does not reach dat
     global_orient (N,3) body_pose (N,J-1,3) betas (N,S) transl (N,3) scale (N,)
 ```
 
-While it is written the file is called `<name>.partial`; `n_complete` counts the samples that are whole.
+A relative `body_model_file` is relative to the dataset's folder. While it is written the file is called
+`<name>.partial`; `n_complete` counts the samples that are whole.
 """
 
 import hashlib

@@ -97,7 +97,7 @@ class DatasetFile:
         with open_hdf5(path) as file:
             attrs = _check_header(self.path, file.attrs)
             self._sessions = [_read_session(group) for group in file['sessions'].values()]
-        self.body_model_file = str(attrs['body_model_file'])
+        self.body_model_file = _beside(self.path, str(attrs['body_model_file']))
         self.body_model_hash = str(attrs['body_model_hash'])
         self.keypoint_names: tuple[str, ...] = tuple(json.loads(attrs['keypoint_names']))
         self.joint_names: tuple[str, ...] = tuple(json.loads(attrs['joint_names']))
@@ -324,6 +324,12 @@ def _check_header(path: Path, attrs: Any) -> dict[str, Any]:
             f'{path}: a dataset must be complete; this one is unfinished. Run preprocessing again.'
         )
     return attrs
+
+
+def _beside(path: Path, name: str) -> str:
+    """Find a file that is named relative to the dataset, so that both can move together."""
+    candidate = path.parent / name
+    return str(candidate) if name and candidate.is_file() else name
 
 
 def _read_session(group: h5py.Group) -> dict[str, Any]:

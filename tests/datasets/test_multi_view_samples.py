@@ -1,5 +1,7 @@
 """Samples as a regressor takes them, splits that keep neighbours together, workers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,17 @@ def test_transforms_run_in_training_only(dataset_path):
     assert int(data[0]['inputs']['view_mask'].sum()) == 1
     data = MultiViewDataset(dataset_path, split='all', transforms=config, test_mode=True)
     assert int(data[0]['inputs']['view_mask'].sum()) == 3
+
+
+@pytest.mark.parametrize('loader', ['train', 'val', 'test'])
+def test_the_base_config_builds(dataset_path, loader):
+    from mmengine.config import Config
+
+    root = Path(__file__).parents[2]
+    config = Config.fromfile(root / 'configs' / '_base_' / 'datasets' / 'multiview.py')
+    data = build_dataset(config[f'{loader}_dataloader']['dataset'] | {'data_path': str(dataset_path)})
+    assert len(data) > 0
+    assert int(data[0]['inputs']['view_mask'].sum()) >= 2
 
 
 def test_bad_options(dataset_path, tmp_path):

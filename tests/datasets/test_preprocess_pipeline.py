@@ -83,10 +83,26 @@ def test_true_params_masks_and_betas_are_stored(tmp_path, body):
     assert mask.any()
     assert (picture[mask] > 80).all()
     assert (picture[~mask] < 170).all()
+    session.true_params = BodyParams.zeros(4, 5, 2)
+    with pytest.raises(ValueError, match='of a model with 4 joints and 2 betas; got 5 and 2'):
+        preprocess([session], tmp_path / 'p.h5', body, SMALL)
+    session.true_params = replace(params, joint_offsets=torch.ones(4, 4, 3))
+    with pytest.raises(ValueError, match='joint_offsets'):
+        preprocess([session], tmp_path / 'p.h5', body, SMALL)
+    session.true_params = None
     with pytest.raises(ValueError, match='must be 2 numbers'):
         preprocess([session], tmp_path / 'p.h5', body, SMALL, shape_betas={'one': np.zeros(3)})
     with pytest.raises(ValueError, match="must name a session.*Did you mean 'one'"):
         preprocess([session], tmp_path / 'p.h5', body, SMALL, shape_betas={'on': np.zeros(2)})
+
+
+def test_the_body_model_is_found_beside_the_moved_file(tmp_path, body):
+    (tmp_path / 'old').mkdir()
+    preprocess([BlobSession(n_frames=2)], tmp_path / 'old' / 'o.h5', body, SMALL, body_model_file='four.pkl')
+    assert open_dataset(tmp_path / 'old' / 'o.h5').body_model_file == 'four.pkl'
+    (tmp_path / 'old' / 'four.pkl').write_bytes(b'')
+    (tmp_path / 'old').rename(tmp_path / 'new')
+    assert open_dataset(tmp_path / 'new' / 'o.h5').body_model_file == str(tmp_path / 'new' / 'four.pkl')
 
 
 def test_threads_change_nothing(tmp_path, body):
