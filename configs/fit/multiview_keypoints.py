@@ -55,6 +55,6 @@ stages = [
         pose_reg_weight=5.0,
         shape_prior_weight=0.5,
         joint_offset_prior_weight=5e3,
-        smooth_motion_weight=2e4,
+        smooth_motion_weight=5e3,
     ),
 ]

@@ -5,6 +5,7 @@
 # model.backbone.pretrained=True to let timm download its own.
 _base_ = [
     '../_base_/default_runtime.py',
+    '../_base_/datasets/multiview.py',
     '../_base_/schedules/adamw_cosine.py',
     '../_base_/models/multiview_regressor.py',
 ]
@@ -15,26 +16,7 @@ model = dict(
     loss_weights=dict(camera=10.0),
 )
 
-dataset = dict(type='MultiViewDataset', data_path=None, split_by='time_block', ratios=(0.8, 0.1, 0.1))
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    dataset=dict(**dataset, split='train'),
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    drop_last=True,
-)
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    dataset=dict(**dataset, split='val', test_mode=True),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-)
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    dataset=dict(**dataset, split='test', test_mode=True),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-)
+train_dataloader = dict(drop_last=True)
 val_evaluator = [dict(type='MultiViewPoseMetric')]
 test_evaluator = [dict(type='MultiViewPoseMetric')]
 

@@ -1,15 +1,17 @@
 """Data loaders built by our registries, so that transforms nested in a dataset are built too."""
 
 import copy
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from smilfit.engine.random_state import seed_worker
-from smilfit.registry import DATA_SAMPLERS, build, build_dataset, reject_unknown
+from smilfit.registry import DATA_SAMPLERS, build, build_dataset, did_you_mean, reject_unknown
 
 _BUILT_HERE = ('dataset', 'sampler', 'batch_size', 'num_workers')
 LOADER_KEYS = (*_BUILT_HERE, *list(inspect.signature(DataLoader.__init__).parameters)[3:])
@@ -35,9 +37,22 @@ def build_data_loader(cfg: Mapping[str, Any], seed: int | None, dataset: Dataset
     if others.get('num_workers', 0) == 0:
         others.pop('persistent_workers', None)
         others.pop('prefetch_factor', None)
-    others.setdefault('collate_fn', default_collate)
-    others.setdefault('worker_init_fn', seed_worker)
+    for key, default in (('collate_fn', default_collate), ('worker_init_fn', seed_worker)):
+        others[key] = _function(others.get(key, default))
     return DataLoader(dataset, sampler=sampler, **others)
+
+
+def _function(cfg: Any) -> Any:
+    """Find a function that a config names, as `dict(type='default_collate')`; a function stays as it is."""
+    if not isinstance(cfg, Mapping):
+        return cfg
+    found = FUNCTIONS.get(cfg['type'])
+    if found is None:
+        raise KeyError(
+            f'data loader: no function {cfg["type"]!r}. {did_you_mean(cfg["type"], FUNCTIONS.module_dict)}'
+        )
+    arguments = {key: value for key, value in cfg.items() if key != 'type'}
+    return functools.partial(found, **arguments) if arguments else found
 
 
 def follow_training_data(cfg: Any) -> None:

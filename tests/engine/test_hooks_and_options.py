@@ -11,6 +11,7 @@ from mmengine.logging import HistoryBuffer
 
 from smilfit.engine import (
     LossCurriculumHook,
+    build_data_loader,
     build_train_runner,
     choose_device,
     load_experiment,
@@ -178,3 +179,23 @@ def test_a_config_is_not_changed_by_building(tmp_path):
     build_train_runner(cfg, device='cpu')
     assert cfg.pretty_text == before
     assert isinstance(cfg, Config)
+
+
+def test_a_data_loader_takes_functions_by_name():
+    from torch.utils.data import default_collate
+
+    from tests.toy_samples import ToyDataset
+
+    cfg = {
+        'batch_size': 2,
+        'collate_fn': {'type': 'default_collate'},
+        'dataset': {'type': 'ToyDataset', 'n': 4},
+    }
+    loader = build_data_loader(cfg, seed=1)
+    assert loader.collate_fn.__name__ == default_collate.__name__
+    assert isinstance(loader.dataset, ToyDataset)
+    assert next(iter(loader))['inputs']['image'].shape == (2, 3, 3, 64, 64)
+    with pytest.raises(KeyError, match='default_collate'):
+        build_data_loader({**cfg, 'collate_fn': {'type': 'defaultcollate'}}, seed=1)
+    with pytest.raises(KeyError, match='num_workers'):
+        build_data_loader({**cfg, 'num_worker': 1}, seed=1)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _config_file(folder: Path) -> Path:
     cfg = experiment(folder)
-    del cfg['work_dir']
+    cfg.work_dir = None
     cfg.test_evaluator = cfg.val_evaluator = [{'type': 'MultiViewPoseMetric'}]
     cfg.default_hooks.checkpoint.update(save_best='pck_auc_original', rule='greater')
     cfg.custom_imports = {'imports': ['tests.toy_experiment'], 'allow_failed_imports': False}
