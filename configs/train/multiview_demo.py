@@ -11,7 +11,7 @@ train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(num_workers=0)
 test_dataloader = dict(num_workers=0)
 
-train_cfg = dict(max_epochs=12, val_interval=4)
+train_cfg = dict(max_epochs=8, val_interval=4)
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=None)
 custom_hooks = [
     dict(type='LossCurriculumHook', schedule={0: dict(keypoints2d=2e-4), 3: dict(keypoints2d=1e-3)})
