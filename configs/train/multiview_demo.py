@@ -2,19 +2,17 @@
 _base_ = ['multiview_resnet.py']
 
 model = dict(
-    # Stride 16: finer tokens than the last map's tell an animal's head from its tail sooner.
-    backbone=dict(name='convnext_atto', out_index=2),
+    backbone=dict(name='convnext_atto'),
     fusion=dict(dim=128, n_layers=1, n_heads=4),
     head=dict(dim=128, n_layers=2, n_heads=4),
     camera_head=None,
-    loss_weights=dict(global_orient=1.0, body_pose=1.0),
 )
-train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(transforms=[]))
+train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(num_workers=0)
 test_dataloader = dict(num_workers=0)
 
-train_cfg = dict(max_epochs=14, val_interval=4)
-optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=None, clip_grad=dict(max_norm=20.0))
+train_cfg = dict(max_epochs=8, val_interval=4)
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=None)
 custom_hooks = [
     dict(type='LossCurriculumHook', schedule={0: dict(keypoints2d=2e-4), 3: dict(keypoints2d=1e-3)})
 ]

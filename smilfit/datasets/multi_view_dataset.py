@@ -29,7 +29,7 @@ class MultiViewDataset(Dataset):
         split: 'train', 'val', 'test' or 'all'.
         split_by: 'time_block' or 'session'; see `split_samples`, also for the next three.
         ratios: shares of train, val and test.
-        block_size: samples a block of time.
+        block_size: least samples a stretch of time.
         gap: frames kept out between splits.
         fraction: share of the split's samples to use, evenly spaced in time.
         views: names of the cameras to use, or how many at most a sample (drawn anew each time; the first ones

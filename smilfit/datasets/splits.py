@@ -28,10 +28,10 @@ def split_samples(
         session: each sample's session.
         frame: each sample's frame in its session.
         session_names: names of the sessions.
-        split_by: 'time_block' cuts each session into blocks of neighbouring samples and deals these out, each
-            to the split that lacks most; 'session' deals out whole sessions.
+        split_by: 'time_block' lays all sessions end to end and repeats stretches of train, val and test over
+            them; 'session' deals out whole sessions.
         ratios: shares of train, val and test; their sum is 1.
-        block_size: samples a block; smaller where a session is too short for one block of every split.
+        block_size: least samples of the shortest stretch; where the file has fewer, each split is one stretch.
         gap: training samples within this many frames of a held-out one are in no split, and validation samples
             within it of a test sample; 0 keeps all.
 
@@ -47,7 +47,7 @@ def split_samples(
     if split_by == 'session':
         label = _by_session(session_names, ratios)[session]
     elif split_by == 'time_block':
-        label = _by_time_block(session, ratios, block_size)
+        label = _by_time_block(len(session), ratios, block_size)
         label = _open_gaps(label, session, frame, gap)
     else:
         raise ValueError(
@@ -78,19 +78,15 @@ def _by_session(names: Sequence[str], ratios: Sequence[float]) -> np.ndarray:
     return label
 
 
-def _by_time_block(session: np.ndarray, ratios: Sequence[float], block_size: int) -> np.ndarray:
-    label = np.empty(len(session), np.int64)
-    counts, smallest = np.zeros(3), min(r for r in ratios if r > 0)
-    for s in np.unique(session):
-        samples = np.flatnonzero(session == s)
-        size = max(1, min(block_size, int(len(samples) * smallest)))
-        for start in range(0, len(samples), size):
-            block = samples[start : start + size]
-            lack = np.asarray(ratios) * (counts.sum() + len(block)) - counts
-            split = int(np.argmax(lack))
-            label[block] = split
-            counts[split] += len(block)
-    return label
+def _by_time_block(n: int, ratios: Sequence[float], block_size: int) -> np.ndarray:
+    """Repeat a stretch of train, one of val and one of test over all sessions laid end to end.
+
+    Few long stretches have few neighbours of another split, so that gaps cost few samples.
+    """
+    smallest = min(r for r in ratios if r > 0)
+    periods = max(1, int(n * smallest / block_size))
+    phase = (np.arange(n) + 0.5) / n * periods % 1.0
+    return np.searchsorted(np.cumsum(ratios)[:2], phase, side='right')
 
 
 def _open_gaps(label: np.ndarray, session: np.ndarray, frame: np.ndarray, gap: int) -> np.ndarray:

@@ -50,5 +50,7 @@ def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStat
     )
     if cfg.get('camera_head') is not None:
         cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
+    if cfg.get('orientation_head') is not None:
+        cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=backbone.dim)
     cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
     return build(cfg, MODELS, statistics=statistics)

@@ -2,7 +2,7 @@
 
 from smilfit.models.backbones import TimmBackbone
 from smilfit.models.fusion import CrossViewFusion
-from smilfit.models.heads import BodyEstimate, CameraHead, TransformerDecoderHead
+from smilfit.models.heads import BodyEstimate, CameraHead, OrientationHead, TransformerDecoderHead
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors import MultiViewRegressor
 from smilfit.models.scene import SceneFrame
@@ -14,6 +14,7 @@ __all__ = [
     'CrossViewFusion',
     'DatasetNames',
     'MultiViewRegressor',
+    'OrientationHead',
     'RegressorPreprocessor',
     'SceneFrame',
     'TimmBackbone',

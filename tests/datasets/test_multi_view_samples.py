@@ -140,16 +140,26 @@ def test_time_blocks(lengths, gap):
     for name, ratio in (('train', 0.85), ('val', 0.05), ('test', 0.1)):
         np.testing.assert_array_equal(parts[name], again[name])
         if gap == 0:
-            assert len(parts[name]) == pytest.approx(ratio * len(frame), abs=55 if len(frame) > 500 else 7)
+            assert len(parts[name]) == pytest.approx(ratio * len(frame), abs=2)
         assert len(parts[name]) > 0
     if gap == 0:
         assert len(joined) == len(frame)
         return
+    assert len(joined) >= 0.95 * len(frame)
     for one, two in (('train', 'val'), ('train', 'test'), ('val', 'test')):
         for s in range(len(lengths)):
             a, b = (frame[parts[n][session[parts[n]] == s]] for n in (one, two))
             if len(a) and len(b):
                 assert np.abs(a[:, None] - b).min() > gap
+
+
+def test_long_recordings_are_held_out_in_several_places():
+    n = 10000
+    parts = split_samples(np.zeros(n, int), np.arange(n), ['a'], gap=5)
+    for name, ratio in (('train', 0.85), ('val', 0.05), ('test', 0.1)):
+        stretches = 1 + int((np.diff(parts[name]) > 1).sum())
+        assert stretches == 5
+        assert len(parts[name]) == pytest.approx(ratio * n, abs=55)
 
 
 def test_sessions_stay_whole():

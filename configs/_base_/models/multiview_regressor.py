@@ -5,6 +5,7 @@ model = dict(
     backbone=dict(type='TimmBackbone', name='resnet50'),
     fusion=dict(type='CrossViewFusion', dim=256, n_layers=2, n_heads=8),
     head=dict(type='TransformerDecoderHead', dim=256, n_layers=4, n_heads=8, n_iters=3),
+    orientation_head=dict(type='OrientationHead', dim=256),
     # Lengths are in scene units (the animal's size); 2D distances in px of a crop brought to 256 px.
     handlers=[
         dict(
@@ -15,7 +16,8 @@ model = dict(
         dict(
             type='Keypoint3dHandler',
             handler_key='keypoints3d',
-            mse_loss=dict(type='KeypointMSELoss', sigma=1.0),
+            # Triangulated points can be wrong, but an animal turned round must still be worth turning.
+            mse_loss=dict(type='KeypointMSELoss', sigma=3.0),
         ),
         dict(type='BodyPosePriorHandler', handler_key='pose_prior', prior_loss=dict(type='PoseRegLoss')),
         dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
@@ -27,6 +29,7 @@ model = dict(
         pose_prior=1e-2,
         shape_prior=1e-3,
         global_orient=0.1,
+        view_orientation=0.5,
         body_pose=0.1,
         betas=0.01,
         transl=1.0,

@@ -2,6 +2,14 @@
 
 from smilfit.models.heads.body_estimate import BodyEstimate
 from smilfit.models.heads.camera_head import CameraHead, corrected_cameras
+from smilfit.models.heads.orientation_head import OrientationHead, OrientationVotes
 from smilfit.models.heads.transformer_decoder import TransformerDecoderHead
 
-__all__ = ['BodyEstimate', 'CameraHead', 'TransformerDecoderHead', 'corrected_cameras']
+__all__ = [
+    'BodyEstimate',
+    'CameraHead',
+    'OrientationHead',
+    'OrientationVotes',
+    'TransformerDecoderHead',
+    'corrected_cameras',
+]

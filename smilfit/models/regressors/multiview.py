@@ -1,7 +1,7 @@
 """The multi-view regressor: pictures and cameras of one moment to body parameters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import BaseLoss
 from smilfit.models.heads import BodyEstimate, corrected_cameras
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -20,8 +21,9 @@ from smilfit.models.statistics import TrainingStatistics
 from smilfit.registry import MODELS, reject_unknown
 from smilfit.structures import BodyParams, Cameras
 
-# The weight of the squared corrections of a camera head.
+# The weights of the squared corrections of a camera head, and of every view's own vote of the heading.
 CAMERA_KEY = 'camera'
+VOTE_KEY = 'view_orientation'
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Prediction:
     cameras: Cameras
     frame: SceneFrame
     camera_change: Float[Tensor, 'B C 7'] | None
+    votes: Float[Tensor, 'B C 3 3'] | None = None
 
     @property
     def params(self) -> BodyParams:
@@ -59,8 +62,10 @@ class MultiViewRegressor(BaseModel):
         handlers: those of fitting; each with an observation is fed from the sample's truth.
         statistics: of the training set.
         camera_head: corrects the given cameras; None takes them as they are.
+        orientation_head: gives the root's rotation to start from; None starts at the training set's mean.
         loss_weights: by handler key, `global_orient`, `body_pose`, `betas`, `transl`, `scale` (all 0 unless
-            given; compared where a sample has parameters) and `camera` (squared corrections). A handler's own
+            given; compared where a sample has parameters), `view_orientation` (each view's vote of the root's
+            rotation, likewise) and `camera` (squared corrections). A handler's own
             loss weight holds unless given here. Lengths are in scene units, and 2D distances in px of a crop
             brought to 256 px, whatever the dataset's unit and crops.
         keypoint_weights: factors on named keypoints in the handlers' losses; 0 ignores one.
@@ -78,6 +83,7 @@ class MultiViewRegressor(BaseModel):
         handlers: Sequence[Any] = (),
         statistics: TrainingStatistics | None = None,
         camera_head: nn.Module | None = None,
+        orientation_head: nn.Module | None = None,
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,
         intermediate_weight: float = 0.3,
@@ -85,18 +91,20 @@ class MultiViewRegressor(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or RegressorPreprocessor())
         self.backbone, self.fusion, self.head, self.camera_head = backbone, fusion, head, camera_head
+        self.orientation_head = orientation_head
         self.body_model = body_model
         self.statistics = statistics or TrainingStatistics.neutral(body_model.n_joints)
         self.keypoint_names = self.statistics.names.keypoint_names or body_model.joint_names
         self.handler_losses = HandlerLosses(body_model, handlers, self.keypoint_names, keypoint_weights)
         self.parameter_losses = ParameterLosses(mean_over_processes)
-        self.camera_loss = BaseLoss()
-        self.camera_loss.normaliser = mean_over_processes
+        self.view_loss = BaseLoss()
+        self.view_loss.normaliser = mean_over_processes
         self.intermediate_weight = intermediate_weight
         self.loss_weights: dict[str, float] = {
             **{handler.handler_key: handler.loss.loss_weight for handler in handlers},
             **dict.fromkeys(PARAMETER_KEYS, 0.0),
             CAMERA_KEY: 0.0,
+            VOTE_KEY: 0.0,
         }
         self.set_loss_weights(loss_weights or {})
         # As the body model's own, these are no part of a checkpoint.
@@ -152,15 +160,26 @@ class MultiViewRegressor(BaseModel):
             rays, has_ray = patch_rays(cameras, grid, frame)
         mask = view_mask.unsqueeze(-1) & has_ray
         fused = self.fusion(tokens, rays, mask)
-        start = BodyEstimate.resting(self.statistics.mean_pose, self.head.n_betas, len(view_mask))
-        start = BodyEstimate(start.rotations, start.betas + self.start_betas, start.position, start.log_scale)
+        start, votes = self._start(tokens, view_mask, cameras)
         estimates = self.head(fused.flatten(1, 2), mask.flatten(1), start)
         change = None if self.camera_head is None else self.camera_head(fused, mask)
         with torch.autocast(device, enabled=False):
             if change is not None:
                 cameras = corrected_cameras(cameras, change, self.statistics.scene_unit)
             steps = tuple(self._params(estimate, frame) for estimate in estimates)
-        return Prediction(steps, cameras, frame, change)
+        return Prediction(steps, cameras, frame, change, votes)
+
+    def _start(
+        self, tokens: Tensor, view_mask: Tensor, cameras: Cameras
+    ) -> tuple[BodyEstimate, Tensor | None]:
+        """Begin at the training set's mean, turned as the views say."""
+        mean = BodyEstimate.resting(self.statistics.mean_pose, self.head.n_betas, len(view_mask))
+        start = replace(mean, betas=mean.betas + self.start_betas)
+        if self.orientation_head is None:
+            return start, None
+        votes, agreed = self.orientation_head(tokens, view_mask, cameras)
+        rotations = torch.cat((agreed.unsqueeze(1), start.rotations[:, 1:]), 1)
+        return replace(start, rotations=rotations), votes
 
     def _tokens(
         self, images: Float[Tensor, 'B C 3 H W'], view_mask: Bool[Tensor, 'B C']
@@ -187,7 +206,7 @@ class MultiViewRegressor(BaseModel):
         A loss of the final step is called `loss_<key>`; those of earlier steps are summed in
         `loss_intermediate`.
         """
-        if not any(weight for key, weight in self.loss_weights.items() if key != CAMERA_KEY):
+        if not any(weight for key, weight in self.loss_weights.items() if key not in (CAMERA_KEY, VOTE_KEY)):
             raise ValueError(
                 f'MultiViewRegressor: a loss must be switched on; all of {sorted(self.loss_weights)} are 0.'
             )
@@ -209,6 +228,8 @@ class MultiViewRegressor(BaseModel):
             if prediction.camera_change is not None:
                 # Present even at weight 0, so that every parameter has a gradient in every step.
                 losses[f'loss_{CAMERA_KEY}'] = self._camera_term(prediction, mask)
+            if prediction.votes is not None:
+                losses[f'loss_{VOTE_KEY}'] = self._vote_term(prediction.votes, mask, data_samples)
         return losses
 
     def _terms(
@@ -225,7 +246,15 @@ class MultiViewRegressor(BaseModel):
 
     def _camera_term(self, prediction: Prediction, view_mask: Tensor) -> Tensor:
         squared = prediction.camera_change.square().sum(-1)
-        return self.camera_loss.reduce(squared, view_mask.float(), self.loss_weights[CAMERA_KEY])
+        return self.view_loss.reduce(squared, view_mask.float(), self.loss_weights[CAMERA_KEY])
+
+    def _vote_term(self, votes: Tensor, view_mask: Tensor, data_samples: Mapping[str, Any]) -> Tensor:
+        has_params = data_samples['has_params']
+        known = data_samples['params']['global_orient']
+        known = axis_angle_to_rotmat(torch.where(has_params[:, None], known, torch.zeros_like(known)))
+        squared = (votes - known.unsqueeze(1)).square().sum((-1, -2))
+        weight = (view_mask & has_params[:, None]).float()
+        return self.view_loss.reduce(squared, weight, self.loss_weights[VOTE_KEY])
 
     @torch.no_grad()
     def predict(
