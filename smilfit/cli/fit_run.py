@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 
 from smilfit.body_models import SMIL, load_body_model
+from smilfit.cli.shipped_configs import find_config
 from smilfit.datasets import open_dataset
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.io import SleapSession
@@ -112,9 +113,7 @@ def fit_dataset(
 
 
 def _load_config(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: the config is not there. Check the path.')
-    cfg = Config.fromfile(path)
+    cfg = Config.fromfile(find_config(path))
     cfg.merge_from_dict(dict(options), allow_list_keys=True)
     # Imported when the file was read; not arguments of the registrant.
     return {k: v for k, v in cfg.to_dict().items() if k not in ('custom_imports', 'default_scope')}

@@ -60,9 +60,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = 'preprocess') -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog='preprocess', description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     sleap = formats.add_parser(
         'sleap',
@@ -97,9 +97,9 @@ def _add(parser: argparse.ArgumentParser, name: str, **arguments: Any) -> None:
     parser.add_argument(*spellings, dest=name, **arguments)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
     """Run the command; 0 if all went well, 1 with a message on bad input, 2 on a bad command line."""
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser(prog).parse_args(argv)
     try:
         _sleap(arguments)
     except (ValueError, KeyError, OSError) as error:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from smilfit.cli.shipped_configs import find_config
 from smilfit.cli.train import FORMATTER, add_run_arguments, run_reporting_errors
 
 # pytest collects by name; this module is no test.
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _test(arguments: argparse.Namespace) -> None:
     from smilfit.engine import build_test_runner, choose_device, load_experiment, process_group
 
-    cfg = load_experiment(arguments.config, arguments.cfg_options, arguments.work_dir)
+    cfg = load_experiment(find_config(arguments.config), arguments.cfg_options, arguments.work_dir)
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
     with process_group(arguments.launcher, device):

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from smilfit.cli.shipped_configs import find_config
+
 FORMATTER = argparse.ArgumentDefaultsHelpFormatter
 
 
@@ -96,7 +98,7 @@ def _train(arguments: argparse.Namespace) -> None:
         set_resume,
     )
 
-    cfg = load_experiment(arguments.config, arguments.cfg_options, arguments.work_dir)
+    cfg = load_experiment(find_config(arguments.config), arguments.cfg_options, arguments.work_dir)
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
     set_resume(cfg, arguments.resume)

@@ -1,0 +1,137 @@
+"""Joints and vertices of the body model against smplx.lbs: interleaved medians of one process, one thread.
+
+    python benchmarks/body_model.py [--model FILE] [--out DIR]
+
+Prints milliseconds and ratios, and writes them as JSON and CSV with machine, threads, versions and commit.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import smplx
+import torch
+from smplx.lbs import lbs
+
+from smilfit.body_models import SMIL, load_body_model_data
+from smilfit.structures import BodyParams
+from smilfit.synthetic import make_insect
+from smilfit.version import __version__
+
+ROUNDS = {1: 150, 32: 40, 256: 8}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--model', type=Path, help='body model file; SMILy_STICK.pkl of the real data if it is there'
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('benchmarks/results'), help='folder for JSON and CSV'
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    data = load_body_model_data(path) if (path := arguments.model or real_stick()) else make_insect()
+    rows = [row for batch in ROUNDS for row in measure(data, batch)]
+    print(f'{data.name}: {data.n_vertices} vertices, {data.n_joints} joints, one thread')
+    print(f'{"batch":>5} {"what":<9} {"pass":<17} {"smplx ms":>9} {"ours ms":>9} {"ratio":>7}')
+    for row in rows:
+        print(
+            '{batch:>5} {what:<9} {passes:<17} {peer_ms:>9.3f} {ours_ms:>9.3f} {ratio:>6.1f}x'.format(**row)
+        )
+    save(rows, data.name, arguments.out)
+
+
+def real_stick() -> Path | None:
+    named = os.environ.get('SMILFIT_REAL_DATA')
+    folders = [Path(named)] if named else []
+    folders.append(Path(__file__).resolve().parents[2] / 'shared' / 'real')
+    return next((p for f in folders if (p := f / 'models' / 'SMILy_STICK.pkl').is_file()), None)
+
+
+def measure(data, batch: int) -> list[dict]:
+    body = SMIL(data)
+    shapes = ((batch, 3), (batch, body.n_joints - 1, 3), (batch, body.n_betas), (batch, 3))
+    params = BodyParams(*((0.3 * torch.randn(s)).requires_grad_() for s in shapes), torch.ones(batch))
+    template, shapedirs = torch.tensor(data.v_template).float(), torch.tensor(data.shapedirs).float()
+    # smplx cannot leave pose correctives out: a model without them multiplies by zeros.
+    posedirs = torch.zeros(9 * (body.n_joints - 1), 3 * data.n_vertices)
+    regressor = torch.tensor(data.joint_regressor.to_dense()).float()
+    parents = torch.tensor(data.parents)
+
+    def peer() -> tuple[torch.Tensor, torch.Tensor]:
+        pose = torch.cat([params.global_orient[:, None], params.body_pose], 1).flatten(1)
+        template_b = template[None].expand(batch, -1, -1)
+        vertices, joints = lbs(
+            params.betas,
+            pose,
+            template_b,
+            shapedirs,
+            posedirs,
+            regressor,
+            parents,
+            body.weights,
+            pose2rot=True,
+        )
+        return vertices + params.transl[:, None], joints + params.transl[:, None]
+
+    ours = {'joints': lambda: body(params).joints, 'vertices': lambda: body(params, ('vertices',)).vertices}
+    theirs = {'joints': lambda: peer()[1], 'vertices': lambda: peer()[0]}
+    for what in ours:
+        worst = (ours[what]() - theirs[what]()).abs().max()
+        assert worst < 1e-5, f'{what} differ by {worst}'
+    rows = []
+    for what in ours:
+        for passes, backward in (('forward', False), ('forward+backward', True)):
+            a, b = interleaved((theirs[what], ours[what]), backward, ROUNDS[batch])
+            rows.append(dict(batch=batch, what=what, passes=passes, peer_ms=a, ours_ms=b, ratio=a / b))
+    return rows
+
+
+def interleaved(functions: tuple[Callable, ...], backward: bool, rounds: int) -> list[float]:
+    """Take turns, so that what else the machine does falls on all alike; medians in ms."""
+    times: list[list[float]] = [[] for _ in functions]
+    for turn in range(rounds + 3):
+        for function, mine in zip(functions, times):
+            start = time.perf_counter()
+            out = function()
+            if backward:
+                out.square().sum().backward()
+            if turn >= 3:
+                mine.append(1e3 * (time.perf_counter() - start))
+    return [float(np.median(t)) for t in times]
+
+
+def save(rows: list[dict], model: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(
+        ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
+    )
+    about = {
+        'model': model,
+        'machine': f'{platform.machine()}, {os.cpu_count()} cores',
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'smplx': getattr(smplx, '__version__', 'unknown'),
+        'smilfit': __version__,
+        'commit': commit.stdout.strip(),
+    }
+    (folder / 'body_model.json').write_text(json.dumps({'about': about, 'rows': rows}, indent=1))
+    with (folder / 'body_model.csv').open('w', newline='') as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == '__main__':
+    main()

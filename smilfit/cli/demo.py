@@ -1,0 +1,155 @@
+"""The main job from end to end on a made animal whose truth is known."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from smilfit.cli.shipped_configs import configs_folder
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much is made and learnt."""
+
+    n_sessions: int = 3
+    n_frames: int = 240
+    n_cameras: int = 4
+    epochs: int = 8
+    resolution_px: int = 128
+
+
+def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
+    """Describe the command line."""
+    size = DemoSize()
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description='Make a small rigged animal and rendered multi-camera sessions of it, preprocess them, fit them '
+        'stage by stage, train a small regressor, measure both against the known truth, and write one HTML '
+        'report. About ten minutes on two CPU cores; what is done already is not done again.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for everything')
+    parser.add_argument('--sessions', type=int, default=size.n_sessions, help='sessions to make')
+    parser.add_argument('--frames', type=int, default=size.n_frames, help='frames of each session')
+    parser.add_argument('--cameras', type=int, default=size.n_cameras, help='cameras of each session')
+    parser.add_argument('--epochs', type=int, default=size.epochs, help='epochs of training')
+    parser.add_argument('--resolution', type=int, default=size.resolution_px, help='side of the crops, px')
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = 'demo') -> int:
+    """Run the command; 0 if all went well, 1 with a message if a step failed."""
+    arguments = build_parser(prog).parse_args(argv)
+    size = DemoSize(
+        arguments.sessions, arguments.frames, arguments.cameras, arguments.epochs, arguments.resolution
+    )
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    return run_demo(arguments.out, size, Console())
+
+
+def run_demo(out: Path, size: DemoSize, console: Console) -> int:
+    """Run all steps; each one says what it does and how long it took."""
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    body, data, work = out / 'animal.smil.json', out / 'demo.h5', out / 'train'
+    steps: list[tuple[str, Callable[[], int]]] = [
+        ('making an animal and its recordings', lambda: _make(out, body, size)),
+        ('preprocessing the recordings', lambda: _preprocess(out, body, data, size)),
+        ('fitting the body stage by stage', lambda: _fit(data, out)),
+        ('training a regressor', lambda: _train(data, work, size)),
+        ('measuring the regressor', lambda: _test(data, work)),
+    ]
+    for number, (what, step) in enumerate(steps, start=1):
+        start = time.monotonic()
+        console.rule(f'{number}/{len(steps)}  {what}')
+        code = step()
+        if code != 0:
+            console.print(f'{what} failed; see the message above.', style='red')
+            return code
+        console.print(f'{what}: {time.monotonic() - start:.0f} s', style='dim')
+    from smilfit.cli.demo_report import write_demo_report
+
+    report = write_demo_report(out, size)
+    console.rule(f'done in {time.monotonic() - begin:.0f} s')
+    console.print(f'report: {report}', highlight=False, soft_wrap=True)
+    return 0
+
+
+def _make(out: Path, body: Path, size: DemoSize) -> int:
+    from smilfit.body_models import SMIL, load_body_model_data, save_body_model
+    from smilfit.synthetic import make_quadruped, write_sessions
+
+    if not body.is_file():
+        save_body_model(make_quadruped(), body)
+    write_sessions(
+        out / 'sessions',
+        SMIL(load_body_model_data(body)),
+        n_sessions=size.n_sessions,
+        n_frames=size.n_frames,
+        n_cameras=size.n_cameras,
+        progress=True,
+    )
+    return 0
+
+
+def _preprocess(out: Path, body: Path, data: Path, size: DemoSize) -> int:
+    from smilfit.cli.preprocess import main as preprocess
+
+    if data.is_file():
+        print(f'{data} is there already')
+        return 0
+    sessions = out / 'sessions'
+    return preprocess(
+        [
+            'sleap', str(sessions), str(data), '--body-model', str(body),
+            '--joint-lookup', str(sessions / 'joint_lookup.csv'), '--unit', 'mm',
+            '--crop-mode', 'bbox_crop', '--target-resolution', str(size.resolution_px),
+        ]
+    )  # fmt: skip
+
+
+def _fit(data: Path, out: Path) -> int:
+    from smilfit.cli.fit import main as fit
+
+    config = configs_folder() / 'fit' / 'multiview_keypoints.py'
+    return fit([str(config), '--data', str(data), '--out', str(out / 'fit')])
+
+
+def _options(data: Path, size: DemoSize | None = None) -> list[str]:
+    options = ['--cfg-options', f'train_dataloader.dataset.data_path={data}']
+    return options if size is None else [*options, f'train_cfg.max_epochs={size.epochs}']
+
+
+def _train(data: Path, work: Path, size: DemoSize) -> int:
+    from smilfit.cli.train import main as train
+
+    if (work / f'epoch_{size.epochs}.pth').is_file():
+        print(f'{work} is trained already')
+        return 0
+    config = str(configs_folder() / 'train' / 'multiview_demo.py')
+    resume = ['--resume'] if (work / 'last_checkpoint').is_file() else []
+    return train([config, '--work-dir', str(work), *resume, *_options(data, size)])
+
+
+def _test(data: Path, work: Path) -> int:
+    from smilfit.cli.test import main as test
+
+    metrics = work / 'benchmark' / 'metrics.json'
+    checkpoint = (work / 'last_checkpoint').read_text(encoding='utf-8').strip()
+    if metrics.is_file() and metrics.stat().st_mtime > Path(checkpoint).stat().st_mtime:
+        print(json.dumps(json.loads(metrics.read_text(encoding='utf-8')), indent=1))
+        return 0
+    config = str(configs_folder() / 'train' / 'multiview_demo.py')
+    return test([config, checkpoint, '--work-dir', str(work), *_options(data)])
+
+
+if __name__ == '__main__':
+    sys.exit(main())

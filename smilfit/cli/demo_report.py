@@ -1,0 +1,97 @@
+"""The one page that the demo ends with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from smilfit.datasets import open_dataset
+from smilfit.evaluation import BenchmarkResult, benchmark_metrics
+from smilfit.io import iterate_videos
+from smilfit.visualization import (
+    Report,
+    benchmark_figures,
+    grid_of_views,
+    plot_fit_stages,
+    plot_training,
+    read_scalars,
+)
+from smilfit.visualization.benchmark_text import benchmark_summary, headline_numbers, metric_rows
+
+
+def write_demo_report(out: Path, size: Any) -> Path:
+    """Gather pictures, fit numbers, training curves and the benchmark of a finished demo."""
+    result = BenchmarkResult.load(out / 'train' / 'benchmark' / 'comparison.npz')
+    metrics = benchmark_metrics(result)
+    fits = {p.parent.name: json.loads(p.read_text()) for p in sorted((out / 'fit').glob('*/benchmark.json'))}
+    page = Report(
+        'smilfit demo',
+        [
+            f'A made animal was recorded by {size.n_cameras} made cameras in {size.n_sessions} sessions of '
+            f'{size.n_frames} frames, so everything below can be compared with the exact truth.',
+            *benchmark_summary(result, metrics),
+        ],
+    )
+    page.add_numbers([*_fit_numbers(fits), *headline_numbers(result, metrics)])
+    _add_recordings(page, out)
+    _add_fits(page, out, fits)
+    _add_training(page, out)
+    page.add_section('Regressor: the benchmark on frames it has not seen')
+    page.add_table(metric_rows(result, metrics), 'The regressor beside predictions that need no pictures')
+    for figure, caption in benchmark_figures(result).values():
+        page.add_figure(figure, caption)
+    page.add_link('fit/report.html', 'the fit, camera by camera')
+    page.add_link('train/benchmark/report.html', 'the benchmark in full')
+    return page.save(out / 'report.html')
+
+
+def _fit_numbers(fits: dict[str, Any]) -> list[tuple[str, str, str]]:
+    errors = [f['mpjpe_mm'] for f in fits.values() if 'mpjpe_mm' in f]
+    if not errors:
+        return []
+    mean = sum(errors) / len(errors)
+    return [(f'{mean:.2f} mm', 'mean keypoint error of the stage-wise fit', 'the animal is about 90 mm long')]
+
+
+def _add_recordings(page: Report, out: Path) -> None:
+    page.add_section(
+        'Recordings',
+        'One moment of the first session in all cameras, as the lens made it (before undistortion).',
+    )
+    folder = sorted((out / 'sessions').glob('session_*'))[0]
+    videos = {p.parent.name: p for p in sorted(folder.glob('*/*.mp4'))}
+    dataset = open_dataset(out / 'demo.h5')
+    frame = int(dataset.frame_indices(folder.name)[len(dataset.frame_indices(folder.name)) // 2])
+    for _, pictures in iterate_videos(videos, [frame]):
+        page.add_pictures([grid_of_views(list(pictures.values()))], [f'{folder.name}, frame {frame}'])
+    sample = int(dataset.samples(folder.name)[len(dataset.samples(folder.name)) // 2])
+    present = dataset.view_mask_of[sample]
+    stored = [dataset.image(sample, c) for c, there in enumerate(present) if there]
+    page.add_pictures([grid_of_views(stored, columns=len(stored))], ['the crops that the network sees'])
+
+
+def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
+    page.add_section(
+        'Stage-wise fit', 'One shape, one scale and one skeleton a session, a pose for every frame.'
+    )
+    rows = [
+        {
+            'session': name,
+            'keypoint error, mm': numbers.get('mpjpe_mm', '-'),
+            'aligned keypoint error, mm': numbers.get('pa_mpjpe_mm', '-'),
+            'vertex error, mm': numbers.get('vertex_error_mm', '-'),
+            'frames': numbers['n_frames'],
+        }
+        for name, numbers in fits.items()
+    ]
+    page.add_table(rows, 'The fitted body against the truth')
+    for name in list(fits)[:1]:
+        history = json.loads((out / 'fit' / name / 'fit.json').read_text())['history']
+        page.add_figure(plot_fit_stages(history), f'{name}: loss by stage')
+        page.add_video(out / 'fit' / name / 'overlay.mp4', f'{name}: the fitted body over the recording')
+
+
+def _add_training(page: Report, out: Path) -> None:
+    page.add_section('Training')
+    scalars = sorted((out / 'train').glob('*/vis_data/scalars.json'))
+    if scalars:
+        page.add_figure(plot_training(read_scalars(scalars[-1])), 'Losses and validation figures by step')

@@ -1,0 +1,51 @@
+"""`smilfit COMMAND ...`: all tools behind one name, for those who installed from a wheel."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from smilfit.registry.spelling import did_you_mean
+from smilfit.version import __version__
+
+COMMANDS = {
+    'preprocess': 'recorded sessions to a dataset file',
+    'fit': 'fit a body model to a dataset file, stage by stage',
+    'train': 'train a regressor on a dataset file',
+    'test': 'measure a trained regressor',
+    'demo': 'all of it on a made animal, in about ten minutes',
+}
+
+
+def usage() -> str:
+    """Say what there is."""
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:<{width}}  {what}' for name, what in COMMANDS.items()]
+    return '\n'.join(
+        [
+            'usage: smilfit COMMAND [arguments]',
+            '',
+            *lines,
+            '',
+            'smilfit COMMAND --help says more; smilfit --version.',
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand the arguments to a command; 2 on an unknown one."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ('-h', '--help'):
+        print(usage())
+        return 0
+    if arguments[0] == '--version':
+        print(__version__)
+        return 0
+    command = arguments.pop(0)
+    if command not in COMMANDS:
+        print(f'smilfit: no command {command!r}. {did_you_mean(command, COMMANDS)}', file=sys.stderr)
+        return 2
+    return import_module(f'smilfit.cli.{command}').main(arguments, prog=f'smilfit {command}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

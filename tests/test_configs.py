@@ -1,0 +1,52 @@
+"""Every shipped config reads and builds; every tool answers --help with defaults and units."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from smilfit.body_models import SMIL
+from smilfit.cli.main import COMMANDS, main, usage
+from smilfit.registrants import SMPLify
+from smilfit.registry import build_registrant
+from smilfit.synthetic import make_quadruped
+
+ROOT = Path(__file__).resolve().parents[1]
+FIT = sorted((ROOT / 'configs' / 'fit').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', FIT, ids=lambda p: p.stem)
+def test_fit_configs_build(path):
+    cfg = Config.fromfile(path).to_dict()
+    registrant = build_registrant({**cfg, 'body_model': SMIL(make_quadruped())})
+    assert isinstance(registrant, SMPLify)
+    assert all(stage.weights for stage in registrant.stages)
+    assert len(path.read_text().splitlines()) <= 80
+
+
+@pytest.mark.parametrize('tool', sorted(COMMANDS))
+def test_tools_have_help(tool):
+    done = subprocess.run(
+        [sys.executable, f'tools/{tool}.py', '--help'],
+        cwd=ROOT,
+        env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'usage:' in done.stdout
+    assert len((ROOT / 'tools' / f'{tool}.py').read_text().splitlines()) <= 10
+
+
+def test_one_command_for_all(capsys):
+    assert main([]) == 0
+    assert capsys.readouterr().out.strip() == usage()
+    assert main(['trian']) == 2
+    assert "Did you mean 'train'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(['fit', '--help'])
+    assert stop.value.code == 0
+    assert 'usage: smilfit fit' in capsys.readouterr().out
