@@ -9,6 +9,7 @@ from smilfit.models import (
     CameraHead,
     CrossViewFusion,
     MultiViewRegressor,
+    OrientationHead,
     RegressorPreprocessor,
     TimmBackbone,
     TransformerDecoderHead,
@@ -28,7 +29,7 @@ WEIGHTS = {
 
 
 def make_regressor(
-    backbone: str = 'test_convnext', with_cameras: bool = True, **kwargs
+    backbone: str = 'test_convnext', with_cameras: bool = True, with_votes: bool = False, **kwargs
 ) -> MultiViewRegressor:
     torch.manual_seed(0)
     network = TimmBackbone(backbone)
@@ -40,6 +41,7 @@ def make_regressor(
         toy_body(),
         handlers=[Keypoint2dHandler(KeypointMSELoss(sigma=100.0)), Keypoint3dHandler()],
         camera_head=CameraHead(32, 16) if with_cameras else None,
+        orientation_head=OrientationHead(network.dim, 16) if with_votes else None,
         loss_weights=kwargs.pop('loss_weights', weights),
         **kwargs,
     )

@@ -64,7 +64,7 @@ def test_bad_input_is_a_message(tmp_path, monkeypatch, capsys):
         ([config, '--resume', '--device', 'cpu'], '--resume'),
         ([config, '--body-model', 'none.pkl', '--device', 'cpu'], 'none.pkl is not there'),
         ([config, '--auto-scale-lr', '--device', 'cpu'], 'base_batch_size'),
-        (['none.py'], 'no such config'),
+        (['none.py'], 'the config is not there'),
     ):
         assert train_tool.main(arguments) == 1
         assert words in capsys.readouterr().err

@@ -29,10 +29,11 @@ def _scrambled(inputs, view, sample):
 
 
 @pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('votes', [True, False])
 @pytest.mark.parametrize('backbone', ['test_convnext', 'test_resnet'])
-def test_a_masked_view_changes_nothing(backbone, training):
+def test_a_masked_view_changes_nothing(backbone, votes, training):
     """Bit for bit; with batch normalisation in training too."""
-    model = shaken(make_regressor(backbone)).train(training)
+    model = shaken(make_regressor(backbone, with_votes=votes)).train(training)
     batch = make_batch((0, 1, 2), missing={1: 2, 2: 0})
     other = _scrambled(_scrambled(batch['inputs'], 2, 1), 0, 2)
     first, second = (copy.deepcopy(model).predict_parameters(x) for x in (batch['inputs'], other))
@@ -55,8 +56,9 @@ def test_a_masked_view_changes_no_loss():
         assert torch.equal(value, second[name]), name
 
 
-def test_a_masked_view_is_as_good_as_none():
-    model = shaken(make_regressor()).eval()
+@pytest.mark.parametrize('votes', [True, False])
+def test_a_masked_view_is_as_good_as_none(votes):
+    model = shaken(make_regressor(with_votes=votes)).eval()
     inputs = make_batch((0, 1), missing={0: 2, 1: 2})['inputs']
     fewer = {k: v[:, :2] for k, v in inputs.items()}
     first, second = model.predict_parameters(inputs), model.predict_parameters(fewer)
@@ -64,8 +66,9 @@ def test_a_masked_view_is_as_good_as_none():
         torch.testing.assert_close(value, getattr(second.params, name), atol=1e-6, rtol=1e-5)
 
 
-def test_views_may_come_in_any_order():
-    model = shaken(make_regressor()).eval()
+@pytest.mark.parametrize('votes', [True, False])
+def test_views_may_come_in_any_order(votes):
+    model = shaken(make_regressor(with_votes=votes)).eval()
     inputs = make_batch((0, 1), n_views=4, missing={1: 3})['inputs']
     order = [2, 0, 3, 1]
     first = model.predict_parameters(inputs)
@@ -140,8 +143,10 @@ def test_all_head_rotations_are_rotations():
     assert (R - torch.eye(3)).abs().max() > 0.1
 
 
-def test_every_parameter_has_a_gradient_in_every_step(model, batch):
+@pytest.mark.parametrize('votes', [True, False])
+def test_every_parameter_has_a_gradient_in_every_step(votes, batch):
     """Distributed training waits for all of them; also where the curriculum switched a loss off."""
+    model = make_regressor(with_votes=votes)
     for weights in ({}, {'keypoints2d_mse': 0.0}, {'keypoints3d_mse': 0.0, 'camera': 0.0}):
         model.set_loss_weights({**WEIGHTS, **weights})
         model.zero_grad(set_to_none=True)

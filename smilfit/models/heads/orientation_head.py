@@ -52,7 +52,7 @@ class OrientationHead(nn.Module):
             frames = sight_frames(cameras)
             votes = frames.transpose(-1, -2) @ rot6d_to_rotmat(said[..., :6])
             confidence = said[..., 6].masked_fill(~view_mask, -torch.inf).softmax(1)
-            mean = (confidence[..., None, None] * votes)[..., :2].sum(1)
+            mean = (confidence[..., None, None] * votes).sum(1)
             agreed = rot6d_to_rotmat(rotmat_to_rot6d(mean))
             eye = torch.eye(3, device=said.device).expand_as(votes)
         return OrientationVotes(torch.where(view_mask[..., None, None], votes, eye), agreed)
