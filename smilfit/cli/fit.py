@@ -30,6 +30,9 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     parser.add_argument('--sessions', nargs='+', metavar='NAME', help='sessions to fit; all if not given')
     parser.add_argument('--device', default='cpu', help='where to compute, such as cpu or cuda:0')
     parser.add_argument(
+        '--threads', type=int, default=1, help='CPU threads; the tensors of a fit are small, more is slower'
+    )
+    parser.add_argument(
         '--window-px', type=int, default=400, help='side of a camera in the overlay video, px'
     )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
@@ -49,8 +52,12 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
     arguments = build_parser(prog).parse_args(argv)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     # Imported late: --help should not wait for torch.
+    import torch
+
     from smilfit.cli.fit_run import FitOptions, fit_dataset
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(arguments.threads)
     options = FitOptions(
         sessions=tuple(arguments.sessions or ()),
         device=arguments.device,
@@ -71,6 +78,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
     except (ValueError, KeyError, TypeError, OSError, FloatingPointError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         return 1
+    finally:
+        torch.set_num_threads(threads)
     console = Console()
     table = Table(title='median distance of fitted keypoints from annotated ones, px')
     for column in ('session', 'camera', 'fit', 'given 3D points', 'fit / given'):

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from smilfit.body_models import SMIL, load_body_model
 from smilfit.cli.shipped_configs import find_config
+from smilfit.cli.step_bar import StepBar
 from smilfit.datasets import open_dataset
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.io import SleapSession
@@ -88,12 +89,13 @@ def fit_dataset(
             raise KeyError(f'{data}: no session {name!r}. {did_you_mean(name, dataset.session_names)}')
     body = _body(cfg.pop('body_model', None), body_model, dataset).to(options.device)
     dataset.check_body_model(body.data)
-    registrant = build_registrant({**cfg, 'body_model': body})
     sessions = options.sessions or dataset.session_names
+    bar = StepBar(options.progress)
+    registrant = build_registrant({**cfg, 'body_model': body, 'hooks': [*cfg.get('hooks', ()), bar]})
     results, benchmarks = {}, {}
     page = Report('Fit', f'{len(sessions)} session(s) of {data.name}, body model {body.data.name}.')
     for session in sessions:
-        result, fresh = _fit_session(registrant, dataset, session, out, cfg, options)
+        result, fresh = _fit_session(registrant, dataset, session, out, cfg, options, bar)
         seen = dataset.keypoints2d(session)
         results[session], benchmarks[session] = result, _benchmark(body, result, dataset, session, seen)
         video = out / session / 'overlay.mp4'
@@ -133,7 +135,13 @@ def _body(from_config: Any, from_command: Path | None, dataset: Any) -> SMIL:
 
 
 def _fit_session(
-    registrant: SMPLify, dataset: Any, session: str, out: Path, cfg: dict[str, Any], options: FitOptions
+    registrant: SMPLify,
+    dataset: Any,
+    session: str,
+    out: Path,
+    cfg: dict[str, Any],
+    options: FitOptions,
+    bar: StepBar,
 ) -> tuple[FitResult, bool]:
     """Fit one session, or read what an equal fit wrote before."""
     path = out / session / 'fit.npz'
@@ -150,7 +158,8 @@ def _fit_session(
         if key in weighted and handler.requires_input()
     ]
     logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
-    result = registrant(inputs)
+    with bar.running(session, registrant):
+        result = registrant(inputs)
     finite = torch.stack(
         [v.reshape(len(v), -1).isfinite().all(1) for v in result.params.as_dict().values()]
     ).all(0)

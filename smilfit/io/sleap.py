@@ -193,7 +193,7 @@ class SleapSession:
                 'frames_without_labels': int(self.n_frames - label.labelled.sum()),
                 'instances_of_others': label.skipped_instances,
             }
-            logger.info('%s, camera %s: %s', self.folder, name, self.report[name])
+            logger.debug('%s, camera %s: %s', self.folder, name, self.report[name])
         return xy, confidence
 
     def _read_reprojections(self) -> tuple[np.ndarray, np.ndarray]:
