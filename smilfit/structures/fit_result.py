@@ -100,8 +100,9 @@ class FitResult:
                 f'got {side_car.get("format")!r} version {side_car.get("version")!r}. Update smilfit.'
             )
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
-        names = [n for n in BodyParams.__dataclass_fields__ if n in arrays]
+            names = [n for n in BodyParams.__dataclass_fields__ if n in file.files]
+            wanted = (*names, 'per_frame_loss', 'converged')
+            arrays = {name: torch.from_numpy(file[name]) for name in wanted}
         return cls(
             params=BodyParams(**{name: arrays[name] for name in names}),
             per_frame_loss=arrays['per_frame_loss'],

@@ -249,7 +249,7 @@ def test_the_result_tells_the_story(clip, tmp_path):
     assert result.converged.all()
     assert result.report['ignored_keypoints'] == ['tail']
     assert result.report['ignored_keypoints_unknown'] == ['nobody']
-    path = result.save(tmp_path / 'fit.npz', frames=np.arange(5))
+    path = result.save(tmp_path / 'fit.npz', frames=np.arange(5), joint_names=np.array(body.joint_names))
     back = FitResult.load(path, body=body)
     assert torch.equal(back.params.body_pose, result.params.body_pose)
     assert back.history == tuple(map(dict, result.history))
