@@ -21,6 +21,7 @@ from smilfit.handlers.priors import (
     JointLimitHandler,
     JointOffsetPriorHandler,
     JointScalePriorHandler,
+    PriorHandler,
     SmoothMotionHandler,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     'Keypoint3dMSEInput',
     'MultiviewKeypoint2dMSEHandler',
     'MultiviewKeypoint2dMSEInput',
+    'PriorHandler',
     'SmoothMotionHandler',
     'resolve_convention',
     'rigid_limbs',

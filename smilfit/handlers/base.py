@@ -124,10 +124,6 @@ class BaseHandler(nn.Module):
         """Say what the body must compute: `'joints'`, `'vertices'`, keypoint names."""
         return ()
 
-    def used_params(self) -> tuple[str, ...] | None:
-        """Name the parameters that the term depends on; None for those that move points."""
-        return None
-
     def forward(
         self,
         state: BodyState,

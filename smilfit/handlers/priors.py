@@ -1,6 +1,7 @@
 """Priors: terms of the parameters alone. Any loss of the right argument plugs in."""
 
 import logging
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,29 +18,34 @@ from smilfit.losses import (
 from smilfit.registry import HANDLERS
 
 
-@HANDLERS.register_module()
-class BetasPriorHandler(BaseHandler):
-    """Gives the shape coefficients to a loss.
+class PriorHandler(BaseHandler):
+    """Gives something of the body to a loss, without an observation.
+
+    A subclass says what (`arguments`), its usual key and its usual loss.
 
     Args:
-        prior_loss: `ShapePriorLoss` if None.
-        handler_key: names it in stages.
+        prior_loss: `default_loss` if None.
+        handler_key: names it in stages; `default_key` if None.
         device: where its constants live.
         logger: a logger or its name.
     """
 
+    default_key: ClassVar[str]
+    default_loss: ClassVar[type[nn.Module]]
+
     def __init__(
         self,
         prior_loss: nn.Module | None = None,
-        handler_key: str = 'betas_prior',
+        handler_key: str | None = None,
         device: torch.device | str | None = None,
         logger: logging.Logger | str | None = None,
     ) -> None:
-        super().__init__(handler_key, ShapePriorLoss() if prior_loss is None else prior_loss, device, logger)
+        loss = self.default_loss() if prior_loss is None else prior_loss
+        super().__init__(handler_key or self.default_key, loss, device, logger)
 
-    def used_params(self) -> tuple[str, ...]:
-        """Betas."""
-        return ('betas',)
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Give what the loss is on."""
+        raise TypeError(f'{type(self).__name__}: a prior must define arguments.')
 
     def forward(
         self,
@@ -48,196 +54,91 @@ class BetasPriorHandler(BaseHandler):
         loss_weight_override: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """Score the shape."""
+        """Score the body."""
         return self.loss(
-            state.params.betas,
+            *self.arguments(state),
             loss_weight_override=loss_weight_override,
             reduction_override=reduction_override,
         )
 
 
 @HANDLERS.register_module()
-class BodyPosePriorHandler(BaseHandler):
-    """Gives the joints' rotations (axis-angle, the root left out) to a loss.
+class BetasPriorHandler(PriorHandler):
+    """Gives the shape coefficients to a loss, `ShapePriorLoss` unless another is given."""
 
-    Args:
-        prior_loss: `PoseRegLoss` if None.
-        handler_key: names it in stages.
-        device: where its constants live.
-        logger: a logger or its name.
-    """
+    default_key = 'betas_prior'
+    default_loss = ShapePriorLoss
 
-    def __init__(
-        self,
-        prior_loss: nn.Module | None = None,
-        handler_key: str = 'body_pose_prior',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        super().__init__(handler_key, PoseRegLoss() if prior_loss is None else prior_loss, device, logger)
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Betas (B, S)."""
+        return (state.params.betas,)
 
-    def used_params(self) -> tuple[str, ...]:
-        """Body pose."""
-        return ('body_pose',)
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score the pose."""
-        return self.loss(
-            state.params.as_axis_angle().body_pose,
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
+@HANDLERS.register_module()
+class BodyPosePriorHandler(PriorHandler):
+    """Gives the joints' rotations (axis-angle, without the root) to a loss, `PoseRegLoss` unless another is given."""
+
+    default_key = 'body_pose_prior'
+    default_loss = PoseRegLoss
+
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Body pose (B, J-1, 3), rad."""
+        return (state.params.as_axis_angle().body_pose,)
 
 
 @HANDLERS.register_module()
 class JointLimitHandler(BodyPosePriorHandler):
-    """Keeps joints inside the limits of the model file.
+    """Keeps joints inside the limits of the model file, by `JointLimitLoss` unless another is given."""
 
-    Args:
-        prior_loss: `JointLimitLoss` if None.
-        handler_key: names it in stages.
-        device: where its constants live.
-        logger: a logger or its name.
-    """
-
-    def __init__(
-        self,
-        prior_loss: nn.Module | None = None,
-        handler_key: str = 'joint_limits',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        super().__init__(JointLimitLoss() if prior_loss is None else prior_loss, handler_key, device, logger)
-
-
-class _SkeletonPriorHandler(BaseHandler):
-    """Gives one of the per-joint extras to a loss; a body without it is at the prior's centre."""
-
-    parameter = ''
-
-    def used_params(self) -> tuple[str, ...]:
-        """The parameter that the prior is on."""
-        return (self.parameter,)
-
-    def value(self, state: BodyState) -> Tensor:
-        """Give the parameter, zeros where the body has none (B, J, 3)."""
-        value = getattr(state.params, self.parameter)
-        if value is None:
-            return state.params.transl.new_zeros(state.params.batch_size, state.params.n_joints, 3)
-        return value
-
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score the skeleton."""
-        return self.loss(
-            self.value(state),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
+    default_key = 'joint_limits'
+    default_loss = JointLimitLoss
 
 
 @HANDLERS.register_module()
-class JointScalePriorHandler(_SkeletonPriorHandler):
-    """Keeps the joints' scales near 1.
+class JointScalePriorHandler(PriorHandler):
+    """Keeps the joints' scales near 1, by `JointScalePriorLoss` unless another is given."""
 
-    Args:
-        prior_loss: `JointScalePriorLoss` if None.
-        handler_key: names it in stages.
-        device: where its constants live.
-        logger: a logger or its name.
-    """
+    default_key = 'joint_scale_prior'
+    default_loss = JointScalePriorLoss
 
-    parameter = 'log_joint_scales'
-
-    def __init__(
-        self,
-        prior_loss: nn.Module | None = None,
-        handler_key: str = 'joint_scale_prior',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        super().__init__(
-            handler_key, JointScalePriorLoss() if prior_loss is None else prior_loss, device, logger
-        )
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Logarithms of the joints' scales (B, J, 3)."""
+        return (_or_zeros(state, state.params.log_joint_scales),)
 
 
 @HANDLERS.register_module()
-class JointOffsetPriorHandler(_SkeletonPriorHandler):
-    """Keeps joints near where the model has them; offsets are measured in body lengths.
+class JointOffsetPriorHandler(PriorHandler):
+    """Keeps joints near where the model has them, by `JointOffsetPriorLoss` unless another is given."""
 
-    Args:
-        prior_loss: `JointOffsetPriorLoss` if None.
-        handler_key: names it in stages.
-        device: where its constants live.
-        logger: a logger or its name.
-    """
+    default_key = 'joint_offset_prior'
+    default_loss = JointOffsetPriorLoss
 
-    parameter = 'joint_offsets'
-
-    def __init__(
-        self,
-        prior_loss: nn.Module | None = None,
-        handler_key: str = 'joint_offset_prior',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        super().__init__(
-            handler_key, JointOffsetPriorLoss() if prior_loss is None else prior_loss, device, logger
-        )
-
-    def value(self, state: BodyState) -> Tensor:
-        """Give the offsets in body lengths."""
-        return super().value(state) / state.body.rest_size
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Joint offsets (B, J, 3) in body lengths."""
+        return (_or_zeros(state, state.params.joint_offsets) / state.body.rest_size,)
 
 
 @HANDLERS.register_module()
-class SmoothMotionHandler(BaseHandler):
-    """Keeps the joints' paths through the world smooth; frames of a batch follow one another.
+class SmoothMotionHandler(PriorHandler):
+    """Keeps the joints' paths through the world smooth, by `SmoothPointsLoss` unless another is given.
 
-    Args:
-        prior_loss: `SmoothPointsLoss` (acceleration, in body sizes) if None.
-        handler_key: names it in stages.
-        device: where its constants live.
-        logger: a logger or its name.
+    Frames of a batch follow one another.
     """
 
-    def __init__(
-        self,
-        prior_loss: nn.Module | None = None,
-        handler_key: str = 'smooth_motion',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        super().__init__(
-            handler_key, SmoothPointsLoss() if prior_loss is None else prior_loss, device, logger
-        )
+    default_key = 'smooth_motion'
+    default_loss = SmoothPointsLoss
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the joints."""
         return ('joints',)
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score the motion."""
-        return self.loss(
-            state.output.joints,
-            state.body_size(),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Joints (B, J, 3) and the bodies' sizes (B,), world unit."""
+        return state.output.joints, state.body_size()
+
+
+def _or_zeros(state: BodyState, value: Tensor | None) -> Tensor:
+    """Give a per-joint extra, zeros where the body has none."""
+    if value is not None:
+        return value
+    return state.params.transl.new_zeros(state.params.batch_size, state.params.n_joints, 3)

@@ -1,0 +1,133 @@
+"""The four steps as a user runs them: on the real mouse session, and the demo in small."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from smilfit.datasets import open_dataset
+from smilfit.io import triangulate_keypoints
+from smilfit.structures import FitResult
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*arguments, code=0):
+    """Run a tool; the output is shown if it ends otherwise than expected."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'COLUMNS': '200'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope='module')
+def mouse(real_data, tmp_path_factory):
+    """The real session preprocessed by the tool, without the camera that it refuses."""
+    folder = tmp_path_factory.mktemp('mouse')
+    command = [
+        'tools/preprocess.py', 'sleap', real_data / 'mouse_sessions', folder / 'out.h5',
+        '--body-model', real_data / 'models' / 'SMILy_Mouse_static_joints.pkl',
+        '--joint-lookup', real_data / 'mouse_sessions' / 'joint_lookup.csv',
+        '--unit', 'mm', '--crop-mode', 'bbox_crop', '--target-resolution', 96, '--confidence-threshold', 0,
+    ]  # fmt: skip
+    refused = run(*command, code=1)
+    assert 'side' in refused
+    assert '--exclude-cameras side' in refused
+    assert not list(folder.iterdir())
+    run(*command, '--exclude-cameras', 'side')
+    return folder
+
+
+@pytest.mark.real
+def test_the_real_session_is_fitted(mouse):
+    """Per camera at most 1.5 times the reprojection error of the points themselves, given and triangulated."""
+    run(
+        'tools/fit.py',
+        'configs/fit/multiview_keypoints.py',
+        '--data',
+        mouse / 'out.h5',
+        '--out',
+        mouse / 'fit',
+    )
+    folder = mouse / 'fit' / 'minimal_session'
+    result = FitResult.load(folder / 'fit.npz')
+    assert result.params.batch_size == 120
+    assert all(v.isfinite().all() for v in result.params.as_dict().values())
+    for name in ('betas', 'scale', 'joint_offsets'):
+        assert getattr(result.params, name).unique(dim=0).shape[0] == 1
+    numbers = json.loads((folder / 'benchmark.json').read_text())
+    dataset = open_dataset(mouse / 'out.h5')
+    seen = dataset.keypoints2d('minimal_session')
+    placed = triangulate_keypoints(seen)
+    pixels, _, valid = seen.cameras.project(placed.xyz)
+    distance = (pixels - seen.xy).norm(dim=-1)
+    for c, camera in enumerate(('back', 'mid', 'top')):
+        assert numbers[f'{camera}/ratio'] < 1.5
+        there = seen.visible[:, c] & valid[:, c] & placed.visible
+        assert numbers[f'{camera}/median_fitted_px'] < 1.5 * float(distance[:, c][there].median())
+    video = cv2.VideoCapture(str(folder / 'overlay.mp4'))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 120
+    assert (mouse / 'fit' / 'report.html').stat().st_size > 100_000
+    again = run(
+        'tools/fit.py',
+        'configs/fit/multiview_keypoints.py',
+        '--data',
+        mouse / 'out.h5',
+        '--out',
+        mouse / 'fit',
+    )
+    assert 'already fitted' in again
+
+
+@pytest.mark.real
+def test_the_real_session_trains_and_is_measured(mouse):
+    options = [
+        '--work-dir', mouse / 'train', '--cfg-options', f'train_dataloader.dataset.data_path={mouse / "out.h5"}',
+    ]  # fmt: skip
+    small = ['train_cfg.max_epochs=2', 'train_cfg.val_interval=2', 'train_dataloader.num_workers=0']
+    run('tools/train.py', 'configs/train/multiview_demo.py', *options, *small)
+    torch.load(mouse / 'train' / 'epoch_2.pth', weights_only=True)
+    said = run('tools/test.py', 'configs/train/multiview_demo.py', mouse / 'train' / 'epoch_2.pth', *options)
+    assert 'mpjpe_mm' in said
+    assert 'mpjpe_baseline_mm' in said
+    folder = mouse / 'train' / 'benchmark'
+    for name in (
+        'benchmark_report.txt',
+        'report.html',
+        'pck_curve.png',
+        'mpjpe_histogram.png',
+        'metrics.json',
+    ):
+        assert (folder / name).stat().st_size > 0, name
+    assert np.load(folder / 'errors_3d_mm.npy', allow_pickle=False).size > 0
+
+
+def test_the_demo_in_small(tmp_path):
+    command = [
+        'tools/demo.py', '--out', tmp_path / 'demo', '--sessions', 1, '--frames', 60, '--cameras', 3,
+        '--epochs', 1, '--resolution', 64,
+    ]  # fmt: skip
+    said = run(*command)
+    report = tmp_path / 'demo' / 'report.html'
+    assert said.rstrip().endswith(str(report))
+    page = report.read_text(encoding='utf-8')
+    assert 'data:image/png;base64' in page
+    assert 'mean keypoint error of the stage-wise fit' in page
+    fit = json.loads((tmp_path / 'demo' / 'fit' / 'session_000' / 'benchmark.json').read_text())
+    # The animal is about 90 mm long, the labels are off by a pixel.
+    assert fit['mpjpe_mm'] < 3.0
+    again = run(*command)
+    for word in ('is there already', 'already fitted', 'is trained already'):
+        assert word in again
