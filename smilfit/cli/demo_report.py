@@ -7,6 +7,7 @@ from typing import Any
 from smilfit.datasets import open_dataset
 from smilfit.evaluation import BenchmarkResult, benchmark_metrics
 from smilfit.io import iterate_videos
+from smilfit.io.videos import probe_video
 from smilfit.visualization import (
     Report,
     benchmark_figures,
@@ -36,6 +37,10 @@ def write_demo_report(out: Path, size: Any) -> Path:
     _add_fits(page, out, fits)
     _add_training(page, out)
     page.add_section('Regressor: the benchmark on frames it has not seen')
+    drawn = sorted((out / 'train' / 'benchmark').glob('prediction_*.png'))
+    page.add_pictures(
+        drawn, ['predicted body and keypoints (open), annotated keypoints (filled)'] * len(drawn)
+    )
     page.add_table(metric_rows(result, metrics), 'The regressor beside predictions that need no pictures')
     for figure, caption in benchmark_figures(result).values():
         page.add_figure(figure, caption)
@@ -85,9 +90,15 @@ def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
     ]
     page.add_table(rows, 'The fitted body against the truth')
     for name in list(fits)[:1]:
+        video = out / 'fit' / name / 'overlay.mp4'
+        middle = probe_video(video).n_frames // 2
+        for _, picture in iterate_videos({'overlay': video}, [middle]):
+            page.add_pictures(
+                list(picture.values()), [f'{name}: annotated (filled) and fitted (open) keypoints']
+            )
         history = json.loads((out / 'fit' / name / 'fit.json').read_text())['history']
         page.add_figure(plot_fit_stages(history), f'{name}: loss by stage')
-        page.add_video(out / 'fit' / name / 'overlay.mp4', f'{name}: the fitted body over the recording')
+        page.add_video(video, f'{name}: the fitted body over the recording')
 
 
 def _add_training(page: Report, out: Path) -> None:

@@ -47,6 +47,7 @@ def _test(arguments: argparse.Namespace) -> None:
 
 def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:
     """Print the metrics, and write them and the benchmark folder."""
+    from smilfit.cli.test_pictures import prediction_pictures, write_picture
     from smilfit.visualization import write_benchmark_folder
 
     width = max(map(len, metrics), default=0)
@@ -55,7 +56,13 @@ def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:
     for metric in runner.test_evaluator.metrics:
         result = getattr(metric, 'result', None)
         if result is not None:
-            page = write_benchmark_folder(result, folder, edges=_edges(runner.model, result.keypoint_names))
+            model = getattr(runner.model, 'module', runner.model)
+            pictures = prediction_pictures(model, runner.test_dataloader.dataset)
+            page = write_benchmark_folder(
+                result, folder, edges=_edges(model, result.keypoint_names), pictures=pictures
+            )
+            for i, picture in enumerate(pictures.values()):
+                write_picture(folder / f'prediction_{i:02d}.png', picture)
             result.save(folder / 'comparison.npz')
             print(f'report: {page}')
     path = Path(out) if out else folder / 'metrics.json'
@@ -66,7 +73,7 @@ def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:
 
 def _edges(model, names: Sequence[str]) -> list[tuple[str, str]]:
     """Join keypoints that are joints to the nearest ancestor that is one."""
-    data = getattr(model, 'module', model).body_model.data
+    data = model.body_model.data
     edges = []
     for j, name in enumerate(data.joint_names):
         parent = data.parents[j]
