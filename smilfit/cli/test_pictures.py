@@ -40,7 +40,9 @@ def prediction_pictures(model: Any, dataset: Any, count: int = 4) -> dict[str, n
     for sample, said in zip(samples, predictions):
         truth = sample['data_samples']
         place = f'session {int(truth["session"])}, frame {int(truth["frame"])}'
-        pictures[f'{place}: predicted (open), annotated (filled)'] = _draw(model.body_model, sample, said, names)
+        pictures[f'{place}: predicted (open), annotated (filled)'] = _draw(
+            model.body_model, sample, said, names
+        )
     return pictures
 
 
