@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.body_models import BodyModelData
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, resolve_convention
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
 from smilfit.losses import KeypointMSELoss
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, Keypoints2d
@@ -19,7 +19,7 @@ DEFAULT_SIGMA_PX = 20.0
 
 
 @INPUTS.register_module(name=['MultiviewKeypoint2dMSEInput', 'Keypoint2dInput'])
-class MultiviewKeypoint2dMSEInput(BaseInput):
+class MultiviewKeypoint2dMSEInput(KeypointInput):
     """Observed 2D keypoints, px, and the cameras that saw them.
 
     Args:
@@ -38,52 +38,25 @@ class MultiviewKeypoint2dMSEInput(BaseInput):
         cameras: Cameras | None = None,
         handler_key: str = 'keypoints2d_mse',
     ) -> None:
-        self.handler_key = handler_key
         if isinstance(keypoints2d, Keypoints2d):
-            self.convention: str | Sequence[str] = keypoints2d.names
-            self.keypoints = keypoints2d
+            super().__init__(keypoints2d, keypoints2d.names, handler_key)
         else:
-            self.convention = keypoints2d_convention
             confidence = (
                 torch.ones_like(keypoints2d[..., 0]) if keypoints2d_conf is None else keypoints2d_conf
             )
-            places = tuple(str(k) for k in range(keypoints2d.shape[2]))
-            names = places if isinstance(keypoints2d_convention, str) else tuple(keypoints2d_convention)
-            self.keypoints = Keypoints2d(keypoints2d, confidence, names, cameras)
+            names = names_or_places(keypoints2d_convention, keypoints2d.shape[2])
+            keypoints = Keypoints2d(keypoints2d, confidence, names, cameras)
+            super().__init__(keypoints, keypoints2d_convention, handler_key)
         if self.keypoints.cameras is None:
             raise ValueError(
                 'MultiviewKeypoint2dMSEInput: the cameras must be known; got none. Give cameras=..., or keypoints '
                 'of a calibrated session.'
             )
 
-    @property
-    def batch_size(self) -> int:
-        """How many frames."""
-        return self.keypoints.batch_size
-
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'MultiviewKeypoint2dMSEInput':
         """Take a session's 2D keypoints and cameras out of a dataset file."""
         return cls(dataset.keypoints2d(session), handler_key=handler_key)
-
-    def _with(self, keypoints: Keypoints2d) -> 'MultiviewKeypoint2dMSEInput':
-        return type(self)(keypoints, handler_key=self.handler_key)
-
-    def resolve(self, data: BodyModelData) -> 'MultiviewKeypoint2dMSEInput':
-        """Name the keypoints by the model."""
-        k = self.keypoints
-        names = resolve_convention(self.convention, k.xy.shape[2], data, type(self).__name__)
-        return self._with(Keypoints2d(k.xy, k.confidence, names, k.cameras))
-
-    def to(self, *args: Any, **kwargs: Any) -> 'MultiviewKeypoint2dMSEInput':
-        """Move or cast."""
-        moved = self._with(self.keypoints.to(*args, **kwargs))
-        moved.convention = self.convention
-        return moved
-
-    def __getitem__(self, index: Any) -> 'MultiviewKeypoint2dMSEInput':
-        """Select frames."""
-        return self._with(self.keypoints[index])
 
 
 @HANDLERS.register_module(name=['MultiviewKeypoint2dMSEHandler', 'Keypoint2dHandler'])

@@ -10,14 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, resolve_convention
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Keypoints3d
 
 
 @INPUTS.register_module()
-class Keypoint3dMSEInput(BaseInput):
+class Keypoint3dMSEInput(KeypointInput):
     """Observed 3D keypoints, in the world's unit.
 
     Args:
@@ -34,21 +35,13 @@ class Keypoint3dMSEInput(BaseInput):
         keypoints3d_conf: Float[Tensor, 'B K'] | None = None,
         handler_key: str = 'keypoints3d_mse',
     ) -> None:
-        self.handler_key = handler_key
         if isinstance(keypoints3d, Keypoints3d):
-            self.convention: str | Sequence[str] = keypoints3d.names
-            self.keypoints = keypoints3d
+            super().__init__(keypoints3d, keypoints3d.names, handler_key)
             return
-        self.convention = keypoints3d_convention
         confidence = torch.ones_like(keypoints3d[..., 0]) if keypoints3d_conf is None else keypoints3d_conf
-        places = tuple(str(k) for k in range(keypoints3d.shape[1]))
-        names = places if isinstance(keypoints3d_convention, str) else tuple(keypoints3d_convention)
-        self.keypoints = Keypoints3d(keypoints3d, confidence, names)
-
-    @property
-    def batch_size(self) -> int:
-        """How many frames."""
-        return self.keypoints.batch_size
+        names = names_or_places(keypoints3d_convention, keypoints3d.shape[1])
+        keypoints = Keypoints3d(keypoints3d, confidence, names)
+        super().__init__(keypoints, keypoints3d_convention, handler_key)
 
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'Keypoint3dMSEInput':
@@ -64,25 +57,6 @@ class Keypoint3dMSEInput(BaseInput):
                 'Preprocess without --no-3d-data, or give the handler the weight 0.'
             )
         return cls(keypoints, handler_key=handler_key)
-
-    def _with(self, keypoints: Keypoints3d) -> 'Keypoint3dMSEInput':
-        return type(self)(keypoints, handler_key=self.handler_key)
-
-    def resolve(self, data: BodyModelData) -> 'Keypoint3dMSEInput':
-        """Name the keypoints by the model."""
-        k = self.keypoints
-        names = resolve_convention(self.convention, k.xyz.shape[1], data, type(self).__name__)
-        return self._with(Keypoints3d(k.xyz, k.confidence, names, k.unit))
-
-    def to(self, *args: Any, **kwargs: Any) -> 'Keypoint3dMSEInput':
-        """Move or cast."""
-        moved = self._with(self.keypoints.to(*args, **kwargs))
-        moved.convention = self.convention
-        return moved
-
-    def __getitem__(self, index: Any) -> 'Keypoint3dMSEInput':
-        """Select frames."""
-        return self._with(self.keypoints[index])
 
 
 @INPUTS.register_module()

@@ -1,0 +1,60 @@
+"""What observed keypoints of two and three dimensions have in common."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from smilfit.body_models import BodyModelData
+from smilfit.handlers.base import BaseInput, resolve_convention
+from smilfit.structures import Keypoints2d, Keypoints3d
+
+
+class KeypointInput(BaseInput):
+    """Observed keypoints and the convention that names them.
+
+    Args:
+        keypoints: the observation; its names are places where the convention is a set's name.
+        convention: a keypoint set of the body model, `'joints'`, or the names.
+        handler_key: the handler's.
+    """
+
+    def __init__(
+        self, keypoints: Keypoints2d | Keypoints3d, convention: str | Sequence[str], handler_key: str
+    ) -> None:
+        self.keypoints = keypoints
+        self.convention = convention
+        self.handler_key = handler_key
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames."""
+        return self.keypoints.batch_size
+
+    def resolve(self, data: BodyModelData) -> 'KeypointInput':
+        """Name the keypoints by the model.
+
+        Raises:
+            KeyError: the model has no such keypoint set.
+            ValueError: the set has another size.
+        """
+        count = len(self.keypoints.names)
+        names = resolve_convention(self.convention, count, data, type(self).__name__)
+        return self._with(replace(self.keypoints, names=names), names)
+
+    def to(self, *args: Any, **kwargs: Any) -> 'KeypointInput':
+        """Move or cast."""
+        return self._with(self.keypoints.to(*args, **kwargs), self.convention)
+
+    def __getitem__(self, index: Any) -> 'KeypointInput':
+        """Select frames."""
+        return self._with(self.keypoints[index], self.convention)
+
+    def _with(self, keypoints: Keypoints2d | Keypoints3d, convention: str | Sequence[str]) -> 'KeypointInput':
+        changed = type(self)(keypoints, handler_key=self.handler_key)
+        changed.convention = convention
+        return changed
+
+
+def names_or_places(convention: str | Sequence[str], count: int) -> tuple[str, ...]:
+    """Give the names that a convention spells out, else '0', '1', … until a model names them."""
+    return tuple(str(k) for k in range(count)) if isinstance(convention, str) else tuple(convention)
