@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,29 +13,18 @@ import torch
 from mmengine.config import Config
 
 from smilfit.body_models import SMIL, load_body_model
+from smilfit.cli.fit_overlays import keypoints_of, report_pictures, write_overlay
 from smilfit.cli.shipped_configs import find_config
 from smilfit.cli.step_bar import StepBar
 from smilfit.datasets import open_dataset
 from smilfit.evaluation import FitBenchmark, fit_benchmark
-from smilfit.io import SleapSession
 from smilfit.registrants import SMPLify
 from smilfit.registry import build_body_model, build_registrant, did_you_mean
-from smilfit.renderers import ZBufferRenderer
-from smilfit.structures import BodyParams, FitResult, Keypoints2d, Keypoints3d
+from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 from smilfit.version import __version__
-from smilfit.visualization import (
-    Report,
-    WindowView,
-    add_fit_sections,
-    follow,
-    look,
-    overlay_frames,
-    write_video,
-)
+from smilfit.visualization import Report, add_fit_sections
 
 logger = logging.getLogger('smilfit')
-
-REPORT_PICTURES = 4
 
 
 @dataclass(frozen=True)
@@ -100,9 +89,9 @@ def fit_dataset(
         results[session], benchmarks[session] = result, _benchmark(body, result, dataset, session, seen)
         video = out / session / 'overlay.mp4'
         if options.video and (fresh or not video.is_file()):
-            _write_overlay(body, result, dataset, session, seen, video, options)
+            write_overlay(body, result, dataset, session, seen, video, options.window_px, options.progress)
         _write_numbers(benchmarks[session], out / session / 'benchmark.json')
-        pictures = _pictures(body, result, dataset, session, seen, options)
+        pictures = report_pictures(body, result, dataset, session, seen, options.window_px)
         add_fit_sections(
             page.add_section(f'Session {session}'),
             benchmarks[session],
@@ -186,107 +175,14 @@ def _benchmark(body: SMIL, result: FitResult, dataset: Any, session: str, seen: 
     like = body.v_template
     if true_params is not None:
         true_params = true_params.to(like)
-        xyz = _keypoints(body, true_params, seen.names)
+        xyz = keypoints_of(body, true_params, seen.names)
         truth = Keypoints3d(xyz, torch.ones_like(xyz[..., 0]), seen.names, dataset.unit)
         with torch.no_grad():
             true_vertices = body(true_params, ('vertices',)).vertices.cpu()
         vertices = result.vertices().cpu()
-    fitted = _keypoints(body, result.params, seen.names)
+    fitted = keypoints_of(body, result.params, seen.names)
     return fit_benchmark(seen, fitted, dataset.keypoints3d(session), truth, vertices, true_vertices)
-
-
-def _keypoints(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.Tensor:
-    with torch.no_grad():
-        output = body(params.to(body.v_template), names)
-    return output.select(names).cpu()
 
 
 def _write_numbers(benchmark: FitBenchmark, path: Path) -> None:
     path.write_text(json.dumps(benchmark.metrics(), indent=1), encoding='utf-8')
-
-
-def _write_overlay(
-    body: SMIL,
-    result: FitResult,
-    dataset: Any,
-    session: str,
-    seen: Keypoints2d,
-    path: Path,
-    options: FitOptions,
-) -> None:
-    rows = np.arange(result.params.batch_size)
-    frames = _overlays(body, result, dataset, session, seen, rows, options)
-    fps = dataset.fps(session) or 25.0
-    write_video(path, frames, fps, n_frames=len(rows), progress=options.progress)
-
-
-def _pictures(
-    body: SMIL, result: FitResult, dataset: Any, session: str, seen: Keypoints2d, options: FitOptions
-) -> dict[str, np.ndarray]:
-    rows = np.unique(np.linspace(0, result.params.batch_size - 1, REPORT_PICTURES).round().astype(int))
-    frames = dataset.frame_indices(session)[rows]
-    drawn = _overlays(body, result, dataset, session, seen, rows, options)
-    return {f'frame {f}: annotated (filled) and fitted (open) keypoints': p for f, p in zip(frames, drawn)}
-
-
-def _overlays(
-    body: SMIL,
-    result: FitResult,
-    dataset: Any,
-    session: str,
-    seen: Keypoints2d,
-    rows: np.ndarray,
-    options: FitOptions,
-) -> Iterator[np.ndarray]:
-    cameras = seen.cameras
-    joints = result.joints().cpu()
-    affine = follow(cameras, joints, options.window_px)[rows]
-    with torch.no_grad():
-        vertices = body(result.params[torch.as_tensor(rows)], ('vertices',)).vertices.cpu()
-    picked = seen[torch.as_tensor(rows)]
-    fitted = _keypoints(body, result.params, seen.names)[torch.as_tensor(rows)]
-    names = dataset.frame_indices(session)[rows]
-    return overlay_frames(
-        _views(dataset, session, rows, affine, options.window_px),
-        cameras,
-        vertices,
-        body.faces.cpu(),
-        picked,
-        fitted,
-        ZBufferRenderer(),
-        names,
-    )
-
-
-def _views(
-    dataset: Any, session: str, rows: np.ndarray, affine: np.ndarray, side: int
-) -> Iterator[dict[str, WindowView]]:
-    """See the session's own pictures where its folder is still there, else the stored ones."""
-    names = dataset.cameras(session).names
-    source = Path(dataset.source(session))
-    frames = dataset.frame_indices(session)[rows]
-    if (source / 'calibration.toml').is_file():
-        others = [c.name for c in source.iterdir() if c.is_dir() and c.name not in names]
-        recorded = SleapSession(
-            source, exclude_cameras=tuple(others), confidence_threshold=0.0, with_3d=False
-        )
-        lenses = recorded.cameras
-        for i, (_, pictures) in enumerate(recorded.frames(frames)):
-            view = {}
-            for c, name in enumerate(names):
-                k = recorded.camera_names.index(name)
-                bent = dataset.undistorted and lenses.dist is not None
-                lens = (lenses.K[k].numpy(), lenses.dist[k].numpy()) if bent else None
-                view[name] = WindowView(look(pictures[name], affine[i, c], side, lens), affine[i, c])
-            yield view
-        return
-    logger.info('%s: %s is gone; overlays show the stored pictures.', session, source)
-    for i, sample in enumerate(dataset.samples(session)[rows]):
-        stored = dataset.record(int(sample))
-        view = {}
-        for c, name in enumerate(names):
-            u = dataset.camera_names.index(name)
-            if stored.view_mask[u]:
-                to_window = affine[i, c] @ np.vstack((stored.to_original[u], (0.0, 0.0, 1.0)))
-                view[name] = WindowView(look(dataset.image(int(sample), name), to_window, side), affine[i, c])
-        yield view
