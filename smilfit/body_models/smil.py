@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.geometry.kinematic_chain import KinematicTree, forward_kinematics
+from smilfit.geometry.pose_skeleton import pose_skeleton
 from smilfit.geometry.skinning import SkinTable, blend, bone_maps
 from smilfit.registry import BODY_MODELS
 from smilfit.structures import BodyOutput, BodyParams
@@ -199,10 +200,7 @@ class SMIL(nn.Module):
         self._check_params(params)
         names = tuple(n for n in need if n not in ('joints', 'vertices'))
         rest = self.rest_shape(params.betas) if rest is None else rest
-        rotations = params.rotations()
-        linear, positions = forward_kinematics(
-            rotations, rest.joints, self.tree, *self._joint_scales_and_offsets(params), self.joint_scale_mode
-        )
+        linear, positions = self._posed_skeleton(params, rest.joints)
         scale, transl = params.scale, params.transl
         joints = scale[:, None, None] * positions + transl.unsqueeze(1)
         rows = self._keypoint_rows(names)
@@ -211,13 +209,11 @@ class SMIL(nn.Module):
             maps = bone_maps(linear, positions, rest.joints, scale, transl)
         vertices = None
         if 'vertices' in need:
-            vertices = blend(self.skin_table(), maps, self._pose_correctives(rotations, None) + rest.vertices)
+            vertices = blend(self.skin_table(), maps, self._pose_correctives(params, None) + rest.vertices)
         return BodyOutput(
             joints=joints if 'joints' in need else None,
             vertices=vertices,
-            keypoints=self._keypoints(rows, joints, vertices, maps, rotations, params.betas)
-            if names
-            else None,
+            keypoints=self._keypoints(rows, joints, vertices, maps, params) if names else None,
             keypoint_names=names,
             joint_names=self.joint_names if 'joints' in need else (),
         )
@@ -228,22 +224,35 @@ class SMIL(nn.Module):
         joints: Tensor,
         vertices: Tensor | None,
         maps: Tensor | None,
-        rotations: Tensor,
-        betas: Tensor,
+        params: BodyParams,
     ) -> Tensor:
         if not len(rows.vertices):
             return joints.index_select(1, rows.joints)
         if vertices is not None:
             few = vertices.index_select(1, rows.vertices)
         else:
-            at_rest = self.rest_vertices(betas, rows.vertices)
-            at_rest = at_rest + self._pose_correctives(rotations, rows.vertices)
+            at_rest = self.rest_vertices(params.betas, rows.vertices)
+            at_rest = at_rest + self._pose_correctives(params, rows.vertices)
             few = blend(self.skin_table(rows.names), maps, at_rest)
         return torch.cat((joints.index_select(1, rows.joints), rows.mix @ few), 1).index_select(1, rows.order)
 
-    def _pose_correctives(self, rotations: Tensor, vertices: Tensor | None) -> Tensor | float:
+    def _posed_skeleton(self, params: BodyParams, rest_joints: Tensor) -> tuple[Tensor, Tensor]:
+        """Pose the joints; the quick way where no joint has a scale of its own."""
+        scales, offsets = self._joint_scales_and_offsets(params)
+        axis_angle = params.stacked_axis_angle()
+        if scales is None and axis_angle is not None:
+            if offsets is not None:
+                # An offset of a joint carries all that hangs on it.
+                rest_joints = rest_joints + self._tree_paths @ offsets
+            return pose_skeleton(axis_angle, rest_joints, self.tree)
+        return forward_kinematics(
+            params.rotations(), rest_joints, self.tree, scales, offsets, self.joint_scale_mode
+        )
+
+    def _pose_correctives(self, params: BodyParams, vertices: Tensor | None) -> Tensor | float:
         if self.posedirs is None:
             return 0.0
+        rotations = params.rotations()
         feature = rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)
         directions = self.posedirs.unflatten(1, (-1, 3))
         directions = directions if vertices is None else directions[:, vertices]

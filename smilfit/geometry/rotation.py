@@ -4,33 +4,40 @@ roma does the work; the axis-angle exponential, which every forward pass of a bo
 written out in fewer operations and is checked against roma's.
 """
 
+from functools import lru_cache
+
 import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@lru_cache
+def _basis(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Make the (4, 9) map from (v, c) to [v]x + c I, row by row."""
+    basis = torch.zeros(4, 3, 3, dtype=dtype)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        basis[i, k, j], basis[i, j, k] = 1, -1
+    basis[3] = torch.eye(3, dtype=dtype)
+    return basis.reshape(4, 9).to(device)
+
+
 def axis_angle_to_rotmat(axis_angle: Float[Tensor, '*n 3']) -> Float[Tensor, '*n 3 3']:
     """Exponentiate rotation vectors (rad) by Rodrigues' formula.
 
-    R = I + a [r]x + b [r]x^2 with a = sin(t)/t, b = (1 - cos t)/t^2 = a(t/2)^2 / 2 and t = |r|. Both
+    R = cos t I + a [r]x + b r r^T with a = sin(t)/t, b = (1 - cos t)/t^2 = sinc(t/2)^2 / 2 and t = |r|. All three
     coefficients are even and smooth in t; t is kept off zero before the root so that the gradient there is
     the exact one (the generators of rotation) and not NaN.
     """
-    half = 0.5 * (axis_angle.square().sum(-1, keepdim=True) + 1e-20).sqrt()
+    squared = (axis_angle * axis_angle).sum(-1, keepdim=True)
+    half = 0.5 * (squared + 1e-20).sqrt()
     sinc_half = half.sin() / half
-    quaternion_w = half.cos()
-    v = 0.5 * sinc_half * axis_angle
-    # R = (2w^2 - 1) I + 2 v v^T + 2 w [v]x for the unit quaternion (w, v).
-    twice_v = v + v
-    x, y, z = (quaternion_w * twice_v).unbind(-1)
-    outer = twice_v.unsqueeze(-1) * v.unsqueeze(-2)
-    zero = torch.zeros_like(x)
-    cross = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).unflatten(-1, (3, 3))
-    diagonal = (twice_v * v).sum(-1)[..., None, None]
-    identity = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    # 2w^2 - 1 = 1 - 2|v|^2, without the rounding of a cosine near 1.
-    return outer + cross + (1 - diagonal) * identity
+    b = 0.5 * sinc_half * sinc_half
+    a = sinc_half * half.cos()
+    outer = (b * axis_angle).unsqueeze(-1) * axis_angle.unsqueeze(-2)
+    # cos t = 1 - b t^2, without the rounding of a cosine near 1.
+    odd = torch.cat((a * axis_angle, 1 - b * squared), -1) @ _basis(axis_angle.dtype, axis_angle.device)
+    return outer + odd.unflatten(-1, (3, 3))
 
 
 def rotmat_to_axis_angle(rotmat: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n 3']:

@@ -54,12 +54,19 @@ class BodyParams:
 
     def rotations(self) -> Float[Tensor, 'B J 3 3']:
         """Give every joint's rotation in its parent's frame as a matrix, the root's first."""
-        if self.global_orient.ndim == 2 and self.body_pose.ndim == 3:
-            return axis_angle_to_rotmat(torch.cat((self.global_orient.unsqueeze(1), self.body_pose), 1))
+        stacked = self.stacked_axis_angle()
+        if stacked is not None:
+            return axis_angle_to_rotmat(stacked)
         root, rest = self.global_orient, self.body_pose
         root = axis_angle_to_rotmat(root) if root.ndim == 2 else root
         rest = axis_angle_to_rotmat(rest) if rest.ndim == 3 else rest
         return torch.cat((root.unsqueeze(1), rest), 1)
+
+    def stacked_axis_angle(self) -> Float[Tensor, 'B J 3'] | None:
+        """Give every joint's axis-angle, the root's first; None where one is a matrix."""
+        if self.global_orient.ndim != 2 or self.body_pose.ndim != 3:
+            return None
+        return torch.cat((self.global_orient.unsqueeze(1), self.body_pose), 1)
 
     def as_axis_angle(self) -> 'BodyParams':
         """Give the same parameters with rotations as axis-angle; unchanged where they are already."""
