@@ -25,7 +25,9 @@ from smilfit.structures import BodyParams
 from smilfit.synthetic import make_insect
 from smilfit.version import __version__
 
-ROUNDS = {1: 150, 32: 40, 256: 8}
+# Calls of each function by batch size, in blocks.
+ROUNDS = {1: 300, 32: 100, 256: 30}
+BLOCK = 10
 
 
 def main() -> None:
@@ -109,15 +111,19 @@ def measure(data, batch: int) -> list[dict]:
 
 
 def interleaved(functions: tuple[Callable, ...], backward: bool, rounds: int) -> list[float]:
-    """Take turns, so that what else the machine does falls on all alike; medians in ms."""
+    """Take turns of ten calls, so that what else the machine does falls on all alike; medians in ms.
+
+    Ten, because a fit calls one and the same function again and again: a turn of one call would measure how long
+    it takes to fetch everything into the caches after the other function has emptied them.
+    """
     times: list[list[float]] = [[] for _ in functions]
-    for turn in range(rounds + 3):
+    for _ in range(max(3, rounds // BLOCK)):
         for function, mine in zip(functions, times):
-            start = time.perf_counter()
-            out = function()
-            if backward:
-                out.square().sum().backward()
-            if turn >= 3:
+            for _ in range(BLOCK):
+                start = time.perf_counter()
+                out = function()
+                if backward:
+                    out.square().sum().backward()
                 mine.append(1e3 * (time.perf_counter() - start))
     return [float(np.median(t)) for t in times]
 
