@@ -6,16 +6,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.geometry.rotation import rot6d_to_rotmat, rotmat_to_rot6d
+from smilfit.geometry.rotation import rot6d_to_rotmat
 from smilfit.models.scene import pixel_rays
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 
+# How much the training set's mean weighs against one sure view: it decides while the views know nothing.
+PRIOR_WEIGHT = 0.1
+
 
 class OrientationVotes(NamedTuple):
-    """What each view says of the root's rotation, in the world's axes, and what follows from all."""
+    """What each view says of the root's rotation, in the world's axes, and what follows from all.
 
-    votes: Float[Tensor, 'B C 3 3']
+    A vote is the first two columns of the rotation, shorter the less sure it is.
+    """
+
+    votes: Float[Tensor, 'B C 3 2']
     agreed: Float[Tensor, 'B 3 3']
 
 
@@ -25,8 +31,11 @@ class OrientationHead(nn.Module):
 
     How an animal looks tells how it is turned as seen from the camera, not in the world: that is known from the
     camera. Each view's vote is turned into the world by the camera's rotation and its line of sight to the middle
-    of the crop, and the votes are averaged by learnt confidence. So a view teaches the same as any other one, and
-    a rig's arrangement needs not be learnt.
+    of the crop. So a view teaches the same as any other one, and a rig's arrangement needs not be learnt.
+
+    Votes are plain numbers trained by their squared error: where a view cannot tell, the best answer is short, and
+    the mean counts it less. Their sum is orthonormalised without a gradient, which near zero would be endless.
+    The last layer starts at zero: an untrained head agrees on the prior.
 
     Args:
         in_dim: channels of the backbone's tokens.
@@ -37,25 +46,38 @@ class OrientationHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(in_dim)
         self.pool = nn.Linear(in_dim, 4)
-        self.net = nn.Sequential(nn.Linear(4 * in_dim, dim), nn.GELU(), nn.Linear(dim, 7))
+        self.net = nn.Sequential(nn.Linear(4 * in_dim, dim), nn.GELU())
+        self.out = nn.Linear(dim, 6)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
     def forward(
-        self, tokens: Float[Tensor, 'B C N D'], view_mask: Bool[Tensor, 'B C'], cameras: Cameras
+        self,
+        tokens: Float[Tensor, 'B C N D'],
+        view_mask: Bool[Tensor, 'B C'],
+        cameras: Cameras,
+        prior: Float[Tensor, '3 3'],
     ) -> OrientationVotes:
-        """Predict the root's rotation; an absent view has the identity as its vote and no say."""
+        """Predict the root's rotation; an absent view votes zero.
+
+        Args:
+            tokens: the backbone's.
+            view_mask: which views there are.
+            cameras: of the crops.
+            prior: the rotation to start from while the views know nothing.
+        """
         tokens = self.norm(tokens)
         # Four learnt places to look at: a mean over the picture forgets where the head is.
         attention = self.pool(tokens).softmax(2)
         pooled = torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2)
         with torch.autocast(tokens.device.type, enabled=False):
-            said = self.net(pooled).float()
-            frames = sight_frames(cameras)
-            votes = frames.transpose(-1, -2) @ rot6d_to_rotmat(said[..., :6])
-            confidence = said[..., 6].masked_fill(~view_mask, -torch.inf).softmax(1)
-            mean = (confidence[..., None, None] * votes).sum(1)
-            agreed = rot6d_to_rotmat(rotmat_to_rot6d(mean))
-            eye = torch.eye(3, device=said.device).expand_as(votes)
-        return OrientationVotes(torch.where(view_mask[..., None, None], votes, eye), agreed)
+            said = self.out(self.net(pooled).float())
+            columns = said.unflatten(-1, (2, 3)).transpose(-1, -2)
+            votes = sight_frames(cameras).transpose(-1, -2) @ columns
+            votes = torch.where(view_mask[..., None, None], votes, torch.zeros_like(votes))
+            total = (votes.detach().sum(1) + PRIOR_WEIGHT * prior[:, :2]).transpose(-1, -2).flatten(1)
+            agreed = rot6d_to_rotmat(total)
+        return OrientationVotes(votes, agreed)
 
 
 def sight_frames(cameras: Cameras) -> Float[Tensor, 'B C 3 3']:

@@ -37,7 +37,7 @@ class Prediction:
     cameras: Cameras
     frame: SceneFrame
     camera_change: Float[Tensor, 'B C 7'] | None
-    votes: Float[Tensor, 'B C 3 3'] | None = None
+    votes: Float[Tensor, 'B C 3 2'] | None = None
 
     @property
     def params(self) -> BodyParams:
@@ -177,7 +177,7 @@ class MultiViewRegressor(BaseModel):
         start = replace(mean, betas=mean.betas + self.start_betas)
         if self.orientation_head is None:
             return start, None
-        votes, agreed = self.orientation_head(tokens, view_mask, cameras)
+        votes, agreed = self.orientation_head(tokens, view_mask, cameras, self.statistics.mean_pose[0])
         rotations = torch.cat((agreed.unsqueeze(1), start.rotations[:, 1:]), 1)
         return replace(start, rotations=rotations), votes
 
@@ -252,7 +252,7 @@ class MultiViewRegressor(BaseModel):
         has_params = data_samples['has_params']
         known = data_samples['params']['global_orient']
         known = axis_angle_to_rotmat(torch.where(has_params[:, None], known, torch.zeros_like(known)))
-        squared = (votes - known.unsqueeze(1)).square().sum((-1, -2))
+        squared = (votes - known[..., :2].unsqueeze(1)).square().sum((-1, -2))
         weight = (view_mask & has_params[:, None]).float()
         return self.view_loss.reduce(squared, weight, self.loss_weights[VOTE_KEY])
 
