@@ -13,7 +13,7 @@ val_dataloader = dict(num_workers=0)
 test_dataloader = dict(num_workers=0)
 
 train_cfg = dict(max_epochs=8, val_interval=4)
-optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=20.0), paramwise_cfg=None)
+optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=20.0))
 custom_hooks = [
     dict(type='LossCurriculumHook', schedule={0: dict(keypoints2d=2e-4), 3: dict(keypoints2d=1e-3)})
 ]

@@ -2,7 +2,8 @@
 #   python tools/train.py configs/train/multiview_resnet.py --cfg-options train_dataloader.dataset.data_path=out.h5
 # Validation and test follow the training set's file unless they name their own.
 # With weights at hand: model.backbone.checkpoint=resnet50.pth (and model.backbone.norm_eval=True), or
-# model.backbone.pretrained=True to let timm download its own.
+# model.backbone.pretrained=True to let timm download its own. Pretrained layers should move slower than new ones:
+#   optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/multiview.py',

@@ -6,8 +6,6 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-4),
     clip_grad=dict(max_norm=1.0),
-    # Pretrained layers move slower than new ones.
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
