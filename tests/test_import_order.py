@@ -76,7 +76,8 @@ def test_import_smilfit_is_light():
         "heavy = [m for m in ('torch', 'matplotlib', 'cv2', 'sleap_io', 'mmengine') if m in sys.modules]; "
         'assert not heavy, heavy; assert "SMPLify" in dir(smilfit)'
     )
-    subprocess.run([sys.executable, '-c', code], check=True, cwd=PACKAGE.parent)
+    done = subprocess.run([sys.executable, '-c', code], check=False, cwd=PACKAGE.parent)
+    assert done.returncode == 0
 
 
 def test_public_names_are_there():

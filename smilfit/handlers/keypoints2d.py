@@ -1,6 +1,5 @@
 """Keypoints in pictures, under any number of cameras."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.base import BodyState
 from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler
 from smilfit.losses import KeypointMSELoss
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, Keypoints2d
@@ -60,55 +60,29 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
 
 
 @HANDLERS.register_module(name=['MultiviewKeypoint2dMSEHandler', 'Keypoint2dHandler'])
-class MultiviewKeypoint2dMSEHandler(BaseHandler):
+class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
     """Draws keypoints of the body, projected into every camera, to where they were seen.
 
-    Args:
-        mse_loss: compares points, px; robust (Geman-McClure, 20 px) if None.
-        handler_key: names it in stages.
-        device: where its constants live.
-        logger: a logger or its name.
+    The loss is robust (Geman-McClure, 20 px) unless another is given.
     """
 
     input_type = MultiviewKeypoint2dMSEInput
     structure = Keypoints2d
+    default_key = 'keypoints2d_mse'
 
-    def __init__(
-        self,
-        mse_loss: torch.nn.Module | None = None,
-        handler_key: str = 'keypoints2d_mse',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        loss = KeypointMSELoss(sigma=DEFAULT_SIGMA_PX) if mse_loss is None else mse_loss
-        super().__init__(handler_key, loss, device, logger)
+    @staticmethod
+    def default_loss() -> KeypointMSELoss:
+        """Squared distance in px, bounded."""
+        return KeypointMSELoss(sigma=DEFAULT_SIGMA_PX)
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
-        """Ask for the observed keypoints."""
-        return related_input.keypoints.names
-
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Project and compare.
+    def pair(self, state: BodyState, seen: Keypoints2d) -> tuple[Tensor, Tensor]:
+        """Compare pixels.
 
         A keypoint behind a camera or beyond its lens's fold has a finite stand-in pixel whose gradient leads
         back into view, so it stays in the loss.
         """
-        seen = related_input.keypoints
         pixels, _, _ = seen.cameras.project(state.output.select(seen.names))
-        return self.loss(
-            pred=pixels,
-            target=seen.xy,
-            target_conf=seen.confidence,
-            keypoint_weight=state.weights_of(seen.names),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
+        return pixels, seen.xy
 
 
 Keypoint2dHandler = MultiviewKeypoint2dMSEHandler

@@ -1,7 +1,7 @@
 """Keypoints in the world: their positions, and the lengths of the limbs between them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.base import JOINTS, BaseHandler, BaseInput, BodyState
 from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
-from smilfit.registry import HANDLERS, INPUTS
+from smilfit.registry import HANDLERS, INPUTS, did_you_mean
 from smilfit.structures import Keypoints3d
 
 
@@ -74,49 +75,21 @@ class Keypoint3dLimbLenInput(Keypoint3dMSEInput):
 
 
 @HANDLERS.register_module(name=['Keypoint3dMSEHandler', 'Keypoint3dHandler'])
-class Keypoint3dMSEHandler(BaseHandler):
-    """Draws keypoints of the body to observed 3D positions.
-
-    Args:
-        mse_loss: compares points; squared distance in the world's unit if None.
-        handler_key: names it in stages.
-        device: where its constants live.
-        logger: a logger or its name.
-    """
+class Keypoint3dMSEHandler(KeypointMSEHandler):
+    """Draws keypoints of the body to observed 3D positions, by squared distance unless a loss is given."""
 
     input_type = Keypoint3dMSEInput
     structure = Keypoints3d
+    default_key = 'keypoints3d_mse'
 
-    def __init__(
-        self,
-        mse_loss: torch.nn.Module | None = None,
-        handler_key: str = 'keypoints3d_mse',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        super().__init__(handler_key, KeypointMSELoss() if mse_loss is None else mse_loss, device, logger)
+    @staticmethod
+    def default_loss() -> KeypointMSELoss:
+        """Squared distance in the world's unit."""
+        return KeypointMSELoss()
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
-        """Ask for the observed keypoints."""
-        return related_input.keypoints.names
-
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Compare keypoints."""
-        seen = related_input.keypoints
-        return self.loss(
-            pred=state.output.select(seen.names),
-            target=seen.xyz,
-            target_conf=seen.confidence,
-            keypoint_weight=state.weights_of(seen.names),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
+    def pair(self, state: BodyState, seen: Keypoints3d) -> tuple[Tensor, Tensor]:
+        """Compare positions in the world."""
+        return state.output.select(seen.names), seen.xyz
 
 
 Keypoint3dHandler = Keypoint3dMSEHandler
@@ -156,12 +129,24 @@ class Keypoint3dLimbLenHandler(BaseHandler):
         """Ask for the keypoints that end a rigid limb."""
         return self._rigid(related_input.keypoints.names)[0]
 
+    def _wanted(self, names: tuple[str, ...]) -> Collection[str]:
+        """Narrow the comparison to the keypoints of the loss's convention, where it names one."""
+        convention = getattr(self.loss, 'convention', None)
+        if convention is None:
+            return names
+        sets = {JOINTS: self._data.joint_names, **self._data.keypoint_sets}
+        if convention not in sets:
+            raise KeyError(
+                f'Keypoint3dLimbLenHandler: {self._data.name} has no keypoint set {convention!r}. '
+                f'{did_you_mean(convention, sets)}'
+            )
+        return sets[convention]
+
     def _rigid(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], Tensor]:
         if self._data is None:
             raise ValueError('Keypoint3dLimbLenHandler: call bind(body) first.')
         if names not in self._limbs:
-            # A convention narrows the comparison to the keypoints of one set.
-            wanted = self._data.keypoint_sets.get(self.loss.convention, names)
+            wanted = self._wanted(names)
             kept = tuple(n for n in names if n in wanted)
             limbs = rigid_limbs(self._data, kept)
             if not limbs:

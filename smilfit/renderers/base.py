@@ -1,5 +1,6 @@
 """What every renderer takes and gives."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -38,7 +39,7 @@ class RenderOutput:
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
-class Renderer(nn.Module):
+class Renderer(nn.Module, ABC):
     """Turn meshes into pictures.
 
     A subclass gives `forward`; `differentiable` says whether gradients reach the vertices.
@@ -46,6 +47,7 @@ class Renderer(nn.Module):
 
     differentiable = False
 
+    @abstractmethod
     def forward(
         self,
         vertices: Float[Tensor, 'N V 3'],
@@ -61,7 +63,6 @@ class Renderer(nn.Module):
             cameras: one camera a mesh, or one for all; all pictures of one size.
             colour: RGB in [0, 1], of each vertex or of all.
         """
-        raise NotImplementedError(f'{type(self).__name__}: a renderer must define forward.')
 
 
 def one_camera_a_mesh(cameras: Cameras, n_meshes: int) -> tuple[Cameras, int, int]:

@@ -18,7 +18,7 @@ from smilfit.handlers import (
     Keypoint3dLimbLenInput,
     Keypoint3dMSEInput,
 )
-from smilfit.losses import KeypointMSELoss
+from smilfit.losses import KeypointMSELoss, LimbLengthLoss
 from smilfit.registrants import SMPLify, Stage
 from smilfit.solvers import Adam
 from smilfit.structures import FitResult
@@ -198,6 +198,14 @@ def test_conventions_are_checked(clip):
         fit([Keypoint3dMSEInput(points.xyz, 'clicks')])
     with pytest.raises(ValueError, match='the cameras must be known'):
         Keypoint2dInput(torch.zeros(1, 2, 3, 2))
+
+
+def test_a_limb_convention_that_the_model_lacks_is_no_silent_all(clip):
+    body, _, points = clip
+    stage = Stage(n_iter=1, fit=('betas',), weights={'keypoints3d_limb_len': 1.0})
+    fit = SMPLify(body, [stage], [Keypoint3dLimbLenHandler(LimbLengthLoss(convention='clickz'))])
+    with pytest.raises(KeyError, match="no keypoint set 'clickz'. Did you mean 'clicks'"):
+        fit([Keypoint3dLimbLenInput(points)])
 
 
 def test_groups_that_the_model_lacks(clip):

@@ -1,0 +1,68 @@
+"""What drawing a body's keypoints to observed ones has in common, in pictures and in space."""
+
+import logging
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.structures import Keypoints2d, Keypoints3d
+
+
+class KeypointMSEHandler(BaseHandler, ABC):
+    """Compares keypoints of the body with observed ones, point by point.
+
+    A subclass says what is compared (`pair`), its usual key and its usual loss.
+
+    Args:
+        mse_loss: compares points; `default_loss()` if None.
+        handler_key: names it in stages; `default_key` if None.
+        device: where its constants live.
+        logger: a logger or its name.
+    """
+
+    default_key: ClassVar[str]
+
+    def __init__(
+        self,
+        mse_loss: nn.Module | None = None,
+        handler_key: str | None = None,
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        loss = self.default_loss() if mse_loss is None else mse_loss
+        super().__init__(handler_key or self.default_key, loss, device, logger)
+
+    @staticmethod
+    @abstractmethod
+    def default_loss() -> nn.Module:
+        """Make the usual loss."""
+
+    @abstractmethod
+    def pair(self, state: BodyState, seen: Keypoints2d | Keypoints3d) -> tuple[Tensor, Tensor]:
+        """Give the body's points and the observed ones, in one frame and unit."""
+
+    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+        """Ask for the observed keypoints."""
+        return related_input.keypoints.names
+
+    def forward(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Compare keypoints."""
+        seen = related_input.keypoints
+        pred, target = self.pair(state, seen)
+        return self.loss(
+            pred=pred,
+            target=target,
+            target_conf=seen.confidence,
+            keypoint_weight=state.weights_of(seen.names),
+            loss_weight_override=loss_weight_override,
+            reduction_override=reduction_override,
+        )
