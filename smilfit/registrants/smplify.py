@@ -11,7 +11,7 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput, BodyState
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.matching import as_inputs, check_batch, match
-from smilfit.registrants.stage import Stage, keypoint_weights, stage_from_dict
+from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
 from smilfit.registrants.variables import Variables, share_shape
 from smilfit.registry import REGISTRANTS, did_you_mean
 from smilfit.solvers import LBFGS, SolverResult, StopReason
@@ -71,7 +71,7 @@ class SMPLify:
             for key in (*stage.weights, *stage.reductions):
                 if key not in keys:
                     raise KeyError(
-                        f'SMPLify: {stage.name} weights an unknown handler. {did_you_mean(key, keys)}'
+                        f'SMPLify: {stage.name} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
                     )
         used = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         for key in used:
@@ -80,6 +80,10 @@ class SMPLify:
         self.n_epochs = n_epochs
         self.use_one_betas_per_video = use_one_betas_per_video
         self.ignored, self.ignored_unknown = _split(ignore_keypoints or (), self.body.keypoint_names)
+        for stage in self.stages:
+            # What a stage says of the model's groups is checked before the first stage works.
+            fitted_joints(stage, self.body.data)
+            keypoint_weights(stage, self.body.data, self.ignored)
         self.initializer = RigidInitializer() if initializer == 'rigid' else initializer
         self.hooks = tuple(hooks)
         self.verbose = verbose
@@ -150,14 +154,7 @@ class SMPLify:
         self, stage: Stage, params: BodyParams, inputs: Mapping[str, BaseInput]
     ) -> tuple[BodyParams, dict[str, Any]]:
         active = [(self.handlers[k], w, stage.reductions.get(k)) for k, w in stage.weights.items() if w]
-        groups = self.body.data.joint_groups
-        for group in stage.fit_joint_groups:
-            if group not in groups:
-                raise KeyError(
-                    f'SMPLify: {stage.name} fits an unknown joint group. {did_you_mean(group, groups)}'
-                )
-        members = {name for group in stage.fit_joint_groups for name in groups[group]}
-        joints = [j for j, n in enumerate(self.body.joint_names) if n in members] if members else None
+        joints = fitted_joints(stage, self.body.data)
         variables = Variables(params, stage.fit, self.use_one_betas_per_video, joints)
         need = tuple(dict.fromkeys(n for h, _, _ in active for n in h.need(inputs.get(h.handler_key))))
         weights = keypoint_weights(stage, self.body.data, self.ignored)

@@ -91,6 +91,23 @@ def stage_from_dict(config: Mapping[str, Any], handler_keys: Sequence[str], plac
     )
 
 
+def fitted_joints(stage: Stage, data: BodyModelData) -> list[int] | None:
+    """List the joints that may turn in a stage; None for all.
+
+    Raises:
+        KeyError: a joint group that the model does not have.
+    """
+    groups = data.joint_groups
+    for group in stage.fit_joint_groups:
+        if group not in groups:
+            raise KeyError(
+                f'SMPLify: {stage.name} fits the joint group {group!r}, which {data.name} does not have. '
+                f'{did_you_mean(group, groups)}'
+            )
+    members = {name for group in stage.fit_joint_groups for name in groups[group]}
+    return [j for j, n in enumerate(data.joint_names) if n in members] if members else None
+
+
 def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -> dict[str, float]:
     """Turn a stage's part weights into factors on keypoints, by name.
 

@@ -209,11 +209,13 @@ def test_a_limb_convention_that_the_model_lacks_is_no_silent_all(clip):
 
 
 def test_groups_that_the_model_lacks(clip):
-    body, _, points = clip
+    body, _, _ = clip
     with pytest.raises(KeyError, match="no joint group 'shoulder'"):
-        SMPLify(body, [STAGE | dict(use_shoulder_hip_only=True)], [Keypoint3dHandler()])([points])
+        SMPLify(body, [STAGE | dict(use_shoulder_hip_only=True)], [Keypoint3dHandler()])
     with pytest.raises(KeyError, match="group 'hand'"):
-        SMPLify(body, [STAGE | dict(hand_weight=2.0)], [Keypoint3dHandler()])([points])
+        SMPLify(body, [STAGE | dict(hand_weight=2.0)], [Keypoint3dHandler()])
+    with pytest.raises(KeyError, match="fits the joint group 'spin', .* Did you mean 'spine'"):
+        SMPLify(body, [STAGE | dict(fit_joint_groups=('spin',))], [Keypoint3dHandler()])
     with pytest.raises(ValueError, match='must state joint limits'):
         bare = SMIL(replace(body.data, joint_limits=None))
         SMPLify(bare, [STAGE | dict(joint_limits_weight=1.0)], [Keypoint3dHandler(), JointLimitHandler()])
