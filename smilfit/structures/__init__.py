@@ -4,5 +4,24 @@ from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
+from smilfit.structures.quadratic import (
+    MotionTerm,
+    ParameterTerm,
+    PointTerm,
+    QuadraticTerm,
+    ResidualTerm,
+)
 
-__all__ = ['BodyOutput', 'BodyParams', 'Cameras', 'FitResult', 'Keypoints2d', 'Keypoints3d']
+__all__ = [
+    'BodyOutput',
+    'BodyParams',
+    'Cameras',
+    'FitResult',
+    'Keypoints2d',
+    'Keypoints3d',
+    'MotionTerm',
+    'ParameterTerm',
+    'PointTerm',
+    'QuadraticTerm',
+    'ResidualTerm',
+]
