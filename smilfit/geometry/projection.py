@@ -6,6 +6,9 @@ from torch import Tensor
 
 from smilfit.geometry.distortion import distort, fold_radius
 
+# Smallest depth with an image, as a share of the camera's distance to the point.
+NEAR = 1e-4
+
 
 def world_to_camera(
     points: Float[Tensor, '*#b P 3'],
@@ -23,7 +26,7 @@ def project_points(
     translation: Float[Tensor, '*#b C 3'],
     dist: Float[Tensor, '*#b C 5'] | None = None,
     fold: Float[Tensor, '*#b C'] | None = None,
-    near: float = 1e-4,
+    near: float = NEAR,
 ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P'], Bool[Tensor, '*b C P']]:
     """Project world points into cameras.
 
@@ -44,7 +47,15 @@ def project_points(
         Pixels (x, y), depth in world units, and whether each point has an image (inside or outside the
         picture's frame).
     """
-    in_camera = world_to_camera(points, rotation, translation)
+    pixels, valid, depth = _pixels(
+        world_to_camera(points, rotation, translation), intrinsics, dist, fold, near
+    )
+    return pixels, depth, valid
+
+
+def _pixels(
+    in_camera: Tensor, intrinsics: Tensor, dist: Tensor | None, fold: Tensor | None, near: float = NEAR
+) -> tuple[Tensor, Tensor, Tensor]:
     depth = in_camera[..., 2]
     limit = near * in_camera.detach().norm(dim=-1).clamp_min(1e-12)
     valid = depth > limit
@@ -58,4 +69,48 @@ def project_points(
         normalised = distort(normalised * shrink.unsqueeze(-1), dist.unsqueeze(-2))
     homogeneous = torch.cat((normalised, torch.ones_like(normalised[..., :1])), -1)
     pixels = homogeneous @ intrinsics.transpose(-1, -2)
-    return pixels[..., :2], depth, valid
+    return pixels[..., :2], valid, depth
+
+
+def linearise_projection(
+    points: Float[Tensor, '*#b P 3'],
+    intrinsics: Float[Tensor, '*#b C 3 3'],
+    rotation: Float[Tensor, '*#b C 3 3'],
+    translation: Float[Tensor, '*#b C 3'],
+    dist: Float[Tensor, '*#b C 5'] | None = None,
+    fold: Float[Tensor, '*#b C'] | None = None,
+) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P 2 3']]:
+    """Give `project_points`' pixels and their derivative with respect to the world points, px per world unit.
+
+    Points that have no image have the derivative of their stand-in.
+    """
+    if dist is None:
+        return _linearise_ideal(points, intrinsics, rotation, translation)
+    # A copy of every point for every camera, so that one backward pass serves all of them.
+    lead = torch.broadcast_shapes(points.shape[:-2], rotation.shape[:-3])
+    shape = (*lead, rotation.shape[-3], points.shape[-2], 3)
+    copies = points.detach().unsqueeze(-3).expand(shape).flatten(-3, -2).clone().requires_grad_()
+    with torch.enable_grad():
+        spread = copies.unflatten(-2, shape[-3:-1])
+        in_camera = spread @ rotation.transpose(-1, -2) + translation.unsqueeze(-2)
+        pixels = _pixels(in_camera, intrinsics, dist, fold)[0]
+        rows = [torch.autograd.grad(pixels[..., i].sum(), copies, retain_graph=i == 0)[0] for i in (0, 1)]
+    return pixels.detach(), torch.stack(rows, -2).unflatten(-3, shape[-3:-1])
+
+
+def _linearise_ideal(
+    points: Tensor, intrinsics: Tensor, rotation: Tensor, translation: Tensor, near: float = NEAR
+) -> tuple[Tensor, Tensor]:
+    in_camera = world_to_camera(points, rotation, translation)
+    limit = near * in_camera.norm(dim=-1).clamp_min(1e-12)
+    depth = torch.maximum(in_camera[..., 2], limit)
+    normalised = in_camera[..., :2] / depth.unsqueeze(-1)
+    # A clamped depth does not move with the point.
+    moves = (in_camera[..., 2] > limit).to(points.dtype)
+    # d(x/z) = (dx - (x/z) dz) / z, with the camera's rows of R for dx, dy, dz.
+    rows = rotation[..., :2, :].unsqueeze(-3) - (moves.unsqueeze(-1) * normalised).unsqueeze(-1) * rotation[
+        ..., 2:, :
+    ].unsqueeze(-3)
+    slope = intrinsics[..., :2, :2].unsqueeze(-3) @ (rows / depth[..., None, None])
+    pixels = normalised @ intrinsics[..., :2, :2].transpose(-1, -2) + intrinsics[..., :2, 2].unsqueeze(-2)
+    return pixels, slope

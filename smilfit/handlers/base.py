@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.registry import did_you_mean
-from smilfit.structures import BodyOutput, BodyParams
+from smilfit.structures import BodyOutput, BodyParams, QuadraticTerm
 
 JOINTS = 'joints'
 
@@ -20,12 +20,25 @@ class BodyState:
     """One evaluation of the body: what a handler may look at.
 
     `keypoint_weights` are factors on named keypoints (body parts of a stage, ignored keypoints); absent is 1.
+    `robust_scale` widens robust losses while a solver looks for the right basin. `frames` numbers the frames in
+    the recording, where some may be missing; None where they follow one another.
     """
 
     body: SMIL
     params: BodyParams
     output: BodyOutput
     keypoint_weights: dict[str, float] = field(default_factory=dict)
+    robust_scale: float = 1.0
+    frames: Tensor | None = None
+
+    def continuous(self, order: int) -> Tensor:
+        """Say for every frame whether it and the `order` frames before it follow one another (B,) bool."""
+        count = self.params.batch_size
+        frames = torch.arange(count) if self.frames is None else self.frames
+        found = torch.zeros(count, dtype=torch.bool)
+        if count > order:
+            found[order:] = (frames[order:] - frames[:-order]).cpu() == order
+        return found.to(self.params.transl.device)
 
     def weights_of(self, names: Sequence[str]) -> Tensor | None:
         """Give the factors of some keypoints (K,), or None where all are 1."""
@@ -133,6 +146,26 @@ class BaseHandler(nn.Module):
     ) -> Tensor:
         """Compute the loss: a number, or with reduction `'none'` terms whose first dimension is the batch."""
         raise TypeError(f'{type(self).__name__}: a handler must define forward.')
+
+    def second_order(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> QuadraticTerm:
+        """Give the term's value and its quadratic model, for solvers of second order.
+
+        A handler that is a sum of squares may return a `ResidualTerm`, whose derivative is found automatically.
+
+        Raises:
+            TypeError: the term is not a sum of squares.
+        """
+        raise TypeError(
+            f'{type(self).__name__} {self.handler_key!r}: Levenberg-Marquardt needs a sum of squares; '
+            f'{type(self.loss).__name__} does not say its residual. Use optimizer=dict(type="LBFGS") in this stage, '
+            'or give the loss a method residual(...).'
+        )
 
     def per_frame(
         self,

@@ -2,13 +2,17 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
-from smilfit.structures import Keypoints2d, Keypoints3d
+from smilfit.structures import Keypoints2d, Keypoints3d, PointTerm
+
+# Squared distances -> terms and weights of an equivalent least-squares problem.
+Reweight = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class KeypointMSEHandler(BaseHandler, ABC):
@@ -66,3 +70,35 @@ class KeypointMSEHandler(BaseHandler, ABC):
             loss_weight_override=loss_weight_override,
             reduction_override=reduction_override,
         )
+
+    @abstractmethod
+    def quadratic(self, state: BodyState, seen: Keypoints2d | Keypoints3d, reweight: Reweight) -> PointTerm:
+        """Give the quadratic model, where `reweight` turns squared distances into terms and weights."""
+
+    def second_order(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> PointTerm:
+        """Give every keypoint's gradient and curvature.
+
+        Raises:
+            TypeError: a loss of another kind, which does not say its weights.
+        """
+        if not hasattr(self.loss, 'reweight'):
+            return super().second_order(state, related_input)
+        seen = related_input.keypoints
+
+        def reweight(squared: Tensor) -> tuple[Tensor, Tensor]:
+            return self.loss.reweight(
+                squared,
+                seen.confidence,
+                state.weights_of(seen.names),
+                loss_weight_override,
+                reduction_override,
+                state.robust_scale,
+            )
+
+        return self.quadratic(state, seen, reweight)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from smilfit.handlers.base import BodyState
 from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight
 from smilfit.losses import KeypointMSELoss
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Cameras, Keypoints2d
+from smilfit.structures import Cameras, Keypoints2d, PointTerm
 
 # Residual (px) beyond which an annotation is more likely wrong than the body misplaced.
 DEFAULT_SIGMA_PX = 20.0
@@ -83,6 +83,18 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
         """
         pixels, _, _ = seen.cameras.project(state.output.select(seen.names))
         return pixels, seen.xy
+
+    def quadratic(self, state: BodyState, seen: Keypoints2d, reweight: Reweight) -> PointTerm:
+        """All views of a keypoint become one gradient and one curvature in the world's frame."""
+        pixels, slope = seen.cameras.linearise(state.output.select(seen.names))
+        difference = pixels - seen.xy
+        terms, weight = reweight(difference.square().sum(-1))
+        weighted = 2 * weight[..., None, None] * slope
+        gradient = (weighted * difference.unsqueeze(-1)).sum(-2)
+        curvature = weighted.transpose(-1, -2) @ slope
+        return PointTerm(
+            seen.names, terms.sum((1, 2)), gradient.sum(1), curvature.sum(1), gradient, curvature
+        )
 
 
 Keypoint2dHandler = MultiviewKeypoint2dMSEHandler

@@ -12,10 +12,11 @@ from torch import Tensor
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.handlers.base import JOINTS, BaseHandler, BaseInput, BodyState
 from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
 from smilfit.registry import HANDLERS, INPUTS, did_you_mean
-from smilfit.structures import Keypoints3d
+from smilfit.structures import Keypoints3d, PointTerm, QuadraticTerm, ResidualTerm
+from smilfit.structures.quadratic import isotropic
 
 
 @INPUTS.register_module()
@@ -90,6 +91,14 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
     def pair(self, state: BodyState, seen: Keypoints3d) -> tuple[Tensor, Tensor]:
         """Compare positions in the world."""
         return state.output.select(seen.names), seen.xyz
+
+    def quadratic(self, state: BodyState, seen: Keypoints3d, reweight: Reweight) -> PointTerm:
+        """A weighted squared distance: curvature is the same in all directions."""
+        difference = state.output.select(seen.names) - seen.xyz
+        terms, weight = reweight(difference.square().sum(-1))
+        return PointTerm(
+            seen.names, terms.sum(1), 2 * weight.unsqueeze(-1) * difference, isotropic(2 * weight)
+        )
 
 
 Keypoint3dHandler = Keypoint3dMSEHandler
@@ -166,17 +175,39 @@ class Keypoint3dLimbLenHandler(BaseHandler):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Compare limb lengths."""
-        names, limbs = self._rigid(related_input.keypoints.names)
-        seen = related_input.keypoints
-        seen = seen if names == seen.names else seen.select(names)
         return self.loss(
-            pred=state.output.select(names),
-            target=seen.xyz,
-            limbs=limbs.to(seen.xyz.device),
-            target_conf=seen.confidence,
+            **self._arguments(state, related_input),
             loss_weight_override=loss_weight_override,
             reduction_override=reduction_override,
         )
+
+    def second_order(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> QuadraticTerm:
+        """Give the differences of lengths as residuals."""
+        if not hasattr(self.loss, 'residual'):
+            return super().second_order(state, related_input)
+        residual = self.loss.residual(
+            **self._arguments(state, related_input),
+            loss_weight_override=loss_weight_override,
+            reduction_override=reduction_override,
+        )
+        return ResidualTerm(residual)
+
+    def _arguments(self, state: BodyState, related_input: BaseInput | None) -> dict[str, Tensor]:
+        names, limbs = self._rigid(related_input.keypoints.names)
+        seen = related_input.keypoints
+        seen = seen if names == seen.names else seen.select(names)
+        return {
+            'pred': state.output.select(names),
+            'target': seen.xyz,
+            'limbs': limbs.to(seen.xyz.device),
+            'target_conf': seen.confidence,
+        }
 
 
 def rigid_limbs(data: BodyModelData, names: Sequence[str]) -> list[tuple[int, int]]:

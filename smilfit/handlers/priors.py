@@ -16,6 +16,7 @@ from smilfit.losses import (
     SmoothPointsLoss,
 )
 from smilfit.registry import HANDLERS
+from smilfit.structures import MotionTerm, ParameterTerm, QuadraticTerm, ResidualTerm
 
 
 class PriorHandler(BaseHandler):
@@ -32,6 +33,8 @@ class PriorHandler(BaseHandler):
 
     default_key: ClassVar[str]
     default_loss: ClassVar[type[nn.Module]]
+    # The parameter that the loss's one argument is, but for a factor; None for anything else.
+    parameter: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -61,6 +64,35 @@ class PriorHandler(BaseHandler):
             reduction_override=reduction_override,
         )
 
+    def second_order(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> QuadraticTerm:
+        """Give the loss's own curvature of the parameter where it says it, else its residuals."""
+        if not hasattr(self.loss, 'residual'):
+            return super().second_order(state)
+        overrides = {
+            'loss_weight_override': loss_weight_override,
+            'reduction_override': reduction_override,
+        }
+        if self.parameter is None or not hasattr(self.loss, 'curvature'):
+            return ResidualTerm(self.loss.residual(*self.arguments(state), **overrides))
+        with torch.enable_grad():
+            value = self.arguments(state)[0].detach().requires_grad_()
+            energy = self.loss.residual(value, **overrides).square().sum(1)
+            (gradient,) = torch.autograd.grad(energy.sum(), value)
+        per_argument = self.argument_per_parameter(state)
+        curvature = self.loss.curvature(value.detach(), **overrides) * per_argument**2
+        gradient = gradient.flatten(1) * per_argument
+        return ParameterTerm(energy.detach(), {self.parameter: gradient}, {self.parameter: curvature})
+
+    def argument_per_parameter(self, state: BodyState) -> float:
+        """Give the factor from the parameter to the loss's argument."""
+        return 1.0
+
 
 @HANDLERS.register_module()
 class BetasPriorHandler(PriorHandler):
@@ -68,6 +100,7 @@ class BetasPriorHandler(PriorHandler):
 
     default_key = 'betas_prior'
     default_loss = ShapePriorLoss
+    parameter = 'betas'
 
     def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
         """Betas (B, S)."""
@@ -80,6 +113,7 @@ class BodyPosePriorHandler(PriorHandler):
 
     default_key = 'body_pose_prior'
     default_loss = PoseRegLoss
+    parameter = 'body_pose'
 
     def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
         """Body pose (B, J-1, 3), rad."""
@@ -100,6 +134,7 @@ class JointScalePriorHandler(PriorHandler):
 
     default_key = 'joint_scale_prior'
     default_loss = JointScalePriorLoss
+    parameter = 'log_joint_scales'
 
     def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
         """Logarithms of the joints' scales (B, J, 3)."""
@@ -112,10 +147,15 @@ class JointOffsetPriorHandler(PriorHandler):
 
     default_key = 'joint_offset_prior'
     default_loss = JointOffsetPriorLoss
+    parameter = 'joint_offsets'
 
     def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
         """Joint offsets (B, J, 3) in body lengths."""
         return (_or_zeros(state, state.params.joint_offsets) / state.body.rest_size,)
+
+    def argument_per_parameter(self, state: BodyState) -> float:
+        """Body lengths per model unit."""
+        return 1 / state.body.rest_size
 
 
 @HANDLERS.register_module()
@@ -133,8 +173,21 @@ class SmoothMotionHandler(PriorHandler):
         return ('joints',)
 
     def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
-        """Joints (B, J, 3) and the bodies' sizes (B,), world unit."""
-        return state.output.joints, state.body_size()
+        """Joints (B, J, 3), the bodies' sizes (B,), world unit, and which frames continue those before."""
+        return state.output.joints, state.body_size(), state.continuous(getattr(self.loss, 'order', 1))
+
+    def second_order(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> QuadraticTerm:
+        """Couple neighbouring frames."""
+        if not hasattr(self.loss, 'weights'):
+            return super().second_order(state)
+        energy, weight = self.loss.weights(*self.arguments(state), loss_weight_override, reduction_override)
+        return MotionTerm(state.output.joint_names, self.loss.order, weight, energy)
 
 
 def _or_zeros(state: BodyState, value: Tensor | None) -> Tensor:

@@ -45,15 +45,48 @@ class BaseLoss(nn.Module):
             loss_weight_override: used instead of `loss_weight`.
             reduction_override: used instead of `reduction`.
         """
+        share = self.share(terms, weight, loss_weight_override, reduction_override)
+        weighted = share * (terms if weight is None else terms * weight)
+        reduction = self.reduction if reduction_override is None else reduction_override
+        return weighted if reduction == 'none' else weighted.sum()
+
+    def share(
+        self,
+        terms: Tensor,
+        weight: Tensor | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Give the factor by which every weighted term enters the reduced loss."""
         factor = self.loss_weight if loss_weight_override is None else loss_weight_override
         reduction = self.reduction if reduction_override is None else _checked(reduction_override)
-        weighted = terms if weight is None else terms * weight
-        if reduction == 'none':
-            return factor * weighted
-        if reduction == 'sum':
-            return factor * weighted.sum()
+        if reduction != 'mean':
+            return terms.new_tensor(float(factor))
         total = terms.new_tensor(float(terms.numel())) if weight is None else weight.expand_as(terms).sum()
-        return factor * weighted.sum() / self.normaliser(total).clamp_min(torch.finfo(terms.dtype).tiny)
+        return factor / self.normaliser(total).clamp_min(torch.finfo(terms.dtype).tiny)
+
+    def root(
+        self,
+        residual: Tensor,
+        weight: Tensor | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Weight residuals so that their squares sum to what `reduce` makes of the squares.
+
+        Args:
+            residual: its first dimension is the batch.
+            weight: as for `reduce`, of the squares.
+            loss_weight_override: used instead of `loss_weight`.
+            reduction_override: used instead of `reduction`; `'none'` counts as `'sum'`.
+
+        Returns:
+            Weighted residuals (B, R).
+        """
+        share = self.share(residual, weight, loss_weight_override, reduction_override)
+        factor = share if weight is None else share * weight
+        # A root has no derivative at 0, and a weight needs none.
+        return (residual * factor.detach().sqrt()).flatten(1)
 
 
 def _checked(reduction: str) -> str:

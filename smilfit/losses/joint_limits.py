@@ -52,6 +52,26 @@ class JointLimitLoss(_LimitLoss):
         """Score joint rotations."""
         return self.reduce(self.violation(body_pose).square(), None, loss_weight_override, reduction_override)
 
+    def residual(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B R']:
+        """Give the weighted violations, whose squares sum to the loss."""
+        return self.root(self.violation(body_pose), None, loss_weight_override, reduction_override)
+
+    def curvature(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B j 3 3']:
+        """Give the second derivative: there is none inside the limits."""
+        violation = self.violation(body_pose)
+        share = self.share(violation, None, loss_weight_override, reduction_override)
+        return torch.diag_embed(2 * share * (violation > 0).to(body_pose))
+
 
 @LOSSES.register_module()
 class JointPriorLoss(_LimitLoss):
@@ -114,6 +134,18 @@ class JointPriorLoss(_LimitLoss):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Score joint rotations; every frame's terms lie in one row."""
+        return self.reduce(self._roots(body_pose).square(), None, loss_weight_override, reduction_override)
+
+    def residual(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B R']:
+        """Give the weighted roots of the terms, whose squares sum to the loss."""
+        return self.root(self._roots(body_pose), None, loss_weight_override, reduction_override)
+
+    def _roots(self, body_pose: Tensor) -> Tensor:
         violation = self.violation(body_pose)
         if not self.use_full_body:
             violation = violation[:, self._members['hinge']]
@@ -121,15 +153,18 @@ class JointPriorLoss(_LimitLoss):
         if self.smooth_spine_loss_weight:
             spine = body_pose[:, self._members['spine']]
             against = (-(spine[:, 1:] * spine[:, :-1])).relu()
-            parts.append(self.smooth_spine_loss_weight * _exponential(against).flatten(1))
+            parts.append(math.sqrt(self.smooth_spine_loss_weight) * _exponential(against).flatten(1))
         if self.lock_foot_loss_weight:
             foot = body_pose[:, self._members['foot']]
-            parts.append(self.lock_foot_loss_weight * foot.square().flatten(1))
-        return self.reduce(torch.cat(parts, 1), None, loss_weight_override, reduction_override)
+            parts.append(math.sqrt(self.lock_foot_loss_weight) * foot.flatten(1))
+        return torch.cat(parts, 1)
 
 
 def _exponential(violation: Tensor) -> Tensor:
-    """`(exp(v) - 1)^2` up to pi, then its tangent: steep, and never infinite."""
+    """`exp(v) - 1` up to pi, then the root of its square's tangent: steep, and never infinite."""
     top = math.expm1(math.pi)
     slope = 2 * top * math.exp(math.pi)
-    return torch.expm1(violation.clamp_max(math.pi)).square() + slope * (violation - math.pi).relu()
+    beyond = (violation - math.pi).relu()
+    return torch.where(
+        beyond > 0, (top**2 + slope * beyond).sqrt(), torch.expm1(violation.clamp_max(math.pi))
+    )

@@ -1,5 +1,6 @@
 """Squared distance of keypoints, robust on request."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -36,9 +37,43 @@ class KeypointMSELoss(BaseLoss):
     ) -> Tensor:
         """Compare; a point whose confidences or weight are 0 takes no part, whatever its coordinates."""
         squared = (pred - target).square().sum(-1)
-        weight = squared.new_ones(squared.shape)
-        for factor in (pred_conf, target_conf, keypoint_weight):
-            weight = weight if factor is None else weight * factor
+        weight = _product(squared, pred_conf, target_conf, keypoint_weight)
         return self.reduce(
             geman_mcclure(squared, self.sigma), weight, loss_weight_override, reduction_override
         )
+
+    def reweight(
+        self,
+        squared: Float[Tensor, 'B *k'],
+        target_conf: Float[Tensor, 'B *k'] | None = None,
+        keypoint_weight: Float[Tensor, ' K'] | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+        robust_scale: float = 1.0,
+    ) -> tuple[Float[Tensor, 'B *k'], Float[Tensor, 'B *k']]:
+        """Turn squared distances into terms and the weights of an equivalent least-squares problem.
+
+        The weight is the derivative of the term with respect to the squared distance: near the present point the
+        loss is a sum of `weight * squared` (iteratively reweighted least squares; Holland and Welsch 1977).
+
+        Args:
+            squared: squared distances.
+            target_conf: confidences.
+            keypoint_weight: factors on keypoints.
+            loss_weight_override: used instead of `loss_weight`.
+            reduction_override: used instead of `reduction`.
+            robust_scale: factor on sigma; a solver that starts with a large one sees a milder loss.
+        """
+        weight = _product(squared, target_conf, keypoint_weight)
+        weight = weight * self.share(squared, weight, loss_weight_override, reduction_override)
+        if self.sigma is None:
+            return weight * squared, weight
+        damping = 1 + squared / (self.sigma * robust_scale) ** 2
+        return weight * squared / damping, weight / damping.square()
+
+
+def _product(like: Tensor, *factors: Tensor | None) -> Tensor:
+    weight = torch.ones_like(like)
+    for factor in factors:
+        weight = weight if factor is None else weight * factor
+    return weight

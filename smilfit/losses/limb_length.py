@@ -1,5 +1,6 @@
 """Difference of limb lengths: shape and scale without pose."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -42,12 +43,37 @@ class LimbLengthLoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Compare the lengths of `limbs` (pairs of keypoint indices); a limb is as sure as its worse end."""
-        terms = (self._lengths(pred, limbs) - self._lengths(target, limbs)).square()
-        weight = terms.new_ones(terms.shape)
+        difference, weight = self._compare(pred, target, limbs, pred_conf, target_conf)
+        return self.reduce(difference.square(), weight, loss_weight_override, reduction_override)
+
+    def residual(
+        self,
+        pred: Float[Tensor, 'B K 3'],
+        target: Float[Tensor, 'B K 3'],
+        limbs: Int[Tensor, 'L 2'],
+        pred_conf: Float[Tensor, 'B K'] | None = None,
+        target_conf: Float[Tensor, 'B K'] | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B L']:
+        """Give the weighted differences of lengths, whose squares sum to the loss."""
+        difference, weight = self._compare(pred, target, limbs, pred_conf, target_conf)
+        return self.root(difference, weight, loss_weight_override, reduction_override)
+
+    def _compare(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        limbs: Tensor,
+        pred_conf: Tensor | None,
+        target_conf: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        difference = self._lengths(pred, limbs) - self._lengths(target, limbs)
+        weight = torch.ones_like(difference)
         for confidence in (pred_conf, target_conf):
             if confidence is not None:
                 weight = weight * confidence[:, limbs].amin(-1)
-        return self.reduce(terms, weight, loss_weight_override, reduction_override)
+        return difference, weight
 
     def _lengths(self, points: Tensor, limbs: Tensor) -> Tensor:
         ends = points[:, limbs]

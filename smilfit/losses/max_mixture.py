@@ -79,7 +79,41 @@ class MaxMixturePriorLoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Score poses, one term a frame."""
+        energies, _ = self._components(body_pose)
+        return self.reduce(energies.amin(1), None, loss_weight_override, reduction_override)
+
+    def residual(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B R']:
+        """Give the nearest component's weighted residual.
+
+        Its squares sum to the loss less the smallest offset of all components, a constant that no pose changes.
+        """
+        energies, white = self._components(body_pose)
+        nearest = energies.argmin(1)
+        rows = torch.arange(len(nearest), device=nearest.device)
+        offset = (self.offsets - self.offsets.min()).to(body_pose)[nearest]
+        terms = torch.cat((math.sqrt(0.5) * white[rows, nearest], offset.sqrt().unsqueeze(1)), 1)
+        # One term a frame is what a mean divides by, not one a component of the residual.
+        share = self.share(energies.amin(1), None, loss_weight_override, reduction_override)
+        return terms * share.sqrt()
+
+    def curvature(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B n n']:
+        """Give the nearest component's second derivative."""
+        energies, _ = self._components(body_pose)
+        share = self.share(energies.amin(1), None, loss_weight_override, reduction_override)
+        factors = self.factors.to(body_pose)[energies.argmin(1)]
+        return share * factors @ factors.transpose(1, 2)
+
+    def _components(self, body_pose: Tensor) -> tuple[Tensor, Tensor]:
         centred = body_pose.flatten(1).unsqueeze(1) - self.means.to(body_pose)
         white = torch.einsum('bmd,mde->bme', centred, self.factors.to(body_pose))
-        energies = 0.5 * white.square().sum(-1) + self.offsets.to(body_pose)
-        return self.reduce(energies.amin(1), None, loss_weight_override, reduction_override)
+        return 0.5 * white.square().sum(-1) + self.offsets.to(body_pose), white

@@ -22,6 +22,26 @@ class PoseRegLoss(BaseLoss):
         """Score joint rotations."""
         return self.reduce(body_pose.square(), None, loss_weight_override, reduction_override)
 
+    def residual(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B R']:
+        """Give the weighted components, whose squares sum to the loss."""
+        return self.root(body_pose, None, loss_weight_override, reduction_override)
+
+    def curvature(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, '1 j 3 3']:
+        """Give the second derivative, joint by joint."""
+        share = self.share(body_pose, None, loss_weight_override, reduction_override)
+        eye = torch.eye(3, dtype=body_pose.dtype, device=body_pose.device)
+        return (2 * share * eye).expand(1, body_pose.shape[1], 3, 3)
+
 
 @LOSSES.register_module()
 class MahalanobisPosePriorLoss(BaseLoss):
@@ -63,7 +83,29 @@ class MahalanobisPosePriorLoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Score joint rotations."""
+        return self.reduce(self._white(body_pose).square(), None, loss_weight_override, reduction_override)
+
+    def residual(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B R']:
+        """Give the weighted whitened pose, whose squares sum to the loss."""
+        return self.root(self._white(body_pose), None, loss_weight_override, reduction_override)
+
+    def curvature(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, '1 n n']:
+        """Give the second derivative, which couples all joints."""
+        share = self.share(self._white(body_pose), None, loss_weight_override, reduction_override)
+        factor = self.factor.to(body_pose)
+        return (2 * share * factor @ factor.t()).unsqueeze(0)
+
+    def _white(self, body_pose: Tensor) -> Tensor:
         if self.factor is None:
             raise ValueError('MahalanobisPosePriorLoss: call bind_body(data) with the model first.')
-        white = (body_pose.flatten(1) - self.mean.to(body_pose)) @ self.factor.to(body_pose)
-        return self.reduce(white.square(), None, loss_weight_override, reduction_override)
+        return (body_pose.flatten(1) - self.mean.to(body_pose)) @ self.factor.to(body_pose)

@@ -41,6 +41,29 @@ class ShapePriorLoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Score shape coefficients."""
+        return self.reduce(self._white(betas).square(), None, loss_weight_override, reduction_override)
+
+    def residual(
+        self,
+        betas: Float[Tensor, 'B S'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B S']:
+        """Give the weighted whitened coefficients, whose squares sum to the loss."""
+        return self.root(self._white(betas), None, loss_weight_override, reduction_override)
+
+    def curvature(
+        self,
+        betas: Float[Tensor, 'B S'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, '1 S S']:
+        """Give the second derivative."""
+        share = self.share(betas, None, loss_weight_override, reduction_override)
+        eye = torch.eye(betas.shape[1], dtype=betas.dtype, device=betas.device)
+        factor = eye if self.whitening is None else self.whitening.to(betas)
+        return (2 * share * factor @ factor.t()).unsqueeze(0)
+
+    def _white(self, betas: Tensor) -> Tensor:
         centred = betas if self.mean is None else betas - self.mean.to(betas)
-        white = centred if self.whitening is None else centred @ self.whitening.to(betas)
-        return self.reduce(white.square(), None, loss_weight_override, reduction_override)
+        return centred if self.whitening is None else centred @ self.whitening.to(betas)

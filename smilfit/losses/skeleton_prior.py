@@ -1,5 +1,6 @@
 """How far a skeleton's bones are from the model's."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +21,26 @@ class JointScalePriorLoss(BaseLoss):
         """Score joint scales."""
         return self.reduce(log_joint_scales.square(), None, loss_weight_override, reduction_override)
 
+    def residual(
+        self,
+        log_joint_scales: Float[Tensor, 'B J 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B R']:
+        """Give the weighted components, whose squares sum to the loss."""
+        return self.root(log_joint_scales, None, loss_weight_override, reduction_override)
+
+    def curvature(
+        self,
+        log_joint_scales: Float[Tensor, 'B J 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, '1 n n']:
+        """Give the second derivative."""
+        share = self.share(log_joint_scales, None, loss_weight_override, reduction_override)
+        count = log_joint_scales.shape[1] * 3
+        return (2 * share * torch.eye(count, dtype=share.dtype, device=share.device)).unsqueeze(0)
+
 
 @LOSSES.register_module()
 class JointOffsetPriorLoss(BaseLoss):
@@ -33,3 +54,23 @@ class JointOffsetPriorLoss(BaseLoss):
     ) -> Tensor:
         """Score joint offsets, given in body lengths."""
         return self.reduce(offsets_by_length.square(), None, loss_weight_override, reduction_override)
+
+    def residual(
+        self,
+        offsets_by_length: Float[Tensor, 'B J 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B R']:
+        """Give the weighted components, whose squares sum to the loss."""
+        return self.root(offsets_by_length, None, loss_weight_override, reduction_override)
+
+    def curvature(
+        self,
+        offsets_by_length: Float[Tensor, 'B J 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, '1 n n']:
+        """Give the second derivative."""
+        share = self.share(offsets_by_length, None, loss_weight_override, reduction_override)
+        count = offsets_by_length.shape[1] * 3
+        return (2 * share * torch.eye(count, dtype=share.dtype, device=share.device)).unsqueeze(0)

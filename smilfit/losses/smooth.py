@@ -1,7 +1,7 @@
 """Smoothness over time. Consecutive rows of a batch are consecutive frames of one clip."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_rot6d
@@ -68,12 +68,36 @@ class SmoothPointsLoss(BaseLoss):
         self,
         points: Float[Tensor, 'B K 3'],
         body_size: Float[Tensor, ' B'],
+        continuous: Bool[Tensor, ' B'] | None = None,
         loss_weight_override: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """Score a clip of points; the first `order` frames cost nothing."""
+        """Score a clip of points; a frame without `order` frames right before it costs nothing."""
+        squared = self._squared(points, body_size, continuous)
+        return self.reduce(squared, None, loss_weight_override, reduction_override)
+
+    def weights(
+        self,
+        points: Float[Tensor, 'B K 3'],
+        body_size: Float[Tensor, ' B'],
+        continuous: Bool[Tensor, ' B'] | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> tuple[Float[Tensor, ' B'], Float[Tensor, ' B']]:
+        """Give the loss by frame, and the weight of each frame's squared differences in it."""
+        squared = self._squared(points, body_size, continuous)
+        share = self.share(squared, None, loss_weight_override, reduction_override)
+        weight = share * self._counts(body_size, continuous) / body_size.square()
+        return share * squared.sum(1), weight
+
+    def _squared(self, points: Tensor, body_size: Tensor, continuous: Tensor | None) -> Tensor:
         change = torch.zeros_like(points)
         if len(points) > self.order:
             change[self.order :] = points.diff(n=self.order, dim=0)
-        squared = change.square().sum(-1) / body_size.unsqueeze(-1).square()
-        return self.reduce(squared, None, loss_weight_override, reduction_override)
+        counts = self._counts(body_size, continuous) / body_size.square()
+        return change.square().sum(-1) * counts.unsqueeze(-1)
+
+    def _counts(self, body_size: Tensor, continuous: Tensor | None) -> Tensor:
+        if continuous is not None:
+            return continuous.to(body_size)
+        return (torch.arange(len(body_size), device=body_size.device) >= self.order).to(body_size)

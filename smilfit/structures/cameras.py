@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.geometry.distortion import distort, fold_radius, undistort
-from smilfit.geometry.projection import project_points
+from smilfit.geometry.projection import linearise_projection, project_points
 from smilfit.registry import did_you_mean
 
 
@@ -53,6 +53,12 @@ class Cameras:
     ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P'], Bool[Tensor, '*b C P']]:
         """Project world points: pixels, depth (world unit), and whether each has an image."""
         return project_points(points, self.K, self.R, self.t, self.dist, self.fold)
+
+    def linearise(
+        self, points: Float[Tensor, '*#b P 3']
+    ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P 2 3']]:
+        """Project world points and give the pixels' derivative with respect to them (px per world unit)."""
+        return linearise_projection(points, self.K, self.R, self.t, self.dist, self.fold)
 
     def undistort(
         self, pixels: Float[Tensor, '*b C P 2']

@@ -1,9 +1,11 @@
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from smilfit.geometry.projection import project_points
 from smilfit.geometry.rotation import rotmat_to_axis_angle
+from tests.animals import ring_of_cameras
 
 LENS = torch.tensor([-0.285, 0.05, 0.001, -0.0005, 0.0], dtype=torch.float64)
 
@@ -67,3 +69,19 @@ def test_gradients_agree_with_finite_differences(ring):
     dist = LENS.expand(4, 5).clone().requires_grad_()
     arguments = (points, K.requires_grad_(), R.clone().requires_grad_(), t.clone().requires_grad_(), dist)
     assert torch.autograd.gradcheck(project, arguments, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize('lens', [0.0, -0.2])
+def test_linearised_projection_is_the_derivative(lens):
+    cameras = ring_of_cameras(dist=lens)
+    points = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(3)).double().requires_grad_()
+    # One point beyond the first camera, where a stand-in is seen.
+    with torch.no_grad():
+        points[0, 0] = 2.5 * cameras.centres()[0]
+    pixels, slope = cameras.linearise(points)
+    expected, _, _ = cameras.project(points)
+    torch.testing.assert_close(pixels, expected)
+    for i in (0, 1):
+        for c in range(len(cameras)):
+            (row,) = torch.autograd.grad(expected[:, c, :, i].sum(), points, retain_graph=True)
+            torch.testing.assert_close(slope[:, c, :, i], row)
