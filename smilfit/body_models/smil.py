@@ -129,7 +129,7 @@ class SMIL(nn.Module):
     def skin_table(self, keypoints: tuple[str, ...] | None = None) -> SkinTable:
         """List the skinning weights of all vertices, or of those that some keypoints need."""
         if keypoints not in self._tables:
-            rows = slice(None) if keypoints is None else self._keypoint_rows(keypoints).vertices
+            rows = slice(None) if keypoints is None else self.keypoint_rows(keypoints).vertices
             self._tables[keypoints] = SkinTable.from_dense(self.weights[rows])
         return self._tables[keypoints]
 
@@ -181,7 +181,11 @@ class SMIL(nn.Module):
         return (betas @ directions.flatten(1)).unflatten(1, (-1, 3)) + template
 
     def forward(
-        self, params: BodyParams, need: Collection[str] = ('joints',), rest: RestShape | None = None
+        self,
+        params: BodyParams,
+        need: Collection[str] = ('joints',),
+        rest: RestShape | None = None,
+        skeleton: tuple[Tensor, Tensor] | None = None,
     ) -> BodyOutput:
         """Shape, pose and place the body.
 
@@ -189,6 +193,7 @@ class SMIL(nn.Module):
             params: parameters of B bodies.
             need: `'joints'`, `'vertices'` and any keypoint names; what is not named is not computed.
             rest: the shape, where the caller has it; it must belong to `params.betas`.
+            skeleton: what `posed_skeleton` gave for the same parameters, where the caller has it.
 
         Returns:
             World-frame points. Keypoints are in the order of the names in `need`.
@@ -200,16 +205,16 @@ class SMIL(nn.Module):
         self._check_params(params)
         names = tuple(n for n in need if n not in ('joints', 'vertices'))
         rest = self.rest_shape(params.betas) if rest is None else rest
-        linear, positions = self._posed_skeleton(params, rest.joints)
+        linear, positions = self.posed_skeleton(params, rest.joints) if skeleton is None else skeleton
         scale, transl = params.scale, params.transl
         joints = scale[:, None, None] * positions + transl.unsqueeze(1)
-        rows = self._keypoint_rows(names)
+        rows = self.keypoint_rows(names)
         maps = None
         if 'vertices' in need or len(rows.vertices):
             maps = bone_maps(linear, positions, rest.joints, scale, transl)
         vertices = None
         if 'vertices' in need:
-            vertices = blend(self.skin_table(), maps, self._pose_correctives(params, None) + rest.vertices)
+            vertices = blend(self.skin_table(), maps, self.pose_correctives(params, None) + rest.vertices)
         return BodyOutput(
             joints=joints if 'joints' in need else None,
             vertices=vertices,
@@ -232,13 +237,18 @@ class SMIL(nn.Module):
             few = vertices.index_select(1, rows.vertices)
         else:
             at_rest = self.rest_vertices(params.betas, rows.vertices)
-            at_rest = at_rest + self._pose_correctives(params, rows.vertices)
+            at_rest = at_rest + self.pose_correctives(params, rows.vertices)
             few = blend(self.skin_table(rows.names), maps, at_rest)
         return torch.cat((joints.index_select(1, rows.joints), rows.mix @ few), 1).index_select(1, rows.order)
 
-    def _posed_skeleton(self, params: BodyParams, rest_joints: Tensor) -> tuple[Tensor, Tensor]:
-        """Pose the joints; the quick way where no joint has a scale of its own."""
-        scales, offsets = self._joint_scales_and_offsets(params)
+    def posed_skeleton(
+        self, params: BodyParams, rest_joints: Float[Tensor, '_ J 3']
+    ) -> tuple[Float[Tensor, 'B J 3 3'], Float[Tensor, 'B J 3']]:
+        """Pose the joints: each one's map from the rest frame, and its position, model unit.
+
+        The quick way is taken where no joint has a scale of its own.
+        """
+        scales, offsets = self.joint_scales_and_offsets(params)
         axis_angle = params.stacked_axis_angle()
         if scales is None and axis_angle is not None:
             if offsets is not None:
@@ -249,7 +259,19 @@ class SMIL(nn.Module):
             params.rotations(), rest_joints, self.tree, scales, offsets, self.joint_scale_mode
         )
 
-    def _pose_correctives(self, params: BodyParams, vertices: Tensor | None) -> Tensor | float:
+    def joint_directions(self, name: str) -> Float[Tensor, 'S J 3']:
+        """Give how rest joints move a unit of a shape parameter, model unit; zeros for static joints."""
+        directions = {'betas': self.joint_shapedirs}[name]
+        if directions is None:
+            return self.joints_template.new_zeros(self.n_betas, self.n_joints, 3)
+        return directions
+
+    def vertex_directions(self, name: str) -> Float[Tensor, 'S V 3'] | None:
+        """Give how rest vertices move a unit of a shape parameter, model unit; None where they do not."""
+        return {'betas': self.shapedirs}[name]
+
+    def pose_correctives(self, params: BodyParams, vertices: Tensor | None) -> Float[Tensor, 'B V 3'] | float:
+        """Give what the pose adds to rest vertices, all or those of an index; 0 where the model has none."""
         if self.posedirs is None:
             return 0.0
         rotations = params.rotations()
@@ -258,7 +280,10 @@ class SMIL(nn.Module):
         directions = directions if vertices is None else directions[:, vertices]
         return (feature.flatten(1) @ directions.flatten(1)).unflatten(1, (-1, 3))
 
-    def _joint_scales_and_offsets(self, params: BodyParams) -> tuple[Tensor | None, Tensor | None]:
+    def joint_scales_and_offsets(
+        self, params: BodyParams
+    ) -> tuple[Float[Tensor, 'B J 3'] | None, Float[Tensor, 'B J 3'] | None]:
+        """Give the joints' scales and offsets, the parameters' and those that betas drive; None where all rest."""
         scales = None if params.log_joint_scales is None else params.log_joint_scales.exp()
         if self.scaledirs is not None:
             driven = (1 + torch.einsum('bs,sjc->bjc', params.betas, self.scaledirs)).clamp_min(
@@ -271,7 +296,8 @@ class SMIL(nn.Module):
             offsets = driven if offsets is None else offsets + driven
         return scales, offsets
 
-    def _keypoint_rows(self, names: tuple[str, ...]) -> KeypointRows:
+    def keypoint_rows(self, names: tuple[str, ...]) -> KeypointRows:
+        """Look up where named keypoints come from; kept for the next call."""
         if names not in self._rows:
             self._rows[names] = KeypointRows.find(self.data, names).to(self.v_template)
         return self._rows[names]
