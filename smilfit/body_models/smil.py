@@ -1,5 +1,6 @@
 """The rigged body as an nn.Module: shape, pose, place; only what is asked for is computed."""
 
+import copy
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ class RestShape:
         self.joints = body.rest_joints(betas)
         self._body = body
         self._vertices: Tensor | None = None
+
+    def take(self, rows: Tensor) -> 'RestShape':
+        """Pick bodies; a shape that all share stays as it is."""
+        if self.betas.shape[0] == 1:
+            return self
+        part = copy.copy(self)
+        part.betas = self.betas[rows]
+        part.joints = self.joints[rows] if self.joints.shape[0] > 1 else self.joints
+        part._vertices = None
+        return part
 
     @property
     def vertices(self) -> Float[Tensor, 'B V 3']:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -30,6 +30,14 @@ class BodyState:
     keypoint_weights: dict[str, float] = field(default_factory=dict)
     robust_scale: float = 1.0
     frames: Tensor | None = None
+
+    def take(self, rows: Tensor) -> 'BodyState':
+        """Pick frames."""
+        output = self.output
+        points = {n: getattr(output, n) for n in ('joints', 'vertices', 'keypoints')}
+        points = {n: v[rows] for n, v in points.items() if v is not None}
+        frames = None if self.frames is None else self.frames[rows]
+        return replace(self, params=self.params[rows], output=replace(output, **points), frames=frames)
 
     def continuous(self, order: int) -> Tensor:
         """Say for every frame whether it and the `order` frames before it follow one another (B,) bool."""
@@ -98,6 +106,8 @@ class BaseHandler(nn.Module):
 
     # The Input that the handler needs; None for a prior.
     input_type: ClassVar[type[BaseInput] | None] = None
+    # Whether a frame's term depends on other frames.
+    couples_frames: ClassVar[bool] = False
     # A bare structure that may be handed in without an Input around it.
     structure: ClassVar[type | None] = None
 

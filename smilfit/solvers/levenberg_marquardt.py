@@ -196,12 +196,18 @@ class _Run:
 
     def _adapt(self, accept: Tensor, gain: Tensor, promised: Tensor) -> None:
         """Trust the model more where it kept its promise, less where it did not (Nielsen)."""
+        rose = gain < 0
+        if self.problem.coupled:
+            gain, promised = (self.problem.total(x).expand_as(x) for x in (gain, promised))
         quality = gain / promised.clamp_min(1e-30)
-        good = (accept & (gain >= 0)) if self.problem.coupled else accept
+
         easier = self.damping * (1 - (2 * quality.clamp(0, 1) - 1) ** 3).clamp_min(0.1)
         harder = self.damping * self.growth
-        self.damping = torch.where(good, easier, harder).clamp(LEAST_DAMPING, MOST_DAMPING)
-        self.growth = torch.where(good, torch.full_like(self.growth, 2.0), 2 * self.growth)
+        # Among frames that hang together, those that got worse are to blame.
+        held = accept == rose if self.problem.coupled else torch.zeros_like(rose)
+        changed = torch.where(accept, easier, harder).clamp(LEAST_DAMPING, MOST_DAMPING)
+        self.damping = torch.where(held, self.damping, changed)
+        self.growth = torch.where(accept, torch.full_like(self.growth, 2.0), 2 * self.growth)
 
     def _settled(self, accept: Tensor, gain: Tensor, promised: Tensor, ftol: float) -> Tensor:
         """Say which frames are done: little was gained by a bold step, or nothing is left to gain."""

@@ -5,7 +5,7 @@ semi-definite stand-in for its second derivative (Gauss-Newton: a squared residu
 Weights and reductions are in the numbers already.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from jaxtyping import Float
@@ -80,6 +80,23 @@ class MotionTerm:
     order: int
     weight: Float[Tensor, ' B']
     energy: Float[Tensor, ' B']
+
+
+def take_rows(term: 'QuadraticTerm', rows: Tensor) -> 'QuadraticTerm':
+    """Pick the frames of a term; a curvature that all frames share stays as it is."""
+    count = len(term.energy)
+
+    def picked(value: Tensor) -> Tensor:
+        return value[rows] if value.shape[0] == count else value
+
+    changes = {}
+    for item in fields(term):
+        value = getattr(term, item.name)
+        if isinstance(value, dict):
+            changes[item.name] = {name: picked(v) for name, v in value.items()}
+        elif isinstance(value, Tensor):
+            changes[item.name] = picked(value)
+    return replace(term, **changes)
 
 
 QuadraticTerm = PointTerm | ParameterTerm | ResidualTerm | MotionTerm

@@ -51,6 +51,11 @@ class Kinematics:
         posed = params.replace(global_orient=rotations[:, 0], body_pose=rotations[:, 1:])
         return cls(body, point, params, rest, *body.posed_skeleton(posed, rest.joints))
 
+    def take(self, rows: Tensor) -> 'Kinematics':
+        """Pick bodies."""
+        point, params, rest = self.point.take(rows), self.params[rows], self.rest.take(rows)
+        return Kinematics(self.body, point, params, rest, self.linear[rows], self.positions[rows])
+
     @cached_property
     def joints(self) -> Float[Tensor, 'B J 3']:
         """Joints in the world."""

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
 from smilfit.handlers import BodyState
+from smilfit.registrants.second_order.coupled import MotionModel, coupled_step
 from smilfit.registrants.second_order.dense import damping_of, eliminate, solve_positive
-from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.kinematics import Kinematics, point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.terms import FrameEquations, residual_jacobian
 from smilfit.registrants.terms import ActiveTerm
-from smilfit.structures import ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
+from smilfit.structures import MotionTerm, ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
+from smilfit.structures.quadratic import take_rows
 
 # Frames whose dense equations are assembled at once: more do not fit the caches.
 CHUNK = 32
@@ -76,13 +78,11 @@ class BodyProblem:
     @property
     def coupled(self) -> bool:
         """Whether frames depend on each other."""
-        return self.layout.n_shared > 0
+        return self.layout.n_shared > 0 or any(t.handler.couples_frames for t in self.terms)
 
     def take(self, index: Tensor) -> 'BodyProblem':
         """Give the problem of some frames alone."""
-        rest = self.rest
-        if rest is not None and rest.betas.shape[0] > 1:
-            rest = self.body.rest_shape(rest.betas[index])
+        rest = None if self.rest is None else self.rest.take(index)
         frames = None if self.frames is None else self.frames[index]
         terms = [t.take(index) for t in self.terms]
         return BodyProblem(
@@ -102,7 +102,20 @@ class BodyProblem:
     def step(self, at: Evaluation, damping: Float[Tensor, ' B']) -> Step:
         """Solve the damped normal equations of every frame."""
         with torch.no_grad():
-            return self._dense_step(at, damping)
+            motions = [t for t in at.terms if isinstance(t, MotionTerm)]
+            return self._coupled_step(at, damping, motions) if motions else self._dense_step(at, damping)
+
+    def _coupled_step(self, at: Evaluation, damping: Tensor, motions: Sequence[MotionTerm]) -> Step:
+        parts = torch.arange(len(damping), device=damping.device).split(CHUNK)
+        equations = [self._equations(at, rows) for rows in parts]
+        matrix = torch.cat([e.matrix for e in equations])
+        vector = torch.cat([e.vector for e in equations])
+        models = []
+        for term in motions:
+            points = point_set(self.body, term.names)
+            jacobian = at.kinematics.jacobian(points, self.layout).flatten(1, 2)
+            models.append(MotionModel(term, at.state.output.select(term.names).flatten(1), jacobian))
+        return Step(*coupled_step(matrix, vector, models, self.layout.n_own, damping))
 
     def _dense_step(self, at: Evaluation, damping: Tensor) -> Step:
         n, q = self.layout.n_own, self.layout.n_shared
@@ -131,19 +144,17 @@ class BodyProblem:
         return -solve_positive(damped, pull.unsqueeze(-1)).squeeze(-1)
 
     def _equations(self, at: Evaluation, rows: Tensor) -> FrameEquations:
-        whole = len(rows) == at.point.batch_size
-        part = self if whole else self.take(rows)
-        here = at if whole else part.evaluate(at.point.take(rows), at.state.robust_scale)
-        equations = FrameEquations(here.kinematics, self.layout)
-        for term, said in zip(part.terms, here.terms):
+        equations = FrameEquations(at.kinematics.take(rows), self.layout)
+        for term, said in zip(self.terms, at.terms):
             if isinstance(said, PointTerm):
-                equations.add_points(said)
+                equations.add_points(take_rows(said, rows))
             elif isinstance(said, ParameterTerm):
-                equations.add_parameters(said)
+                equations.add_parameters(take_rows(said, rows))
             elif isinstance(said, ResidualTerm):
-                equations.add_residuals(
-                    *residual_jacobian(term.second_order, here.state, here.kinematics, self.layout)
-                )
+                state = at.state.take(rows)
+                part = term.take(rows)
+                found = residual_jacobian(part.second_order, state, equations.kin, self.layout)
+                equations.add_residuals(*found)
         return equations
 
     def moved(self, at: Evaluation, step: Step) -> BodyPoint:

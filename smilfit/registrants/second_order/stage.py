@@ -6,6 +6,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.means import whole_means
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
@@ -55,8 +56,10 @@ def run_second_order(
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if 'betas' in fitted or 'expression' in fitted else body.rest_shape(params.betas)
     problem = BodyProblem(body, layout, terms, needed(terms), keypoint_weights, rest, frames)
+    handlers = [t.handler for t in terms]
     robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in terms)
-    point, status, result = solver.minimise(problem, point, stage.n_iter, stage.ftol, on_step, robust)
+    with whole_means(handlers, lambda: problem.evaluate(point), problem.total):
+        point, status, result = solver.minimise(problem, point, stage.n_iter, stage.ftol, on_step, robust)
     return point.params(), status.converged, result
 
 
