@@ -1,8 +1,4 @@
-"""Steps where frames depend on each other through motion: conjugate gradients around the frames' own solutions.
-
-The frames' own equations (an arrow, with shared unknowns as its border) are solved exactly and precondition the
-whole: few rounds are needed unless motion terms are far stiffer than the data.
-"""
+"""Steps where frames depend on each other through motion: a band in time with shared unknowns as its border."""
 
 from dataclasses import dataclass
 
@@ -10,14 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.registrants.second_order.dense import damping_of, factorise, solve_factored
+from smilfit.registrants.second_order.banded import factorise_banded
+from smilfit.registrants.second_order.dense import damping_of, solve_positive
 from smilfit.structures import MotionTerm
 
 # The coefficients of backward differences, the present frame first.
 DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
-MAX_ROUNDS = 100
-# The linear system is solved to this relative residual: the model behind it is not better than that.
-TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -28,8 +22,8 @@ class MotionModel:
     points: Float[Tensor, 'B n']
     jacobian: Float[Tensor, 'B n m']
 
-    def push(self, motion: Float[Tensor, 'B n']) -> Float[Tensor, 'B n']:
-        """Apply the second derivative `2 D' W D` to a motion of the points."""
+    def push(self, motion: Float[Tensor, 'B n r']) -> Float[Tensor, 'B n r']:
+        """Apply the second derivative `2 D' W D` to motions of the points."""
         order = self.term.order
         change = torch.zeros_like(motion)
         if len(motion) <= order:
@@ -38,29 +32,22 @@ class MotionModel:
         count = len(motion) - order
         parts = [slice(order - lag, order - lag + count) for lag in range(order + 1)]
         difference = sum(c * motion[p] for c, p in zip(coefficients, parts))
-        difference = 2 * self.term.weight[order:].unsqueeze(1) * difference
+        difference = 2 * self.term.weight[order:, None, None] * difference
         for c, p in zip(coefficients, parts):
             change[p] += c * difference
         return change
 
-    def own(self) -> Float[Tensor, ' B']:
-        """Give the second derivative's diagonal: what a frame feels of itself."""
+    def lagged(self, lag: int) -> Float[Tensor, ' B']:
+        """Give the second derivative between a frame and the one `lag` before it; zero for the first `lag`."""
         order, weight = self.term.order, self.term.weight
+        coefficients = DIFFERENCES[order]
         total = torch.zeros_like(weight)
-        count = len(weight) - order
-        for lag, c in enumerate(DIFFERENCES[order]):
-            total[order - lag : order - lag + max(count, 0)] += c * c * weight[order:]
-        return 2 * total
-
-    def gradient(self) -> Float[Tensor, 'B m']:
-        """Differentiate the term by the unknowns of each frame."""
-        return (self.jacobian.transpose(1, 2) @ self.push(self.points).unsqueeze(-1)).squeeze(-1)
-
-    def across(self, step: Float[Tensor, 'B m']) -> Float[Tensor, 'B m']:
-        """Apply what couples frames to a step: the second derivative less its diagonal."""
-        motion = (self.jacobian @ step.unsqueeze(-1)).squeeze(-1)
-        force = self.push(motion) - self.own().unsqueeze(1) * motion
-        return (self.jacobian.transpose(1, 2) @ force.unsqueeze(-1)).squeeze(-1)
+        for i in range(order + 1 - lag):
+            ends = torch.zeros_like(weight)
+            ends[: len(weight) - i] = weight[i:]
+            total = total + 2 * coefficients[i] * coefficients[i + lag] * ends
+        total[:lag] = 0
+        return total
 
 
 def coupled_step(
@@ -82,67 +69,33 @@ def coupled_step(
     Returns:
         Own step, shared step, and the decrease that the model promises, shared out to frames.
     """
+    own, border = matrix[:, :n_own, :n_own].clone(), matrix[:, :n_own, n_own:]
+    corner = matrix[:, n_own:, n_own:].sum(0)
+    below = [torch.zeros_like(own) for _ in range(max(m.term.order for m in motions))]
     for motion in motions:
-        flat = motion.jacobian
-        matrix = matrix + motion.own()[:, None, None] * (flat.transpose(1, 2) @ flat)
-        vector = vector + motion.gradient()
-    arrow = _Arrow(matrix, n_own, damping)
-
-    def apply(own: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-        step = torch.cat((own, shared.expand(len(own), -1)), 1)
-        pushed = (matrix @ step.unsqueeze(-1)).squeeze(-1)
-        for motion in motions:
-            pushed = pushed + motion.across(step)
-        return (
-            pushed[:, :n_own] + arrow.own_damping * own,
-            pushed[:, n_own:].sum(0) + arrow.shared_damping * shared,
-        )
-
-    own, shared = _conjugate_gradients(apply, arrow.solve, -vector[:, :n_own], -vector[:, n_own:].sum(0))
-    promised = 0.5 * (arrow.own_damping * own.square() - vector[:, :n_own] * own).sum(1)
-    return own, shared, promised - 0.5 * (vector[:, n_own:] * shared).sum(1)
-
-
-class _Arrow:
-    """The frames' damped equations with their shared border, factorised."""
-
-    def __init__(self, matrix: Tensor, n_own: int, damping: Tensor) -> None:
-        own, self.border = matrix[:, :n_own, :n_own], matrix[:, :n_own, n_own:]
-        self.own_damping = damping.unsqueeze(1) * damping_of(own)
-        self.factor = factorise(own + torch.diag_embed(self.own_damping))
-        self.influence = solve_factored(self.factor, self.border)
-        schur = (matrix[:, n_own:, n_own:] - self.border.transpose(1, 2) @ self.influence).sum(0)
-        shared = matrix[:, n_own:, n_own:].sum(0)
-        self.shared_damping = damping.mean() * damping_of(shared) if len(shared) else schur.new_zeros(0)
-        self.schur = factorise(0.5 * (schur + schur.t()) + torch.diag(self.shared_damping))
-
-    def solve(self, own: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-        alone = solve_factored(self.factor, own.unsqueeze(-1)).squeeze(-1)
-        if not len(shared):
-            return alone, shared
-        left = shared - (self.border.transpose(1, 2) @ alone.unsqueeze(-1)).squeeze(-1).sum(0)
-        common = solve_factored(self.schur, left.unsqueeze(-1)).squeeze(-1)
-        return alone - self.influence @ common, common
-
-
-def _conjugate_gradients(apply, precondition, own: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve `apply(x) = b` for a positive definite operator (Hestenes and Stiefel 1952)."""
-
-    def dot(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
-        return (a[0] * b[0]).sum() + (a[1] * b[1]).sum()
-
-    residual = (own, shared)
-    found = (torch.zeros_like(own), torch.zeros_like(shared))
-    direction = ready = precondition(*residual)
-    size = first = dot(residual, ready)
-    for _ in range(MAX_ROUNDS):
-        if not bool(size > TOLERANCE**2 * first):
-            break
-        pushed = apply(*direction)
-        length = size / dot(direction, pushed)
-        found = tuple(f + length * d for f, d in zip(found, direction))
-        residual = tuple(r - length * p for r, p in zip(residual, pushed))
-        ready = precondition(*residual)
-        size, before = dot(residual, ready), size
-        direction = tuple(z + size / before * d for z, d in zip(ready, direction))
-    return found
+        mine, common = motion.jacobian[..., :n_own], motion.jacobian[..., n_own:]
+        back = mine.transpose(1, 2)
+        own += motion.lagged(0)[:, None, None] * (back @ mine)
+        for lag, blocks in enumerate(below, 1):
+            if lag <= motion.term.order:
+                blocks[lag:] += motion.lagged(lag)[lag:, None, None] * (back[lag:] @ mine[:-lag])
+        pushed = motion.push(torch.cat((motion.points.unsqueeze(-1), common), -1))
+        drawn = motion.jacobian.transpose(1, 2) @ pushed
+        vector = vector + drawn[..., 0]
+        border = border + drawn[:, :n_own, 1:]
+        corner = corner + drawn[:, n_own:, 1:].sum(0)
+    own_damping = damping.unsqueeze(1) * damping_of(own)
+    factor = factorise_banded(own + torch.diag_embed(own_damping), below)
+    solved = factor.solve(torch.cat((-vector[:, :n_own].unsqueeze(-1), border), -1))
+    start, influence = solved[..., 0], solved[..., 1:]
+    shared = corner.new_zeros(len(corner))
+    if len(corner):
+        across = border.transpose(1, 2)
+        schur = corner - (across @ influence).sum(0)
+        pull = vector[:, n_own:].sum(0) + (across @ start.unsqueeze(-1)).squeeze(-1).sum(0)
+        # What is left of a shared unknown may be rounding: it is damped by what it was.
+        schur = 0.5 * (schur + schur.t()) + torch.diag(damping.mean() * damping_of(corner))
+        shared = -solve_positive(schur, pull.unsqueeze(-1)).squeeze(-1)
+    step = start - influence @ shared
+    promised = 0.5 * (own_damping * step.square() - vector[:, :n_own] * step).sum(1)
+    return step, shared, promised - 0.5 * (vector[:, n_own:] * shared).sum(1)
