@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.registry import did_you_mean
-from smilfit.structures import BodyOutput, BodyParams, QuadraticTerm
+from smilfit.structures import BodyOutput, BodyParams, Cameras, QuadraticTerm
 
 JOINTS = 'joints'
 
@@ -21,7 +21,8 @@ class BodyState:
 
     `keypoint_weights` are factors on named keypoints (body parts of a stage, ignored keypoints); absent is 1.
     `robust_scale` widens robust losses while a solver looks for the right basin. `frames` numbers the frames in
-    the recording, where some may be missing; None where they follow one another.
+    the recording, where some may be missing; None where they follow one another. `camera_shift` (C, 6) corrects
+    the cameras (see `Cameras.shifted`); None where they are not fitted.
     """
 
     body: SMIL
@@ -30,6 +31,11 @@ class BodyState:
     keypoint_weights: dict[str, float] = field(default_factory=dict)
     robust_scale: float = 1.0
     frames: Tensor | None = None
+    camera_shift: Tensor | None = None
+
+    def corrected(self, cameras: Cameras) -> Cameras:
+        """Give cameras with the corrections of a fit that moves them."""
+        return cameras if self.camera_shift is None else cameras.shifted(self.camera_shift)
 
     def take(self, rows: Tensor) -> 'BodyState':
         """Pick frames."""
@@ -72,6 +78,20 @@ class BaseInput:
     def get_batch_size(self) -> int:
         """Give `batch_size`, by the name that XRMoCap's users know."""
         return self.batch_size
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """The cameras that observed; None if none did."""
+        return None
+
+    @property
+    def n_masked(self) -> int:
+        """How many observed numbers were no numbers and are left out."""
+        return 0
+
+    def observed(self) -> Tensor:
+        """Say which frames were observed at all (B,) bool."""
+        return torch.ones(self.batch_size, dtype=torch.bool)
 
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'BaseInput':

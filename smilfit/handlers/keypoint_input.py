@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from smilfit.body_models import BodyModelData
 from smilfit.handlers.base import BaseInput, resolve_convention
 from smilfit.structures import Keypoints2d, Keypoints3d
@@ -24,6 +27,16 @@ class KeypointInput(BaseInput):
         self.keypoints = keypoints
         self.convention = convention
         self.handler_key = handler_key
+        self._n_masked = 0
+
+    @property
+    def n_masked(self) -> int:
+        """How many keypoints had coordinates that are no numbers."""
+        return self._n_masked
+
+    def observed(self) -> Tensor:
+        """Say which frames have a keypoint."""
+        return self.keypoints.visible.flatten(1).any(1)
 
     @property
     def batch_size(self) -> int:
@@ -52,9 +65,17 @@ class KeypointInput(BaseInput):
     def _with(self, keypoints: Keypoints2d | Keypoints3d, convention: str | Sequence[str]) -> 'KeypointInput':
         changed = type(self)(keypoints, handler_key=self.handler_key)
         changed.convention = convention
+        changed._n_masked = self._n_masked
         return changed
 
 
 def names_or_places(convention: str | Sequence[str], count: int) -> tuple[str, ...]:
     """Give the names that a convention spells out, else '0', '1', … until a model names them."""
     return tuple(str(k) for k in range(count)) if isinstance(convention, str) else tuple(convention)
+
+
+def without_gaps(points: Tensor, confidence: Tensor) -> tuple[Tensor, int]:
+    """Give confidences in which points that are no numbers have 0, and how many such points there were."""
+    bad = ~points.isfinite().all(-1) | ~confidence.isfinite()
+    cleaned = torch.where(bad, torch.zeros_like(confidence), confidence)
+    return cleaned, int((bad & (confidence != 0)).sum())

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.handlers.base import JOINTS, BaseHandler, BaseInput, BodyState
-from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight
+from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
 from smilfit.registry import HANDLERS, INPUTS, did_you_mean
 from smilfit.structures import Keypoints3d, PointTerm, QuadraticTerm, ResidualTerm
@@ -42,8 +42,10 @@ class Keypoint3dMSEInput(KeypointInput):
             return
         confidence = torch.ones_like(keypoints3d[..., 0]) if keypoints3d_conf is None else keypoints3d_conf
         names = names_or_places(keypoints3d_convention, keypoints3d.shape[1])
+        confidence, n_masked = without_gaps(keypoints3d, confidence)
         keypoints = Keypoints3d(keypoints3d, confidence, names)
         super().__init__(keypoints, keypoints3d_convention, handler_key)
+        self._n_masked = n_masked
 
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'Keypoint3dMSEInput':
@@ -97,7 +99,11 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
         difference = state.output.select(seen.names) - seen.xyz
         terms, weight = reweight(difference.square().sum(-1))
         return PointTerm(
-            seen.names, terms.sum(1), 2 * weight.unsqueeze(-1) * difference, isotropic(2 * weight)
+            seen.names,
+            terms.sum(1),
+            2 * weight.unsqueeze(-1) * difference,
+            isotropic(2 * weight),
+            n_residuals=3 * count_inliers(terms, weight, difference).sum(1),
         )
 
 

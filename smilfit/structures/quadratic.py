@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.structures.cameras import Cameras
+
 
 @dataclass(frozen=True)
 class PointTerm:
@@ -26,6 +28,8 @@ class PointTerm:
         curvature: by point.
         view_gradient: the gradient's share of every view, in the world's frame.
         view_curvature: the curvature's share of every view.
+        cameras: those of the views.
+        n_residuals: how many numbers were compared, outliers in part: what noise is estimated with.
     """
 
     names: tuple[str, ...] | None
@@ -34,6 +38,8 @@ class PointTerm:
     curvature: Float[Tensor, 'B N 3 3']
     view_gradient: Float[Tensor, 'B C N 3'] | None = None
     view_curvature: Float[Tensor, 'B C N 3 3'] | None = None
+    cameras: Cameras | None = None
+    n_residuals: Float[Tensor, ' B'] | None = None
 
 
 @dataclass(frozen=True)
