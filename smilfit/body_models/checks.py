@@ -132,7 +132,9 @@ def _check_names(data: BodyModelData, where: str) -> None:
         _fail(where, 'joint names must differ', twice, 'Rename one of them.')
     mentioned = [('joint_symmetry', n) for pair in data.joint_symmetry for n in pair]
     mentioned += [(f'joint_groups.{g}', n) for g, members in data.joint_groups.items() for n in members]
-    mentioned += [(f'pose_spaces.{s}.joints', n) for s, space in data.pose_spaces.items() for n in space.joints]
+    mentioned += [
+        (f'pose_spaces.{s}.joints', n) for s, space in data.pose_spaces.items() for n in space.joints
+    ]
     keypoints = {keypoint for definitions in data.keypoint_sets.values() for keypoint in definitions}
     for group, members in data.keypoint_groups.items():
         for name in members:
