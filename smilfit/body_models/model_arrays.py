@@ -39,7 +39,7 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
             keys = set(file.files)
             values = {key: _member(file, key, path) for key in keys & set(wanted)}
     else:
-        raw = read_pickle(path, drop=KNOWN_UNUSED)
+        raw = read_pickle(path, drop=KNOWN_UNUSED - set(wanted))
         if not isinstance(raw, dict):
             raise ValueError(f'{path}: a body model pickle must hold a dict; got {type(raw).__name__}.')
         keys = set(raw)

@@ -35,9 +35,9 @@ def convention_names(
         sizes[len(own)] = own
     if str(convention).endswith('.json') or convention in available_conventions():
         found = load_convention(convention)
-        links = load_links([found])
-        spelt = {load_links().point(name): name for name in table}
-        names = tuple(n if n in table else spelt.get(links.point(n), n) for n in found.names)
+        shared, own_links = load_links(), load_links([found])
+        spelt = {shared.point(name): name for name in table} | {name: name for name in table}
+        names = tuple(spelt.get(own_links.point(n), n) for n in found.names)
         sizes.setdefault(len(names), names)
     if not sizes:
         options = [JOINTS, *data.keypoint_sets, *available_conventions()]
