@@ -10,12 +10,15 @@ import smplx
 import torch
 
 from smilfit.body_models import SMPL, SMPLX, BodyModelData, load_convention
+from smilfit.body_models.human_rig import load_rig
 from smilfit.body_models.smplx_file import face_landmarks, split_directions
+from smilfit.handlers import Keypoint3dMSEInput
 from smilfit.registry import build_body_model
 from smilfit.structures import BodyParams
 from tests.body_models.human_files import smpl_arrays, smplx_arrays
 
 B = 3
+FINGERS = ('thumb', 'index', 'middle', 'ring', 'pinky')
 
 
 @pytest.fixture(scope='module')
@@ -65,12 +68,19 @@ def smplx_parameters(hands):
 
 @pytest.mark.parametrize(
     ('gender', 'use_pca', 'comps', 'flat'),
-    [('neutral', True, 6, False), ('neutral', False, 6, True), ('female', False, 45, False), ('female', True, 12, True)],
+    [
+        ('neutral', True, 6, False),
+        ('neutral', False, 6, True),
+        ('female', False, 45, False),
+        ('female', True, 12, True),
+    ],
 )
 def test_smplx_is_smplx_packages_smplx(folder, gender, use_pca, comps, flat):
     options = dict(gender=gender, use_pca=use_pca, num_pca_comps=comps, flat_hand_mean=flat)
     body = build_body_model(
-        dict(type='SMPLX', model_path=folder, num_betas=10, keypoint_convention='smplx', logger=None, **options)
+        dict(
+            type='SMPLX', model_path=folder, num_betas=10, keypoint_convention='smplx', logger=None, **options
+        )
     ).double()
     end = 'npz' if gender == 'neutral' else 'pkl'
     theirs = smplx.SMPLX(str(folder / 'smplx'), batch_size=B, ext=end, dtype=torch.float64, **options)
@@ -103,9 +113,24 @@ def test_smplx_names(body):
     for side in ('left', 'right'):
         hand = data.joint_groups[f'{side}_hand']
         assert hand == data.pose_spaces[f'{side}_hand'].joints
-        assert [data.joint_names[data.parents[data.joint_names.index(n)]] for n in hand[::3]] == 5 * [f'{side}_wrist']
+        assert [data.joint_names[data.parents[data.joint_names.index(n)]] for n in hand[::3]] == 5 * [
+            f'{side}_wrist'
+        ]
         assert data.keypoint_groups[f'{side}_hand'] == tuple(f'{side}_{f}' for f in FINGERS)
-    for group in ('shoulder', 'hip', 'foot', 'spine', 'torso', 'hinge', 'hand', 'head', 'face', 'jaw', 'leye', 'reye'):
+    for group in (
+        'shoulder',
+        'hip',
+        'foot',
+        'spine',
+        'torso',
+        'hinge',
+        'hand',
+        'head',
+        'face',
+        'jaw',
+        'leye',
+        'reye',
+    ):
         assert data.joint_groups[group], group
     assert len(data.keypoint_groups['face']) == 5 + 51
     assert data.joint_limits[data.joint_names.index('left_knee'), 0].tolist() == [-0.05, 2.7]
@@ -113,9 +138,6 @@ def test_smplx_names(body):
     left, right = (data.joint_limits[[data.joint_names.index(f'{s}_index2')]] for s in ('left', 'right'))
     assert np.allclose(left[0, 0], right[0, 0])
     assert np.allclose(left[0, 1:], -right[0, 1:, ::-1])
-
-
-FINGERS = ('thumb', 'index', 'middle', 'ring', 'pinky')
 
 
 def test_hands_are_told_one_way_or_the_other(body):
@@ -154,7 +176,9 @@ def test_what_a_file_lacks_is_told(folder, caplog, tmp_path):
     arrays = smplx_arrays()
     del arrays['hands_meanl']
     np.savez(tmp_path / 'SMPLX_NEUTRAL.npz', **arrays)
-    with pytest.raises(ValueError, match=r"SMPLX_NEUTRAL.npz: an SMPL-X file must have the key 'hands_meanl'"):
+    with pytest.raises(
+        ValueError, match=r"SMPLX_NEUTRAL.npz: an SMPL-X file must have the key 'hands_meanl'"
+    ):
         SMPLX(tmp_path)
     np.savez(tmp_path / 'SMPLX_NEUTRAL.npz', **arrays | {'hands_meanl': np.array([None])})
     with pytest.raises(ValueError, match=r'hands_meanl must be an array of numbers.*Nothing was run'):
@@ -185,8 +209,6 @@ def test_shape_and_expression_are_told_apart_by_length(n, shape, expression):
 
 
 def test_another_number_of_landmarks_is_refused(body):
-    from smilfit.body_models.human_rig import load_rig
-
     with pytest.raises(ValueError, match='must describe 51 landmarks; got 50'):
         face_landmarks(load_rig('smplx'), body.data.faces, np.zeros(50), np.zeros((50, 3)))
 
@@ -197,3 +219,19 @@ def test_the_model_is_whole(body):
     single = body.float()
     assert single.params(betas=torch.zeros(1, 4)).body_pose.dtype == torch.float32
     body.double()
+
+
+def test_inputs_of_other_conventions(folder, body):
+    """XRMoCap's configs hand `smpl` keypoints to a model of `smpl_45`; others come as their data sets name them."""
+    smpl = SMPL(folder, 'female', keypoint_convention='smpl_45').data
+    cases = [
+        (smpl, 'smpl', 24, 24),
+        (smpl, 'smpl_45', 45, 45),
+        (smpl, 'coco', 17, 15),
+        (smpl, 'openpose_25', 25, 21),
+    ]
+    cases += [(smpl, 'smplx', 144, 43), (body.data, 'smplx', 144, 127), (body.data, 'smplx', 127, 127)]
+    cases += [(body.data, 'smpl', 24, 22), (body.data, 'human', 152, 127)]
+    for data, convention, given, kept in cases:
+        found = Keypoint3dMSEInput(torch.randn(1, given, 3), convention).resolve(data)
+        assert (len(found.keypoints.names), len(found.unmatched)) == (kept, given - kept), convention
