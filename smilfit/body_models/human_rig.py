@@ -121,14 +121,14 @@ def find_human_file(where: str, path: Path, gender: str, endings: tuple[str, ...
     Args:
         where: the model's name in file names and, in small letters, the folder's.
         path: the folder, or the file itself.
-        gender: whose file.
+        gender: whose file, in any case.
         endings: looked for in this order.
 
     Raises:
         ValueError: an unknown gender.
         FileNotFoundError: no such file; the message lists what was looked for.
     """
-    if gender not in GENDERS:
+    if gender.lower() not in GENDERS:
         raise ValueError(
             f'{where}: gender must be one of {GENDERS}; got {gender!r}. {did_you_mean(gender, GENDERS)}'
         )
@@ -144,20 +144,6 @@ def find_human_file(where: str, path: Path, gender: str, endings: tuple[str, ...
         f'{where}: no model file. Looked for {looked}. The files are licensed: get them from '
         f'{"smpl-x" if where == "SMPLX" else "smpl"}.is.tue.mpg.de.'
     )
-
-
-def check_keypoint_convention(data: BodyModelData, convention: str) -> str:
-    """Check that a model has the keypoint set that its users name inputs in by default.
-
-    Raises:
-        ValueError: it has not, with those that it has.
-    """
-    if convention not in data.keypoint_sets:
-        raise ValueError(
-            f'{data.name}: keypoint_convention must be a keypoint set of the model; got {convention!r}. '
-            f'{did_you_mean(convention, data.keypoint_sets)} Inputs may be named in any convention.'
-        )
-    return convention
 
 
 def check_batch_size(where: str, batch_size: int) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from smilfit.body_models.human_rig import (
     as_logger,
     check_batch_size,
-    check_keypoint_convention,
     find_human_file,
     kept_coefficients,
     load_rig,
     name_human,
 )
+from smilfit.body_models.keypoint_conventions import load_convention
 from smilfit.body_models.smal_file import read_smal_file
 from smilfit.body_models.smil import SMIL
 from smilfit.registry import BODY_MODELS
@@ -28,8 +28,8 @@ class SMPL(SMIL):
         model_path: the folder (or the one above its `smpl/`), or the file; it is licensed and not shipped.
         gender: which file of the folder.
         num_betas: how many shape coefficients to keep.
-        keypoint_convention: the keypoint set that inputs are named in by default: `'smpl'` (24 joints) or
-            `'smpl_45'` (and 21 surface points, for the 6890-vertex mesh).
+        keypoint_convention: what callers call the model's keypoints, kept for them: `'smpl'` (24 joints), `'smpl_45'`
+            (and 21 surface points, for the 6890-vertex mesh) or another. Inputs may be named in any convention.
         batch_size: only 1 or what the inputs have; parameters decide the batch.
         logger: name of or the logger to write to.
     """
@@ -50,4 +50,4 @@ class SMPL(SMIL):
         data = name_human(read_smal_file(path, max_betas=num_betas), load_rig('smpl'))
         kept_coefficients('SMPL', 'num_betas', num_betas, data.n_betas, logger)
         super().__init__(data)
-        self.keypoint_convention = check_keypoint_convention(data, keypoint_convention)
+        self.keypoint_convention = load_convention(keypoint_convention).name

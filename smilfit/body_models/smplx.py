@@ -12,9 +12,9 @@ from torch import Tensor
 from smilfit.body_models.human_rig import (
     as_logger,
     check_batch_size,
-    check_keypoint_convention,
     find_human_file,
 )
+from smilfit.body_models.keypoint_conventions import load_convention
 from smilfit.body_models.smil import SMIL
 from smilfit.body_models.smplx_file import read_smplx_file
 from smilfit.registry import BODY_MODELS
@@ -48,8 +48,8 @@ class SMPLX(SMIL):
         flat_hand_mean: whether hands are told from the flat hand instead of the mean one.
         use_face_contour: the 17 points of the face's contour slide over the mesh as the head turns and are not
             computed; True is told in the log, and inputs may name them.
-        keypoint_convention: the keypoint set that inputs are named in by default: `'smplx'`, the model's 127: joints,
-            surface points and landmarks.
+        keypoint_convention: what callers call the model's keypoints, kept for them. Its set `'smplx'` has 127: joints,
+            surface points and landmarks. Inputs may be named in any convention.
         batch_size: only 1 or what the inputs have; parameters decide the batch.
         logger: name of or the logger to write to.
     """
@@ -84,7 +84,7 @@ class SMPLX(SMIL):
         self.use_pca = use_pca
         self.num_pca_comps = num_pca_comps
         self.flat_hand_mean = flat_hand_mean
-        self.keypoint_convention = check_keypoint_convention(data, keypoint_convention)
+        self.keypoint_convention = load_convention(keypoint_convention).name
         for hand, space in data.pose_spaces.items():
             self._keep(f'{hand}_components', space.components[:num_pca_comps])
             self._keep(f'{hand}_mean', np.zeros_like(space.mean) if flat_hand_mean else space.mean)

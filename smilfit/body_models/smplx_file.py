@@ -63,8 +63,9 @@ def read_smplx_file(
     )
     data = replace(
         name_human(data, rig, landmarks),
-        shapedirs=shape[..., :n_betas] if n_betas else None,
-        expressiondirs=expression[..., :n_expression] if n_expression else None,
+        # Copies: a slice would keep all 400 directions of a long file in memory.
+        shapedirs=shape[..., :n_betas].copy() if n_betas else None,
+        expressiondirs=expression[..., :n_expression].copy() if n_expression else None,
     )
     return check_body_model(replace(data, pose_spaces=_hand_spaces(raw, data, path)), str(path))
 

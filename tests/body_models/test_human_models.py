@@ -46,7 +46,7 @@ def draw(*shape, size=0.4):
     ('gender', 'reference'), [('male', 'reference/SMPL_MALE.pkl'), ('female', 'smpl/SMPL_FEMALE.pkl')]
 )
 def test_smpl_is_smplx_packages_smpl(folder, gender, reference):
-    body = SMPL(folder, gender, num_betas=7, keypoint_convention='smpl_45').double()
+    body = SMPL(folder, gender.upper(), num_betas=7, keypoint_convention='smpl_45').double()
     theirs = smplx.SMPL(str(folder / reference), num_betas=7, batch_size=B, dtype=torch.float64)
     betas, pose, root, transl = draw(B, 7), draw(B, 23, 3), draw(B, 3), draw(B, 3)
     want = theirs(betas=betas, body_pose=pose.flatten(1), global_orient=root, transl=transl)
@@ -95,6 +95,10 @@ def test_smplx_is_smplx_packages_smplx(folder, gender, use_pca, comps, flat):
         assert (got.keypoints - want.joints).abs().max() < 1e-5
         # The same without the mesh: only the vertices that keypoints need.
         assert torch.allclose(body(params, names).keypoints, got.keypoints, atol=1e-9)
+    single = body.params(**given).to(torch.float32)
+    want = theirs(**given).vertices
+    assert (body.float()(single, ('vertices',)).vertices - want).abs().max() < 1e-5
+    body.double()
     back = body.parts(body.params(**given))
     for name, value in given.items():
         assert torch.allclose(back[name].flatten(1), value, atol=1e-6), name
@@ -192,8 +196,8 @@ def test_wrong_arguments_are_named(folder):
         SMPLX(folder / 'smpl' / 'SMPL_FEMALE.pkl')
     with pytest.raises(ValueError, match='SMPL: batch_size must be positive'):
         SMPL(folder, 'female', batch_size=0)
-    with pytest.raises(ValueError, match=r"keypoint set of the model; got 'coco'"):
-        SMPL(folder, 'female', keypoint_convention='coco')
+    with pytest.raises(KeyError, match=r"no keypoint convention 'smpl_54'. Did you mean 'smpl_45'"):
+        SMPL(folder, 'female', keypoint_convention='smpl_54')
     with pytest.raises(ValueError, match='type smpl must have 24 joints; got 55'):
         SMPL(folder / 'smplx' / 'SMPLX_FEMALE.pkl')
     with pytest.raises(ValueError, match='num_pca_comps must be 1 to 45; got 46'):
