@@ -48,8 +48,8 @@ class SMPLX(SMIL):
         flat_hand_mean: whether hands are told from the flat hand instead of the mean one.
         use_face_contour: the 17 points of the face's contour slide over the mesh as the head turns and are not
             computed; True is told in the log, and inputs may name them.
-        keypoint_convention: what callers call the model's keypoints, kept for them. Its set `'smplx'` has 127: joints,
-            surface points and landmarks. Inputs may be named in any convention.
+        keypoint_convention: what callers call the model's keypoints, kept for them. Its set `'smplx'` has 127:
+            joints, surface points and landmarks. Inputs may be named in any convention.
         batch_size: only 1 or what the inputs have; parameters decide the batch.
         logger: name of or the logger to write to.
     """
