@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.registry import did_you_mean
 from smilfit.structures import BodyOutput, BodyParams, Cameras, QuadraticTerm
-
-JOINTS = 'joints'
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,8 @@ class BaseInput:
     """An observation. It meets the handler that has the same `handler_key`."""
 
     handler_key: str
+    # Keypoints of the observation that the model does not have; `resolve` leaves them out and names them here.
+    unmatched: tuple[str, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -215,36 +214,3 @@ class BaseHandler(nn.Module):
             rows = rows.expand(state.params.batch_size)
         whole = rows.sum()
         return rows * (total.sum() / whole) if whole != 0 else torch.zeros_like(rows)
-
-
-def resolve_convention(
-    convention: str | Sequence[str], count: int, data: BodyModelData, where: str
-) -> tuple[str, ...]:
-    """Turn a keypoint convention into the model's keypoint names.
-
-    Args:
-        convention: the names themselves, a keypoint set of the model file, or `'joints'`.
-        count: how many keypoints there are.
-        data: the model.
-        where: for messages.
-
-    Raises:
-        KeyError: no such set.
-        ValueError: a set of another size.
-    """
-    if not isinstance(convention, str):
-        names = tuple(convention)
-    elif convention == JOINTS:
-        names = data.joint_names
-    elif convention in data.keypoint_sets:
-        names = tuple(data.keypoint_sets[convention])
-    else:
-        options = [JOINTS, *data.keypoint_sets]
-        raise KeyError(
-            f'{where}: {data.name} has no keypoint set {convention!r}. {did_you_mean(convention, options)}'
-        )
-    if len(names) != count:
-        raise ValueError(
-            f'{where}: {convention!r} must have as many names as keypoints; got {len(names)} and {count}.'
-        )
-    return names

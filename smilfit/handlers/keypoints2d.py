@@ -1,6 +1,7 @@
 """Keypoints in pictures, under any number of cameras."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
 
     Args:
         keypoints2d: (B, C, K, 2) px, or `Keypoints2d` with names, confidences and cameras.
-        keypoints2d_convention: a keypoint set of the body model, `'joints'`, or the K names.
+        keypoints2d_convention: a keypoint set of the body model, `'joints'`, a keypoint convention such as `'coco'`
+            (of which the model's keypoints count), or the K names.
         keypoints2d_conf: (B, C, K); 0 where missing.
         cameras: of one set for all frames, or one a frame.
         handler_key: the handler's.
@@ -33,7 +35,7 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
     def __init__(
         self,
         keypoints2d: Float[Tensor, 'B C K 2'] | Keypoints2d,
-        keypoints2d_convention: str | Sequence[str] = 'joints',
+        keypoints2d_convention: str | Path | Sequence[str] = 'joints',
         keypoints2d_conf: Float[Tensor, 'B C K'] | None = None,
         cameras: Cameras | None = None,
         handler_key: str = 'keypoints2d_mse',

@@ -49,12 +49,18 @@ class Kinematics:
             rest = body.rest_shape(betas)
         rotations = point.rotations()
         posed = params.replace(global_orient=rotations[:, 0], body_pose=rotations[:, 1:])
-        return cls(body, point, params, rest, *body.posed_skeleton(posed, rest.joints))
+        skeleton = body.posed_skeleton(posed, body.rest_joints_of(params, rest))
+        return cls(body, point, params, rest, *skeleton)
 
     def take(self, rows: Tensor) -> 'Kinematics':
         """Pick bodies."""
         point, params, rest = self.point.take(rows), self.params[rows], self.rest.take(rows)
         return Kinematics(self.body, point, params, rest, self.linear[rows], self.positions[rows])
+
+    @cached_property
+    def rest_joints(self) -> Float[Tensor, '_ J 3']:
+        """Joints before posing, model unit."""
+        return self.body.rest_joints_of(self.params, self.rest)
 
     @cached_property
     def joints(self) -> Float[Tensor, 'B J 3']:
@@ -136,7 +142,7 @@ class Kinematics:
 
     def offsets(self) -> Float[Tensor, '_ J 3']:
         """Give each joint's offset from its parent at rest, model unit."""
-        rest = self.rest.joints
+        rest = self.rest_joints
         offsets = rest - rest.index_select(1, self.body.tree.parents)
         added = self.body.joint_scales_and_offsets(self.params)[1]
         return offsets if added is None else offsets + added

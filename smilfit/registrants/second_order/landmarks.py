@@ -77,12 +77,12 @@ class Landmarks:
     def rest_vertices(self, kin: 'Kinematics') -> Float[Tensor, 'b n 3']:
         """Give the vertices before posing, pose correctives included."""
         shaped = kin.body.rest_vertices(kin.rest.betas, self.index)
-        return shaped + kin.body.pose_correctives(kin.params, self.index)
+        return shaped + kin.body.frame_offsets(kin.params, self.index)
 
     def carried(self, kin: 'Kinematics') -> Float[Tensor, 'B K J 3']:
         """Give the rigid points of every bone in the world, times their shares."""
         resting = self.at_rest(self.rest_vertices(kin))
-        arms = resting - self.shares[..., None] * kin.rest.joints.unsqueeze(1)
+        arms = resting - self.shares[..., None] * kin.rest_joints.unsqueeze(1)
         scale = kin.params.scale[:, None, None, None]
         turned = (kin.linear.unsqueeze(1) @ arms.unsqueeze(-1)).squeeze(-1)
         return scale * turned + self.shares[..., None] * kin.joints.unsqueeze(1)
@@ -99,7 +99,7 @@ class Landmarks:
                 columns = columns + scale * torch.einsum('bjac,nkjc->bkan', kin.linear, moved)
         if name == 'log_joint_scales' or (name == 'betas' and kin.body.scaledirs is not None):
             resting = self.at_rest(self.rest_vertices(kin))
-            arms = resting - self.shares[..., None] * kin.rest.joints.unsqueeze(1)
+            arms = resting - self.shares[..., None] * kin.rest_joints.unsqueeze(1)
             # Column (j, c): the bone's own stretch of what it carries.
             own = scale.unsqueeze(-1) * torch.einsum('bjac,bkjc->bkajc', kin.linear, arms)
             if name == 'betas':
