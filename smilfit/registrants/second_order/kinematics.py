@@ -117,13 +117,20 @@ class Kinematics:
         # (B, N, k, 3, 3) -> (B, N, 3, k * 3)
         return points.in_order(parts).transpose(2, 3).flatten(3)
 
+    def places(self, points: PointSet) -> Float[Tensor, 'B N 3']:
+        """Give points in the world."""
+        parts = [self.joints.index_select(1, points.joints)] if len(points.joints) else []
+        if points.landmarks is not None:
+            parts.append(points.landmarks.carried(self).sum(2))
+        return points.in_order(parts)
+
     def extra_columns(self, points: PointSet, name: str) -> Float[Tensor, 'B N 3 n']:
         """Differentiate points with respect to one extra, rotations and translation held."""
+        if name == 'cameras':
+            shape = (len(self.linear), len(points), 3, self.point.extras[name].numel())
+            return self.linear.new_zeros(shape)
         if name == 'log_scale':
-            places = [self.joints.index_select(1, points.joints)] if len(points.joints) else []
-            if points.landmarks is not None:
-                places.append(points.landmarks.carried(self).sum(2))
-            return (points.in_order(places) - self.params.transl.unsqueeze(1)).unsqueeze(-1)
+            return (self.places(points) - self.params.transl.unsqueeze(1)).unsqueeze(-1)
         of_joints = self._joint_columns[name]
         parts = [of_joints.index_select(1, points.joints)] if len(points.joints) else []
         if points.landmarks is not None:

@@ -26,20 +26,30 @@ class BodyPoint:
     extras: dict[str, Tensor]
 
     @classmethod
-    def from_params(cls, params: BodyParams, fitted: dict[str, bool]) -> 'BodyPoint':
+    def from_params(
+        cls,
+        params: BodyParams,
+        fitted: dict[str, bool],
+        camera_shift: Float[Tensor, 'C 6'] | None = None,
+    ) -> 'BodyPoint':
         """Take parameters apart.
 
         Args:
             params: rotations as axis-angle.
             fitted: names of the extras that move, and whether each is shared by all frames.
+            camera_shift: corrections of the cameras; they are the extra `'cameras'`.
         """
         quats = axis_angle_to_quat(params.stacked_axis_angle())
         extras = {'log_scale': params.scale.log()}
         for name, value in params.as_dict().items():
             if name not in ('global_orient', 'body_pose', 'transl', 'scale'):
                 extras[name] = value
+        if camera_shift is not None:
+            extras['cameras'] = camera_shift.unsqueeze(0)
         for name, shared in fitted.items():
-            if name not in extras:
+            if name not in extras and name == 'expression':
+                extras[name] = params.transl.new_zeros(params.batch_size, 0)
+            elif name not in extras:
                 extras[name] = params.transl.new_zeros(params.batch_size, params.n_joints, 3)
             if shared:
                 extras[name] = extras[name].mean(0, keepdim=True)
@@ -50,6 +60,11 @@ class BodyPoint:
         """How many frames."""
         return self.transl.shape[0]
 
+    @property
+    def camera_shift(self) -> Float[Tensor, 'C 6'] | None:
+        """Corrections of the cameras, as in `Cameras.shifted`."""
+        return self.extras['cameras'][0] if 'cameras' in self.extras else None
+
     def rotations(self) -> Float[Tensor, 'B J 3 3']:
         """Give every joint's rotation in its parent's frame."""
         return quat_to_rotmat(self.quats)
@@ -57,7 +72,11 @@ class BodyPoint:
     def params(self) -> BodyParams:
         """Put the parameters together, rotations as axis-angle."""
         axis_angle = quat_to_axis_angle(self.quats)
-        extras = {n: v.expand(self.batch_size, *v.shape[1:]) for n, v in self.extras.items()}
+        extras = {
+            n: v.expand(self.batch_size, *v.shape[1:])
+            for n, v in self.extras.items()
+            if n != 'cameras' and (n != 'expression' or v.numel())
+        }
         scale = extras.pop('log_scale').exp()
         return BodyParams(
             global_orient=axis_angle[:, 0],
@@ -88,12 +107,17 @@ class BodyPoint:
         quats = multiply(axis_angle_to_quat(local), self.quats)
         quats = quats / quats.norm(dim=-1, keepdim=True)
         changed = {n: self.extras[n] + d.reshape(-1, *self.extras[n].shape[1:]) for n, d in extras.items()}
+        if 'cameras' in extras:
+            step = extras['cameras'].reshape(-1, 6)
+            changed['cameras'] = _turned_cameras(self.extras['cameras'][0], step).unsqueeze(0)
         return BodyPoint(quats, self.transl + shift, self.extras | changed)
 
     def map(self, function: Any) -> 'BodyPoint':
         """Apply a function to every tensor that has a row a frame."""
         rows = self.batch_size
-        extras = {n: function(v) if v.shape[0] == rows else v for n, v in self.extras.items()}
+        extras = {
+            n: v if n == 'cameras' or v.shape[0] != rows else function(v) for n, v in self.extras.items()
+        }
         return BodyPoint(function(self.quats), function(self.transl), extras)
 
     def take(self, index: Tensor) -> 'BodyPoint':
@@ -113,6 +137,9 @@ class BodyPoint:
         """Give this point where `accept` is False and another where it is True."""
 
         def chosen(mine: Tensor, theirs: Tensor) -> Tensor:
+            if mine.shape[0] != len(accept):
+                # What frames share is accepted for all or none.
+                return theirs if bool(accept.all()) else mine
             mask = accept.reshape(-1, *(1,) * (mine.ndim - 1))
             return torch.where(mask, theirs, mine)
 
@@ -123,3 +150,11 @@ class BodyPoint:
             transl=chosen(self.transl, other.transl),
             extras=extras,
         )
+
+
+def _turned_cameras(shift: Float[Tensor, 'C 6'], step: Float[Tensor, 'C 6']) -> Float[Tensor, 'C 6']:
+    """Correct corrected cameras: first `shift`, then `step`."""
+    turn = axis_angle_to_quat(step[:, :3])
+    angle = quat_to_axis_angle(multiply(turn, axis_angle_to_quat(shift[:, :3])))
+    moved = (quat_to_rotmat(turn) @ shift[:, 3:].unsqueeze(-1)).squeeze(-1) + step[:, 3:]
+    return torch.cat((angle, moved), 1)

@@ -1,13 +1,13 @@
 """A stage of a fit, as second-order solvers see it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.body_models import SMIL, RestShape
+from smilfit.body_models import RestShape
 from smilfit.handlers import BodyState
 from smilfit.registrants.second_order.coupled import MotionModel, coupled_step
 from smilfit.registrants.second_order.dense import damping_of, eliminate, solve_positive
@@ -15,7 +15,7 @@ from smilfit.registrants.second_order.kinematics import Kinematics, point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.terms import FrameEquations, residual_jacobian
-from smilfit.registrants.terms import ActiveTerm
+from smilfit.registrants.stage_task import StageTask
 from smilfit.structures import MotionTerm, ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
 from smilfit.structures.quadratic import take_rows
 
@@ -49,53 +49,45 @@ class BodyProblem:
     """Least squares of one stage: knows the body, the unknowns and the terms.
 
     Args:
-        body: the body.
+        task: the stage with all it works on.
         layout: the unknowns.
-        terms: the active handlers.
-        need: what the body must compute for them.
-        keypoint_weights: factors on named keypoints.
         rest: the shape where it does not change.
-        frames: numbers of the frames in the recording.
         total: sums over all frames, also those of other processes.
     """
 
     def __init__(
-        self,
-        body: SMIL,
-        layout: Layout,
-        terms: Sequence[ActiveTerm],
-        need: tuple[str, ...],
-        keypoint_weights: Mapping[str, float],
-        rest: RestShape | None = None,
-        frames: Tensor | None = None,
-        total: Reduce = torch.sum,
+        self, task: StageTask, layout: Layout, rest: RestShape | None = None, total: Reduce = torch.sum
     ) -> None:
-        self.total = total
-        self.body, self.layout, self.terms = body, layout, tuple(terms)
-        self.need, self.keypoint_weights = need, dict(keypoint_weights)
-        self.rest, self.frames = rest, frames
+        self.task, self.layout, self.rest, self.total = task, layout, rest, total
+        self.body = task.body
 
     @property
     def coupled(self) -> bool:
         """Whether frames depend on each other."""
-        return self.layout.n_shared > 0 or any(t.handler.couples_frames for t in self.terms)
+        return self.layout.n_shared > 0 or any(t.handler.couples_frames for t in self.task.terms)
 
     def take(self, index: Tensor) -> 'BodyProblem':
         """Give the problem of some frames alone."""
         rest = None if self.rest is None else self.rest.take(index)
-        frames = None if self.frames is None else self.frames[index]
-        terms = [t.take(index) for t in self.terms]
-        return BodyProblem(
-            self.body, self.layout, terms, self.need, self.keypoint_weights, rest, frames, self.total
-        )
+        frames = None if self.task.frames is None else self.task.frames[index]
+        terms = tuple(t.take(index) for t in self.task.terms)
+        return BodyProblem(replace(self.task, terms=terms, frames=frames), self.layout, rest, self.total)
 
     def evaluate(self, point: BodyPoint, robust_scale: float = 1.0) -> Evaluation:
         """Pose the body and ask every term."""
         with torch.no_grad():
             kin = Kinematics.of(self.body, point, self.rest)
-            output = self.body(kin.params, self.need, kin.rest, (kin.linear, kin.positions))
-            state = BodyState(self.body, kin.params, output, self.keypoint_weights, robust_scale, self.frames)
-            said = tuple(term.second_order(state) for term in self.terms)
+            output = self.body(kin.params, self.task.need, kin.rest, (kin.linear, kin.positions))
+            state = BodyState(
+                self.body,
+                kin.params,
+                output,
+                dict(self.task.keypoint_weights),
+                robust_scale,
+                self.task.frames,
+                point.camera_shift,
+            )
+            said = tuple(term.second_order(state) for term in self.task.terms)
             energy = torch.stack([s.energy.expand(point.batch_size) for s in said]).sum(0)
         return Evaluation(point, energy, kin, state, said)
 
@@ -107,7 +99,7 @@ class BodyProblem:
 
     def _coupled_step(self, at: Evaluation, damping: Tensor, motions: Sequence[MotionTerm]) -> Step:
         parts = torch.arange(len(damping), device=damping.device).split(CHUNK)
-        equations = [self._equations(at, rows) for rows in parts]
+        equations = [self.equations(at, rows) for rows in parts]
         matrix = torch.cat([e.matrix for e in equations])
         vector = torch.cat([e.vector for e in equations])
         models = []
@@ -122,7 +114,7 @@ class BodyProblem:
         parts, scales, vectors = [], [], []
         schur, pull = damping.new_zeros(q, q), damping.new_zeros(q)
         for rows in torch.arange(len(damping), device=damping.device).split(CHUNK):
-            equations = self._equations(at, rows)
+            equations = self.equations(at, rows)
             scale = damping_of(equations.matrix[:, :n, :n])
             part = eliminate(equations.matrix, equations.vector, damping[rows].unsqueeze(1) * scale)
             schur, pull = schur + part.schur, pull + part.pull
@@ -143,9 +135,17 @@ class BodyProblem:
         damped = schur + torch.diag(damping * damping_of(schur))
         return -solve_positive(damped, pull.unsqueeze(-1)).squeeze(-1)
 
-    def _equations(self, at: Evaluation, rows: Tensor) -> FrameEquations:
+    def equations(
+        self,
+        at: Evaluation,
+        rows: Tensor,
+        of: type | tuple[type, ...] = (PointTerm, ParameterTerm, ResidualTerm),
+    ) -> FrameEquations:
+        """Sum the quadratic models of some frames, of all kinds of terms or of one."""
         equations = FrameEquations(at.kinematics.take(rows), self.layout)
-        for term, said in zip(self.terms, at.terms):
+        for term, said in zip(self.task.terms, at.terms):
+            if not isinstance(said, of):
+                continue
             if isinstance(said, PointTerm):
                 equations.add_points(take_rows(said, rows))
             elif isinstance(said, ParameterTerm):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.geometry.quaternion import left_jacobian_inverse
+from smilfit.geometry.quaternion import left_jacobian_inverse, skew
 from smilfit.handlers import BodyState
 from smilfit.registrants.second_order.kinematics import Kinematics, point_set
 from smilfit.registrants.second_order.layout import Layout
@@ -29,7 +29,10 @@ class FrameEquations:
         """Add a term of points."""
         points = point_set(self.kin.body, term.names)
         if term.names is not None:
-            self._add(self.kin.jacobian(points, self.layout), term.gradient, term.curvature)
+            jacobian = self.kin.jacobian(points, self.layout)
+            self._add(jacobian, term.gradient, term.curvature)
+            if term.cameras is not None and 'cameras' in self.layout.extra_columns():
+                self._add_views(jacobian, self.kin.places(points), term)
             return
         # A whole mesh, block by block, and only vertices that count in any frame.
         rows = max(1, BLOCK // (3 * self.vector.numel()))
@@ -44,6 +47,26 @@ class FrameEquations:
         weighted = (curvature @ jacobian).flatten(1, 2)
         self.matrix += flat.transpose(1, 2) @ weighted
         self.vector += (flat.transpose(1, 2) @ gradient.flatten(1).unsqueeze(-1)).squeeze(-1)
+
+    def _add_views(self, jacobian: Tensor, places: Tensor, term: PointTerm) -> None:
+        """Add what moving cameras change: a camera's motion is the opposite motion of all it sees."""
+        rotation, shift = term.cameras.R, term.cameras.t
+        first = self.layout.extra_columns()['cameras'].start
+        flat = jacobian.flatten(1, 2).transpose(1, 2)
+        for c in range(len(rotation)):
+            seen = places @ rotation[c].t() + shift[c]
+            eye = torch.eye(3, dtype=seen.dtype, device=seen.device).expand(*seen.shape[:2], 3, 3)
+            # x_cam' = x_cam + w x x_cam + s, brought back into the world's frame.
+            motion = rotation[c].t() @ torch.cat((-skew(seen), eye), -1)
+            weighted = term.view_curvature[:, c] @ motion
+            flat_motion = motion.flatten(1, 2).transpose(1, 2)
+            own = slice(first + 6 * c, first + 6 * c + 6)
+            across = flat @ weighted.flatten(1, 2)
+            self.matrix[:, :, own] += across
+            self.matrix[:, own, :] += across.transpose(1, 2)
+            self.matrix[:, own, own] += flat_motion @ weighted.flatten(1, 2)
+            pull = term.view_gradient[:, c].flatten(1).unsqueeze(-1)
+            self.vector[:, own] += (flat_motion @ pull).squeeze(-1)
 
     def add_parameters(self, term: ParameterTerm) -> None:
         """Add a term of parameters; those that do not move are left out."""
@@ -110,7 +133,13 @@ def residual_jacobian(
     params = state.params.replace(**{n: leaves[n] for n in names})
     with torch.enable_grad():
         leaf_state = BodyState(
-            state.body, params, seen, state.keypoint_weights, state.robust_scale, state.frames
+            state.body,
+            params,
+            seen,
+            state.keypoint_weights,
+            state.robust_scale,
+            state.frames,
+            state.camera_shift,
         )
         residual = term_of(leaf_state).residual
         slopes = _rows(residual, list(leaves.values()))
