@@ -23,22 +23,23 @@ from torch import Tensor
 from smilfit.geometry.kinematic_chain import KinematicTree
 from smilfit.geometry.plane_algebra import SymmetricFactor, minus_cross_matrix, product
 
-Reduce = Callable[[int, Tensor], Tensor]
+Reduce = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class ArticulatedFactor:
     """The eliminated tree; it solves for any loads. Joints by depth, frames last.
 
-    With `G = A_vo K^-1`, `H = A_oo K^-1` and `P = D K^-1`: `carry` (3, 3, n, B) is `o x bone` and `to_parent`
-    (6, 3, n, B) is `(-G, P)`, by level, root first; `gain` (3, 6, J, B) is `-(G^T, H^T)`; `curvature` holds every K.
-    A joint that is not free has `P = 1` and all others 0. `root` factorises the translation; None holds it.
+    With `G = A_vo K^-1`, `H = A_oo K^-1` and `P = D K^-1`, and S that carries o along the bone: the parent's
+    velocities give `(v, w)` by `outward = [1, S; -G^T, -H^T - G^T S]`, less what the joint's own load turns it; loads
+    `(f, m)` reach the parent by the transpose of `inward = [1, S; -G^T, P^T - G^T S]`, both (6, 6, J, B).
+    `curvature` holds every K. A joint that is not free has G = H = 0 and P = 1. `root` factorises the translation;
+    None holds it.
     """
 
     tree: KinematicTree
-    carry: tuple[Tensor, ...]
-    to_parent: tuple[Tensor, ...]
-    gain: Tensor
+    inward: Tensor
+    outward: Tensor
     curvature: SymmetricFactor
     root: SymmetricFactor | None
 
@@ -61,33 +62,32 @@ class ArticulatedFactor:
         Returns:
             Rotation of every joint, radian, world axes, and translation of the root.
         """
-        sizes, parents = _levels(self.tree)
+        sizes = _sizes(self.tree)
         own = _planes(d, self.tree)
         loads = torch.cat(
             (_planes(f, self.tree), torch.zeros_like(own) if m is None else _planes(m, self.tree))
         )
-        base = loads.new_zeros(6, loads.shape[1], 1, loads.shape[3])
-        passed = product(self.gain.transpose(0, 1), own).split(sizes, 2)
         levels = loads.split(sizes, 2)
-        for level in reversed(range(len(sizes))):
-            force, moment = levels[level].split(3)
-            load = product(self.to_parent[level], moment).add_(passed[level])
-            force = load[:3].add_(force)
-            load[3:] += product(self.carry[level].transpose(0, 1), force)
-            (levels[level - 1] if level else base).index_add_(2, parents[level], load)
-        motion = torch.zeros_like(base)
+        passed = product(self.outward[3:].transpose(0, 1), own).split(sizes, 2)
+        inward = self.inward.transpose(0, 1).split(sizes, 2)
+        for level, (_, parents) in reversed(list(enumerate(self.tree.levels, 1))):
+            load = product(inward[level], levels[level]).add_(passed[level])
+            levels[level - 1].index_add_(2, parents, load)
+        base = product(inward[0][:3], levels[0]).add_(passed[0][:3])
+        turns = self.curvature.solve_(own.add_(loads[3:])).split(sizes, 2)
+        translation = torch.zeros_like(base)
         if self.root is not None:
-            motion[:3] = self.root.solve(base[:3] + d_t.permute(1, 2, 0).unsqueeze(2)).neg_()
-        translation = motion[:3, :, 0].permute(2, 0, 1)
-        alone = self.curvature.solve(loads[3:] + own).split(sizes, 2)
+            translation = self.root.solve_(base.add_(d_t.permute(1, 2, 0).unsqueeze(2))).neg_()
+        motion = torch.cat((translation, torch.zeros_like(translation)))
         rotations = []
-        for carry, gain, turn, parent in zip(self.carry, self.gain.split(sizes, 2), alone, parents):
-            motion = motion.index_select(2, parent)
-            motion[:3] += product(carry, motion[3:])
-            rotations.append(product(gain, motion).sub_(turn))
-            motion[3:] += rotations[-1]
+        for level, outward in enumerate(self.outward.split(sizes, 2)):
+            if level:
+                motion = motion.index_select(2, self.tree.levels[level - 1][1])
+            linear, w = product(outward, motion).split(3)
+            rotations.append(w.sub_(turns[level]))
+            motion = torch.cat((linear, motion[3:] + w))
         w = torch.cat(rotations, 2).index_select(2, self.tree.restore)
-        return w.permute(3, 2, 0, 1), translation
+        return w.permute(3, 2, 0, 1), translation[:, :, 0].permute(2, 0, 1)
 
 
 @torch.no_grad()
@@ -116,32 +116,42 @@ def factorise(
         free: False holds a joint: its rotation comes out 0. None frees all.
         free_root_translation: False holds the root's position.
     """
-    sizes, _ = _levels(tree)
-    own = _planes(rotation_curvature, tree).split(sizes, 2)
-    moves = [None] * len(sizes)
-    if free is not None:
-        moves = free.index_select(0, tree.order).to(vv.dtype).unsqueeze(-1).split(sizes)
-    factors, to_parent = [], []
+    sizes = _sizes(tree)
+    of_joints, of_root = _rounding(joints, tree, vv, oo)
+    floor = of_joints.t().index_select(0, tree.order).split(sizes)
+    own = _planes(_stiffened(rotation_curvature, of_joints), tree).split(sizes, 2)
+    held = (
+        None if free is None else (~free).index_select(0, tree.order).to(vv.dtype).unsqueeze(-1).split(sizes)
+    )
+    factors, reductions = [], []
 
-    def eliminate(level: int, quadratic: Tensor) -> Tensor:
-        angular = quadratic[:, 3:]
-        factors.append(SymmetricFactor.of(angular[:, 3:] + own[level], moves[level]))
-        passed = factors[-1].solve(torch.cat((-angular[:, :3], own[level]), 1)).transpose(0, 1)
-        if moves[level] is not None:
-            passed[3:].diagonal().add_((1 - moves[level]).unsqueeze(-1))
-        to_parent.append(passed)
-        linear = quadratic[:, :3] + product(passed[:3], angular[:, :3])
-        return torch.cat((linear, product(passed[3:], angular)), 1)
+    def eliminate(level: int, linear: Tensor, angular: Tensor) -> tuple[Tensor, Tensor]:
+        factor = SymmetricFactor.of(angular[:, 3:] + own[level], floor[level])
+        if held is not None:
+            factor.inverse.mul_(1 - held[level])
+        passed = factor.solve_(torch.cat((-angular[:, :3], own[level]), 1))
+        if held is not None:
+            passed[:, 3:].diagonal().add_(held[level].unsqueeze(-1))
+        factors.append(factor)
+        reductions.append(passed)
+        given_up, kept = passed.transpose(0, 1).split(3)
+        return linear + product(given_up, angular[:, :3]), product(kept, angular)
 
     carry = _carry(joints, tree)
     quadratics = _quadratics(tree, vv, vo, oo)
     base = _inward(tree, carry, quadratics, eliminate)
-    curvature = SymmetricFactor(*(torch.cat(planes) for planes in zip(*reversed(factors))))
+    curvature = SymmetricFactor.joined(factors[::-1], -2)
     root = None
     if free_root_translation:
-        root = SymmetricFactor.of(base[:, :3] + translation_curvature.permute(1, 2, 0).unsqueeze(2))
-    gain = curvature.solve(-quadratics[:, 3:])
-    return ArticulatedFactor(tree, carry, tuple(reversed(to_parent)), gain, curvature, root)
+        translation = _stiffened(translation_curvature, of_root).permute(1, 2, 0).unsqueeze(2)
+        root = SymmetricFactor.of(base + translation, of_root)
+    by_linear, by_parent = torch.cat(reductions[::-1], 2).split(3, 1)
+    along_bone = product(by_linear, carry)
+    carried = torch.cat((_identity(carry), carry), 1)
+    inward = torch.cat((carried, torch.cat((by_linear, by_parent + along_bone), 1)))
+    by_angular = curvature.solve_(-quadratics[:, 6:])
+    outward = torch.cat((carried, torch.cat((by_linear, by_angular.add_(along_bone)), 1)))
+    return ArticulatedFactor(tree, inward, outward, curvature, root)
 
 
 @torch.no_grad()
@@ -157,25 +167,24 @@ def subtree_inertia(
     They are the diagonal blocks of `T^T A T`, without D: what Marquardt damping is in proportion to.
     """
     quadratics = _quadratics(tree, vv, vo, oo)
-    base = _inward(tree, _carry(joints, tree), quadratics, lambda level, quadratic: quadratic)
+    base = _inward(tree, _carry(joints, tree), quadratics, lambda level, *blocks: blocks)
     rotations = quadratics[:, 6:].index_select(2, tree.restore)
-    return rotations.permute(3, 2, 0, 1), base[:, :3, 0].permute(2, 0, 1)
+    return rotations.permute(3, 2, 0, 1), base[:, :, 0].permute(2, 0, 1)
 
 
-def _inward(tree: KinematicTree, carry: tuple[Tensor, ...], quadratics: Tensor, reduce: Reduce) -> Tensor:
-    """Add each joint's quadratic, reduced, to its parent's in place; return (3, 9, 1, B) that reaches the base."""
-    sizes, parents = _levels(tree)
-    levels = quadratics.split(sizes, 2)
-    base = quadratics.new_zeros(3, 9, 1, quadratics.shape[3])
-    for level in reversed(range(len(sizes))):
-        linear, mixed, turning = reduce(level, levels[level]).split(3, 1)
+def _inward(tree: KinematicTree, carry: Tensor, quadratics: Tensor, reduce: Reduce) -> Tensor:
+    """Add each joint's quadratic, reduced, to its parent's in place; return vv left at the root."""
+    sizes = _sizes(tree)
+    levels, carry = quadratics.split(sizes, 2), carry.split(sizes, 2)
+    for level, (_, parents) in reversed(list(enumerate(tree.levels, 1))):
+        linear, angular = reduce(level, levels[level][:, :3], levels[level][:, 3:])
+        mixed, turning = angular.split(3, 1)
         shifted = mixed + product(carry[level].transpose(0, 1), linear)
         # The exact sum is symmetric; halving it with its transpose lets both shifts share one product.
         turning = turning + product(mixed + shifted, carry[level])
         turning = (turning + turning.transpose(0, 1)).mul_(0.5)
-        above = levels[level - 1] if level else base
-        above.index_add_(2, parents[level], torch.cat((linear, shifted, turning), 1))
-    return base
+        levels[level - 1].index_add_(2, parents, torch.cat((linear, shifted, turning), 1))
+    return reduce(0, levels[0][:, :3], levels[0][:, 3:])[0]
 
 
 def _quadratics(tree: KinematicTree, vv: Tensor, vo: Tensor | None, oo: Tensor | None) -> Tensor:
@@ -188,10 +197,40 @@ def _quadratics(tree: KinematicTree, vv: Tensor, vo: Tensor | None, oo: Tensor |
     return quadratics
 
 
-def _carry(joints: Tensor, tree: KinematicTree) -> tuple[Tensor, ...]:
+def _rounding(joints: Tensor, tree: KinematicTree, vv: Tensor, oo: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Give the curvature that rounding makes up, of each joint's rotation (B, J) and of the translation (B,).
+
+    Eliminating stiff joints leaves soft directions as differences of stiff ones, wrong by the rounding of the largest
+    curvature met below a joint; that of the rigid subtree bounds it.
+    """
+    kind = torch.finfo(vv.dtype)
+    stiffness = vv.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+    levers = joints - joints[:, :1]
+    squared = levers.square().sum(-1, keepdim=True)
+    turning = stiffness * squared
+    if oo is not None:
+        turning = turning + oo.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+    below = tree.paths.to(vv.dtype).t() @ torch.cat((stiffness, stiffness * levers, turning), -1)
+    weight, moment, turning = below.split((1, 3, 1), -1)
+    about_joint = turning - 2 * (moment * levers).sum(-1, keepdim=True) + weight * squared
+    rounding = torch.cat((about_joint.squeeze(-1), weight[:, 0]), 1).clamp_min_(0)
+    rounding = rounding.mul_(kind.eps).add_(kind.tiny**0.5)
+    return rounding[:, :-1], rounding[:, -1]
+
+
+def _stiffened(curvature: Tensor, by: Tensor) -> Tensor:
+    stiffened = curvature.clone()
+    stiffened.diagonal(dim1=-2, dim2=-1).add_(by.unsqueeze(-1))
+    return stiffened
+
+
+def _carry(joints: Tensor, tree: KinematicTree) -> Tensor:
     bones = joints - joints.index_select(1, tree.parents)
-    matrices = minus_cross_matrix(_planes(bones.unsqueeze(-1), tree).squeeze(1))
-    return matrices.split(_levels(tree)[0], 2)
+    return minus_cross_matrix(_planes(bones.unsqueeze(-1), tree).squeeze(1))
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(3, dtype=like.dtype, device=like.device)[..., None, None].expand_as(like)
 
 
 def _planes(by_joint: Tensor, tree: KinematicTree) -> Tensor:
@@ -199,9 +238,5 @@ def _planes(by_joint: Tensor, tree: KinematicTree) -> Tensor:
     return by_joint.index_select(1, tree.order).permute(2, 3, 1, 0).contiguous()
 
 
-def _levels(tree: KinematicTree) -> tuple[list[int], list[Tensor]]:
-    """How many joints each level has, and where their parents stand in the level above; the root's in a base of one."""
-    return [1, *(n for n, _ in tree.levels)], [
-        tree.order.new_zeros(1),
-        *(parent for _, parent in tree.levels),
-    ]
+def _sizes(tree: KinematicTree) -> list[int]:
+    return [1, *(n for n, _ in tree.levels)]

@@ -9,13 +9,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# Below this many multiplications a call costs more than its work, and the way of fewer calls is the quicker.
+_FEW = 40_000
+
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply (I, K, *n) by (K, J, *n); the batch axes broadcast."""
-    left, right = a.unsqueeze(2).unbind(1), b.unbind(0)
-    total = left[0] * right[0]
-    for x, y in zip(left[1:], right[1:]):
-        total.addcmul_(x, y)
+    """Multiply (I, K, *n) by (K, J, *n)."""
+    left = a.unsqueeze(2)
+    if len(a) * b.numel() < _FEW:
+        return (left * b).sum(1)
+    columns, rows = left.unbind(1), b.unbind(0)
+    total = columns[0] * rows[0]
+    for column, row in zip(columns[1:], rows[1:]):
+        total.addcmul_(column, row)
     return total
 
 
@@ -27,44 +33,47 @@ def minus_cross_matrix(r: Tensor) -> Tensor:
 
 
 class SymmetricFactor(NamedTuple):
-    """Symmetric 3x3 matrices K = L diag(pivot) L^T: the multipliers in L and the inverse pivots, a plane each."""
+    """Symmetric 3x3 matrices K = L diag(pivots) L^T, by planes.
 
-    l10: Tensor
-    l20: Tensor
-    l21: Tensor
-    inverse0: Tensor
-    inverse1: Tensor
-    inverse2: Tensor
+    `column` (2, 1, *n) is the first column of L, `last` (*n) its other entry, `inverse` (3, 1, *n) 1 / pivots.
+    """
+
+    column: Tensor
+    last: Tensor
+    inverse: Tensor
 
     @classmethod
-    def of(cls, k: Tensor, kept: Tensor | None = None) -> 'SymmetricFactor':
-        """Factorise positive definite (3, 3, *n); where `kept` (*n) is 0 the inverse is 0.
+    def of(cls, k: Tensor, floor: Tensor) -> 'SymmetricFactor':
+        """Factorise (3, 3, *n) without an eigenvalue below `floor` (*n), positive.
 
-        A pivot below the rounding of its own diagonal entry has no digit left; it is held at that rounding, so that
-        the step stays finite.
+        In exact numbers no pivot is below it either; one that rounding puts there is held at it.
         """
-        k00, _, _, k10, k11, _, k20, k21, k22 = k.flatten(0, 1).unbind(0)
-        kind = torch.finfo(k.dtype)
-        floor0, floor1, floor2 = (k.diagonal().abs() * kind.eps + kind.tiny**0.5).unbind(-1)
-        inverse0 = torch.maximum(k00, floor0).reciprocal_()
-        l10, l20 = k10 * inverse0, k20 * inverse0
-        s21 = torch.addcmul(k21, l20, k10, value=-1)
-        inverse1 = torch.maximum(torch.addcmul(k11, l10, k10, value=-1), floor1).reciprocal_()
-        l21 = s21 * inverse1
-        s22 = torch.addcmul(k22, l20, k20, value=-1).addcmul_(l21, s21, value=-1)
-        inverse2 = torch.maximum(s22, floor2).reciprocal_()
-        if kept is not None:
-            inverse0, inverse1, inverse2 = inverse0 * kept, inverse1 * kept, inverse2 * kept
-        return cls(l10, l20, l21, inverse0, inverse1, inverse2)
+        row0, row1, row2 = k.unbind(0)
+        inverse = k.new_empty(3, *k.shape[2:])
+        inverse0, inverse1, inverse2 = inverse.unbind(0)
+        torch.maximum(row0[0], floor, out=inverse0).reciprocal_()
+        above = row0[1:]
+        column = above * inverse0
+        l10, l20 = column.unbind(0)
+        s11, s12 = torch.addcmul(row1[1:], l10, above, value=-1).unbind(0)
+        torch.maximum(s11, floor, out=inverse1).reciprocal_()
+        last = s12 * inverse1
+        s22 = torch.addcmul(row2[2], l20, above[1], value=-1).addcmul_(last, s12, value=-1)
+        torch.maximum(s22, floor, out=inverse2).reciprocal_()
+        return cls(column.unsqueeze(1), last, inverse.unsqueeze(1))
 
-    def solve(self, b: Tensor) -> Tensor:
-        """Solve `K x = b` for b (3, columns, *n)."""
+    @classmethod
+    def joined(cls, factors: list['SymmetricFactor'], dim: int) -> 'SymmetricFactor':
+        """Put factors of several blocks together along a batch axis, counted from the last."""
+        return cls(*(torch.cat(planes, dim) for planes in zip(*factors)))
+
+    def solve_(self, b: Tensor) -> Tensor:
+        """Solve `K x = b` in the place of b (3, J, *n)."""
         b0, b1, b2 = b.unbind(0)
-        y1 = torch.addcmul(b1, self.l10, b0, value=-1)
-        y2 = torch.addcmul(b2, self.l20, b0, value=-1).addcmul_(self.l21, y1, value=-1)
-        x = torch.empty_like(b)
-        x0, x1, x2 = x.unbind(0)
-        torch.mul(y2, self.inverse2, out=x2)
-        torch.mul(y1, self.inverse1, out=x1).addcmul_(self.l21, x2, value=-1)
-        torch.mul(b0, self.inverse0, out=x0).addcmul_(self.l10, x1, value=-1).addcmul_(self.l20, x2, value=-1)
-        return x
+        l10, l20 = self.column.squeeze(1).unbind(0)
+        b[1:].addcmul_(self.column, b0, value=-1)
+        b2.addcmul_(self.last, b1, value=-1)
+        b.mul_(self.inverse)
+        b1.addcmul_(self.last, b2, value=-1)
+        b0.addcmul_(l10, b1, value=-1).addcmul_(l20, b2, value=-1)
+        return b
