@@ -118,11 +118,13 @@ def factorise(
     """
     sizes = _sizes(tree)
     of_joints, of_root = _rounding(joints, tree, vv, oo)
-    floor = of_joints.t().index_select(0, tree.order).split(sizes)
-    own = _planes(_stiffened(rotation_curvature, of_joints), tree).split(sizes, 2)
-    held = (
-        None if free is None else (~free).index_select(0, tree.order).to(vv.dtype).unsqueeze(-1).split(sizes)
-    )
+    floor = of_joints.split(sizes)
+    own = _planes(rotation_curvature, tree)
+    own.diagonal().add_(of_joints.unsqueeze(-1))
+    own = own.split(sizes, 2)
+    held = None
+    if free is not None:
+        held = (~free).index_select(0, tree.order).to(vv.dtype).unsqueeze(-1).split(sizes)
     factors, reductions = [], []
 
     def eliminate(level: int, linear: Tensor, angular: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,8 +145,9 @@ def factorise(
     curvature = SymmetricFactor.joined(factors[::-1], -2)
     root = None
     if free_root_translation:
-        translation = _stiffened(translation_curvature, of_root).permute(1, 2, 0).unsqueeze(2)
-        root = SymmetricFactor.of(base + translation, of_root)
+        base = base + translation_curvature.permute(1, 2, 0).unsqueeze(2)
+        base.diagonal().add_(of_root.unsqueeze(-1))
+        root = SymmetricFactor.of(base, of_root)
     by_linear, by_parent = torch.cat(reductions[::-1], 2).split(3, 1)
     along_bone = product(by_linear, carry)
     carried = torch.cat((_identity(carry), carry), 1)
@@ -198,30 +201,25 @@ def _quadratics(tree: KinematicTree, vv: Tensor, vo: Tensor | None, oo: Tensor |
 
 
 def _rounding(joints: Tensor, tree: KinematicTree, vv: Tensor, oo: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Give the curvature that rounding makes up, of each joint's rotation (B, J) and of the translation (B,).
+    """Give the curvature that rounding makes up, of rotations (J, B), by depth, and of the translation (1, B).
 
     Eliminating stiff joints leaves soft directions as differences of stiff ones, wrong by the rounding of the largest
-    curvature met below a joint; that of the rigid subtree bounds it.
+    curvature met below a joint; that of the rigid subtree bounds it. Sums about the root tell it well enough.
     """
     kind = torch.finfo(vv.dtype)
-    stiffness = vv.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
-    levers = joints - joints[:, :1]
+    stiffness = vv.diagonal(dim1=-2, dim2=-1).sum(-1).t().unsqueeze(-1)
+    levers = (joints - joints[:, :1]).transpose(0, 1)
     squared = levers.square().sum(-1, keepdim=True)
     turning = stiffness * squared
     if oo is not None:
-        turning = turning + oo.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
-    below = tree.paths.to(vv.dtype).t() @ torch.cat((stiffness, stiffness * levers, turning), -1)
-    weight, moment, turning = below.split((1, 3, 1), -1)
-    about_joint = turning - 2 * (moment * levers).sum(-1, keepdim=True) + weight * squared
-    rounding = torch.cat((about_joint.squeeze(-1), weight[:, 0]), 1).clamp_min_(0)
-    rounding = rounding.mul_(kind.eps).add_(kind.tiny**0.5)
-    return rounding[:, :-1], rounding[:, -1]
-
-
-def _stiffened(curvature: Tensor, by: Tensor) -> Tensor:
-    stiffened = curvature.clone()
-    stiffened.diagonal(dim1=-2, dim2=-1).add_(by.unsqueeze(-1))
-    return stiffened
+        turning = turning + oo.diagonal(dim1=-2, dim2=-1).sum(-1).t().unsqueeze(-1)
+    sums = torch.cat((stiffness, stiffness * levers, turning), -1)
+    sums = (tree.paths.to(vv.dtype).t() @ sums.flatten(1)).view_as(sums)
+    weight, moment, turning = sums.split((1, 3, 1), -1)
+    about_joints = turning - 2 * (moment * levers).sum(-1, keepdim=True) + weight * squared
+    rounding = torch.cat((weight[:1], about_joints.index_select(0, tree.order))).squeeze(-1)
+    rounding = rounding.clamp_min_(0).mul_(kind.eps).add_(kind.tiny**0.5)
+    return rounding[1:], rounding[:1]
 
 
 def _carry(joints: Tensor, tree: KinematicTree) -> Tensor:
