@@ -102,7 +102,10 @@ def factorise(
     free: Bool[Tensor, ' J'] | None = None,
     free_root_translation: bool = True,
 ) -> ArticulatedFactor:
-    """Eliminate all rotations, leaves first.
+    """Eliminate all rotations, leaves first, in the precision of the given tensors; without gradients.
+
+    D and D_t are raised by the rounding of the curvature each carries, one part in 10^7 of its rigid subtree's in
+    float32, so that directions without a digit left are damped, not blown up. Nothing carried raises nothing.
 
     Args:
         joints: positions in the world.
