@@ -141,6 +141,12 @@ class Kinematics:
     def _joint_columns(self) -> '_JointColumns':
         return _JointColumns(self)
 
+    def joint_columns(self, name: str) -> Float[Tensor, 'B J 3 n']:
+        """Differentiate all joints with respect to one extra, rotations and translation held."""
+        if name == 'log_scale':
+            return (self.joints - self.params.transl.unsqueeze(1)).unsqueeze(-1)
+        return self._joint_columns[name]
+
     def shape_steps(self, name: str) -> Float[Tensor, 'S J 3']:
         """Give how far each joint's offset from its parent changes a unit of a shape coefficient, model unit."""
         directions = self.body.joint_directions(name)

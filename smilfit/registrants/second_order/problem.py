@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -15,10 +16,13 @@ from smilfit.registrants.second_order.kinematics import Kinematics, point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.terms import FrameEquations, residual_jacobian
+from smilfit.registrants.second_order.tree import TreeEquations, misfit
 from smilfit.registrants.stage_task import StageTask
 from smilfit.structures import MotionTerm, ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
 from smilfit.structures.quadratic import take_rows
 
+# From this many frames on the tree is faster than dense equations.
+TREE_BATCH = 8
 # Frames whose dense equations are assembled at once: more do not fit the caches.
 CHUNK = 32
 
@@ -53,11 +57,18 @@ class BodyProblem:
         layout: the unknowns.
         rest: the shape where it does not change.
         total: sums over all frames, also those of other processes.
+        backend: `'dense'`, `'tree'`, or `'auto'` for the faster one that takes all terms.
     """
 
     def __init__(
-        self, task: StageTask, layout: Layout, rest: RestShape | None = None, total: Reduce = torch.sum
+        self,
+        task: StageTask,
+        layout: Layout,
+        rest: RestShape | None = None,
+        total: Reduce = torch.sum,
+        backend: str = 'auto',
     ) -> None:
+        self.backend = backend
         self.task, self.layout, self.rest, self.total = task, layout, rest, total
         self.body = task.body
 
@@ -71,7 +82,9 @@ class BodyProblem:
         rest = None if self.rest is None else self.rest.take(index)
         frames = None if self.task.frames is None else self.task.frames[index]
         terms = tuple(t.take(index) for t in self.task.terms)
-        return BodyProblem(replace(self.task, terms=terms, frames=frames), self.layout, rest, self.total)
+        return BodyProblem(
+            replace(self.task, terms=terms, frames=frames), self.layout, rest, self.total, self.backend
+        )
 
     def evaluate(self, point: BodyPoint, robust_scale: float = 1.0) -> Evaluation:
         """Pose the body and ask every term."""
@@ -94,8 +107,28 @@ class BodyProblem:
     def step(self, at: Evaluation, damping: Float[Tensor, ' B']) -> Step:
         """Solve the damped normal equations of every frame."""
         with torch.no_grad():
+            if self._along_tree(at):
+                equations = TreeEquations(at.kinematics, self.layout, at.terms)
+                return Step(*equations.step(damping, partial(self._shared_step, damping=damping.mean())))
             motions = [t for t in at.terms if isinstance(t, MotionTerm)]
             return self._coupled_step(at, damping, motions) if motions else self._dense_step(at, damping)
+
+    def _along_tree(self, at: Evaluation) -> bool:
+        """Choose the back end.
+
+        Raises:
+            TypeError: the tree is asked for and cannot take a term.
+        """
+        if self.backend == 'dense' or (self.backend == 'auto' and len(at.energy) < TREE_BATCH):
+            return False
+        wrong = misfit(at.terms, at.kinematics)
+        if wrong is not None and self.backend == 'tree':
+            at_fault = self.task.terms[at.terms.index(wrong)].handler
+            raise TypeError(
+                f'LevenbergMarquardt: the back end "tree" cannot take {type(at_fault).__name__} '
+                f'{at_fault.handler_key!r}, which couples joints otherwise than along the tree. Use backend="auto".'
+            )
+        return wrong is None
 
     def _coupled_step(self, at: Evaluation, damping: Tensor, motions: Sequence[MotionTerm]) -> Step:
         parts = torch.arange(len(damping), device=damping.device).split(CHUNK)

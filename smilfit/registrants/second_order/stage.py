@@ -35,7 +35,8 @@ def run_second_order(task: StageTask, solver: LevenbergMarquardt, start: FitStat
     point = BodyPoint.from_params(params, fitted, shift)
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
-    problem = BodyProblem(task, layout, rest)
+    backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
+    problem = BodyProblem(task, layout, rest, backend=backend)
     robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
     handlers = [t.handler for t in task.terms]
     covariance = None
