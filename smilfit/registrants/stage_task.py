@@ -65,6 +65,12 @@ class StageTask:
     frames: Tensor | None = None
     on_step: StepCallback | None = None
 
+    def take(self, index: Tensor) -> 'StageTask':
+        """Pick frames."""
+        terms = tuple(t.take(index) for t in self.terms)
+        frames = None if self.frames is None else self.frames[index.to(self.frames.device)]
+        return replace(self, terms=terms, frames=frames)
+
     @property
     def need(self) -> tuple[str, ...]:
         """What the body must compute."""

@@ -28,6 +28,7 @@ from smilfit.losses import (
     SmoothPointsLoss,
 )
 from smilfit.registrants import SMPLify, Stage
+from smilfit.registrants.second_order import block as block_module
 from smilfit.registrants.second_order import problem as problem_module
 from smilfit.solvers import LBFGS, LevenbergMarquardt
 from smilfit.structures import BodyParams, Keypoints2d, Keypoints3d
@@ -107,7 +108,8 @@ def test_a_bad_frame_changes_no_other():
     assert bool(spoiled.converged[others].all())
 
 
-def test_blocks_of_frames_and_finished_frames_change_nothing(monkeypatch):
+@pytest.mark.parametrize('kept', [1, 9])
+def test_blocks_of_frames_and_finished_frames_change_nothing(monkeypatch, kept):
     body, _, points = make_clip()
     # Means: a block must weigh its frames as the whole clip does.
     handlers = [Keypoint3dMSEHandler(), BodyPosePriorHandler(MahalanobisPosePriorLoss())]
@@ -115,7 +117,9 @@ def test_blocks_of_frames_and_finished_frames_change_nothing(monkeypatch):
     for shared in (False, True):
         whole = fit(body, [points], handlers, weights, shared=shared)
         with monkeypatch.context() as patched:
-            patched.setattr(problem_module, 'CHUNK', 2)
+            patched.setattr(block_module, 'CHUNK', 2)
+            patched.setattr(problem_module, 'BLOCK', 3)
+            patched.setattr(problem_module, 'BLOCKS_KEPT', kept)
             blocks = fit(body, [points], handlers, weights, shared=shared)
         torch.testing.assert_close(whole.joints(), blocks.joints(), rtol=0, atol=1e-6)
 

@@ -8,11 +8,12 @@ energy over the numbers compared less the parameters spent on them (the trace of
 import torch
 from torch import Tensor
 
+from smilfit.registrants.second_order.block import CHUNK
 from smilfit.registrants.second_order.kinematics import point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
-from smilfit.registrants.second_order.problem import CHUNK, BodyProblem, Evaluation
-from smilfit.structures import FitCovariance, PointTerm
+from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.structures import FitCovariance, PointTerm, QuadraticTerm
 
 # What is not constrained at all has this precision, relative to the best known unknown, instead of none.
 FLOOR = 1e-9
@@ -26,31 +27,33 @@ def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
     layout, n = problem.layout, problem.layout.n_own
     with torch.no_grad():
         at = problem.evaluate(point)
-        names = tuple(dict.fromkeys((*problem.body.joint_names, *_observed(at))))
-        points = point_set(problem.body, names)
-        frames, jacobians, spent = [], [], []
+        body = problem.frames.task.body
+        names = tuple(dict.fromkeys((*body.joint_names, *_observed(problem))))
+        points = point_set(body, names)
+        frames, jacobians, spent, terms = [], [], [], []
         schur = point.transl.new_zeros(layout.n_shared, layout.n_shared)
-        for rows in torch.arange(point.batch_size, device=point.transl.device).split(CHUNK):
-            whole = problem.equations(at, rows).matrix
-            observed = problem.equations(at, rows, of=PointTerm).matrix
-            inverse = _inverse(whole[:, :n, :n])
-            influence = inverse @ whole[:, :n, n:]
-            schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0)
-            frames.append((inverse, influence))
-            spent.append(observed)
-            jacobians.append(at.kinematics.take(rows).jacobian(points, layout))
+        for _, block, part in problem.parts(at):
+            terms += part.terms
+            for rows in torch.arange(len(part.energy), device=point.transl.device).split(CHUNK):
+                whole = block.equations(part, rows).matrix
+                inverse = _inverse(whole[:, :n, :n])
+                influence = inverse @ whole[:, :n, n:]
+                schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0)
+                frames.append((inverse, influence))
+                spent.append(block.equations(part, rows, of=PointTerm).matrix)
+                jacobians.append(part.kinematics.take(rows).jacobian(points, layout))
         common = _inverse(schur) if layout.n_shared else schur
         parameters = torch.cat([_joined(i, x, common) for i, x in frames])
-        noise = _noise(at, parameters, torch.cat(spent), n, common)
+        noise = _noise(terms, parameters, torch.cat(spent), n, common)
         parameters = 2 * noise**2 * parameters
         jacobian = torch.cat(jacobians)
         keypoints = jacobian @ parameters.unsqueeze(1) @ jacobian.transpose(-1, -2)
     return FitCovariance(parameters, _columns(problem, layout), keypoints, names, noise)
 
 
-def _observed(at: Evaluation) -> list[str]:
-    terms = [t for t in at.terms if isinstance(t, PointTerm) and t.names is not None]
-    return [name for term in terms for name in term.names]
+def _observed(problem: BodyProblem) -> tuple[str, ...]:
+    known = problem.frames.task.body.keypoint_names
+    return tuple(n for n in problem.frames.task.need if n in known)
 
 
 def _inverse(matrix: Tensor) -> Tensor:
@@ -70,8 +73,10 @@ def _joined(inverse: Tensor, influence: Tensor, common: Tensor) -> Tensor:
     return torch.cat((top, torch.cat((across.transpose(1, 2), corner), 2)), 1)
 
 
-def _noise(at: Evaluation, parameters: Tensor, observed: Tensor, n_own: int, common: Tensor) -> float:
-    terms = [t for t in at.terms if isinstance(t, PointTerm) and t.n_residuals is not None]
+def _noise(
+    said: list[QuadraticTerm], parameters: Tensor, observed: Tensor, n_own: int, common: Tensor
+) -> float:
+    terms = [t for t in said if isinstance(t, PointTerm) and t.n_residuals is not None]
     if not terms:
         raise ValueError(
             'LevenbergMarquardt: covariance needs keypoints to estimate the noise from; no active handler has any. '
@@ -86,7 +91,7 @@ def _noise(at: Evaluation, parameters: Tensor, observed: Tensor, n_own: int, com
 
 
 def _columns(problem: BodyProblem, layout: Layout) -> tuple[str, ...]:
-    names = problem.body.joint_names
+    names = problem.frames.task.body.joint_names
     found = [f'{names[j]}.turn_{axis}' for j in layout.free.tolist() for axis in 'xyz']
     found += [f'transl_{axis}' for axis in 'xyz'] if layout.transl else []
     found += [f'{name}[{i}]' for name, size in layout.extras for i in range(size)]

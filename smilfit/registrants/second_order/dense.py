@@ -15,13 +15,25 @@ class Eliminated:
     """Frames whose own unknowns are expressed by the shared ones: `x = start - influence q`.
 
     `schur` and `pull` are the frames' sums of what is left of the shared unknowns' equations:
-    `schur q = -pull`.
+    `schur q = -pull`. `scale` is what damping is relative to, `slope` the gradient by all m = n + q unknowns.
     """
 
     start: Float[Tensor, 'B n']
     influence: Float[Tensor, 'B n q']
     schur: Float[Tensor, 'q q']
     pull: Float[Tensor, ' q']
+    scale: Float[Tensor, 'B n']
+    slope: Float[Tensor, 'B m']
+
+    @staticmethod
+    def cat(parts: list['Eliminated']) -> 'Eliminated':
+        """Join blocks of frames."""
+        if len(parts) == 1:
+            return parts[0]
+        rows = (torch.cat([getattr(p, n) for p in parts]) for n in ('start', 'influence', 'scale', 'slope'))
+        start, influence, scale, slope = rows
+        schur, pull = sum(p.schur for p in parts), sum(p.pull for p in parts)
+        return Eliminated(start, influence, schur, pull, scale, slope)
 
 
 def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:
@@ -33,18 +45,21 @@ def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:
 
 
 def eliminate(
-    matrix: Float[Tensor, 'B m m'], vector: Float[Tensor, 'B m'], damping: Float[Tensor, 'B n']
+    matrix: Float[Tensor, 'B m m'],
+    vector: Float[Tensor, 'B m'],
+    damping: Float[Tensor, ' B'],
+    scale: Float[Tensor, 'B n'],
 ) -> Eliminated:
-    """Eliminate each frame's own unknowns, the first n of m."""
-    n = damping.shape[1]
-    own = matrix[:, :n, :n] + torch.diag_embed(damping)
+    """Eliminate each frame's own unknowns, the first n of m, damped by `damping` times `scale`."""
+    n = scale.shape[1]
+    own = matrix[:, :n, :n] + torch.diag_embed(damping.unsqueeze(1) * scale)
     sides = torch.cat((vector[:, :n].unsqueeze(-1), matrix[:, :n, n:]), -1)
     solved = solve_positive(own, sides)
     start, influence = -solved[..., 0], solved[..., 1:]
     across = matrix[:, :n, n:].transpose(1, 2)
     schur = (matrix[:, n:, n:] - across @ influence).sum(0)
     pull = (vector[:, n:] + (across @ start.unsqueeze(-1)).squeeze(-1)).sum(0)
-    return Eliminated(start, influence, 0.5 * (schur + schur.t()), pull)
+    return Eliminated(start, influence, 0.5 * (schur + schur.t()), pull, scale, vector)
 
 
 @dataclass(frozen=True)

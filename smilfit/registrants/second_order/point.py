@@ -65,6 +65,19 @@ class BodyPoint:
         """Corrections of the cameras, as in `Cameras.shifted`."""
         return self.extras['cameras'][0] if 'cameras' in self.extras else None
 
+    @staticmethod
+    def cat(points: list['BodyPoint']) -> 'BodyPoint':
+        """Join blocks of frames, of which the first has several; what they share is one row in each."""
+        if len(points) == 1:
+            return points[0]
+        first = points[0]
+        extras = {}
+        for name, value in first.extras.items():
+            shared = len(value) == 1 and first.batch_size > 1
+            extras[name] = value if shared else torch.cat([p.extras[name] for p in points])
+        quats, transl = torch.cat([p.quats for p in points]), torch.cat([p.transl for p in points])
+        return BodyPoint(quats, transl, extras)
+
     def rotations(self) -> Float[Tensor, 'B J 3 3']:
         """Give every joint's rotation in its parent's frame."""
         return quat_to_rotmat(self.quats)

@@ -1,43 +1,32 @@
-"""A stage of a fit, as second-order solvers see it."""
+"""A stage of a fit, as second-order solvers see it: blocks of frames, joined by what they share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.body_models import RestShape
-from smilfit.handlers import BodyState
-from smilfit.registrants.second_order.coupled import MotionModel, coupled_step
-from smilfit.registrants.second_order.dense import damping_of, eliminate, solve_positive
-from smilfit.registrants.second_order.kinematics import Kinematics, point_set
+from smilfit.registrants.second_order.block import FrameBlock, Posed
+from smilfit.registrants.second_order.coupled import coupled_step
+from smilfit.registrants.second_order.dense import Eliminated, damping_of, solve_positive
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
-from smilfit.registrants.second_order.terms import FrameEquations, residual_jacobian
-from smilfit.registrants.second_order.tree import TreeEquations, misfit
-from smilfit.registrants.stage_task import StageTask
-from smilfit.structures import MotionTerm, ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
-from smilfit.structures.quadratic import take_rows
+from smilfit.solvers import Processes
 
-# From this many frames on the tree is faster than dense equations.
-TREE_BATCH = 8
-# Frames whose dense equations are assembled at once: more do not fit the caches.
-CHUNK = 32
-
-Reduce = Callable[[Tensor], Tensor]
+# Frames evaluated at once, and how many blocks' evaluations are kept until the step needs them; those of a longer
+# clip are made again, so that memory does not grow with them.
+BLOCK, BLOCKS_KEPT = 1024, 16
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A body, its energy by frame, and what its terms said."""
+    """Bodies and their energies by frame. `parts` holds what the terms said, block by block, or None."""
 
     point: BodyPoint
     energy: Float[Tensor, ' B']
-    kinematics: Kinematics
-    state: BodyState
-    terms: tuple[QuadraticTerm, ...]
+    robust_scale: float
+    parts: tuple[Posed, ...] | None
 
 
 @dataclass(frozen=True)
@@ -50,159 +39,85 @@ class Step:
 
 
 class BodyProblem:
-    """Least squares of one stage: knows the body, the unknowns and the terms.
+    """Least squares of one stage.
+
+    Frames are worked on in blocks; what they share is solved for over all blocks, and over all processes.
 
     Args:
-        task: the stage with all it works on.
-        layout: the unknowns.
-        rest: the shape where it does not change.
-        total: sums over all frames, also those of other processes.
-        backend: `'dense'`, `'tree'`, or `'auto'` for the faster one that takes all terms.
+        frames: all frames of this process.
+        n_frames: how many.
+        processes: those that hold the other frames.
     """
 
-    def __init__(
-        self,
-        task: StageTask,
-        layout: Layout,
-        rest: RestShape | None = None,
-        total: Reduce = torch.sum,
-        backend: str = 'auto',
-    ) -> None:
-        self.backend = backend
-        self.task, self.layout, self.rest, self.total = task, layout, rest, total
-        self.body = task.body
-
-    @property
-    def coupled(self) -> bool:
-        """Whether frames depend on each other."""
-        return self.layout.n_shared > 0 or any(t.handler.couples_frames for t in self.task.terms)
+    def __init__(self, frames: FrameBlock, n_frames: int, processes: Processes | None = None) -> None:
+        self.frames, self.n_frames = frames, n_frames
+        self.layout: Layout = frames.layout
+        self.processes = processes or Processes()
+        moving = any(t.handler.couples_frames for t in frames.task.terms)
+        self.coupled = self.layout.n_shared > 0 or moving
+        size = n_frames if moving else BLOCK
+        device = frames.task.body.v_template.device
+        self._rows = torch.arange(n_frames, device=device).split(max(size, 1))
+        single = len(self._rows) == 1
+        self._blocks = [frames] if single else [frames.take(rows) for rows in self._rows]
 
     def take(self, index: Tensor) -> 'BodyProblem':
         """Give the problem of some frames alone."""
-        rest = None if self.rest is None else self.rest.take(index)
-        frames = None if self.task.frames is None else self.task.frames[index]
-        terms = tuple(t.take(index) for t in self.task.terms)
-        return BodyProblem(
-            replace(self.task, terms=terms, frames=frames), self.layout, rest, self.total, self.backend
-        )
+        return BodyProblem(self.frames.take(index), len(index), self.processes)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over all frames; over all processes where frames hang together."""
+        return self.processes.sum(values.sum()) if self.coupled else values.sum()
 
     def evaluate(self, point: BodyPoint, robust_scale: float = 1.0) -> Evaluation:
         """Pose the body and ask every term."""
-        with torch.no_grad():
-            kin = Kinematics.of(self.body, point, self.rest)
-            output = self.body(kin.params, self.task.need, kin.rest, (kin.linear, kin.positions))
-            state = BodyState(
-                self.body,
-                kin.params,
-                output,
-                dict(self.task.keypoint_weights),
-                robust_scale,
-                self.task.frames,
-                point.camera_shift,
-            )
-            said = tuple(term.second_order(state) for term in self.task.terms)
-            energy = sum((s.energy for s in said), torch.zeros_like(point.transl[:, 0]))
-        return Evaluation(point, energy, kin, state, said)
+        keep = len(self._rows) <= BLOCKS_KEPT
+        parts, energies = [], []
+        for i in range(len(self._rows)):
+            part = self._posed(i, point, robust_scale)
+            energies.append(part.energy)
+            if keep:
+                parts.append(part)
+        return Evaluation(point, torch.cat(energies), robust_scale, tuple(parts) if keep else None)
 
+    @torch.no_grad()
+    def _posed(self, i: int, point: BodyPoint, robust_scale: float) -> Posed:
+        here = point if len(self._rows) == 1 else point.take(self._rows[i])
+        return self._blocks[i].evaluate(here, robust_scale)
+
+    def parts(self, at: Evaluation) -> Iterator[tuple[Tensor, FrameBlock, Posed]]:
+        """Go through the blocks: rows, block, and what its terms said."""
+        for i, (rows, block) in enumerate(zip(self._rows, self._blocks)):
+            part = self._posed(i, at.point, at.robust_scale) if at.parts is None else at.parts[i]
+            yield rows, block, part
+
+    @torch.no_grad()
     def step(self, at: Evaluation, damping: Float[Tensor, ' B']) -> Step:
-        """Solve the damped normal equations of every frame."""
-        with torch.no_grad():
-            if self._along_tree(at):
-                equations = TreeEquations(at.kinematics, self.layout, at.terms)
-                return Step(*equations.step(damping, partial(self._shared_step, damping=damping.mean())))
-            motions = [t for t in at.terms if isinstance(t, MotionTerm)]
-            return self._coupled_step(at, damping, motions) if motions else self._dense_step(at, damping)
+        """Solve the damped normal equations."""
+        if any(t.handler.couples_frames for t in self.frames.task.terms):
+            return self._step_in_time(at, damping)
+        found = Eliminated.cat([block.eliminate(part, damping[rows]) for rows, block, part in self.parts(at)])
+        shared = self._shared_step(found, damping)
+        own = found.start - found.influence @ shared if len(shared) else found.start
+        n = self.layout.n_own
+        promised = (damping.unsqueeze(1) * found.scale * own.square() - found.slope[:, :n] * own).sum(1)
+        return Step(own, shared, 0.5 * (promised - (found.slope[:, n:] * shared).sum(1)))
 
-    def _along_tree(self, at: Evaluation) -> bool:
-        """Choose the back end.
+    def _step_in_time(self, at: Evaluation, damping: Tensor) -> Step:
+        ((_, block, part),) = self.parts(at)
+        matrix, vector = block.whole_equations(part)
+        return Step(*coupled_step(matrix, vector, block.motions(part), self.layout.n_own, damping))
 
-        Raises:
-            TypeError: the tree is asked for and cannot take a term.
-        """
-        if self.backend == 'dense' or (self.backend == 'auto' and len(at.energy) < TREE_BATCH):
-            return False
-        wrong = misfit(at.terms, at.kinematics)
-        if wrong is not None and self.backend == 'tree':
-            at_fault = self.task.terms[at.terms.index(wrong)].handler
-            raise TypeError(
-                f'LevenbergMarquardt: the back end "tree" cannot take {type(at_fault).__name__} '
-                f'{at_fault.handler_key!r}, which couples joints otherwise than along the tree. Use backend="auto".'
-            )
-        return wrong is None
+    def _shared_step(self, found: Eliminated, damping: Tensor) -> Tensor:
+        if not self.layout.n_shared:
+            return found.pull
+        schur, pull = self.processes.sum(found.schur), self.processes.sum(found.pull)
+        count = self.processes.sum(damping.new_tensor(float(len(damping))))
+        mean = self.processes.sum(damping.sum()) / count
+        return -solve_positive(schur + torch.diag(mean * damping_of(schur)), pull.unsqueeze(-1)).squeeze(-1)
 
-    def _coupled_step(self, at: Evaluation, damping: Tensor, motions: Sequence[MotionTerm]) -> Step:
-        parts = torch.arange(len(damping), device=damping.device).split(CHUNK)
-        equations = [self.equations(at, rows) for rows in parts]
-        matrix = torch.cat([e.matrix for e in equations])
-        vector = torch.cat([e.vector for e in equations])
-        models = []
-        for term in motions:
-            points = point_set(self.body, term.names)
-            jacobian = at.kinematics.jacobian(points, self.layout).flatten(1, 2)
-            models.append(MotionModel(term, at.state.output.select(term.names).flatten(1), jacobian))
-        return Step(*coupled_step(matrix, vector, models, self.layout.n_own, damping))
-
-    def _dense_step(self, at: Evaluation, damping: Tensor) -> Step:
-        n, q = self.layout.n_own, self.layout.n_shared
-        parts, scales, vectors = [], [], []
-        schur, pull = damping.new_zeros(q, q), damping.new_zeros(q)
-        for rows in torch.arange(len(damping), device=damping.device).split(CHUNK):
-            equations = self.equations(at, rows)
-            scale = damping_of(equations.matrix[:, :n, :n])
-            part = eliminate(equations.matrix, equations.vector, damping[rows].unsqueeze(1) * scale)
-            schur, pull = schur + part.schur, pull + part.pull
-            parts.append(part)
-            scales.append(scale)
-            vectors.append(equations.vector)
-        start = torch.cat([p.start for p in parts])
-        shared = self._shared_step(schur, pull, damping.mean())
-        own = start - (torch.cat([p.influence for p in parts]) @ shared) if q else start
-        scale, vector = torch.cat(scales), torch.cat(vectors)
-        promised = 0.5 * (damping.unsqueeze(1) * scale * own.square() - vector[:, :n] * own).sum(1)
-        promised = promised - 0.5 * (vector[:, n:] * shared).sum(1)
-        return Step(own, shared, promised)
-
-    def _shared_step(self, schur: Tensor, pull: Tensor, damping: Tensor) -> Tensor:
-        if not len(pull):
-            return pull
-        damped = schur + torch.diag(damping * damping_of(schur))
-        return -solve_positive(damped, pull.unsqueeze(-1)).squeeze(-1)
-
-    def equations(
-        self,
-        at: Evaluation,
-        rows: Tensor,
-        of: type | tuple[type, ...] = (PointTerm, ParameterTerm, ResidualTerm),
-    ) -> FrameEquations:
-        """Sum the quadratic models of some frames, of all kinds of terms or of one."""
-        equations = FrameEquations(at.kinematics.take(rows), self.layout)
-        for term, said in zip(self.task.terms, at.terms):
-            if not isinstance(said, of):
-                continue
-            if isinstance(said, PointTerm):
-                equations.add_points(take_rows(said, rows))
-            elif isinstance(said, ParameterTerm):
-                equations.add_parameters(take_rows(said, rows))
-            elif isinstance(said, ResidualTerm):
-                state = at.state.take(rows)
-                part = term.take(rows)
-                found = residual_jacobian(part.second_order, state, equations.kin, self.layout)
-                equations.add_residuals(*found)
-        return equations
-
+    @torch.no_grad()
     def moved(self, at: Evaluation, step: Step) -> BodyPoint:
         """Take a step."""
-        layout, point = self.layout, at.point
-        turns = torch.zeros_like(at.kinematics.joints)
-        count = 3 * len(layout.free)
-        turns[:, layout.free] = step.own[:, :count].unflatten(1, (-1, 3))
-        shift = step.own[:, count : count + 3] if layout.transl else torch.zeros_like(point.transl)
-        extras, place = {}, layout.n_pose
-        for name, size in layout.own:
-            extras[name] = step.own[:, place : place + size]
-            place += size
-        place = 0
-        for name, size in layout.shared:
-            extras[name] = step.shared[place : place + size].unsqueeze(0)
-            place += size
-        return point.moved(turns, at.kinematics.parent_rotations, shift, extras)
+        parts = [b.moved(p, step.own[rows], step.shared) for rows, b, p in self.parts(at)]
+        return BodyPoint.cat(parts)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from smilfit.body_models import SMIL
+from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.means import whole_means
@@ -11,11 +12,13 @@ from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registrants.variables import SHAPE_PARAMETERS
-from smilfit.solvers import LevenbergMarquardt
+from smilfit.solvers import LevenbergMarquardt, Processes
 from smilfit.structures import BodyParams
 
 
-def run_second_order(task: StageTask, solver: LevenbergMarquardt, start: FitState) -> StageOutcome:
+def run_second_order(
+    task: StageTask, solver: LevenbergMarquardt, start: FitState, processes: Processes | None = None
+) -> StageOutcome:
     """Fit the parameters of a stage.
 
     Raises:
@@ -36,11 +39,12 @@ def run_second_order(task: StageTask, solver: LevenbergMarquardt, start: FitStat
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
-    problem = BodyProblem(task, layout, rest, backend=backend)
+    block = FrameBlock(task, layout, rest, backend)
+    problem = BodyProblem(block, params.batch_size, processes)
     robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
     handlers = [t.handler for t in task.terms]
     covariance = None
-    with whole_means(handlers, lambda: problem.evaluate(point), problem.total):
+    with whole_means(handlers, lambda: block.evaluate(point), problem.processes.sum):
         point, status, result = solver.minimise(
             problem, point, stage.n_iter, stage.ftol, task.on_step, robust
         )

@@ -1,19 +1,17 @@
 """Damped steps where every term is of single joints: poses are eliminated along the tree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from smilfit.geometry.articulated import factorise, subtree_inertia
 from smilfit.geometry.articulated_motion import spatial_forces, spatial_velocities
-from smilfit.registrants.second_order.dense import FLOOR, eliminate
+from smilfit.registrants.second_order.dense import FLOOR, Eliminated, eliminate
 from smilfit.registrants.second_order.kinematics import Kinematics, point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.terms import pose_maps
 from smilfit.structures import ParameterTerm, PointTerm, QuadraticTerm
-
-SharedStep = Callable[[Tensor, Tensor], Tensor]
 
 
 def misfit(terms: Sequence[QuadraticTerm], kin: Kinematics) -> QuadraticTerm | None:
@@ -64,13 +62,8 @@ class TreeEquations:
                 self.pull[:, own] += gradient
                 self.extra[:, own, own] += term.curvature[name]
 
-    def step(self, damping: Tensor, shared_step: SharedStep) -> tuple[Tensor, Tensor, Tensor]:
-        """Give own step, shared step and promised decrease, as the dense equations would.
-
-        Args:
-            damping: by frame.
-            shared_step: solves what is left of the shared unknowns' equations.
-        """
+    def eliminate(self, damping: Tensor) -> Eliminated:
+        """Express the frames' own unknowns by the shared ones, as the dense equations would."""
         kin, layout, tree = self.kin, self.layout, self.kin.body.tree
         batch, n_extra = self.pull.shape
         columns = [kin.joint_columns(name) for name, _ in layout.extras]
@@ -99,20 +92,21 @@ class TreeEquations:
         moved = drawn.flatten(1, 2).transpose(1, 2) @ motion.flatten(1, 2)
         n_own = n_extra - layout.n_shared
         own_scale = curvature.diagonal(dim1=1, dim2=2)[:, :n_own] + scales[2]
-        left = eliminate(curvature + moved[..., 1:], pull + moved[..., 0], damping.unsqueeze(1) * own_scale)
-        shared = shared_step(left.schur, left.pull)
-        mine = left.start - left.influence @ shared
-        extra = torch.cat((mine, shared.expand(batch, -1)), 1)
+        left = eliminate(curvature + moved[..., 1:], pull + moved[..., 0], damping, own_scale)
+        # pose = first + rest [own; shared], and own = start - influence shared.
         pose = self._stacked(w, t)
-        pose = pose[..., 0] + (pose[..., 1:] @ extra.unsqueeze(-1)).squeeze(-1)
-        slope = torch.cat((self._slope(), pull), 1)
-        step = torch.cat((pose, extra), 1)
-        scale = torch.cat(
-            (scales[0][:, layout.free].flatten(1), scales[1][:, : 3 * layout.transl], own_scale), 1
+        first, of_own, of_shared = pose.split((1, n_own, layout.n_shared), -1)
+        start = first[..., 0] + (of_own @ left.start.unsqueeze(-1)).squeeze(-1)
+        influence = of_own @ left.influence - of_shared
+        turns = scales[0].index_select(1, layout.free).flatten(1)
+        return Eliminated(
+            torch.cat((start, left.start), 1),
+            torch.cat((influence, left.influence), 1),
+            left.schur,
+            left.pull,
+            torch.cat((turns, scales[1][:, : 3 * layout.transl], own_scale), 1),
+            torch.cat((self._slope(), pull), 1),
         )
-        own = step[:, : layout.n_own]
-        promised = 0.5 * (damping.unsqueeze(1) * scale * own.square()).sum(1) - 0.5 * (slope * step).sum(1)
-        return own, shared, promised
 
     def _scales(self) -> tuple[Tensor, Tensor, Tensor]:
         """Give Marquardt's scaling, the diagonal as in the dense equations: of turns, translation, and its floor."""

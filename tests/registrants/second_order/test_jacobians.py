@@ -18,10 +18,10 @@ from smilfit.handlers import (
 )
 from smilfit.losses import JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
+from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.kinematics import point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
-from smilfit.registrants.second_order.problem import BodyProblem, Step
 from smilfit.registrants.stage_task import FitState, task_of
 from tests.animals import random_params, ring_of_cameras, small_animal
 
@@ -49,7 +49,7 @@ def setting(handlers, inputs, directions=0.0, extras=False, cameras=False):
     inputs = {i.handler_key: i.resolve(data) for i in inputs}
     stage = Stage(weights={h.handler_key: 0.7 for h in handlers})
     task = task_of(body, stage, {h.handler_key: h for h in handlers}, inputs, {'tail': 0.5}, True, None, None)
-    return body, BodyProblem(task, layout), point
+    return body, FrameBlock(task, layout), point
 
 
 def stepped(problem, at, column, eps):
@@ -60,7 +60,7 @@ def stepped(problem, at, column, eps):
         own[:, column] = eps
     else:
         shared[column - problem.layout.n_own] = eps
-    return problem.moved(at, Step(own, shared, own[:, 0]))
+    return problem.moved(at, own, shared)
 
 
 @pytest.mark.parametrize(('directions', 'extras'), [(0.0, False), (1.0, True)])
@@ -133,7 +133,7 @@ def test_curvature_of_exact_points_is_the_second_derivative():
     exact = Keypoint3dMSEInput(body(point.params(), NAMES).keypoints, NAMES).resolve(body.data)
     key = handler.handler_key
     task = task_of(body, Stage(weights={key: 1.0}), {key: handler}, {key: exact}, {}, True, None, None)
-    problem = BodyProblem(task, problem.layout)
+    problem = FrameBlock(task, problem.layout)
     at = problem.evaluate(point)
     equations = problem.equations(at, torch.arange(3))
     for column in range(0, equations.vector.shape[1], 5):

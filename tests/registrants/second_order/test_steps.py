@@ -1,7 +1,5 @@
 """Steps along the tree and along time equal those of plain dense equations."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -10,6 +8,7 @@ from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint3d
 from smilfit.losses import KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
 from smilfit.registrants.second_order.banded import factorise_banded
+from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.coupled import MotionModel, coupled_step
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
@@ -45,7 +44,7 @@ def test_tree_steps_are_dense_steps(fitted, free, transl):
     task, layout, point = tree_problem(fitted, free, transl, handlers)
     damping = torch.linspace(0.01, 0.5, 6).double()
     dense, tree = (
-        (p := BodyProblem(task, layout, backend=b)).step(p.evaluate(point), damping)
+        (p := BodyProblem(FrameBlock(task, layout, backend=b), 6)).step(p.evaluate(point), damping)
         for b in ('dense', 'tree')
     )
     for name in ('own', 'shared', 'promised'):
@@ -54,7 +53,7 @@ def test_tree_steps_are_dense_steps(fitted, free, transl):
 
 def test_the_tree_refuses_what_couples_joints_by_name():
     task, layout, point = tree_problem({}, [1, 2], True, [BodyPosePriorHandler(MahalanobisPosePriorLoss())])
-    problem = BodyProblem(task, layout, backend='tree')
+    problem = BodyProblem(FrameBlock(task, layout, backend='tree'), 6)
     with pytest.raises(TypeError, match="cannot take BodyPosePriorHandler 'body_pose_prior'"):
         problem.step(problem.evaluate(point), torch.full((6,), 0.1).double())
 
@@ -110,6 +109,6 @@ def test_coupled_step_solves_the_whole_system(order):
 def test_problems_of_some_frames_keep_what_they_share():
     task, layout, point = tree_problem({'betas': True}, [0, 1, 2], True, [])
     rows = torch.tensor([4, 1])
-    part = BodyProblem(replace(task), layout).take(rows)
+    part = BodyProblem(FrameBlock(task, layout), 6).take(rows)
     assert point.take(rows).extras['betas'].shape[0] == 1
     assert part.evaluate(point.take(rows)).energy.shape == (2,)

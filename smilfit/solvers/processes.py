@@ -1,0 +1,51 @@
+"""The processes that share a fit: one, or those of torch.distributed."""
+
+import torch
+from torch import Tensor
+
+
+class Processes:
+    """One process alone, which holds everything."""
+
+    rank = 0
+    count = 1
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum a tensor over all processes."""
+        return value
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Join the rows of all processes, in the order of their ranks."""
+        return rows
+
+    def share(self, n: int) -> slice:
+        """Give this process's part of n rows: contiguous, and as equal as can be."""
+        return slice(self.rank * n // self.count, (self.rank + 1) * n // self.count)
+
+
+class DistributedProcesses(Processes):
+    """The processes of torch.distributed, whose default group must be there.
+
+    Sums are taken in float64, so that they hardly depend on how many processes share the work.
+    """
+
+    def __init__(self) -> None:
+        if not torch.distributed.is_initialized():
+            raise RuntimeError(
+                'DistributedProcesses: the process group must be there; it is not. Call '
+                'torch.distributed.init_process_group first, or start with a --launcher.'
+            )
+        self.rank = torch.distributed.get_rank()
+        self.count = torch.distributed.get_world_size()
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum a tensor over all processes."""
+        whole = value.detach().double().contiguous()
+        torch.distributed.all_reduce(whole)
+        return whole.to(value.dtype)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Join the rows of all processes, in the order of their ranks."""
+        parts: list[Tensor | None] = [None] * self.count
+        torch.distributed.all_gather_object(parts, rows.detach().cpu().numpy())
+        return torch.cat([torch.from_numpy(part) for part in parts]).to(rows)
