@@ -15,6 +15,9 @@ from smilfit.handlers.keypoints3d import (
     Keypoint3dMSEInput,
     rigid_limbs,
 )
+from smilfit.handlers.meshes import MeshInput, MeshSurfaceHandler, MeshVertexHandler, sample_surface
+from smilfit.handlers.point_cloud import PointCloudHandler
+from smilfit.handlers.point_cloud_input import PointCloudInput
 from smilfit.handlers.priors import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -41,10 +44,16 @@ __all__ = [
     'Keypoint3dLimbLenInput',
     'Keypoint3dMSEHandler',
     'Keypoint3dMSEInput',
+    'MeshInput',
+    'MeshSurfaceHandler',
+    'MeshVertexHandler',
     'MultiviewKeypoint2dMSEHandler',
     'MultiviewKeypoint2dMSEInput',
+    'PointCloudHandler',
+    'PointCloudInput',
     'PriorHandler',
     'SmoothMotionHandler',
     'resolve_convention',
     'rigid_limbs',
+    'sample_surface',
 ]

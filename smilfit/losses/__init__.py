@@ -5,6 +5,7 @@ from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
 from smilfit.losses.limb_length import LimbLengthLoss
 from smilfit.losses.max_mixture import MaxMixturePriorLoss
+from smilfit.losses.point_distance import PointDistanceLoss
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
 from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
@@ -20,6 +21,7 @@ __all__ = [
     'LimbLengthLoss',
     'MahalanobisPosePriorLoss',
     'MaxMixturePriorLoss',
+    'PointDistanceLoss',
     'PoseRegLoss',
     'ShapePriorLoss',
     'SmoothJointLoss',
