@@ -1,6 +1,7 @@
 """Tie one observation (an Input) or a prior to one loss."""
 
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, resolve_convention
+from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
     Keypoint2dInput,
@@ -25,7 +26,9 @@ from smilfit.handlers.priors import (
     JointOffsetPriorHandler,
     JointScalePriorHandler,
     PriorHandler,
+    SelfPenetrationHandler,
     SmoothMotionHandler,
+    SmoothPoseHandler,
 )
 
 __all__ = [
@@ -34,6 +37,9 @@ __all__ = [
     'BetasPriorHandler',
     'BodyPosePriorHandler',
     'BodyState',
+    'GroundContactHandler',
+    'GroundContactInput',
+    'GroundHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',
     'JointScalePriorHandler',
@@ -52,7 +58,9 @@ __all__ = [
     'PointCloudHandler',
     'PointCloudInput',
     'PriorHandler',
+    'SelfPenetrationHandler',
     'SmoothMotionHandler',
+    'SmoothPoseHandler',
     'resolve_convention',
     'rigid_limbs',
     'sample_surface',

@@ -40,7 +40,7 @@ class PointCloudInput(BaseInput):
             torch.arange(xyz.shape[1], device=xyz.device) < torch.tensor(counts, device=xyz.device)[:, None]
         )
         weight = there.to(xyz)
-        for name, value, shape in (('normals', normals, 3), ('confidence', confidence, 2)):
+        for name, value in (('normals', normals), ('confidence', confidence)):
             if value is not None and [len(v) for v in value] != counts:
                 raise ValueError(
                     f'PointCloudInput: {name} must be as many as the points; got {[len(v) for v in value]} for '

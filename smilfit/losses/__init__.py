@@ -1,18 +1,21 @@
 """Loss modules on tensors: one idea a file."""
 
 from smilfit.losses.base import BaseLoss, geman_mcclure
+from smilfit.losses.ground_contact import GroundContactLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
 from smilfit.losses.limb_length import LimbLengthLoss
 from smilfit.losses.max_mixture import MaxMixturePriorLoss
 from smilfit.losses.point_distance import PointDistanceLoss
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
+from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
 from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 
 __all__ = [
     'BaseLoss',
+    'GroundContactLoss',
     'JointLimitLoss',
     'JointOffsetPriorLoss',
     'JointPriorLoss',
@@ -23,6 +26,7 @@ __all__ = [
     'MaxMixturePriorLoss',
     'PointDistanceLoss',
     'PoseRegLoss',
+    'SelfPenetrationLoss',
     'ShapePriorLoss',
     'SmoothJointLoss',
     'SmoothPointsLoss',

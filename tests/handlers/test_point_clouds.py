@@ -73,8 +73,8 @@ def test_a_mesh_of_another_topology_is_found_as_a_surface():
     split = torch.cat([torch.stack((faces[:, k], faces[:, (k + 1) % 3], middle), 1) for k in range(3)])
     order = torch.randperm(finer.shape[1])
     seen = build_handler(dict(type='MeshInput', vertices=finer[:, order], faces=order.argsort()[split]))
-    handlers = [dict(type='MeshSurfaceHandler', n_points=300, max_normal_angle_deg=75.0)]
-    result = fit(body, handlers, [dict(n_iter=8, ftol=1e-9, mesh_weight=1.0)], [seen], near(truth))
+    handlers = [dict(type='MeshSurfaceHandler', n_points=250, max_normal_angle_deg=75.0)]
+    result = fit(body, handlers, [dict(n_iter=6, ftol=1e-9, mesh_weight=1.0)], [seen], near(truth))
     assert off(body, result, truth).mean() < 0.03
     with pytest.raises(ValueError, match='must have the faces of the body model'):
         fit(body, [dict(type='MeshVertexHandler')], [dict(mesh_weight=1.0)], [seen], truth)
