@@ -9,6 +9,11 @@ import torch
 from smilfit.body_models.data import BodyModelData
 from smilfit.geometry.closest_point import closest_of_segments
 
+# Percentiles of the surface's distance that are a radius: of a bone, and of a ball, whose part of the body is
+# longer than it is thick, so that its nearer surface counts.
+BONE_SPREAD = 50
+BALL_SPREAD = 25
+
 
 @dataclass(frozen=True)
 class BoneCapsules:
@@ -27,19 +32,15 @@ class BoneCapsules:
     pairs: np.ndarray
 
     @classmethod
-    def of(cls, data: BodyModelData, spread: int = 50) -> 'BoneCapsules':
+    def of(cls, data: BodyModelData) -> 'BoneCapsules':
         """Fit capsules to the rest mesh of the mean shape.
 
         A bone's radius is a percentile of the distances of the vertices that follow its joint most, each counted
         at the nearest of the joint's bones. A bone without vertices takes the radius 0 and is left out. Pairs
         that share a joint, or that overlap at rest already, are left out.
-
-        Args:
-            data: the model.
-            spread: the percentile; 50 is the median.
         """
         ends = np.array(_bones(data))
-        radius = _radii(data, ends, spread)
+        radius = _radii(data, ends)
         ends, radius = ends[radius > 0], radius[radius > 0]
         pairs = [(a, b) for a, b in combinations(range(len(ends)), 2) if not set(ends[a]) & set(ends[b])]
         pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
@@ -55,7 +56,7 @@ def _bones(data: BodyModelData) -> list[tuple[int, int]]:
     return bones
 
 
-def _radii(data: BodyModelData, ends: np.ndarray, spread: int) -> np.ndarray:
+def _radii(data: BodyModelData, ends: np.ndarray) -> np.ndarray:
     weights = data.weights.to_dense()
     follows = weights.argmax(1)
     radius = np.zeros(len(ends))
@@ -71,6 +72,7 @@ def _radii(data: BodyModelData, ends: np.ndarray, spread: int) -> np.ndarray:
             nearest = away.argmin(1)
             for k, bone in enumerate(mine):
                 if (nearest == k).any():
+                    spread = BALL_SPREAD if ends[bone, 0] == ends[bone, 1] else BONE_SPREAD
                     radius[bone] = np.percentile(away[nearest == k, k], spread)
     return radius
 
