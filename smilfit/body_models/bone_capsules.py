@@ -36,7 +36,7 @@ class BoneCapsules:
         """Fit capsules to the rest mesh of the mean shape.
 
         A bone's radius is a percentile of the distances of the vertices that follow its joint most, each counted
-        at the nearest of the joint's bones. A bone without vertices takes the radius 0 and is left out. Pairs
+        at the nearest of the joint's bones. A bone without vertices is left out. Pairs
         that share a joint, or that overlap at rest already, are left out.
         """
         ends = np.array(_bones(data))

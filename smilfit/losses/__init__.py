@@ -7,6 +7,8 @@ from smilfit.losses.keypoint_mse import KeypointMSELoss
 from smilfit.losses.limb_length import LimbLengthLoss
 from smilfit.losses.max_mixture import MaxMixturePriorLoss
 from smilfit.losses.point_distance import PointDistanceLoss
+from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
+from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose_mixture
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
@@ -25,10 +27,16 @@ __all__ = [
     'MahalanobisPosePriorLoss',
     'MaxMixturePriorLoss',
     'PointDistanceLoss',
+    'PoseGaussian',
+    'PoseMixture',
     'PoseRegLoss',
     'SelfPenetrationLoss',
     'ShapePriorLoss',
     'SmoothJointLoss',
     'SmoothPointsLoss',
+    'fit_pose_gaussian',
+    'fit_pose_mixture',
     'geman_mcclure',
+    'read_pose_gaussian',
+    'read_pose_mixture',
 ]
