@@ -30,6 +30,8 @@ from smilfit.handlers.priors import (
     SmoothMotionHandler,
     SmoothPoseHandler,
 )
+from smilfit.handlers.silhouette_input import SilhouetteInput
+from smilfit.handlers.silhouettes import SilhouetteDistanceHandler, SilhouetteHandler
 
 __all__ = [
     'BaseHandler',
@@ -59,6 +61,9 @@ __all__ = [
     'PointCloudInput',
     'PriorHandler',
     'SelfPenetrationHandler',
+    'SilhouetteDistanceHandler',
+    'SilhouetteHandler',
+    'SilhouetteInput',
     'SmoothMotionHandler',
     'SmoothPoseHandler',
     'resolve_convention',

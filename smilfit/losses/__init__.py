@@ -12,6 +12,13 @@ from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
+from smilfit.losses.silhouette import (
+    SilhouetteBCELoss,
+    SilhouetteIoULoss,
+    SilhouetteL1Loss,
+    SilhouetteL2Loss,
+    SilhouetteLoss,
+)
 from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 
@@ -32,6 +39,11 @@ __all__ = [
     'PoseRegLoss',
     'SelfPenetrationLoss',
     'ShapePriorLoss',
+    'SilhouetteBCELoss',
+    'SilhouetteIoULoss',
+    'SilhouetteL1Loss',
+    'SilhouetteL2Loss',
+    'SilhouetteLoss',
     'SmoothJointLoss',
     'SmoothPointsLoss',
     'fit_pose_gaussian',

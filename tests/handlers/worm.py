@@ -67,7 +67,7 @@ def worm_truth(batch: int = 2, angle: float = 0.25, seed: int = 3) -> BodyParams
         global_orient=0.3 * draw(batch, 3),
         body_pose=angle * draw(batch, 3, 3),
         betas=0.3 * draw(batch, 1),
-        transl=0.3 * draw(batch, 3),
+        transl=0.3 * draw(batch, 3) - torch.tensor([1.5, 0, 0]),
         scale=torch.ones(batch, dtype=torch.float64),
     )
 
