@@ -67,7 +67,7 @@ def closest_on_surface(
     observed: Bool[Tensor, 'B N'],
     vertices: Float[Tensor, 'B V 3'],
     around: FacesAround,
-    neighbours: int = 2,
+    neighbours: int = 3,
     normals: Float[Tensor, 'B N 3'] | None = None,
     least_cosine: float = -1.0,
 ) -> Feet:

@@ -38,6 +38,8 @@ class MeshInput(BaseInput):
     ) -> None:
         if not bool(vertices.isfinite().all()):
             raise ValueError('MeshInput: vertices must be finite; some are not. Leave such frames out.')
+        if not len(faces):
+            raise ValueError('MeshInput: a mesh must have faces; got none. Give points as PointCloudInput.')
         if int(faces.min()) < 0 or int(faces.max()) >= vertices.shape[1]:
             raise ValueError(
                 f'MeshInput: faces must name vertices 0 to {vertices.shape[1] - 1}; got {int(faces.min())} to '
@@ -193,5 +195,5 @@ def sample_surface(
     # Osada et al. 2002: the root spreads points evenly over a triangle.
     root = uv[..., :1].sqrt()
     shares = torch.cat((1 - root, root * (1 - uv[..., 1:]), root * uv[..., 1:]), -1)
-    picked = corners[torch.arange(len(vertices))[:, None], chosen]
+    picked = corners[torch.arange(len(vertices), device=vertices.device)[:, None], chosen]
     return (shares.unsqueeze(-1) * picked).sum(2), face_normals(picked)

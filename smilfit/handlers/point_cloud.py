@@ -48,7 +48,7 @@ class PointCloudHandler(BaseHandler):
         loss: nn.Module | None = None,
         template_weight: float = 0.0,
         metric: str = 'point',
-        neighbours: int = 2,
+        neighbours: int = 3,
         max_normal_angle_deg: float | None = None,
         handler_key: str | None = None,
         device: torch.device | str | None = None,

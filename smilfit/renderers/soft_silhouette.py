@@ -28,7 +28,8 @@ class SoftSilhouetteRenderer(Renderer):
 
     `d_f` is the squared distance from the pixel's centre to triangle f, negative inside, as in SoftRasterizer (Liu et
     al. 2019) and PyTorch3D. Distances are in units of half the picture's shorter side, which is PyTorch3D's
-    NDC; `sigma=1e-4` blurs an edge by about 1 % of that. All triangles near a pixel count. Gradients reach the
+    NDC; `sigma=1e-4` blurs an edge by about 1 % of that. All triangles near a pixel count, so where triangles are
+    much smaller than the blur the silhouette grows by about its width: keep sigma small. Gradients reach the
     vertices through the whole camera, lens distortion and all; depth, normals and the rest are those of the hard
     z-buffer and carry none. Faces are left out as by `ZBufferRenderer`.
 

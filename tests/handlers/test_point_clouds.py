@@ -135,6 +135,20 @@ def test_a_body_cannot_lower_its_loss_by_fleeing():
     assert loss((near_by + 5) ** 2, weight) == pytest.approx(0.7)
 
 
+def test_frames_without_points_cost_nothing():
+    body, truth = worm(), worm_truth()
+    points = scan_of(body, truth, 40)[0]
+    handler = PointCloudHandler(template_weight=1.0)
+    handler.bind(body)
+    state = state_of(body, near(truth))
+    half = PointCloudInput(points, torch.tensor([[True], [False]]).expand(2, 40))
+    term = handler.second_order(state, half)
+    assert term.energy[1] == 0
+    assert term.gradient[1].abs().sum() == 0
+    torch.testing.assert_close(handler(state, half), handler(state_of(body, near(truth)[0]), half[0]))
+    assert handler(state, PointCloudInput(points, torch.zeros(2, 40, dtype=torch.bool))) == 0
+
+
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
@@ -151,6 +165,7 @@ def test_a_body_cannot_lower_its_loss_by_fleeing():
             lambda: MeshInput(torch.rand(1, 3, 3), torch.tensor([[0, 1, 3]])),
             'faces must name vertices 0 to 2',
         ),
+        (lambda: MeshInput(torch.rand(1, 3, 3), torch.zeros(0, 3).long()), 'must have faces'),
         (lambda: MeshInput(torch.full((1, 3, 3), torch.nan), torch.tensor([[0, 1, 2]])), 'must be finite'),
     ],
 )

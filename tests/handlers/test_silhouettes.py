@@ -63,6 +63,18 @@ def test_masks_are_found_through_a_renderer():
     assert off(body, result.params, truth) < 0.35 * off(body, start, truth)
 
 
+@pytest.mark.parametrize('kind', ['L2', 'L1', 'BCE', 'IoU'])
+def test_every_measure_finds_the_place(kind):
+    body, truth = worm(), worm_truth(1)
+    cameras = cameras_of(n=2)
+    seen = SilhouetteInput(masks_of(body, truth, cameras), cameras)
+    loss = dict(type=f'Silhouette{kind}Loss')
+    handler = dict(type='SilhouetteHandler', loss=loss)
+    start = truth.replace(transl=truth.transl + torch.tensor([0.1, -0.1, 0.05]))
+    result = fit(body, handler, seen, start, 2, fit_body_pose=False, fit_global_orient=False)
+    assert (result.params.transl - truth.transl).norm() < 0.05
+
+
 def test_masks_are_found_by_distances():
     body, truth = worm(), worm_truth(2)
     cameras = cameras_of(-0.05)
