@@ -1,7 +1,8 @@
 """Tie one observation (an Input) or a prior to one loss."""
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, resolve_convention
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
 from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
+from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
     Keypoint2dInput,
@@ -66,6 +67,7 @@ __all__ = [
     'SilhouetteInput',
     'SmoothMotionHandler',
     'SmoothPoseHandler',
+    'convention_names',
     'resolve_convention',
     'rigid_limbs',
     'sample_surface',

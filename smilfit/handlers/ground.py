@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.body_models import SMIL, BodyModelData
-from smilfit.handlers.base import JOINTS, BaseHandler, BaseInput, BodyState
+from smilfit.body_models import SMIL, BodyModelData, keypoint_definitions
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoint_names import JOINTS, convention_names
 from smilfit.losses import GroundContactLoss
 from smilfit.losses.ground_contact import contacts_kept, slid
 from smilfit.registry import HANDLERS, INPUTS, did_you_mean
@@ -40,6 +41,10 @@ class GroundContactInput(BaseInput):
     def batch_size(self) -> int:
         """How many frames."""
         return len(self.contact)
+
+    def observed(self) -> Bool[Tensor, ' B']:
+        """Say that no frame was observed: contacts do not tell where a body is."""
+        return torch.zeros(self.batch_size, dtype=torch.bool)
 
     def to(self, *args: Any, **kwargs: Any) -> 'GroundContactInput':
         """Move or cast."""
@@ -165,6 +170,11 @@ class GroundContactHandler(GroundHandler):
     input_type = GroundContactInput
     default_key = 'ground_contact'
 
+    @property
+    def couples_frames(self) -> bool:
+        """Whether a frame's term depends on other frames: where sliding counts."""
+        return getattr(self.loss, 'slip_weight', 1.0) > 0
+
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the points that may stand.
 
@@ -189,18 +199,20 @@ def named_points(given: str | Sequence[str], data: BodyModelData, where: str) ->
     Raises:
         KeyError: not of this model.
     """
-    known = [*data.joint_names, *(name for names in data.keypoint_sets.values() for name in names)]
+    known = keypoint_definitions(data)
     if not isinstance(given, str):
         for name in given:
             if name not in known:
                 raise KeyError(f'{where}: {data.name} has no point {name!r}. {did_you_mean(name, known)}')
         return tuple(given)
-    options = {JOINTS: data.joint_names, **data.keypoint_sets, **data.joint_groups}
+    if given in data.joint_groups:
+        return tuple(data.joint_groups[given])
+    options = (JOINTS, *data.keypoint_sets, *data.joint_groups)
     if given not in options:
         raise KeyError(
             f'{where}: {data.name} has no joint group or keypoint set {given!r}. {did_you_mean(given, options)}'
         )
-    return tuple(options[given])
+    return convention_names(given, data, where)
 
 
 def up_axis(data: BodyModelData, where: str) -> tuple[float, float, float]:

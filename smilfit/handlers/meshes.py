@@ -4,12 +4,13 @@ import logging
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.surface_search import face_normals
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoint_mse import count_inliers
 from smilfit.handlers.point_cloud import PointCloudHandler
 from smilfit.handlers.point_cloud_input import PointCloudInput
 from smilfit.losses import KeypointMSELoss
@@ -56,6 +57,10 @@ class MeshInput(BaseInput):
         """How many frames."""
         return len(self.vertices)
 
+    def observed(self) -> Bool[Tensor, ' B']:
+        """Say which frames have a vertex that counts."""
+        return (self.confidence > 0).any(1)
+
     def to(self, *args: Any, **kwargs: Any) -> 'MeshInput':
         """Move or cast; faces stay integers."""
         vertices, confidence = self.vertices.to(*args, **kwargs), self.confidence.to(*args, **kwargs)
@@ -64,7 +69,10 @@ class MeshInput(BaseInput):
     def __getitem__(self, index: Any) -> 'MeshInput':
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return MeshInput(self.vertices[index], self.faces, self.confidence[index], self.handler_key)
+        chosen = MeshInput(self.vertices[index], self.faces, self.confidence[index], self.handler_key)
+        # A frame keeps its points, whichever frames are left.
+        chosen._clouds = {key: cloud[index] for key, cloud in self._clouds.items()}
+        return chosen
 
     def as_point_cloud(self, n: int = 5000, seed: int = 0) -> PointCloudInput:
         """Draw points evenly over each surface, with the triangles' normals; kept for the next call."""
@@ -152,7 +160,13 @@ class MeshVertexHandler(BaseHandler):
             reduction_override,
             state.robust_scale,
         )
-        return PointTerm(None, terms.sum(1), 2 * weight.unsqueeze(-1) * difference, isotropic(2 * weight))
+        return PointTerm(
+            None,
+            terms.sum(1),
+            2 * weight.unsqueeze(-1) * difference,
+            isotropic(2 * weight),
+            n_residuals=3 * count_inliers(terms, weight, difference).sum(1),
+        )
 
 
 @HANDLERS.register_module()

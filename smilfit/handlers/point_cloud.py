@@ -1,5 +1,6 @@
 """Draw the body's surface to scanned points, and the points' region to the surface."""
 
+import copy
 import logging
 import math
 
@@ -64,6 +65,8 @@ class PointCloudHandler(BaseHandler):
                 f'{type(self).__name__}: template_weight must not be negative and neighbours must be at least 1; '
                 f'got {template_weight} and {neighbours}.'
             )
+        # A loss of its own for the other direction: its mean is over other points.
+        self.template_loss = copy.deepcopy(self.loss)
         self.template_weight = template_weight
         self.metric = metric
         self.neighbours = neighbours
@@ -100,7 +103,7 @@ class PointCloudHandler(BaseHandler):
         if not self.template_weight:
             return value
         target, present = self._targets(cloud, vertices)
-        other = self.loss(
+        other = self.template_loss(
             (vertices - target).square().sum(-1),
             present,
             loss_weight_override=self._template_weight(loss_weight_override),
@@ -138,7 +141,7 @@ class PointCloudHandler(BaseHandler):
             target, present = self._targets(cloud, vertices)
             away = vertices - target
             template_weight = self._template_weight(loss_weight_override)
-            terms, pull = self.loss.reweight(away.square().sum(-1), present, template_weight, *overrides)
+            terms, pull = self.template_loss.reweight(away.square().sum(-1), present, template_weight, *overrides)
             energy = energy + terms.sum(1)
             gradient = gradient + 2 * pull.unsqueeze(-1) * away
             curvature = curvature + isotropic(2 * pull)
@@ -165,7 +168,7 @@ class PointCloudHandler(BaseHandler):
         if self._around is None:
             raise ValueError(f'{type(self).__name__}: call bind(body) first.')
         if self.max_normal_angle_deg is None:
-            return closest_on_surface(cloud.points, cloud.observed, vertices, self._around, self.neighbours)
+            return closest_on_surface(cloud.points, cloud.present, vertices, self._around, self.neighbours)
         if cloud.normals is None:
             raise ValueError(
                 f"{type(self).__name__}: max_normal_angle_deg needs the points' normals; the input has none. "
@@ -173,7 +176,7 @@ class PointCloudHandler(BaseHandler):
             )
         cosine = math.cos(math.radians(self.max_normal_angle_deg))
         return closest_on_surface(
-            cloud.points, cloud.observed, vertices, self._around, self.neighbours, cloud.normals, cosine
+            cloud.points, cloud.present, vertices, self._around, self.neighbours, cloud.normals, cosine
         )
 
     def _squared(self, foot: Tensor, points: Tensor, confidence: Tensor, feet: Feet) -> tuple[Tensor, Tensor]:
@@ -187,7 +190,7 @@ class PointCloudHandler(BaseHandler):
     def _targets(self, cloud: PointCloudInput, vertices: Tensor) -> tuple[Tensor, Tensor]:
         index = cloud.nearest(vertices)
         target = cloud.points.gather(1, index.unsqueeze(-1).expand(-1, -1, 3))
-        present = cloud.observed.any(1, keepdim=True).to(vertices)
+        present = cloud.present.any(1, keepdim=True).to(vertices)
         return target, present.expand(-1, vertices.shape[1])
 
     def _stiffness(self, weight: Tensor, difference: Tensor, feet: Feet, vertices: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from smilfit.handlers.base import BaseInput
+from smilfit.handlers.keypoint_input import without_gaps
 from smilfit.registry import INPUTS
 
 
@@ -21,7 +22,7 @@ class PointCloudInput(BaseInput):
         points: (B, N, 3), or one (N, 3) a frame.
         mask: where there is a point, for padded points; None for all.
         normals: outward unit normals, in the form of the points.
-        confidence: weights, in the form of the points.
+        confidence: weights, in the form of the points; points that are no numbers take none and are counted.
         handler_key: the handler's.
     """
 
@@ -50,14 +51,9 @@ class PointCloudInput(BaseInput):
             weight = weight * mask
         if confidence is not None:
             weight = weight * _padded(confidence)
-        if not bool((weight.isfinite() & (weight >= 0)).all()):
-            raise ValueError('PointCloudInput: confidences must be finite and not negative. Mask bad points.')
-        bad = (weight > 0) & ~xyz.isfinite().all(-1)
-        if bool(bad.any()):
-            raise ValueError(
-                f'PointCloudInput: points must be finite; {int(bad.sum())} are not, the first at index '
-                f'{tuple(bad.nonzero()[0].tolist())}. Mask them.'
-            )
+        weight, self._n_masked = without_gaps(xyz, weight)
+        if bool((weight < 0).any()):
+            raise ValueError('PointCloudInput: confidences must not be negative. Mask bad points.')
         self.confidence = weight
         self.points = torch.where((weight > 0).unsqueeze(-1), xyz, torch.zeros_like(xyz))
         self.normals = None if normals is None else torch.nn.functional.normalize(_padded(normals), dim=-1)
@@ -69,22 +65,36 @@ class PointCloudInput(BaseInput):
         return len(self.points)
 
     @property
-    def observed(self) -> Bool[Tensor, 'B N']:
+    def n_masked(self) -> int:
+        """How many points had coordinates that are no numbers."""
+        return self._n_masked
+
+    @property
+    def present(self) -> Bool[Tensor, 'B N']:
         """Where there is a point."""
         return self.confidence > 0
+
+    def observed(self) -> Bool[Tensor, ' B']:
+        """Say which frames have a point."""
+        return self.present.any(1)
 
     def to(self, *args: Any, **kwargs: Any) -> 'PointCloudInput':
         """Move or cast."""
         normals = None if self.normals is None else self.normals.to(*args, **kwargs)
         confidence = self.confidence.to(*args, **kwargs)
         points = self.points.to(*args, **kwargs)
-        return PointCloudInput(points, None, normals, confidence, self.handler_key)
+        moved = PointCloudInput(points, None, normals, confidence, self.handler_key)
+        moved._n_masked = self._n_masked
+        return moved
 
     def __getitem__(self, index: Any) -> 'PointCloudInput':
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         normals = None if self.normals is None else self.normals[index]
-        return PointCloudInput(self.points[index], None, normals, self.confidence[index], self.handler_key)
+        chosen = PointCloudInput(self.points[index], None, normals, self.confidence[index], self.handler_key)
+        if self._trees is not None:
+            chosen._trees = [self._trees[i] for i in rows_of(index, len(self._trees))]
+        return chosen
 
     @torch.no_grad()
     def nearest(self, vertices: Float[Tensor, 'B V 3']) -> Int[Tensor, 'B V']:
@@ -93,12 +103,17 @@ class PointCloudInput(BaseInput):
         The scan does not move, so its trees are built once.
         """
         if self._trees is None:
-            self._trees = [_tree(p, o) for p, o in zip(self.points.cpu(), self.observed.cpu())]
+            self._trees = [_tree(p, o) for p, o in zip(self.points.cpu(), self.present.cpu())]
         found = np.zeros(vertices.shape[:2], dtype=np.int64)
         for row, rows, tree in zip(found, vertices.detach().cpu().numpy(), self._trees):
             if tree is not None:
                 row[:] = tree[1][tree[0].query(rows)[1]]
         return torch.from_numpy(found).to(vertices.device)
+
+
+def rows_of(index: Any, count: int) -> list[int]:
+    """List the frames that an index picks."""
+    return torch.arange(count)[index.cpu() if isinstance(index, Tensor) else index].tolist()
 
 
 def _tree(points: Tensor, observed: Tensor) -> tuple[cKDTree, np.ndarray] | None:

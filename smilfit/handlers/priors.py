@@ -186,6 +186,7 @@ class SmoothPoseHandler(BodyPosePriorHandler):
     Unlike `BodyPosePriorHandler` with the same loss it compares only frames that follow one another.
     """
 
+    couples_frames = True
     default_key = 'smooth_pose'
     default_loss = SmoothJointLoss
     parameter = None
@@ -202,6 +203,7 @@ class SmoothMotionHandler(PriorHandler):
     Frames of a batch follow one another.
     """
 
+    couples_frames = True
     default_key = 'smooth_motion'
     default_loss = SmoothPointsLoss
 

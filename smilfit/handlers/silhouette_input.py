@@ -48,7 +48,7 @@ class SilhouetteInput(BaseInput):
         if not bool(((masks >= 0) & (masks <= 1)).all()):
             raise ValueError('SilhouetteInput: masks must be in [0, 1]. Divide 8-bit values by 255.')
         self.masks = masks
-        self.cameras = cameras
+        self._cameras = cameras
         self.view_weight = masks.new_ones(masks.shape[:2]) if view_weight is None else view_weight
         self.handler_key = handler_key
         self._distance: Tensor | None = None
@@ -59,6 +59,15 @@ class SilhouetteInput(BaseInput):
         """How many frames."""
         return len(self.masks)
 
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras that observed."""
+        return self._cameras
+
+    def observed(self) -> Bool[Tensor, ' B']:
+        """Say which frames have a mask that shows anything."""
+        return ((self.masks > 0).flatten(2).any(2) & (self.view_weight > 0)).any(1)
+
     def to(self, *args: Any, **kwargs: Any) -> 'SilhouetteInput':
         """Move or cast."""
         weight, cameras = self.view_weight.to(*args, **kwargs), self.cameras.to(*args, **kwargs)
@@ -68,17 +77,21 @@ class SilhouetteInput(BaseInput):
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         cameras, weight = self.cameras[index], self.view_weight[index]
-        return SilhouetteInput(self.masks[index], cameras, weight, self.handler_key)
+        chosen = SilhouetteInput(self.masks[index], cameras, weight, self.handler_key)
+        # A frame keeps its points, whichever frames are left.
+        chosen._distance = None if self._distance is None else self._distance[index]
+        chosen._points = {key: (xy[index], there[index]) for key, (xy, there) in self._points.items()}
+        return chosen
 
-    def flat_cameras(self) -> Cameras:
-        """Give one camera a picture, frame by frame (B C of them)."""
+    def flat_cameras(self, every: Cameras | None = None) -> Cameras:
+        """Give one camera a picture, frame by frame (B C of them), of the input's own or of corrected ones."""
         b, c = self.masks.shape[:2]
+        every = self.cameras if every is None else every
 
         def spread(x: Tensor) -> Tensor:
-            rest = x.shape[-1:] if x.ndim - self.cameras.K.ndim == -1 else x.shape[-2:]
+            rest = x.shape[-1:] if x.ndim - every.K.ndim == -1 else x.shape[-2:]
             return x.expand(b, c, *rest).reshape(b * c, *rest)
 
-        every = self.cameras
         return Cameras(
             names=tuple(f'{frame}/{name}' for frame in range(b) for name in every.names),
             K=spread(every.K),

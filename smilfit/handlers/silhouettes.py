@@ -1,5 +1,6 @@
 """Draw the body's silhouette to masks: through a renderer, or by distances in the picture without one."""
 
+import copy
 import logging
 
 import torch
@@ -59,7 +60,8 @@ class SilhouetteHandler(BaseHandler):
         """Render every frame in every view and compare."""
         n_views = related_input.masks.shape[1]
         vertices = state.output.vertices.repeat_interleave(n_views, 0)
-        alpha = self.renderer(vertices, state.body.faces, related_input.flat_cameras()).alpha
+        cameras = state.corrected(related_input.cameras)
+        alpha = self.renderer(vertices, state.body.faces, related_input.flat_cameras(cameras)).alpha
         return self.loss(
             alpha.reshape(related_input.masks.shape),
             related_input.masks,
@@ -105,6 +107,8 @@ class SilhouetteDistanceHandler(BaseHandler):
                 'SilhouetteDistanceHandler: mask_weight must not be negative and n_mask_points must be positive; '
                 f'got {mask_weight} and {n_mask_points}.'
             )
+        # A loss of its own for the mask's pixels: its mean is over other points.
+        self.mask_loss = copy.deepcopy(self.loss)
         self.mask_weight = mask_weight
         self.n_mask_points = n_mask_points
         self.seed = seed
@@ -121,7 +125,7 @@ class SilhouetteDistanceHandler(BaseHandler):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Score distances in every picture."""
-        pixels, _, _ = related_input.cameras.project(state.output.vertices)
+        pixels, _, _ = state.corrected(related_input.cameras).project(state.output.vertices)
         outside = sample_distance(related_input.distance_px(), pixels)
         value = self.loss(
             outside.square(),
@@ -133,7 +137,7 @@ class SilhouetteDistanceHandler(BaseHandler):
             return value
         points, weight, nearest = self._pull(related_input, pixels)
         away = _pick(pixels, nearest) - points
-        other = self.loss(
+        other = self.mask_loss(
             away.square().sum(-1),
             weight,
             loss_weight_override=self._mask_weight(loss_weight_override),
@@ -152,7 +156,8 @@ class SilhouetteDistanceHandler(BaseHandler):
         if not hasattr(self.loss, 'reweight'):
             return super().second_order(state, related_input)
         overrides = (reduction_override, state.robust_scale)
-        pixels, slope = related_input.cameras.linearise(state.output.vertices.detach())
+        cameras = state.corrected(related_input.cameras)
+        pixels, slope = cameras.linearise(state.output.vertices.detach())
         with torch.enable_grad():
             leaf = pixels.detach().requires_grad_()
             outside = sample_distance(related_input.distance_px(), leaf)
@@ -167,7 +172,7 @@ class SilhouetteDistanceHandler(BaseHandler):
             points, weight, nearest = self._pull(related_input, pixels)
             away = _pick(pixels, nearest) - points
             mask_weight = self._mask_weight(loss_weight_override)
-            terms, pull = self.loss.reweight(away.square().sum(-1), weight, mask_weight, *overrides)
+            terms, pull = self.mask_loss.reweight(away.square().sum(-1), weight, mask_weight, *overrides)
             energy = energy + terms.sum((1, 2))
             index = nearest.unsqueeze(-1).expand_as(away)
             force = force.scatter_add(2, index, 2 * pull.unsqueeze(-1) * away)
@@ -176,7 +181,8 @@ class SilhouetteDistanceHandler(BaseHandler):
             stiffness = stiffness + total[..., None, None] * eye
         gradient = (slope.transpose(-1, -2) @ force.unsqueeze(-1)).squeeze(-1)
         curvature = slope.transpose(-1, -2) @ stiffness @ slope
-        return PointTerm(None, energy, gradient.sum(1), curvature.sum(1), gradient, curvature)
+        own = (gradient, curvature, cameras) if state.camera_shift is not None else (None, None, None)
+        return PointTerm(None, energy, gradient.sum(1), curvature.sum(1), *own)
 
     def per_frame(
         self,

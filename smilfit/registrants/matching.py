@@ -3,6 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registry import did_you_mean
 from smilfit.structures import Keypoints2d, Keypoints3d
@@ -78,3 +82,32 @@ def check_batch(inputs: Mapping[str, BaseInput]) -> int:
     if len(set(sizes.values())) != 1:
         raise ValueError(f'SMPLify: all inputs must have as many frames; got {sizes}.')
     return next(iter(sizes.values()))
+
+
+def observed_frames(inputs: Mapping[str, BaseInput]) -> Tensor:
+    """Say which frames have any observation (B,) bool, on the CPU.
+
+    Raises:
+        ValueError: none has.
+    """
+    seen = torch.stack([i.observed().cpu() for i in inputs.values()]).any(0)
+    if not bool(seen.any()):
+        raise ValueError(
+            f'SMPLify: at least one of {len(seen)} frames must have an observation; none has. Check confidences, '
+            'and the names of keypoints.'
+        )
+    return seen
+
+
+def numbered(frames: Any, batch: int) -> Tensor:
+    """Give the frames' numbers in the recording; they follow one another if none are given.
+
+    Raises:
+        ValueError: not as many numbers as frames.
+    """
+    if frames is None:
+        return torch.arange(batch)
+    numbers = torch.as_tensor(np.asarray(frames))
+    if len(numbers) != batch:
+        raise ValueError(f'SMPLify: frames must number the {batch} frames; got {len(numbers)} numbers.')
+    return numbers

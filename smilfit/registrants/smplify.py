@@ -2,19 +2,23 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import BaseHandler, BaseInput, BodyState
+from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.initializer import RigidInitializer
-from smilfit.registrants.matching import as_inputs, check_batch, match
+from smilfit.registrants.matching import as_inputs, check_batch, match, numbered, observed_frames
+from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
-from smilfit.registrants.variables import Variables, share_shape
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask, task_of
+from smilfit.registrants.variables import share_shape
 from smilfit.registry import REGISTRANTS, did_you_mean
-from smilfit.solvers import LBFGS, SolverResult, StopReason
+from smilfit.solvers import LBFGS, LevenbergMarquardt, SolverResult
 from smilfit.structures import BodyParams, FitResult
 
 INFO_LEVELS = ('stage', 'step')
@@ -40,6 +44,9 @@ class SMPLify:
         logger: a logger or its name.
     """
 
+    # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
+    parts_apart: ClassVar[bool] = False
+
     def __init__(
         self,
         body_model: SMIL,
@@ -64,7 +71,7 @@ class SMPLify:
         self.handlers = _by_key(handlers)
         keys = list(self.handlers)
         self.stages = [
-            s if isinstance(s, Stage) else stage_from_dict(s, keys, f'stage {i}')
+            s if isinstance(s, Stage) else stage_from_dict(s, keys, f'stage {i}', self.parts_apart)
             for i, s in enumerate(stages)
         ]
         for stage in self.stages:
@@ -94,12 +101,14 @@ class SMPLify:
         self,
         input_list: Sequence[Any],
         init_params: BodyParams | Mapping[str, Tensor] | None = None,
+        frames: Sequence[int] | np.ndarray | Tensor | None = None,
     ) -> FitResult:
         """Fit.
 
         Args:
             input_list: Inputs, or bare `Keypoints2d` / `Keypoints3d` that exactly one handler takes.
             init_params: where to start (one body, or one a frame), instead of the initializer's place.
+            frames: the frames' numbers in the recording, where some are missing; motion is not smoothed over gaps.
 
         Raises:
             KeyError: an Input without its handler, or a weighted handler without its Input.
@@ -112,76 +121,101 @@ class SMPLify:
         batch = check_batch(inputs)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
-        params, report = self._start(inputs, init_params, batch)
-        report |= {'ignored_keypoints': self.ignored, 'ignored_keypoints_unknown': self.ignored_unknown}
-        history: list[dict[str, Any]] = []
-        active: list[tuple[Stage, BaseHandler]] = []
+        start, report = self._start(init_params, batch)
+        report |= self._ignored(inputs)
+        seen = observed_frames(inputs)
+        numbers = numbered(frames, batch)
+        if not bool(seen.all()):
+            # What nobody saw is not fitted, and not made up.
+            inputs = {k: i[seen.to(like.device)] for k, i in inputs.items()}
+            start, numbers = start[seen.to(like.device)], numbers[seen]
+        report['frames_not_observed'] = int((~seen).sum())
+        result = self._fit(inputs, start, init_params is None, numbers, report)
+        return result if bool(seen.all()) else result.expanded(seen)
+
+    def _fit(
+        self,
+        inputs: Mapping[str, BaseInput],
+        start: BodyParams,
+        find_start: bool,
+        frames: Tensor,
+        report: dict[str, Any],
+    ) -> FitResult:
+        if find_start and self.initializer is not None:
+            shared = self.use_one_betas_per_video
+            start, notes = self.initializer(self.body, list(inputs.values()), start, shared)
+            report = report | notes
+        state, history, outcome, task = FitState(start), [], None, None
         for epoch in range(self.n_epochs):
             for stage in self.stages:
-                params, story = self._run_stage(stage, params, inputs)
-                history.append({'epoch': epoch, **story})
-                active = [(stage, self.handlers[k]) for k, w in stage.weights.items() if w]
-        per_frame = self._per_frame(active, params, inputs)
-        converged = bool(history) and history[-1]['reason'] in (StopReason.CONVERGED.value,)
+                task = self._task(stage, inputs, frames)
+                outcome = self._run(task, state)
+                state = outcome.state
+                history.append({'epoch': epoch, **self._told(task, outcome)})
+        if outcome is None:
+            nothing = start.transl.new_zeros(start.batch_size)
+            return FitResult(start, nothing, nothing.bool(), (), report, self.body)
+        per_frame = task.per_frame(state)
+        corrected = None if state.camera_shift is None else task.cameras().shifted(state.camera_shift)
         return FitResult(
-            params=params.detach(),
+            params=state.params.detach(),
             per_frame_loss=per_frame,
-            converged=torch.full_like(per_frame, converged, dtype=torch.bool) & per_frame.isfinite(),
+            converged=outcome.converged & per_frame.isfinite(),
             history=tuple(history),
             report=report,
             body=self.body,
+            cameras=corrected,
+            covariance=outcome.covariance,
         )
+
+    def _ignored(self, inputs: Mapping[str, BaseInput]) -> dict[str, Any]:
+        """Say what of the inputs takes no part."""
+        report: dict[str, Any] = {
+            'ignored_keypoints': self.ignored,
+            'ignored_keypoints_unknown': self.ignored_unknown,
+        }
+        masked = {key: i.n_masked for key, i in inputs.items() if i.n_masked}
+        unmatched = {key: list(i.unmatched) for key, i in inputs.items() if i.unmatched}
+        if masked:
+            self.logger.warning('SMPLify: left out points whose coordinates are no numbers: %s', masked)
+            report['masked_points'] = masked
+        if unmatched:
+            self.logger.warning('SMPLify: %s lacks these keypoints: %s', self.body.data.name, unmatched)
+            report['unmatched_keypoints'] = unmatched
+        return report
 
     def _start(
-        self, inputs: Mapping[str, BaseInput], init: BodyParams | Mapping[str, Tensor] | None, batch: int
+        self, init: BodyParams | Mapping[str, Tensor] | None, batch: int
     ) -> tuple[BodyParams, dict[str, Any]]:
         start = self.body.zero_params(batch)
-        if init is not None:
-            given = init.as_axis_angle().as_dict() if isinstance(init, BodyParams) else dict(init)
-            for name in given:
-                if name not in BodyParams.__dataclass_fields__:
-                    options = BodyParams.__dataclass_fields__
-                    raise KeyError(
-                        f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}'
-                    )
-            start = start.replace(**{n: _rows(n, v.to(start.transl), batch) for n, v in given.items()})
-            return share_shape(start) if self.use_one_betas_per_video else start, {}
-        if self.initializer is None:
+        if init is None:
             return start, {}
-        return self.initializer(self.body, list(inputs.values()), start, self.use_one_betas_per_video)
+        given = init.as_axis_angle().as_dict() if isinstance(init, BodyParams) else dict(init)
+        for name in given:
+            if name not in BodyParams.__dataclass_fields__:
+                options = BodyParams.__dataclass_fields__
+                raise KeyError(f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}')
+        start = start.replace(**{n: _rows(n, v.to(start.transl), batch) for n, v in given.items()})
+        return share_shape(start) if self.use_one_betas_per_video else start, {}
 
-    def _run_stage(
-        self, stage: Stage, params: BodyParams, inputs: Mapping[str, BaseInput]
-    ) -> tuple[BodyParams, dict[str, Any]]:
-        active = [(self.handlers[k], w, stage.reductions.get(k)) for k, w in stage.weights.items() if w]
-        joints = fitted_joints(stage, self.body.data)
-        variables = Variables(params, stage.fit, self.use_one_betas_per_video, joints)
-        need = tuple(dict.fromkeys(n for h, _, _ in active for n in h.need(inputs.get(h.handler_key))))
+    def _task(self, stage: Stage, inputs: Mapping[str, BaseInput], frames: Tensor) -> StageTask:
         weights = keypoint_weights(stage, self.body.data, self.ignored)
-        rest = None if {'betas'} & set(variables.leaves) else self.body.rest_shape(params.betas)
+        shared, on_step = self.use_one_betas_per_video, self._on_step(stage)
+        return task_of(self.body, stage, self.handlers, inputs, weights, shared, frames, on_step)
 
-        def losses(current: BodyParams) -> dict[str, Tensor]:
-            state = BodyState(self.body, current, self.body(current, need, rest), weights)
-            return {
-                h.handler_key: h(state, inputs.get(h.handler_key), weight, reduction).sum()
-                for h, weight, reduction in active
-            }
+    def _run(self, task: StageTask, state: FitState) -> StageOutcome:
+        solver = task.stage.optimizer or self.optimizer
+        second = isinstance(solver, LevenbergMarquardt)
+        return (run_second_order if second else run_first_order)(task, solver, state)
 
-        def objective() -> Tensor:
-            terms = losses(variables.params())
-            return torch.stack(list(terms.values())).sum() if terms else params.transl.new_zeros(())
-
-        solver = stage.optimizer or self.optimizer
-        result = solver.minimise(
-            objective, list(variables.leaves.values()), stage.n_iter, stage.ftol, self._on_step(stage)
-        )
-        params = variables.params().detach()
+    def _told(self, task: StageTask, outcome: StageOutcome) -> dict[str, Any]:
         with torch.no_grad():
-            terms = {key: float(value) for key, value in losses(params).items()}
-        story = _story(stage, result, terms)
+            values = {key: float(value) for key, value in task.values(outcome.state).items()}
+        story = _story(task.stage, outcome.result, values)
+        story['frames_converged'] = int(outcome.converged.sum())
         if self.verbose:
             self.logger.info('%s', _sentence(story))
-        return params, story
+        return story
 
     def _on_step(self, stage: Stage) -> Any:
         def on_step(step: int, loss: float) -> bool:
@@ -193,28 +227,16 @@ class SMPLify:
 
         return on_step
 
-    def _per_frame(
-        self,
-        active: Sequence[tuple[Stage, BaseHandler]],
-        params: BodyParams,
-        inputs: Mapping[str, BaseInput],
-    ) -> Tensor:
-        total = params.transl.new_zeros(params.batch_size)
-        if not active:
-            return total
-        stage = active[0][0]
-        need = tuple(dict.fromkeys(n for _, h in active for n in h.need(inputs.get(h.handler_key))))
-        with torch.no_grad():
-            output = self.body(params, need)
-            state = BodyState(
-                self.body, params, output, keypoint_weights(stage, self.body.data, self.ignored)
-            )
-            for _, h in active:
-                key = h.handler_key
-                total = total + h.per_frame(
-                    state, inputs.get(key), stage.weights[key], stage.reductions.get(key)
-                )
-        return total
+
+@REGISTRANTS.register_module()
+class SMPLifyX(SMPLify):
+    """SMPLify for bodies with hands, face and expression.
+
+    Stages also take `fit_left_hand_pose`, `fit_right_hand_pose`, `fit_jaw_pose`, `fit_leye_pose`, `fit_reye_pose` and
+    `fit_expression` (on where a stage does not say otherwise); `fit_body_pose` is the rest of the pose.
+    """
+
+    parts_apart = True
 
 
 def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:

@@ -12,7 +12,16 @@ logger = logging.getLogger('smilfit')
 
 # Fitted where a stage's dict does not say otherwise, as in XRMoCap; the further ones only when asked for.
 DEFAULT_FIT = ('global_orient', 'transl', 'body_pose', 'betas')
-FITTABLE = (*DEFAULT_FIT, 'scale', 'log_joint_scales', 'joint_offsets')
+# Joints that SMPL-X's users fit apart from the body, and the joint groups of the model file that hold them.
+POSE_PARTS = {
+    'left_hand_pose': 'left_hand',
+    'right_hand_pose': 'right_hand',
+    'jaw_pose': 'jaw',
+    'leye_pose': 'leye',
+    'reye_pose': 'reye',
+}
+EXTRAS = ('betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets')
+FITTABLE = ('global_orient', 'transl', 'body_pose', *EXTRAS, 'cameras')
 PART_WEIGHTS = ('body_weight', 'shoulder_weight', 'hip_weight', 'foot_weight', 'hand_weight', 'face_weight')
 _PLAIN = ('name', 'n_iter', 'ftol', 'optimizer', 'fit_joint_groups', 'use_shoulder_hip_only', 'part_weights')
 
@@ -24,7 +33,9 @@ class Stage:
     Args:
         n_iter: most steps of the solver.
         ftol: relative decrease of the loss a step below which the stage has converged.
-        fit: names of the parameters that move.
+        fit: names of the parameters that move. `'cameras'` are rotations and translations of the cameras.
+            `'left_hand_pose'`, `'right_hand_pose'`, `'jaw_pose'`, `'leye_pose'` and `'reye_pose'` are joint groups of
+            models that name them.
         weights: factor of each handler's loss by `handler_key`; a handler without one is off.
         reductions: reduction of a handler's loss by `handler_key`, instead of the loss's own.
         optimizer: a solver for this stage, instead of the registrant's.
@@ -32,6 +43,7 @@ class Stage:
         part_weights: factor on the keypoints of a group of the model file; `'body'` is every keypoint that is in
             no other group named here.
         use_shoulder_hip_only: only the keypoints of the groups `shoulder` and `hip` count.
+        parts_apart: `'body_pose'` is the pose without hands, jaw and eyes.
         name: for reports.
     """
 
@@ -44,35 +56,52 @@ class Stage:
     fit_joint_groups: tuple[str, ...] = ()
     part_weights: dict[str, float] = field(default_factory=dict)
     use_shoulder_hip_only: bool = False
+    parts_apart: bool = False
     name: str = ''
 
     def __post_init__(self) -> None:
         """Check what can be checked without handlers and model."""
         for parameter in self.fit:
-            if parameter not in FITTABLE:
+            if parameter not in (*FITTABLE, *POSE_PARTS):
+                options = (*FITTABLE, *POSE_PARTS)
                 raise ValueError(
-                    f'Stage {self.name}: cannot fit {parameter!r}. {did_you_mean(parameter, FITTABLE)}'
+                    f'Stage {self.name}: cannot fit {parameter!r}. {did_you_mean(parameter, options)}'
                 )
         if self.n_iter < 0 or self.ftol < 0:
             raise ValueError(
                 f'Stage {self.name}: n_iter and ftol must not be negative; got {self.n_iter}, {self.ftol}.'
             )
 
+    @property
+    def turns(self) -> bool:
+        """Whether any joint but the root may turn."""
+        return 'body_pose' in self.fit or any(part in self.fit for part in POSE_PARTS)
 
-def stage_from_dict(config: Mapping[str, Any], handler_keys: Sequence[str], place: str) -> Stage:
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What moves besides joints, place and cameras."""
+        return tuple(name for name in self.fit if name in EXTRAS)
+
+
+def stage_from_dict(
+    config: Mapping[str, Any], handler_keys: Sequence[str], place: str, parts_apart: bool = False
+) -> Stage:
     """Read a stage in the form of XRMoCap's configs.
 
     Keys are `n_iter`, `ftol`, `fit_<parameter>`, `<handler_key>_weight`, `<handler_key>_reduction`,
     `<part>_weight` (body, shoulder, hip, foot, hand, face), `use_shoulder_hip_only`, `optimizer`,
-    `fit_joint_groups`, `part_weights` and `name`.
+    `fit_joint_groups`, `part_weights` and `name`; where hands, jaw and eyes are fitted apart also
+    `fit_left_hand_pose` and its like.
 
     Raises:
         KeyError: any other key, with the near ones.
     """
     of_handlers = [f'{key}_{what}' for key in handler_keys for what in ('weight', 'reduction')]
-    known = [*_PLAIN, *(f'fit_{p}' for p in FITTABLE), *of_handlers, *PART_WEIGHTS]
+    fittable = (*FITTABLE, *POSE_PARTS) if parts_apart else FITTABLE
+    usual = (*DEFAULT_FIT, *POSE_PARTS, 'expression') if parts_apart else DEFAULT_FIT
+    known = [*_PLAIN, *(f'fit_{p}' for p in fittable), *of_handlers, *PART_WEIGHTS]
     reject_unknown(f'SMPLify: {place}', 'stage key', config, known)
-    fit = tuple(p for p in FITTABLE if config.get(f'fit_{p}', p in DEFAULT_FIT))
+    fit = tuple(p for p in fittable if config.get(f'fit_{p}', p in usual))
     parts = dict(config.get('part_weights', {}))
     for key in PART_WEIGHTS:
         if config.get(key) is not None:
@@ -87,6 +116,7 @@ def stage_from_dict(config: Mapping[str, Any], handler_keys: Sequence[str], plac
         fit_joint_groups=tuple(config.get('fit_joint_groups', ())),
         part_weights=parts,
         use_shoulder_hip_only=bool(config.get('use_shoulder_hip_only', False)),
+        parts_apart=parts_apart,
         name=config.get('name', place),
     )
 
@@ -104,8 +134,27 @@ def fitted_joints(stage: Stage, data: BodyModelData) -> list[int] | None:
                 f'SMPLify: {stage.name} fits the joint group {group!r}, which {data.name} does not have. '
                 f'{did_you_mean(group, groups)}'
             )
-    members = {name for group in stage.fit_joint_groups for name in groups[group]}
-    return [j for j, n in enumerate(data.joint_names) if n in members] if members else None
+    allowed = _turning(stage, data)
+    if stage.fit_joint_groups:
+        allowed &= {name for group in stage.fit_joint_groups for name in groups[group]}
+    everything = allowed == set(data.joint_names)
+    return None if everything else [j for j, n in enumerate(data.joint_names) if n in allowed]
+
+
+def _turning(stage: Stage, data: BodyModelData) -> set[str]:
+    """Name the joints that the pose parameters of a stage turn."""
+    asked = {part: group for part, group in POSE_PARTS.items() if part in stage.fit}
+    missing = [group for group in asked.values() if group not in data.joint_groups]
+    if missing and not stage.parts_apart:
+        raise KeyError(
+            f'SMPLify: {stage.name} fits the joint group {missing[0]!r}, which {data.name} does not have. '
+            f'{did_you_mean(missing[0], data.joint_groups)}'
+        )
+    apart = {n for g in POSE_PARTS.values() for n in data.joint_groups.get(g, ())}
+    found = {n for g in asked.values() for n in data.joint_groups.get(g, ())}
+    if 'body_pose' in stage.fit:
+        found |= set(data.joint_names) - (apart if stage.parts_apart or asked else set())
+    return found
 
 
 def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -> dict[str, float]:
@@ -117,7 +166,8 @@ def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -
     Raises:
         KeyError: an unknown group.
     """
-    groups = {g: set(members) for g, members in data.joint_groups.items()}
+    points = data.keypoint_groups
+    groups = {g: set(data.joint_groups.get(g, ())) for g in (*data.joint_groups, *points)}
     parts = {g: w for g, w in stage.part_weights.items() if g != 'body'}
     for group, weight in parts.items():
         if group not in groups and weight not in (0.0, 1.0):
@@ -137,7 +187,7 @@ def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -
         joint_of |= {k: d if isinstance(d, str) else '' for k, d in definitions.items()}
     weights = {}
     for name, joint in joint_of.items():
-        mine = [g for g, members in groups.items() if joint in members]
+        mine = [g for g, members in groups.items() if joint in members or name in points.get(g, ())]
         named = [parts[g] for g in mine if g in parts]
         weight = named[-1] if named else stage.part_weights.get('body', 1.0)
         if stage.use_shoulder_hip_only and not {'shoulder', 'hip'} & set(mine):

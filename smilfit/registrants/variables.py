@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.registrants.stage import POSE_PARTS
+from smilfit.registrants.stage_task import FitState
 from smilfit.structures import BodyParams
 
 # One value a clip where a body keeps its shape.
@@ -22,23 +24,37 @@ class Variables:
         fit: names of the parameters that move.
         share_shape: betas, scale and the joints' scales and offsets are one for all frames.
         joints: indices (of all joints, root 0) that may turn; None for all.
+        camera_shift: corrections of the cameras; they move where `fit` holds `'cameras'`.
     """
 
     def __init__(
-        self, params: BodyParams, fit: Sequence[str], share_shape: bool, joints: Sequence[int] | None = None
+        self,
+        params: BodyParams,
+        fit: Sequence[str],
+        share_shape: bool,
+        joints: Sequence[int] | None = None,
+        camera_shift: Tensor | None = None,
     ) -> None:
         self._start = params.detach()
         self._share_shape = share_shape
         self._joints = None if joints is None else [j - 1 for j in joints if j > 0]
         self.leaves: dict[str, Tensor] = {}
-        for name in fit:
+        self._camera_shift = camera_shift
+        if 'cameras' in fit:
+            self.leaves['cameras'] = camera_shift.clone().requires_grad_()
+        # Hands, jaw and eyes are joints of the pose.
+        names = dict.fromkeys('body_pose' if n in POSE_PARTS else n for n in fit if n != 'cameras')
+        for name in names:
             value = self._initial(name)
             if value.numel():
                 self.leaves[name] = value.clone().requires_grad_()
 
     def _initial(self, name: str) -> Tensor:
         value = getattr(self._start, name)
-        if value is None:
+        if value is None and name == 'expression':
+            # A face that cannot move has nothing to fit.
+            value = self._start.transl.new_zeros(self._start.batch_size, 0)
+        elif value is None:
             # Joint scales and offsets appear when a stage first fits them.
             value = self._start.transl.new_zeros(self._start.batch_size, self._start.n_joints, 3)
         if name == 'scale':
@@ -47,10 +63,16 @@ class Variables:
             value = value[:, self._joints]
         return value.mean(0, keepdim=True) if self._share_shape and name in SHAPE_PARAMETERS else value
 
+    def state(self) -> FitState:
+        """Put all together."""
+        return FitState(self.params(), self.leaves.get('cameras', self._camera_shift))
+
     def params(self) -> BodyParams:
         """Put the parameters of all frames together."""
         changes = {}
         for name, leaf in self.leaves.items():
+            if name == 'cameras':
+                continue
             value = leaf.exp() if name == 'scale' else leaf
             if name == 'body_pose' and self._joints is not None:
                 value = self._start.body_pose.index_copy(1, self._index(value), value)

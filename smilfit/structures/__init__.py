@@ -2,6 +2,7 @@
 
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
+from smilfit.structures.fit_covariance import FitCovariance
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
 from smilfit.structures.quadratic import (
@@ -16,6 +17,7 @@ __all__ = [
     'BodyOutput',
     'BodyParams',
     'Cameras',
+    'FitCovariance',
     'FitResult',
     'Keypoints2d',
     'Keypoints3d',

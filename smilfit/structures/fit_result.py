@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.structures.body import BodyOutput, BodyParams
+from smilfit.structures.cameras import Cameras
+from smilfit.structures.fit_covariance import FitCovariance
 
 FORMAT = 'smilfit-fit'
 FORMAT_VERSION = 1
@@ -23,7 +25,9 @@ class FitResult:
 
     `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it
     stopped). `report` says what was ignored and counted. `body` is the body model, for `joints()` and
-    `vertices()`; it is not stored in the file.
+    `vertices()`; it is not stored in the file. `cameras` are the corrected ones where a stage moved them, and
+    `covariance` is there where a solver was asked for it. A frame without any observation is not fitted: its pose
+    and place are NaN.
     """
 
     params: BodyParams
@@ -32,6 +36,36 @@ class FitResult:
     history: tuple[dict[str, Any], ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     body: Callable[..., BodyOutput] | None = field(default=None, repr=False)
+    cameras: Cameras | None = None
+    covariance: FitCovariance | None = field(default=None, repr=False)
+
+    @property
+    def fitted(self) -> Bool[Tensor, 'B']:
+        """Which frames were fitted."""
+        return self.params.transl.isfinite().all(1)
+
+    def expanded(self, seen: Bool[Tensor, 'N']) -> 'FitResult':
+        """Put the frames where `seen` is True among all N; what is one for all frames holds for the others too."""
+        rows = seen.nonzero().flatten().to(self.params.transl.device)
+        count = len(seen)
+
+        def spread(value: Tensor) -> Tensor:
+            fill = False if value.dtype == torch.bool else torch.nan
+            return value.new_full((count, *value.shape[1:]), fill).index_copy(0, rows, value)
+
+        params = self.params.map(spread)
+        for name in ('betas', 'scale', 'log_joint_scales', 'joint_offsets'):
+            value = getattr(self.params, name)
+            if value is not None and bool((value == value[:1]).all()):
+                params = params.replace(**{name: value[:1].expand(count, *value.shape[1:]).clone()})
+        covariance = None if self.covariance is None else self.covariance.expanded(rows, count)
+        return replace(
+            self,
+            params=params,
+            per_frame_loss=spread(self.per_frame_loss),
+            converged=spread(self.converged),
+            covariance=covariance,
+        )
 
     def _output(self, need: str) -> BodyOutput:
         if self.body is None:
@@ -64,6 +98,15 @@ class FitResult:
             'per_frame_loss': self.per_frame_loss.cpu().numpy(),
             'converged': self.converged.cpu().numpy(),
         }
+        if self.covariance is not None:
+            arrays['keypoint_covariance'] = self.covariance.keypoints.cpu().numpy()
+            arrays['keypoint_names'] = np.array(self.covariance.keypoint_names)
+            arrays['parameter_sd'] = self.covariance.parameter_sd().cpu().numpy()
+            arrays['parameter_columns'] = np.array(self.covariance.columns)
+        if self.cameras is not None:
+            arrays |= {
+                f'camera_{name}': getattr(self.cameras, name).cpu().numpy() for name in ('K', 'R', 't')
+            }
         clash = set(arrays) & set(extra)
         if clash:
             raise ValueError(

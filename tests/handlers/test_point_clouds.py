@@ -152,7 +152,7 @@ def test_frames_without_points_cost_nothing():
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
-        (lambda: PointCloudInput(torch.full((1, 3, 3), torch.nan)), 'points must be finite; 3 are not'),
+        (lambda: PointCloudInput(torch.rand(1, 3, 3), confidence=-torch.ones(1, 3)), 'must not be negative'),
         (
             lambda: PointCloudInput([torch.rand(3, 3)], confidence=[torch.rand(4)]),
             'confidence must be as many',

@@ -100,7 +100,13 @@ def test_distances_in_second_order(dist, loss):
     state = state_of(body, near(truth, 0.2))
     check_point_term(handler, state, seen)
     term = handler.second_order(state, seen)
-    torch.testing.assert_close(term.view_curvature.sum(1), term.curvature)
+    shifted = state_of(body, near(truth, 0.2), camera_shift=torch.zeros(3, 6).double())
+    moving = handler.second_order(shifted, seen)
+    torch.testing.assert_close(moving.view_curvature.sum(1), term.curvature)
+    assert term.cameras is None
+    # Whichever frames are left, a frame's term stays what it was.
+    torch.testing.assert_close(handler.second_order(state_of(body, near(truth, 0.2)[1]), seen[1]).gradient.sign(),
+                               term.gradient[1:].sign())  # fmt: skip
 
 
 def test_a_rendered_silhouette_is_no_sum_of_squares():

@@ -1,0 +1,33 @@
+"""Run a stage by a solver that needs only the gradient of the whole objective."""
+
+import torch
+from torch import Tensor
+
+from smilfit.registrants.stage import fitted_joints
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.registrants.variables import Variables
+from smilfit.solvers import FirstOrderSolver, StopReason
+
+
+def run_first_order(task: StageTask, solver: FirstOrderSolver, start: FitState) -> StageOutcome:
+    """Fit the parameters of a stage to the sum of its terms; one verdict holds for all frames."""
+    params, stage = start.params, task.stage
+    shift = start.camera_shift
+    if 'cameras' in stage.fit and shift is None:
+        shift = params.transl.new_zeros(len(task.cameras()), 6)
+    joints = fitted_joints(stage, task.body.data)
+    variables = Variables(params, stage.fit, task.share_shape, joints, shift)
+    moving_shape = {'betas', 'expression'} & set(variables.leaves)
+    rest = None if moving_shape else task.body.rest_shape(params.betas)
+
+    def objective() -> Tensor:
+        values = task.values(variables.state(), rest)
+        return torch.stack(list(values.values())).sum() if values else params.transl.new_zeros(())
+
+    leaves = list(variables.leaves.values())
+    result = solver.minimise(objective, leaves, stage.n_iter, stage.ftol, task.on_step)
+    done = result.reason is StopReason.CONVERGED
+    converged = torch.full((params.batch_size,), done, device=params.transl.device)
+    end = variables.state()
+    shift = None if end.camera_shift is None else end.camera_shift.detach()
+    return StageOutcome(FitState(end.params.detach(), shift), converged, result)

@@ -1,0 +1,93 @@
+"""How well a fit's parameters and keypoints are known: Gauss-Newton at the solution.
+
+With energies that are sums of weighted squares whose residuals all have one variance s^2, the posterior's covariance
+is `2 s^2 H^-1`, where H is the second derivative of the whole energy, priors included. s^2 is the observations'
+energy over the numbers compared less the parameters spent on them (the trace of `H^-1 H_observed`).
+"""
+
+import torch
+from torch import Tensor
+
+from smilfit.registrants.second_order.kinematics import point_set
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.problem import CHUNK, BodyProblem, Evaluation
+from smilfit.structures import FitCovariance, PointTerm
+
+# What is not constrained at all has this precision, relative to the best known unknown, instead of none.
+FLOOR = 1e-9
+
+
+def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
+    """Compute covariances of all unknowns and of all joints and observed keypoints.
+
+    Smoothness over time is left out, so where there is any the covariances are on the safe side.
+    """
+    layout, n = problem.layout, problem.layout.n_own
+    with torch.no_grad():
+        at = problem.evaluate(point)
+        names = tuple(dict.fromkeys((*problem.body.joint_names, *_observed(at))))
+        points = point_set(problem.body, names)
+        frames, jacobians, spent = [], [], []
+        schur = point.transl.new_zeros(layout.n_shared, layout.n_shared)
+        for rows in torch.arange(point.batch_size, device=point.transl.device).split(CHUNK):
+            whole = problem.equations(at, rows).matrix
+            observed = problem.equations(at, rows, of=PointTerm).matrix
+            inverse = _inverse(whole[:, :n, :n])
+            influence = inverse @ whole[:, :n, n:]
+            schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0)
+            frames.append((inverse, influence))
+            spent.append(observed)
+            jacobians.append(at.kinematics.take(rows).jacobian(points, layout))
+        common = _inverse(schur) if layout.n_shared else schur
+        parameters = torch.cat([_joined(i, x, common) for i, x in frames])
+        noise = _noise(at, parameters, torch.cat(spent), n, common)
+        parameters = 2 * noise**2 * parameters
+        jacobian = torch.cat(jacobians)
+        keypoints = jacobian @ parameters.unsqueeze(1) @ jacobian.transpose(-1, -2)
+    return FitCovariance(parameters, _columns(problem, layout), keypoints, names, noise)
+
+
+def _observed(at: Evaluation) -> list[str]:
+    terms = [t for t in at.terms if isinstance(t, PointTerm) and t.names is not None]
+    return [name for term in terms for name in term.names]
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    scale = matrix.diagonal(dim1=-2, dim2=-1).clamp_min(1e-30).rsqrt()
+    unit = (scale.unsqueeze(-1) * matrix * scale.unsqueeze(-2)).double()
+    eye = torch.eye(matrix.shape[-1], dtype=torch.float64, device=matrix.device)
+    lower = torch.linalg.cholesky(unit + FLOOR * eye)
+    return (scale.unsqueeze(-1) * torch.cholesky_inverse(lower) * scale.unsqueeze(-2)).to(matrix.dtype)
+
+
+def _joined(inverse: Tensor, influence: Tensor, common: Tensor) -> Tensor:
+    """Join own and shared unknowns: what is not known of the shared ones blurs the own ones."""
+    across = -influence @ common
+    own = inverse - across @ influence.transpose(1, 2)
+    top = torch.cat((own, across), 2)
+    corner = common.expand(len(inverse), -1, -1)
+    return torch.cat((top, torch.cat((across.transpose(1, 2), corner), 2)), 1)
+
+
+def _noise(at: Evaluation, parameters: Tensor, observed: Tensor, n_own: int, common: Tensor) -> float:
+    terms = [t for t in at.terms if isinstance(t, PointTerm) and t.n_residuals is not None]
+    if not terms:
+        raise ValueError(
+            'LevenbergMarquardt: covariance needs keypoints to estimate the noise from; no active handler has any. '
+            'Set covariance=False.'
+        )
+    energy = float(sum(t.energy.sum() for t in terms))
+    compared = float(sum(t.n_residuals.sum() for t in terms))
+    own = (parameters * observed)[:, :n_own].sum() + (parameters * observed)[:, n_own:, :n_own].sum()
+    shared = (common * observed[:, n_own:, n_own:].sum(0)).sum()
+    free = compared - float(own + shared)
+    return (energy / max(free, 1.0)) ** 0.5
+
+
+def _columns(problem: BodyProblem, layout: Layout) -> tuple[str, ...]:
+    names = problem.body.joint_names
+    found = [f'{names[j]}.turn_{axis}' for j in layout.free.tolist() for axis in 'xyz']
+    found += [f'transl_{axis}' for axis in 'xyz'] if layout.transl else []
+    found += [f'{name}[{i}]' for name, size in layout.extras for i in range(size)]
+    return tuple(found)

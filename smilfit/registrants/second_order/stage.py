@@ -1,0 +1,65 @@
+"""Run one stage of a fit by Levenberg-Marquardt."""
+
+from collections.abc import Mapping
+
+from smilfit.body_models import SMIL
+from smilfit.registrants.second_order.covariance import fit_covariance
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.means import whole_means
+from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.stage import Stage, fitted_joints
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.registrants.variables import SHAPE_PARAMETERS
+from smilfit.solvers import LevenbergMarquardt
+from smilfit.structures import BodyParams
+
+
+def run_second_order(task: StageTask, solver: LevenbergMarquardt, start: FitState) -> StageOutcome:
+    """Fit the parameters of a stage.
+
+    Raises:
+        TypeError: a term that is not a sum of squares, by name.
+        ValueError: joint scales of the mode `'inherited'`, under which a joint's turn is no rotation in the world.
+    """
+    body, stage, params = task.body, task.stage, start.params.as_axis_angle()
+    fitted = {
+        ('log_scale' if name == 'scale' else name): task.share_shape and name in SHAPE_PARAMETERS
+        for name in stage.extras
+    }
+    _check_scales(body, params, fitted)
+    shift = start.camera_shift
+    if 'cameras' in stage.fit:
+        fitted['cameras'] = True
+        shift = params.transl.new_zeros(len(task.cameras()), 6) if shift is None else shift
+    point = BodyPoint.from_params(params, fitted, shift)
+    layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
+    rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
+    problem = BodyProblem(task, layout, rest)
+    robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
+    handlers = [t.handler for t in task.terms]
+    covariance = None
+    with whole_means(handlers, lambda: problem.evaluate(point), problem.total):
+        point, status, result = solver.minimise(
+            problem, point, stage.n_iter, stage.ftol, task.on_step, robust
+        )
+        if solver.covariance:
+            covariance = fit_covariance(problem, point)
+    end = FitState(point.params(), point.camera_shift)
+    return StageOutcome(end, status.converged, result, covariance)
+
+
+def _free(body: SMIL, stage: Stage) -> list[int]:
+    allowed = fitted_joints(stage, body.data)
+    turning = range(1, body.n_joints) if allowed is None else [j for j in allowed if j > 0]
+    root = [0] if 'global_orient' in stage.fit else []
+    return [*root, *(turning if stage.turns else ())]
+
+
+def _check_scales(body: SMIL, params: BodyParams, fitted: Mapping[str, bool]) -> None:
+    scaled = params.log_joint_scales is not None or 'log_joint_scales' in fitted or body.scaledirs is not None
+    if scaled and body.joint_scale_mode == 'inherited':
+        raise ValueError(
+            f'LevenbergMarquardt: joint scales must be of the mode "local"; {body.data.name} has "inherited". '
+            'Use optimizer=dict(type="LBFGS"), or joint_scale_mode="local".'
+        )

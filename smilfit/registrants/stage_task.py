@@ -1,0 +1,134 @@
+"""One stage of a fit with all it works on, and what comes out of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL, RestShape
+from smilfit.handlers import BaseHandler, BaseInput, BodyState
+from smilfit.registrants.stage import Stage
+from smilfit.solvers import SolverResult
+from smilfit.solvers.base import StepCallback
+from smilfit.structures import BodyParams, Cameras, FitCovariance, QuadraticTerm
+
+
+@dataclass(frozen=True)
+class ActiveTerm:
+    """A handler that takes part in a stage, with its input and the stage's overrides."""
+
+    handler: BaseHandler
+    related_input: BaseInput | None
+    weight: float
+    reduction: str | None
+
+    def loss(self, state: BodyState) -> Tensor:
+        """Give the term's value."""
+        return self.handler(state, self.related_input, self.weight, self.reduction).sum()
+
+    def per_frame(self, state: BodyState) -> Float[Tensor, ' B']:
+        """Share the term's value out to frames."""
+        return self.handler.per_frame(state, self.related_input, self.weight, self.reduction)
+
+    def second_order(self, state: BodyState) -> QuadraticTerm:
+        """Give the term's quadratic model."""
+        return self.handler.second_order(state, self.related_input, self.weight, self.reduction)
+
+    def take(self, index: Tensor) -> 'ActiveTerm':
+        """Pick frames."""
+        return self if self.related_input is None else replace(self, related_input=self.related_input[index])
+
+
+@dataclass(frozen=True)
+class FitState:
+    """Where a fit stands: the bodies, and corrections (C, 6) of the cameras where they are fitted."""
+
+    params: BodyParams
+    camera_shift: Float[Tensor, 'C 6'] | None = None
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """A stage with all it works on.
+
+    `keypoint_weights` are factors on named keypoints, `frames` the frames' numbers in the recording, and
+    `share_shape` says whether shape, scale and skeleton are one for all frames.
+    """
+
+    body: SMIL
+    stage: Stage
+    terms: tuple[ActiveTerm, ...]
+    keypoint_weights: Mapping[str, float]
+    share_shape: bool
+    frames: Tensor | None = None
+    on_step: StepCallback | None = None
+
+    @property
+    def need(self) -> tuple[str, ...]:
+        """What the body must compute."""
+        return tuple(dict.fromkeys(n for t in self.terms for n in t.handler.need(t.related_input)))
+
+    def state(self, at: FitState, rest: RestShape | None = None) -> BodyState:
+        """Pose the body."""
+        output = self.body(at.params, self.need, rest)
+        weights = dict(self.keypoint_weights)
+        return BodyState(
+            self.body, at.params, output, weights, frames=self.frames, camera_shift=at.camera_shift
+        )
+
+    def values(self, at: FitState, rest: RestShape | None = None) -> dict[str, Tensor]:
+        """Compute every term, by handler key."""
+        state = self.state(at, rest)
+        return {t.handler.handler_key: t.loss(state) for t in self.terms}
+
+    def per_frame(self, at: FitState) -> Float[Tensor, ' B']:
+        """Compute the sum of all terms by frame."""
+        total = at.params.transl.new_zeros(at.params.batch_size)
+        with torch.no_grad():
+            state = self.state(at)
+            for term in self.terms:
+                total = total + term.per_frame(state)
+        return total
+
+    def cameras(self) -> Cameras:
+        """Give the cameras that a stage moves: those of its one input with cameras.
+
+        Raises:
+            ValueError: no input has cameras, several have, or they differ from frame to frame.
+        """
+        found = [t.related_input.cameras for t in self.terms if t.related_input is not None]
+        found = [cameras for cameras in found if cameras is not None]
+        if len(found) != 1 or found[0].K.ndim != 3:
+            raise ValueError(
+                f'SMPLify: {self.stage.name} fits cameras: exactly one input must have cameras, the same in all '
+                f'frames; got {len(found)}. Set fit_cameras=False.'
+            )
+        return found[0]
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """What came out of a stage: where it ended, which frames have converged, and how it went."""
+
+    state: FitState
+    converged: Bool[Tensor, ' B']
+    result: SolverResult
+    covariance: FitCovariance | None = None
+
+
+def task_of(
+    body: SMIL,
+    stage: Stage,
+    handlers: Mapping[str, BaseHandler],
+    inputs: Mapping[str, BaseInput],
+    keypoint_weights: Mapping[str, float],
+    share_shape: bool,
+    frames: Tensor | None,
+    on_step: StepCallback | None,
+) -> StageTask:
+    """Gather the terms that a stage weights."""
+    weighted: Sequence[tuple[str, float]] = [(k, w) for k, w in stage.weights.items() if w]
+    terms = tuple(ActiveTerm(handlers[k], inputs.get(k), w, stage.reductions.get(k)) for k, w in weighted)
+    return StageTask(body, stage, terms, keypoint_weights, share_shape, frames, on_step)
