@@ -141,7 +141,9 @@ class PointCloudHandler(BaseHandler):
             target, present = self._targets(cloud, vertices)
             away = vertices - target
             template_weight = self._template_weight(loss_weight_override)
-            terms, pull = self.template_loss.reweight(away.square().sum(-1), present, template_weight, *overrides)
+            terms, pull = self.template_loss.reweight(
+                away.square().sum(-1), present, template_weight, *overrides
+            )
             energy = energy + terms.sum(1)
             gradient = gradient + 2 * pull.unsqueeze(-1) * away
             curvature = curvature + isotropic(2 * pull)
