@@ -31,8 +31,8 @@ class PointCloudHandler(BaseHandler):
         loss: scores squared distances, in the world's unit; `PointDistanceLoss()` if None.
         template_weight: factor on the other direction, each vertex to its nearest scanned point; 0 for scans that
             do not show the whole body.
-        metric: what second order assumes: `'point'` holds each foot where it is, `'plane'` lets it slide along
-            the surface (point-to-plane: faster near the end). The loss is the same.
+        metric: what second order assumes: `'plane'` lets each foot slide along the surface (point-to-plane: a
+            few times fewer steps), `'point'` holds it where it is. The loss is the same.
         neighbours: how many nearest vertices' triangles are compared.
         max_normal_angle_deg: a point with a normal looks only for surface whose normal differs by less, so that a
             thin part's two sides are told apart; None for any surface.
@@ -48,7 +48,7 @@ class PointCloudHandler(BaseHandler):
         self,
         loss: nn.Module | None = None,
         template_weight: float = 0.0,
-        metric: str = 'point',
+        metric: str = 'plane',
         neighbours: int = 3,
         max_normal_angle_deg: float | None = None,
         handler_key: str | None = None,

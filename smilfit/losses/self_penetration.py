@@ -10,7 +10,8 @@ from smilfit.geometry.closest_point import closest_of_segments
 from smilfit.losses.base import BaseLoss
 from smilfit.registry import LOSSES
 
-# Keeps the gradient of a distance finite where bones cross, as a share of the body's length.
+# Distance, as a share of the body's length, by which bones that cross are pushed to one side: where they meet
+# there is no way out to be seen.
 CROSSING = 1e-4
 
 
@@ -69,6 +70,7 @@ class SelfPenetrationLoss(BaseLoss):
             second[..., 0, :], second[..., 1, :], t
         )
         size = body_size.unsqueeze(1)
+        between = between + (CROSSING * size).unsqueeze(-1) * _side(first, second, between)
         distance = (between.square().sum(-1) + (CROSSING * size).square()).sqrt()
         return (scale.unsqueeze(1) * self.reach.to(joints) - distance).relu() / size
 
@@ -95,3 +97,11 @@ class SelfPenetrationLoss(BaseLoss):
         """Give the weighted overlaps, whose squares sum to the loss."""
         overlap = self.overlap(joints, scale, body_size)
         return self.root(overlap, None, loss_weight_override, reduction_override)
+
+
+@torch.no_grad()
+def _side(first: Tensor, second: Tensor, between: Tensor) -> Tensor:
+    """Give the direction that leads two bones apart: across both of them, on the side where they are."""
+    across = torch.linalg.cross(first[..., 1, :] - first[..., 0, :], second[..., 1, :] - second[..., 0, :])
+    across = torch.nn.functional.normalize(across, dim=-1)
+    return torch.where((across * between).sum(-1, keepdim=True) < 0, -across, across)

@@ -39,10 +39,13 @@ class PointSet:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """K points, each a weighted few of n vertices: `mix` (K, n), the vertices' `index`, their `skin` (n, J)."""
+    """K points, each a weighted few of n vertices: `mix` (K, n), the vertices' `index`, their `skin` (n, J).
+
+    `mix` is None for all vertices of a mesh, which are taken part by part.
+    """
 
     index: Int[Tensor, ' n']
-    mix: Float[Tensor, 'K n']
+    mix: Float[Tensor, 'K n'] | None
     skin: Float[Tensor, 'n J']
 
     @staticmethod
