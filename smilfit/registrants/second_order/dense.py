@@ -27,6 +27,8 @@ class Eliminated:
 def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:
     """Give Marquardt's scaling, the diagonal, kept off zero."""
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    if not diagonal.shape[-1]:
+        return diagonal
     return diagonal.clamp_min(0) + FLOOR * diagonal.amax(-1, keepdim=True).clamp_min(1e-30)
 
 

@@ -41,7 +41,7 @@ class PointSet:
 class Landmarks:
     """K points, each a weighted few of n vertices: `mix` (K, n), the vertices' `index`, their `skin` (n, J).
 
-    `mix` is None for all vertices of a mesh, which are taken part by part.
+    Without `mix` every vertex is a point; such a set is taken part by part.
     """
 
     index: Int[Tensor, ' n']

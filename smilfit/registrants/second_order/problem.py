@@ -88,7 +88,7 @@ class BodyProblem:
                 point.camera_shift,
             )
             said = tuple(term.second_order(state) for term in self.task.terms)
-            energy = torch.stack([s.energy.expand(point.batch_size) for s in said]).sum(0)
+            energy = sum((s.energy for s in said), torch.zeros_like(point.transl[:, 0]))
         return Evaluation(point, energy, kin, state, said)
 
     def step(self, at: Evaluation, damping: Float[Tensor, ' B']) -> Step:

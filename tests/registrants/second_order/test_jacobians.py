@@ -1,0 +1,153 @@
+"""Geometric Jacobians against finite differences of the body model."""
+
+import pytest
+import torch
+
+from smilfit.body_models import SMIL
+from smilfit.handlers import (
+    BetasPriorHandler,
+    BodyPosePriorHandler,
+    BodyState,
+    JointOffsetPriorHandler,
+    Keypoint2dHandler,
+    Keypoint2dInput,
+    Keypoint3dLimbLenHandler,
+    Keypoint3dLimbLenInput,
+    Keypoint3dMSEHandler,
+    Keypoint3dMSEInput,
+)
+from smilfit.losses import JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
+from smilfit.registrants import Stage
+from smilfit.registrants.second_order.kinematics import point_set
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.problem import BodyProblem, Step
+from smilfit.registrants.stage_task import FitState, task_of
+from tests.animals import random_params, ring_of_cameras, small_animal
+
+NAMES = ('joint_3', 'nose', 'tail', 'joint_7', 'joint_0')
+EPS = 1e-6
+
+
+def setting(handlers, inputs, directions=0.0, extras=False, cameras=False):
+    data = small_animal(n_joints=8)
+    body = SMIL(data, scale_directions=directions, offset_directions=directions).double()
+    params = random_params(data, 3)
+    fitted = {'betas': False, 'log_scale': True, 'joint_offsets': False}
+    if extras:
+        draw = torch.randn(2, 3, 8, 3, generator=torch.Generator().manual_seed(5)).double()
+        params = params.replace(log_joint_scales=0.1 * draw[0], joint_offsets=0.1 * draw[1])
+        fitted['log_joint_scales'] = False
+    params = params.replace(scale=params.scale[:1].expand(3).clone())
+    shift = 0.05 * torch.randn(4, 6, generator=torch.Generator().manual_seed(6)).double() if cameras else None
+    if cameras:
+        fitted['cameras'] = True
+    point = BodyPoint.from_params(params, fitted, shift)
+    layout = Layout.of(body, [0, 1, 3, 4, 7], True, fitted, point)
+    for handler in handlers:
+        handler.bind(body)
+    inputs = {i.handler_key: i.resolve(data) for i in inputs}
+    stage = Stage(weights={h.handler_key: 0.7 for h in handlers})
+    task = task_of(body, stage, {h.handler_key: h for h in handlers}, inputs, {'tail': 0.5}, True, None, None)
+    return body, BodyProblem(task, layout), point
+
+
+def stepped(problem, at, column, eps):
+    """Where a step along one column leads, in all frames."""
+    own = torch.zeros(3, problem.layout.n_own).double()
+    shared = torch.zeros(problem.layout.n_shared).double()
+    if column < problem.layout.n_own:
+        own[:, column] = eps
+    else:
+        shared[column - problem.layout.n_own] = eps
+    return problem.moved(at, Step(own, shared, own[:, 0]))
+
+
+@pytest.mark.parametrize(('directions', 'extras'), [(0.0, False), (1.0, True)])
+@pytest.mark.parametrize('names', [NAMES, None])
+def test_points_move_as_the_jacobian_says(directions, extras, names):
+    body, problem, point = setting([], [], directions, extras)
+    at = problem.evaluate(point)
+    points = point_set(body, names)
+    rows = slice(5, 17)
+    jacobian = at.kinematics.jacobian(points if names else points.part(rows), problem.layout)
+
+    def places(p):
+        if names:
+            return body(p.params(), names).keypoints
+        return body(p.params(), ('vertices',)).vertices[:, rows]
+
+    for column in range(jacobian.shape[-1]):
+        ahead, behind = (places(stepped(problem, at, column, s * EPS)) for s in (1, -1))
+        torch.testing.assert_close(jacobian[..., column], (ahead - behind) / (2 * EPS), atol=1e-7, rtol=1e-6)
+
+
+def draw(*shape, seed=2):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def make_terms():
+    seen = Keypoint3dMSEInput(draw(3, 5, 3), NAMES)
+    pixels = Keypoint2dInput(300 + 60 * draw(3, 4, 5, 2), NAMES, cameras=ring_of_cameras(dist=-0.1))
+    limbs = Keypoint3dLimbLenInput(draw(3, 3, 3), ('joint_3', 'joint_1', 'joint_4'))
+    return {
+        'points': ([Keypoint3dMSEHandler(KeypointMSELoss(sigma=2.0))], [seen]),
+        'pixels': ([Keypoint2dHandler(KeypointMSELoss(sigma=90.0))], [pixels]),
+        'limbs': ([Keypoint3dLimbLenHandler()], [limbs]),
+        'correlated': ([BodyPosePriorHandler(MahalanobisPosePriorLoss())], []),
+        'automatic': ([BodyPosePriorHandler(JointPriorLoss(True, smooth_spine=True))], []),
+        'betas': ([BetasPriorHandler()], []),
+        'offsets': ([JointOffsetPriorHandler()], []),
+    }
+
+
+TERMS = make_terms()
+
+
+@pytest.mark.parametrize(('name', 'cameras'), [*((n, False) for n in TERMS), ('pixels', True)])
+def test_equations_have_the_energys_gradient(name, cameras):
+    handlers, inputs = TERMS[name]
+    _, problem, point = setting(handlers, inputs, 1.0, True, cameras)
+    at = problem.evaluate(point)
+    equations = problem.equations(at, torch.arange(3))
+    eigenvalues = torch.linalg.eigvalsh(equations.matrix)
+    assert bool((eigenvalues > -1e-9 * eigenvalues.amax(1, keepdim=True)).all())
+    for column in range(equations.vector.shape[1]):
+        ahead, behind = (problem.evaluate(stepped(problem, at, column, s * EPS)).energy for s in (1, -1))
+        slope = (ahead - behind) / (2 * EPS)
+        size = equations.vector.abs().max()
+        torch.testing.assert_close(equations.vector[:, column], slope, atol=float(2e-6 * size), rtol=1e-4)
+
+
+def test_energy_is_the_loss():
+    for handlers, inputs in TERMS.values():
+        _, problem, point = setting(handlers, inputs, 1.0, True)
+        values = problem.task.values(FitState(point.params()))
+        energy = problem.evaluate(point).energy
+        torch.testing.assert_close(energy.sum(), torch.stack(list(values.values())).sum())
+
+
+def test_curvature_of_exact_points_is_the_second_derivative():
+    body, problem, point = setting([], [])
+    handler = Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum'))
+    exact = Keypoint3dMSEInput(body(point.params(), NAMES).keypoints, NAMES).resolve(body.data)
+    key = handler.handler_key
+    task = task_of(body, Stage(weights={key: 1.0}), {key: handler}, {key: exact}, {}, True, None, None)
+    problem = BodyProblem(task, problem.layout)
+    at = problem.evaluate(point)
+    equations = problem.equations(at, torch.arange(3))
+    for column in range(0, equations.vector.shape[1], 5):
+        moved = problem.evaluate(stepped(problem, at, column, 1e-4)).energy
+        model = 0.5 * 1e-8 * equations.matrix[:, column, column]
+        torch.testing.assert_close(moved, model, rtol=1e-2, atol=1e-13)
+
+
+def test_state_of_frames_picks_frames():
+    handlers, inputs = TERMS['points']
+    _, problem, point = setting(handlers, inputs)
+    at = problem.evaluate(point)
+    rows = torch.tensor([2, 0])
+    part = problem.take(rows).evaluate(point.take(rows))
+    assert isinstance(at.state.take(rows), BodyState)
+    # A mean over fewer frames weighs each of them more.
+    torch.testing.assert_close(part.energy / part.energy.sum(), at.energy[rows] / at.energy[rows].sum())
