@@ -1,6 +1,7 @@
 """Tie one observation (an Input) or a prior to one loss."""
 
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
 from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
@@ -16,6 +17,9 @@ from smilfit.handlers.keypoints3d import (
     Keypoint3dMSEInput,
     rigid_limbs,
 )
+from smilfit.handlers.meshes import MeshInput, MeshSurfaceHandler, MeshVertexHandler, sample_surface
+from smilfit.handlers.point_cloud import PointCloudHandler
+from smilfit.handlers.point_cloud_input import PointCloudInput
 from smilfit.handlers.priors import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -23,8 +27,12 @@ from smilfit.handlers.priors import (
     JointOffsetPriorHandler,
     JointScalePriorHandler,
     PriorHandler,
+    SelfPenetrationHandler,
     SmoothMotionHandler,
+    SmoothPoseHandler,
 )
+from smilfit.handlers.silhouette_input import SilhouetteInput
+from smilfit.handlers.silhouettes import SilhouetteDistanceHandler, SilhouetteHandler
 
 __all__ = [
     'BaseHandler',
@@ -32,6 +40,9 @@ __all__ = [
     'BetasPriorHandler',
     'BodyPosePriorHandler',
     'BodyState',
+    'GroundContactHandler',
+    'GroundContactInput',
+    'GroundHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',
     'JointScalePriorHandler',
@@ -42,11 +53,22 @@ __all__ = [
     'Keypoint3dLimbLenInput',
     'Keypoint3dMSEHandler',
     'Keypoint3dMSEInput',
+    'MeshInput',
+    'MeshSurfaceHandler',
+    'MeshVertexHandler',
     'MultiviewKeypoint2dMSEHandler',
     'MultiviewKeypoint2dMSEInput',
+    'PointCloudHandler',
+    'PointCloudInput',
     'PriorHandler',
+    'SelfPenetrationHandler',
+    'SilhouetteDistanceHandler',
+    'SilhouetteHandler',
+    'SilhouetteInput',
     'SmoothMotionHandler',
+    'SmoothPoseHandler',
     'convention_names',
     'resolve_convention',
     'rigid_limbs',
+    'sample_surface',
 ]

@@ -12,7 +12,9 @@ from smilfit.losses import (
     JointOffsetPriorLoss,
     JointScalePriorLoss,
     PoseRegLoss,
+    SelfPenetrationLoss,
     ShapePriorLoss,
+    SmoothJointLoss,
     SmoothPointsLoss,
 )
 from smilfit.registry import HANDLERS
@@ -156,6 +158,42 @@ class JointOffsetPriorHandler(PriorHandler):
     def argument_per_parameter(self, state: BodyState) -> float:
         """Body lengths per model unit."""
         return 1 / state.body.rest_size
+
+
+@HANDLERS.register_module()
+class SelfPenetrationHandler(PriorHandler):
+    """Keeps parts of the body out of each other, by `SelfPenetrationLoss` unless another is given."""
+
+    default_key = 'self_penetration'
+    default_loss = SelfPenetrationLoss
+
+    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+        """Ask for the joints."""
+        return ('joints',)
+
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Joints (B, J, 3), world unit, the bodies' scales and their lengths (B,), world unit.
+
+        Lengths and scales are held: a body must not shrink to make room for itself.
+        """
+        return state.output.joints, state.params.scale.detach(), state.body_size()
+
+
+@HANDLERS.register_module()
+class SmoothPoseHandler(BodyPosePriorHandler):
+    """Keeps the joints' rotations steady over time, by `SmoothJointLoss` unless another is given.
+
+    Unlike `BodyPosePriorHandler` with the same loss it compares only frames that follow one another.
+    """
+
+    couples_frames = True
+    default_key = 'smooth_pose'
+    default_loss = SmoothJointLoss
+    parameter = None
+
+    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
+        """Body pose (B, J-1, 3), rad, and which frames continue the one before."""
+        return *super().arguments(state), state.continuous(1)
 
 
 @HANDLERS.register_module()

@@ -1,17 +1,30 @@
 """Loss modules on tensors: one idea a file."""
 
 from smilfit.losses.base import BaseLoss, geman_mcclure
+from smilfit.losses.ground_contact import GroundContactLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
 from smilfit.losses.limb_length import LimbLengthLoss
 from smilfit.losses.max_mixture import MaxMixturePriorLoss
+from smilfit.losses.point_distance import PointDistanceLoss
+from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
+from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose_mixture
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
+from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
+from smilfit.losses.silhouette import (
+    SilhouetteBCELoss,
+    SilhouetteIoULoss,
+    SilhouetteL1Loss,
+    SilhouetteL2Loss,
+    SilhouetteLoss,
+)
 from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 
 __all__ = [
     'BaseLoss',
+    'GroundContactLoss',
     'JointLimitLoss',
     'JointOffsetPriorLoss',
     'JointPriorLoss',
@@ -20,9 +33,22 @@ __all__ = [
     'LimbLengthLoss',
     'MahalanobisPosePriorLoss',
     'MaxMixturePriorLoss',
+    'PointDistanceLoss',
+    'PoseGaussian',
+    'PoseMixture',
     'PoseRegLoss',
+    'SelfPenetrationLoss',
     'ShapePriorLoss',
+    'SilhouetteBCELoss',
+    'SilhouetteIoULoss',
+    'SilhouetteL1Loss',
+    'SilhouetteL2Loss',
+    'SilhouetteLoss',
     'SmoothJointLoss',
     'SmoothPointsLoss',
+    'fit_pose_gaussian',
+    'fit_pose_mixture',
     'geman_mcclure',
+    'read_pose_gaussian',
+    'read_pose_mixture',
 ]

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.pickle_reader import as_array, read_pickle
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.pose_mixture import PoseMixture, read_pose_mixture
 from smilfit.registry import LOSSES
 
 
@@ -26,6 +26,8 @@ class MaxMixturePriorLoss(BaseLoss):
         num_gaussians: M, part of the file's name.
         reduction: over the batch.
         loss_weight: factor on the result.
+        prior_path: a mixture's file, `.npz` or pickle, instead of one in `prior_folder`.
+        mixture: the mixture itself, as `fit_pose_mixture` gives it, instead of a file.
     """
 
     def __init__(
@@ -34,24 +36,24 @@ class MaxMixturePriorLoss(BaseLoss):
         num_gaussians: int = 8,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
+        prior_path: str | Path | None = None,
+        mixture: PoseMixture | None = None,
     ) -> None:
         super().__init__(reduction, loss_weight)
-        path = Path(prior_folder) / f'gmm_{num_gaussians:02d}.pkl'
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'MaxMixturePriorLoss: {path} is not there. It is licensed: get it with SMPLify.'
-            )
-        raw = read_pickle(path)
-        if not isinstance(raw, dict) or not {'means', 'covars', 'weights'} <= set(raw):
-            raise ValueError(f'{path}: a mixture must be a dict with means, covars and weights.')
-        means, covars, weights = (
-            as_array(raw[k], k).astype(np.float64) for k in ('means', 'covars', 'weights')
-        )
-        if covars.shape != (len(means), means.shape[1], means.shape[1]) or weights.shape != (len(means),):
-            raise ValueError(
-                f'{path}: means (M, D), covars (M, D, D), weights (M,) must fit; got {means.shape}, '
-                f'{covars.shape}, {weights.shape}.'
-            )
+        if prior_path is not None and mixture is not None:
+            raise ValueError('MaxMixturePriorLoss: give either prior_path or mixture; got both.')
+        if mixture is None:
+            usual = Path(prior_folder) / f'gmm_{num_gaussians:02d}.pkl'
+            path = usual if prior_path is None else Path(prior_path)
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"MaxMixturePriorLoss: {path} is not there. SMPLify's is licensed: get it there, or fit one to "
+                    'poses of your own with smilfit.losses.fit_pose_mixture.'
+                )
+            mixture = read_pose_mixture(path)
+        # A component without weight is nowhere the nearest.
+        used = mixture.weights > 0
+        means, covars, weights = mixture.means[used], mixture.covariances[used], mixture.weights[used]
         log_volume = 0.5 * np.linalg.slogdet(covars)[1]
         constant = 0.5 * means.shape[1] * math.log(2 * math.pi) + (log_volume - log_volume.min())
         factors = np.linalg.cholesky(np.linalg.inv(covars))

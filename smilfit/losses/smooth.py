@@ -36,13 +36,16 @@ class SmoothJointLoss(BaseLoss):
     def forward(
         self,
         body_pose: Float[Tensor, 'B j 3'],
+        continuous: Bool[Tensor, ' B'] | None = None,
         loss_weight_override: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """Score a clip of joint rotations; the first frame has no past and costs nothing."""
+        """Score a clip of joint rotations; a frame that does not follow the one before it costs nothing."""
         rot6d = rotmat_to_rot6d(axis_angle_to_rotmat(body_pose))
         change = torch.zeros_like(rot6d)
         change[1:] = self.factor * rot6d.diff(dim=0)
+        if continuous is not None:
+            change = change * continuous.to(change)[:, None, None]
         return self.reduce(self.loss_func(change), None, loss_weight_override, reduction_override)
 
 

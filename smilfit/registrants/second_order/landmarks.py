@@ -34,7 +34,7 @@ class PointSet:
     def part(self, rows: slice) -> 'PointSet':
         """Pick some of the points of a set that has landmarks alone."""
         few = self.landmarks.part(rows)
-        return PointSet(self.joints, few, torch.arange(few.mix.shape[0], device=self.order.device))
+        return PointSet(self.joints, few, torch.arange(len(few.index), device=self.order.device))
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ class Landmarks:
 
     def part(self, rows: slice) -> 'Landmarks':
         """Pick some vertices, where every point is a vertex."""
-        index = self.index[rows]
-        eye = torch.eye(len(index), dtype=self.skin.dtype, device=self.skin.device)
-        return Landmarks(index, eye, self.skin[rows])
+        return Landmarks(self.index[rows], None, self.skin[rows])
 
     @property
     def shares(self) -> Float[Tensor, 'K J']:
         """How much of each point hangs on each bone."""
-        return self.mix @ self.skin
+        return self.skin if self.mix is None else self.mix @ self.skin
 
     def at_rest(self, vertices: Float[Tensor, 'b n c']) -> Float[Tensor, 'b K J c']:
         """Sum what belongs to vertices into points, bone by bone."""
+        if self.mix is None:
+            return self.skin[..., None] * vertices.unsqueeze(2)
         return torch.einsum('kv,vj,bvc->bkjc', self.mix, self.skin, vertices)
 
     def rest_vertices(self, kin: 'Kinematics') -> Float[Tensor, 'b n 3']:
@@ -123,7 +123,10 @@ class Landmarks:
         spun = skew(eye) @ local.unsqueeze(2)
         at_rest = torch.einsum('jrsvc,bjars->bvjca', directions, spun)
         blended = torch.einsum('vj,bjcd->bvcd', self.skin, kin.linear)
-        moved = torch.einsum('kv,bvcd,bvjda->bkjca', self.mix, blended, at_rest)
+        if self.mix is None:
+            moved = torch.einsum('bvcd,bvjda->bvjca', blended, at_rest)
+        else:
+            moved = torch.einsum('kv,bvcd,bvjda->bkjca', self.mix, blended, at_rest)
         moved = kin.params.scale[:, None, None, None, None] * moved
         world = moved @ kin.parent_rotations[:, 1:].unsqueeze(1).transpose(-1, -2)
         world = torch.cat((torch.zeros_like(world[:, :, :1]), world), 2)

@@ -1,0 +1,141 @@
+"""Which point of a triangle mesh is closest to each point of a scan: k-d trees on the CPU, no gradients.
+
+The tree holds vertices, and the triangles around the nearest of them are compared exactly. That is the closest
+triangle wherever triangles are not much longer than they are wide; with long ones, ask for more neighbours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from smilfit.geometry.closest_point import closest_on_triangles
+
+
+@dataclass(frozen=True)
+class FacesAround:
+    """The triangles around every vertex: those of vertex v are `face[start[v] : start[v + 1]]`."""
+
+    faces: Int[Tensor, 'F 3']
+    start: Int[Tensor, ' V_plus_1']
+    face: Int[Tensor, ' n']
+    used: np.ndarray
+
+    @classmethod
+    def of(cls, faces: Int[Tensor, 'F 3'], n_vertices: int) -> 'FacesAround':
+        """List them, once a topology."""
+        faces = faces.detach().cpu().long()
+        corner = faces.flatten()
+        order = corner.argsort(stable=True)
+        count = torch.bincount(corner, minlength=n_vertices)
+        start = torch.cat((count.new_zeros(1), count.cumsum(0)))
+        return cls(faces, start, order // 3, count.nonzero().squeeze(1).numpy())
+
+
+@dataclass(frozen=True)
+class Feet:
+    """Closest points of a surface: the vertices around each, their shares, and whether there is one."""
+
+    vertices: Int[Tensor, 'B N 3']
+    shares: Float[Tensor, 'B N 3']
+    found: Bool[Tensor, 'B N']
+
+    def on(self, vertices: Float[Tensor, 'B V 3']) -> Float[Tensor, 'B N 3']:
+        """Give the feet's positions, differentiably."""
+        return (self.shares.unsqueeze(-1) * self.corners(vertices)).sum(2)
+
+    def corners(self, vertices: Float[Tensor, 'B V 3']) -> Float[Tensor, 'B N 3 3']:
+        """Give the corners of the feet's triangles."""
+        rows = torch.arange(len(vertices), device=vertices.device)[:, None, None]
+        return vertices[rows, self.vertices]
+
+
+def face_normals(corners: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n 3']:
+    """Give unit normals, by the right hand over the corners' order; 0 for a triangle without area."""
+    normal = torch.linalg.cross(
+        corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
+    )
+    return torch.nn.functional.normalize(normal, dim=-1, eps=1e-30)
+
+
+@torch.no_grad()
+def closest_on_surface(
+    points: Float[Tensor, 'B N 3'],
+    observed: Bool[Tensor, 'B N'],
+    vertices: Float[Tensor, 'B V 3'],
+    around: FacesAround,
+    neighbours: int = 3,
+    normals: Float[Tensor, 'B N 3'] | None = None,
+    least_cosine: float = -1.0,
+) -> Feet:
+    """Find the closest point of each frame's surface to each observed point.
+
+    Args:
+        points: of a scan.
+        observed: False where there is no point; it gets no foot.
+        vertices: of the surface.
+        around: the surface's topology.
+        neighbours: how many nearest vertices' triangles are compared.
+        normals: of the points; triangles whose normal disagrees are passed over.
+        least_cosine: of the angle between the normals.
+    """
+    batch, n_points = observed.shape
+    n_vertices = vertices.shape[1]
+    flat = vertices.reshape(-1, 3)
+    cloud, mesh = points.detach().cpu().numpy(), vertices.detach().cpu().numpy()
+    seen = observed.cpu().numpy()
+    nearest = np.zeros((int(seen.sum()), min(neighbours, len(around.used))), dtype=np.int64)
+    at = 0
+    for frame in range(batch):
+        rows = cloud[frame][seen[frame]]
+        if len(rows):
+            _, index = cKDTree(mesh[frame][around.used]).query(rows, k=np.arange(1, nearest.shape[1] + 1))
+            nearest[at : at + len(rows)] = around.used[index]
+            at += len(rows)
+    which, face = _candidates(torch.from_numpy(nearest), around)
+    device = vertices.device
+    which, face = which.to(device), face.to(device)
+    frame, place = observed.nonzero(as_tuple=True)
+    index = around.faces.to(device)[face] + (frame[which] * n_vertices).unsqueeze(-1)
+    corners = flat[index]
+    query = points[frame, place][which]
+    shares = closest_on_triangles(query, corners)
+    distance2 = ((shares.unsqueeze(-1) * corners).sum(1) - query).square().sum(-1)
+    allowed = torch.ones_like(which, dtype=torch.bool)
+    if normals is not None:
+        cosine = (face_normals(corners) * normals[frame, place][which]).sum(-1)
+        allowed = cosine >= least_cosine
+    winner = _least(which, distance2, allowed, len(frame))
+    has_foot = winner >= 0
+    winner = winner.clamp_min(0)
+    found = torch.zeros_like(observed)
+    found[frame, place] = has_foot
+    feet = torch.zeros(batch, n_points, 3, dtype=torch.int64, device=device)
+    all_shares = torch.zeros_like(points)
+    feet[frame, place] = index[winner] % n_vertices
+    all_shares[frame, place] = shares[winner] * has_foot.unsqueeze(-1)
+    return Feet(feet, all_shares, found)
+
+
+def _candidates(nearest: Tensor, around: FacesAround) -> tuple[Tensor, Tensor]:
+    """List (point, triangle) pairs of the triangles around the nearest vertices."""
+    first, count = around.start[nearest], (around.start[1:] - around.start[:-1])[nearest]
+    first, count = first.flatten(), count.flatten()
+    which = torch.arange(len(nearest)).repeat_interleave(count.reshape(nearest.shape).sum(1))
+    step = torch.arange(int(count.sum())) - (count.cumsum(0) - count).repeat_interleave(count)
+    return which, around.face[first.repeat_interleave(count) + step]
+
+
+def _least(which: Tensor, value: Tensor, allowed: Tensor, n: int) -> Tensor:
+    """Give, for every point, the first of its allowed pairs with the least value; -1 without one."""
+    value = torch.where(allowed, value, torch.full_like(value, torch.inf))
+    least = value.new_full((n,), torch.inf).scatter_reduce(0, which, value, 'amin')
+    place = torch.arange(len(which), device=which.device)
+    is_best = allowed & (value <= least[which])
+    none = len(which)
+    winner = torch.full((n,), none, device=which.device)
+    winner = winner.scatter_reduce(0, which[is_best], place[is_best], 'amin')
+    return torch.where(winner < none, winner, -1)

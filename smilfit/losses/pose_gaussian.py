@@ -1,0 +1,132 @@
+"""One Gaussian over poses: fitted to a user's own, kept in an .npz, or read from SMAL's prior pickle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.pickle_reader import as_array, read_pickle
+
+FORMAT = 'smilfit-pose-gaussian'
+
+
+@dataclass(frozen=True)
+class PoseGaussian:
+    """Mean (D,) rad and covariance (D, D) rad^2 of axis-angle poses.
+
+    D is 3 (J - 1), or 3 J where the root comes first, as in SMAL's files; the root is then left out.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check shapes and values."""
+        d = len(self.mean)
+        if self.mean.shape != (d,) or self.covariance.shape != (d, d):
+            raise ValueError(
+                f'PoseGaussian: mean (D,) and covariance (D, D) must fit; got {self.mean.shape} and '
+                f'{self.covariance.shape}.'
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.covariance).all()):
+            raise ValueError('PoseGaussian: mean and covariance must be finite; some numbers are not.')
+
+    def of_joints(self, data: BodyModelData, where: str) -> 'PoseGaussian':
+        """Give the distribution of the joints below the root.
+
+        Raises:
+            ValueError: it is over another number of joints.
+        """
+        wanted, d = 3 * (data.n_joints - 1), len(self.mean)
+        if d == wanted:
+            return self
+        if d == wanted + 3:
+            return PoseGaussian(self.mean[3:], self.covariance[3:, 3:])
+        raise ValueError(
+            f'{where}: the prior must have 3 (J - 1) = {wanted} dimensions for {data.name}, or {wanted + 3} with the '
+            f'root; got {d}. Fit a prior to poses of this model.'
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write an .npz."""
+        path = Path(path).with_suffix('.npz')
+        np.savez(path, format=FORMAT, mean=self.mean, covariance=self.covariance)
+        return path
+
+
+def fit_pose_gaussian(poses: Tensor | np.ndarray, shrinkage: float | None = None) -> PoseGaussian:
+    """Fit mean and covariance to poses.
+
+    The covariance is drawn towards a multiple of the identity with the same trace, so that few poses do not make
+    other poses impossible.
+
+    Args:
+        poses: (N, J-1, 3) or (N, D) axis-angle, rad.
+        shrinkage: 0 keeps the covariance, 1 leaves only the identity; None takes Ledoit and Wolf's (2004).
+
+    Raises:
+        ValueError: fewer than two poses, or a shrinkage outside [0, 1].
+    """
+    flat = flat_poses(poses, 2, 'fit_pose_gaussian')
+    mean = flat.mean(0)
+    centred = flat - mean
+    n, d = centred.shape
+    covariance = centred.T @ centred / n
+    level = np.trace(covariance) / d
+    target = level * np.eye(d)
+    if shrinkage is None:
+        spread = np.square(covariance - target).sum()
+        # sum_k |x_k x_k' - S|^2 / n^2, without making the outer products.
+        error = (np.square(np.square(centred).sum(1)).sum() / n - np.square(covariance).sum()) / n
+        shrinkage = float(np.clip(error / spread, 0, 1)) if spread > 0 else 1.0
+    if not 0 <= shrinkage <= 1:
+        raise ValueError(f'fit_pose_gaussian: shrinkage must be in [0, 1] or None; got {shrinkage}.')
+    return PoseGaussian(mean, (1 - shrinkage) * covariance + shrinkage * target)
+
+
+def read_pose_gaussian(path: str | Path) -> PoseGaussian:
+    """Read what `PoseGaussian.save` wrote, or a pickle with `mean_pose` and `cov` or `pic`.
+
+    `pic` is the lower Cholesky factor of the precision. Pickles go through the allow-list unpickler.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another kind of file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'MahalanobisPosePriorLoss: {path} is not there. Give the path of a pose prior.'
+        )
+    if path.suffix == '.npz':
+        with np.load(path, allow_pickle=False) as file:
+            if str(file.get('format')) != FORMAT:
+                raise ValueError(f'{path}: format must be {FORMAT!r}; got {file.get("format")!r}.')
+            return PoseGaussian(file['mean'], file['covariance'])
+    raw = read_pickle(path)
+    if not isinstance(raw, dict) or 'mean_pose' not in raw or not {'cov', 'pic'} & set(raw):
+        found = sorted(raw) if isinstance(raw, dict) else type(raw).__name__
+        raise ValueError(f'{path}: a pose prior must hold mean_pose and cov or pic; got {found}.')
+    mean = as_array(raw['mean_pose'], 'mean_pose').astype(np.float64).ravel()
+    if 'cov' in raw:
+        return PoseGaussian(mean, as_array(raw['cov'], 'cov').astype(np.float64))
+    factor = as_array(raw['pic'], 'pic').astype(np.float64)
+    return PoseGaussian(mean, np.linalg.pinv(factor @ factor.T, hermitian=True))
+
+
+def flat_poses(poses: Tensor | np.ndarray, least: int, where: str) -> np.ndarray:
+    """Give poses as float64 rows.
+
+    Raises:
+        ValueError: too few of them, or numbers that are not finite.
+    """
+    array = np.asarray(poses.detach().cpu() if isinstance(poses, Tensor) else poses, dtype=np.float64)
+    if array.ndim not in (2, 3) or len(array) < least:
+        raise ValueError(
+            f'{where}: poses must be (N, J-1, 3) or (N, D) with at least {least} rows; got {array.shape}.'
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f'{where}: poses must be finite; some numbers are not. Leave such frames out.')
+    return array.reshape(len(array), -1)

@@ -1,0 +1,107 @@
+"""Parts of a body that reach into each other."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models.bone_capsules import BoneCapsules
+from smilfit.body_models.data import BodyModelData
+from smilfit.geometry.closest_point import closest_of_segments
+from smilfit.losses.base import BaseLoss
+from smilfit.registry import LOSSES
+
+# Distance, as a share of the body's length, by which bones that cross are pushed to one side: where they meet
+# there is no way out to be seen.
+CROSSING = 1e-4
+
+
+@LOSSES.register_module()
+class SelfPenetrationLoss(BaseLoss):
+    """Squared depth to which capsules along the bones overlap, in body lengths; 0 without overlap.
+
+    Approximations: every bone is as thick as the mean shape's rest mesh (times the body's scale), a part at the
+    end of a limb is a ball about its joint, and bones that share a joint or overlap at rest are never compared.
+
+    Args:
+        radius_factor: on the capsules' radii, to let soft parts touch.
+        reduction: `'mean'` over frames and pairs of bones.
+        loss_weight: factor on the result.
+    """
+
+    def __init__(self, radius_factor: float = 1.0, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        if radius_factor <= 0:
+            raise ValueError(f'SelfPenetrationLoss: radius_factor must be positive; got {radius_factor}.')
+        self.radius_factor = radius_factor
+        self.register_buffer('bones', None, persistent=False)
+        self.register_buffer('reach', None, persistent=False)
+
+    def bind_body(self, data: BodyModelData) -> None:
+        """Fit capsules to the model.
+
+        Raises:
+            ValueError: no two bones that can meet.
+        """
+        capsules = BoneCapsules.of(data)
+        if not len(capsules.pairs):
+            raise ValueError(
+                f'SelfPenetrationLoss: {data.name} has no two bones that can meet: all share a joint or overlap at '
+                'rest. Leave this term out.'
+            )
+        self.bones = torch.as_tensor(capsules.ends[capsules.pairs])
+        reach = self.radius_factor * capsules.radius[capsules.pairs].sum(1)
+        self.reach = torch.as_tensor(reach, dtype=torch.float32)
+
+    def overlap(
+        self, joints: Float[Tensor, 'B J 3'], scale: Float[Tensor, ' B'], body_size: Float[Tensor, ' B']
+    ) -> Float[Tensor, 'B P']:
+        """Measure by how much each pair of bones overlaps, in body lengths.
+
+        Raises:
+            ValueError: not bound to a model.
+        """
+        if self.bones is None:
+            raise ValueError('SelfPenetrationLoss: call bind_body(data) with the model first.')
+        segments = joints[:, self.bones.to(joints.device)]
+        first, second = segments[:, :, 0], segments[:, :, 1]
+        with torch.no_grad():
+            s, t = (x.unsqueeze(-1) for x in closest_of_segments(first, second))
+        between = torch.lerp(first[..., 0, :], first[..., 1, :], s) - torch.lerp(
+            second[..., 0, :], second[..., 1, :], t
+        )
+        size = body_size.unsqueeze(1)
+        between = between + (CROSSING * size).unsqueeze(-1) * _side(first, second, between)
+        distance = (between.square().sum(-1) + (CROSSING * size).square()).sqrt()
+        return (scale.unsqueeze(1) * self.reach.to(joints) - distance).relu() / size
+
+    def forward(
+        self,
+        joints: Float[Tensor, 'B J 3'],
+        scale: Float[Tensor, ' B'],
+        body_size: Float[Tensor, ' B'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score posed joints (world unit) of bodies of a scale and a length."""
+        overlap = self.overlap(joints, scale, body_size)
+        return self.reduce(overlap.square(), None, loss_weight_override, reduction_override)
+
+    def residual(
+        self,
+        joints: Float[Tensor, 'B J 3'],
+        scale: Float[Tensor, ' B'],
+        body_size: Float[Tensor, ' B'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B P']:
+        """Give the weighted overlaps, whose squares sum to the loss."""
+        overlap = self.overlap(joints, scale, body_size)
+        return self.root(overlap, None, loss_weight_override, reduction_override)
+
+
+@torch.no_grad()
+def _side(first: Tensor, second: Tensor, between: Tensor) -> Tensor:
+    """Give the direction that leads two bones apart: across both of them, on the side where they are."""
+    across = torch.linalg.cross(first[..., 1, :] - first[..., 0, :], second[..., 1, :] - second[..., 0, :])
+    across = torch.nn.functional.normalize(across, dim=-1)
+    return torch.where((across * between).sum(-1, keepdim=True) < 0, -across, across)
