@@ -2,7 +2,7 @@
 
 Shape by limb lengths at rest, then orientation and translation by shoulders and hips, then orientation, translation
 and pose by all joints. Joints are compared by `gmof((p - t)^2, 100)`, the loss counts as settled by a tolerance that
-is absolute below 1, gradients are clipped to norm 1 inside the closure, all vertices are computed in every evaluation,
+is absolute below 1, gradients are clipped to norm 1 inside the closure, all vertices are computed every time,
 parameters that do not move stay in the optimiser, and the shape is one for the clip. What it spends on converting
 keypoint names in every evaluation is left out.
 """
