@@ -32,6 +32,8 @@ TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
     for table in (keypoints3d, multiview, views, session, outliers, mouse, coverage, human, gpu)
 }
+# Tables that are about a body of their own.
+OTHER_BODIES = {'mouse': 'SMILy_Mouse_static_joints', 'human': "a made body of SMPL's size"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     setting = Setting(plain_data(load_body_model_data(path) if path else make_insect()), arguments.quick)
     for name in chosen:
         rows = TABLES[name](setting)
-        print_rows(f'{name}: {TABLES[name].__doc__} [{setting.data.name}]', rows)
-        save(f'fitting_{name}', rows, arguments.out, table=name, model=setting.data.name, quick=setting.quick)
+        model = OTHER_BODIES.get(name, setting.data.name)
+        print_rows(f'{name}, {model}: {TABLES[name].__doc__}', rows)
+        save(f'fitting_{name}', rows, arguments.out, table=name, model=model, quick=setting.quick)
     return 0
 
 
