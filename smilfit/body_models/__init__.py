@@ -1,25 +1,39 @@
 """From a model file to BodyModelData (numpy) to an nn.Module."""
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData, SparseMatrix
+from smilfit.body_models.data import BodyModelData, PoseSpace, SparseMatrix
 from smilfit.body_models.files import load_body_model, load_body_model_data, save_body_model
-from smilfit.body_models.keypoint_rows import KeypointRows
+from smilfit.body_models.keypoint_conventions import (
+    KeypointConvention,
+    available_conventions,
+    load_convention,
+)
+from smilfit.body_models.keypoint_conversion import convert_keypoints
+from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
 from smilfit.body_models.smil import SMAL, SMIL, RestShape
 from smilfit.body_models.smpl import SMPL
+from smilfit.body_models.smplx import SMPLX
 
 __all__ = [
     'SMAL',
     'SMIL',
     'SMPL',
+    'SMPLX',
     'BodyModelData',
+    'KeypointConvention',
     'KeypointRows',
+    'PoseSpace',
     'RestShape',
     'SparseMatrix',
     'UnsafePickleError',
+    'available_conventions',
     'check_body_model',
+    'convert_keypoints',
+    'keypoint_definitions',
     'load_body_model',
     'load_body_model_data',
+    'load_convention',
     'read_pickle',
     'save_body_model',
 ]

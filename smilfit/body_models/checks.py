@@ -25,6 +25,7 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
         'shapedirs': (n_vertices, 3, n_betas),
         'shape_mean': (n_betas,),
         'shape_cov': (n_betas, n_betas),
+        'expressiondirs': (n_vertices, 3, data.n_expression),
         'scaledirs': (n_betas, n_joints, 3),
         'transdirs': (n_betas, n_joints, 3),
         'posedirs': (9 * (n_joints - 1), 3 * n_vertices),
@@ -48,6 +49,7 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
     _check_tree(data, where)
     _check_matrices(data, where)
     _check_names(data, where)
+    _check_pose_spaces(data, where)
     if data.faces.size and (data.faces.min() < 0 or data.faces.max() >= n_vertices):
         span = f'{data.faces.min()} to {data.faces.max()}'
         _fail(where, f'faces must index vertices 0 to {n_vertices - 1}', span, 'Were vertices deleted?')
@@ -109,6 +111,20 @@ def _check_matrices(data: BodyModelData, where: str) -> None:
         )
 
 
+def _check_pose_spaces(data: BodyModelData, where: str) -> None:
+    for space_name, space in data.pose_spaces.items():
+        size = 3 * len(space.joints)
+        for name, array, shape in (
+            ('mean', space.mean, (size,)),
+            ('components', space.components, (len(space.components), size)),
+        ):
+            place = f'pose_spaces.{space_name}.{name}'
+            if array.shape != shape:
+                _fail(where, f'{place} must have shape {shape}', array.shape, 'Are its joints all named?')
+            if not np.isfinite(array).all():
+                _fail(where, f'{place} must be finite', 'NaN or inf', 'Mend the file.')
+
+
 def _check_names(data: BodyModelData, where: str) -> None:
     names = data.joint_names
     if len(set(names)) != len(names):
@@ -116,6 +132,17 @@ def _check_names(data: BodyModelData, where: str) -> None:
         _fail(where, 'joint names must differ', twice, 'Rename one of them.')
     mentioned = [('joint_symmetry', n) for pair in data.joint_symmetry for n in pair]
     mentioned += [(f'joint_groups.{g}', n) for g, members in data.joint_groups.items() for n in members]
+    mentioned += [
+        (f'pose_spaces.{s}.joints', n) for s, space in data.pose_spaces.items() for n in space.joints
+    ]
+    keypoints = {keypoint for definitions in data.keypoint_sets.values() for keypoint in definitions}
+    for group, members in data.keypoint_groups.items():
+        for name in members:
+            if name not in keypoints:
+                raise ValueError(
+                    f'{where}: keypoint_groups.{group} names a keypoint {name!r} that is in no keypoint set. '
+                    f'{did_you_mean(name, keypoints)}'
+                )
     for set_name, definitions in data.keypoint_sets.items():
         for keypoint, definition in definitions.items():
             place = f'keypoint_sets.{set_name}.{keypoint}'

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 KeypointDefinition = str | dict[int, float]
+# Younger than the first files: where a model has none, its hash stays what it was before they existed.
+_HASHED_WHERE_PRESENT = ('expressiondirs', 'pose_spaces', 'keypoint_groups')
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,23 @@ class SparseMatrix:
 
 
 @dataclass(frozen=True)
+class PoseSpace:
+    """A space of few coefficients for the poses of n joints: `axis_angles = mean + coefficients @ components`."""
+
+    joints: tuple[str, ...]
+    mean: np.ndarray  # (3 n,) rad
+    components: np.ndarray  # (C, 3 n) rad
+
+
+@dataclass(frozen=True)
 class BodyModelData:
-    """A rigged animal: V vertices, F triangles, J joints, S shape coefficients.
+    """A rigged animal: V vertices, F triangles, J joints, S shape and E expression coefficients.
 
     Lengths are in the model's unit. `joint_regressor` gives rest joints from rest vertices; where it is None
     the joints are static: `joints` holds and shape does not move them. `parents[0] == -1` and
-    `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad.
+    `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad. Expression moves
+    vertices, and the joints by the regressor, as shape does, but changes from frame to frame. A group of
+    `joint_groups` names joints; `keypoint_groups` adds keypoints that are no joints to a group of that name.
     """
 
     name: str
@@ -57,6 +70,7 @@ class BodyModelData:
     shapedirs: np.ndarray | None = None  # (V, 3, S)
     shape_mean: np.ndarray | None = None  # (S,)
     shape_cov: np.ndarray | None = None  # (S, S)
+    expressiondirs: np.ndarray | None = None  # (V, 3, E)
     scaledirs: np.ndarray | None = None  # (S, J, 3)
     transdirs: np.ndarray | None = None  # (S, J, 3)
     posedirs: np.ndarray | None = None  # (9 (J-1), 3 V), smplx's layout
@@ -65,7 +79,9 @@ class BodyModelData:
     joint_symmetry: tuple[tuple[str, str], ...] = ()
     symmetry_plane_vertices: np.ndarray | None = None  # (n,)
     joint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    keypoint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     keypoint_sets: dict[str, dict[str, KeypointDefinition]] = field(default_factory=dict)
+    pose_spaces: dict[str, PoseSpace] = field(default_factory=dict)
     pose_prior_mean: np.ndarray | None = None  # (3 (J-1),) rad
     pose_prior_precision: np.ndarray | None = None  # (3 (J-1), 3 (J-1)) rad^-2
     unit: str | None = None
@@ -90,6 +106,11 @@ class BodyModelData:
         return 0 if self.shapedirs is None else self.shapedirs.shape[2]
 
     @property
+    def n_expression(self) -> int:
+        """E."""
+        return 0 if self.expressiondirs is None else self.expressiondirs.shape[2]
+
+    @property
     def static_joints(self) -> bool:
         """Whether shape leaves the joints where they are."""
         return self.joint_regressor is None
@@ -101,9 +122,13 @@ class BodyModelData:
         """
         digest = hashlib.sha256()
         for f in fields(self):
-            if f.name not in ('name', 'licence', 'version'):
-                digest.update(f.name.encode())
-                _feed(digest, getattr(self, f.name))
+            value = getattr(self, f.name)
+            if f.name in ('name', 'licence', 'version'):
+                continue
+            if f.name in _HASHED_WHERE_PRESENT and (value is None or (isinstance(value, dict) and not value)):
+                continue
+            digest.update(f.name.encode())
+            _feed(digest, value)
         return digest.hexdigest()[:16]
 
 
@@ -112,6 +137,8 @@ def _feed(digest: Any, value: Any) -> None:
         order = np.lexsort((value.cols, value.rows))
         for array in (value.rows[order], value.cols[order], value.values[order]):
             _feed(digest, array)
+    elif isinstance(value, PoseSpace):
+        _feed(digest, (*value.joints, value.mean, value.components))
     elif isinstance(value, np.ndarray):
         integer = np.issubdtype(value.dtype, np.integer)
         # + 0 turns -0.0 into 0.0, which files need not tell apart.

@@ -6,7 +6,7 @@ nor chumpy needs to be installed.
 """
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,12 @@ class _AllowListUnpickler(pickle.Unpickler):
         raise UnsafePickleError('pickle refers to outside objects (persistent ids), which is not allowed')
 
 
-def read_pickle(path: str | Path) -> Any:
+def read_pickle(path: str | Path, drop: Collection[str] = ()) -> Any:
     """Read a pickle of plain data and arrays.
+
+    Args:
+        path: the file.
+        drop: keys of a dict that nobody needs; what stands there may be an array of Python objects.
 
     Returns:
         Plain containers, numpy arrays (never of objects) and `StandIn`s for scipy and chumpy objects.
@@ -137,6 +141,8 @@ def read_pickle(path: str | Path) -> Any:
             raise ValueError(
                 f'{path}: must be a whole pickle of arrays; got {error!r}. Copy the file again.'
             ) from error
+    if isinstance(value, dict):
+        value = {key: item for key, item in value.items() if key not in drop}
     _refuse_objects(value, path)
     return value
 

@@ -5,6 +5,7 @@ regressor decides unless the file says that its joints are static or the regress
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,14 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, SparseMatrix
-from smilfit.body_models.pickle_reader import StandIn, as_array, read_pickle
+from smilfit.body_models.model_arrays import read_model_arrays
+from smilfit.body_models.pickle_reader import StandIn, as_array
 
 logger = logging.getLogger('smilfit')
 
 READ = {
     'v_template', 'f', 'weights', 'kintree_table', 'J', 'J_regressor', 'J_names', 'shapedirs', 'posedirs',
     'scaledirs', 'transdirs', 'shape_cov', 'shape_mean_betas', 'sym_verts', 'static_joint_locs', 'joint_limits',
-}  # fmt: skip
-# Present in published files, and without meaning for a forward pass.
-KNOWN_UNUSED = {
-    'bs_style', 'bs_type', 'J_regressor_prior', 'weights_prior', 'vert_sym_idxs', 'allow_pickle', 'part2num',
-    'joint2num', 'ft', 'vt', 'dynamic_lmk_faces_idx', 'dynamic_lmk_bary_coords', 'lmk_faces_idx', 'lmk_bary_coords',
 }  # fmt: skip
 # A stored joint this far (share of the body's size) from the regressed one is worth a word.
 STALE_JOINT_SHARE = 0.01
@@ -41,15 +38,25 @@ def read_smal_file(path: str | Path, name: str | None = None, max_betas: int | N
         ValueError: a key is missing or breaks a rule; the message names file and key.
     """
     path = Path(path)
-    raw = _read_raw(path)
+    return body_from_arrays(read_model_arrays(path, READ), path, name, max_betas)
+
+
+def body_from_arrays(
+    raw: Mapping[str, Any], path: Path, name: str | None = None, max_betas: int | None = None
+) -> BodyModelData:
+    """Make a body model of a file's contents; as `read_smal_file`.
+
+    Args:
+        raw: the file's values by key, for models whose files hold more than this reader knows.
+        path: for messages.
+        name: the model's name; the file's stem if None.
+        max_betas: keep only the first shape coefficients.
+    """
     for key in ('v_template', 'f', 'weights', 'kintree_table'):
         if key not in raw:
             raise ValueError(
                 f'{path}: a body model must have the key {key!r}; got {sorted(raw)}. Is it a model file?'
             )
-    ignored = sorted(set(raw) - READ - KNOWN_UNUSED)
-    if ignored:
-        logger.info('%s: keys without a meaning here were not read: %s', path.name, ', '.join(ignored))
     arrays = {
         key: as_array(value, f'{path}: {key}')
         for key, value in raw.items()
@@ -84,18 +91,6 @@ def read_smal_file(path: str | Path, name: str | None = None, max_betas: int | N
         ),
         str(path),
     )
-
-
-def _read_raw(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: the body model file is not there.')
-    if path.suffix == '.npz':
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    raw = read_pickle(path)
-    if not isinstance(raw, dict):
-        raise ValueError(f'{path}: a body model pickle must hold a dict; got {type(raw).__name__}.')
-    return raw
 
 
 def _optional(array: np.ndarray | None) -> np.ndarray | None:

@@ -1,5 +1,6 @@
 """The rigged body as an nn.Module: shape, pose, place; only what is asked for is computed."""
 
+import copy
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ class RestShape:
         self.joints = body.rest_joints(betas)
         self._body = body
         self._vertices: Tensor | None = None
+
+    def take(self, rows: Tensor) -> 'RestShape':
+        """Pick bodies; a shape that all share stays as it is."""
+        if self.betas.shape[0] == 1:
+            return self
+        part = copy.copy(self)
+        part.betas = self.betas[rows]
+        part.joints = self.joints[rows] if self.joints.shape[0] > 1 else self.joints
+        part._vertices = None
+        return part
 
     @property
     def vertices(self) -> Float[Tensor, 'B V 3']:
@@ -83,8 +94,10 @@ class SMIL(nn.Module):
         self._keep('posedirs', data.posedirs)
         self._keep('scaledirs', _scaled(data.scaledirs, scale_directions))
         self._keep('transdirs', _scaled(data.transdirs, offset_directions))
-        self._keep('shapedirs', None if data.shapedirs is None else data.shapedirs.transpose(2, 0, 1))
-        self._keep('joint_shapedirs', _joint_shapedirs(data))
+        self._keep('shapedirs', _first_axis(data.shapedirs))
+        self._keep('joint_shapedirs', _joint_directions(data, data.shapedirs))
+        self._keep('expressiondirs', _first_axis(data.expressiondirs))
+        self._keep('joint_expressiondirs', _joint_directions(data, data.expressiondirs))
         self._keep('joint_limits', data.joint_limits)
         self.register_buffer('faces', torch.as_tensor(data.faces), persistent=False)
         tree = KinematicTree.from_parents(data.parents.tolist())
@@ -129,7 +142,7 @@ class SMIL(nn.Module):
     def skin_table(self, keypoints: tuple[str, ...] | None = None) -> SkinTable:
         """List the skinning weights of all vertices, or of those that some keypoints need."""
         if keypoints not in self._tables:
-            rows = slice(None) if keypoints is None else self._keypoint_rows(keypoints).vertices
+            rows = slice(None) if keypoints is None else self.keypoint_rows(keypoints).vertices
             self._tables[keypoints] = SkinTable.from_dense(self.weights[rows])
         return self._tables[keypoints]
 
@@ -144,6 +157,11 @@ class SMIL(nn.Module):
         return self.data.n_betas
 
     @property
+    def n_expression(self) -> int:
+        """E."""
+        return self.data.n_expression
+
+    @property
     def rest_size(self) -> float:
         """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
         joints = self.data.joints
@@ -152,6 +170,8 @@ class SMIL(nn.Module):
     def zero_params(self, batch_size: int = 1) -> BodyParams:
         """Give the rest pose of the mean shape at the origin, in the module's type and device."""
         params = BodyParams.zeros(batch_size, self.n_joints, self.n_betas, like=self.v_template)
+        if self.n_expression:
+            params = params.replace(expression=params.betas.new_zeros(batch_size, self.n_expression))
         if self.data.shape_mean is None:
             return params
         mean = torch.as_tensor(self.data.shape_mean).to(self.v_template)
@@ -166,8 +186,7 @@ class SMIL(nn.Module):
         self._check_betas(betas)
         if self.joint_shapedirs is None:
             return self.joints_template.unsqueeze(0)
-        shift = betas @ self.joint_shapedirs.flatten(1)
-        return self.joints_template + shift.unflatten(1, (-1, 3))
+        return self.joints_template + _blend_directions(betas, self.joint_shapedirs)
 
     def rest_vertices(
         self, betas: Float[Tensor, 'B S'], vertices: Tensor | None = None
@@ -178,17 +197,22 @@ class SMIL(nn.Module):
         if self.shapedirs is None:
             return template.unsqueeze(0)
         directions = self.shapedirs if vertices is None else self.shapedirs[:, vertices]
-        return (betas @ directions.flatten(1)).unflatten(1, (-1, 3)) + template
+        return _blend_directions(betas, directions) + template
 
     def forward(
-        self, params: BodyParams, need: Collection[str] = ('joints',), rest: RestShape | None = None
+        self,
+        params: BodyParams,
+        need: Collection[str] = ('joints',),
+        rest: RestShape | None = None,
+        skeleton: tuple[Tensor, Tensor] | None = None,
     ) -> BodyOutput:
         """Shape, pose and place the body.
 
         Args:
             params: parameters of B bodies.
             need: `'joints'`, `'vertices'` and any keypoint names; what is not named is not computed.
-            rest: the shape, where the caller has it; it must belong to `params.betas`.
+            rest: the shape, where the caller has it; it must belong to `params.betas`. Expression is added to it.
+            skeleton: what `posed_skeleton` gave for the same parameters, where the caller has it.
 
         Returns:
             World-frame points. Keypoints are in the order of the names in `need`.
@@ -200,16 +224,17 @@ class SMIL(nn.Module):
         self._check_params(params)
         names = tuple(n for n in need if n not in ('joints', 'vertices'))
         rest = self.rest_shape(params.betas) if rest is None else rest
-        linear, positions = self._posed_skeleton(params, rest.joints)
+        rest_joints = self.rest_joints_of(params, rest)
+        linear, positions = self.posed_skeleton(params, rest_joints) if skeleton is None else skeleton
         scale, transl = params.scale, params.transl
         joints = scale[:, None, None] * positions + transl.unsqueeze(1)
-        rows = self._keypoint_rows(names)
+        rows = self.keypoint_rows(names)
         maps = None
         if 'vertices' in need or len(rows.vertices):
-            maps = bone_maps(linear, positions, rest.joints, scale, transl)
+            maps = bone_maps(linear, positions, rest_joints, scale, transl)
         vertices = None
         if 'vertices' in need:
-            vertices = blend(self.skin_table(), maps, self._pose_correctives(params, None) + rest.vertices)
+            vertices = blend(self.skin_table(), maps, self.frame_offsets(params, None) + rest.vertices)
         return BodyOutput(
             joints=joints if 'joints' in need else None,
             vertices=vertices,
@@ -232,13 +257,18 @@ class SMIL(nn.Module):
             few = vertices.index_select(1, rows.vertices)
         else:
             at_rest = self.rest_vertices(params.betas, rows.vertices)
-            at_rest = at_rest + self._pose_correctives(params, rows.vertices)
+            at_rest = at_rest + self.frame_offsets(params, rows.vertices)
             few = blend(self.skin_table(rows.names), maps, at_rest)
         return torch.cat((joints.index_select(1, rows.joints), rows.mix @ few), 1).index_select(1, rows.order)
 
-    def _posed_skeleton(self, params: BodyParams, rest_joints: Tensor) -> tuple[Tensor, Tensor]:
-        """Pose the joints; the quick way where no joint has a scale of its own."""
-        scales, offsets = self._joint_scales_and_offsets(params)
+    def posed_skeleton(
+        self, params: BodyParams, rest_joints: Float[Tensor, '_ J 3']
+    ) -> tuple[Float[Tensor, 'B J 3 3'], Float[Tensor, 'B J 3']]:
+        """Pose the joints: each one's map from the rest frame, and its position, model unit.
+
+        The quick way is taken where no joint has a scale of its own.
+        """
+        scales, offsets = self.joint_scales_and_offsets(params)
         axis_angle = params.stacked_axis_angle()
         if scales is None and axis_angle is not None:
             if offsets is not None:
@@ -249,6 +279,31 @@ class SMIL(nn.Module):
             params.rotations(), rest_joints, self.tree, scales, offsets, self.joint_scale_mode
         )
 
+    def joint_directions(self, name: str) -> Float[Tensor, 'S J 3']:
+        """Give how rest joints move a unit of a shape parameter, model unit; zeros for static joints."""
+        directions = {'betas': self.joint_shapedirs, 'expression': self.joint_expressiondirs}[name]
+        if directions is None:
+            return self.joints_template.new_zeros(self.n_betas, self.n_joints, 3)
+        return directions
+
+    def vertex_directions(self, name: str) -> Float[Tensor, 'S V 3'] | None:
+        """Give how rest vertices move a unit of a shape parameter, model unit; None where they do not."""
+        return {'betas': self.shapedirs, 'expression': self.expressiondirs}[name]
+
+    def rest_joints_of(self, params: BodyParams, rest: RestShape) -> Float[Tensor, '_ J 3']:
+        """Give the rest joints of every frame: those of the shape, moved by expression."""
+        if params.expression is None:
+            return rest.joints
+        return rest.joints + _blend_directions(params.expression, self.joint_expressiondirs)
+
+    def frame_offsets(self, params: BodyParams, vertices: Tensor | None) -> Float[Tensor, 'B V 3'] | float:
+        """Give what pose and expression add to rest vertices, frame by frame, all or those of an index."""
+        offsets = self._pose_correctives(params, vertices)
+        if params.expression is None:
+            return offsets
+        directions = self.expressiondirs if vertices is None else self.expressiondirs[:, vertices]
+        return offsets + _blend_directions(params.expression, directions)
+
     def _pose_correctives(self, params: BodyParams, vertices: Tensor | None) -> Tensor | float:
         if self.posedirs is None:
             return 0.0
@@ -258,7 +313,10 @@ class SMIL(nn.Module):
         directions = directions if vertices is None else directions[:, vertices]
         return (feature.flatten(1) @ directions.flatten(1)).unflatten(1, (-1, 3))
 
-    def _joint_scales_and_offsets(self, params: BodyParams) -> tuple[Tensor | None, Tensor | None]:
+    def joint_scales_and_offsets(
+        self, params: BodyParams
+    ) -> tuple[Float[Tensor, 'B J 3'] | None, Float[Tensor, 'B J 3'] | None]:
+        """Give the joints' scales and offsets, the parameters' and those that betas drive; None where all rest."""
         scales = None if params.log_joint_scales is None else params.log_joint_scales.exp()
         if self.scaledirs is not None:
             driven = (1 + torch.einsum('bs,sjc->bjc', params.betas, self.scaledirs)).clamp_min(
@@ -271,7 +329,8 @@ class SMIL(nn.Module):
             offsets = driven if offsets is None else offsets + driven
         return scales, offsets
 
-    def _keypoint_rows(self, names: tuple[str, ...]) -> KeypointRows:
+    def keypoint_rows(self, names: tuple[str, ...]) -> KeypointRows:
+        """Look up where named keypoints come from; kept for the next call."""
         if names not in self._rows:
             self._rows[names] = KeypointRows.find(self.data, names).to(self.v_template)
         return self._rows[names]
@@ -289,11 +348,26 @@ class SMIL(nn.Module):
                 f'{self.data.name}: body_pose must hold {self.n_joints - 1} joints; got {params.n_joints - 1}. '
                 'The root is in global_orient.'
             )
+        given = self.n_expression if params.expression is None else params.expression.shape[1]
+        if given != self.n_expression:
+            raise ValueError(
+                f'{self.data.name}: expression must have {self.n_expression} coefficients; got {given}. '
+                + ('Leave it out: this model has none.' if not self.n_expression else 'Give it as many.')
+            )
 
 
 @BODY_MODELS.register_module()
 class SMAL(SMIL):
     """A SMAL-style body; its files and its maths are SMIL's, without static joints."""
+
+
+def _blend_directions(
+    coefficients: Float[Tensor, 'B n'], directions: Float[Tensor, 'n P 3'] | None
+) -> Float[Tensor, 'B P 3'] | float:
+    """Sum directions of P points, weighted; 0 where there are none."""
+    if directions is None:
+        return 0.0
+    return (coefficients @ directions.flatten(1)).unflatten(1, (-1, 3))
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:
@@ -304,7 +378,11 @@ def _scaled(directions: np.ndarray | None, factor: float) -> np.ndarray | None:
     return None if directions is None or factor == 0 else factor * directions
 
 
-def _joint_shapedirs(data: BodyModelData) -> np.ndarray | None:
-    if data.joint_regressor is None or data.shapedirs is None:
+def _first_axis(directions: np.ndarray | None) -> np.ndarray | None:
+    return None if directions is None else directions.transpose(2, 0, 1)
+
+
+def _joint_directions(data: BodyModelData, directions: np.ndarray | None) -> np.ndarray | None:
+    if data.joint_regressor is None or directions is None:
         return None
-    return (data.joint_regressor @ data.shapedirs).transpose(2, 0, 1)
+    return _first_axis(data.joint_regressor @ directions)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData, KeypointDefinition, SparseMatrix
+from smilfit.body_models.data import BodyModelData, KeypointDefinition, PoseSpace, SparseMatrix
 from smilfit.registry import did_you_mean, reject_unknown
 
 FORMAT = 'smil'
@@ -20,8 +20,8 @@ SCHEMA = Path(__file__).parent / 'schema' / 'smil.schema.json'
 
 _TOP = (
     'format', 'format_version', 'name', 'version', 'licence', 'unit', 'up_axis', 'forward_axis', 'joint_scale_mode',
-    'joints', 'joint_groups', 'symmetry', 'keypoint_sets', 'shape', 'pose_prior', 'vertices', 'faces',
-    'skin_weights', 'joint_regressor', 'pose_directions',
+    'joints', 'joint_groups', 'keypoint_groups', 'symmetry', 'keypoint_sets', 'shape', 'expression', 'pose_prior',
+    'pose_spaces', 'vertices', 'faces', 'skin_weights', 'joint_regressor', 'pose_directions',
 )  # fmt: skip
 
 
@@ -95,6 +95,8 @@ def _document(data: BodyModelData) -> dict[str, Any]:
         'joints': joints,
     }
     document['joint_groups'] = {group: list(members) for group, members in data.joint_groups.items()}
+    if data.keypoint_groups:
+        document['keypoint_groups'] = {g: list(members) for g, members in data.keypoint_groups.items()}
     plane = data.symmetry_plane_vertices
     document['symmetry'] = {
         'joint_pairs': [list(pair) for pair in data.joint_symmetry],
@@ -105,9 +107,20 @@ def _document(data: BodyModelData) -> dict[str, Any]:
         for set_name, definitions in data.keypoint_sets.items()
     }
     document['shape'] = _shape_out(data)
+    if data.expressiondirs is not None:
+        document['expression'] = {'directions': [d.tolist() for d in np.moveaxis(data.expressiondirs, -1, 0)]}
     if data.pose_prior_precision is not None:
         mean = np.zeros(3 * (data.n_joints - 1)) if data.pose_prior_mean is None else data.pose_prior_mean
         document['pose_prior'] = {'mean': mean.tolist(), 'precision': data.pose_prior_precision.tolist()}
+    if data.pose_spaces:
+        document['pose_spaces'] = {
+            name: {
+                'joints': list(space.joints),
+                'mean': space.mean.tolist(),
+                'components': space.components.tolist(),
+            }
+            for name, space in data.pose_spaces.items()
+        }
     document['vertices'] = data.v_template.tolist()
     document['faces'] = data.faces.tolist()
     document['skin_weights'] = _sparse_out(data.weights, names, by='cols')
@@ -178,6 +191,7 @@ def _data(document: dict[str, Any], path: Path) -> BodyModelData:
     vertices = np.asarray(document['vertices'], dtype=np.float64).reshape(-1, 3)
     shape = document.get('shape') or {}
     directions = shape.get('directions') or []
+    expression = document.get('expression') or {}
     symmetry = document.get('symmetry') or {}
     prior = document.get('pose_prior') or {}
     regressor = document.get('joint_regressor')
@@ -194,6 +208,7 @@ def _data(document: dict[str, Any], path: Path) -> BodyModelData:
         shapedirs=_stack([d['vertices'] for d in directions]),
         shape_mean=_array(shape.get('mean')),
         shape_cov=_array(shape.get('covariance')),
+        expressiondirs=_stack(expression.get('directions') or []),
         scaledirs=_joint_directions(directions, 'joint_scales', index),
         transdirs=_joint_directions(directions, 'joint_offsets', index),
         posedirs=_array(document.get('pose_directions')),
@@ -201,12 +216,15 @@ def _data(document: dict[str, Any], path: Path) -> BodyModelData:
         joint_limits=None if limits[0] is None else np.asarray(limits, dtype=np.float64),
         joint_symmetry=tuple((a, b) for a, b in symmetry.get('joint_pairs') or ()),
         symmetry_plane_vertices=None if plane is None else np.asarray(plane, dtype=np.int64),
-        joint_groups={
-            group: tuple(members) for group, members in (document.get('joint_groups') or {}).items()
-        },
+        joint_groups=_groups(document.get('joint_groups')),
+        keypoint_groups=_groups(document.get('keypoint_groups')),
         keypoint_sets={
             set_name: {k: _keypoint_in(d) for k, d in definitions.items()}
             for set_name, definitions in (document.get('keypoint_sets') or {}).items()
+        },
+        pose_spaces={
+            name: PoseSpace(tuple(space['joints']), _array(space['mean']), _array(space['components']))
+            for name, space in (document.get('pose_spaces') or {}).items()
         },
         pose_prior_mean=_array(prior.get('mean')),
         pose_prior_precision=_array(prior.get('precision')),
@@ -218,6 +236,10 @@ def _lookup(index: dict[str, int], name: str, where: str) -> int:
     if name not in index:
         raise ValueError(f'{where}: no joint {name!r}. {did_you_mean(name, index)}')
     return index[name]
+
+
+def _groups(table: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    return {group: tuple(members) for group, members in (table or {}).items()}
 
 
 def _array(value: Any) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Tie one observation (an Input) or a prior to one loss."""
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, resolve_convention
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
     Keypoint2dInput,
@@ -45,6 +46,7 @@ __all__ = [
     'MultiviewKeypoint2dMSEInput',
     'PriorHandler',
     'SmoothMotionHandler',
+    'convention_names',
     'resolve_convention',
     'rigid_limbs',
 ]

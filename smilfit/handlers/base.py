@@ -2,17 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.registry import did_you_mean
-from smilfit.structures import BodyOutput, BodyParams, QuadraticTerm
-
-JOINTS = 'joints'
+from smilfit.structures import BodyOutput, BodyParams, Cameras, QuadraticTerm
 
 
 @dataclass(frozen=True)
@@ -21,7 +18,8 @@ class BodyState:
 
     `keypoint_weights` are factors on named keypoints (body parts of a stage, ignored keypoints); absent is 1.
     `robust_scale` widens robust losses while a solver looks for the right basin. `frames` numbers the frames in
-    the recording, where some may be missing; None where they follow one another.
+    the recording, where some may be missing; None where they follow one another. `camera_shift` (C, 6) corrects
+    the cameras (see `Cameras.shifted`); None where they are not fitted.
     """
 
     body: SMIL
@@ -30,6 +28,19 @@ class BodyState:
     keypoint_weights: dict[str, float] = field(default_factory=dict)
     robust_scale: float = 1.0
     frames: Tensor | None = None
+    camera_shift: Tensor | None = None
+
+    def corrected(self, cameras: Cameras) -> Cameras:
+        """Give cameras with the corrections of a fit that moves them."""
+        return cameras if self.camera_shift is None else cameras.shifted(self.camera_shift)
+
+    def take(self, rows: Tensor) -> 'BodyState':
+        """Pick frames."""
+        output = self.output
+        points = {n: getattr(output, n) for n in ('joints', 'vertices', 'keypoints')}
+        points = {n: v[rows] for n, v in points.items() if v is not None}
+        frames = None if self.frames is None else self.frames[rows]
+        return replace(self, params=self.params[rows], output=replace(output, **points), frames=frames)
 
     def continuous(self, order: int) -> Tensor:
         """Say for every frame whether it and the `order` frames before it follow one another (B,) bool."""
@@ -55,6 +66,8 @@ class BaseInput:
     """An observation. It meets the handler that has the same `handler_key`."""
 
     handler_key: str
+    # Keypoints of the observation that the model does not have; `resolve` leaves them out and names them here.
+    unmatched: tuple[str, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -64,6 +77,20 @@ class BaseInput:
     def get_batch_size(self) -> int:
         """Give `batch_size`, by the name that XRMoCap's users know."""
         return self.batch_size
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """The cameras that observed; None if none did."""
+        return None
+
+    @property
+    def n_masked(self) -> int:
+        """How many observed numbers were no numbers and are left out."""
+        return 0
+
+    def observed(self) -> Tensor:
+        """Say which frames were observed at all (B,) bool."""
+        return torch.ones(self.batch_size, dtype=torch.bool)
 
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'BaseInput':
@@ -98,6 +125,8 @@ class BaseHandler(nn.Module):
 
     # The Input that the handler needs; None for a prior.
     input_type: ClassVar[type[BaseInput] | None] = None
+    # Whether a frame's term depends on other frames.
+    couples_frames: ClassVar[bool] = False
     # A bare structure that may be handed in without an Input around it.
     structure: ClassVar[type | None] = None
 
@@ -185,36 +214,3 @@ class BaseHandler(nn.Module):
             rows = rows.expand(state.params.batch_size)
         whole = rows.sum()
         return rows * (total.sum() / whole) if whole != 0 else torch.zeros_like(rows)
-
-
-def resolve_convention(
-    convention: str | Sequence[str], count: int, data: BodyModelData, where: str
-) -> tuple[str, ...]:
-    """Turn a keypoint convention into the model's keypoint names.
-
-    Args:
-        convention: the names themselves, a keypoint set of the model file, or `'joints'`.
-        count: how many keypoints there are.
-        data: the model.
-        where: for messages.
-
-    Raises:
-        KeyError: no such set.
-        ValueError: a set of another size.
-    """
-    if not isinstance(convention, str):
-        names = tuple(convention)
-    elif convention == JOINTS:
-        names = data.joint_names
-    elif convention in data.keypoint_sets:
-        names = tuple(data.keypoint_sets[convention])
-    else:
-        options = [JOINTS, *data.keypoint_sets]
-        raise KeyError(
-            f'{where}: {data.name} has no keypoint set {convention!r}. {did_you_mean(convention, options)}'
-        )
-    if len(names) != count:
-        raise ValueError(
-            f'{where}: {convention!r} must have as many names as keypoints; got {len(names)} and {count}.'
-        )
-    return names

@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from smilfit.body_models import BodyModelData
-from smilfit.handlers.base import BaseInput, resolve_convention
+from smilfit.handlers.base import BaseInput
+from smilfit.handlers.keypoint_names import resolve_convention
 from smilfit.structures import Keypoints2d, Keypoints3d
 
 
@@ -14,16 +19,27 @@ class KeypointInput(BaseInput):
 
     Args:
         keypoints: the observation; its names are places where the convention is a set's name.
-        convention: a keypoint set of the body model, `'joints'`, or the names.
+        convention: a keypoint set of the body model, `'joints'`, a keypoint convention such as `'coco'` (or the path
+            of its file), or the names.
         handler_key: the handler's.
     """
 
     def __init__(
-        self, keypoints: Keypoints2d | Keypoints3d, convention: str | Sequence[str], handler_key: str
+        self, keypoints: Keypoints2d | Keypoints3d, convention: str | Path | Sequence[str], handler_key: str
     ) -> None:
         self.keypoints = keypoints
         self.convention = convention
         self.handler_key = handler_key
+        self._n_masked = 0
+
+    @property
+    def n_masked(self) -> int:
+        """How many keypoints had coordinates that are no numbers."""
+        return self._n_masked
+
+    def observed(self) -> Tensor:
+        """Say which frames have a keypoint."""
+        return self.keypoints.visible.flatten(1).any(1)
 
     @property
     def batch_size(self) -> int:
@@ -31,15 +47,23 @@ class KeypointInput(BaseInput):
         return self.keypoints.batch_size
 
     def resolve(self, data: BodyModelData) -> 'KeypointInput':
-        """Name the keypoints by the model.
+        """Name the keypoints by the model; of a convention's, leave out those that it lacks.
+
+        The result's `unmatched` names what was left out.
 
         Raises:
-            KeyError: the model has no such keypoint set.
-            ValueError: the set has another size.
+            KeyError: no such keypoint set or convention.
+            ValueError: it has another size, or shares no keypoint with the model.
         """
         count = len(self.keypoints.names)
-        names = resolve_convention(self.convention, count, data, type(self).__name__)
-        return self._with(replace(self.keypoints, names=names), names)
+        names, unmatched = resolve_convention(self.convention, count, data, type(self).__name__)
+        keypoints = replace(self.keypoints, names=names)
+        if unmatched:
+            names = tuple(n for n in names if n not in unmatched)
+            keypoints = keypoints.select(names)
+        resolved = self._with(keypoints, names)
+        resolved.unmatched = (*self.unmatched, *unmatched)
+        return resolved
 
     def to(self, *args: Any, **kwargs: Any) -> 'KeypointInput':
         """Move or cast."""
@@ -49,12 +73,25 @@ class KeypointInput(BaseInput):
         """Select frames."""
         return self._with(self.keypoints[index], self.convention)
 
-    def _with(self, keypoints: Keypoints2d | Keypoints3d, convention: str | Sequence[str]) -> 'KeypointInput':
+    def _with(
+        self, keypoints: Keypoints2d | Keypoints3d, convention: str | Path | Sequence[str]
+    ) -> 'KeypointInput':
         changed = type(self)(keypoints, handler_key=self.handler_key)
         changed.convention = convention
+        changed._n_masked = self._n_masked
+        changed.unmatched = self.unmatched
         return changed
 
 
-def names_or_places(convention: str | Sequence[str], count: int) -> tuple[str, ...]:
+def names_or_places(convention: str | Path | Sequence[str], count: int) -> tuple[str, ...]:
     """Give the names that a convention spells out, else '0', '1', … until a model names them."""
-    return tuple(str(k) for k in range(count)) if isinstance(convention, str) else tuple(convention)
+    if isinstance(convention, (str, Path)):
+        return tuple(str(k) for k in range(count))
+    return tuple(convention)
+
+
+def without_gaps(points: Tensor, confidence: Tensor) -> tuple[Tensor, int]:
+    """Give confidences in which points that are no numbers have 0, and how many such points there were."""
+    bad = ~points.isfinite().all(-1) | ~confidence.isfinite()
+    cleaned = torch.where(bad, torch.zeros_like(confidence), confidence)
+    return cleaned, int((bad & (confidence != 0)).sum())

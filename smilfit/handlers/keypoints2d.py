@@ -1,6 +1,7 @@
 """Keypoints in pictures, under any number of cameras."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.handlers.base import BodyState
-from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight
+from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
 from smilfit.losses import KeypointMSELoss
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, Keypoints2d, PointTerm
@@ -24,7 +25,8 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
 
     Args:
         keypoints2d: (B, C, K, 2) px, or `Keypoints2d` with names, confidences and cameras.
-        keypoints2d_convention: a keypoint set of the body model, `'joints'`, or the K names.
+        keypoints2d_convention: a keypoint set of the body model, `'joints'`, a keypoint convention such as `'coco'`
+            (of which the model's keypoints count), or the K names.
         keypoints2d_conf: (B, C, K); 0 where missing.
         cameras: of one set for all frames, or one a frame.
         handler_key: the handler's.
@@ -33,7 +35,7 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
     def __init__(
         self,
         keypoints2d: Float[Tensor, 'B C K 2'] | Keypoints2d,
-        keypoints2d_convention: str | Sequence[str] = 'joints',
+        keypoints2d_convention: str | Path | Sequence[str] = 'joints',
         keypoints2d_conf: Float[Tensor, 'B C K'] | None = None,
         cameras: Cameras | None = None,
         handler_key: str = 'keypoints2d_mse',
@@ -45,13 +47,21 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
                 torch.ones_like(keypoints2d[..., 0]) if keypoints2d_conf is None else keypoints2d_conf
             )
             names = names_or_places(keypoints2d_convention, keypoints2d.shape[2])
+            confidence, n_masked = without_gaps(keypoints2d, confidence)
             keypoints = Keypoints2d(keypoints2d, confidence, names, cameras)
             super().__init__(keypoints, keypoints2d_convention, handler_key)
+            self._n_masked = n_masked
         if self.keypoints.cameras is None:
             raise ValueError(
                 'MultiviewKeypoint2dMSEInput: the cameras must be known; got none. Give cameras=..., or keypoints '
                 'of a calibrated session.'
             )
+        self.keypoints.cameras.check('MultiviewKeypoint2dMSEInput')
+
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras that observed."""
+        return self.keypoints.cameras
 
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'MultiviewKeypoint2dMSEInput':
@@ -81,19 +91,28 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
         A keypoint behind a camera or beyond its lens's fold has a finite stand-in pixel whose gradient leads
         back into view, so it stays in the loss.
         """
-        pixels, _, _ = seen.cameras.project(state.output.select(seen.names))
+        pixels, _, _ = state.corrected(seen.cameras).project(state.output.select(seen.names))
         return pixels, seen.xy
 
     def quadratic(self, state: BodyState, seen: Keypoints2d, reweight: Reweight) -> PointTerm:
         """All views of a keypoint become one gradient and one curvature in the world's frame."""
-        pixels, slope = seen.cameras.linearise(state.output.select(seen.names))
+        cameras = state.corrected(seen.cameras)
+        pixels, slope = cameras.linearise(state.output.select(seen.names))
         difference = pixels - seen.xy
         terms, weight = reweight(difference.square().sum(-1))
         weighted = 2 * weight[..., None, None] * slope
         gradient = (weighted * difference.unsqueeze(-1)).sum(-2)
         curvature = weighted.transpose(-1, -2) @ slope
+        fitted = state.camera_shift is not None
         return PointTerm(
-            seen.names, terms.sum((1, 2)), gradient.sum(1), curvature.sum(1), gradient, curvature
+            seen.names,
+            terms.sum((1, 2)),
+            gradient.sum(1),
+            curvature.sum(1),
+            gradient if fitted else None,
+            curvature if fitted else None,
+            cameras if fitted else None,
+            2 * count_inliers(terms, weight, difference).sum((1, 2)),
         )
 
 

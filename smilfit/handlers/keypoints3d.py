@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.handlers.base import JOINTS, BaseHandler, BaseInput, BodyState
-from smilfit.handlers.keypoint_input import KeypointInput, names_or_places
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
+from smilfit.handlers.keypoint_names import convention_names
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
-from smilfit.registry import HANDLERS, INPUTS, did_you_mean
+from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Keypoints3d, PointTerm, QuadraticTerm, ResidualTerm
 from smilfit.structures.quadratic import isotropic
 
@@ -25,7 +27,8 @@ class Keypoint3dMSEInput(KeypointInput):
 
     Args:
         keypoints3d: (B, K, 3), or `Keypoints3d` with names and confidences.
-        keypoints3d_convention: a keypoint set of the body model, `'joints'`, or the K names.
+        keypoints3d_convention: a keypoint set of the body model, `'joints'`, a keypoint convention such as `'coco'`
+            (of which the model's keypoints count), or the K names.
         keypoints3d_conf: (B, K); 0 where missing.
         handler_key: the handler's.
     """
@@ -33,7 +36,7 @@ class Keypoint3dMSEInput(KeypointInput):
     def __init__(
         self,
         keypoints3d: Float[Tensor, 'B K 3'] | Keypoints3d,
-        keypoints3d_convention: str | Sequence[str] = 'joints',
+        keypoints3d_convention: str | Path | Sequence[str] = 'joints',
         keypoints3d_conf: Float[Tensor, 'B K'] | None = None,
         handler_key: str = 'keypoints3d_mse',
     ) -> None:
@@ -42,8 +45,10 @@ class Keypoint3dMSEInput(KeypointInput):
             return
         confidence = torch.ones_like(keypoints3d[..., 0]) if keypoints3d_conf is None else keypoints3d_conf
         names = names_or_places(keypoints3d_convention, keypoints3d.shape[1])
+        confidence, n_masked = without_gaps(keypoints3d, confidence)
         keypoints = Keypoints3d(keypoints3d, confidence, names)
         super().__init__(keypoints, keypoints3d_convention, handler_key)
+        self._n_masked = n_masked
 
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'Keypoint3dMSEInput':
@@ -68,7 +73,7 @@ class Keypoint3dLimbLenInput(Keypoint3dMSEInput):
     def __init__(
         self,
         keypoints3d: Float[Tensor, 'B K 3'] | Keypoints3d,
-        keypoints3d_convention: str | Sequence[str] = 'joints',
+        keypoints3d_convention: str | Path | Sequence[str] = 'joints',
         keypoints3d_conf: Float[Tensor, 'B K'] | None = None,
         handler_key: str = 'keypoints3d_limb_len',
     ) -> None:
@@ -97,7 +102,11 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
         difference = state.output.select(seen.names) - seen.xyz
         terms, weight = reweight(difference.square().sum(-1))
         return PointTerm(
-            seen.names, terms.sum(1), 2 * weight.unsqueeze(-1) * difference, isotropic(2 * weight)
+            seen.names,
+            terms.sum(1),
+            2 * weight.unsqueeze(-1) * difference,
+            isotropic(2 * weight),
+            n_residuals=3 * count_inliers(terms, weight, difference).sum(1),
         )
 
 
@@ -143,13 +152,7 @@ class Keypoint3dLimbLenHandler(BaseHandler):
         convention = getattr(self.loss, 'convention', None)
         if convention is None:
             return names
-        sets = {JOINTS: self._data.joint_names, **self._data.keypoint_sets}
-        if convention not in sets:
-            raise KeyError(
-                f'Keypoint3dLimbLenHandler: {self._data.name} has no keypoint set {convention!r}. '
-                f'{did_you_mean(convention, sets)}'
-            )
-        return sets[convention]
+        return convention_names(convention, self._data, 'Keypoint3dLimbLenHandler')
 
     def _rigid(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], Tensor]:
         if self._data is None:

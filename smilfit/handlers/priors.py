@@ -165,6 +165,7 @@ class SmoothMotionHandler(PriorHandler):
     Frames of a batch follow one another.
     """
 
+    couples_frames = True
     default_key = 'smooth_motion'
     default_loss = SmoothPointsLoss
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,10 +12,12 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput, BodyState
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.matching import as_inputs, check_batch, match
+from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
-from smilfit.registrants.variables import Variables, share_shape
+from smilfit.registrants.terms import ActiveTerm, run_first_order, term_values
+from smilfit.registrants.variables import share_shape
 from smilfit.registry import REGISTRANTS, did_you_mean
-from smilfit.solvers import LBFGS, SolverResult, StopReason
+from smilfit.solvers import LBFGS, LevenbergMarquardt, SolverResult
 from smilfit.structures import BodyParams, FitResult
 
 INFO_LEVELS = ('stage', 'step')
@@ -94,12 +97,14 @@ class SMPLify:
         self,
         input_list: Sequence[Any],
         init_params: BodyParams | Mapping[str, Tensor] | None = None,
+        frames: Sequence[int] | np.ndarray | Tensor | None = None,
     ) -> FitResult:
         """Fit.
 
         Args:
             input_list: Inputs, or bare `Keypoints2d` / `Keypoints3d` that exactly one handler takes.
             init_params: where to start (one body, or one a frame), instead of the initializer's place.
+            frames: the frames' numbers in the recording, where some are missing; motion is not smoothed over gaps.
 
         Raises:
             KeyError: an Input without its handler, or a weighted handler without its Input.
@@ -110,23 +115,24 @@ class SMPLify:
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         match(inputs, self.handlers, weighted)
         batch = check_batch(inputs)
+        frames = _numbered(frames, batch)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
         params, report = self._start(inputs, init_params, batch)
         report |= {'ignored_keypoints': self.ignored, 'ignored_keypoints_unknown': self.ignored_unknown}
         history: list[dict[str, Any]] = []
         active: list[tuple[Stage, BaseHandler]] = []
+        converged = torch.zeros(batch, dtype=torch.bool, device=like.device)
         for epoch in range(self.n_epochs):
             for stage in self.stages:
-                params, story = self._run_stage(stage, params, inputs)
+                params, converged, story = self._run_stage(stage, params, inputs, frames)
                 history.append({'epoch': epoch, **story})
                 active = [(stage, self.handlers[k]) for k, w in stage.weights.items() if w]
-        per_frame = self._per_frame(active, params, inputs)
-        converged = bool(history) and history[-1]['reason'] in (StopReason.CONVERGED.value,)
+        per_frame = self._per_frame(active, params, inputs, frames)
         return FitResult(
             params=params.detach(),
             per_frame_loss=per_frame,
-            converged=torch.full_like(per_frame, converged, dtype=torch.bool) & per_frame.isfinite(),
+            converged=converged & per_frame.isfinite(),
             history=tuple(history),
             report=report,
             body=self.body,
@@ -151,37 +157,39 @@ class SMPLify:
         return self.initializer(self.body, list(inputs.values()), start, self.use_one_betas_per_video)
 
     def _run_stage(
-        self, stage: Stage, params: BodyParams, inputs: Mapping[str, BaseInput]
-    ) -> tuple[BodyParams, dict[str, Any]]:
-        active = [(self.handlers[k], w, stage.reductions.get(k)) for k, w in stage.weights.items() if w]
-        joints = fitted_joints(stage, self.body.data)
-        variables = Variables(params, stage.fit, self.use_one_betas_per_video, joints)
-        need = tuple(dict.fromkeys(n for h, _, _ in active for n in h.need(inputs.get(h.handler_key))))
+        self,
+        stage: Stage,
+        params: BodyParams,
+        inputs: Mapping[str, BaseInput],
+        frames: Tensor | None,
+    ) -> tuple[BodyParams, Tensor, dict[str, Any]]:
+        terms = [
+            ActiveTerm(self.handlers[k], inputs.get(k), w, stage.reductions.get(k))
+            for k, w in stage.weights.items()
+            if w
+        ]
         weights = keypoint_weights(stage, self.body.data, self.ignored)
-        rest = None if {'betas'} & set(variables.leaves) else self.body.rest_shape(params.betas)
-
-        def losses(current: BodyParams) -> dict[str, Tensor]:
-            state = BodyState(self.body, current, self.body(current, need, rest), weights)
-            return {
-                h.handler_key: h(state, inputs.get(h.handler_key), weight, reduction).sum()
-                for h, weight, reduction in active
-            }
-
-        def objective() -> Tensor:
-            terms = losses(variables.params())
-            return torch.stack(list(terms.values())).sum() if terms else params.transl.new_zeros(())
-
         solver = stage.optimizer or self.optimizer
-        result = solver.minimise(
-            objective, list(variables.leaves.values()), stage.n_iter, stage.ftol, self._on_step(stage)
+        run = run_second_order if isinstance(solver, LevenbergMarquardt) else run_first_order
+        outcome = run(
+            self.body,
+            stage,
+            solver,
+            params,
+            terms,
+            weights,
+            self.use_one_betas_per_video,
+            self._on_step(stage),
+            frames,
         )
-        params = variables.params().detach()
+        params, converged, result = outcome
         with torch.no_grad():
-            terms = {key: float(value) for key, value in losses(params).items()}
-        story = _story(stage, result, terms)
+            values = term_values(self.body, params, terms, weights, frames)
+        story = _story(stage, result, {key: float(value) for key, value in values.items()})
+        story['frames_converged'] = int(converged.sum())
         if self.verbose:
             self.logger.info('%s', _sentence(story))
-        return params, story
+        return params, converged, story
 
     def _on_step(self, stage: Stage) -> Any:
         def on_step(step: int, loss: float) -> bool:
@@ -198,6 +206,7 @@ class SMPLify:
         active: Sequence[tuple[Stage, BaseHandler]],
         params: BodyParams,
         inputs: Mapping[str, BaseInput],
+        frames: Tensor | None,
     ) -> Tensor:
         total = params.transl.new_zeros(params.batch_size)
         if not active:
@@ -206,9 +215,8 @@ class SMPLify:
         need = tuple(dict.fromkeys(n for _, h in active for n in h.need(inputs.get(h.handler_key))))
         with torch.no_grad():
             output = self.body(params, need)
-            state = BodyState(
-                self.body, params, output, keypoint_weights(stage, self.body.data, self.ignored)
-            )
+            weights = keypoint_weights(stage, self.body.data, self.ignored)
+            state = BodyState(self.body, params, output, weights, frames=frames)
             for _, h in active:
                 key = h.handler_key
                 total = total + h.per_frame(
@@ -227,6 +235,15 @@ def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:
             )
         table[handler.handler_key] = handler
     return table
+
+
+def _numbered(frames: Any, batch: int) -> Tensor | None:
+    if frames is None:
+        return None
+    numbers = torch.as_tensor(np.asarray(frames))
+    if len(numbers) != batch:
+        raise ValueError(f'SMPLify: frames must number the {batch} frames; got {len(numbers)} numbers.')
+    return numbers
 
 
 def _split(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:

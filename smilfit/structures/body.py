@@ -19,7 +19,7 @@ class BodyParams:
     """Parameters of a rigged body, named as in smplx, with the SMIL extras beside them.
 
     `x_world = scale * posed(x_model) + transl`. Rotations are axis-angle in rad, or matrices, which are then
-    used as they are.
+    used as they are. Expression belongs to its frame, where betas may be one for a whole clip.
     """
 
     global_orient: Float[Tensor, 'B 3'] | Float[Tensor, 'B 3 3']
@@ -29,6 +29,7 @@ class BodyParams:
     scale: Float[Tensor, 'B']
     log_joint_scales: Float[Tensor, 'B J 3'] | None = None
     joint_offsets: Float[Tensor, 'B J 3'] | None = None
+    expression: Float[Tensor, 'B E'] | None = None
 
     @classmethod
     def zeros(cls, batch_size: int, n_joints: int, n_betas: int, like: Tensor | None = None) -> 'BodyParams':

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from smilfit.geometry.distortion import distort, fold_radius, undistort
 from smilfit.geometry.projection import linearise_projection, project_points
+from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.registry import did_you_mean
 
 
@@ -106,6 +107,37 @@ class Cameras:
             dist=None if self.dist is None else self.dist.expand(*lead, -1, 5),
             fold=None if self.fold is None else self.fold.expand(*lead, -1),
         )
+
+    def shifted(self, shift: Float[Tensor, 'C 6']) -> 'Cameras':
+        """Correct the cameras: `x_cam' = exp(w) x_cam + s`, with (w, s) in rad and the world unit."""
+        turn = axis_angle_to_rotmat(shift[:, :3]).to(self.R)
+        moved = (turn @ self.t.unsqueeze(-1)).squeeze(-1) + shift[:, 3:].to(self.t)
+        return replace(self, R=turn @ self.R, t=moved)
+
+    def check(self, where: str) -> None:
+        """Look for cameras that no picture can come from.
+
+        Raises:
+            ValueError: a number that is not finite, a focal length that is not positive, or R that is no rotation.
+        """
+        eye = torch.eye(3, dtype=torch.float64, device=self.R.device)
+        rotation = self.R.double()
+        skewed = (rotation @ rotation.transpose(-1, -2) - eye).abs().amax((-1, -2))
+        skewed = torch.maximum(skewed, (torch.linalg.det(rotation.nan_to_num()) - 1).abs())
+        focal = self.K.diagonal(dim1=-2, dim2=-1)[..., :2]
+        for c, name in enumerate(self.names):
+            parts = (self.K[..., c, :, :], self.R[..., c, :, :], self.t[..., c, :])
+            if not all(bool(x.isfinite().all()) for x in parts):
+                rule, value = 'be finite', 'a number that is not'
+            elif not bool((focal[..., c, :] > 0).all()):
+                rule, value = 'have a positive focal length', f'{focal[..., c, :].flatten()[:2].tolist()} px'
+            elif not bool((skewed[..., c] < 1e-3).all()):
+                rule, value = 'have a rotation R', f'one that is off by {float(skewed[..., c].max()):.2g}'
+            else:
+                continue
+            raise ValueError(
+                f'{where}: camera {name!r} must {rule}; got {value}. Calibrate it again, or leave it out.'
+            )
 
     def centres(self) -> Float[Tensor, '*b C 3']:
         """Give the cameras' positions in the world."""

@@ -5,11 +5,13 @@ semi-definite stand-in for its second derivative (Gauss-Newton: a squared residu
 Weights and reductions are in the numbers already.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from smilfit.structures.cameras import Cameras
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class PointTerm:
         curvature: by point.
         view_gradient: the gradient's share of every view, in the world's frame.
         view_curvature: the curvature's share of every view.
+        cameras: those of the views.
+        n_residuals: how many numbers were compared, outliers in part: what noise is estimated with.
     """
 
     names: tuple[str, ...] | None
@@ -34,6 +38,8 @@ class PointTerm:
     curvature: Float[Tensor, 'B N 3 3']
     view_gradient: Float[Tensor, 'B C N 3'] | None = None
     view_curvature: Float[Tensor, 'B C N 3 3'] | None = None
+    cameras: Cameras | None = None
+    n_residuals: Float[Tensor, ' B'] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,23 @@ class MotionTerm:
     order: int
     weight: Float[Tensor, ' B']
     energy: Float[Tensor, ' B']
+
+
+def take_rows(term: 'QuadraticTerm', rows: Tensor) -> 'QuadraticTerm':
+    """Pick the frames of a term; a curvature that all frames share stays as it is."""
+    count = len(term.energy)
+
+    def picked(value: Tensor) -> Tensor:
+        return value[rows] if value.shape[0] == count else value
+
+    changes = {}
+    for item in fields(term):
+        value = getattr(term, item.name)
+        if isinstance(value, dict):
+            changes[item.name] = {name: picked(v) for name, v in value.items()}
+        elif isinstance(value, Tensor):
+            changes[item.name] = picked(value)
+    return replace(term, **changes)
 
 
 QuadraticTerm = PointTerm | ParameterTerm | ResidualTerm | MotionTerm

@@ -1,0 +1,167 @@
+"""Keypoint conventions: ordered names in JSON files, shipped ones and a user's own.
+
+A file holds `names` and, where there are such, `groups` (name -> members), `limbs` (pairs), `aliases` (a name of
+the file -> the shared name of that point) and `approximate` (lists of points that nearly agree, best first).
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smilfit.registry import did_you_mean, reject_unknown
+
+FOLDER = Path(__file__).parent / 'conventions'
+# What all conventions share: other spellings of a name, and points that nearly agree.
+LINKS = FOLDER / 'links' / 'human.json'
+# Folders of a user's own convention files, separated as in PATH.
+ENVIRONMENT = 'SMILFIT_CONVENTIONS'
+_KEYS = ('description', 'names', 'groups', 'limbs', 'aliases', 'approximate', 'rig')
+
+Convention = str | Path | Sequence[str]
+
+
+@dataclass(frozen=True)
+class KeypointConvention:
+    """An order of keypoints; `groups` and `limbs` speak of `names`."""
+
+    name: str
+    names: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    limbs: tuple[tuple[str, str], ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    approximate: tuple[tuple[str, ...], ...] = ()
+
+    def __len__(self) -> int:
+        """K."""
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class KeypointLinks:
+    """Which names mean one point, and which points nearly agree."""
+
+    aliases: dict[str, str]
+    approximate: tuple[tuple[str, ...], ...]
+
+    def point(self, name: str) -> str:
+        """Give the shared name of a point."""
+        return self.aliases.get(name, name)
+
+    def near(self, point: str) -> Iterable[str]:
+        """Give the points that nearly agree with one, best first."""
+        return (other for row in self.approximate if point in row for other in row if other != point)
+
+
+def load_convention(convention: Convention) -> KeypointConvention:
+    """Read a convention.
+
+    Args:
+        convention: a name of `available_conventions()`, the path of a `.json` file, or the names themselves.
+
+    Raises:
+        KeyError: no such name, with the near ones.
+        ValueError: a file that breaks a rule, or a name that two folders have.
+    """
+    if not isinstance(convention, (str, Path)):
+        return _checked(KeypointConvention('names', tuple(convention)), 'names')
+    path = _find(convention)
+    document = read_convention_file(path)
+    return _checked(
+        KeypointConvention(
+            name=path.stem,
+            names=tuple(document['names']),
+            groups={group: tuple(members) for group, members in document.get('groups', {}).items()},
+            limbs=tuple((a, b) for a, b in document.get('limbs', ())),
+            aliases=dict(document.get('aliases', {})),
+            approximate=tuple(tuple(row) for row in document.get('approximate', ())),
+        ),
+        str(path),
+    )
+
+
+def available_conventions() -> dict[str, Path]:
+    """List the conventions that can be asked for by name: shipped ones and those of `SMILFIT_CONVENTIONS`.
+
+    Raises:
+        ValueError: a name that two folders have, or a folder that is not there.
+    """
+    own = [Path(folder) for folder in os.environ.get(ENVIRONMENT, '').split(os.pathsep) if folder]
+    found: dict[str, Path] = {}
+    for folder in (FOLDER, *own):
+        if not folder.is_dir():
+            raise ValueError(f'{ENVIRONMENT}: {folder} must be a folder of .json files. Mend the variable.')
+        for path in sorted(folder.glob('*.json')):
+            if path.stem in found:
+                raise ValueError(
+                    f'{ENVIRONMENT}: the convention {path.stem!r} must be in one folder; got {found[path.stem]} and '
+                    f'{path}. Rename yours.'
+                )
+            found[path.stem] = path
+    return found
+
+
+def load_links(conventions: Iterable[KeypointConvention] = ()) -> KeypointLinks:
+    """Read what all conventions share, and add what some say of themselves."""
+    document = json.loads(LINKS.read_text(encoding='utf-8'))
+    aliases = dict(document['aliases'])
+    approximate = tuple(tuple(row) for row in document['approximate'])
+    for convention in conventions:
+        aliases |= convention.aliases
+        approximate += convention.approximate
+    return KeypointLinks(aliases, approximate)
+
+
+def read_convention_file(path: Path) -> dict[str, Any]:
+    """Read a convention file as it stands.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no JSON object with `names`, or an unknown key.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the keypoint convention is not there. Check the path.')
+    try:
+        document = json.loads(path.read_text(encoding='utf-8'))
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path}: must be JSON; got {error}. Mend that line.') from error
+    if not isinstance(document, dict) or not isinstance(document.get('names'), list):
+        raise ValueError(f'{path}: a keypoint convention must be an object with a list "names".')
+    reject_unknown(str(path), 'key', document, _KEYS)
+    return document
+
+
+def _find(convention: str | Path) -> Path:
+    if isinstance(convention, Path) or convention.endswith('.json'):
+        return Path(convention)
+    available = available_conventions()
+    if convention not in available:
+        raise KeyError(
+            f'load_convention: no keypoint convention {convention!r}. {did_you_mean(convention, available)} '
+            f'For one of your own, give the path of its .json file, or put its folder into {ENVIRONMENT}.'
+        )
+    return available[convention]
+
+
+def _checked(convention: KeypointConvention, where: str) -> KeypointConvention:
+    names = convention.names
+    links = load_links([convention])
+    points: dict[str, str] = {}
+    for name in names:
+        point = links.point(name)
+        if point in points:
+            raise ValueError(
+                f'{where}: names must be different points; got {points[point]!r} and {name!r}. Rename one of them.'
+            )
+        points[point] = name
+    mentioned = [(f'groups.{group}', n) for group, members in convention.groups.items() for n in members]
+    mentioned += [('limbs', n) for limb in convention.limbs for n in limb]
+    mentioned += [('aliases', n) for n in convention.aliases]
+    for place, name in mentioned:
+        if name not in names:
+            raise ValueError(
+                f'{where}: {place} must speak of names; got {name!r}. {did_you_mean(name, names)}'
+            )
+    return convention

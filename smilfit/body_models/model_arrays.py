@@ -1,0 +1,59 @@
+"""Open a published model file, pickle or npz, and take out what is asked for."""
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.body_models.pickle_reader import read_pickle
+
+logger = logging.getLogger('smilfit')
+
+# Present in published files, and without meaning for a forward pass.
+KNOWN_UNUSED = {
+    'bs_style', 'bs_type', 'J_regressor_prior', 'weights_prior', 'vert_sym_idxs', 'allow_pickle', 'part2num',
+    'joint2num', 'ft', 'vt', 'dynamic_lmk_faces_idx', 'dynamic_lmk_bary_coords', 'lmk_faces_idx', 'lmk_bary_coords',
+    'hands_coeffsl', 'hands_coeffsr',
+}  # fmt: skip
+
+
+def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, Any]:
+    """Read some keys of a model file; keys that are not wanted and not known are told in the log.
+
+    Args:
+        path: a `.pkl` (read by the allow-list unpickler) or a `.npz`, of which nothing else is opened: SMPL-X's
+            hold tables of Python objects that are not needed.
+        wanted: the keys; one that the file lacks is absent from the result.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a pickle of something else, or an npz whose wanted key holds Python objects.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the body model file is not there.')
+    if path.suffix == '.npz':
+        with np.load(path, allow_pickle=False) as file:
+            keys = set(file.files)
+            values = {key: _member(file, key, path) for key in keys & set(wanted)}
+    else:
+        raw = read_pickle(path, drop=KNOWN_UNUSED - set(wanted))
+        if not isinstance(raw, dict):
+            raise ValueError(f'{path}: a body model pickle must hold a dict; got {type(raw).__name__}.')
+        keys = set(raw)
+        values = {key: raw[key] for key in keys & set(wanted)}
+    ignored = sorted(keys - set(wanted) - KNOWN_UNUSED)
+    if ignored:
+        logger.info('%s: keys without a meaning here were not read: %s', path.name, ', '.join(ignored))
+    return values
+
+
+def _member(file: Any, key: str, path: Path) -> np.ndarray:
+    try:
+        return file[key]
+    except ValueError as error:
+        raise ValueError(
+            f'{path}: {key} must be an array of numbers; got {error}. Nothing was run. Save it as numbers first.'
+        ) from error

@@ -1,0 +1,87 @@
+"""Damped steps from dense normal equations: any term goes, at a cost that grows with the cube of the unknowns."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Damping of an unknown that nothing constrains, as a share of the largest curvature.
+FLOOR = 1e-7
+
+
+@dataclass(frozen=True)
+class Eliminated:
+    """Frames whose own unknowns are expressed by the shared ones: `x = start - influence q`.
+
+    `schur` and `pull` are the frames' sums of what is left of the shared unknowns' equations:
+    `schur q = -pull`.
+    """
+
+    start: Float[Tensor, 'B n']
+    influence: Float[Tensor, 'B n q']
+    schur: Float[Tensor, 'q q']
+    pull: Float[Tensor, ' q']
+
+
+def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:
+    """Give Marquardt's scaling, the diagonal, kept off zero."""
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    return diagonal.clamp_min(0) + FLOOR * diagonal.amax(-1, keepdim=True).clamp_min(1e-30)
+
+
+def eliminate(
+    matrix: Float[Tensor, 'B m m'], vector: Float[Tensor, 'B m'], damping: Float[Tensor, 'B n']
+) -> Eliminated:
+    """Eliminate each frame's own unknowns, the first n of m."""
+    n = damping.shape[1]
+    own = matrix[:, :n, :n] + torch.diag_embed(damping)
+    sides = torch.cat((vector[:, :n].unsqueeze(-1), matrix[:, :n, n:]), -1)
+    solved = solve_positive(own, sides)
+    start, influence = -solved[..., 0], solved[..., 1:]
+    across = matrix[:, :n, n:].transpose(1, 2)
+    schur = (matrix[:, n:, n:] - across @ influence).sum(0)
+    pull = (vector[:, n:] + (across @ start.unsqueeze(-1)).squeeze(-1)).sum(0)
+    return Eliminated(start, influence, 0.5 * (schur + schur.t()), pull)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Cholesky factors of matrices scaled to a unit diagonal, so that units do not matter."""
+
+    lower: Float[Tensor, '*b n n']
+    scale: Float[Tensor, '*b n 1']
+
+
+def factorise(matrix: Float[Tensor, '*b n n']) -> Factor:
+    """Factorise positive definite matrices.
+
+    One that is not positive definite in floating point gets a larger diagonal.
+    """
+    scale = matrix.diagonal(dim1=-2, dim2=-1).clamp_min(1e-30).rsqrt().unsqueeze(-1)
+    if matrix.shape[-1] == 0:
+        return Factor(matrix, scale)
+    scaled = scale * matrix * scale.transpose(-1, -2)
+    lower, failed = torch.linalg.cholesky_ex(scaled)
+    lift = 1e-6
+    while bool(failed.any()) and lift < 1.0:
+        eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        retried, again = torch.linalg.cholesky_ex(scaled + lift * eye)
+        bad = (failed > 0).reshape(*failed.shape, 1, 1)
+        lower = torch.where(bad, retried, lower)
+        failed, lift = torch.where(failed > 0, again, failed), 10 * lift
+    return Factor(lower, scale)
+
+
+def solve_factored(factor: Factor, sides: Float[Tensor, '*b n r']) -> Float[Tensor, '*b n r']:
+    """Solve for right-hand sides."""
+    if not sides.numel():
+        return sides
+    return factor.scale * torch.cholesky_solve(factor.scale * sides, factor.lower)
+
+
+def solve_positive(
+    matrix: Float[Tensor, '*b n n'], sides: Float[Tensor, '*b n r']
+) -> Float[Tensor, '*b n r']:
+    """Solve with positive definite matrices."""
+    return solve_factored(factorise(matrix), sides)

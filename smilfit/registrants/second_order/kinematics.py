@@ -1,0 +1,206 @@
+"""How points of the body move with the unknowns: geometric Jacobians, without automatic differentiation.
+
+Turning joint k by a small world rotation w moves a point x that hangs below it by w x (x - p_k). A skinned
+point is a weighted few rigid points, one a bone: `x = sum_j y_j`, `y_j = a_j x_j`, and `sum_j a_j = 1`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL, RestShape
+from smilfit.geometry.quaternion import skew
+from smilfit.registrants.second_order.landmarks import Landmarks, PointSet
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.structures import BodyParams
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """A posed body, and the derivatives of its points.
+
+    Args:
+        body: the body.
+        point: where the fit stands.
+        params: the same as parameters, rotations as axis-angle.
+        rest: its shape.
+        linear: each joint's map from the rest frame to the model's.
+        positions: each joint's position, model unit.
+    """
+
+    body: SMIL
+    point: BodyPoint
+    params: BodyParams
+    rest: RestShape
+    linear: Float[Tensor, 'B J 3 3']
+    positions: Float[Tensor, 'B J 3']
+
+    @classmethod
+    def of(cls, body: SMIL, point: BodyPoint, rest: RestShape | None = None) -> 'Kinematics':
+        """Pose the body of a point; `rest` is its shape where that does not change."""
+        params = point.params()
+        if rest is None:
+            betas = point.extras['betas']
+            rest = body.rest_shape(betas)
+        rotations = point.rotations()
+        posed = params.replace(global_orient=rotations[:, 0], body_pose=rotations[:, 1:])
+        skeleton = body.posed_skeleton(posed, body.rest_joints_of(params, rest))
+        return cls(body, point, params, rest, *skeleton)
+
+    def take(self, rows: Tensor) -> 'Kinematics':
+        """Pick bodies."""
+        point, params, rest = self.point.take(rows), self.params[rows], self.rest.take(rows)
+        return Kinematics(self.body, point, params, rest, self.linear[rows], self.positions[rows])
+
+    @cached_property
+    def rest_joints(self) -> Float[Tensor, '_ J 3']:
+        """Joints before posing, model unit."""
+        return self.body.rest_joints_of(self.params, self.rest)
+
+    @cached_property
+    def joints(self) -> Float[Tensor, 'B J 3']:
+        """Joints in the world."""
+        return self.params.scale[:, None, None] * self.positions + self.params.transl.unsqueeze(1)
+
+    @cached_property
+    def parent_rotations(self) -> Float[Tensor, 'B J 3 3']:
+        """Each joint's parent's rotation in the world; of the root the identity."""
+        rotations = self.linear
+        if self._scales is not None:
+            rotations = rotations / self._scales.unsqueeze(-2)
+        above = rotations.index_select(1, self.body.tree.parents).clone()
+        above[:, 0] = torch.eye(3, dtype=above.dtype, device=above.device)
+        return above
+
+    @cached_property
+    def _scales(self) -> Tensor | None:
+        return self.body.joint_scales_and_offsets(self.params)[0]
+
+    @cached_property
+    def _steps(self) -> Float[Tensor, 'B J 3 3']:
+        """Maps from a change of a joint's offset, model unit, to a change of place in the world."""
+        maps = self.linear.index_select(1, self.body.tree.parents).clone()
+        maps[:, 0] = torch.eye(3, dtype=maps.dtype, device=maps.device)
+        return self.params.scale[:, None, None, None] * maps
+
+    def jacobian(self, points: PointSet, layout: Layout) -> Float[Tensor, 'B N 3 m']:
+        """Differentiate points with respect to all columns of a layout."""
+        parts = [self._turns(points, layout)]
+        if layout.transl:
+            batch, count = parts[0].shape[:2]
+            eye = torch.eye(3, dtype=self.linear.dtype, device=self.linear.device)
+            parts.append(eye.expand(batch, count, 3, 3))
+        parts += [self.extra_columns(points, name) for name, _ in layout.extras]
+        return torch.cat(parts, -1)
+
+    def _turns(self, points: PointSet, layout: Layout) -> Tensor:
+        paths = self.body.tree.paths[:, layout.free]
+        pivots = self.joints.index_select(1, layout.free)
+        parts = []
+        if len(points.joints):
+            below = paths[points.joints]
+            arms = self.joints.index_select(1, points.joints).unsqueeze(2) - pivots.unsqueeze(1)
+            parts.append(-skew(below[..., None] * arms))
+        if points.landmarks is not None:
+            mark = points.landmarks
+            carried = torch.einsum('bnjc,jk->bnkc', mark.carried(self), paths)
+            share = mark.shares @ paths
+            turns = -skew(carried - share[..., None] * pivots.unsqueeze(1))
+            if self.body.posedirs is not None:
+                turns = turns + mark.corrective_turns(self, layout.free)
+            parts.append(turns)
+        # (B, N, k, 3, 3) -> (B, N, 3, k * 3)
+        return points.in_order(parts).transpose(2, 3).flatten(3)
+
+    def extra_columns(self, points: PointSet, name: str) -> Float[Tensor, 'B N 3 n']:
+        """Differentiate points with respect to one extra, rotations and translation held."""
+        if name == 'log_scale':
+            places = [self.joints.index_select(1, points.joints)] if len(points.joints) else []
+            if points.landmarks is not None:
+                places.append(points.landmarks.carried(self).sum(2))
+            return (points.in_order(places) - self.params.transl.unsqueeze(1)).unsqueeze(-1)
+        of_joints = self._joint_columns[name]
+        parts = [of_joints.index_select(1, points.joints)] if len(points.joints) else []
+        if points.landmarks is not None:
+            parts.append(points.landmarks.extra_columns(self, name, of_joints))
+        return points.in_order(parts)
+
+    @cached_property
+    def _joint_columns(self) -> '_JointColumns':
+        return _JointColumns(self)
+
+    def shape_steps(self, name: str) -> Float[Tensor, 'S J 3']:
+        """Give how far each joint's offset from its parent changes a unit of a shape coefficient, model unit."""
+        directions = self.body.joint_directions(name)
+        steps = directions - directions.index_select(1, self.body.tree.parents)
+        return torch.cat((directions[:, :1], steps[:, 1:]), 1)
+
+    def offsets(self) -> Float[Tensor, '_ J 3']:
+        """Give each joint's offset from its parent at rest, model unit."""
+        rest = self.rest_joints
+        offsets = rest - rest.index_select(1, self.body.tree.parents)
+        added = self.body.joint_scales_and_offsets(self.params)[1]
+        return offsets if added is None else offsets + added
+
+
+class _JointColumns(dict):
+    """Derivatives of the joints with respect to extras (B, J, 3, n), each computed when first asked for."""
+
+    def __init__(self, of: Kinematics) -> None:
+        super().__init__()
+        self._of = of
+
+    def __missing__(self, name: str) -> Tensor:
+        self[name] = {
+            'betas': self._shape,
+            'expression': self._shape,
+            'joint_offsets': self._offsets,
+            'log_joint_scales': self._joint_scales,
+        }[name](name)
+        return self[name]
+
+    def _down(self, steps: Tensor) -> Tensor:
+        """Carry changes of the joints' places down the tree."""
+        return torch.einsum('jk,bkcn->bjcn', self._of.body.tree.paths, steps)
+
+    def _shape(self, name: str) -> Tensor:
+        kin, body = self._of, self._of.body
+        change = kin.shape_steps(name)
+        if name == 'betas' and body.transdirs is not None:
+            change = change + body.transdirs
+        columns = self._down(kin._steps @ change.permute(1, 2, 0))
+        if name == 'betas' and body.scaledirs is not None:
+            driven = 1 + torch.einsum('bs,sjc->bjc', kin.params.betas, body.scaledirs)
+            rate = body.scaledirs / driven.unsqueeze(1)
+            columns = columns + torch.einsum(
+                'bjaic,bsic->bjas', self['log_joint_scales'].unflatten(-1, (-1, 3)), rate
+            )
+        return columns
+
+    def _offsets(self, name: str) -> Tensor:
+        kin = self._of
+        batch, joints = kin.linear.shape[:2]
+        columns = torch.einsum('jk,bkac->bjakc', kin.body.tree.paths, kin._steps)
+        return columns.reshape(batch, joints, 3, 3 * joints)
+
+    def _joint_scales(self, name: str) -> Tensor:
+        kin = self._of
+        parents = kin.body.tree.parents
+        joints = len(parents)
+        # A joint's scale stretches the offsets of its children, along the axes of its own frame.
+        stretch = kin._steps * kin.offsets().unsqueeze(-2)
+        stretch = torch.cat((torch.zeros_like(stretch[:, :1]), stretch[:, 1:]), 1)
+        of_parent = torch.nn.functional.one_hot(parents, joints).to(stretch.dtype)
+        routes = kin.body.tree.paths.unsqueeze(-1) * of_parent
+        columns = torch.einsum('jki,bkac->bjaic', routes, stretch)
+        return columns.flatten(-2)
+
+
+def point_set(body: SMIL, names: Sequence[str] | None) -> PointSet:
+    """Sort named points into joints and landmarks; None for all vertices."""
+    return Landmarks.sort(body, names)

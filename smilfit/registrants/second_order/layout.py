@@ -1,0 +1,64 @@
+"""Which unknowns a stage has, and in which order they stand in a frame's normal equations."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.registrants.second_order.point import BodyPoint
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a frame: turns of the joints that may turn, translation, own extras; then shared extras.
+
+    Args:
+        free: indices of the joints that turn.
+        transl: whether the body may move.
+        own: names and sizes of the extras that each frame has for itself.
+        shared: names and sizes of the extras that all frames share.
+    """
+
+    free: Tensor
+    transl: bool
+    own: tuple[tuple[str, int], ...]
+    shared: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(
+        cls, body: SMIL, free: list[int], transl: bool, fitted: dict[str, bool], at: BodyPoint
+    ) -> 'Layout':
+        """Lay out the unknowns; an extra without numbers (a model without betas) is left out."""
+        sizes = {name: at.extras[name][0].numel() for name in fitted}
+        own = tuple((n, sizes[n]) for n, shared in fitted.items() if not shared and sizes[n])
+        common = tuple((n, sizes[n]) for n, shared in fitted.items() if shared and sizes[n])
+        return cls(torch.tensor(free, dtype=torch.long, device=body.v_template.device), transl, own, common)
+
+    @property
+    def n_pose(self) -> int:
+        """How many columns are turns and translation."""
+        return 3 * len(self.free) + 3 * self.transl
+
+    @property
+    def n_own(self) -> int:
+        """How many columns a frame has for itself."""
+        return self.n_pose + sum(size for _, size in self.own)
+
+    @property
+    def n_shared(self) -> int:
+        """How many columns all frames share."""
+        return sum(size for _, size in self.shared)
+
+    @property
+    def extras(self) -> tuple[tuple[str, int], ...]:
+        """The extras in the order of their columns."""
+        return (*self.own, *self.shared)
+
+    def extra_columns(self) -> dict[str, slice]:
+        """Give the columns of every extra."""
+        at, found = self.n_pose, {}
+        for name, size in self.extras:
+            found[name] = slice(at, at + size)
+            at += size
+        return found

@@ -1,0 +1,46 @@
+"""Means over a whole clip, while a solver works on parts of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from smilfit.losses import BaseLoss
+
+
+@contextmanager
+def whole_means(
+    modules: Sequence[nn.Module], evaluate: Callable[[], object], total: Callable[[Tensor], Tensor]
+) -> Iterator[None]:
+    """Hold what the reduction `'mean'` divides by at its value for all frames of all processes.
+
+    A term must weigh the same whether a solver looks at all frames, at a block of them, or at those that are left.
+
+    Args:
+        modules: handlers, whose losses are looked for.
+        evaluate: computes all terms once, for all frames.
+        total: sums over processes.
+    """
+    losses = [m for module in modules for m in module.modules() if isinstance(m, BaseLoss)]
+    before = {loss: loss.normaliser for loss in losses}
+    found: dict[BaseLoss, Tensor] = {}
+
+    def recorder(loss: BaseLoss) -> Callable[[Tensor], Tensor]:
+        def record(value: Tensor) -> Tensor:
+            found[loss] = value.detach()
+            return value
+
+        return record
+
+    try:
+        for loss in losses:
+            loss.normaliser = recorder(loss)
+        evaluate()
+        for loss in losses:
+            # A loss that reduces by a sum has divided by nothing.
+            held = total(found[loss]) if loss in found else None
+            loss.normaliser = before[loss] if held is None else (lambda _, held=held: held)
+        yield
+    finally:
+        for loss in losses:
+            loss.normaliser = before[loss]

@@ -1,0 +1,125 @@
+"""Where a second-order fit stands: rotations as quaternions, all else as in `BodyParams`."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.geometry.quaternion import axis_angle_to_quat, multiply, quat_to_axis_angle, quat_to_rotmat
+from smilfit.structures import BodyParams
+
+# A joint turns at most this far in one step, rad: beyond, the linear model says nothing.
+MAX_TURN = 1.5
+
+
+@dataclass(frozen=True)
+class BodyPoint:
+    """B bodies. `extras` holds the parameters that are not rotations or translation, by name.
+
+    Extras are those of `BodyParams`, scale as `log_scale`; one row stands for all frames where it is shared.
+    """
+
+    quats: Float[Tensor, 'B J 4']
+    transl: Float[Tensor, 'B 3']
+    extras: dict[str, Tensor]
+
+    @classmethod
+    def from_params(cls, params: BodyParams, fitted: dict[str, bool]) -> 'BodyPoint':
+        """Take parameters apart.
+
+        Args:
+            params: rotations as axis-angle.
+            fitted: names of the extras that move, and whether each is shared by all frames.
+        """
+        quats = axis_angle_to_quat(params.stacked_axis_angle())
+        extras = {'log_scale': params.scale.log()}
+        for name, value in params.as_dict().items():
+            if name not in ('global_orient', 'body_pose', 'transl', 'scale'):
+                extras[name] = value
+        for name, shared in fitted.items():
+            if name not in extras:
+                extras[name] = params.transl.new_zeros(params.batch_size, params.n_joints, 3)
+            if shared:
+                extras[name] = extras[name].mean(0, keepdim=True)
+        return cls(quats, params.transl, extras)
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames."""
+        return self.transl.shape[0]
+
+    def rotations(self) -> Float[Tensor, 'B J 3 3']:
+        """Give every joint's rotation in its parent's frame."""
+        return quat_to_rotmat(self.quats)
+
+    def params(self) -> BodyParams:
+        """Put the parameters together, rotations as axis-angle."""
+        axis_angle = quat_to_axis_angle(self.quats)
+        extras = {n: v.expand(self.batch_size, *v.shape[1:]) for n, v in self.extras.items()}
+        scale = extras.pop('log_scale').exp()
+        return BodyParams(
+            global_orient=axis_angle[:, 0],
+            body_pose=axis_angle[:, 1:],
+            transl=self.transl,
+            scale=scale,
+            **extras,
+        )
+
+    def moved(
+        self,
+        turns: Float[Tensor, 'B J 3'],
+        parents: Float[Tensor, 'B J 3 3'],
+        shift: Float[Tensor, 'B 3'],
+        extras: dict[str, Tensor],
+    ) -> 'BodyPoint':
+        """Take a step.
+
+        Args:
+            turns: small rotations of the joints in the world's frame, rad.
+            parents: each joint's parent's rotation in the world (of the root: the identity).
+            shift: of the translation.
+            extras: of the extras that move.
+        """
+        length = turns.norm(dim=-1, keepdim=True)
+        turns = turns * (MAX_TURN / length.clamp_min(MAX_TURN))
+        local = (parents.transpose(-1, -2) @ turns.unsqueeze(-1)).squeeze(-1)
+        quats = multiply(axis_angle_to_quat(local), self.quats)
+        quats = quats / quats.norm(dim=-1, keepdim=True)
+        changed = {n: self.extras[n] + d.reshape(-1, *self.extras[n].shape[1:]) for n, d in extras.items()}
+        return BodyPoint(quats, self.transl + shift, self.extras | changed)
+
+    def map(self, function: Any) -> 'BodyPoint':
+        """Apply a function to every tensor that has a row a frame."""
+        rows = self.batch_size
+        extras = {n: function(v) if v.shape[0] == rows else v for n, v in self.extras.items()}
+        return BodyPoint(function(self.quats), function(self.transl), extras)
+
+    def take(self, index: Tensor) -> 'BodyPoint':
+        """Pick frames."""
+        return self.map(lambda x: x[index])
+
+    def put(self, index: Tensor, other: 'BodyPoint') -> 'BodyPoint':
+        """Give a copy in which some frames are another point's."""
+
+        def merged(mine: Tensor, theirs: Tensor) -> Tensor:
+            return theirs if mine.shape[0] != self.batch_size else mine.index_copy(0, index, theirs)
+
+        extras = {n: merged(v, other.extras[n]) for n, v in self.extras.items()}
+        return BodyPoint(merged(self.quats, other.quats), merged(self.transl, other.transl), extras)
+
+    def where(self, accept: Tensor, other: 'BodyPoint') -> 'BodyPoint':
+        """Give this point where `accept` is False and another where it is True."""
+
+        def chosen(mine: Tensor, theirs: Tensor) -> Tensor:
+            mask = accept.reshape(-1, *(1,) * (mine.ndim - 1))
+            return torch.where(mask, theirs, mine)
+
+        extras = {n: chosen(v, other.extras[n]) for n, v in self.extras.items()}
+        return replace(
+            self,
+            quats=chosen(self.quats, other.quats),
+            transl=chosen(self.transl, other.transl),
+            extras=extras,
+        )
