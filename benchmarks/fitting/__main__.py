@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in chosen:
         rows = TABLES[name](setting)
         model = OTHER_BODIES.get(name, setting.data.name)
-        print_rows(f'{name}, {model}: {TABLES[name].__doc__}', rows)
+        what = (TABLES[name].__doc__ or '').splitlines()[0]
+        print_rows(f'{name}, {model}: {what}', rows)
         save(f'fitting_{name}', rows, arguments.out, table=name, model=model, quick=setting.quick)
     return 0
 

@@ -35,20 +35,20 @@ def joint_lbfgs(problem: Problem, n_outer: int = 30) -> Fitted:
     return fit(problem, build_solver(LBFGS), lbfgs_stages(n_outer))
 
 
-def own_methods() -> dict[str, Method | None]:
-    """Give Levenberg-Marquardt by its backends."""
-    return {name: _own(solver) for name, solver in levenberg_marquardt().items()}
+def own_methods(**options: Any) -> dict[str, Method | None]:
+    """Give Levenberg-Marquardt by its backends; `options` are the solver's."""
+    return {name: _own(solver) for name, solver in levenberg_marquardt(**options).items()}
 
 
 def _own(solver: Any) -> Method | None:
     return None if solver is None else lambda problem: fit(problem, solver, [lm_stage()])
 
 
-def levenberg_marquardt() -> dict[str, Any]:
+def levenberg_marquardt(**options: Any) -> dict[str, Any]:
     """Build the solver for each backend that is installed."""
     there = SOLVERS.get('LevenbergMarquardt') is not None
     return {
-        name: build_solver(dict(type='LevenbergMarquardt', backend=backend))
+        name: build_solver(dict(type='LevenbergMarquardt', backend=backend, **options))
         if there and (backend == 'torch' or find_spec(backend) is not None)
         else None
         for name, backend in OURS.items()
