@@ -26,8 +26,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/body_model.py
-	$(BIN)/python benchmarks/preprocess.py
+	$(BIN)/python -m benchmarks.body_model
+	$(BIN)/python -m benchmarks.fitting
+	$(BIN)/python -m benchmarks.preprocess
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,33 +1,23 @@
 """Joints and vertices of the body model against smplx.lbs: interleaved medians of one process, one thread.
 
-    python benchmarks/body_model.py [--model FILE] [--out DIR]
+    python -m benchmarks.body_model [--model FILE] [--out DIR]
 
 Prints milliseconds and ratios, and writes them as JSON and CSV with machine, threads, versions and commit.
 """
 
 import argparse
-import csv
-import json
-import os
-import platform
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import smplx
 import torch
 from smplx.lbs import lbs
 
+from benchmarks.measuring import RESULTS, interleaved, real_stick, save
 from smilfit.body_models import SMIL, load_body_model_data
 from smilfit.structures import BodyParams
 from smilfit.synthetic import make_insect
-from smilfit.version import __version__
 
 # Calls of each function by batch size, in blocks.
 ROUNDS = {1: 300, 32: 100, 256: 30}
-BLOCK = 10
 
 
 def main() -> None:
@@ -37,9 +27,7 @@ def main() -> None:
     parser.add_argument(
         '--model', type=Path, help='body model file; SMILy_STICK.pkl of the real data if it is there'
     )
-    parser.add_argument(
-        '--out', type=Path, default=Path('benchmarks/results'), help='folder for JSON and CSV'
-    )
+    parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -51,14 +39,7 @@ def main() -> None:
         print(
             '{batch:>5} {what:<43} {passes:<17} {peer_ms:>9.3f} {ours_ms:>9.3f} {ratio:>6.1f}x'.format(**row)
         )
-    save(rows, data.name, arguments.out)
-
-
-def real_stick() -> Path | None:
-    named = os.environ.get('SMILFIT_REAL_DATA')
-    folders = [Path(named)] if named else []
-    folders.append(Path(__file__).resolve().parents[2] / 'shared' / 'real')
-    return next((p for f in folders if (p := f / 'models' / 'SMILy_STICK.pkl').is_file()), None)
+    save('body_model', rows, arguments.out, model=data.name)
 
 
 def measure(data, batch: int) -> list[dict]:
@@ -108,45 +89,6 @@ def measure(data, batch: int) -> list[dict]:
             a, b = interleaved((theirs, mine), backward, ROUNDS[batch])
             rows.append(dict(batch=batch, what=what, passes=passes, peer_ms=a, ours_ms=b, ratio=a / b))
     return rows
-
-
-def interleaved(functions: tuple[Callable, ...], backward: bool, rounds: int) -> list[float]:
-    """Take turns of ten calls, so that what else the machine does falls on all alike; medians in ms.
-
-    Ten, because a fit calls one and the same function again and again: a turn of one call would measure how long
-    it takes to fetch everything into the caches after the other function has emptied them.
-    """
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(max(3, rounds // BLOCK)):
-        for function, mine in zip(functions, times):
-            for _ in range(BLOCK):
-                start = time.perf_counter()
-                out = function()
-                if backward:
-                    out.square().sum().backward()
-                mine.append(1e3 * (time.perf_counter() - start))
-    return [float(np.median(t)) for t in times]
-
-
-def save(rows: list[dict], model: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(
-        ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, check=False
-    )
-    about = {
-        'model': model,
-        'machine': f'{platform.machine()}, {os.cpu_count()} cores',
-        'threads': torch.get_num_threads(),
-        'torch': torch.__version__,
-        'smplx': getattr(smplx, '__version__', 'unknown'),
-        'smilfit': __version__,
-        'commit': commit.stdout.strip(),
-    }
-    (folder / 'body_model.json').write_text(json.dumps({'about': about, 'rows': rows}, indent=1))
-    with (folder / 'body_model.csv').open('w', newline='') as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Measure preprocessing: its speed beside decoding alone with the same reader, and its memory over frames.
 
-    python benchmarks/preprocess.py SESSION --body-model mouse.pkl --joint-lookup joint_lookup.csv \
+    python -m benchmarks.preprocess SESSION --body-model mouse.pkl --joint-lookup joint_lookup.csv \
         --exclude-cameras side
 
 Speed: preprocessing and decoding take turns in one process; the figures are medians of the turns, and the

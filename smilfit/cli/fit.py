@@ -37,6 +37,7 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
     parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
+    parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
         )
     except (ValueError, KeyError, TypeError, OSError, FloatingPointError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
+        if arguments.traceback:
+            raise
         return 1
     finally:
         torch.set_num_threads(threads)

@@ -95,7 +95,7 @@ def _views(
             source, exclude_cameras=tuple(others), confidence_threshold=0.0, with_3d=False
         )
         lenses = recorded.cameras
-        for i, (_, pictures) in enumerate(recorded.frames(frames)):
+        for i, (_, pictures) in enumerate(recorded.frames(frames.tolist())):
             view = {}
             for c, name in enumerate(names):
                 k = recorded.camera_names.index(name)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from smilfit.body_models import SMIL, load_body_model
 from smilfit.cli.fit_overlays import keypoints_of, report_pictures, write_overlay
@@ -19,7 +18,7 @@ from smilfit.cli.step_bar import StepBar
 from smilfit.datasets import open_dataset
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.registrants import SMPLify
-from smilfit.registry import build_body_model, build_registrant, did_you_mean
+from smilfit.registry import build_body_model, build_registrant, did_you_mean, read_config
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 from smilfit.version import __version__
 from smilfit.visualization import Report, add_fit_sections
@@ -104,7 +103,7 @@ def fit_dataset(
 
 
 def _load_config(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    cfg = Config.fromfile(find_config(path))
+    cfg = read_config(find_config(path))
     cfg.merge_from_dict(dict(options), allow_list_keys=True)
     # Imported when the file was read; not arguments of the registrant.
     return {k: v for k, v in cfg.to_dict().items() if k not in ('custom_imports', 'default_scope')}

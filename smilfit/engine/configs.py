@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from smilfit.engine.config_options import merge_options
+from smilfit.registry import read_config
 
 
 def load_experiment(
@@ -20,7 +21,7 @@ def load_experiment(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such config. The shipped ones are in configs/train/.')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if options:
         merge_options(cfg, options)
     if work_dir is not None:

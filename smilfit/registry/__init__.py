@@ -19,6 +19,7 @@ from smilfit.registry.build import (
     build_solver,
     build_transform,
 )
+from smilfit.registry.config_file import read_config
 from smilfit.registry.registries import (
     BODY_MODELS,
     DATA_SAMPLERS,
@@ -76,5 +77,6 @@ __all__ = [
     'build_solver',
     'build_transform',
     'did_you_mean',
+    'read_config',
     'reject_unknown',
 ]

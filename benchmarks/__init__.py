@@ -1,0 +1,1 @@
+"""Side-by-side measurements against peers; run as modules from the repository's root."""

@@ -1,0 +1,1 @@
+"""Fits against peers that minimise the same objective: `python -m benchmarks.fitting [--only TABLE] [--quick]`."""

@@ -1,0 +1,69 @@
+"""Fits against peers: speed at equal or lower energy, and how far they can be relied on.
+
+    python -m benchmarks.fitting [--only TABLE ...] [--quick] [--model FILE] [--out DIR]
+
+One thread, float32. Methods take turns on the same problems in one process; figures are medians over problems.
+Energies are computed again from the returned parameters, in float64, by smplx. Every table is printed and written as
+JSON and CSV with machine, threads, versions and commit.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.fitting.gpu_table import gpu
+from benchmarks.fitting.human_table import human
+from benchmarks.fitting.keypoint_tables import keypoints3d, multiview, views
+from benchmarks.fitting.long_session import session
+from benchmarks.fitting.mouse_session import mouse
+from benchmarks.fitting.problems import plain_data
+from benchmarks.fitting.reliability import coverage, outliers
+from benchmarks.fitting.setting import Setting
+from benchmarks.measuring import RESULTS, Row, print_rows, real_stick, save
+from smilfit.body_models import load_body_model_data
+from smilfit.registry import did_you_mean
+from smilfit.synthetic import make_insect
+
+TABLES: dict[str, Callable[[Setting], list[Row]]] = {
+    table.__name__: table
+    for table in (keypoints3d, multiview, views, session, outliers, mouse, coverage, human, gpu)
+}
+# Tables that are about a body of their own.
+OTHER_BODIES = {'mouse': 'SMILy_Mouse_static_joints', 'human': "a made body of SMPL's size"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tables that were asked for."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.fitting',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--only', nargs='+', metavar='TABLE', help=f'of {", ".join(TABLES)}')
+    parser.add_argument('--quick', action='store_true', help='a few frames and steps, to see that it runs')
+    parser.add_argument('--model', type=Path, help='body model; the real stick insect if it is there')
+    parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
+    arguments = parser.parse_args(argv)
+    chosen = arguments.only or list(TABLES)
+    for name in chosen:
+        if name not in TABLES:
+            parser.error(f'no table {name!r}. {did_you_mean(name, TABLES)}')
+    logging.getLogger('smilfit').setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    path = arguments.model or real_stick()
+    setting = Setting(plain_data(load_body_model_data(path) if path else make_insect()), arguments.quick)
+    for name in chosen:
+        rows = TABLES[name](setting)
+        model = OTHER_BODIES.get(name, setting.data.name)
+        what = (TABLES[name].__doc__ or '').splitlines()[0]
+        print_rows(f'{name}, {model}: {what}', rows)
+        save(f'fitting_{name}', rows, arguments.out, table=name, model=model, quick=setting.quick)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
