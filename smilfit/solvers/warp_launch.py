@@ -1,0 +1,206 @@
+"""Hand a problem's tensors to the kernels without a copy. Imported only where warp is used."""
+
+import math
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from smilfit.geometry.distortion import fold_radius
+from smilfit.solvers.chain_problem import ChainProblem, ChainSolution
+from smilfit.solvers.warp_kernels import chain_kernels
+from smilfit.solvers.warp_types import FIXED, MOVES, TURNS_NOTHING, chain_types, workspace_rows
+
+# Most bytes of workspace on a CUDA device: frames beyond take turns.
+CUDA_WORKSPACE = 2 << 30
+
+
+class Launch:
+    """One problem, ready for the kernels; the tensors they point to live as long as it does."""
+
+    def __init__(
+        self, problem: ChainProblem, n_iter: int, ftol: float, graduation: tuple[float, ...]
+    ) -> None:
+        _check_control(n_iter, ftol, graduation)
+        _start_quietly()
+        start = problem.start
+        self.problem = problem
+        self.dtype, self.torch_device = start.rotations.dtype, start.rotations.device
+        self.device = wp.get_device(str(self.torch_device))
+        scalar = wp.float64 if self.dtype == torch.float64 else wp.float32
+        self.kernels, self.types = chain_kernels(scalar), chain_types(scalar)
+        self.alive: list[Tensor] = []
+        self.rotations, self.transl, self.log_scale, self.betas = (
+            tensor.detach().clone(memory_format=torch.contiguous_format)
+            for tensor in (start.rotations, start.transl, start.log_scale, start.betas)
+        )
+        self.energy = torch.zeros_like(self.log_scale)
+        self.converged = torch.zeros(problem.n_frames, dtype=torch.int32, device=self.torch_device)
+        self.iterations = torch.zeros_like(self.converged)
+        self.chain = self._chain(n_iter, ftol, graduation)
+        self.seen = self._seen()
+        self.fit = self._fit()
+        self.n_slots, self.work = self._work()
+
+    def fit_frames(self) -> None:
+        """Fit every frame by itself, in place."""
+        if self.problem.n_frames > 0:
+            self.launch(self.kernels.fit_frames, [self.chain, self.seen, self.fit, self.work, self.n_slots])
+
+    def launch(self, kernel: wp.Kernel, inputs: list) -> None:
+        """Launch a kernel with one thread a slot, on CUDA in torch's stream."""
+        stream = None
+        if self.device.is_cuda:
+            stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
+        wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
+
+    def solution(self) -> ChainSolution:
+        """Give what the kernels wrote."""
+        return ChainSolution(
+            self.rotations,
+            self.transl,
+            self.log_scale,
+            self.betas,
+            self.energy,
+            self.converged.bool(),
+            self.iterations,
+        )
+
+    def _view(self, tensor: Tensor, dtype: type, n_dims: int) -> wp.array:
+        """View a tensor as a warp array of `n_dims` dimensions; what is left of the shape is one element."""
+        self.alive.append(tensor)
+        size = tensor.element_size()
+        return wp.array(
+            ptr=tensor.data_ptr(),
+            dtype=dtype,
+            shape=tuple(tensor.shape[:n_dims]),
+            strides=tuple(size * s for s in tensor.stride()[:n_dims]),
+            device=self.device,
+        )
+
+    def _numbers(self, tensor: Tensor) -> wp.array:
+        tensor = tensor.detach().contiguous()
+        return self._view(tensor, self.types.scalar, tensor.ndim)
+
+    def _integers(self, tensor: Tensor) -> wp.array:
+        return self._view(tensor.to(self.torch_device, torch.int32).contiguous(), wp.int32, 1)
+
+    def _elements(self, tensor: Tensor, dtype: type) -> wp.array:
+        tensor = tensor.detach().contiguous()
+        return self._view(tensor, dtype, tensor.ndim - (2 if dtype is self.types.mat33 else 1))
+
+    def _chain(self, n_iter: int, ftol: float, graduation: tuple[float, ...]) -> object:
+        p, t = self.problem, self.types
+        c = t.Chain()
+        c.n_frames, c.n_joints, c.n_points = p.n_frames, p.n_joints, p.point_joint.shape[0]
+        c.n_cameras, c.n_betas = p.n_cameras, self.betas.shape[1]
+        c.fit_betas = int(p.fit_betas and c.n_betas > 0)
+        c.fit_scale, c.fit_transl = int(p.fit_scale), int(p.fit_transl)
+        c.n_border = c.n_betas * c.fit_betas + c.fit_scale
+        c.has_3d, c.has_lens = int(p.targets3d is not None), int(p.camera_dist is not None)
+        c.has_limits = int(p.limits is not None and p.limit_weight > 0)
+        c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
+        c.n_iter, c.ftol, c.n_graduation = n_iter, ftol, len(graduation)
+        c.limit_weight, c.log_scale_weight = p.limit_weight, p.log_scale_weight
+        c.parents = self._integers(p.parents)
+        c.roles = self._integers(joint_roles(p))
+        c.point_joint = self._integers(p.point_joint)
+        c.point_offset = self._elements(p.point_offset, t.vec3)
+        c.bones = self._elements(p.bones, t.vec3)
+        if p.bone_shapedirs is not None and c.n_betas > 0:
+            c.has_dirs = 1
+            c.dirs = self._elements(p.bone_shapedirs.transpose(1, 2), t.vec3)
+        if c.has_priors == 1:
+            weight = p.pose_weight
+            c.pose_weight = self._numbers(
+                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device) if weight is None else weight
+            )
+        if c.has_limits == 1:
+            c.limits = self._elements(p.limits, t.vec2)
+        if p.betas_precision is not None:
+            c.betas_mean = self._numbers(p.betas_mean)
+            c.betas_precision = self._numbers(p.betas_precision)
+        if p.sigma3d is not None:
+            c.sharpness3d = self._numbers(p.sigma3d.detach().square().reciprocal())
+        if p.sigma2d is not None:
+            c.sharpness2d = self._numbers(p.sigma2d.detach().square().reciprocal())
+        if graduation:
+            c.graduation = self._numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
+        return c
+
+    def _seen(self) -> object:
+        p, t = self.problem, self.types
+        s = t.Seen()
+        if p.targets3d is not None:
+            s.targets = self._elements(p.targets3d, t.vec3)
+            s.weights3d = self._numbers(p.weights3d)
+        if p.xy is not None:
+            s.xy = self._elements(p.xy, t.vec2)
+            s.weights2d = self._numbers(p.weights2d)
+            s.intrinsics = self._elements(p.camera_K, t.mat33)
+            s.rotation = self._elements(p.camera_R, t.mat33)
+            s.translation = self._elements(p.camera_t, t.vec3)
+        if p.camera_dist is not None:
+            fold = fold_radius(p.camera_dist) if p.camera_fold is None else p.camera_fold
+            s.lens, s.fold = self._numbers(p.camera_dist), self._numbers(fold)
+        return s
+
+    def _fit(self) -> object:
+        t = self.types
+        f = t.Fit()
+        f.rotations = self._elements(self.rotations, t.mat33)
+        f.transl = self._elements(self.transl, t.vec3)
+        f.log_scale, f.betas = self._numbers(self.log_scale), self._numbers(self.betas)
+        f.energy = self._numbers(self.energy)
+        f.converged, f.iterations = self._integers(self.converged), self._integers(self.iterations)
+        return f
+
+    def _work(self) -> tuple[int, object]:
+        c, t = self.chain, self.types
+        rows = workspace_rows(c.n_joints, c.n_points, c.n_betas, c.n_border)
+        shapes = {'mats': (t.mat33, 9), 'vecs': (t.vec3, 3), 'quats': (t.quat, 4), 'nums': (t.scalar, 1)}
+        # A CPU runs its threads one after the other: one workspace stays in the cache. On CUDA neighbouring threads
+        # keep the same row side by side.
+        slots = 1
+        if self.device.is_cuda:
+            size = sum(rows[name] * n for name, (_, n) in shapes.items()) * self.energy.element_size()
+            slots = max(1, min(c.n_frames, CUDA_WORKSPACE // size))
+        work = t.Work()
+        for name, (dtype, n) in shapes.items():
+            memory = torch.empty((rows[name], slots, n), dtype=self.dtype, device=self.torch_device)
+            setattr(work, name, self._view(memory.transpose(0, 1), dtype, 2))
+        return slots, work
+
+
+def joint_roles(problem: ChainProblem) -> Tensor:
+    """Say of every joint whether it is fixed, moves points by turning, or turns without moving any."""
+    parents, free = problem.parents.tolist(), problem.free_joints.tolist()
+    carries, turns = [False] * len(parents), [False] * len(parents)
+    apart = problem.point_offset.detach().abs().sum(1).tolist()
+    for j, distance in zip(problem.point_joint.tolist(), apart):
+        carries[j] = True
+        turns[j] |= distance > 0
+    for j in range(len(parents) - 1, 0, -1):
+        if carries[j]:
+            carries[parents[j]] = turns[parents[j]] = True
+    roles = [(MOVES if turn else TURNS_NOTHING) if f else FIXED for f, turn in zip(free, turns)]
+    return torch.tensor(roles, dtype=torch.int32)
+
+
+def _start_quietly() -> None:
+    """Start warp without its greeting."""
+    level = wp.config.log_level
+    wp.config.log_level = wp.LOG_WARNING
+    try:
+        wp.init()
+    finally:
+        wp.config.log_level = level
+
+
+def _check_control(n_iter: int, ftol: float, graduation: tuple[float, ...]) -> None:
+    if n_iter < 0:
+        raise ValueError(f'solve_chains: n_iter must not be negative; got {n_iter}.')
+    if not ftol >= 0:
+        raise ValueError(f'solve_chains: ftol must not be negative; got {ftol}.')
+    if not all(f > 0 and math.isfinite(f) for f in graduation):
+        raise ValueError(f'solve_chains: graduation must be positive factors; got {tuple(graduation)}.')
