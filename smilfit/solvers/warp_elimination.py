@@ -29,20 +29,19 @@ FLOOR = wp.constant(1e-9)
 
 @no_type_check
 @cache
-def elimination_functions(scalar):
-    """Make `eliminate` and `step_back` for one float type."""
+def elimination_functions(scalar, width):
+    """Make `eliminate` and `step_back` for one float type and width of the border."""
     t, rows, tree, border = (
-        chain_types(scalar), row_functions(scalar), tree_functions(scalar), border_functions(scalar)
+        chain_types(scalar, width), row_functions(scalar, width), tree_functions(scalar, width), border_functions(scalar, width)
     )  # fmt: skip
     vec3, mat33, quat, Chain, Work = t.vec3, t.mat33, t.quat, t.Chain, t.Work
     place_row, world_row, angle_row = rows.place_row, rows.world_row, rows.angle_row
     point_row, gradient_row, curvature_row = rows.point_row, rows.gradient_row, rows.curvature_row
-    betas_row, scale_row, transl_row, side_row = rows.betas_row, rows.scale_row, rows.transl_row, rows.side_row
-    border_row = rows.border_row
+    betas_row, scale_row, transl_row = rows.betas_row, rows.scale_row, rows.transl_row
+    side_row, pivot_row = rows.side_row, rows.pivot_row
     violation, turned = tree.violation, tree.turned
-    clear, columns, columns_rigid, eliminate_root = (
-        border.clear, border.columns, border.columns_rigid, border.eliminate_root
-    )  # fmt: skip
+    clear, columns, columns_rigid = border.clear, border.columns, border.columns_rigid
+    eliminate_root, moved_by_border = border.eliminate_root, border.moved_by_border
 
     @wp.func
     def inverse_spd(a: mat33) -> mat33:
@@ -100,7 +99,8 @@ def elimination_functions(scalar):
                 w.mats[slot, i * jn + j] = nothing
                 w.vecs[slot, i * jn + j] = null
                 w.nums[slot, i * jn + j] = zero
-        clear(c, w, slot)
+        if c.n_border > 0:
+            clear(c, w, slot)
         for k in range(c.n_points):
             cc = w.mats[slot, curvature_row(c, side) + k]
             mass = (cc[0, 0] + cc[1, 1] + cc[2, 2]) / scalar(3.0)
@@ -265,17 +265,15 @@ def elimination_functions(scalar):
                 omega = w.vecs[slot, 3 * jn + p]
                 d = w.vecs[slot, place + j] - w.vecs[slot, place + p]
                 v = w.vecs[slot, 4 * jn + p] + wp.cross(omega, d)
-            for i in range(c.n_border):
-                v = v + w.nums[slot, side_row(c, 1) + i] * w.vecs[slot, border_row(c, 3) + j * c.n_border + i]
+            if c.n_border > 0:
+                v = v + moved_by_border(c, w, slot, j, 3)
             q = w.quats[slot, side * jn + j]
             if c.roles[j] != FIXED_JOINT:
                 step = w.vecs[slot, j]
                 if c.roles[j] == MOVING_JOINT:
                     step = step + w.mats[slot, j] * omega + w.mats[slot, jn + j] * v
-                    for i in range(c.n_border):
-                        step = step + (
-                            w.nums[slot, side_row(c, 1) + i] * w.vecs[slot, border_row(c, 2) + j * c.n_border + i]
-                        )
+                    if c.n_border > 0:
+                        step = step + moved_by_border(c, w, slot, j, 2)
                 taken += w.nums[slot, 2 * jn + j] * wp.dot(step, step)
                 q = turned(q, -(wp.transpose(parent_turn(c, w, slot, side, j)) * step))
                 omega = omega - step
@@ -285,15 +283,15 @@ def elimination_functions(scalar):
         w.vecs[slot, transl_row(c, other)] = w.vecs[slot, transl_row(c, side)] + shift
         s = w.nums[slot, scale_row(c, side)]
         for i in range(c.n_border):
-            z = w.nums[slot, side_row(c, 1) + i]
-            taken += w.nums[slot, side_row(c, 2) + i] * z * z
+            z = w.thin[slot, side_row(c), i]
+            taken += w.thin[slot, pivot_row(c), i] * z * z
         if c.fit_scale == 1:
-            s += w.nums[slot, side_row(c, 1) + c.n_border - 1]
+            s += w.thin[slot, side_row(c), c.n_border - 1]
         w.nums[slot, scale_row(c, other)] = s
         for i in range(c.n_betas):
             beta = w.nums[slot, betas_row(c, side) + i]
             if c.fit_betas == 1:
-                beta += w.nums[slot, side_row(c, 1) + i]
+                beta += w.thin[slot, side_row(c), i]
             w.nums[slot, betas_row(c, other) + i] = beta
         return taken
 

@@ -15,17 +15,20 @@ from smilfit.solvers.warp_types import chain_types
 # Damping, as a share of the curvature: at the start, at least, and where a frame gives up.
 MU_START, MU_LEAST, MU_MOST = wp.constant(1e-3), wp.constant(1e-7), wp.constant(1e9)
 
+# Multiply-adds in one instruction: warp's own default keeps products and sums apart.
+OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=fast'}
+
 
 @no_type_check
 @cache
-def chain_kernels(scalar):
-    """Make the kernels of one float type."""
-    t = chain_types(scalar)
+def chain_kernels(scalar, width):
+    """Make the kernels of one float type and width of the border."""
+    t = chain_types(scalar, width)
     Chain, Seen, Fit, Work = t.Chain, t.Seen, t.Fit, t.Work
-    tree, points = tree_functions(scalar), point_functions(scalar)
+    tree, points = tree_functions(scalar, width), point_functions(scalar, width)
     pose, priors, load, store = tree.pose, tree.priors, tree.load, tree.store
     observe, count_seen = points.observe, points.count_seen
-    steps, border = elimination_functions(scalar), border_functions(scalar)
+    steps, border = elimination_functions(scalar, width), border_functions(scalar, width)
     eliminate, step_back = steps.eliminate, steps.step_back
     add_border_priors, solve_border, root_step = border.add_border_priors, border.solve_border, border.root_step
 
@@ -100,7 +103,7 @@ def chain_kernels(scalar):
         fit.converged[frame] = converged
         fit.iterations[frame] = iteration
 
-    @wp.kernel(enable_backward=False, module='unique')
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def fit_frames(c: Chain, seen: Seen, fit: Fit, w: Work, n_slots: int):
         slot = wp.tid()
         frame = int(slot)

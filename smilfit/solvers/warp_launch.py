@@ -9,7 +9,7 @@ from torch import Tensor
 from smilfit.geometry.distortion import fold_radius
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution
 from smilfit.solvers.warp_kernels import chain_kernels
-from smilfit.solvers.warp_types import FIXED, MOVES, TURNS_NOTHING, chain_types, workspace_rows
+from smilfit.solvers.warp_types import FIXED, MOVES, TURNS_NOTHING, border_width, chain_types, workspace_rows
 
 # Most bytes of workspace on a CUDA device: frames beyond take turns.
 CUDA_WORKSPACE = 2 << 30
@@ -28,7 +28,10 @@ class Launch:
         self.dtype, self.torch_device = start.rotations.dtype, start.rotations.device
         self.device = wp.get_device(str(self.torch_device))
         scalar = wp.float64 if self.dtype == torch.float64 else wp.float32
-        self.kernels, self.types = chain_kernels(scalar), chain_types(scalar)
+        self.fits_betas = problem.fit_betas and start.betas.shape[1] > 0
+        self.n_border = start.betas.shape[1] * self.fits_betas + int(problem.fit_scale)
+        self.width = border_width(self.n_border)
+        self.kernels, self.types = chain_kernels(scalar, self.width), chain_types(scalar, self.width)
         self.alive: list[Tensor] = []
         self.rotations, self.transl, self.log_scale, self.betas = (
             tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -94,9 +97,8 @@ class Launch:
         c = t.Chain()
         c.n_frames, c.n_joints, c.n_points = p.n_frames, p.n_joints, p.point_joint.shape[0]
         c.n_cameras, c.n_betas = p.n_cameras, self.betas.shape[1]
-        c.fit_betas = int(p.fit_betas and c.n_betas > 0)
+        c.n_border, c.fit_betas = self.n_border, int(self.fits_betas)
         c.fit_scale, c.fit_transl = int(p.fit_scale), int(p.fit_transl)
-        c.n_border = c.n_betas * c.fit_betas + c.fit_scale
         c.has_3d, c.has_lens = int(p.targets3d is not None), int(p.camera_dist is not None)
         c.has_limits = int(p.limits is not None and p.limit_weight > 0)
         c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
@@ -109,7 +111,8 @@ class Launch:
         c.bones = self._elements(p.bones, t.vec3)
         if p.bone_shapedirs is not None and c.n_betas > 0:
             c.has_dirs = 1
-            c.dirs = self._elements(p.bone_shapedirs.transpose(1, 2), t.vec3)
+            c.dirs = self._numbers(p.bone_shapedirs)
+        self._border_columns(c)
         if c.has_priors == 1:
             weight = p.pose_weight
             c.pose_weight = self._numbers(
@@ -127,6 +130,18 @@ class Launch:
         if graduation:
             c.graduation = self._numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
         return c
+
+    def _border_columns(self, c: object) -> None:
+        mask = torch.zeros((1, self.width), dtype=self.dtype, device=self.torch_device)
+        if c.fit_scale == 1:
+            mask[0, self.n_border - 1] = 1.0
+        c.scale_mask = self._elements(mask, self.types.wide)
+        if c.fit_betas == 1 and c.has_dirs == 1:
+            spare = self.width - c.n_betas
+            c.has_columns = 1
+            c.columns = self._elements(
+                torch.nn.functional.pad(self.problem.bone_shapedirs.detach(), (0, spare)), self.types.wide
+            )
 
     def _seen(self) -> object:
         p, t = self.problem, self.types
@@ -158,7 +173,10 @@ class Launch:
     def _work(self) -> tuple[int, object]:
         c, t = self.chain, self.types
         rows = workspace_rows(c.n_joints, c.n_points, c.n_betas, c.n_border)
-        shapes = {'mats': (t.mat33, 9), 'vecs': (t.vec3, 3), 'quats': (t.quat, 4), 'nums': (t.scalar, 1)}
+        shapes = {
+            'mats': (t.mat33, 9), 'vecs': (t.vec3, 3), 'quats': (t.quat, 4), 'nums': (t.scalar, 1),
+            'lanes': (t.wide, self.width),
+        }  # fmt: skip
         # A CPU runs its threads one after the other: one workspace stays in the cache. On CUDA neighbouring threads
         # keep the same row side by side.
         slots = 1
@@ -169,6 +187,8 @@ class Launch:
         for name, (dtype, n) in shapes.items():
             memory = torch.empty((rows[name], slots, n), dtype=self.dtype, device=self.torch_device)
             setattr(work, name, self._view(memory.transpose(0, 1), dtype, 2))
+            if name == 'lanes':
+                work.thin = self._view(memory.transpose(0, 1), t.scalar, 3)
         return slots, work
 
 

@@ -15,9 +15,9 @@ NEAR = wp.constant(1e-4)
 
 @no_type_check
 @cache
-def point_functions(scalar):
-    """Make `observe` and `count_seen` for one float type."""
-    t, rows = chain_types(scalar), row_functions(scalar)
+def point_functions(scalar, width):
+    """Make `observe` and `count_seen` for one float type and width of the border."""
+    t, rows = chain_types(scalar, width), row_functions(scalar, width)
     vec2, vec3, mat33, Chain, Seen, Work = t.vec2, t.vec3, t.mat33, t.Chain, t.Seen, t.Work
     place_row, world_row, scale_row = rows.place_row, rows.world_row, rows.scale_row
     point_row, gradient_row, curvature_row = rows.point_row, rows.gradient_row, rows.curvature_row

@@ -15,9 +15,9 @@ from smilfit.solvers.warp_types import chain_types
 
 @no_type_check
 @cache
-def row_functions(scalar):
-    """Make the functions that find a row for one float type."""
-    Chain = chain_types(scalar).Chain
+def row_functions(scalar, width):
+    """Make the functions that find a row, for one float type and width."""
+    Chain = chain_types(scalar, width).Chain
 
     # Matrices: rotational, mixed and translational part of a joint's articulated inertia (after its elimination the
     # first two hold what the back-substitution needs), world rotations, curvatures of points.
@@ -30,7 +30,7 @@ def row_functions(scalar):
         return 5 * c.n_joints + side * c.n_points
 
     # Vectors: torque (then the eliminated rotation), force, first moment, angular and linear velocity; places and
-    # rotation vectors of joints; places and gradients of points; border columns; translations and the root's step.
+    # rotation vectors of joints; places and gradients of points; translations and the root's step.
     @wp.func
     def place_row(c: Chain, side: int) -> int:
         return (5 + side) * c.n_joints
@@ -48,30 +48,34 @@ def row_functions(scalar):
         return 9 * c.n_joints + (2 + side) * c.n_points
 
     @wp.func
-    def border_row(c: Chain, kind: int) -> int:
-        return 9 * c.n_joints + 4 * c.n_points + kind * c.n_joints * c.n_border
-
-    @wp.func
     def transl_row(c: Chain, side: int) -> int:
-        return border_row(c, 5) + side
+        return 9 * c.n_joints + 4 * c.n_points + side
 
-    # Numbers: mass, second moment and damping of joints; the border's matrix, right-hand side, step and damping;
-    # shape; scale and the whole body's second moment.
-    @wp.func
-    def square_row(c: Chain) -> int:
-        return 3 * c.n_joints
-
-    @wp.func
-    def side_row(c: Chain, kind: int) -> int:
-        return square_row(c) + c.n_border * (c.n_border + kind)
-
+    # Numbers: mass, second moment and damping of joints; shape; scale and the whole body's second moment.
     @wp.func
     def betas_row(c: Chain, side: int) -> int:
-        return side_row(c, 3) + side * c.n_betas
+        return 3 * c.n_joints + side * c.n_betas
 
     @wp.func
     def scale_row(c: Chain, side: int) -> int:
-        return side_row(c, 3) + 2 * c.n_betas + side
+        return 3 * c.n_joints + 2 * c.n_betas + side
+
+    # Wide rows: four 3-row matrices a joint; the border's matrix, its right-hand side (then its step), its damping.
+    @wp.func
+    def wide_row(c: Chain, kind: int, j: int) -> int:
+        return 3 * (kind * c.n_joints + j)
+
+    @wp.func
+    def square_row(c: Chain) -> int:
+        return 12 * c.n_joints
+
+    @wp.func
+    def side_row(c: Chain) -> int:
+        return 12 * c.n_joints + c.n_border
+
+    @wp.func
+    def pivot_row(c: Chain) -> int:
+        return 12 * c.n_joints + c.n_border + 1
 
     return SimpleNamespace(
         world_row=world_row,
@@ -80,7 +84,8 @@ def row_functions(scalar):
         angle_row=angle_row,
         point_row=point_row,
         gradient_row=gradient_row,
-        border_row=border_row,
+        wide_row=wide_row,
+        pivot_row=pivot_row,
         transl_row=transl_row,
         square_row=square_row,
         side_row=side_row,

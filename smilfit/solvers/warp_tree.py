@@ -14,9 +14,9 @@ FIXED_JOINT = wp.constant(FIXED)
 
 @no_type_check
 @cache
-def tree_functions(scalar):
-    """Make the functions of a tree for one float type."""
-    t, rows = chain_types(scalar), row_functions(scalar)
+def tree_functions(scalar, width):
+    """Make the functions of a tree for one float type and width of the border."""
+    t, rows = chain_types(scalar, width), row_functions(scalar, width)
     vec3, quat, Chain, Fit, Work = t.vec3, t.quat, t.Chain, t.Fit, t.Work
     place_row, world_row, angle_row = rows.place_row, rows.world_row, rows.angle_row
     betas_row, scale_row, transl_row = rows.betas_row, rows.scale_row, rows.transl_row
@@ -51,7 +51,8 @@ def tree_functions(scalar):
         v = c.bones[wp.min(frame, c.bones.shape[0] - 1), j]
         if c.has_dirs == 1:
             for i in range(c.n_betas):
-                v = v + w.nums[slot, betas_row(c, side) + i] * c.dirs[j, i]
+                beta = w.nums[slot, betas_row(c, side) + i]
+                v = v + beta * vec3(c.dirs[j, 0, i], c.dirs[j, 1, i], c.dirs[j, 2, i])
         return v
 
     @wp.func

@@ -13,17 +13,17 @@ FIXED, MOVES, TURNS_NOTHING = 0, 1, 2
 # Checkers of type hints would take a wrapped function for the source of a kernel.
 @no_type_check
 @cache
-def chain_types(scalar):
-    """Make the structs that a kernel of one float type takes.
+def chain_types(scalar, width):
+    """Make the structs that a kernel takes, for one float type and one width of the border.
 
     `Chain` holds what all frames share, `Seen` the observations, `Fit` the state that is read and written in place,
-    `Work` the workspace of one thread. Rows of the workspace, for J joints, K points, q border columns (shape,
-    then scale) and the two sides 0 and 1 between which the accepted and the tried state alternate:
+    `Work` the workspace of the threads: [thread, row], its rows named in `warp_rows`.
     """
     vec2 = wp.types.vector(2, scalar)
     vec3 = wp.types.vector(3, scalar)
     mat33 = wp.types.matrix((3, 3), scalar)
     quat = wp.types.quaternion(scalar)
+    wide = wp.types.vector(width, scalar)
 
     @wp.struct
     class Chain:
@@ -39,6 +39,7 @@ def chain_types(scalar):
         has_3d: int
         has_lens: int
         has_dirs: int
+        has_columns: int
         has_limits: int
         has_priors: int
         n_graduation: int
@@ -50,7 +51,9 @@ def chain_types(scalar):
         roles: wp.array(dtype=wp.int32)
         point_joint: wp.array(dtype=wp.int32)
         bones: wp.array2d(dtype=vec3)
-        dirs: wp.array2d(dtype=vec3)
+        dirs: wp.array3d(dtype=scalar)
+        columns: wp.array2d(dtype=wide)  # (J, 3): the same, as wide as the border
+        scale_mask: wp.array(dtype=wide)  # one row: 1 in the scale's column
         point_offset: wp.array(dtype=vec3)
         pose_weight: wp.array(dtype=scalar)
         limits: wp.array2d(dtype=vec2)
@@ -88,6 +91,8 @@ def chain_types(scalar):
         vecs: wp.array2d(dtype=vec3)
         quats: wp.array2d(dtype=quat)
         nums: wp.array2d(dtype=scalar)
+        lanes: wp.array2d(dtype=wide)
+        thin: wp.array3d(dtype=scalar)  # the same memory, number by number
 
     return SimpleNamespace(
         scalar=scalar,
@@ -95,6 +100,7 @@ def chain_types(scalar):
         vec3=vec3,
         mat33=mat33,
         quat=quat,
+        wide=wide,
         Chain=Chain,
         Seen=Seen,
         Fit=Fit,
@@ -102,12 +108,18 @@ def chain_types(scalar):
     )
 
 
+def border_width(n_border: int) -> int:
+    """Round the border's columns up to whole vectors of a CPU, so that few kernels serve all models."""
+    return 8 * -(-n_border // 8) if n_border > 4 else 4
+
+
 def workspace_rows(n_joints: int, n_points: int, n_betas: int, n_border: int) -> dict[str, int]:
-    """Count the rows of a thread's workspace by type; `warp_rows` says what stands where."""
-    j, k, q = n_joints, n_points, n_border
+    """Count the rows of a thread's workspace by type."""
+    j, k = n_joints, n_points
     return {
         'mats': 5 * j + 2 * k,
-        'vecs': 9 * j + 4 * k + 5 * j * q + 3,
+        'vecs': 9 * j + 4 * k + 3,
         'quats': 2 * j,
-        'nums': 3 * j + q * q + 3 * q + 2 * n_betas + 4,
+        'nums': 3 * j + 2 * n_betas + 4,
+        'lanes': 12 * j + n_border + 2 if n_border > 0 else 0,
     }
