@@ -25,6 +25,8 @@ FIXED_JOINT = wp.constant(FIXED)
 MOVING_JOINT = wp.constant(MOVES)
 # Damping that never goes away, as a share of the body's second moment: a bone of no length asks for no turn.
 FLOOR = wp.constant(1e-9)
+# A joint turns at most this far in one step, rad; the others are not held back by it.
+LONGEST = wp.constant(1.5)
 
 
 @no_type_check
@@ -127,6 +129,22 @@ def elimination_functions(scalar, width):
         return w.mats[slot, world_row(c, side) + c.parents[j]]
 
     @wp.func
+    def cotangent_rest(square: scalar) -> scalar:
+        """Compute (1 - a/2 cot(a/2)) / a^2 of a^2, by its series near 0."""
+        if square < scalar(1e-2):
+            return scalar(1.0) / scalar(12.0) + square / scalar(720.0)
+        half = scalar(0.5) * wp.sqrt(square)
+        return (scalar(1.0) - half * wp.cos(half) / wp.sin(half)) / square
+
+    @wp.func
+    def angle_curvature(theta: vec3) -> mat33:
+        """Give half the second derivative of |theta|^2 by a turn: 1 along theta, a/2 cot(a/2) across it."""
+        square = wp.dot(theta, theta)
+        factor = cotangent_rest(square)
+        across = scalar(1.0) - factor * square
+        return factor * wp.outer(theta, theta) + wp.diag(vec3(across, across, across))
+
+    @wp.func
     def limit_gradient(c: Chain, theta: vec3, j: int) -> vec3:
         return c.limit_weight * vec3(
             violation(theta[0], c.limits[j, 0][0], c.limits[j, 0][1]),
@@ -137,12 +155,7 @@ def elimination_functions(scalar, width):
     @wp.func
     def limit_axes(c: Chain, theta: vec3, over: vec3, turn: mat33) -> mat33:
         """Give the derivative of the violated angles by w, row by row: J_l^-1(theta) G_parent^T, others 0."""
-        square = wp.dot(theta, theta)
-        # (1 - a/2 cot(a/2)) / a^2, by its series near 0.
-        factor = scalar(1.0) / scalar(12.0) + square / scalar(720.0)
-        if square > scalar(1e-2):
-            half = scalar(0.5) * wp.sqrt(square)
-            factor = (scalar(1.0) - half * wp.cos(half) / wp.sin(half)) / square
+        factor = cotangent_rest(wp.dot(theta, theta))
         skew = wp.skew(theta)
         one = wp.identity(3, scalar)
         axes = (one - scalar(0.5) * skew + factor * (skew * skew)) * wp.transpose(turn)
@@ -189,15 +202,15 @@ def elimination_functions(scalar, width):
                         turn = parent_turn(c, w, slot, side, j)
                         theta = w.vecs[slot, angle_row(c, side) + j]
                         pull = weight * (turn * theta)
+                        hold = weight * angle_curvature(turn * theta)
                         if c.has_limits == 1:
                             over = limit_gradient(c, theta, j)
                             if wp.dot(over, over) > zero:
                                 axes = limit_axes(c, theta, over, turn)
-                                hold = c.limit_weight * (wp.transpose(axes) * axes)
+                                hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
                                 pull = pull + wp.transpose(axes) * over
-                damping = mu * (second + weight + hold[0, 0] + hold[1, 1] + hold[2, 2])
-                stiff = weight + damping + floor
-                w.nums[slot, 2 * jn + j] = damping + floor
+                stiff = mu * (second + hold[0, 0] + hold[1, 1] + hold[2, 2]) + floor
+                w.nums[slot, 2 * jn + j] = stiff
                 hold = hold + wp.diag(vec3(stiff, stiff, stiff))
                 if c.roles[j] == MOVING_JOINT:
                     rotates = int(1)
@@ -274,6 +287,9 @@ def elimination_functions(scalar, width):
                     step = step + w.mats[slot, j] * omega + w.mats[slot, jn + j] * v
                     if c.n_border > 0:
                         step = step + moved_by_border(c, w, slot, j, 2)
+                length = wp.length(step)
+                if length > scalar(LONGEST):
+                    step = step * (scalar(LONGEST) / length)
                 taken += w.nums[slot, 2 * jn + j] * wp.dot(step, step)
                 q = turned(q, -(wp.transpose(parent_turn(c, w, slot, side, j)) * step))
                 omega = omega - step

@@ -13,7 +13,7 @@ from smilfit.solvers.warp_tree import tree_functions
 from smilfit.solvers.warp_types import chain_types
 
 # Damping, as a share of the curvature: at the start, at least, and where a frame gives up.
-MU_START, MU_LEAST, MU_MOST = wp.constant(1e-3), wp.constant(1e-7), wp.constant(1e9)
+MU_START, MU_LEAST, MU_MOST = wp.constant(3e-2), wp.constant(1e-7), wp.constant(1e9)
 
 # Multiply-adds in one instruction: warp's own default keeps products and sums apart.
 OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=fast'}
@@ -58,7 +58,7 @@ def chain_kernels(scalar, width):
         converged = int(0)
         going = int(1)
         mu = scalar(MU_START)
-        rejected = scalar(2.0)
+        rejected = scalar(8.0)
         if count_seen(c, seen, frame) == 0 or not wp.isfinite(energy):
             going = int(0)
         while going == 1 and iteration < c.n_iter:
@@ -80,11 +80,11 @@ def chain_kernels(scalar, width):
                 side = other
                 energy = tried
                 mu = damping_after(mu, decrease / wp.max(promised, scalar(1e-30)))
-                rejected = scalar(2.0)
+                rejected = scalar(8.0)
                 if decrease <= small and iteration >= c.n_graduation:
                     converged = int(1)
             else:
-                mu = wp.max(mu, scalar(1e-5)) * rejected
+                mu = wp.max(mu, scalar(1e-4)) * rejected
                 rejected = rejected * scalar(2.0)
                 if promised <= c.ftol * energy and iteration >= c.n_graduation:
                     converged = int(1)
