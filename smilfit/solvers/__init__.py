@@ -1,6 +1,19 @@
 """Optimisers of an objective; they know no body."""
 
 from smilfit.solvers.base import SolverResult, StopReason
+from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
+from smilfit.solvers.warp_chain import solve_chains, warp_available
 
-__all__ = ['LBFGS', 'Adam', 'FirstOrderSolver', 'SolverResult', 'StopReason']
+__all__ = [
+    'LBFGS',
+    'Adam',
+    'ChainProblem',
+    'ChainSolution',
+    'ChainState',
+    'FirstOrderSolver',
+    'SolverResult',
+    'StopReason',
+    'solve_chains',
+    'warp_available',
+]

@@ -55,7 +55,7 @@ class ChainProblem:
         point_offset: the point in that joint's frame, model unit.
         targets3d: seen places, world unit; with `weights3d` (0 for missing) and `sigma3d`, or all None.
         xy: seen places in px; with `weights2d` (0 for missing), `sigma2d` and the cameras, or all None.
-        camera_K: px; one for all frames or by frame, as the other camera fields.
+        camera_K: px; one for all frames or by frame; so are the other camera fields, each by itself.
         camera_R: world to camera.
         camera_t: world to camera.
         camera_dist: lens coefficients (k1, k2, p1, p2, k3); None for ideal lenses.
@@ -87,11 +87,11 @@ class ChainProblem:
     xy: Float[Tensor, 'B C K 2'] | None = None
     weights2d: Float[Tensor, 'B C K'] | None = None
     sigma2d: Float[Tensor, ' K'] | None = None
-    camera_K: Float[Tensor, 'M C 3 3'] | None = None
-    camera_R: Float[Tensor, 'M C 3 3'] | None = None
-    camera_t: Float[Tensor, 'M C 3'] | None = None
-    camera_dist: Float[Tensor, 'L C 5'] | None = None
-    camera_fold: Float[Tensor, 'L C'] | None = None
+    camera_K: Float[Tensor, 'N1 C 3 3'] | None = None
+    camera_R: Float[Tensor, 'N2 C 3 3'] | None = None
+    camera_t: Float[Tensor, 'N3 C 3'] | None = None
+    camera_dist: Float[Tensor, 'N4 C 5'] | None = None
+    camera_fold: Float[Tensor, 'N5 C'] | None = None
     pose_weight: Float[Tensor, ' J'] | None = None
     limits: Float[Tensor, 'J 3 2'] | None = None
     limit_weight: float = 0.0
@@ -142,11 +142,17 @@ class ChainProblem:
                 )
         if self.targets3d is None and self.xy is None:
             raise ValueError('ChainProblem: something must be seen; got neither targets3d nor xy.')
-        for name, of in (('camera_dist', 'xy'), ('camera_fold', 'camera_dist'), ('betas_mean', 'betas_precision')):
+        for name, of in (
+            ('camera_dist', 'xy'),
+            ('camera_fold', 'camera_dist'),
+            ('betas_mean', 'betas_precision'),
+        ):
             if getattr(self, name) is not None and getattr(self, of) is None:
                 raise ValueError(f'ChainProblem: {name} must come with {of}; got None for {of}.')
         if self.betas_precision is not None and self.betas_mean is None:
-            raise ValueError('ChainProblem: betas_precision must come with betas_mean; got None for betas_mean.')
+            raise ValueError(
+                'ChainProblem: betas_precision must come with betas_mean; got None for betas_mean.'
+            )
 
     def _check_shapes(self) -> None:
         b, j, k, c = self.n_frames, self.n_joints, self.point_joint.shape[0], self.n_cameras
@@ -171,12 +177,6 @@ class ChainProblem:
                 )
         for name, shape in (('parents', (j,)), ('free_joints', (j,)), ('point_joint', (k,))):
             _check_shape(name, getattr(self, name), shape)
-        cameras = [self.camera_K, self.camera_R, self.camera_t] if self.xy is not None else []
-        if len({tensor.shape[0] for tensor in cameras}) > 1:
-            raise ValueError(
-                'ChainProblem: camera_K, camera_R and camera_t must all be by frame, or none of them; got '
-                f'{[tensor.shape[0] for tensor in cameras]} rows.'
-            )
 
     def _check_numbers(self) -> None:
         if self.start.rotations.dtype not in (torch.float32, torch.float64):
@@ -202,7 +202,9 @@ class ChainProblem:
                 raise ValueError(f'ChainProblem: {name} must be positive; got {sigma.tolist()}.')
         for name in ('limit_weight', 'log_scale_weight'):
             if not 0 <= getattr(self, name) < float('inf'):
-                raise ValueError(f'ChainProblem: {name} must be finite and not negative; got {getattr(self, name)}.')
+                raise ValueError(
+                    f'ChainProblem: {name} must be finite and not negative; got {getattr(self, name)}.'
+                )
 
 
 @dataclass(frozen=True)

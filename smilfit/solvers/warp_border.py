@@ -25,7 +25,12 @@ def border_functions(scalar, width):
     t, rows = chain_types(scalar, width), row_functions(scalar, width)
     vec3, mat33, wide, Chain, Work = t.vec3, t.mat33, t.wide, t.Chain, t.Work
     wide_row, square_row, side_row, pivot_row = rows.wide_row, rows.square_row, rows.side_row, rows.pivot_row
-    betas_row, scale_row, transl_row, world_row = rows.betas_row, rows.scale_row, rows.transl_row, rows.world_row
+    betas_row, scale_row, transl_row, world_row = (
+        rows.betas_row,
+        rows.scale_row,
+        rows.transl_row,
+        rows.world_row,
+    )
 
     @wp.struct
     class Columns:
@@ -99,9 +104,7 @@ def border_functions(scalar, width):
         """Add a^T b to the border's matrix."""
         square = square_row(c)
         for i in range(c.n_border):
-            w.lanes[slot, square + i] = (
-                w.lanes[slot, square + i] + a.x[i] * b.x + a.y[i] * b.y + a.z[i] * b.z
-            )
+            w.lanes[slot, square + i] = w.lanes[slot, square + i] + a.x[i] * b.x + a.y[i] * b.y + a.z[i] * b.z
 
     @wp.func
     def columns_rigid(c: Chain, w: Work, slot: int, j: int, d: vec3, curvature: mat33, gradient: vec3):

@@ -1,14 +1,11 @@
 """Fit posed trees to seen points by one fused kernel: Levenberg-Marquardt, one thread a frame, on CPU or CUDA.
 
-The kernels are NVIDIA Warp's, an optional dependency that is imported where it is used. They are compiled at first use
-(some seconds, kept on disk).
+The kernels are NVIDIA Warp's, an optional dependency that is imported where it is used. They are compiled at first
+use (some seconds, kept on disk).
 """
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
-
-import torch
-from torch import Tensor
 
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution
 

@@ -1,9 +1,9 @@
 """One damped Gauss-Newton step of a tree by articulated elimination, from the leaves to the root, in O(J).
 
-Unknowns are the joints' rotations w_j (world frame, `R_j <- exp(G_parent^T w_j) R_j`), the root's translation, and a
-border z of shape coefficients and the logarithm of the scale. A joint moves by its twist (omega, v) about its own
-place: omega_j = omega_parent + w_j and v_j = v_parent + omega_parent x d_j + E_j z with the bone d_j. The cost below a
-joint is a quadratic in its twist, with the articulated inertia [[A, B], [B^T, C]]. Minimised over w_j under the
+Unknowns are the joints' rotations w_j (world frame, `R_j <- exp(G_parent^T w_j) R_j`), the root's translation, and
+a border z of shape coefficients and the logarithm of the scale. A joint moves by its twist (omega, v) about its own
+place: omega_j = omega_parent + w_j and v_j = v_parent + omega_parent x d_j + E_j z with the bone d_j. The cost below
+a joint is a quadratic in its twist, with the articulated inertia [[A, B], [B^T, C]]. Minimised over w_j under the
 damping and prior L it stays one, with A' = A - A (A + L)^-1 A = L (A + L)^-1 A: no small difference of large
 numbers. Twists about a common origin lose half of float32's digits at the end of a long tail; these do not.
 
@@ -33,10 +33,9 @@ LONGEST = wp.constant(1.5)
 @cache
 def elimination_functions(scalar, width):
     """Make `eliminate` and `step_back` for one float type and width of the border."""
-    t, rows, tree, border = (
-        chain_types(scalar, width), row_functions(scalar, width), tree_functions(scalar, width), border_functions(scalar, width)
-    )  # fmt: skip
-    vec3, mat33, quat, Chain, Work = t.vec3, t.mat33, t.quat, t.Chain, t.Work
+    t, rows = chain_types(scalar, width), row_functions(scalar, width)
+    tree, border = tree_functions(scalar, width), border_functions(scalar, width)
+    vec3, mat33, Chain, Work = t.vec3, t.mat33, t.Chain, t.Work
     place_row, world_row, angle_row = rows.place_row, rows.world_row, rows.angle_row
     point_row, gradient_row, curvature_row = rows.point_row, rows.gradient_row, rows.curvature_row
     betas_row, scale_row, transl_row = rows.betas_row, rows.scale_row, rows.transl_row
@@ -188,7 +187,7 @@ def elimination_functions(scalar, width):
             second = w.nums[slot, jn + j]
             mixed = b
             # What a rotation costs: prior, limits and damping, and the prior's pull.
-            rotates = int(0)
+            rotates = wp.int32(0)
             keep = mat33(zero)  # (A + L)^-1 A
             keep_b = mat33(zero)
             inv = mat33(zero)
@@ -213,7 +212,7 @@ def elimination_functions(scalar, width):
                 w.nums[slot, 2 * jn + j] = stiff
                 hold = hold + wp.diag(vec3(stiff, stiff, stiff))
                 if c.roles[j] == MOVING_JOINT:
-                    rotates = int(1)
+                    rotates = wp.int32(1)
                     inv = inverse_spd(a + hold)
                     load = torque + pull
                     answer = inv * load

@@ -12,9 +12,12 @@ from smilfit.solvers.warp_points import point_functions
 from smilfit.solvers.warp_tree import tree_functions
 from smilfit.solvers.warp_types import chain_types
 
-# Damping, as a share of the curvature: at the start, at least, and where a frame gives up.
-MU_START, MU_LEAST, MU_MOST = wp.constant(3e-2), wp.constant(1e-7), wp.constant(1e9)
-
+# Damping, as a share of the curvature: at the start, at least, after a rejected step at least, and where a frame
+# gives up; and the factor after a first rejection, which doubles with each that follows.
+MU_START, MU_LEAST, MU_REJECTED, MU_MOST = (wp.constant(mu) for mu in (3e-2, 1e-7, 1e-4, 1e9))
+REJECTED = wp.constant(8.0)
+# What the next evaluation of a frame is for.
+MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
 # Multiply-adds in one instruction: warp's own default keeps products and sums apart.
 OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=fast'}
 
@@ -30,7 +33,11 @@ def chain_kernels(scalar, width):
     observe, count_seen = points.observe, points.count_seen
     steps, border = elimination_functions(scalar, width), border_functions(scalar, width)
     eliminate, step_back = steps.eliminate, steps.step_back
-    add_border_priors, solve_border, root_step = border.add_border_priors, border.solve_border, border.root_step
+    add_border_priors, solve_border, root_step = (
+        border.add_border_priors,
+        border.solve_border,
+        border.root_step,
+    )
 
     @wp.func
     def widening(c: Chain, iteration: int) -> scalar:
@@ -50,55 +57,67 @@ def chain_kernels(scalar, width):
 
     @wp.func
     def fit_frame(c: Chain, seen: Seen, fit: Fit, w: Work, slot: int, frame: int):
+        """Fit one frame. Every part stands here once: it is inlined, and its compilation is waited for."""
         load(c, fit, w, slot, frame)
-        pose(c, w, slot, frame, 0)
-        side = int(0)
-        energy = observe(c, seen, w, slot, frame, 0, widening(c, 0)) + priors(c, w, slot, 0)
-        iteration = int(0)
-        converged = int(0)
-        going = int(1)
+        side, iteration, converged = wp.int32(0), wp.int32(0), wp.int32(0)
+        energy = scalar(0.0)
+        promised = scalar(0.0)
         mu = scalar(MU_START)
-        rejected = scalar(8.0)
-        if count_seen(c, seen, frame) == 0 or not wp.isfinite(energy):
-            going = int(0)
-        while going == 1 and iteration < c.n_iter:
-            wide = widening(c, iteration)
-            if iteration > 0 and wide != widening(c, iteration - 1):
-                energy = observe(c, seen, w, slot, frame, side, wide) + priors(c, w, slot, side)
-            promised = eliminate(c, w, slot, side, mu)
-            add_border_priors(c, w, slot, side, mu)
-            promised += solve_border(c, w, slot)
-            root_step(c, w, slot)
-            promised += step_back(c, w, slot, side, mu)
-            other = 1 - side
-            pose(c, w, slot, frame, other)
-            tried = observe(c, seen, w, slot, frame, other, wide) + priors(c, w, slot, other)
-            decrease = energy - tried
-            # A tried state that is not finite fails every comparison.
-            if decrease >= scalar(0.0):
-                small = c.ftol * energy
-                side = other
-                energy = tried
-                mu = damping_after(mu, decrease / wp.max(promised, scalar(1e-30)))
-                rejected = scalar(8.0)
-                if decrease <= small and iteration >= c.n_graduation:
-                    converged = int(1)
+        rejected = scalar(REJECTED)
+        wide = widening(c, 0)
+        task = wp.int32(MEASURE)
+        if count_seen(c, seen, frame) == 0:
+            task = FINISH
+            wide = scalar(1.0)
+        while task != STOP:
+            at = side
+            if task == TRY:
+                promised = eliminate(c, w, slot, side, mu)
+                add_border_priors(c, w, slot, side, mu)
+                promised += solve_border(c, w, slot)
+                root_step(c, w, slot)
+                promised += step_back(c, w, slot, side, mu)
+                at = 1 - side
+            pose(c, w, slot, frame, at)
+            value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
+            if task == FINISH:
+                energy = value
+                task = STOP
+            elif task == MEASURE:
+                energy = value
+                task = TRY
+                if iteration >= c.n_iter or not wp.isfinite(energy):
+                    task = FINISH
+                    wide = scalar(1.0)
             else:
-                mu = wp.max(mu, scalar(1e-4)) * rejected
-                rejected = rejected * scalar(2.0)
-                if promised <= c.ftol * energy and iteration >= c.n_graduation:
-                    converged = int(1)
-                if not (mu < scalar(MU_MOST)):
-                    going = int(0)
-            if converged == 1:
-                going = int(0)
-            iteration += 1
+                decrease = energy - value
+                narrow = iteration >= c.n_graduation
+                iteration += 1
+                # A tried state that is not finite fails the comparison.
+                if decrease >= scalar(0.0):
+                    if narrow and decrease <= c.ftol * energy:
+                        converged = wp.int32(1)
+                    mu = damping_after(mu, decrease / wp.max(promised, scalar(1e-30)))
+                    rejected = scalar(REJECTED)
+                    side = at
+                    energy = value
+                else:
+                    if narrow and promised <= c.ftol * energy:
+                        converged = wp.int32(1)
+                    mu = wp.max(mu, scalar(MU_REJECTED)) * rejected
+                    rejected = rejected * scalar(2.0)
+                after = widening(c, iteration)
+                if converged == 1 or iteration >= c.n_iter or not (mu < scalar(MU_MOST)):
+                    after = scalar(1.0)
+                    task = STOP
+                if after != wide:
+                    if task == STOP:
+                        task = FINISH
+                    else:
+                        task = MEASURE
+                    wide = after
         if iteration > 0:
             store(c, fit, w, slot, frame, side)
-            if widening(c, iteration - 1) != scalar(1.0):
-                energy = observe(c, seen, w, slot, frame, side, scalar(1.0)) + priors(c, w, slot, side)
-        elif c.n_graduation > 0:
-            energy = observe(c, seen, w, slot, frame, side, scalar(1.0)) + priors(c, w, slot, side)
         fit.energy[frame] = energy
         fit.converged[frame] = converged
         fit.iterations[frame] = iteration
@@ -106,7 +125,7 @@ def chain_kernels(scalar, width):
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def fit_frames(c: Chain, seen: Seen, fit: Fit, w: Work, n_slots: int):
         slot = wp.tid()
-        frame = int(slot)
+        frame = wp.int32(slot)
         while frame < c.n_frames:
             fit_frame(c, seen, fit, w, slot, frame)
             frame += n_slots

@@ -1,6 +1,8 @@
 """Hand a problem's tensors to the kernels without a copy. Imported only where warp is used."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import warp as wp
@@ -22,7 +24,8 @@ class Launch:
         self, problem: ChainProblem, n_iter: int, ftol: float, graduation: tuple[float, ...]
     ) -> None:
         _check_control(n_iter, ftol, graduation)
-        _start_quietly()
+        with _quietly():
+            wp.init()
         start = problem.start
         self.problem = problem
         self.dtype, self.torch_device = start.rotations.dtype, start.rotations.device
@@ -55,7 +58,8 @@ class Launch:
         stream = None
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
-        wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
+        with _quietly():
+            wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
 
     def solution(self) -> ChainSolution:
         """Give what the kernels wrote."""
@@ -116,7 +120,9 @@ class Launch:
         if c.has_priors == 1:
             weight = p.pose_weight
             c.pose_weight = self._numbers(
-                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device) if weight is None else weight
+                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
+                if weight is None
+                else weight
             )
         if c.has_limits == 1:
             c.limits = self._elements(p.limits, t.vec2)
@@ -207,12 +213,13 @@ def joint_roles(problem: ChainProblem) -> Tensor:
     return torch.tensor(roles, dtype=torch.int32)
 
 
-def _start_quietly() -> None:
-    """Start warp without its greeting."""
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep warp from telling its version and every compilation."""
     level = wp.config.log_level
-    wp.config.log_level = wp.LOG_WARNING
+    wp.config.log_level = max(level, wp.LOG_WARNING)
     try:
-        wp.init()
+        yield
     finally:
         wp.config.log_level = level
 

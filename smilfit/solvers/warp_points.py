@@ -11,6 +11,8 @@ from smilfit.solvers.warp_types import chain_types
 
 # As in `smilfit.geometry.projection`: the smallest depth with an image, as a share of the distance.
 NEAR = wp.constant(1e-4)
+# From this many squared sigmas on a robust term is its bound; pixels beyond a lens can be too many to be squared.
+SATURATED = wp.constant(1e12)
 
 
 @no_type_check
@@ -32,10 +34,10 @@ def point_functions(scalar, width):
 
     @wp.func
     def project(c: Chain, seen: Seen, frame: int, camera: int, x: vec3) -> Image:
-        f = wp.min(frame, seen.intrinsics.shape[0] - 1)
-        intrinsics = seen.intrinsics[f, camera]
-        rotation = seen.rotation[f, camera]
-        p = rotation * x + seen.translation[f, camera]
+        # One row of cameras serves all frames.
+        intrinsics = seen.intrinsics[wp.min(frame, seen.intrinsics.shape[0] - 1), camera]
+        rotation = seen.rotation[wp.min(frame, seen.rotation.shape[0] - 1), camera]
+        p = rotation * x + seen.translation[wp.min(frame, seen.translation.shape[0] - 1), camera]
         one, two = scalar(1.0), scalar(2.0)
         near = scalar(NEAR)
         # Behind the camera the depth is a constant, and the derivative has no share of it.
@@ -51,10 +53,11 @@ def point_functions(scalar, width):
         row_y = (rotation[1] - rotation[2] * (ny * slope)) * inverse
         if c.has_lens == 1:
             fl = wp.min(frame, seen.lens.shape[0] - 1)
+            fold = seen.fold[wp.min(frame, seen.fold.shape[0] - 1), camera]
             radius = wp.sqrt(nx * nx + ny * ny)
-            if radius >= seen.fold[fl, camera]:
+            if radius >= fold:
                 # Beyond the fold it stands on it; how far beyond it was counts as a constant.
-                shrink = seen.fold[fl, camera] / wp.max(radius, scalar(1e-12))
+                shrink = fold / wp.max(radius, scalar(1e-12))
                 nx, ny = nx * shrink, ny * shrink
                 row_x, row_y = row_x * shrink, row_y * shrink
             k1 = seen.lens[fl, camera, 0]
@@ -85,7 +88,7 @@ def point_functions(scalar, width):
     @wp.func
     def count_seen(c: Chain, seen: Seen, frame: int) -> int:
         """Count observations with a weight."""
-        n = int(0)
+        n = wp.int32(0)
         for k in range(c.n_points):
             if c.has_3d == 1 and seen.weights3d[frame, k] > scalar(0.0):
                 n += 1
@@ -132,16 +135,24 @@ def point_functions(scalar, width):
                     image = project(c, seen, frame, camera, x)
                     miss = image.pixel - seen.xy[frame, camera, k]
                     s = wp.dot(miss, miss)
-                    bend = one / (one + s * c.sharpness2d[k] * narrow)
-                    energy += weight * s * bend
-                    share = weight * bend * bend
-                    u, v = image.by_u, image.by_v
-                    g = g + share * (miss[0] * u + miss[1] * v)
-                    su, sv = share * u, share * v
-                    diagonal = diagonal + wp.cw_mul(su, u) + wp.cw_mul(sv, v)
-                    mixed = mixed + vec3(
-                        su[0] * u[1] + sv[0] * v[1], su[0] * u[2] + sv[0] * v[2], su[1] * u[2] + sv[1] * v[2]
-                    )
+                    sharp = c.sharpness2d[k] * narrow
+                    if s * sharp > scalar(SATURATED):
+                        energy += weight / sharp
+                    else:
+                        bend = one / (one + s * sharp)
+                        energy += weight * s * bend
+                        share = weight * bend * bend
+                        u = image.by_u
+                        v = image.by_v
+                        g = g + share * (miss[0] * u + miss[1] * v)
+                        su = share * u
+                        sv = share * v
+                        diagonal = diagonal + wp.cw_mul(su, u) + wp.cw_mul(sv, v)
+                        mixed = mixed + vec3(
+                            su[0] * u[1] + sv[0] * v[1],
+                            su[0] * u[2] + sv[0] * v[2],
+                            su[1] * u[2] + sv[1] * v[2],
+                        )
             w.vecs[slot, point_row(c, side) + k] = x
             w.vecs[slot, gradient_row(c, side) + k] = g
             w.mats[slot, curvature_row(c, side) + k] = mat33(

@@ -120,4 +120,6 @@ def tree_functions(scalar, width):
             for i in range(c.n_betas):
                 fit.betas[frame, i] = w.nums[slot, betas_row(c, side) + i]
 
-    return SimpleNamespace(turned=turned, pose=pose, priors=priors, load=load, store=store, violation=violation)
+    return SimpleNamespace(
+        turned=turned, pose=pose, priors=priors, load=load, store=store, violation=violation
+    )
