@@ -3,7 +3,7 @@
 from smilfit.solvers.base import SolverResult, StopReason
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
-from smilfit.solvers.warp_chain import solve_chains, warp_available
+from smilfit.solvers.warp_chain import solve_chains, solve_shared_chains, warp_available
 
 __all__ = [
     'LBFGS',
@@ -15,5 +15,6 @@ __all__ = [
     'SolverResult',
     'StopReason',
     'solve_chains',
+    'solve_shared_chains',
     'warp_available',
 ]

@@ -190,8 +190,8 @@ def border_functions(scalar, width):
         return wp.dot(force, answer)
 
     @wp.func
-    def add_border_priors(c: Chain, w: Work, slot: int, side: int, mu: scalar):
-        """Add what is known of shape and scale beforehand, and the damping."""
+    def add_border_priors(c: Chain, w: Work, slot: int, side: int):
+        """Add what is known of shape and scale beforehand."""
         q = c.n_border
         square = square_row(c)
         if c.fit_betas == 1:
@@ -206,7 +206,12 @@ def border_functions(scalar, width):
             pull = c.log_scale_weight * w.nums[slot, scale_row(c, side)]
             w.thin[slot, side_row(c), i] = w.thin[slot, side_row(c), i] + pull
             w.thin[slot, square + i, i] = w.thin[slot, square + i, i] + c.log_scale_weight
-        for i in range(q):
+
+    @wp.func
+    def damp_border(c: Chain, w: Work, slot: int, mu: scalar):
+        """Add the damping, a share of the border's own diagonal."""
+        square = square_row(c)
+        for i in range(c.n_border):
             damping = wp.max(mu, scalar(LEAST)) * wp.max(w.thin[slot, square + i, i], scalar(0.0))
             w.thin[slot, pivot_row(c), i] = damping
             w.thin[slot, square + i, i] = w.thin[slot, square + i, i] + damping
@@ -271,6 +276,7 @@ def border_functions(scalar, width):
         columns_rigid=columns_rigid,
         eliminate_root=eliminate_root,
         add_border_priors=add_border_priors,
+        damp_border=damp_border,
         solve_border=solve_border,
         root_step=root_step,
         moved_by_border=moved_by_border,

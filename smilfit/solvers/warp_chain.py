@@ -4,18 +4,21 @@ The kernels are NVIDIA Warp's, an optional dependency that is imported where it 
 use (some seconds, kept on disk).
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution
-
-if TYPE_CHECKING:
-    from smilfit.solvers.warp_launch import Launch
 
 
 def warp_available() -> bool:
     """Tell whether warp is installed."""
     return find_spec('warp') is not None
+
+
+def _alone(sums: Tensor) -> Tensor:
+    return sums
 
 
 def solve_chains(
@@ -36,14 +39,44 @@ def solve_chains(
         ImportError: warp is not installed.
         ValueError: an argument that is out of range.
     """
-    launch = _launch()(problem, n_iter, ftol, graduation)
+    _require_warp('solve_chains')
+    from smilfit.solvers.warp_launch import Launch
+
+    launch = Launch(problem, n_iter, ftol, graduation)
     launch.fit_frames()
     return launch.solution()
 
 
-def _launch() -> 'type[Launch]':
-    if not warp_available():
-        raise ImportError('solve_chains: warp must be installed; it is not. Run: pip install warp-lang')
-    from smilfit.solvers.warp_launch import Launch
+def solve_shared_chains(
+    problem: ChainProblem,
+    n_iter: int = 50,
+    ftol: float = 1e-6,
+    graduation: tuple[float, ...] = (),
+    reduce: Callable[[Tensor], Tensor] = _alone,
+) -> ChainSolution:
+    """Minimise the sum of all frames' energies under one shape and one scale.
 
-    return Launch
+    The problem's energy is the same as in `solve_chains`, so the terms of shape and scale count once a frame. A start
+    whose poses are near, such as `solve_chains` with the shape fixed gives, saves steps. Frames in which nothing is
+    seen keep their pose and take the others' shape.
+
+    Args:
+        problem: with `fit_betas` or `fit_scale`, and a start that has them the same in all frames.
+        n_iter: most steps, rejected ones included.
+        ftol: relative decrease of the sum in one step below which it has converged.
+        graduation: factors on the robust sigmas of the first steps, one each; then 1.
+        reduce: adds a vector of float64 sums over processes that hold other frames; every process must call it alike.
+
+    Raises:
+        ImportError: warp is not installed.
+        ValueError: an argument that is out of range, or a start whose shapes differ.
+    """
+    _require_warp('solve_shared_chains')
+    from smilfit.solvers.warp_shared import SharedFit
+
+    return SharedFit(problem, n_iter, ftol, graduation, reduce).run()
+
+
+def _require_warp(where: str) -> None:
+    if not warp_available():
+        raise ImportError(f'{where}: warp must be installed; it is not. Run: pip install warp-lang')

@@ -33,11 +33,8 @@ def chain_kernels(scalar, width):
     observe, count_seen = points.observe, points.count_seen
     steps, border = elimination_functions(scalar, width), border_functions(scalar, width)
     eliminate, step_back = steps.eliminate, steps.step_back
-    add_border_priors, solve_border, root_step = (
-        border.add_border_priors,
-        border.solve_border,
-        border.root_step,
-    )
+    add_border_priors, damp_border = border.add_border_priors, border.damp_border
+    solve_border, root_step = border.solve_border, border.root_step
 
     @wp.func
     def widening(c: Chain, iteration: int) -> scalar:
@@ -73,7 +70,8 @@ def chain_kernels(scalar, width):
             at = side
             if task == TRY:
                 promised = eliminate(c, w, slot, side, mu)
-                add_border_priors(c, w, slot, side, mu)
+                add_border_priors(c, w, slot, side)
+                damp_border(c, w, slot, mu)
                 promised += solve_border(c, w, slot)
                 root_step(c, w, slot)
                 promised += step_back(c, w, slot, side, mu)

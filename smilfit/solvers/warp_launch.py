@@ -9,7 +9,7 @@ import warp as wp
 from torch import Tensor
 
 from smilfit.geometry.distortion import fold_radius
-from smilfit.solvers.chain_problem import ChainProblem, ChainSolution
+from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.warp_kernels import chain_kernels
 from smilfit.solvers.warp_types import FIXED, MOVES, TURNS_NOTHING, border_width, chain_types, workspace_rows
 
@@ -36,16 +36,13 @@ class Launch:
         self.width = border_width(self.n_border)
         self.kernels, self.types = chain_kernels(scalar, self.width), chain_types(scalar, self.width)
         self.alive: list[Tensor] = []
-        self.rotations, self.transl, self.log_scale, self.betas = (
-            tensor.detach().clone(memory_format=torch.contiguous_format)
-            for tensor in (start.rotations, start.transl, start.log_scale, start.betas)
-        )
-        self.energy = torch.zeros_like(self.log_scale)
+        self.state = own_state(start)
+        self.energy = torch.zeros_like(self.state.log_scale)
         self.converged = torch.zeros(problem.n_frames, dtype=torch.int32, device=self.torch_device)
         self.iterations = torch.zeros_like(self.converged)
         self.chain = self._chain(n_iter, ftol, graduation)
         self.seen = self._seen()
-        self.fit = self._fit()
+        self.fit = self.view_state(self.state)
         self.n_slots, self.work = self._work()
 
     def fit_frames(self) -> None:
@@ -63,15 +60,21 @@ class Launch:
 
     def solution(self) -> ChainSolution:
         """Give what the kernels wrote."""
+        s = self.state
         return ChainSolution(
-            self.rotations,
-            self.transl,
-            self.log_scale,
-            self.betas,
-            self.energy,
-            self.converged.bool(),
-            self.iterations,
+            s.rotations, s.transl, s.log_scale, s.betas, self.energy, self.converged.bool(), self.iterations
         )
+
+    def view_state(self, state: ChainState) -> object:
+        """View a state and the answers about it as the kernels' struct."""
+        t = self.types
+        f = t.Fit()
+        f.rotations = self.elements(state.rotations, t.mat33)
+        f.transl = self.elements(state.transl, t.vec3)
+        f.log_scale, f.betas = self.numbers(state.log_scale), self.numbers(state.betas)
+        f.energy = self.numbers(self.energy)
+        f.converged, f.iterations = self.integers(self.converged), self.integers(self.iterations)
+        return f
 
     def _view(self, tensor: Tensor, dtype: type, n_dims: int) -> wp.array:
         """View a tensor as a warp array of `n_dims` dimensions; what is left of the shape is one element."""
@@ -85,14 +88,17 @@ class Launch:
             device=self.device,
         )
 
-    def _numbers(self, tensor: Tensor) -> wp.array:
+    def numbers(self, tensor: Tensor) -> wp.array:
+        """View floats one by one."""
         tensor = tensor.detach().contiguous()
         return self._view(tensor, self.types.scalar, tensor.ndim)
 
-    def _integers(self, tensor: Tensor) -> wp.array:
+    def integers(self, tensor: Tensor) -> wp.array:
+        """View or copy a row of integers."""
         return self._view(tensor.to(self.torch_device, torch.int32).contiguous(), wp.int32, 1)
 
-    def _elements(self, tensor: Tensor, dtype: type) -> wp.array:
+    def elements(self, tensor: Tensor, dtype: type) -> wp.array:
+        """View floats as vectors or matrices."""
         tensor = tensor.detach().contiguous()
         return self._view(tensor, dtype, tensor.ndim - (2 if dtype is self.types.mat33 else 1))
 
@@ -100,7 +106,7 @@ class Launch:
         p, t = self.problem, self.types
         c = t.Chain()
         c.n_frames, c.n_joints, c.n_points = p.n_frames, p.n_joints, p.point_joint.shape[0]
-        c.n_cameras, c.n_betas = p.n_cameras, self.betas.shape[1]
+        c.n_cameras, c.n_betas = p.n_cameras, self.state.betas.shape[1]
         c.n_border, c.fit_betas = self.n_border, int(self.fits_betas)
         c.fit_scale, c.fit_transl = int(p.fit_scale), int(p.fit_transl)
         c.has_3d, c.has_lens = int(p.targets3d is not None), int(p.camera_dist is not None)
@@ -108,44 +114,44 @@ class Launch:
         c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
         c.n_iter, c.ftol, c.n_graduation = n_iter, ftol, len(graduation)
         c.limit_weight, c.log_scale_weight = p.limit_weight, p.log_scale_weight
-        c.parents = self._integers(p.parents)
-        c.roles = self._integers(joint_roles(p))
-        c.point_joint = self._integers(p.point_joint)
-        c.point_offset = self._elements(p.point_offset, t.vec3)
-        c.bones = self._elements(p.bones, t.vec3)
+        c.parents = self.integers(p.parents)
+        c.roles = self.integers(joint_roles(p))
+        c.point_joint = self.integers(p.point_joint)
+        c.point_offset = self.elements(p.point_offset, t.vec3)
+        c.bones = self.elements(p.bones, t.vec3)
         if p.bone_shapedirs is not None and c.n_betas > 0:
             c.has_dirs = 1
-            c.dirs = self._numbers(p.bone_shapedirs)
+            c.dirs = self.numbers(p.bone_shapedirs)
         self._border_columns(c)
         if c.has_priors == 1:
             weight = p.pose_weight
-            c.pose_weight = self._numbers(
+            c.pose_weight = self.numbers(
                 torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
                 if weight is None
                 else weight
             )
         if c.has_limits == 1:
-            c.limits = self._elements(p.limits, t.vec2)
+            c.limits = self.elements(p.limits, t.vec2)
         if p.betas_precision is not None:
-            c.betas_mean = self._numbers(p.betas_mean)
-            c.betas_precision = self._numbers(p.betas_precision)
+            c.betas_mean = self.numbers(p.betas_mean)
+            c.betas_precision = self.numbers(p.betas_precision)
         if p.sigma3d is not None:
-            c.sharpness3d = self._numbers(p.sigma3d.detach().square().reciprocal())
+            c.sharpness3d = self.numbers(p.sigma3d.detach().square().reciprocal())
         if p.sigma2d is not None:
-            c.sharpness2d = self._numbers(p.sigma2d.detach().square().reciprocal())
+            c.sharpness2d = self.numbers(p.sigma2d.detach().square().reciprocal())
         if graduation:
-            c.graduation = self._numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
+            c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
         return c
 
     def _border_columns(self, c: object) -> None:
         mask = torch.zeros((1, self.width), dtype=self.dtype, device=self.torch_device)
         if c.fit_scale == 1:
             mask[0, self.n_border - 1] = 1.0
-        c.scale_mask = self._elements(mask, self.types.wide)
+        c.scale_mask = self.elements(mask, self.types.wide)
         if c.fit_betas == 1 and c.has_dirs == 1:
             spare = self.width - c.n_betas
             c.has_columns = 1
-            c.columns = self._elements(
+            c.columns = self.elements(
                 torch.nn.functional.pad(self.problem.bone_shapedirs.detach(), (0, spare)), self.types.wide
             )
 
@@ -153,28 +159,18 @@ class Launch:
         p, t = self.problem, self.types
         s = t.Seen()
         if p.targets3d is not None:
-            s.targets = self._elements(p.targets3d, t.vec3)
-            s.weights3d = self._numbers(p.weights3d)
+            s.targets = self.elements(p.targets3d, t.vec3)
+            s.weights3d = self.numbers(p.weights3d)
         if p.xy is not None:
-            s.xy = self._elements(p.xy, t.vec2)
-            s.weights2d = self._numbers(p.weights2d)
-            s.intrinsics = self._elements(p.camera_K, t.mat33)
-            s.rotation = self._elements(p.camera_R, t.mat33)
-            s.translation = self._elements(p.camera_t, t.vec3)
+            s.xy = self.elements(p.xy, t.vec2)
+            s.weights2d = self.numbers(p.weights2d)
+            s.intrinsics = self.elements(p.camera_K, t.mat33)
+            s.rotation = self.elements(p.camera_R, t.mat33)
+            s.translation = self.elements(p.camera_t, t.vec3)
         if p.camera_dist is not None:
             fold = fold_radius(p.camera_dist) if p.camera_fold is None else p.camera_fold
-            s.lens, s.fold = self._numbers(p.camera_dist), self._numbers(fold)
+            s.lens, s.fold = self.numbers(p.camera_dist), self.numbers(fold)
         return s
-
-    def _fit(self) -> object:
-        t = self.types
-        f = t.Fit()
-        f.rotations = self._elements(self.rotations, t.mat33)
-        f.transl = self._elements(self.transl, t.vec3)
-        f.log_scale, f.betas = self._numbers(self.log_scale), self._numbers(self.betas)
-        f.energy = self._numbers(self.energy)
-        f.converged, f.iterations = self._integers(self.converged), self._integers(self.iterations)
-        return f
 
     def _work(self) -> tuple[int, object]:
         c, t = self.chain, self.types
@@ -196,6 +192,13 @@ class Launch:
             if name == 'lanes':
                 work.thin = self._view(memory.transpose(0, 1), t.scalar, 3)
         return slots, work
+
+
+def own_state(state: ChainState) -> ChainState:
+    """Copy a state into memory that a kernel may write."""
+    return ChainState(
+        *(v.detach().clone(memory_format=torch.contiguous_format) for v in vars(state).values())
+    )
 
 
 def joint_roles(problem: ChainProblem) -> Tensor:
