@@ -1,13 +1,18 @@
 """Optimisers of an objective; they know no body."""
 
 from smilfit.solvers.base import SolverResult, StopReason
+from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
 from smilfit.solvers.levenberg_marquardt import FrameStatus, LevenbergMarquardt
 from smilfit.solvers.processes import DistributedProcesses, Processes
+from smilfit.solvers.warp_chain import solve_chains, solve_shared_chains, warp_available
 
 __all__ = [
     'LBFGS',
     'Adam',
+    'ChainProblem',
+    'ChainSolution',
+    'ChainState',
     'DistributedProcesses',
     'FirstOrderSolver',
     'FrameStatus',
@@ -15,4 +20,7 @@ __all__ = [
     'Processes',
     'SolverResult',
     'StopReason',
+    'solve_chains',
+    'solve_shared_chains',
+    'warp_available',
 ]

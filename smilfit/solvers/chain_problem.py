@@ -1,0 +1,242 @@
+"""A posed tree of joints to be fitted to seen points, and the answer, in plain tensors."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+_SEEN_3D = ('targets3d', 'weights3d', 'sigma3d')
+_SEEN_2D = ('xy', 'weights2d', 'sigma2d', 'camera_K', 'camera_R', 'camera_t')
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """The variables of a tree, by frame.
+
+    Args:
+        rotations: of every joint in its parent's frame; the root first, in the world's.
+        transl: world unit.
+        log_scale: logarithm of world units per model unit.
+        betas: shape coefficients; S may be 0.
+    """
+
+    rotations: Float[Tensor, 'B J 3 3']
+    transl: Float[Tensor, 'B 3']
+    log_scale: Float[Tensor, ' B']
+    betas: Float[Tensor, 'B S']
+
+
+@dataclass(frozen=True)
+class ChainProblem:
+    """Least squares of a tree's points, frame by frame.
+
+    A joint stands at `p_j = p_parent + G_parent bone_j` with `G_j = G_parent R_j` and
+    `bone_j = bones_j + bone_shapedirs_j betas`; a point at `x = exp(log_scale) (p_j + G_j offset) + transl`. The
+    energy of a frame is
+
+        sum w rho(|x - target|^2) + sum w rho(|pixel - xy|^2) + sum_j pose_weight_j |log R_j|^2
+        + limit_weight sum violation^2 + (betas - mean)^T precision (betas - mean) + log_scale_weight log_scale^2
+
+    with `rho(s) = s / (1 + s / sigma^2)` (Geman and McClure 1987; sigma inf is a plain square). Pixels of points
+    that no camera sees are those of `smilfit.geometry.projection`. All floats are of one type and on one device.
+
+    Args:
+        parents: every joint's parent, before it; the root's is negative.
+        bones: a joint's offset from its parent at rest, model unit; the root's place at rest. One for all or by
+            frame.
+        bone_shapedirs: change of the bones by shape; None where the shape leaves the joints.
+        start: where the fit begins. What is not free stays as it is.
+        free_joints: whose rotation is fitted.
+        fit_transl: fit the translation.
+        fit_scale: fit the scale.
+        fit_betas: fit the shape.
+        point_joint: the joint that carries a point.
+        point_offset: the point in that joint's frame, model unit.
+        targets3d: seen places, world unit; with `weights3d` (0 for missing) and `sigma3d`, or all None.
+        xy: seen places in px; with `weights2d` (0 for missing), `sigma2d` and the cameras, or all None.
+        camera_K: px; one for all frames or by frame; so are the other camera fields, each by itself.
+        camera_R: world to camera.
+        camera_t: world to camera.
+        camera_dist: lens coefficients (k1, k2, p1, p2, k3); None for ideal lenses.
+        camera_fold: `fold_radius(camera_dist)` where the caller has it already.
+        pose_weight: weight of a joint's angle, per rad^2.
+        limits: lowest and highest component of a joint's rotation vector, rad; None for none.
+        limit_weight: per rad^2.
+        betas_mean: the likeliest shape.
+        betas_precision: weight of the difference to it, symmetric; None for no such term.
+        log_scale_weight: weight of the scale's distance from 1.
+
+    Raises:
+        ValueError: a tensor of a wrong shape or type, a tree out of order, an incomplete group of fields.
+    """
+
+    parents: Int[Tensor, ' J']
+    bones: Float[Tensor, 'N J 3']
+    bone_shapedirs: Float[Tensor, 'J 3 S'] | None
+    start: ChainState
+    free_joints: Bool[Tensor, ' J']
+    fit_transl: bool
+    fit_scale: bool
+    fit_betas: bool
+    point_joint: Int[Tensor, ' K']
+    point_offset: Float[Tensor, 'K 3']
+    targets3d: Float[Tensor, 'B K 3'] | None = None
+    weights3d: Float[Tensor, 'B K'] | None = None
+    sigma3d: Float[Tensor, ' K'] | None = None
+    xy: Float[Tensor, 'B C K 2'] | None = None
+    weights2d: Float[Tensor, 'B C K'] | None = None
+    sigma2d: Float[Tensor, ' K'] | None = None
+    camera_K: Float[Tensor, 'N1 C 3 3'] | None = None
+    camera_R: Float[Tensor, 'N2 C 3 3'] | None = None
+    camera_t: Float[Tensor, 'N3 C 3'] | None = None
+    camera_dist: Float[Tensor, 'N4 C 5'] | None = None
+    camera_fold: Float[Tensor, 'N5 C'] | None = None
+    pose_weight: Float[Tensor, ' J'] | None = None
+    limits: Float[Tensor, 'J 3 2'] | None = None
+    limit_weight: float = 0.0
+    betas_mean: Float[Tensor, ' S'] | None = None
+    betas_precision: Float[Tensor, 'S S'] | None = None
+    log_scale_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.start.rotations.ndim != 4:
+            raise ValueError(
+                f'ChainProblem: start.rotations must be (B, J, 3, 3); got {tuple(self.start.rotations.shape)}.'
+            )
+        self._check_groups()
+        self._check_shapes()
+        self._check_numbers()
+
+    @property
+    def n_frames(self) -> int:
+        """Count the frames."""
+        return self.start.rotations.shape[0]
+
+    @property
+    def n_joints(self) -> int:
+        """Count the joints."""
+        return self.start.rotations.shape[1]
+
+    @property
+    def n_cameras(self) -> int:
+        """Count the cameras; 0 where nothing was seen in pictures."""
+        return 0 if self.xy is None else self.xy.shape[1]
+
+    def floats(self) -> dict[str, Tensor]:
+        """Give all float tensors by name."""
+        found = {f'start.{f.name}': getattr(self.start, f.name) for f in fields(self.start)}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor) and f.name not in ('parents', 'point_joint', 'free_joints'):
+                found[f.name] = value
+        return found
+
+    def _check_groups(self) -> None:
+        for group in (_SEEN_3D, _SEEN_2D):
+            missing = [name for name in group if getattr(self, name) is None]
+            if missing and len(missing) < len(group):
+                raise ValueError(
+                    f'ChainProblem: {", ".join(group)} must be given together; got None for '
+                    f'{", ".join(missing)}.'
+                )
+        if self.targets3d is None and self.xy is None:
+            raise ValueError('ChainProblem: something must be seen; got neither targets3d nor xy.')
+        for name, of in (
+            ('camera_dist', 'xy'),
+            ('camera_fold', 'camera_dist'),
+            ('betas_mean', 'betas_precision'),
+        ):
+            if getattr(self, name) is not None and getattr(self, of) is None:
+                raise ValueError(f'ChainProblem: {name} must come with {of}; got None for {of}.')
+        if self.betas_precision is not None and self.betas_mean is None:
+            raise ValueError(
+                'ChainProblem: betas_precision must come with betas_mean; got None for betas_mean.'
+            )
+
+    def _check_shapes(self) -> None:
+        b, j, k, c = self.n_frames, self.n_joints, self.point_joint.shape[0], self.n_cameras
+        s = self.start.betas.shape[-1]
+        either = (1, b)
+        expected = {
+            'start.rotations': (b, j, 3, 3), 'start.transl': (b, 3), 'start.log_scale': (b,),
+            'start.betas': (b, s), 'bones': (either, j, 3), 'bone_shapedirs': (j, 3, s),
+            'point_offset': (k, 3), 'targets3d': (b, k, 3), 'weights3d': (b, k), 'sigma3d': (k,),
+            'xy': (b, c, k, 2), 'weights2d': (b, c, k), 'sigma2d': (k,), 'camera_K': (either, c, 3, 3),
+            'camera_R': (either, c, 3, 3), 'camera_t': (either, c, 3), 'camera_dist': (either, c, 5),
+            'camera_fold': (either, c), 'pose_weight': (j,), 'limits': (j, 3, 2), 'betas_mean': (s,),
+            'betas_precision': (s, s),
+        }  # fmt: skip
+        dtype, device = self.start.rotations.dtype, self.start.rotations.device
+        for name, tensor in self.floats().items():
+            _check_shape(name, tensor, expected[name])
+            if tensor.dtype != dtype or tensor.device != device:
+                raise ValueError(
+                    f'ChainProblem: {name} must be {dtype} on {device} as start.rotations; got {tensor.dtype} on '
+                    f'{tensor.device}.'
+                )
+        for name, shape in (('parents', (j,)), ('free_joints', (j,)), ('point_joint', (k,))):
+            _check_shape(name, getattr(self, name), shape)
+
+    def _check_numbers(self) -> None:
+        if self.start.rotations.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f'ChainProblem: floats must be float32 or float64; got {self.start.rotations.dtype}.'
+            )
+        for i, parent in enumerate(self.parents.tolist()):
+            if (i == 0) != (parent < 0) or parent >= i:
+                raise ValueError(
+                    f'ChainProblem: joint {i} must have a parent before it, and only joint 0 none; got parent '
+                    f'{parent}. Sort the joints from the root outwards.'
+                )
+        if self.point_joint.numel() and not 0 <= int(self.point_joint.min()) <= int(
+            self.point_joint.max()
+        ) < max(self.n_joints, 1):
+            raise ValueError(
+                f'ChainProblem: point_joint must name joints 0 to {self.n_joints - 1}; got '
+                f'{self.point_joint.tolist()}.'
+            )
+        for name in ('sigma3d', 'sigma2d'):
+            sigma = getattr(self, name)
+            if sigma is not None and not bool((sigma > 0).all()):
+                raise ValueError(f'ChainProblem: {name} must be positive; got {sigma.tolist()}.')
+        for name in ('limit_weight', 'log_scale_weight'):
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ValueError(
+                    f'ChainProblem: {name} must be finite and not negative; got {getattr(self, name)}.'
+                )
+
+
+@dataclass(frozen=True)
+class ChainSolution:
+    """Where the fit of every frame ended.
+
+    A frame in which nothing is seen, or whose energy is not finite at the start, comes back as it went in, with
+    `converged` False and no iterations.
+
+    Args:
+        rotations: of every joint in its parent's frame.
+        transl: world unit.
+        log_scale: logarithm of world units per model unit.
+        betas: shape coefficients.
+        energy: at the end, without graduation; not finite where the start's was not.
+        converged: whether the last step's decrease fell below the tolerance.
+        iterations: steps tried.
+    """
+
+    rotations: Float[Tensor, 'B J 3 3']
+    transl: Float[Tensor, 'B 3']
+    log_scale: Float[Tensor, ' B']
+    betas: Float[Tensor, 'B S']
+    energy: Float[Tensor, ' B']
+    converged: Bool[Tensor, ' B']
+    iterations: Int[Tensor, ' B']
+
+
+def _check_shape(name: str, tensor: Tensor, expected: tuple[int | tuple[int, int], ...]) -> None:
+    fits = tensor.ndim == len(expected) and all(
+        n in e if isinstance(e, tuple) else n == e for n, e in zip(tensor.shape, expected)
+    )
+    if not fits:
+        wanted = ', '.join(' or '.join(map(str, e)) if isinstance(e, tuple) else str(e) for e in expected)
+        raise ValueError(f'ChainProblem: {name} must have the shape ({wanted}); got {tuple(tensor.shape)}.')
