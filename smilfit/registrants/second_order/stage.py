@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from smilfit.body_models import SMIL
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
+from smilfit.registrants.second_order.kernel import kernel_takes, run_kernel
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.means import whole_means
 from smilfit.registrants.second_order.point import BodyPoint
@@ -38,6 +39,9 @@ def run_second_order(
     point = BodyPoint.from_params(params, fitted, shift)
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
+    processes = processes or Processes()
+    if kernel_takes(task, layout, start, solver.backend) and not solver.covariance:
+        return run_kernel(task, layout, solver, start, processes)
     backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
     block = FrameBlock(task, layout, rest, backend)
     problem = BodyProblem(block, params.batch_size, processes)

@@ -1,0 +1,63 @@
+"""Run a stage by the fused kernel."""
+
+import torch
+
+from smilfit.registrants.second_order.chain import chain_problem, solved_params, untakeable
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.solvers import (
+    LevenbergMarquardt,
+    Processes,
+    SolverResult,
+    StopReason,
+    solve_chains,
+    solve_shared_chains,
+    warp_available,
+)
+
+
+def kernel_takes(task: StageTask, layout: Layout, start: FitState, backend: str) -> bool:
+    """Decide whether the kernel runs a stage.
+
+    Raises:
+        ImportError: the kernel is asked for and not installed.
+        TypeError: it is asked for and cannot take a term, by name.
+    """
+    if backend not in ('auto', 'warp') or (backend == 'auto' and not warp_available()):
+        return False
+    if not warp_available():
+        raise ImportError(
+            'LevenbergMarquardt: backend "warp" must be installed; it is not. Run: pip install warp-lang'
+        )
+    obstacle = untakeable(task, layout, start.params)
+    if obstacle is not None and backend == 'warp':
+        raise TypeError(
+            f'LevenbergMarquardt: the back end "warp" cannot take {obstacle} in {task.stage.name or "this stage"}. '
+            'Use backend="auto" or "torch".'
+        )
+    return obstacle is None
+
+
+def run_kernel(
+    task: StageTask, layout: Layout, solver: LevenbergMarquardt, start: FitState, processes: Processes
+) -> StageOutcome:
+    """Fit the parameters of a stage that the kernel takes; hooks are called once, when it is done."""
+    stage, robust = task.stage, any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
+    graduation = solver.graduation if robust else ()
+    problem = chain_problem(task, layout, FitState(start.params.as_axis_angle(), start.camera_shift))
+    options = {'n_iter': stage.n_iter + len(graduation), 'ftol': stage.ftol, 'graduation': graduation}
+    with torch.no_grad():
+        at_start = solve_chains(problem, n_iter=0, ftol=stage.ftol)
+        if layout.n_shared:
+            found = solve_shared_chains(problem, **options, reduce=processes.sum)
+        else:
+            found = solve_chains(problem, **options)
+    params = solved_params(start.params, [found])
+    steps = int(found.iterations.max()) if len(found.iterations) else 0
+    end = float(found.energy.nan_to_num(0.0, 0.0, 0.0).sum())
+    before = float(at_start.energy.nan_to_num(0.0, 0.0, 0.0).sum())
+    reason = StopReason.CONVERGED if bool(found.converged.all()) else StopReason.MAX_STEPS
+    result = SolverResult(before, end, steps, steps + 1, 0, reason)
+    if task.on_step is not None:
+        task.on_step(steps, end)
+    return StageOutcome(FitState(params, start.camera_shift), found.converged, result)
