@@ -16,6 +16,7 @@ from typing import no_type_check
 
 import warp as wp
 
+from smilfit.solvers.warp_angles import angle_functions
 from smilfit.solvers.warp_border import border_functions
 from smilfit.solvers.warp_rows import row_functions
 from smilfit.solvers.warp_tree import tree_functions
@@ -35,12 +36,18 @@ def elimination_functions(scalar, width):
     """Make `eliminate` and `step_back` for one float type and width of the border."""
     t, rows = chain_types(scalar, width), row_functions(scalar, width)
     tree, border = tree_functions(scalar, width), border_functions(scalar, width)
+    angles = angle_functions(scalar, width)
     vec3, mat33, Chain, Work = t.vec3, t.mat33, t.Chain, t.Work
     place_row, world_row, angle_row = rows.place_row, rows.world_row, rows.angle_row
     point_row, gradient_row, curvature_row = rows.point_row, rows.gradient_row, rows.curvature_row
     betas_row, scale_row, transl_row = rows.betas_row, rows.scale_row, rows.transl_row
     side_row, pivot_row = rows.side_row, rows.pivot_row
-    violation, turned = tree.violation, tree.turned
+    turned = tree.turned
+    angle_curvature, limit_gradient, limit_axes = (
+        angles.angle_curvature,
+        angles.limit_gradient,
+        angles.limit_axes,
+    )
     clear, columns, columns_rigid = border.clear, border.columns, border.columns_rigid
     eliminate_root, moved_by_border = border.eliminate_root, border.moved_by_border
 
@@ -126,44 +133,6 @@ def elimination_functions(scalar, width):
         if j == 0:
             return wp.identity(3, scalar)
         return w.mats[slot, world_row(c, side) + c.parents[j]]
-
-    @wp.func
-    def cotangent_rest(square: scalar) -> scalar:
-        """Compute (1 - a/2 cot(a/2)) / a^2 of a^2, by its series near 0."""
-        if square < scalar(1e-2):
-            return scalar(1.0) / scalar(12.0) + square / scalar(720.0)
-        half = scalar(0.5) * wp.sqrt(square)
-        return (scalar(1.0) - half * wp.cos(half) / wp.sin(half)) / square
-
-    @wp.func
-    def angle_curvature(theta: vec3) -> mat33:
-        """Give half the second derivative of |theta|^2 by a turn: 1 along theta, a/2 cot(a/2) across it."""
-        square = wp.dot(theta, theta)
-        factor = cotangent_rest(square)
-        across = scalar(1.0) - factor * square
-        return factor * wp.outer(theta, theta) + wp.diag(vec3(across, across, across))
-
-    @wp.func
-    def limit_gradient(c: Chain, theta: vec3, j: int) -> vec3:
-        return c.limit_weight * vec3(
-            violation(theta[0], c.limits[j, 0][0], c.limits[j, 0][1]),
-            violation(theta[1], c.limits[j, 1][0], c.limits[j, 1][1]),
-            violation(theta[2], c.limits[j, 2][0], c.limits[j, 2][1]),
-        )
-
-    @wp.func
-    def limit_axes(c: Chain, theta: vec3, over: vec3, turn: mat33) -> mat33:
-        """Give the derivative of the violated angles by w, row by row: J_l^-1(theta) G_parent^T, others 0."""
-        factor = cotangent_rest(wp.dot(theta, theta))
-        skew = wp.skew(theta)
-        one = wp.identity(3, scalar)
-        axes = (one - scalar(0.5) * skew + factor * (skew * skew)) * wp.transpose(turn)
-        zero = scalar(0.0)
-        keep = vec3(zero, zero, zero)
-        for i in range(3):
-            if over[i] != zero:
-                keep[i] = scalar(1.0)
-        return wp.diag(keep) * axes
 
     @wp.func
     def eliminate(c: Chain, w: Work, slot: int, side: int, mu: scalar) -> scalar:

@@ -6,6 +6,7 @@ from typing import no_type_check
 
 import warp as wp
 
+from smilfit.solvers.warp_angles import angle_functions
 from smilfit.solvers.warp_rows import row_functions
 from smilfit.solvers.warp_types import FIXED, chain_types
 
@@ -18,6 +19,8 @@ def tree_functions(scalar, width):
     """Make the functions of a tree for one float type and width of the border."""
     t, rows = chain_types(scalar, width), row_functions(scalar, width)
     vec3, quat, Chain, Fit, Work = t.vec3, t.quat, t.Chain, t.Fit, t.Work
+    angles = angle_functions(scalar, width)
+    rotation_vector, violation = angles.rotation_vector, angles.violation
     place_row, world_row, angle_row = rows.place_row, rows.world_row, rows.angle_row
     betas_row, scale_row, transl_row = rows.betas_row, rows.scale_row, rows.transl_row
 
@@ -32,19 +35,6 @@ def tree_functions(scalar, width):
             factor = wp.sin(half * angle) / angle
         step = quat(w[0] * factor, w[1] * factor, w[2] * factor, wp.cos(half * angle))
         return wp.normalize(step * q)
-
-    @wp.func
-    def rotation_vector(q: quat) -> vec3:
-        """Take the logarithm of a unit quaternion: the shorter way round, at most pi long."""
-        v = vec3(q[0], q[1], q[2])
-        real = q[3]
-        if real < scalar(0.0):
-            v = -v
-            real = -real
-        length = wp.length(v)
-        if length < scalar(1e-6):
-            return v * (scalar(2.0) / real)
-        return v * (scalar(2.0) * wp.atan2(length, real) / length)
 
     @wp.func
     def bone(c: Chain, w: Work, slot: int, frame: int, side: int, j: int) -> vec3:
@@ -68,10 +58,6 @@ def tree_functions(scalar, width):
             arm = size * (parent_turn * bone(c, w, slot, frame, side, j))
             w.vecs[slot, place + j] = w.vecs[slot, place + p] + arm
             w.mats[slot, turn + j] = parent_turn * wp.quat_to_matrix(w.quats[slot, side * c.n_joints + j])
-
-    @wp.func
-    def violation(theta: scalar, low: scalar, high: scalar) -> scalar:
-        return wp.min(theta - low, scalar(0.0)) + wp.max(theta - high, scalar(0.0))
 
     @wp.func
     def priors(c: Chain, w: Work, slot: int, side: int) -> scalar:
@@ -120,6 +106,4 @@ def tree_functions(scalar, width):
             for i in range(c.n_betas):
                 fit.betas[frame, i] = w.nums[slot, betas_row(c, side) + i]
 
-    return SimpleNamespace(
-        turned=turned, pose=pose, priors=priors, load=load, store=store, violation=violation
-    )
+    return SimpleNamespace(turned=turned, pose=pose, priors=priors, load=load, store=store)
