@@ -18,6 +18,7 @@ class StopReason(str, Enum):
     CONVERGED = 'converged'
     MAX_STEPS = 'all steps done'
     NON_FINITE = 'loss not finite; went back to the best point'
+    STALLED = 'no step gains anything'
     CALLBACK = 'stopped by a hook'
     NOTHING_TO_FIT = 'nothing to fit'
 

@@ -15,8 +15,8 @@ BACKENDS = ('auto', 'torch', 'dense', 'tree', 'warp')
 LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e9
 # A step whose damping is above this is too timid for its small gain to mean convergence.
 TIMID = 1e-1
-# A promised decrease below this share of the energy is rounding.
-NOTHING = 1e-6
+# A promised decrease of fewer last digits of the energy than these is rounding.
+DIGITS = 8.0
 # Frames are dropped from the working set when this share of them has finished.
 COMPACT_AT = 0.3
 
@@ -217,7 +217,9 @@ class _Run:
             energy, gain, promised = (self.problem.total(x).expand_as(x) for x in (energy, gain, promised))
             damping = damping.mean().expand_as(damping)
         little = accept & (gain.abs() <= ftol * energy.abs()) & (damping < TIMID)
-        nothing = ~accept & ((promised <= NOTHING * energy.abs()) | (damping >= MOST_DAMPING))
+        nothing = ~accept & (
+            (promised <= DIGITS * torch.finfo(energy.dtype).eps * energy.abs()) | (damping >= MOST_DAMPING)
+        )
         return little | nothing
 
     def _advance(self, accept: Tensor, trial: Any, new_scale: float | None) -> None:

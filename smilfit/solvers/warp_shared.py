@@ -17,6 +17,8 @@ Reduce = Callable[[Tensor], Tensor]
 
 # Damping of a frame's pose and of the border: at the start, after a rejected step at least, at least, at most.
 MU_START, MU_REJECTED, MU_LEAST, MU_MOST = 3e-2, 1e-4, 1e-7, 1e9
+# Above this damping a small gain says nothing of the distance to the minimum.
+TIMID = 0.1
 
 
 class SharedFit:
@@ -69,12 +71,20 @@ class SharedFit:
             self._pass(self.kernels.try_frames, [self.launch.fit, self.trial_view])
             after = float(self.reduce(torch.where(active, self.tried, 0).double().sum()[None])[0])
             expected = self._promised_by_frame(active)
+            # A frame that gives way to the others promises nothing, and its damping stays.
             gain = (self.energy - self.tried) / expected.clamp_min(torch.finfo(expected.dtype).tiny)
-            total = float(self.reduce(torch.where(active, expected, 0).double().sum()[None])[0])
+            gain = torch.where(expected > 0, gain, 0.5)
+            timid = (self.mu > TIMID) & active
+            told = torch.stack([torch.where(active, expected, 0).double().sum(), timid.sum(), active.sum()])
+            total, n_timid, n_active = self.reduce(told).tolist()
             narrow = done >= len(self.graduation)
             done += 1
             accepted = after <= before
-            converged = narrow and (before - after if accepted else total) <= self.ftol * before
+            bold = mu < TIMID and 2 * n_timid <= n_active
+            little = (
+                before - after <= self.ftol * before and bold if accepted else total <= self.ftol * before
+            )
+            converged = narrow and little
             if accepted:
                 self._accept(active)
                 mu = max(mu * _factor(before - after, total), MU_LEAST)

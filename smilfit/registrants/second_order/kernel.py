@@ -57,6 +57,8 @@ def run_kernel(
     end = float(found.energy.nan_to_num(0.0, 0.0, 0.0).sum())
     before = float(at_start.energy.nan_to_num(0.0, 0.0, 0.0).sum())
     reason = StopReason.CONVERGED if bool(found.converged.all()) else StopReason.MAX_STEPS
+    if layout.n_shared and reason is StopReason.MAX_STEPS and steps < options['n_iter']:
+        reason = StopReason.STALLED
     result = SolverResult(before, end, steps, steps + 1, 0, reason)
     if task.on_step is not None:
         task.on_step(steps, end)

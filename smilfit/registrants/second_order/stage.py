@@ -13,7 +13,7 @@ from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registrants.variables import SHAPE_PARAMETERS
-from smilfit.solvers import LevenbergMarquardt, Processes
+from smilfit.solvers import LevenbergMarquardt, Processes, StopReason
 from smilfit.structures import BodyParams
 
 
@@ -41,7 +41,12 @@ def run_second_order(
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
     if kernel_takes(task, layout, start, solver.backend) and not solver.covariance:
-        return run_kernel(task, layout, solver, start, processes)
+        outcome = run_kernel(task, layout, solver, start, processes)
+        if outcome.result.reason is not StopReason.STALLED:
+            return outcome
+        # Its last steps gained nothing, short of what was asked: the plain path goes on from there.
+        start, params = outcome.state, outcome.state.params
+        point = BodyPoint.from_params(params, fitted, shift)
     backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
     block = FrameBlock(task, layout, rest, backend)
     problem = BodyProblem(block, params.batch_size, processes)
