@@ -222,6 +222,7 @@ class ChainSolution:
         energy: at the end, without graduation; not finite where the start's was not.
         converged: whether the last step's decrease fell below the tolerance.
         iterations: steps tried.
+        start_energy: at the start, under the first factor of a graduation.
     """
 
     rotations: Float[Tensor, 'B J 3 3']
@@ -231,6 +232,7 @@ class ChainSolution:
     energy: Float[Tensor, ' B']
     converged: Bool[Tensor, ' B']
     iterations: Int[Tensor, ' B']
+    start_energy: Float[Tensor, ' B']
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int | tuple[int, int], ...]) -> None:

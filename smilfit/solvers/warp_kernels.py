@@ -16,6 +16,8 @@ from smilfit.solvers.warp_types import chain_types
 # gives up; and the factor after a first rejection, which doubles with each that follows.
 MU_START, MU_LEAST, MU_REJECTED, MU_MOST = (wp.constant(mu) for mu in (3e-2, 1e-7, 1e-4, 1e9))
 REJECTED = wp.constant(8.0)
+# Above this damping a small gain says nothing of the distance to the minimum.
+TIMID = wp.constant(0.1)
 # What the next evaluation of a frame is for.
 MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
 # Multiply-adds in one instruction: warp's own default keeps products and sums apart.
@@ -78,6 +80,8 @@ def chain_kernels(scalar, width):
                 at = 1 - side
             pose(c, w, slot, frame, at)
             value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
+            if iteration == 0 and task != TRY:
+                fit.start_energy[frame] = value
             if task == FINISH:
                 energy = value
                 task = STOP
@@ -93,7 +97,7 @@ def chain_kernels(scalar, width):
                 iteration += 1
                 # A tried state that is not finite fails the comparison.
                 if decrease >= scalar(0.0):
-                    if narrow and decrease <= c.ftol * energy:
+                    if narrow and decrease <= c.ftol * energy and mu < scalar(TIMID):
                         converged = wp.int32(1)
                     mu = damping_after(mu, decrease / wp.max(promised, scalar(1e-30)))
                     rejected = scalar(REJECTED)

@@ -37,7 +37,7 @@ class Launch:
         self.kernels, self.types = chain_kernels(scalar, self.width), chain_types(scalar, self.width)
         self.alive: list[Tensor] = []
         self.state = own_state(start)
-        self.energy = torch.zeros_like(self.state.log_scale)
+        self.energy, self.start_energy = (torch.zeros_like(self.state.log_scale) for _ in range(2))
         self.converged = torch.zeros(problem.n_frames, dtype=torch.int32, device=self.torch_device)
         self.iterations = torch.zeros_like(self.converged)
         self.chain = self._chain(n_iter, ftol, graduation)
@@ -62,7 +62,14 @@ class Launch:
         """Give what the kernels wrote."""
         s = self.state
         return ChainSolution(
-            s.rotations, s.transl, s.log_scale, s.betas, self.energy, self.converged.bool(), self.iterations
+            s.rotations,
+            s.transl,
+            s.log_scale,
+            s.betas,
+            self.energy,
+            self.converged.bool(),
+            self.iterations,
+            self.start_energy,
         )
 
     def view_state(self, state: ChainState) -> object:
@@ -72,7 +79,7 @@ class Launch:
         f.rotations = self.elements(state.rotations, t.mat33)
         f.transl = self.elements(state.transl, t.vec3)
         f.log_scale, f.betas = self.numbers(state.log_scale), self.numbers(state.betas)
-        f.energy = self.numbers(self.energy)
+        f.energy, f.start_energy = self.numbers(self.energy), self.numbers(self.start_energy)
         f.converged, f.iterations = self.integers(self.converged), self.integers(self.iterations)
         return f
 

@@ -62,6 +62,8 @@ class SharedFit:
             self._pass(self.kernels.reduce_frames, [self.launch.fit])
             active = self.active.bool()
             matrix, side, before = self._sums(active)
+            if done == 0:
+                self.launch.start_energy.copy_(self.energy)
             if before == 0:
                 # Nothing is left to gain, or no process sees anything.
                 converged = True

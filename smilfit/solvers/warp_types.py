@@ -82,6 +82,7 @@ def chain_types(scalar, width):
         log_scale: wp.array(dtype=scalar)
         betas: wp.array2d(dtype=scalar)
         energy: wp.array(dtype=scalar)
+        start_energy: wp.array(dtype=scalar)
         converged: wp.array(dtype=wp.int32)
         iterations: wp.array(dtype=wp.int32)
 

@@ -47,7 +47,6 @@ def run_kernel(
     problem = chain_problem(task, layout, FitState(start.params.as_axis_angle(), start.camera_shift))
     options = {'n_iter': stage.n_iter + len(graduation), 'ftol': stage.ftol, 'graduation': graduation}
     with torch.no_grad():
-        at_start = solve_chains(problem, n_iter=0, ftol=stage.ftol)
         if layout.n_shared:
             found = solve_shared_chains(problem, **options, reduce=processes.sum)
         else:
@@ -55,7 +54,7 @@ def run_kernel(
     params = solved_params(start.params, [found])
     steps = int(found.iterations.max()) if len(found.iterations) else 0
     end = float(found.energy.nan_to_num(0.0, 0.0, 0.0).sum())
-    before = float(at_start.energy.nan_to_num(0.0, 0.0, 0.0).sum())
+    before = float(found.start_energy.nan_to_num(0.0, 0.0, 0.0).sum())
     reason = StopReason.CONVERGED if bool(found.converged.all()) else StopReason.MAX_STEPS
     if layout.n_shared and reason is StopReason.MAX_STEPS and steps < options['n_iter']:
         reason = StopReason.STALLED
