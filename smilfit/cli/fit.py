@@ -2,13 +2,24 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from smilfit.cli.fit_run import FitRun
+
+# As in engine/launch.py, which would bring torch with it.
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+# A process that has done its sessions waits for one that still fits.
+PATIENCE = timedelta(days=14)
 
 
 def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
@@ -28,12 +39,24 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         '--body-model', type=Path, help='body model file, instead of the one the dataset names'
     )
     parser.add_argument('--sessions', nargs='+', metavar='NAME', help='sessions to fit; all if not given')
-    parser.add_argument('--device', default='cpu', help='where to compute, such as cpu or cuda:0')
+    parser.add_argument(
+        '--device',
+        default='cpu',
+        help='where to compute, such as cpu or cuda:0; with a launcher, cuda gives each process its own',
+    )
     parser.add_argument(
         '--threads', type=int, default=1, help='CPU threads; the tensors of a fit are small, more is slower'
     )
     parser.add_argument(
         '--window-px', type=int, default=400, help='side of a camera in the overlay video, px'
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what started the processes that share the work: python -m torch.distributed.run (pytorch) or srun '
+        '(slurm). Each takes whole sessions; where there are fewer sessions than processes, stages solved by '
+        'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
     )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
     parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
@@ -55,27 +78,10 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
     # Imported late: --help should not wait for torch.
     import torch
 
-    from smilfit.cli.fit_run import FitOptions, fit_dataset
-
     threads = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
-    options = FitOptions(
-        sessions=tuple(arguments.sessions or ()),
-        device=arguments.device,
-        window_px=arguments.window_px,
-        video=not arguments.no_video,
-        overwrite=arguments.overwrite,
-        progress=sys.stderr.isatty(),
-    )
     try:
-        done = fit_dataset(
-            arguments.config,
-            arguments.data,
-            arguments.out,
-            body_model=arguments.body_model,
-            cfg_options=arguments.cfg_options,
-            options=options,
-        )
+        done = _fit(arguments)
     except (ValueError, KeyError, TypeError, OSError, FloatingPointError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         if arguments.traceback:
@@ -83,6 +89,46 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
         return 1
     finally:
         torch.set_num_threads(threads)
+    if done is not None:
+        _tell(done)
+    return 0
+
+
+def _fit(arguments: argparse.Namespace) -> 'FitRun | None':
+    from smilfit.cli.fit_run import fit_dataset
+    from smilfit.cli.fit_session import FitOptions
+    from smilfit.engine.launch import process_group
+    from smilfit.solvers import DistributedProcesses, Processes
+
+    # Sums are small and taken on the CPU, on whatever device the bodies are: the CPU's way of talking serves.
+    with process_group(arguments.launcher, 'cpu', PATIENCE):
+        alone = arguments.launcher == 'none'
+        processes = Processes() if alone else DistributedProcesses()
+        options = FitOptions(
+            sessions=tuple(arguments.sessions or ()),
+            device=arguments.device if alone else _own_device(arguments.device),
+            window_px=arguments.window_px,
+            video=not arguments.no_video,
+            overwrite=arguments.overwrite,
+            progress=sys.stderr.isatty() and processes.rank == 0,
+        )
+        return fit_dataset(
+            arguments.config,
+            arguments.data,
+            arguments.out,
+            body_model=arguments.body_model,
+            cfg_options=arguments.cfg_options,
+            options=options,
+            processes=processes,
+        )
+
+
+def _own_device(device: str) -> str:
+    """Give each process of a machine a GPU of its own where no number is asked for."""
+    return f'cuda:{os.environ["LOCAL_RANK"]}' if device == 'cuda' else device
+
+
+def _tell(done: 'FitRun') -> None:
     console = Console()
     table = Table(title='median distance of fitted keypoints from annotated ones, px')
     for column in ('session', 'camera', 'fit', 'given 3D points', 'fit / given'):
@@ -93,7 +139,6 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
             table.add_row(session, row.camera, *('-' if n is None else f'{n:.2f}' for n in numbers))
     console.print(table)
     console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
     }[launcher]
     for source in names.values():
         if source not in environment:
-            start = {'pytorch': 'tools/dist_train.sh CONFIG N', 'slurm': 'srun'}[launcher]
+            start = {'pytorch': 'tools/dist_train.sh or python -m torch.distributed.run', 'slurm': 'srun'}[launcher]
             raise KeyError(
                 f'--launcher {launcher}: {source} must be set in the environment; it is not. '
                 f'Start the processes with {start}.'
@@ -76,10 +77,15 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
 
 
 @contextmanager
-def process_group(launcher: str, device: str) -> Iterator[None]:
+def process_group(launcher: str, device: str, patience: timedelta | None = None) -> Iterator[None]:
     """Join the other processes for the time of the context; does nothing for launcher 'none'.
 
     gloo on the CPU, nccl on CUDA. It is done before mmengine's Runner, whose own start calls CUDA always.
+
+    Args:
+        launcher: what started the processes.
+        device: the kind of device whose tensors are shared.
+        patience: how long a process waits for another; torch's default (half an hour on the CPU) if None.
     """
     if launcher == 'none':
         yield
@@ -87,7 +93,7 @@ def process_group(launcher: str, device: str) -> Iterator[None]:
     os.environ.update(rank_environment(launcher, os.environ))
     if device == 'cuda':
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
-    dist.init_process_group('nccl' if device == 'cuda' else 'gloo')
+    dist.init_process_group('nccl' if device == 'cuda' else 'gloo', timeout=patience)
     logger.info('process %d of %d', dist.get_rank(), dist.get_world_size())
     try:
         yield

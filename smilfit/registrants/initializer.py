@@ -109,4 +109,8 @@ def _nearest(good: Tensor) -> Tensor:
     if not bool(good.any()):
         return frames
     candidates = frames[good]
-    return candidates[(frames[:, None] - candidates).abs().argmin(1)]
+    # The neighbours on both sides, by search: a table of all distances would grow with the square of the clip.
+    after = torch.searchsorted(candidates, frames).clamp_max(len(candidates) - 1)
+    before = (after - 1).clamp_min(0)
+    nearer = (frames - candidates[before]).abs() <= (candidates[after] - frames).abs()
+    return candidates[torch.where(nearer, before, after)]

@@ -14,11 +14,12 @@ from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.matching import as_inputs, check_batch, match, numbered, observed_frames
 from smilfit.registrants.second_order import run_second_order
+from smilfit.registrants.spread import obstacle, run_spread
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask, task_of
 from smilfit.registrants.variables import share_shape
 from smilfit.registry import REGISTRANTS, did_you_mean
-from smilfit.solvers import LBFGS, LevenbergMarquardt, SolverResult
+from smilfit.solvers import LBFGS, LevenbergMarquardt, Processes, SolverResult
 from smilfit.structures import BodyParams, FitResult
 
 INFO_LEVELS = ('stage', 'step')
@@ -42,6 +43,8 @@ class SMPLify:
         verbose: whether to log progress.
         info_level: `'stage'` or `'step'`.
         logger: a logger or its name.
+        processes: those that fit one clip together, each a part of its frames; every one is given all of them, and
+            returns the whole result. None for this process alone.
     """
 
     # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
@@ -62,6 +65,7 @@ class SMPLify:
         verbose: bool = False,
         info_level: str = 'stage',
         logger: logging.Logger | str | None = None,
+        processes: Processes | None = None,
     ) -> None:
         if info_level not in INFO_LEVELS:
             raise ValueError(f'SMPLify: info_level must be one of {INFO_LEVELS}; got {info_level!r}.')
@@ -92,6 +96,7 @@ class SMPLify:
             fitted_joints(stage, self.body.data)
             keypoint_weights(stage, self.body.data, self.ignored)
         self.initializer = RigidInitializer() if initializer == 'rigid' else initializer
+        self.processes = Processes() if processes is None else processes
         self.hooks = tuple(hooks)
         self.verbose = verbose
         self.info_level = info_level
@@ -112,7 +117,8 @@ class SMPLify:
 
         Raises:
             KeyError: an Input without its handler, or a weighted handler without its Input.
-            ValueError: two Inputs of one key, or of different batch sizes.
+            ValueError: two Inputs of one key, or of different batch sizes; frames that cannot be spread over the
+                processes, by stage and handler.
             FloatingPointError: the loss is not finite at the start.
         """
         inputs = {i.handler_key: i for i in as_inputs(input_list, self.handlers)}
@@ -124,6 +130,7 @@ class SMPLify:
         start, report = self._start(init_params, batch)
         report |= self._ignored(inputs)
         seen = observed_frames(inputs)
+        self._check_processes(int(seen.sum()))
         numbers = numbered(frames, batch)
         if not bool(seen.all()):
             # What nobody saw is not fitted, and not made up.
@@ -132,6 +139,21 @@ class SMPLify:
         report['frames_not_observed'] = int((~seen).sum())
         result = self._fit(inputs, start, init_params is None, numbers, report)
         return result if bool(seen.all()) else result.expanded(seen)
+
+    def why_not_spread(self, n_frames: int, n_processes: int) -> str | None:
+        """Say why so many observed frames cannot be spread over processes, and what to do; None if they can."""
+        if n_processes > n_frames:
+            return (
+                f'processes must be at most as many as the observed frames, {n_frames}; got {n_processes}. '
+                'Use fewer.'
+            )
+        reasons = (obstacle(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
+        return next((reason for reason in reasons if reason), None)
+
+    def _check_processes(self, n_frames: int) -> None:
+        reason = self.why_not_spread(n_frames, self.processes.count) if self.processes.count > 1 else None
+        if reason:
+            raise ValueError(f'SMPLify: {reason} Or let one process fit alone (processes=None).')
 
     def _fit(
         self,
@@ -205,6 +227,8 @@ class SMPLify:
 
     def _run(self, task: StageTask, state: FitState) -> StageOutcome:
         solver = task.stage.optimizer or self.optimizer
+        if self.processes.count > 1:
+            return run_spread(task, solver, state, self.processes)
         second = isinstance(solver, LevenbergMarquardt)
         return (run_second_order if second else run_first_order)(task, solver, state)
 

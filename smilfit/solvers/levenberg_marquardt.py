@@ -9,6 +9,7 @@ from torch import Tensor
 
 from smilfit.registry import SOLVERS
 from smilfit.solvers.base import SolverResult, StepCallback, StopReason
+from smilfit.solvers.processes import Processes
 
 BACKENDS = ('auto', 'torch', 'dense', 'tree', 'warp')
 # Limits of the damping, relative to the curvature.
@@ -19,13 +20,26 @@ TIMID = 1e-1
 DIGITS = 8.0
 # Frames are dropped from the working set when this share of them has finished.
 COMPACT_AT = 0.3
+# Where processes stop for different reasons, the first of these stands for all.
+PRECEDENCE = (
+    StopReason.CALLBACK,
+    StopReason.MAX_STEPS,
+    StopReason.CONVERGED,
+    StopReason.NON_FINITE,
+    StopReason.NOTHING_TO_FIT,
+)
 
 
 @runtime_checkable
 class LeastSquares(Protocol):
-    """What the solver needs of a problem. Points and evaluations are the problem's own."""
+    """What the solver needs of a problem. Points and evaluations are the problem's own.
+
+    Processes that share a coupled problem go through all steps together; else each ends its frames by itself, and
+    they meet before the first step and after the last.
+    """
 
     coupled: bool
+    processes: Processes
 
     def evaluate(self, point: Any, robust_scale: float = 1.0) -> Any:
         """Give an evaluation with `point` and `energy` (B,)."""
@@ -40,7 +54,7 @@ class LeastSquares(Protocol):
         """Give the problem of some frames alone; only asked of one that is not coupled."""
 
     def total(self, values: Tensor) -> Tensor:
-        """Sum over all frames, also those of other processes."""
+        """Sum over the frames that hang together: those of all processes, or of this one."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +117,19 @@ class LevenbergMarquardt:
             point: where to start.
             n_iter: most steps.
             ftol: relative decrease of a frame's energy in one accepted step below which it has converged.
-            on_step: called after every step with its number and the sum of all energies.
+            on_step: called after every step with its number and the sum of the energies, over this process's
+                frames where they do not depend on each other.
             robust: whether the problem has losses whose scale can be widened.
 
         Returns:
-            The best point, how every frame ended, and how it went as a whole.
+            The best point and how every frame ended, of this process; and how it went in all processes.
 
         Raises:
             FloatingPointError: no frame's energy is finite at the start.
         """
         run = _Run(self, problem, point, robust)
         reason = run.go(n_iter, ftol, on_step)
-        result = SolverResult(
-            run.start, run.end(), run.steps, run.evaluations, int(run.rejected.sum()), reason
-        )
-        return run.point, FrameStatus(run.converged, run.n_iter), result
+        return run.point, FrameStatus(run.converged, run.n_iter), run.result(reason)
 
 
 class _Run:
@@ -132,12 +144,13 @@ class _Run:
         energy = problem.evaluate(point).energy if self.scales else at.energy
         count = len(energy)
         device = energy.device
-        if count and not bool(energy.isfinite().any()):
+        self.n_frames = int(self._everywhere(torch.ones_like(energy)))
+        if self.n_frames and not self._everywhere(energy.isfinite()):
             raise FloatingPointError(
                 'LevenbergMarquardt: the energy must be finite where the fit starts; it is so in no frame. '
                 'Check the initial parameters and the units of the inputs.'
             )
-        self.start = float(problem.total(energy.nan_to_num(0.0, 0.0, 0.0)))
+        self.start = self._everywhere(energy)
         self.at = at
         self.rows = torch.arange(count, device=device)
         self.active = at.energy.isfinite()
@@ -154,17 +167,19 @@ class _Run:
 
     def go(self, n_iter: int, ftol: float, on_step: StepCallback | None) -> StopReason:
         """Step until all frames have converged."""
-        if not len(self.rows):
+        if not (self.n_frames if self.problem.coupled else len(self.rows)):
             return StopReason.NOTHING_TO_FIT
         while self.steps < n_iter + len(self.scales):
             self._step(ftol)
             self.steps += 1
-            if on_step is not None and on_step(self.steps, self.end()):
+            stop = on_step is not None and bool(on_step(self.steps, self._known()))
+            # Processes may be told otherwise by their hooks; one that went on alone would wait for ever.
+            if self._any(self.active.new_tensor([stop])):
                 self._keep()
                 return StopReason.CALLBACK
-            if not bool(self.active.any()):
+            if not self._any(self.active):
                 self._keep()
-                return StopReason.CONVERGED if bool(self.converged.any()) else StopReason.NON_FINITE
+                return StopReason.CONVERGED if self._any(self.converged) else StopReason.NON_FINITE
             self._compact()
         self._keep()
         return StopReason.MAX_STEPS
@@ -215,7 +230,8 @@ class _Run:
         if self.problem.coupled:
             # Frames that hang together end together.
             energy, gain, promised = (self.problem.total(x).expand_as(x) for x in (energy, gain, promised))
-            damping = damping.mean().expand_as(damping)
+            count = self.problem.total(torch.ones_like(damping))
+            damping = (self.problem.total(damping) / count).expand_as(damping)
         little = accept & (gain.abs() <= ftol * energy.abs()) & (damping < TIMID)
         nothing = ~accept & (
             (promised <= DIGITS * torch.finfo(energy.dtype).eps * energy.abs()) | (damping >= MOST_DAMPING)
@@ -250,6 +266,24 @@ class _Run:
         """Write the working set's frames back."""
         self.point = self.point.put(self.rows, self.at.point)
 
-    def end(self) -> float:
-        """Give the sum of all energies as they are known."""
-        return float(self.whole.total(self.energies.nan_to_num(0.0, 0.0, 0.0)))
+    def _known(self) -> float:
+        return float(self.whole.total(_finite(self.energies)))
+
+    def _any(self, said: Bool[Tensor, ' n']) -> bool:
+        return bool(self.problem.total(said.double()) > 0)
+
+    def _everywhere(self, values: Tensor) -> float:
+        return float(self.whole.processes.sum(_finite(values.double()).sum()))
+
+    def result(self, reason: StopReason) -> SolverResult:
+        """Join what all processes say."""
+        counts = torch.tensor([[self.steps, self.evaluations, PRECEDENCE.index(reason)]])
+        counts = self.whole.processes.gather(counts)
+        steps, evaluations, _ = counts.amax(0).tolist()
+        told = PRECEDENCE[int(counts[:, 2].min())]
+        rejected = int(self._everywhere(self.rejected))
+        return SolverResult(self.start, self._everywhere(self.energies), steps, evaluations, rejected, told)
+
+
+def _finite(energies: Tensor) -> Tensor:
+    return energies.nan_to_num(0.0, 0.0, 0.0)

@@ -113,7 +113,7 @@ def overlay_frames(
     Args:
         views: for every frame, the cameras' windows.
         cameras: of the pictures behind the windows.
-        vertices: the fitted meshes.
+        vertices: the fitted meshes; a frame whose mesh is not finite was not fitted, and shows none.
         faces: the mesh's triangles.
         seen: annotated keypoints, px of the pictures behind the windows.
         fitted: fitted keypoints in the order of `seen.names`, world unit.
@@ -132,7 +132,9 @@ def overlay_frames(
             one = cameras.select([camera]).transformed(
                 torch.as_tensor(affine)[None], torch.tensor([[side, side]], dtype=cameras.K.dtype)
             )
-            tile = draw_mesh(picture, vertices[i].to(cameras.K), faces, one, renderer)
+            tile = picture
+            if bool(vertices[i].isfinite().all()):
+                tile = draw_mesh(picture, vertices[i].to(cameras.K), faces, one, renderer)
             points = projected[i, c].numpy() @ affine[:, :2].T + affine[:, 2]
             tile = draw_keypoints(tile, points, valid[i, c].numpy(), colour=FITTED_COLOUR, filled=False)
             clicked = seen.xy[i, c].double().numpy() @ affine[:, :2].T + affine[:, 2]

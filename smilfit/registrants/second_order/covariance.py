@@ -5,14 +5,18 @@ is `2 s^2 H^-1`, where H is the second derivative of the whole energy, priors in
 energy over the numbers compared less the parameters spent on them (the trace of `H^-1 H_observed`).
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from smilfit.registrants.second_order.block import CHUNK
 from smilfit.registrants.second_order.kinematics import point_set
+from smilfit.registrants.second_order.landmarks import PointSet
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
-from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.problem import BodyProblem, Evaluation
+from smilfit.solvers import Processes
 from smilfit.structures import FitCovariance, PointTerm, QuadraticTerm
 
 # What is not constrained at all has this precision, relative to the best known unknown, instead of none.
@@ -22,7 +26,8 @@ FLOOR = 1e-9
 def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
     """Compute covariances of all unknowns and of all joints and observed keypoints.
 
-    Smoothness over time is left out, so where there is any the covariances are on the safe side.
+    Smoothness over time is left out, so where there is any the covariances are on the safe side. Processes give
+    their own frames' covariances, with the noise and the shared unknowns of all frames.
     """
     layout, n = problem.layout, problem.layout.n_own
     with torch.no_grad():
@@ -30,7 +35,7 @@ def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
         body = problem.frames.task.body
         names = tuple(dict.fromkeys((*body.joint_names, *_observed(problem))))
         points = point_set(body, names)
-        frames, jacobians, spent, terms = [], [], [], []
+        frames, spent, terms = [], [], []
         schur = point.transl.new_zeros(layout.n_shared, layout.n_shared)
         for _, block, part in problem.parts(at):
             terms += part.terms
@@ -41,14 +46,23 @@ def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
                 schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0)
                 frames.append((inverse, influence))
                 spent.append(block.equations(part, rows, of=PointTerm).matrix)
-                jacobians.append(part.kinematics.take(rows).jacobian(points, layout))
+        schur = problem.processes.sum(schur)
         common = _inverse(schur) if layout.n_shared else schur
         parameters = torch.cat([_joined(i, x, common) for i, x in frames])
-        noise = _noise(terms, parameters, torch.cat(spent), n, common)
+        noise = _noise(terms, parameters, torch.cat(spent), n, common, problem.processes)
         parameters = 2 * noise**2 * parameters
-        jacobian = torch.cat(jacobians)
-        keypoints = jacobian @ parameters.unsqueeze(1) @ jacobian.transpose(-1, -2)
+        keypoints = torch.cat(list(_of_points(problem, at, points, parameters)))
     return FitCovariance(parameters, _columns(problem, layout), keypoints, names, noise)
+
+
+def _of_points(
+    problem: BodyProblem, at: Evaluation, points: PointSet, parameters: Tensor
+) -> Iterator[Tensor]:
+    """Carry the unknowns' covariances over to points, a few frames at a time: their Jacobians are large."""
+    for own, _, part in problem.parts(at):
+        for rows in torch.arange(len(part.energy), device=parameters.device).split(CHUNK):
+            jacobian = part.kinematics.take(rows).jacobian(points, problem.layout)
+            yield jacobian @ parameters[own[rows]].unsqueeze(1) @ jacobian.transpose(-1, -2)
 
 
 def _observed(problem: BodyProblem) -> tuple[str, ...]:
@@ -74,7 +88,12 @@ def _joined(inverse: Tensor, influence: Tensor, common: Tensor) -> Tensor:
 
 
 def _noise(
-    said: list[QuadraticTerm], parameters: Tensor, observed: Tensor, n_own: int, common: Tensor
+    said: list[QuadraticTerm],
+    parameters: Tensor,
+    observed: Tensor,
+    n_own: int,
+    common: Tensor,
+    processes: Processes,
 ) -> float:
     terms = [t for t in said if isinstance(t, PointTerm) and t.n_residuals is not None]
     if not terms:
@@ -82,12 +101,11 @@ def _noise(
             'LevenbergMarquardt: covariance needs keypoints to estimate the noise from; no active handler has any. '
             'Set covariance=False.'
         )
-    energy = float(sum(t.energy.sum() for t in terms))
-    compared = float(sum(t.n_residuals.sum() for t in terms))
-    own = (parameters * observed)[:, :n_own].sum() + (parameters * observed)[:, n_own:, :n_own].sum()
-    shared = (common * observed[:, n_own:, n_own:].sum(0)).sum()
-    free = compared - float(own + shared)
-    return (energy / max(free, 1.0)) ** 0.5
+    spent = (parameters * observed)[:, :n_own].sum() + (parameters * observed)[:, n_own:, :n_own].sum()
+    spent = spent + (common * observed[:, n_own:, n_own:].sum(0)).sum()
+    energy, compared = sum(t.energy.sum() for t in terms), sum(t.n_residuals.sum() for t in terms)
+    energy, compared, spent = processes.sum(torch.stack((energy, compared, spent)).double()).tolist()
+    return (energy / max(compared - spent, 1.0)) ** 0.5
 
 
 def _columns(problem: BodyProblem, layout: Layout) -> tuple[str, ...]:

@@ -52,7 +52,9 @@ class BodyPoint:
             elif name not in extras:
                 extras[name] = params.transl.new_zeros(params.batch_size, params.n_joints, 3)
             if shared:
-                extras[name] = extras[name].mean(0, keepdim=True)
+                # About the first row: of equal rows the mean is that row, whatever their number.
+                first = extras[name][:1]
+                extras[name] = first + (extras[name] - first).mean(0, keepdim=True)
         return cls(quats, params.transl, extras)
 
     @property

@@ -66,19 +66,23 @@ class BodyProblem:
         return BodyProblem(self.frames.take(index), len(index), self.processes)
 
     def total(self, values: Tensor) -> Tensor:
-        """Sum over all frames; over all processes where frames hang together."""
-        return self.processes.sum(values.sum()) if self.coupled else values.sum()
+        """Sum over this process's frames, and over all processes where frames hang together."""
+        whole = values.sum(dtype=torch.float64)
+        return (self.processes.sum(whole) if self.coupled else whole).to(values.dtype)
 
     def evaluate(self, point: BodyPoint, robust_scale: float = 1.0) -> Evaluation:
         """Pose the body and ask every term."""
         keep = len(self._rows) <= BLOCKS_KEPT
         parts, energies = [], []
-        for i in range(len(self._rows)):
-            part = self._posed(i, point, robust_scale)
+        for part in self.posed(point, robust_scale):
             energies.append(part.energy)
             if keep:
                 parts.append(part)
         return Evaluation(point, torch.cat(energies), robust_scale, tuple(parts) if keep else None)
+
+    def posed(self, point: BodyPoint, robust_scale: float = 1.0) -> Iterator[Posed]:
+        """Evaluate block after block."""
+        return (self._posed(i, point, robust_scale) for i in range(len(self._rows)))
 
     @torch.no_grad()
     def _posed(self, i: int, point: BodyPoint, robust_scale: float) -> Posed:
@@ -112,8 +116,7 @@ class BodyProblem:
         if not self.layout.n_shared:
             return found.pull
         schur, pull = self.processes.sum(found.schur), self.processes.sum(found.pull)
-        count = self.processes.sum(damping.new_tensor(float(len(damping))))
-        mean = self.processes.sum(damping.sum()) / count
+        mean = self.total(damping) / self.total(torch.ones_like(damping))
         return -solve_positive(schur + torch.diag(mean * damping_of(schur)), pull.unsqueeze(-1)).squeeze(-1)
 
     @torch.no_grad()

@@ -53,7 +53,7 @@ def run_second_order(
     robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
     handlers = [t.handler for t in task.terms]
     covariance = None
-    with whole_means(handlers, lambda: block.evaluate(point), problem.processes.sum):
+    with whole_means(handlers, lambda: problem.posed(point), problem.processes.sum):
         point, status, result = solver.minimise(
             problem, point, stage.n_iter, stage.ftol, task.on_step, robust
         )

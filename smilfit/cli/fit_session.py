@@ -1,0 +1,176 @@
+"""One session of a dataset file: fitted or read, measured, and its files written."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smilfit.body_models import SMIL
+from smilfit.cli.fit_overlays import keypoints_of, report_pictures, write_overlay
+from smilfit.cli.step_bar import StepBar
+from smilfit.evaluation import FitBenchmark, fit_benchmark
+from smilfit.handlers import BaseInput
+from smilfit.registrants import SMPLify
+from smilfit.registrants.matching import observed_frames
+from smilfit.registry import build_registrant
+from smilfit.solvers import Processes
+from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
+from smilfit.version import __version__
+
+logger = logging.getLogger('smilfit')
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit: which sessions (all if none is named), where, and what to draw."""
+
+    sessions: tuple[str, ...] = ()
+    device: str = 'cpu'
+    window_px: int = 400
+    video: bool = True
+    overwrite: bool = False
+    progress: bool = False
+
+
+class SessionFits:
+    """Fits the sessions of a dataset file one by one, each into its own folder.
+
+    Args:
+        cfg: the registrant's config, without a body model.
+        body: the body.
+        dataset: an open dataset file.
+        out: holds a folder a session.
+        options: drawing, progress, whether to fit again.
+    """
+
+    def __init__(self, cfg: dict[str, Any], body: SMIL, dataset: Any, out: Path, options: FitOptions) -> None:
+        self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
+        self.bar = StepBar(options.progress)
+        self.registrant = self._registrant(Processes())
+
+    def _registrant(self, processes: Processes) -> SMPLify:
+        told = {'hooks': [*self.cfg.get('hooks', ()), self.bar], 'processes': processes}
+        if processes.rank:
+            # What all processes do together is told once.
+            told['verbose'] = False
+        return build_registrant({**self.cfg, 'body_model': self.body, **told})
+
+    def _inputs(self, session: str) -> list[BaseInput]:
+        stages, handlers = self.registrant.stages, self.registrant.handlers
+        weighted = {key for stage in stages for key, weight in stage.weights.items() if weight}
+        return [
+            handler.input_type.from_dataset(self.dataset, session, handler.handler_key)
+            for key, handler in handlers.items()
+            if key in weighted and handler.requires_input()
+        ]
+
+    def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
+        """Choose the sessions that processes fit together, frames spread over them.
+
+        Whole sessions need no talk between processes, so none is spread where there is one for everybody.
+        """
+        if len(sessions) >= processes.count:
+            return []
+        found = []
+        for session in sessions:
+            inputs = {i.handler_key: i.resolve(self.body.data) for i in self._inputs(session)}
+            count = int(observed_frames(inputs).sum())
+            reason = self.registrant.why_not_spread(count, processes.count)
+            if reason is None:
+                found.append(session)
+            elif processes.rank == 0:
+                logger.warning('%s: fitted by one process alone. %s', session, reason)
+        return found
+
+    def fit(self, session: str, processes: Processes) -> FitResult:
+        """Fit a session, or read what an equal fit wrote before; the first process writes all its files."""
+        path = self.out / session / 'fit.npz'
+        fingerprint = self._fingerprint(session)
+        # The first process has the word: folders may look different from another machine.
+        known = bool(processes.gather(torch.tensor([self._known(path, fingerprint)]))[0])
+        if known:
+            logger.info('%s: already fitted, %s', session, path)
+            result = FitResult.load(path, body=self.body)
+        else:
+            result = self._fitted(session, processes, fingerprint)
+        if processes.rank == 0:
+            if not known:
+                names = np.array(self.body.joint_names)
+                result.save(path, frames=self.dataset.frame_indices(session), joint_names=names)
+            self._write_more(session, result, fresh=not known)
+        return result
+
+    def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
+        inputs = self._inputs(session)
+        logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
+        registrant = self.registrant if processes.count == 1 else self._registrant(processes)
+        with self.bar.running(session, registrant):
+            result = registrant(inputs, frames=self.dataset.frame_indices(session))
+        finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
+        broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']
+        notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
+        return replace(result, report=result.report | notes)
+
+    def _known(self, path: Path, fingerprint: str) -> bool:
+        if self.options.overwrite or not (path.is_file() and path.with_suffix('.json').is_file()):
+            return False
+        return FitResult.load(path).report.get('fingerprint') == fingerprint
+
+    def _fingerprint(self, session: str) -> str:
+        said = json.dumps(
+            [self.cfg, self.dataset.fingerprint, session, self.body.data.content_hash(), __version__],
+            sort_keys=True,
+            default=str,
+        )
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def _write_more(self, session: str, result: FitResult, fresh: bool) -> None:
+        video = self.out / session / 'overlay.mp4'
+        if self.options.video and (fresh or not video.is_file()):
+            seen, side = self.seen(session), self.options.window_px
+            write_overlay(self.body, result, self.dataset, session, seen, video, side, self.options.progress)
+        numbers = self.benchmark(session, result).metrics()
+        numbers['n_frames_not_fitted'] = int((~result.fitted).sum())
+        path = self.out / session / 'benchmark.json'
+        path.write_text(json.dumps(numbers, indent=1), encoding='utf-8')
+
+    def seen(self, session: str) -> Keypoints2d:
+        """Give a session's 2D keypoints, with the cameras as its fit corrected them."""
+        seen = self.dataset.keypoints2d(session)
+        with np.load(self.out / session / 'fit.npz', allow_pickle=False) as file:
+            moved = {n: file[f'camera_{n}'] for n in ('R', 't') if f'camera_{n}' in file.files}
+        moved = {n: torch.from_numpy(value).to(seen.cameras.K) for n, value in moved.items()}
+        return replace(seen, cameras=replace(seen.cameras, **moved)) if moved else seen
+
+    def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
+        """Measure a fit where there is one: frames that were not fitted do not count."""
+        rows = result.fitted.cpu()
+        seen, given = self.seen(session)[rows], self.dataset.keypoints3d(session)
+        truth, true_vertices, vertices = None, None, None
+        true_params = self.dataset.true_params(session)
+        params = result.params[rows.to(result.params.transl.device)]
+        if true_params is not None:
+            true_params = true_params[rows].to(self.body.v_template)
+            xyz = keypoints_of(self.body, true_params, seen.names)
+            truth = Keypoints3d(xyz, torch.ones_like(xyz[..., 0]), seen.names, self.dataset.unit)
+            true_vertices, vertices = (
+                self._vertices(p) for p in (true_params, params.to(self.body.v_template))
+            )
+        fitted = keypoints_of(self.body, params, seen.names)
+        given = None if given is None else given[rows]
+        return fit_benchmark(seen, fitted, given, truth, vertices, true_vertices)
+
+    @torch.no_grad()
+    def _vertices(self, params: Any) -> torch.Tensor:
+        return self.body(params, ('vertices',)).vertices.cpu()
+
+    def pictures(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
+        """Draw a few frames for the report."""
+        seen, side = self.seen(session), self.options.window_px
+        return report_pictures(self.body, result, self.dataset, session, seen, side)

@@ -1,0 +1,79 @@
+"""Frames of one fit spread over processes: each solves for its own, all for what the frames share."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smilfit.handlers import BaseHandler
+from smilfit.registrants.second_order import run_second_order
+from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.registrants.variables import SHAPE_PARAMETERS
+from smilfit.solvers import LevenbergMarquardt, Processes
+from smilfit.structures import BodyParams, FitCovariance
+
+
+def obstacle(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
+    """Say why the frames of a stage cannot be spread over processes, and what to do; None if they can."""
+    if not isinstance(solver, LevenbergMarquardt):
+        return (
+            f'{stage.name}: the optimizer must be LevenbergMarquardt; got {type(solver).__name__}, which looks at '
+            'all frames at once. Use optimizer=dict(type="LevenbergMarquardt").'
+        )
+    for key, weight in stage.weights.items():
+        if weight and handlers[key].couples_frames:
+            return (
+                f'{stage.name}: no handler may tie frames to their neighbours; {type(handlers[key]).__name__} '
+                f'{key!r} does. Leave out {key}_weight.'
+            )
+    return None
+
+
+def run_spread(
+    task: StageTask, solver: LevenbergMarquardt, start: FitState, processes: Processes
+) -> StageOutcome:
+    """Run a stage on this process's share of the frames, and join what all processes found.
+
+    Args:
+        task: the stage with all frames, alike in all processes, and at least one a process.
+        solver: solves.
+        start: of all frames, alike in all processes.
+        processes: those that take part.
+
+    Returns:
+        The outcome of all frames, alike in all processes.
+    """
+    device = start.params.transl.device
+    rows = torch.arange(start.params.batch_size, device=device)[processes.share(start.params.batch_size)]
+    part = run_second_order(task.take(rows), solver, replace(start, params=start.params[rows]), processes)
+    return StageOutcome(
+        _joined_state(part.state, task, processes),
+        processes.gather(part.converged),
+        part.result,
+        None if part.covariance is None else _joined_covariance(part.covariance, processes),
+    )
+
+
+def _joined_state(part: FitState, task: StageTask, processes: Processes) -> FitState:
+    params = part.params.map(processes.gather)
+    if task.share_shape:
+        params = _one_shape(params)
+    shift = part.camera_shift
+    # Processes may differ by a rounding: the first one's word holds.
+    return FitState(params, None if shift is None else processes.gather(shift)[: len(shift)])
+
+
+def _one_shape(params: BodyParams) -> BodyParams:
+    def first(value: Tensor) -> Tensor:
+        return value[:1].expand_as(value).clone()
+
+    there = params.as_dict()
+    return params.replace(**{name: first(there[name]) for name in SHAPE_PARAMETERS if name in there})
+
+
+def _joined_covariance(part: FitCovariance, processes: Processes) -> FitCovariance:
+    rows = {'parameters': part.parameters, 'keypoints': part.keypoints}
+    return replace(part, **{name: processes.gather(value) for name, value in rows.items()})
