@@ -103,15 +103,17 @@ class FrameBlock:
         rows: Tensor,
         of: type | tuple[type, ...] = (PointTerm, ParameterTerm, ResidualTerm),
     ) -> FrameEquations:
-        """Sum the quadratic models of some frames, of all kinds of terms or of one."""
-        equations = FrameEquations(at.kinematics.take(rows), self.layout)
+        """Sum the quadratic models of some frames, in ascending order, of all kinds of terms or of one."""
+        # All frames, in order, need no picking.
+        every = len(rows) == len(at.energy)
+        equations = FrameEquations(at.kinematics if every else at.kinematics.take(rows), self.layout)
         for term, said in zip(self.task.terms, at.terms):
             if not isinstance(said, of):
                 continue
             if isinstance(said, PointTerm):
-                equations.add_points(take_rows(said, rows))
+                equations.add_points(said if every else take_rows(said, rows))
             elif isinstance(said, ParameterTerm):
-                equations.add_parameters(take_rows(said, rows))
+                equations.add_parameters(said if every else take_rows(said, rows))
             elif isinstance(said, ResidualTerm):
                 state, part = at.state.take(rows), term.take(rows)
                 found = residual_jacobian(part.second_order, state, equations.kin, self.layout)

@@ -104,8 +104,8 @@ class Kinematics:
         parts = []
         if len(points.joints):
             below = paths[points.joints]
-            arms = self.joints.index_select(1, points.joints).unsqueeze(2) - pivots.unsqueeze(1)
-            parts.append(-skew(below[..., None] * arms))
+            arms = pivots.unsqueeze(1) - self.joints.index_select(1, points.joints).unsqueeze(2)
+            parts.append(skew(below[..., None] * arms))
         if points.landmarks is not None:
             mark = points.landmarks
             carried = torch.einsum('bnjc,jk->bnkc', mark.carried(self), paths)

@@ -10,7 +10,7 @@ from smilfit.registrants.second_order.means import whole_means
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
-from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.registrants.stage_task import ActiveTerm, FitState, StageOutcome, StageTask
 from smilfit.registrants.variables import SHAPE_PARAMETERS
 from smilfit.solvers import LevenbergMarquardt, Processes
 from smilfit.structures import BodyParams
@@ -42,9 +42,9 @@ def run_second_order(
     block = FrameBlock(task, layout, rest, backend)
     problem = BodyProblem(block, params.batch_size, processes)
     robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
-    handlers = [t.handler for t in task.terms]
+    averaging = [t.handler for t in task.terms if _averages(t)]
     covariance = None
-    with whole_means(handlers, lambda: block.evaluate(point), problem.processes.sum):
+    with whole_means(averaging, lambda: block.evaluate(point), problem.processes.sum):
         point, status, result = solver.minimise(
             problem, point, stage.n_iter, stage.ftol, task.on_step, robust
         )
@@ -52,6 +52,11 @@ def run_second_order(
             covariance = fit_covariance(problem, point)
     end = FitState(point.params(), point.camera_shift)
     return StageOutcome(end, status.converged, result, covariance)
+
+
+def _averages(term: ActiveTerm) -> bool:
+    """Say whether a term may be a mean; a loss of an unknown kind may."""
+    return (term.reduction or getattr(term.handler.loss, 'reduction', 'mean')) == 'mean'
 
 
 def _free(body: SMIL, stage: Stage) -> list[int]:
