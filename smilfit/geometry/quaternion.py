@@ -64,8 +64,9 @@ def skew(vector: Float[Tensor, '*n 3']) -> Float[Tensor, '*n 3 3']:
 
 
 def _tables() -> tuple[Tensor, Tensor, Tensor]:
-    """Say what makes a cross product's matrix (3, 9), of products of entries a rotation (16, 9), and a product (16, 4).
+    """Say what makes the matrix of a cross product, a rotation and a product of quaternions.
 
+    They are (3, 9), and of products of two entries (16, 9) and (16, 4).
     One matrix product with a table takes the place of some thirty operations on entries.
     """
     cross, matrix, product = torch.zeros(3, 3, 3), torch.zeros(4, 4, 3, 3), torch.zeros(4, 4, 4)
