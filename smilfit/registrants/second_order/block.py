@@ -19,8 +19,8 @@ from smilfit.registrants.stage_task import StageTask
 from smilfit.structures import MotionTerm, ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
 from smilfit.structures.quadratic import take_rows
 
-# From this many frames on the tree is faster than dense equations.
-TREE_BATCH = 8
+# From this many entries of all frames' matrices on the tree is faster than dense equations.
+TREE_ENTRIES = 500_000
 # Frames whose dense equations are assembled at once: more do not fit the caches.
 CHUNK = 32
 
@@ -86,7 +86,8 @@ class FrameBlock:
         Raises:
             TypeError: the tree is asked for and cannot take a term.
         """
-        if self.backend == 'dense' or (self.backend == 'auto' and len(at.energy) < TREE_BATCH):
+        entries = len(at.energy) * (self.layout.n_own + self.layout.n_shared) ** 2
+        if self.backend == 'dense' or (self.backend == 'auto' and entries < TREE_ENTRIES):
             return False
         wrong = misfit(at.terms, at.kinematics)
         if wrong is not None and self.backend == 'tree':
