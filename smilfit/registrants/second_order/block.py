@@ -86,8 +86,7 @@ class FrameBlock:
         Raises:
             TypeError: the tree is asked for and cannot take a term.
         """
-        entries = len(at.energy) * (self.layout.n_own + self.layout.n_shared) ** 2
-        if self.backend == 'dense' or (self.backend == 'auto' and entries < TREE_ENTRIES):
+        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(len(at.energy))):
             return False
         wrong = misfit(at.terms, at.kinematics)
         if wrong is not None and self.backend == 'tree':
@@ -97,6 +96,12 @@ class FrameBlock:
                 f'{at_fault.handler_key!r}, which couples joints otherwise than along the tree. Use backend="auto".'
             )
         return wrong is None
+
+    def _worth_a_tree(self, frames: int) -> bool:
+        """Tell whether the tree is faster: it saves work on poses, and carries every extra along."""
+        n_pose = self.layout.n_pose
+        n_extra = self.layout.n_own + self.layout.n_shared - n_pose
+        return 2 * n_extra < n_pose and frames * (n_pose + n_extra) ** 2 >= TREE_ENTRIES
 
     def equations(
         self,
