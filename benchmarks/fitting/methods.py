@@ -35,13 +35,13 @@ def joint_lbfgs(problem: Problem, n_outer: int = 30) -> Fitted:
     return fit(problem, build_solver(LBFGS), lbfgs_stages(n_outer))
 
 
-def own_methods(**options: Any) -> dict[str, Method | None]:
+def own_methods(n_iter: int = LM_STEPS, **options: Any) -> dict[str, Method | None]:
     """Give Levenberg-Marquardt by its backends; `options` are the solver's."""
-    return {name: _own(solver) for name, solver in levenberg_marquardt(**options).items()}
+    return {name: _own(solver, n_iter) for name, solver in levenberg_marquardt(**options).items()}
 
 
-def _own(solver: Any) -> Method | None:
-    return None if solver is None else lambda problem: fit(problem, solver, [lm_stage()])
+def _own(solver: Any, n_iter: int) -> Method | None:
+    return None if solver is None else lambda problem: fit(problem, solver, [lm_stage(n_iter)])
 
 
 def levenberg_marquardt(**options: Any) -> dict[str, Any]:
@@ -61,9 +61,9 @@ def lbfgs_stages(n_outer: int) -> list[dict[str, Any]]:
     return [{**LBFGS_STAGE, **place, 'n_iter': n_outer}, {**LBFGS_STAGE, 'n_iter': n_outer, 'name': 'pose'}]
 
 
-def lm_stage() -> dict[str, Any]:
+def lm_stage(n_iter: int = LM_STEPS) -> dict[str, Any]:
     """Fit everything at once."""
-    return dict(name='pose', n_iter=LM_STEPS, ftol=LM_FTOL)
+    return dict(name='pose', n_iter=n_iter, ftol=LM_FTOL)
 
 
 def fit(problem: Problem, solver: Any, stages: list[dict[str, Any]], hooks: tuple = ()) -> Fitted:

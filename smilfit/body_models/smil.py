@@ -104,6 +104,7 @@ class SMIL(nn.Module):
         for name in ('parents', 'order', 'restore', 'paths'):
             self.register_buffer(f'_tree_{name}', getattr(tree, name), persistent=False)
         self._n_levels = len(tree.levels)
+        self._tree: KinematicTree | None = None
         for i, (_, parents) in enumerate(tree.levels):
             self.register_buffer(f'_tree_level_{i}', parents, persistent=False)
 
@@ -121,6 +122,7 @@ class SMIL(nn.Module):
         super()._apply(fn, recurse)
         self._rows.clear()
         self._tables.clear()
+        self._tree = None
         if self.v_template.dtype == torch.float64 != before:
             for name, array in self._exact.items():
                 buffer = getattr(self, name)
@@ -130,14 +132,16 @@ class SMIL(nn.Module):
     @property
     def tree(self) -> KinematicTree:
         """The joints' tree, on the module's device."""
-        levels = tuple(getattr(self, f'_tree_level_{i}') for i in range(self._n_levels))
-        return KinematicTree(
-            self._tree_parents,
-            self._tree_order,
-            self._tree_restore,
-            tuple((len(level), level) for level in levels),
-            self._tree_paths,
-        )
+        if self._tree is None:
+            levels = tuple(getattr(self, f'_tree_level_{i}') for i in range(self._n_levels))
+            self._tree = KinematicTree(
+                self._tree_parents,
+                self._tree_order,
+                self._tree_restore,
+                tuple((len(level), level) for level in levels),
+                self._tree_paths,
+            )
+        return self._tree
 
     def skin_table(self, keypoints: tuple[str, ...] | None = None) -> SkinTable:
         """List the skinning weights of all vertices, or of those that some keypoints need."""

@@ -54,7 +54,9 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
     }[launcher]
     for source in names.values():
         if source not in environment:
-            start = {'pytorch': 'tools/dist_train.sh or python -m torch.distributed.run', 'slurm': 'srun'}[launcher]
+            start = {'pytorch': 'tools/dist_train.sh or python -m torch.distributed.run', 'slurm': 'srun'}[
+                launcher
+            ]
             raise KeyError(
                 f'--launcher {launcher}: {source} must be set in the environment; it is not. '
                 f'Start the processes with {start}.'

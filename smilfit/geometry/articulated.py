@@ -50,7 +50,7 @@ class ArticulatedFactor:
         m: Float[Tensor, 'B J 3 R'] | None,
         d: Float[Tensor, 'B J 3 R'],
         d_t: Float[Tensor, 'B 3 R'],
-    ) -> tuple[Float[Tensor, 'B J 3 R'], Float[Tensor, 'B 3 R']]:
+    ) -> tuple[Float[Tensor, 'B J 3 R'], Float[Tensor, 'B 3 R'], Float[Tensor, 'B J 3 R']]:
         """Minimise for R sets of loads.
 
         Args:
@@ -60,7 +60,8 @@ class ArticulatedFactor:
             d_t: derivative by the root's translation.
 
         Returns:
-            Rotation of every joint, radian, world axes, and translation of the root.
+            Rotation of every joint, radian, world axes; translation of the root; and the motion of every joint that
+            the two make, as `spatial_velocities` has it.
         """
         sizes = _sizes(self.tree)
         own = _planes(d, self.tree)
@@ -79,15 +80,16 @@ class ArticulatedFactor:
         if self.root is not None:
             translation = self.root.solve_(base.add_(d_t.permute(1, 2, 0).unsqueeze(2))).neg_()
         motion = torch.cat((translation, torch.zeros_like(translation)))
-        rotations = []
+        rotations, velocities = [], []
         for level, outward in enumerate(self.outward.split(sizes, 2)):
             if level:
                 motion = motion.index_select(2, self.tree.levels[level - 1][1])
             linear, w = product(outward, motion).split(3)
             rotations.append(w.sub_(turns[level]))
+            velocities.append(linear)
             motion = torch.cat((linear, motion[3:] + w))
-        w = torch.cat(rotations, 2).index_select(2, self.tree.restore)
-        return w.permute(3, 2, 0, 1), translation[:, :, 0].permute(2, 0, 1)
+        w, v = (torch.cat(x, 2).index_select(2, self.tree.restore) for x in (rotations, velocities))
+        return w.permute(3, 2, 0, 1), translation[:, :, 0].permute(2, 0, 1), v.permute(3, 2, 0, 1)
 
 
 @torch.no_grad()
@@ -236,7 +238,8 @@ def _identity(like: Tensor) -> Tensor:
 
 def _planes(by_joint: Tensor, tree: KinematicTree) -> Tensor:
     """Turn (B, J, I, K) into (I, K, J, B), joints by depth."""
-    return by_joint.index_select(1, tree.order).permute(2, 3, 1, 0).contiguous()
+    # Picking from the permuted view copies once, and plane by plane.
+    return by_joint.permute(2, 3, 1, 0).index_select(2, tree.order)
 
 
 def _sizes(tree: KinematicTree) -> list[int]:

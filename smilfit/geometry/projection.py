@@ -107,10 +107,10 @@ def _linearise_ideal(
     normalised = in_camera[..., :2] / depth.unsqueeze(-1)
     # A clamped depth does not move with the point.
     moves = (in_camera[..., 2] > limit).to(points.dtype)
-    # d(x/z) = (dx - (x/z) dz) / z, with the camera's rows of R for dx, dy, dz.
-    rows = rotation[..., :2, :].unsqueeze(-3) - (moves.unsqueeze(-1) * normalised).unsqueeze(-1) * rotation[
-        ..., 2:, :
-    ].unsqueeze(-3)
-    slope = intrinsics[..., :2, :2].unsqueeze(-3) @ (rows / depth[..., None, None])
-    pixels = normalised @ intrinsics[..., :2, :2].transpose(-1, -2) + intrinsics[..., :2, 2].unsqueeze(-2)
-    return pixels, slope
+    # d(x/z) = (dx - (x/z) dz) / z, with the camera's rows of R for dx, dy, dz; K is in both factors already.
+    focal = intrinsics[..., :2, :2]
+    offset = normalised @ focal.transpose(-1, -2)
+    across, ahead = focal @ rotation[..., :2, :], rotation[..., 2:, :]
+    drawn = (moves.unsqueeze(-1) * offset).unsqueeze(-1) * ahead.unsqueeze(-3)
+    slope = (across.unsqueeze(-3) - drawn) / depth[..., None, None]
+    return offset + intrinsics[..., :2, 2].unsqueeze(-2), slope

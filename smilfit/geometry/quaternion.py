@@ -8,9 +8,8 @@ from torch import Tensor
 def axis_angle_to_quat(axis_angle: Float[Tensor, '*n 3']) -> Float[Tensor, '*n 4']:
     """Exponentiate rotation vectors (rad)."""
     angle = axis_angle.norm(dim=-1, keepdim=True)
-    # sin(t/2)/t is smooth and even: 1/2 - t^2/48 near 0.
-    small = angle < 1e-3
-    factor = torch.where(small, 0.5 - angle.square() / 48, (0.5 * angle).sin() / angle.clamp_min(1e-12))
+    # sin(t/2) / t is smooth at 0; torch.sinc(x) is sin(pi x) / (pi x).
+    factor = 0.5 * torch.sinc(angle * (0.5 / torch.pi))
     return torch.cat(((0.5 * angle).cos(), factor * axis_angle), -1)
 
 
@@ -27,20 +26,18 @@ def quat_to_axis_angle(quat: Float[Tensor, '*n 4']) -> Float[Tensor, '*n 3']:
 
 def multiply(a: Float[Tensor, '*n 4'], b: Float[Tensor, '*n 4']) -> Float[Tensor, '*n 4']:
     """Compose: first b, then a."""
-    aw, av, bw, bv = a[..., :1], a[..., 1:], b[..., :1], b[..., 1:]
-    scalar = aw * bw - (av * bv).sum(-1, keepdim=True)
-    return torch.cat((scalar, aw * bv + bw * av + torch.linalg.cross(av, bv)), -1)
+    return _outer(a, b) @ _PRODUCT.to(a)
 
 
 def quat_to_rotmat(quat: Float[Tensor, '*n 4']) -> Float[Tensor, '*n 3 3']:
     """Write unit quaternions as matrices."""
-    w, x, y, z = quat.unbind(-1)
-    rows = (
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    )  # fmt: skip
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    matrix = (_outer(quat, quat) @ _MATRIX.to(quat)).unflatten(-1, (3, 3))
+    matrix.diagonal(dim1=-2, dim2=-1).add_(1)
+    return matrix
+
+
+def _outer(a: Float[Tensor, '*n 4'], b: Float[Tensor, '*n 4']) -> Float[Tensor, '*n 16']:
+    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
 
 
 def left_jacobian_inverse(axis_angle: Float[Tensor, '*n 3']) -> Float[Tensor, '*n 3 3']:
@@ -54,15 +51,37 @@ def left_jacobian_inverse(axis_angle: Float[Tensor, '*n 3']) -> Float[Tensor, '*
     small = squared < 1e-2
     series = 1 / 12 + squared / 720 + squared.square() / 30240
     c = torch.where(small, series, (1 - half / torch.tan(half)) / squared.clamp_min(1e-12))
-    cross = skew(axis_angle)
-    eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
     outer = axis_angle.unsqueeze(-1) * axis_angle.unsqueeze(-2)
     # [r]x^2 = r r^T - t^2 I.
-    return eye - 0.5 * cross + c[..., None, None] * (outer - squared[..., None, None] * eye)
+    matrix = torch.addcmul(skew(-0.5 * axis_angle), c[..., None, None], outer)
+    matrix.diagonal(dim1=-2, dim2=-1).add_((1 - c * squared).unsqueeze(-1))
+    return matrix
 
 
 def skew(vector: Float[Tensor, '*n 3']) -> Float[Tensor, '*n 3 3']:
     """Give the matrix of a cross product: `skew(a) b = a x b`."""
-    x, y, z = vector.unbind(-1)
-    o = torch.zeros_like(x)
-    return torch.stack((o, -z, y, z, o, -x, -y, x, o), -1).unflatten(-1, (3, 3))
+    return (vector @ _CROSS.to(vector)).unflatten(-1, (3, 3))
+
+
+def _tables() -> tuple[Tensor, Tensor, Tensor]:
+    """Say what makes the matrix of a cross product, a rotation and a product of quaternions.
+
+    They are (3, 9), and of products of two entries (16, 9) and (16, 4).
+    One matrix product with a table takes the place of some thirty operations on entries.
+    """
+    cross, matrix, product = torch.zeros(3, 3, 3), torch.zeros(4, 4, 3, 3), torch.zeros(4, 4, 4)
+    product[0, 0, 0] = 1
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        cross[i, k, j], cross[i, j, k] = 1, -1
+        # R = I + 2 w [v]x + 2 (v v^T - |v|^2 I), the identity left out.
+        matrix[0, i + 1] = 2 * cross[i]
+        matrix[i + 1, i + 1, j, j] = matrix[i + 1, i + 1, k, k] = -2
+        matrix[i + 1, j + 1, i, j] = matrix[j + 1, i + 1, j, i] = 2
+        # (a_w b_w - a . b, a_w b + b_w a + a x b).
+        product[i + 1, i + 1, 0] = -1
+        product[0, i + 1, i + 1] = product[i + 1, 0, i + 1] = 1
+        product[i + 1, j + 1, k + 1], product[j + 1, i + 1, k + 1] = 1, -1
+    return cross.flatten(1), matrix.view(16, 9), product.view(16, 4)
+
+
+_CROSS, _MATRIX, _PRODUCT = _tables()

@@ -104,12 +104,11 @@ class KeypointMSEHandler(BaseHandler, ABC):
         return self.quadratic(state, seen, reweight)
 
 
-def count_inliers(terms: Tensor, weight: Tensor, difference: Tensor) -> Tensor:
+def count_inliers(terms: Tensor, weight: Tensor, squared: Tensor) -> Tensor:
     """Count compared points, an outlier by the share of its weight that a robust loss leaves it.
 
     With `rho = s / (1 + s / sigma^2)` the share is `rho' = (rho / s)^2`: what terms and weights tell of it.
     """
-    squared = difference.square().sum(-1)
     plain = weight * squared
     share = torch.where(
         terms > 0, plain / terms.clamp_min(torch.finfo(terms.dtype).tiny), torch.ones_like(terms)

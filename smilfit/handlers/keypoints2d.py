@@ -99,20 +99,30 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
         cameras = state.corrected(seen.cameras)
         pixels, slope = cameras.linearise(state.output.select(seen.names))
         difference = pixels - seen.xy
-        terms, weight = reweight(difference.square().sum(-1))
+        squared = difference.square().sum(-1)
+        terms, weight = reweight(squared)
+        n_residuals = 2 * count_inliers(terms, weight, squared).sum((1, 2))
+        if state.camera_shift is None:
+            # All views of a point are rows of one small matrix.
+            rows = slope.transpose(1, 2).flatten(2, 3)
+            doubled = (2 * weight).transpose(1, 2).repeat_interleave(2, 2).unsqueeze(-1)
+            back = (doubled * rows).transpose(-1, -2)
+            gradient = back @ difference.transpose(1, 2).flatten(2).unsqueeze(-1)
+            return PointTerm(
+                seen.names, terms.sum((1, 2)), gradient.squeeze(-1), back @ rows, n_residuals=n_residuals
+            )
         weighted = 2 * weight[..., None, None] * slope
         gradient = (weighted * difference.unsqueeze(-1)).sum(-2)
         curvature = weighted.transpose(-1, -2) @ slope
-        fitted = state.camera_shift is not None
         return PointTerm(
             seen.names,
             terms.sum((1, 2)),
             gradient.sum(1),
             curvature.sum(1),
-            gradient if fitted else None,
-            curvature if fitted else None,
-            cameras if fitted else None,
-            2 * count_inliers(terms, weight, difference).sum((1, 2)),
+            gradient,
+            curvature,
+            cameras,
+            n_residuals,
         )
 
 

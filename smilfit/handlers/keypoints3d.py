@@ -100,13 +100,14 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
     def quadratic(self, state: BodyState, seen: Keypoints3d, reweight: Reweight) -> PointTerm:
         """A weighted squared distance: curvature is the same in all directions."""
         difference = state.output.select(seen.names) - seen.xyz
-        terms, weight = reweight(difference.square().sum(-1))
+        squared = difference.square().sum(-1)
+        terms, weight = reweight(squared)
         return PointTerm(
             seen.names,
             terms.sum(1),
             2 * weight.unsqueeze(-1) * difference,
             isotropic(2 * weight),
-            n_residuals=3 * count_inliers(terms, weight, difference).sum(1),
+            n_residuals=3 * count_inliers(terms, weight, squared).sum(1),
         )
 
 

@@ -152,8 +152,9 @@ class MeshVertexHandler(BaseHandler):
         if not hasattr(self.loss, 'reweight'):
             return super().second_order(state, related_input)
         difference = state.output.vertices - related_input.vertices
+        squared = difference.square().sum(-1)
         terms, weight = self.loss.reweight(
-            difference.square().sum(-1),
+            squared,
             related_input.confidence,
             None,
             loss_weight_override,
@@ -165,7 +166,7 @@ class MeshVertexHandler(BaseHandler):
             terms.sum(1),
             2 * weight.unsqueeze(-1) * difference,
             isotropic(2 * weight),
-            n_residuals=3 * count_inliers(terms, weight, difference).sum(1),
+            n_residuals=3 * count_inliers(terms, weight, squared).sum(1),
         )
 
 

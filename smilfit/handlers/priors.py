@@ -82,14 +82,21 @@ class PriorHandler(BaseHandler):
         }
         if self.parameter is None or not hasattr(self.loss, 'curvature'):
             return ResidualTerm(self.loss.residual(*self.arguments(state), **overrides))
-        with torch.enable_grad():
-            value = self.arguments(state)[0].detach().requires_grad_()
+        value = self.arguments(state)[0].detach()
+        if hasattr(self.loss, 'gradient'):
             energy = self.loss.residual(value, **overrides).square().sum(1)
-            (gradient,) = torch.autograd.grad(energy.sum(), value)
+            gradient = self.loss.gradient(value, **overrides)
+        else:
+            with torch.enable_grad():
+                value.requires_grad_()
+                energy = self.loss.residual(value, **overrides).square().sum(1)
+                gradient = torch.autograd.grad(energy.sum(), value)[0].flatten(1)
+            energy, value = energy.detach(), value.detach()
+        curvature = self.loss.curvature(value, **overrides)
         per_argument = self.argument_per_parameter(state)
-        curvature = self.loss.curvature(value.detach(), **overrides) * per_argument**2
-        gradient = gradient.flatten(1) * per_argument
-        return ParameterTerm(energy.detach(), {self.parameter: gradient}, {self.parameter: curvature})
+        if per_argument != 1:
+            gradient, curvature = gradient * per_argument, curvature * per_argument**2
+        return ParameterTerm(energy, {self.parameter: gradient}, {self.parameter: curvature})
 
     def argument_per_parameter(self, state: BodyState) -> float:
         """Give the factor from the parameter to the loss's argument."""

@@ -36,6 +36,16 @@ class PoseRegLoss(BaseLoss):
         """Give the weighted components, whose squares sum to the loss."""
         return self.root(body_pose, None, loss_weight_override, reduction_override)
 
+    def gradient(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B n']:
+        """Give the derivative of the loss, frame by frame."""
+        share = self.share(body_pose, None, loss_weight_override, reduction_override)
+        return 2 * share * body_pose.flatten(1)
+
     def curvature(
         self,
         body_pose: Float[Tensor, 'B j 3'],
@@ -129,6 +139,17 @@ class MahalanobisPosePriorLoss(BaseLoss):
     ) -> Float[Tensor, 'B R']:
         """Give the weighted whitened pose, whose squares sum to the loss."""
         return self.root(self._white(body_pose), None, loss_weight_override, reduction_override)
+
+    def gradient(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B n']:
+        """Give the derivative of the loss, frame by frame."""
+        white = self._white(body_pose)
+        share = self.share(white, None, loss_weight_override, reduction_override)
+        return 2 * share * white @ self.factor.to(body_pose).t()
 
     def curvature(
         self,

@@ -52,6 +52,17 @@ class ShapePriorLoss(BaseLoss):
         """Give the weighted whitened coefficients, whose squares sum to the loss."""
         return self.root(self._white(betas), None, loss_weight_override, reduction_override)
 
+    def gradient(
+        self,
+        betas: Float[Tensor, 'B S'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B n']:
+        """Give the derivative of the loss, frame by frame."""
+        white = self._white(betas)
+        share = self.share(white, None, loss_weight_override, reduction_override)
+        return 2 * share * (white if self.whitening is None else white @ self.whitening.to(betas).t())
+
     def curvature(
         self,
         betas: Float[Tensor, 'B S'],

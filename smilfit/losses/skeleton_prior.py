@@ -30,6 +30,16 @@ class JointScalePriorLoss(BaseLoss):
         """Give the weighted components, whose squares sum to the loss."""
         return self.root(log_joint_scales, None, loss_weight_override, reduction_override)
 
+    def gradient(
+        self,
+        log_joint_scales: Float[Tensor, 'B J 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B n']:
+        """Give the derivative of the loss, frame by frame."""
+        share = self.share(log_joint_scales, None, loss_weight_override, reduction_override)
+        return 2 * share * log_joint_scales.flatten(1)
+
     def curvature(
         self,
         log_joint_scales: Float[Tensor, 'B J 3'],
@@ -63,6 +73,16 @@ class JointOffsetPriorLoss(BaseLoss):
     ) -> Float[Tensor, 'B R']:
         """Give the weighted components, whose squares sum to the loss."""
         return self.root(offsets_by_length, None, loss_weight_override, reduction_override)
+
+    def gradient(
+        self,
+        offsets_by_length: Float[Tensor, 'B J 3'],
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Float[Tensor, 'B n']:
+        """Give the derivative of the loss, frame by frame."""
+        share = self.share(offsets_by_length, None, loss_weight_override, reduction_override)
+        return 2 * share * offsets_by_length.flatten(1)
 
     def curvature(
         self,

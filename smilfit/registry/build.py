@@ -57,11 +57,15 @@ def find_class(name: str | type, registry: Registry | None = None) -> Any:
     """
     if not isinstance(name, str):
         return name
-    for candidate in (registry,) if registry is not None else reg.REGISTRIES:
+    searched = (registry,) if registry is not None else reg.REGISTRIES
+    for candidate in searched:
+        if name in candidate.module_dict:
+            return candidate.module_dict[name]
+    # What is not there may be in a parent registry, or in a module that is not imported yet.
+    for candidate in searched:
         cls = candidate.get(name)
         if cls is not None:
             return cls
-    searched = (registry,) if registry is not None else reg.REGISTRIES
     options = [option for candidate in searched for option in candidate.module_dict]
     elsewhere = [r.name for r in reg.REGISTRIES if registry is not None and name in r.module_dict]
     where = f'the {registry.name} registry' if registry is not None else 'any registry'

@@ -86,7 +86,7 @@ class LevenbergMarquardt:
     def __init__(
         self,
         backend: str = 'auto',
-        damping: float = 1e-3,
+        damping: float = 1e-2,
         graduation: tuple[float, ...] = (16.0, 8.0, 4.0, 2.0),
         covariance: bool = False,
     ) -> None:

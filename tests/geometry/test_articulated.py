@@ -68,7 +68,7 @@ def solve_densely(p, tree, free=None, free_root_translation=True):
 
 def solve(p, tree, **held):
     factor = factorise(p['joints'], tree, p['vv'], p['vo'], p['oo'], p['D'], p['D_t'], **held)
-    return factor.solve(p['f'], p['m'], p['d'], p['d_t'])
+    return factor.solve(p['f'], p['m'], p['d'], p['d_t'])[:2]
 
 
 def assert_equal(ours, theirs, tolerance=1e-9):
@@ -93,6 +93,13 @@ def test_equals_the_dense_solution(parents, held):
     assert_equal(ours, solve_densely(p, tree, **options))
     if 'free' in options:
         assert (ours[0][:, ~free] == 0).all()
+
+
+def test_solution_tells_how_joints_move():
+    p, tree = random_problem(FORKED), tree_of(FORKED)
+    factor = factorise(p['joints'], tree, p['vv'], p['vo'], p['oo'], p['D'], p['D_t'])
+    w, t, motion = factor.solve(p['f'], p['m'], p['d'], p['d_t'])
+    assert_equal((motion,), (spatial_velocities(w, t, p['joints'], tree)[0],))
 
 
 def test_blocks_left_out_are_zero():

@@ -67,6 +67,15 @@ def test_curvature_is_the_second_derivative(name):
     torch.testing.assert_close(given, exact, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('name', [n for n in CASES if hasattr(CASES[n][0], 'gradient')])
+@pytest.mark.parametrize('overrides', [{}, {'loss_weight_override': 0.3, 'reduction_override': 'sum'}])
+def test_gradient_is_the_derivative(name, overrides):
+    loss, value = CASES[name]
+    loss = bound(loss)
+    exact = torch.func.grad(lambda v: loss(v, **overrides))(value)
+    torch.testing.assert_close(loss.gradient(value, **overrides), exact.flatten(1))
+
+
 def test_mixture_residual_is_the_loss_less_a_constant(tmp_path):
     write_mixture(tmp_path, 21)
     loss = MaxMixturePriorLoss(tmp_path, 3, reduction='sum', loss_weight=2.0)

@@ -19,8 +19,8 @@ from smilfit.registrants.stage_task import StageTask
 from smilfit.structures import MotionTerm, ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
 from smilfit.structures.quadratic import take_rows
 
-# From this many frames on the tree is faster than dense equations.
-TREE_BATCH = 8
+# From this many entries of all frames' matrices on the tree is faster than dense equations.
+TREE_ENTRIES = 500_000
 # Frames whose dense equations are assembled at once: more do not fit the caches.
 CHUNK = 32
 
@@ -86,7 +86,7 @@ class FrameBlock:
         Raises:
             TypeError: the tree is asked for and cannot take a term.
         """
-        if self.backend == 'dense' or (self.backend == 'auto' and len(at.energy) < TREE_BATCH):
+        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(len(at.energy))):
             return False
         wrong = misfit(at.terms, at.kinematics)
         if wrong is not None and self.backend == 'tree':
@@ -97,21 +97,29 @@ class FrameBlock:
             )
         return wrong is None
 
+    def _worth_a_tree(self, frames: int) -> bool:
+        """Tell whether the tree is faster: it saves work on poses, and carries every extra along."""
+        n_pose = self.layout.n_pose
+        n_extra = self.layout.n_own + self.layout.n_shared - n_pose
+        return 2 * n_extra < n_pose and frames * (n_pose + n_extra) ** 2 >= TREE_ENTRIES
+
     def equations(
         self,
         at: Posed,
         rows: Tensor,
         of: type | tuple[type, ...] = (PointTerm, ParameterTerm, ResidualTerm),
     ) -> FrameEquations:
-        """Sum the quadratic models of some frames, of all kinds of terms or of one."""
-        equations = FrameEquations(at.kinematics.take(rows), self.layout)
+        """Sum the quadratic models of some frames, in ascending order, of all kinds of terms or of one."""
+        # All frames, in order, need no picking.
+        every = len(rows) == len(at.energy)
+        equations = FrameEquations(at.kinematics if every else at.kinematics.take(rows), self.layout)
         for term, said in zip(self.task.terms, at.terms):
             if not isinstance(said, of):
                 continue
             if isinstance(said, PointTerm):
-                equations.add_points(take_rows(said, rows))
+                equations.add_points(said if every else take_rows(said, rows))
             elif isinstance(said, ParameterTerm):
-                equations.add_parameters(take_rows(said, rows))
+                equations.add_parameters(said if every else take_rows(said, rows))
             elif isinstance(said, ResidualTerm):
                 state, part = at.state.take(rows), term.take(rows)
                 found = residual_jacobian(part.second_order, state, equations.kin, self.layout)

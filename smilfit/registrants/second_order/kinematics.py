@@ -73,7 +73,7 @@ class Kinematics:
         rotations = self.linear
         if self._scales is not None:
             rotations = rotations / self._scales.unsqueeze(-2)
-        above = rotations.index_select(1, self.body.tree.parents).clone()
+        above = rotations.index_select(1, self.body.tree.parents)
         above[:, 0] = torch.eye(3, dtype=above.dtype, device=above.device)
         return above
 
@@ -84,7 +84,7 @@ class Kinematics:
     @cached_property
     def _steps(self) -> Float[Tensor, 'B J 3 3']:
         """Maps from a change of a joint's offset, model unit, to a change of place in the world."""
-        maps = self.linear.index_select(1, self.body.tree.parents).clone()
+        maps = self.linear.index_select(1, self.body.tree.parents)
         maps[:, 0] = torch.eye(3, dtype=maps.dtype, device=maps.device)
         return self.params.scale[:, None, None, None] * maps
 
@@ -104,8 +104,8 @@ class Kinematics:
         parts = []
         if len(points.joints):
             below = paths[points.joints]
-            arms = self.joints.index_select(1, points.joints).unsqueeze(2) - pivots.unsqueeze(1)
-            parts.append(-skew(below[..., None] * arms))
+            arms = pivots.unsqueeze(1) - self.joints.index_select(1, points.joints).unsqueeze(2)
+            parts.append(skew(below[..., None] * arms))
         if points.landmarks is not None:
             mark = points.landmarks
             carried = torch.einsum('bnjc,jk->bnkc', mark.carried(self), paths)
@@ -177,16 +177,15 @@ class _JointColumns(dict):
         }[name](name)
         return self[name]
 
-    def _down(self, steps: Tensor) -> Tensor:
-        """Carry changes of the joints' places down the tree."""
-        return torch.einsum('jk,bkcn->bjcn', self._of.body.tree.paths, steps)
-
     def _shape(self, name: str) -> Tensor:
         kin, body = self._of, self._of.body
         change = kin.shape_steps(name)
         if name == 'betas' and body.transdirs is not None:
             change = change + body.transdirs
-        columns = self._down(kin._steps @ change.permute(1, 2, 0))
+        # Joint by joint: one product for all frames, where frame by frame each would be a tiny one.
+        steps = kin._steps.transpose(0, 1)
+        carried = steps.flatten(1, 2) @ change.permute(1, 2, 0)
+        columns = (body.tree.paths @ carried.flatten(1)).view(*steps.shape[:3], -1).transpose(0, 1)
         if name == 'betas' and body.scaledirs is not None:
             driven = 1 + torch.einsum('bs,sjc->bjc', kin.params.betas, body.scaledirs)
             rate = body.scaledirs / driven.unsqueeze(1)

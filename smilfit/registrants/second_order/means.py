@@ -20,11 +20,14 @@ def whole_means(
     A term must weigh the same whether a solver looks at all frames, at a block of them, or at those that are left.
 
     Args:
-        modules: handlers, whose losses are looked for.
+        modules: handlers whose losses divide, or may.
         evaluate: computes all terms once, for one block of frames after another.
         total: sums over processes.
     """
     losses = [m for module in modules for m in module.modules() if isinstance(m, BaseLoss)]
+    if not losses:
+        yield
+        return
     before = {loss: loss.normaliser for loss in losses}
     found: dict[BaseLoss, Tensor] = {}
     sums: dict[BaseLoss, Tensor] = {}

@@ -1,6 +1,7 @@
 """Run one stage of a fit by Levenberg-Marquardt."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from smilfit.body_models import SMIL
 from smilfit.registrants.second_order.block import FrameBlock
@@ -11,7 +12,7 @@ from smilfit.registrants.second_order.means import whole_means
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
-from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.registrants.stage_task import ActiveTerm, FitState, StageOutcome, StageTask
 from smilfit.registrants.variables import SHAPE_PARAMETERS
 from smilfit.solvers import LevenbergMarquardt, Processes, StopReason
 from smilfit.structures import BodyParams
@@ -40,20 +41,26 @@ def run_second_order(
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
+    backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
+    block = FrameBlock(task, layout, rest, backend)
+    problem = BodyProblem(block, params.batch_size, processes)
+    robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
+    averaging = [t.handler for t in task.terms if _averages(t)]
     if kernel_takes(task, layout, start, solver.backend) and not solver.covariance:
-        outcome = run_kernel(task, layout, solver, start, processes)
+        means = (
+            nullcontext()
+            if processes.count == 1
+            else whole_means(averaging, lambda: problem.posed(point), processes.sum)
+        )
+        with means:
+            outcome = run_kernel(task, layout, solver, start, processes)
         if outcome.result.reason is not StopReason.STALLED:
             return outcome
         # Its last steps gained nothing, short of what was asked: the plain path goes on from there.
         start, params = outcome.state, outcome.state.params
         point = BodyPoint.from_params(params, fitted, shift)
-    backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
-    block = FrameBlock(task, layout, rest, backend)
-    problem = BodyProblem(block, params.batch_size, processes)
-    robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
-    handlers = [t.handler for t in task.terms]
     covariance = None
-    with whole_means(handlers, lambda: problem.posed(point), problem.processes.sum):
+    with whole_means(averaging, lambda: problem.posed(point), processes.sum):
         point, status, result = solver.minimise(
             problem, point, stage.n_iter, stage.ftol, task.on_step, robust
         )
@@ -61,6 +68,11 @@ def run_second_order(
             covariance = fit_covariance(problem, point)
     end = FitState(point.params(), point.camera_shift)
     return StageOutcome(end, status.converged, result, covariance)
+
+
+def _averages(term: ActiveTerm) -> bool:
+    """Say whether a term may be a mean; a loss of an unknown kind may."""
+    return (term.reduction or getattr(term.handler.loss, 'reduction', 'mean')) == 'mean'
 
 
 def _free(body: SMIL, stage: Stage) -> list[int]:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.geometry.articulated import factorise, subtree_inertia
-from smilfit.geometry.articulated_motion import spatial_forces, spatial_velocities
+from smilfit.geometry.articulated_motion import spatial_forces
+from smilfit.geometry.plane_algebra import product
 from smilfit.registrants.second_order.dense import FLOOR, Eliminated, eliminate
 from smilfit.registrants.second_order.kinematics import Kinematics, point_set
 from smilfit.registrants.second_order.layout import Layout
@@ -56,7 +58,7 @@ class TreeEquations:
                 maps = pose_maps(self.kin)[:, 1:]
                 back = maps.transpose(-1, -2)
                 self.turn[:, 1:] += (back @ gradient.unflatten(1, (-1, 3)).unsqueeze(-1)).squeeze(-1)
-                self.stiffness[:, 1:] += back @ term.curvature[name] @ maps
+                self.stiffness[:, 1:] += _product(back, _product(term.curvature[name], maps))
             elif name in columns:
                 own = slice(columns[name].start - first, columns[name].stop - first)
                 self.pull[:, own] += gradient
@@ -68,7 +70,7 @@ class TreeEquations:
         batch, n_extra = self.pull.shape
         columns = [kin.joint_columns(name) for name, _ in layout.extras]
         border = torch.cat(columns, -1) if columns else kin.joints.new_zeros(*kin.joints.shape, 0)
-        drawn = self.weight @ border
+        drawn = _product(self.weight, border)
         # Loads: the gradient, then each further parameter's pull on the joints.
         force = torch.cat((self.force.unsqueeze(-1), drawn), -1)
         turn = torch.cat((self.turn.unsqueeze(-1), torch.zeros_like(drawn)), -1)
@@ -84,8 +86,7 @@ class TreeEquations:
             self._turning(),
             layout.transl,
         )
-        w, t = factor.solve(force, None, turn, turn.new_zeros(batch, 3, 1 + n_extra))
-        motion, _ = spatial_velocities(w, t, kin.joints, tree)
+        w, t, motion = factor.solve(force, None, turn, turn.new_zeros(batch, 3, 1 + n_extra))
         back = border.flatten(1, 2).transpose(1, 2)
         curvature = self.extra + back @ drawn.flatten(1, 2)
         pull = self.pull + (back @ self.force.flatten(1).unsqueeze(-1)).squeeze(-1)
@@ -132,3 +133,8 @@ class TreeEquations:
         """Bring turns and translation into the layout's order (B, n, R)."""
         turns = w.index_select(1, self.layout.free).flatten(1, 2)
         return torch.cat((turns, t), 1) if self.layout.transl else turns
+
+
+def _product(a: Float[Tensor, '#B J 3 3'], b: Float[Tensor, 'B J 3 n']) -> Float[Tensor, 'B J 3 n']:
+    """Multiply very many very small matrices; the result lies in planes, as the tree wants it."""
+    return product(a.permute(2, 3, 1, 0).contiguous(), b.permute(2, 3, 1, 0).contiguous()).permute(3, 2, 0, 1)
