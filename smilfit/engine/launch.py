@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from mmengine.device import utils as mmengine_device
 
-from smilfit.registry import reject_unknown
+from smilfit.registry import UnknownNameError, reject_unknown
 
 logger = logging.getLogger('smilfit')
 
@@ -54,7 +54,7 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
     for source in names.values():
         if source not in environment:
             start = {'pytorch': 'tools/dist_train.sh CONFIG N', 'slurm': 'srun'}[launcher]
-            raise KeyError(
+            raise UnknownNameError(
                 f'--launcher {launcher}: {source} must be set in the environment; it is not. '
                 f'Start the processes with {start}.'
             )

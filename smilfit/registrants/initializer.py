@@ -11,7 +11,7 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.handlers import BaseInput, Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
 from smilfit.io import triangulate_keypoints
 from smilfit.registrants.variables import share_shape
-from smilfit.registry import REGISTRANTS
+from smilfit.registry import REGISTRANTS, UnknownNameError
 from smilfit.structures import BodyParams, Keypoints3d
 
 # Fewer points than this do not fix a rotation well.
@@ -83,7 +83,7 @@ class RigidInitializer:
         weights = keypoints.confidence
         members = body.data.joint_groups.get(self.joint_group or '', ())
         if self.joint_group and not members:
-            raise KeyError(
+            raise UnknownNameError(
                 f'RigidInitializer: {body.data.name} has no joint group {self.joint_group!r}; '
                 f'it has {list(body.data.joint_groups)}.'
             )

@@ -17,7 +17,7 @@ from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask, task_of
 from smilfit.registrants.variables import share_shape
-from smilfit.registry import REGISTRANTS, did_you_mean
+from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, LevenbergMarquardt, SolverResult
 from smilfit.structures import BodyParams, FitResult
 
@@ -77,7 +77,7 @@ class SMPLify:
         for stage in self.stages:
             for key in (*stage.weights, *stage.reductions):
                 if key not in keys:
-                    raise KeyError(
+                    raise UnknownNameError(
                         f'SMPLify: {stage.name} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
                     )
         used = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
@@ -194,7 +194,9 @@ class SMPLify:
         for name in given:
             if name not in BodyParams.__dataclass_fields__:
                 options = BodyParams.__dataclass_fields__
-                raise KeyError(f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}')
+                raise UnknownNameError(
+                    f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}'
+                )
         start = start.replace(**{n: _rows(n, v.to(start.transl), batch) for n, v in given.items()})
         return share_shape(start) if self.use_one_betas_per_video else start, {}
 
