@@ -143,8 +143,16 @@ class SMPLify:
     ) -> FitResult:
         if find_start and self.initializer is not None:
             shared = self.use_one_betas_per_video
-            start, notes = self.initializer(self.body, list(inputs.values()), start, shared)
+            # What no stage fits stays as it is.
+            scaled = any('scale' in stage.fit for stage in self.stages)
+            start, notes = self.initializer(self.body, list(inputs.values()), start, shared, scaled)
             report = report | notes
+            if 'unfitted_scale' in notes:
+                self.logger.warning(
+                    'SMPLify: the keypoints are %.3g times as large as the body, and no stage fits its scale. Set '
+                    'fit_scale=True, or bring both to one unit.',
+                    notes['unfitted_scale'],
+                )
         state, history, outcome, task = FitState(start), [], None, None
         for epoch in range(self.n_epochs):
             for stage in self.stages:
