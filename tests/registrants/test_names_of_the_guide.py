@@ -72,7 +72,7 @@ def off(fit, result, truth):
 
 @pytest.mark.parametrize(
     ('optimizer', 'n_iter'),
-    [(LBFGS, 60), (dict(type='Adam', lr=0.03), 800), (LM, 40)],
+    [(LBFGS, 30), (dict(type='Adam', lr=0.03), 400), (LM, 15)],
     ids=['LBFGS', 'Adam', 'LM'],
 )
 def test_keypoints_3d(folder, optimizer, n_iter):
@@ -138,7 +138,7 @@ def test_limb_lengths_and_the_shape_prior(folder, optimizer):
 def pose_prior(loss, weight):
     handlers = [MSE, dict(type='BodyPosePriorHandler', handler_key='prior', prior_loss=loss)]
     stages = [
-        dict(n_iter=60, ftol=1e-10, fit_betas=False, keypoints3d_mse_weight=10.0, prior_weight=weight),
+        dict(n_iter=30, ftol=1e-7, fit_betas=False, keypoints3d_mse_weight=10.0, prior_weight=weight),
     ]  # fmt: skip
     return handlers, stages
 
@@ -188,9 +188,9 @@ def test_the_mixture_puts_it_at_its_nearest_mean(folder, tmp_path, optimizer):
 )
 def test_smoothness_gives_it_its_neighbours_pose(folder, arguments, optimizer):
     loss = dict(type='SmoothJointLoss', loss_weight=1.0, reduction='mean') | arguments
-    _, result, truth, shoulder = arm_hidden(folder, loss, 1e-2, optimizer, rows=slice(2, 3))
-    turned, true = result.params.rotations()[2, 1 + shoulder], truth.rotations()[2, 1 + shoulder]
-    assert (turned - true).norm() < 0.1
+    fit, result, truth, _ = arm_hidden(folder, loss, 1.0, optimizer, rows=slice(2, 3))
+    # How a bone turns about itself nobody saw in any frame; where its end is, the neighbours know.
+    assert off(fit, result, truth) < 0.1
 
 
 @SECOND
