@@ -56,7 +56,9 @@ def test_a_convention_may_have_a_second_name(tmp_path, monkeypatch):
     found = Keypoint3dMSEInput(torch.randn(1, 152, 3), 'human_data').resolve(human_like())
     assert len(found.keypoints.names) == 8
     # XRMoCap's arrays have another size: nothing of them is guessed.
-    with pytest.raises(ValueError, match="'human_data' must have as many names as keypoints; got 152 and 190"):
+    with pytest.raises(
+        ValueError, match="'human_data' must have as many names as keypoints; got 152 and 190"
+    ):
         Keypoint3dMSEInput(torch.randn(1, 190, 3), 'human_data').resolve(human_like())
     (tmp_path / 'lab.json').write_text(json.dumps(dict(same_as='coco')))
     monkeypatch.setenv('SMILFIT_CONVENTIONS', str(tmp_path))
