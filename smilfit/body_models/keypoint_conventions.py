@@ -1,7 +1,8 @@
 """Keypoint conventions: ordered names in JSON files, shipped ones and a user's own.
 
 A file holds `names` and, where there are such, `groups` (name -> members), `limbs` (pairs), `aliases` (a name of
-the file -> the shared name of that point) and `approximate` (lists of points that nearly agree, best first).
+the file -> the shared name of that point) and `approximate` (lists of points that nearly agree, best first). A file
+that only gives a convention another name holds `same_as`, the name of that convention.
 """
 
 import json
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smilfit.registry import did_you_mean, reject_unknown
+from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
 
 FOLDER = Path(__file__).parent / 'conventions'
 # What all conventions share: other spellings of a name, and points that nearly agree.
@@ -69,6 +70,8 @@ def load_convention(convention: Convention) -> KeypointConvention:
         return _checked(KeypointConvention('names', tuple(convention)), 'names')
     path = _find(convention)
     document = read_convention_file(path)
+    if 'same_as' in document:
+        return load_convention(document['same_as'])
     return _checked(
         KeypointConvention(
             name=path.stem,
@@ -119,7 +122,7 @@ def read_convention_file(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no JSON object with `names`, or an unknown key.
+        ValueError: no JSON object with `names` or `same_as`, or an unknown key.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the keypoint convention is not there. Check the path.')
@@ -127,6 +130,9 @@ def read_convention_file(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding='utf-8'))
     except json.JSONDecodeError as error:
         raise ValueError(f'{path}: must be JSON; got {error}. Mend that line.') from error
+    if isinstance(document, dict) and isinstance(document.get('same_as'), str):
+        reject_unknown(str(path), 'key', document, ('description', 'same_as'))
+        return document
     if not isinstance(document, dict) or not isinstance(document.get('names'), list):
         raise ValueError(f'{path}: a keypoint convention must be an object with a list "names".')
     reject_unknown(str(path), 'key', document, _KEYS)
@@ -138,7 +144,7 @@ def _find(convention: str | Path) -> Path:
         return Path(convention)
     available = available_conventions()
     if convention not in available:
-        raise KeyError(
+        raise UnknownNameError(
             f'load_convention: no keypoint convention {convention!r}. {did_you_mean(convention, available)} '
             f'For one of your own, give the path of its .json file, or put its folder into {ENVIRONMENT}.'
         )

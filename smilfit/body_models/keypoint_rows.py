@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData, KeypointDefinition
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 
 def keypoint_definitions(data: BodyModelData) -> dict[str, KeypointDefinition]:
@@ -53,7 +53,7 @@ class KeypointRows:
         table = keypoint_definitions(data)
         for name in names:
             if name not in table:
-                raise KeyError(f'{data.name}: no keypoint {name!r}. {did_you_mean(name, table)}')
+                raise UnknownNameError(f'{data.name}: no keypoint {name!r}. {did_you_mean(name, table)}')
         of_joints = [i for i, n in enumerate(names) if isinstance(table[n], str)]
         of_vertices = [i for i in range(len(names)) if i not in set(of_joints)]
         vertices = sorted({v for i in of_vertices for v in table[names[i]]})

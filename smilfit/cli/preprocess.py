@@ -22,7 +22,7 @@ from smilfit.datasets import (
 )
 from smilfit.io import SleapSession, check_lookup, find_sessions, read_joint_lookup, read_shape_betas
 from smilfit.io.calibration import read_calibration
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 _DEFAULTS = PreprocessOptions()
 
@@ -173,7 +173,9 @@ def _excluded_of(folders: Sequence[Path], exclude: Sequence[str]) -> dict[Path, 
     for name in exclude:
         everywhere = set().union(*known.values())
         if name not in everywhere:
-            raise KeyError(f'--exclude-cameras: no camera {name!r}. {did_you_mean(name, sorted(everywhere))}')
+            raise UnknownNameError(
+                f'--exclude-cameras: no camera {name!r}. {did_you_mean(name, sorted(everywhere))}'
+            )
     return {folder: tuple(name for name in exclude if name in known[folder]) for folder in folders}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from smilfit.cli.shipped_configs import find_config
+from smilfit.registry import UnknownNameError
 
 FORMATTER = argparse.ArgumentDefaultsHelpFormatter
 
@@ -146,7 +147,7 @@ def n_trained(model) -> int:
 
 def _scale_learning_rate(cfg) -> None:
     if cfg.get('auto_scale_lr') is None or 'base_batch_size' not in cfg.auto_scale_lr:
-        raise KeyError(
+        raise UnknownNameError(
             f'--auto-scale-lr: the config must say auto_scale_lr = dict(base_batch_size=...); {cfg.filename} '
             f'does not. Add it, or leave the option out.'
         )

@@ -21,7 +21,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.datasets.crops import decode_picture
 from smilfit.datasets.store_layout import SampleRecord
 from smilfit.datasets.store_reader import Hdf5Handle, open_hdf5
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
 _KEYPOINTS = 'multiview_keypoints'
@@ -97,7 +97,7 @@ class SmilifyFile:
         if not isinstance(session, str) and 0 <= int(session) < len(self.session_names):
             return int(session)
         if session not in self.session_names:
-            raise KeyError(
+            raise UnknownNameError(
                 f'{self.path}: no session {session!r}. {did_you_mean(str(session), self.session_names)}'
             )
         return self.session_names.index(session)
@@ -211,11 +211,15 @@ class SmilifyFile:
             KeyError: an unknown camera, or one without a picture in this sample.
         """
         if isinstance(camera, str) and camera not in self.camera_names:
-            raise KeyError(f'{self.path}: no camera {camera!r}. {did_you_mean(camera, self.camera_names)}')
+            raise UnknownNameError(
+                f'{self.path}: no camera {camera!r}. {did_you_mean(camera, self.camera_names)}'
+            )
         c = self.camera_names.index(camera) if isinstance(camera, str) else int(camera)
         slot = np.flatnonzero(self._slots[int(sample)] == c)
         if len(slot) == 0:
-            raise KeyError(f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.')
+            raise UnknownNameError(
+                f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.'
+            )
         data = self._handle.read(f'multiview_images/image_jpeg_view_{slot[0]}', int(sample))
         return decode_picture(np.asarray(data, np.uint8), f'{self.path}: sample {sample}')
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from smilfit.body_models import BodyModelData
 from smilfit.datasets.crops import apply_affine, decode_picture, invert_affine
 from smilfit.datasets.store_layout import FORMAT, FORMAT_VERSION, PARAM_NAMES, SampleRecord
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
 
@@ -148,7 +148,7 @@ class DatasetFile:
         if not isinstance(session, str) and 0 <= int(session) < len(self.session_names):
             return int(session)
         if session not in self.session_names:
-            raise KeyError(
+            raise UnknownNameError(
                 f'{self.path}: no session {session!r}. {did_you_mean(str(session), self.session_names)}'
             )
         return self.session_names.index(session)
@@ -265,7 +265,9 @@ class DatasetFile:
         start = int(self._handle.read(f'samples/{kind}_start', (int(sample), c)))
         length = int(self._handle.read(f'samples/{kind}_length', (int(sample), c)))
         if length == 0 and kind == 'image':
-            raise KeyError(f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.')
+            raise UnknownNameError(
+                f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.'
+            )
         return self._handle.read(f'images/{name}', slice(start, start + length))
 
     def check_body_model(self, data: BodyModelData) -> None:
@@ -285,7 +287,7 @@ class DatasetFile:
     def _camera_index(self, camera: str | SupportsIndex) -> int:
         if isinstance(camera, str):
             if camera not in self.camera_names:
-                raise KeyError(
+                raise UnknownNameError(
                     f'{self.path}: no camera {camera!r}. {did_you_mean(camera, self.camera_names)}'
                 )
             return self.camera_names.index(camera)

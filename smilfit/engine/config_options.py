@@ -10,7 +10,7 @@ from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
 from mmengine.runner import Runner
 
 from smilfit.engine.data_loading import LOADER_KEYS
-from smilfit.registry import REGISTRIES, did_you_mean
+from smilfit.registry import REGISTRIES, UnknownNameError, did_you_mean
 
 _MORE_REGISTRIES: tuple[Registry, ...] = (OPTIMIZERS, PARAM_SCHEDULERS, MMENGINE_OPTIM_WRAPPERS)
 
@@ -32,17 +32,21 @@ def _check(cfg: Any, dotted: str) -> None:
         where = '.'.join(parts[:depth]) or 'the config'
         if isinstance(node, (list, tuple)):
             if not part.isdigit() or int(part) >= len(node):
-                raise KeyError(
+                raise UnknownNameError(
                     f'--cfg-options {dotted}: {where} is a list of {len(node)}; got index {part!r}.'
                 )
             node = node[int(part)]
             continue
         if not isinstance(node, Mapping) and not isinstance(node, Config):
-            raise KeyError(f'--cfg-options {dotted}: {where} is a {type(node).__name__} and has no keys.')
+            raise UnknownNameError(
+                f'--cfg-options {dotted}: {where} is a {type(node).__name__} and has no keys.'
+            )
         if part not in node:
             known = set(node) | _accepted(node, parts[:depth])
             if part not in known:
-                raise KeyError(f'--cfg-options {dotted}: no {part!r} in {where}. {did_you_mean(part, known)}')
+                raise UnknownNameError(
+                    f'--cfg-options {dotted}: no {part!r} in {where}. {did_you_mean(part, known)}'
+                )
             return
         node = node[part]
 

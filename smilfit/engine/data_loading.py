@@ -11,7 +11,14 @@ from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from smilfit.engine.random_state import seed_worker
-from smilfit.registry import DATA_SAMPLERS, build, build_dataset, did_you_mean, reject_unknown
+from smilfit.registry import (
+    DATA_SAMPLERS,
+    UnknownNameError,
+    build,
+    build_dataset,
+    did_you_mean,
+    reject_unknown,
+)
 
 _BUILT_HERE = ('dataset', 'sampler', 'batch_size', 'num_workers')
 LOADER_KEYS = (*_BUILT_HERE, *list(inspect.signature(DataLoader.__init__).parameters)[3:])
@@ -48,7 +55,7 @@ def _function(cfg: Any) -> Any:
         return cfg
     found = FUNCTIONS.get(cfg['type'])
     if found is None:
-        raise KeyError(
+        raise UnknownNameError(
             f'data loader: no function {cfg["type"]!r}. {did_you_mean(cfg["type"], FUNCTIONS.module_dict)}'
         )
     arguments = {key: value for key, value in cfg.items() if key != 'type'}

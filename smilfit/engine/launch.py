@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from mmengine.device import utils as mmengine_device
 
-from smilfit.registry import reject_unknown
+from smilfit.registry import UnknownNameError, reject_unknown
 
 logger = logging.getLogger('smilfit')
 
@@ -57,7 +57,7 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
             start = {'pytorch': 'tools/dist_train.sh or python -m torch.distributed.run', 'slurm': 'srun'}[
                 launcher
             ]
-            raise KeyError(
+            raise UnknownNameError(
                 f'--launcher {launcher}: {source} must be set in the environment; it is not. '
                 f'Start the processes with {start}.'
             )

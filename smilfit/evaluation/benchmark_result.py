@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 
 from smilfit.evaluation.baseline import place_at_truth
 from smilfit.evaluation.errors import distances, pa_distances
+from smilfit.registry import UnknownNameError
 
 FORMAT = 'smilfit-benchmark'
 FORMAT_VERSION = 1
@@ -86,7 +87,7 @@ class BenchmarkResult:
     def errors(self, source: str = MODEL) -> Errors:
         """Measure the errors of the model or of a baseline (one of `sources`)."""
         if source not in self.sources:
-            raise KeyError(f'BenchmarkResult: no {source!r} here. Known: {", ".join(self.sources)}.')
+            raise UnknownNameError(f'BenchmarkResult: no {source!r} here. Known: {", ".join(self.sources)}.')
         if source == MODEL:
             return Errors(*self._errors2d(self.predicted2d), *self._errors3d(self.predicted3d))
         if source == MEAN_POSE:

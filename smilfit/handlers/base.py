@@ -125,8 +125,6 @@ class BaseHandler(nn.Module):
 
     # The Input that the handler needs; None for a prior.
     input_type: ClassVar[type[BaseInput] | None] = None
-    # Whether a frame's term depends on other frames.
-    couples_frames: ClassVar[bool] = False
     # A bare structure that may be handed in without an Input around it.
     structure: ClassVar[type | None] = None
 
@@ -148,6 +146,11 @@ class BaseHandler(nn.Module):
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
         if device is not None:
             self.to(device)
+
+    @property
+    def couples_frames(self) -> bool:
+        """Whether a frame's term depends on other frames: where the loss says so."""
+        return getattr(self.loss, 'couples_frames', False)
 
     def requires_input(self) -> bool:
         """Say whether the handler needs an observation."""

@@ -13,7 +13,7 @@ from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
 from smilfit.handlers.keypoint_names import JOINTS, convention_names
 from smilfit.losses import GroundContactLoss
 from smilfit.losses.ground_contact import contacts_kept, slid
-from smilfit.registry import HANDLERS, INPUTS, did_you_mean
+from smilfit.registry import HANDLERS, INPUTS, UnknownNameError, did_you_mean
 from smilfit.structures import PointTerm
 from smilfit.structures.quadratic import isotropic
 
@@ -203,13 +203,15 @@ def named_points(given: str | Sequence[str], data: BodyModelData, where: str) ->
     if not isinstance(given, str):
         for name in given:
             if name not in known:
-                raise KeyError(f'{where}: {data.name} has no point {name!r}. {did_you_mean(name, known)}')
+                raise UnknownNameError(
+                    f'{where}: {data.name} has no point {name!r}. {did_you_mean(name, known)}'
+                )
         return tuple(given)
     if given in data.joint_groups:
         return tuple(data.joint_groups[given])
     options = (JOINTS, *data.keypoint_sets, *data.joint_groups)
     if given not in options:
-        raise KeyError(
+        raise UnknownNameError(
             f'{where}: {data.name} has no joint group or keypoint set {given!r}. {did_you_mean(given, options)}'
         )
     return convention_names(given, data, where)

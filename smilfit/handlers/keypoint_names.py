@@ -5,7 +5,7 @@ from pathlib import Path
 
 from smilfit.body_models import BodyModelData, available_conventions, keypoint_definitions, load_convention
 from smilfit.body_models.keypoint_conventions import load_links
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 JOINTS = 'joints'
 
@@ -41,7 +41,7 @@ def convention_names(
         sizes.setdefault(len(names), names)
     if not sizes:
         options = [JOINTS, *data.keypoint_sets, *available_conventions()]
-        raise KeyError(
+        raise UnknownNameError(
             f'{where}: {data.name} has no keypoint set {convention!r}. {did_you_mean(str(convention), options)} '
             'A convention of your own is given by the path of its .json file.'
         )

@@ -18,7 +18,7 @@ from smilfit.losses import (
     SmoothPointsLoss,
 )
 from smilfit.registry import HANDLERS
-from smilfit.structures import MotionTerm, ParameterTerm, QuadraticTerm, ResidualTerm
+from smilfit.structures import MotionTerm, ParameterTerm, QuadraticTerm, ResidualTerm, RotationMotionTerm
 
 
 class PriorHandler(BaseHandler):
@@ -125,8 +125,32 @@ class BodyPosePriorHandler(PriorHandler):
     parameter = 'body_pose'
 
     def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
-        """Body pose (B, J-1, 3), rad."""
-        return (state.params.as_axis_angle().body_pose,)
+        """Body pose (B, J-1, 3), rad; for a loss that couples frames also which continue the one before."""
+        pose = state.params.as_axis_angle().body_pose
+        return (pose, state.continuous(1)) if self.couples_frames else (pose,)
+
+    def second_order(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> QuadraticTerm:
+        """Couple neighbouring frames where the loss does.
+
+        Raises:
+            TypeError: the loss is not a sum of squares.
+        """
+        if not (self.couples_frames and hasattr(self.loss, 'weights')):
+            return super().second_order(state, related_input, loss_weight_override, reduction_override)
+        if not getattr(self.loss, 'squared', True):
+            raise TypeError(
+                f'{type(self).__name__} {self.handler_key!r}: Levenberg-Marquardt needs a sum of squares; '
+                f'{type(self.loss).__name__} sums absolute values. Give it loss_func="L2", or this stage '
+                'optimizer=dict(type="LBFGS").'
+            )
+        energy, weight = self.loss.weights(*self.arguments(state), loss_weight_override, reduction_override)
+        return RotationMotionTerm(weight, energy)
 
 
 @HANDLERS.register_module()
@@ -190,17 +214,12 @@ class SelfPenetrationHandler(PriorHandler):
 class SmoothPoseHandler(BodyPosePriorHandler):
     """Keeps the joints' rotations steady over time, by `SmoothJointLoss` unless another is given.
 
-    Unlike `BodyPosePriorHandler` with the same loss it compares only frames that follow one another.
+    Only frames that follow one another are compared.
     """
 
     couples_frames = True
     default_key = 'smooth_pose'
     default_loss = SmoothJointLoss
-    parameter = None
-
-    def arguments(self, state: BodyState) -> tuple[Tensor, ...]:
-        """Body pose (B, J-1, 3), rad, and which frames continue the one before."""
-        return *super().arguments(state), state.continuous(1)
 
 
 @HANDLERS.register_module()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 
 def read_joint_lookup(path: str | Path) -> dict[str, str]:
@@ -66,7 +66,7 @@ def check_lookup(
         unknown = [name for name in given if name not in known]
         if unknown:
             others = f' So are {", ".join(map(repr, unknown[1:]))}.' if len(unknown) > 1 else ''
-            raise KeyError(
+            raise UnknownNameError(
                 f'{where}: names must be keypoints of {side}; {unknown[0]!r} is none. '
                 f'{did_you_mean(unknown[0], known)}{others}'
             )

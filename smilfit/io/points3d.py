@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 
 def read_points3d(path: str | Path, node_names: Sequence[str]) -> np.ndarray:
@@ -105,7 +105,7 @@ def _read_dataset(path: Path, name: str) -> np.ndarray:
         raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
     with file:
         if name not in file:
-            raise KeyError(f'{path}: no dataset {name!r}. {did_you_mean(name, file)}')
+            raise UnknownNameError(f'{path}: no dataset {name!r}. {did_you_mean(name, file)}')
         return np.asarray(file[name][()], dtype=np.float64)
 
 

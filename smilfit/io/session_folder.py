@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 
 from smilfit.io.videos import VIDEO_SUFFIXES
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 CALIBRATION_FILE = 'calibration.toml'
 
@@ -57,7 +57,7 @@ def match_cameras(folder: Path, calibrated: Sequence[str] | None, exclude: Seque
     pairs = _pair(names, list(folders))
     for name in exclude:
         if name not in names and name not in with_labels:
-            raise KeyError(f'{folder}: no camera {name!r} to exclude. {did_you_mean(name, names)}')
+            raise UnknownNameError(f'{folder}: no camera {name!r} to exclude. {did_you_mean(name, names)}')
     left_out = set(exclude) | {pairs[name] for name in exclude if name in pairs}
     wanted = [name for name in names if name not in left_out]
     no_folder = [name for name in wanted if name not in pairs]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.losses.base import BaseLoss
-from smilfit.registry import LOSSES, did_you_mean
+from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
 
 
 class _LimitLoss(BaseLoss):
@@ -121,7 +121,7 @@ class JointPriorLoss(_LimitLoss):
         }
         for group in (g for g, used in needed.items() if used):
             if group not in data.joint_groups:
-                raise KeyError(
+                raise UnknownNameError(
                     f'JointPriorLoss: {data.name} must name the joint group {group!r}. '
                     f'{did_you_mean(group, data.joint_groups)}'
                 )

@@ -22,6 +22,9 @@ class SmoothJointLoss(BaseLoss):
         loss_func: `'L1'` or `'L2'`.
     """
 
+    # Consecutive rows are consecutive frames, and a handler says which are.
+    couples_frames = True
+
     def __init__(
         self, reduction: str = 'mean', loss_weight: float = 1.0, degree: bool = False, loss_func: str = 'L1'
     ) -> None:
@@ -32,6 +35,7 @@ class SmoothJointLoss(BaseLoss):
             )
         self.factor = 180 / torch.pi if degree else 1.0
         self.loss_func = LOSS_FUNCTIONS[loss_func]
+        self.squared = loss_func == 'L2'
 
     def forward(
         self,
@@ -41,12 +45,28 @@ class SmoothJointLoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Score a clip of joint rotations; a frame that does not follow the one before it costs nothing."""
+        terms = self.loss_func(self._change(body_pose, continuous))
+        return self.reduce(terms, None, loss_weight_override, reduction_override)
+
+    def weights(
+        self,
+        body_pose: Float[Tensor, 'B j 3'],
+        continuous: Bool[Tensor, ' B'] | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> tuple[Float[Tensor, ' B'], Float[Tensor, ' B']]:
+        """Give the squared loss by frame, and the weight of each frame's squared change of the 6D numbers in it."""
+        squared = self._change(body_pose, continuous).square()
+        share = self.share(squared, None, loss_weight_override, reduction_override)
+        follows = torch.arange(len(squared), device=squared.device) > 0
+        counts = (follows if continuous is None else continuous).to(squared)
+        return share * squared.flatten(1).sum(1), share * self.factor**2 * counts
+
+    def _change(self, body_pose: Tensor, continuous: Tensor | None) -> Tensor:
         rot6d = rotmat_to_rot6d(axis_angle_to_rotmat(body_pose))
         change = torch.zeros_like(rot6d)
         change[1:] = self.factor * rot6d.diff(dim=0)
-        if continuous is not None:
-            change = change * continuous.to(change)[:, None, None]
-        return self.reduce(self.loss_func(change), None, loss_weight_override, reduction_override)
+        return change if continuous is None else change * continuous.to(change)[:, None, None]
 
 
 @LOSSES.register_module()

@@ -11,11 +11,13 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.handlers import BaseInput, Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
 from smilfit.io import triangulate_keypoints
 from smilfit.registrants.variables import share_shape
-from smilfit.registry import REGISTRANTS
+from smilfit.registry import REGISTRANTS, UnknownNameError
 from smilfit.structures import BodyParams, Keypoints3d
 
 # Fewer points than this do not fix a rotation well.
 MIN_POINTS = 4
+# A body that keeps its size and is this many times too large or small is one in another unit.
+OTHER_UNIT = 2.0
 
 
 @REGISTRANTS.register_module()
@@ -33,12 +35,26 @@ class RigidInitializer:
         self.joint_group = joint_group
 
     def __call__(
-        self, body: SMIL, inputs: Sequence[BaseInput], start: BodyParams, shared: bool
-    ) -> tuple[BodyParams, dict[str, int]]:
+        self,
+        body: SMIL,
+        inputs: Sequence[BaseInput],
+        start: BodyParams,
+        shared: bool,
+        scaled: bool = True,
+    ) -> tuple[BodyParams, dict[str, float]]:
         """Move the body of `start` onto the first input that can be aligned to.
 
+        Args:
+            body: the body.
+            inputs: observations.
+            start: what is moved.
+            shared: whether all frames have one scale.
+            scaled: whether the body takes the keypoints' size; where no stage fits the scale it keeps its own.
+
         Returns:
-            The moved parameters and a count of what could not be placed by its own points.
+            The moved parameters; a count of frames that could not be placed by their own points; and as
+            `unfitted_scale` how many times the keypoints are as large as a body that keeps its size, if that is
+            as far from 1 as another unit.
         """
         keypoints = self._keypoints(inputs)
         if keypoints is None:
@@ -53,6 +69,11 @@ class RigidInitializer:
             return start, {'frames_without_alignment': keypoints.batch_size}
         nearest = _nearest(placed)
         scale = torch.where(placed, found.scale, found.scale[placed].median())
+        notes = {'frames_without_alignment': int((~placed).sum())}
+        if not scaled:
+            off = float(found.scale[placed].median())
+            notes |= {} if 1 / OTHER_UNIT < off < OTHER_UNIT else {'unfitted_scale': off}
+            scale = torch.ones_like(scale)
         rotation = found.rotation[nearest]
         translation = self._translation(source, keypoints, weights, rotation, scale)[
             _nearest(weights.sum(1) > 0)
@@ -68,7 +89,7 @@ class RigidInitializer:
             before, turned = body(start).joints[:, 0], body(params).joints[:, 0]
         goal = scale[:, None] * (rotation @ before.unsqueeze(-1)).squeeze(-1) + translation
         params = params.replace(transl=goal - turned)
-        return share_shape(params) if shared else params, {'frames_without_alignment': int((~placed).sum())}
+        return share_shape(params) if shared else params, notes
 
     def _keypoints(self, inputs: Sequence[BaseInput]) -> Keypoints3d | None:
         for given in inputs:
@@ -83,7 +104,7 @@ class RigidInitializer:
         weights = keypoints.confidence
         members = body.data.joint_groups.get(self.joint_group or '', ())
         if self.joint_group and not members:
-            raise KeyError(
+            raise UnknownNameError(
                 f'RigidInitializer: {body.data.name} has no joint group {self.joint_group!r}; '
                 f'it has {list(body.data.joint_groups)}.'
             )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Keypoints2d, Keypoints3d
 
 
@@ -59,12 +59,14 @@ def match(
     """
     for key in inputs:
         if key not in handlers:
-            raise KeyError(f'SMPLify: no handler for the input {key!r}. {did_you_mean(key, handlers)}')
+            raise UnknownNameError(
+                f'SMPLify: no handler for the input {key!r}. {did_you_mean(key, handlers)}'
+            )
         if not handlers[key].requires_input():
             raise ValueError(f'SMPLify: the handler {key!r} is a prior and takes no input.')
     for key in weighted:
         if handlers[key].requires_input() and key not in inputs:
-            raise KeyError(
+            raise UnknownNameError(
                 f'SMPLify: the handler {key!r} has a weight but no input. Give its input, or the weight 0. '
                 f'{did_you_mean(key, inputs)}'
             )

@@ -18,7 +18,7 @@ from smilfit.registrants.spread import obstacle, run_spread
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask, task_of
 from smilfit.registrants.variables import share_shape
-from smilfit.registry import REGISTRANTS, did_you_mean
+from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, LevenbergMarquardt, Processes, SolverResult
 from smilfit.structures import BodyParams, FitResult
 
@@ -81,7 +81,7 @@ class SMPLify:
         for stage in self.stages:
             for key in (*stage.weights, *stage.reductions):
                 if key not in keys:
-                    raise KeyError(
+                    raise UnknownNameError(
                         f'SMPLify: {stage.name} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
                     )
         used = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
@@ -165,8 +165,16 @@ class SMPLify:
     ) -> FitResult:
         if find_start and self.initializer is not None:
             shared = self.use_one_betas_per_video
-            start, notes = self.initializer(self.body, list(inputs.values()), start, shared)
+            # What no stage fits stays as it is.
+            scaled = any('scale' in stage.fit for stage in self.stages)
+            start, notes = self.initializer(self.body, list(inputs.values()), start, shared, scaled)
             report = report | notes
+            if 'unfitted_scale' in notes:
+                self.logger.warning(
+                    'SMPLify: the keypoints are %.3g times as large as the body, and no stage fits its scale. Set '
+                    'fit_scale=True, or bring both to one unit.',
+                    notes['unfitted_scale'],
+                )
         state, history, outcome, task = FitState(start), [], None, None
         for epoch in range(self.n_epochs):
             for stage in self.stages:
@@ -216,7 +224,9 @@ class SMPLify:
         for name in given:
             if name not in BodyParams.__dataclass_fields__:
                 options = BodyParams.__dataclass_fields__
-                raise KeyError(f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}')
+                raise UnknownNameError(
+                    f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}'
+                )
         start = start.replace(**{n: _rows(n, v.to(start.transl), batch) for n, v in given.items()})
         return share_shape(start) if self.use_one_betas_per_video else start, {}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smilfit.body_models import BodyModelData
-from smilfit.registry import did_you_mean, reject_unknown
+from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
 
 logger = logging.getLogger('smilfit')
 
@@ -130,7 +130,7 @@ def fitted_joints(stage: Stage, data: BodyModelData) -> list[int] | None:
     groups = data.joint_groups
     for group in stage.fit_joint_groups:
         if group not in groups:
-            raise KeyError(
+            raise UnknownNameError(
                 f'SMPLify: {stage.name} fits the joint group {group!r}, which {data.name} does not have. '
                 f'{did_you_mean(group, groups)}'
             )
@@ -146,7 +146,7 @@ def _turning(stage: Stage, data: BodyModelData) -> set[str]:
     asked = {part: group for part, group in POSE_PARTS.items() if part in stage.fit}
     missing = [group for group in asked.values() if group not in data.joint_groups]
     if missing and not stage.parts_apart:
-        raise KeyError(
+        raise UnknownNameError(
             f'SMPLify: {stage.name} fits the joint group {missing[0]!r}, which {data.name} does not have. '
             f'{did_you_mean(missing[0], data.joint_groups)}'
         )
@@ -171,14 +171,14 @@ def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -
     parts = {g: w for g, w in stage.part_weights.items() if g != 'body'}
     for group, weight in parts.items():
         if group not in groups and weight not in (0.0, 1.0):
-            raise KeyError(
+            raise UnknownNameError(
                 f'SMPLify: {stage.name} weights the keypoints of group {group!r}, which {data.name} does not have. '
                 f'{did_you_mean(group, groups)}'
             )
     if stage.use_shoulder_hip_only:
         missing = [g for g in ('shoulder', 'hip') if g not in groups]
         if missing:
-            raise KeyError(
+            raise UnknownNameError(
                 f'SMPLify: {stage.name} uses shoulders and hips only, but {data.name} has no joint group '
                 f'{missing[0]!r}. Use part_weights with a group of the model. {did_you_mean(missing[0], groups)}'
             )

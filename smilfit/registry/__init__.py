@@ -39,7 +39,7 @@ from smilfit.registry.registries import (
     SOLVERS,
     TRANSFORMS,
 )
-from smilfit.registry.spelling import did_you_mean, reject_unknown
+from smilfit.registry.spelling import UnknownNameError, did_you_mean, reject_unknown
 
 __all__ = [
     'BODY_MODELS',
@@ -59,6 +59,7 @@ __all__ = [
     'SESSIONS',
     'SOLVERS',
     'TRANSFORMS',
+    'UnknownNameError',
     'build',
     'build_backbone',
     'build_body_model',

@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from smilfit.registry import registries as reg
-from smilfit.registry.spelling import did_you_mean
+from smilfit.registry.spelling import UnknownNameError, did_you_mean
 
 
 def build(cfg: Any, registry: Registry | None = None, **defaults: Any) -> Any:
@@ -35,7 +35,9 @@ def build(cfg: Any, registry: Registry | None = None, **defaults: Any) -> Any:
         return cfg
     if 'type' not in cfg:
         kind = 'an object' if registry is None else f'a {registry.name}'
-        raise KeyError(f'build: the config of {kind} must have a key "type"; got the keys {list(cfg)}.')
+        raise UnknownNameError(
+            f'build: the config of {kind} must have a key "type"; got the keys {list(cfg)}.'
+        )
     cls = find_class(cfg['type'], registry)
     arguments = {key: _walk(value) for key, value in cfg.items() if key != 'type'}
     for key, value in defaults.items():
@@ -70,7 +72,7 @@ def find_class(name: str | type, registry: Registry | None = None) -> Any:
     elsewhere = [r.name for r in reg.REGISTRIES if registry is not None and name in r.module_dict]
     where = f'the {registry.name} registry' if registry is not None else 'any registry'
     hint = f' It is registered as a {elsewhere[0]}.' if elsewhere else ''
-    raise KeyError(
+    raise UnknownNameError(
         f'build: type {name!r} is not in {where}.{hint} {did_you_mean(name, options)} '
         f'A class of your own needs its file in the config: '
         f'custom_imports = dict(imports=["my_module"], allow_failed_imports=False).'

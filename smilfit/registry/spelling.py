@@ -4,6 +4,13 @@ import difflib
 from collections.abc import Iterable
 
 
+class UnknownNameError(KeyError):
+    """A name that nobody knows. Unlike a plain KeyError it prints its message as it was written."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ''
+
+
 def did_you_mean(name: str, options: Iterable[str], most: int = 3) -> str:
     """Say which of the options are near to a name, as the end of an error message.
 
@@ -32,4 +39,4 @@ def reject_unknown(where: str, thing: str, given: Iterable[str], known: Iterable
     known = list(known)
     for key in given:
         if key not in known:
-            raise KeyError(f'{where}: unknown {thing} {key!r}. {did_you_mean(key, known)}')
+            raise UnknownNameError(f'{where}: unknown {thing} {key!r}. {did_you_mean(key, known)}')

@@ -69,12 +69,14 @@ class FirstOrderSolver(ABC):
             return SolverResult(start, start, 0, 1, 0, StopReason.NOTHING_TO_FIT)
         evaluations, recoveries, lr = 1, 0, self.lr
         optimizer = self.make_optimizer(variables, lr)
+        # Torch's tolerances are absolute: told in units of where the fit starts, no weight or unit decides the end.
+        unit = 1 / abs(start) if start else 1.0
 
         def closure() -> Tensor:
             nonlocal evaluations
             evaluations += 1
             optimizer.zero_grad(set_to_none=True)
-            loss = objective()
+            loss = unit * objective()
             if loss.requires_grad:
                 loss.backward()
             return loss
@@ -119,8 +121,8 @@ class LBFGS(FirstOrderSolver):
         max_iter: inner iterations of one step.
         history_size: remembered curvature pairs.
         line_search_fn: `'strong_wolfe'` or None.
-        tolerance_grad: a gradient below this ends a step.
-        tolerance_change: a change below this ends a step.
+        tolerance_grad: a gradient below this times the loss at the start ends a step.
+        tolerance_change: a change below this, of the variables or of the loss in units of its start, ends a step.
     """
 
     def __init__(

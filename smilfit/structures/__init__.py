@@ -11,6 +11,7 @@ from smilfit.structures.quadratic import (
     PointTerm,
     QuadraticTerm,
     ResidualTerm,
+    RotationMotionTerm,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     'PointTerm',
     'QuadraticTerm',
     'ResidualTerm',
+    'RotationMotionTerm',
 ]

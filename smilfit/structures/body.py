@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 POSE_FIELDS = ('global_orient', 'body_pose')
 
@@ -140,7 +140,7 @@ class BodyOutput:
         table |= {n: (self.keypoints, i) for i, n in enumerate(self.keypoint_names)}
         for name in names:
             if name not in table:
-                raise KeyError(f'BodyOutput: {name!r} was not computed. {did_you_mean(name, table)}')
+                raise UnknownNameError(f'BodyOutput: {name!r} was not computed. {did_you_mean(name, table)}')
         source = {id(table[n][0]): table[n][0] for n in names}
         if len(source) == 1:
             (points,) = source.values()

@@ -11,7 +11,7 @@ from torch import Tensor
 from smilfit.geometry.distortion import distort, fold_radius, undistort
 from smilfit.geometry.projection import linearise_projection, project_points
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Cameras:
         """
         for name in names:
             if name not in self.names:
-                raise KeyError(f'Cameras: no camera {name!r}. {did_you_mean(name, self.names)}')
+                raise UnknownNameError(f'Cameras: no camera {name!r}. {did_you_mean(name, self.names)}')
         index = [self.names.index(name) for name in names]
         return Cameras(
             names=tuple(names),

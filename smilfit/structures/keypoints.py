@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures.cameras import Cameras
 
 
@@ -32,7 +32,7 @@ def _check(where: str, points: Tensor, confidence: Tensor, names: Sequence[str])
 def _select(names: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
     for name in wanted:
         if name not in names:
-            raise KeyError(f'{where}: no keypoint {name!r}. {did_you_mean(name, names)}')
+            raise UnknownNameError(f'{where}: no keypoint {name!r}. {did_you_mean(name, names)}')
     return [list(names).index(name) for name in wanted]
 
 

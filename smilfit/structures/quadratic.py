@@ -88,6 +88,23 @@ class MotionTerm:
     energy: Float[Tensor, ' B']
 
 
+@dataclass(frozen=True)
+class RotationMotionTerm:
+    """A term that couples neighbouring frames by their joints' rotations: `E_t = weight_t |r_t - r_(t-1)|^2`.
+
+    `r` is the first two columns of the local rotation matrix of every joint but the root (6D representation).
+
+    Args:
+        weight: of the change that ends in a frame; 0 where it would reach over a gap or the clip's start.
+        energy: by frame.
+        order: 1, a change from one frame to the next.
+    """
+
+    weight: Float[Tensor, ' B']
+    energy: Float[Tensor, ' B']
+    order: int = 1
+
+
 def take_rows(term: 'QuadraticTerm', rows: Tensor) -> 'QuadraticTerm':
     """Pick the frames of a term; a curvature that all frames share stays as it is."""
     count = len(term.energy)
@@ -105,7 +122,7 @@ def take_rows(term: 'QuadraticTerm', rows: Tensor) -> 'QuadraticTerm':
     return replace(term, **changes)
 
 
-QuadraticTerm = PointTerm | ParameterTerm | ResidualTerm | MotionTerm
+QuadraticTerm = PointTerm | ParameterTerm | ResidualTerm | MotionTerm | RotationMotionTerm
 
 
 def isotropic(weight: Float[Tensor, '*b']) -> Float[Tensor, '*b 3 3']:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.io import write_calibration, write_points3d, write_slp, write_truth
+from smilfit.registry import UnknownNameError
 from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 from smilfit.synthetic.camera_rig import make_rig
@@ -91,7 +92,7 @@ def write_session(
             f'{folder}: a new session must have a new folder; this one exists. Remove it first.'
         )
     if options.keypoint_set not in body.data.keypoint_sets:
-        raise KeyError(
+        raise UnknownNameError(
             f'{body.data.name}: no keypoint set {options.keypoint_set!r}; it has {list(body.data.keypoint_sets)}.'
         )
     names = list(body.data.keypoint_sets[options.keypoint_set])

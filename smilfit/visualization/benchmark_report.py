@@ -17,7 +17,7 @@ from smilfit.evaluation import (
     pck_curve,
 )
 from smilfit.evaluation.units import UNKNOWN_UNIT, unit_suffix
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.visualization.benchmark_text import (
     EXPLANATIONS,
     benchmark_summary,
@@ -215,7 +215,9 @@ def _edges(result: BenchmarkResult, edges: Sequence[tuple[str, str]]) -> list[tu
     names = list(result.keypoint_names)
     for name in (name for edge in edges for name in edge):
         if name not in names:
-            raise KeyError(f'write_benchmark_folder: no keypoint {name!r}. {did_you_mean(name, names)}')
+            raise UnknownNameError(
+                f'write_benchmark_folder: no keypoint {name!r}. {did_you_mean(name, names)}'
+            )
     return [(names.index(a), names.index(b)) for a, b in edges]
 
 

@@ -22,7 +22,7 @@ SIZES = {'smpl': 24, 'smpl_45': 45, 'smplx': 144, 'smplx_127': 127, 'coco': 17, 
 
 
 def test_the_shipped_conventions():
-    assert set(available_conventions()) == {*SIZES, 'human'}
+    assert set(available_conventions()) == {*SIZES, 'human', 'human_data'}
     for name, size in SIZES.items():
         convention = load_convention(name)
         assert len(convention) == size
@@ -49,6 +49,23 @@ def test_left_and_right_mirror_each_other():
         for n in names:
             side, _, rest = n.partition('_')
             assert side not in swap or f'{swap[side]}_{rest}' in names, (name, n)
+
+
+def test_a_convention_may_have_a_second_name(tmp_path, monkeypatch):
+    assert load_convention('human_data') == load_convention('human')
+    found = Keypoint3dMSEInput(torch.randn(1, 152, 3), 'human_data').resolve(human_like())
+    assert len(found.keypoints.names) == 8
+    # XRMoCap's arrays have another size: nothing of them is guessed.
+    with pytest.raises(
+        ValueError, match="'human_data' must have as many names as keypoints; got 152 and 190"
+    ):
+        Keypoint3dMSEInput(torch.randn(1, 190, 3), 'human_data').resolve(human_like())
+    (tmp_path / 'lab.json').write_text(json.dumps(dict(same_as='coco')))
+    monkeypatch.setenv('SMILFIT_CONVENTIONS', str(tmp_path))
+    assert load_convention('lab') == load_convention('coco')
+    (tmp_path / 'lab.json').write_text(json.dumps(dict(same_as='coco', names=['nose'])))
+    with pytest.raises(KeyError, match="unknown key 'names'"):
+        load_convention('lab')
 
 
 def test_there_and_back():

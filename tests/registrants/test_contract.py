@@ -20,6 +20,7 @@ from smilfit.handlers import (
 )
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
 from smilfit.registrants import SMPLify, Stage
+from smilfit.registry import UnknownNameError
 from smilfit.solvers import Adam
 from smilfit.structures import FitResult
 from tests.animals import random_params, ring_of_cameras
@@ -221,3 +222,24 @@ def test_groups_that_the_model_lacks(clip):
         SMPLify(bare, [STAGE | dict(joint_limits_weight=1.0)], [Keypoint3dHandler(), JointLimitHandler()])
     with pytest.raises(ValueError, match="cannot fit 'pose'"):
         Stage(fit=('pose',))
+
+
+def test_unknown_names_print_as_they_were_written(clip):
+    with pytest.raises(UnknownNameError) as caught:
+        SMPLify(clip[0], [STAGE | dict(fit_bodypose=True)], [Keypoint3dHandler()])
+    assert str(caught.value) == (
+        "SMPLify: stage 0: unknown stage key 'fit_bodypose'. Did you mean 'fit_body_pose'?"
+    )
+
+
+def test_a_body_whose_scale_no_stage_fits_keeps_its_size(clip, caplog):
+    body, truth, points = clip
+    stage = Stage(n_iter=1, fit=('global_orient', 'transl'), weights={'keypoints3d_mse': 1.0})
+    fit = SMPLify(body, [stage], [Keypoint3dHandler()])
+    same = fit([points])
+    assert same.params.scale.eq(1).all()
+    assert 'unfitted_scale' not in same.report
+    far = fit([replace(points, xyz=1000 * points.xyz)])
+    assert far.params.scale.eq(1).all()
+    assert far.report['unfitted_scale'] == pytest.approx(1000 * float(truth.scale[0]), rel=0.5)
+    assert 'no stage fits its scale. Set fit_scale=True' in caplog.text

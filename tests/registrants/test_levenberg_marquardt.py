@@ -319,7 +319,9 @@ class TestRefusals:
             Keypoint3dMSEHandler(),
             BodyPosePriorHandler(SmoothJointLoss(), handler_key='smooth_joint'),
         ]
-        with pytest.raises(TypeError, match="'smooth_joint'.*needs a sum of squares.*LBFGS"):
+        with pytest.raises(
+            TypeError, match="'smooth_joint'.*sum of squares; SmoothJointLoss sums absolute.*L2"
+        ):
             fit(body, [points], handlers, {'keypoints3d_mse': 1.0, 'smooth_joint': 1.0})
 
     def test_inherited_joint_scales(self):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from smilfit.registry import MODELS, did_you_mean
+from smilfit.registry import MODELS, UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
 
@@ -51,7 +51,9 @@ class TimmBackbone(nn.Module):
     ) -> None:
         super().__init__()
         if not timm.is_model(name.split('.')[0]):
-            raise KeyError(f'TimmBackbone: no timm model {name!r}. {did_you_mean(name, timm.list_models())}')
+            raise UnknownNameError(
+                f'TimmBackbone: no timm model {name!r}. {did_you_mean(name, timm.list_models())}'
+            )
         self.name = name
         self.network = _create(name, pretrained, dict(options or {}))
         if checkpoint is not None:

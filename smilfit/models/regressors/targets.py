@@ -23,7 +23,7 @@ from smilfit.handlers import (
 from smilfit.losses import BaseLoss
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.scene import SceneFrame
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
 # The longer side of a crop counts as so many px in 2D losses.
@@ -102,7 +102,7 @@ class HandlerLosses(nn.Module):
         known = body.keypoint_names
         for name in (*self.names, *self.keypoint_weights):
             if name not in known and name not in body.joint_names:
-                raise KeyError(
+                raise UnknownNameError(
                     f'MultiViewRegressor: the body model {body.data.name!r} has no keypoint {name!r}. '
                     f'{did_you_mean(name, {*known, *body.joint_names})}'
                 )

@@ -10,13 +10,20 @@ from smilfit.body_models import RestShape
 from smilfit.handlers import BodyState
 from smilfit.registrants.second_order.coupled import MotionModel
 from smilfit.registrants.second_order.dense import Eliminated, damping_of, eliminate
-from smilfit.registrants.second_order.kinematics import Kinematics, point_set
+from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.terms import FrameEquations, residual_jacobian
 from smilfit.registrants.second_order.tree import TreeEquations, misfit
 from smilfit.registrants.stage_task import StageTask
-from smilfit.structures import MotionTerm, ParameterTerm, PointTerm, QuadraticTerm, ResidualTerm
+from smilfit.structures import (
+    MotionTerm,
+    ParameterTerm,
+    PointTerm,
+    QuadraticTerm,
+    ResidualTerm,
+    RotationMotionTerm,
+)
 from smilfit.structures.quadratic import take_rows
 
 # From this many entries of all frames' matrices on the tree is faster than dense equations.
@@ -133,14 +140,9 @@ class FrameBlock:
         return torch.cat([p.matrix for p in parts]), torch.cat([p.vector for p in parts])
 
     def motions(self, at: Posed) -> list[MotionModel]:
-        """Give the terms that couple frames, with the points they move."""
-        models = []
-        for term in at.terms:
-            if isinstance(term, MotionTerm):
-                points = point_set(self.task.body, term.names)
-                jacobian = at.kinematics.jacobian(points, self.layout).flatten(1, 2)
-                models.append(MotionModel(term, at.kinematics.places(points).flatten(1), jacobian))
-        return models
+        """Give the terms that couple frames, with what they move."""
+        moving = [t for t in at.terms if isinstance(t, (MotionTerm, RotationMotionTerm))]
+        return [MotionModel.of(term, at.kinematics, self.layout) for term in moving]
 
     def moved(self, at: Posed, own: Tensor, shared: Tensor) -> BodyPoint:
         """Take a step."""

@@ -6,9 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.geometry.quaternion import skew
 from smilfit.registrants.second_order.banded import factorise_banded
 from smilfit.registrants.second_order.dense import damping_of, solve_positive
-from smilfit.structures import MotionTerm
+from smilfit.registrants.second_order.kinematics import Kinematics, point_set
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.structures import MotionTerm, RotationMotionTerm
 
 # The coefficients of backward differences, the present frame first.
 DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
@@ -16,11 +19,19 @@ DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
 
 @dataclass(frozen=True)
 class MotionModel:
-    """A motion term with the points it moves and their Jacobian: `E = sum_t w_t |(D p)_t|^2`."""
+    """A motion term with what it moves, as points, and their Jacobian: `E = sum_t w_t |(D p)_t|^2`."""
 
-    term: MotionTerm
+    term: MotionTerm | RotationMotionTerm
     points: Float[Tensor, 'B n']
     jacobian: Float[Tensor, 'B n m']
+
+    @classmethod
+    def of(cls, term: MotionTerm | RotationMotionTerm, kin: Kinematics, layout: Layout) -> 'MotionModel':
+        """Differentiate what a term moves."""
+        if isinstance(term, RotationMotionTerm):
+            return cls(term, *_rotation_columns(kin, layout))
+        points = point_set(kin.body, term.names)
+        return cls(term, kin.places(points).flatten(1), kin.jacobian(points, layout).flatten(1, 2))
 
     def push(self, motion: Float[Tensor, 'B n r']) -> Float[Tensor, 'B n r']:
         """Apply the second derivative `2 D' W D` to motions of the points."""
@@ -50,6 +61,20 @@ class MotionModel:
         return total
 
 
+def _rotation_columns(kin: Kinematics, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Give the first two columns of every joint's rotation but the root's, and their Jacobian.
+
+    A turn w in the world is one by `G_parent' w` in the parent's frame, so `d R = [G_parent' w]x R`.
+    """
+    columns = kin.point.rotations()[:, 1:, :, :2].transpose(-1, -2)
+    slopes = (-skew(columns) @ kin.parent_rotations[:, 1:, None].transpose(-1, -2)).flatten(2, 3)
+    jacobian = slopes.new_zeros(*slopes.shape[:3], layout.n_own + layout.n_shared)
+    for at, joint in enumerate(layout.free.tolist()):
+        if joint > 0:
+            jacobian[:, joint - 1, :, 3 * at : 3 * at + 3] = slopes[:, joint - 1]
+    return columns.flatten(1), jacobian.flatten(1, 2)
+
+
 def coupled_step(
     matrix: Float[Tensor, 'B m m'],
     vector: Float[Tensor, 'B m'],
@@ -62,7 +87,7 @@ def coupled_step(
     Args:
         matrix: frames' own equations, the motion terms left out.
         vector: likewise.
-        motions: the motion terms.
+        motions: the motion terms; none where frames only end together.
         n_own: how many of the m unknowns a frame has for itself; the rest is shared.
         damping: by frame.
 
@@ -71,7 +96,7 @@ def coupled_step(
     """
     own, border = matrix[:, :n_own, :n_own].clone(), matrix[:, :n_own, n_own:]
     corner = matrix[:, n_own:, n_own:].sum(0)
-    below = [torch.zeros_like(own) for _ in range(max(m.term.order for m in motions))]
+    below = [torch.zeros_like(own) for _ in range(max((m.term.order for m in motions), default=0))]
     for motion in motions:
         mine, common = motion.jacobian[..., :n_own], motion.jacobian[..., n_own:]
         back = mine.transpose(1, 2)
