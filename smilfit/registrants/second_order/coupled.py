@@ -71,7 +71,7 @@ def coupled_step(
     """
     own, border = matrix[:, :n_own, :n_own].clone(), matrix[:, :n_own, n_own:]
     corner = matrix[:, n_own:, n_own:].sum(0)
-    below = [torch.zeros_like(own) for _ in range(max(m.term.order for m in motions))]
+    below = [torch.zeros_like(own) for _ in range(max((m.term.order for m in motions), default=0))]
     for motion in motions:
         mine, common = motion.jacobian[..., :n_own], motion.jacobian[..., n_own:]
         back = mine.transpose(1, 2)
