@@ -89,4 +89,5 @@ def test_one_frame_alone():
     handlers = [Keypoint3dMSEHandler(), SmoothPoseHandler(SmoothJointLoss(loss_func='L2'))]
     stage = Stage(n_iter=20, fit=POSE, weights={'keypoints3d_mse': 1.0, 'smooth_pose': 1.0})
     result = SMPLify(body, [stage], handlers, LevenbergMarquardt())([seen[:1]])
-    assert result.history[0]['loss_end'] < 0.1 * result.history[0]['loss_start']
+    assert result.history[0]['loss_end'] < 0.3 * result.history[0]['loss_start']
+    assert result.history[0]['terms']['smooth_pose'] == 0
