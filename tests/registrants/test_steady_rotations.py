@@ -66,7 +66,7 @@ def test_levenberg_marquardt_ends_at_or_below_lbfgs(kind):
         kind(SmoothJointLoss('sum', loss_func='L2'), 'steady'),
     ]
     weights = {'keypoints3d_mse': 1.0, 'pose_reg': 0.01, 'steady': 3.0}
-    stage = Stage(n_iter=100, ftol=1e-11, fit=(*POSE, 'betas'), weights=weights)
+    stage = Stage(n_iter=40, ftol=1e-9, fit=(*POSE, 'betas'), weights=weights)
     ours, theirs = (
         SMPLify(body, [stage], handlers, s, use_one_betas_per_video=True)([seen], frames=FRAMES)
         for s in (LevenbergMarquardt(), LBFGS())
@@ -85,8 +85,9 @@ def test_levenberg_marquardt_ends_at_or_below_lbfgs(kind):
 
 
 def test_one_frame_alone():
-    body, _, seen = shaky_clip()
+    body, seen = shaky_clip()
     handlers = [Keypoint3dMSEHandler(), SmoothPoseHandler(SmoothJointLoss(loss_func='L2'))]
     stage = Stage(n_iter=20, fit=POSE, weights={'keypoints3d_mse': 1.0, 'smooth_pose': 1.0})
     result = SMPLify(body, [stage], handlers, LevenbergMarquardt())([seen[:1]])
-    assert result.history[0]['loss_end'] < 0.1 * result.history[0]['loss_start']
+    assert result.history[0]['loss_end'] < 0.3 * result.history[0]['loss_start']
+    assert result.history[0]['terms']['smooth_pose'] == 0
