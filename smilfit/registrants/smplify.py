@@ -185,7 +185,7 @@ class SMPLify:
         if outcome is None:
             nothing = start.transl.new_zeros(start.batch_size)
             return FitResult(start, nothing, nothing.bool(), (), report, self.body)
-        per_frame = task.per_frame(state)
+        per_frame = task.per_frame(state) if outcome.energy is None else outcome.energy
         corrected = None if state.camera_shift is None else task.cameras().shifted(state.camera_shift)
         return FitResult(
             params=state.params.detach(),

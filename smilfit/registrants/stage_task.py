@@ -116,12 +116,16 @@ class StageTask:
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """What came out of a stage: where it ended, which frames have converged, and how it went."""
+    """What came out of a stage: where it ended, which frames have converged, and how it went.
+
+    `energy` is the sum of all terms by frame, where the solver knows it.
+    """
 
     state: FitState
     converged: Bool[Tensor, ' B']
     result: SolverResult
     covariance: FitCovariance | None = None
+    energy: Float[Tensor, ' B'] | None = None
 
 
 def task_of(

@@ -61,4 +61,5 @@ def run_kernel(
     result = SolverResult(before, end, steps, steps + 1, 0, reason)
     if task.on_step is not None:
         task.on_step(steps, end)
-    return StageOutcome(FitState(params, start.camera_shift), found.converged, result)
+    state = FitState(params, start.camera_shift)
+    return StageOutcome(state, found.converged, result, energy=found.energy)
