@@ -1,4 +1,4 @@
-# Fit a body to the 2D keypoints of a calibrated multi-camera session.
+# Fit a body to the 2D keypoints of a calibrated multi-camera session, by Levenberg-Marquardt.
 #
 # One shape, one scale and one skeleton for the session; a pose for every frame. All data terms are in px, so the
 # weights hold whatever unit the cameras are calibrated in. The start is found in closed form from triangulated
@@ -8,7 +8,8 @@ use_one_betas_per_video = True
 verbose = True
 info_level = 'stage'
 ignore_keypoints = []
-optimizer = dict(type='LevenbergMarquardt')
+# The first stage finds the place with a wide loss; the later ones start from there.
+optimizer = dict(type='LevenbergMarquardt', graduation=())
 
 handlers = [
     dict(
@@ -30,7 +31,9 @@ handlers = [
 stages = [
     dict(
         name='place',
+        optimizer=dict(type='LevenbergMarquardt', graduation=(4.0,)),
         n_iter=10,
+        ftol=1e-3,
         fit_body_pose=False,
         fit_betas=False,
         fit_scale=True,
@@ -41,6 +44,7 @@ stages = [
     dict(
         name='skeleton',
         n_iter=25,
+        ftol=1e-3,
         fit_joint_offsets=True,
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=100.0,
@@ -50,6 +54,7 @@ stages = [
     dict(
         name='pose',
         n_iter=25,
+        ftol=1e-3,
         fit_joint_offsets=True,
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=5.0,

@@ -71,7 +71,7 @@ def test_levenberg_marquardt_ends_at_or_below_lbfgs(kind):
         SMPLify(body, [stage], handlers, s, use_one_betas_per_video=True)([seen], frames=FRAMES)
         for s in (LevenbergMarquardt(), LBFGS())
     )
-    assert ours.history[0]['loss_end'] <= theirs.history[0]['loss_end'] * (1 + 1e-6)
+    assert ours.history[0]['loss_end'] <= theirs.history[0]['loss_end'] * (1 + 1e-5)
     free = replace(stage, weights=weights | {'steady': 0.0})
     alone = SMPLify(body, [free], handlers, LevenbergMarquardt(), use_one_betas_per_video=True)([seen])
 
