@@ -66,12 +66,12 @@ def test_levenberg_marquardt_ends_at_or_below_lbfgs(kind):
         kind(SmoothJointLoss('sum', loss_func='L2'), 'steady'),
     ]
     weights = {'keypoints3d_mse': 1.0, 'pose_reg': 0.01, 'steady': 3.0}
-    stage = Stage(n_iter=40, ftol=1e-9, fit=(*POSE, 'betas'), weights=weights)
+    stage = Stage(n_iter=120, ftol=1e-9, fit=(*POSE, 'betas'), weights=weights)
     ours, theirs = (
         SMPLify(body, [stage], handlers, s, use_one_betas_per_video=True)([seen], frames=FRAMES)
         for s in (LevenbergMarquardt(), LBFGS())
     )
-    assert ours.history[0]['loss_end'] <= theirs.history[0]['loss_end'] * (1 + 1e-5)
+    assert ours.history[0]['loss_end'] <= theirs.history[0]['loss_end'] * (1 + 1e-6)
     free = replace(stage, weights=weights | {'steady': 0.0})
     alone = SMPLify(body, [free], handlers, LevenbergMarquardt(), use_one_betas_per_video=True)([seen])
 
