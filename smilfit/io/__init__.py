@@ -1,5 +1,6 @@
 """Everything read from or written to other tools."""
 
+from smilfit.io.annotations import AnnotationReader
 from smilfit.io.calibration import read_calibration, write_calibration
 from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
 from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
@@ -11,6 +12,7 @@ from smilfit.io.truth import read_true_params, write_truth
 from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 
 __all__ = [
+    'AnnotationReader',
     'CameraReport',
     'SleapLabels',
     'SleapSession',

@@ -2,6 +2,7 @@
 
 from smilfit.registry.build import (
     build,
+    build_annotations,
     build_backbone,
     build_body_model,
     build_dataset,
@@ -21,6 +22,7 @@ from smilfit.registry.build import (
 )
 from smilfit.registry.config_file import read_config
 from smilfit.registry.registries import (
+    ANNOTATIONS,
     BODY_MODELS,
     DATA_SAMPLERS,
     DATASETS,
@@ -42,6 +44,7 @@ from smilfit.registry.registries import (
 from smilfit.registry.spelling import UnknownNameError, did_you_mean, reject_unknown
 
 __all__ = [
+    'ANNOTATIONS',
     'BODY_MODELS',
     'DATASETS',
     'DATA_SAMPLERS',
@@ -61,6 +64,7 @@ __all__ = [
     'TRANSFORMS',
     'UnknownNameError',
     'build',
+    'build_annotations',
     'build_backbone',
     'build_body_model',
     'build_dataset',

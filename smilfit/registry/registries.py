@@ -36,6 +36,7 @@ SOLVERS = _root('solver', 'solvers')
 REGISTRANTS = _root('registrant', 'registrants')
 RENDERERS = _root('renderer', 'renderers')
 SESSIONS = _root('session', 'io')
+ANNOTATIONS = _root('annotation format', 'io')
 
 MODELS = _child('model', MMENGINE_MODELS, 'models')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
@@ -57,6 +58,7 @@ REGISTRIES = (
     REGISTRANTS,
     RENDERERS,
     SESSIONS,
+    ANNOTATIONS,
     MODELS,
     DATASETS,
     DATA_SAMPLERS,

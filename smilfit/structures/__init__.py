@@ -1,5 +1,12 @@
 """Frozen dataclasses that travel between the rooms."""
 
+from smilfit.structures.annotation import (
+    AnnotatedImage,
+    AnnotationSet,
+    MaskSource,
+    SkippedAnnotation,
+    VideoFrame,
+)
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
@@ -15,6 +22,8 @@ from smilfit.structures.quadratic import (
 )
 
 __all__ = [
+    'AnnotatedImage',
+    'AnnotationSet',
     'BodyOutput',
     'BodyParams',
     'Cameras',
@@ -22,10 +31,13 @@ __all__ = [
     'FitResult',
     'Keypoints2d',
     'Keypoints3d',
+    'MaskSource',
     'MotionTerm',
     'ParameterTerm',
     'PointTerm',
     'QuadraticTerm',
     'ResidualTerm',
     'RotationMotionTerm',
+    'SkippedAnnotation',
+    'VideoFrame',
 ]
