@@ -10,7 +10,8 @@ JSON and CSV with machine, threads, versions and commit.
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -52,17 +53,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in chosen:
         if name not in TABLES:
             parser.error(f'no table {name!r}. {did_you_mean(name, TABLES)}')
-    logging.getLogger('smilfit').setLevel(logging.ERROR)
     torch.set_num_threads(1)
     path = arguments.model or real_stick()
     setting = Setting(plain_data(load_body_model_data(path) if path else make_insect()), arguments.quick)
     for name in chosen:
-        rows = TABLES[name](setting)
+        with _without_warnings():
+            rows = TABLES[name](setting)
         model = OTHER_BODIES.get(name, setting.data.name)
         what = (TABLES[name].__doc__ or '').splitlines()[0]
         print_rows(f'{name}, {model}: {what}', rows)
         save(f'fitting_{name}', rows, arguments.out, table=name, model=model, quick=setting.quick)
     return 0
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Let the library say only what is wrong; afterwards as much as before."""
+    logger = logging.getLogger('smilfit')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 if __name__ == '__main__':
