@@ -16,6 +16,7 @@ from smilfit.evaluation.errors import (
     percentiles,
 )
 from smilfit.evaluation.fit_quality import CameraFit, FitBenchmark, fit_benchmark, reprojection_errors
+from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
 from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
@@ -28,14 +29,18 @@ __all__ = [
     'CameraFit',
     'Errors',
     'FitBenchmark',
+    'ImageFit',
     'MultiViewPoseMetric',
     'align_similarity',
     'benchmark_metrics',
     'by_group',
     'distances',
     'fit_benchmark',
+    'image_fit',
     'length_text',
+    'mask_iou',
     'mean_error',
+    'mean_of',
     'mean_pose',
     'mpjpe',
     'pa_distances',

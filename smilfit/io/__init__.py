@@ -3,6 +3,7 @@
 from smilfit.io.annotations import AnnotationReader
 from smilfit.io.calibration import read_calibration, write_calibration
 from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
+from smilfit.io.mesh_files import MESH_FORMATS, write_mesh
 from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
 from smilfit.io.session_folder import find_sessions
 from smilfit.io.sleap import SleapSession
@@ -12,6 +13,7 @@ from smilfit.io.truth import read_true_params, write_truth
 from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 
 __all__ = [
+    'MESH_FORMATS',
     'AnnotationReader',
     'CameraReport',
     'SleapLabels',
@@ -31,6 +33,7 @@ __all__ = [
     'read_true_params',
     'triangulate_keypoints',
     'write_calibration',
+    'write_mesh',
     'write_points3d',
     'write_reprojections',
     'write_slp',

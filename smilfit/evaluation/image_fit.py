@@ -1,0 +1,86 @@
+"""How well a fitted body explains single pictures: keypoints and silhouette, picture by picture."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from smilfit.evaluation.errors import distances, pck, percentiles
+
+# PCK is said in px of a picture of this side, so that crops of any size compare.
+REFERENCE_SIDE_PX = 224
+PCK_PX = 5.0
+# WLDO's threshold, a share of the square root of the silhouette's area (Biggs et al. 2020).
+PCK_AREA_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """One picture. `median_px` and `pck_5px` are in px of a crop of 224 px; what cannot be said is None.
+
+    `pck_area` is the share of keypoints within 0.15 of the square root of the mask's area.
+    """
+
+    label: str
+    n_keypoints: int
+    median_px: float | None
+    pck_5px: float | None
+    pck_area: float | None
+    iou: float | None
+
+    def numbers(self) -> dict[str, int | float | None]:
+        """Give all figures by name."""
+        return {name: value for name, value in asdict(self).items() if name != 'label'}
+
+
+def mask_iou(predicted: Bool[np.ndarray, 'H W'], mask: Bool[np.ndarray, 'H W']) -> float:
+    """Give intersection over union of two silhouettes; two empty ones are equal."""
+    union = int((predicted | mask).sum())
+    return int((predicted & mask).sum()) / union if union else 1.0
+
+
+def image_fit(
+    label: str,
+    pixels: Float[np.ndarray, 'K 2'],
+    keypoints: Float[np.ndarray, 'K 2'],
+    confidence: Float[np.ndarray, 'K'],
+    side_px: int,
+    silhouette: Bool[np.ndarray, 'H W'] | None = None,
+    mask: Bool[np.ndarray, 'H W'] | None = None,
+) -> ImageFit:
+    """Measure one picture.
+
+    Args:
+        label: names the picture.
+        pixels: the body's keypoints in the crop, px; not finite where they have no image.
+        keypoints: the annotated ones.
+        confidence: 0 where nothing was annotated.
+        side_px: side of the crop.
+        silhouette: where the body covers the crop.
+        mask: where the animal does; None where that is not known.
+    """
+    seen = confidence > 0
+    scale = REFERENCE_SIDE_PX / side_px
+    errors = distances(pixels, keypoints, seen)
+    known = mask is not None and bool(mask.any())
+    area = float(mask.sum()) if known else 0.0
+    some = bool(seen.any())
+    return ImageFit(
+        label=label,
+        n_keypoints=int(seen.sum()),
+        median_px=float(percentiles(errors, seen, (50,))[0]) * scale if some else None,
+        pck_5px=pck(errors * scale, seen, PCK_PX) if some else None,
+        pck_area=pck(errors, seen, PCK_AREA_SHARE * area**0.5) if some and known else None,
+        iou=mask_iou(silhouette, mask) if known and silhouette is not None else None,
+    )
+
+
+def mean_of(fits: Sequence[ImageFit]) -> dict[str, float]:
+    """Average each figure over the pictures that have it; a figure that none has is left out."""
+    found = {}
+    for name in ('median_px', 'pck_5px', 'pck_area', 'iou'):
+        values = [v for v in (getattr(fit, name) for fit in fits) if v is not None]
+        if values:
+            found[f'mean_{name}'] = float(np.mean(values))
+    return found

@@ -1,0 +1,43 @@
+"""Meshes as files that other programs open."""
+
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int
+
+from smilfit.registry import did_you_mean
+
+MESH_FORMATS = ('obj', 'ply')
+
+
+def write_mesh(
+    path: str | Path,
+    vertices: Float[np.ndarray, 'V 3'],
+    faces: Int[np.ndarray, 'F 3'],
+) -> Path:
+    """Write one mesh as OBJ or (binary) PLY, as the file's name ends; vertices keep their order and number.
+
+    Args:
+        path: the file to be.
+        vertices: in whatever unit the caller has; neither format states one.
+        faces: corners of the triangles.
+
+    Raises:
+        ValueError: another kind of file, or vertices that are no numbers.
+    """
+    path = Path(path)
+    kind = path.suffix.lstrip('.').lower()
+    if kind not in MESH_FORMATS:
+        raise ValueError(
+            f'{path}: a mesh file must be one of {MESH_FORMATS}; got {path.suffix!r}. '
+            f'{did_you_mean(kind, MESH_FORMATS)}'
+        )
+    if not np.isfinite(vertices).all():
+        raise ValueError(f'{path}: vertices must be finite; some are not. Was this frame fitted?')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Unprocessed: merged or reordered vertices would no longer be the model's.
+    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), np.asarray(faces, np.int64), process=False)
+    extra = {'include_normals': False, 'digits': 8} if kind == 'obj' else {'vertex_normal': False}
+    mesh.export(path, file_type=kind, **extra)
+    return path
