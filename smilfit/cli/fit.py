@@ -58,6 +58,11 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         '(slurm). Each takes whole sessions; where there are fewer sessions than processes, stages solved by '
         'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
     )
+    parser.add_argument(
+        '--meshes',
+        choices=('obj', 'ply', 'none'),
+        help='write the mesh of every frame in this format; if not given, obj for pictures and none for recordings',
+    )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
     parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
     parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
@@ -110,6 +115,7 @@ def _fit(arguments: argparse.Namespace) -> 'FitRun | None':
             window_px=arguments.window_px,
             video=not arguments.no_video,
             overwrite=arguments.overwrite,
+            mesh_format=arguments.meshes or '',
             progress=sys.stderr.isatty() and processes.rank == 0,
         )
         return fit_dataset(
@@ -130,6 +136,14 @@ def _own_device(device: str) -> str:
 
 def _tell(done: 'FitRun') -> None:
     console = Console()
+    if done.benchmarks:
+        console.print(_camera_table(done))
+    if done.pictures:
+        console.print(_picture_table(done))
+    console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
+
+
+def _camera_table(done: 'FitRun') -> Table:
     table = Table(title='median distance of fitted keypoints from annotated ones, px')
     for column in ('session', 'camera', 'fit', 'given 3D points', 'fit / given'):
         table.add_column(column, justify='left' if column in ('session', 'camera') else 'right')
@@ -137,8 +151,24 @@ def _tell(done: 'FitRun') -> None:
         for row in benchmark.cameras:
             numbers = (row.median_fitted_px, row.common_given_px, row.ratio)
             table.add_row(session, row.camera, *('-' if n is None else f'{n:.2f}' for n in numbers))
-    console.print(table)
-    console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
+    return table
+
+
+def _picture_table(done: 'FitRun') -> Table:
+    from smilfit.evaluation import summary
+
+    table = Table(title='means over pictures: start -> fit')
+    for column in ('session', 'pictures', 'IoU', 'PCK@5px', 'median, px of a 224 px crop'):
+        table.add_column(column, justify='left' if column == 'session' else 'right')
+    for session, figures in done.pictures.items():
+        means = summary(figures)
+        start, fit = means.get('start', {}), means['fit']
+        cells = []
+        for name in ('mean_iou', 'mean_pck_5px', 'mean_median_px'):
+            values = [part[name] for part in (start, fit) if name in part]
+            cells.append(' -> '.join(f'{value:.2f}' for value in values) or '-')
+        table.add_row(session, str(len(figures)), *cells)
+    return table
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.io import SleapSession
+from smilfit.io import SleapSession, write_mesh
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, FitResult, Keypoints2d
 from smilfit.visualization import WindowView, follow, look, overlay_frames, write_video
@@ -24,6 +24,15 @@ def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.
     with torch.no_grad():
         output = body(params.to(body.v_template), names)
     return output.select(names).cpu()
+
+
+def write_meshes(body: SMIL, result: FitResult, folder: Path, kind: str) -> None:
+    """Write the mesh of every fitted frame, world unit."""
+    faces = body.faces.cpu().numpy()
+    for row in result.fitted.cpu().nonzero().flatten().tolist():
+        with torch.no_grad():
+            vertices = body(result.params[row].to(body.v_template), ('vertices',)).vertices
+        write_mesh(folder / f'{row:06d}.{kind}', vertices[0].cpu().double().numpy(), faces)
 
 
 def write_overlay(

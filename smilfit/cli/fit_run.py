@@ -11,20 +11,29 @@ from smilfit.body_models import SMIL, load_body_model
 from smilfit.cli.fit_session import FitOptions, SessionFits
 from smilfit.cli.shipped_configs import find_config
 from smilfit.datasets import open_dataset
-from smilfit.evaluation import FitBenchmark
+from smilfit.evaluation import FitBenchmark, PictureFigures, read_figures
 from smilfit.registry import build_body_model, did_you_mean, read_config
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult
-from smilfit.visualization import Report, add_fit_sections
+from smilfit.visualization import Report, add_fit_sections, add_image_sections
 
 
 @dataclass(frozen=True)
 class FitRun:
-    """What came out: results and numbers by session, and the report's path."""
+    """What came out: results and numbers by session, and the report's path.
+
+    `benchmarks` are of recordings by calibrated cameras, `pictures` of single pictures.
+    """
 
     results: dict[str, FitResult]
     benchmarks: dict[str, FitBenchmark]
+    pictures: dict[str, list[PictureFigures]]
     report: Path
+
+    @property
+    def n_not_fitted(self) -> int:
+        """How many frames have no fit."""
+        return sum(int((~result.fitted).sum()) for result in self.results.values())
 
 
 def fit_dataset(
@@ -80,23 +89,26 @@ def fit_dataset(
 
 def _report(fits: SessionFits, sessions: tuple[str, ...], mine: Mapping[str, FitResult]) -> FitRun:
     """Write the page of all sessions; what other processes fitted is read from their files."""
-    results, benchmarks = {}, {}
+    results, benchmarks, pictures = {}, {}, {}
     of = f'{Path(fits.dataset.path).name}, body model {fits.body.data.name}'
     page = Report('Fit', f'{len(sessions)} session(s) of {of}.')
     for session in sessions:
         folder = fits.out / session
         result = mine.get(session) or FitResult.load(folder / 'fit.npz', body=fits.body)
-        results[session], benchmarks[session] = result, fits.benchmark(session, result)
+        results[session] = result
         video = folder / 'overlay.mp4'
-        add_fit_sections(
-            page.add_section(f'Session {session}'),
-            benchmarks[session],
-            result.history,
-            result.report,
-            fits.pictures(session, result),
-            video if video.is_file() else None,
-        )
-    return FitRun(results, benchmarks, page.save(fits.out / 'report.html'))
+        video = video if video.is_file() else None
+        section = page.add_section(f'Session {session}')
+        if fits.dataset.has_own_cameras(session):
+            pictures[session] = read_figures(folder)
+            add_image_sections(
+                section, pictures[session], folder / 'overlays', result.history, result.report, video
+            )
+            continue
+        benchmarks[session] = fits.benchmark(session, result)
+        drawn = fits.pictures(session, result)
+        add_fit_sections(section, benchmarks[session], result.history, result.report, drawn, video)
+    return FitRun(results, benchmarks, pictures, page.save(fits.out / 'report.html'))
 
 
 def _load_config(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.cli.fit_overlays import keypoints_of, report_pictures, write_overlay
-from smilfit.cli.step_bar import StepBar
+from smilfit.cli.fit_overlays import keypoints_of, report_pictures, write_meshes, write_overlay
+from smilfit.cli.image_outputs import ImageOutputs
+from smilfit.cli.step_bar import StepBar, step_bar
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.handlers import BaseInput
 from smilfit.registrants import SMPLify
@@ -28,7 +29,10 @@ logger = logging.getLogger('smilfit')
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to fit: which sessions (all if none is named), where, and what to draw."""
+    """How to fit: which sessions (all if none is named), where, and what to draw and write.
+
+    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of pictures and none of recordings.
+    """
 
     sessions: tuple[str, ...] = ()
     device: str = 'cpu'
@@ -36,6 +40,7 @@ class FitOptions:
     video: bool = True
     overwrite: bool = False
     progress: bool = False
+    mesh_format: str = ''
 
 
 class SessionFits:
@@ -131,27 +136,43 @@ class SessionFits:
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def _write_more(self, session: str, result: FitResult, fresh: bool) -> None:
-        video = self.out / session / 'overlay.mp4'
+        if self.dataset.has_own_cameras(session):
+            self._write_pictures(session, result, fresh)
+            return
+        folder = self.out / session
+        video = folder / 'overlay.mp4'
         if self.options.video and (fresh or not video.is_file()):
-            seen, side = self.seen(session), self.options.window_px
+            seen, side = self.seen(session, result), self.options.window_px
             write_overlay(self.body, result, self.dataset, session, seen, video, side, self.options.progress)
+        if self._mesh_format('none') and (fresh or not (folder / 'meshes').is_dir()):
+            write_meshes(self.body, result, folder / 'meshes', self._mesh_format('none'))
         numbers = self.benchmark(session, result).metrics()
         numbers['n_frames_not_fitted'] = int((~result.fitted).sum())
-        path = self.out / session / 'benchmark.json'
-        path.write_text(json.dumps(numbers, indent=1), encoding='utf-8')
+        (folder / 'benchmark.json').write_text(json.dumps(numbers, indent=1), encoding='utf-8')
 
-    def seen(self, session: str) -> Keypoints2d:
+    def _write_pictures(self, session: str, result: FitResult, fresh: bool) -> None:
+        folder = self.out / session
+        if not fresh and (folder / 'images.json').is_file():
+            return
+        outputs = ImageOutputs(self.body, self.dataset, session, result, self.options.window_px)
+        with step_bar(f'{session}: drawing', int(result.fitted.sum()), self.options.progress) as step:
+            figures = outputs.write(folder, self._mesh_format('obj'), step)
+        if self.options.video and self.dataset.temporal(session) and figures:
+            outputs.write_video(folder / 'overlay.mp4', folder / 'overlays', figures)
+
+    def _mesh_format(self, usual: str) -> str | None:
+        chosen = self.options.mesh_format or usual
+        return None if chosen == 'none' else chosen
+
+    def seen(self, session: str, result: FitResult) -> Keypoints2d:
         """Give a session's 2D keypoints, with the cameras as its fit corrected them."""
         seen = self.dataset.keypoints2d(session)
-        with np.load(self.out / session / 'fit.npz', allow_pickle=False) as file:
-            moved = {n: file[f'camera_{n}'] for n in ('R', 't') if f'camera_{n}' in file.files}
-        moved = {n: torch.from_numpy(value).to(seen.cameras.K) for n, value in moved.items()}
-        return replace(seen, cameras=replace(seen.cameras, **moved)) if moved else seen
+        return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
 
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""
         rows = result.fitted.cpu()
-        seen, given = self.seen(session)[rows], self.dataset.keypoints3d(session)
+        seen, given = self.seen(session, result)[rows], self.dataset.keypoints3d(session)
         truth, true_vertices, vertices = None, None, None
         true_params = self.dataset.true_params(session)
         params = result.params[rows.to(result.params.transl.device)]
@@ -172,5 +193,5 @@ class SessionFits:
 
     def pictures(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
         """Draw a few frames for the report."""
-        seen, side = self.seen(session), self.options.window_px
+        seen, side = self.seen(session, result), self.options.window_px
         return report_pictures(self.body, result, self.dataset, session, seen, side)

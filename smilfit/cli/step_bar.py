@@ -1,10 +1,10 @@
 """A progress bar over the steps of a fit, fed by a registrant's hook."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smilfit.registrants import SMPLify, Stage
 
@@ -44,3 +44,12 @@ class StepBar:
             self._task = self._bar.add_task('', total=total)
             yield
         self._bar = None
+
+
+@contextmanager
+def step_bar(what: str, total: int, shown: bool) -> Iterator[Callable[[], None]]:
+    """Show a bar over `total` equal steps; call what it gives once a step."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, disable=not shown) as bar:
+        task = bar.add_task('', total=total)
+        yield lambda: bar.advance(task)

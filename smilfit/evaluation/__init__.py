@@ -18,6 +18,7 @@ from smilfit.evaluation.errors import (
 from smilfit.evaluation.fit_quality import CameraFit, FitBenchmark, fit_benchmark, reprojection_errors
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
+from smilfit.evaluation.picture_figures import PictureFigures, read_figures, summary, write_figures
 from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
 from smilfit.evaluation.units import length_text, to_mm, unit_suffix
@@ -31,6 +32,7 @@ __all__ = [
     'FitBenchmark',
     'ImageFit',
     'MultiViewPoseMetric',
+    'PictureFigures',
     'align_similarity',
     'benchmark_metrics',
     'by_group',
@@ -49,8 +51,11 @@ __all__ = [
     'pck_curve',
     'percentiles',
     'place_at_truth',
+    'read_figures',
     'reprojection_errors',
+    'summary',
     'to_mm',
     'trivial_baseline',
     'unit_suffix',
+    'write_figures',
 ]

@@ -26,8 +26,8 @@ class FitResult:
     `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it
     stopped). `report` says what was ignored and counted. `body` is the body model, for `joints()` and
     `vertices()`; it is not stored in the file. `cameras` are the corrected ones where a stage moved them, and
-    `covariance` is there where a solver was asked for it. A frame without any observation is not fitted: its pose
-    and place are NaN.
+    `covariance` is there where a solver was asked for it. `start` is where the fit began, where that is told. A
+    frame without any observation is not fitted: its pose and place are NaN.
     """
 
     params: BodyParams
@@ -38,6 +38,7 @@ class FitResult:
     body: Callable[..., BodyOutput] | None = field(default=None, repr=False)
     cameras: Cameras | None = None
     covariance: FitCovariance | None = field(default=None, repr=False)
+    start: BodyParams | None = field(default=None, repr=False)
 
     @property
     def fitted(self) -> Bool[Tensor, 'B']:
@@ -59,12 +60,17 @@ class FitResult:
             if value is not None and bool((value == value[:1]).all()):
                 params = params.replace(**{name: value[:1].expand(count, *value.shape[1:]).clone()})
         covariance = None if self.covariance is None else self.covariance.expanded(rows, count)
+        cameras = self.cameras
+        if cameras is not None and cameras.K.ndim == 4:
+            cameras = cameras.map(spread)
         return replace(
             self,
             params=params,
             per_frame_loss=spread(self.per_frame_loss),
             converged=spread(self.converged),
             covariance=covariance,
+            cameras=cameras,
+            start=None if self.start is None else self.start.map(spread),
         )
 
     def _output(self, need: str) -> BodyOutput:
@@ -98,15 +104,15 @@ class FitResult:
             'per_frame_loss': self.per_frame_loss.cpu().numpy(),
             'converged': self.converged.cpu().numpy(),
         }
+        if self.start is not None:
+            arrays |= {f'start_{n}': v.detach().cpu().numpy() for n, v in self.start.as_dict().items()}
         if self.covariance is not None:
             arrays['keypoint_covariance'] = self.covariance.keypoints.cpu().numpy()
             arrays['keypoint_names'] = np.array(self.covariance.keypoint_names)
             arrays['parameter_sd'] = self.covariance.parameter_sd().cpu().numpy()
             arrays['parameter_columns'] = np.array(self.covariance.columns)
         if self.cameras is not None:
-            arrays |= {
-                f'camera_{name}': getattr(self.cameras, name).cpu().numpy() for name in ('K', 'R', 't')
-            }
+            arrays |= _camera_arrays(self.cameras)
         clash = set(arrays) & set(extra)
         if clash:
             raise ValueError(
@@ -146,6 +152,8 @@ class FitResult:
             names = [n for n in BodyParams.__dataclass_fields__ if n in file.files]
             wanted = (*names, 'per_frame_loss', 'converged')
             arrays = {name: torch.from_numpy(file[name]) for name in wanted}
+            start = {n: torch.from_numpy(file[f'start_{n}']) for n in names if f'start_{n}' in file.files}
+            cameras = _cameras(file)
         return cls(
             params=BodyParams(**{name: arrays[name] for name in names}),
             per_frame_loss=arrays['per_frame_loss'],
@@ -153,4 +161,22 @@ class FitResult:
             history=tuple(side_car['history']),
             report=side_car['report'],
             body=body,
+            cameras=cameras,
+            start=BodyParams(**start) if start else None,
         )
+
+
+def _camera_arrays(cameras: Cameras) -> dict[str, np.ndarray]:
+    tensors = {n: getattr(cameras, n) for n in ('K', 'R', 't', 'size', 'dist')}
+    arrays = {f'camera_{n}': value.cpu().numpy() for n, value in tensors.items() if value is not None}
+    return arrays | {'camera_names': np.array(cameras.names), 'camera_unit': np.array(cameras.unit or '')}
+
+
+def _cameras(file: Any) -> Cameras | None:
+    # Files of the first version state no names.
+    if 'camera_names' not in file.files:
+        return None
+    stored = {n: f'camera_{n}' for n in ('K', 'R', 't', 'size', 'dist')}
+    tensors = {n: torch.from_numpy(file[key]) for n, key in stored.items() if key in file.files}
+    names, unit = tuple(file['camera_names'].tolist()), str(file['camera_unit']) or None
+    return Cameras(names=names, unit=unit, **tensors)

@@ -7,6 +7,7 @@ from smilfit.visualization.benchmark_report import (
     write_raw_errors,
 )
 from smilfit.visualization.fit_report import add_fit_sections, fit_summary
+from smilfit.visualization.image_report import add_image_sections
 from smilfit.visualization.overlays import (
     box_around,
     cut,
@@ -26,6 +27,7 @@ __all__ = [
     'Report',
     'WindowView',
     'add_fit_sections',
+    'add_image_sections',
     'benchmark_figures',
     'benchmark_page',
     'box_around',

@@ -1,0 +1,175 @@
+"""What a fit of pictures leaves behind: meshes, overlays and figures, picture by picture."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.evaluation import ImageFit, PictureFigures, image_fit, write_figures
+from smilfit.io import write_mesh
+from smilfit.renderers import ZBufferRenderer
+from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
+from smilfit.visualization.image_panels import START_COLOUR, annotated, draw_body, enlarge, side_by_side
+from smilfit.visualization.video import write_video
+
+# Frames a second of a sequence that does not say.
+DEFAULT_FPS = 25.0
+# Pictures whose meshes are in memory at once.
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class BodyInPicture:
+    """A body in one crop, and how well it explains it."""
+
+    vertices: Tensor
+    keypoints: Tensor
+    camera: Cameras
+    fit: ImageFit
+
+
+@dataclass(frozen=True)
+class PictureFit:
+    """One picture's crop with what was annotated, where its fit began, and where it ended."""
+
+    row: int
+    name: str
+    picture: np.ndarray
+    xy: np.ndarray
+    seen: np.ndarray
+    mask: np.ndarray | None
+    start: BodyInPicture | None
+    end: BodyInPicture
+
+
+class ImageOutputs:
+    """Measures and draws the fitted pictures of one session of a dataset file.
+
+    Args:
+        body: the body.
+        dataset: an open dataset file.
+        session: one of its sessions whose pictures have cameras of their own.
+        result: its fit.
+        window_px: side of a drawn picture, px.
+    """
+
+    def __init__(
+        self, body: SMIL, dataset: Any, session: str, result: FitResult, window_px: int = 400
+    ) -> None:
+        self.body, self.dataset, self.session, self.result = body, dataset, session, result
+        self.window_px = window_px
+        self.renderer = ZBufferRenderer()
+        self.labels = dataset.labels(session)
+        self.seen: Keypoints2d = dataset.keypoints2d(session, stored=True)
+        self.cameras: Cameras = dataset.stored_cameras(session)
+        self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
+
+    def pictures(self) -> Iterator[PictureFit]:
+        """Give the fitted pictures in order; frames that were not fitted are left out."""
+        rows = self.result.fitted.cpu().nonzero().flatten()
+        for block in rows.split(BLOCK):
+            ends = self._bodies(self.result.params, block)
+            starts = None if self.result.start is None else self._bodies(self.result.start, block)
+            for i, row in enumerate(block.tolist()):
+                yield self._picture(row, None if starts is None else starts[i], ends[i])
+
+    @torch.no_grad()
+    def _bodies(self, params: BodyParams, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
+        chosen = params[rows.to(params.transl.device)].to(self.body.v_template)
+        output = self.body(chosen, ('vertices', *self.seen.names))
+        points = output.select(self.seen.names).cpu()
+        return list(zip(output.vertices.cpu(), points))
+
+    def _picture(
+        self, row: int, start: tuple[Tensor, Tensor] | None, end: tuple[Tensor, Tensor]
+    ) -> PictureFit:
+        sample = int(self.dataset.samples(self.session)[row])
+        mask = self.dataset.mask(sample, self.cameras.names[0])
+        mask = None if mask is None or not mask.any() else mask > 0
+        return PictureFit(
+            row=row,
+            name=f'{row:06d}_{_file_stem(self.labels[row])}',
+            picture=self.dataset.image(sample, self.cameras.names[0]),
+            xy=self.seen.xy[row, 0].double().numpy(),
+            seen=(self.seen.confidence[row, 0] > 0).numpy(),
+            mask=mask,
+            start=None if start is None else self._measured(row, *start, self.cameras, mask),
+            end=self._measured(row, *end, self.fitted_cameras, mask),
+        )
+
+    def _measured(
+        self, row: int, vertices: Tensor, keypoints: Tensor, cameras: Cameras, mask: np.ndarray | None
+    ) -> BodyInPicture:
+        camera = cameras[torch.tensor([row])].map(lambda x: x[0].cpu().double())
+        pixels, _, valid = camera.project(keypoints.double())
+        pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)[0].numpy()
+        silhouette = None
+        if mask is not None:
+            silhouette = (
+                self.renderer(vertices.double().unsqueeze(0), self.body.faces.cpu(), camera).alpha[0] > 0.5
+            ).numpy()
+        xy, confidence = self.seen.xy[row, 0].double().numpy(), self.seen.confidence[row, 0].double().numpy()
+        side = int(camera.size[0, 0])
+        fit = image_fit(self.labels[row], pixels, xy, confidence, side, silhouette, mask)
+        return BodyInPicture(vertices, keypoints, camera, fit)
+
+    def draw(self, shown: PictureFit) -> np.ndarray:
+        """Draw one picture: what was annotated, the start, the fit."""
+        panels = {'annotated': self._annotated(shown)}
+        if shown.start is not None:
+            panels[f'start {_said(shown.start.fit)}'] = self._body(shown, shown.start, START_COLOUR)
+        panels[f'fit {_said(shown.end.fit)}'] = self._body(shown, shown.end)
+        return side_by_side(panels)
+
+    def _annotated(self, shown: PictureFit) -> np.ndarray:
+        picture, _, affine = enlarge(shown.picture, shown.end.camera, self.window_px)
+        mask = None
+        if shown.mask is not None:
+            size = (self.window_px, self.window_px)
+            mask = cv2.warpAffine(shown.mask.astype(np.uint8), affine, size, flags=cv2.INTER_NEAREST) > 0
+        return annotated(picture, shown.xy @ affine[:, :2].T + affine[:, 2], shown.seen, mask)
+
+    def _body(self, shown: PictureFit, body: BodyInPicture, *colour: Any) -> np.ndarray:
+        picture, camera, affine = enlarge(shown.picture, body.camera, self.window_px)
+        faces, seen = self.body.faces.cpu(), shown.seen
+        drawn = draw_body(picture, body.vertices, faces, camera, body.keypoints, seen, self.renderer, *colour)
+        return annotated(drawn, shown.xy @ affine[:, :2].T + affine[:, 2], seen, None)
+
+    def write(
+        self, folder: Path, mesh_format: str | None, step: Callable[[], None] = lambda: None
+    ) -> list[PictureFigures]:
+        """Write every picture's mesh and overlay, and the tables `images.csv` and `images.json`."""
+        done: list[PictureFigures] = []
+        drawn = folder / 'overlays'
+        drawn.mkdir(parents=True, exist_ok=True)
+        for shown in self.pictures():
+            if mesh_format:
+                path = folder / 'meshes' / f'{shown.name}.{mesh_format}'
+                write_mesh(path, shown.end.vertices.double().numpy(), self.body.faces.cpu().numpy())
+            cv2.imwrite(str(drawn / f'{shown.name}.jpg'), self.draw(shown)[..., ::-1])
+            done.append(PictureFigures(shown.name, shown.end.fit, shown.start and shown.start.fit))
+            step()
+        write_figures(folder, done)
+        return done
+
+    def write_video(self, path: Path, overlays: Path, shown: Sequence[PictureFigures]) -> None:
+        """Put the overlays of a sequence together as a video."""
+        frames = (cv2.imread(str(overlays / f'{one.name}.jpg'))[..., ::-1] for one in shown)
+        write_video(path, frames, self.dataset.fps(self.session) or DEFAULT_FPS, n_frames=len(shown))
+
+
+def _said(fit: ImageFit) -> str:
+    parts = [] if fit.iou is None else [f'IoU {fit.iou:.2f}']
+    return '  '.join(parts + ([] if fit.pck_5px is None else [f'PCK {fit.pck_5px:.2f}']))
+
+
+def _file_stem(label: str) -> str:
+    """Make a name that every file system takes."""
+    return re.sub(r'[^A-Za-z0-9_.-]+', '_', Path(label).stem)[-60:]

@@ -1,0 +1,60 @@
+"""Figures of many pictures: the start of each fit beside its end, as tables and files."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smilfit.evaluation.image_fit import ImageFit, mean_of
+
+SHOWN = ('iou', 'pck_5px', 'pck_area', 'median_px')
+
+
+@dataclass(frozen=True)
+class PictureFigures:
+    """How well one picture was explained where its fit began, and where it ended. `name` names its files."""
+
+    name: str
+    fit: ImageFit
+    start: ImageFit | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Give the picture's line of a table."""
+        line: dict[str, Any] = {'picture': self.fit.label, 'n_keypoints': self.fit.n_keypoints}
+        for what, fit in (('fit', self.fit), ('start', self.start)):
+            numbers = {} if fit is None else fit.numbers()
+            line |= {f'{what}_{n}': numbers.get(n) for n in SHOWN}
+        return line
+
+
+def summary(figures: Sequence[PictureFigures]) -> dict[str, Any]:
+    """Average the figures of the fits and of their starts."""
+    found: dict[str, Any] = {'n_pictures': len(figures), 'fit': mean_of([one.fit for one in figures])}
+    starts = [one.start for one in figures if one.start is not None]
+    return found | ({'start': mean_of(starts)} if starts else {})
+
+
+def write_figures(folder: Path, figures: Sequence[PictureFigures]) -> None:
+    """Write `images.csv`, a table for spreadsheets, and `images.json`, which `read_figures` reads."""
+    rows = [one.row() for one in figures]
+    with (folder / 'images.csv').open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ['picture'])
+        writer.writeheader()
+        writer.writerows(rows)
+    told = summary(figures) | {'pictures': [asdict(one) for one in figures]}
+    (folder / 'images.json').write_text(json.dumps(told, indent=1), encoding='utf-8')
+
+
+def read_figures(folder: Path) -> list[PictureFigures]:
+    """Read what `write_figures` wrote."""
+    told = json.loads((folder / 'images.json').read_text(encoding='utf-8'))
+    return [
+        PictureFigures(
+            one['name'],
+            ImageFit(**one['fit']),
+            None if one['start'] is None else ImageFit(**one['start']),
+        )
+        for one in told['pictures']
+    ]
