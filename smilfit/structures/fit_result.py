@@ -26,7 +26,7 @@ class FitResult:
     `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it
     stopped). `report` says what was ignored and counted. `body` is the body model, for `joints()` and
     `vertices()`; it is not stored in the file. `cameras` are the corrected ones where a stage moved them, and
-    `covariance` is there where a solver was asked for it. A frame without any observation is not fitted: its pose
+    `covariance` is there where a solver was asked for it. `start` is where the first stage began. A frame without any observation is not fitted: its pose
     and place are NaN.
     """
 
@@ -38,14 +38,20 @@ class FitResult:
     body: Callable[..., BodyOutput] | None = field(default=None, repr=False)
     cameras: Cameras | None = None
     covariance: FitCovariance | None = field(default=None, repr=False)
+    start: BodyParams | None = field(default=None, repr=False)
 
     @property
     def fitted(self) -> Bool[Tensor, 'B']:
         """Which frames were fitted."""
         return self.params.transl.isfinite().all(1)
 
-    def expanded(self, seen: Bool[Tensor, 'N']) -> 'FitResult':
-        """Put the frames where `seen` is True among all N; what is one for all frames holds for the others too."""
+    def expanded(self, seen: Bool[Tensor, 'N'], cameras: Cameras | None = None) -> 'FitResult':
+        """Put the frames where `seen` is True among all N; what is one for all frames holds for the others too.
+
+        Args:
+            seen: which frames were fitted.
+            cameras: those of all N frames, which hold where nothing was fitted.
+        """
         rows = seen.nonzero().flatten().to(self.params.transl.device)
         count = len(seen)
 
@@ -54,6 +60,12 @@ class FitResult:
             return value.new_full((count, *value.shape[1:]), fill).index_copy(0, rows, value)
 
         params = self.params.map(spread)
+        start = None if self.start is None else self.start.map(spread)
+        corrected = self.cameras
+        if corrected is not None and corrected.K.ndim == 4:
+            every = cameras if cameras.K.ndim == 4 else cameras.map(lambda x: x.expand(count, *x.shape))
+            K = every.K.index_copy(0, rows, corrected.K)
+            corrected = replace(every, K=K)
         for name in ('betas', 'scale', 'log_joint_scales', 'joint_offsets'):
             value = getattr(self.params, name)
             if value is not None and bool((value == value[:1]).all()):
@@ -62,6 +74,8 @@ class FitResult:
         return replace(
             self,
             params=params,
+            start=start,
+            cameras=corrected,
             per_frame_loss=spread(self.per_frame_loss),
             converged=spread(self.converged),
             covariance=covariance,
@@ -98,6 +112,9 @@ class FitResult:
             'per_frame_loss': self.per_frame_loss.cpu().numpy(),
             'converged': self.converged.cpu().numpy(),
         }
+        if self.start is not None:
+            start = self.start.as_dict()
+            arrays |= {f'start_{name}': value.detach().cpu().numpy() for name, value in start.items()}
         if self.covariance is not None:
             arrays['keypoint_covariance'] = self.covariance.keypoints.cpu().numpy()
             arrays['keypoint_names'] = np.array(self.covariance.keypoint_names)
@@ -143,11 +160,15 @@ class FitResult:
                 f'got {side_car.get("format")!r} version {side_car.get("version")!r}. Update smilfit.'
             )
         with np.load(path, allow_pickle=False) as file:
-            names = [n for n in BodyParams.__dataclass_fields__ if n in file.files]
-            wanted = (*names, 'per_frame_loss', 'converged')
-            arrays = {name: torch.from_numpy(file[name]) for name in wanted}
+            every = {n: torch.from_numpy(file[n]) for n in file.files if file[n].dtype.kind in 'bf'}
+            arrays = {n: every[n] for n in ('per_frame_loss', 'converged')}
+            names = BodyParams.__dataclass_fields__
+            params, start = (
+                {n: every[p + n] for n in names if p + n in every} for p in ('', 'start_')
+            )
         return cls(
-            params=BodyParams(**{name: arrays[name] for name in names}),
+            params=BodyParams(**params),
+            start=BodyParams(**start) if start else None,
             per_frame_loss=arrays['per_frame_loss'],
             converged=arrays['converged'],
             history=tuple(side_car['history']),
