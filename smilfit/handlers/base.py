@@ -19,7 +19,8 @@ class BodyState:
     `keypoint_weights` are factors on named keypoints (body parts of a stage, ignored keypoints); absent is 1.
     `robust_scale` widens robust losses while a solver looks for the right basin. `frames` numbers the frames in
     the recording, where some may be missing; None where they follow one another. `camera_shift` (C, 6) corrects
-    the cameras (see `Cameras.shifted`); None where they are not fitted.
+    the cameras (see `Cameras.shifted`), `log_focal` (one number, or one a frame) their focal lengths (see
+    `Cameras.refocused`); None where they are not fitted.
     """
 
     body: SMIL
@@ -29,10 +30,12 @@ class BodyState:
     robust_scale: float = 1.0
     frames: Tensor | None = None
     camera_shift: Tensor | None = None
+    log_focal: Tensor | None = None
 
     def corrected(self, cameras: Cameras) -> Cameras:
         """Give cameras with the corrections of a fit that moves them."""
-        return cameras if self.camera_shift is None else cameras.shifted(self.camera_shift)
+        cameras = cameras if self.camera_shift is None else cameras.shifted(self.camera_shift)
+        return cameras if self.log_focal is None else cameras.refocused(self.log_focal)
 
     def take(self, rows: Tensor) -> 'BodyState':
         """Pick frames."""
@@ -40,7 +43,9 @@ class BodyState:
         points = {n: getattr(output, n) for n in ('joints', 'vertices', 'keypoints')}
         points = {n: v[rows] for n, v in points.items() if v is not None}
         frames = None if self.frames is None else self.frames[rows]
-        return replace(self, params=self.params[rows], output=replace(output, **points), frames=frames)
+        focal = self.log_focal if self.log_focal is None or len(self.log_focal) == 1 else self.log_focal[rows]
+        output = replace(output, **points)
+        return replace(self, params=self.params[rows], output=output, frames=frames, log_focal=focal)
 
     def continuous(self, order: int) -> Tensor:
         """Say for every frame whether it and the `order` frames before it follow one another (B,) bool."""

@@ -16,7 +16,7 @@ def run_first_order(task: StageTask, solver: FirstOrderSolver, start: FitState) 
     if 'cameras' in stage.fit and shift is None:
         shift = params.transl.new_zeros(len(task.cameras()), 6)
     joints = fitted_joints(stage, task.body.data)
-    variables = Variables(params, stage.fit, task.share_shape, joints, shift)
+    variables = Variables(params, stage.fit, task.share_shape, joints, shift, start.log_focal)
     moving_shape = {'betas', 'expression'} & set(variables.leaves)
     rest = None if moving_shape else task.body.rest_shape(params.betas)
 
@@ -29,5 +29,5 @@ def run_first_order(task: StageTask, solver: FirstOrderSolver, start: FitState) 
     done = result.reason is StopReason.CONVERGED
     converged = torch.full((params.batch_size,), done, device=params.transl.device)
     end = variables.state()
-    shift = None if end.camera_shift is None else end.camera_shift.detach()
-    return StageOutcome(FitState(end.params.detach(), shift), converged, result)
+    shift, focal = (None if x is None else x.detach() for x in (end.camera_shift, end.log_focal))
+    return StageOutcome(FitState(end.params.detach(), shift, focal), converged, result)

@@ -67,7 +67,7 @@ class RigidInitializer:
         placed = (weights > 0).sum(1) >= MIN_POINTS
         if not bool(placed.any()):
             return start, {'frames_without_alignment': keypoints.batch_size}
-        nearest = _nearest(placed)
+        nearest = nearest_good(placed)
         scale = torch.where(placed, found.scale, found.scale[placed].median())
         notes = {'frames_without_alignment': int((~placed).sum())}
         if not scaled:
@@ -76,7 +76,7 @@ class RigidInitializer:
             scale = torch.ones_like(scale)
         rotation = found.rotation[nearest]
         translation = self._translation(source, keypoints, weights, rotation, scale)[
-            _nearest(weights.sum(1) > 0)
+            nearest_good(weights.sum(1) > 0)
         ]
         root = axis_angle_to_rotmat(start.global_orient)
         params = start.replace(
@@ -124,7 +124,7 @@ class RigidInitializer:
         return (w * keypoints.xyz).sum(1) - moved
 
 
-def _nearest(good: Tensor) -> Tensor:
+def nearest_good(good: Tensor) -> Tensor:
     """Give, for every frame, the index of the nearest good frame (itself where it is good)."""
     frames = torch.arange(len(good), device=good.device)
     if not bool(good.any()):

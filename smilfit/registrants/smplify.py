@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,15 @@ from smilfit.registrants.matching import as_inputs, check_batch, match, numbered
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.spread import obstacle, run_spread
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
-from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask, task_of
+from smilfit.registrants.stage_task import (
+    FitState,
+    StageOutcome,
+    StageRun,
+    StageTask,
+    corrected_cameras,
+    first_cameras,
+    task_of,
+)
 from smilfit.registrants.variables import share_shape
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, LevenbergMarquardt, Processes, SolverResult
@@ -132,13 +141,14 @@ class SMPLify:
         seen = observed_frames(inputs)
         self._check_processes(int(seen.sum()))
         numbers = numbered(frames, batch)
+        cameras = first_cameras(inputs)
         if not bool(seen.all()):
             # What nobody saw is not fitted, and not made up.
             inputs = {k: i[seen.to(like.device)] for k, i in inputs.items()}
             start, numbers = start[seen.to(like.device)], numbers[seen]
         report['frames_not_observed'] = int((~seen).sum())
         result = self._fit(inputs, start, init_params is None, numbers, report)
-        return result if bool(seen.all()) else result.expanded(seen)
+        return result if bool(seen.all()) else result.expanded(seen, cameras)
 
     def why_not_spread(self, n_frames: int, n_processes: int) -> str | None:
         """Say why so many observed frames cannot be spread over processes, and what to do; None if they can."""
@@ -165,9 +175,7 @@ class SMPLify:
     ) -> FitResult:
         if find_start and self.initializer is not None:
             shared = self.use_one_betas_per_video
-            # What no stage fits stays as it is.
-            scaled = any('scale' in stage.fit for stage in self.stages)
-            start, notes = self.initializer(self.body, list(inputs.values()), start, shared, scaled)
+            start, notes = self.initializer(self.body, list(inputs.values()), start, shared, self._scaled)
             report = report | notes
             if 'unfitted_scale' in notes:
                 self.logger.warning(
@@ -175,27 +183,56 @@ class SMPLify:
                     'fit_scale=True, or bring both to one unit.',
                     notes['unfitted_scale'],
                 )
-        state, history, outcome, task = FitState(start), [], None, None
-        for epoch in range(self.n_epochs):
-            for stage in self.stages:
-                task = self._task(stage, inputs, frames)
-                outcome = self._run(task, state)
-                state = outcome.state
-                history.append({'epoch': epoch, **self._told(task, outcome)})
+        run = self._run_stages(self._plan, inputs, FitState(start), frames)
+        return self._result(run, inputs, report, start)
+
+    @property
+    def _plan(self) -> list[tuple[int, Stage]]:
+        """List all stages with their epochs, in the order in which they are run."""
+        return [(epoch, stage) for epoch in range(self.n_epochs) for stage in self.stages]
+
+    @property
+    def _scaled(self) -> bool:
+        """Whether any stage fits the scale: what no stage fits stays as it is."""
+        return any('scale' in stage.fit for stage in self.stages)
+
+    def _run_stages(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+        share_shape: bool | None = None,
+    ) -> StageRun:
+        """Run stages one after the other; `share_shape` where it is not the registrant's."""
+        history, outcome, task = [], None, None
+        for epoch, stage in plan:
+            task = self._task(stage, inputs, frames)
+            task = task if share_shape is None else replace(task, share_shape=share_shape)
+            outcome = self._run(task, state)
+            state = outcome.state
+            history.append({'epoch': epoch, **self._told(task, outcome)})
         if outcome is None:
-            nothing = start.transl.new_zeros(start.batch_size)
-            return FitResult(start, nothing, nothing.bool(), (), report, self.body)
+            nothing = state.params.transl.new_zeros(state.params.batch_size)
+            return StageRun(state, (), nothing, nothing.bool())
         per_frame = task.per_frame(state) if outcome.energy is None else outcome.energy
-        corrected = None if state.camera_shift is None else task.cameras().shifted(state.camera_shift)
+        return StageRun(
+            state, tuple(history), per_frame, outcome.converged & per_frame.isfinite(), outcome.covariance
+        )
+
+    def _result(
+        self, run: StageRun, inputs: Mapping[str, BaseInput], report: dict[str, Any], start: BodyParams
+    ) -> FitResult:
         return FitResult(
-            params=state.params.detach(),
-            per_frame_loss=per_frame,
-            converged=outcome.converged & per_frame.isfinite(),
-            history=tuple(history),
+            params=run.state.params.detach(),
+            per_frame_loss=run.per_frame,
+            converged=run.converged,
+            history=run.history,
             report=report,
             body=self.body,
-            cameras=corrected,
-            covariance=outcome.covariance,
+            cameras=corrected_cameras(inputs, run.state),
+            covariance=run.covariance,
+            start=start.detach(),
         )
 
     def _ignored(self, inputs: Mapping[str, BaseInput]) -> dict[str, Any]:

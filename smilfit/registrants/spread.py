@@ -48,9 +48,9 @@ def run_spread(
     """
     device = start.params.transl.device
     rows = torch.arange(start.params.batch_size, device=device)[processes.share(start.params.batch_size)]
-    part = run_second_order(task.take(rows), solver, replace(start, params=start.params[rows]), processes)
+    part = run_second_order(task.take(rows), solver, start.take(rows), processes)
     return StageOutcome(
-        _joined_state(part.state, task, processes),
+        replace(_joined_state(part.state, task, processes), log_focal=start.log_focal),
         processes.gather(part.converged),
         part.result,
         None if part.covariance is None else _joined_covariance(part.covariance, processes),

@@ -21,7 +21,7 @@ POSE_PARTS = {
     'reye_pose': 'reye',
 }
 EXTRAS = ('betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets')
-FITTABLE = ('global_orient', 'transl', 'body_pose', *EXTRAS, 'cameras')
+FITTABLE = ('global_orient', 'transl', 'body_pose', *EXTRAS, 'cameras', 'focal')
 PART_WEIGHTS = ('body_weight', 'shoulder_weight', 'hip_weight', 'foot_weight', 'hand_weight', 'face_weight')
 _PLAIN = ('name', 'n_iter', 'ftol', 'optimizer', 'fit_joint_groups', 'use_shoulder_hip_only', 'part_weights')
 
@@ -33,7 +33,8 @@ class Stage:
     Args:
         n_iter: most steps of the solver.
         ftol: relative decrease of the loss a step below which the stage has converged.
-        fit: names of the parameters that move. `'cameras'` are rotations and translations of the cameras.
+        fit: names of the parameters that move. `'cameras'` are rotations and translations of the cameras,
+            `'focal'` one factor on their focal lengths (one for the clip where shape is shared, else one a frame).
             `'left_hand_pose'`, `'right_hand_pose'`, `'jaw_pose'`, `'leye_pose'` and `'reye_pose'` are joint groups of
             models that name them.
         weights: factor of each handler's loss by `handler_key`; a handler without one is off.

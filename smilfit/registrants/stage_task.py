@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -43,10 +44,18 @@ class ActiveTerm:
 
 @dataclass(frozen=True)
 class FitState:
-    """Where a fit stands: the bodies, and corrections (C, 6) of the cameras where they are fitted."""
+    """Where a fit stands: the bodies, and what was found of the cameras: corrections, and focal lengths.
+
+    `log_focal` is the logarithm of a factor on the focal lengths, one for all frames or one a frame.
+    """
 
     params: BodyParams
     camera_shift: Float[Tensor, 'C 6'] | None = None
+    log_focal: Float[Tensor, ' n'] | None = None
+
+    def take(self, rows: Tensor) -> 'FitState':
+        """Pick frames."""
+        return FitState(self.params[rows], self.camera_shift, _rows(self.log_focal, rows))
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,8 @@ class StageTask:
     """A stage with all it works on.
 
     `keypoint_weights` are factors on named keypoints, `frames` the frames' numbers in the recording, and
-    `share_shape` says whether shape, scale and skeleton are one for all frames.
+    `share_shape` says whether shape, scale and skeleton are one for all frames. `log_focal` is there for solvers
+    that do not move it.
     """
 
     body: SMIL
@@ -64,12 +74,13 @@ class StageTask:
     share_shape: bool
     frames: Tensor | None = None
     on_step: StepCallback | None = None
+    log_focal: Float[Tensor, ' n'] | None = None
 
     def take(self, index: Tensor) -> 'StageTask':
         """Pick frames."""
         terms = tuple(t.take(index) for t in self.terms)
         frames = None if self.frames is None else self.frames[index.to(self.frames.device)]
-        return replace(self, terms=terms, frames=frames)
+        return replace(self, terms=terms, frames=frames, log_focal=_rows(self.log_focal, index))
 
     @property
     def need(self) -> tuple[str, ...]:
@@ -80,9 +91,8 @@ class StageTask:
         """Pose the body."""
         output = self.body(at.params, self.need, rest)
         weights = dict(self.keypoint_weights)
-        return BodyState(
-            self.body, at.params, output, weights, frames=self.frames, camera_shift=at.camera_shift
-        )
+        found = {'camera_shift': at.camera_shift, 'log_focal': at.log_focal}
+        return BodyState(self.body, at.params, output, weights, frames=self.frames, **found)
 
     def values(self, at: FitState, rest: RestShape | None = None) -> dict[str, Tensor]:
         """Compute every term, by handler key."""
@@ -114,6 +124,10 @@ class StageTask:
         return found[0]
 
 
+def _rows(log_focal: Tensor | None, rows: Tensor) -> Tensor | None:
+    return log_focal if log_focal is None or len(log_focal) == 1 else log_focal[rows]
+
+
 @dataclass(frozen=True)
 class StageOutcome:
     """What came out of a stage: where it ended, which frames have converged, and how it went.
@@ -126,6 +140,32 @@ class StageOutcome:
     result: SolverResult
     covariance: FitCovariance | None = None
     energy: Float[Tensor, ' B'] | None = None
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """Where several stages ended, their story, and of the last one each frame's loss and whether it has converged."""
+
+    state: FitState
+    history: tuple[dict[str, Any], ...]
+    per_frame: Float[Tensor, ' B']
+    converged: Bool[Tensor, ' B']
+    covariance: FitCovariance | None = None
+
+
+def first_cameras(inputs: Mapping[str, BaseInput]) -> Cameras | None:
+    """Give the cameras of the first input that has any."""
+    return next((i.cameras for i in inputs.values() if i.cameras is not None), None)
+
+
+def corrected_cameras(inputs: Mapping[str, BaseInput], state: FitState) -> Cameras | None:
+    """Give the cameras of the first input that has any, as a fit has corrected them; None where none were moved."""
+    shift, focal = state.camera_shift, state.log_focal
+    cameras = first_cameras(inputs)
+    if cameras is None or (shift is None and focal is None):
+        return None
+    cameras = cameras if shift is None else cameras.shifted(shift)
+    return cameras if focal is None else cameras.refocused(focal)
 
 
 def task_of(

@@ -12,6 +12,8 @@ from smilfit.structures import BodyParams
 
 # One value a clip where a body keeps its shape.
 SHAPE_PARAMETERS = ('betas', 'scale', 'log_joint_scales', 'joint_offsets')
+# What moves and is no parameter of the body.
+OF_CAMERAS = ('cameras', 'focal')
 
 
 class Variables:
@@ -25,6 +27,7 @@ class Variables:
         share_shape: betas, scale and the joints' scales and offsets are one for all frames.
         joints: indices (of all joints, root 0) that may turn; None for all.
         camera_shift: corrections of the cameras; they move where `fit` holds `'cameras'`.
+        log_focal: of a factor on focal lengths; it moves where `fit` holds `'focal'`, from 0 where None.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Variables:
         share_shape: bool,
         joints: Sequence[int] | None = None,
         camera_shift: Tensor | None = None,
+        log_focal: Tensor | None = None,
     ) -> None:
         self._start = params.detach()
         self._share_shape = share_shape
@@ -42,8 +46,11 @@ class Variables:
         self._camera_shift = camera_shift
         if 'cameras' in fit:
             self.leaves['cameras'] = camera_shift.clone().requires_grad_()
+        self._log_focal = log_focal
+        if 'focal' in fit:
+            self.leaves['focal'] = self._focal(log_focal).clone().requires_grad_()
         # Hands, jaw and eyes are joints of the pose.
-        names = dict.fromkeys('body_pose' if n in POSE_PARTS else n for n in fit if n != 'cameras')
+        names = dict.fromkeys('body_pose' if n in POSE_PARTS else n for n in fit if n not in OF_CAMERAS)
         for name in names:
             value = self._initial(name)
             if value.numel():
@@ -63,15 +70,20 @@ class Variables:
             value = value[:, self._joints]
         return value.mean(0, keepdim=True) if self._share_shape and name in SHAPE_PARAMETERS else value
 
+    def _focal(self, value: Tensor | None) -> Tensor:
+        value = self._start.transl.new_zeros(1) if value is None else value
+        return value.mean(0, keepdim=True) if self._share_shape else value.expand(self._start.batch_size)
+
     def state(self) -> FitState:
         """Put all together."""
-        return FitState(self.params(), self.leaves.get('cameras', self._camera_shift))
+        shift = self.leaves.get('cameras', self._camera_shift)
+        return FitState(self.params(), shift, self.leaves.get('focal', self._log_focal))
 
     def params(self) -> BodyParams:
         """Put the parameters of all frames together."""
         changes = {}
         for name, leaf in self.leaves.items():
-            if name == 'cameras':
+            if name in OF_CAMERAS:
                 continue
             value = leaf.exp() if name == 'scale' else leaf
             if name == 'body_pose' and self._joints is not None:

@@ -45,8 +45,13 @@ class FitResult:
         """Which frames were fitted."""
         return self.params.transl.isfinite().all(1)
 
-    def expanded(self, seen: Bool[Tensor, 'N']) -> 'FitResult':
-        """Put the frames where `seen` is True among all N; what is one for all frames holds for the others too."""
+    def expanded(self, seen: Bool[Tensor, 'N'], cameras: Cameras | None = None) -> 'FitResult':
+        """Put the frames where `seen` is True among all N; what is one for all frames holds for the others too.
+
+        Args:
+            seen: which frames were fitted.
+            cameras: those of all N frames, which hold where nothing was fitted.
+        """
         rows = seen.nonzero().flatten().to(self.params.transl.device)
         count = len(seen)
 
@@ -55,22 +60,25 @@ class FitResult:
             return value.new_full((count, *value.shape[1:]), fill).index_copy(0, rows, value)
 
         params = self.params.map(spread)
+        start = None if self.start is None else self.start.map(spread)
+        corrected = self.cameras
+        if corrected is not None and corrected.K.ndim == 4:
+            every = cameras if cameras.K.ndim == 4 else cameras.map(lambda x: x.expand(count, *x.shape))
+            K = every.K.index_copy(0, rows, corrected.K)
+            corrected = replace(every, K=K)
         for name in ('betas', 'scale', 'log_joint_scales', 'joint_offsets'):
             value = getattr(self.params, name)
             if value is not None and bool((value == value[:1]).all()):
                 params = params.replace(**{name: value[:1].expand(count, *value.shape[1:]).clone()})
         covariance = None if self.covariance is None else self.covariance.expanded(rows, count)
-        cameras = self.cameras
-        if cameras is not None and cameras.K.ndim == 4:
-            cameras = cameras.map(spread)
         return replace(
             self,
             params=params,
+            start=start,
+            cameras=corrected,
             per_frame_loss=spread(self.per_frame_loss),
             converged=spread(self.converged),
             covariance=covariance,
-            cameras=cameras,
-            start=None if self.start is None else self.start.map(spread),
         )
 
     def _output(self, need: str) -> BodyOutput:

@@ -71,7 +71,8 @@ class FrameBlock:
         output = task.body(kin.params, task.need, kin.rest, (kin.linear, kin.positions))
         weights = dict(task.keypoint_weights)
         shift = point.camera_shift
-        state = BodyState(task.body, kin.params, output, weights, robust_scale, task.frames, shift)
+        found = (robust_scale, task.frames, shift, task.log_focal)
+        state = BodyState(task.body, kin.params, output, weights, *found)
         said = tuple(term.second_order(state) for term in task.terms)
         energy = sum((s.energy for s in said), torch.zeros_like(point.transl[:, 0]))
         return Posed(point, energy, kin, state, said)

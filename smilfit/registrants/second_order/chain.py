@@ -78,7 +78,8 @@ def chain_problem(task: StageTask, layout: Layout, start: FitState) -> ChainProb
     params = start.params
     terms = ChainTerms()
     weights = dict(task.keypoint_weights)
-    state = BodyState(task.body, params, BodyOutput(), weights, camera_shift=start.camera_shift)
+    found = {'camera_shift': start.camera_shift, 'log_focal': start.log_focal}
+    state = BodyState(task.body, params, BodyOutput(), weights, **found)
     for term in task.terms:
         TERMS[type(term.handler)][1](terms, term, state)
     fits_betas = 'betas' in dict(layout.extras)

@@ -1,5 +1,7 @@
 """Run a stage by the fused kernel."""
 
+from dataclasses import replace
+
 import torch
 
 from smilfit.registrants.second_order.chain import chain_problem, solved_params, untakeable
@@ -44,7 +46,7 @@ def run_kernel(
     """Fit the parameters of a stage that the kernel takes; hooks are called once, when it is done."""
     stage, robust = task.stage, any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
     graduation = solver.graduation if robust else ()
-    problem = chain_problem(task, layout, FitState(start.params.as_axis_angle(), start.camera_shift))
+    problem = chain_problem(task, layout, replace(start, params=start.params.as_axis_angle()))
     options = {'n_iter': stage.n_iter + len(graduation), 'ftol': stage.ftol, 'graduation': graduation}
     with torch.no_grad():
         if layout.n_shared:
@@ -61,5 +63,4 @@ def run_kernel(
     result = SolverResult(before, end, steps, steps + 1, 0, reason)
     if task.on_step is not None:
         task.on_step(steps, end)
-    state = FitState(params, start.camera_shift)
-    return StageOutcome(state, found.converged, result, energy=found.energy)
+    return StageOutcome(replace(start, params=params), found.converged, result, energy=found.energy)

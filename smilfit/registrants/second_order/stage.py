@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 
 from smilfit.body_models import SMIL
 from smilfit.registrants.second_order.block import FrameBlock
@@ -24,10 +25,16 @@ def run_second_order(
     """Fit the parameters of a stage.
 
     Raises:
-        TypeError: a term that is not a sum of squares, by name.
+        TypeError: a term that is not a sum of squares, by name; or a focal length to be fitted.
         ValueError: joint scales of the mode `'inherited'`, under which a joint's turn is no rotation in the world.
     """
+    task = replace(task, log_focal=start.log_focal)
     body, stage, params = task.body, task.stage, start.params.as_axis_angle()
+    if 'focal' in stage.fit:
+        raise TypeError(
+            f'LevenbergMarquardt: {stage.name} must not fit the focal length; got fit_focal=True. Use '
+            'optimizer=dict(type="LBFGS") or dict(type="Adam") in this stage.'
+        )
     fitted = {
         ('log_scale' if name == 'scale' else name): task.share_shape and name in SHAPE_PARAMETERS
         for name in stage.extras
@@ -66,7 +73,7 @@ def run_second_order(
         )
         if solver.covariance:
             covariance = fit_covariance(problem, point)
-    end = FitState(point.params(), point.camera_shift)
+    end = FitState(point.params(), point.camera_shift, start.log_focal)
     return StageOutcome(end, status.converged, result, covariance)
 
 

@@ -140,6 +140,7 @@ def residual_jacobian(
             state.robust_scale,
             state.frames,
             state.camera_shift,
+            state.log_focal,
         )
         residual = term_of(leaf_state).residual
         slopes = _rows(residual, list(leaves.values()))

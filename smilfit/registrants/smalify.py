@@ -1,0 +1,219 @@
+"""SMALify: fit a body to pictures, one view of each, from several starts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.geometry.rotation import axis_angle_to_rotmat
+from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registrants.hypotheses import best_path, repeated
+from smilfit.registrants.smplify import SMPLify
+from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.registrants.variables import SHAPE_PARAMETERS, share_shape
+from smilfit.registrants.view_initializer import ViewInitializer
+from smilfit.registrants.windows import Window, carried_on, joined, spread_rows, windows_of
+from smilfit.registry import REGISTRANTS
+from smilfit.structures import BodyParams, FitResult
+
+
+@REGISTRANTS.register_module()
+class SMALify(SMPLify):
+    """Stage-wise fitting to single pictures, picture sets and videos: keypoints, masks or both (Biggs et al. 2018).
+
+    One view leaves depth and orientation in doubt. Each frame has several starts; the first stages fit all of them
+    at once, each with a shape of its own, and each frame goes on from the best: in a video from those that
+    make the smoothest path. Scale is not fitted unless a stage says so: one view shows a body's size and
+    its distance as one. A focal length that is not known is fitted by stages with `fit_focal` (solvers of first
+    order), one for all frames where they share their shape.
+
+    Args:
+        body_model: the body.
+        stages: as of `SMPLify`.
+        handlers: the terms.
+        n_hypotheses: how many starts a frame has, where the initializer gives several (`candidates`).
+        hypothesis_stages: how many of the first stages fit all of them.
+        path_weight: what a turn of one radian between neighbouring frames of a video costs, in units of a frame's
+            median loss. Frames are a video where they share their shape or a handler couples them.
+        window: most frames fitted at once; None for all. Windows of a video are fitted in turn, each from the
+            end of the last one. Where frames share their shape it is found first, from frames of the whole video.
+        overlap: frames that a window shares with the one before.
+        mask_side: masks are reduced so that their longer side is at most this, px; None keeps them.
+        initializer: finds the starts; `ViewInitializer()` if `'views'`.
+        kwargs: as of `SMPLify`.
+    """
+
+    def __init__(
+        self,
+        body_model: SMIL,
+        stages: Sequence[Stage | Mapping[str, Any]],
+        handlers: Sequence[BaseHandler],
+        n_hypotheses: int = 4,
+        hypothesis_stages: int = 1,
+        path_weight: float = 2.0,
+        window: int | None = None,
+        overlap: int = 0,
+        mask_side: int | None = None,
+        initializer: Any = 'views',
+        **kwargs: Any,
+    ) -> None:
+        initializer = ViewInitializer() if initializer == 'views' else initializer
+        super().__init__(body_model, stages, handlers, initializer=initializer, **kwargs)
+        if n_hypotheses < 1 or not 0 <= hypothesis_stages <= len(self.stages):
+            raise ValueError(
+                f'SMALify: n_hypotheses must be at least 1 and hypothesis_stages at most {len(self.stages)}, as many '
+                f'as there are stages; got {n_hypotheses} and {hypothesis_stages}.'
+            )
+        if window is not None and not 0 <= overlap < window:
+            raise ValueError(f'SMALify: overlap must be less than window; got {overlap} and {window}.')
+        self.n_hypotheses, self.hypothesis_stages = n_hypotheses, hypothesis_stages
+        self.path_weight, self.window, self.overlap = path_weight, window, overlap
+        self.mask_side = mask_side
+
+    @property
+    def _is_video(self) -> bool:
+        weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
+        return self.use_one_betas_per_video or any(self.handlers[key].couples_frames for key in weighted)
+
+    def _fit(
+        self,
+        inputs: Mapping[str, BaseInput],
+        start: BodyParams,
+        find_start: bool,
+        frames: Tensor,
+        report: dict[str, Any],
+    ) -> FitResult:
+        if self.mask_side is not None:
+            inputs = {k: i.resized(self.mask_side) if hasattr(i, 'resized') else i for k, i in inputs.items()}
+        find_start = find_start and self.initializer is not None
+        windows = windows_of(len(frames), self.window, self.overlap if self._is_video else 0)
+        state, plan = FitState(start), self._plan
+        if len(windows) > 1 and self.use_one_betas_per_video:
+            rows = spread_rows(len(frames), self.window)
+            first = self._fit_part(plan, _pick(inputs, rows), state.take(rows), frames[rows], find_start)
+            state = _with_shape_of(state, first.run.state)
+            plan = [(epoch, _without_shape(stage)) for epoch, stage in plan]
+        parts: list[Part] = []
+        for window in windows:
+            here = state.take(window.rows)
+            before = None
+            if parts and self._is_video:
+                before = carried_on(here, parts[-1].run.state, window.old)
+            given = _pick(inputs, window.rows)
+            parts.append(self._fit_part(plan, given, here, frames[window.rows], find_start, before, window.old))
+        run = joined(windows, [part.run for part in parts])
+        begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])
+        return self._result(run, inputs, report | _told(windows, parts), begun)
+
+    def _fit_part(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+        find_start: bool,
+        before: BodyParams | None = None,
+        old: int = 0,
+    ) -> 'Part':
+        """Fit frames from all their starts.
+
+        Args:
+            plan: the stages.
+            inputs: of these frames.
+            state: where they are, or what is moved to where they start.
+            frames: their numbers.
+            find_start: whether the initializer finds starts.
+            before: one more start, where the frames before ended.
+            old: how many of the first frames have no other start.
+        """
+        batch, notes = len(frames), {}
+        starts = [] if find_start else [state.params]
+        if find_start:
+            found, notes = self._found(list(inputs.values()), state.params)
+            starts = [found[h : h + batch] for h in range(0, found.batch_size, batch)]
+        starts += [] if before is None else [before]
+        count = self.hypothesis_stages if len(starts) > 1 else 0
+        every = BodyParams.cat(starts)
+        if count:
+            many, numbers = repeated(inputs, frames, len(starts))
+            focal = state.log_focal
+            focal = focal if focal is None or len(focal) == 1 else focal.repeat(len(starts))
+            tried = self._run_stages(plan[:count], many, FitState(every, None, focal), numbers, False)
+            loss = tried.per_frame.reshape(-1, batch).nan_to_num(torch.inf, torch.inf)
+            if before is not None:
+                loss[:-1, :old] = torch.inf
+            choice = self._choice(loss, tried.state.params, frames)
+            rows = choice * batch + torch.arange(batch, device=choice.device)
+            state = tried.state.take(rows)
+            state = replace(state, log_focal=_mean(state.log_focal) if self.use_one_betas_per_video else state.log_focal)
+        else:
+            tried, loss = None, every.transl.new_zeros(len(starts), batch)
+            choice = torch.zeros(batch, dtype=torch.long, device=loss.device)
+            rows = choice * batch + torch.arange(batch, device=choice.device)
+            state = replace(state, params=every[rows])
+        if self.use_one_betas_per_video:
+            state = replace(state, params=share_shape(state.params))
+        run = self._run_stages(plan[count:], inputs, state, frames)
+        if tried is not None:
+            run = replace(run, history=(*tried.history, *run.history))
+        return Part(every[rows], run, choice, loss, notes)
+
+    def _found(self, inputs: list[BaseInput], start: BodyParams) -> tuple[BodyParams, dict[str, Any]]:
+        shared = self.use_one_betas_per_video
+        if hasattr(self.initializer, 'candidates'):
+            count = self.n_hypotheses
+            return self.initializer.candidates(self.body, inputs, start, count, shared, self._scaled)
+        return self.initializer(self.body, inputs, start, shared, self._scaled)
+
+    def _choice(self, loss: Tensor, params: BodyParams, frames: Tensor) -> Tensor:
+        rotation = axis_angle_to_rotmat(params.global_orient).unflatten(0, loss.shape)
+        follows = torch.zeros(len(frames), dtype=torch.bool)
+        follows[1:] = (frames[1:] - frames[:-1]).cpu() == 1
+        unit = loss.amin(0).median() if self._is_video else 0.0
+        return best_path(loss, rotation, follows, self.path_weight * float(unit))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames fitted at once: where they started, how it went, which start each took, and what all starts cost."""
+
+    start: BodyParams
+    run: StageRun
+    choice: Tensor
+    loss: Tensor
+    notes: dict[str, Any]
+
+
+def _told(windows: Sequence[Window], parts: Sequence[Part]) -> dict[str, Any]:
+    """Say which start every frame took and what the others cost; counts of frames are added up."""
+    notes: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.notes.items():
+            notes[key] = notes.get(key, 0) + value if isinstance(value, int) else value
+    kept = [(w.kept, p) for w, p in zip(windows, parts)]
+    chosen = torch.cat([p.choice[k] for k, p in kept]).tolist()
+    losses = [row for k, p in kept for row in p.loss[:, k].t().tolist()]
+    return notes | {'windows': len(windows), 'hypotheses': {'chosen': chosen, 'losses': losses}}
+
+
+def _pick(inputs: Mapping[str, BaseInput], rows: Tensor) -> dict[str, BaseInput]:
+    return {key: item[rows] for key, item in inputs.items()}
+
+
+def _without_shape(stage: Stage) -> Stage:
+    return replace(stage, fit=tuple(n for n in stage.fit if n not in (*SHAPE_PARAMETERS, 'focal')))
+
+
+def _with_shape_of(state: FitState, found: FitState) -> FitState:
+    """Give all frames the shape and focal length that some of them have found."""
+    batch, there = state.params.batch_size, found.params.as_dict()
+    shape = {n: there[n][:1].expand(batch, *there[n].shape[1:]).clone() for n in SHAPE_PARAMETERS if n in there}
+    return FitState(state.params.replace(**shape), found.camera_shift, found.log_focal)
+
+
+def _mean(log_focal: Tensor | None) -> Tensor | None:
+    return None if log_focal is None else log_focal.mean(0, keepdim=True)

@@ -1,0 +1,71 @@
+"""Long videos in windows that share some frames, and one fit made of the windows' fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.structures import BodyParams
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames that are fitted at once.
+
+    Args:
+        rows: the frames.
+        old: how many of the first ones the window before has fitted too.
+        kept: which of the rows the joined fit takes from this window.
+    """
+
+    rows: Int[Tensor, ' n']
+    old: int
+    kept: slice
+
+
+def windows_of(n_frames: int, length: int | None, overlap: int) -> list[Window]:
+    """Cut frames into windows; shared ones are taken from the earlier window up to their middle, then from the later."""
+    if length is None or n_frames <= length:
+        return [Window(torch.arange(n_frames), 0, slice(0, n_frames))]
+    starts = range(0, n_frames - overlap, length - overlap)
+    found = []
+    for start in starts:
+        end = min(start + length, n_frames)
+        first = (overlap + 1) // 2 if start else 0
+        last = end - start - (overlap // 2 if end < n_frames else 0)
+        found.append(Window(torch.arange(start, end), overlap if start else 0, slice(first, last)))
+    return found
+
+
+def spread_rows(n_frames: int, count: int) -> Int[Tensor, ' n']:
+    """Pick frames all over a video."""
+    return torch.linspace(0, n_frames - 1, min(count, n_frames)).round().long()
+
+
+def carried_on(state: FitState, last: FitState, old: int) -> BodyParams:
+    """Go on from the end of the window before: its last frames again, then its very last one's pose for all others."""
+    fresh = state.params.batch_size - old
+    end = last.params.batch_size
+    index = torch.cat((torch.arange(end - old, end), torch.full((fresh,), end - 1, dtype=torch.long)))
+    return last.params[index]
+
+
+def joined(windows: Sequence[Window], runs: Sequence[StageRun]) -> StageRun:
+    """Make one run of those of all windows; the story says which window each stage belongs to."""
+    if len(windows) == 1:
+        return runs[0]
+    params = BodyParams.cat([run.state.params[w.kept] for w, run in zip(windows, runs)])
+    focal = [run.state.log_focal for run in runs]
+    if focal[0] is not None:
+        sizes = [run.state.params.batch_size for run in runs]
+        focal = torch.cat([f.expand(n)[w.kept] for f, n, w in zip(focal, sizes, windows)])
+    history = tuple({'window': i, **told} for i, run in enumerate(runs) for told in run.history)
+    return StageRun(
+        FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
+        history,
+        torch.cat([run.per_frame[w.kept] for w, run in zip(windows, runs)]),
+        torch.cat([run.converged[w.kept] for w, run in zip(windows, runs)]),
+    )
