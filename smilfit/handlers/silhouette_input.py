@@ -80,8 +80,8 @@ class SilhouetteInput(BaseInput):
         """
         if seen.masks is None:
             raise ValueError(
-                f'SilhouetteInput: training samples must have masks for the handler {handler_key!r}; the dataset file '
-                'has none. Take the handler away, or make the file from annotations with masks.'
+                f'SilhouetteInput: training samples must have masks for the handler {handler_key!r}; the dataset '
+                'file has none. Take the handler away, or make the file from annotations with masks.'
             )
         return cls(seen.masks, seen.mask_cameras, seen.mask_weight, handler_key)
 
