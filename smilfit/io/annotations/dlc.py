@@ -4,8 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.pose_rows import annotate_rows, body_parts, choose_individuals, find_video
-from smilfit.io.annotations.pose_rows import row_frames, row_pictures
+from smilfit.io.annotations.pose_rows import (
+    annotate_rows,
+    body_parts,
+    choose_individuals,
+    find_video,
+    row_frames,
+    row_pictures,
+)
 from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotationSet
@@ -82,7 +88,9 @@ def read_tables(
         raise ValueError(f'{path}: the table must have rows below its header; got none.')
     of_video = {table.of_video for table in tables if table.rows}
     if len(of_video) > 1:
-        raise ValueError(f'{path}: tables must be all of pictures or all of videos; got both. Read them one by one.')
+        raise ValueError(
+            f'{path}: tables must be all of pictures or all of videos; got both. Read them one by one.'
+        )
     chosen, entries, skipped = [], [], []
     for table in tables:
         names, left_out = choose_individuals(table, individuals)

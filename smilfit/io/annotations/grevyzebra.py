@@ -1,17 +1,19 @@
 """Grevy's zebras of SMALST: one picture a file of 28 keypoints, made in MATLAB."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.entries import BadEntry, keep_good
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mat_files import read_mat
 from smilfit.io.annotations.tigdog import LANDMARKS
 from smilfit.registry import ANNOTATIONS
-from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
+from smilfit.structures import AnnotatedImage, AnnotationSet
 
 SUFFIX = '_ferrari-tail-face.mat'
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG')
@@ -54,13 +56,8 @@ class GrevyZebraReader(AnnotationReader):
         files = sorted(path.glob(f'*{SUFFIX}')) if path.is_dir() else [path]
         if not files or not files[0].is_file():
             raise FileNotFoundError(f'{path}: there must be files <picture>{SUFFIX}; there is none.')
-        images, skipped = [], []
-        for file in files:
-            try:
-                images.append(self._read_file(file))
-            except ValueError as error:
-                skipped.append(SkippedAnnotation(str(file), str(error)))
-        return AnnotationSet('grevyzebra', KEYPOINTS, tuple(images), tuple(skipped), flip=FLIP)
+        images, skipped = keep_good((str(file), partial(self._read_file, file)) for file in files)
+        return AnnotationSet('grevyzebra', KEYPOINTS, images, skipped, flip=FLIP)
 
     def _read_file(self, file: Path) -> AnnotatedImage:
         keypoints, confidence = _points(read_mat(file).get('annotation'))
@@ -86,7 +83,7 @@ def _points(annotation: Any) -> tuple[np.ndarray, np.ndarray]:
     kp = annotation.get('kp') if isinstance(annotation, Mapping) else None
     invisible = annotation.get('invisible') if isinstance(annotation, Mapping) else None
     if np.shape(kp) != (len(KEYPOINTS), 2) or np.size(invisible) != len(KEYPOINTS):
-        raise ValueError(
+        raise BadEntry(
             f'annotation must be a struct of kp ({len(KEYPOINTS)} x 2) and invisible ({len(KEYPOINTS)}); got '
             f'{np.shape(kp)} and {np.size(invisible)}.'
         )

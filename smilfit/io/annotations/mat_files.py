@@ -52,12 +52,14 @@ def _plain73(node: h5py.Group | h5py.Dataset, file: h5py.File) -> Any:
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     if isinstance(node, h5py.Group):
         # A field of a struct array is a dataset of references, without a class of its own.
-        many = [name for name in node if _is_references(node[name]) and 'MATLAB_class' not in node[name].attrs]
+        many = [
+            name for name in node if _is_references(node[name]) and 'MATLAB_class' not in node[name].attrs
+        ]
         if not many:
             return {name: _plain73(node[name], file) for name in node}
         fields = {name: _followed(node[name], file) for name in many}
         return [dict(zip(fields, values)) for values in zip(*fields.values())]
-    if 'MATLAB_empty' in node.attrs and node.attrs['MATLAB_empty']:
+    if node.attrs.get('MATLAB_empty'):
         return [] if kind == 'cell' else '' if kind == 'char' else np.zeros((0, 0))
     if _is_references(node):
         return _followed(node, file)

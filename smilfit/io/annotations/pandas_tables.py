@@ -79,7 +79,9 @@ def _read_table(group: h5py.Group, where: str) -> PandasTable:
             values.append(records[block].reshape(len(records), -1).astype(np.float64))
     index = [records[name] for name in records.dtype.names if not name.startswith('values_block_')]
     rows = tuple(zip(*([_text(part) for part in level] for level in index)))
-    return PandasTable(tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0)))
+    return PandasTable(
+        tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
+    )
 
 
 def _read_fixed(group: h5py.Group, where: str) -> PandasTable:
@@ -92,7 +94,9 @@ def _read_fixed(group: h5py.Group, where: str) -> PandasTable:
         columns += _fixed_labels(group, f'block{i}_items')
         values.append(block[()].astype(np.float64))
     rows = tuple(_fixed_labels(group, 'axis1'))
-    return PandasTable(tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0)))
+    return PandasTable(
+        tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
+    )
 
 
 def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:

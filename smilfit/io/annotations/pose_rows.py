@@ -25,7 +25,9 @@ class RowPicture:
     frame: int
 
 
-def choose_individuals(table: PoseTable, wanted: Sequence[str] | None) -> tuple[list[str], list[SkippedAnnotation]]:
+def choose_individuals(
+    table: PoseTable, wanted: Sequence[str] | None
+) -> tuple[list[str], list[SkippedAnnotation]]:
     """Give the individuals to read: those wanted, else all animals.
 
     Body parts of the scene (individual `single`) are told as skipped where nobody asked for them.
@@ -42,7 +44,9 @@ def choose_individuals(table: PoseTable, wanted: Sequence[str] | None) -> tuple[
     if len(there) == 1 or SCENE not in there:
         return there, []
     reason = f'the scene is no animal. Ask for it by individuals=[{SCENE!r}].'
-    return [n for n in there if n != SCENE], [SkippedAnnotation(f'{table.path}, individual {SCENE!r}', reason)]
+    return [n for n in there if n != SCENE], [
+        SkippedAnnotation(f'{table.path}, individual {SCENE!r}', reason)
+    ]
 
 
 def body_parts(tables: Iterable[tuple[PoseTable, Sequence[str]]]) -> tuple[str, ...]:
@@ -67,7 +71,9 @@ def annotate_rows(
     for row, picture in enumerate(pictures):
         where = table.where[row]
         if picture is None:
-            reason = f'a row must name a picture or a frame; got {"/".join(table.rows[row])!r}. Correct the row.'
+            reason = (
+                f'a row must name a picture or a frame; got {"/".join(table.rows[row])!r}. Correct the row.'
+            )
             skipped.append(SkippedAnnotation(where, reason))
             continue
         found = 0

@@ -1,6 +1,7 @@
 """Tables of DeepLabCut's layout: a row a frame, columns by scorer, (individual,) body part and coordinate.
 
-The same layout comes as text (csv) and as a pandas table (h5). DeepLabCut, Horse-10, LightningPose and anipose use it.
+The same layout comes as text (csv) and as a pandas table (h5). DeepLabCut, Horse-10, LightningPose and
+anipose use it.
 """
 
 import csv

@@ -1,11 +1,15 @@
 """TigDog: landmarks of horses, tigers and dogs in video shots, in MATLAB files."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.entries import BadEntry, keep_good
 from smilfit.io.annotations.masks import RleMask
 from smilfit.io.annotations.mat_files import read_mat
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
@@ -74,54 +78,57 @@ class TigDogReader(AnnotationReader):
         root = path if (path / 'ranges').is_dir() else path / 'behaviorDiscovery2.0'
         there = sorted(file.parent.name for file in root.glob('ranges/*/ranges.mat'))
         if not there:
-            raise FileNotFoundError(f'{path}: the folder must hold ranges/<animal>/ranges.mat; there is none.')
+            raise FileNotFoundError(
+                f'{path}: the folder must hold ranges/<animal>/ranges.mat; there is none.'
+            )
         images: list[AnnotatedImage] = []
         skipped: list[SkippedAnnotation] = []
         for animal in there if self.animals is None else self.animals:
             if animal not in there:
                 raise UnknownNameError(f'{path}: no animal {animal!r}. {did_you_mean(animal, there)}')
-            for shot, first, last in _ranges(root / 'ranges' / animal / 'ranges.mat'):
-                self._read_shot(root, animal, (shot, first, last), images, skipped)
+            for shot in _ranges(root / 'ranges' / animal / 'ranges.mat'):
+                file = root / 'landmarks' / animal / f'{shot[0]}.mat'
+                try:
+                    found, left_out = keep_good(self._shot(root, animal, shot, file))
+                except (FileNotFoundError, ValueError) as error:
+                    skipped.append(SkippedAnnotation(f'{file} (shot {shot[0]})', str(error)))
+                    continue
+                images += found
+                skipped += left_out
         return AnnotationSet('tigdog', self.names, tuple(images), tuple(skipped), temporal=True)
 
-    def _read_shot(
-        self,
-        root: Path,
-        animal: str,
-        shot: tuple[int, int, int],
-        images: list[AnnotatedImage],
-        skipped: list[SkippedAnnotation],
-    ) -> None:
+    def _shot(
+        self, root: Path, animal: str, shot: tuple[int, int, int], file: Path
+    ) -> list[tuple[str, Callable[[], AnnotatedImage]]]:
+        """Give the entries of a shot, unread."""
         number, first, last = shot
-        file = root / 'landmarks' / animal / f'{number}.mat'
-        try:
-            frames = _cells(file, 'landmarks', last - first + 1)
-        except (FileNotFoundError, ValueError) as error:
-            skipped.append(SkippedAnnotation(f'{file} (shot {number})', str(error)))
-            return
+        frames = _cells(file, 'landmarks', last - first + 1)
         seg = root / f'{animal}Seg' / f'seg{number}.mat'
         masks = _cells(seg, 'segments', len(frames)) if seg.is_file() else [None] * len(frames)
         folder = (self.images or root) / animal
+        entries = []
         for offset, (landmarks, mask) in enumerate(zip(frames, masks)):
             where = f'{file}, frame {offset + 1} of {len(frames)}'
-            try:
-                keypoints, confidence = _points(landmarks, len(self.names))
-            except ValueError as error:
-                skipped.append(SkippedAnnotation(where, str(error)))
-                continue
-            keypoints = np.where(confidence[:, None] > 0, keypoints - self.first_pixel, 0.0)
-            images.append(
-                AnnotatedImage(
-                    where=where,
-                    image=folder / f'{first + offset:08d}.jpg',
-                    keypoints=keypoints,
-                    confidence=confidence,
-                    mask=None if mask is None or not np.size(mask) else RleMask.encode(np.asarray(mask) > 0),
-                    sequence=f'{animal}/{number}',
-                    frame=offset,
-                    category=animal,
-                )
+            blank = AnnotatedImage(
+                where=where,
+                image=folder / f'{first + offset:08d}.jpg',
+                keypoints=np.zeros((len(self.names), 2)),
+                confidence=np.zeros(len(self.names)),
+                sequence=f'{animal}/{number}',
+                frame=offset,
+                category=animal,
             )
+            entries.append((where, partial(self._filled, blank, landmarks, mask)))
+        return entries
+
+    def _filled(self, blank: AnnotatedImage, landmarks: Any, mask: Any) -> AnnotatedImage:
+        keypoints, confidence = _points(landmarks, len(self.names))
+        return replace(
+            blank,
+            keypoints=np.where(confidence[:, None] > 0, keypoints - self.first_pixel, 0.0),
+            confidence=confidence,
+            mask=None if mask is None or not np.size(mask) else _run_lengths(np.asarray(mask) > 0),
+        )
 
 
 def _ranges(file: Path) -> list[tuple[int, int, int]]:
@@ -145,13 +152,22 @@ def _points(landmarks: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Give coordinates and confidence of a struct, whose two fields are positions and visibility."""
     fields = list(landmarks.values()) if isinstance(landmarks, dict) else []
     if len(fields) < 2 or np.shape(fields[0]) != (len(LANDMARKS), 2) or np.size(fields[1]) != len(LANDMARKS):
-        raise ValueError(
+        raise BadEntry(
             f'landmarks must be a struct of positions ({len(LANDMARKS)} x 2) and visibility; got '
             f'{[_shape(field) for field in fields]}.'
         )
     xy = np.asarray(fields[0], dtype=np.float64)[:count]
     seen = (np.asarray(fields[1]).ravel()[:count] > 0) & np.isfinite(xy).all(-1)
     return xy, seen.astype(np.float64)
+
+
+def _run_lengths(mask: np.ndarray) -> RleMask:
+    """Keep a mask small: whole videos of masks do not fit into memory."""
+    flat = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    ends = np.concatenate((changes, [flat.size]))
+    runs = np.diff(ends, prepend=0).tolist()
+    return RleMask([0, *runs] if flat[0] else runs, (mask.shape[1], mask.shape[0]))
 
 
 def _shape(value: Any) -> object:
