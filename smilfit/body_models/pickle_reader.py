@@ -5,10 +5,11 @@ arrays become inert stand-ins that only hold their state, and anything else is r
 nor chumpy needs to be installed.
 """
 
+import io
 import pickle
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -130,24 +131,40 @@ def read_pickle(path: str | Path, drop: Collection[str] = ()) -> Any:
     if size > MAX_FILE_BYTES:
         raise ValueError(f'{path}: a pickle must be at most {MAX_FILE_BYTES} bytes; got {size}.')
     with path.open('rb') as file:
-        try:
-            value = _AllowListUnpickler(file, encoding='latin1').load()
-        except UnsafePickleError as error:
-            raise UnsafePickleError(
-                f'{path}: {error}. Nothing was run. Only numpy, scipy.sparse and chumpy arrays are read; '
-                'convert other content to arrays first.'
-            ) from error
-        except (pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f'{path}: must be a whole pickle of arrays; got {error!r}. Copy the file again.'
-            ) from error
+        value = _load(file, str(path))
     if isinstance(value, dict):
         value = {key: item for key, item in value.items() if key not in drop}
-    _refuse_objects(value, path)
+    _refuse_objects(value, str(path))
     return value
 
 
-def _refuse_objects(value: Any, path: Path) -> None:
+def read_pickle_bytes(data: bytes, where: str) -> Any:
+    """Read a pickle that stands inside another file (pandas keeps column labels so); as `read_pickle`.
+
+    Args:
+        data: the pickle.
+        where: file and place in it, for messages.
+    """
+    value = _load(io.BytesIO(data), where)
+    _refuse_objects(value, where)
+    return value
+
+
+def _load(file: BinaryIO, where: str) -> Any:
+    try:
+        return _AllowListUnpickler(file, encoding='latin1').load()
+    except UnsafePickleError as error:
+        raise UnsafePickleError(
+            f'{where}: {error}. Nothing was run. Only numpy, scipy.sparse and chumpy arrays are read; '
+            'convert other content to arrays first.'
+        ) from error
+    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f'{where}: must be a whole pickle of arrays; got {error!r}. Copy the file again.'
+        ) from error
+
+
+def _refuse_objects(value: Any, where: str) -> None:
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()
@@ -156,7 +173,7 @@ def _refuse_objects(value: Any, path: Path) -> None:
         seen.add(id(item))
         if isinstance(item, np.ndarray) and item.dtype.hasobject:
             raise UnsafePickleError(
-                f'{path}: an array of Python objects is not allowed; convert it to numbers.'
+                f'{where}: an array of Python objects is not allowed; convert it to numbers.'
             )
         if isinstance(item, dict):
             waiting.extend(item.values())

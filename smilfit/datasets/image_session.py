@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from smilfit.datasets.known_params import KnownParams, params_of_pictures
 from smilfit.datasets.picture_decoding import decode_pictures, place_in_video
 from smilfit.io import check_lookup
+from smilfit.io.annotations import mask_box
 from smilfit.structures import (
     AnnotatedImage,
     AnnotationSet,
@@ -160,15 +161,15 @@ class ImageSession:
             OSError: a mask's file that cannot be read.
         """
         image = self.images[index]
-        if image.box is not None:
-            x, y, width, height = (float(v) for v in image.box)
-            return np.array([x, y, x + max(width, 1) - 1, y + max(height, 1) - 1])
-        if image.mask is None:
+        box = image.box
+        if box is None and image.mask is not None:
+            mask = image.mask.read()
+            box = mask_box(mask) if mask.any() else None
+        if box is None:
             return None
-        rows, columns = np.nonzero(image.mask.read())
-        if len(rows) == 0:
-            return None
-        return np.array([columns.min(), rows.min(), columns.max(), rows.max()], np.float64)
+        x, y, width, height = (float(v) for v in box)
+        # A box states outer edges, half a pixel from the centres.
+        return np.array([x + 0.5, y + 0.5, x + max(width, 1) - 0.5, y + max(height, 1) - 0.5])
 
     def frames(
         self, indices: Sequence[int] | None = None

@@ -127,13 +127,15 @@ def plan_sessions(
 def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> tuple[str, ...]:
     """Give the keypoints that the sessions and the model have in common, in the model's order.
 
+    Where no session has keypoints at all (pictures with masks), these are the model's joints, seen nowhere.
+
     Raises:
         ValueError: a session without one such keypoint; shows its names and the model's.
     """
     table = keypoint_definitions(body)
     order = [*body.joint_names, *(name for name in table if name not in set(body.joint_names))]
     for session in sessions:
-        if not set(session.keypoint_names) & set(order):
+        if session.keypoint_names and not set(session.keypoint_names) & set(order):
             first = session.keypoint_names[0]
             raise ValueError(
                 f'{session.name}: keypoints must have names of {body.name}; none of '
@@ -141,7 +143,7 @@ def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> t
                 'Give a joint lookup (a csv with the columns model,data).'
             )
     found = {name for session in sessions for name in session.keypoint_names}
-    return tuple(name for name in order if name in found)
+    return tuple(name for name in order if name in found) if found else tuple(body.joint_names)
 
 
 def _check_sessions(sessions: Sequence[Session], options: PreprocessOptions) -> None:

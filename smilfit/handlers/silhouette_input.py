@@ -1,5 +1,6 @@
 """Masks: which pixels of each picture show the animal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,36 @@ class SilhouetteInput(BaseInput):
         self._distance: Tensor | None = None
         self._points: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'SilhouetteInput':
+        """Take a session's masks out of a dataset file, px of the stored crops, with the crops' cameras.
+
+        Raises:
+            ValueError: the session has no mask.
+        """
+        masks, weight = dataset.masks(session)
+        if not weight.any():
+            raise ValueError(
+                f'{dataset.path}: session {session!r} must have a mask for the handler {handler_key!r}; it has none. '
+                "Give the handler's weight 0, or make the file from annotations with masks."
+            )
+        cameras = dataset.stored_cameras(session)
+        return cls(torch.from_numpy(masks), cameras, torch.from_numpy(weight), handler_key)
+
+    @classmethod
+    def from_observation(cls, seen: Any, names: Sequence[str], handler_key: str) -> 'SilhouetteInput':
+        """Take the masks of a batch of training samples, with the cameras of their crops in the scene frame.
+
+        Raises:
+            ValueError: the samples have no masks.
+        """
+        if seen.masks is None:
+            raise ValueError(
+                f'SilhouetteInput: training samples must have masks for the handler {handler_key!r}; the dataset '
+                'file has none. Take the handler away, or make the file from annotations with masks.'
+            )
+        return cls(seen.masks, seen.mask_cameras, seen.mask_weight, handler_key)
+
     @property
     def batch_size(self) -> int:
         """How many frames."""
@@ -82,6 +113,21 @@ class SilhouetteInput(BaseInput):
         chosen._distance = None if self._distance is None else self._distance[index]
         chosen._points = {key: (xy[index], there[index]) for key, (xy, there) in self._points.items()}
         return chosen
+
+    def resized(self, side: int) -> 'SilhouetteInput':
+        """Reduce masks so that their longer side is at most `side` px, cameras exactly; smaller ones stay."""
+        height, width = self.masks.shape[2:]
+        if max(height, width) <= side:
+            return self
+        new = [max(1, round(n * side / max(height, width))) for n in (height, width)]
+        masks = torch.nn.functional.interpolate(self.masks, new, mode='bilinear', antialias=True).clamp(0, 1)
+        x, y = new[1] / width, new[0] / height
+        # Pixel centres are at integers: the corner at -0.5 stays.
+        affine = masks.new_tensor([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
+        size = masks.new_tensor([new[1], new[0]])
+        lead = self.cameras.K.shape[:-2]
+        cameras = self.cameras.transformed(affine.expand(*lead, 2, 3), size.expand(*lead, 2))
+        return SilhouetteInput(masks, cameras, self.view_weight, self.handler_key)
 
     def flat_cameras(self, every: Cameras | None = None) -> Cameras:
         """Give one camera a picture, frame by frame (B C of them), of the input's own or of corrected ones."""

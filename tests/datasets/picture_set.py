@@ -91,7 +91,7 @@ def make_pictures(
                 keypoints=xy[0].numpy(),
                 confidence=np.ones(len(names)),
                 size=(alpha.shape[1], alpha.shape[0]),
-                box=np.concatenate((low, high - low + 1)) if boxes else None,
+                box=np.concatenate((low - 0.5, high - low + 1)) if boxes else None,
                 mask=ArrayMask(alpha),
                 camera=camera if known_cameras else None,
                 keypoints3d=points[i].numpy() if known_cameras else None,

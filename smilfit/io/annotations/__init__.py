@@ -1,5 +1,30 @@
 """Readers of annotation formats, one a file."""
 
+from smilfit.io.annotations.animal3d import Animal3DReader
+from smilfit.io.annotations.animalkey import AnimalKeyReader
+from smilfit.io.annotations.anipose import AniposeReader
 from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.dlc import DeepLabCutReader
+from smilfit.io.annotations.grevyzebra import GrevyZebraReader
+from smilfit.io.annotations.lightningpose import LightningPoseReader
+from smilfit.io.annotations.masks import ImageMask, PolygonMask, RleMask
+from smilfit.io.annotations.pictures import check_pictures, mask_box, read_picture, read_pictures
+from smilfit.io.annotations.tigdog import TigDogReader
 
-__all__ = ['AnnotationReader']
+__all__ = [
+    'Animal3DReader',
+    'AnimalKeyReader',
+    'AniposeReader',
+    'AnnotationReader',
+    'DeepLabCutReader',
+    'GrevyZebraReader',
+    'ImageMask',
+    'LightningPoseReader',
+    'PolygonMask',
+    'RleMask',
+    'TigDogReader',
+    'check_pictures',
+    'mask_box',
+    'read_picture',
+    'read_pictures',
+]

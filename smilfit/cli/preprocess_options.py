@@ -1,0 +1,163 @@
+"""Options of the preprocess command: what is kept of all formats, and what each reader of annotations takes."""
+
+import argparse
+import inspect
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from smilfit.datasets import CROP_MODES, PreprocessOptions
+
+_DEFAULTS = PreprocessOptions()
+# What concerns rigs of several cameras only.
+RIG_OPTIONS = (
+    'min_views',
+    'retriangulate',
+    'use_reprojections',
+    'exclude_cameras',
+    'allow_inconsistent_cameras',
+)
+
+# Option of PreprocessOptions -> argparse's arguments; the help gains the default.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    'max_frames_per_session': {
+        'type': int,
+        'help': 'frames (or pictures) to take of each session at most; all if not given',
+    },
+    'frame_skip': {'type': int, 'help': 'take every n-th of the frames that can be used'},
+    'min_views': {'type': int, 'help': 'cameras that must see a keypoint for a frame to count'},
+    'crop_mode': {
+        'choices': CROP_MODES,
+        'help': 'default: the whole picture made square; centred: its central square; bbox_crop: a square '
+        'around the animal (its annotated box, else its mask, else its keypoints)',
+    },
+    'bbox_margin': {'type': float, 'help': "side of bbox_crop's square over the box"},
+    'target_resolution': {'type': int, 'help': 'side of the stored pictures, px'},
+    'no_3d_data': {'action': 'store_true', 'help': 'store no 3D keypoints'},
+    'retriangulate': {
+        'action': 'store_true',
+        'help': 'triangulate 3D keypoints although points3d.h5 is there',
+    },
+    'no_undistort': {'action': 'store_true', 'help': 'store pictures as the lens made them'},
+    'confidence_threshold': {'type': float, 'help': 'labels of a smaller score (0 to 1) count as missing'},
+    'use_reprojections': {'action': 'store_true', 'help': 'take 2D keypoints from reprojections.h5'},
+    'num_workers': {'type': int, 'help': 'threads that cut and encode pictures while others are decoded'},
+    'exclude_cameras': {'nargs': '+', 'metavar': 'NAME', 'help': 'cameras to leave out'},
+    'allow_inconsistent_cameras': {
+        'nargs': '+',
+        'metavar': 'NAME',
+        'help': 'cameras to keep although they contradict the others',
+    },
+    'jpeg_quality': {'type': int, 'help': 'quality of the stored pictures, 1 to 100'},
+}
+
+
+def add_option(parser: argparse.ArgumentParser, name: str, *aliases: str, **arguments: Any) -> None:
+    """Add an option in both spellings, `--like-this` and `--like_this`."""
+    spellings = [s for n in (name, *aliases) for s in (f'--{n.replace("_", "-")}', f'--{n}')]
+    parser.add_argument(*dict.fromkeys(spellings), **{'dest': name} | arguments)
+
+
+def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **defaults: Any) -> None:
+    """Add what all formats share; `defaults` replace those of PreprocessOptions."""
+    add_option(
+        parser, 'body_model', type=Path, required=True, metavar='FILE', help='body model (.smil.json, .pkl)'
+    )
+    add_option(parser, 'unit', metavar='UNIT', help='world unit where the data state none, such as mm')
+    for name, arguments in _OPTIONS.items():
+        if name in without:
+            continue
+        default = defaults.get(name, getattr(_DEFAULTS, name))
+        shown = '' if default in (None, (), False) else f' (default: {default})'
+        add_option(parser, name, default=default, **(arguments | {'help': arguments['help'] + shown}))
+    add_option(parser, 'dry_run', action='store_true', help='say what would be done, write nothing')
+    add_option(parser, 'restart', action='store_true', help="throw a stopped run's partial file away")
+    add_option(parser, 'overwrite', action='store_true', help='replace OUT.h5')
+    add_option(parser, 'quiet', action='store_true', help='no progress bar, no table')
+
+
+def options_of(arguments: argparse.Namespace, **replaced: Any) -> PreprocessOptions:
+    """Gather the options of preprocessing from a command line; what it does not offer keeps its default."""
+    values = {
+        f.name: getattr(arguments, f.name) for f in fields(PreprocessOptions) if hasattr(arguments, f.name)
+    }
+    values |= replaced
+    return PreprocessOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def add_reader_options(parser: argparse.ArgumentParser, reader: type) -> None:
+    """Add one option for each argument of a reader's constructor, with its type, default and docstring.
+
+    An argument whose name is taken by an option of the command becomes `--reader-<name>`.
+    """
+    described = describe_arguments(inspect.getdoc(reader) or '')
+    hints = typing.get_type_hints(reader.__init__)
+    for name, parameter in reader_arguments(reader).items():
+        arguments = _argument(hints.get(name, str), parameter.default)
+        help_text = described.get(name, 'see the reader')
+        if parameter.default not in (inspect.Parameter.empty, None, False, ()):
+            help_text += f' (default: {parameter.default})'
+        taken = f'--{name.replace("_", "-")}' in parser._option_string_actions
+        spelled = f'reader_{name}' if taken else name
+        # argparse formats help by %: a docstring may hold one.
+        add_option(parser, spelled, **arguments, dest=_dest(name), help=help_text.replace('%', '%%'))
+
+
+def read_reader_options(arguments: argparse.Namespace, reader: type) -> dict[str, Any]:
+    """Gather a reader's constructor arguments from a command line."""
+    values = {
+        n: getattr(arguments, _dest(n)) for n in reader_arguments(reader) if hasattr(arguments, _dest(n))
+    }
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+
+
+def reader_arguments(reader: type) -> dict[str, inspect.Parameter]:
+    """Give the arguments of a reader's constructor by name, `images` aside, which all readers have."""
+    found = inspect.signature(reader.__init__).parameters
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {n: p for n, p in found.items() if n not in ('self', 'images') and p.kind not in kinds}
+
+
+def _dest(name: str) -> str:
+    return f'reader_argument_{name}'
+
+
+def _argument(hint: Any, default: Any) -> dict[str, Any]:
+    """Say how argparse reads a value of this type."""
+    required = {'required': True} if default is inspect.Parameter.empty else {'default': default}
+    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    kinds = [member for member in members if member is not type(None)]
+    for kind in kinds:
+        if typing.get_origin(kind) is typing.Literal:
+            return required | {'choices': typing.get_args(kind)}
+        if typing.get_origin(kind) in (tuple, list, set, Sequence, typing.get_origin(Sequence[str])):
+            (of, *_) = typing.get_args(kind)
+            return required | {'nargs': '+', 'type': of, 'metavar': of.__name__.upper()}
+    if bool in kinds:
+        return required | {'action': argparse.BooleanOptionalAction}
+    kind = next((k for k in (float, int, Path, str) if k in kinds), str)
+    return required | {'type': kind, 'metavar': kind.__name__.upper()}
+
+
+def describe_arguments(docstring: str) -> dict[str, str]:
+    """Read the `Args:` of a docstring: name -> text."""
+    lines = iter(inspect.cleandoc(docstring).splitlines())
+    found: dict[str, str] = {}
+    name, indent = '', 0
+    for line in lines:
+        if line.strip() == 'Args:':
+            break
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        if not line.strip() or depth == 0:
+            break
+        head, colon, text = line.strip().partition(':')
+        if colon and head.isidentifier() and (not indent or depth == indent):
+            name, indent = head, depth
+            found[name] = text.strip()
+        elif name:
+            found[name] += f' {line.strip()}'
+    return found

@@ -1,0 +1,117 @@
+"""AnimalKey (SMAL4V): folders of frames, with a pickled array of keypoints, a mask and a box a frame."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from smilfit.body_models.pickle_reader import as_array, read_pickle
+from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, read_json
+from smilfit.io.annotations.grevyzebra import FLIP, KEYPOINTS, PICTURE_SUFFIXES
+from smilfit.io.annotations.masks import ImageMask
+from smilfit.registry import ANNOTATIONS
+from smilfit.structures import AnnotatedImage, AnnotationSet
+
+
+@ANNOTATIONS.register_module(name='animalkey')
+class AnimalKeyReader(AnnotationReader):
+    """Reads a folder of frames, or a folder of such folders, each a sequence in time.
+
+    Beside the pictures: `<frame>.pkl` (K x 3: x, y, visible), read by the allow-list reader, so that nothing runs;
+    `masks/<frame>.png`; `bboxes.json` ({name: [x, y, width, height]}). Keypoints are px of the picture that is
+    beside them. Where a folder has `full_size/`, the pictures are crops of those, and `bboxes.json` says where
+    the crops lie, which no crop needs to know. A frame without keypoints is there with its mask alone.
+
+    Args:
+        images: the folder of the pictures; the one that is read if None.
+        names: the keypoints' names. If None, those of SMALST where there are 28, else `keypoint_0`, ...
+        category: the species, which the format does not say.
+    """
+
+    def __init__(
+        self, images: str | Path | None = None, names: Sequence[str] | None = None, category: str = ''
+    ) -> None:
+        super().__init__(images)
+        self.names = None if names is None else tuple(names)
+        self.category = category
+
+    def read(self, path: str | Path) -> AnnotationSet:
+        """Read the folder.
+
+        Raises:
+            FileNotFoundError: no folder, no picture or no keypoints in it.
+            ValueError: `bboxes.json` is malformed, or names as many as no frame has.
+        """
+        path = Path(path)
+        folders = (
+            [path]
+            if any(path.glob('*.pkl'))
+            else [p for p in sorted(path.glob('*/')) if any(p.glob('*.pkl'))]
+        )
+        if not folders:
+            raise FileNotFoundError(
+                f'{path}: the folder must hold <frame>.pkl, itself or in folders; there is none.'
+            )
+        names = self.names or _default_names(folders)
+        entries = []
+        for folder in folders:
+            pictures = self.images if self.images is not None and len(folders) == 1 else folder
+            pictures = self.images / folder.name if self.images is not None and len(folders) > 1 else pictures
+            frames = [p for p in sorted(pictures.iterdir()) if p.suffix in PICTURE_SUFFIXES]
+            if not frames:
+                raise FileNotFoundError(f'{pictures}: the folder must hold the frames; there is no picture.')
+            boxes = _boxes(folder)
+            for order, picture in enumerate(frames):
+                read = partial(self._read_frame, folder, picture, order, boxes, names)
+                entries.append((str(folder / f'{picture.stem}.pkl'), read))
+        images, skipped = keep_good(entries)
+        flip = FLIP if names == KEYPOINTS else ()
+        return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=flip)
+
+    def _read_frame(
+        self, folder: Path, picture: Path, order: int, boxes: dict[str, np.ndarray], names: tuple[str, ...]
+    ) -> AnnotatedImage:
+        file, mask = folder / f'{picture.stem}.pkl', folder / 'masks' / f'{picture.stem}.png'
+        points = np.zeros((len(names), 3))
+        if file.is_file():
+            points = numbers(as_array(read_pickle(file), 'keypoints'), (len(names), 3), 'keypoints')
+        elif not mask.is_file():
+            raise BadEntry('a frame must have keypoints or a mask; got neither.')
+        confidence = (points[:, 2] > 0).astype(np.float64)
+        number = re.search(r'(\d+)$', picture.stem)
+        return AnnotatedImage(
+            where=str(file),
+            image=picture,
+            keypoints=np.where(confidence[:, None] > 0, points[:, :2], 0.0),
+            confidence=confidence,
+            box=boxes.get(picture.name, boxes.get(picture.stem)),
+            mask=ImageMask(mask) if mask.is_file() else None,
+            sequence=folder.name,
+            frame=int(number.group(1)) if number else order,
+            category=self.category,
+        )
+
+
+def _default_names(folders: Sequence[Path]) -> tuple[str, ...]:
+    """Name the keypoints by the count of the first array that can be read."""
+    for file in (file for folder in folders for file in sorted(folder.glob('*.pkl'))):
+        try:
+            count = len(numbers(as_array(read_pickle(file), 'keypoints'), (None, 3), 'keypoints'))
+        except ValueError:
+            continue
+        return KEYPOINTS if count == len(KEYPOINTS) else tuple(f'keypoint_{k}' for k in range(count))
+    raise ValueError(f'{folders[0]}: one <frame>.pkl at least must be an array of K x 3 numbers; got none.')
+
+
+def _boxes(folder: Path) -> dict[str, np.ndarray]:
+    """Give the boxes by picture, where they are px of the pictures beside them."""
+    file = folder / 'bboxes.json'
+    if not file.is_file() or (folder / 'full_size').is_dir():
+        return {}
+    try:
+        return {name: numbers(box, (4,), name) for name, box in read_json(file, dict, 'AnimalKey').items()}
+    except BadEntry as error:
+        raise ValueError(f'{file}: {error}') from None

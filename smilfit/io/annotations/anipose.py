@@ -1,0 +1,159 @@
+"""anipose: 2D poses by camera, 3D poses and the calibration of a session."""
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smilfit.io.annotations.anipose_points import Points3d, read_points
+from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.pose_rows import VIDEO_SUFFIXES, annotate_rows, row_frames
+from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
+from smilfit.io.calibration import read_calibration
+from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
+from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_POSES_2D = ('pose-2d-filtered', 'pose-2d')
+_POSES_3D = ('pose-3d-filtered', 'pose-3d')
+
+
+@ANNOTATIONS.register_module(name='anipose')
+class AniposeReader(AnnotationReader):
+    """Reads a session's folder: `pose-2d*/<video>.h5|csv`, `pose-3d*/<trial>.csv`, a calibration, `videos-raw/`.
+
+    Filtered poses are preferred. Every camera of a trial is a sequence of its own (`<trial>/<camera>`), as a
+    picture has one camera; the 3D points of a frame, in the calibration's world, go with every view of it. The
+    rotation to an animal's own axes, which anipose may have applied to them, is undone.
+
+    Args:
+        images: the folder of the videos; `videos-raw` if None.
+        cam_regex: pattern in a video's name, whose first group is the camera's name. If None, that of the nearest
+            `config.toml`, else `-cam([A-Z])$`.
+        unit: of the calibration, where it does not say.
+    """
+
+    def __init__(
+        self, images: str | Path | None = None, cam_regex: str | None = None, unit: str | None = None
+    ) -> None:
+        super().__init__(images)
+        self.cam_regex = cam_regex
+        self.unit = unit
+
+    def read(self, path: str | Path) -> AnnotationSet:
+        """Read a session's folder.
+
+        Raises:
+            FileNotFoundError: no 2D poses.
+            ValueError: no video has a camera's name in its own, or body parts differ between 2D and 3D.
+        """
+        path = Path(path)
+        config = _config(path)
+        pattern = self.cam_regex or config.get('triangulation', {}).get('cam_regex', '-cam([A-Z])$')
+        folder = next((path / name for name in _POSES_2D if (path / name).is_dir()), None)
+        files = sorted(p for p in folder.iterdir() if p.suffix in ('.h5', '.csv')) if folder else []
+        if not files:
+            raise FileNotFoundError(f'{path}: the session must hold pose-2d/*.h5 or *.csv; there is none.')
+        cameras = _cameras(path, self.unit)
+        tables = {p.stem: read_pose_table(p) for p in sorted(files, key=lambda p: p.suffix, reverse=True)}
+        names = tuple(
+            dict.fromkeys(name for t in tables.values() for name in next(iter(t.tracks.values())).names)
+        )
+        images: list[AnnotatedImage] = []
+        skipped: list[SkippedAnnotation] = []
+        for stem, table in tables.items():
+            match = re.search(pattern, stem)
+            if match is None or not match.groups():
+                raise ValueError(
+                    f'{table.path}: the name must hold the camera by {pattern!r}; got {stem!r}. Give cam_regex=.'
+                )
+            camera, trial = match.group(1).strip(), re.sub(pattern, '', stem).strip()
+            try:
+                video = _video(self.images or path / 'videos-raw', stem)
+            except FileNotFoundError as error:
+                skipped.append(SkippedAnnotation(str(table.path), str(error)))
+                continue
+            points = _points(path, trial, names)
+            found, left_out = annotate_rows(table, row_frames(table, video), _one_animal(table), names)
+            view = _view(cameras, camera, config)
+            images += [_completed(image, f'{trial}/{camera}', view, points) for image in found]
+            skipped += [*table.skipped, *left_out]
+        unit = self.unit if cameras is None else cameras.unit
+        return AnnotationSet(path.name, names, tuple(images), tuple(skipped), temporal=True, unit=unit)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """Read the nearest config.toml, the session's or its project's."""
+    absolute = path.absolute()
+    file = next(
+        (f / 'config.toml' for f in (absolute, *absolute.parents[:2]) if (f / 'config.toml').is_file()), None
+    )
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding='utf-8'))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f'{file}: the configuration must be valid TOML; got: {error}.') from None
+
+
+def _cameras(path: Path, unit: str | None) -> Cameras | None:
+    absolute = path.absolute()
+    places = [f / name for f in (absolute, absolute.parent) for name in ('calibration', '.')]
+    file = next((p / 'calibration.toml' for p in places if (p / 'calibration.toml').is_file()), None)
+    return None if file is None else read_calibration(file, unit)
+
+
+def _view(cameras: Cameras | None, name: str, config: dict[str, Any]) -> Cameras | None:
+    """Give the camera of a video, which may show a part of the calibrated picture (`offset` in config.toml, px)."""
+    if cameras is None:
+        return None
+    camera = cameras.select([name])
+    offset = config.get('cameras', {}).get(name, {}).get('offset', (0, 0))[:2]
+    K = camera.K.clone()
+    K[..., :2, 2] -= torch.as_tensor(offset, dtype=K.dtype)
+    return replace(camera, K=K)
+
+
+def _video(folder: Path, stem: str) -> Path:
+    # A table may carry the network's name behind the video's.
+    found = [p for p in folder.glob('*') if p.suffix.lower() in VIDEO_SUFFIXES and stem.startswith(p.stem)]
+    if not found:
+        raise FileNotFoundError(f'{folder}: a video {stem!r} must be there; there is none. Give images=.')
+    return max(found, key=lambda p: len(p.stem))
+
+
+def _one_animal(table: PoseTable) -> list[str]:
+    if len(table.tracks) > 1:
+        raise ValueError(
+            f'{table.path}: poses must be of one animal; got the individuals {list(table.tracks)}.'
+        )
+    return list(table.tracks)
+
+
+def _points(path: Path, trial: str, names: tuple[str, ...]) -> Points3d | None:
+    file = next((f for f in (path / name / f'{trial}.csv' for name in _POSES_3D) if f.is_file()), None)
+    if file is None:
+        return None
+    points = read_points(file)
+    for name in points.names:
+        if name not in names:
+            raise UnknownNameError(
+                f'{file}: {name!r} is no body part of the 2D poses. {did_you_mean(name, names)}'
+            )
+    return points.ordered(names)
+
+
+def _completed(
+    image: AnnotatedImage, sequence: str, camera: Cameras | None, points: Points3d | None
+) -> AnnotatedImage:
+    """Add what the other files know of a frame: its camera and its 3D points."""
+    xyz, confidence = (None, None) if points is None else points.at(image.frame)
+    return replace(image, sequence=sequence, camera=camera, keypoints3d=xyz, confidence3d=confidence)

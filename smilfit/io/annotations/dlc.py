@@ -1,0 +1,114 @@
+"""DeepLabCut: labels of pictures (`CollectedData_*`), and predictions for a video; Horse-10 is such a project."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.pose_rows import (
+    annotate_rows,
+    body_parts,
+    choose_individuals,
+    find_video,
+    row_frames,
+    row_pictures,
+)
+from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
+from smilfit.registry import ANNOTATIONS
+from smilfit.structures import AnnotationSet
+
+
+@ANNOTATIONS.register_module(name='dlc')
+class DeepLabCutReader(AnnotationReader):
+    """Reads tables of DeepLabCut, csv or h5, of one animal or several.
+
+    A folder stands for all `CollectedData_*` tables in it, in its `labeled-data/*`, or in its own folders; of a
+    table that is there as csv and as h5 the csv is read. Labels are stills of their video's sequence, predictions
+    are frames in time with the likelihood as confidence. Where a picture has several animals, each is an entry, and
+    a sequence `<video>/<individual>`.
+
+    DeepLabCut's tools draw labels on pictures whose pixel centres are integers, so px are as they stand.
+
+    Args:
+        images: the project's folder, from which rows name pictures; found above the table if None.
+        individuals: the animals to read; all, without the scene's body parts, if None.
+        video: for predictions, the video or the folder with it; looked for beside the table if None.
+    """
+
+    def __init__(
+        self,
+        images: str | Path | None = None,
+        individuals: Sequence[str] | None = None,
+        video: str | Path | None = None,
+    ) -> None:
+        super().__init__(images)
+        self.individuals = individuals
+        self.video = None if video is None else Path(video)
+
+    def read(self, path: str | Path) -> AnnotationSet:
+        """Read one table, or all `CollectedData` tables of a project's folder.
+
+        Raises:
+            KeyError: an individual that a table lacks.
+        """
+        path = Path(path)
+        tables = [read_pose_table(table) for table in find_tables(path)]
+        return read_tables(path, tables, self.images, self.individuals, self.video)
+
+
+def find_tables(path: Path) -> list[Path]:
+    """Give a table itself, or a folder's `CollectedData*` tables, csv before h5.
+
+    Raises:
+        FileNotFoundError: nothing there, or no such table in the folder.
+    """
+    if not path.is_dir():
+        return [path]
+    for pattern in ('CollectedData*', 'labeled-data/*/CollectedData*', '*/CollectedData*'):
+        found = {p.with_suffix(''): p for suffix in ('.h5', '.csv') for p in path.glob(pattern + suffix)}
+        if found:
+            return sorted(found.values())
+    raise FileNotFoundError(
+        f'{path}: the folder must hold CollectedData_*.csv or .h5, itself or in labeled-data/*; there is none.'
+    )
+
+
+def read_tables(
+    path: Path,
+    tables: Sequence[PoseTable],
+    images: Path | None,
+    individuals: Sequence[str] | None,
+    video: Path | None,
+) -> AnnotationSet:
+    """Put tables into one set; keypoints that only some of them have are missing in the others' pictures.
+
+    Raises:
+        ValueError: no row at all, labels and predictions together, or a video that is not found.
+    """
+    if not any(table.rows or table.skipped for table in tables):
+        raise ValueError(f'{path}: the table must have rows below its header; got none.')
+    of_video = {table.of_video for table in tables if table.rows}
+    if len(of_video) > 1:
+        raise ValueError(
+            f'{path}: tables must be all of pictures or all of videos; got both. Read them one by one.'
+        )
+    chosen, entries, skipped = [], [], []
+    for table in tables:
+        names, left_out = choose_individuals(table, individuals)
+        chosen.append((table, names))
+        skipped += [*table.skipped, *left_out]
+    keypoint_names = body_parts(chosen)
+    for table, names in chosen:
+        if table.rows and table.of_video:
+            pictures = row_frames(table, find_video(table.path, video))
+        else:
+            pictures = row_pictures(table, images)
+        found, left_out = annotate_rows(table, pictures, names, keypoint_names)
+        entries += found
+        skipped += left_out
+    return AnnotationSet(
+        name=path.stem,
+        keypoint_names=keypoint_names,
+        images=tuple(entries),
+        skipped=tuple(skipped),
+        temporal=True in of_video,
+    )

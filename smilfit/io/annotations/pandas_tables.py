@@ -1,0 +1,125 @@
+"""Data frames that pandas wrote into HDF5, read without pandas and without running what is in the file.
+
+Two layouts exist (pandas, `HDFStore`). `table`: a compound dataset `table` with the row labels and blocks of values;
+the column labels are the group's attribute `non_index_axes`, a pickle, which is read through the allow-list reader,
+and of lists, tuples, text and numbers alone. `fixed`: arrays `block<i>_values` (rows, items), with labels as levels
+and codes in arrays of bytes, no pickle at all.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Float
+
+from smilfit.body_models.pickle_reader import read_pickle_bytes
+
+
+@dataclass(frozen=True)
+class PandasTable:
+    """Labels are tuples, one part a level. Columns that are no numbers are left out."""
+
+    columns: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str, ...], ...]
+    values: Float[np.ndarray, 'n columns']
+
+
+def read_pandas_table(path: str | Path) -> PandasTable:
+    """Read the one data frame of a file.
+
+    Raises:
+        UnsafePickleError: the column labels ask for anything but plain text.
+        ValueError: not HDF5, no data frame or several, or one whose parts do not fit each other.
+    """
+    path = Path(path)
+    try:
+        file = h5py.File(path, 'r')
+    except OSError as error:
+        raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
+    with file:
+        frames = {name: group for name, group in file.items() if isinstance(group, h5py.Group)}
+        frames = {name: group for name, group in frames.items() if 'pandas_type' in group.attrs}
+        if len(frames) != 1:
+            raise ValueError(
+                f'{path}: the file must hold one data frame of pandas (such as df_with_missing); '
+                f'got {sorted(frames) or sorted(file)}.'
+            )
+        ((name, group),) = frames.items()
+        where = f'{path}: {name}'
+        read = _read_table if 'table' in group else _read_fixed
+        try:
+            table = read(group, where)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(
+                f'{where}: must be a data frame as pandas writes it; got {error!r}. Convert it to csv.'
+            ) from None
+    if table.values.shape != (len(table.rows), len(table.columns)):
+        raise ValueError(
+            f'{where}: values must be {len(table.rows)} x {len(table.columns)}, rows x columns; '
+            f'got {table.values.shape}.'
+        )
+    return table
+
+
+def _read_table(group: h5py.Group, where: str) -> PandasTable:
+    dataset = group['table']
+    records = dataset[()]
+    blocks = sorted(name for name in records.dtype.names if name.startswith('values_block_'))
+    columns: list[tuple[str, ...]] = []
+    values = []
+    for block in blocks:
+        # One block holds all columns in order; of several, each names its own.
+        source = group.attrs['non_index_axes'] if len(blocks) == 1 else dataset.attrs[f'{block}_kind']
+        labels = _unpickled(source, where)
+        labels = labels[0][1] if len(blocks) == 1 else labels
+        if np.issubdtype(records[block].dtype, np.number):
+            columns += [_label(label, where) for label in labels]
+            values.append(records[block].reshape(len(records), -1).astype(np.float64))
+    index = [records[name] for name in records.dtype.names if not name.startswith('values_block_')]
+    rows = tuple(zip(*([_text(part) for part in level] for level in index)))
+    return PandasTable(
+        tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
+    )
+
+
+def _read_fixed(group: h5py.Group, where: str) -> PandasTable:
+    columns: list[tuple[str, ...]] = []
+    values = []
+    for i in range(int(group.attrs['nblocks'])):
+        block = group[f'block{i}_values']
+        if not np.issubdtype(block.dtype, np.number):
+            continue
+        columns += _fixed_labels(group, f'block{i}_items')
+        values.append(block[()].astype(np.float64))
+    rows = tuple(_fixed_labels(group, 'axis1'))
+    return PandasTable(
+        tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
+    )
+
+
+def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
+    if _text(group.attrs[f'{key}_variety']) != 'multi':
+        return [(_text(part),) for part in group[key][()]]
+    levels = []
+    for n in range(int(group.attrs[f'{key}_nlevels'])):
+        names, codes = group[f'{key}_level{n}'][()], group[f'{key}_label{n}'][()]
+        levels.append([_text(names[code]) for code in codes])
+    return list(zip(*levels))
+
+
+def _unpickled(value: Any, where: str) -> Any:
+    data = value.tobytes() if isinstance(value, np.ndarray) else value
+    return read_pickle_bytes(data.encode('latin1') if isinstance(data, str) else bytes(data), where)
+
+
+def _label(label: Any, where: str) -> tuple[str, ...]:
+    parts = label if isinstance(label, (tuple, list)) else (label,)
+    if not all(isinstance(part, (str, bytes, int)) for part in parts):
+        raise ValueError(f'{where}: a column label must be text; got {label!r}. Convert the table to csv.')
+    return tuple(_text(part) for part in parts)
+
+
+def _text(value: Any) -> str:
+    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)

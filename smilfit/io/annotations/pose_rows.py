@@ -1,0 +1,172 @@
+"""Rows of a pose table as annotated pictures: the pictures that rows name, or the frames of a video."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from smilfit.io.annotations.pose_tables import PoseTable
+from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.structures import AnnotatedImage, SkippedAnnotation, VideoFrame
+
+VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg')
+# DeepLabCut's name of what is no animal: body parts that exist once in the scene.
+SCENE = 'single'
+
+
+@dataclass(frozen=True)
+class RowPicture:
+    """The picture of a row, the sequence that it belongs to and its place there."""
+
+    image: Path | VideoFrame
+    sequence: str
+    frame: int
+
+
+def choose_individuals(
+    table: PoseTable, wanted: Sequence[str] | None
+) -> tuple[list[str], list[SkippedAnnotation]]:
+    """Give the individuals to read: those wanted, else all animals.
+
+    Body parts of the scene (individual `single`) are told as skipped where nobody asked for them.
+
+    Raises:
+        KeyError: an individual that the table lacks, with the near ones.
+    """
+    there = list(table.tracks)
+    if wanted is not None:
+        for name in wanted:
+            if name not in there:
+                raise UnknownNameError(f'{table.path}: no individual {name!r}. {did_you_mean(name, there)}')
+        return list(wanted), []
+    if len(there) == 1 or SCENE not in there:
+        return there, []
+    reason = f'the scene is no animal. Ask for it by individuals=[{SCENE!r}].'
+    return [n for n in there if n != SCENE], [
+        SkippedAnnotation(f'{table.path}, individual {SCENE!r}', reason)
+    ]
+
+
+def body_parts(tables: Iterable[tuple[PoseTable, Sequence[str]]]) -> tuple[str, ...]:
+    """Give the body parts of the individuals read, each once, in the tables' order."""
+    parts = (name for table, individuals in tables for i in individuals for name in table.tracks[i].names)
+    return tuple(dict.fromkeys(parts))
+
+
+def annotate_rows(
+    table: PoseTable, pictures: Sequence[RowPicture | None], individuals: Sequence[str], names: Sequence[str]
+) -> tuple[list[AnnotatedImage], list[SkippedAnnotation]]:
+    """Make one entry a row and individual; an individual without a point in a row is not in that picture.
+
+    Args:
+        table: the table.
+        pictures: of every row; None where the row names none.
+        individuals: the tracks to read. Each is a sequence of its own where there are several.
+        names: keypoint names of all entries.
+    """
+    images, skipped = [], []
+    place = {name: k for k, name in enumerate(names)}
+    for row, picture in enumerate(pictures):
+        where = table.where[row]
+        if picture is None:
+            reason = (
+                f'a row must name a picture or a frame; got {"/".join(table.rows[row])!r}. Correct the row.'
+            )
+            skipped.append(SkippedAnnotation(where, reason))
+            continue
+        found = 0
+        for individual in individuals:
+            track = table.tracks[individual]
+            seen = np.isfinite(track.xy[row]).all(-1)
+            if not seen.any():
+                continue
+            found += 1
+            target = [place[name] for name in track.names]
+            keypoints, confidence = np.zeros((len(names), 2)), np.zeros(len(names))
+            keypoints[target] = np.where(seen[:, None], track.xy[row], 0.0)
+            confidence[target] = np.where(seen, track.confidence[row], 0.0)
+            alone = len(individuals) == 1
+            images.append(
+                AnnotatedImage(
+                    where=where if alone else f'{where}, individual {individual!r}',
+                    image=picture.image,
+                    keypoints=keypoints,
+                    confidence=confidence,
+                    sequence=picture.sequence if alone else f'{picture.sequence}/{individual}',
+                    frame=picture.frame,
+                )
+            )
+        if not found:
+            skipped.append(SkippedAnnotation(where, 'one body part at least must be labelled; got none.'))
+    return images, skipped
+
+
+def row_pictures(table: PoseTable, folder: Path | None) -> list[RowPicture | None]:
+    """Find the pictures that rows name.
+
+    A row says `labeled-data/<video>/<picture>`, in one cell or in three. The path is meant from the project's
+    folder: `folder` if given, else the nearest one above the table from which the first picture can be reached.
+    Pictures may also lie beside the table. The video is the sequence, the number at the end of the name the frame.
+    """
+    paths = [PurePosixPath('/'.join(row).replace('\\', '/')) for row in table.rows]
+    root = folder or _project(table.path, paths)
+    pictures: list[RowPicture | None] = []
+    for order, path in enumerate(paths):
+        if not path.suffix:
+            pictures.append(None)
+            continue
+        image, beside = root / path, table.path.parent / path.name
+        if folder is None and beside.is_file() and not image.is_file():
+            image = beside
+        number = re.search(r'(\d+)$', path.stem)
+        pictures.append(RowPicture(image, path.parent.name, int(number.group(1)) if number else order))
+    return pictures
+
+
+def _project(table: Path, paths: Sequence[PurePosixPath]) -> Path:
+    above = list(table.absolute().parents)[:4]
+    first = next((path for path in paths if path.suffix), None)
+    if first is None:
+        return table.parent
+    for folder in above:
+        if (folder / first).is_file():
+            return folder
+    return next((folder.parent for folder in above if folder.name == first.parts[0]), table.parent)
+
+
+def row_frames(table: PoseTable, video: Path) -> list[RowPicture | None]:
+    """Give the video's frames that rows number, from 0; the video's name is the sequence."""
+    return [
+        RowPicture(VideoFrame(video, int(row[0])), video.stem, int(row[0])) if row[0].isdigit() else None
+        for row in table.rows
+    ]
+
+
+def find_video(table: Path, video: Path | None) -> Path:
+    """Find the video of a table of predictions: its name begins the table's, such as `cage1DLC_resnet50.h5`.
+
+    Args:
+        table: the table's path.
+        video: the video, or the folder to look in; if None, the table's folder, the one above, and `videos` in both.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if video is not None and video.is_file():
+        return video
+    here, above = table.parent, table.absolute().parent.parent
+    folders = [video] if video is not None else [here, here / 'videos', above / 'videos', above]
+    for folder in folders:
+        found = [
+            path
+            for path in (folder.iterdir() if folder.is_dir() else ())
+            if path.suffix.lower() in VIDEO_SUFFIXES and table.stem.startswith(path.stem)
+        ]
+        if found:
+            return max(found, key=lambda path: len(path.stem))
+    raise ValueError(
+        f'{table}: the video of these frames must be found; got none in {", ".join(map(str, folders))} whose name '
+        'begins the name of the table. Give it by video=.'
+    )

@@ -1,0 +1,191 @@
+"""Tables of DeepLabCut's layout: a row a frame, columns by scorer, (individual,) body part and coordinate.
+
+The same layout comes as text (csv) and as a pandas table (h5). DeepLabCut, Horse-10, LightningPose and
+anipose use it.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from smilfit.io.annotations.pandas_tables import read_pandas_table
+from smilfit.structures import SkippedAnnotation
+
+LEVELS = ('scorer', 'individuals', 'bodyparts', 'coords')
+
+
+@dataclass(frozen=True)
+class Track:
+    """One animal's points over the rows: px of the picture, NaN where missing; confidence 0 where missing."""
+
+    names: tuple[str, ...]
+    xy: Float[np.ndarray, 'n K 2']
+    confidence: Float[np.ndarray, 'n K']
+
+
+@dataclass(frozen=True)
+class PoseTable:
+    """What one table says.
+
+    `rows` holds the parts of every row's label (a picture's path in one or three parts, or a frame's number),
+    `where` names the rows for messages, `tracks` is by individual ('' in a table of one animal), `skipped` are
+    the rows that break a rule.
+    """
+
+    path: Path
+    rows: tuple[tuple[str, ...], ...]
+    where: tuple[str, ...]
+    tracks: Mapping[str, Track]
+    skipped: tuple[SkippedAnnotation, ...]
+
+    @property
+    def of_video(self) -> bool:
+        """Whether rows are frames of a video (labelled by number), not pictures (labelled by path)."""
+        return all(len(row) == 1 and row[0].isdigit() for row in self.rows)
+
+
+def read_pose_table(path: str | Path) -> PoseTable:
+    """Read a table of text (.csv) or of pandas (.h5).
+
+    Coordinates other than x, y and likelihood (variances of ensembles) and columns without a coordinate (such as
+    LightningPose's `set`) are not read.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a table: other header rows, no body part, a column twice, a body part without x or y.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the file must exist; there is none.')
+    if path.suffix.lower() in ('.h5', '.hdf5'):
+        table = read_pandas_table(path)
+        columns = [_with_individual(path, column) for column in table.columns]
+        where = [f'{path}, row {i}' for i in range(len(table.rows))]
+        return _checked(path, columns, table.rows, where, table.values, [])
+    return _read_text(path)
+
+
+def _read_text(path: Path) -> PoseTable:
+    # utf-8-sig: spreadsheets like to begin a file with a byte order mark.
+    try:
+        with path.open(newline='', encoding='utf-8-sig') as file:
+            lines = [[cell.strip() for cell in line] for line in csv.reader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f'{path}: the file must be a table of UTF-8 text; got {error}.') from None
+    header: dict[str, list[str]] = {}
+    while len(header) < len(lines) and lines[len(header)] and lines[len(header)][0] in LEVELS:
+        line = lines[len(header)]
+        header[line[0]] = line
+    if 'bodyparts' not in header or 'coords' not in header:
+        first = [line[0] if line else '' for line in lines[:4]]
+        raise ValueError(
+            f'{path}: the first rows must begin with scorer, (individuals,) bodyparts and coords; got {first}. '
+            'Export the table from the labelling tool again.'
+        )
+    coords = header['coords']
+    n_index = 1
+    while n_index < len(coords) and _blank(coords[n_index]):
+        n_index += 1
+    individuals = header.get('individuals', [''] * len(coords))
+    columns = list(zip(individuals[n_index:], header['bodyparts'][n_index:], coords[n_index:]))
+    read = [c for c, (_, _, coord) in enumerate(columns) if not _blank(coord)]
+    rows, where, values, skipped = [], [], [], []
+    for number, line in enumerate(lines[len(header) :], len(header) + 1):
+        if not any(line):
+            continue
+        place = f'{path}, line {number}'
+        try:
+            if len(line) != len(coords):
+                raise ValueError(f'a row must have {len(coords)} cells; got {len(line)}')
+            numbers = [float(line[n_index + c]) if line[n_index + c] else np.nan for c in read]
+        except ValueError as error:
+            skipped.append(SkippedAnnotation(place, f'{error}. Correct the row.'))
+            continue
+        rows.append(tuple(line[:n_index]))
+        where.append(place)
+        values.append(numbers)
+    array = np.array(values, dtype=np.float64).reshape(len(rows), len(read))
+    return _checked(path, [columns[c] for c in read], rows, where, array, skipped)
+
+
+def _blank(cell: str) -> bool:
+    # pandas writes what has no name as 'Unnamed: 1_level_2'.
+    return not cell or cell.startswith('Unnamed:')
+
+
+def _with_individual(path: Path, column: tuple[str, ...]) -> tuple[str, str, str]:
+    """Give (individual, body part, coordinate) of a column's labels."""
+    if len(column) not in (3, 4):
+        raise ValueError(
+            f'{path}: columns must be labelled by {", ".join(LEVELS)} (individuals may be absent); got {column}.'
+        )
+    return ('' if len(column) == 3 else column[1], column[-2], column[-1])
+
+
+def _checked(
+    path: Path,
+    columns: Sequence[tuple[str, str, str]],
+    rows: Sequence[tuple[str, ...]],
+    where: Sequence[str],
+    values: np.ndarray,
+    skipped: list[SkippedAnnotation],
+) -> PoseTable:
+    """Sort columns into tracks; leave out rows whose points are no points."""
+    place: dict[str, dict[str, dict[str, int]]] = {}
+    for c, (individual, part, coord) in enumerate(columns):
+        if _blank(coord):
+            continue
+        found = place.setdefault(individual, {}).setdefault(part, {})
+        if coord in found:
+            raise ValueError(
+                f'{path}: a column must be there once; got {coord!r} of {part!r} {individual!r} twice. '
+                'Export one scorer alone.'
+            )
+        found[coord] = c
+    if not place:
+        raise ValueError(f'{path}: one body part at least must be there; got none.')
+    for individual, parts in place.items():
+        for part, found in parts.items():
+            if 'x' not in found or 'y' not in found:
+                raise ValueError(f'{path}: {part!r} {individual!r} must have x and y; got {sorted(found)}.')
+    tracks = {individual: _track(parts, values) for individual, parts in place.items()}
+    kept = []
+    for i, name in enumerate(where):
+        fault = next(filter(None, (_fault(track, i) for track in tracks.values())), None)
+        if fault is None:
+            kept.append(i)
+        else:
+            skipped.append(SkippedAnnotation(name, fault))
+    return PoseTable(
+        path=path,
+        rows=tuple(rows[i] for i in kept),
+        where=tuple(where[i] for i in kept),
+        tracks={
+            individual: Track(track.names, track.xy[kept], track.confidence[kept].clip(0, 1))
+            for individual, track in tracks.items()
+        },
+        skipped=tuple(skipped),
+    )
+
+
+def _track(parts: Mapping[str, Mapping[str, int]], values: np.ndarray) -> Track:
+    xy = values[:, [[found['x'], found['y']] for found in parts.values()]]
+    confidence = np.ones(xy.shape[:2])
+    for k, found in enumerate(parts.values()):
+        if 'likelihood' in found:
+            confidence[:, k] = np.nan_to_num(values[:, found['likelihood']], nan=0.0)
+    return Track(tuple(parts), xy, np.where(np.isnan(xy).all(-1), 0.0, confidence))
+
+
+def _fault(track: Track, row: int) -> str | None:
+    for name, xy, confidence in zip(track.names, track.xy[row], track.confidence[row]):
+        if np.isinf(xy).any() or np.isnan(xy).sum() == 1:
+            return f'x and y of a point must be both numbers or both empty; got {xy.tolist()} for {name!r}.'
+        # Networks' single-precision likelihoods may end a hair above 1.
+        if not -1e-3 <= confidence <= 1.001:
+            return f'likelihood must be from 0 to 1; got {confidence:g} for {name!r}.'
+    return None
