@@ -3,11 +3,10 @@
 import numpy as np
 import torch
 
-from smilfit.body_models import SMIL
-from smilfit.renderers import ZBufferRenderer
-from smilfit.structures import BodyParams, Cameras, Keypoints2d
-from smilfit.synthetic import draw_betas, make_quadruped, random_motion
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.renderers import ZBufferRenderer
+from smilfit.structures import Cameras, Keypoints2d
+from smilfit.synthetic import draw_betas, random_motion
 
 SIDE = 224
 

@@ -83,6 +83,21 @@ class SilhouetteInput(BaseInput):
         chosen._points = {key: (xy[index], there[index]) for key, (xy, there) in self._points.items()}
         return chosen
 
+    def resized(self, side: int) -> 'SilhouetteInput':
+        """Reduce masks so that their longer side is at most `side` px, cameras exactly; smaller ones stay."""
+        height, width = self.masks.shape[2:]
+        if max(height, width) <= side:
+            return self
+        new = [max(1, round(n * side / max(height, width))) for n in (height, width)]
+        masks = torch.nn.functional.interpolate(self.masks, new, mode='bilinear', antialias=True).clamp(0, 1)
+        x, y = new[1] / width, new[0] / height
+        # Pixel centres are at integers: the corner at -0.5 stays.
+        affine = masks.new_tensor([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
+        size = masks.new_tensor([new[1], new[0]])
+        lead = self.cameras.K.shape[:-2]
+        cameras = self.cameras.transformed(affine.expand(*lead, 2, 3), size.expand(*lead, 2))
+        return SilhouetteInput(masks, cameras, self.view_weight, self.handler_key)
+
     def flat_cameras(self, every: Cameras | None = None) -> Cameras:
         """Give one camera a picture, frame by frame (B C of them), of the input's own or of corrected ones."""
         b, c = self.masks.shape[:2]
