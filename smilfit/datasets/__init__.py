@@ -2,12 +2,20 @@
 
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
+from smilfit.datasets.image_plan import plan_pictures
+from smilfit.datasets.image_session import ImageSession, image_sessions
 from smilfit.datasets.multi_view_dataset import MultiViewDataset
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
 from smilfit.datasets.smilify_store import SmilifyFile
 from smilfit.datasets.splits import split_samples
-from smilfit.datasets.store_layout import EncodedSample, SampleRecord, SessionHeader, StoreHeader
+from smilfit.datasets.store_layout import (
+    EncodedSample,
+    PictureTable,
+    SampleRecord,
+    SessionHeader,
+    StoreHeader,
+)
 from smilfit.datasets.store_reader import DatasetFile
 from smilfit.datasets.store_writer import StoreWriter
 from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropout
@@ -18,8 +26,10 @@ __all__ = [
     'CropJitter',
     'DatasetFile',
     'EncodedSample',
+    'ImageSession',
     'MultiViewDataset',
     'PhotometricJitter',
+    'PictureTable',
     'PreprocessOptions',
     'SampleRecord',
     'Session',
@@ -32,7 +42,9 @@ __all__ = [
     'ViewDropout',
     'cut',
     'find_crop',
+    'image_sessions',
     'open_dataset',
+    'plan_pictures',
     'plan_session',
     'preprocess',
     'shared_keypoint_names',

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.datasets.crops import BBOX_MARGIN, CROP_MODES
+from smilfit.datasets.store_layout import PictureTable
 from smilfit.io import check_cameras, triangulate_keypoints
 from smilfit.registry import did_you_mean
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
@@ -99,7 +100,9 @@ class SessionPlan:
     """What will be stored of one session: n frames, its C kept cameras, its K keypoints.
 
     Keypoints are px of the picture that is cut: undistorted if `undistorted`. `counts` says what was kept
-    and what was left out, with the reason.
+    and what was left out, with the reason. Of pictures with cameras of their own there are `pictures`, `cameras`
+    has a row a frame, `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last
+    pixel; NaN where the keypoints say it).
     """
 
     session: Any
@@ -113,6 +116,19 @@ class SessionPlan:
     confidence3d: Float[np.ndarray, 'n K']
     undistorted: bool
     counts: dict[str, Any] = field(default_factory=dict)
+    numbers: Int[np.ndarray, 'n'] | None = None
+    boxes: Float[np.ndarray, 'n C 4'] | None = None
+    pictures: PictureTable | None = None
+
+    def frame_number(self, n: int) -> int:
+        """Give the stored number of the n-th frame."""
+        return int((self.frames if self.numbers is None else self.numbers)[n])
+
+    def crop_points(self, n: int, c: int) -> Float[np.ndarray, 'p 2']:
+        """Give the points that a bbox crop goes round: corners of the box, else the keypoints."""
+        if self.boxes is not None and not np.isnan(self.boxes[n, c]).any():
+            return self.boxes[n, c].reshape(2, 2)
+        return self.keypoints2d[n, c][self.confidence2d[n, c] > 0]
 
 
 def labels_of_kept_cameras(session: Session, names: Sequence[str], options: PreprocessOptions) -> Keypoints2d:

@@ -108,6 +108,8 @@ class MultiViewDataset(Dataset):
         sample = make_sample(
             record, index, mask, self._pictures(index, mask), len(self.file.joint_names), self.file.n_betas
         )
+        if self.file.has_masks:
+            sample['data_samples'] |= self._masks(index, mask)
         if not self.test_mode:
             for transform in self.transforms:
                 sample = transform(sample)
@@ -119,6 +121,15 @@ class MultiViewDataset(Dataset):
         for c in np.flatnonzero(mask):
             pictures[c] = self.file.image(index, int(c)).transpose(2, 0, 1)
         return pictures
+
+    def _masks(self, index: int, view_mask: np.ndarray) -> dict[str, torch.Tensor]:
+        side = self.file.target_resolution
+        masks, there = np.zeros((len(view_mask), side, side), np.uint8), np.zeros_like(view_mask)
+        for c in np.flatnonzero(view_mask):
+            found = self.file.mask(index, int(c))
+            if found is not None:
+                masks[c], there[c] = found, True
+        return {'mask': torch.from_numpy(masks), 'has_mask': torch.from_numpy(there)}
 
     def _check_views(self, views: Sequence[str] | int | None) -> Sequence[str] | int | None:
         if isinstance(views, int) and views < 1:
@@ -158,12 +169,13 @@ class MultiViewDataset(Dataset):
             raise ValueError(
                 f'MultiViewDataset: split must be one of {known}; got {split!r}. {did_you_mean(split, known)}'
             )
+        seen = file.view_mask_of[indices]
         if self._views is not None and not isinstance(self._views, int):
-            wanted = np.isin(file.camera_names, list(self._views))
-            blind = ~(file.view_mask_of[indices] & wanted).any(1)
-            if blind.any():
-                logger.info('%s: %d samples have none of the views %s.', file.path, blind.sum(), self._views)
-            indices = indices[~blind]
+            seen = seen & np.isin(file.camera_names, list(self._views))
+        if not seen.any(1).all():
+            which = 'no view' if self._views is None else f'none of the views {self._views}'
+            logger.info('%s: %d samples have %s.', file.path, (~seen.any(1)).sum(), which)
+        indices = indices[seen.any(1)]
         if len(indices) == 0:
             raise ValueError(
                 f'MultiViewDataset: split {split!r} of {file.path} must have a sample; of {file.n_samples} samples '

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from smilfit.datasets.hdf5_handle import open_hdf5
 from smilfit.datasets.smilify_store import SmilifyFile, is_smilify
-from smilfit.datasets.store_reader import DatasetFile, open_hdf5
+from smilfit.datasets.store_reader import DatasetFile
 
 
 def open_dataset(path: str | Path, **options: Any) -> DatasetFile | SmilifyFile:

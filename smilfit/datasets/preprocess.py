@@ -1,7 +1,7 @@
 """From sessions to one dataset file: every video read once, in order, in constant memory."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,17 @@ import numpy as np
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
-from smilfit.datasets.sample_encoder import encode_session, true_params_of
-from smilfit.datasets.store_layout import SessionHeader, StoreHeader, fingerprint
+from smilfit.datasets.image_plan import plan_pictures
+from smilfit.datasets.image_session import ImageSession
+from smilfit.datasets.known_params import known_params_of
+from smilfit.datasets.preprocess_report import make_report
+from smilfit.datasets.progress_bar import ProgressBar
+from smilfit.datasets.sample_encoder import encode_session
+from smilfit.datasets.store_header import make_header
 from smilfit.datasets.store_reader import DatasetFile
 from smilfit.datasets.store_writer import StoreWriter
 from smilfit.registry import did_you_mean
+from smilfit.structures import SkippedAnnotation
 
 logger = logging.getLogger('smilfit')
 
@@ -29,6 +35,7 @@ def preprocess(
     progress: bool = False,
     restart: bool = False,
     overwrite: bool = False,
+    left_out: Sequence[SkippedAnnotation] = (),
 ) -> dict[str, Any]:
     """Write a dataset file from sessions.
 
@@ -37,7 +44,7 @@ def preprocess(
     one is not done twice.
 
     Args:
-        sessions: readers, such as `SleapSession`; their names must differ.
+        sessions: readers, such as `SleapSession`, and `ImageSession`s; their names must differ.
         out: the file to be.
         body: the body model whose joints and keypoints the sessions' names are.
         options: what to keep and how to store it.
@@ -46,9 +53,10 @@ def preprocess(
         progress: show a bar with the time left.
         restart: throw a stopped run's partial file away.
         overwrite: replace a file of other inputs or options.
+        left_out: annotations that are in no session; the report tells them too.
 
     Returns:
-        What was kept and what was left out, with the reasons: `{'sessions': {name: counts}, 'totals': counts}`.
+        What was kept and what was left out, with the reasons; see `make_report`.
 
     Raises:
         ValueError: inputs that contradict themselves or each other.
@@ -58,16 +66,15 @@ def preprocess(
     names = shared_keypoint_names(sessions, body)
     _check_sessions(sessions, options)
     _check_betas(shape_betas or {}, sessions, body)
-    plans = [
-        plan_session(session, [n for n in names if n in session.keypoint_names], options)
-        for session in sessions
-    ]
-    header = _header(plans, names, body, options, str(body_model_file), shape_betas or {})
-    report = _report(plans, sessions, names, header)
+    plans, unusable = plan_sessions(sessions, names, options)
+    left_out = (*left_out, *unusable)
+    known = [known_params_of(plan.session, body.n_joints, body.n_betas) for plan in plans]
+    header = make_header(plans, names, body, options, str(body_model_file), shape_betas or {}, known)
     if Path(out).exists() and not overwrite:
-        if DatasetFile(out).fingerprint == header.fingerprint:
+        there = DatasetFile(out)
+        if there.fingerprint == header.fingerprint:
             logger.info('%s: is there already, made of the same inputs.', out)
-            return report
+            return make_report(plans, names, header.camera_names, known, left_out, there.faults)
         raise FileExistsError(
             f'{out}: the dataset must not exist yet, or come from the same inputs and options; it does not. '
             'Choose another name, or overwrite it with --overwrite.'
@@ -75,15 +82,46 @@ def preprocess(
     with StoreWriter(out, header, restart=restart) as writer:
         total = sum(len(plan.frames) for plan in plans)
         done = writer.n_complete
-        with _ProgressBar(progress, total, done) as step:
+        with ProgressBar(progress, total, done) as step:
             for index, plan in enumerate(plans):
                 skip = min(done, len(plan.frames))
                 done -= skip
                 for sample in encode_session(index, plan, header, options, skip):
                     writer.append(sample)
                     step()
+        writer.flush()
+        report = make_report(plans, names, header.camera_names, known, left_out, writer.faults)
         writer.finish(report)
     return report
+
+
+def plan_sessions(
+    sessions: Sequence[Session], names: Sequence[str], options: PreprocessOptions
+) -> tuple[list[SessionPlan], list[SkippedAnnotation]]:
+    """Plan every session with those of the keypoints that it has; sets of pictures without one left drop out.
+
+    Returns:
+        The plans, and the annotations that are in none.
+
+    Raises:
+        ValueError: a rig's session that cannot be used, or no frame left in all.
+    """
+    plans, left_out = [], []
+    for session in sessions:
+        own = [name for name in names if name in session.keypoint_names]
+        if not isinstance(session, ImageSession):
+            plans.append(plan_session(session, own, options))
+            continue
+        plan, skipped = plan_pictures(session, own, options)
+        left_out += skipped
+        if len(plan.frames):
+            plans.append(plan)
+    if not plans:
+        raise ValueError(
+            f'preprocess: an annotation must be usable; all {len(left_out)} are left out, the first '
+            f'{left_out[0].where}: {left_out[0].reason}'
+        )
+    return plans, left_out
 
 
 def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> tuple[str, ...]:
@@ -140,108 +178,3 @@ def _check_betas(betas: Mapping[str, np.ndarray], sessions: Sequence[Session], b
             f'preprocess: shape betas must name a session; none of {list(betas)} is one. '
             f'{did_you_mean(first, names)}'
         )
-
-
-def _header(
-    plans: Sequence[SessionPlan],
-    names: tuple[str, ...],
-    body: BodyModelData,
-    options: PreprocessOptions,
-    body_model_file: str,
-    betas: Mapping[str, np.ndarray],
-) -> StoreHeader:
-    headers = tuple(
-        SessionHeader(
-            name=plan.session.name,
-            cameras=plan.cameras,
-            unit=plan.session.unit,
-            fps=plan.session.fps,
-            source=str(getattr(plan.session, 'folder', '')),
-            betas=betas.get(plan.session.name),
-        )
-        for plan in plans
-    )
-    parts: list[Any] = [body.content_hash(), options.deciding(), names]
-    for plan, header in zip(plans, headers):
-        cameras = plan.cameras
-        parts += [
-            header.name,
-            header.unit,
-            header.fps,
-            cameras.names,
-            plan.names,
-            plan.frames,
-            plan.view_mask,
-        ]
-        parts += [
-            getattr(cameras, n).numpy()
-            for n in ('K', 'R', 't', 'size', 'dist')
-            if getattr(cameras, n) is not None
-        ]
-        parts += [plan.keypoints2d, plan.confidence2d, plan.keypoints3d, plan.confidence3d]
-        parts += [None if header.betas is None else np.asarray(header.betas)]
-    known = [true_params_of(plan.session, body.n_joints, body.n_betas) for plan in plans]
-    parts += [value for params in known if params for value in params.values()]
-    return StoreHeader(
-        body_model_file=body_model_file,
-        body_model_hash=body.content_hash(),
-        keypoint_names=names,
-        joint_names=tuple(body.joint_names),
-        n_betas=body.n_betas,
-        camera_names=tuple(dict.fromkeys(name for plan in plans for name in plan.cameras.names)),
-        crop_mode=options.crop_mode,
-        target_resolution=options.target_resolution,
-        undistorted=not options.no_undistort,
-        confidence_threshold=options.confidence_threshold,
-        options=options.deciding(),
-        sessions=headers,
-        fingerprint=fingerprint(*parts),
-        with_params=any(params is not None for params in known),
-        with_masks=any(hasattr(plan.session, 'masks') for plan in plans),
-    )
-
-
-def _report(
-    plans: Sequence[SessionPlan], sessions: Sequence[Session], names: tuple[str, ...], header: StoreHeader
-) -> dict[str, Any]:
-    by_session = {}
-    for plan, session in zip(plans, sessions):
-        extra = {'names_not_in_model': sorted(set(session.keypoint_names) - set(names))}
-        extra |= {'names_not_annotated': sorted(set(names) - set(plan.names))}
-        own = getattr(session, 'report', None)
-        by_session[session.name] = plan.counts | extra | ({'reader': own} if own else {})
-    totals: dict[str, int] = {}
-    for plan in plans:
-        for key, value in plan.counts.items():
-            if isinstance(value, int):
-                totals[key] = totals.get(key, 0) + value
-    return {
-        'sessions': by_session,
-        'totals': totals,
-        'cameras': list(header.camera_names),
-        'keypoints': list(names),
-    }
-
-
-class _ProgressBar:
-    """A progress bar with the time left, where one is wanted."""
-
-    def __init__(self, wanted: bool, total: int, done: int) -> None:
-        self._bar: Any = None
-        if wanted:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn('preprocessing'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-            )
-            self._task = self._bar.add_task('preprocessing', total=total, completed=done)
-
-    def __enter__(self) -> Callable[[], None]:
-        if self._bar is None:
-            return lambda: None
-        self._bar.start()
-        return lambda: self._bar.advance(self._task)
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()

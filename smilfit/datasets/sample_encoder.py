@@ -7,36 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from smilfit.datasets.crops import Crop, UndistortedCut, apply_affine, cut, encode_jpeg, encode_png, find_crop
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
-from smilfit.datasets.store_layout import PARAM_NAMES, EncodedSample, StoreHeader
+from smilfit.datasets.known_params import known_params_of
+from smilfit.datasets.store_layout import EncodedSample, StoreHeader
 
 # Frames decoded ahead of the threads that encode them, per thread.
 _AHEAD = 2
 
 Cutter = Callable[[np.ndarray], np.ndarray]
-
-
-def true_params_of(session: Any, n_joints: int, n_betas: int) -> dict[str, np.ndarray] | None:
-    """Give the parameters that a made session knows, as arrays; None of a real one.
-
-    Raises:
-        ValueError: parameters of another body model, or with fields that are not stored.
-    """
-    params = getattr(session, 'true_params', None)
-    if params is None:
-        return None
-    values = {n: v.detach().cpu().double().numpy() for n, v in params.as_axis_angle().as_dict().items()}
-    extra = sorted(n for n, v in values.items() if n not in PARAM_NAMES and v.any())
-    shape, expected = (params.n_joints, params.betas.shape[1]), (n_joints, n_betas)
-    if extra or shape != expected:
-        raise ValueError(
-            f'{session.name}: true parameters must be {", ".join(PARAM_NAMES)} of a model with {expected[0]} joints '
-            f'and {expected[1]} betas; got {shape[0]} and {shape[1]}, and beside these {extra or "nothing"}. '
-            "Give the body model that the session was made with, or take the session's truth away."
-        )
-    return {name: values[name] for name in PARAM_NAMES}
 
 
 @dataclass(frozen=True)
@@ -63,14 +44,15 @@ def encode_session(
     if skip == len(plan.frames):
         return
     place = _Placer(index, plan, header, options)
-    pictures = _decode(plan, plan.frames[skip:].tolist(), header.with_masks)
-    waiting: deque[tuple[int, list[Crop | None], Future | None, Any]] = deque()
+    waiting: deque[tuple[int, list[Crop | None], Future | None, Any, str]] = deque()
     pool = ThreadPoolExecutor(options.num_workers) if options.num_workers else None
     try:
-        for n, (images, masks) in enumerate(pictures, start=skip):
-            crops = place.crops(n)
+        for n, (images, masks, fault) in enumerate(_decode(plan, skip, header.with_masks), start=skip):
+            fault = fault or place.misfit(n, images, masks)
+            crops = [None] * len(plan.cameras) if fault else place.crops(n)
             job = place.job(n, crops, images, masks)
-            waiting.append((n, crops, pool.submit(job.run) if pool else None, job if pool is None else None))
+            future = pool.submit(job.run) if pool else None
+            waiting.append((n, crops, future, job if pool is None else None, fault))
             del images, masks, job
             while len(waiting) > _AHEAD * options.num_workers:
                 yield _collect(place, *waiting.popleft())
@@ -82,15 +64,26 @@ def encode_session(
 
 
 def _collect(
-    place: '_Placer', n: int, crops: list[Crop | None], future: Future | None, job: Any
+    place: '_Placer', n: int, crops: list[Crop | None], future: Future | None, job: Any, fault: str
 ) -> EncodedSample:
     encoded = future.result() if future is not None else job.run()
-    return place.sample(n, crops, *encoded)
+    return place.sample(n, crops, *encoded, fault)
 
 
-def _decode(plan: SessionPlan, frames: list[int], with_masks: bool) -> Iterator[tuple[dict, dict]]:
+def _decode(plan: SessionPlan, skip: int, with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
+    """Give pictures (and masks) of each frame, or the reason why a picture has none."""
+    session, frames = plan.session, plan.frames[skip:].tolist()
+    if plan.pictures is None:
+        yield from _decode_rig(session, frames, with_masks)
+        return
+    (camera,) = plan.cameras.names
+    for entry in session.entries(frames, with_masks):
+        images = {} if entry.picture is None else {camera: entry.picture}
+        yield images, {} if entry.mask is None else {camera: entry.mask}, entry.fault
+
+
+def _decode_rig(session: Any, frames: list[int], with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
     """Give pictures (and masks) of each frame; refuse a reader that loses frames."""
-    session = plan.session
     masks = iter(session.masks(frames)) if with_masks and hasattr(session, 'masks') else None
     decoded = session.frames(frames)
     for wanted in frames:
@@ -100,7 +93,7 @@ def _decode(plan: SessionPlan, frames: list[int], with_masks: bool) -> Iterator[
                 f'{session.name}: frame {wanted} must come next; got {None if item is None else item[0]}. '
                 'Is a video cut short?'
             )
-        yield item[1], (next(masks)[1] if masks is not None else {})
+        yield item[1], (next(masks)[1] if masks is not None else {}), ''
 
 
 class _Placer:
@@ -112,19 +105,37 @@ class _Placer:
         self.index, self.plan, self.header, self.options = index, plan, header, options
         self.columns = [header.camera_names.index(name) for name in plan.cameras.names]
         self.rows = [header.keypoint_names.index(name) for name in plan.names]
-        self.params = true_params_of(plan.session, len(header.joint_names), header.n_betas)
-        cameras = plan.cameras
-        self.sizes = [(int(w), int(h)) for w, h in cameras.size.round().tolist()]
-        self.lenses: list[tuple[np.ndarray, np.ndarray, float] | None] = [None] * len(cameras)
-        if plan.undistorted and cameras.dist is not None:
-            folds = cameras.fold.tolist()
-            self.lenses = [
-                (cameras.K[c].numpy(), cameras.dist[c].numpy(), folds[c])
-                if bool(cameras.dist[c].any())
-                else None
-                for c in range(len(cameras))
-            ]
+        self.params = known_params_of(plan.session, len(header.joint_names), header.n_betas)
         self._cutters: dict[tuple[int, Crop], Cutter] = {}
+
+    def _size(self, n: int, c: int) -> tuple[int, int]:
+        width, height = self._row(self.plan.cameras.size, n, 2)[c].round().tolist()
+        return int(width), int(height)
+
+    def _row(self, value: Tensor, n: int, rank: int) -> Tensor:
+        """Pick the n-th frame's row of a camera tensor, which has `rank` dimensions in a rig."""
+        return value if value.ndim == rank else value[n]
+
+    def misfit(self, n: int, images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
+        """Say what is wrong with the sizes of the n-th frame's pictures.
+
+        Raises:
+            ValueError: the same of a rig, whose calibration is then wrong for all its pictures.
+        """
+        for c, name in enumerate(self.plan.cameras.names):
+            for kind, found in (('pictures', images), ('masks', masks)):
+                if name not in found or not self.plan.view_mask[n, c]:
+                    continue
+                height, width = found[name].shape[:2]
+                if (width, height) == self._size(n, c):
+                    continue
+                rule = f'must have its stated size {self._size(n, c)}; got {(width, height)}'
+                if self.plan.pictures is not None:
+                    return f'the {kind[:-1]} {rule}.'
+                raise ValueError(
+                    f'{self.plan.session.name}: {kind} of camera {name!r} {rule} in frame {self.plan.frames[n]}.'
+                )
+        return ''
 
     def crops(self, n: int) -> list[Crop | None]:
         """Choose the box of each view of the n-th frame; None where there is no view."""
@@ -132,9 +143,9 @@ class _Placer:
         return [
             find_crop(
                 options.crop_mode,
-                self.sizes[c],
+                self._size(n, c),
                 options.target_resolution,
-                plan.keypoints2d[n, c][plan.confidence2d[n, c] > 0],
+                plan.crop_points(n, c),
                 options.bbox_margin,
             )
             if plan.view_mask[n, c]
@@ -154,28 +165,33 @@ class _Placer:
         for c, (name, crop) in enumerate(zip(self.plan.cameras.names, crops)):
             if crop is None:
                 continue
-            height, width = images[name].shape[:2]
-            if (width, height) != self.sizes[c]:
-                raise ValueError(
-                    f'{self.plan.session.name}: pictures of camera {name!r} must have its calibrated size '
-                    f'{self.sizes[c]}; got {(width, height)} in frame {self.plan.frames[n]}.'
-                )
-            cutter = self._cutter(c, crop)
+            cutter = self._cutter(n, c, crop)
             pictures[self.columns[c]] = (images[name], cutter)
             if name in masks:
                 silhouettes[self.columns[c]] = ((masks[name] > 0).astype(np.uint8) * 255, cutter)
         return _FrameJob(pictures, silhouettes, self.options.jpeg_quality)
 
-    def _cutter(self, c: int, crop: Crop) -> Cutter:
-        lens = self.lenses[c]
+    def _cutter(self, n: int, c: int, crop: Crop) -> Cutter:
+        lens = self._lens(n, c)
         if lens is None:
             return lambda picture: cut(picture, crop)
-        if self.options.crop_mode == 'bbox_crop':
+        if self.options.crop_mode == 'bbox_crop' or self.plan.pictures is not None:
             # The box moves with the animal: its map is found in the thread that uses it.
             return lambda picture: UndistortedCut.plan(crop, *lens)(picture)
         if (c, crop) not in self._cutters:
             self._cutters[c, crop] = UndistortedCut.plan(crop, *lens)
         return self._cutters[c, crop]
+
+    def _lens(self, n: int, c: int) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """Give K, coefficients and fold of a lens that must be undone; None without one."""
+        cameras = self.plan.cameras
+        if not self.plan.undistorted or cameras.dist is None:
+            return None
+        dist = self._row(cameras.dist, n, 2)[c]
+        if not bool(dist.any()):
+            return None
+        fold = float(self._row(cameras.fold, n, 1)[c])
+        return self._row(cameras.K, n, 3)[c].numpy(), dist.numpy(), fold
 
     def sample(
         self,
@@ -183,6 +199,7 @@ class _Placer:
         crops: list[Crop | None],
         images: Mapping[int, np.ndarray],
         masks: Mapping[int, np.ndarray],
+        fault: str,
     ) -> EncodedSample:
         """Put the n-th frame into the file's order of cameras and keypoints."""
         plan, header = self.plan, self.header
@@ -198,8 +215,17 @@ class _Placer:
             stored = apply_affine(affine[column], plan.keypoints2d[n, c]) * seen[:, None]
             xy[column, self.rows], confidence[column, self.rows] = stored, plan.confidence2d[n, c]
         xyz[self.rows], confidence3d[self.rows] = plan.keypoints3d[n], plan.confidence3d[n]
-        frame = int(plan.frames[n])
-        params = None if self.params is None else {k: v[frame] for k, v in self.params.items()}
         return EncodedSample(
-            self.index, frame, view_mask, affine, xy, confidence, xyz, confidence3d, images, masks, params
+            session=self.index,
+            frame=plan.frame_number(n),
+            view_mask=view_mask,
+            affine=affine,
+            keypoints2d=xy,
+            confidence2d=confidence,
+            keypoints3d=xyz,
+            confidence3d=confidence3d,
+            images=images,
+            masks=masks,
+            params=None if self.params is None else self.params.row(int(plan.frames[n])),
+            fault=fault,
         )

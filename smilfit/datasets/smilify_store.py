@@ -15,12 +15,12 @@ from typing import Any, SupportsIndex
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.body_models import BodyModelData
 from smilfit.datasets.crops import decode_picture
+from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
 from smilfit.datasets.store_layout import SampleRecord
-from smilfit.datasets.store_reader import Hdf5Handle, open_hdf5
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
@@ -47,6 +47,8 @@ class SmilifyFile:
     Raises:
         ValueError: joints that are not as many as the file's, or identity matrices in place of cameras.
     """
+
+    has_masks = False
 
     def __init__(
         self,
@@ -134,9 +136,41 @@ class SmilifyFile:
         tensors = {n: torch.from_numpy(v) for n, v in (first if same else stacks).items()}
         return Cameras(names=names, **tensors, unit=self.unit)
 
-    def keypoints2d(self, session: str | SupportsIndex, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give a session's keypoints in px of the stored pictures, cameras attached."""
-        records, cameras = [self.record(i) for i in self.samples(session)], self.cameras(session)
+    def has_own_cameras(self, session: str | SupportsIndex) -> bool:
+        """Say that cameras are a rig's, though crops may differ."""
+        return False
+
+    def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
+        """Name the pictures of a session's samples."""
+        name = self.session_names[self.session_index(session)]
+        return tuple(f'{name}, frame {frame}' for frame in self.frame_indices(session))
+
+    def temporal(self, session: str | SupportsIndex) -> bool:
+        """Say that a session's samples follow one another in time."""
+        return True
+
+    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, 'n']:
+        """Say that all intrinsics were calibrated."""
+        return np.ones(len(self.samples(session)), np.bool_)
+
+    def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
+        """Give the cameras of the stored pictures, (n, C, ...)."""
+        cameras, n = self.cameras(session), len(self.samples(session))
+        return cameras if cameras.K.ndim == 4 else cameras.map(lambda x: x.expand(n, *x.shape))
+
+    def masks(
+        self, session: str | SupportsIndex
+    ) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
+        """Give empty silhouettes of weight 0: such files hold none."""
+        shape = (len(self.samples(session)), len(self.cameras(session)))
+        return np.zeros((*shape, self.target_resolution, self.target_resolution), np.uint8), np.zeros(shape)
+
+    def keypoints2d(
+        self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
+    ) -> Keypoints2d:
+        """Give keypoints in px of the stored pictures (no others are known), cameras attached."""
+        records = [self.record(i) for i in self.samples(session)]
+        cameras = self.stored_cameras(session) if stored else self.cameras(session)
         used = [self.camera_names.index(name) for name in cameras.names]
         seen = Keypoints2d(
             xy=torch.from_numpy(np.stack([r.keypoints2d[used] for r in records])),

@@ -11,6 +11,11 @@ Pictures lie end to end in one byte array, because a checksum does not reach dat
 /sessions/0000         attributes: name, unit, fps, camera_names, source
     K (c,3,3) R (c,3,3) t (c,3) dist (c,5) size (c,2)      as calibrated, original px, world unit
     betas (S,)                                             where known
+                       of a session whose n pictures have cameras of their own (version 2), beside these:
+                       attribute temporal (do its samples follow one another in time)
+    K (n,c,3,3) ... size (n,c,2)                           one row a sample
+    intrinsics_known (n,)                                  False where K is a guess
+    labels (bytes,)                                        JSON: where each picture came from
 /samples
     session (N,) frame (N,)                                which session, which of its frames
     view_mask (N,C)                                        where there is a picture
@@ -27,6 +32,8 @@ Pictures lie end to end in one byte array, because a checksum does not reach dat
 
 A relative `body_model_file` is relative to the dataset's folder. While it is written the file is called
 `<name>.partial`; `n_complete` counts the samples that are whole.
+Files without own cameras are of version 1. A picture of version 2 that did not decode leaves a sample without a
+view; the attribute `faults` (JSON, sample number -> reason) says why.
 """
 
 import hashlib
@@ -41,7 +48,8 @@ from jaxtyping import Bool, Float, UInt8
 from smilfit.structures import Cameras
 
 FORMAT = 'smilfit-dataset'
-FORMAT_VERSION = 1
+# The newest version that is read. A file states the oldest that can hold it.
+FORMAT_VERSION = 2
 # Samples written at once, and in one chunk.
 BLOCK = 64
 # Bytes of pictures in one chunk: about four pictures of 224 px, so that one read checks little else.
@@ -50,12 +58,25 @@ PARTIAL_SUFFIX = '.partial'
 # Metadata of this version carries checksums, and a killed writer leaves a file that opens.
 LIBVER = ('v108', 'v108')
 
+CAMERA_ARRAYS = ('K', 'R', 't', 'dist', 'size')
 PARAM_NAMES = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
 
 
 @dataclass(frozen=True)
+class PictureTable:
+    """What is known of n pictures with cameras of their own: where each came from, whether its K is measured."""
+
+    labels: tuple[str, ...]
+    intrinsics_known: Bool[np.ndarray, 'n']
+    temporal: bool = False
+
+
+@dataclass(frozen=True)
 class SessionHeader:
-    """What is stored of a session once: its cameras as calibrated, and its known shape (or None)."""
+    """What is stored of a session once: its cameras as calibrated, and its known shape (or None).
+
+    With `pictures`, cameras have a leading dimension: one row a sample.
+    """
 
     name: str
     cameras: Cameras
@@ -63,6 +84,7 @@ class SessionHeader:
     fps: float | None = None
     source: str = ''
     betas: Float[np.ndarray, 'S'] | None = None
+    pictures: PictureTable | None = None
 
 
 @dataclass(frozen=True)
@@ -85,10 +107,18 @@ class StoreHeader:
     with_params: bool = False
     with_masks: bool = False
 
+    @property
+    def version(self) -> int:
+        """The oldest version of the format that holds this."""
+        return 1 if all(session.pictures is None for session in self.sessions) else 2
+
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """One sample as it is written: pictures as bytes by camera index, points in stored px."""
+    """One sample as it is written: pictures as bytes by camera index, points in stored px.
+
+    `fault` says why a sample has no view although one was planned.
+    """
 
     session: int
     frame: int
@@ -101,6 +131,7 @@ class EncodedSample:
     images: Mapping[int, UInt8[np.ndarray, '_n']]
     masks: Mapping[int, UInt8[np.ndarray, '_n']]
     params: Mapping[str, np.ndarray] | None = None
+    fault: str = ''
 
 
 @dataclass(frozen=True)

@@ -1,90 +1,28 @@
 """Read a dataset file: read-only, and with a handle of its own in every worker process."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
-import h5py
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.body_models import BodyModelData
 from smilfit.datasets.crops import apply_affine, decode_picture, invert_affine
-from smilfit.datasets.store_layout import FORMAT, FORMAT_VERSION, PARAM_NAMES, SampleRecord
+from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
+from smilfit.datasets.store_layout import FORMAT, FORMAT_VERSION, PARAM_NAMES, SampleRecord, SessionHeader
+from smilfit.datasets.stored_session import read_session
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
-
-
-class Hdf5Handle:
-    """Open an HDF5 file when it is first read, anew in each process, read-only.
-
-    A handle that was opened before a fork must not be read after it; pickling leaves it behind.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file: h5py.File | None = None
-        self._pid = -1
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {'path': self.path, '_file': None, '_pid': -1}
-
-    def __call__(self) -> h5py.File:
-        """Give this process's handle."""
-        if self._file is None or self._pid != os.getpid():
-            self._file, self._pid = open_hdf5(self.path), os.getpid()
-        return self._file
-
-    def close(self) -> None:
-        """Close this process's handle; the next read opens it again."""
-        if self._file is not None and self._pid == os.getpid():
-            self._file.close()
-        self._file = None
-
-    def read(self, name: str, selection: Any = ()) -> Any:
-        """Read part of a dataset: an array, or one number.
-
-        Raises:
-            OSError: data that fail their checksum or are not there.
-        """
-        try:
-            return self()[name][selection]
-        except (OSError, RuntimeError) as error:
-            raise OSError(
-                f'{self.path}: {name} must pass its checksum; it does not ({error}). '
-                'The file is damaged: copy it again or make it anew.'
-            ) from error
-
-
-def open_hdf5(path: str | Path) -> h5py.File:
-    """Open a file read-only.
-
-    Raises:
-        FileNotFoundError: no such file; says so if a partial one is there.
-        ValueError: not HDF5, or cut short.
-    """
-    path = Path(path)
-    if not path.is_file():
-        partial = path.with_name(path.name + '.partial')
-        hint = f' {partial.name} is unfinished: run preprocessing again.' if partial.exists() else ''
-        raise FileNotFoundError(f'{path}: the dataset must exist; there is no such file.{hint}')
-    try:
-        return h5py.File(path, 'r')
-    except OSError as error:
-        raise ValueError(
-            f'{path}: a dataset must be a whole HDF5 file; it does not open ({error}). '
-            'Was it cut short while copying, or is it a file of another kind?'
-        ) from error
 
 
 class DatasetFile:
     """A dataset file of this project, as `store_layout` describes it.
 
     Cameras and keypoints of a session come in px of the original pictures, undistorted where the stored ones
-    are; `record` gives one sample as it was stored.
+    are; `stored_cameras`, `masks` and `record` are in px of the stored crops.
 
     Raises:
         FileNotFoundError: no such file.
@@ -96,12 +34,13 @@ class DatasetFile:
         self._handle = Hdf5Handle(path)
         with open_hdf5(path) as file:
             attrs = _check_header(self.path, file.attrs)
-            self._sessions = [_read_session(group) for group in file['sessions'].values()]
+            self.camera_names: tuple[str, ...] = tuple(json.loads(attrs['camera_names']))
+            self._sessions = [read_session(group, self.camera_names) for group in file['sessions'].values()]
+            self.has_masks = 'mask' in file['images']
         self.body_model_file = _beside(self.path, str(attrs['body_model_file']))
         self.body_model_hash = str(attrs['body_model_hash'])
         self.keypoint_names: tuple[str, ...] = tuple(json.loads(attrs['keypoint_names']))
         self.joint_names: tuple[str, ...] = tuple(json.loads(attrs['joint_names']))
-        self.camera_names: tuple[str, ...] = tuple(json.loads(attrs['camera_names']))
         self.n_betas = int(attrs['n_betas'])
         self.crop_mode = str(attrs['crop_mode'])
         self.target_resolution = int(attrs['target_resolution'])
@@ -110,12 +49,13 @@ class DatasetFile:
         self.fingerprint = str(attrs['fingerprint'])
         self.options: dict[str, Any] = json.loads(attrs['options'])
         self.report: dict[str, Any] = json.loads(attrs['report'])
+        self.faults = {int(i): reason for i, reason in json.loads(attrs.get('faults', '{}')).items()}
         self.n_samples = int(attrs['n_complete'])
-        self.session_names: tuple[str, ...] = tuple(session['name'] for session in self._sessions)
-        self._rigs = [_union_cameras(session['cameras'], self.camera_names) for session in self._sessions]
+        self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
         self.session_of: np.ndarray = self._handle.read('samples/session')
         self.frame_of: np.ndarray = self._handle.read('samples/frame')
         self.view_mask_of: np.ndarray = self._handle.read('samples/view_mask')
+        self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
         self._handle.close()
 
     def __len__(self) -> int:
@@ -128,16 +68,16 @@ class DatasetFile:
     @property
     def unit(self) -> str | None:
         """World unit of all sessions; None where unknown."""
-        units = {session['unit'] for session in self._sessions}
+        units = {session.header.unit for session in self._sessions}
         return units.pop() if len(units) == 1 else None
 
     def fps(self, session: str | SupportsIndex) -> float | None:
         """Give a session's frames per second; None where unknown."""
-        return self._sessions[self.session_index(session)]['fps']
+        return self._header(session).fps
 
     def source(self, session: str | SupportsIndex) -> str:
         """Say where a session came from, such as its folder; it may be gone."""
-        return self._sessions[self.session_index(session)]['source']
+        return self._header(session).source
 
     def session_index(self, session: str | SupportsIndex) -> int:
         """Find a session by name (or number).
@@ -161,24 +101,57 @@ class DatasetFile:
         """Give the frame numbers of a session's samples."""
         return self.frame_of[self.samples(session)]
 
+    def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
+        """Name the pictures of a session's samples: file and entry where they were annotated one by one."""
+        found = self._sessions[self.session_index(session)]
+        return found.labels(self.frame_indices(session).tolist())
+
+    def temporal(self, session: str | SupportsIndex) -> bool:
+        """Say whether a session's samples follow one another in time."""
+        pictures = self._header(session).pictures
+        return True if pictures is None else pictures.temporal
+
+    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, 'n']:
+        """Say of which of a session's samples the intrinsics were known; of the others K is a guess."""
+        found = self._sessions[self.session_index(session)]
+        return found.intrinsics_known(len(self.samples(session)))
+
+    def has_own_cameras(self, session: str | SupportsIndex) -> bool:
+        """Say whether each sample of a session has cameras of its own, as sets of pictures have."""
+        return self._header(session).pictures is not None
+
     def cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give a session's own cameras, float64, original px; ideal where the pictures were undistorted."""
-        cameras = self._sessions[self.session_index(session)]['cameras']
+        """Give a session's own cameras, float64, original px; ideal where the pictures were undistorted.
+
+        Where samples have cameras of their own, with a leading dimension: one row a sample.
+        """
+        cameras = self._header(session).cameras
         return cameras.ideal() if self.undistorted else cameras
 
-    def keypoints2d(self, session: str | SupportsIndex, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give a session's stored keypoints in original px (undistorted where the pictures were).
+    def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
+        """Give the cameras of a session's stored crops (n, C, ...), float64; a view without picture is not cut."""
+        cameras = self.cameras(session)
+        affine = torch.from_numpy(self._affine(session, cameras.names))
+        return cameras.transformed(affine, torch.full((1, 1, 2), float(self.target_resolution)).double())
+
+    def keypoints2d(
+        self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
+    ) -> Keypoints2d:
+        """Give a session's keypoints in original px (undistorted where the pictures were), cameras attached.
+
+        With `stored`, in px of the stored crops, with their cameras.
 
         Raises:
             KeyError: an unknown keypoint, with the near ones.
         """
-        samples, cameras = self.samples(session), self.cameras(session)
-        views = [self.camera_names.index(name) for name in cameras.names]
-        mask = self._rows('samples/view_mask', samples)[:, views]
-        affine = self._rows('samples/affine', samples)[:, views]
-        affine[~mask] = np.eye(2, 3)
-        xy = apply_affine(invert_affine(affine), self._rows('samples/keypoints2d', samples)[:, views])
+        samples = self.samples(session)
+        cameras = self.stored_cameras(session) if stored else self.cameras(session)
+        views = self._views(cameras.names)
+        xy = self._rows('samples/keypoints2d', samples)[:, views]
+        if not stored:
+            xy = apply_affine(invert_affine(self._affine(session, cameras.names)), xy)
         confidence = self._rows('samples/confidence2d', samples)[:, views].astype(np.float64)
+        mask = self._rows('samples/view_mask', samples)[:, views]
         seen = Keypoints2d(
             xy=torch.from_numpy(xy),
             confidence=torch.from_numpy(confidence * mask[..., None]),
@@ -186,6 +159,21 @@ class DatasetFile:
             cameras=cameras,
         )
         return seen if names is None else seen.select(names)
+
+    def masks(
+        self, session: str | SupportsIndex
+    ) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
+        """Give a session's stored silhouettes (0 or 255), and 1 where there is one, else 0 and an empty one."""
+        samples, views = self.samples(session), self._views(self._header(session).cameras.names)
+        side = self.target_resolution
+        masks = np.zeros((len(samples), len(views), side, side), np.uint8)
+        weight = np.zeros(masks.shape[:2])
+        for i, sample in enumerate(samples):
+            for c, view in enumerate(views):
+                found = self.mask(sample, view)
+                if found is not None:
+                    masks[i, c], weight[i, c] = found, 1.0
+        return masks, weight
 
     def keypoints3d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None
@@ -199,7 +187,7 @@ class DatasetFile:
             xyz=torch.from_numpy(self._rows('samples/keypoints3d', samples)),
             confidence=torch.from_numpy(confidence),
             names=self.keypoint_names,
-            unit=self._sessions[self.session_index(session)]['unit'],
+            unit=self._header(session).unit,
         )
         return seen if names is None else seen.select(names)
 
@@ -213,14 +201,14 @@ class DatasetFile:
 
     def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
         """Give a session's shape where it was measured; None where not."""
-        return self._sessions[self.session_index(session)]['betas']
+        return self._header(session).betas
 
     def record(self, sample: SupportsIndex) -> SampleRecord:
         """Read one sample without its pictures."""
         read = self._handle.read
         i = int(sample)
         session, mask = int(self.session_of[i]), read('samples/view_mask', i)
-        rig, affine = self._rigs[session], read('samples/affine', i)
+        rig, affine = self._sessions[session].rig_of(i - int(self._first[session])), read('samples/affine', i)
         affine[~mask] = np.eye(2, 3)
         present = mask[:, None, None]
         homogeneous = np.concatenate((affine, np.tile([[[0.0, 0.0, 1.0]]], (len(mask), 1, 1))), 1)
@@ -239,7 +227,7 @@ class DatasetFile:
             keypoints3d=read('samples/keypoints3d', i),
             confidence3d=read('samples/confidence3d', i),
             params=self._params(i),
-            betas=self._sessions[session]['betas'],
+            betas=self._sessions[session].header.betas,
         )
 
     def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
@@ -252,7 +240,7 @@ class DatasetFile:
 
     def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W'] | None:
         """Decode one stored silhouette, 0 or 255; None where the file has none of it."""
-        if 'mask' not in self._handle()['images']:
+        if not self.has_masks:
             return None
         data = self.picture_bytes(sample, camera, 'mask', 'mask')
         return decode_picture(data, f'{self.path}: mask of sample {sample}', grey=True) if len(data) else None
@@ -283,6 +271,19 @@ class DatasetFile:
                 f'(hash {self.body_model_hash}); got {data.name} (hash {found}). '
                 'Give that model, or preprocess with this one.'
             )
+
+    def _header(self, session: str | SupportsIndex) -> SessionHeader:
+        return self._sessions[self.session_index(session)].header
+
+    def _views(self, names: Sequence[str]) -> list[int]:
+        return [self.camera_names.index(name) for name in names]
+
+    def _affine(self, session: str | SupportsIndex, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
+        """Give the maps from original to stored px; where there is no picture, the identity."""
+        samples, views = self.samples(session), self._views(names)
+        affine = self._rows('samples/affine', samples)[:, views]
+        affine[~self._rows('samples/view_mask', samples)[:, views]] = np.eye(2, 3)
+        return affine
 
     def _camera_index(self, camera: str | SupportsIndex) -> int:
         if isinstance(camera, str):
@@ -332,32 +333,3 @@ def _beside(path: Path, name: str) -> str:
     """Find a file that is named relative to the dataset, so that both can move together."""
     candidate = path.parent / name
     return str(candidate) if name and candidate.is_file() else name
-
-
-def _read_session(group: h5py.Group) -> dict[str, Any]:
-    unit, fps = str(group.attrs['unit']) or None, float(group.attrs['fps'])
-    cameras = Cameras(
-        names=tuple(json.loads(group.attrs['camera_names'])),
-        **{name: torch.from_numpy(group[name][()]) for name in ('K', 'R', 't', 'dist', 'size')},
-        unit=unit,
-    )
-    return {
-        'name': str(group.attrs['name']),
-        'unit': unit,
-        'fps': None if np.isnan(fps) else fps,
-        'source': str(group.attrs['source']),
-        'cameras': cameras,
-        'betas': group['betas'][()] if 'betas' in group else None,
-    }
-
-
-def _union_cameras(cameras: Cameras, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Spread a session's cameras over the file's union; cameras it lacks are zeros."""
-    n = len(names)
-    rig = {k: np.zeros((n, *s)) for k, s in (('K', (3, 3)), ('R', (3, 3)), ('t', (3,)), ('dist', (5,)))}
-    for i, name in enumerate(cameras.names):
-        for key, value in rig.items():
-            source = getattr(cameras, key)
-            if source is not None:
-                value[names.index(name)] = source[i].numpy()
-    return rig

@@ -15,14 +15,13 @@ from smilfit.datasets.store_layout import (
     BLOCK,
     BYTES_CHUNK,
     FORMAT,
-    FORMAT_VERSION,
     LIBVER,
     PARAM_NAMES,
     PARTIAL_SUFFIX,
     EncodedSample,
-    SessionHeader,
     StoreHeader,
 )
+from smilfit.datasets.stored_session import write_session
 
 logger = logging.getLogger('smilfit')
 
@@ -63,15 +62,24 @@ class StoreWriter:
         """How many samples are safely in the file."""
         return int(self._file.attrs['n_complete'])
 
+    @property
+    def faults(self) -> dict[int, str]:
+        """Why samples that are safely in the file have no view, by sample number."""
+        return {int(i): reason for i, reason in json.loads(self._file.attrs.get('faults', '{}')).items()}
+
     def append(self, sample: EncodedSample) -> None:
         """Take a sample; every `BLOCK` of them are written and flushed."""
         self._buffer.append(sample)
         if len(self._buffer) == BLOCK:
             self._write_block()
 
+    def flush(self) -> None:
+        """Write what is left of the samples, so that `faults` tells of all."""
+        self._write_block()
+
     def finish(self, report: Mapping[str, Any]) -> Path:
         """Write the rest and the report, and give the file its name; the report also lies beside it as JSON."""
-        self._write_block()
+        self.flush()
         text = json.dumps(report, indent=1)
         self._file.attrs['report'] = text
         self._file.attrs['complete'] = True
@@ -120,6 +128,9 @@ class StoreWriter:
     def _truncate(self, file: h5py.File) -> None:
         """Drop what a stopped writer began behind the last whole block, and check that block."""
         n = int(file.attrs['n_complete'])
+        if 'faults' in file.attrs:
+            faults = json.loads(file.attrs['faults'])
+            file.attrs['faults'] = json.dumps({i: reason for i, reason in faults.items() if int(i) < n})
         for group in ('samples', 'params'):
             for dataset in file[group].values() if group in file else ():
                 dataset.resize(n, axis=0)
@@ -139,9 +150,9 @@ class StoreWriter:
         for name in ('keypoint_names', 'joint_names', 'camera_names', 'options'):
             value = getattr(header, name)
             file.attrs[name] = json.dumps(value if isinstance(value, Mapping) else list(value))
-        file.attrs.update(format=FORMAT, version=FORMAT_VERSION, complete=False, n_complete=0, report='{}')
+        file.attrs.update(format=FORMAT, version=header.version, complete=False, n_complete=0, report='{}')
         for i, session in enumerate(header.sessions):
-            _write_session(file.create_group(f'sessions/{i:04d}'), session)
+            write_session(file.create_group(f'sessions/{i:04d}'), session)
         self._create_samples()
         file.flush()
 
@@ -190,6 +201,9 @@ class StoreWriter:
             self._write_bytes('mask', 'mask', [s.masks for s in block])
         if self.header.with_params:
             self._write_params(block)
+        faults = {self.n_complete + i: s.fault for i, s in enumerate(block) if s.fault}
+        if faults:
+            self._file.attrs['faults'] = json.dumps(self.faults | faults)
         # The count comes last and alone: what lies behind it belongs to no whole block.
         self._file.flush()
         self._file.attrs.modify('n_complete', self.n_complete + len(block))
@@ -216,28 +230,6 @@ class StoreWriter:
         for name in group.keys() & set(PARAM_NAMES):
             empty = np.zeros(group[name].shape[1:])
             _extend(group[name], [empty if s.params is None else s.params[name] for s in block])
-
-
-def _write_session(group: h5py.Group, session: SessionHeader) -> None:
-    group.attrs['name'] = session.name
-    group.attrs['unit'] = session.unit or ''
-    group.attrs['fps'] = float('nan') if session.fps is None else session.fps
-    group.attrs['source'] = session.source
-    group.attrs['camera_names'] = json.dumps(list(session.cameras.names))
-    cameras = session.cameras
-    dist = cameras.K.new_zeros(len(cameras), 5) if cameras.dist is None else cameras.dist
-    for name, value in (
-        ('K', cameras.K),
-        ('R', cameras.R),
-        ('t', cameras.t),
-        ('dist', dist),
-        ('size', cameras.size),
-    ):
-        array = value.detach().cpu().double().numpy()
-        group.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
-    if session.betas is not None and len(session.betas):
-        betas = np.asarray(session.betas, np.float64)
-        group.create_dataset('betas', data=betas, chunks=betas.shape, fletcher32=True)
 
 
 def _growing(group: h5py.Group, name: str, shape: tuple[int, ...], kind: Any) -> None:

@@ -121,14 +121,14 @@ def keep_views(sample: Sample, kept: Tensor) -> Sample:
         return torch.where(kept.reshape(shape), value, torch.zeros_like(value))
 
     inputs = {name: clear(value) for name, value in sample['inputs'].items()}
-    by_view = ('keypoints2d', 'confidence2d', 'to_original')
+    by_view = ('keypoints2d', 'confidence2d', 'to_original', 'mask', 'has_mask')
     data = {name: clear(v) if name in by_view else v for name, v in sample['data_samples'].items()}
     return {**sample, 'inputs': inputs, 'data_samples': data}
 
 
 @TRANSFORMS.register_module()
 class CropJitter:
-    """Shift, scale and turn each stored crop about its centre, with its camera and keypoints.
+    """Shift, scale and turn each stored crop about its centre, with its camera, mask and keypoints.
 
     The pictures change by `u' = A u + b`, so K becomes [A b; 0 1] K: projections stay exact, for any lens.
     The body's world pose stays as it is.
@@ -160,7 +160,7 @@ class CropJitter:
 
 
 def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
-    """Apply `u' = A u + b` to the pictures, cameras and keypoints of the present views.
+    """Apply `u' = A u + b` to the pictures, masks, cameras and keypoints of the present views.
 
     `to_original` becomes `to_original` after the inverse of the map; `size` stays, so what leaves the frame is
     lost and what enters it is black.
@@ -172,6 +172,11 @@ def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
     full = torch.where(mask[:, None, None], full, torch.eye(3, dtype=torch.float64))
     seen = data['confidence2d'] > 0
     points = data['keypoints2d'].double() @ full[:, :2, :2].transpose(1, 2) + full[:, None, :2, 2]
+    masks = {}
+    if 'mask' in data:
+        # A silhouette's edge is where half of a pixel is covered.
+        covered = _warp(data['mask'].unsqueeze(1), full[:, :2], mask & data['has_mask']).squeeze(1)
+        masks['mask'] = (covered >= 128).to(torch.uint8) * 255
     original = torch.cat((data['to_original'].double(), bottom), 1) @ torch.linalg.inv(full)
     return {
         **sample,
@@ -182,6 +187,7 @@ def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
         },
         'data_samples': {
             **data,
+            **masks,
             'keypoints2d': torch.where(seen[..., None], points, 0.0).to(data['keypoints2d'].dtype),
             'to_original': (original[:, :2] * mask[:, None, None]).to(data['to_original'].dtype),
         },
@@ -196,5 +202,5 @@ def _warp(image: Tensor, affine: Tensor, mask: Tensor) -> Tensor:
         picture = np.ascontiguousarray(image[c].permute(1, 2, 0).numpy())
         size = (picture.shape[1], picture.shape[0])
         warped = cv2.warpAffine(picture, affine[c].numpy(), size, flags=cv2.INTER_LINEAR)
-        moved[c] = torch.from_numpy(warped).permute(2, 0, 1)
+        moved[c] = torch.from_numpy(warped.reshape(picture.shape)).permute(2, 0, 1)
     return moved

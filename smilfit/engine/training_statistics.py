@@ -128,7 +128,10 @@ def enough_keypoints(seen: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
 
 
 def _without_pictures(sample: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sample, 'inputs': {k: v for k, v in sample['inputs'].items() if k != 'image'}}
+    return {
+        'inputs': {k: v for k, v in sample['inputs'].items() if k != 'image'},
+        'data_samples': {k: v for k, v in sample['data_samples'].items() if k != 'mask'},
+    }
 
 
 def _params(targets: Mapping[str, Any]) -> tuple[BodyParams, Tensor]:

@@ -65,8 +65,13 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
 
     @classmethod
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'MultiviewKeypoint2dMSEInput':
-        """Take a session's 2D keypoints and cameras out of a dataset file."""
-        return cls(dataset.keypoints2d(session), handler_key=handler_key)
+        """Take a session's 2D keypoints and cameras out of a dataset file.
+
+        They are in original px under a rig. Where every picture has a camera of its own, they are in px of the
+        stored crops: pictures of all sizes then mean the same to a loss.
+        """
+        stored = dataset.has_own_cameras(session)
+        return cls(dataset.keypoints2d(session, stored=stored), handler_key=handler_key)
 
 
 @HANDLERS.register_module(name=['MultiviewKeypoint2dMSEHandler', 'Keypoint2dHandler'])

@@ -1,5 +1,6 @@
 """Masks: which pixels of each picture show the animal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,36 @@ class SilhouetteInput(BaseInput):
         self.handler_key = handler_key
         self._distance: Tensor | None = None
         self._points: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'SilhouetteInput':
+        """Take a session's masks out of a dataset file, px of the stored crops, with the crops' cameras.
+
+        Raises:
+            ValueError: the session has no mask.
+        """
+        masks, weight = dataset.masks(session)
+        if not weight.any():
+            raise ValueError(
+                f'{dataset.path}: session {session!r} must have a mask for the handler {handler_key!r}; it has none. '
+                "Give the handler's weight 0, or make the file from annotations with masks."
+            )
+        cameras = dataset.stored_cameras(session)
+        return cls(torch.from_numpy(masks), cameras, torch.from_numpy(weight), handler_key)
+
+    @classmethod
+    def from_observation(cls, seen: Any, names: Sequence[str], handler_key: str) -> 'SilhouetteInput':
+        """Take the masks of a batch of training samples, with the cameras of their crops in the scene frame.
+
+        Raises:
+            ValueError: the samples have no masks.
+        """
+        if seen.masks is None:
+            raise ValueError(
+                f'SilhouetteInput: training samples must have masks for the handler {handler_key!r}; the dataset file '
+                'has none. Take the handler away, or make the file from annotations with masks.'
+            )
+        return cls(seen.masks, seen.mask_cameras, seen.mask_weight, handler_key)
 
     @property
     def batch_size(self) -> int:

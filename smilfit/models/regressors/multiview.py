@@ -71,6 +71,7 @@ class MultiViewRegressor(BaseModel):
         keypoint_weights: factors on named keypoints in the handlers' losses; 0 ignores one.
         intermediate_weight: factor on the losses of the head's earlier steps; the i-th of n has
             `intermediate_weight * i / n`.
+        mask_side: silhouettes are compared at so many px of a crop's longer side; None at the crop's.
         data_preprocessor: casts a batch.
     """
 
@@ -87,6 +88,7 @@ class MultiViewRegressor(BaseModel):
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,
         intermediate_weight: float = 0.3,
+        mask_side: int | None = None,
         data_preprocessor: nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or RegressorPreprocessor())
@@ -95,7 +97,9 @@ class MultiViewRegressor(BaseModel):
         self.body_model = body_model
         self.statistics = statistics or TrainingStatistics.neutral(body_model.n_joints)
         self.keypoint_names = self.statistics.names.keypoint_names or body_model.joint_names
-        self.handler_losses = HandlerLosses(body_model, handlers, self.keypoint_names, keypoint_weights)
+        self.handler_losses = HandlerLosses(
+            body_model, handlers, self.keypoint_names, keypoint_weights, mask_side
+        )
         self.parameter_losses = ParameterLosses(mean_over_processes)
         self.view_loss = BaseLoss()
         self.view_loss.normaliser = mean_over_processes

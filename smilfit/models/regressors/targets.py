@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
@@ -26,19 +26,27 @@ from smilfit.models.scene import SceneFrame
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
+# Absent views look from so far away (scene units) that whatever stands at the origin is nothing to them.
+_FAR = 1e3
 # The longer side of a crop counts as so many px in 2D losses.
 NOMINAL_PX = 256.0
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A batch's truth in the scene frame, and the cameras that saw it."""
+    """A batch's truth in the scene frame, and the cameras that saw it.
+
+    `masks` are px of the crops, under `mask_cameras`; None where the samples have none at all.
+    """
 
     keypoints2d: Float[Tensor, 'B C K 2']
     confidence2d: Float[Tensor, 'B C K']
     keypoints3d: Float[Tensor, 'B K 3']
     confidence3d: Float[Tensor, 'B K']
     cameras: Cameras
+    masks: UInt8[Tensor, 'B C H W'] | None = None
+    mask_weight: Float[Tensor, 'B C'] | None = None
+    mask_cameras: Cameras | None = None
 
     @classmethod
     def of(
@@ -60,6 +68,7 @@ class Observation:
             keypoints3d=xyz,
             confidence3d=confidence3d,
             cameras=replace(cameras, K=stretch.unsqueeze(-1) * cameras.K, t=t / frame.unit),
+            **_masks_of(data_samples, view_mask, replace(cameras, t=t / frame.unit)),
         )
 
     def seen_from(self, keypoints: Float[Tensor, 'B K 3']) -> tuple['Observation', Float[Tensor, '']]:
@@ -74,6 +83,23 @@ class Observation:
         return replace(self, confidence2d=self.confidence2d * valid), lost
 
 
+def _masks_of(
+    data_samples: Mapping[str, Any], view_mask: Bool[Tensor, 'B C'], cameras: Cameras
+) -> dict[str, Any]:
+    """Give a batch's masks, 1 where a view has one, and the cameras of their crops in the scene frame."""
+    if 'mask' not in data_samples:
+        return {}
+    masks, there = data_samples['mask'], view_mask & data_samples['has_mask']
+    far = cameras.t.new_tensor([0.0, 0.0, _FAR])
+    size = cameras.size.new_tensor([masks.shape[3], masks.shape[2]]).expand_as(cameras.size)
+    t = torch.where(there.unsqueeze(-1), cameras.t, far)
+    return {
+        'masks': masks,
+        'mask_weight': there.to(cameras.t),
+        'mask_cameras': replace(cameras, t=t, size=size),
+    }
+
+
 class HandlerLosses(nn.Module):
     """Run handlers on a batch, each fed by what its kind of Input needs.
 
@@ -82,6 +108,7 @@ class HandlerLosses(nn.Module):
         handlers: of fitting, with keys of their own.
         keypoint_names: the samples' keypoints, in order.
         keypoint_weights: factors on named keypoints; 0 ignores one.
+        mask_side: masks are compared at so many px of their longer side; None as they are.
 
     Raises:
         TypeError: a handler whose Input cannot be made from samples. An Input class of your own can, if it has
@@ -94,10 +121,12 @@ class HandlerLosses(nn.Module):
         handlers: Sequence[BaseHandler],
         keypoint_names: Sequence[str],
         keypoint_weights: Mapping[str, float] | None = None,
+        mask_side: int | None = None,
     ) -> None:
         super().__init__()
         self.handlers = nn.ModuleList(handlers)
         self.names = tuple(keypoint_names)
+        self.mask_side = mask_side
         self.keypoint_weights = dict(keypoint_weights or {})
         known = body.keypoint_names
         for name in (*self.names, *self.keypoint_weights):
@@ -131,7 +160,7 @@ class HandlerLosses(nn.Module):
         """
         active = [h for h in self.handlers if weights[h.handler_key] > 0]
         observed = any(h.input_type is not None for h in active)
-        inputs = {h.handler_key: make_input(h, observation, self.names) for h in active}
+        inputs = self._inputs(active, observation)
         needed = dict.fromkeys(self.names if observed else ())
         for handler in active:
             needed |= dict.fromkeys(handler.need(inputs[handler.handler_key]))
@@ -139,7 +168,7 @@ class HandlerLosses(nn.Module):
         counts: dict[str, Tensor] = {}
         if observed:
             visible, counts['n_behind_camera'] = observation.seen_from(output.select(self.names).detach())
-            inputs = {h.handler_key: make_input(h, visible, self.names) for h in active}
+            inputs = self._inputs(active, visible)
         state = BodyState(body, params, output, self.keypoint_weights)
         losses = {
             h.handler_key: h(
@@ -151,6 +180,12 @@ class HandlerLosses(nn.Module):
             for h in active
         }
         return losses, counts
+
+    def _inputs(self, active: Sequence[BaseHandler], seen: Observation) -> dict[str, BaseInput | None]:
+        inputs = {h.handler_key: make_input(h, seen, self.names) for h in active}
+        if self.mask_side is None:
+            return inputs
+        return {k: i.resized(self.mask_side) if hasattr(i, 'resized') else i for k, i in inputs.items()}
 
 
 def make_input(handler: BaseHandler, seen: Observation, names: tuple[str, ...]) -> BaseInput | None:

@@ -1,0 +1,69 @@
+"""Open HDF5 files read-only, with a handle of its own in every process."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+class Hdf5Handle:
+    """Open an HDF5 file when it is first read, anew in each process, read-only.
+
+    A handle that was opened before a fork must not be read after it; pickling leaves it behind.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._pid = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {'path': self.path, '_file': None, '_pid': -1}
+
+    def __call__(self) -> h5py.File:
+        """Give this process's handle."""
+        if self._file is None or self._pid != os.getpid():
+            self._file, self._pid = open_hdf5(self.path), os.getpid()
+        return self._file
+
+    def close(self) -> None:
+        """Close this process's handle; the next read opens it again."""
+        if self._file is not None and self._pid == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def read(self, name: str, selection: Any = ()) -> Any:
+        """Read part of a dataset: an array, or one number.
+
+        Raises:
+            OSError: data that fail their checksum or are not there.
+        """
+        try:
+            return self()[name][selection]
+        except (OSError, RuntimeError) as error:
+            raise OSError(
+                f'{self.path}: {name} must pass its checksum; it does not ({error}). '
+                'The file is damaged: copy it again or make it anew.'
+            ) from error
+
+
+def open_hdf5(path: str | Path) -> h5py.File:
+    """Open a file read-only.
+
+    Raises:
+        FileNotFoundError: no such file; says so if a partial one is there.
+        ValueError: not HDF5, or cut short.
+    """
+    path = Path(path)
+    if not path.is_file():
+        partial = path.with_name(path.name + '.partial')
+        hint = f' {partial.name} is unfinished: run preprocessing again.' if partial.exists() else ''
+        raise FileNotFoundError(f'{path}: the dataset must exist; there is no such file.{hint}')
+    try:
+        return h5py.File(path, 'r')
+    except OSError as error:
+        raise ValueError(
+            f'{path}: a dataset must be a whole HDF5 file; it does not open ({error}). '
+            'Was it cut short while copying, or is it a file of another kind?'
+        ) from error

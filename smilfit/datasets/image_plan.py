@@ -1,0 +1,119 @@
+"""Decide which pictures of an image session are kept and where they are cut; tell each that is not."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
+from smilfit.datasets.image_session import ImageSession
+from smilfit.datasets.store_layout import PictureTable
+from smilfit.structures import Cameras, SkippedAnnotation
+
+
+def plan_pictures(
+    session: ImageSession, names: tuple[str, ...] | list[str], options: PreprocessOptions
+) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
+    """Choose pictures and their boxes, move keypoints to the pictures that will be cut.
+
+    A picture is kept for one keypoint of sufficient confidence, or for its mask. `min_views` and
+    `exclude_cameras` are for rigs: there is one camera here, and nothing to triangulate.
+
+    Args:
+        session: the pictures.
+        names: the keypoints to keep, all of them the session's.
+        options: what to keep; `frame_skip` and `max_frames_per_session` count pictures.
+
+    Returns:
+        The plan, with no frames where no picture is left, and what was left out with the reason.
+    """
+    seen = session.keypoints2d(tuple(names))
+    labelled = seen.confidence >= max(options.confidence_threshold, np.finfo(float).tiny)
+    ideal, inside = session.cameras.undistort(seen.xy)
+    confidence = torch.where(labelled & inside, seen.confidence, 0.0)
+    points = (seen.xy if options.no_undistort else ideal).numpy()
+    boxes, skipped = _boxes(session, options)
+    shown = [image.mask is not None for image in session.images]
+    empty = ~((confidence > 0).any(-1).numpy()[:, 0] | np.array(shown, np.bool_))
+    for i in np.flatnonzero(empty):
+        if i not in skipped:
+            skipped[int(i)] = (
+                f'a picture must have a mask or a keypoint of {", ".join(names)} with confidence >= '
+                f'{options.confidence_threshold}; it has none. Lower --confidence-threshold, or map more keypoints.'
+            )
+    usable = [i for i in range(len(session)) if i not in skipped]
+    chosen = np.array(usable[:: options.frame_skip][: options.max_frames_per_session], np.int64)
+    rows = torch.from_numpy(chosen)
+    kept = confidence[rows]
+    # Without 3D keypoints: zeros of confidence 0.
+    given = None if options.no_3d_data else session.keypoints3d(tuple(names))
+    shape = (len(chosen), len(names))
+    xyz = np.zeros((*shape, 3)) if given is None else given.xyz[rows].numpy()
+    confidence3d = np.zeros(shape) if given is None else given.confidence[rows].numpy()
+    counts = {
+        'frames': len(session),
+        'frames_stored': len(chosen),
+        'frames_left_out': len(skipped),
+        'frames_skipped': len(usable) - len(chosen),
+        'views_stored': len(chosen),
+        'masks_stored': sum(shown[i] for i in chosen),
+        'keypoints_stored': int((kept > 0).sum()),
+        'keypoints_missing': int((seen.confidence[rows] == 0).sum()),
+        'keypoints_below_threshold': int(((seen.confidence > 0) & ~labelled)[rows].sum()),
+        'keypoints_beyond_lens_fold': int((labelled & ~inside)[rows].sum()),
+        'points3d_stored': int((confidence3d > 0).sum()),
+        'pictures_with_guessed_intrinsics': int((~session.intrinsics_known[chosen]).sum()),
+    }
+    labels = session.labels
+    plan = SessionPlan(
+        session=session,
+        cameras=session.cameras[rows],
+        frames=chosen,
+        view_mask=np.ones((len(chosen), 1), np.bool_),
+        names=seen.names,
+        keypoints2d=points[chosen] * (kept > 0).numpy()[..., None],
+        confidence2d=kept.numpy(),
+        keypoints3d=xyz,
+        confidence3d=confidence3d,
+        undistorted=not options.no_undistort,
+        counts=counts,
+        numbers=np.array(session.frame_numbers, np.int64)[chosen],
+        boxes=boxes[chosen],
+        pictures=PictureTable(
+            tuple(labels[i] for i in chosen), session.intrinsics_known[chosen], session.temporal
+        ),
+    )
+    return plan, tuple(SkippedAnnotation(session.images[i].where, r) for i, r in sorted(skipped.items()))
+
+
+def _boxes(
+    session: ImageSession, options: PreprocessOptions
+) -> tuple[Float[np.ndarray, 'n 1 4'], dict[int, str]]:
+    """Find the boxes that crops go round, px of the picture that is cut; NaN where keypoints must say it."""
+    boxes = np.full((len(session), 1, 4), np.nan)
+    broken: dict[int, str] = {}
+    if options.crop_mode != 'bbox_crop':
+        return boxes, broken
+    for i in range(len(session)):
+        try:
+            box = session.box(i)
+        except (ValueError, OSError) as error:
+            broken[i] = f'its mask must decode; {error}'
+            continue
+        if box is not None:
+            boxes[i, 0] = box if options.no_undistort else _undistorted_box(session.cameras[i], box)
+    return boxes, broken
+
+
+def _undistorted_box(cameras: Cameras, box: Float[np.ndarray, '4']) -> Float[np.ndarray, '4']:
+    """Bound the undistorted grid of a box; as it is where the lens's fold cuts all of it off."""
+    if cameras.dist is None:
+        return box
+    (x0, y0), (x1, y1) = box.reshape(2, 2)
+    share = np.linspace(0, 1, 9)
+    x, y = np.meshgrid(x0 + (x1 - x0) * share, y0 + (y1 - y0) * share)
+    grid = np.stack((x, y), -1).reshape(-1, 2)
+    ideal, inside = cameras.undistort(torch.from_numpy(grid)[None, None])
+    if not bool(inside.any()):
+        return box
+    ideal = ideal[inside].numpy()
+    return np.concatenate((ideal.min(0), ideal.max(0)))

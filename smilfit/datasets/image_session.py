@@ -1,0 +1,273 @@
+"""Annotated pictures as sessions: one camera called 'picture', other in every sample."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped, UInt8
+
+from smilfit.datasets.known_params import KnownParams, params_of_pictures
+from smilfit.datasets.picture_decoding import decode_pictures, place_in_video
+from smilfit.io import check_lookup
+from smilfit.structures import (
+    AnnotatedImage,
+    AnnotationSet,
+    Cameras,
+    Keypoints2d,
+    Keypoints3d,
+    SkippedAnnotation,
+)
+
+CAMERA = 'picture'
+# Focal length over the longer side where nothing is known of the camera: COLMAP's default.
+FOCAL_PER_SIDE = 1.2
+
+
+@dataclass(frozen=True)
+class PictureEntry:
+    """One decoded entry; without picture, `fault` says why."""
+
+    index: int
+    picture: UInt8[np.ndarray, 'H W 3'] | None = None
+    mask: Shaped[np.ndarray, 'H W'] | None = None
+    fault: str = ''
+
+
+class ImageSession:
+    """Pictures of one sequence, or stills, as preprocessing takes them.
+
+    Pictures lie in the order of time; stills in their own, frames of one video together.
+
+    Args:
+        name: names it in the dataset file.
+        images: entries whose `size` is known (`check_pictures` finds it).
+        keypoint_names: names of the entries' keypoints.
+        joint_lookup: model keypoint -> annotated keypoint; None takes the names as they are.
+        unit: world unit of cameras and 3D keypoints.
+        fps: frames per second.
+        temporal: whether the pictures follow one another in time.
+        focal_px: focal length of pictures without a camera; None guesses 1.2 times their longer side.
+
+    Raises:
+        ValueError: an entry without size, or a focal length that is not positive.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: Sequence[AnnotatedImage],
+        keypoint_names: Sequence[str],
+        joint_lookup: Mapping[str, str] | None = None,
+        unit: str | None = None,
+        fps: float | None = None,
+        temporal: bool = False,
+        focal_px: float | None = None,
+    ) -> None:
+        if focal_px is not None and not focal_px > 0:
+            raise ValueError(f'{name}: focal_px must be positive; got {focal_px}.')
+        self.name, self.unit, self.fps, self.temporal = name, unit, fps, temporal
+        # Sorting is stable: stills keep their order.
+        self.images = tuple(sorted(images, key=_time if temporal else place_in_video))
+        for image in self.images:
+            if image.size is None:
+                raise ValueError(
+                    f'{image.where}: the size of the picture must be known; it is not. Give the annotations to '
+                    'check_pictures first.'
+                )
+        lookup = {n: n for n in keypoint_names} if joint_lookup is None else dict(joint_lookup)
+        check_lookup(lookup, data_names=keypoint_names, where=name)
+        self.keypoint_names = tuple(lookup)
+        self._columns = [list(keypoint_names).index(data) for data in lookup.values()]
+        self.intrinsics_known: Bool[np.ndarray, n] = np.array(
+            [image.camera is not None or focal_px is not None for image in self.images], np.bool_
+        )
+        self.cameras = _own_cameras(self.images, focal_px, unit)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """The one camera."""
+        return (CAMERA,)
+
+    @property
+    def n_frames(self) -> int:
+        """How many pictures."""
+        return len(self.images)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether a picture has a mask."""
+        return any(image.mask is not None for image in self.images)
+
+    @property
+    def frame_numbers(self) -> tuple[int, ...]:
+        """Each picture's time in the sequence; its place among stills."""
+        return (
+            tuple(image.frame for image in self.images) if self.temporal else tuple(range(len(self.images)))
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each picture's file (and frame); where several entries show one picture, the later ones are numbered."""
+        count: dict[str, int] = {}
+        labels = []
+        for image in self.images:
+            label = str(image.image)
+            count[label] = count.get(label, 0) + 1
+            labels.append(label if count[label] == 1 else f'{label} #{count[label]}')
+        return tuple(labels)
+
+    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
+        """Give labels of all pictures, px of the whole picture, with each picture's camera."""
+        xy = np.stack([image.keypoints[self._columns] for image in self.images])
+        confidence = np.stack([image.confidence[self._columns] for image in self.images])
+        seen = Keypoints2d(
+            torch.from_numpy(xy.astype(np.float64)).unsqueeze(1),
+            torch.from_numpy(confidence.astype(np.float64)).unsqueeze(1),
+            self.keypoint_names,
+            self.cameras,
+        )
+        return seen if names is None else seen.select(names)
+
+    def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
+        """Give 3D points where entries have them; None where none has."""
+        if all(image.keypoints3d is None for image in self.images):
+            return None
+        xyz = np.zeros((len(self), len(self._columns), 3))
+        confidence = np.zeros(xyz.shape[:2])
+        for i, image in enumerate(self.images):
+            if image.keypoints3d is not None:
+                xyz[i] = image.keypoints3d[self._columns]
+                known = image.confidence if image.confidence3d is None else image.confidence3d
+                confidence[i] = known[self._columns]
+        seen = Keypoints3d(
+            torch.from_numpy(xyz), torch.from_numpy(confidence), self.keypoint_names, self.unit
+        )
+        return seen if names is None else seen.select(names)
+
+    def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
+        """Give the body parameters that entries state, of those whose body has so many joints and betas."""
+        return params_of_pictures([image.params for image in self.images], n_joints, n_betas)
+
+    def box(self, index: int) -> Float[np.ndarray, '4'] | None:
+        """Give the first and last pixel of the box (x0, y0, x1, y1): the annotation's, else the mask's.
+
+        Raises:
+            ValueError: a mask that cannot be decoded.
+            OSError: a mask's file that cannot be read.
+        """
+        image = self.images[index]
+        if image.box is not None:
+            x, y, width, height = (float(v) for v in image.box)
+            return np.array([x, y, x + max(width, 1) - 1, y + max(height, 1) - 1])
+        if image.mask is None:
+            return None
+        rows, columns = np.nonzero(image.mask.read())
+        if len(rows) == 0:
+            return None
+        return np.array([columns.min(), rows.min(), columns.max(), rows.max()], np.float64)
+
+    def frames(
+        self, indices: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, dict[str, UInt8[np.ndarray, 'H W 3']]]]:
+        """Decode pictures in the order of the indices; where one does not decode there is none."""
+        for entry in self.entries(indices, with_masks=False):
+            yield entry.index, {} if entry.picture is None else {CAMERA: entry.picture}
+
+    def masks(
+        self, indices: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, dict[str, Shaped[np.ndarray, 'H W']]]]:
+        """Decode masks in the order of the indices, where there are any."""
+        for i in range(len(self)) if indices is None else indices:
+            mask = self.images[i].mask
+            yield i, {} if mask is None else {CAMERA: mask.read()}
+
+    def entries(
+        self, indices: Sequence[int] | None = None, with_masks: bool = True
+    ) -> Iterator[PictureEntry]:
+        """Decode entries in the order of the indices, videos once; one that does not decode says why."""
+        indices = range(len(self)) if indices is None else indices
+        pictures = decode_pictures([self.images[i] for i in indices])
+        for i, (picture, fault) in zip(indices, pictures):
+            mask, source = None, self.images[i].mask
+            if with_masks and source is not None and not fault:
+                try:
+                    mask = source.read()
+                except (ValueError, OSError) as error:
+                    fault = f'its mask must decode; {error}'
+            if fault:
+                yield PictureEntry(i, fault=fault)
+            else:
+                yield PictureEntry(i, picture, mask)
+
+
+def image_sessions(
+    annotations: AnnotationSet,
+    joint_lookup: Mapping[str, str] | None = None,
+    unit: str | None = None,
+    focal_px: float | None = None,
+) -> tuple[tuple[ImageSession, ...], tuple[SkippedAnnotation, ...]]:
+    """Make one session of each sequence.
+
+    Args:
+        annotations: with sizes (see `check_pictures`).
+        joint_lookup: model keypoint -> annotated keypoint; None takes the names as they are.
+        unit: world unit where the annotations state none.
+        focal_px: focal length of pictures without a camera.
+
+    Returns:
+        The sessions, and what was left out of them: a frame that a sequence has twice.
+    """
+    by_sequence: dict[str, list[AnnotatedImage]] = {}
+    skipped = []
+    taken: dict[tuple[str, int], str] = {}
+    for image in annotations.images:
+        first = taken.setdefault((image.sequence, image.frame), image.where)
+        if annotations.temporal and first != image.where:
+            reason = (
+                f'a sequence must have one entry a frame; frame {image.frame} of {image.sequence!r} is {first} '
+                'already. Give each animal a sequence of its own.'
+            )
+            skipped.append(SkippedAnnotation(image.where, reason))
+            continue
+        by_sequence.setdefault(image.sequence, []).append(image)
+    sessions = tuple(
+        ImageSession(
+            sequence or annotations.name,
+            images,
+            annotations.keypoint_names,
+            joint_lookup,
+            annotations.unit or unit,
+            annotations.fps.get(sequence),
+            annotations.temporal,
+            focal_px,
+        )
+        for sequence, images in by_sequence.items()
+    )
+    return sessions, tuple(skipped)
+
+
+def _own_cameras(images: Sequence[AnnotatedImage], focal_px: float | None, unit: str | None) -> Cameras:
+    """Stack the pictures' cameras, (n, 1, ...); a guess at the world's origin where one is unknown."""
+    stacked: dict[str, list[torch.Tensor]] = {name: [] for name in ('K', 'R', 't', 'dist', 'size')}
+    for image in images:
+        width, height = image.size
+        camera = image.camera
+        if camera is None:
+            focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
+            K = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
+            K, R, t = torch.tensor([K]).double(), torch.eye(3).double()[None], torch.zeros(1, 3).double()
+        else:
+            K, R, t = camera.K.double(), camera.R.double(), camera.t.double()
+        dist = torch.zeros(1, 5) if camera is None or camera.dist is None else camera.dist
+        size = torch.tensor([[width, height]])
+        for name, value in zip(stacked, (K, R, t, dist, size)):
+            stacked[name].append(value.double())
+    return Cameras(names=(CAMERA,), **{n: torch.stack(v) for n, v in stacked.items()}, unit=unit)
+
+
+def _time(image: AnnotatedImage) -> int:
+    return image.frame

@@ -1,0 +1,91 @@
+"""Gather what a dataset file states once, from the plans of its sessions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from smilfit.body_models import BodyModelData
+from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
+from smilfit.datasets.known_params import KnownParams
+from smilfit.datasets.store_layout import SessionHeader, StoreHeader, fingerprint
+
+
+def make_header(
+    plans: Sequence[SessionPlan],
+    names: tuple[str, ...],
+    body: BodyModelData,
+    options: PreprocessOptions,
+    body_model_file: str,
+    betas: Mapping[str, np.ndarray],
+    known: Sequence[KnownParams | None],
+) -> StoreHeader:
+    """Gather what is stored once, and hash all that the file depends on.
+
+    Args:
+        plans: one a session.
+        names: keypoints of the file, in order.
+        body: the body model.
+        options: how pictures are stored.
+        body_model_file: where the body model came from.
+        betas: known shapes by session name.
+        known: parameters that the sessions know, one a plan.
+    """
+    headers = tuple(
+        SessionHeader(
+            name=plan.session.name,
+            cameras=plan.cameras,
+            unit=plan.session.unit,
+            fps=plan.session.fps,
+            source=str(getattr(plan.session, 'folder', '')),
+            betas=betas.get(plan.session.name),
+            pictures=plan.pictures,
+        )
+        for plan in plans
+    )
+    parts: list[Any] = [body.content_hash(), options.deciding(), names]
+    for plan, header in zip(plans, headers):
+        cameras = plan.cameras
+        parts += [
+            header.name,
+            header.unit,
+            header.fps,
+            cameras.names,
+            plan.names,
+            plan.frames,
+            plan.view_mask,
+        ]
+        parts += [
+            getattr(cameras, n).numpy()
+            for n in ('K', 'R', 't', 'size', 'dist')
+            if getattr(cameras, n) is not None
+        ]
+        parts += [plan.keypoints2d, plan.confidence2d, plan.keypoints3d, plan.confidence3d]
+        parts += [None if header.betas is None else np.asarray(header.betas)]
+        # What only pictures have comes in only there: fingerprints of rigs stay what they were.
+        if plan.pictures is not None:
+            parts += [plan.numbers, plan.boxes, plan.pictures.labels, plan.pictures.intrinsics_known]
+            parts += [plan.pictures.temporal]
+    parts += [value for params in known if params for value in params.values.values()]
+    parts += [params.known for params in known if params and not params.known.all()]
+    return StoreHeader(
+        body_model_file=body_model_file,
+        body_model_hash=body.content_hash(),
+        keypoint_names=names,
+        joint_names=tuple(body.joint_names),
+        n_betas=body.n_betas,
+        camera_names=tuple(dict.fromkeys(name for plan in plans for name in plan.cameras.names)),
+        crop_mode=options.crop_mode,
+        target_resolution=options.target_resolution,
+        undistorted=not options.no_undistort,
+        confidence_threshold=options.confidence_threshold,
+        options=options.deciding(),
+        sessions=headers,
+        fingerprint=fingerprint(*parts),
+        with_params=any(params is not None for params in known),
+        with_masks=any(_has_masks(plan.session) for plan in plans),
+    )
+
+
+def _has_masks(session: Any) -> bool:
+    return getattr(session, 'has_masks', hasattr(session, 'masks'))

@@ -1,0 +1,257 @@
+"""Pictures that annotations name: opened, read, and compared with what the annotations say of them."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from smilfit.io.annotations.entries import BadEntry
+from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
+from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
+
+logger = logging.getLogger('smilfit')
+
+_ORIENTATION_TAG = 0x0112
+# Keypoints must lie in their box, grown by this part of its longer side, to count as within it.
+_BOX_MARGIN = 0.15
+# Rows and columns were exchanged where this part of the points is in the box only when they are changed back.
+_SWAPPED_INSIDE, _GIVEN_INSIDE = 0.9, 0.6
+_SWAPPED_POINTS = 4
+
+
+def check_pictures(annotations: AnnotationSet) -> AnnotationSet:
+    """Open the pictures and masks that a reader named and leave out the entries that cannot be used.
+
+    Of a picture only the header is read; a mask is decoded. What is left out is in `skipped`: a picture that is
+    missing or unreadable or of another size than stated, a mask that is unreadable or of another size, nothing
+    to fit (no visible keypoint and no pixel of a mask), all keypoints outside the picture, rows and columns
+    exchanged. A keypoint outside the picture loses its confidence, an empty mask beside keypoints is dropped;
+    both are counted in the log. Entries that are kept have their `size`.
+    """
+    sizes = _Sizes()
+    images: list[AnnotatedImage] = []
+    skipped: list[SkippedAnnotation] = []
+    lost, empty_masks = [], 0
+    for image in annotations.images:
+        try:
+            checked = _checked(image, sizes)
+        except (OSError, ValueError) as error:
+            skipped.append(SkippedAnnotation(image.where, str(error)))
+            continue
+        images.append(checked)
+        lost.append(int((image.confidence > 0).sum() - (checked.confidence > 0).sum()))
+        empty_masks += image.mask is not None and checked.mask is None
+    if any(lost):
+        logger.warning(
+            '%s: %d keypoints of %d entries are outside their pictures and count as missing (%d in %s).',
+            annotations.name,
+            sum(lost),
+            sum(n > 0 for n in lost),
+            max(lost),
+            images[int(np.argmax(lost))].where,
+        )
+    if empty_masks:
+        logger.warning('%s: %d empty masks are left out.', annotations.name, empty_masks)
+    return replace(annotations, images=tuple(images), skipped=annotations.skipped + tuple(skipped))
+
+
+def read_picture(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
+    """Read a picture, RGB, upright as its camera noted, or as it is stored where the annotation's size says so.
+
+    A frame of a video costs the decoding of all before it: read many by `read_pictures`.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it cannot be decoded.
+    """
+    if isinstance(image.image, VideoFrame):
+        return next(_read_frames(image.image.video, [image.image.index]))[1]
+    return _read_file(image.image, image.size)
+
+
+def read_pictures(
+    images: Sequence[AnnotatedImage],
+) -> Iterator[tuple[int, UInt8[np.ndarray, 'H W 3'] | SkippedAnnotation]]:
+    """Read many pictures, every video once, one picture in memory.
+
+    Yields:
+        (position in `images`, the picture), stills first, then video by video in the order of time; what cannot
+        be read comes as a SkippedAnnotation.
+    """
+    videos: dict[Path, dict[int, list[int]]] = {}
+    for position, image in enumerate(images):
+        if isinstance(image.image, VideoFrame):
+            videos.setdefault(image.image.video, {}).setdefault(image.image.index, []).append(position)
+            continue
+        try:
+            yield position, _read_file(image.image, image.size)
+        except (OSError, ValueError) as error:
+            yield position, SkippedAnnotation(image.where, str(error))
+    for video, positions in videos.items():
+        left = sorted(positions)
+        try:
+            for index, picture in _read_frames(video, left.copy()):
+                left.remove(index)
+                for position in positions[index]:
+                    yield position, picture
+        except (OSError, ValueError) as error:
+            for position in (p for index in left for p in positions[index]):
+                yield position, SkippedAnnotation(images[position].where, str(error))
+
+
+class _Sizes:
+    """Sizes of pictures and videos, each looked up once."""
+
+    def __init__(self) -> None:
+        self._stills: dict[Path, tuple[tuple[int, int], int]] = {}
+        self._videos: dict[Path, VideoInfo] = {}
+
+    def of(self, image: AnnotatedImage) -> tuple[int, int]:
+        """Give the size as read, (width, height).
+
+        Raises:
+            OSError: no such file.
+            ValueError: no picture, no video, or a frame after its end.
+        """
+        source = image.image
+        if isinstance(source, VideoFrame):
+            if source.video not in self._videos:
+                self._videos[source.video] = probe_video(source.video)
+            video = self._videos[source.video]
+            if not 0 <= source.index < video.n_frames:
+                raise BadEntry(
+                    f'{source.video}: the frame must be below {video.n_frames}; got {source.index}.'
+                )
+            return video.size
+        if source not in self._stills:
+            self._stills[source] = _read_header(source)
+        stored, orientation = self._stills[source]
+        return _turned(stored, orientation) if _is_upright(stored, orientation, image.size) else stored
+
+
+def _checked(image: AnnotatedImage, sizes: _Sizes) -> AnnotatedImage:
+    size = sizes.of(image)
+    if image.size is not None and tuple(image.size) != size:
+        turned = ' It is turned by a quarter.' if tuple(image.size) == size[::-1] else ''
+        raise BadEntry(
+            f'{image.image}: the picture must be {image.size[0]}x{image.size[1]} px as its annotation says; '
+            f'got {size[0]}x{size[1]}.{turned} Give the folder of the pictures that were annotated.'
+        )
+    mask = None if image.mask is None else image.mask.read()
+    if mask is not None and mask.shape != size[::-1]:
+        raise BadEntry(
+            f'{image.image}: the mask must be of the size of its picture, {size[0]}x{size[1]} px; '
+            f'got {mask.shape[1]}x{mask.shape[0]}.'
+        )
+    visible = image.confidence > 0
+    if mask is not None and not mask.any() and not visible.any():
+        raise BadEntry(f'{image.image}: an entry must have a visible keypoint or a mask; its mask is empty.')
+    if mask is None and not visible.any():
+        raise BadEntry(f'{image.image}: an entry must have a visible keypoint or a mask; got neither.')
+    _reject_swapped(image, size, mask)
+    keypoints, confidence = _drop_outside(image, size)
+    return replace(
+        image,
+        size=size,
+        keypoints=keypoints,
+        confidence=confidence,
+        mask=None if mask is None or not mask.any() else image.mask,
+    )
+
+
+def _drop_outside(image: AnnotatedImage, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Take the confidence of keypoints that no pixel of the picture shows."""
+    visible = image.confidence > 0
+    inside = ((image.keypoints >= -0.5) & (image.keypoints <= np.asarray(size) - 0.5)).all(-1)
+    if visible.any() and not (visible & inside).any():
+        x, y = image.keypoints[visible][0]
+        raise BadEntry(
+            f'{image.image}: keypoints must be within the picture of {size[0]}x{size[1]} px; all '
+            f'{int(visible.sum())} are outside, such as ({x:.1f}, {y:.1f}).'
+        )
+    kept = visible & inside
+    return np.where(kept[:, None], image.keypoints, 0.0), np.where(kept, image.confidence, 0.0)
+
+
+def _reject_swapped(image: AnnotatedImage, size: tuple[int, int], mask: np.ndarray | None) -> None:
+    """Look for keypoints that are in the animal's box only as (row, column)."""
+    points = image.keypoints[image.confidence > 0]
+    if len(points) < _SWAPPED_POINTS:
+        return
+    if image.box is not None:
+        box, margin, what = tuple(image.box), _BOX_MARGIN, 'their box'
+    elif mask is not None and mask.any():
+        box, margin, what = mask_box(mask), _BOX_MARGIN, 'their mask'
+    else:
+        box, margin, what = (-0.5, -0.5, float(size[0]), float(size[1])), 0.0, 'the picture'
+    given, swapped = _part_inside(points, box, margin), _part_inside(points[:, ::-1], box, margin)
+    if swapped >= _SWAPPED_INSIDE and given <= _GIVEN_INSIDE:
+        raise BadEntry(
+            f'{image.image}: keypoints must be (x, y); {given:.0%} of them are in {what}, {swapped:.0%} when they '
+            'are read as (y, x). Rows and columns seem exchanged.'
+        )
+
+
+def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """Give the box (x, y, width, height) of the pixels of a mask (H, W) that is not empty, outer edges, px."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    width, height = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
+    return float(columns[0] - 0.5), float(rows[0] - 0.5), float(width), float(height)
+
+
+def _part_inside(points: np.ndarray, box: Sequence[float], margin: float) -> float:
+    x, y, width, height = box
+    grown = margin * max(width, height)
+    low, high = np.array([x, y]) - grown, np.array([x + width, y + height]) + grown
+    return float(((points >= low) & (points <= high)).all(-1).mean())
+
+
+def _read_header(path: Path) -> tuple[tuple[int, int], int]:
+    """Give the stored size (width, height) and the EXIF orientation, 1 to 8, without decoding."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the picture must exist; there is no such file.')
+    try:
+        with Image.open(path) as picture:
+            return picture.size, int(picture.getexif().get(_ORIENTATION_TAG, 1))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: the picture must open; got: {error}.') from None
+
+
+def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:
+    """Say whether the annotator saw the picture turned upright: yes, unless only the stored size agrees."""
+    upright = _turned(stored, orientation)
+    return size is None or tuple(size) == upright or tuple(size) != stored
+
+
+def _turned(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return stored[::-1] if orientation >= 5 else stored
+
+
+def _read_file(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    stored, orientation = _read_header(path)
+    try:
+        with Image.open(path) as picture:
+            if _is_upright(stored, orientation, size):
+                picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith('I'):
+                # PIL clips 16 bits at 255 instead of scaling them.
+                grey = (np.asarray(picture) >> 8).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=-1)
+            return np.array(picture.convert('RGB'))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: the picture must decode; got: {error}. Copy it again.') from None
+
+
+def _read_frames(video: Path, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    try:
+        for index, pictures in iterate_videos({'video': video}, indices):
+            yield index, pictures['video']
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None

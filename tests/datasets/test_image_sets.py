@@ -1,0 +1,172 @@
+"""Sets of pictures in dataset files: rendered truth comes back through crops, and nothing is lost untold."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smilfit.body_models import BodyModelData
+from smilfit.datasets import PreprocessOptions, image_sessions, open_dataset, preprocess
+from smilfit.structures import AnnotationSet
+from smilfit.synthetic import make_quadruped
+from tests.datasets.picture_set import SIZES, PictureSet, make_pictures
+
+OPTIONS = PreprocessOptions(crop_mode='bbox_crop', target_resolution=96, num_workers=0)
+LENS = torch.tensor([-0.2, 0.05, 1e-3, -1e-3, 0.0])
+
+
+@pytest.fixture(scope='module')
+def data() -> BodyModelData:
+    return make_quadruped()
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory: pytest.TempPathFactory, data: BodyModelData) -> PictureSet:
+    return make_pictures(tmp_path_factory.mktemp('pictures'), data)
+
+
+def store(annotations: AnnotationSet, out: Path, data: BodyModelData, **changes):
+    sessions, left_out = image_sessions(annotations)
+    report = preprocess(sessions, out, data, replace(OPTIONS, **changes), left_out=left_out)
+    return open_dataset(out), report
+
+
+def in_mask(file, made: PictureSet) -> float:
+    """Say which share of the vertices on the pictures' masks falls on the stored ones (grown by one px).
+
+    Vertices of parts thinner than a pixel are on neither.
+    """
+    masks, weight = file.masks('made')
+    assert weight.all()
+    there = file.stored_cameras('made').project(made.vertices)[0].round().long().numpy()
+    hits = []
+    for i, image in enumerate(made.annotations.images):
+        x, y = made.cameras[i].project(made.vertices[i])[0][0].round().long().numpy().T
+        width, height = image.size
+        on = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        on[on] = image.mask.read()[y[on], x[on]]
+        grown = np.pad(masks[i, 0] > 0, 1)
+        grown = np.max([grown[v : v + 96, u : u + 96] for v in range(3) for u in range(3)], axis=0)
+        x, y = there[i, 0][on].clip(0, 95).T
+        hits.append(grown[y, x])
+    assert np.concatenate(hits).size > 0.75 * made.vertices[..., 0].numel()
+    return float(np.concatenate(hits).mean())
+
+
+@pytest.mark.parametrize('case', ['bbox_crop', 'default', 'lens', 'lens kept'])
+def test_rendered_truth_comes_back(tmp_path, data, pictures, case):
+    made = make_pictures(tmp_path, data, 2, dist=LENS) if 'lens' in case else pictures
+    mode = 'bbox_crop' if 'lens' in case else case
+    file, _ = store(
+        made.annotations, tmp_path / 'a.h5', data, crop_mode=mode, no_undistort=case == 'lens kept'
+    )
+    n = len(made.annotations)
+    assert file.has_own_cameras('made')
+    assert not file.temporal('made')
+    assert file.intrinsics_known('made').all()
+    assert file.labels('made') == tuple(str(image.image) for image in made.annotations.images)
+    stored = file.stored_cameras('made')
+    # The crops' cameras are the pictures' by the map that the file states.
+    for i in range(n):
+        record, camera = file.record(i), made.cameras[i]
+        assert tuple(file.cameras('made').size[i, 0].tolist()) == SIZES[i]
+        bottom = np.array([[0, 0, 1.0]])
+        back = np.concatenate((record.to_original[0], bottom)) @ record.K[0]
+        np.testing.assert_allclose(back, camera.K[0], atol=1e-9)
+        np.testing.assert_allclose(stored.K[i, 0], record.K[0], atol=1e-9)
+        np.testing.assert_array_equal(record.R[0], camera.R[0])
+        np.testing.assert_array_equal(record.size[0], [96, 96])
+    points = made.body(made_params(file), need=made.annotations.keypoint_names).keypoints
+    for own in (True, False):
+        seen = file.keypoints2d('made', made.annotations.keypoint_names, stored=own)
+        off = (seen.cameras.project(points)[0] - seen.xy).norm(dim=-1)
+        assert seen.confidence.all()
+        assert float(off.max()) < 0.01
+    assert in_mask(file, made) > 0.999
+    given = file.keypoints3d('made', made.annotations.keypoint_names)
+    torch.testing.assert_close(given.xyz, points)
+
+
+def made_params(file):
+    """The parameters of the file, which are the true ones."""
+    return file.true_params('made')
+
+
+def test_crops_go_round_box_then_mask_then_keypoints(tmp_path, data, pictures):
+    images = pictures.annotations.images
+    bare = tuple(replace(image, box=None) for image in images)
+    only_points = tuple(replace(image, box=None, mask=None) for image in images)
+    found = {}
+    for name, chosen in (('box', images), ('mask', bare), ('points', only_points)):
+        annotations = replace(pictures.annotations, images=chosen)
+        file, report = store(annotations, tmp_path / f'{name}.h5', data)
+        found[name] = file.stored_cameras('made').K
+        assert report['totals']['masks_stored'] == (0 if name == 'points' else 4)
+        assert file.has_masks is (name != 'points')
+    # The boxes were those of the masks; the last file's crops fit the keypoints.
+    torch.testing.assert_close(found['box'], found['mask'])
+    xy = file.keypoints2d('made', stored=True).xy
+    extent = (xy.amax((1, 2)) - xy.amin((1, 2))).amax(-1)
+    assert (xy.amin() >= 0).item()
+    assert (xy.amax() <= 95).item()
+    assert (extent > 85).all()
+
+
+def test_unknown_cameras_are_guessed_and_said_to_be(tmp_path, data):
+    made = make_pictures(tmp_path, data, 2, known_cameras=False)
+    file, report = store(made.annotations, tmp_path / 'a.h5', data)
+    camera = file.cameras('made')
+    assert not file.intrinsics_known('made').any()
+    torch.testing.assert_close(camera.K[1, 0, 0, 0], torch.tensor(1.2 * 180).double())
+    torch.testing.assert_close(camera.K[0, 0, :2, 2], torch.tensor([99.5, 74.5]).double())
+    torch.testing.assert_close(camera.R[0, 0], torch.eye(3).double())
+    assert report['totals']['pictures_with_guessed_intrinsics'] == 2
+    sessions, _ = image_sessions(made.annotations, focal_px=300.0)
+    assert float(sessions[0].cameras.K[1, 0, 1, 1]) == 300.0
+    assert sessions[0].intrinsics_known.all()
+
+
+def test_what_is_broken_is_left_out_and_told(tmp_path, data):
+    made = make_pictures(tmp_path, data, 4)
+    images = list(made.annotations.images)
+    images[0].image.write_bytes(images[0].image.read_bytes()[:60])
+    images[1] = replace(images[1], confidence=np.zeros_like(images[1].confidence), mask=None)
+    images[2] = replace(images[2], size=(10, 20))
+    other = {**images[3].params, 'betas': np.zeros(99)}
+    images[3] = replace(images[3], params=other)
+    annotations = replace(made.annotations, images=tuple(images))
+    file, report = store(annotations, tmp_path / 'a.h5', data)
+    told = {entry['where']: entry['reason'] for entry in report['left_out']}
+    assert list(told) == [images[i].where for i in (1, 0, 2)]
+    assert 'must decode' in told[images[0].where]
+    assert 'must have a mask or a keypoint' in told[images[1].where]
+    assert 'stated size (10, 20); got (256, 256)' in told[images[2].where]
+    assert report['totals']['frames_stored'] == 1
+    assert report['totals']['params_of_another_body'] == 1
+    assert file.view_mask_of[:, 0].tolist() == [False, False, True]
+    assert sorted(file.faults) == [0, 1]
+    assert not file.keypoints2d('made').confidence[:2].any()
+    # A second run is told the same.
+    again, _ = image_sessions(annotations)
+    repeated = preprocess(again, tmp_path / 'a.h5', data, OPTIONS)
+    assert repeated['left_out'] == report['left_out']
+    with pytest.raises(ValueError, match='all 1 are left out, the first made.json, entry 1'):
+        store(replace(annotations, images=(images[1],)), tmp_path / 'b.h5', data)
+
+
+def test_sequences_become_sessions_in_order_of_time(tmp_path, data, pictures):
+    images = pictures.annotations.images
+    times = (('a', 7), ('b', 1), ('a', 3), ('a', 7))
+    moved = tuple(replace(im, sequence=s, frame=f) for im, (s, f) in zip(images, times))
+    annotations = replace(pictures.annotations, images=moved, temporal=True, fps={'a': 25.0})
+    _, left_out = image_sessions(annotations)
+    assert [entry.where for entry in left_out] == [images[3].where]
+    file, _ = store(annotations, tmp_path / 'a.h5', data)
+    assert file.session_names == ('a', 'b')
+    assert file.frame_indices('a').tolist() == [3, 7]
+    assert (file.fps('a'), file.fps('b'), file.temporal('a')) == (25.0, None, True)
+    assert file.labels('a') == (str(images[2].image), str(images[0].image))
+    torch.testing.assert_close(file.cameras('b').K, pictures.cameras[1].K[None])
+    torch.testing.assert_close(torch.from_numpy(file.record(2).t[0]), pictures.cameras[1].t[0])
