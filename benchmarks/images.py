@@ -1,57 +1,167 @@
-"""Fits to made pictures of one view, and of four."""
+"""Fits to made pictures: one view (calibrated, of unknown focal length, masks alone), a video, and four views.
 
+    python -m benchmarks.images [--n N] [--pictures DIR] [--out DIR]
+
+Keypoints have 1 px of noise in 224 px crops. Prints IoU with the true mask, PCK@5px against true keypoints,
+joints' errors in percent of the body's length, and seconds a frame on one thread.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
 import numpy as np
 import torch
 
+from benchmarks.image_scenes import SIDE, Scene, four_views, masks_of, single_views
+from benchmarks.measuring import RESULTS, Row, print_rows, save
 from smilfit.body_models import SMIL
-from smilfit.renderers import ZBufferRenderer
-from smilfit.structures import BodyParams, Cameras, Keypoints2d
-from smilfit.synthetic import draw_betas, make_quadruped, random_motion
-from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.geometry.procrustes import procrustes
+from smilfit.registry import build_registrant, read_config
+from smilfit.structures import Cameras, FitResult
+from smilfit.synthetic import make_quadruped
 
-SIDE = 224
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / 'configs' / 'fit' / 'smalify.py'
+MASKS = ('mask_distance', 'silhouette')
+# A focal length that is a third too short.
+WRONG = 1.35
 
-def photos(body, n, rng, focal=1.2 * SIDE, noise_px=1.0):
-    """Poses of a walk seen from all sides, each filling about 70 % of its picture."""
-    walk = random_motion(body, 12 * n, rng, 0.01)
-    params = walk[::12]
-    betas = torch.from_numpy(np.stack([draw_betas(body.data, rng, 1.5) for _ in range(n)]))
-    az, el = rng.uniform(0, 2 * np.pi, n), np.deg2rad(rng.uniform(0, 50, n))
-    turns = []
-    for a, e in zip(az, el):
-        forward = -np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
-        right = np.cross(forward, [0, 0, 1.0]); right /= np.linalg.norm(right)
-        turns.append(np.stack((right, np.cross(forward, right), forward)))
-    turn = torch.from_numpy(np.stack(turns))
-    params = params.replace(betas=betas, transl=torch.zeros(n, 3).double(),
-        global_orient=rotmat_to_axis_angle(turn @ axis_angle_to_rotmat(params.global_orient)))
-    K = torch.tensor([[focal, 0, (SIDE - 1) / 2], [0, focal, (SIDE - 1) / 2], [0, 0, 1.0]]).double()
-    cameras = Cameras(('picture',), K.expand(n, 1, 3, 3).clone(), torch.eye(3).double().expand(n, 1, 3, 3).clone(),
-        torch.zeros(n, 1, 3).double(), torch.full((n, 1, 2), float(SIDE)).double())
-    for _ in range(3):
-        v = body(params, ('vertices',)).vertices
-        low, high = v.amin(1), v.amax(1)
-        if _ == 0:
-            span = (high - low)[:, :2].amax(1)
-            z = focal * span / (0.75 * SIDE)
-            move = torch.cat((-(low + high)[:, :2] / 2, (z - (low + high)[:, 2] / 2)[:, None]), 1)
-        else:
-            px = cameras.project(v)[0][:, 0]
-            lo, hi = px.amin(1), px.amax(1)
-            share = (hi - lo).amax(1) / (0.75 * SIDE)
-            depth = v[..., 2].mean(1)
-            move = torch.cat((((SIDE - 1) / 2 - (lo + hi) / 2) * (depth / focal)[:, None], (depth * (share - 1))[:, None]), 1)
-        params = params.replace(transl=params.transl + move)
-    names = tuple(body.data.keypoint_sets['sleap'])
-    xy = cameras.project(body(params, names).keypoints)[0]
-    xy = xy + noise_px * torch.from_numpy(rng.standard_normal(xy.shape))
-    keypoints = Keypoints2d(xy, torch.ones_like(xy[..., 0]), names, cameras)
-    return params, cameras, keypoints, masks_of(body, params, cameras)
 
-def flat(cameras):
-    n = len(cameras.K)
-    return Cameras(tuple(str(i) for i in range(n)), cameras.K[:, 0], cameras.R[:, 0], cameras.t[:, 0], cameras.size[:, 0])
+def main(arguments: list[str] | None = None) -> int:
+    """Measure all cases."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--n', type=int, default=16, help='pictures of each case')
+    parser.add_argument('--only', choices=CASES, help='one case alone')
+    parser.add_argument('--pictures', type=Path, help='folder for overlays, start above and fit below')
+    parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    cases = [options.only] if options.only else list(CASES)
+    rows = [measure(case, options.n, options.pictures) for case in cases]
+    print_rows('Fits to made pictures, 224 px', rows)
+    save('images', rows, options.out, n=options.n)
+    return 0
 
-def masks_of(body, params, cameras):
-    v = body(params, ('vertices',)).vertices
-    return (ZBufferRenderer()(v, body.faces, flat(cameras)).alpha > 0).unsqueeze(1)
+
+def measure(case: str, n: int, pictures: Path | None = None) -> Row:
+    """Fit one case."""
+    truly = SMIL(make_quadruped()).double()
+    scene, seen, changes = CASES[case](truly, n)
+    registrant = build_registrant({**read_config(CONFIG).to_dict(), **changes, 'body_model': SMIL(make_quadruped())})
+    start = time.perf_counter()
+    result = registrant(seen)
+    seconds = (time.perf_counter() - start) / n
+    return {'case': case, **_scores(truly, scene, result, pictures and pictures / f'{case}.png'), 's/frame': seconds}
+
+
+def one_view(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
+    """Keypoints and masks, focal length known."""
+    scene = single_views(body, n, seed=0)
+    return scene, [scene.keypoints, *(scene.mask_input(key) for key in MASKS)], {}
+
+
+def wrong_focal(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
+    """The focal length is fitted, from one that is a third too short; one camera took all pictures."""
+    scene = single_views(body, n, seed=1, focal=WRONG * 1.2 * SIDE)
+    guess = scene.cameras.refocused(-torch.tensor([WRONG]).log())
+    keypoints = replace(scene.keypoints, cameras=guess)
+    stages = [dict(stage) for stage in read_config(CONFIG).to_dict()['stages']]
+    stages[-1] |= {'fit_focal': True, 'focal_prior_weight': 1.0}
+    return scene, [keypoints, *(scene.mask_input(key, guess) for key in MASKS)], {'stages': stages}
+
+
+def masks_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
+    """No keypoint at all."""
+    scene = single_views(body, n, seed=0)
+    stages = [
+        {k: v for k, v in stage.items() if not k.startswith('keypoints')} | {'mask_distance_weight': 1.0}
+        for stage in read_config(CONFIG).to_dict()['stages']
+    ]
+    return scene, [scene.mask_input(key) for key in MASKS], {'stages': stages, 'n_hypotheses': 8}
+
+
+def video(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
+    """Neighbouring frames of one animal: one shape for all."""
+    scene = single_views(body, n, seed=0, video=True)
+    seen = [scene.keypoints, *(scene.mask_input(key) for key in MASKS)]
+    return scene, seen, {'use_one_betas_per_video': True}
+
+
+def views(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
+    """Four calibrated cameras."""
+    scene = four_views(body, n, seed=0)
+    seen = [scene.keypoints, *(scene.mask_input(key) for key in MASKS)]
+    return scene, seen, {'use_one_betas_per_video': True}
+
+
+CASES = {
+    'one view': one_view,
+    'one view, focal length unknown': wrong_focal,
+    'one view, masks alone': masks_alone,
+    'one view, video': video,
+    'four views': views,
+}
+
+
+def _scores(body: SMIL, scene: Scene, result: FitResult, picture: Path | None) -> Row:
+    params, cameras = result.params.to(torch.float64), scene.cameras
+    fitted = cameras if result.cameras is None else result.cameras.to(torch.float64)
+    masks = masks_of(body, params, fitted)
+    names = scene.keypoints.names
+    found, true = (body(p, names) for p in (params, scene.truth))
+    pixels, wanted = fitted.project(found.keypoints)[0], cameras.project(true.keypoints)[0]
+    near = ((pixels - wanted).norm(dim=-1) < 5).double().mean((1, 2))
+    iou = _iou(masks, scene.masks)
+    length = body.rest_size
+    joints, truth = body(params).joints, body(scene.truth).joints
+    aligned = procrustes(joints, truth).apply(joints)
+    if picture is not None:
+        start = masks_of(body, result.start.to(torch.float64), cameras)
+        _draw(picture, scene, start, masks, fitted, pixels)
+    return {
+        'IoU': float(iou.mean()),
+        'least IoU': float(iou.min()),
+        'PCK@5px': float(near.mean()),
+        'MPJPE %': _percent(joints, truth, length),
+        'MPJPE at root %': _percent(joints - joints[:, :1], truth - truth[:, :1], length),
+        'PA-MPJPE %': _percent(aligned, truth, length),
+        'focal': float((fitted.K[..., 0, 0] / cameras.K[..., 0, 0]).mean()),
+    }
+
+
+def _percent(found: torch.Tensor, true: torch.Tensor, length: float) -> float:
+    return float(100 * (found - true).norm(dim=-1).mean() / length)
+
+
+def _iou(found: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    return (found & true).flatten(1).sum(1) / (found | true).flatten(1).sum(1)
+
+
+def _draw(
+    path: Path, scene: Scene, start: torch.Tensor, masks: torch.Tensor, cameras: Cameras, pixels: torch.Tensor
+) -> None:
+    """Draw true masks green, the body's red, both yellow; keypoints white, with lines to the body's."""
+    columns = []
+    for i in range(min(8, len(masks))):
+        rows = []
+        for drawn in (start, masks):
+            picture = np.full((SIDE, SIDE, 3), 30, np.uint8)
+            picture[..., 1] += 150 * scene.masks[i, 0].numpy().astype(np.uint8)
+            picture[..., 2] += 150 * drawn[i, 0].numpy().astype(np.uint8)
+            rows.append(picture)
+        for seen, there in zip(scene.keypoints.xy[i, 0].tolist(), pixels[i, 0].tolist()):
+            a, b = (tuple(int(round(v)) for v in p) for p in (seen, there))
+            cv2.circle(rows[1], a, 2, (255, 255, 255), -1)
+            cv2.line(rows[1], a, b, (255, 100, 255), 1)
+        columns.append(np.concatenate(rows, 0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.concatenate(columns, 1))
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

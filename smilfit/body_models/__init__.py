@@ -11,7 +11,8 @@ from smilfit.body_models.keypoint_conventions import (
 from smilfit.body_models.keypoint_conversion import convert_keypoints
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
-from smilfit.body_models.smil import SMAL, SMIL, RestShape
+from smilfit.body_models.smal import SMAL
+from smilfit.body_models.smil import SMIL, RestShape
 from smilfit.body_models.smpl import SMPL
 from smilfit.body_models.smplx import SMPLX
 

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.smal import SMAL
 from smilfit.body_models.smal_file import read_smal_file
 from smilfit.body_models.smil import SMIL
 from smilfit.body_models.smil_json import read_smil_json, write_smil_json
 
 logger = logging.getLogger('smilfit')
+
+# What belongs to a SMAL model and stands in files of its own.
+SMAL_KEYWORDS = {'data_file', 'family', 'pose_prior_file', 'symmetry_file'}
 
 
 def load_body_model_data(path: str | Path) -> BodyModelData:
@@ -29,8 +33,9 @@ def load_body_model_data(path: str | Path) -> BodyModelData:
 
 
 def load_body_model(path: str | Path, **kwargs: Any) -> SMIL:
-    """Read a body model file and make the module; keyword arguments go to `SMIL`."""
-    return SMIL(load_body_model_data(path), **kwargs)
+    """Read a body model file and make the module; keyword arguments go to `SMIL`, or to `SMAL` where they are its."""
+    kind = SMAL if SMAL_KEYWORDS & set(kwargs) else SMIL
+    return kind(load_body_model_data(path), **kwargs)
 
 
 def save_body_model(data: BodyModelData, path: str | Path) -> Path:

@@ -360,11 +360,6 @@ class SMIL(nn.Module):
             )
 
 
-@BODY_MODELS.register_module()
-class SMAL(SMIL):
-    """A SMAL-style body; its files and its maths are SMIL's, without static joints."""
-
-
 def _blend_directions(
     coefficients: Float[Tensor, 'B n'], directions: Float[Tensor, 'n P 3'] | None
 ) -> Float[Tensor, 'B P 3'] | float:

@@ -18,6 +18,7 @@ from smilfit.handlers.keypoints3d import (
     rigid_limbs,
 )
 from smilfit.handlers.meshes import MeshInput, MeshSurfaceHandler, MeshVertexHandler, sample_surface
+from smilfit.handlers.picture_priors import FocalPriorHandler, SplayPriorHandler
 from smilfit.handlers.point_cloud import PointCloudHandler
 from smilfit.handlers.point_cloud_input import PointCloudInput
 from smilfit.handlers.priors import (
@@ -40,6 +41,7 @@ __all__ = [
     'BetasPriorHandler',
     'BodyPosePriorHandler',
     'BodyState',
+    'FocalPriorHandler',
     'GroundContactHandler',
     'GroundContactInput',
     'GroundHandler',
@@ -67,6 +69,7 @@ __all__ = [
     'SilhouetteInput',
     'SmoothMotionHandler',
     'SmoothPoseHandler',
+    'SplayPriorHandler',
     'convention_names',
     'resolve_convention',
     'rigid_limbs',

@@ -1,8 +1,10 @@
 """Loss modules on tensors: one idea a file."""
 
 from smilfit.losses.base import BaseLoss, geman_mcclure
+from smilfit.losses.focal_prior import FocalPriorLoss
 from smilfit.losses.ground_contact import GroundContactLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
+from smilfit.losses.joint_scale_ties import TiedJointScalePriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
 from smilfit.losses.limb_length import LimbLengthLoss
 from smilfit.losses.max_mixture import MaxMixturePriorLoss
@@ -21,9 +23,11 @@ from smilfit.losses.silhouette import (
 )
 from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
+from smilfit.losses.splay import SplayPriorLoss
 
 __all__ = [
     'BaseLoss',
+    'FocalPriorLoss',
     'GroundContactLoss',
     'JointLimitLoss',
     'JointOffsetPriorLoss',
@@ -46,6 +50,8 @@ __all__ = [
     'SilhouetteLoss',
     'SmoothJointLoss',
     'SmoothPointsLoss',
+    'SplayPriorLoss',
+    'TiedJointScalePriorLoss',
     'fit_pose_gaussian',
     'fit_pose_mixture',
     'geman_mcclure',

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.pickle_reader import as_array, read_pickle
+from smilfit.body_models.pose_prior_file import read_pose_prior
 
 FORMAT = 'smilfit-pose-gaussian'
 
@@ -105,15 +105,7 @@ def read_pose_gaussian(path: str | Path) -> PoseGaussian:
             if str(file.get('format')) != FORMAT:
                 raise ValueError(f'{path}: format must be {FORMAT!r}; got {file.get("format")!r}.')
             return PoseGaussian(file['mean'], file['covariance'])
-    raw = read_pickle(path)
-    if not isinstance(raw, dict) or 'mean_pose' not in raw or not {'cov', 'pic'} & set(raw):
-        found = sorted(raw) if isinstance(raw, dict) else type(raw).__name__
-        raise ValueError(f'{path}: a pose prior must hold mean_pose and cov or pic; got {found}.')
-    mean = as_array(raw['mean_pose'], 'mean_pose').astype(np.float64).ravel()
-    if 'cov' in raw:
-        return PoseGaussian(mean, as_array(raw['cov'], 'cov').astype(np.float64))
-    factor = as_array(raw['pic'], 'pic').astype(np.float64)
-    return PoseGaussian(mean, np.linalg.pinv(factor @ factor.T, hermitian=True))
+    return PoseGaussian(*read_pose_prior(path))
 
 
 def flat_poses(poses: Tensor | np.ndarray, least: int, where: str) -> np.ndarray:

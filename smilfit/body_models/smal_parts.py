@@ -1,0 +1,145 @@
+"""What SMAL's authors publish beside the model file: shape families, a pose prior, the mesh's symmetry, names."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.body_models.checks import check_body_model
+from smilfit.body_models.data import BodyModelData, KeypointDefinition
+from smilfit.body_models.pickle_reader import as_array, read_pickle
+from smilfit.body_models.pose_prior_file import read_pose_prior
+from smilfit.registry import UnknownNameError, did_you_mean
+
+RIG = Path(__file__).parent / 'rigs' / 'smal.json'
+# A joint that the prior's poses never turned is held as stiffly as this says, not infinitely.
+LEAST_SD_RAD = 0.01
+
+
+def with_smal_parts(
+    data: BodyModelData,
+    data_file: str | Path | None = None,
+    family: str | int | None = None,
+    pose_prior_file: str | Path | None = None,
+    symmetry_file: str | Path | None = None,
+) -> BodyModelData:
+    """Complete what a SMAL model file says.
+
+    Args:
+        data: of the model file, all of its shape coefficients or the first of them.
+        data_file: `my_smpl_data_00781_4_all.pkl` or its like: means and covariances of the shapes of families.
+        family: one of them, by name (cats, dogs, horses, cows, hippos) or index.
+        pose_prior_file: `walking_toy_symmetric_pose_prior_with_cov_35parts.pkl` or its like.
+        symmetry_file: `symIdx.pkl`: for every vertex the one on the other side.
+
+    Raises:
+        KeyError: no such family.
+        ValueError: a file that does not fit the model, or one of `data_file` and `family` without the other.
+    """
+    if (data_file is None) != (family is None):
+        raise ValueError(
+            f'SMAL: data_file and family must be given together; got {data_file} and {family!r}. The data file holds '
+            'the shapes of families.'
+        )
+    data = _named(data, json.loads(RIG.read_text(encoding='utf-8')))
+    changes: dict[str, Any] = {}
+    if data_file is not None:
+        changes |= _family(Path(data_file), family, data.n_betas)
+    if pose_prior_file is not None:
+        changes |= _pose_prior(Path(pose_prior_file), data)
+    if symmetry_file is not None:
+        changes |= _symmetry(Path(symmetry_file), data.n_vertices)
+    return check_body_model(replace(data, **changes), data.name)
+
+
+def _named(data: BodyModelData, rig: Mapping[str, Any]) -> BodyModelData:
+    """Name the joints, where the file does not; SMAL of 2017 has the first 33 of them, without ears."""
+    names, numbered = rig['joint_names'], tuple(f'joint_{j}' for j in range(data.n_joints))
+    if data.joint_names == numbered and data.n_joints in (len(names), len(names) - 2):
+        data = replace(data, joint_names=tuple(names[: data.n_joints]))
+    known = set(data.joint_names)
+    if not known <= set(names):
+        return data
+    pairs = [(n, 'R' + n[1:]) for n in data.joint_names if n[0] == 'L' and 'R' + n[1:] in known]
+    groups = {g: tuple(n for n in members if n in known) for g, members in rig['groups'].items()}
+    return replace(
+        data,
+        joint_symmetry=data.joint_symmetry or tuple(pairs),
+        joint_groups=groups | data.joint_groups,
+        keypoint_sets=data.keypoint_sets or _keypoints(data, rig),
+        up_axis=data.up_axis or rig['up_axis'],
+        forward_axis=data.forward_axis or rig['forward_axis'],
+    )
+
+
+def _keypoints(data: BodyModelData, rig: Mapping[str, Any]) -> dict[str, dict[str, KeypointDefinition]]:
+    """Give the joints and, for the mesh of the published size, what is named on its surface."""
+    found: dict[str, KeypointDefinition] = {n: n for n in data.joint_names}
+    for name, where in rig['keypoints'].items():
+        if isinstance(where, str):
+            found |= {name: where} if where in data.joint_names else {}
+        elif data.n_vertices == rig['n_vertices']:
+            found[name] = {vertex: 1 / len(where) for vertex in where}
+    return {'smal': found}
+
+
+def _family(path: Path, family: str | int, n_betas: int) -> dict[str, np.ndarray]:
+    raw = _read_dict(path, ('cluster_means', 'cluster_cov'))
+    means, spreads = (as_array(raw[k], f'{path}: {k}') for k in ('cluster_means', 'cluster_cov'))
+    names = json.loads(RIG.read_text(encoding='utf-8'))['families']
+    if isinstance(family, str) and family not in names:
+        raise UnknownNameError(f'SMAL: no family {family!r}. {did_you_mean(family, names)}')
+    index = names.index(family) if isinstance(family, str) else family
+    if means.ndim != 2 or spreads.shape != (*means.shape, means.shape[1]) or not 0 <= index < len(means):
+        raise ValueError(
+            f'{path}: cluster_means (F, S) and cluster_cov (F, S, S) must hold the family {family!r}; got '
+            f'{means.shape} and {spreads.shape}. Is it the data file of this model?'
+        )
+    if means.shape[1] < n_betas:
+        raise ValueError(
+            f'{path}: cluster_means must have the {n_betas} shape coefficients of the model; got {means.shape[1]}. '
+            f'Load the model with num_betas={means.shape[1]}.'
+        )
+    mean, spread = means[index, :n_betas], spreads[index, :n_betas, :n_betas]
+    return {'shape_mean': mean.astype(np.float64), 'shape_cov': spread.astype(np.float64)}
+
+
+def _pose_prior(path: Path, data: BodyModelData) -> dict[str, np.ndarray]:
+    mean, covariance = read_pose_prior(path)
+    wanted = 3 * (data.n_joints - 1)
+    if len(mean) not in (wanted, wanted + 3):
+        raise ValueError(
+            f'{path}: the pose prior must have 3 (J - 1) = {wanted} dimensions for {data.name}, or {wanted + 3} with '
+            f'the root; got {len(mean)}. Take the prior of this model.'
+        )
+    # The root comes first, and how an animal faces the world is no pose.
+    mean, covariance = mean[-wanted:], covariance[-wanted:, -wanted:]
+    precision = np.linalg.inv(covariance + LEAST_SD_RAD**2 * np.eye(wanted))
+    return {'pose_prior_mean': mean, 'pose_prior_precision': 0.5 * (precision + precision.T)}
+
+
+def _symmetry(path: Path, n_vertices: int) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the symmetry file must be there; it is not. Check the path.')
+    other = as_array(read_pickle(path), f'{path}').ravel().astype(np.int64)
+    every = np.arange(n_vertices)
+    if other.shape != every.shape or not np.array_equal(np.sort(other), every):
+        raise ValueError(
+            f'{path}: symmetry must name the other side of each of {n_vertices} vertices, each once; got '
+            f'{len(other)} numbers. Is it the file of this model?'
+        )
+    return {'symmetry_plane_vertices': np.flatnonzero(other == every)}
+
+
+def _read_dict(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the data file must be there; it is not. Check the path.')
+    raw = read_pickle(path)
+    missing = [k for k in keys if not isinstance(raw, dict) or k not in raw]
+    if missing:
+        found = sorted(raw) if isinstance(raw, dict) else type(raw).__name__
+        raise ValueError(f'{path}: must hold {", ".join(keys)}; got {found}. Is it the data file of SMAL?')
+    return raw
