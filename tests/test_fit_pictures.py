@@ -1,0 +1,70 @@
+"""The fit command on pictures: one command, and everything that it leaves behind."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from smilfit.body_models import save_body_model
+from smilfit.cli.fit import main
+from smilfit.datasets import PreprocessOptions, image_sessions, preprocess
+from smilfit.structures import FitResult
+from smilfit.synthetic import make_quadruped
+from tests.datasets.picture_set import make_pictures
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / 'configs' / 'fit' / 'smalify.py'
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """Three pictures whose cameras are not told, and one that shows nothing that was annotated."""
+    folder = tmp_path_factory.mktemp('pictures')
+    data = make_quadruped()
+    save_body_model(data, folder / 'quadruped.smil.json')
+    annotations = make_pictures(folder, data, 4, known_cameras=False).annotations
+    blind = replace(annotations.images[3], mask=None, confidence=0 * annotations.images[3].confidence)
+    images = (*annotations.images[:3], blind)
+    sessions, _ = image_sessions(replace(annotations, images=images))
+    options = PreprocessOptions(crop_mode='bbox_crop', target_resolution=128, num_workers=0)
+    preprocess(sessions, folder / 'pictures.h5', data, options, body_model_file='quadruped.smil.json')
+    return folder
+
+
+def fit(made, out, *more):
+    return main([str(CONFIG), '--data', str(made / 'pictures.h5'), '--out', str(out), *more])
+
+
+@pytest.fixture(scope='module')
+def done(made):
+    assert fit(made, made / 'out') == 0
+    return made / 'out'
+
+
+def test_what_a_fit_of_pictures_leaves_behind(done):
+    folder = done / 'made'
+    rows = list(csv.DictReader((folder / 'images.csv').open()))
+    assert len(rows) == 3
+    for row in rows:
+        assert float(row['fit_iou']) > max(0.8, float(row['start_iou']))
+        assert float(row['fit_pck_5px']) > 0.8
+    means = json.loads((folder / 'images.json').read_text())
+    assert means['fit']['mean_iou'] == pytest.approx(np.mean([float(r['fit_iou']) for r in rows]))
+    meshes = sorted((folder / 'meshes').glob('*.obj'))
+    result = FitResult.load(folder / 'fit.npz')
+    assert len(meshes) == 3 == len(list((folder / 'overlays').glob('*.jpg')))
+    assert len(trimesh.load(meshes[0], process=False).vertices) == make_quadruped().n_vertices
+    assert result.start is not None
+    page = (done / 'report.html').read_text()
+    assert page.count('<img') >= 3
+    assert 'IoU' in page
+
+
+def test_a_finished_fit_is_not_done_again(made, done, caplog):
+    before = (done / 'made' / 'fit.npz').stat().st_mtime_ns
+    assert fit(made, done) == 0
+    assert (done / 'made' / 'fit.npz').stat().st_mtime_ns == before
