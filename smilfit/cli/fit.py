@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # A process that has done its sessions waits for one that still fits.
 PATIENCE = timedelta(days=14)
+# Done, but something was left out.
+PARTLY = 3
 
 
 def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
@@ -40,6 +42,21 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     )
     parser.add_argument('--sessions', nargs='+', metavar='NAME', help='sessions to fit; all if not given')
     parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what started the processes that share the work: python -m torch.distributed.run (pytorch) or srun '
+        '(slurm). Each takes whole sessions; where there are fewer sessions than processes, stages solved by '
+        'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
+    add_fit_options(parser)
+    return parser
+
+
+def add_fit_options(parser: argparse.ArgumentParser) -> None:
+    """Add how a fit is computed and what is written of it."""
+    parser.add_argument(
         '--device',
         default='cpu',
         help='where to compute, such as cpu or cuda:0; with a launcher, cuda gives each process its own',
@@ -51,20 +68,11 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         '--window-px', type=int, default=400, help='side of a camera in the overlay video, px'
     )
     parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='what started the processes that share the work: python -m torch.distributed.run (pytorch) or srun '
-        '(slurm). Each takes whole sessions; where there are fewer sessions than processes, stages solved by '
-        'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
-    )
-    parser.add_argument(
         '--meshes',
         choices=('obj', 'ply', 'none'),
         help='write the mesh of every frame in this format; if not given, obj for pictures and none for recordings',
     )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
-    parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
     parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
     parser.add_argument(
         '--cfg-options',
@@ -73,12 +81,18 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         metavar='KEY=VALUE',
         help='override config values, such as stages.0.n_iter=5',
     )
-    return parser
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
-    """Run the command; 0 if all went well, 1 with a message on bad input, 2 on a bad command line."""
-    arguments = build_parser(prog).parse_args(argv)
+    """Run the command.
+
+    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if a picture was not fitted.
+    """
+    return run(build_parser(prog).parse_args(argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run what a parsed command line asks for; as `main`, and 3 where a picture could not be fitted."""
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     # Imported late: --help should not wait for torch.
     import torch
@@ -94,9 +108,10 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
         return 1
     finally:
         torch.set_num_threads(threads)
-    if done is not None:
-        _tell(done)
-    return 0
+    if done is None:
+        return 0
+    _tell(done)
+    return PARTLY if done.n_pictures_not_fitted else 0
 
 
 def _fit(arguments: argparse.Namespace) -> 'FitRun | None':

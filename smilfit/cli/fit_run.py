@@ -31,9 +31,9 @@ class FitRun:
     report: Path
 
     @property
-    def n_not_fitted(self) -> int:
-        """How many frames have no fit."""
-        return sum(int((~result.fitted).sum()) for result in self.results.values())
+    def n_pictures_not_fitted(self) -> int:
+        """How many pictures have no fit."""
+        return sum(int((~self.results[session].fitted).sum()) for session in self.pictures)
 
 
 def fit_dataset(

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from smilfit.cli.preprocess_images import add_image_options, run_images
@@ -24,22 +24,36 @@ def annotation_readers() -> dict[str, type]:
     return dict(sorted(ANNOTATIONS.module_dict.items()))
 
 
-def build_parser(prog: str = 'preprocess') -> argparse.ArgumentParser:
-    """Describe the command line: a subcommand a format."""
+def build_parser(
+    prog: str = 'preprocess',
+    about: str | None = __doc__,
+    out: tuple[str, str] = ('OUT.h5', 'the dataset file to make'),
+    extend: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> argparse.ArgumentParser:
+    """Describe the command line: a subcommand a format.
+
+    Args:
+        prog: the command's name.
+        about: what it does.
+        out: how its result is called, and what that is.
+        extend: adds options of another command that preprocesses first.
+    """
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=__doc__,
+        description=about,
         epilog='Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, but entries were '
         'left out, each told with file and entry in OUT.h5.report.json.',
     )
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     readers = annotation_readers()
     for name in sorted({SLEAP, *readers}):
-        _add_format(formats, name, readers.get(name))
+        extend(_add_format(formats, name, readers.get(name), out))
     return parser
 
 
-def _add_format(formats: argparse._SubParsersAction, name: str, reader: type | None) -> None:
+def _add_format(
+    formats: argparse._SubParsersAction, name: str, reader: type | None, out: tuple[str, str]
+) -> argparse.ArgumentParser:
     summary = '' if reader is None else (reader.__doc__ or '').strip().splitlines()[0]
     if name == SLEAP:
         single = '' if reader is None else ' or single views'
@@ -48,7 +62,7 @@ def _add_format(formats: argparse._SubParsersAction, name: str, reader: type | N
     about = (about + _GOES_ON).replace('%', '%%')
     made = formats.add_parser(name, help=summary.replace('%', '%%'), description=about)
     made.add_argument('annotations', type=Path, metavar='IN', help='the annotations: a file, or a folder')
-    made.add_argument('out', type=Path, metavar='OUT.h5', help='the dataset file to make')
+    made.add_argument('out', type=Path, metavar=out[0], help=out[1])
     rigs = name == SLEAP
     # Sessions and pictures have other defaults: None says that none was chosen.
     crop_mode = {'crop_mode': None} if rigs else {'crop_mode': 'bbox_crop'}
@@ -69,11 +83,16 @@ def _add_format(formats: argparse._SubParsersAction, name: str, reader: type | N
         if rigs:
             help_text = 'IN is no multi-camera session (a file never is)'
             add_option(made, 'single_view', action='store_true', help=help_text)
+    return made
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
     """Run the command; the exit codes are those that the parser's help names."""
-    arguments = build_parser(prog).parse_args(argv)
+    return run(build_parser(prog).parse_args(argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run what a parsed command line asks for; as `main`."""
     try:
         return _run(arguments)
     except (ValueError, KeyError, OSError) as error:

@@ -1,0 +1,8 @@
+"""Fit a body model to annotated pictures; see --help."""
+
+import sys
+
+from smilfit.cli.fit_images import main
+
+if __name__ == '__main__':
+    sys.exit(main())
