@@ -28,7 +28,7 @@ def shared_kernels(scalar, width):
     eliminate, step_back = steps.eliminate, steps.step_back
     add_border_priors, root_step = border.add_border_priors, border.root_step
     square_row, side_row, pivot_row = rows.square_row, rows.side_row, rows.pivot_row
-    transl_row = rows.transl_row
+    betas_row, scale_row = rows.betas_row, rows.scale_row
 
     @wp.struct
     class Shared:
@@ -67,6 +67,13 @@ def shared_kernels(scalar, width):
                     h.side[frame] = w.lanes[slot, side_row(c)]
             frame += n_slots
 
+    @wp.func
+    def hand_shape(c: Chain, w: Work, slot: int):
+        """Give the old pose, side 0, the new shape and scale."""
+        w.nums[slot, scale_row(c, 0)] = w.nums[slot, scale_row(c, 1)]
+        for i in range(c.n_betas):
+            w.nums[slot, betas_row(c, 0) + i] = w.nums[slot, betas_row(c, 1) + i]
+
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def try_frames(c: Chain, seen: Seen, fit: Fit, tried: Fit, w: Work, h: Shared, n_slots: int):
         """Follow the border's step in every frame and measure where it leads."""
@@ -79,21 +86,22 @@ def shared_kernels(scalar, width):
                 w.lanes[slot, pivot_row(c)] = wide(scalar(0.0))
                 root_step(c, w, slot)
                 h.taken[frame] = step_back(c, w, slot, 0, h.mu[frame])
-                again = wp.int32(2)
-                while again > 0:
-                    pose(c, w, slot, frame, 1)
-                    value = observe(c, seen, w, slot, frame, 1, h.widening) + priors(c, w, slot, 1)
-                    h.tried[frame] = value
-                    again -= 1
-                    if again == 1 and value <= h.energy[frame]:
-                        again = 0
-                    if again == 1:
-                        # The pose's step was too far: the frame takes the new shape in its old pose, so that one
-                        # frame does not hold up the others.
-                        for j in range(c.n_joints):
-                            w.quats[slot, c.n_joints + j] = w.quats[slot, j]
-                        w.vecs[slot, transl_row(c, 1)] = w.vecs[slot, transl_row(c, 0)]
-                store(c, tried, w, slot, frame, 1)
+                # A frame may have to give way to the others. Where its energy rises, its step is held against the
+                # old pose with the new shape, so that a pose's step that went too far does not hold up the others.
+                side, chosen = wp.int32(1), wp.int32(1)
+                while side >= 0:
+                    pose(c, w, slot, frame, side)
+                    value = observe(c, seen, w, slot, frame, side, h.widening) + priors(c, w, slot, side)
+                    if side == 1 or value < h.tried[frame] or not wp.isfinite(h.tried[frame]):
+                        h.tried[frame] = value
+                        chosen = side
+                    side -= 1
+                    if side == 0:
+                        if value <= h.energy[frame]:
+                            side = -1
+                        else:
+                            hand_shape(c, w, slot)
+                store(c, tried, w, slot, frame, chosen)
             frame += n_slots
 
     return SimpleNamespace(Shared=Shared, reduce_frames=reduce_frames, try_frames=try_frames)
