@@ -14,7 +14,26 @@ from smilfit.solvers.warp_types import chain_types
 def angle_functions(scalar, width):
     """Make the functions of an angle for one float type and width of the border."""
     t = chain_types(scalar, width)
-    vec3, mat33, quat, Chain = t.vec3, t.mat33, t.quat, t.Chain
+    cotangent_rest = _cotangent_rest(scalar)
+    return SimpleNamespace(**_of_angles(t, cotangent_rest, scalar), **_of_limits(t, cotangent_rest, scalar))
+
+
+@no_type_check
+def _cotangent_rest(scalar):
+    @wp.func
+    def cotangent_rest(square: scalar) -> scalar:
+        """Compute (1 - a/2 cot(a/2)) / a^2 of a^2, by its series near 0."""
+        if square < scalar(1e-2):
+            return scalar(1.0) / scalar(12.0) + square / scalar(720.0)
+        half = scalar(0.5) * wp.sqrt(square)
+        return (scalar(1.0) - half * wp.cos(half) / wp.sin(half)) / square
+
+    return cotangent_rest
+
+
+@no_type_check
+def _of_angles(t, cotangent_rest, scalar):
+    vec3, mat33, quat = t.vec3, t.mat33, t.quat
 
     @wp.func
     def rotation_vector(q: quat) -> vec3:
@@ -30,24 +49,23 @@ def angle_functions(scalar, width):
         return v * (scalar(2.0) * wp.atan2(length, real) / length)
 
     @wp.func
-    def violation(theta: scalar, low: scalar, high: scalar) -> scalar:
-        return wp.min(theta - low, scalar(0.0)) + wp.max(theta - high, scalar(0.0))
-
-    @wp.func
-    def cotangent_rest(square: scalar) -> scalar:
-        """Compute (1 - a/2 cot(a/2)) / a^2 of a^2, by its series near 0."""
-        if square < scalar(1e-2):
-            return scalar(1.0) / scalar(12.0) + square / scalar(720.0)
-        half = scalar(0.5) * wp.sqrt(square)
-        return (scalar(1.0) - half * wp.cos(half) / wp.sin(half)) / square
-
-    @wp.func
     def angle_curvature(theta: vec3) -> mat33:
         """Give half the second derivative of |theta|^2 by a turn: 1 along theta, a/2 cot(a/2) across it."""
         square = wp.dot(theta, theta)
         factor = cotangent_rest(square)
         across = scalar(1.0) - factor * square
         return factor * wp.outer(theta, theta) + wp.diag(vec3(across, across, across))
+
+    return {'rotation_vector': rotation_vector, 'angle_curvature': angle_curvature}
+
+
+@no_type_check
+def _of_limits(t, cotangent_rest, scalar):
+    vec3, mat33, Chain = t.vec3, t.mat33, t.Chain
+
+    @wp.func
+    def violation(theta: scalar, low: scalar, high: scalar) -> scalar:
+        return wp.min(theta - low, scalar(0.0)) + wp.max(theta - high, scalar(0.0))
 
     @wp.func
     def limit_gradient(c: Chain, theta: vec3, j: int) -> vec3:
@@ -71,10 +89,4 @@ def angle_functions(scalar, width):
                 keep[i] = scalar(1.0)
         return wp.diag(keep) * axes
 
-    return SimpleNamespace(
-        rotation_vector=rotation_vector,
-        violation=violation,
-        angle_curvature=angle_curvature,
-        limit_gradient=limit_gradient,
-        limit_axes=limit_axes,
-    )
+    return {'violation': violation, 'limit_gradient': limit_gradient, 'limit_axes': limit_axes}

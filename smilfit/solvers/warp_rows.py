@@ -18,7 +18,13 @@ from smilfit.solvers.warp_types import chain_types
 def row_functions(scalar, width):
     """Make the functions that find a row, for one float type and width."""
     Chain = chain_types(scalar, width).Chain
+    return SimpleNamespace(
+        **_of_matrices(Chain), **_of_vectors(Chain), **_of_numbers(Chain), **_of_lanes(Chain)
+    )
 
+
+@no_type_check
+def _of_matrices(Chain):
     # Matrices: rotational, mixed and translational part of a joint's articulated inertia (after its elimination the
     # first two hold what the back-substitution needs), world rotations, curvatures of points.
     @wp.func
@@ -29,6 +35,11 @@ def row_functions(scalar, width):
     def curvature_row(c: Chain, side: int) -> int:
         return 5 * c.n_joints + side * c.n_points
 
+    return {'world_row': world_row, 'curvature_row': curvature_row}
+
+
+@no_type_check
+def _of_vectors(Chain):
     # Vectors: torque (then the eliminated rotation), force, first moment, angular and linear velocity; places and
     # rotation vectors of joints; places and gradients of points; translations and the root's step.
     @wp.func
@@ -51,6 +62,17 @@ def row_functions(scalar, width):
     def transl_row(c: Chain, side: int) -> int:
         return 9 * c.n_joints + 4 * c.n_points + side
 
+    return {
+        'place_row': place_row,
+        'angle_row': angle_row,
+        'point_row': point_row,
+        'gradient_row': gradient_row,
+        'transl_row': transl_row,
+    }
+
+
+@no_type_check
+def _of_numbers(Chain):
     # Numbers: mass, second moment and damping of joints; shape; scale and the whole body's second moment.
     @wp.func
     def betas_row(c: Chain, side: int) -> int:
@@ -60,6 +82,11 @@ def row_functions(scalar, width):
     def scale_row(c: Chain, side: int) -> int:
         return 3 * c.n_joints + 2 * c.n_betas + side
 
+    return {'betas_row': betas_row, 'scale_row': scale_row}
+
+
+@no_type_check
+def _of_lanes(Chain):
     # Wide rows: four 3-row matrices a joint; the border's matrix, its right-hand side (then its step), its damping.
     @wp.func
     def wide_row(c: Chain, kind: int, j: int) -> int:
@@ -77,18 +104,4 @@ def row_functions(scalar, width):
     def pivot_row(c: Chain) -> int:
         return 12 * c.n_joints + c.n_border + 1
 
-    return SimpleNamespace(
-        world_row=world_row,
-        curvature_row=curvature_row,
-        place_row=place_row,
-        angle_row=angle_row,
-        point_row=point_row,
-        gradient_row=gradient_row,
-        wide_row=wide_row,
-        pivot_row=pivot_row,
-        transl_row=transl_row,
-        square_row=square_row,
-        side_row=side_row,
-        betas_row=betas_row,
-        scale_row=scale_row,
-    )
+    return {'wide_row': wide_row, 'square_row': square_row, 'side_row': side_row, 'pivot_row': pivot_row}

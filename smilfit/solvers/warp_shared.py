@@ -25,8 +25,8 @@ class SharedFit:
     """A fit with a border common to all frames.
 
     The step is that of the whole problem, to the last digit: a frame's pose is eliminated under its own damping, the
-    Schur complements of all frames are added up and solved in float64, and every frame follows. A frame that a pose's
-    step makes worse takes the new shape in its old pose.
+    Schur complements of all frames are added up and solved in float64, and every frame follows. A frame may
+    get worse for the others' sake; one that would be better off in its old pose with the new shape takes that.
     """
 
     def __init__(

@@ -19,12 +19,19 @@ def chain_types(scalar, width):
     `Chain` holds what all frames share, `Seen` the observations, `Fit` the state that is read and written in place,
     `Work` the workspace of the threads: [thread, row], its rows named in `warp_rows`.
     """
-    vec2 = wp.types.vector(2, scalar)
-    vec3 = wp.types.vector(3, scalar)
-    mat33 = wp.types.matrix((3, 3), scalar)
-    quat = wp.types.quaternion(scalar)
-    wide = wp.types.vector(width, scalar)
+    t = SimpleNamespace(
+        scalar=scalar,
+        vec2=wp.types.vector(2, scalar),
+        vec3=wp.types.vector(3, scalar),
+        mat33=wp.types.matrix((3, 3), scalar),
+        quat=wp.types.quaternion(scalar),
+        wide=wp.types.vector(width, scalar),
+    )
+    return SimpleNamespace(**vars(t), Chain=_chain(t), Seen=_seen(t), Fit=_fit(t), Work=_work(t))
 
+
+@no_type_check
+def _chain(t):
     @wp.struct
     class Chain:
         n_frames: int
@@ -44,69 +51,73 @@ def chain_types(scalar, width):
         has_priors: int
         n_graduation: int
         n_iter: int
-        ftol: scalar
-        limit_weight: scalar
-        log_scale_weight: scalar
+        ftol: t.scalar
+        limit_weight: t.scalar
+        log_scale_weight: t.scalar
         parents: wp.array(dtype=wp.int32)
         roles: wp.array(dtype=wp.int32)
         point_joint: wp.array(dtype=wp.int32)
-        bones: wp.array2d(dtype=vec3)
-        dirs: wp.array3d(dtype=scalar)
-        columns: wp.array2d(dtype=wide)  # (J, 3): the same, as wide as the border
-        scale_mask: wp.array(dtype=wide)  # one row: 1 in the scale's column
-        point_offset: wp.array(dtype=vec3)
-        pose_weight: wp.array(dtype=scalar)
-        limits: wp.array2d(dtype=vec2)
-        betas_mean: wp.array(dtype=scalar)
-        betas_precision: wp.array2d(dtype=scalar)
-        sharpness3d: wp.array(dtype=scalar)  # 1 / sigma^2, 0 for a plain square
-        sharpness2d: wp.array(dtype=scalar)
-        graduation: wp.array(dtype=scalar)
+        bones: wp.array2d(dtype=t.vec3)
+        dirs: wp.array3d(dtype=t.scalar)
+        columns: wp.array2d(dtype=t.wide)  # (J, 3): the same, as wide as the border
+        scale_mask: wp.array(dtype=t.wide)  # one row: 1 in the scale's column
+        point_offset: wp.array(dtype=t.vec3)
+        pose_weight: wp.array(dtype=t.scalar)
+        limits: wp.array2d(dtype=t.vec2)
+        betas_mean: wp.array(dtype=t.scalar)
+        betas_precision: wp.array2d(dtype=t.scalar)
+        sharpness3d: wp.array(dtype=t.scalar)  # 1 / sigma^2, 0 for a plain square
+        sharpness2d: wp.array(dtype=t.scalar)
+        graduation: wp.array(dtype=t.scalar)
 
+    return Chain
+
+
+@no_type_check
+def _seen(t):
     @wp.struct
     class Seen:
-        targets: wp.array2d(dtype=vec3)
-        weights3d: wp.array2d(dtype=scalar)
-        xy: wp.array3d(dtype=vec2)
-        weights2d: wp.array3d(dtype=scalar)
-        intrinsics: wp.array2d(dtype=mat33)
-        rotation: wp.array2d(dtype=mat33)
-        translation: wp.array2d(dtype=vec3)
-        lens: wp.array3d(dtype=scalar)
-        fold: wp.array2d(dtype=scalar)
+        targets: wp.array2d(dtype=t.vec3)
+        weights3d: wp.array2d(dtype=t.scalar)
+        xy: wp.array3d(dtype=t.vec2)
+        weights2d: wp.array3d(dtype=t.scalar)
+        intrinsics: wp.array2d(dtype=t.mat33)
+        rotation: wp.array2d(dtype=t.mat33)
+        translation: wp.array2d(dtype=t.vec3)
+        lens: wp.array3d(dtype=t.scalar)
+        fold: wp.array2d(dtype=t.scalar)
 
+    return Seen
+
+
+@no_type_check
+def _fit(t):
     @wp.struct
     class Fit:
-        rotations: wp.array2d(dtype=mat33)
-        transl: wp.array(dtype=vec3)
-        log_scale: wp.array(dtype=scalar)
-        betas: wp.array2d(dtype=scalar)
-        energy: wp.array(dtype=scalar)
-        start_energy: wp.array(dtype=scalar)
+        rotations: wp.array2d(dtype=t.mat33)
+        transl: wp.array(dtype=t.vec3)
+        log_scale: wp.array(dtype=t.scalar)
+        betas: wp.array2d(dtype=t.scalar)
+        energy: wp.array(dtype=t.scalar)
+        start_energy: wp.array(dtype=t.scalar)
         converged: wp.array(dtype=wp.int32)
         iterations: wp.array(dtype=wp.int32)
 
+    return Fit
+
+
+@no_type_check
+def _work(t):
     @wp.struct
     class Work:
-        mats: wp.array2d(dtype=mat33)
-        vecs: wp.array2d(dtype=vec3)
-        quats: wp.array2d(dtype=quat)
-        nums: wp.array2d(dtype=scalar)
-        lanes: wp.array2d(dtype=wide)
-        thin: wp.array3d(dtype=scalar)  # the same memory, number by number
+        mats: wp.array2d(dtype=t.mat33)
+        vecs: wp.array2d(dtype=t.vec3)
+        quats: wp.array2d(dtype=t.quat)
+        nums: wp.array2d(dtype=t.scalar)
+        lanes: wp.array2d(dtype=t.wide)
+        thin: wp.array3d(dtype=t.scalar)  # the same memory, number by number
 
-    return SimpleNamespace(
-        scalar=scalar,
-        vec2=vec2,
-        vec3=vec3,
-        mat33=mat33,
-        quat=quat,
-        wide=wide,
-        Chain=Chain,
-        Seen=Seen,
-        Fit=Fit,
-        Work=Work,
-    )
+    return Work
 
 
 def border_width(n_border: int) -> int:

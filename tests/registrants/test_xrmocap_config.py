@@ -14,7 +14,6 @@ from tests.losses.test_losses import write_mixture
 
 def seed_config(prior_folder, stages=None):
     """The example of XRMoCap's guide, line for line, but for the files."""
-    logger = None
     return dict(
         type='SMPLify',
         verbose=True,
@@ -26,76 +25,85 @@ def seed_config(prior_folder, stages=None):
             'neck_openpose', 'right_hip_openpose', 'left_hip_openpose', 'right_hip_extra', 'left_hip_extra',
         ],
         optimizer=dict(type='LBFGS', max_iter=20, lr=1.0, line_search_fn='strong_wolfe'),
-        handlers=[
-            dict(
-                handler_key='keypoints3d_mse',
-                type='Keypoint3dMSEHandler',
-                mse_loss=dict(type='KeypointMSELoss', loss_weight=10.0, reduction='sum', sigma=100),
-                logger=logger),
-            dict(
-                handler_key='shape_prior',
-                type='BetasPriorHandler',
-                prior_loss=dict(type='ShapePriorLoss', loss_weight=5e-3, reduction='mean'),
-                logger=logger),
-            dict(
-                handler_key='joint_prior',
-                type='BodyPosePriorHandler',
-                prior_loss=dict(
-                    type='JointPriorLoss',
-                    loss_weight=20.0,
-                    reduction='sum',
-                    smooth_spine=True,
-                    smooth_spine_loss_weight=20,
-                    use_full_body=True),
-                logger=logger),
-            dict(
-                handler_key='pose_prior',
-                type='BodyPosePriorHandler',
-                prior_loss=dict(
-                    type='MaxMixturePriorLoss',
-                    prior_folder=prior_folder,
-                    num_gaussians=8,
-                    loss_weight=4.78**2,
-                    reduction='sum'),
-                logger=logger),
-            dict(
-                handler_key='keypoints3d_limb_len',
-                type='Keypoint3dLimbLenHandler',
-                loss=dict(type='LimbLengthLoss', convention='smpl', loss_weight=1.0, reduction='mean'),
-                logger=logger),
-        ],
-        stages=stages or [
-            # stage 0
-            dict(
-                n_iter=10,
-                ftol=1e-4,
-                fit_global_orient=False,
-                fit_transl=False,
-                fit_body_pose=False,
-                fit_betas=True,
-                keypoints3d_mse_weight=0.0,  # not in use
-                keypoints3d_limb_len_weight=1.0,
-                shape_prior_weight=5e-3,
-                joint_prior_weight=0.0,
-                pose_prior_weight=0.0),
-            # stage 1
-            dict(
-                n_iter=30,
-                ftol=1e-4,
-                fit_global_orient=True,
-                fit_transl=True,
-                fit_body_pose=True,
-                fit_betas=False,
-                keypoints3d_mse_weight=10.0,
-                keypoints3d_mse_reduction='sum',
-                keypoints3d_limb_len_weight=0.0,
-                shape_prior_weight=0.0,
-                joint_prior_weight=1e-4,
-                pose_prior_weight=1e-4,
-                body_weight=1.0,
-                use_shoulder_hip_only=False),
-        ],
+        handlers=seed_handlers(prior_folder),
+        stages=stages or seed_stages(),
     )  # fmt: skip
+
+
+def seed_handlers(prior_folder):
+    logger = None
+    return [
+        dict(
+            handler_key='keypoints3d_mse',
+            type='Keypoint3dMSEHandler',
+            mse_loss=dict(type='KeypointMSELoss', loss_weight=10.0, reduction='sum', sigma=100),
+            logger=logger),
+        dict(
+            handler_key='shape_prior',
+            type='BetasPriorHandler',
+            prior_loss=dict(type='ShapePriorLoss', loss_weight=5e-3, reduction='mean'),
+            logger=logger),
+        dict(
+            handler_key='joint_prior',
+            type='BodyPosePriorHandler',
+            prior_loss=dict(
+                type='JointPriorLoss',
+                loss_weight=20.0,
+                reduction='sum',
+                smooth_spine=True,
+                smooth_spine_loss_weight=20,
+                use_full_body=True),
+            logger=logger),
+        dict(
+            handler_key='pose_prior',
+            type='BodyPosePriorHandler',
+            prior_loss=dict(
+                type='MaxMixturePriorLoss',
+                prior_folder=prior_folder,
+                num_gaussians=8,
+                loss_weight=4.78**2,
+                reduction='sum'),
+            logger=logger),
+        dict(
+            handler_key='keypoints3d_limb_len',
+            type='Keypoint3dLimbLenHandler',
+            loss=dict(type='LimbLengthLoss', convention='smpl', loss_weight=1.0, reduction='mean'),
+            logger=logger),
+    ]  # fmt: skip
+
+
+def seed_stages():
+    return [
+        # stage 0
+        dict(
+            n_iter=10,
+            ftol=1e-4,
+            fit_global_orient=False,
+            fit_transl=False,
+            fit_body_pose=False,
+            fit_betas=True,
+            keypoints3d_mse_weight=0.0,  # not in use
+            keypoints3d_limb_len_weight=1.0,
+            shape_prior_weight=5e-3,
+            joint_prior_weight=0.0,
+            pose_prior_weight=0.0),
+        # stage 1
+        dict(
+            n_iter=30,
+            ftol=1e-4,
+            fit_global_orient=True,
+            fit_transl=True,
+            fit_body_pose=True,
+            fit_betas=False,
+            keypoints3d_mse_weight=10.0,
+            keypoints3d_mse_reduction='sum',
+            keypoints3d_limb_len_weight=0.0,
+            shape_prior_weight=0.0,
+            joint_prior_weight=1e-4,
+            pose_prior_weight=1e-4,
+            body_weight=1.0,
+            use_shoulder_hip_only=False),
+    ]  # fmt: skip
 
 
 def human_shaped(folder):

@@ -27,7 +27,7 @@ def one_shape(problem: ChainProblem) -> ChainState:
 @pytest.mark.parametrize('name', PROBLEMS)
 def test_the_end_is_stationary_for_the_whole_problem(name):
     problem = PROBLEMS[name]()
-    solution = solve_shared_chains(problem, 300, 1e-12)
+    solution = solve_shared_chains(problem, 300, 1e-14)
     state = ended(solution)
     assert solution.converged.all()
     assert torch.equal(state.betas, state.betas[:1].expand_as(state.betas))
