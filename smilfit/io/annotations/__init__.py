@@ -3,6 +3,7 @@
 from smilfit.io.annotations.animal3d import Animal3DReader
 from smilfit.io.annotations.animalkey import AnimalKeyReader
 from smilfit.io.annotations.anipose import AniposeReader
+from smilfit.io.annotations.animalpose import AnimalPoseReader
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.dlc import DeepLabCutReader
 from smilfit.io.annotations.grevyzebra import GrevyZebraReader
@@ -15,6 +16,10 @@ __all__ = [
     'Animal3DReader',
     'AnimalKeyReader',
     'AniposeReader',
+from smilfit.io.annotations.stanfordextra import StanfordExtraReader
+
+__all__ = [
+    'AnimalPoseReader',
     'AnnotationReader',
     'DeepLabCutReader',
     'GrevyZebraReader',
@@ -23,6 +28,7 @@ __all__ = [
     'PolygonMask',
     'RleMask',
     'TigDogReader',
+    'StanfordExtraReader',
     'check_pictures',
     'mask_box',
     'read_picture',
