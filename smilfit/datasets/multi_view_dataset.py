@@ -160,9 +160,9 @@ class MultiViewDataset(Dataset):
         if split == 'all':
             indices = np.arange(file.n_samples)
         elif split in SPLITS:
-            parts = split_samples(
-                file.session_of, file.frame_of, file.session_names, split_by, ratios, block_size, gap
-            )
+            order = (file.session_of, file.frame_of, file.session_names)
+            temporal = [file.temporal(name) for name in file.session_names]
+            parts = split_samples(*order, split_by, ratios, block_size, gap, temporal)
             indices = parts[split]
         else:
             known = (*SPLITS, 'all')

@@ -21,6 +21,7 @@ def split_samples(
     ratios: Sequence[float] = (0.85, 0.05, 0.1),
     block_size: int = 100,
     gap: int = 2,
+    temporal: Sequence[bool] | None = None,
 ) -> dict[str, Int[np.ndarray, '_n']]:
     """Give the sample numbers of each split, in order; the same in every run and on every machine.
 
@@ -34,6 +35,8 @@ def split_samples(
         block_size: least samples of the shortest stretch; where the file has fewer, each split is one stretch.
         gap: training samples within this many frames of a held-out one are in no split, and validation samples
             within it of a test sample; 0 keeps all.
+        temporal: which sessions' samples follow one another; stills have no neighbours to keep a gap from. None
+            for all.
 
     Raises:
         ValueError: ratios that are no shares, or sessions too few for 'session'.
@@ -48,7 +51,8 @@ def split_samples(
         label = _by_session(session_names, ratios)[session]
     elif split_by == 'time_block':
         label = _by_time_block(len(session), ratios, block_size)
-        label = _open_gaps(label, session, frame, gap)
+        in_time = [s for s in np.unique(session).tolist() if temporal is None or temporal[s]]
+        label = _open_gaps(label, session, frame, gap, in_time)
     else:
         raise ValueError(
             f'split: split_by must be one of {SPLIT_BYS}; got {split_by!r}. {did_you_mean(split_by, SPLIT_BYS)}'
@@ -89,10 +93,12 @@ def _by_time_block(n: int, ratios: Sequence[float], block_size: int) -> np.ndarr
     return np.searchsorted(np.cumsum(ratios)[:2], phase, side='right')
 
 
-def _open_gaps(label: np.ndarray, session: np.ndarray, frame: np.ndarray, gap: int) -> np.ndarray:
+def _open_gaps(
+    label: np.ndarray, session: np.ndarray, frame: np.ndarray, gap: int, in_time: Sequence[int]
+) -> np.ndarray:
     """Take samples near those of a later split out of all splits."""
     opened = label.copy()
-    for s in np.unique(session) if gap else ():
+    for s in in_time if gap else ():
         here = np.flatnonzero(session == s)
         for split in (0, 1):
             held = np.sort(frame[here][label[here] > split])

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from smilfit.body_models import SMIL
-from smilfit.models.scene import cameras_of, locate_scene
+from smilfit.models.scene import cameras_of, locate_scene, pixel_rays
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.structures import BodyParams
 
@@ -53,7 +53,8 @@ def compute_statistics(
     """Compute where a training set's animals are, their size, scale and mean pose.
 
     Size and position come from 3D keypoints where there are any, else from parameters, else from 2D keypoints:
-    the point nearest to the rays through their centroids, and their spread there.
+    the point nearest to the rays through their centroids, and their spread there. Where no sample has two views of
+    them, the animal is taken to be of the resting body's size (scale 1), which says how far away it is.
 
     Args:
         dataset: gives samples of the documented form, and `metainfo`.
@@ -91,8 +92,8 @@ def compute_statistics(
         scale = float((spread / at_rest).median())
     else:
         source = '2D keypoints'
-        position, unit = _from_views(batch)
         _, at_rest = centre_and_spread(rest[None], torch.ones(1, len(rest), dtype=torch.bool))
+        position, unit = _from_views(batch, float(at_rest))
         scale = unit / float(at_rest)
     if bool(known.any()):
         scale = float(params.scale[known].double().mean())
@@ -157,7 +158,7 @@ def _mean_pose(params: BodyParams, known: Tensor, n_joints: int) -> Tensor:
     return pose
 
 
-def _from_views(batch: Mapping[str, Any]) -> tuple[Tensor, float]:
+def _from_views(batch: Mapping[str, Any], at_rest: float) -> tuple[Tensor, float]:
     """Estimate the mean position and size from 2D keypoints, their centroids' rays and their spread."""
     inputs, targets = batch['inputs'], batch['data_samples']
     cameras = cameras_of(inputs)
@@ -173,12 +174,17 @@ def _from_views(batch: Mapping[str, Any]) -> tuple[Tensor, float]:
     centre, spread = centre_and_spread(flat, seen.flatten(0, 1))
     centre, spread = centre[:, :2].unflatten(0, usable.shape), spread.unflatten(0, usable.shape)
     centre = torch.where(usable.unsqueeze(-1), centre, (cameras.size - 1) / 2)
+    # A picture shows two of three dimensions: size per distance.
+    angle = math.sqrt(3 / 2) * spread / cameras.K[..., 0, 0]
+    if not bool((usable.sum(1) > 1).any()):
+        directions, _ = pixel_rays(cameras, centre.unsqueeze(2))
+        places = cameras.centres() + directions.squeeze(2) * (at_rest / angle).unsqueeze(-1)
+        # Few keypoints close together would put the animal anywhere: the median does not mind.
+        return places[usable].median(0).values.double(), at_rest
     prior = cameras.centres()[usable].mean(0)
     origins = locate_scene(cameras, usable, prior, centre)
     distance = (cameras.centres() - origins.unsqueeze(1)).norm(dim=-1)
-    # A picture shows two of three dimensions.
-    size = math.sqrt(3 / 2) * spread * distance / cameras.K[..., 0, 0]
-    return origins[frames].mean(0).double(), float(size[usable].mean())
+    return origins[frames].mean(0).double(), float((angle * distance)[usable].mean())
 
 
 def find_body_model_file(named: Sequence[str | Path | None], data_path: str | None) -> Path:

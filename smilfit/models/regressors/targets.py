@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
@@ -36,7 +36,7 @@ NOMINAL_PX = 256.0
 class Observation:
     """A batch's truth in the scene frame, and the cameras that saw it.
 
-    `masks` are px of the crops, under `mask_cameras`; None where the samples have none at all.
+    `masks`, in [0, 1], are px of the crops, under `mask_cameras`; None where the samples have none at all.
     """
 
     keypoints2d: Float[Tensor, 'B C K 2']
@@ -44,7 +44,7 @@ class Observation:
     keypoints3d: Float[Tensor, 'B K 3']
     confidence3d: Float[Tensor, 'B K']
     cameras: Cameras
-    masks: UInt8[Tensor, 'B C H W'] | None = None
+    masks: Float[Tensor, 'B C H W'] | None = None
     mask_weight: Float[Tensor, 'B C'] | None = None
     mask_cameras: Cameras | None = None
 
@@ -94,7 +94,7 @@ def _masks_of(
     size = cameras.size.new_tensor([masks.shape[3], masks.shape[2]]).expand_as(cameras.size)
     t = torch.where(there.unsqueeze(-1), cameras.t, far)
     return {
-        'masks': masks,
+        'masks': masks if masks.is_floating_point() else (masks > 0).to(cameras.t),
         'mask_weight': there.to(cameras.t),
         'mask_cameras': replace(cameras, t=t, size=size),
     }
