@@ -2,13 +2,13 @@
 
 from smilfit.renderers.base import Renderer, RenderOutput
 from smilfit.renderers.shading import interpolate, overlay, paint_faces, shade, vertex_normals
-from smilfit.renderers.soft_silhouette import SoftSilhouetteRenderer
+from smilfit.renderers.silhouette import SilhouetteRenderer
 from smilfit.renderers.z_buffer import ZBufferRenderer
 
 __all__ = [
     'RenderOutput',
     'Renderer',
-    'SoftSilhouetteRenderer',
+    'SilhouetteRenderer',
     'ZBufferRenderer',
     'interpolate',
     'overlay',
