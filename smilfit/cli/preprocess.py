@@ -73,7 +73,8 @@ def _add_format(
         'joint_lookup',
         type=Path,
         metavar='CSV',
-        help='model keypoint -> annotated keypoint (columns model,data)',
+        help='model keypoint -> annotated keypoint: a file with the columns model,data, or the name of a shipped '
+        'map such as stanfordextra_to_quadruped',
     )
     if rigs:
         add_session_options(made)
