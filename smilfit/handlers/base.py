@@ -132,6 +132,8 @@ class BaseHandler(nn.Module):
     input_type: ClassVar[type[BaseInput] | None] = None
     # A bare structure that may be handed in without an Input around it.
     structure: ClassVar[type | None] = None
+    # The loss's method that makes the term quadratic; None where no loss does.
+    second_order_by: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -193,16 +195,25 @@ class BaseHandler(nn.Module):
     ) -> QuadraticTerm:
         """Give the term's value and its quadratic model, for solvers of second order.
 
-        A handler that is a sum of squares may return a `ResidualTerm`, whose derivative is found automatically.
+        A subclass names the method of its loss (`second_order_by`) and defines `_quadratic`. One that is a sum of
+        squares may return a `ResidualTerm`, whose derivative is found automatically.
 
         Raises:
             TypeError: the term is not a sum of squares.
         """
-        raise TypeError(
-            f'{type(self).__name__} {self.handler_key!r}: Levenberg-Marquardt needs a sum of squares; '
-            f'{type(self.loss).__name__} does not say its residual. Use optimizer=dict(type="LBFGS") in this stage, '
-            'or give the loss a method residual(...).'
-        )
+        if self.second_order_by is None or not hasattr(self.loss, self.second_order_by):
+            raise TypeError(
+                f'{type(self).__name__} {self.handler_key!r}: Levenberg-Marquardt needs a sum of squares; '
+                f'{type(self.loss).__name__} does not say its residual. Use optimizer=dict(type="LBFGS") in this '
+                f'stage, or give the loss a method {self.second_order_by or "residual"}(...).'
+            )
+        return self._quadratic(state, related_input, loss_weight_override, reduction_override)
+
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
+    ) -> QuadraticTerm:
+        """Give the quadratic model; the loss has the method."""
+        raise TypeError(f'{type(self).__name__}: a handler with second_order_by must define _quadratic.')
 
     def per_frame(
         self,

@@ -72,6 +72,7 @@ class GroundHandler(BaseHandler):
     """
 
     default_key = 'ground'
+    second_order_by = 'heights_weight'
 
     def __init__(
         self,
@@ -128,24 +129,18 @@ class GroundHandler(BaseHandler):
             reduction_override=reduction_override,
         )
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
     ) -> PointTerm:
         """Give every point's gradient and curvature; sliding as an upper bound that couples no frames."""
-        if not hasattr(self.loss, 'heights_weight'):
-            return super().second_order(state, related_input)
         points = state.output.select(self._names).detach()
         contact, up = self._contact(related_input), points.new_tensor(self._up)
         height = self._height(points)
-        share = self.loss.share(height, None, loss_weight_override, reduction_override)
-        weight = share * self.loss.heights_weight(height, contact)
-        energy = weight * height.square()
-        gradient = 2 * (weight * height).unsqueeze(-1) * up
-        curvature = 2 * weight[..., None, None] * torch.outer(up, up)
+        share = self.loss.share(height, None, weight, reduction)
+        pull = share * self.loss.heights_weight(height, contact)
+        energy = pull * height.square()
+        gradient = 2 * (pull * height).unsqueeze(-1) * up
+        curvature = 2 * pull[..., None, None] * torch.outer(up, up)
         if contact is not None and self.loss.slip_weight:
             kept = share * self.loss.slip_weight * contacts_kept(contact, state.continuous(1))
             way = slid(points)

@@ -28,6 +28,7 @@ class KeypointMSEHandler(BaseHandler, ABC):
     """
 
     default_key: ClassVar[str]
+    second_order_by = 'reweight'
 
     def __init__(
         self,
@@ -75,31 +76,14 @@ class KeypointMSEHandler(BaseHandler, ABC):
     def quadratic(self, state: BodyState, seen: Keypoints2d | Keypoints3d, reweight: Reweight) -> PointTerm:
         """Give the quadratic model, where `reweight` turns squared distances into terms and weights."""
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
     ) -> PointTerm:
-        """Give every keypoint's gradient and curvature.
-
-        Raises:
-            TypeError: a loss of another kind, which does not say its weights.
-        """
-        if not hasattr(self.loss, 'reweight'):
-            return super().second_order(state, related_input)
         seen = related_input.keypoints
+        factors = (seen.confidence, state.weights_of(seen.names), weight, reduction, state.robust_scale)
 
         def reweight(squared: Tensor) -> tuple[Tensor, Tensor]:
-            return self.loss.reweight(
-                squared,
-                seen.confidence,
-                state.weights_of(seen.names),
-                loss_weight_override,
-                reduction_override,
-                state.robust_scale,
-            )
+            return self.loss.reweight(squared, *factors)
 
         return self.quadratic(state, seen, reweight)
 

@@ -17,7 +17,7 @@ from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_in
 from smilfit.handlers.keypoint_names import convention_names
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Keypoints3d, PointTerm, QuadraticTerm, ResidualTerm
+from smilfit.structures import Keypoints3d, PointTerm, ResidualTerm
 from smilfit.structures.quadratic import isotropic
 
 
@@ -126,6 +126,7 @@ class Keypoint3dLimbLenHandler(BaseHandler):
     """
 
     input_type = Keypoint3dLimbLenInput
+    second_order_by = 'residual'
 
     def __init__(
         self,
@@ -185,22 +186,11 @@ class Keypoint3dLimbLenHandler(BaseHandler):
             reduction_override=reduction_override,
         )
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> QuadraticTerm:
-        """Give the differences of lengths as residuals."""
-        if not hasattr(self.loss, 'residual'):
-            return super().second_order(state, related_input)
-        residual = self.loss.residual(
-            **self._arguments(state, related_input),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
-        return ResidualTerm(residual)
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
+    ) -> ResidualTerm:
+        overrides = {'loss_weight_override': weight, 'reduction_override': reduction}
+        return ResidualTerm(self.loss.residual(**self._arguments(state, related_input), **overrides))
 
     def _arguments(self, state: BodyState, related_input: BaseInput | None) -> dict[str, Tensor]:
         names, limbs = self._rigid(related_input.keypoints.names)

@@ -94,6 +94,7 @@ class MeshVertexHandler(BaseHandler):
     """
 
     input_type = MeshInput
+    second_order_by = 'reweight'
 
     def __init__(
         self,
@@ -141,32 +142,19 @@ class MeshVertexHandler(BaseHandler):
             reduction_override=reduction_override,
         )
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
     ) -> PointTerm:
-        """Give every vertex's gradient and curvature."""
-        if not hasattr(self.loss, 'reweight'):
-            return super().second_order(state, related_input)
         difference = state.output.vertices - related_input.vertices
         squared = difference.square().sum(-1)
-        terms, weight = self.loss.reweight(
-            squared,
-            related_input.confidence,
-            None,
-            loss_weight_override,
-            reduction_override,
-            state.robust_scale,
-        )
+        factors = (related_input.confidence, None, weight, reduction, state.robust_scale)
+        terms, pull = self.loss.reweight(squared, *factors)
         return PointTerm(
             None,
             terms.sum(1),
-            2 * weight.unsqueeze(-1) * difference,
-            isotropic(2 * weight),
-            n_residuals=3 * count_inliers(terms, weight, squared).sum(1),
+            2 * pull.unsqueeze(-1) * difference,
+            isotropic(2 * pull),
+            n_residuals=3 * count_inliers(terms, pull, squared).sum(1),
         )
 
 

@@ -1,8 +1,8 @@
 """Draw the body's surface to scanned points, and the points' region to the surface."""
 
-import copy
 import logging
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.surface_search import FacesAround, Feet, closest_on_surface, face_normals
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.base import BaseInput, BodyState
+from smilfit.handlers.both_ways import BothWaysHandler
 from smilfit.handlers.point_cloud_input import PointCloudInput
 from smilfit.losses import PointDistanceLoss
 from smilfit.registry import HANDLERS
@@ -21,7 +22,7 @@ METRICS = ('point', 'plane')
 
 
 @HANDLERS.register_module()
-class PointCloudHandler(BaseHandler):
+class PointCloudHandler(BothWaysHandler):
     """Draws the body to a scan: each scanned point to the closest point of the surface.
 
     The distance is exact wherever the body stands, and so is its gradient, because the closest point is found
@@ -55,9 +56,8 @@ class PointCloudHandler(BaseHandler):
         device: torch.device | str | None = None,
         logger: logging.Logger | str | None = None,
     ) -> None:
-        super().__init__(
-            handler_key or self.default_key, PointDistanceLoss() if loss is None else loss, device, logger
-        )
+        loss = PointDistanceLoss() if loss is None else loss
+        super().__init__(handler_key or self.default_key, loss, template_weight, device, logger)
         if metric not in METRICS:
             raise ValueError(f'{type(self).__name__}: metric must be one of {METRICS}; got {metric!r}.')
         if template_weight < 0 or neighbours < 1:
@@ -65,9 +65,6 @@ class PointCloudHandler(BaseHandler):
                 f'{type(self).__name__}: template_weight must not be negative and neighbours must be at least 1; '
                 f'got {template_weight} and {neighbours}.'
             )
-        # A loss of its own for the other direction: its mean is over other points.
-        self.template_loss = copy.deepcopy(self.loss)
-        self.template_weight = template_weight
         self.metric = metric
         self.neighbours = neighbours
         self.max_normal_angle_deg = max_normal_angle_deg
@@ -78,93 +75,48 @@ class PointCloudHandler(BaseHandler):
         super().bind(body)
         self._around = FacesAround.of(body.faces, body.data.n_vertices)
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
-        """Ask for the surface."""
-        return ('vertices',)
-
     def cloud(self, related_input: BaseInput) -> PointCloudInput:
         """Give the points to fit to."""
         return related_input
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score distances scan -> body, and body -> scan where it is weighted."""
+    def ways(self, state: BodyState, related_input: BaseInput) -> Iterator[tuple[Tensor, Tensor]]:
+        """Compare scan -> body, then body -> scan."""
         cloud, vertices = self.cloud(related_input), state.output.vertices
         feet = self._feet(cloud, vertices)
-        squared, weight = self._squared(feet.on(vertices), cloud.points, cloud.confidence, feet)
-        value = self.loss(
-            squared, weight, loss_weight_override=loss_weight_override, reduction_override=reduction_override
-        )
-        if not self.template_weight:
-            return value
+        yield self._squared(feet.on(vertices), cloud.points, cloud.confidence, feet)
         target, present = self._targets(cloud, vertices)
-        other = self.template_loss(
-            (vertices - target).square().sum(-1),
-            present,
-            loss_weight_override=self._template_weight(loss_weight_override),
-            reduction_override=reduction_override,
-        )
-        return torch.cat((value, other), 1) if value.ndim else value + other
+        yield (vertices - target).square().sum(-1), present
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
     ) -> PointTerm:
         """Share every foot's gradient and curvature out to the corners of its triangle.
 
         `|sum_k b_k v_k|^2 <= sum_k b_k |v_k|^2`, so a corner with the share b_k of the foot takes that share of
         both, and the model never lies below the true one.
         """
-        if not hasattr(self.loss, 'reweight'):
-            return super().second_order(state, related_input)
         cloud, vertices = self.cloud(related_input), state.output.vertices.detach()
         feet = self._feet(cloud, vertices)
-        overrides = (reduction_override, state.robust_scale)
         foot = feet.on(vertices)
-        squared, weight = self._squared(foot, cloud.points, cloud.confidence, feet)
-        terms, pull = self.loss.reweight(squared, weight, loss_weight_override, *overrides)
+        terms, pull = self.loss.reweight(
+            *self._squared(foot, cloud.points, cloud.confidence, feet), weight, reduction, state.robust_scale
+        )
         difference = foot - cloud.points
         force = 2 * pull.unsqueeze(-1) * difference
         stiffness = self._stiffness(2 * pull, difference, feet, vertices)
         gradient = _share_out(force, feet, vertices.shape[1])
         curvature = _share_out(stiffness.flatten(2), feet, vertices.shape[1]).unflatten(2, (3, 3))
         energy = terms.sum(1)
-        if self.template_weight:
+        if self.other_weight:
             target, present = self._targets(cloud, vertices)
             away = vertices - target
-            template_weight = self._template_weight(loss_weight_override)
-            terms, pull = self.template_loss.reweight(
-                away.square().sum(-1), present, template_weight, *overrides
+            terms, pull = self.other_loss.reweight(
+                away.square().sum(-1), present, self.weight_back(weight), reduction, state.robust_scale
             )
             energy = energy + terms.sum(1)
             gradient = gradient + 2 * pull.unsqueeze(-1) * away
             curvature = curvature + isotropic(2 * pull)
         return PointTerm(None, energy, gradient, curvature)
-
-    def per_frame(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Share the loss out to frames: each direction by its own mean."""
-        given = (state, related_input, loss_weight_override, reduction_override)
-        return (
-            self.second_order(*given).energy if hasattr(self.loss, 'reweight') else super().per_frame(*given)
-        )
-
-    def _template_weight(self, loss_weight_override: float | None) -> float:
-        base = self.get_loss_weight() if loss_weight_override is None else loss_weight_override
-        return base * self.template_weight
 
     def _feet(self, cloud: PointCloudInput, vertices: Tensor) -> Feet:
         if self._around is None:

@@ -37,6 +37,7 @@ class PriorHandler(BaseHandler):
     default_loss: ClassVar[type[nn.Module]]
     # The parameter that the loss's one argument is, but for a factor; None for anything else.
     parameter: ClassVar[str | None] = None
+    second_order_by: ClassVar[str] = 'residual'
 
     def __init__(
         self,
@@ -66,20 +67,11 @@ class PriorHandler(BaseHandler):
             reduction_override=reduction_override,
         )
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
     ) -> QuadraticTerm:
         """Give the loss's own curvature of the parameter where it says it, else its residuals."""
-        if not hasattr(self.loss, 'residual'):
-            return super().second_order(state)
-        overrides = {
-            'loss_weight_override': loss_weight_override,
-            'reduction_override': reduction_override,
-        }
+        overrides = {'loss_weight_override': weight, 'reduction_override': reduction}
         if self.parameter is None or not hasattr(self.loss, 'curvature'):
             return ResidualTerm(self.loss.residual(*self.arguments(state), **overrides))
         value = self.arguments(state)[0].detach()
@@ -129,28 +121,29 @@ class BodyPosePriorHandler(PriorHandler):
         pose = state.params.as_axis_angle().body_pose
         return (pose, state.continuous(1)) if self.couples_frames else (pose,)
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+    @property
+    def second_order_by(self) -> str:
+        """The loss's method that makes the term quadratic: its weights where it couples neighbouring frames."""
+        return 'weights' if self.couples_frames and hasattr(self.loss, 'weights') else 'residual'
+
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
     ) -> QuadraticTerm:
         """Couple neighbouring frames where the loss does.
 
         Raises:
             TypeError: the loss is not a sum of squares.
         """
-        if not (self.couples_frames and hasattr(self.loss, 'weights')):
-            return super().second_order(state, related_input, loss_weight_override, reduction_override)
+        if self.second_order_by == 'residual':
+            return super()._quadratic(state, related_input, weight, reduction)
         if not getattr(self.loss, 'squared', True):
             raise TypeError(
                 f'{type(self).__name__} {self.handler_key!r}: Levenberg-Marquardt needs a sum of squares; '
                 f'{type(self.loss).__name__} sums absolute values. Give it loss_func="L2", or this stage '
                 'optimizer=dict(type="LBFGS").'
             )
-        energy, weight = self.loss.weights(*self.arguments(state), loss_weight_override, reduction_override)
-        return RotationMotionTerm(weight, energy)
+        energy, pull = self.loss.weights(*self.arguments(state), weight, reduction)
+        return RotationMotionTerm(pull, energy)
 
 
 @HANDLERS.register_module()
@@ -232,6 +225,7 @@ class SmoothMotionHandler(PriorHandler):
     couples_frames = True
     default_key = 'smooth_motion'
     default_loss = SmoothPointsLoss
+    second_order_by = 'weights'
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the joints."""
@@ -241,18 +235,12 @@ class SmoothMotionHandler(PriorHandler):
         """Joints (B, J, 3), the bodies' sizes (B,), world unit, and which frames continue those before."""
         return state.output.joints, state.body_size(), state.continuous(getattr(self.loss, 'order', 1))
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> QuadraticTerm:
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
+    ) -> MotionTerm:
         """Couple neighbouring frames."""
-        if not hasattr(self.loss, 'weights'):
-            return super().second_order(state)
-        energy, weight = self.loss.weights(*self.arguments(state), loss_weight_override, reduction_override)
-        return MotionTerm(state.output.joint_names, self.loss.order, weight, energy)
+        energy, pull = self.loss.weights(*self.arguments(state), weight, reduction)
+        return MotionTerm(state.output.joint_names, self.loss.order, pull, energy)
 
 
 def _or_zeros(state: BodyState, value: Tensor | None) -> Tensor:

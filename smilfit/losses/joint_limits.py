@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.losses.base import BaseLoss
+from smilfit.losses.pose_squares import PoseSquaresLoss
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
 
 
-class _LimitLoss(BaseLoss):
+class _LimitLoss(PoseSquaresLoss):
     """Holds the limits of the joints below the root, rad."""
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
@@ -43,23 +43,9 @@ class _LimitLoss(BaseLoss):
 class JointLimitLoss(_LimitLoss):
     """Squared violation of the joint limits, rad^2; 0 inside them."""
 
-    def forward(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score joint rotations."""
-        return self.reduce(self.violation(body_pose).square(), None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B R']:
-        """Give the weighted violations, whose squares sum to the loss."""
-        return self.root(self.violation(body_pose), None, loss_weight_override, reduction_override)
+    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
+        """Give the violations."""
+        return self.violation(body_pose)
 
     def curvature(
         self,
@@ -127,25 +113,8 @@ class JointPriorLoss(_LimitLoss):
                 )
             self._members[group] = [data.joint_names.index(n) - 1 for n in data.joint_groups[group]]
 
-    def forward(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score joint rotations; every frame's terms lie in one row."""
-        return self.reduce(self._roots(body_pose).square(), None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B R']:
-        """Give the weighted roots of the terms, whose squares sum to the loss."""
-        return self.root(self._roots(body_pose), None, loss_weight_override, reduction_override)
-
-    def _roots(self, body_pose: Tensor) -> Tensor:
+    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
+        """Give the roots of the terms, every frame's in one row."""
         violation = self.violation(body_pose)
         if not self.use_full_body:
             violation = violation[:, self._members['hinge']]

@@ -9,32 +9,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.losses.base import BaseLoss
 from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
+from smilfit.losses.pose_squares import PoseSquaresLoss
 from smilfit.registry import LOSSES
 
 
 @LOSSES.register_module()
-class PoseRegLoss(BaseLoss):
+class PoseRegLoss(PoseSquaresLoss):
     """Squared axis-angle components of the joints: how far from the rest pose, rad^2."""
 
-    def forward(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score joint rotations."""
-        return self.reduce(body_pose.square(), None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B R']:
-        """Give the weighted components, whose squares sum to the loss."""
-        return self.root(body_pose, None, loss_weight_override, reduction_override)
+    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
+        """Give the components."""
+        return body_pose
 
     def gradient(
         self,
@@ -59,7 +45,7 @@ class PoseRegLoss(BaseLoss):
 
 
 @LOSSES.register_module()
-class MahalanobisPosePriorLoss(BaseLoss):
+class MahalanobisPosePriorLoss(PoseSquaresLoss):
     """Squared Mahalanobis distance of the pose.
 
     Mean and covariance come from a file, from poses of the user's own, or else from the model file.
@@ -122,23 +108,11 @@ class MahalanobisPosePriorLoss(BaseLoss):
             torch.zeros(len(self.factor)) if mean is None else torch.as_tensor(mean, dtype=torch.float32)
         )
 
-    def forward(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score joint rotations."""
-        return self.reduce(self._white(body_pose).square(), None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B R']:
-        """Give the weighted whitened pose, whose squares sum to the loss."""
-        return self.root(self._white(body_pose), None, loss_weight_override, reduction_override)
+    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
+        """Give the whitened pose."""
+        if self.factor is None:
+            raise ValueError('MahalanobisPosePriorLoss: call bind_body(data) with the model first.')
+        return (body_pose.flatten(1) - self.mean.to(body_pose)) @ self.factor.to(body_pose)
 
     def gradient(
         self,
@@ -147,7 +121,7 @@ class MahalanobisPosePriorLoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Float[Tensor, 'B n']:
         """Give the derivative of the loss, frame by frame."""
-        white = self._white(body_pose)
+        white = self.roots(body_pose)
         share = self.share(white, None, loss_weight_override, reduction_override)
         return 2 * share * white @ self.factor.to(body_pose).t()
 
@@ -158,14 +132,9 @@ class MahalanobisPosePriorLoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Float[Tensor, '1 n n']:
         """Give the second derivative, which couples all joints."""
-        share = self.share(self._white(body_pose), None, loss_weight_override, reduction_override)
+        share = self.share(self.roots(body_pose), None, loss_weight_override, reduction_override)
         factor = self.factor.to(body_pose)
         return (2 * share * factor @ factor.t()).unsqueeze(0)
-
-    def _white(self, body_pose: Tensor) -> Tensor:
-        if self.factor is None:
-            raise ValueError('MahalanobisPosePriorLoss: call bind_body(data) with the model first.')
-        return (body_pose.flatten(1) - self.mean.to(body_pose)) @ self.factor.to(body_pose)
 
 
 def _eigen(matrix: np.ndarray, what: str) -> tuple[Tensor, Tensor]:
