@@ -1,6 +1,14 @@
 """Everything read from or written to other tools."""
 
-from smilfit.io.annotations import AnnotationReader
+from smilfit.io.annotations import (
+    AnnotationReader,
+    ImageMask,
+    PolygonMask,
+    RleMask,
+    check_pictures,
+    read_picture,
+    read_pictures,
+)
 from smilfit.io.calibration import read_calibration, write_calibration
 from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
 from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
@@ -14,17 +22,23 @@ from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 __all__ = [
     'AnnotationReader',
     'CameraReport',
+    'ImageMask',
+    'PolygonMask',
+    'RleMask',
     'SleapLabels',
     'SleapSession',
     'VideoInfo',
     'check_cameras',
     'check_lookup',
+    'check_pictures',
     'find_sessions',
     'iterate_videos',
     'probe_video',
     'read_calibration',
     'read_joint_lookup',
     'read_labels',
+    'read_picture',
+    'read_pictures',
     'read_points3d',
     'read_reprojections',
     'read_shape_betas',

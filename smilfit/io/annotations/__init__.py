@@ -7,6 +7,7 @@ from smilfit.io.annotations.coco import CocoReader
 from smilfit.io.annotations.masks import ImageMask, PolygonMask, RleMask
 from smilfit.io.annotations.pictures import check_pictures, mask_box, read_picture, read_pictures
 from smilfit.io.annotations.replicant import ReplicantReader
+from smilfit.io.annotations.sleap import SleapReader
 from smilfit.io.annotations.stanfordextra import StanfordExtraReader
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'PolygonMask',
     'ReplicantReader',
     'RleMask',
+    'SleapReader',
     'StanfordExtraReader',
     'check_pictures',
     'mask_box',
