@@ -2,6 +2,7 @@
 
 from smilfit.io.annotations.animal3d import Animal3DReader
 from smilfit.io.annotations.animalkey import AnimalKeyReader
+from smilfit.io.annotations.animalpose import AnimalPoseReader
 from smilfit.io.annotations.anipose import AniposeReader
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.dlc import DeepLabCutReader
@@ -9,11 +10,13 @@ from smilfit.io.annotations.grevyzebra import GrevyZebraReader
 from smilfit.io.annotations.lightningpose import LightningPoseReader
 from smilfit.io.annotations.masks import ImageMask, PolygonMask, RleMask
 from smilfit.io.annotations.pictures import check_pictures, mask_box, read_picture, read_pictures
+from smilfit.io.annotations.stanfordextra import StanfordExtraReader
 from smilfit.io.annotations.tigdog import TigDogReader
 
 __all__ = [
     'Animal3DReader',
     'AnimalKeyReader',
+    'AnimalPoseReader',
     'AniposeReader',
     'AnnotationReader',
     'DeepLabCutReader',
@@ -22,6 +25,7 @@ __all__ = [
     'LightningPoseReader',
     'PolygonMask',
     'RleMask',
+    'StanfordExtraReader',
     'TigDogReader',
     'check_pictures',
     'mask_box',

@@ -10,8 +10,9 @@ import numpy as np
 from smilfit.body_models.pickle_reader import as_array, read_pickle
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, read_json
-from smilfit.io.annotations.grevyzebra import FLIP, KEYPOINTS, PICTURE_SUFFIXES
+from smilfit.io.annotations.grevyzebra import KEYPOINTS, PICTURE_SUFFIXES
 from smilfit.io.annotations.masks import ImageMask
+from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
 
@@ -68,8 +69,7 @@ class AnimalKeyReader(AnnotationReader):
                 read = partial(self._read_frame, folder, picture, order, boxes, names)
                 entries.append((str(folder / f'{picture.stem}.pkl'), read))
         images, skipped = keep_good(entries)
-        flip = FLIP if names == KEYPOINTS else ()
-        return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=flip)
+        return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=mirror_pairs(names))
 
     def _read_frame(
         self, folder: Path, picture: Path, order: int, boxes: dict[str, np.ndarray], names: tuple[str, ...]

@@ -10,6 +10,7 @@ import torch
 
 from smilfit.io.annotations.anipose_points import Points3d, read_points
 from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.pose_rows import VIDEO_SUFFIXES, annotate_rows, row_frames
 from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
 from smilfit.io.calibration import read_calibration
@@ -86,7 +87,15 @@ class AniposeReader(AnnotationReader):
             images += [_completed(image, f'{trial}/{camera}', view, points) for image in found]
             skipped += [*table.skipped, *left_out]
         unit = self.unit if cameras is None else cameras.unit
-        return AnnotationSet(path.name, names, tuple(images), tuple(skipped), temporal=True, unit=unit)
+        return AnnotationSet(
+            name=path.name,
+            keypoint_names=names,
+            images=tuple(images),
+            skipped=tuple(skipped),
+            temporal=True,
+            unit=unit,
+            flip=mirror_pairs(names),
+        )
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -118,3 +118,8 @@ def picture_path(folder: Path, name: str) -> Path:
     if not name.strip():
         raise BadEntry("the picture's name must be given; got nothing.")
     return folder / name.replace('\\', '/')
+
+
+def place(path: Path, index: int, name: str = '') -> str:
+    """Name file and entry for messages."""
+    return f'{path.name}, entry {index} ({name})' if name else f'{path.name}, entry {index}'
