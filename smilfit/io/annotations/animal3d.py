@@ -42,9 +42,6 @@ class Animal3DReader(AnnotationReader):
         images: the folder that `img_path` and `mask_path` start from; the file's own if None.
     """
 
-    def __init__(self, images: str | Path | None = None) -> None:
-        super().__init__(images)
-
     def read(self, path: str | Path) -> AnnotationSet:
         """Read one JSON file."""
         path = Path(path)
