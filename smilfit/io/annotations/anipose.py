@@ -58,6 +58,10 @@ class AniposeReader(AnnotationReader):
         path = Path(path)
         config = _config(path)
         pattern = self.cam_regex or config.get('triangulation', {}).get('cam_regex', '-cam([A-Z])$')
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f'{path}: cam_regex must be a pattern; got {pattern!r}: {error}.') from None
         folder = next((path / name for name in _POSES_2D if (path / name).is_dir()), None)
         files = sorted(p for p in folder.iterdir() if p.suffix in ('.h5', '.csv')) if folder else []
         if not files:
