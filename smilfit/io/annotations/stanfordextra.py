@@ -1,5 +1,6 @@
 """StanfordExtra: dogs in single pictures, 24 keypoints and a run-length mask each (Biggs et al., ECCV 2020)."""
 
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +11,7 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     keep_good,
     numbers,
+    one_of,
     picture_path,
     picture_size,
     place,
@@ -18,7 +20,7 @@ from smilfit.io.annotations.entries import (
 )
 from smilfit.io.annotations.masks import RleMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
-from smilfit.registry import ANNOTATIONS, did_you_mean
+from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
 
 
@@ -50,12 +52,7 @@ class StanfordExtraReader(AnnotationReader):
         self, images: str | Path | None = None, multiple: str = 'skip', split: str | Path | None = None
     ) -> None:
         super().__init__(images)
-        if multiple not in ('skip', 'keep'):
-            raise ValueError(
-                f"{type(self).__name__}: multiple must be 'skip' or 'keep'; got {multiple!r}. "
-                f'{did_you_mean(str(multiple), ("skip", "keep"))}'
-            )
-        self.multiple = multiple
+        self.multiple = one_of(type(self).__name__, 'multiple', multiple, ('skip', 'keep'))
         self.split = split
 
     def read(self, path: str | Path) -> AnnotationSet:
@@ -75,7 +72,7 @@ class StanfordExtraReader(AnnotationReader):
         folder = path.parent if self.images is None else self.images
         chosen = range(len(entries)) if self.split is None else _read_split(self.split, len(entries))
         images, skipped = keep_good(
-            (where, lambda where=where, index=index: self._entry(where, folder, entries[index]))
+            (where, partial(self._entry, where, folder, entries[index]))
             for index in chosen
             for where in (place(path, index, _name_of(entries[index])),)
         )

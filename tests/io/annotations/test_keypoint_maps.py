@@ -2,7 +2,14 @@ import pytest
 
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.io import available_keypoint_maps, check_lookup, load_keypoint_map
-from smilfit.io.annotations import AnimalPoseReader, StanfordExtraReader, animal3d, grevyzebra, tigdog
+from smilfit.io.annotations import (
+    AnimalPoseReader,
+    BadjaReader,
+    StanfordExtraReader,
+    animal3d,
+    grevyzebra,
+    tigdog,
+)
 from smilfit.synthetic import make_quadruped
 
 # SMAL's joints (Zuffi et al., CVPR 2017; ears as in 2018) and the places on its surface that have names.
@@ -45,16 +52,7 @@ FORMATS = {
             for part in ('knee', 'frontfetlock', 'frontfoot', 'hindhock', 'hindfetlock', 'hindfoot')
         ),
     ),
-    'badja': (
-        *(
-            f'{half}_{side}_{i}'
-            for half in ('upper', 'lower')
-            for side in ('left', 'right')
-            for i in range(4)
-        ),
-        *('neck_lower', 'neck_upper', 'jaw', 'nose', 'chin', 'left_ear', 'right_ear'),
-        *(f'tail_{i}' for i in range(7)),
-    ),
+    'badja': BadjaReader.keypoint_names,
 }
 
 
