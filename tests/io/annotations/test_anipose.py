@@ -64,7 +64,9 @@ def test_points_project_onto_the_poses_of_every_view(session):
     assert (found.unit, found.temporal, len(found)) == ('mm', True, 8)
     assert {image.sequence for image in found.images} == {'walk 1/A', 'walk 1/B'}
     for image in found.images:
-        assert image.image == VideoFrame(session / f'videos-raw/walk 1-cam{image.camera.names[0]}.mp4', image.frame)
+        assert image.image == VideoFrame(
+            session / f'videos-raw/walk 1-cam{image.camera.names[0]}.mp4', image.frame
+        )
         np.testing.assert_allclose(image.keypoints3d, XYZ[image.frame], atol=1e-9)
         np.testing.assert_allclose(image.confidence3d, 0.75)
         np.testing.assert_allclose(image.confidence, 0.5)
@@ -108,6 +110,8 @@ def test_a_camera_without_its_video_is_told(session):
 def test_what_is_no_session(session):
     with pytest.raises(ValueError, match=r'must hold the camera by .*Give cam_regex='):
         _read(session, cam_regex=r'_view(\d)$')
+    with pytest.raises(ValueError, match='cam_regex must be a pattern'):
+        _read(session, cam_regex='(')
     with pytest.raises(FileNotFoundError, match=r'must hold pose-2d'):
         _read(session / 'videos-raw')
     columns = columns_of(('head',), coords=('x', 'y', 'likelihood'))
