@@ -9,7 +9,7 @@ import io
 import pickle
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +150,7 @@ def read_pickle_bytes(data: bytes, where: str) -> Any:
     return value
 
 
-def _load(file: BinaryIO, where: str) -> Any:
+def _load(file: io.BufferedIOBase, where: str) -> Any:
     try:
         return _AllowListUnpickler(file, encoding='latin1').load()
     except UnsafePickleError as error:

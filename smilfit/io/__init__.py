@@ -2,6 +2,7 @@
 
 from smilfit.io.annotations import AnnotationReader
 from smilfit.io.calibration import read_calibration, write_calibration
+from smilfit.io.keypoint_maps import available_keypoint_maps, load_keypoint_map
 from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
 from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
 from smilfit.io.session_folder import find_sessions
@@ -17,10 +18,12 @@ __all__ = [
     'SleapLabels',
     'SleapSession',
     'VideoInfo',
+    'available_keypoint_maps',
     'check_cameras',
     'check_lookup',
     'find_sessions',
     'iterate_videos',
+    'load_keypoint_map',
     'probe_video',
     'read_calibration',
     'read_joint_lookup',

@@ -105,7 +105,8 @@ def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
     levels = []
     for n in range(int(group.attrs[f'{key}_nlevels'])):
         names, codes = group[f'{key}_level{n}'][()], group[f'{key}_label{n}'][()]
-        levels.append([_text(names[code]) for code in codes])
+        # A code of -1 is a label without a name.
+        levels.append([_text(names[code]) if code >= 0 else '' for code in codes])
     return list(zip(*levels))
 
 

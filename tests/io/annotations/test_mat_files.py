@@ -1,0 +1,68 @@
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+from smilfit.io.annotations.mat_files import read_mat
+from tests.io.annotations.mat_writers import write_mat73
+
+TABLE = np.arange(6.0).reshape(2, 3)
+
+
+def _cell(*items):
+    cell = np.empty((len(items), 1), dtype=object)
+    cell[:, 0] = items
+    return cell
+
+
+def test_both_versions_give_the_same_plain_things(tmp_path):
+    flags = np.array([[True, False]])
+    scipy.io.savemat(
+        tmp_path / 'five.mat',
+        {'table': TABLE, 'name': 'zebra', 'one': {'p': TABLE, 'v': flags}, 'many': _cell(TABLE, 'x', {'a': TABLE})},
+    )
+    write_mat73(
+        tmp_path / 'seven.mat',
+        {'table': TABLE, 'name': 'zebra', 'one': {'p': TABLE, 'v': flags}, 'many': [TABLE, 'x', {'a': TABLE}]},
+    )
+    for name in ('five', 'seven'):
+        found = read_mat(tmp_path / f'{name}.mat')
+        np.testing.assert_array_equal(found['table'], TABLE)
+        assert found['name'] == 'zebra'
+        np.testing.assert_array_equal(found['one']['p'], TABLE)
+        np.testing.assert_array_equal(found['one']['v'], flags)
+        first, second, third = found['many']
+        np.testing.assert_array_equal(first, TABLE)
+        assert second == 'x'
+        np.testing.assert_array_equal(third['a'], TABLE)
+
+
+def test_struct_arrays_are_lists_of_structs(tmp_path):
+    many = np.array([(1.0, 'a'), (2.0, 'b')], dtype=[('n', object), ('t', object)])
+    scipy.io.savemat(tmp_path / 'five.mat', {'many': many})
+    path = write_mat73(tmp_path / 'seven.mat', {'table': TABLE})
+    with h5py.File(path, 'a') as file:
+        group = file.create_group('many')
+        group.attrs['MATLAB_class'] = np.bytes_(b'struct')
+        for field, values in (('n', [1.0, 2.0]), ('t', ['a', 'b'])):
+            references = []
+            for value in values:
+                text = isinstance(value, str)
+                node = file['#refs#'].create_dataset(
+                    f'{field}{value}', data=np.array([[ord(value)]], np.uint16) if text else np.array([[value]])
+                )
+                node.attrs['MATLAB_class'] = np.bytes_(b'char' if text else b'double')
+                references.append([node.ref])
+            group.create_dataset(field, data=np.array(references, dtype=h5py.ref_dtype))
+    for name in ('five', 'seven'):
+        first, second = read_mat(tmp_path / f'{name}.mat')['many']
+        assert (first['n'].item(), first['t']) == (1.0, 'a')
+        assert (second['n'].item(), second['t']) == (2.0, 'b')
+
+
+def test_what_is_no_mat_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match='must exist'):
+        read_mat(tmp_path / 'none.mat')
+    (tmp_path / 'a.mat').write_bytes(b'no matlab here' * 20)
+    with pytest.raises(ValueError, match=r'must be a \.mat file'):
+        read_mat(tmp_path / 'a.mat')
