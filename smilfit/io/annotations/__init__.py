@@ -2,26 +2,36 @@
 
 from smilfit.io.annotations.animal3d import Animal3DReader
 from smilfit.io.annotations.animalkey import AnimalKeyReader
+from smilfit.io.annotations.animalpose import AnimalPoseReader
 from smilfit.io.annotations.anipose import AniposeReader
+from smilfit.io.annotations.badja import BadjaReader
 from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.coco import CocoReader
 from smilfit.io.annotations.dlc import DeepLabCutReader
 from smilfit.io.annotations.grevyzebra import GrevyZebraReader
 from smilfit.io.annotations.lightningpose import LightningPoseReader
 from smilfit.io.annotations.masks import ImageMask, PolygonMask, RleMask
 from smilfit.io.annotations.pictures import check_pictures, mask_box, read_picture, read_pictures
+from smilfit.io.annotations.replicant import ReplicantReader
+from smilfit.io.annotations.stanfordextra import StanfordExtraReader
 from smilfit.io.annotations.tigdog import TigDogReader
 
 __all__ = [
     'Animal3DReader',
     'AnimalKeyReader',
+    'AnimalPoseReader',
     'AniposeReader',
     'AnnotationReader',
+    'BadjaReader',
+    'CocoReader',
     'DeepLabCutReader',
     'GrevyZebraReader',
     'ImageMask',
     'LightningPoseReader',
     'PolygonMask',
+    'ReplicantReader',
     'RleMask',
+    'StanfordExtraReader',
     'TigDogReader',
     'check_pictures',
     'mask_box',

@@ -118,3 +118,22 @@ def picture_path(folder: Path, name: str) -> Path:
     if not name.strip():
         raise BadEntry("the picture's name must be given; got nothing.")
     return folder / name.replace('\\', '/')
+
+
+def place(path: Path, index: int, name: str = '') -> str:
+    """Name file and entry for messages."""
+    return f'{path.name}, entry {index} ({name})' if name else f'{path.name}, entry {index}'
+
+
+def one_of(where: str, name: str, value: str, options: tuple[str, ...]) -> str:
+    """Give an option's value, which must be one of a few words.
+
+    Raises:
+        ValueError: another one; names the near ones.
+    """
+    if value not in options:
+        raise ValueError(
+            f'{where}: {name} must be {" or ".join(map(repr, options))}; got {value!r}. '
+            f'{did_you_mean(str(value), options)}'
+        )
+    return value

@@ -1,0 +1,120 @@
+"""BADJA: joints of animals in videos, (row, column) in the file (Biggs et al., ACCV 2018)."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.entries import (
+    BadEntry,
+    keep_good,
+    numbers,
+    one_of,
+    picture_path,
+    place,
+    read_json,
+    require,
+)
+from smilfit.io.annotations.masks import ImageMask
+from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.registry import ANNOTATIONS
+from smilfit.structures import AnnotatedImage, AnnotationSet
+
+
+@ANNOTATIONS.register_module(name='badja')
+class BadjaReader(AnnotationReader):
+    """Read one of BADJA's JSON files, which is one video, or a folder of them.
+
+    The files count in rows and columns of pixels; keypoints come out as (x, y). Names are those of the data
+    set's joint catalogue: joints of the SMAL model, then places on its surface.
+
+    Args:
+        images: the data set's root, which holds `DAVIS` and `extra_videos`; beside `joint_annotations` if None.
+        masks: take the segmentations, too.
+        occluded: what becomes of joints with a position that are marked invisible: 'drop' or 'keep'.
+    """
+
+    keypoint_names: tuple[str, ...] = (
+        *(f'body_{i}' for i in range(7)),
+        *(f'upper_right_{i}' for i in range(4)),
+        *(f'upper_left_{i}' for i in range(4)),
+        'neck_lower', 'neck_upper',
+        *(f'lower_right_{i}' for i in range(4)),
+        *(f'lower_left_{i}' for i in range(4)),
+        *(f'tail_{i}' for i in range(7)),
+        'jaw', 'nose', 'chin', 'right_ear', 'left_ear',
+    )  # fmt: skip
+
+    def __init__(self, images: str | Path | None = None, masks: bool = True, occluded: str = 'drop') -> None:
+        super().__init__(images)
+        self.masks = masks
+        self.occluded = one_of('BadjaReader', 'occluded', occluded, ('drop', 'keep'))
+
+    def read(self, path: str | Path) -> AnnotationSet:
+        """Read a file or all files of a folder; a sequence has the name of its file.
+
+        Raises:
+            FileNotFoundError: no such file, or a folder without any.
+            ValueError: a file that is no list of entries with `image_path` and `joints`.
+        """
+        path = Path(path)
+        files = sorted(path.glob('*.json')) if path.is_dir() else [path]
+        if not files:
+            raise FileNotFoundError(f'{path}: the folder must hold .json files; got none.')
+        images, skipped = [], []
+        for file in files:
+            good, bad = self._read_file(file)
+            images += sorted(good, key=lambda image: image.frame)
+            skipped += bad
+        return AnnotationSet(
+            name=path.stem,
+            keypoint_names=self.keypoint_names,
+            images=tuple(images),
+            skipped=tuple(skipped),
+            temporal=True,
+            flip=mirror_pairs(self.keypoint_names),
+        )
+
+    def _read_file(self, path: Path) -> tuple[tuple[AnnotatedImage, ...], tuple[Any, ...]]:
+        entries = read_json(path, list, 'BADJA')
+        if not entries or not isinstance(entries[0], dict) or not {'image_path', 'joints'} <= set(entries[0]):
+            raise ValueError(
+                f'{path}: BADJA annotations must be a list of entries with image_path and joints; '
+                f'got {str(entries[:1])[:80]}. Is it another format?'
+            )
+        root = path.parent.parent if path.parent.name == 'joint_annotations' else path.parent
+        root = root if self.images is None else self.images
+        images, skipped = keep_good(
+            (where, partial(self._entry, where, root, index, entry))
+            for index, entry in enumerate(entries)
+            for where in (place(path, index, _name_of(entry)),)
+        )
+        return tuple(replace(image, sequence=path.stem) for image in images), skipped
+
+    def _entry(self, where: str, root: Path, index: int, entry: Any) -> AnnotatedImage:
+        name = require(entry, 'image_path', str)
+        count = len(self.keypoint_names)
+        joints = numbers(require(entry, 'joints', list), (count, 2), 'joints')
+        visible = numbers(require(entry, 'visibility', list), (count,), 'visibility') > 0
+        there = (joints != 0).any(-1)
+        if (visible & ~there).any():
+            raise BadEntry('joints must have a position where they are visible; got (0, 0).')
+        if self.occluded == 'keep':
+            visible = there
+        segmentation = entry.get('segmentation_path')
+        frame = PurePosixPath(name).stem
+        return AnnotatedImage(
+            where=where,
+            image=picture_path(root, name),
+            keypoints=np.where(visible[:, None], joints[:, ::-1], 0.0),
+            confidence=visible.astype(np.float64),
+            mask=ImageMask(picture_path(root, segmentation)) if self.masks and segmentation else None,
+            frame=int(frame) if frame.isdecimal() else index,
+        )
+
+
+def _name_of(entry: Any) -> str:
+    return str(entry.get('image_path', '')) if isinstance(entry, dict) else ''

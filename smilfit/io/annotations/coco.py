@@ -1,0 +1,218 @@
+"""COCO keypoints, with masks as polygons or run lengths."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.entries import (
+    BadEntry,
+    keep_good,
+    numbers,
+    one_of,
+    picture_path,
+    picture_size,
+    place,
+    read_json,
+    require,
+)
+from smilfit.io.annotations.masks import PolygonMask, RleMask
+from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
+from smilfit.structures import AnnotatedImage, AnnotationSet, MaskSource
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What all entries of a file share."""
+
+    folder: Path
+    pictures: Mapping[int | str, Any]
+    categories: Mapping[int | str, Any]
+    keypoint_names: tuple[str, ...]
+
+
+@ANNOTATIONS.register_module(name='coco')
+class CocoReader(AnnotationReader):
+    """Read COCO's JSON: `images`, `annotations`, `categories`. Every annotation is an entry of its own.
+
+    Keypoints are indices of pixels, from 0, and stay as they are; boxes and polygons count from the outer corner
+    of the first pixel (COCO's format page), so boxes are shifted by half a pixel.
+
+    Args:
+        images: the folder of the pictures; the file's own if None.
+        category: read this category; needed where categories have different keypoints. All that are used if None.
+        occluded: what becomes of keypoints that are labelled but not visible (1): 'keep' or 'drop'.
+    """
+
+    def __init__(
+        self, images: str | Path | None = None, category: str | None = None, occluded: str = 'keep'
+    ) -> None:
+        super().__init__(images)
+        self.category = category
+        self.occluded = one_of('CocoReader', 'occluded', occluded, ('keep', 'drop'))
+
+    def read(self, path: str | Path) -> AnnotationSet:
+        """Read the file. Crowds, and entries of unknown pictures or categories, are in `skipped`.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a list is missing or broken, or several skeletons and no category is chosen.
+            KeyError: no such category; names the near ones.
+        """
+        path = Path(path)
+        content = read_json(path, dict, 'COCO')
+        categories = _by_id(path, content, 'categories')
+        pictures = _by_id(path, content, 'images')
+        annotations = _listed(path, content, 'annotations')
+        chosen = self._choose(path, _names_of_categories(path, categories), annotations)
+        source = _Source(
+            folder=path.parent if self.images is None else self.images,
+            pictures=pictures,
+            categories=categories,
+            keypoint_names=_keypoint_names(path, {i: categories[i] for i in chosen}),
+        )
+        left_out = set(categories) - chosen
+        images, skipped = keep_good(
+            (where, partial(self._entry, where, entry, source))
+            for index, entry in enumerate(annotations)
+            if _get(entry, 'category_id') not in left_out
+            for where in (place(path, index, _file_name(entry, pictures)),)
+        )
+        return AnnotationSet(
+            name=path.stem,
+            keypoint_names=source.keypoint_names,
+            images=images,
+            skipped=skipped,
+            flip=mirror_pairs(source.keypoint_names),
+        )
+
+    def _choose(self, path: Path, names: Mapping[int, str], annotations: list[Any]) -> set[int]:
+        """Give the ids of the categories to read: the one asked for, or all that occur."""
+        if self.category is not None:
+            chosen = {i for i, name in names.items() if name == self.category}
+            if not chosen:
+                raise UnknownNameError(
+                    f'{path}: category must be one of the file; {self.category!r} is none. '
+                    f'{did_you_mean(self.category, names.values())}'
+                )
+            return chosen
+        used = {_get(entry, 'category_id') for entry in annotations}
+        return {i for i in names if i in used}
+
+    def _entry(self, where: str, entry: Any, source: '_Source') -> AnnotatedImage:
+        category = require(entry, 'category_id', (int, str))
+        if category not in source.categories:
+            raise BadEntry(
+                f'category_id must be one of categories; got {category!r}. Known: {sorted(source.categories)[:20]}.'
+            )
+        number = require(entry, 'image_id', (int, str))
+        if number not in source.pictures:
+            raise BadEntry(f'image_id must be one of images; got {number!r}.')
+        if entry.get('iscrowd'):
+            raise BadEntry('iscrowd must be 0: a crowd is more than one animal.')
+        picture = source.pictures[number]
+        size = picture_size(picture, 'width', 'height')
+        xy, confidence = self._keypoints(entry, source.keypoint_names)
+        return AnnotatedImage(
+            where=where,
+            image=picture_path(source.folder, require(picture, 'file_name', str)),
+            keypoints=xy,
+            confidence=confidence,
+            size=size,
+            box=_box(entry),
+            mask=_mask(entry.get('segmentation'), size),
+            category=source.categories[category]['name'],
+        )
+
+    def _keypoints(self, entry: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        if not names:
+            return np.zeros((0, 2)), np.zeros(0)
+        rows = numbers(require(entry, 'keypoints', list), (3 * len(names),), 'keypoints').reshape(-1, 3)
+        visibility = rows[:, 2]
+        if not np.isin(visibility, (0, 1, 2)).all():
+            wrong = visibility[~np.isin(visibility, (0, 1, 2))][0]
+            raise BadEntry(f'keypoints must have a visibility of 0, 1 or 2; got {wrong:g}.')
+        there = visibility >= (2 if self.occluded == 'drop' else 1)
+        return np.where(there[:, None], rows[:, :2], 0.0), there.astype(np.float64)
+
+
+def _listed(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
+    if not isinstance(content.get(key), list):
+        raise ValueError(
+            f'{path}: {key} must be a list; got {type(content.get(key)).__name__}. '
+            f'COCO files have images, annotations and categories; this one has {sorted(content)[:10]}.'
+        )
+    return content[key]
+
+
+def _by_id(path: Path, content: Mapping[str, Any], key: str) -> dict[int | str, Any]:
+    """Give a list's objects by their ids, which must differ."""
+    found: dict[int | str, Any] = {}
+    for i, entry in enumerate(_listed(path, content, key)):
+        try:
+            number = require(entry, 'id', (int, str))
+        except BadEntry as error:
+            raise ValueError(f'{path}: {key}, entry {i}: {error}') from None
+        if number in found:
+            raise ValueError(f'{path}: {key} must have different ids; got {number!r} twice.')
+        found[number] = entry
+    return found
+
+
+def _names_of_categories(path: Path, categories: Mapping[int, Any]) -> dict[int, str]:
+    for i, category in categories.items():
+        if not isinstance(category.get('name'), str):
+            raise ValueError(f'{path}: categories must have a name; category {i} has none.')
+    return {i: category['name'] for i, category in categories.items()}
+
+
+def _keypoint_names(path: Path, categories: Mapping[int, Any]) -> tuple[str, ...]:
+    """Give the keypoints of the categories to read, which must be the same for all."""
+    skeletons = {tuple(category.get('keypoints', ())): category['name'] for category in categories.values()}
+    if len(skeletons) > 1:
+        raise ValueError(
+            f'{path}: the categories to read must have the same keypoints; '
+            f'{" and ".join(repr(name) for name in skeletons.values())} do not. Choose one with category.'
+        )
+    names = next(iter(skeletons), ())
+    if len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f'{path}: keypoints of a category must be different names; got {list(names)[:10]}.')
+    return names
+
+
+def _box(entry: Mapping[str, Any]) -> np.ndarray | None:
+    if entry.get('bbox') is None:
+        return None
+    box = numbers(entry['bbox'], (4,), 'bbox')
+    if box[2] <= 0 or box[3] <= 0:
+        raise BadEntry(f'bbox must have a positive width and height; got {box[2]:g} and {box[3]:g}.')
+    return box - np.array([0.5, 0.5, 0.0, 0.0])
+
+
+def _mask(segmentation: Any, size: tuple[int, int]) -> MaskSource | None:
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list):
+        if not all(isinstance(polygon, list) for polygon in segmentation):
+            raise BadEntry('segmentation must be a list of polygons; got a list of other things.')
+        return PolygonMask(tuple(tuple(polygon) for polygon in segmentation), size)
+    counts = require(segmentation, 'counts', (str, list))
+    height, width = (
+        numbers(require(segmentation, 'size', list), (2,), 'size of segmentation').astype(int).tolist()
+    )
+    return RleMask(counts if isinstance(counts, str) else tuple(counts), (width, height))
+
+
+def _file_name(entry: Any, pictures: Mapping[int | str, Any]) -> str:
+    return str(_get(pictures.get(_get(entry, 'image_id')), 'file_name') or '')
+
+
+def _get(entry: Any, key: str) -> int | str | None:
+    """Give a value that can be looked up, or None of an entry that is broken."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    return value if isinstance(value, int | str) else None

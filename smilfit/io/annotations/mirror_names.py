@@ -1,0 +1,26 @@
+"""Which keypoints a mirror exchanges, by their names."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+_RIGHT_OF = {'left': 'right', 'Left': 'Right', 'LEFT': 'RIGHT', 'l': 'r', 'L': 'R'}
+# Capitals together, a word with or without a capital, or what lies between words.
+_WORDS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+')
+
+
+def mirror_pairs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Pair (left, right) names that differ in one word for a side: left_ear, LeftEar, L_Ear, LEar, l_1_co_l."""
+    known, pairs = set(names), {}
+    for name in names:
+        right = next((r for r in _mirrored(name) if r in known and r not in pairs.values()), None)
+        if right is not None:
+            pairs[name] = right
+    return tuple(pairs.items())
+
+
+def _mirrored(name: str) -> Iterator[str]:
+    """Give the name with one of its words for left changed to right."""
+    words = _WORDS.findall(name)
+    for i, word in enumerate(words):
+        if word in _RIGHT_OF:
+            yield ''.join([*words[:i], _RIGHT_OF[word], *words[i + 1 :]])

@@ -1,0 +1,246 @@
+"""replicAnt: rendered animals with keypoints in 2D and 3D, the camera, and a picture of the subjects' ids."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.entries import BadEntry, numbers, one_of, read_json, require
+from smilfit.io.annotations.masks import ImageMask
+from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.io.annotations.unreal_camera import MIRROR, camera_from_matrices, matrix_of, project_row_vectors
+from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
+from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
+
+_BATCH = '_BatchData_'
+_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.exr')
+# How far a file's 2D points may be from the projection of its 3D points.
+_AGREEMENT_PX = 0.1
+# Unreal's unit of length.
+_UNIT = 'cm'
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What `_BatchData_<name>.json` says: the size of the pictures and the class of each subject."""
+
+    size: tuple[int, int] | None = None
+    classes: Mapping[str, str] | None = None
+
+
+@ANNOTATIONS.register_module(name='replicant')
+class ReplicantReader(AnnotationReader):
+    """Read one JSON file, `_BatchData_<name>.json` for its whole batch, or a folder of batches.
+
+    A subject in a picture is an entry. 2D positions count from the outer corner of the first pixel, as Unreal's
+    viewport does, and are shifted by half a pixel. Unreal's world is left-handed: y changes its sign, in points
+    and cameras alike. Keypoints say where a joint is, seen or hidden; those behind the camera are missing.
+
+    Args:
+        images: the folder of pictures and id masks; that of the JSON files if None.
+        masks: take `<name>_ID.png` where it is there; a subject's id is its red.
+        category: read subjects of this class only; needed where classes have different keypoints.
+        hidden: what becomes of subjects without a pixel in their id mask: 'skip' (and tell) or 'keep'.
+    """
+
+    def __init__(
+        self,
+        images: str | Path | None = None,
+        masks: bool = True,
+        category: str | None = None,
+        hidden: str = 'skip',
+    ) -> None:
+        super().__init__(images)
+        self.masks = masks
+        self.category = category
+        self.hidden = one_of('ReplicantReader', 'hidden', hidden, ('skip', 'keep'))
+
+    def read(self, path: str | Path) -> AnnotationSet:
+        """Read a file, a batch or a folder. In a batch, a file that is broken is in `skipped`.
+
+        Raises:
+            FileNotFoundError: no such file, or a folder without any.
+            ValueError: a single file that is not replicAnt's, or one whose points and camera contradict each other.
+            KeyError: no subject of the category; names the near ones.
+        """
+        path = Path(path)
+        files = _list_files(path)
+        batches = {file.parent / _batch_name(file): _Batch() for file in files}
+        batches = {name: _read_batch(name) for name in batches}
+        images: list[AnnotatedImage] = []
+        skipped: list[SkippedAnnotation] = []
+        names: tuple[str, ...] = ()
+        classes: set[str] = set()
+        for file in files:
+            batch = batches[file.parent / _batch_name(file)]
+            try:
+                content = require(read_json(file, dict, 'replicAnt'), 'iterationData', dict)
+                subjects = _subjects(content)
+            except ValueError as error:
+                if file == path:
+                    raise ValueError(str(error) if str(file) in str(error) else f'{file}: {error}') from None
+                skipped.append(SkippedAnnotation(file.name, str(error)))
+                continue
+            for number, subject in subjects:
+                kind = (batch.classes or {}).get(number, '')
+                classes.add(kind)
+                if self.category not in (None, kind):
+                    continue
+                where = f'{file.name}, subject {number}'
+                try:
+                    names = names or tuple(require(subject, 'keypoints', dict))
+                    images.append(self._entry(where, file, content, number, subject, names, batch.size, kind))
+                except (ValueError, OSError) as error:
+                    skipped.append(SkippedAnnotation(where, str(error)))
+        if self.category is not None and self.category not in classes:
+            raise UnknownNameError(
+                f'{path}: category must be a class of the subjects; {self.category!r} is none. '
+                f'{did_you_mean(self.category, classes)}'
+            )
+        return AnnotationSet(
+            name=path.stem.removeprefix(_BATCH),
+            keypoint_names=names,
+            images=tuple(images),
+            skipped=tuple(skipped),
+            unit=_UNIT,
+            flip=mirror_pairs(names),
+        )
+
+    def _entry(
+        self,
+        where: str,
+        file: Path,
+        content: Mapping[str, Any],
+        number: str,
+        subject: Mapping[str, Any],
+        names: tuple[str, ...],
+        size: tuple[int, int] | None,
+        kind: str,
+    ) -> AnnotatedImage:
+        points = require(subject, 'keypoints', dict)
+        if set(points) != set(names):
+            odd = sorted(set(points) ^ set(names))
+            raise BadEntry(
+                f'keypoints must be those of the first subject; {", ".join(odd[:5])} differ. Choose one class with '
+                'category.'
+            )
+        uv = _vectors(points, names, '2DPos', 'xy')
+        xyz = _vectors(points, names, '3DPos', 'xyz')
+        written = require(content, 'camera', dict)
+        view, projection = matrix_of(written, 'View Matrix'), matrix_of(written, 'View Projection Matrix')
+        device, depth = project_row_vectors(xyz, projection)
+        seen = depth > 0
+        size = size or _solve_size(device[seen], uv[seen])
+        expected = (device * (0.5, -0.5) + 0.5) * size
+        off = np.abs(expected - uv)[seen].max(initial=0.0)
+        if not off < _AGREEMENT_PX:
+            raise BadEntry(
+                f'2DPos must be the projection of 3DPos in pictures of {size[0]}x{size[1]} px; '
+                f'got {off:.2f} px beside it. Is the batch file of other pictures?'
+            )
+        folder = file.parent if self.images is None else self.images
+        ids = folder / f'{file.stem}_ID.png'
+        mask = ImageMask(ids, ((_red(number), 0, 0),)) if self.masks and ids.is_file() else None
+        if mask is not None and self.hidden == 'skip' and not mask.read().any():
+            raise BadEntry(
+                f"{ids}: the mask must show the subject; it is hidden. hidden='keep' takes its keypoints."
+            )
+        betas = subject.get('shape betas')
+        return AnnotatedImage(
+            where=where,
+            image=_find_picture(folder, file.stem),
+            keypoints=np.where(seen[:, None], uv - 0.5, 0.0),
+            confidence=seen.astype(np.float64),
+            size=size,
+            box=_box(subject.get('2DBounds')),
+            mask=mask,
+            camera=camera_from_matrices(view, projection, size, _UNIT),
+            keypoints3d=xyz * MIRROR,
+            confidence3d=np.ones(len(names)),
+            params=None if betas is None else {'betas': numbers(betas, (None,), 'shape betas')},
+            frame=int(content.get('iteration', 0)),
+            category=kind,
+        )
+
+
+def _list_files(path: Path) -> list[Path]:
+    if not path.is_dir() and not path.name.startswith(_BATCH):
+        return [path]
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
+    folder = path if path.is_dir() else path.parent
+    files = sorted(file for file in folder.glob('*.json') if not file.name.startswith(_BATCH))
+    files = files if path.is_dir() else [file for file in files if _batch_name(file) == path.name]
+    if not files:
+        raise FileNotFoundError(f'{path}: a batch must have a .json file for every picture; got none.')
+    return files
+
+
+def _batch_name(file: Path) -> str:
+    return f'{_BATCH}{file.stem.rpartition("_")[0]}.json'
+
+
+def _read_batch(path: Path) -> _Batch:
+    """Read a batch file; one that is not there leaves sizes to be found and classes unnamed."""
+    if not path.is_file():
+        return _Batch()
+    content = read_json(path, dict, 'replicAnt batch')
+    try:
+        resolution = require(content, 'Image Resolution', dict)
+        size = tuple(int(require(resolution, axis, (int, float))) for axis in 'xy')
+        subjects = require(content, 'Subject Variations', dict)
+        classes = {number: require(subject, 'Class', str) for number, subject in subjects.items()}
+    except BadEntry as error:
+        raise ValueError(f'{path}: {error}') from None
+    return _Batch(size, classes)
+
+
+def _subjects(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Give (id, subject): the file has a list of objects with one key each."""
+    subjects = require(content, 'subject Data', list)
+    if not all(isinstance(subject, dict) for subject in subjects):
+        raise BadEntry('subject Data must be a list of objects; got a list of other things.')
+    return [pair for subject in subjects for pair in subject.items()]
+
+
+def _vectors(points: Mapping[str, Any], names: tuple[str, ...], key: str, axes: str) -> np.ndarray:
+    rows = [
+        [require(require(points[name], key, dict), axis, (int, float)) for axis in axes] for name in names
+    ]
+    return numbers(rows, (len(names), len(axes)), key)
+
+
+def _solve_size(device: np.ndarray, uv: np.ndarray) -> tuple[int, int]:
+    """Find the size of the pictures from points in device coordinates and in px."""
+    along = device * (0.5, -0.5) + 0.5
+    length = (along**2).sum(0)
+    if not (length > 0).all():
+        raise BadEntry(
+            'the size of the pictures must be known; no point tells it. Keep the _BatchData file beside.'
+        )
+    width, height = np.round((along * uv).sum(0) / length).astype(int).tolist()
+    return width, height
+
+
+def _box(bounds: Any) -> np.ndarray | None:
+    if bounds is None:
+        return None
+    x0, y0, x1, y1 = (float(require(bounds, key, (int, float))) for key in ('xmin', 'ymin', 'xmax', 'ymax'))
+    if x1 <= x0 or y1 <= y0:
+        return None
+    return np.array([x0 - 0.5, y0 - 0.5, x1 - x0, y1 - y0])
+
+
+def _red(number: str) -> int:
+    if not number.isdecimal() or not 0 < int(number) < 256:
+        raise BadEntry(f"a subject's id must be 1 to 255 to have a mask; got {number!r}. Leave masks out.")
+    return int(number)
+
+
+def _find_picture(folder: Path, stem: str) -> Path:
+    """Find the picture of any kind and spelling; where there is none, name the one that replicAnt writes."""
+    candidates = (folder / f'{stem}{spelt}' for suffix in _PICTURES for spelt in (suffix, suffix.upper()))
+    return next((path for path in candidates if path.is_file()), folder / f'{stem}.JPG')
