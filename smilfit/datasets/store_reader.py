@@ -132,7 +132,8 @@ class DatasetFile:
         """Give the cameras of a session's stored crops (n, C, ...), float64; a view without picture is not cut."""
         cameras = self.cameras(session)
         affine = torch.from_numpy(self._affine(session, cameras.names))
-        return cameras.transformed(affine, torch.full((1, 1, 2), float(self.target_resolution)).double())
+        size = cameras.size.new_tensor([self.target_resolution] * 2).expand(1, len(cameras), 2)
+        return cameras.transformed(affine, size)
 
     def keypoints2d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from smilfit.body_models import BodyModelData
-from smilfit.datasets import PreprocessOptions, image_sessions, open_dataset, preprocess
-from smilfit.structures import AnnotationSet
+from smilfit.datasets import ImageSession, PreprocessOptions, image_sessions, open_dataset, preprocess
+from smilfit.structures import AnnotationSet, SkippedAnnotation, VideoFrame
 from smilfit.synthetic import make_quadruped
 from tests.datasets.picture_set import SIZES, PictureSet, make_pictures
 
@@ -131,7 +132,8 @@ def test_unknown_cameras_are_guessed_and_said_to_be(tmp_path, data):
 def test_what_is_broken_is_left_out_and_told(tmp_path, data):
     made = make_pictures(tmp_path, data, 4)
     images = list(made.annotations.images)
-    images[0].image.write_bytes(images[0].image.read_bytes()[:60])
+    whole = images[0].image.read_bytes()
+    images[0].image.write_bytes(whole[: len(whole) // 2])
     images[1] = replace(images[1], confidence=np.zeros_like(images[1].confidence), mask=None)
     images[2] = replace(images[2], size=(10, 20))
     other = {**images[3].params, 'betas': np.zeros(99)}
@@ -140,7 +142,7 @@ def test_what_is_broken_is_left_out_and_told(tmp_path, data):
     file, report = store(annotations, tmp_path / 'a.h5', data)
     told = {entry['where']: entry['reason'] for entry in report['left_out']}
     assert list(told) == [images[i].where for i in (1, 0, 2)]
-    assert 'must decode' in told[images[0].where]
+    assert 'the picture must' in told[images[0].where]
     assert 'must have a mask or a keypoint' in told[images[1].where]
     assert 'stated size (10, 20); got (256, 256)' in told[images[2].where]
     assert report['totals']['frames_stored'] == 1
@@ -170,3 +172,78 @@ def test_sequences_become_sessions_in_order_of_time(tmp_path, data, pictures):
     assert file.labels('a') == (str(images[2].image), str(images[0].image))
     torch.testing.assert_close(file.cameras('b').K, pictures.cameras[1].K[None])
     torch.testing.assert_close(torch.from_numpy(file.record(2).t[0]), pictures.cameras[1].t[0])
+
+
+def test_masks_alone_are_enough(tmp_path, data, pictures):
+    none = np.zeros((0, 2))
+    images = tuple(
+        replace(im, keypoints=none, confidence=none[:, 0], keypoints3d=None)
+        for im in pictures.annotations.images
+    )
+    file, report = store(AnnotationSet('masks', (), images), tmp_path / 'a.h5', data)
+    assert file.keypoint_names == tuple(data.joint_names)
+    assert not file.keypoints2d('masks').visible.any()
+    assert file.masks('masks')[1].all()
+    assert report['left_out'] == []
+
+
+def test_a_stopped_run_goes_on_and_tells_what_it_told(tmp_path, data, pictures, monkeypatch):
+    # Blocks of two samples, so that a broken picture lies in one that is written.
+    monkeypatch.setattr('smilfit.datasets.store_writer.BLOCK', 2)
+    images = list(pictures.annotations.images)
+    broken = tmp_path / 'broken.png'
+    broken.write_bytes(b'none')
+    images[1] = replace(images[1], image=broken)
+    annotations = replace(pictures.annotations, images=tuple(images))
+    _, report = store(annotations, tmp_path / 'whole.h5', data)
+
+    class Stopped(ImageSession):
+        def entries(self, indices=None, with_masks=True):
+            for n, entry in enumerate(super().entries(indices, with_masks)):
+                if n == 3:
+                    raise KeyboardInterrupt
+                yield entry
+
+    session = Stopped('made', images, annotations.keypoint_names)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess([session], tmp_path / 'a.h5', data, OPTIONS)
+    file, again = store(annotations, tmp_path / 'a.h5', data)
+    assert again == report
+    assert [entry['where'] for entry in again['left_out']] == [images[1].where]
+    for i in (0, 2, 3):
+        np.testing.assert_array_equal(
+            file.image(i, 'picture'), open_dataset(tmp_path / 'whole.h5').image(i, 'picture')
+        )
+
+
+def test_frames_of_a_video_are_decoded_in_order(tmp_path, data, pictures):
+    """The same frame for two animals, frames out of order, and a frame that is not there."""
+    video = tmp_path / 'video.avi'
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+    for grey in (0, 40, 80, 120):
+        writer.write(np.full((48, 64, 3), grey, np.uint8))
+    writer.release()
+    first = replace(
+        pictures.annotations.images[0], size=(64, 48), box=None, mask=None, params=None, camera=None
+    )
+    first = replace(first, keypoints3d=None, keypoints=first.keypoints % 40)
+    wanted = (2, 0, 2, 9, 3)
+    images = tuple(
+        replace(first, where=f'v.csv, row {n}', image=VideoFrame(video, index))
+        for n, index in enumerate(wanted)
+    )
+    annotations = replace(pictures.annotations, images=images)
+    file, report = store(annotations, tmp_path / 'a.h5', data, crop_mode='default')
+    assert [entry['where'] for entry in report['left_out']] == ['v.csv, row 3']
+    greys = [round(float(file.image(i, 'picture').mean()) / 40) for i in range(4)]
+    assert greys == [0, 2, 2, 3]
+    assert file.labels('made')[2] == f'{VideoFrame(video, 2)} #2'
+
+
+def test_a_long_list_of_what_was_left_out_fits_into_the_file(tmp_path, data, pictures):
+    left_out = [
+        SkippedAnnotation(f'made.json, entry {i}', 'a reason of some length ' * 4) for i in range(3000)
+    ]
+    sessions, _ = image_sessions(pictures.annotations)
+    preprocess(sessions, tmp_path / 'a.h5', data, OPTIONS, left_out=left_out)
+    assert len(open_dataset(tmp_path / 'a.h5').report['left_out']) == 3000

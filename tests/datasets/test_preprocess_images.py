@@ -1,0 +1,154 @@
+"""The command on annotated pictures: every registered reader, what was left out, and the exit codes."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from smilfit.body_models import save_body_model
+from smilfit.cli.preprocess import annotation_readers, build_parser, main
+from smilfit.cli.preprocess_options import add_reader_options, describe_arguments, read_reader_options
+from smilfit.datasets import open_dataset
+from smilfit.io import AnnotationReader
+from smilfit.synthetic import make_quadruped
+from tests.datasets.picture_set import make_pictures
+
+
+def write_dlc(path: Path, names: Sequence[str], rows: dict[str, np.ndarray]) -> None:
+    """Write a table of labels as DeepLabCut does."""
+    with path.open('w', newline='') as file:
+        table = csv.writer(file)
+        for head, cells in (
+            ('scorer', ['me'] * 2 * len(names)),
+            ('bodyparts', [n for n in names for _ in 'xy']),
+            ('coords', ['x', 'y'] * len(names)),
+        ):
+            table.writerow([head, *cells])
+        for image, xy in rows.items():
+            table.writerow([image, *xy.ravel()])
+
+
+@pytest.fixture
+def command(tmp_path) -> list[str]:
+    """A folder of four pictures with labels, one of which is no picture, and one that nobody labelled."""
+    data = make_quadruped()
+    folder = tmp_path / 'labeled-data' / 'shots'
+    folder.mkdir(parents=True)
+    made = make_pictures(folder, data)
+    rows = {f'labeled-data/shots/{im.image.name}': im.keypoints for im in made.annotations.images}
+    labels = list(made.annotations.keypoint_names)
+    (folder / '001.png').write_bytes(b'nothing')
+    rows['labeled-data/shots/003.png'] = np.full_like(made.annotations.images[3].keypoints, np.nan)
+    write_dlc(folder / 'CollectedData_me.csv', [f'my {n}' for n in labels], rows)
+    (tmp_path / 'map.csv').write_text('model,data\n' + ''.join(f'{n},my {n}\n' for n in labels))
+    model = save_body_model(data, tmp_path / 'quadruped.smil.json')
+    table = str(folder / 'CollectedData_me.csv')
+    return ['dlc', table, str(tmp_path / 'out.h5'), '--body-model', str(model)]
+
+
+def test_a_folder_of_pictures_becomes_a_file(command, tmp_path, capsys):
+    command += ['--keypoint-map', str(tmp_path / 'map.csv'), '--target-resolution=64']
+    assert main([*command, '--dry-run']) == 3
+    shown = capsys.readouterr().out
+    assert '140x170 to 330x256' not in shown
+    assert 'picture' in shown
+    assert not (tmp_path / 'out.h5').exists()
+    assert main(command) == 3
+    shown = capsys.readouterr().out
+    assert '2 entries left out' in shown
+    assert '001.png' in shown
+    told = json.loads((tmp_path / 'out.h5.report.json').read_text())['left_out']
+    assert len(told) == 2
+    assert all('CollectedData_me.csv' in entry['where'] for entry in told)
+    file = open_dataset(tmp_path / 'out.h5')
+    assert (file.crop_mode, file.n_samples, file.camera_names) == ('bbox_crop', 2, ('picture',))
+    assert file.body_model_file == str(tmp_path / 'quadruped.smil.json')
+    # The same command again finds the file made, and tells the same.
+    assert main(command) == 3
+    assert '2 entries left out' in capsys.readouterr().out
+
+
+def test_all_well_and_all_lost(command, tmp_path, capsys):
+    assert main(command) == 1
+    assert 'keypoints must have names of quadruped' in capsys.readouterr().err
+    command += ['--joint-lookup', str(tmp_path / 'map.csv'), '--target-resolution=32']
+    folder = tmp_path / 'labeled-data' / 'shots'
+    table = folder / 'CollectedData_me.csv'
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text(''.join([*lines[:4], lines[5]]))
+    assert main([*command, '--quiet']) == 0
+    assert capsys.readouterr().out == ''
+    table.write_text(''.join([*lines[:3], lines[4]]))
+    assert main([*command, '--overwrite']) == 1
+    assert 'an entry must be usable; all 1 are left out; the first is' in capsys.readouterr().err
+    assert main([*command, '--overwrite', '--category', 'horse']) == 1
+    assert "no entry is of category 'horse'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', sorted(annotation_readers()))
+def test_every_reader_is_a_subcommand_with_its_arguments(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, '--help'])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert 'see the reader' not in shown
+    assert '--images' in shown
+
+
+class Reader(AnnotationReader):
+    """Reads nothing.
+
+    Args:
+        images: pictures.
+        kind: one of two
+            kinds, 100 % sure.
+        names: several.
+        unit: clashes with an option of the command.
+        strict: a switch.
+        limit: a number.
+    """
+
+    def __init__(
+        self,
+        images: str | Path | None = None,
+        kind: Literal['a', 'b'] = 'a',
+        names: Sequence[str] | None = None,
+        unit: str | None = None,
+        strict: bool = True,
+        limit: int | None = 3,
+    ) -> None:
+        super().__init__(images)
+
+    def read(self, path: str | Path):
+        raise NotImplementedError
+
+
+def test_arguments_of_a_reader_become_options(capsys):
+    import argparse
+
+    assert describe_arguments(Reader.__doc__)['kind'] == 'one of two kinds, 100 % sure.'
+    parser = argparse.ArgumentParser(prog='p')
+    parser.add_argument('--unit')
+    add_reader_options(parser, Reader)
+    given = ['--kind=b', '--names', 'x', 'y', '--unit=mm', '--reader-unit=px', '--no-strict', '--limit=5']
+    found = parser.parse_args(given)
+    expected = {'kind': 'b', 'names': ('x', 'y'), 'unit': 'px', 'strict': False, 'limit': 5}
+    assert read_reader_options(found, Reader) == expected
+    assert found.unit == 'mm'
+    defaults = {'kind': 'a', 'names': None, 'unit': None, 'strict': True, 'limit': 3}
+    assert read_reader_options(parser.parse_args([]), Reader) == defaults
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--help'])
+    assert '100 % sure. (default: a)' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_formats_are_named_and_misspelt_ones_refused(capsys):
+    assert 'dlc' in build_parser().format_help()
+    with pytest.raises(SystemExit) as stop:
+        main(['dcl', 'a', 'b'])
+    assert stop.value.code == 2
+    assert 'dlc' in capsys.readouterr().err
