@@ -23,11 +23,11 @@ FORMAT_VERSION = 1
 class FitResult:
     """Fitted parameters with the story of how they were found.
 
-    `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it
-    stopped). `report` says what was ignored and counted. `body` is the body model, for `joints()` and
-    `vertices()`; it is not stored in the file. `cameras` are the corrected ones where a stage moved them, and
-    `covariance` is there where a solver was asked for it. `start` is where the first stage began. A frame without any observation is not fitted: its pose
-    and place are NaN.
+    `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it stopped).
+    `report` says what was ignored and counted. `body` is the body model, for `joints()` and `vertices()`; it is
+    not stored in the file. `cameras` are the corrected ones where a stage moved them, and `covariance` is there
+    where a solver was asked for it. `start` is where the first stage began. A frame without any observation is
+    not fitted: its pose and place are NaN.
     """
 
     params: BodyParams
@@ -163,9 +163,7 @@ class FitResult:
             every = {n: torch.from_numpy(file[n]) for n in file.files if file[n].dtype.kind in 'bf'}
             arrays = {n: every[n] for n in ('per_frame_loss', 'converged')}
             names = BodyParams.__dataclass_fields__
-            params, start = (
-                {n: every[p + n] for n in names if p + n in every} for p in ('', 'start_')
-            )
+            params, start = ({n: every[p + n] for n in names if p + n in every} for p in ('', 'start_'))
         return cls(
             params=BodyParams(**params),
             start=BodyParams(**start) if start else None,
