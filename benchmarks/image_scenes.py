@@ -31,7 +31,9 @@ class Scene:
 
     def mask_input(self, handler_key: str, cameras: Cameras | None = None) -> SilhouetteInput:
         """Wrap the masks."""
-        return SilhouetteInput(self.masks, self.cameras if cameras is None else cameras, handler_key=handler_key)
+        return SilhouetteInput(
+            self.masks, self.cameras if cameras is None else cameras, handler_key=handler_key
+        )
 
 
 def single_views(
@@ -71,7 +73,9 @@ def four_views(body: SMIL, n: int, seed: int, noise_px: float = 1.0) -> Scene:
     distance = FOCAL * size / (0.9 * FILLED * SIDE) + size / 2
     K = _cameras(1, FOCAL).K[0].expand(4, 3, 3).clone()
     t = torch.tensor([0, 0, distance]).double().expand(4, 3).clone()
-    cameras = Cameras(tuple(f'cam_{c}' for c in range(4)), K, turns, t, torch.full((4, 2), float(SIDE)).double())
+    cameras = Cameras(
+        tuple(f'cam_{c}' for c in range(4)), K, turns, t, torch.full((4, 2), float(SIDE)).double()
+    )
     return _seen(body, params, cameras, noise_px, rng)
 
 
@@ -86,7 +90,9 @@ def masks_of(body: SMIL, params: BodyParams, cameras: Cameras) -> Tensor:
 
 def _look(azimuth: float, elevation: float) -> np.ndarray:
     """Give the rotation of a camera that looks at the origin, the world's +z upwards."""
-    back = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    back = np.array(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+    )
     right = np.cross(-back, [0, 0, 1.0])
     right /= np.linalg.norm(right)
     return np.stack((right, np.cross(-back, right), -back))
@@ -119,7 +125,9 @@ def _framed(body: SMIL, params: BodyParams, cameras: Cameras, focal: float, toge
     return params
 
 
-def _seen(body: SMIL, params: BodyParams, cameras: Cameras, noise_px: float, rng: np.random.Generator) -> Scene:
+def _seen(
+    body: SMIL, params: BodyParams, cameras: Cameras, noise_px: float, rng: np.random.Generator
+) -> Scene:
     names = tuple(body.data.keypoint_sets[KEYPOINT_SET])
     xy = cameras.project(body(params, names).keypoints)[0]
     xy = xy + noise_px * torch.from_numpy(rng.standard_normal(xy.shape))

@@ -14,8 +14,8 @@ from smilfit.registry import BODY_MODELS
 class SMAL(SMIL):
     """SMAL by Zuffi et al. 2017, from the files that its authors hand out; none of them is shipped.
 
-    Its joints and surface points get their names, sides and groups (`torso`, `legs`, `tail`, ...), and the keypoint set
-    `smal`. With a family the mean shape is that family's, and its covariance the shape prior's.
+    Its joints and surface points get their names, sides and groups (`torso`, `legs`, `tail`, ...), and the keypoint
+    set `smal`. With a family the mean shape is that family's, and its covariance the shape prior's.
 
     Args:
         data: what the model file says, or the whole of a model that is complete.

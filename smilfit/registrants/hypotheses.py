@@ -6,14 +6,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.rotation import geodesic_angle
 from smilfit.handlers import BaseInput
 
 # Frames of different starts are never neighbours in time: so far apart are their numbers.
 GAP = 10
 
 
-def repeated(inputs: Mapping[str, BaseInput], frames: Tensor, count: int) -> tuple[dict[str, BaseInput], Tensor]:
+def repeated(
+    inputs: Mapping[str, BaseInput], frames: Tensor, count: int
+) -> tuple[dict[str, BaseInput], Tensor]:
     """Give every frame's observations to `count` bodies, all frames of the first start first, and their numbers."""
     batch = len(frames)
     rows = torch.arange(batch).repeat(count)
@@ -43,7 +44,7 @@ def best_path(
             came_from[frame] = total.argmin()
             total = total.min() + loss[:, frame]
             continue
-        turn = geodesic_angle(rotation[:, None, frame], rotation[None, :, frame - 1]).nan_to_num(torch.pi)
+        turn = angle_between(rotation[:, None, frame], rotation[None, :, frame - 1])
         through = total + turn_weight * turn.square()
         least, came_from[frame] = through.min(1)
         total = least + loss[:, frame]
@@ -51,3 +52,8 @@ def best_path(
     for frame in range(batch - 1, 0, -1):
         path.append(int(came_from[frame, path[-1]]))
     return torch.tensor(path[::-1], device=loss.device)
+
+
+def angle_between(a: Float[Tensor, '*#n 3 3'], b: Float[Tensor, '*#n 3 3']) -> Float[Tensor, '*n']:
+    """Measure the angle (rad) between rotations, without a derivative."""
+    return (((a * b).sum((-1, -2)) - 1) / 2).clamp(-1, 1).acos()

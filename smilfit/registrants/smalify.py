@@ -104,7 +104,9 @@ class SMALify(SMPLify):
             if parts and self._is_video:
                 before = carried_on(here, parts[-1].run.state, window.old)
             given = _pick(inputs, window.rows)
-            parts.append(self._fit_part(plan, given, here, frames[window.rows], find_start, before, window.old))
+            parts.append(
+                self._fit_part(plan, given, here, frames[window.rows], find_start, before, window.old)
+            )
         run = joined(windows, [part.run for part in parts])
         begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])
         return self._result(run, inputs, report | _told(windows, parts), begun)
@@ -136,31 +138,38 @@ class SMALify(SMPLify):
             found, notes = self._found(list(inputs.values()), state.params)
             starts = [found[h : h + batch] for h in range(0, found.batch_size, batch)]
         starts += [] if before is None else [before]
-        count = self.hypothesis_stages if len(starts) > 1 else 0
         every = BodyParams.cat(starts)
+        count = self.hypothesis_stages if len(starts) > 1 else 0
+        loss = every.transl.new_zeros(len(starts), batch)
+        state, tried = replace(state, params=every[:batch]), ()
+        choice = torch.zeros(batch, dtype=torch.long, device=loss.device)
         if count:
-            many, numbers = repeated(inputs, frames, len(starts))
-            focal = state.log_focal
-            focal = focal if focal is None or len(focal) == 1 else focal.repeat(len(starts))
-            tried = self._run_stages(plan[:count], many, FitState(every, None, focal), numbers, False)
-            loss = tried.per_frame.reshape(-1, batch).nan_to_num(torch.inf, torch.inf)
-            if before is not None:
-                loss[:-1, :old] = torch.inf
-            choice = self._choice(loss, tried.state.params, frames)
-            rows = choice * batch + torch.arange(batch, device=choice.device)
-            state = tried.state.take(rows)
-            state = replace(state, log_focal=_mean(state.log_focal) if self.use_one_betas_per_video else state.log_focal)
-        else:
-            tried, loss = None, every.transl.new_zeros(len(starts), batch)
-            choice = torch.zeros(batch, dtype=torch.long, device=loss.device)
-            rows = choice * batch + torch.arange(batch, device=choice.device)
-            state = replace(state, params=every[rows])
+            first = self._try(plan[:count], inputs, replace(state, params=every), frames, len(starts))
+            loss, tried = first.per_frame.reshape(-1, batch).nan_to_num(torch.inf, torch.inf), first.history
+            # What the window before has fitted goes on from there.
+            loss[:-1, :old] = torch.inf
+            choice = self._choice(loss, first.state.params, frames)
+            state = first.state.take(_rows(choice))
         if self.use_one_betas_per_video:
-            state = replace(state, params=share_shape(state.params))
+            focal = None if state.log_focal is None else state.log_focal.mean(0, keepdim=True)
+            state = replace(state, params=share_shape(state.params), log_focal=focal)
         run = self._run_stages(plan[count:], inputs, state, frames)
-        if tried is not None:
-            run = replace(run, history=(*tried.history, *run.history))
-        return Part(every[rows], run, choice, loss, notes)
+        run = replace(run, history=(*tried, *run.history))
+        return Part(every[_rows(choice)], run, choice, loss, notes)
+
+    def _try(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+        count: int,
+    ) -> StageRun:
+        """Fit every frame from all its starts, each with a shape of its own."""
+        many, numbers = repeated(inputs, frames, count)
+        focal = state.log_focal
+        focal = focal if focal is None or len(focal) == 1 else focal.repeat(count)
+        return self._run_stages(plan, many, replace(state, log_focal=focal), numbers, share_shape=False)
 
     def _found(self, inputs: list[BaseInput], start: BodyParams) -> tuple[BodyParams, dict[str, Any]]:
         shared = self.use_one_betas_per_video
@@ -211,9 +220,13 @@ def _without_shape(stage: Stage) -> Stage:
 def _with_shape_of(state: FitState, found: FitState) -> FitState:
     """Give all frames the shape and focal length that some of them have found."""
     batch, there = state.params.batch_size, found.params.as_dict()
-    shape = {n: there[n][:1].expand(batch, *there[n].shape[1:]).clone() for n in SHAPE_PARAMETERS if n in there}
+    shape = {
+        n: there[n][:1].expand(batch, *there[n].shape[1:]).clone() for n in SHAPE_PARAMETERS if n in there
+    }
     return FitState(state.params.replace(**shape), found.camera_shift, found.log_focal)
 
 
-def _mean(log_focal: Tensor | None) -> Tensor | None:
-    return None if log_focal is None else log_focal.mean(0, keepdim=True)
+def _rows(choice: Tensor) -> Tensor:
+    """Give the rows of chosen starts, all frames of the first start first."""
+    batch = len(choice)
+    return choice * batch + torch.arange(batch, device=choice.device)

@@ -1,4 +1,4 @@
-"""Orientations that a body may have in a picture: a grid, the closed form for parallel rays, and its mirror images."""
+"""Orientations that a body may have in a picture: grids, the closed form for parallel rays, its mirror images."""
 
 from itertools import permutations, product
 
@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
+from smilfit.registrants.hypotheses import angle_between
 
 
 def cube_rotations(like: Tensor) -> Float[Tensor, '24 3 3']:
@@ -24,9 +25,8 @@ def cube_rotations(like: Tensor) -> Float[Tensor, '24 3 3']:
 
 def view_directions(like: Tensor) -> Float[Tensor, '14 3 3']:
     """List rotations that show a body's six sides and eight corners, each one way up."""
-    sides = [r for r in cube_rotations(like)]
     seen, found = [], []
-    for rotation in sides:
+    for rotation in cube_rotations(like):
         if not any(torch.allclose(rotation[2], other) for other in seen):
             seen.append(rotation[2])
             found.append(rotation)
@@ -108,7 +108,7 @@ def place_by_spread(
 def moments(
     points: Float[Tensor, 'B P 2'], weight: Float[Tensor, 'B P']
 ) -> tuple[Float[Tensor, 'B 2'], Float[Tensor, ' B'], Float[Tensor, ' B']]:
-    """Give the weighted mean of points, the root of the sum of their variances, and the angle of their longer axis."""
+    """Give points' weighted mean, the root of the sum of their variances, and the angle of their longer axis."""
     a, w = _centred(points, weight)
     x, y = (w * a.square()).sum(1).unbind(-1)
     cross = (w.squeeze(-1) * a.prod(-1)).sum(1)
@@ -118,7 +118,7 @@ def moments(
 def distinct_best(
     error: Float[Tensor, 'B G'], rotation: Float[Tensor, 'B G 3 3'], n: int, least_rad: float
 ) -> Tensor:
-    """Choose the n candidates of least error that differ by an angle (B, n); the best one again where none is left."""
+    """Choose the n candidates of least error that differ by an angle (B, n); the best again where none is left."""
     left = error.clone()
     chosen = []
     for _ in range(n):
@@ -127,8 +127,7 @@ def distinct_best(
         best = torch.where(lost, chosen[0], best) if chosen else best
         chosen.append(best)
         picked = rotation[torch.arange(len(best), device=best.device), best]
-        trace = (rotation * picked.unsqueeze(1)).sum((-1, -2))
-        near = ((trace - 1) / 2).clamp(-1, 1).acos() < least_rad
+        near = angle_between(rotation, picked.unsqueeze(1)) < least_rad
         left = left.masked_fill(near, torch.inf)
     return torch.stack(chosen, 1)
 

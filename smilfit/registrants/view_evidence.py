@@ -51,7 +51,7 @@ def keypoint_evidence(
     cameras: Cameras,
     usual_depth: Float[Tensor, ' B'],
 ) -> Evidence:
-    """Align points to where they are seen, from a grid of orientations and from the closed form and its mirror images.
+    """Align points to where they are seen, from a grid of orientations, the closed form and its mirror images.
 
     Args:
         source: before they are moved.
@@ -143,7 +143,9 @@ def mask_evidence(
             at = place_by_spread(turned @ spin.transpose(-1, -2), weight, middle, size, usual_depth)
             rotation, translation = _in_the_world(spin @ direction, at, cameras)
             moved = source @ rotation.transpose(-1, -2) + translation.unsqueeze(1)
-            found.append((rotation, translation, _missed(cameras.project(moved)[0][:, 0], points, there, distance)))
+            found.append(
+                (rotation, translation, _missed(cameras.project(moved)[0][:, 0], points, there, distance))
+            )
     return Evidence(*(torch.stack(parts, 1) for parts in zip(*found)))
 
 

@@ -27,7 +27,7 @@ class Window:
 
 
 def windows_of(n_frames: int, length: int | None, overlap: int) -> list[Window]:
-    """Cut frames into windows; shared ones are taken from the earlier window up to their middle, then from the later."""
+    """Cut frames into windows; of shared ones the first half is taken from the earlier window."""
     if length is None or n_frames <= length:
         return [Window(torch.arange(n_frames), 0, slice(0, n_frames))]
     starts = range(0, n_frames - overlap, length - overlap)
@@ -46,7 +46,7 @@ def spread_rows(n_frames: int, count: int) -> Int[Tensor, ' n']:
 
 
 def carried_on(state: FitState, last: FitState, old: int) -> BodyParams:
-    """Go on from the end of the window before: its last frames again, then its very last one's pose for all others."""
+    """Go on from the end of the window before: its last frames again, then its very last one for all others."""
     fresh = state.params.batch_size - old
     end = last.params.batch_size
     index = torch.cat((torch.arange(end - old, end), torch.full((fresh,), end - 1, dtype=torch.long)))

@@ -120,16 +120,14 @@ class Cameras:
         The principal point stays, so it is exact for the cameras of crops: their focal lengths grow alike.
         """
         count = len(log_focal)
-        factor = log_focal.to(self.K).exp().reshape(-1, 1, 1, 1)
-        focus = torch.ones_like(self.K[..., :1, :, :]).expand(count if count > 1 else 1, 1, 3, 3).clone()
-        focus[..., :2, :2] = factor
-        K = self.K * focus
+        focus = self.K.new_ones(count, 1, 3, 3)
+        focus[..., :2, :2] = log_focal.to(self.K).exp().reshape(-1, 1, 1, 1)
         if count == 1:
-            return replace(self, K=K.reshape(self.K.shape))
+            return replace(self, K=self.K * focus.reshape(3, 3))
         others = {n: getattr(self, n) for n in ('R', 't', 'size', 'dist', 'fold')}
         plain = self.K.ndim == 3
         spread = {n: x.expand(count, *x.shape) if plain else x for n, x in others.items() if x is not None}
-        return replace(self, K=K, **spread)
+        return replace(self, K=self.K * focus, **spread)
 
     def check(self, where: str) -> None:
         """Look for cameras that no picture can come from.

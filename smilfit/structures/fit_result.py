@@ -23,11 +23,11 @@ FORMAT_VERSION = 1
 class FitResult:
     """Fitted parameters with the story of how they were found.
 
-    `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it
-    stopped). `report` says what was ignored and counted. `body` is the body model, for `joints()` and
-    `vertices()`; it is not stored in the file. `cameras` are the corrected ones where a stage moved them, and
-    `covariance` is there where a solver was asked for it. `start` is where the fit began, where that is told. A
-    frame without any observation is not fitted: its pose and place are NaN.
+    `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it stopped).
+    `report` says what was ignored and counted. `body` is the body model, for `joints()` and `vertices()`; it is
+    not stored in the file. `cameras` are the corrected ones where a stage moved them, and `covariance` is there
+    where a solver was asked for it. `start` is where the first stage began. A frame without any observation is
+    not fitted: its pose and place are NaN.
     """
 
     params: BodyParams

@@ -50,7 +50,11 @@ def files(tmp_path_factory):
             'shapedirs': wrapped(rng.normal(size=(N_VERTICES, 3, N_BETAS))),
         },
         'data': {'cluster_means': list(clusters), 'cluster_cov': list(spreads), 'eigs': np.ones(N_BETAS)},
-        'prior': {'mean_pose': rng.normal(size=105), 'pic': wrapped(factor), 'cov': np.linalg.inv(factor @ factor.T)},
+        'prior': {
+            'mean_pose': rng.normal(size=105),
+            'pic': wrapped(factor),
+            'cov': np.linalg.inv(factor @ factor.T),
+        },
         'symmetry': other,
     }
     sys.modules |= {'chumpy': root, 'chumpy.ch': ch}
@@ -80,7 +84,11 @@ def test_the_files_make_one_model(files):
     assert {'torso', 'legs', 'tail'} <= set(data.joint_groups)
     assert data.keypoint_sets['smal']['nose'] == {1863: 1.0}
     assert data.keypoint_sets['smal']['tail_mid'] == 'Tail4'
-    assert body.data.symmetry_plane_vertices.tolist() == [*range(100), *range(200, 2000), *range(2100, N_VERTICES)]
+    assert body.data.symmetry_plane_vertices.tolist() == [
+        *range(100),
+        *range(200, 2000),
+        *range(2100, N_VERTICES),
+    ]
     nose = body(body.zero_params(), ('nose', 'vertices'))
     assert torch.equal(nose.keypoints[:, 0], nose.vertices[:, 1863])
 

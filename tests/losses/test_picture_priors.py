@@ -1,4 +1,4 @@
-"""Priors of fits to pictures: squares of their residuals, curvatures that are second derivatives, what they are for."""
+"""Priors of fits to pictures: squares of residuals, second derivatives, and what they are for."""
 
 import pytest
 import torch
