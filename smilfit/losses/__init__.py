@@ -14,6 +14,7 @@ from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
 from smilfit.losses.silhouette import (
     SilhouetteBCELoss,
+    SilhouetteDistanceTransformLoss,
     SilhouetteIoULoss,
     SilhouetteL1Loss,
     SilhouetteL2Loss,
@@ -40,6 +41,7 @@ __all__ = [
     'SelfPenetrationLoss',
     'ShapePriorLoss',
     'SilhouetteBCELoss',
+    'SilhouetteDistanceTransformLoss',
     'SilhouetteIoULoss',
     'SilhouetteL1Loss',
     'SilhouetteL2Loss',
