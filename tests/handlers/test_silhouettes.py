@@ -63,7 +63,7 @@ def test_masks_are_found_through_a_renderer():
     assert off(body, result.params, truth) < 0.35 * off(body, start, truth)
 
 
-@pytest.mark.parametrize('kind', ['L2', 'L1', 'BCE', 'IoU'])
+@pytest.mark.parametrize('kind', ['L2', 'L1', 'BCE', 'IoU', 'DistanceTransform'])
 def test_every_measure_finds_the_place(kind):
     body, truth = worm(), worm_truth(1)
     cameras = cameras_of(n=2)
