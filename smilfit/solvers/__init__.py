@@ -3,7 +3,8 @@
 from smilfit.solvers.base import SolverResult, StopReason
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
-from smilfit.solvers.levenberg_marquardt import FrameStatus, LevenbergMarquardt
+from smilfit.solvers.least_squares import FrameStatus
+from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
 from smilfit.solvers.processes import DistributedProcesses, Processes
 from smilfit.solvers.warp_chain import solve_chains, solve_shared_chains, warp_available
 

@@ -183,3 +183,9 @@ def test_normals_that_are_asked_for_must_be_there():
     handler.bind(body)
     with pytest.raises(ValueError, match="needs the points' normals"):
         handler(state_of(body, truth), seen)
+
+
+def test_a_loss_that_does_not_say_its_weights_is_told_by_which_method():
+    handler = build_handler(dict(type='MeshVertexHandler', loss=dict(type='SilhouetteL2Loss')))
+    with pytest.raises(TypeError, match=r'SilhouetteL2Loss does not say .* give the loss a method reweight'):
+        handler.second_order(state_of(worm(), worm_truth()))

@@ -1,6 +1,6 @@
 """A stage told to the fused kernel: which terms it takes, and how bodies become trees of joints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -33,13 +33,6 @@ class ChainTerms:
     seen3d: list[dict[str, Tensor]] = field(default_factory=list)
     seen2d: list[dict[str, Tensor]] = field(default_factory=list)
     arguments: dict[str, object] = field(default_factory=dict)
-
-    def once(self, **arguments: object) -> bool:
-        """Set arguments that no other term has set; say whether that went."""
-        if set(arguments) & set(self.arguments):
-            return False
-        self.arguments |= arguments
-        return True
 
 
 def untakeable(task: StageTask, layout: Layout, params: BodyParams) -> str | None:
@@ -190,21 +183,21 @@ def _points2d(terms: ChainTerms, term: ActiveTerm, state: BodyState) -> None:
 def _pose(terms: ChainTerms, term: ActiveTerm, state: BodyState) -> None:
     curvature = term.handler.loss.curvature(state.params.body_pose, term.weight, term.reduction)
     weight = 0.5 * curvature[0, :, 0, 0]
-    terms.once(pose_weight=torch.cat((weight.new_zeros(1), weight)))
+    terms.arguments['pose_weight'] = torch.cat((weight.new_zeros(1), weight))
 
 
 def _limits(terms: ChainTerms, term: ActiveTerm, state: BodyState) -> None:
     loss, pose = term.handler.loss, state.params.body_pose
     share = loss.share(pose, None, term.weight, term.reduction)
     wide = pose.new_tensor([-1e3, 1e3]).expand(1, 3, 2)
-    terms.once(limits=torch.cat((wide, loss.limits.to(pose))), limit_weight=float(share))
+    terms.arguments |= {'limits': torch.cat((wide, loss.limits.to(pose))), 'limit_weight': float(share)}
 
 
 def _betas(terms: ChainTerms, term: ActiveTerm, state: BodyState) -> None:
     betas, loss = state.params.betas, term.handler.loss
     precision = 0.5 * loss.curvature(betas, term.weight, term.reduction)[0]
     mean = torch.zeros_like(betas[0]) if loss.mean is None else loss.mean.to(betas)
-    terms.once(betas_precision=precision, betas_mean=mean)
+    terms.arguments |= {'betas_precision': precision, 'betas_mean': mean}
 
 
 # The loss that each kind of handler must have, and how the term is told.
@@ -217,14 +210,13 @@ TERMS: dict[type, tuple[type, Callable[[ChainTerms, ActiveTerm, BodyState], None
 }
 
 
-def solved_params(start: BodyParams, solutions: Sequence[ChainSolution]) -> BodyParams:
-    """Put the kernel's answers for blocks of frames into body parameters."""
-    rotations = torch.cat([s.rotations for s in solutions])
-    axis_angle = rotmat_to_axis_angle(rotations)
+def solved_params(start: BodyParams, found: ChainSolution) -> BodyParams:
+    """Put the kernel's answer into body parameters."""
+    axis_angle = rotmat_to_axis_angle(found.rotations)
     return start.replace(
         global_orient=axis_angle[:, 0],
         body_pose=axis_angle[:, 1:],
-        transl=torch.cat([s.transl for s in solutions]),
-        scale=torch.cat([s.log_scale for s in solutions]).exp(),
-        betas=torch.cat([s.betas for s in solutions]),
+        transl=found.transl,
+        scale=found.log_scale.exp(),
+        betas=found.betas,
     )

@@ -9,7 +9,8 @@ from torch import Tensor
 from smilfit.geometry.quaternion import skew
 from smilfit.registrants.second_order.banded import factorise_banded
 from smilfit.registrants.second_order.dense import damping_of, solve_positive
-from smilfit.registrants.second_order.kinematics import Kinematics, point_set
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.structures import MotionTerm, RotationMotionTerm
 

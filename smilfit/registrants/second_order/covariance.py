@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from smilfit.registrants.second_order.block import CHUNK
-from smilfit.registrants.second_order.kinematics import point_set
-from smilfit.registrants.second_order.landmarks import PointSet
+from smilfit.registrants.second_order.landmarks import PointSet, point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem, Evaluation

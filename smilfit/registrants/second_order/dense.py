@@ -62,22 +62,16 @@ def eliminate(
     return Eliminated(start, influence, 0.5 * (schur + schur.t()), pull, scale, vector)
 
 
-@dataclass(frozen=True)
-class Factor:
-    """Cholesky factors of matrices scaled to a unit diagonal, so that units do not matter."""
-
-    lower: Float[Tensor, '*b n n']
-    scale: Float[Tensor, '*b n 1']
-
-
-def factorise(matrix: Float[Tensor, '*b n n']) -> Factor:
-    """Factorise positive definite matrices.
+def solve_positive(
+    matrix: Float[Tensor, '*b n n'], sides: Float[Tensor, '*b n r']
+) -> Float[Tensor, '*b n r']:
+    """Solve with positive definite matrices, by Cholesky, scaled to a unit diagonal so that units do not matter.
 
     One that is not positive definite in floating point gets a larger diagonal.
     """
+    if not sides.numel():
+        return sides
     scale = matrix.diagonal(dim1=-2, dim2=-1).clamp_min(1e-30).rsqrt().unsqueeze(-1)
-    if matrix.shape[-1] == 0:
-        return Factor(matrix, scale)
     scaled = scale * matrix * scale.transpose(-1, -2)
     lower, failed = torch.linalg.cholesky_ex(scaled)
     lift = 1e-6
@@ -87,18 +81,4 @@ def factorise(matrix: Float[Tensor, '*b n n']) -> Factor:
         bad = (failed > 0).reshape(*failed.shape, 1, 1)
         lower = torch.where(bad, retried, lower)
         failed, lift = torch.where(failed > 0, again, failed), 10 * lift
-    return Factor(lower, scale)
-
-
-def solve_factored(factor: Factor, sides: Float[Tensor, '*b n r']) -> Float[Tensor, '*b n r']:
-    """Solve for right-hand sides."""
-    if not sides.numel():
-        return sides
-    return factor.scale * torch.cholesky_solve(factor.scale * sides, factor.lower)
-
-
-def solve_positive(
-    matrix: Float[Tensor, '*b n n'], sides: Float[Tensor, '*b n r']
-) -> Float[Tensor, '*b n r']:
-    """Solve with positive definite matrices."""
-    return solve_factored(factorise(matrix), sides)
+    return scale * torch.cholesky_solve(scale * sides, lower)

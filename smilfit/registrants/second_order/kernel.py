@@ -53,7 +53,7 @@ def run_kernel(
             found = solve_shared_chains(problem, **options, reduce=processes.sum)
         else:
             found = solve_chains(problem, **options)
-    params = solved_params(start.params, [found])
+    params = solved_params(start.params, found)
     steps = int(found.iterations.max()) if len(found.iterations) else 0
     end = float(found.energy.nan_to_num(0.0, 0.0, 0.0).sum())
     before = float(found.start_energy.nan_to_num(0.0, 0.0, 0.0).sum())

@@ -4,7 +4,6 @@ Turning joint k by a small world rotation w moves a point x that hangs below it 
 point is a weighted few rigid points, one a bone: `x = sum_j y_j`, `y_j = a_j x_j`, and `sum_j a_j = 1`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
 from smilfit.geometry.quaternion import skew
-from smilfit.registrants.second_order.landmarks import Landmarks, PointSet
+from smilfit.registrants.second_order.landmarks import PointSet
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.structures import BodyParams
@@ -211,8 +210,3 @@ class _JointColumns(dict):
         routes = kin.body.tree.paths.unsqueeze(-1) * of_parent
         columns = torch.einsum('jki,bkac->bjaic', routes, stretch)
         return columns.flatten(-2)
-
-
-def point_set(body: SMIL, names: Sequence[str] | None) -> PointSet:
-    """Sort named points into joints and landmarks; None for all vertices."""
-    return Landmarks.sort(body, names)

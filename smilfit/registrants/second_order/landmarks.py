@@ -48,20 +48,6 @@ class Landmarks:
     mix: Float[Tensor, 'K n'] | None
     skin: Float[Tensor, 'n J']
 
-    @staticmethod
-    def sort(body: SMIL, names: Sequence[str] | None) -> PointSet:
-        """Sort named points; None stands for all vertices."""
-        none = torch.zeros(0, dtype=torch.long, device=body.v_template.device)
-        if names is None:
-            count = len(body.v_template)
-            every = torch.arange(count, device=none.device)
-            return PointSet(none, Landmarks(every, None, body.weights), every)
-        rows = body.keypoint_rows(tuple(names))
-        if not len(rows.vertices):
-            return PointSet(rows.joints, None, rows.order)
-        marks = Landmarks(rows.vertices, rows.mix, body.weights[rows.vertices])
-        return PointSet(rows.joints, marks, rows.order)
-
     def part(self, rows: slice) -> 'Landmarks':
         """Pick some vertices, where every point is a vertex."""
         return Landmarks(self.index[rows], None, self.skin[rows])
@@ -131,3 +117,17 @@ class Landmarks:
         world = moved @ kin.parent_rotations[:, 1:].unsqueeze(1).transpose(-1, -2)
         world = torch.cat((torch.zeros_like(world[:, :, :1]), world), 2)
         return world.index_select(2, free)
+
+
+def point_set(body: SMIL, names: Sequence[str] | None) -> PointSet:
+    """Sort named points into joints and landmarks; None stands for all vertices."""
+    none = torch.zeros(0, dtype=torch.long, device=body.v_template.device)
+    if names is None:
+        count = len(body.v_template)
+        every = torch.arange(count, device=none.device)
+        return PointSet(none, Landmarks(every, None, body.weights), every)
+    rows = body.keypoint_rows(tuple(names))
+    if not len(rows.vertices):
+        return PointSet(rows.joints, None, rows.order)
+    marks = Landmarks(rows.vertices, rows.mix, body.weights[rows.vertices])
+    return PointSet(rows.joints, marks, rows.order)

@@ -53,9 +53,9 @@ class BodyProblem:
         self.frames, self.n_frames = frames, n_frames
         self.layout: Layout = frames.layout
         self.processes = processes or Processes()
-        moving = any(t.handler.couples_frames for t in frames.task.terms)
-        self.coupled = self.layout.n_shared > 0 or moving
-        size = n_frames if moving else BLOCK
+        self._moving = any(t.handler.couples_frames for t in frames.task.terms)
+        self.coupled = self.layout.n_shared > 0 or self._moving
+        size = n_frames if self._moving else BLOCK
         device = frames.task.body.v_template.device
         self._rows = torch.arange(n_frames, device=device).split(max(size, 1))
         single = len(self._rows) == 1
@@ -98,7 +98,7 @@ class BodyProblem:
     @torch.no_grad()
     def step(self, at: Evaluation, damping: Float[Tensor, ' B']) -> Step:
         """Solve the damped normal equations."""
-        if any(t.handler.couples_frames for t in self.frames.task.terms):
+        if self._moving:
             return self._step_in_time(at, damping)
         found = Eliminated.cat([block.eliminate(part, damping[rows]) for rows, block, part in self.parts(at)])
         shared = self._shared_step(found, damping)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from smilfit.geometry.quaternion import left_jacobian_inverse, skew
 from smilfit.handlers import BodyState
-from smilfit.registrants.second_order.kinematics import Kinematics, point_set
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.structures import BodyOutput, BodyParams, ParameterTerm, PointTerm, ResidualTerm
 

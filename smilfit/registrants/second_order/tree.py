@@ -10,7 +10,8 @@ from smilfit.geometry.articulated import factorise, subtree_inertia
 from smilfit.geometry.articulated_motion import spatial_forces
 from smilfit.geometry.plane_algebra import product
 from smilfit.registrants.second_order.dense import FLOOR, Eliminated, eliminate
-from smilfit.registrants.second_order.kinematics import Kinematics, point_set
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.terms import pose_maps
 from smilfit.structures import ParameterTerm, PointTerm, QuadraticTerm

@@ -19,7 +19,7 @@ from smilfit.handlers import (
 from smilfit.losses import JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
 from smilfit.registrants.second_order.block import FrameBlock
-from smilfit.registrants.second_order.kinematics import point_set
+from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.stage_task import FitState, task_of
