@@ -158,7 +158,15 @@ def _load(file: io.BufferedIOBase, where: str) -> Any:
             f'{where}: {error}. Nothing was run. Only numpy, scipy.sparse and chumpy arrays are read; '
             'convert other content to arrays first.'
         ) from error
-    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f'{where}: must be a whole pickle of arrays; got {error!r}. Copy the file again.'
         ) from error

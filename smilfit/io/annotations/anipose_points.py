@@ -46,8 +46,11 @@ def read_points(path: str | Path) -> Points3d:
         ValueError: missing columns, a cell that is no number, a frame twice, an M that cannot be inverted.
     """
     path = Path(path)
-    with path.open(newline='', encoding='utf-8-sig') as file:
-        lines = [line for line in csv.reader(file) if any(line)]
+    try:
+        with path.open(newline='', encoding='utf-8-sig') as file:
+            lines = [line for line in csv.reader(file) if any(line)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f'{path}: the file must be a table of UTF-8 text; got {error}.') from None
     header = [name.strip() for name in lines[0]] if lines else []
     column = {name: c for c, name in enumerate(header)}
     names = tuple(
@@ -55,10 +58,15 @@ def read_points(path: str | Path) -> Points3d:
     )
     if not names or 'fnum' not in column:
         raise ValueError(f'{path}: columns must be <part>_x, _y, _z and fnum; got {header[:8]}.')
+    short = next((i for i, line in enumerate(lines) if len(line) != len(header)), None)
+    if short is not None:
+        raise ValueError(
+            f'{path}: rows must have {len(header)} cells; got {len(lines[short])} in row {short}.'
+        )
     try:
         table = np.array([[float(cell) if cell else np.nan for cell in line] for line in lines[1:]])
     except ValueError as error:
-        raise ValueError(f'{path}: rows must be equally many numbers; {error}.') from None
+        raise ValueError(f'{path}: cells must be numbers; {error}.') from None
     table = table.reshape(len(lines) - 1, len(header))
     frames = table[:, column['fnum']]
     if len(np.unique(frames)) != len(frames) or not np.isfinite(frames).all():

@@ -1,6 +1,7 @@
 """MATLAB files as plain Python: numbers as arrays, text as str, cells as lists, structs as dicts (or lists of them).
 
-Version 5 is read by scipy, version 7.3 (which is HDF5) by h5py; the result is the same, and nothing of the file runs.
+Version 5 is parsed here, version 7.3 (which is HDF5) read by h5py; the result is the same, and nothing of the file
+runs.
 """
 
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-import scipy.io
+
+from smilfit.io.annotations.mat5 import parse_mat5
 
 
 def read_mat(path: str | Path) -> dict[str, Any]:
@@ -28,23 +30,9 @@ def read_mat(path: str | Path) -> dict[str, Any]:
         if h5py.is_hdf5(path):
             with h5py.File(path, 'r') as file:
                 return {name: _plain73(file[name], file) for name in file if not name.startswith('#')}
-        variables = scipy.io.loadmat(path, squeeze_me=False, struct_as_record=True)
-    except (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, NotImplementedError) as error:
-        raise ValueError(f'{path}: the file must be a .mat file; got {error!r}. Copy it again.') from None
-    return {name: _plain5(value) for name, value in variables.items() if not name.startswith('__')}
-
-
-def _plain5(value: Any) -> Any:
-    if not isinstance(value, np.ndarray):
-        return value
-    if value.dtype.names:
-        structs = [{n: _plain5(one[n]) for n in value.dtype.names} for one in value.ravel(order='F')]
-        return structs[0] if len(structs) == 1 else structs
-    if value.dtype == object:
-        return [_plain5(one) for one in value.ravel(order='F')]
-    if value.dtype.kind in 'US':
-        return str(value.ravel()[0]) if value.size == 1 else ''.join(value.ravel())
-    return value
+        return parse_mat5(path.read_bytes())
+    except (ValueError, TypeError, KeyError, IndexError, OSError, RuntimeError) as error:
+        raise ValueError(f'{path}: the file must be a .mat file; {error}. Copy it again.') from None
 
 
 def _plain73(node: h5py.Group | h5py.Dataset, file: h5py.File) -> Any:

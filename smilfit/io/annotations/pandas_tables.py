@@ -39,28 +39,31 @@ def read_pandas_table(path: str | Path) -> PandasTable:
     except OSError as error:
         raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
     with file:
-        frames = {name: group for name, group in file.items() if isinstance(group, h5py.Group)}
-        frames = {name: group for name, group in frames.items() if 'pandas_type' in group.attrs}
-        if len(frames) != 1:
-            raise ValueError(
-                f'{path}: the file must hold one data frame of pandas (such as df_with_missing); '
-                f'got {sorted(frames) or sorted(file)}.'
-            )
-        ((name, group),) = frames.items()
-        where = f'{path}: {name}'
-        read = _read_table if 'table' in group else _read_fixed
         try:
-            table = read(group, where)
-        except (KeyError, IndexError, TypeError) as error:
+            name, table = _read_frame(path, file)
+        except (KeyError, IndexError, TypeError, AttributeError, RuntimeError, OSError) as error:
             raise ValueError(
-                f'{where}: must be a data frame as pandas writes it; got {error!r}. Convert it to csv.'
+                f'{path}: the file must hold a data frame as pandas writes it; got {error!r}. Convert it to csv.'
             ) from None
     if table.values.shape != (len(table.rows), len(table.columns)):
         raise ValueError(
-            f'{where}: values must be {len(table.rows)} x {len(table.columns)}, rows x columns; '
+            f'{path}: {name} must have {len(table.rows)} x {len(table.columns)} values, rows x columns; '
             f'got {table.values.shape}.'
         )
     return table
+
+
+def _read_frame(path: Path, file: h5py.File) -> tuple[str, PandasTable]:
+    frames = {name: group for name, group in file.items() if isinstance(group, h5py.Group)}
+    frames = {name: group for name, group in frames.items() if 'pandas_type' in group.attrs}
+    if len(frames) != 1:
+        raise ValueError(
+            f'{path}: the file must hold one data frame of pandas (such as df_with_missing); '
+            f'got {sorted(frames) or sorted(file)}.'
+        )
+    ((name, group),) = frames.items()
+    read = _read_table if 'table' in group else _read_fixed
+    return name, read(group, f'{path}: {name}')
 
 
 def _read_table(group: h5py.Group, where: str) -> PandasTable:

@@ -127,8 +127,8 @@ def test_what_is_no_session(session):
     [
         ('nose_x,nose_y,fnum\n1,2,0\n', r'columns must be <part>_x, _y, _z and fnum'),
         ('nose_x,nose_y,nose_z,fnum\n1,2,3,0\n1,2,3,0\n', 'fnum must number every row once'),
-        ('nose_x,nose_y,nose_z,fnum\n1,2,z,0\n', 'rows must be equally many numbers'),
-        ('nose_x,nose_y,nose_z,fnum\n1,2,3\n4,5,6,0\n', 'rows must be equally many numbers'),
+        ('nose_x,nose_y,nose_z,fnum\n1,2,z,0\n', 'cells must be numbers'),
+        ('nose_x,nose_y,nose_z,fnum\n1,2,3\n4,5,6,0\n', 'rows must have 4 cells; got 3 in row 1'),
         (
             'nose_x,nose_y,nose_z,fnum,M_00,M_01,M_02,M_10,M_11,M_12,M_20,M_21,M_22,center_0,center_1,center_2\n'
             '1,2,3,0,1,0,0,1,0,0,0,0,1,0,0,0\n',

@@ -191,7 +191,7 @@ def test_h5_that_is_no_frame_of_pandas(tmp_path):
     write_table_h5(path, columns_of(PARTS), PATHS, _values(6))
     with h5py.File(path, 'a') as file:
         del file['df_with_missing'].attrs['non_index_axes']
-    with pytest.raises(ValueError, match=r'must be a data frame as pandas writes it.*Convert it to csv'):
+    with pytest.raises(ValueError, match=r'must hold a data frame as pandas writes it.*Convert it to csv'):
         _read(path)
 
 

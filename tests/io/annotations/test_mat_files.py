@@ -35,7 +35,11 @@ def test_both_versions_give_the_same_plain_things(tmp_path):
             'many': [TABLE, 'x', {'a': TABLE}],
         },
     )
-    for name in ('five', 'seven'):
+    small = scipy.io.loadmat(tmp_path / 'five.mat')
+    scipy.io.savemat(
+        tmp_path / 'packed.mat', {n: small[n] for n in small if n[0] != '_'}, do_compression=True
+    )
+    for name in ('five', 'packed', 'seven'):
         found = read_mat(tmp_path / f'{name}.mat')
         np.testing.assert_array_equal(found['table'], TABLE)
         assert found['name'] == 'zebra'
@@ -77,3 +81,39 @@ def test_what_is_no_mat_file(tmp_path):
     (tmp_path / 'a.mat').write_bytes(b'no matlab here' * 20)
     with pytest.raises(ValueError, match=r'must be a \.mat file'):
         read_mat(tmp_path / 'a.mat')
+
+
+@pytest.mark.parametrize('kind', ['f8', 'f4', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8'])
+def test_numbers_of_every_type_and_shape(tmp_path, kind):
+    for shape in ((1, 1), (3, 2), (0, 4), (2, 3, 4)):
+        values = np.arange(np.prod(shape)).reshape(shape).astype(kind)
+        scipy.io.savemat(tmp_path / 'a.mat', {'values': values})
+        found = read_mat(tmp_path / 'a.mat')['values']
+        assert found.dtype == values.dtype
+        np.testing.assert_array_equal(found, values)
+
+
+def test_other_kinds_are_left_out(tmp_path):
+    from scipy.sparse import eye_array
+
+    scipy.io.savemat(
+        tmp_path / 'a.mat', {'sparse': eye_array(3).tocsc(), 'complex': np.array([1j]), 'kept': TABLE}
+    )
+    assert list(read_mat(tmp_path / 'a.mat')) == ['kept']
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_a_damaged_file_is_an_error_or_other_numbers_but_never_a_crash(tmp_path, packed):
+    rng = np.random.default_rng(0)
+    path = tmp_path / 'a.mat'
+    one = {'kp': TABLE, 'names': _cell('a', 'b'), 'seen': np.array([[True]])}
+    scipy.io.savemat(path, {'one': one, 'many': _cell(TABLE, one)}, do_compression=packed)
+    whole = path.read_bytes()
+    for _ in range(300):
+        data = bytearray(whole[: rng.integers(len(whole) // 2, len(whole) + 1)])
+        data[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            read_mat(path)
+        except ValueError as error:
+            assert str(error).startswith(f'{path}: the file must be a .mat file')  # noqa: PT017
