@@ -30,7 +30,9 @@ def write_csv(path: Path, columns: list[Column], rows: list[tuple[str, ...]], va
     return path
 
 
-def write_table_h5(path: Path, columns: list[Column], rows: list[str] | list[int], values: np.ndarray) -> Path:
+def write_table_h5(
+    path: Path, columns: list[Column], rows: list[str] | list[int], values: np.ndarray
+) -> Path:
     """pandas' layout 'table': one compound dataset, labels in pickles of protocol 0."""
     index = np.array(rows) if isinstance(rows[0], int) else np.char.encode(np.array(rows))
     records = np.empty(len(rows), [('index', index.dtype), ('values_block_0', 'f8', (len(columns),))])

@@ -54,7 +54,9 @@ def test_an_entry_with_everything(tmp_path):
 
 
 def test_what_nobody_fitted_is_absent(tmp_path):
-    zero = _entry(pose=[0] * 105, shape=[0] * 20, shape_extra=[0] * 21, trans=[0] * 3, keypoint_3d=[[0] * 3] * 26)
+    zero = _entry(
+        pose=[0] * 105, shape=[0] * 20, shape_extra=[0] * 21, trans=[0] * 3, keypoint_3d=[[0] * 3] * 26
+    )
     bare = _entry(pose=None, shape=None, shape_extra=None, trans=None, keypoint_3d=None, mask_path=None)
     for image in _read(tmp_path, [zero, bare], images=tmp_path / 'x').images:
         assert image.params is None

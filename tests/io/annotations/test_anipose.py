@@ -64,7 +64,9 @@ def test_points_project_onto_the_poses_of_every_view(session):
     assert (found.unit, found.temporal, len(found)) == ('mm', True, 8)
     assert {image.sequence for image in found.images} == {'walk 1/A', 'walk 1/B'}
     for image in found.images:
-        assert image.image == VideoFrame(session / f'videos-raw/walk 1-cam{image.camera.names[0]}.mp4', image.frame)
+        assert image.image == VideoFrame(
+            session / f'videos-raw/walk 1-cam{image.camera.names[0]}.mp4', image.frame
+        )
         np.testing.assert_allclose(image.keypoints3d, XYZ[image.frame], atol=1e-9)
         np.testing.assert_allclose(image.confidence3d, 0.75)
         np.testing.assert_allclose(image.confidence, 0.5)

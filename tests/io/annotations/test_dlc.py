@@ -114,7 +114,9 @@ def test_predictions_of_a_video(tmp_path, write):
 def test_tables_of_other_body_parts_join(tmp_path):
     for name, parts in (('one', PARTS[:2]), ('two', PARTS[1:])):
         rows = [('labeled-data', name, 'img1.png')]
-        write_csv(tmp_path / f'labeled-data/{name}/CollectedData_me.csv', columns_of(parts), rows, _values(4, 1))
+        write_csv(
+            tmp_path / f'labeled-data/{name}/CollectedData_me.csv', columns_of(parts), rows, _values(4, 1)
+        )
     found = _read(tmp_path)
     assert found.keypoint_names == PARTS
     assert [image.confidence.tolist() for image in found.images] == [[1, 1, 0], [0, 1, 1]]
@@ -145,7 +147,9 @@ def test_bad_rows_are_told_and_the_rest_is_read(tmp_path, project):
 def test_a_likelihood_above_one_is_told(tmp_path):
     columns = columns_of(PARTS[:1], coords=('x', 'y', 'likelihood'))
     (tmp_path / 'a.mp4').touch()
-    path = write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',)], np.array([[1, 2, 1.0000001], [1, 2, 1.5]]))
+    path = write_csv(
+        tmp_path / 'a.csv', columns, [('0',), ('1',)], np.array([[1, 2, 1.0000001], [1, 2, 1.5]])
+    )
     found = _read(path)
     assert found.images[0].confidence[0] == 1
     assert 'likelihood must be from 0 to 1; got 1.5' in found.skipped[0].reason

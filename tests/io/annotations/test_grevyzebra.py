@@ -11,7 +11,11 @@ INVISIBLE = RNG.random(28) < 0.3
 
 
 def _write(folder, name, xy=XY):
-    annotation = {'kp': xy, 'invisible': INVISIBLE.astype(np.uint8), 'names': np.array(['a'] * 28, dtype=object)}
+    annotation = {
+        'kp': xy,
+        'invisible': INVISIBLE.astype(np.uint8),
+        'names': np.array(['a'] * 28, dtype=object),
+    }
     scipy.io.savemat(folder / f'{name}_ferrari-tail-face.mat', {'annotation': annotation})
 
 

@@ -38,7 +38,9 @@ def test_predictions_with_the_set_and_ensemble_columns(tmp_path):
 
 def test_predictions_of_a_video_elsewhere(tmp_path):
     coords = ('x', 'y', 'likelihood')
-    path = write_csv(tmp_path / 'a/cage.csv', columns_of(PARTS, coords=coords), [('0',)], np.full((1, 6), 0.5))
+    path = write_csv(
+        tmp_path / 'a/cage.csv', columns_of(PARTS, coords=coords), [('0',)], np.full((1, 6), 0.5)
+    )
     (tmp_path / 'videos').mkdir()
     (tmp_path / 'videos/cage.mp4').touch()
     found = _read(path, video=tmp_path / 'videos')

@@ -19,11 +19,21 @@ def test_both_versions_give_the_same_plain_things(tmp_path):
     flags = np.array([[True, False]])
     scipy.io.savemat(
         tmp_path / 'five.mat',
-        {'table': TABLE, 'name': 'zebra', 'one': {'p': TABLE, 'v': flags}, 'many': _cell(TABLE, 'x', {'a': TABLE})},
+        {
+            'table': TABLE,
+            'name': 'zebra',
+            'one': {'p': TABLE, 'v': flags},
+            'many': _cell(TABLE, 'x', {'a': TABLE}),
+        },
     )
     write_mat73(
         tmp_path / 'seven.mat',
-        {'table': TABLE, 'name': 'zebra', 'one': {'p': TABLE, 'v': flags}, 'many': [TABLE, 'x', {'a': TABLE}]},
+        {
+            'table': TABLE,
+            'name': 'zebra',
+            'one': {'p': TABLE, 'v': flags},
+            'many': [TABLE, 'x', {'a': TABLE}],
+        },
     )
     for name in ('five', 'seven'):
         found = read_mat(tmp_path / f'{name}.mat')
@@ -49,7 +59,8 @@ def test_struct_arrays_are_lists_of_structs(tmp_path):
             for value in values:
                 text = isinstance(value, str)
                 node = file['#refs#'].create_dataset(
-                    f'{field}{value}', data=np.array([[ord(value)]], np.uint16) if text else np.array([[value]])
+                    f'{field}{value}',
+                    data=np.array([[ord(value)]], np.uint16) if text else np.array([[value]]),
                 )
                 node.attrs['MATLAB_class'] = np.bytes_(b'char' if text else b'double')
                 references.append([node.ref])

@@ -78,7 +78,9 @@ def test_bad_shots_and_frames_are_told(tmp_path):
     found = _read(root)
     assert len(found) == 1
     reasons = [skip.reason for skip in found.skipped]
-    assert 'landmarks must be a struct of positions (19 x 2) and visibility; got [(5, 2), (19, 1)]' in reasons[0]
+    assert (
+        'landmarks must be a struct of positions (19 x 2) and visibility; got [(5, 2), (19, 1)]' in reasons[0]
+    )
     assert found.skipped[1].where.endswith('frame 3 of 3')
     assert 'landmarks must be 7 cells, one a frame of the range; got 3' in reasons[2]
 
