@@ -9,6 +9,7 @@ import numpy as np
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, picture_path, read_json, require
 from smilfit.io.annotations.masks import ImageMask
+from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.tigdog import LANDMARKS
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
@@ -23,7 +24,7 @@ KEYPOINTS = (
     'nose',
     'tail_mid',
 )
-FLIP = tuple((n, n.replace('left', 'right')) for n in KEYPOINTS if n.startswith('left'))
+FLIP = mirror_pairs(KEYPOINTS)
 # SMAL's families, by `supercategory`.
 FAMILIES = ('cat', 'dog', 'horse', 'cow', 'hippo')
 N_JOINTS, N_BETAS = 35, (20, 41)
@@ -40,9 +41,6 @@ class Animal3DReader(AnnotationReader):
     Args:
         images: the folder that `img_path` and `mask_path` start from; the file's own if None.
     """
-
-    def __init__(self, images: str | Path | None = None) -> None:
-        super().__init__(images)
 
     def read(self, path: str | Path) -> AnnotationSet:
         """Read one JSON file."""

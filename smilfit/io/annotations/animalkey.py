@@ -10,8 +10,9 @@ import numpy as np
 from smilfit.body_models.pickle_reader import as_array, read_pickle
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, read_json
-from smilfit.io.annotations.grevyzebra import FLIP, KEYPOINTS, PICTURE_SUFFIXES
+from smilfit.io.annotations.grevyzebra import KEYPOINTS, PICTURE_SUFFIXES
 from smilfit.io.annotations.masks import ImageMask
+from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
 
@@ -26,7 +27,7 @@ class AnimalKeyReader(AnnotationReader):
     the crops lie, which no crop needs to know. A frame without keypoints is there with its mask alone.
 
     Args:
-        images: the folder of the pictures; the one that is read if None.
+        images: the folder of the pictures, with the same folders in it; the one that is read if None.
         names: the keypoints' names. If None, those of SMALST where there are 28, else `keypoint_0`, ...
         category: the species, which the format does not say.
     """
@@ -43,14 +44,11 @@ class AnimalKeyReader(AnnotationReader):
 
         Raises:
             FileNotFoundError: no folder, no picture or no keypoints in it.
-            ValueError: `bboxes.json` is malformed, or names as many as no frame has.
+            ValueError: `bboxes.json` is malformed, or no array of keypoints can be read.
         """
         path = Path(path)
-        folders = (
-            [path]
-            if any(path.glob('*.pkl'))
-            else [p for p in sorted(path.glob('*/')) if any(p.glob('*.pkl'))]
-        )
+        inner = [path] if any(path.glob('*.pkl')) else sorted(path.glob('*/'))
+        folders = [folder for folder in inner if any(folder.glob('*.pkl'))]
         if not folders:
             raise FileNotFoundError(
                 f'{path}: the folder must hold <frame>.pkl, itself or in folders; there is none.'
@@ -58,8 +56,7 @@ class AnimalKeyReader(AnnotationReader):
         names = self.names or _default_names(folders)
         entries = []
         for folder in folders:
-            pictures = self.images if self.images is not None and len(folders) == 1 else folder
-            pictures = self.images / folder.name if self.images is not None and len(folders) > 1 else pictures
+            pictures = folder if self.images is None else self.images / folder.relative_to(path)
             frames = [p for p in sorted(pictures.iterdir()) if p.suffix in PICTURE_SUFFIXES]
             if not frames:
                 raise FileNotFoundError(f'{pictures}: the folder must hold the frames; there is no picture.')
@@ -68,8 +65,7 @@ class AnimalKeyReader(AnnotationReader):
                 read = partial(self._read_frame, folder, picture, order, boxes, names)
                 entries.append((str(folder / f'{picture.stem}.pkl'), read))
         images, skipped = keep_good(entries)
-        flip = FLIP if names == KEYPOINTS else ()
-        return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=flip)
+        return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=mirror_pairs(names))
 
     def _read_frame(
         self, folder: Path, picture: Path, order: int, boxes: dict[str, np.ndarray], names: tuple[str, ...]

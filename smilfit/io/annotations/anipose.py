@@ -10,7 +10,8 @@ import torch
 
 from smilfit.io.annotations.anipose_points import Points3d, read_points
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.pose_rows import VIDEO_SUFFIXES, annotate_rows, row_frames
+from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.io.annotations.pose_rows import annotate_rows, row_frames, video_of
 from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
 from smilfit.io.calibration import read_calibration
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
@@ -57,6 +58,10 @@ class AniposeReader(AnnotationReader):
         path = Path(path)
         config = _config(path)
         pattern = self.cam_regex or config.get('triangulation', {}).get('cam_regex', '-cam([A-Z])$')
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f'{path}: cam_regex must be a pattern; got {pattern!r}: {error}.') from None
         folder = next((path / name for name in _POSES_2D if (path / name).is_dir()), None)
         files = sorted(p for p in folder.iterdir() if p.suffix in ('.h5', '.csv')) if folder else []
         if not files:
@@ -75,10 +80,11 @@ class AniposeReader(AnnotationReader):
                     f'{table.path}: the name must hold the camera by {pattern!r}; got {stem!r}. Give cam_regex=.'
                 )
             camera, trial = match.group(1).strip(), re.sub(pattern, '', stem).strip()
-            try:
-                video = _video(self.images or path / 'videos-raw', stem)
-            except FileNotFoundError as error:
-                skipped.append(SkippedAnnotation(str(table.path), str(error)))
+            folder = self.images or path / 'videos-raw'
+            video = video_of(folder, stem)
+            if video is None:
+                reason = f'{folder}: a video {stem!r} must be there; there is none. Give images=.'
+                skipped.append(SkippedAnnotation(str(table.path), reason))
                 continue
             points = _points(path, trial, names)
             found, left_out = annotate_rows(table, row_frames(table, video), _one_animal(table), names)
@@ -86,7 +92,15 @@ class AniposeReader(AnnotationReader):
             images += [_completed(image, f'{trial}/{camera}', view, points) for image in found]
             skipped += [*table.skipped, *left_out]
         unit = self.unit if cameras is None else cameras.unit
-        return AnnotationSet(path.name, names, tuple(images), tuple(skipped), temporal=True, unit=unit)
+        return AnnotationSet(
+            name=path.name,
+            keypoint_names=names,
+            images=tuple(images),
+            skipped=tuple(skipped),
+            temporal=True,
+            unit=unit,
+            flip=mirror_pairs(names),
+        )
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -119,14 +133,6 @@ def _view(cameras: Cameras | None, name: str, config: dict[str, Any]) -> Cameras
     K = camera.K.clone()
     K[..., :2, 2] -= torch.as_tensor(offset, dtype=K.dtype)
     return replace(camera, K=K)
-
-
-def _video(folder: Path, stem: str) -> Path:
-    # A table may carry the network's name behind the video's.
-    found = [p for p in folder.glob('*') if p.suffix.lower() in VIDEO_SUFFIXES and stem.startswith(p.stem)]
-    if not found:
-        raise FileNotFoundError(f'{folder}: a video {stem!r} must be there; there is none. Give images=.')
-    return max(found, key=lambda p: len(p.stem))
 
 
 def _one_animal(table: PoseTable) -> list[str]:

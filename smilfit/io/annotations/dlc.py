@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.pose_rows import (
     annotate_rows,
     body_parts,
@@ -111,4 +112,5 @@ def read_tables(
         images=tuple(entries),
         skipped=tuple(skipped),
         temporal=True in of_video,
+        flip=mirror_pairs(keypoint_names),
     )

@@ -11,6 +11,7 @@ from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, keep_good
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mat_files import read_mat
+from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.tigdog import LANDMARKS
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
@@ -29,7 +30,7 @@ KEYPOINTS = (
     'left_cheek',
     'right_cheek',
 )
-FLIP = tuple((n, n.replace('left', 'right')) for n in KEYPOINTS if n.startswith('left'))
+FLIP = mirror_pairs(KEYPOINTS)
 
 
 @ANNOTATIONS.register_module(name='grevyzebra')

@@ -158,15 +158,20 @@ def find_video(table: Path, video: Path | None) -> Path:
         return video
     here, above = table.parent, table.absolute().parent.parent
     folders = [video] if video is not None else [here, here / 'videos', above / 'videos', above]
-    for folder in folders:
-        found = [
-            path
-            for path in (folder.iterdir() if folder.is_dir() else ())
-            if path.suffix.lower() in VIDEO_SUFFIXES and table.stem.startswith(path.stem)
-        ]
-        if found:
-            return max(found, key=lambda path: len(path.stem))
+    found = next(filter(None, (video_of(folder, table.stem) for folder in folders)), None)
+    if found is not None:
+        return found
     raise ValueError(
         f'{table}: the video of these frames must be found; got none in {", ".join(map(str, folders))} whose name '
         'begins the name of the table. Give it by video=.'
     )
+
+
+def video_of(folder: Path, stem: str) -> Path | None:
+    """Give the video of a folder whose name begins `stem`, the longest of them; None where there is none."""
+    found = [
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.suffix.lower() in VIDEO_SUFFIXES and stem.startswith(path.stem)
+    ]
+    return max(found, key=lambda path: len(path.stem), default=None)

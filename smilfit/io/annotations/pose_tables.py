@@ -5,7 +5,7 @@ anipose use it.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,13 +153,9 @@ def _checked(
             if 'x' not in found or 'y' not in found:
                 raise ValueError(f'{path}: {part!r} {individual!r} must have x and y; got {sorted(found)}.')
     tracks = {individual: _track(parts, values) for individual, parts in place.items()}
-    kept = []
-    for i, name in enumerate(where):
-        fault = next(filter(None, (_fault(track, i) for track in tracks.values())), None)
-        if fault is None:
-            kept.append(i)
-        else:
-            skipped.append(SkippedAnnotation(name, fault))
+    faults = {i: text for track in tracks.values() for i, text in _faults(track)}
+    kept = [i for i in range(len(where)) if i not in faults]
+    skipped += [SkippedAnnotation(where[i], text) for i, text in sorted(faults.items())]
     return PoseTable(
         path=path,
         rows=tuple(rows[i] for i in kept),
@@ -181,11 +177,15 @@ def _track(parts: Mapping[str, Mapping[str, int]], values: np.ndarray) -> Track:
     return Track(tuple(parts), xy, np.where(np.isnan(xy).all(-1), 0.0, confidence))
 
 
-def _fault(track: Track, row: int) -> str | None:
-    for name, xy, confidence in zip(track.names, track.xy[row], track.confidence[row]):
-        if np.isinf(xy).any() or np.isnan(xy).sum() == 1:
-            return f'x and y of a point must be both numbers or both empty; got {xy.tolist()} for {name!r}.'
-        # Networks' single-precision likelihoods may end a hair above 1.
-        if not -1e-3 <= confidence <= 1.001:
-            return f'likelihood must be from 0 to 1; got {confidence:g} for {name!r}.'
-    return None
+def _faults(track: Track) -> Iterator[tuple[int, str]]:
+    """Give the rows with a point that is none, and what is wrong with it."""
+    half = np.isinf(track.xy).any(-1) | (np.isnan(track.xy).sum(-1) == 1)
+    for i, k in np.argwhere(half):
+        point = f'{track.xy[i, k].tolist()} for {track.names[k]!r}'
+        yield int(i), f'x and y of a point must be both numbers or both empty; got {point}.'
+    # Networks' single-precision likelihoods may end a hair above 1.
+    for i, k in np.argwhere((track.confidence < -1e-3) | (track.confidence > 1.001)):
+        yield (
+            int(i),
+            f'likelihood must be from 0 to 1; got {track.confidence[i, k]:g} for {track.names[k]!r}.',
+        )

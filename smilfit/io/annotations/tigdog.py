@@ -12,6 +12,7 @@ from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, keep_good
 from smilfit.io.annotations.masks import RleMask
 from smilfit.io.annotations.mat_files import read_mat
+from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
@@ -95,7 +96,9 @@ class TigDogReader(AnnotationReader):
                     continue
                 images += found
                 skipped += left_out
-        return AnnotationSet('tigdog', self.names, tuple(images), tuple(skipped), temporal=True)
+        return AnnotationSet(
+            'tigdog', self.names, tuple(images), tuple(skipped), temporal=True, flip=mirror_pairs(self.names)
+        )
 
     def _shot(
         self, root: Path, animal: str, shot: tuple[int, int, int], file: Path

@@ -110,6 +110,8 @@ def test_a_camera_without_its_video_is_told(session):
 def test_what_is_no_session(session):
     with pytest.raises(ValueError, match=r'must hold the camera by .*Give cam_regex='):
         _read(session, cam_regex=r'_view(\d)$')
+    with pytest.raises(ValueError, match='cam_regex must be a pattern'):
+        _read(session, cam_regex='(')
     with pytest.raises(FileNotFoundError, match=r'must hold pose-2d'):
         _read(session / 'videos-raw')
     columns = columns_of(('head',), coords=('x', 'y', 'likelihood'))
