@@ -1,6 +1,14 @@
 """Everything read from or written to other tools."""
 
-from smilfit.io.annotations import AnnotationReader
+from smilfit.io.annotations import (
+    AnnotationReader,
+    ImageMask,
+    PolygonMask,
+    RleMask,
+    check_pictures,
+    read_picture,
+    read_pictures,
+)
 from smilfit.io.calibration import read_calibration, write_calibration
 from smilfit.io.keypoint_maps import available_keypoint_maps, load_keypoint_map
 from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
@@ -15,12 +23,16 @@ from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 __all__ = [
     'AnnotationReader',
     'CameraReport',
+    'ImageMask',
+    'PolygonMask',
+    'RleMask',
     'SleapLabels',
     'SleapSession',
     'VideoInfo',
     'available_keypoint_maps',
     'check_cameras',
     'check_lookup',
+    'check_pictures',
     'find_sessions',
     'iterate_videos',
     'load_keypoint_map',
@@ -28,6 +40,8 @@ __all__ = [
     'read_calibration',
     'read_joint_lookup',
     'read_labels',
+    'read_picture',
+    'read_pictures',
     'read_points3d',
     'read_reprojections',
     'read_shape_betas',

@@ -13,6 +13,7 @@ from smilfit.io.annotations.lightningpose import LightningPoseReader
 from smilfit.io.annotations.masks import ImageMask, PolygonMask, RleMask
 from smilfit.io.annotations.pictures import check_pictures, mask_box, read_picture, read_pictures
 from smilfit.io.annotations.replicant import ReplicantReader
+from smilfit.io.annotations.sleap import SleapReader
 from smilfit.io.annotations.stanfordextra import StanfordExtraReader
 from smilfit.io.annotations.tigdog import TigDogReader
 
@@ -31,6 +32,7 @@ __all__ = [
     'PolygonMask',
     'ReplicantReader',
     'RleMask',
+    'SleapReader',
     'StanfordExtraReader',
     'TigDogReader',
     'check_pictures',

@@ -3,18 +3,16 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from smilfit.io.annotations.entries import BadEntry
-from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
+from smilfit.io.annotations.picture_files import PictureSizes, read_frames, read_still, reel_of
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
 logger = logging.getLogger('smilfit')
 
-_ORIENTATION_TAG = 0x0112
 # Keypoints must lie in their box, grown by this part of its longer side, to count as within it.
 _BOX_MARGIN = 0.15
 # Rows and columns were exchanged where this part of the points is in the box only when they are changed back.
@@ -31,7 +29,7 @@ def check_pictures(annotations: AnnotationSet) -> AnnotationSet:
     exchanged. A keypoint outside the picture loses its confidence, an empty mask beside keypoints is dropped;
     both are counted in the log. Entries that are kept have their `size`.
     """
-    sizes = _Sizes()
+    sizes = PictureSizes()
     images: list[AnnotatedImage] = []
     skipped: list[SkippedAnnotation] = []
     lost, empty_masks = [], 0
@@ -68,8 +66,8 @@ def read_picture(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
         ValueError: it cannot be decoded.
     """
     if isinstance(image.image, VideoFrame):
-        return next(_read_frames(image.image.video, [image.image.index]))[1]
-    return _read_file(image.image, image.size)
+        return next(read_frames(image.image, [image.image.index]))[1]
+    return read_still(image.image, image.size)
 
 
 def read_pictures(
@@ -81,59 +79,29 @@ def read_pictures(
         (position in `images`, the picture), stills first, then video by video in the order of time; what cannot
         be read comes as a SkippedAnnotation.
     """
-    videos: dict[Path, dict[int, list[int]]] = {}
+    reels: dict[VideoFrame, dict[int, list[int]]] = {}
     for position, image in enumerate(images):
         if isinstance(image.image, VideoFrame):
-            videos.setdefault(image.image.video, {}).setdefault(image.image.index, []).append(position)
+            reels.setdefault(reel_of(image.image), {}).setdefault(image.image.index, []).append(position)
             continue
         try:
-            yield position, _read_file(image.image, image.size)
+            yield position, read_still(image.image, image.size)
         except (OSError, ValueError) as error:
             yield position, SkippedAnnotation(image.where, str(error))
-    for video, positions in videos.items():
-        left = sorted(positions)
+    for reel, positions in reels.items():
+        left = sorted(positions, reverse=True)
         try:
-            for index, picture in _read_frames(video, left.copy()):
-                left.remove(index)
+            for index, picture in read_frames(reel, left[::-1]):
+                left.pop()
                 for position in positions[index]:
                     yield position, picture
         except (OSError, ValueError) as error:
-            for position in (p for index in left for p in positions[index]):
+            for position in (p for index in reversed(left) for p in positions[index]):
                 yield position, SkippedAnnotation(images[position].where, str(error))
 
 
-class _Sizes:
-    """Sizes of pictures and videos, each looked up once."""
-
-    def __init__(self) -> None:
-        self._stills: dict[Path, tuple[tuple[int, int], int]] = {}
-        self._videos: dict[Path, VideoInfo] = {}
-
-    def of(self, image: AnnotatedImage) -> tuple[int, int]:
-        """Give the size as read, (width, height).
-
-        Raises:
-            OSError: no such file.
-            ValueError: no picture, no video, or a frame after its end.
-        """
-        source = image.image
-        if isinstance(source, VideoFrame):
-            if source.video not in self._videos:
-                self._videos[source.video] = probe_video(source.video)
-            video = self._videos[source.video]
-            if not 0 <= source.index < video.n_frames:
-                raise BadEntry(
-                    f'{source.video}: the frame must be below {video.n_frames}; got {source.index}.'
-                )
-            return video.size
-        if source not in self._stills:
-            self._stills[source] = _read_header(source)
-        stored, orientation = self._stills[source]
-        return _turned(stored, orientation) if _is_upright(stored, orientation, image.size) else stored
-
-
-def _checked(image: AnnotatedImage, sizes: _Sizes) -> AnnotatedImage:
-    size = sizes.of(image)
+def _checked(image: AnnotatedImage, sizes: PictureSizes) -> AnnotatedImage:
+    size = sizes.find(image.image, image.size)
     if image.size is not None and tuple(image.size) != size:
         turned = ' It is turned by a quarter.' if tuple(image.size) == size[::-1] else ''
         raise BadEntry(
@@ -207,51 +175,3 @@ def _part_inside(points: np.ndarray, box: Sequence[float], margin: float) -> flo
     grown = margin * max(width, height)
     low, high = np.array([x, y]) - grown, np.array([x + width, y + height]) + grown
     return float(((points >= low) & (points <= high)).all(-1).mean())
-
-
-def _read_header(path: Path) -> tuple[tuple[int, int], int]:
-    """Give the stored size (width, height) and the EXIF orientation, 1 to 8, without decoding."""
-    from PIL import Image, UnidentifiedImageError
-
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: the picture must exist; there is no such file.')
-    try:
-        with Image.open(path) as picture:
-            return picture.size, int(picture.getexif().get(_ORIENTATION_TAG, 1))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: the picture must open; got: {error}.') from None
-
-
-def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:
-    """Say whether the annotator saw the picture turned upright: yes, unless only the stored size agrees."""
-    upright = _turned(stored, orientation)
-    return size is None or tuple(size) == upright or tuple(size) != stored
-
-
-def _turned(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
-    return stored[::-1] if orientation >= 5 else stored
-
-
-def _read_file(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    stored, orientation = _read_header(path)
-    try:
-        with Image.open(path) as picture:
-            if _is_upright(stored, orientation, size):
-                picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith('I'):
-                # PIL clips 16 bits at 255 instead of scaling them.
-                grey = (np.asarray(picture) >> 8).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=-1)
-            return np.array(picture.convert('RGB'))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: the picture must decode; got: {error}. Copy it again.') from None
-
-
-def _read_frames(video: Path, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-    try:
-        for index, pictures in iterate_videos({'video': video}, indices):
-            yield index, pictures['video']
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None

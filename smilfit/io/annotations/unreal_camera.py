@@ -58,12 +58,9 @@ def camera_from_matrices(
         raise BadEntry('View Matrix must be a rotation and a shift; got a singular matrix.')
     lens = np.linalg.inv(view) @ projection
     width, height = size
-    scale = np.abs(lens).max()
-    if (
-        abs(lens[2, 3]) < 1e-9 * scale
-        or abs(lens[3, 3]) > 1e-6 * scale
-        or max(abs(lens[0, 1]), abs(lens[1, 0])) > 1e-6 * scale
-    ):
+    # Width and height are seen by the forward direction alone, and x and y do not mix.
+    absent = np.abs(lens[[0, 1, 3, 0, 1], [3, 3, 3, 1, 0]]).max()
+    if not abs(lens[2, 3]) > 1e6 * absent:
         raise BadEntry(
             'View Projection Matrix must be the View Matrix with a perspective; got another projection.'
         )

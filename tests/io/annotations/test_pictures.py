@@ -84,6 +84,14 @@ def test_nothing_to_fit_is_told(picture):
     assert 'got neither' in reason(entry(picture, confidence=nobody))
 
 
+def test_a_mask_without_keypoints_is_enough(picture):
+    mask = RleMask([0, SIZE[0] * SIZE[1]], SIZE)
+    alone = AnnotatedImage('a', picture, np.zeros((0, 2)), np.zeros(0), mask=mask)
+    found = check_pictures(AnnotationSet('a', (), (alone,)))
+    assert found.images[0].mask is mask
+    assert len(checked(entry(picture, mask=mask, confidence=np.zeros(len(POINTS))))) == 1
+
+
 def test_an_empty_mask_beside_keypoints_is_dropped_and_counted(picture, caplog):
     with caplog.at_level(logging.WARNING, logger='smilfit'):
         found = checked(entry(picture, mask=RleMask([SIZE[0] * SIZE[1]], SIZE)))
@@ -168,7 +176,7 @@ def test_many_pictures_are_read_and_a_broken_one_is_told(picture, tmp_path, writ
     kept = checked(*images)
     assert len(kept) == 5
     assert kept.images[0].size == (96, 64)
-    assert 'must be below 6; got 99' in kept.skipped[1].reason
+    assert 'must be one of its 6; got 99' in kept.skipped[1].reason
 
 
 def test_the_box_of_a_mask_holds_its_pixels():

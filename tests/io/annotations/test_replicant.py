@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from smilfit.io.annotations import ReplicantReader, check_pictures
+from smilfit.io.annotations.unreal_camera import camera_from_matrices
 from smilfit.registry import UnknownNameError, build_annotations
 
 SIZE = (64, 48)
@@ -166,6 +167,16 @@ def test_a_class_can_be_chosen(tmp_path):
     ] == ['bee']
     with pytest.raises(UnknownNameError, match="'bea' is none. Did you mean 'bee'"):
         ReplicantReader(category='bea').read(folder)
+
+
+def test_cameras_that_are_none_are_told():
+    view, _ = unreal_view((1.0, 2, 3))
+    with pytest.raises(ValueError, match='singular matrix'):
+        camera_from_matrices(np.zeros((4, 4)), view @ lens(), SIZE, 'cm')
+    with pytest.raises(ValueError, match='got another projection'):
+        camera_from_matrices(view, view, SIZE, 'cm')
+    with pytest.raises(ValueError, match='must have a rotation R'):
+        camera_from_matrices(view * 2, view * 2 @ lens(), SIZE, 'cm')
 
 
 def test_folders_without_a_batch_are_refused(tmp_path):

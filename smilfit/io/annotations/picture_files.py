@@ -1,0 +1,121 @@
+"""Files that hold pictures: sizes from headers, and decoding, of stills, videos and packages."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from smilfit.io.annotations.embedded_frames import EmbeddedFrame, probe_embedded, read_embedded
+from smilfit.io.videos import iterate_videos, probe_video
+from smilfit.structures import VideoFrame
+
+_ORIENTATION_TAG = 0x0112
+
+
+class PictureSizes:
+    """Sizes of pictures, each file looked into once."""
+
+    def __init__(self) -> None:
+        self._stills: dict[Path, tuple[tuple[int, int], int]] = {}
+        self._videos: dict[VideoFrame, tuple[frozenset[int] | range, tuple[int, int]]] = {}
+
+    def find(self, source: Path | VideoFrame, size: tuple[int, int] | None) -> tuple[int, int]:
+        """Give (width, height) px as `read_still` and `read_frames` would, for an annotation that states a size.
+
+        Raises:
+            OSError: no such file.
+            ValueError: no picture, no video, or a frame that it does not hold.
+        """
+        if isinstance(source, VideoFrame):
+            key = reel_of(source)
+            if key not in self._videos:
+                self._videos[key] = _probe(source)
+            frames, found = self._videos[key]
+            if source.index not in frames:
+                raise ValueError(
+                    f'{source.video}: the frame must be one of its {len(frames)}; got {source.index}.'
+                )
+            return found
+        if source not in self._stills:
+            self._stills[source] = _read_header(source)
+        stored, orientation = self._stills[source]
+        return _turned(stored, orientation) if _is_upright(stored, orientation, size) else stored
+
+
+def reel_of(frame: VideoFrame) -> VideoFrame:
+    """Give what is equal for all frames of a video: its frame 0."""
+    return (
+        EmbeddedFrame(frame.video, 0, frame.dataset)
+        if isinstance(frame, EmbeddedFrame)
+        else VideoFrame(frame.video, 0)
+    )
+
+
+def read_frames(reel: VideoFrame, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Decode frames of one video in the order of time: (index, RGB uint8 (H, W, 3)).
+
+    Raises:
+        OSError: no such file.
+        ValueError: no video, or a frame that does not decode.
+    """
+    if isinstance(reel, EmbeddedFrame):
+        yield from read_embedded(reel, indices)
+        return
+    try:
+        for index, pictures in iterate_videos({'video': reel.video}, indices):
+            yield index, pictures['video']
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+
+
+def read_still(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """Decode a picture, RGB uint8 (H, W, 3), upright unless only its stored size is the annotation's.
+
+    Raises:
+        OSError: no such file.
+        ValueError: it does not decode.
+    """
+    from PIL import Image, ImageOps
+
+    stored, orientation = _read_header(path)
+    try:
+        with Image.open(path) as picture:
+            if _is_upright(stored, orientation, size):
+                picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith('I'):
+                # PIL clips 16 bits at 255 instead of scaling them.
+                grey = (np.asarray(picture) >> 8).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=-1)
+            return np.array(picture.convert('RGB'))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: the picture must decode; got: {error}. Copy it again.') from None
+
+
+def _probe(frame: VideoFrame) -> tuple[frozenset[int] | range, tuple[int, int]]:
+    if isinstance(frame, EmbeddedFrame):
+        return probe_embedded(frame)
+    video = probe_video(frame.video)
+    return range(video.n_frames), video.size
+
+
+def _read_header(path: Path) -> tuple[tuple[int, int], int]:
+    """Give the stored size (width, height) and the EXIF orientation, 1 to 8, without decoding."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the picture must exist; there is no such file.')
+    try:
+        with Image.open(path) as picture:
+            return picture.size, int(picture.getexif().get(_ORIENTATION_TAG, 1))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f'{path}: the picture must open; got: {error}.') from None
+
+
+def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:
+    """Say whether the annotator saw the picture turned upright: yes, unless only the stored size agrees."""
+    upright = _turned(stored, orientation)
+    return size is None or tuple(size) == upright or tuple(size) != stored
+
+
+def _turned(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return stored[::-1] if orientation >= 5 else stored

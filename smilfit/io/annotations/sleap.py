@@ -1,0 +1,196 @@
+"""SLEAP labels of single views: `.slp`, `.pkg.slp` with its pictures inside, analysis `.h5`."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.embedded_frames import EmbeddedFrame
+from smilfit.io.annotations.entries import BadEntry, one_of
+from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.registry import ANNOTATIONS
+from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
+
+
+@ANNOTATIONS.register_module(name='sleap')
+class SleapReader(AnnotationReader):
+    """Read labelled frames of one or more videos, each an own view of an own animal.
+
+    In a frame that a person labelled only the person's instances count, as in SLEAP's own training. A video is a
+    sequence (with `instance='each'`, a track of it); a list of pictures is stills in the order of the list.
+    Coordinates have pixel centres at integers. A person's points have confidence 1, others their score.
+
+    Args:
+        images: the folder of videos and pictures; where the labels say, else beside the labels if None.
+        instance: what becomes of frames with several instances: 'only' leaves them out (and tells), 'best'
+            takes the one of the highest score, of a person's the one with the most points, 'each' takes all.
+    """
+
+    def __init__(self, images: str | Path | None = None, instance: str = 'only') -> None:
+        super().__init__(images)
+        self.instance = one_of('SleapReader', 'instance', instance, ('only', 'best', 'each'))
+
+    def read(self, path: str | Path) -> AnnotationSet:
+        """Read the file, frames of a video in the order of time.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: no SLEAP labels, several skeletons, no labelled frame.
+        """
+        path = Path(path)
+        labels = _load(path)
+        if len(labels.skeletons) != 1:
+            raise ValueError(f'{path}: labels must have one skeleton; got {len(labels.skeletons)}.')
+        videos = [_Video(path, self.images, video) for video in labels.videos]
+        sequences = _sequence_names([video.name for video in videos])
+        order = {id(video): i for i, video in enumerate(labels.videos)}
+        images: list[AnnotatedImage] = []
+        skipped: list[SkippedAnnotation] = []
+        untracked = False
+        for frame in sorted(labels, key=lambda frame: (order[id(frame.video)], frame.frame_idx)):
+            number = order[id(frame.video)]
+            index, found = int(frame.frame_idx), _counting_instances(frame)
+            where = f'{path.name}, frame {index} of {videos[number].name}'
+            if len(found) > 1 and self.instance == 'only':
+                reason = (
+                    f"a frame must have one instance; got {len(found)}. instance='best' or 'each' takes it."
+                )
+                skipped.append(SkippedAnnotation(where, reason))
+                continue
+            if self.instance == 'best':
+                found = sorted(found, key=_worth)[-1:]
+            untracked |= len(found) > 1 and any(instance.track is None for instance in found)
+            for place, instance in enumerate(found):
+                animal = (
+                    '' if self.instance != 'each' else f'/{instance.track.name if instance.track else place}'
+                )
+                told = where if len(found) == 1 else f'{where}, instance {place}'
+                try:
+                    images.append(_entry(told, videos[number], index, instance, sequences[number] + animal))
+                except ValueError as error:
+                    skipped.append(SkippedAnnotation(told, str(error)))
+        if not images and not skipped:
+            raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
+        names = tuple(labels.skeletons[0].node_names)
+        return AnnotationSet(
+            name=path.name.split('.')[0],
+            keypoint_names=names,
+            images=tuple(images),
+            skipped=tuple(skipped),
+            # Nobody says which animal of a frame is which of the next one where there is no track.
+            temporal=all(video.is_film for video in videos) and not untracked,
+            fps={sequences[i]: video.fps for i, video in enumerate(videos) if video.fps},
+            flip=_symmetries(labels.skeletons[0]) or mirror_pairs(names),
+        )
+
+
+class _Video:
+    """A video of the labels: which file a frame is in."""
+
+    def __init__(self, labels: Path, folder: Path | None, video: Any) -> None:
+        known = video.backend_metadata or {}
+        self.fps = known.get('fps')
+        shape = known.get('shape')
+        self.size = (int(shape[2]), int(shape[1])) if shape and len(shape) == 4 and all(shape[1:3]) else None
+        self._dataset = known.get('dataset') if known.get('has_embedded_images') else None
+        self._package = labels
+        source = video.source_video.filename if self._dataset and video.source_video else video.filename
+        self._pictures: list[Path] | None = None
+        if isinstance(source, list):
+            self._pictures = [_resolve(labels, folder, name) for name in source]
+            # Pictures of a list may differ in size; the labels know that of the first one.
+            self.size = None
+            self.name = self._pictures[0].parent.name if self._pictures else ''
+        else:
+            self._film = _resolve(labels, folder, source) if source and source != '.' else labels
+            self.name = self._film.name
+        self.is_film = self._pictures is None
+
+    def at(self, index: int) -> Path | VideoFrame:
+        """Give the picture of a frame; a package's own before the video that it was made from."""
+        if self._dataset:
+            return EmbeddedFrame(self._package, index, self._dataset)
+        if self._pictures is None:
+            return VideoFrame(self._film, index)
+        if index >= len(self._pictures):
+            raise BadEntry(f'the frame must be one of the {len(self._pictures)} pictures; got {index}.')
+        return self._pictures[index]
+
+
+def _load(path: Path) -> Any:
+    import sleap_io
+
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
+    try:
+        if path.suffix.lower() == '.slp':
+            return sleap_io.load_slp(str(path), open_videos=False)
+        return sleap_io.load_analysis_h5(str(path))
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise ValueError(
+            f'{path}: the file must be SLEAP labels (.slp) or an "Analysis HDF5" export; '
+            f'reading failed with: {error}.'
+        ) from None
+
+
+def _entry(where: str, video: _Video, index: int, instance: Any, sequence: str) -> AnnotatedImage:
+    xy, visible, score = _points(instance)
+    half = np.isfinite(xy).any(-1) & ~np.isfinite(xy).all(-1)
+    if half.any():
+        names = instance.skeleton.node_names
+        raise BadEntry(f'a point must have two coordinates or none; {names[int(half.argmax())]!r} has one.')
+    return AnnotatedImage(
+        where=where,
+        image=video.at(index),
+        keypoints=np.where(visible[:, None], xy, 0.0),
+        # Points without a score are a person's; peaks of a network may exceed 1 by a little.
+        confidence=np.where(visible, np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0), 0.0),
+        size=video.size,
+        sequence=sequence if video.is_film else '',
+        frame=index,
+    )
+
+
+def _points(instance: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give coordinates, whether each is an observation, and scores (NaN of a person's)."""
+    points = instance.points
+    xy = np.asarray(points['xy'], dtype=np.float64)
+    score = points['score'] if 'score' in points.dtype.names else np.full(len(xy), np.nan)
+    return xy, np.isfinite(xy).all(-1) & points['visible'], np.asarray(score, dtype=np.float64)
+
+
+def _counting_instances(frame: Any) -> list[Any]:
+    """Give the instances of a frame that have points: the person's, or else the predicted ones."""
+    there = [instance for instance in frame.instances if np.isfinite(instance.points['xy']).any()]
+    persons = [instance for instance in there if getattr(instance, 'score', None) is None]
+    return persons or there
+
+
+def _worth(instance: Any) -> float:
+    score = getattr(instance, 'score', None)
+    return float(instance.n_visible) if score is None else float(np.nan_to_num(score))
+
+
+def _symmetries(skeleton: Any) -> tuple[tuple[str, str], ...]:
+    names = skeleton.node_names
+    pairs = ({node.name for node in symmetry.nodes} for symmetry in skeleton.symmetries)
+    return tuple(tuple(sorted(pair, key=names.index)) for pair in pairs if len(pair) == 2)
+
+
+def _resolve(labels: Path, folder: Path | None, name: str) -> Path:
+    """Find a file that another machine named: in the folder given, as it is written, or beside the labels."""
+    written = PureWindowsPath(name) if '\\' in name or name[1:2] == ':' else PurePosixPath(name)
+    if folder is not None:
+        tails = (Path(*written.parts[-n:]) for n in range(len(written.parts), 0, -1))
+        candidates = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
+        return next((path for path in candidates if path.is_file()), folder / written.name)
+    candidates = (Path(name), labels.parent / written.name)
+    return next((path for path in candidates if path.is_file()), candidates[-1])
+
+
+def _sequence_names(names: Sequence[str]) -> list[str]:
+    """Give videos' names without ending; numbered where two are the same."""
+    stems = [PurePosixPath(name).stem for name in names]
+    return [f'{stem}_{i}' if stems.count(stem) > 1 else stem for i, stem in enumerate(stems)]
