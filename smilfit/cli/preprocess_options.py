@@ -93,7 +93,9 @@ def add_reader_options(parser: argparse.ArgumentParser, reader: type) -> None:
 
     An argument whose name is taken by an option of the command becomes `--reader-<name>`.
     """
-    described = describe_arguments(inspect.getdoc(reader) or '')
+    # A reader that has another's constructor need not describe it again.
+    docstrings = [describe_arguments(cls.__doc__ or '') for cls in reversed(reader.__mro__)]
+    described = {name: text for described in docstrings for name, text in described.items()}
     hints = typing.get_type_hints(reader.__init__)
     for name, parameter in reader_arguments(reader).items():
         arguments = _argument(hints.get(name, str), parameter.default)

@@ -1,5 +1,7 @@
 """Decide which pictures of an image session are kept and where they are cut; tell each that is not."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -11,7 +13,7 @@ from smilfit.structures import Cameras, SkippedAnnotation
 
 
 def plan_pictures(
-    session: ImageSession, names: tuple[str, ...] | list[str], options: PreprocessOptions
+    session: ImageSession, names: Sequence[str], options: PreprocessOptions
 ) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
     """Choose pictures and their boxes, move keypoints to the pictures that will be cut.
 
@@ -30,7 +32,7 @@ def plan_pictures(
     labelled = seen.confidence >= max(options.confidence_threshold, np.finfo(float).tiny)
     ideal, inside = session.cameras.undistort(seen.xy)
     confidence = torch.where(labelled & inside, seen.confidence, 0.0)
-    points = (seen.xy if options.no_undistort else ideal).numpy()
+    points = seen.xy if options.no_undistort else ideal
     boxes, skipped = _boxes(session, options)
     shown = [image.mask is not None for image in session.images]
     empty = ~((confidence > 0).any(-1).numpy()[:, 0] | np.array(shown, np.bool_))
@@ -44,11 +46,7 @@ def plan_pictures(
     chosen = np.array(usable[:: options.frame_skip][: options.max_frames_per_session], np.int64)
     rows = torch.from_numpy(chosen)
     kept = confidence[rows]
-    # Without 3D keypoints: zeros of confidence 0.
-    given = None if options.no_3d_data else session.keypoints3d(tuple(names))
-    shape = (len(chosen), len(names))
-    xyz = np.zeros((*shape, 3)) if given is None else given.xyz[rows].numpy()
-    confidence3d = np.zeros(shape) if given is None else given.confidence[rows].numpy()
+    xyz, confidence3d = _points3d(session, names, options, rows)
     counts = {
         'frames': len(session),
         'frames_stored': len(chosen),
@@ -70,7 +68,7 @@ def plan_pictures(
         frames=chosen,
         view_mask=np.ones((len(chosen), 1), np.bool_),
         names=seen.names,
-        keypoints2d=points[chosen] * (kept > 0).numpy()[..., None],
+        keypoints2d=torch.where((kept > 0).unsqueeze(-1), points[rows], 0.0).numpy(),
         confidence2d=kept.numpy(),
         keypoints3d=xyz,
         confidence3d=confidence3d,
@@ -83,6 +81,16 @@ def plan_pictures(
         ),
     )
     return plan, tuple(SkippedAnnotation(session.images[i].where, r) for i, r in sorted(skipped.items()))
+
+
+def _points3d(
+    session: ImageSession, names: Sequence[str], options: PreprocessOptions, rows: torch.Tensor
+) -> tuple[Float[np.ndarray, 'n K 3'], Float[np.ndarray, 'n K']]:
+    """Give the chosen pictures' 3D keypoints; zeros of confidence 0 where there are none."""
+    given = None if options.no_3d_data else session.keypoints3d(tuple(names))
+    if given is None:
+        return np.zeros((len(rows), len(names), 3)), np.zeros((len(rows), len(names)))
+    return given.xyz[rows].numpy(), given.confidence[rows].numpy()
 
 
 def _boxes(

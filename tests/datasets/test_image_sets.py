@@ -12,6 +12,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.datasets import ImageSession, PreprocessOptions, image_sessions, open_dataset, preprocess
 from smilfit.structures import AnnotationSet, SkippedAnnotation, VideoFrame
 from smilfit.synthetic import make_quadruped
+from tests.datasets.blob_session import BlobSession
 from tests.datasets.picture_set import SIZES, PictureSet, make_pictures
 
 OPTIONS = PreprocessOptions(crop_mode='bbox_crop', target_resolution=96, num_workers=0)
@@ -247,3 +248,22 @@ def test_a_long_list_of_what_was_left_out_fits_into_the_file(tmp_path, data, pic
     sessions, _ = image_sessions(pictures.annotations)
     preprocess(sessions, tmp_path / 'a.h5', data, OPTIONS, left_out=left_out)
     assert len(open_dataset(tmp_path / 'a.h5').report['left_out']) == 3000
+
+
+def test_pictures_lie_beside_sessions_of_a_rig(tmp_path, data, pictures):
+    """One file of both: each keeps its cameras, and the union of cameras has zeros where a view is absent."""
+    names = pictures.annotations.keypoint_names[:3]
+    rig = BlobSession('rig', 4, names=names)
+    (shots,), _ = image_sessions(pictures.annotations, unit='mm')
+    report = preprocess([rig, shots], tmp_path / 'a.h5', data, OPTIONS)
+    file = open_dataset(tmp_path / 'a.h5')
+    assert file.camera_names == ('left', 'right', 'above', 'picture')
+    assert [file.has_own_cameras(name) for name in file.session_names] == [False, True]
+    assert file.cameras('rig').K.shape == (3, 3, 3)
+    assert file.view_mask_of.sum(1).tolist() == [3, 3, 3, 3, 1, 1, 1, 1]
+    record = file.record(6)
+    np.testing.assert_array_equal(record.R[3], pictures.cameras[2].R[0])
+    assert not record.K[:3].any()
+    torch.testing.assert_close(file.stored_cameras('rig').K[1, 2], torch.from_numpy(file.record(1).K[2]))
+    assert report['totals']['frames_stored'] == 8
+    assert report['sessions']['rig']['points3d_from'] == 'the session'
