@@ -68,7 +68,7 @@ class SMPLify:
         n_epochs: int = 1,
         use_one_betas_per_video: bool = False,
         ignore_keypoints: Sequence[str] | None = None,
-        initializer: RigidInitializer | str | None = 'rigid',
+        initializer: Any = 'rigid',
         device: torch.device | str | None = None,
         hooks: Sequence[Any] = (),
         verbose: bool = False,
