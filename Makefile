@@ -29,6 +29,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.body_model
 	$(BIN)/python -m benchmarks.fitting
 	$(BIN)/python -m benchmarks.preprocess
+	$(BIN)/python -m benchmarks.silhouette
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -12,7 +12,7 @@ from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
 from smilfit.handlers.silhouette_input import SilhouetteInput
 from smilfit.losses import PointDistanceLoss, SilhouetteL2Loss
 from smilfit.registry import HANDLERS
-from smilfit.renderers import Renderer, SoftSilhouetteRenderer
+from smilfit.renderers import Renderer, SilhouetteRenderer
 from smilfit.structures import PointTerm
 
 
@@ -21,7 +21,7 @@ class SilhouetteHandler(BaseHandler):
     """Compares rendered silhouettes with masks.
 
     Args:
-        renderer: a differentiable one; `SoftSilhouetteRenderer()` if None.
+        renderer: a differentiable one; `SilhouetteRenderer()` if None.
         loss: compares silhouettes; `SilhouetteL2Loss()` if None.
         handler_key: names it in stages.
         device: where its constants live.
@@ -39,11 +39,11 @@ class SilhouetteHandler(BaseHandler):
         logger: logging.Logger | str | None = None,
     ) -> None:
         super().__init__(handler_key, SilhouetteL2Loss() if loss is None else loss, device, logger)
-        self.renderer = SoftSilhouetteRenderer() if renderer is None else renderer
+        self.renderer = SilhouetteRenderer() if renderer is None else renderer
         if not self.renderer.differentiable:
             raise ValueError(
                 f'SilhouetteHandler: the renderer must be differentiable; {type(self.renderer).__name__} is not. '
-                'Use SoftSilhouetteRenderer.'
+                'Use SilhouetteRenderer.'
             )
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:

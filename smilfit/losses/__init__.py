@@ -16,6 +16,7 @@ from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
 from smilfit.losses.silhouette import (
     SilhouetteBCELoss,
+    SilhouetteDistanceTransformLoss,
     SilhouetteIoULoss,
     SilhouetteL1Loss,
     SilhouetteL2Loss,
@@ -44,6 +45,7 @@ __all__ = [
     'SelfPenetrationLoss',
     'ShapePriorLoss',
     'SilhouetteBCELoss',
+    'SilhouetteDistanceTransformLoss',
     'SilhouetteIoULoss',
     'SilhouetteL1Loss',
     'SilhouetteL2Loss',

@@ -1,14 +1,16 @@
 """From meshes to pictures: one renderer a file, behind one interface."""
 
 from smilfit.renderers.base import Renderer, RenderOutput
+from smilfit.renderers.pytorch3d import PyTorch3DRenderer
 from smilfit.renderers.shading import interpolate, overlay, paint_faces, shade, vertex_normals
-from smilfit.renderers.soft_silhouette import SoftSilhouetteRenderer
+from smilfit.renderers.silhouette import SilhouetteRenderer
 from smilfit.renderers.z_buffer import ZBufferRenderer
 
 __all__ = [
+    'PyTorch3DRenderer',
     'RenderOutput',
     'Renderer',
-    'SoftSilhouetteRenderer',
+    'SilhouetteRenderer',
     'ZBufferRenderer',
     'interpolate',
     'overlay',

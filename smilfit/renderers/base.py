@@ -13,22 +13,22 @@ from smilfit.structures import Cameras
 
 @dataclass(frozen=True)
 class RenderOutput:
-    """N pictures of meshes.
+    """N pictures of meshes; a silhouette alone has `alpha` and `n_cut`, and None for the rest.
 
-    `alpha` is how much of a pixel the mesh covers (0 or 1 from a hard renderer); `depth` is z in the camera's
+    `alpha` is how much of a pixel the mesh covers (0 or 1 from a hard renderer). `n_cut` counts the faces of each
+    picture that were left out because only some of their corners have an image. `depth` is z in the camera's
     frame, world unit, inf where empty; `normals` are of unit length in the camera's frame and face the
     viewer, 0 where empty; `face_id` is -1 where empty; `barycentric` are the face's coordinates in space
-    (perspective undone); `shading` is RGB in [0, 1], 0 where empty. `n_cut` counts the faces of each picture
-    that were left out because only some of their corners have an image.
+    (perspective undone); `shading` is RGB in [0, 1], 0 where empty.
     """
 
     alpha: Float[Tensor, 'N H W']
-    depth: Float[Tensor, 'N H W']
-    normals: Float[Tensor, 'N H W 3']
-    face_id: Int[Tensor, 'N H W']
-    barycentric: Float[Tensor, 'N H W 3']
-    shading: Float[Tensor, 'N H W 3']
     n_cut: Int[Tensor, 'N']
+    depth: Float[Tensor, 'N H W'] | None = None
+    normals: Float[Tensor, 'N H W 3'] | None = None
+    face_id: Int[Tensor, 'N H W'] | None = None
+    barycentric: Float[Tensor, 'N H W 3'] | None = None
+    shading: Float[Tensor, 'N H W 3'] | None = None
 
     def __len__(self) -> int:
         return self.alpha.shape[0]
@@ -36,13 +36,18 @@ class RenderOutput:
     def __getitem__(self, index: Any) -> 'RenderOutput':
         """Select pictures; a number keeps the leading dimension."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return RenderOutput(**{name: None if x is None else x[index] for name, x in given.items()})
+
+    def with_alpha(self, alpha: Float[Tensor, 'N H W']) -> 'RenderOutput':
+        """Give the same pictures with another silhouette."""
+        return replace(self, alpha=alpha)
 
 
 class Renderer(nn.Module, ABC):
     """Turn meshes into pictures.
 
-    A subclass gives `forward`; `differentiable` says whether gradients reach the vertices.
+    A subclass gives `forward`; `differentiable` says whether gradients of `alpha` reach the vertices.
     """
 
     differentiable = False

@@ -8,13 +8,13 @@ pixels are ever enumerated, each with one multiply and one add, and no loop runs
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from smilfit.renderers.projected import LEAST_AREA_PX2, ProjectedMeshes, cross
 
 # A pixel centre this near to an edge, px, counts as inside, so that no gap opens between neighbours.
 EDGE_TOLERANCE_PX = 1e-7
-# Triangles of a smaller area in the picture, px^2, are seen edge-on.
-LEAST_AREA_PX2 = 1e-10
 
 
 @dataclass(frozen=True)
@@ -115,27 +115,35 @@ def visible_faces(triangles: PictureTriangles, width: int, height: int, max_pixe
     return torch.where(buffer > 0, 0x7FFFFFFF - (buffer & 0x7FFFFFFF), -1)
 
 
+@torch.no_grad()
+def seen_faces(meshes: ProjectedMeshes, max_pixels: int) -> Int[Tensor, 'N H W']:
+    """Find the face that each pixel of each picture sees; -1 where there is none."""
+    pictures = []
+    for n in range(len(meshes)):
+        kept = meshes.drawable[n].nonzero().squeeze(1)
+        triangles = picture_triangles(
+            meshes.pixels[n], meshes.in_camera[n, :, 2], meshes.faces[kept], meshes.width, meshes.height
+        )
+        face = visible_faces(triangles, meshes.width, meshes.height, max_pixels)
+        pictures.append(torch.where(face >= 0, kept[face.clamp_min(0)], -1) if len(kept) else face)
+    shape = (len(meshes), meshes.height, meshes.width)
+    return torch.stack(pictures).reshape(shape) if pictures else meshes.faces.new_zeros(shape)
+
+
 def locate(
-    triangles: PictureTriangles,
-    face: Int[Tensor, 'M'],
-    x: Int[Tensor, 'M'],
-    y: Int[Tensor, 'M'],
-    corner_depth: Float[Tensor, 'M 3'],
-    n_faces: int,
+    corners: Float[Tensor, 'M 3 2'], corner_depth: Float[Tensor, 'M 3'], at: Int[Tensor, 'M 2']
 ) -> tuple[Float[Tensor, 'M 3'], Float[Tensor, 'M']]:
-    """Give the barycentric coordinates in space and the depth at the pixels that see a face."""
-    where = torch.full((n_faces,), -1, dtype=torch.int64, device=face.device)
-    where[triangles.index] = torch.arange(len(triangles.index), device=face.device)
-    affine = triangles.barycentric[where[face]]
-    in_picture = affine[..., 0] * x.unsqueeze(1) + affine[..., 1] * y.unsqueeze(1) + affine[..., 2]
-    in_picture = in_picture.clamp(0, 1)
+    """Give the barycentric coordinates in space and the depth at pixels (x, y) that see a triangle.
+
+    Args:
+        corners: px.
+        corner_depth: z of the corners.
+        at: pixels inside.
+    """
+    # The inverse of a small triangle's area needs more digits than single precision has.
+    to_corner = corners.double() - at.unsqueeze(1)
+    area = cross(to_corner.roll(-1, 1), to_corner.roll(-2, 1))
+    in_picture = (area / (area[:, :1] + area[:, 1:2] + area[:, 2:])).clamp(0, 1)
     weights = in_picture / corner_depth.double()
     inverse = weights[:, 0] + weights[:, 1] + weights[:, 2]
-    return weights / inverse.unsqueeze(1), 1 / inverse
-
-
-def faces_with_image(usable: Bool[Tensor, 'V'], faces: Int[Tensor, 'F 3']) -> tuple[Bool[Tensor, 'F'], int]:
-    """Say which faces have all corners in the picture's plane, and how many have only some."""
-    a, b, c = (usable[faces[:, corner]] for corner in range(3))
-    whole = a & b & c
-    return whole, int(((a | b | c) & ~whole).sum())
+    return (weights / inverse.unsqueeze(1)).to(corners.dtype), (1 / inverse).to(corners.dtype)

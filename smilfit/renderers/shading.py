@@ -8,13 +8,13 @@ from torch import Tensor
 from smilfit.renderers.base import RenderOutput
 
 
-def vertex_normals(vertices: Float[Tensor, 'V 3'], faces: Int[Tensor, 'F 3']) -> Float[Tensor, 'V 3']:
+def vertex_normals(vertices: Float[Tensor, '*n V 3'], faces: Int[Tensor, 'F 3']) -> Float[Tensor, '*n V 3']:
     """Average the normals of the faces around each vertex, weighted by their areas; 0 for a lone vertex."""
-    a, b, c = vertices[faces].unbind(1)
+    a, b, c = (vertices.index_select(-2, faces[:, corner]) for corner in range(3))
     face_normal = torch.linalg.cross(b - a, c - a)
     total = torch.zeros_like(vertices)
     for corner in range(3):
-        total.index_add_(0, faces[:, corner], face_normal)
+        total = total.index_add(-2, faces[:, corner], face_normal)
     return torch.nn.functional.normalize(total, dim=-1, eps=1e-30)
 
 

@@ -13,7 +13,7 @@ from smilfit.losses import (
     SilhouetteL2Loss,
 )
 from smilfit.registry import build_handler, build_registrant
-from smilfit.renderers import SoftSilhouetteRenderer, ZBufferRenderer
+from smilfit.renderers import SilhouetteRenderer, ZBufferRenderer
 from tests.animals import ring_of_cameras
 from tests.handlers.worm import check_point_term, near, state_of, worm, worm_truth
 
@@ -55,7 +55,7 @@ def test_masks_are_found_through_a_renderer():
     seen = SilhouetteInput(masks_of(body, truth, cameras) > 0, cameras)
     handler = dict(
         type='SilhouetteHandler',
-        renderer=dict(type='SoftSilhouetteRenderer', sigma=3e-4),
+        renderer=dict(type='SilhouetteRenderer', sigma=3e-4),
         loss=dict(type='SilhouetteL2Loss', loss_weight=100.0),
     )
     start = near(truth, 0.1, 1)
@@ -63,7 +63,7 @@ def test_masks_are_found_through_a_renderer():
     assert off(body, result.params, truth) < 0.35 * off(body, start, truth)
 
 
-@pytest.mark.parametrize('kind', ['L2', 'L1', 'BCE', 'IoU'])
+@pytest.mark.parametrize('kind', ['L2', 'L1', 'BCE', 'IoU', 'DistanceTransform'])
 def test_every_measure_finds_the_place(kind):
     body, truth = worm(), worm_truth(1)
     cameras = cameras_of(n=2)
@@ -128,7 +128,7 @@ def test_cameras_of_frames_of_their_own():
     assert torch.equal(same[0], by_frame[0])
     assert torch.equal(same[1, :, :, :-5], by_frame[1, :, :, 5:])
     seen = SilhouetteInput(by_frame, moved)
-    handler = SilhouetteHandler(SoftSilhouetteRenderer(1e-5))
+    handler = SilhouetteHandler(SilhouetteRenderer(sigma=1e-5))
     state = state_of(body, truth)
     assert handler(state, seen) < 0.02
     apart = handler(state_of(body, truth[1]), seen[1])

@@ -1,10 +1,21 @@
 """Small scenes for the renderer's tests, and a slow renderer that can be read at a glance."""
 
 import math
+from importlib.util import find_spec
 
+import pytest
 import torch
 
 from smilfit.structures import Cameras
+
+LENS = (-0.2, 0.03, 0.001, 0.002, 0.0)
+without_warp = pytest.mark.skipif(find_spec('warp') is None, reason='warp-lang is not installed')
+BACKENDS = pytest.mark.parametrize('backend', ['torch', pytest.param('warp', marks=without_warp)])
+
+
+def triangles(n=5):
+    """Triangles here and there that share no corner."""
+    return 0.8 * torch.randn(3 * n, 3, dtype=torch.float64), torch.arange(3 * n).reshape(-1, 3)
 
 
 def camera(width=64, height=48, focal=70.0, centre=None, dist=None, depth=4.0, dtype=torch.float64):

@@ -1,0 +1,103 @@
+"""Find the outline of what meshes cover by kernels, all pictures in one launch; as `outline_search.py`.
+
+Triangles are sorted into square tiles, so that a side looks only at the triangles of its own tiles. One thread
+walks along one contour side: over what covers it, then over a gap, and so on to its end.
+"""
+
+import torch
+import warp as wp
+from jaxtyping import Bool
+from torch import Tensor
+
+from smilfit.renderers.outline import ContourSides, Outline
+from smilfit.renderers.projected import ProjectedMeshes
+from smilfit.renderers.warp_memory import launch, scalar_of, view
+from smilfit.renderers.warp_outline_kernels import TILE_PX, outline_kernels
+
+
+@torch.no_grad()
+def find_outline_by_warp(meshes: ProjectedMeshes, contour: ContourSides, reach_px: float) -> Outline:
+    """Find the bits of contour sides that the outline is made of, and the nearest one of each pixel.
+
+    Args:
+        meshes: what the cameras see.
+        contour: their contour sides.
+        reach_px: how far from the outline a pixel may be.
+    """
+    pixels = meshes.pixels if meshes.pixels.dtype == torch.float64 else meshes.pixels.float()
+    corners = pixels[:, meshes.faces].reshape(-1, 3, 2).contiguous()
+    turns = meshes.turns().reshape(-1).to(torch.int8)
+    side, low, high, cut = _bits(meshes, contour, pixels, corners, turns, reach_px)
+    nearest = _nearest(meshes, contour, pixels, (side, low, high), reach_px)
+    covered = _covered(meshes, corners, turns)
+    return Outline(covered, nearest, side, low.to(meshes.pixels), high.to(meshes.pixels), cut)
+
+
+def _covered(meshes: ProjectedMeshes, corners: Tensor, turns: Tensor) -> Bool[Tensor, 'N H W']:
+    covered = turns.new_zeros(len(meshes) * meshes.height * meshes.width, dtype=torch.uint8)
+    kernels = outline_kernels(scalar_of(corners))
+    size = [len(meshes.faces), meshes.width, meshes.height]
+    inputs = [view(corners, kernels.vec2), view(turns), *size, view(covered)]
+    launch(kernels.cover, len(corners), inputs, corners.device)
+    return covered.bool().reshape(len(meshes), meshes.height, meshes.width)
+
+
+def _bits(
+    meshes: ProjectedMeshes,
+    contour: ContourSides,
+    pixels: Tensor,
+    corners: Tensor,
+    turns: Tensor,
+    reach_px: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    kernels, device = outline_kernels(scalar_of(corners)), corners.device
+    across, down = (int((n + 2 * reach_px) // TILE_PX) + 1 for n in (meshes.width, meshes.height))
+    tiles = [kernels.scalar(reach_px), across, down]
+    shapes = [view(corners, kernels.vec2), view(turns), len(meshes.faces)]
+    count = torch.zeros(len(meshes) * across * down, dtype=torch.int32, device=device)
+    launch(kernels.count_in_tiles, len(corners), [*shapes, *tiles, view(count)], device)
+    end = count.cumsum(0, dtype=torch.int32)
+    members = torch.empty(int(end[-1]), dtype=torch.int32, device=device)
+    filled = end - count
+    launch(kernels.fill_tiles, len(corners), [*shapes, *tiles, view(filled), view(members)], device)
+    a, b = (pixels[contour.picture, contour.corners[:, i]] for i in (0, 1))
+    sides = [
+        view(contour.picture.int()),
+        *(view(x, kernels.vec2) for x in (a, b)),
+        view(contour.inner.to(pixels)),
+    ]
+    lists = [view(end - count), view(end), view(members), view(meshes.faces.int())]
+    room = 2 * len(a) + 64
+    while True:
+        side, cut = (torch.empty((room, n), dtype=torch.int32, device=device) for n in (1, 4))
+        places = torch.empty((room, 2), dtype=pixels.dtype, device=device)
+        used = torch.zeros(1, dtype=torch.int32, device=device)
+        answers = [room, view(used), view(side[:, 0]), view(places, kernels.vec2), view(cut, wp.vec4i)]
+        launch(kernels.expose, len(a), [*shapes, *tiles, *sides, *lists, *answers], device)
+        n = int(used)
+        if n <= room:
+            break
+        room = n
+    low, high = places[:n].unbind(1)
+    return side[:n, 0].long(), low, high, cut[:n].long().reshape(n, 2, 2)
+
+
+def _nearest(
+    meshes: ProjectedMeshes,
+    contour: ContourSides,
+    pixels: Tensor,
+    bits: tuple[Tensor, Tensor, Tensor],
+    reach_px: float,
+) -> Tensor:
+    kernels = outline_kernels(scalar_of(pixels))
+    side, low, high = bits
+    picture = contour.picture[side]
+    a, b = (pixels[picture, contour.corners[side, i]] for i in (0, 1))
+    start, end = (a + place.unsqueeze(1) * (b - a) for place in (low, high))
+    far = torch.iinfo(torch.int64).max
+    size = (len(meshes), meshes.height, meshes.width)
+    best = torch.full(size, far, dtype=torch.int64, device=pixels.device)
+    ends = [view(picture.int()), view(start, kernels.vec2), view(end, kernels.vec2)]
+    control = [meshes.width, meshes.height, kernels.scalar(reach_px)]
+    launch(kernels.nearest, len(side), [*ends, *control, view(best.view(-1))], pixels.device)
+    return torch.where(best < far, best & 0xFFFFFFFF, -1)

@@ -1,0 +1,260 @@
+"""The kernels that find the outline of what meshes cover."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import no_type_check
+
+import warp as wp
+
+from smilfit.renderers.outline import BANK_PX, SNAP_PX
+from smilfit.renderers.outline_search import STEPS
+from smilfit.renderers.warp_memory import OPTIONS
+from smilfit.renderers.warp_plane import plane_functions
+
+TILE_PX = 2
+# A pixel centre this near to a side, px, counts as inside, so that no gap opens between neighbours.
+TOLERANCE_PX = {wp.float32: 1e-4, wp.float64: 1e-7}
+
+
+@no_type_check
+@cache
+def outline_kernels(scalar):
+    """Make the kernels of one float type."""
+    plane = plane_functions(scalar)
+    vec2, vec3, cross, pixel_box = plane.vec2, plane.vec3, plane.cross, plane.pixel_box
+    vec4 = wp.types.vector(length=4, dtype=scalar)
+    bank, snap_px, tolerance = (wp.constant(scalar(x)) for x in (BANK_PX, SNAP_PX, TOLERANCE_PX[scalar]))
+    tile, steps, infinity = (wp.constant(scalar(x)) for x in (TILE_PX, STEPS, 1e30))
+
+    @wp.func
+    def tile_box(low: vec2, high: vec2, margin: scalar, across: int, down: int):
+        """Give the first and the last tile of a box; the first tile begins one margin before the picture."""
+        shift = vec2(margin, margin)
+        far = scalar(1e8)
+        first, last = (low + shift) / tile, (high + shift) / tile
+        return wp.vec4i(
+            wp.max(wp.int32(wp.floor(wp.clamp(first[0], -far, far))), 0),
+            wp.max(wp.int32(wp.floor(wp.clamp(first[1], -far, far))), 0),
+            wp.min(wp.int32(wp.floor(wp.clamp(last[0], -far, far))), across - 1),
+            wp.min(wp.int32(wp.floor(wp.clamp(last[1], -far, far))), down - 1),
+        )
+
+    @wp.func
+    def triangle_tiles(corners: wp.array2d(dtype=vec2), i: int, margin: scalar, across: int, down: int):
+        a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
+        return tile_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), margin, across, down)
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def count_in_tiles(
+        corners: wp.array2d(dtype=vec2),
+        turns: wp.array(dtype=wp.int8),
+        n_faces: int,
+        margin: scalar,
+        across: int,
+        down: int,
+        count: wp.array(dtype=wp.int32),
+    ):
+        i = wp.tid()
+        if turns[i] == wp.int8(0):
+            return
+        box = triangle_tiles(corners, i, margin, across, down)
+        for y in range(box[1], box[3] + 1):
+            for x in range(box[0], box[2] + 1):
+                wp.atomic_add(count, ((i / n_faces) * down + y) * across + x, 1)
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def fill_tiles(
+        corners: wp.array2d(dtype=vec2),
+        turns: wp.array(dtype=wp.int8),
+        n_faces: int,
+        margin: scalar,
+        across: int,
+        down: int,
+        filled: wp.array(dtype=wp.int32),
+        members: wp.array(dtype=wp.int32),
+    ):
+        i = wp.tid()
+        if turns[i] == wp.int8(0):
+            return
+        box = triangle_tiles(corners, i, margin, across, down)
+        for y in range(box[1], box[3] + 1):
+            for x in range(box[0], box[2] + 1):
+                at = wp.atomic_add(filled, ((i / n_faces) * down + y) * across + x, 1)
+                members[at] = i
+
+    @wp.func
+    def cover_of(a: vec2, way: vec2, p: vec2, q: vec2, r: vec2, turn: scalar):
+        """Give where the way enters a triangle and leaves it, and by which of its sides."""
+        enter, leave = -infinity, infinity
+        enter_side, leave_side = scalar(0.0), scalar(0.0)
+        b = a + way
+        if (
+            wp.min(p[0], wp.min(q[0], r[0])) > wp.max(a[0], b[0])
+            or wp.max(p[0], wp.max(q[0], r[0])) < wp.min(a[0], b[0])
+            or wp.min(p[1], wp.min(q[1], r[1])) > wp.max(a[1], b[1])
+            or wp.max(p[1], wp.max(q[1], r[1])) < wp.min(a[1], b[1])
+        ):
+            return vec4(infinity, -infinity, enter_side, leave_side)
+        for k in range(3):
+            start, end = p, q
+            if k == 1:
+                start, end = q, r
+            elif k == 2:
+                start, end = r, p
+            side = end - start
+            at_a, slope = cross(side, a - start) * turn, cross(side, way) * turn
+            if slope > scalar(0.0):
+                if -at_a / slope > enter:
+                    enter = -at_a / slope
+                    enter_side = scalar(k)
+            elif slope < scalar(0.0):
+                if -at_a / slope < leave:
+                    leave = -at_a / slope
+                    leave_side = scalar(k)
+            elif at_a < scalar(0.0):
+                leave = -infinity
+        return vec4(enter, leave, enter_side, leave_side)
+
+    @wp.func
+    def side_corners(faces: wp.array2d(dtype=wp.int32), face: int, side: scalar):
+        k = wp.int32(side)
+        return wp.vec2i(faces[face, k], faces[face, (k + 1) % 3])
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def expose(
+        corners: wp.array2d(dtype=vec2),
+        turns: wp.array(dtype=wp.int8),
+        n_faces: int,
+        margin: scalar,
+        across: int,
+        down: int,
+        picture: wp.array(dtype=wp.int32),
+        starts: wp.array(dtype=vec2),
+        ends: wp.array(dtype=vec2),
+        inner: wp.array(dtype=scalar),
+        begin: wp.array(dtype=wp.int32),
+        finish: wp.array(dtype=wp.int32),
+        members: wp.array(dtype=wp.int32),
+        faces: wp.array2d(dtype=wp.int32),
+        room: int,
+        used: wp.array(dtype=wp.int32),
+        side: wp.array(dtype=wp.int32),
+        places: wp.array(dtype=vec2),
+        cuts: wp.array(dtype=wp.vec4i),
+    ):
+        """Walk along a contour side's outer bank, and note the gaps that no triangle covers."""
+        i = wp.tid()
+        way = ends[i] - starts[i]
+        length = wp.length(way)
+        a = starts[i] + bank * inner[i] / length * vec2(way[1], -way[0])
+        box = tile_box(wp.min(a, a + way), wp.max(a, a + way), margin, across, down)
+        snap = snap_px / length
+        here = scalar(0.0)
+        behind = wp.vec2i(-1, -1)
+        while here < scalar(1.0):
+            # Over what covers this place, as far as it goes.
+            moved = wp.bool(True)
+            while moved:
+                moved = wp.bool(False)
+                for y in range(box[1], box[3] + 1):
+                    for x in range(box[0], box[2] + 1):
+                        cell = (picture[i] * down + y) * across + x
+                        for k in range(begin[cell], finish[cell]):
+                            j = members[k]
+                            c = cover_of(
+                                a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j])
+                            )
+                            if c[0] <= here and c[1] > here:
+                                here = c[1]
+                                behind = side_corners(faces, j % n_faces, c[3])
+                                moved = wp.bool(True)
+            if here < scalar(1.0):
+                # Over the gap, to whatever covers the side next.
+                stop = scalar(1.0)
+                ahead = wp.vec2i(-1, -1)
+                for y in range(box[1], box[3] + 1):
+                    for x in range(box[0], box[2] + 1):
+                        cell = (picture[i] * down + y) * across + x
+                        for k in range(begin[cell], finish[cell]):
+                            j = members[k]
+                            c = cover_of(
+                                a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j])
+                            )
+                            if c[0] > here and c[0] < stop and c[1] > c[0]:
+                                stop = c[0]
+                                ahead = side_corners(faces, j % n_faces, c[2])
+                low, high = here, stop
+                if low < snap:
+                    low = scalar(0.0)
+                    behind = wp.vec2i(-1, -1)
+                if high > scalar(1.0) - snap:
+                    high = scalar(1.0)
+                    ahead = wp.vec2i(-1, -1)
+                if high - low > snap:
+                    at = wp.atomic_add(used, 0, 1)
+                    if at < room:
+                        side[at] = i
+                        places[at] = vec2(low, high)
+                        cuts[at] = wp.vec4i(behind[0], behind[1], ahead[0], ahead[1])
+                here = stop
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def nearest(
+        picture: wp.array(dtype=wp.int32),
+        starts: wp.array(dtype=vec2),
+        ends: wp.array(dtype=vec2),
+        width: int,
+        height: int,
+        reach: scalar,
+        best: wp.array(dtype=wp.int64),
+    ):
+        i = wp.tid()
+        a = starts[i]
+        way = ends[i] - a
+        over = scalar(1.0) / wp.dot(way, way)
+        box = pixel_box(wp.min(a, ends[i]), wp.max(a, ends[i]), reach, width, height)
+        for y in range(box[1], box[3] + 1):
+            for x in range(box[0], box[2] + 1):
+                to = vec2(scalar(x), scalar(y)) - a
+                t = wp.clamp(wp.dot(to, way) * over, scalar(0.0), scalar(1.0))
+                apart = wp.length(to - t * way)
+                if apart < reach:
+                    key = (wp.int64(apart / reach * steps) << wp.int64(32)) | wp.int64(i)
+                    wp.atomic_min(best, (picture[i] * height + y) * width + x, key)
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def cover(
+        corners: wp.array2d(dtype=vec2),
+        turns: wp.array(dtype=wp.int8),
+        n_faces: int,
+        width: int,
+        height: int,
+        covered: wp.array(dtype=wp.uint8),
+    ):
+        i = wp.tid()
+        turn = scalar(turns[i])
+        if turn == scalar(0.0):
+            return
+        a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
+        ab, bc, ca = turn * (b - a), turn * (c - b), turn * (a - c)
+        least = -tolerance * vec3(wp.length(ab), wp.length(bc), wp.length(ca))
+        box = pixel_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), tolerance, width, height)
+        for y in range(box[1], box[3] + 1):
+            for x in range(box[0], box[2] + 1):
+                p = vec2(scalar(x), scalar(y))
+                if (
+                    cross(ab, p - a) >= least[0]
+                    and cross(bc, p - b) >= least[1]
+                    and cross(ca, p - c) >= least[2]
+                ):
+                    covered[((i / n_faces) * height + y) * width + x] = wp.uint8(1)
+
+    return SimpleNamespace(
+        count_in_tiles=count_in_tiles,
+        fill_tiles=fill_tiles,
+        expose=expose,
+        nearest=nearest,
+        cover=cover,
+        scalar=scalar,
+        vec2=vec2,
+    )
