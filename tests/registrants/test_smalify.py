@@ -115,7 +115,7 @@ class WrongFirst:
 
 
 def test_a_start_that_looks_the_wrong_way_is_rescued(truly):
-    scene = single_views(truly, 3, seed=0, noise_px=0.0)
+    scene = single_views(truly, 3, seed=1, noise_px=0.0)
     wrong, rescued = (
         smalify([PLACE, POSE], initializer=WrongFirst(scene.truth), n_hypotheses=n)([scene.keypoints])
         for n in (1, 2)
@@ -182,7 +182,7 @@ def test_windows_are_as_good_as_the_whole(truly):
         for options in ({}, {'window': 7, 'overlap': 2})
     )
     assert parts.report['windows'] == 3
-    assert {h.get('window') for h in parts.history} == {0, 1, 2}
+    assert {h.get('window') for h in parts.history} == {None, 0, 1, 2}
     betas = parts.params.betas
     assert torch.allclose(betas, betas[:1].expand_as(betas))
     assert missed_px(truly, scene, parts).mean() < missed_px(truly, scene, whole).mean() + 0.5
