@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from smilfit.registrants.stage import fitted_joints
-from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask, first_cameras
 from smilfit.registrants.variables import Variables
 from smilfit.solvers import FirstOrderSolver, StopReason
 
@@ -16,7 +16,11 @@ def run_first_order(task: StageTask, solver: FirstOrderSolver, start: FitState) 
     if 'cameras' in stage.fit and shift is None:
         shift = params.transl.new_zeros(len(task.cameras()), 6)
     joints = fitted_joints(stage, task.body.data)
-    variables = Variables(params, stage.fit, task.share_shape, joints, shift, start.log_focal)
+    camera = first_cameras(
+        {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
+    )
+    camera = camera if camera is not None and len(camera) == 1 else None
+    variables = Variables(params, stage.fit, task.share_shape, joints, shift, start.log_focal, camera)
     moving_shape = {'betas', 'expression'} & set(variables.leaves)
     rest = None if moving_shape else task.body.rest_shape(params.betas)
 

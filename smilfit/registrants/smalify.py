@@ -1,7 +1,7 @@
 """SMALify: fit a body to pictures, one view of each, from several starts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,9 +14,18 @@ from smilfit.registrants.hypotheses import best_path, repeated
 from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageRun
-from smilfit.registrants.variables import SHAPE_PARAMETERS, share_shape
+from smilfit.registrants.variables import share_shape
 from smilfit.registrants.view_initializer import ViewInitializer
-from smilfit.registrants.windows import Window, carried_on, joined, spread_rows, windows_of
+from smilfit.registrants.windows import (
+    Part,
+    carried_on,
+    joined,
+    spread_rows,
+    told,
+    windows_of,
+    with_shape_of,
+    without_shape,
+)
 from smilfit.registry import REGISTRANTS
 from smilfit.structures import BodyParams, FitResult
 
@@ -91,12 +100,12 @@ class SMALify(SMPLify):
             inputs = {k: i.resized(self.mask_side) if hasattr(i, 'resized') else i for k, i in inputs.items()}
         find_start = find_start and self.initializer is not None
         windows = windows_of(len(frames), self.window, self.overlap if self._is_video else 0)
-        state, plan = FitState(start), self._plan
+        state, plan, history = FitState(start), self._plan, ()
         if len(windows) > 1 and self.use_one_betas_per_video:
             rows = spread_rows(len(frames), self.window)
             first = self._fit_part(plan, _pick(inputs, rows), state.take(rows), frames[rows], find_start)
-            state = _with_shape_of(state, first.run.state)
-            plan = [(epoch, _without_shape(stage)) for epoch, stage in plan]
+            state, history = with_shape_of(state, first.run.state), first.run.history
+            plan = [(epoch, without_shape(stage)) for epoch, stage in plan]
         parts: list[Part] = []
         for window in windows:
             here = state.take(window.rows)
@@ -108,8 +117,9 @@ class SMALify(SMPLify):
                 self._fit_part(plan, given, here, frames[window.rows], find_start, before, window.old)
             )
         run = joined(windows, [part.run for part in parts])
+        run = replace(run, history=(*history, *run.history))
         begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])
-        return self._result(run, inputs, report | _told(windows, parts), begun)
+        return self._result(run, inputs, report | told(windows, parts), begun)
 
     def _fit_part(
         self,
@@ -120,7 +130,7 @@ class SMALify(SMPLify):
         find_start: bool,
         before: BodyParams | None = None,
         old: int = 0,
-    ) -> 'Part':
+    ) -> Part:
         """Fit frames from all their starts.
 
         Args:
@@ -186,44 +196,8 @@ class SMALify(SMPLify):
         return best_path(loss, rotation, follows, self.path_weight * float(unit))
 
 
-@dataclass(frozen=True)
-class Part:
-    """Frames fitted at once: where they started, how it went, which start each took, and what all starts cost."""
-
-    start: BodyParams
-    run: StageRun
-    choice: Tensor
-    loss: Tensor
-    notes: dict[str, Any]
-
-
-def _told(windows: Sequence[Window], parts: Sequence[Part]) -> dict[str, Any]:
-    """Say which start every frame took and what the others cost; counts of frames are added up."""
-    notes: dict[str, Any] = {}
-    for part in parts:
-        for key, value in part.notes.items():
-            notes[key] = notes.get(key, 0) + value if isinstance(value, int) else value
-    kept = [(w.kept, p) for w, p in zip(windows, parts)]
-    chosen = torch.cat([p.choice[k] for k, p in kept]).tolist()
-    losses = [row for k, p in kept for row in p.loss[:, k].t().tolist()]
-    return notes | {'windows': len(windows), 'hypotheses': {'chosen': chosen, 'losses': losses}}
-
-
 def _pick(inputs: Mapping[str, BaseInput], rows: Tensor) -> dict[str, BaseInput]:
     return {key: item[rows] for key, item in inputs.items()}
-
-
-def _without_shape(stage: Stage) -> Stage:
-    return replace(stage, fit=tuple(n for n in stage.fit if n not in (*SHAPE_PARAMETERS, 'focal')))
-
-
-def _with_shape_of(state: FitState, found: FitState) -> FitState:
-    """Give all frames the shape and focal length that some of them have found."""
-    batch, there = state.params.batch_size, found.params.as_dict()
-    shape = {
-        n: there[n][:1].expand(batch, *there[n].shape[1:]).clone() for n in SHAPE_PARAMETERS if n in there
-    }
-    return FitState(state.params.replace(**shape), found.camera_shift, found.log_focal)
 
 
 def _rows(choice: Tensor) -> Tensor:

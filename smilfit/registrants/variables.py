@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smilfit.registrants.stage import POSE_PARTS
 from smilfit.registrants.stage_task import FitState
-from smilfit.structures import BodyParams
+from smilfit.structures import BodyParams, Cameras
 
 # One value a clip where a body keeps its shape.
 SHAPE_PARAMETERS = ('betas', 'scale', 'log_joint_scales', 'joint_offsets')
@@ -28,6 +28,8 @@ class Variables:
         joints: indices (of all joints, root 0) that may turn; None for all.
         camera_shift: corrections of the cameras; they move where `fit` holds `'cameras'`.
         log_focal: of a factor on focal lengths; it moves where `fit` holds `'focal'`, from 0 where None.
+        camera: the one camera that sees the body, of all frames or one a frame; None where there are several. As its
+            focal length grows the body moves away: what a picture shows well, its size, then does not change.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Variables:
         joints: Sequence[int] | None = None,
         camera_shift: Tensor | None = None,
         log_focal: Tensor | None = None,
+        camera: Cameras | None = None,
     ) -> None:
         self._start = params.detach()
         self._share_shape = share_shape
@@ -49,6 +52,8 @@ class Variables:
         self._log_focal = log_focal
         if 'focal' in fit:
             self.leaves['focal'] = self._focal(log_focal).clone().requires_grad_()
+        self._camera = camera if {'focal', 'transl'} <= set(fit) else None
+        self._focal_start = self._focal(log_focal) if self._camera is not None else None
         # Hands, jaw and eyes are joints of the pose.
         names = dict.fromkeys('body_pose' if n in POSE_PARTS else n for n in fit if n not in OF_CAMERAS)
         for name in names:
@@ -91,7 +96,16 @@ class Variables:
             if value.shape[0] == 1 and self._start.batch_size > 1:
                 value = value.expand(self._start.batch_size, *value.shape[1:])
             changes[name] = value
+        if self._camera is not None:
+            changes['transl'] = self._carried(changes['transl'])
         return self._start.replace(**changes)
+
+    def _carried(self, transl: Tensor) -> Tensor:
+        """Move bodies along the optical axis as far as focal lengths have grown."""
+        axis = self._camera.R[..., 0, 2, :].to(transl)
+        depth = ((transl - self._camera.centres()[..., 0, :].to(transl)) * axis).sum(-1, keepdim=True)
+        grown = torch.expm1(self.leaves['focal'] - self._focal_start).unsqueeze(1)
+        return transl + grown * depth * axis
 
     def _index(self, like: Tensor) -> Tensor:
         return torch.tensor(self._joints, device=like.device)

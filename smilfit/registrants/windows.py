@@ -1,13 +1,17 @@
 """Long videos in windows that share some frames, and one fit made of the windows' fits."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.registrants.variables import SHAPE_PARAMETERS
 from smilfit.structures import BodyParams
 
 
@@ -54,7 +58,10 @@ def carried_on(state: FitState, last: FitState, old: int) -> BodyParams:
 
 
 def joined(windows: Sequence[Window], runs: Sequence[StageRun]) -> StageRun:
-    """Make one run of those of all windows; the story says which window each stage belongs to."""
+    """Make one run of those of all windows; the story says which window each stage belongs to.
+
+    A frame's loss is its share of its window's.
+    """
     if len(windows) == 1:
         return runs[0]
     params = BodyParams.cat([run.state.params[w.kept] for w, run in zip(windows, runs)])
@@ -62,10 +69,50 @@ def joined(windows: Sequence[Window], runs: Sequence[StageRun]) -> StageRun:
     if focal[0] is not None:
         sizes = [run.state.params.batch_size for run in runs]
         focal = torch.cat([f.expand(n)[w.kept] for f, n, w in zip(focal, sizes, windows)])
-    history = tuple({'window': i, **told} for i, run in enumerate(runs) for told in run.history)
+    history = tuple({'window': i, **stage} for i, run in enumerate(runs) for stage in run.history)
     return StageRun(
         FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
         history,
         torch.cat([run.per_frame[w.kept] for w, run in zip(windows, runs)]),
         torch.cat([run.converged[w.kept] for w, run in zip(windows, runs)]),
     )
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames fitted at once: where they started, how it went, which start each took, and what all starts cost."""
+
+    start: BodyParams
+    run: StageRun
+    choice: Tensor
+    loss: Tensor
+    notes: dict[str, Any]
+
+
+def told(windows: Sequence[Window], parts: Sequence[Part]) -> dict[str, Any]:
+    """Say which start every frame took and what the others cost; counts of frames are added up."""
+    notes: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.notes.items():
+            notes[key] = notes.get(key, 0) + value if isinstance(value, int) else value
+    kept = [(w.kept, p) for w, p in zip(windows, parts)]
+    chosen = torch.cat([p.choice[k] for k, p in kept]).tolist()
+    # A start that a frame does not have costs nothing that a file could hold.
+    losses = [
+        [x if math.isfinite(x) else None for x in row] for k, p in kept for row in p.loss[:, k].t().tolist()
+    ]
+    return notes | {'windows': len(windows), 'hypotheses': {'chosen': chosen, 'losses': losses}}
+
+
+def without_shape(stage: Stage) -> Stage:
+    """Give a stage that holds shape and focal length."""
+    return replace(stage, fit=tuple(n for n in stage.fit if n not in (*SHAPE_PARAMETERS, 'focal')))
+
+
+def with_shape_of(state: FitState, found: FitState) -> FitState:
+    """Give all frames the shape and focal length that some of them have found."""
+    batch, there = state.params.batch_size, found.params.as_dict()
+    shape = {
+        n: there[n][:1].expand(batch, *there[n].shape[1:]).clone() for n in SHAPE_PARAMETERS if n in there
+    }
+    return FitState(state.params.replace(**shape), found.camera_shift, found.log_focal)
