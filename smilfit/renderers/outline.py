@@ -78,7 +78,7 @@ def mesh_sides(faces: Int[Tensor, 'F 3']) -> MeshSides:
 def contour_sides(meshes: ProjectedMeshes, sides: MeshSides, margin_px: float) -> ContourSides:
     """Find the sides all of whose faces lie on one side of them, within a margin of the picture."""
     # A face that turns like its side's run has its third corner on the side's left (positive cross product).
-    bank = meshes.turns()[:, sides.faces] * sides.turn
+    bank = meshes.turns[:, sides.faces] * sides.turn
     count, total = bank.abs().sum(2), bank.sum(2)
     ends = meshes.pixels.detach()[:, sides.corners]
     limit = ends.new_tensor([meshes.width - 1, meshes.height - 1]) + margin_px

@@ -45,7 +45,7 @@ def _exposed(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cut the sides of one picture into bits whose outer bank no triangle covers."""
     mine = (contour.picture == n).nonzero().squeeze(1)
-    turns = meshes.turns()[n]
+    turns = meshes.turns[n]
     faces, turns = meshes.faces[turns != 0], turns[turns != 0]
     triangles = meshes.pixels[n][faces]
     low, high = triangles.amin(1), triangles.amax(1)

@@ -1,6 +1,7 @@
 """Meshes as their cameras see them: what every renderer starts from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,6 +43,7 @@ class ProjectedMeshes:
         """Give the pixels of every face's corners."""
         return self.pixels[:, self.faces]
 
+    @cached_property
     def turns(self) -> Float[Tensor, 'N F']:
         """Say which way round every face is seen: 1, -1, or 0 where it is seen edge-on or not drawable."""
         a, b, c = self.corners().detach().unbind(2)

@@ -80,7 +80,7 @@ class PyTorch3DRenderer(Renderer):
 
     def _alpha(self, meshes: ProjectedMeshes) -> Tensor:
         shape = (len(meshes), meshes.height, meshes.width)
-        seen = meshes.turns() != 0
+        seen = meshes.turns != 0
         if not bool(seen.any()):
             return meshes.pixels.new_zeros(shape)
         fragments = self._rasterise(

@@ -29,7 +29,7 @@ def soft_alpha(meshes: ProjectedMeshes, sigma: float, max_pairs: int) -> Float[T
         sigma: squared length, in units of half the shorter side, over which an edge is blurred.
         max_pairs: how many (triangle, pixel) pairs may be in memory at once (about 300 bytes each).
     """
-    turns = meshes.turns()
+    turns = meshes.turns
     pictures = [
         _log_clear(corners[seen != 0], meshes, sigma, max_pairs)
         for corners, seen in zip(meshes.corners(), turns)

@@ -26,7 +26,7 @@ def find_outline_by_warp(meshes: ProjectedMeshes, contour: ContourSides, reach_p
     """
     pixels = meshes.pixels if meshes.pixels.dtype == torch.float64 else meshes.pixels.float()
     corners = pixels[:, meshes.faces].reshape(-1, 3, 2).contiguous()
-    turns = meshes.turns().reshape(-1).to(torch.int8)
+    turns = meshes.turns.reshape(-1).to(torch.int8)
     side, low, high, cut = _bits(meshes, contour, pixels, corners, turns, reach_px)
     nearest = _nearest(meshes, contour, pixels, (side, low, high), reach_px)
     covered = _covered(meshes, corners, turns)

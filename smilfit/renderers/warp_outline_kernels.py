@@ -152,37 +152,25 @@ def outline_kernels(scalar):
         here = scalar(0.0)
         behind = wp.vec2i(-1, -1)
         while here < scalar(1.0):
-            # Over what covers this place, as far as it goes.
-            moved = wp.bool(True)
-            while moved:
-                moved = wp.bool(False)
-                for y in range(box[1], box[3] + 1):
-                    for x in range(box[0], box[2] + 1):
-                        cell = (picture[i] * down + y) * across + x
-                        for k in range(begin[cell], finish[cell]):
-                            j = members[k]
-                            c = cover_of(
-                                a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j])
-                            )
-                            if c[0] <= here and c[1] > here:
+            # Over whatever covers this place, as far as it goes; else over the gap, to what covers the side next.
+            moved = wp.bool(False)
+            stop = scalar(1.0)
+            ahead = wp.vec2i(-1, -1)
+            for y in range(box[1], box[3] + 1):
+                for x in range(box[0], box[2] + 1):
+                    cell = (picture[i] * down + y) * across + x
+                    for k in range(begin[cell], finish[cell]):
+                        j = members[k]
+                        c = cover_of(a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j]))
+                        if c[1] > here and c[1] > c[0]:
+                            if c[0] <= here:
                                 here = c[1]
                                 behind = side_corners(faces, j % n_faces, c[3])
                                 moved = wp.bool(True)
-            if here < scalar(1.0):
-                # Over the gap, to whatever covers the side next.
-                stop = scalar(1.0)
-                ahead = wp.vec2i(-1, -1)
-                for y in range(box[1], box[3] + 1):
-                    for x in range(box[0], box[2] + 1):
-                        cell = (picture[i] * down + y) * across + x
-                        for k in range(begin[cell], finish[cell]):
-                            j = members[k]
-                            c = cover_of(
-                                a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j])
-                            )
-                            if c[0] > here and c[0] < stop and c[1] > c[0]:
+                            elif c[0] < stop:
                                 stop = c[0]
                                 ahead = side_corners(faces, j % n_faces, c[2])
+            if not moved:
                 low, high = here, stop
                 if low < snap:
                     low = scalar(0.0)

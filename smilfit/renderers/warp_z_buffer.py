@@ -22,7 +22,7 @@ def seen_faces_by_warp(meshes: ProjectedMeshes) -> Int[Tensor, 'N H W']:
     n, n_faces = meshes.drawable.shape
     corners = meshes.corners().double().reshape(-1, 3, 2).contiguous()
     inverse_z = (1 / meshes.in_camera[..., 2].double())[:, meshes.faces].reshape(-1, 3).contiguous()
-    turns = meshes.turns().reshape(-1).to(torch.int8)
+    turns = meshes.turns.reshape(-1).to(torch.int8)
     shape = (n, meshes.height, meshes.width)
     buffer = torch.zeros(shape, dtype=torch.int64, device=corners.device)
     inputs = [view(corners, kernels.vec2), view(inverse_z, kernels.vec3), view(turns)]
