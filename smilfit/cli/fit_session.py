@@ -17,7 +17,7 @@ from smilfit.cli.image_outputs import ImageOutputs
 from smilfit.cli.step_bar import StepBar, step_bar
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.handlers import BaseInput
-from smilfit.registrants import SMPLify
+from smilfit.registrants import PartFiles, SMALify, SMPLify
 from smilfit.registrants.matching import observed_frames
 from smilfit.registry import build_registrant
 from smilfit.solvers import Processes
@@ -108,6 +108,8 @@ class SessionFits:
             if not known:
                 names = np.array(self.body.joint_names)
                 result.save(path, frames=self.dataset.frame_indices(session), joint_names=names)
+                # What a stopped fit would have gone on from.
+                self._parts(session, fingerprint).clear()
             self._write_more(session, result, fresh=not known)
         return result
 
@@ -115,12 +117,20 @@ class SessionFits:
         inputs = self._inputs(session)
         logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
         registrant = self.registrant if processes.count == 1 else self._registrant(processes)
-        with self.bar.running(session, registrant):
-            result = registrant(inputs, frames=self.dataset.frame_indices(session))
+        if isinstance(registrant, SMALify):
+            registrant.part_files = self._parts(session, fingerprint)
+            if self.options.overwrite:
+                registrant.part_files.clear()
+        frames = self.dataset.frame_indices(session)
+        with self.bar.running(session, registrant, len(frames)):
+            result = registrant(inputs, frames=frames)
         finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
         broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']
         notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
         return replace(result, report=result.report | notes)
+
+    def _parts(self, session: str, fingerprint: str) -> PartFiles:
+        return PartFiles(self.out / session / 'parts', fingerprint, self.options.device)
 
     def _known(self, path: Path, fingerprint: str) -> bool:
         if self.options.overwrite or not (path.is_file() and path.with_suffix('.json').is_file()):

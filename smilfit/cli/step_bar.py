@@ -19,29 +19,33 @@ class StepBar:
     def __init__(self, shown: bool) -> None:
         self.shown = shown
         self._bar: Progress | None = None
-        self._starts: dict[int, int] = {}
         self._task: Any = None
+        self._before = 0
+        self._last: tuple[Stage | None, int] = (None, 0)
 
     def __call__(self, stage: Stage, step: int, loss: float) -> bool:
         """Take note of a step; never stops a stage."""
         if self._bar is not None:
-            done = self._starts.get(id(stage), 0) + step
-            self._bar.update(self._task, completed=done, description=f'{stage.name}: loss {loss:.4g}')
+            last, last_step = self._last
+            # A stage that begins again is the next window's.
+            if last is not None and (stage is not last or step <= last_step):
+                self._before += last.n_iter
+            self._last = (stage, step)
+            said = f'{stage.name}: loss {loss:.4g}'
+            self._bar.update(self._task, completed=self._before + step, description=said)
         return False
 
     @contextmanager
-    def running(self, what: str, registrant: SMPLify) -> Iterator[None]:
-        """Show the bar while a fit runs."""
+    def running(self, what: str, registrant: SMPLify, n_frames: int) -> Iterator[None]:
+        """Show the bar while a fit of so many frames runs."""
         if not self.shown:
             yield
             return
-        total = 0
-        for stage in registrant.stages:
-            self._starts[id(stage)] = total
-            total += stage.n_iter
+        self._before, self._last = 0, (None, 0)
         columns = (TextColumn(what), BarColumn(), TimeRemainingColumn(), TextColumn('{task.description}'))
         with Progress(*columns, transient=True) as self._bar:
-            self._task = self._bar.add_task('', total=total)
+            steps = registrant.n_epochs * sum(stage.n_iter for stage in registrant.stages)
+            self._task = self._bar.add_task('', total=steps * registrant.n_parts(n_frames))
             yield
         self._bar = None
 

@@ -1,7 +1,8 @@
 """SMALify: fit a body to pictures, one view of each, from several starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.hypotheses import best_path, repeated
+from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageRun
@@ -18,6 +20,7 @@ from smilfit.registrants.variables import share_shape
 from smilfit.registrants.view_initializer import ViewInitializer
 from smilfit.registrants.windows import (
     Part,
+    Window,
     carried_on,
     joined,
     spread_rows,
@@ -52,6 +55,7 @@ class SMALify(SMPLify):
             end of the last one. Where frames share their shape it is found first, from frames of the whole video.
         overlap: frames that a window shares with the one before.
         mask_side: masks are reduced so that their longer side is at most this, px; None keeps them.
+        part_files: keeps the fits of windows, so that a fit that was stopped goes on; may be changed between fits.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
         kwargs: as of `SMPLify`.
     """
@@ -67,6 +71,7 @@ class SMALify(SMPLify):
         window: int | None = None,
         overlap: int = 0,
         mask_side: int | None = None,
+        part_files: PartFiles | None = None,
         initializer: Any = 'views',
         **kwargs: Any,
     ) -> None:
@@ -82,11 +87,24 @@ class SMALify(SMPLify):
         self.n_hypotheses, self.hypothesis_stages = n_hypotheses, hypothesis_stages
         self.path_weight, self.window, self.overlap = path_weight, window, overlap
         self.mask_side = mask_side
+        self.part_files = part_files
 
     @property
     def _is_video(self) -> bool:
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         return self.use_one_betas_per_video or any(self.handlers[key].couples_frames for key in weighted)
+
+    def n_parts(self, n_frames: int) -> int:
+        """Say in how many windows so many frames are fitted, and whether a shape is found before them."""
+        count = len(self._windows(n_frames))
+        return count + (count > 1 and self.use_one_betas_per_video)
+
+    def _windows(self, n_frames: int) -> list[Window]:
+        return windows_of(n_frames, self.window, self.overlap if self._is_video else 0)
+
+    def _kept(self, name: str, fit: Callable[[], Part], windows: Sequence[Window]) -> Part:
+        """Fit a part, or read what an earlier run of the same fit left of it."""
+        return fit() if self.part_files is None or len(windows) == 1 else self.part_files.get(name, fit)
 
     def _fit(
         self,
@@ -99,23 +117,22 @@ class SMALify(SMPLify):
         if self.mask_side is not None:
             inputs = {k: i.resized(self.mask_side) if hasattr(i, 'resized') else i for k, i in inputs.items()}
         find_start = find_start and self.initializer is not None
-        windows = windows_of(len(frames), self.window, self.overlap if self._is_video else 0)
+        windows = self._windows(len(frames))
         state, plan, history = FitState(start), self._plan, ()
         if len(windows) > 1 and self.use_one_betas_per_video:
             rows = spread_rows(len(frames), self.window)
-            first = self._fit_part(plan, _pick(inputs, rows), state.take(rows), frames[rows], find_start)
+            given = (plan, _pick(inputs, rows), state.take(rows), frames[rows], find_start)
+            first = self._kept('shape', partial(self._fit_part, *given), windows)
             state, history = with_shape_of(state, first.run.state), first.run.history
             plan = [(epoch, without_shape(stage)) for epoch, stage in plan]
         parts: list[Part] = []
-        for window in windows:
+        for i, window in enumerate(windows):
             here = state.take(window.rows)
             before = None
             if parts and self._is_video:
                 before = carried_on(here, parts[-1].run.state, window.old)
-            given = _pick(inputs, window.rows)
-            parts.append(
-                self._fit_part(plan, given, here, frames[window.rows], find_start, before, window.old)
-            )
+            given = (_pick(inputs, window.rows), here, frames[window.rows], find_start, before, window.old)
+            parts.append(self._kept(f'window_{i:05d}', partial(self._fit_part, plan, *given), windows))
         run = joined(windows, [part.run for part in parts])
         run = replace(run, history=(*history, *run.history))
         begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])

@@ -150,6 +150,10 @@ class SMPLify:
         result = self._fit(inputs, start, init_params is None, numbers, report)
         return result if bool(seen.all()) else result.expanded(seen, cameras)
 
+    def n_parts(self, n_frames: int) -> int:
+        """Say in how many parts, one after the other, so many frames are fitted."""
+        return 1
+
     def why_not_spread(self, n_frames: int, n_processes: int) -> str | None:
         """Say why so many observed frames cannot be spread over processes, and what to do; None if they can."""
         if n_processes > n_frames:

@@ -1,0 +1,85 @@
+"""Windows of a long fit in files of their own, so that a fit that was stopped goes on after the last whole one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.registrants.windows import Part
+from smilfit.structures import BodyParams
+
+
+class PartFiles:
+    """Keeps parts of one fit in a folder. Covariances are not kept.
+
+    Args:
+        folder: holds the files of one fit alone.
+        fingerprint: names everything that the fit depends on; a part of another fingerprint is fitted again.
+        device: where parts that were read go on.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, device: torch.device | str = 'cpu') -> None:
+        self.folder, self.fingerprint, self.device = folder, fingerprint, device
+
+    def get(self, name: str, fit: Callable[[], Part]) -> Part:
+        """Read a part, or fit it and keep it."""
+        known = self.read(name)
+        if known is not None:
+            return known
+        part = fit()
+        self.write(name, part)
+        return part
+
+    def write(self, name: str, part: Part) -> None:
+        """Write a part; it appears whole or not at all."""
+        run = part.run
+        tensors: dict[str, Tensor | None] = {
+            **{f'params/{n}': v for n, v in run.state.params.as_dict().items()},
+            **{f'start/{n}': v for n, v in part.start.as_dict().items()},
+            'log_focal': run.state.log_focal,
+            'camera_shift': run.state.camera_shift,
+            'per_frame': run.per_frame,
+            'converged': run.converged,
+            'choice': part.choice,
+            'loss': part.loss,
+        }
+        arrays = {n: v.detach().cpu().numpy() for n, v in tensors.items() if v is not None}
+        told = {'fingerprint': self.fingerprint, 'history': run.history, 'notes': part.notes}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f'{name}.npz.tmp'
+        with temporary.open('wb') as file:
+            np.savez(file, told=np.array(json.dumps(told, default=float)), **arrays)
+        temporary.replace(self.folder / f'{name}.npz')
+
+    def read(self, name: str) -> Part | None:
+        """Read a part; None where there is none, or one of another fit."""
+        path = self.folder / f'{name}.npz'
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            told = json.loads(str(file['told']))
+            if told['fingerprint'] != self.fingerprint:
+                return None
+            found = {n: torch.from_numpy(file[n]).to(self.device) for n in file.files if n != 'told'}
+        state = FitState(
+            _params(found, 'params/'),
+            camera_shift=found.get('camera_shift'),
+            log_focal=found.get('log_focal'),
+        )
+        run = StageRun(state, tuple(told['history']), found['per_frame'], found['converged'])
+        return Part(_params(found, 'start/'), run, found['choice'], found['loss'], told['notes'])
+
+    def clear(self) -> None:
+        """Delete the files: the fit is whole."""
+        for path in self.folder.glob('*.npz'):
+            path.unlink()
+        if self.folder.is_dir():
+            self.folder.rmdir()
+
+
+def _params(found: dict[str, Tensor], prefix: str) -> BodyParams:
+    return BodyParams(**{n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})
