@@ -26,13 +26,13 @@ def find_outline_by_warp(meshes: ProjectedMeshes, contour: ContourSides, reach_p
         contour: their contour sides.
         reach_px: how far from the outline a pixel may be.
     """
-    pixels = meshes.pixels if meshes.pixels.dtype == torch.float64 else meshes.pixels.float()
-    corners = pixels[:, meshes.faces].reshape(-1, 3, 2).contiguous()
+    pixels = meshes.pixels
+    corners = meshes.corners().reshape(-1, 3, 2).contiguous()
     turns = meshes.turns.reshape(-1).to(torch.int8)
     side, low, high, cut = _bits(meshes, contour, pixels, corners, turns, reach_px)
     nearest = _nearest(meshes, contour, pixels, (side, low, high), reach_px)
     covered = _covered(meshes, corners, turns)
-    return Outline(covered, nearest, side, low.to(meshes.pixels), high.to(meshes.pixels), cut)
+    return Outline(covered, nearest, side, low, high, cut)
 
 
 def _covered(meshes: ProjectedMeshes, corners: Tensor, turns: Tensor) -> Bool[Tensor, 'N H W']:

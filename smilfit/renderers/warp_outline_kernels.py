@@ -39,10 +39,7 @@ def outline_kernels(scalar):
         )
 
     @wp.func
-    def triangle_tiles(
-        corners: wp.array2d(dtype=vec2), i: int, margin: scalar, tile: scalar, across: int, down: int
-    ):
-        a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
+    def triangle_tiles(a: vec2, b: vec2, c: vec2, margin: scalar, tile: scalar, across: int, down: int):
         return tile_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), margin, tile, across, down)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
@@ -59,7 +56,7 @@ def outline_kernels(scalar):
         i = wp.tid()
         if turns[i] == wp.int8(0):
             return
-        box = triangle_tiles(corners, i, margin, tile, across, down)
+        box = triangle_tiles(corners[i, 0], corners[i, 1], corners[i, 2], margin, tile, across, down)
         for y in range(box[1], box[3] + 1):
             for x in range(box[0], box[2] + 1):
                 wp.atomic_add(count, ((i / n_faces) * down + y) * across + x, 1)
@@ -79,7 +76,7 @@ def outline_kernels(scalar):
         i = wp.tid()
         if turns[i] == wp.int8(0):
             return
-        box = triangle_tiles(corners, i, margin, tile, across, down)
+        box = triangle_tiles(corners[i, 0], corners[i, 1], corners[i, 2], margin, tile, across, down)
         for y in range(box[1], box[3] + 1):
             for x in range(box[0], box[2] + 1):
                 at = wp.atomic_add(filled, ((i / n_faces) * down + y) * across + x, 1)
@@ -120,8 +117,7 @@ def outline_kernels(scalar):
 
     @wp.func
     def side_corners(faces: wp.array2d(dtype=wp.int32), face: int, side: scalar):
-        k = wp.int32(side)
-        return wp.vec2i(faces[face, k], faces[face, (k + 1) % 3])
+        return wp.vec2i(faces[face, wp.int32(side)], faces[face, (wp.int32(side) + 1) % 3])
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def expose(
