@@ -67,6 +67,8 @@ def project_meshes(
     """
     check_mesh(vertices, faces)
     faces = faces.long()
+    # Half precision knows a place in a picture to about a pixel.
+    vertices = vertices if vertices.dtype == torch.float64 else vertices.float()
     cameras, width, height = one_camera_a_mesh(cameras.to(vertices), len(vertices))
     pixels, depth, usable = project_points(
         vertices, cameras.K, cameras.R, cameras.t, cameras.dist, cameras.fold

@@ -12,7 +12,7 @@ OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=
 
 
 def scalar_of(tensor: Tensor) -> type:
-    """Give the kernels' float type for a tensor's; half precision must be widened before."""
+    """Give the kernels' float type for a tensor's."""
     return wp.float64 if tensor.dtype == torch.float64 else wp.float32
 
 

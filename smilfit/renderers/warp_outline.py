@@ -12,7 +12,9 @@ from torch import Tensor
 from smilfit.renderers.outline import ContourSides, Outline
 from smilfit.renderers.projected import ProjectedMeshes
 from smilfit.renderers.warp_memory import launch, scalar_of, view
-from smilfit.renderers.warp_outline_kernels import TILE_PX, outline_kernels
+from smilfit.renderers.warp_outline_kernels import outline_kernels
+
+LEAST_TILE_PX, LARGEST_TILE_PX = 1.0, 8.0
 
 
 @torch.no_grad()
@@ -24,13 +26,13 @@ def find_outline_by_warp(meshes: ProjectedMeshes, contour: ContourSides, reach_p
         contour: their contour sides.
         reach_px: how far from the outline a pixel may be.
     """
-    pixels = meshes.pixels if meshes.pixels.dtype == torch.float64 else meshes.pixels.float()
-    corners = pixels[:, meshes.faces].reshape(-1, 3, 2).contiguous()
+    pixels = meshes.pixels
+    corners = meshes.corners().reshape(-1, 3, 2).contiguous()
     turns = meshes.turns.reshape(-1).to(torch.int8)
     side, low, high, cut = _bits(meshes, contour, pixels, corners, turns, reach_px)
     nearest = _nearest(meshes, contour, pixels, (side, low, high), reach_px)
     covered = _covered(meshes, corners, turns)
-    return Outline(covered, nearest, side, low.to(meshes.pixels), high.to(meshes.pixels), cut)
+    return Outline(covered, nearest, side, low, high, cut)
 
 
 def _covered(meshes: ProjectedMeshes, corners: Tensor, turns: Tensor) -> Bool[Tensor, 'N H W']:
@@ -51,8 +53,9 @@ def _bits(
     reach_px: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     kernels, device = outline_kernels(scalar_of(corners)), corners.device
-    across, down = (int((n + 2 * reach_px) // TILE_PX) + 1 for n in (meshes.width, meshes.height))
-    tiles = [kernels.scalar(reach_px), across, down]
+    tile = _tile_px(corners[turns != 0])
+    across, down = (int((n + 2 * reach_px) // tile) + 1 for n in (meshes.width, meshes.height))
+    tiles = [kernels.scalar(reach_px), kernels.scalar(tile), across, down]
     shapes = [view(corners, kernels.vec2), view(turns), len(meshes.faces)]
     count = torch.zeros(len(meshes) * across * down, dtype=torch.int32, device=device)
     launch(kernels.count_in_tiles, len(corners), [*shapes, *tiles, view(count)], device)
@@ -80,6 +83,12 @@ def _bits(
         room = n
     low, high = places[:n].unbind(1)
     return side[:n, 0].long(), low, high, cut[:n].long().reshape(n, 2, 2)
+
+
+def _tile_px(corners: Tensor) -> float:
+    """Make tiles a little wider than triangles are: few triangles in a tile, few tiles a triangle."""
+    extent = (corners.amax(1) - corners.amin(1)).clamp_max(LARGEST_TILE_PX).mean()
+    return min(max(1.25 * float(extent.nan_to_num()), LEAST_TILE_PX), LARGEST_TILE_PX)
 
 
 def _nearest(

@@ -11,7 +11,6 @@ from smilfit.renderers.outline_search import STEPS
 from smilfit.renderers.warp_memory import OPTIONS
 from smilfit.renderers.warp_plane import plane_functions
 
-TILE_PX = 2
 # A pixel centre this near to a side, px, counts as inside, so that no gap opens between neighbours.
 TOLERANCE_PX = {wp.float32: 1e-4, wp.float64: 1e-7}
 
@@ -24,10 +23,10 @@ def outline_kernels(scalar):
     vec2, vec3, cross, pixel_box = plane.vec2, plane.vec3, plane.cross, plane.pixel_box
     vec4 = wp.types.vector(length=4, dtype=scalar)
     bank, snap_px, tolerance = (wp.constant(scalar(x)) for x in (BANK_PX, SNAP_PX, TOLERANCE_PX[scalar]))
-    tile, steps, infinity = (wp.constant(scalar(x)) for x in (TILE_PX, STEPS, 1e30))
+    steps, infinity = (wp.constant(scalar(x)) for x in (STEPS, 1e30))
 
     @wp.func
-    def tile_box(low: vec2, high: vec2, margin: scalar, across: int, down: int):
+    def tile_box(low: vec2, high: vec2, margin: scalar, tile: scalar, across: int, down: int):
         """Give the first and the last tile of a box; the first tile begins one margin before the picture."""
         shift = vec2(margin, margin)
         far = scalar(1e8)
@@ -40,9 +39,8 @@ def outline_kernels(scalar):
         )
 
     @wp.func
-    def triangle_tiles(corners: wp.array2d(dtype=vec2), i: int, margin: scalar, across: int, down: int):
-        a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
-        return tile_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), margin, across, down)
+    def triangle_tiles(a: vec2, b: vec2, c: vec2, margin: scalar, tile: scalar, across: int, down: int):
+        return tile_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), margin, tile, across, down)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def count_in_tiles(
@@ -50,6 +48,7 @@ def outline_kernels(scalar):
         turns: wp.array(dtype=wp.int8),
         n_faces: int,
         margin: scalar,
+        tile: scalar,
         across: int,
         down: int,
         count: wp.array(dtype=wp.int32),
@@ -57,7 +56,7 @@ def outline_kernels(scalar):
         i = wp.tid()
         if turns[i] == wp.int8(0):
             return
-        box = triangle_tiles(corners, i, margin, across, down)
+        box = triangle_tiles(corners[i, 0], corners[i, 1], corners[i, 2], margin, tile, across, down)
         for y in range(box[1], box[3] + 1):
             for x in range(box[0], box[2] + 1):
                 wp.atomic_add(count, ((i / n_faces) * down + y) * across + x, 1)
@@ -68,6 +67,7 @@ def outline_kernels(scalar):
         turns: wp.array(dtype=wp.int8),
         n_faces: int,
         margin: scalar,
+        tile: scalar,
         across: int,
         down: int,
         filled: wp.array(dtype=wp.int32),
@@ -76,7 +76,7 @@ def outline_kernels(scalar):
         i = wp.tid()
         if turns[i] == wp.int8(0):
             return
-        box = triangle_tiles(corners, i, margin, across, down)
+        box = triangle_tiles(corners[i, 0], corners[i, 1], corners[i, 2], margin, tile, across, down)
         for y in range(box[1], box[3] + 1):
             for x in range(box[0], box[2] + 1):
                 at = wp.atomic_add(filled, ((i / n_faces) * down + y) * across + x, 1)
@@ -117,8 +117,7 @@ def outline_kernels(scalar):
 
     @wp.func
     def side_corners(faces: wp.array2d(dtype=wp.int32), face: int, side: scalar):
-        k = wp.int32(side)
-        return wp.vec2i(faces[face, k], faces[face, (k + 1) % 3])
+        return wp.vec2i(faces[face, wp.int32(side)], faces[face, (wp.int32(side) + 1) % 3])
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def expose(
@@ -126,6 +125,7 @@ def outline_kernels(scalar):
         turns: wp.array(dtype=wp.int8),
         n_faces: int,
         margin: scalar,
+        tile: scalar,
         across: int,
         down: int,
         picture: wp.array(dtype=wp.int32),
@@ -147,7 +147,7 @@ def outline_kernels(scalar):
         way = ends[i] - starts[i]
         length = wp.length(way)
         a = starts[i] + bank * inner[i] / length * vec2(way[1], -way[0])
-        box = tile_box(wp.min(a, a + way), wp.max(a, a + way), margin, across, down)
+        box = tile_box(wp.min(a, a + way), wp.max(a, a + way), margin, tile, across, down)
         snap = snap_px / length
         here = scalar(0.0)
         behind = wp.vec2i(-1, -1)

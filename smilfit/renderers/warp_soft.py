@@ -23,11 +23,9 @@ from smilfit.renderers.warp_plane import plane_functions
 
 def soft_alpha_by_warp(meshes: ProjectedMeshes, sigma: float) -> Float[Tensor, 'N H W']:
     """Render soft silhouettes, all meshes in one launch; as `soft_alpha`."""
-    pixels = meshes.pixels if meshes.pixels.dtype == torch.float64 else meshes.pixels.float()
-    corners = pixels[:, meshes.faces]
     seen = meshes.turns != 0
-    clear = _LogClear.apply(corners, seen, meshes.width, meshes.height, sigma, meshes.ndc_per_px)
-    return -torch.expm1(clear).to(meshes.pixels.dtype)
+    clear = _LogClear.apply(meshes.corners(), seen, meshes.width, meshes.height, sigma, meshes.ndc_per_px)
+    return -torch.expm1(clear)
 
 
 class _LogClear(torch.autograd.Function):

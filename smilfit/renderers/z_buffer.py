@@ -57,7 +57,7 @@ class ZBufferRenderer(Renderer):
         """Render N meshes of the same faces; see `Renderer.forward`."""
         meshes = project_meshes(vertices, faces, cameras, self.near)
         colour = vertices.new_ones(3) if colour is None else colour
-        return self._paint(meshes, self._seen(meshes), colour.to(vertices).expand(vertices.shape[1], 3))
+        return self._paint(meshes, self._seen(meshes), colour.to(meshes.pixels).expand(vertices.shape[1], 3))
 
     def _seen(self, meshes: ProjectedMeshes) -> Int[Tensor, 'N H W']:
         if self.backend == 'torch':

@@ -1,7 +1,9 @@
 """The same formula by PyTorch3D, where it is installed."""
 
+import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from smilfit.renderers import PyTorch3DRenderer, SilhouetteRenderer, ZBufferRenderer
 from tests.renderers.render_scenes import LENS, camera, sphere
 
+ROOT = Path(__file__).resolve().parents[2]
 installed = pytest.mark.skipif(find_spec('pytorch3d') is None, reason='PyTorch3D is not installed')
 # What PyTorch3D does to warn under new versions of torch is none of ours.
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning', 'ignore::FutureWarning')
@@ -58,6 +61,10 @@ def test_where_it_is_missing_the_error_says_what_to_do(monkeypatch):
         PyTorch3DRenderer()
 
 
-@pytest.mark.skipif(find_spec('pytorch3d') is not None, reason='PyTorch3D is installed')
-def test_nothing_imports_it():
-    assert 'pytorch3d' not in sys.modules
+def test_neither_it_nor_warp_is_imported_unasked():
+    lines = (
+        'import sys, smilfit.renderers as r',
+        "r.SilhouetteRenderer(backend='torch'), r.ZBufferRenderer()",
+        "assert not {'warp', 'pytorch3d'} & set(sys.modules)",
+    )
+    subprocess.run([sys.executable, '-c', '; '.join(lines)], check=True, cwd=ROOT)

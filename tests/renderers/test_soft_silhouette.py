@@ -104,6 +104,18 @@ def test_what_cannot_be_seen_is_left_out_and_nothing_is_empty(backend, mode):
     assert render.alpha.max() > 0.99
 
 
+@BACKENDS
+@pytest.mark.parametrize('mode', ['soft', 'visible'])
+def test_half_precision_is_widened(backend, mode):
+    vertices, faces = sphere(8, 8)
+    renderer = SilhouetteRenderer(mode, backend=backend, surface=ZBufferRenderer(backend=backend))
+    half = renderer(vertices[None].bfloat16(), faces, camera())
+    single = renderer(vertices[None].bfloat16().float(), faces, camera())
+    assert half.alpha.dtype == half.depth.dtype == torch.float32
+    assert torch.equal(half.alpha, single.alpha)
+    assert torch.equal(half.depth, single.depth)
+
+
 def test_a_surface_comes_along():
     vertices, faces = sphere(8, 8)
     both = SilhouetteRenderer(surface=ZBufferRenderer())(vertices[None], faces, camera())
