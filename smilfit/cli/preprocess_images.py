@@ -20,7 +20,7 @@ from smilfit.datasets import (
     shared_keypoint_names,
 )
 from smilfit.datasets.preprocess import plan_sessions
-from smilfit.io import check_lookup, read_joint_lookup
+from smilfit.io import check_lookup, load_keypoint_map
 from smilfit.io.annotations import check_pictures
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import AnnotationSet, SkippedAnnotation
@@ -55,8 +55,8 @@ def run_images(arguments: argparse.Namespace, reader: type) -> int:
     body = load_body_model_data(arguments.body_model)
     lookup = None
     if arguments.keypoint_map:
-        lookup = read_joint_lookup(arguments.keypoint_map)
-        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(arguments.keypoint_map))
+        lookup = load_keypoint_map(arguments.keypoint_map)
+        check_lookup(lookup, model_names=keypoint_definitions(body), where=arguments.keypoint_map)
     annotations = reader(images=arguments.images, **read_reader_options(arguments, reader)).read(
         arguments.annotations
     )
