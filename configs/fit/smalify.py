@@ -7,6 +7,8 @@ n_hypotheses = 4
 # The first two stages fit all starts, each frame goes on from its best.
 hypothesis_stages = 2
 mask_side = 128
+# Pictures fitted at once: a fit that is stopped goes on after the last window.
+window = 32
 optimizer = dict(type='LevenbergMarquardt', graduation=(4.0,))
 
 handlers = [

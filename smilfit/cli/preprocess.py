@@ -8,6 +8,7 @@ from pathlib import Path
 from smilfit.cli.preprocess_images import add_image_options, run_images
 from smilfit.cli.preprocess_options import RIG_OPTIONS, add_common, add_option, add_reader_options
 from smilfit.cli.preprocess_sessions import add_session_options, run_sessions
+from smilfit.io import available_keypoint_maps
 from smilfit.registry import ANNOTATIONS
 
 SLEAP = 'sleap'
@@ -71,10 +72,9 @@ def _add_format(
         made,
         'keypoint_map',
         'joint_lookup',
-        type=Path,
-        metavar='CSV',
-        help='model keypoint -> annotated keypoint: a file with the columns model,data, or the name of a shipped '
-        'map such as stanfordextra_to_quadruped',
+        metavar='NAME_OR_CSV',
+        help='model keypoint -> annotated keypoint: a .csv file (columns model,data) or, of pictures, a shipped map: '
+        + ', '.join(available_keypoint_maps()),
     )
     if rigs:
         add_session_options(made)

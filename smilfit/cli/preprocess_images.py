@@ -56,7 +56,7 @@ def run_images(arguments: argparse.Namespace, reader: type) -> int:
     lookup = None
     if arguments.keypoint_map:
         lookup = load_keypoint_map(arguments.keypoint_map)
-        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(arguments.keypoint_map))
+        check_lookup(lookup, model_names=keypoint_definitions(body), where=arguments.keypoint_map)
     annotations = reader(images=arguments.images, **read_reader_options(arguments, reader)).read(
         arguments.annotations
     )

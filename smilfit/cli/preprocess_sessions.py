@@ -31,7 +31,7 @@ def run_sessions(arguments: argparse.Namespace) -> int:
     betas = read_shape_betas(arguments.shape_betas) if arguments.shape_betas else {}
     if arguments.keypoint_map:
         lookup = read_joint_lookup(arguments.keypoint_map)
-        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(arguments.keypoint_map))
+        check_lookup(lookup, model_names=keypoint_definitions(body), where=arguments.keypoint_map)
     folders = find_sessions(arguments.annotations)
     excluded = _excluded_of(folders, options.exclude_cameras)
     sessions = [

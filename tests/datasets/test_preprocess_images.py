@@ -85,6 +85,9 @@ def test_all_well_and_all_lost(command, tmp_path, capsys):
     table.write_text(''.join([*lines[:3], lines[4]]))
     assert main([*command, '--overwrite']) == 1
     assert 'an entry must be usable; all 1 are left out; the first is' in capsys.readouterr().err
+    misspelt = ['--keypoint-map', 'stanfordextra_to_quadrupde', '--overwrite']
+    assert main([*command, *misspelt]) == 1
+    assert "Did you mean 'stanfordextra_to_quadruped'" in capsys.readouterr().err
     assert main([*command, '--overwrite', '--category', 'horse']) == 1
     assert "no entry is of category 'horse'" in capsys.readouterr().err
 
