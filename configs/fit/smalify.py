@@ -9,6 +9,8 @@ hypothesis_stages = 2
 mask_side = 128
 # Pictures fitted at once: a fit that is stopped goes on after the last window.
 window = 32
+# Of pictures without masks, or without keypoints, the others are fitted to.
+optional_handlers = ['keypoints2d_mse', 'mask_distance', 'silhouette']
 optimizer = dict(type='LevenbergMarquardt', graduation=(4.0,))
 
 handlers = [

@@ -2,7 +2,8 @@
 _base_ = ['./smalify.py']
 
 use_one_betas_per_video = True
-# Long videos are fitted in windows, each from the end of the last one; the shape is found first, from all over the video.
+# Long videos are fitted in windows, each from the end of the last one; before them the shape is found, from frames
+# of the whole video.
 window = 64
 overlap = 8
 

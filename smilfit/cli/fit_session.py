@@ -16,7 +16,7 @@ from smilfit.cli.fit_overlays import keypoints_of, report_pictures, write_meshes
 from smilfit.cli.image_outputs import ImageOutputs
 from smilfit.cli.step_bar import StepBar, step_bar
 from smilfit.evaluation import FitBenchmark, fit_benchmark
-from smilfit.handlers import BaseInput
+from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMALify, SMPLify
 from smilfit.registrants.matching import observed_frames
 from smilfit.registry import build_registrant
@@ -69,11 +69,20 @@ class SessionFits:
     def _inputs(self, session: str) -> list[BaseInput]:
         stages, handlers = self.registrant.stages, self.registrant.handlers
         weighted = {key for stage in stages for key, weight in stage.weights.items() if weight}
-        return [
-            handler.input_type.from_dataset(self.dataset, session, handler.handler_key)
-            for key, handler in handlers.items()
-            if key in weighted and handler.requires_input()
-        ]
+        optional = self.registrant.optional_handlers if isinstance(self.registrant, SMALify) else ()
+        found = []
+        for key, handler in handlers.items():
+            if key not in weighted or not handler.requires_input():
+                continue
+            try:
+                given = handler.input_type.from_dataset(self.dataset, session, key)
+            except MissingObservationError:
+                if key not in optional:
+                    raise
+                continue
+            if key not in optional or bool(given.observed().any()):
+                found.append(given)
+        return found
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames spread over them.

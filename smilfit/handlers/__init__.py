@@ -1,6 +1,6 @@
 """Tie one observation (an Input) or a prior to one loss."""
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, MissingObservationError
 from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
 from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
@@ -58,6 +58,7 @@ __all__ = [
     'MeshInput',
     'MeshSurfaceHandler',
     'MeshVertexHandler',
+    'MissingObservationError',
     'MultiviewKeypoint2dMSEHandler',
     'MultiviewKeypoint2dMSEInput',
     'PointCloudHandler',

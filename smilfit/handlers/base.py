@@ -67,6 +67,10 @@ class BodyState:
         return (self.body.rest_size * self.params.scale).detach()
 
 
+class MissingObservationError(ValueError):
+    """A dataset file holds no observation of the kind that a handler needs."""
+
+
 class BaseInput:
     """An observation. It meets the handler that has the same `handler_key`."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 
-from smilfit.handlers.base import BaseInput
+from smilfit.handlers.base import BaseInput, MissingObservationError
 from smilfit.registry import INPUTS
 from smilfit.structures import Cameras
 
@@ -60,11 +60,11 @@ class SilhouetteInput(BaseInput):
         """Take a session's masks out of a dataset file, px of the stored crops, with the crops' cameras.
 
         Raises:
-            ValueError: the session has no mask.
+            MissingObservationError: the session has no mask.
         """
         masks, weight = dataset.masks(session)
         if not weight.any():
-            raise ValueError(
+            raise MissingObservationError(
                 f'{dataset.path}: session {session!r} must have a mask for the handler {handler_key!r}; it has none. '
                 "Give the handler's weight 0, or make the file from annotations with masks."
             )

@@ -1,10 +1,12 @@
 """SMALify: fit a body to pictures, one view of each, from several starts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.hypotheses import best_path, repeated
+from smilfit.registrants.matching import as_inputs
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Stage
@@ -29,7 +32,7 @@ from smilfit.registrants.windows import (
     with_shape_of,
     without_shape,
 )
-from smilfit.registry import REGISTRANTS
+from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, FitResult
 
 
@@ -56,6 +59,8 @@ class SMALify(SMPLify):
         overlap: frames that a window shares with the one before.
         mask_side: masks are reduced so that their longer side is at most this, px; None keeps them.
         part_files: keeps the fits of windows, so that a fit that was stopped goes on; may be changed between fits.
+        optional_handlers: keys of handlers that are left out, and told, where they are given no Input: one config then
+            serves keypoints, masks and both.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
         kwargs: as of `SMPLify`.
     """
@@ -72,6 +77,7 @@ class SMALify(SMPLify):
         overlap: int = 0,
         mask_side: int | None = None,
         part_files: PartFiles | None = None,
+        optional_handlers: Sequence[str] = (),
         initializer: Any = 'views',
         **kwargs: Any,
     ) -> None:
@@ -88,11 +94,50 @@ class SMALify(SMPLify):
         self.path_weight, self.window, self.overlap = path_weight, window, overlap
         self.mask_side = mask_side
         self.part_files = part_files
+        for key in optional_handlers:
+            if key not in self.handlers:
+                raise UnknownNameError(
+                    f'SMALify: optional_handlers must be handlers; got {key!r}. {did_you_mean(key, self.handlers)}'
+                )
+        self.optional_handlers = tuple(optional_handlers)
 
     @property
     def _is_video(self) -> bool:
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         return self.use_one_betas_per_video or any(self.handlers[key].couples_frames for key in weighted)
+
+    def __call__(
+        self,
+        input_list: Sequence[Any],
+        init_params: BodyParams | Mapping[str, Tensor] | None = None,
+        frames: Sequence[int] | np.ndarray | Tensor | None = None,
+    ) -> FitResult:
+        """Fit; as `SMPLify`, without the optional handlers that have no Input and the stages that only they have."""
+        given = {item.handler_key for item in as_inputs(input_list, self.handlers)}
+        absent = [key for key in self.optional_handlers if key not in given]
+        if not absent:
+            return super().__call__(input_list, init_params, frames)
+        fitter = self._without(absent)
+        left_out = [stage.name for stage in self.stages if stage.name not in {s.name for s in fitter.stages}]
+        self.logger.info('SMALify: no input for %s; stages left out: %s.', absent, left_out or 'none')
+        result = fitter(input_list, init_params, frames)
+        told = {'handlers_without_input': absent, 'stages_without_input': left_out}
+        return replace(result, report=result.report | told)
+
+    def _without(self, absent: Sequence[str]) -> 'SMALify':
+        """Give this registrant without some handlers, and without stages that would be left with priors alone."""
+        stages = []
+        for stage in self.stages:
+            weights = {key: weight for key, weight in stage.weights.items() if key not in absent}
+            if weights == stage.weights or any(
+                weight and self.handlers[key].requires_input() for key, weight in weights.items()
+            ):
+                stages.append(replace(stage, weights=weights))
+        fitter = copy(self)
+        fitter.stages, fitter.optional_handlers = stages, ()
+        # Every start is still tried by one stage, if it was before.
+        fitter.hypothesis_stages = min(self.hypothesis_stages, max(len(stages) - 1, 1), len(stages))
+        return fitter
 
     def n_parts(self, n_frames: int) -> int:
         """Say in how many windows so many frames are fitted, and whether a shape is found before them."""
