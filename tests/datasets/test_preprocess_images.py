@@ -155,3 +155,31 @@ def test_formats_are_named_and_misspelt_ones_refused(capsys):
         main(['dcl', 'a', 'b'])
     assert stop.value.code == 2
     assert 'dlc' in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_real_pictures_of_dogs(real_data, tmp_path):
+    model = save_body_model(make_quadruped(), tmp_path / 'quadruped.smil.json')
+    folder = real_data / 'stanfordextra'
+    command = ['stanfordextra', str(folder / 'StanfordExtra_sample.json'), str(tmp_path / 'dogs.h5')]
+    command += ['--images', str(folder / 'sample_imgs'), '--keypoint-map', 'stanfordextra_to_quadruped']
+    command += ['--body-model', str(model), '--max-frames-per-session=4', '--target-resolution=64']
+    assert main(command) == 0
+    file = open_dataset(tmp_path / 'dogs.h5')
+    masks, weight = file.masks(0)
+    assert weight.all()
+    # The crop goes round the animal.
+    assert (masks > 0).mean() > 0.2
+
+
+@pytest.mark.real
+def test_one_real_view_labelled_with_sleap(real_data, tmp_path):
+    labels = real_data / 'mouse_sessions' / 'minimal_session' / 'back' / 'minimal_back_proofread.slp'
+    command = ['sleap', str(labels), str(tmp_path / 'one.h5'), '--max-frames-per-session=3']
+    command += ['--body-model', str(real_data / 'models' / 'SMILy_Mouse_static_joints.pkl')]
+    command += ['--keypoint-map', str(real_data / 'mouse_sessions' / 'joint_lookup.csv')]
+    assert main([*command, '--frame-skip=4', '--target-resolution=64']) == 0
+    file = open_dataset(tmp_path / 'one.h5')
+    assert file.camera_names == ('picture',)
+    assert file.temporal(0)
+    assert file.frame_indices(0).tolist() == [0, 4, 8]
