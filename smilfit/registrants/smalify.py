@@ -59,8 +59,8 @@ class SMALify(SMPLify):
         overlap: frames that a window shares with the one before.
         mask_side: masks are reduced so that their longer side is at most this, px; None keeps them.
         part_files: keeps the fits of windows, so that a fit that was stopped goes on; may be changed between fits.
-        optional_handlers: keys of handlers that are left out, and told, where they are given no Input: one config then
-            serves keypoints, masks and both.
+        optional_handlers: keys of handlers that are left out, and told, where they are given no Input: one config
+            then serves keypoints, masks and both.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
         kwargs: as of `SMPLify`.
     """
