@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = arguments.model or real_stick()
     data = load_body_model_data(path) if path else make_insect()
     mesh = torch.tensor(data.v_template).float(), torch.tensor(np.asarray(data.faces)).long()
-    for name, rows in (
-        ('silhouette', peers(mesh, (16,) if arguments.quick else (64, 224))),
-        ('silhouette_growth', growth(arguments.quick)),
+    for name, model, rows in (
+        ('silhouette', data.name, peers(mesh, (16,) if arguments.quick else (64, 224))),
+        ('silhouette_growth', 'a made tube', growth(arguments.quick)),
     ):
-        print_rows(f'{name}, {data.name}, {len(mesh[1])} faces, sigma {SIGMA}', rows)
-        save(name, rows, arguments.out, model=data.name, quick=arguments.quick, sigma=SIGMA)
+        print_rows(f'{name}, {model}, sigma {SIGMA}', rows)
+        save(name, rows, arguments.out, model=model, quick=arguments.quick, sigma=SIGMA)
     return 0
 
 
