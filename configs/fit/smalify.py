@@ -28,17 +28,34 @@ handlers = [
 ]
 
 stages = [
-    dict(name='place', n_iter=15, ftol=1e-3, fit_body_pose=False, fit_betas=False, keypoints2d_mse_weight=1.0),
     dict(
-        name='pose', n_iter=20, ftol=1e-3, fit_betas=False,
-        keypoints2d_mse_weight=1.0, pose_prior_weight=1000.0,
+        name='place', n_iter=15, ftol=1e-3, fit_body_pose=False, fit_betas=False, keypoints2d_mse_weight=1.0
     ),
     dict(
-        name='shape', n_iter=15, ftol=1e-3,
-        keypoints2d_mse_weight=1.0, pose_prior_weight=500.0, shape_prior_weight=0.5, mask_distance_weight=0.5,
+        name='pose',
+        n_iter=20,
+        ftol=1e-3,
+        fit_betas=False,
+        keypoints2d_mse_weight=1.0,
+        pose_prior_weight=1000.0,
     ),
     dict(
-        name='silhouette', n_iter=50, ftol=1e-5, optimizer=dict(type='Adam', lr=0.01),
-        keypoints2d_mse_weight=1.0, silhouette_weight=4000.0, pose_prior_weight=200.0, shape_prior_weight=0.5,
+        name='shape',
+        n_iter=15,
+        ftol=1e-3,
+        keypoints2d_mse_weight=1.0,
+        pose_prior_weight=500.0,
+        shape_prior_weight=0.5,
+        mask_distance_weight=0.5,
+    ),
+    dict(
+        name='silhouette',
+        n_iter=90,
+        ftol=1e-5,
+        optimizer=dict(type='Adam', lr=0.01),
+        keypoints2d_mse_weight=1.0,
+        silhouette_weight=4000.0,
+        pose_prior_weight=200.0,
+        shape_prior_weight=0.5,
     ),
 ]
