@@ -1,4 +1,4 @@
-"""Fits to made pictures: one view (calibrated, of unknown focal length, masks alone), a video, and four views.
+"""Fits to made pictures: one view (also with the focal length unknown, keypoints or masks alone), a video, four views.
 
     python -m benchmarks.images [--n N] [--pictures DIR] [--out DIR]
 
@@ -95,11 +95,14 @@ def wrong_focal(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
 def masks_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
     """No keypoint at all."""
     scene = single_views(body, n, seed=0)
-    stages = [
-        {k: v for k, v in stage.items() if not k.startswith('keypoints')} | {'mask_distance_weight': 1.0}
-        for stage in read_config(CONFIG).to_dict()['stages']
-    ]
-    return scene, [scene.mask_input(key) for key in MASKS], {'stages': stages, 'n_hypotheses': 8}
+    config = read_config(CONFIG.with_name('smalify_masks.py')).to_dict()
+    return scene, [scene.mask_input(key) for key in MASKS], config
+
+
+def keypoints_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
+    """No mask."""
+    scene = single_views(body, n, seed=0)
+    return scene, [scene.keypoints], read_config(CONFIG.with_name('smalify_keypoints.py')).to_dict()
 
 
 def video(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
@@ -119,6 +122,7 @@ def views(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
 CASES = {
     'one view': one_view,
     'one view, focal length unknown': wrong_focal,
+    'one view, keypoints alone': keypoints_alone,
     'one view, masks alone': masks_alone,
     'one view, video': video,
     'four views': views,
