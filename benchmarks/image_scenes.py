@@ -37,7 +37,13 @@ class Scene:
 
 
 def single_views(
-    body: SMIL, n: int, seed: int, noise_px: float = 1.0, focal: float = FOCAL, video: bool = False
+    body: SMIL,
+    n: int,
+    seed: int,
+    noise_px: float = 1.0,
+    focal: float = FOCAL,
+    video: bool = False,
+    apart: int | None = None,
 ) -> Scene:
     """Show n poses, each from another side, 0 to 50 degrees from above; in a video one shape, side and walk.
 
@@ -47,11 +53,12 @@ def single_views(
         seed: of all chance.
         noise_px: standard deviation of keypoints.
         focal: length, px.
-        video: whether pictures are neighbouring frames of one camera.
+        video: whether it is one animal before one camera.
+        apart: frames of the walk from one picture to the next; 1 in a video, else 12.
     """
     rng = np.random.default_rng(seed)
-    walk = random_motion(body, n if video else APART * n, rng, 0.01)
-    walk = walk if video else walk[::APART]
+    apart = apart or (1 if video else APART)
+    walk = random_motion(body, apart * n, rng, 0.01)[::apart]
     count = 1 if video else n
     betas = torch.from_numpy(np.stack([draw_betas(body.data, rng, 1.5) for _ in range(count)]))
     azimuth, elevation = rng.uniform(0, 2 * np.pi, count), np.deg2rad(rng.uniform(0, 50, count))

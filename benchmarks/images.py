@@ -1,4 +1,4 @@
-"""Fits to made pictures: one view (calibrated, of unknown focal length, masks alone), a video, and four views.
+"""Fits to made pictures: one view (also with the focal length unknown, keypoints or masks alone), a video, four views.
 
     python -m benchmarks.images [--n N] [--pictures DIR] [--out DIR]
 
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.image_scenes import FOCAL, SIDE, Scene, four_views, masks_of, single_views
+from benchmarks.image_scenes import APART, FOCAL, SIDE, Scene, four_views, masks_of, single_views
 from benchmarks.measuring import RESULTS, Row, print_rows, save
 from smilfit.body_models import SMIL
 from smilfit.geometry.procrustes import procrustes
@@ -78,8 +78,8 @@ def one_view(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
 
 
 def wrong_focal(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
-    """A video whose focal length is fitted, from one that is a quarter too short."""
-    scene = single_views(body, n, seed=0, focal=WRONG * FOCAL, video=True)
+    """Frames of a longer video, whose focal length is fitted, from one that is a quarter too short."""
+    scene = single_views(body, n, seed=0, focal=WRONG * FOCAL, video=True, apart=APART)
     guess = scene.cameras.refocused(-torch.tensor([WRONG]).log())
     keypoints = replace(scene.keypoints, cameras=guess)
     config = read_config(CONFIG).to_dict()
@@ -87,17 +87,22 @@ def wrong_focal(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
     stage = {**config['stages'][at - 1], 'name': 'focal', **FOCAL_STAGE}
     stages = [*config['stages'][:at], stage, *config['stages'][at:]]
     seen = [keypoints, *(scene.mask_input(key, guess) for key in MASKS)]
-    return scene, seen, {'stages': stages, 'use_one_betas_per_video': True}
+    # Frames far apart are no smooth path.
+    changes = {'stages': stages, 'use_one_betas_per_video': True, 'path_weight': 0.0}
+    return scene, seen, changes
 
 
 def masks_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
     """No keypoint at all."""
     scene = single_views(body, n, seed=0)
-    stages = [
-        {k: v for k, v in stage.items() if not k.startswith('keypoints')} | {'mask_distance_weight': 1.0}
-        for stage in read_config(CONFIG).to_dict()['stages']
-    ]
-    return scene, [scene.mask_input(key) for key in MASKS], {'stages': stages, 'n_hypotheses': 8}
+    config = read_config(CONFIG.with_name('smalify_masks.py')).to_dict()
+    return scene, [scene.mask_input(key) for key in MASKS], config
+
+
+def keypoints_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
+    """No mask."""
+    scene = single_views(body, n, seed=0)
+    return scene, [scene.keypoints], read_config(CONFIG.with_name('smalify_keypoints.py')).to_dict()
 
 
 def video(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
@@ -116,7 +121,8 @@ def views(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
 
 CASES = {
     'one view': one_view,
-    'one view, video, focal length unknown': wrong_focal,
+    'one view, focal length unknown': wrong_focal,
+    'one view, keypoints alone': keypoints_alone,
     'one view, masks alone': masks_alone,
     'one view, video': video,
     'four views': views,

@@ -1,7 +1,8 @@
 # Fit a body to single pictures, picture sets or videos: keypoints, masks or both, one view of each.
 #
 # All weights hold in px of a 224 px crop. Scale stays 1 and depth is free: one view shows both as one. Where the
-# focal length is a guess, add fit_focal=True and focal_prior_weight=1.0 to the last stage.
+# focal length is a guess, docs/pictures_fit.md has a stage for it. Without masks take smalify_keypoints.py, without
+# keypoints smalify_masks.py.
 type = 'SMALify'
 n_hypotheses = 4
 # The first two stages fit all starts, each frame goes on from its best.
@@ -54,7 +55,7 @@ stages = [
     ),
     dict(
         name='silhouette',
-        n_iter=50,
+        n_iter=90,
         ftol=1e-5,
         optimizer=dict(type='Adam', lr=0.01),
         keypoints2d_mse_weight=1.0,

@@ -54,7 +54,7 @@ stages = [
     ),
     dict(
         name='silhouette',
-        n_iter=50,
+        n_iter=90,
         ftol=1e-5,
         optimizer=dict(type='Adam', lr=0.01),
         keypoints2d_mse_weight=1.0,

@@ -208,6 +208,7 @@ class SMALify(SMPLify):
         starts = [] if find_start else [state.params]
         if find_start:
             found, notes = self._found(list(inputs.values()), state.params)
+            self._warn_of_scale(notes)
             starts = [found[h : h + batch] for h in range(0, found.batch_size, batch)]
         starts += [] if before is None else [before]
         every = BodyParams.cat(starts)

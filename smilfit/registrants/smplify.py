@@ -181,14 +181,17 @@ class SMPLify:
             shared = self.use_one_betas_per_video
             start, notes = self.initializer(self.body, list(inputs.values()), start, shared, self._scaled)
             report = report | notes
-            if 'unfitted_scale' in notes:
-                self.logger.warning(
-                    'SMPLify: the keypoints are %.3g times as large as the body, and no stage fits its scale. Set '
-                    'fit_scale=True, or bring both to one unit.',
-                    notes['unfitted_scale'],
-                )
+            self._warn_of_scale(notes)
         run = self._run_stages(self._plan, inputs, FitState(start), frames)
         return self._result(run, inputs, report, start)
+
+    def _warn_of_scale(self, notes: Mapping[str, Any]) -> None:
+        if 'unfitted_scale' in notes:
+            self.logger.warning(
+                'SMPLify: the keypoints are %.3g times as large as the body, and no stage fits its scale. Set '
+                'fit_scale=True, or bring both to one unit.',
+                notes['unfitted_scale'],
+            )
 
     @property
     def _plan(self) -> list[tuple[int, Stage]]:
