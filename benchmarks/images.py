@@ -1,4 +1,4 @@
-"""Fits to made pictures: one view (also with unknown focal length, keypoints or masks alone), a video, four views.
+"""Fits to made pictures: one view (focal length unknown, keypoints or masks alone), a video, four views.
 
     python -m benchmarks.images [--n N] [--pictures DIR] [--out DIR]
 

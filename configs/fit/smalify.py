@@ -30,6 +30,9 @@ handlers = [
     dict(type='BodyPosePriorHandler', handler_key='pose_prior', prior_loss=dict(type='PoseRegLoss')),
     dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
     dict(type='FocalPriorHandler'),
+    # For configs that build on this one; without a weight they cost nothing.
+    dict(type='InPictureHandler'),
+    dict(type='SmoothMotionHandler', prior_loss=dict(type='SmoothPointsLoss', order=2)),
 ]
 
 stages = [

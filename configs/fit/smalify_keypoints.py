@@ -1,9 +1,16 @@
-# The fit of smalify.py where pictures have keypoints and no masks: Levenberg-Marquardt throughout.
+# The fit of smalify.py where pictures have keypoints and no masks: Levenberg-Marquardt throughout. Without a mask the
+# picture's frame says how near the body may be.
 _base_ = ['./smalify.py']
 
 stages = [
     dict(
-        name='place', n_iter=15, ftol=1e-3, fit_body_pose=False, fit_betas=False, keypoints2d_mse_weight=1.0
+        name='place',
+        n_iter=15,
+        ftol=1e-3,
+        fit_body_pose=False,
+        fit_betas=False,
+        keypoints2d_mse_weight=1.0,
+        in_picture_weight=10.0,
     ),
     dict(
         name='pose',
@@ -11,6 +18,7 @@ stages = [
         ftol=1e-3,
         fit_betas=False,
         keypoints2d_mse_weight=1.0,
+        in_picture_weight=10.0,
         pose_prior_weight=1000.0,
     ),
     dict(
@@ -18,6 +26,7 @@ stages = [
         n_iter=20,
         ftol=1e-4,
         keypoints2d_mse_weight=1.0,
+        in_picture_weight=10.0,
         pose_prior_weight=500.0,
         shape_prior_weight=0.5,
     ),

@@ -1,38 +1,24 @@
 # Fit a body to single-view videos: as smalify.py, with one shape and focal length a video and steady motion.
+#
+# A video's landmarks are mostly keypoints alone: poses are held near rest and the body in its picture until the right
+# side of the animal is found. Where the landmarks are the model's joints to a px or two, lower pose_prior_weight.
 _base_ = ['./smalify.py']
 
 use_one_betas_per_video = True
 # Long videos are fitted in windows, each from the end of the last one; before them the shape is found, from frames
 # of the whole video.
-window = 64
-overlap = 8
-
-handlers = [
-    dict(
-        type='Keypoint2dHandler',
-        handler_key='keypoints2d_mse',
-        # A residual of 20 px counts half of its square, one of 100 px next to nothing.
-        mse_loss=dict(type='KeypointMSELoss', sigma=20.0),
-    ),
-    dict(
-        type='SilhouetteDistanceHandler',
-        handler_key='mask_distance',
-        loss=dict(type='PointDistanceLoss', sigma=20.0),
-    ),
-    dict(type='SilhouetteHandler', loss=dict(type='SilhouetteL2Loss')),
-    dict(type='BodyPosePriorHandler', handler_key='pose_prior', prior_loss=dict(type='PoseRegLoss')),
-    dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
-    dict(type='FocalPriorHandler'),
-    dict(
-        type='SmoothMotionHandler',
-        handler_key='smooth_motion',
-        prior_loss=dict(type='SmoothPointsLoss', order=2),
-    ),
-]
+window = 40
+overlap = 4
 
 stages = [
     dict(
-        name='place', n_iter=15, ftol=1e-3, fit_body_pose=False, fit_betas=False, keypoints2d_mse_weight=1.0
+        name='place',
+        n_iter=15,
+        ftol=1e-3,
+        fit_body_pose=False,
+        fit_betas=False,
+        keypoints2d_mse_weight=1.0,
+        in_picture_weight=10.0,
     ),
     dict(
         name='pose',
@@ -40,15 +26,17 @@ stages = [
         ftol=1e-3,
         fit_betas=False,
         keypoints2d_mse_weight=1.0,
-        pose_prior_weight=1000.0,
+        in_picture_weight=10.0,
+        pose_prior_weight=1e4,
     ),
     dict(
         name='shape',
         n_iter=15,
         ftol=1e-3,
         keypoints2d_mse_weight=1.0,
+        in_picture_weight=10.0,
         mask_distance_weight=0.5,
-        pose_prior_weight=500.0,
+        pose_prior_weight=1e4,
         shape_prior_weight=0.5,
         smooth_motion_weight=5e3,
     ),
@@ -58,8 +46,9 @@ stages = [
         ftol=1e-5,
         optimizer=dict(type='Adam', lr=0.01),
         keypoints2d_mse_weight=1.0,
+        in_picture_weight=10.0,
         silhouette_weight=4000.0,
-        pose_prior_weight=200.0,
+        pose_prior_weight=2000.0,
         shape_prior_weight=0.5,
         smooth_motion_weight=5e3,
     ),

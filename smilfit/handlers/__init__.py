@@ -2,6 +2,7 @@
 
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, MissingObservationError
 from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
+from smilfit.handlers.in_picture import InPictureHandler, PictureFrameInput
 from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
@@ -45,6 +46,7 @@ __all__ = [
     'GroundContactHandler',
     'GroundContactInput',
     'GroundHandler',
+    'InPictureHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',
     'JointScalePriorHandler',
@@ -61,6 +63,7 @@ __all__ = [
     'MissingObservationError',
     'MultiviewKeypoint2dMSEHandler',
     'MultiviewKeypoint2dMSEInput',
+    'PictureFrameInput',
     'PointCloudHandler',
     'PointCloudInput',
     'PriorHandler',

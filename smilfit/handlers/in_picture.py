@@ -1,0 +1,127 @@
+"""Keep a body in the picture that was cut out around the animal."""
+
+import logging
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.losses import PointDistanceLoss
+from smilfit.registry import HANDLERS, INPUTS
+from smilfit.structures import Cameras, PointTerm
+
+
+@INPUTS.register_module()
+class PictureFrameInput(BaseInput):
+    """The frames of B pictures in C views, which hold the whole animal.
+
+    Args:
+        cameras: of the pictures, one set for all frames or one a frame.
+        n_frames: B.
+        handler_key: the handler's.
+    """
+
+    def __init__(self, cameras: Cameras, n_frames: int, handler_key: str = 'in_picture') -> None:
+        self._cameras, self._n_frames, self.handler_key = cameras, n_frames, handler_key
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'PictureFrameInput':
+        """Take the frames of a session's stored crops."""
+        return cls(dataset.stored_cameras(session), len(dataset.samples(session)), handler_key)
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames."""
+        return self._n_frames
+
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras of the pictures."""
+        return self._cameras
+
+    def observed(self) -> Bool[Tensor, ' B']:
+        """A frame alone shows no animal."""
+        return torch.zeros(self.batch_size, dtype=torch.bool)
+
+    def to(self, *args: Any, **kwargs: Any) -> 'PictureFrameInput':
+        """Move or cast."""
+        return PictureFrameInput(self.cameras.to(*args, **kwargs), self.batch_size, self.handler_key)
+
+    def __getitem__(self, index: Any) -> 'PictureFrameInput':
+        """Select frames."""
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        count = len(torch.arange(self.batch_size)[index.cpu() if isinstance(index, Tensor) else index])
+        return PictureFrameInput(self.cameras[index], count, self.handler_key)
+
+
+@HANDLERS.register_module()
+class InPictureHandler(BaseHandler):
+    """Draws joints that fall beside their picture back into it: a joint pays its squared distance to the frame.
+
+    From few keypoints of one view a body close to the camera that points into the depth looks as good as one that
+    lies in the picture. The cut was made around the animal and tells them apart.
+
+    Args:
+        loss: scores squared distances, px; `PointDistanceLoss()` if None.
+        handler_key: names it in stages.
+        device: where its constants live.
+        logger: a logger or its name.
+    """
+
+    input_type = PictureFrameInput
+    second_order_by = 'reweight'
+
+    def __init__(
+        self,
+        loss: nn.Module | None = None,
+        handler_key: str = 'in_picture',
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        super().__init__(handler_key, PointDistanceLoss() if loss is None else loss, device, logger)
+
+    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+        """Ask for the joints."""
+        return ('joints',)
+
+    def forward(
+        self,
+        state: BodyState,
+        related_input: BaseInput | None = None,
+        loss_weight_override: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """Score the distances of all joints to the pictures."""
+        cameras = state.corrected(related_input.cameras)
+        pixels, _, valid = cameras.project(state.output.joints)
+        squared = beyond_picture(pixels, cameras.size).square().sum(-1)
+        return self.loss(squared, valid.to(squared), loss_weight_override, reduction_override)
+
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
+    ) -> PointTerm:
+        """Give every joint's gradient and curvature; all views become one in the world's frame."""
+        cameras, joints = state.corrected(related_input.cameras), state.output.joints.detach()
+        _, _, valid = cameras.project(joints)
+        pixels, slope = cameras.linearise(joints)
+        beyond = beyond_picture(pixels, cameras.size)
+        terms, pull = self.loss.reweight(
+            beyond.square().sum(-1), valid.to(beyond), weight, reduction, state.robust_scale
+        )
+        force = 2 * pull.unsqueeze(-1) * beyond
+        stiffness = torch.diag_embed(2 * pull.unsqueeze(-1) * (beyond != 0))
+        gradient = (slope.transpose(-1, -2) @ force.unsqueeze(-1)).squeeze(-1)
+        curvature = slope.transpose(-1, -2) @ stiffness @ slope
+        own = (gradient, curvature, cameras) if state.camera_shift is not None else (None, None, None)
+        names = tuple(state.output.joint_names)
+        return PointTerm(names, terms.sum((1, 2)), gradient.sum(1), curvature.sum(1), *own)
+
+
+def beyond_picture(
+    pixels: Float[Tensor, 'B C P 2'], size: Float[Tensor, '*b C 2']
+) -> Float[Tensor, 'B C P 2']:
+    """Give the way from the picture's nearest pixel to each point, px; 0 inside."""
+    last = (size - 1).unsqueeze(-2)
+    return pixels - torch.minimum(pixels.clamp_min(0), last.to(pixels))
