@@ -126,17 +126,18 @@ class SMALify(SMPLify):
 
     def _without(self, absent: Sequence[str]) -> 'SMALify':
         """Give this registrant without some handlers, and without stages that would be left with priors alone."""
-        stages = []
-        for stage in self.stages:
+        stages, tried = [], 0
+        for i, stage in enumerate(self.stages):
             weights = {key: weight for key, weight in stage.weights.items() if key not in absent}
             if weights == stage.weights or any(
                 weight and self.handlers[key].requires_input() for key, weight in weights.items()
             ):
                 stages.append(replace(stage, weights=weights))
+                tried += i < self.hypothesis_stages
         fitter = copy(self)
         fitter.stages, fitter.optional_handlers = stages, ()
-        # Every start is still tried by one stage, if it was before.
-        fitter.hypothesis_stages = min(self.hypothesis_stages, max(len(stages) - 1, 1), len(stages))
+        # Where all stages that tried every start are gone, the first of the others does.
+        fitter.hypothesis_stages = max(tried, min(self.hypothesis_stages, 1, len(stages)))
         return fitter
 
     def n_parts(self, n_frames: int) -> int:

@@ -274,3 +274,20 @@ def test_wrong_arguments_are_named():
         smalify([PLACE], hypothesis_stages=2)
     with pytest.raises(ValueError, match='overlap must be less than window'):
         smalify([PLACE], window=4, overlap=4)
+
+
+def test_what_is_optional_is_left_out_and_told(truly):
+    scene = single_views(truly, 2, seed=0)
+    masks = [SilhouetteDistanceHandler(handler_key='mask'), SilhouetteHandler(handler_key='rendered')]
+    stages = [PLACE, {**POSE, 'mask_weight': 0.5}, {'name': 'outline', 'n_iter': 3, 'rendered_weight': 1.0}]
+    fitter = smalify(stages, *masks, n_hypotheses=2, optional_handlers=['mask', 'rendered'])
+    result = fitter([scene.keypoints])
+    assert [h['stage'] for h in result.history] == ['place', 'pose']
+    assert result.report['handlers_without_input'] == ['mask', 'rendered']
+    assert result.report['stages_without_input'] == ['outline']
+    alone = smalify([PLACE, POSE], n_hypotheses=2)([scene.keypoints])
+    assert torch.equal(result.params.body_pose, alone.params.body_pose)
+    # The registrant itself is as it was.
+    assert [stage.name for stage in fitter.stages] == ['place', 'pose', 'outline']
+    with pytest.raises(KeyError, match="must be handlers; got 'maks'"):
+        smalify(stages, *masks, optional_handlers=['maks'])
