@@ -30,6 +30,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.fitting
 	$(BIN)/python -m benchmarks.preprocess
 	$(BIN)/python -m benchmarks.silhouette
+	$(BIN)/python -m benchmarks.images
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
