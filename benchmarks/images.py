@@ -20,6 +20,7 @@ from benchmarks.image_scenes import APART, FOCAL, SIDE, Scene, four_views, masks
 from benchmarks.measuring import RESULTS, Row, print_rows, save
 from smilfit.body_models import SMIL
 from smilfit.geometry.procrustes import procrustes
+from smilfit.handlers import PictureFrameInput
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import Cameras, FitResult
 from smilfit.synthetic import make_quadruped
@@ -102,7 +103,8 @@ def masks_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
 def keypoints_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
     """No mask."""
     scene = single_views(body, n, seed=0)
-    return scene, [scene.keypoints], read_config(CONFIG.with_name('smalify_keypoints.py')).to_dict()
+    seen = [scene.keypoints, PictureFrameInput(scene.cameras, n)]
+    return scene, seen, read_config(CONFIG.with_name('smalify_keypoints.py')).to_dict()
 
 
 def video(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
