@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.picture_terms import picture_term
 from smilfit.losses import PointDistanceLoss
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, PointTerm
@@ -112,11 +113,8 @@ class InPictureHandler(BaseHandler):
         )
         force = 2 * pull.unsqueeze(-1) * beyond
         stiffness = torch.diag_embed(2 * pull.unsqueeze(-1) * (beyond != 0))
-        gradient = (slope.transpose(-1, -2) @ force.unsqueeze(-1)).squeeze(-1)
-        curvature = slope.transpose(-1, -2) @ stiffness @ slope
-        own = (gradient, curvature, cameras) if state.camera_shift is not None else (None, None, None)
         names = tuple(state.output.joint_names)
-        return PointTerm(names, terms.sum((1, 2)), gradient.sum(1), curvature.sum(1), *own)
+        return picture_term(names, terms.sum((1, 2)), force, stiffness, slope, cameras, state)
 
 
 def beyond_picture(

@@ -1,7 +1,7 @@
 """Draw the body's silhouette to masks: through a renderer, or by distances in the picture without one."""
 
-import copy
 import logging
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +9,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.both_ways import BothWaysHandler
+from smilfit.handlers.picture_terms import picture_term
 from smilfit.handlers.silhouette_input import SilhouetteInput
 from smilfit.losses import PointDistanceLoss, SilhouetteL2Loss
 from smilfit.registry import HANDLERS
@@ -72,7 +74,7 @@ class SilhouetteHandler(BaseHandler):
 
 
 @HANDLERS.register_module()
-class SilhouetteDistanceHandler(BaseHandler):
+class SilhouetteDistanceHandler(BothWaysHandler):
     """Draws projected vertices into the mask, and to every part of the mask some vertex; needs no renderer.
 
     A vertex outside pays its squared distance to the mask. A pixel of the mask pays the squared distance to the
@@ -101,61 +103,30 @@ class SilhouetteDistanceHandler(BaseHandler):
         device: torch.device | str | None = None,
         logger: logging.Logger | str | None = None,
     ) -> None:
-        super().__init__(handler_key, PointDistanceLoss() if loss is None else loss, device, logger)
+        super().__init__(
+            handler_key, PointDistanceLoss() if loss is None else loss, mask_weight, device, logger
+        )
         if mask_weight < 0 or n_mask_points < 1:
             raise ValueError(
                 'SilhouetteDistanceHandler: mask_weight must not be negative and n_mask_points must be positive; '
                 f'got {mask_weight} and {n_mask_points}.'
             )
-        # A loss of its own for the mask's pixels: its mean is over other points.
-        self.mask_loss = copy.deepcopy(self.loss)
-        self.mask_weight = mask_weight
         self.n_mask_points = n_mask_points
         self.seed = seed
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
-        """Ask for the surface."""
-        return ('vertices',)
-
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score distances in every picture."""
+    def ways(self, state: BodyState, related_input: BaseInput) -> Iterator[tuple[Tensor, Tensor]]:
+        """Compare vertices -> mask, then mask -> vertices, in every picture."""
         pixels, _, _ = state.corrected(related_input.cameras).project(state.output.vertices)
         outside = sample_distance(related_input.distance_px(), pixels)
-        value = self.loss(
-            outside.square(),
-            self._vertex_weight(related_input, pixels),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
-        if not self.mask_weight:
-            return value
+        yield outside.square(), self._vertex_weight(related_input, pixels)
         points, weight, nearest = self._pull(related_input, pixels)
-        away = _pick(pixels, nearest) - points
-        other = self.mask_loss(
-            away.square().sum(-1),
-            weight,
-            loss_weight_override=self._mask_weight(loss_weight_override),
-            reduction_override=reduction_override,
-        )
-        return torch.cat((value.flatten(1), other.flatten(1)), 1) if value.ndim else value + other
+        yield (_pick(pixels, nearest) - points).square().sum(-1), weight
 
-    def second_order(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+    def _quadratic(
+        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
     ) -> PointTerm:
         """Give every vertex's gradient and curvature; all views become one in the world's frame."""
-        if not hasattr(self.loss, 'reweight'):
-            return super().second_order(state, related_input)
-        overrides = (reduction_override, state.robust_scale)
+        overrides = (reduction, state.robust_scale)
         cameras = state.corrected(related_input.cameras)
         pixels, slope = cameras.linearise(state.output.vertices.detach())
         with torch.enable_grad():
@@ -163,43 +134,23 @@ class SilhouetteDistanceHandler(BaseHandler):
             outside = sample_distance(related_input.distance_px(), leaf)
             (uphill,) = torch.autograd.grad(outside.sum(), leaf)
         outside = outside.detach()
-        weight = self._vertex_weight(related_input, pixels)
-        terms, push = self.loss.reweight(outside.square(), weight, loss_weight_override, *overrides)
+        vertex_weight = self._vertex_weight(related_input, pixels)
+        terms, push = self.loss.reweight(outside.square(), vertex_weight, weight, *overrides)
         force = (2 * push * outside).unsqueeze(-1) * uphill
         stiffness = 2 * push[..., None, None] * uphill.unsqueeze(-1) * uphill.unsqueeze(-2)
         energy = terms.sum((1, 2))
-        if self.mask_weight:
-            points, weight, nearest = self._pull(related_input, pixels)
+        if self.other_weight:
+            points, there, nearest = self._pull(related_input, pixels)
             away = _pick(pixels, nearest) - points
-            mask_weight = self._mask_weight(loss_weight_override)
-            terms, pull = self.mask_loss.reweight(away.square().sum(-1), weight, mask_weight, *overrides)
+            squared = away.square().sum(-1)
+            terms, pull = self.other_loss.reweight(squared, there, self.weight_back(weight), *overrides)
             energy = energy + terms.sum((1, 2))
             index = nearest.unsqueeze(-1).expand_as(away)
             force = force.scatter_add(2, index, 2 * pull.unsqueeze(-1) * away)
             total = torch.zeros_like(pixels[..., 0]).scatter_add(2, nearest, 2 * pull)
             eye = torch.eye(2, dtype=pixels.dtype, device=pixels.device)
             stiffness = stiffness + total[..., None, None] * eye
-        gradient = (slope.transpose(-1, -2) @ force.unsqueeze(-1)).squeeze(-1)
-        curvature = slope.transpose(-1, -2) @ stiffness @ slope
-        own = (gradient, curvature, cameras) if state.camera_shift is not None else (None, None, None)
-        return PointTerm(None, energy, gradient.sum(1), curvature.sum(1), *own)
-
-    def per_frame(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Share the loss out to frames: vertices and masks each by their own mean."""
-        given = (state, related_input, loss_weight_override, reduction_override)
-        return (
-            self.second_order(*given).energy if hasattr(self.loss, 'reweight') else super().per_frame(*given)
-        )
-
-    def _mask_weight(self, loss_weight_override: float | None) -> float:
-        base = self.get_loss_weight() if loss_weight_override is None else loss_weight_override
-        return base * self.mask_weight
+        return picture_term(None, energy, force, stiffness, slope, cameras, state)
 
     def _vertex_weight(self, related_input: SilhouetteInput, pixels: Tensor) -> Tensor:
         return related_input.view_weight.unsqueeze(-1).expand(pixels.shape[:-1])
