@@ -145,6 +145,13 @@ class SMALify(SMPLify):
         count = len(self._windows(n_frames))
         return count + (count > 1 and self.use_one_betas_per_video)
 
+    def why_not_spread(self, n_frames: int, n_processes: int) -> str:
+        """Say why frames are not spread over processes: starts and windows are compared in one."""
+        return (
+            f'SMALify must fit all starts and windows of a sequence in one process; got {n_processes}. Give each '
+            'process whole sequences.'
+        )
+
     def _windows(self, n_frames: int) -> list[Window]:
         return windows_of(n_frames, self.window, self.overlap if self._is_video else 0)
 

@@ -24,7 +24,7 @@ from smilfit.losses import SilhouetteIoULoss
 from smilfit.registrants import SMALify
 from smilfit.registrants.hypotheses import angle_between, best_path
 from smilfit.registrants.windows import windows_of
-from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt
+from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt, Processes
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped
 
@@ -96,6 +96,12 @@ def test_a_rendered_silhouette_moves_the_body_to_its_mask(truly):
     result = fit([scene.mask_input('silhouette')], start)
     assert overlap(truly, scene, result.params) > overlap(truly, scene, start) + 0.05
     assert overlap(truly, scene, result.params) > 0.9
+
+
+class Pair(Processes):
+    """Two processes."""
+
+    count = 2
 
 
 class WrongFirst:
@@ -291,3 +297,11 @@ def test_what_is_optional_is_left_out_and_told(truly):
     assert [stage.name for stage in fitter.stages] == ['place', 'pose', 'outline']
     with pytest.raises(KeyError, match="must be handlers; got 'maks'"):
         smalify(stages, *masks, optional_handlers=['maks'])
+
+
+def test_frames_are_not_spread_over_processes(truly):
+    scene = single_views(truly, 1, seed=0)
+    with pytest.raises(
+        ValueError, match='must fit all starts and windows of a sequence in one process; got 2'
+    ):
+        smalify([PLACE], processes=Pair())([scene.keypoints])
