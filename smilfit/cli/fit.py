@@ -106,6 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.traceback:
             raise
         return 1
+    except KeyboardInterrupt:
+        print('Stopped. The same command goes on after the last whole session or window.', file=sys.stderr)
+        return 130
     finally:
         torch.set_num_threads(threads)
     if done is None:
