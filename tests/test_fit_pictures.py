@@ -11,6 +11,7 @@ import trimesh
 
 from smilfit.body_models import save_body_model
 from smilfit.cli.fit import main
+from smilfit.cli.fit_images import main as fit_images
 from smilfit.datasets import PreprocessOptions, image_sessions, preprocess
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped
@@ -68,3 +69,36 @@ def test_a_finished_fit_is_not_done_again(made, done, caplog):
     before = (done / 'made' / 'fit.npz').stat().st_mtime_ns
     assert fit(made, done) == 0
     assert (done / 'made' / 'fit.npz').stat().st_mtime_ns == before
+
+
+def test_one_command_from_a_coco_file_to_meshes(made, tmp_path, capsys):
+    annotations = make_pictures(tmp_path, make_quadruped(), 2, known_cameras=False).annotations
+    names = list(annotations.keypoint_names)
+    images, entries = [], []
+    for i, picture in enumerate(annotations.images):
+        width, height = picture.size
+        name = picture.image.name if i == 0 else 'gone.png'
+        images.append({'id': i, 'file_name': name, 'width': width, 'height': height})
+        x, y, w, h = (float(v) for v in picture.box)
+        flat = [float(v) for xy in picture.keypoints for v in (*xy, 2)]
+        entries.append({'id': i, 'image_id': i, 'category_id': 1, 'keypoints': flat, 'bbox': [x, y, w, h]})
+    category = {'id': 1, 'name': 'animal', 'keypoints': names}
+    labels = tmp_path / 'labels.json'
+    labels.write_text(json.dumps({'images': images, 'annotations': entries, 'categories': [category]}))
+    out = tmp_path / 'out'
+    config = str(CONFIG.with_name('smalify_keypoints.py'))
+    model = str(made / 'quadruped.smil.json')
+    command = ['coco', str(labels), str(out), '--images', str(tmp_path), '--body-model', model]
+    # Done, but one entry is left out: it is told, and the exit code says so.
+    assert fit_images([*command, '--config', config, '--meshes', 'ply', '--quiet']) == 3
+    left_out = json.loads((out / 'pictures.h5.report.json').read_text())['left_out']
+    assert ['gone.png' in entry['where'] for entry in left_out] == [True]
+    assert len(list(out.glob('labels/meshes/*.ply'))) == 1
+    assert (out / 'report.html').is_file()
+    with pytest.raises(SystemExit):
+        fit_images(['coccco', str(labels), str(out)])
+    assert 'invalid choice' in capsys.readouterr().err
+    (tmp_path / 'file').write_text('')
+    command[2] = str(tmp_path / 'file')
+    assert fit_images(command) == 1
+    assert 'OUT must be a folder' in capsys.readouterr().err
