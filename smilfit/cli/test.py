@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from smilfit.cli.shipped_configs import find_config
 from smilfit.cli.train import FORMATTER, add_run_arguments, run_reporting_errors
@@ -31,18 +32,25 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> None:
-    from smilfit.engine import build_test_runner, choose_device, load_experiment, process_group
+    from smilfit.engine import choose_device, load_experiment, process_group
 
     cfg = load_experiment(find_config(arguments.config), arguments.cfg_options, arguments.work_dir)
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
     with process_group(arguments.launcher, device):
-        runner = build_test_runner(
-            cfg, arguments.checkpoint, body_model=arguments.body_model, device=arguments.device
-        )
-        metrics = runner.test()
-        if runner.rank == 0:
-            _report(runner, metrics, Path(runner.work_dir) / 'benchmark', arguments.out)
+        _run(cfg, arguments)
+
+
+def _run(cfg: Any, arguments: argparse.Namespace) -> None:
+    """Measure, and report in the first process."""
+    from smilfit.engine import build_test_runner
+
+    runner = build_test_runner(
+        cfg, arguments.checkpoint, body_model=arguments.body_model, device=arguments.device
+    )
+    metrics = runner.test()
+    if runner.rank == 0:
+        _report(runner, metrics, Path(runner.work_dir) / 'benchmark', arguments.out)
 
 
 def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from smilfit.cli.shipped_configs import find_config
 from smilfit.registry import UnknownNameError
@@ -91,7 +92,6 @@ def run_reporting_errors(command: Callable[[argparse.Namespace], None], argument
 
 def _train(arguments: argparse.Namespace) -> None:
     from smilfit.engine import (
-        build_train_runner,
         choose_device,
         load_experiment,
         process_group,
@@ -111,17 +111,24 @@ def _train(arguments: argparse.Namespace) -> None:
         for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
             cfg[key] = None
     with process_group(arguments.launcher, device):
-        runner = build_train_runner(
-            cfg, body_model=arguments.body_model, device=arguments.device, summarise=keypoint_summaries
-        )
-        if arguments.check_config:
-            check_runner(runner)
-            print(f'{arguments.config}: everything builds; {n_trained(runner.model):,} parameters to train')
-            return
-        runner.train()
-        if runner.rank == 0:
-            last = (Path(runner.work_dir) / 'last_checkpoint').read_text()
-            print(f'checkpoint: {last}')
+        _run(cfg, arguments)
+
+
+def _run(cfg: Any, arguments: argparse.Namespace) -> None:
+    """Build everything, and train unless only that is asked for."""
+    from smilfit.engine import build_train_runner
+
+    runner = build_train_runner(
+        cfg, body_model=arguments.body_model, device=arguments.device, summarise=keypoint_summaries
+    )
+    if arguments.check_config:
+        check_runner(runner)
+        print(f'{arguments.config}: everything builds; {n_trained(runner.model):,} parameters to train')
+        return
+    runner.train()
+    if runner.rank == 0:
+        last = (Path(runner.work_dir) / 'last_checkpoint').read_text()
+        print(f'checkpoint: {last}')
 
 
 def keypoint_summaries(xyz, seen) -> dict:

@@ -1,5 +1,6 @@
 """Devices and processes: what mmengine does for CUDA only, for the CPU too."""
 
+import gc
 import logging
 import os
 import subprocess
@@ -82,7 +83,9 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
 def process_group(launcher: str, device: str, patience: timedelta | None = None) -> Iterator[None]:
     """Join the other processes for the time of the context; does nothing for launcher 'none'.
 
-    gloo on the CPU, nccl on CUDA. It is done before mmengine's Runner, whose own start calls CUDA always.
+    gloo on the CPU, nccl on CUDA. It is done before mmengine's Runner, whose own start calls CUDA always. Build what
+    holds the group, such as a Runner, in a function of its own inside the context: it must be gone when the group
+    is left.
 
     Args:
         launcher: what started the processes.
@@ -102,6 +105,9 @@ def process_group(launcher: str, device: str, patience: timedelta | None = None)
         # The first process still writes when the others are done: none leaves before it.
         dist.barrier()
     finally:
+        # A model that still holds the group, in a cycle of references, would keep its threads alive until the
+        # interpreter is gone, and end the process by SIGABRT.
+        gc.collect()
         dist.destroy_process_group()
 
 
