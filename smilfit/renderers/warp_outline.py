@@ -58,11 +58,14 @@ def _bits(
     tiles = [kernels.scalar(reach_px), kernels.scalar(tile), across, down]
     shapes = [view(corners, kernels.vec2), view(turns), len(meshes.faces)]
     count = torch.zeros(len(meshes) * across * down, dtype=torch.int32, device=device)
-    launch(kernels.count_in_tiles, len(corners), [*shapes, *tiles, view(count)], device)
+    # Counted first, without room for any; then listed, each tile's from its own place on.
+    nobody = torch.empty(0, dtype=torch.int32, device=device)
+    launch(kernels.sort_into_tiles, len(corners), [*shapes, *tiles, view(count), 0, view(nobody)], device)
     end = count.cumsum(0, dtype=torch.int32)
     members = torch.empty(int(end[-1]), dtype=torch.int32, device=device)
     filled = end - count
-    launch(kernels.fill_tiles, len(corners), [*shapes, *tiles, view(filled), view(members)], device)
+    listed = [view(filled), len(members), view(members)]
+    launch(kernels.sort_into_tiles, len(corners), [*shapes, *tiles, *listed], device)
     a, b = (pixels[contour.picture, contour.corners[:, i]] for i in (0, 1))
     sides = [
         view(contour.picture.int()),

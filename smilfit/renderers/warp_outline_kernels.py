@@ -19,11 +19,20 @@ TOLERANCE_PX = {wp.float32: 1e-4, wp.float64: 1e-7}
 @cache
 def outline_kernels(scalar):
     """Make the kernels of one float type."""
-    plane = plane_functions(scalar)
-    vec2, vec3, cross, pixel_box = plane.vec2, plane.vec3, plane.cross, plane.pixel_box
-    vec4 = wp.types.vector(length=4, dtype=scalar)
-    bank, snap_px, tolerance = (wp.constant(scalar(x)) for x in (BANK_PX, SNAP_PX, TOLERANCE_PX[scalar]))
-    steps, infinity = (wp.constant(scalar(x)) for x in (STEPS, 1e30))
+    return SimpleNamespace(
+        sort_into_tiles=_sort_into_tiles(scalar),
+        expose=_expose(scalar),
+        nearest=_nearest(scalar),
+        cover=_cover(scalar),
+        scalar=scalar,
+        vec2=plane_functions(scalar).vec2,
+    )
+
+
+@no_type_check
+@cache
+def _tile_box(scalar):
+    vec2 = plane_functions(scalar).vec2
 
     @wp.func
     def tile_box(low: vec2, high: vec2, margin: scalar, tile: scalar, across: int, down: int):
@@ -38,31 +47,15 @@ def outline_kernels(scalar):
             wp.min(wp.int32(wp.floor(wp.clamp(last[1], -far, far))), down - 1),
         )
 
-    @wp.func
-    def triangle_tiles(a: vec2, b: vec2, c: vec2, margin: scalar, tile: scalar, across: int, down: int):
-        return tile_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), margin, tile, across, down)
+    return tile_box
+
+
+@no_type_check
+def _sort_into_tiles(scalar):
+    vec2, tile_box = plane_functions(scalar).vec2, _tile_box(scalar)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def count_in_tiles(
-        corners: wp.array2d(dtype=vec2),
-        turns: wp.array(dtype=wp.int8),
-        n_faces: int,
-        margin: scalar,
-        tile: scalar,
-        across: int,
-        down: int,
-        count: wp.array(dtype=wp.int32),
-    ):
-        i = wp.tid()
-        if turns[i] == wp.int8(0):
-            return
-        box = triangle_tiles(corners[i, 0], corners[i, 1], corners[i, 2], margin, tile, across, down)
-        for y in range(box[1], box[3] + 1):
-            for x in range(box[0], box[2] + 1):
-                wp.atomic_add(count, ((i / n_faces) * down + y) * across + x, 1)
-
-    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def fill_tiles(
+    def sort_into_tiles(
         corners: wp.array2d(dtype=vec2),
         turns: wp.array(dtype=wp.int8),
         n_faces: int,
@@ -71,16 +64,30 @@ def outline_kernels(scalar):
         across: int,
         down: int,
         filled: wp.array(dtype=wp.int32),
+        room: int,
         members: wp.array(dtype=wp.int32),
     ):
+        """Count every tile's triangles, and list them where there is room."""
         i = wp.tid()
         if turns[i] == wp.int8(0):
             return
-        box = triangle_tiles(corners[i, 0], corners[i, 1], corners[i, 2], margin, tile, across, down)
+        a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
+        box = tile_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), margin, tile, across, down)
         for y in range(box[1], box[3] + 1):
             for x in range(box[0], box[2] + 1):
                 at = wp.atomic_add(filled, ((i / n_faces) * down + y) * across + x, 1)
-                members[at] = i
+                if at < room:
+                    members[at] = i
+
+    return sort_into_tiles
+
+
+@no_type_check
+def _cover_of(scalar):
+    plane = plane_functions(scalar)
+    vec2, cross = plane.vec2, plane.cross
+    vec4 = wp.types.vector(length=4, dtype=scalar)
+    infinity = wp.constant(scalar(1e30))
 
     @wp.func
     def cover_of(a: vec2, way: vec2, p: vec2, q: vec2, r: vec2, turn: scalar):
@@ -114,6 +121,14 @@ def outline_kernels(scalar):
             elif at_a < scalar(0.0):
                 leave = -infinity
         return vec4(enter, leave, enter_side, leave_side)
+
+    return cover_of
+
+
+@no_type_check
+def _expose(scalar):
+    vec2, tile_box, cover_of = plane_functions(scalar).vec2, _tile_box(scalar), _cover_of(scalar)
+    bank, snap_px = (wp.constant(scalar(x)) for x in (BANK_PX, SNAP_PX))
 
     @wp.func
     def side_corners(faces: wp.array2d(dtype=wp.int32), face: int, side: scalar):
@@ -186,6 +201,15 @@ def outline_kernels(scalar):
                         cuts[at] = wp.vec4i(behind[0], behind[1], ahead[0], ahead[1])
                 here = stop
 
+    return expose
+
+
+@no_type_check
+def _nearest(scalar):
+    plane = plane_functions(scalar)
+    vec2, pixel_box = plane.vec2, plane.pixel_box
+    steps = wp.constant(scalar(STEPS))
+
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def nearest(
         picture: wp.array(dtype=wp.int32),
@@ -209,6 +233,15 @@ def outline_kernels(scalar):
                 if apart < reach:
                     key = (wp.int64(apart / reach * steps) << wp.int64(32)) | wp.int64(i)
                     wp.atomic_min(best, (picture[i] * height + y) * width + x, key)
+
+    return nearest
+
+
+@no_type_check
+def _cover(scalar):
+    plane = plane_functions(scalar)
+    vec2, vec3, cross, pixel_box = plane.vec2, plane.vec3, plane.cross, plane.pixel_box
+    tolerance = wp.constant(scalar(TOLERANCE_PX[scalar]))
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def cover(
@@ -237,12 +270,4 @@ def outline_kernels(scalar):
                 ):
                     covered[((i / n_faces) * height + y) * width + x] = wp.uint8(1)
 
-    return SimpleNamespace(
-        count_in_tiles=count_in_tiles,
-        fill_tiles=fill_tiles,
-        expose=expose,
-        nearest=nearest,
-        cover=cover,
-        scalar=scalar,
-        vec2=vec2,
-    )
+    return cover
