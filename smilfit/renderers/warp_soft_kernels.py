@@ -1,0 +1,178 @@
+"""The kernels of the soft silhouette: a triangle's share of the pixels near it, and its gradient from them."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import no_type_check
+
+import warp as wp
+
+from smilfit.renderers.warp_memory import OPTIONS
+from smilfit.renderers.warp_plane import plane_functions
+
+
+@no_type_check
+@cache
+def soft_kernels(scalar):
+    """Make the kernels of one float type."""
+    return SimpleNamespace(
+        forward=_forward(scalar), backward=_backward(scalar), vec2=plane_functions(scalar).vec2
+    )
+
+
+@no_type_check
+@cache
+def _triangle_functions(scalar):
+    plane = plane_functions(scalar)
+    vec2, vec3, cross = plane.vec2, plane.vec3, plane.cross
+
+    @wp.struct
+    class Triangle:
+        """Corners, sides, and one over the sides' squared lengths."""
+
+        a: vec2
+        b: vec2
+        c: vec2
+        ab: vec2
+        bc: vec2
+        ca: vec2
+        over: vec3
+
+    @wp.func
+    def nearest_on_side(p: vec2, a: vec2, side: vec2, inverse: scalar):
+        """Give the squared distance and the place of the nearest point on a side."""
+        to = p - a
+        t = wp.clamp(wp.dot(to, side) * inverse, scalar(0.0), scalar(1.0))
+        away = to - t * side
+        return vec2(wp.dot(away, away), t)
+
+    @wp.func
+    def inverse_square(side: vec2):
+        return scalar(1.0) / wp.max(wp.dot(side, side), scalar(1e-20))
+
+    @wp.func
+    def triangle_of(corners: wp.array2d(dtype=vec2), i: int):
+        t = Triangle()
+        a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
+        t.a = a
+        t.b = b
+        t.c = c
+        t.ab = b - a
+        t.bc = c - b
+        t.ca = a - c
+        t.over = vec3(inverse_square(t.ab), inverse_square(t.bc), inverse_square(t.ca))
+        return t
+
+    @wp.func
+    def inside(p: vec2, t: Triangle):
+        u, v, w = cross(t.ab, p - t.a), cross(t.bc, p - t.b), cross(t.ca, p - t.c)
+        zero = scalar(0.0)
+        return (u >= zero and v >= zero and w >= zero) or (u <= zero and v <= zero and w <= zero)
+
+    return SimpleNamespace(triangle_of=triangle_of, nearest_on_side=nearest_on_side, inside=inside)
+
+
+@no_type_check
+def _forward(scalar):
+    plane, functions = plane_functions(scalar), _triangle_functions(scalar)
+    vec2, pixel_box = plane.vec2, plane.pixel_box
+    triangle_of, nearest_on_side, inside = functions.triangle_of, functions.nearest_on_side, functions.inside
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def forward(
+        corners: wp.array2d(dtype=vec2),
+        seen: wp.array(dtype=wp.uint8),
+        n_faces: int,
+        width: int,
+        height: int,
+        sharpness: scalar,
+        reach2: scalar,
+        reach: scalar,
+        clear: wp.array(dtype=scalar),
+    ):
+        i = wp.tid()
+        if seen[i] == wp.uint8(0):
+            return
+        t = triangle_of(corners, i)
+        box = pixel_box(wp.min(t.a, wp.min(t.b, t.c)), wp.max(t.a, wp.max(t.b, t.c)), reach, width, height)
+        first = (i / n_faces) * width * height
+        for y in range(box[1], box[3] + 1):
+            for x in range(box[0], box[2] + 1):
+                p = vec2(scalar(x), scalar(y))
+                d = wp.min(
+                    nearest_on_side(p, t.a, t.ab, t.over[0])[0],
+                    wp.min(
+                        nearest_on_side(p, t.b, t.bc, t.over[1])[0],
+                        nearest_on_side(p, t.c, t.ca, t.over[2])[0],
+                    ),
+                )
+                within = inside(p, t)
+                if within or d < reach2:
+                    z = d * sharpness
+                    value = -wp.log(scalar(1.0) + wp.exp(-z))
+                    if within:
+                        value -= z
+                    wp.atomic_add(clear, first + y * width + x, value)
+
+    return forward
+
+
+@no_type_check
+def _backward(scalar):
+    plane, functions = plane_functions(scalar), _triangle_functions(scalar)
+    vec2, pixel_box = plane.vec2, plane.pixel_box
+    triangle_of, nearest_on_side, inside = functions.triangle_of, functions.nearest_on_side, functions.inside
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def backward(
+        corners: wp.array2d(dtype=vec2),
+        seen: wp.array(dtype=wp.uint8),
+        n_faces: int,
+        width: int,
+        height: int,
+        sharpness: scalar,
+        reach2: scalar,
+        reach: scalar,
+        gradient: wp.array(dtype=scalar),
+        result: wp.array2d(dtype=vec2),
+    ):
+        i = wp.tid()
+        if seen[i] == wp.uint8(0):
+            return
+        t = triangle_of(corners, i)
+        box = pixel_box(wp.min(t.a, wp.min(t.b, t.c)), wp.max(t.a, wp.max(t.b, t.c)), reach, width, height)
+        first = (i / n_faces) * width * height
+        sum_a, sum_b, sum_c = vec2(), vec2(), vec2()
+        for y in range(box[1], box[3] + 1):
+            for x in range(box[0], box[2] + 1):
+                push = gradient[first + y * width + x]
+                if push != scalar(0.0):
+                    p = vec2(scalar(x), scalar(y))
+                    on_ab = nearest_on_side(p, t.a, t.ab, t.over[0])
+                    on_bc = nearest_on_side(p, t.b, t.bc, t.over[1])
+                    on_ca = nearest_on_side(p, t.c, t.ca, t.over[2])
+                    d = wp.min(on_ab[0], wp.min(on_bc[0], on_ca[0]))
+                    within = inside(p, t)
+                    if within or d < reach2:
+                        # The slope of log(1 - sigmoid(-d)) is the share itself: sigmoid(-d), d negative inside.
+                        share = wp.exp(-d * sharpness)
+                        share = share / (scalar(1.0) + share)
+                        if within:
+                            share = share - scalar(1.0)
+                        force = scalar(2.0) * push * share * sharpness
+                        if on_ab[0] == d:
+                            away = force * (t.a + on_ab[1] * t.ab - p)
+                            sum_a += (scalar(1.0) - on_ab[1]) * away
+                            sum_b += on_ab[1] * away
+                        elif on_bc[0] == d:
+                            away = force * (t.b + on_bc[1] * t.bc - p)
+                            sum_b += (scalar(1.0) - on_bc[1]) * away
+                            sum_c += on_bc[1] * away
+                        else:
+                            away = force * (t.c + on_ca[1] * t.ca - p)
+                            sum_c += (scalar(1.0) - on_ca[1]) * away
+                            sum_a += on_ca[1] * away
+        result[i, 0] = sum_a
+        result[i, 1] = sum_b
+        result[i, 2] = sum_c
+
+    return backward
