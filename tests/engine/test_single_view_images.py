@@ -68,14 +68,19 @@ def test_the_shipped_config_checks_and_trains(made, tmp_path, monkeypatch, capsy
     assert list(tmp_path.glob('**/epoch_1.pth'))
 
 
-def test_a_silhouette_alone_moves_the_head(made):
+LOSSES = ('IoU', 'L1', 'L2', 'BCE', 'DistanceTransform')
+TERMS = [dict(type='SilhouetteHandler', loss=dict(type=f'Silhouette{name}Loss')) for name in LOSSES]
+
+
+@pytest.mark.parametrize('term', [*TERMS, dict(type='SilhouetteDistanceHandler')], ids=[*LOSSES, 'distances'])
+def test_a_silhouette_alone_moves_the_head(made, term):
     dataset = MultiViewDataset(made[0], split='all', test_mode=True)
-    model = _model(made[0], dataset, silhouette=1.0)
+    model = _model(made[0], dataset, term, silhouette=1.0)
     batch = default_collate([dataset[i] for i in range(2)])
     batch['data_samples']['confidence2d'].zero_()
     losses = model(**model.data_preprocessor(batch), mode='loss')
     value = losses['loss_silhouette']
-    assert 0 < value.item() <= 1
+    assert 0 < value.item() <= (1 if term is TERMS[0] else float('inf'))
     value.backward()
     moved = [p.grad is not None and bool((p.grad != 0).any()) for p in model.head.parameters()]
     assert any(moved)
@@ -97,8 +102,10 @@ def test_one_view_places_the_animal_by_its_resting_size(made):
     assert np.isclose(distance, 3 * 1.2 / 1.6, rtol=0.25)
 
 
-def _model(path: Path, dataset: MultiViewDataset, **weights: float) -> MultiViewRegressor:
+def _model(path: Path, dataset: MultiViewDataset, term: dict, **weights: float) -> MultiViewRegressor:
     cfg = Config.fromfile(CONFIG).model.to_dict()
+    others = [h for h in cfg['handlers'] if h.get('handler_key') != 'silhouette']
+    cfg['handlers'] = [*others, {**term, 'handler_key': 'silhouette'}]
     cfg['backbone']['name'] = 'test_convnext'
     small = {'dim': 32, 'n_layers': 1, 'n_heads': 4}
     cfg |= {'fusion': cfg['fusion'] | small, 'head': cfg['head'] | small, 'orientation_head': None}
