@@ -53,10 +53,10 @@ def test_gradients_are_those_of_finite_differences(backend, dist):
     renderer = SilhouetteRenderer('soft', 0.05, backend=backend, max_pairs=60)
     look = torch.rand(7, 9, dtype=torch.float64)
 
-    def score(v, K, t):
-        return (renderer(v[None], faces, replace(cameras, K=K, t=t)).alpha[0] * look).sum()
+    def score(v, K, R, t):
+        return (renderer(v[None], faces, replace(cameras, K=K, R=R, t=t)).alpha[0] * look).sum()
 
-    given = [x.clone().requires_grad_() for x in (vertices, cameras.K, cameras.t)]
+    given = [x.clone().requires_grad_() for x in (vertices, cameras.K, cameras.R, cameras.t)]
     assert torch.autograd.gradcheck(score, given, eps=1e-7, atol=1e-5)
 
 

@@ -22,15 +22,15 @@ def test_gradients_are_those_of_finite_differences_away_from_the_outline(backend
     seen = renderer(vertices[None], faces, cameras).face_id
     look = torch.rand(1, 18, 24, 3, dtype=torch.float64)
 
-    def score(v, K, t, rgb):
-        render = renderer(v[None], faces, replace(cameras, K=K, t=t), rgb)
+    def score(v, K, R, t, rgb):
+        render = renderer(v[None], faces, replace(cameras, K=K, R=R, t=t), rgb)
         assert torch.equal(render.face_id, seen)
         value = getattr(render, field)
         return (value if value.ndim == 4 else value.unsqueeze(-1))[seen >= 0].mul(look[seen >= 0]).sum()
 
-    given = [x.clone().requires_grad_() for x in (vertices, cameras.K, cameras.t, colour)]
+    given = [x.clone().requires_grad_() for x in (vertices, cameras.K, cameras.R, cameras.t, colour)]
     slopes = torch.autograd.grad(score(*given), given, allow_unused=True, materialize_grads=True)
-    for i in range(4):
+    for i in range(5):
         along = [torch.zeros_like(x) for x in given]
         along[i] = torch.randn_like(given[i])
         ends = [score(*[x.detach() + e * d for x, d in zip(given, along)]) for e in (1e-6, -1e-6)]

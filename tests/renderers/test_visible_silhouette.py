@@ -69,13 +69,13 @@ def test_gradients_are_those_of_finite_differences(backend, dist):
     renderer = SilhouetteRenderer('visible', 0.05, backend=backend)
     look = torch.rand(12, 16, dtype=torch.float64)
 
-    def score(v, K, t):
-        return (renderer(v[None], mesh[1], replace(cameras, K=K, t=t)).alpha[0] * look).sum()
+    def score(v, K, R, t):
+        return (renderer(v[None], mesh[1], replace(cameras, K=K, R=R, t=t)).alpha[0] * look).sum()
 
     for mesh in (triangles(4), two_balls()):
-        given = [x.clone().requires_grad_() for x in (mesh[0], cameras.K, cameras.t)]
+        given = [x.clone().requires_grad_() for x in (mesh[0], cameras.K, cameras.R, cameras.t)]
         slopes = torch.autograd.grad(score(*given), given)
-        for i in range(3):
+        for i in range(4):
             along = [torch.zeros_like(x) for x in given]
             along[i] = torch.randn_like(given[i])
             ends = [score(*[x.detach() + e * d for x, d in zip(given, along)]) for e in (1e-6, -1e-6)]
