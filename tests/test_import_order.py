@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'smilfit'
 ROOMS = {
-    'registry': 0, 'geometry': 1, 'structures': 2,
+    'registry': 0, 'files': 1, 'geometry': 1, 'structures': 2,
     'body_models': 3, 'losses': 3, 'solvers': 3, 'renderers': 3,
     'io': 4, 'handlers': 4,
     'registrants': 5, 'datasets': 5, 'models': 5, 'synthetic': 5,

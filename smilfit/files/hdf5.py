@@ -1,0 +1,78 @@
+"""Look through an HDF5 file before anything of it is read: nothing outside it, nothing larger than it can be."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from smilfit.files.budget import MOST_COMPRESSION, check_budget
+from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.reading import reading
+
+MOST_OBJECTS = 100_000
+# A table this small may be unwritten: its fill value is what it holds.
+SMALL_BYTES = 1 << 24
+
+
+def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') -> None:
+    """Check every object of an open file.
+
+    Links to other files, tables made of other files and data kept in other files are refused, and tables that claim
+    more than the bytes stored for them can hold (deflate packs at most 1032 to 1; what was never written claims
+    bytes that are not there).
+
+    Args:
+        file: open for reading.
+        path: its name.
+        what: what it is, for messages.
+
+    Raises:
+        BadFileError: an object breaks a rule.
+    """
+    with reading(path, what):
+        waiting, seen, count = [file['/']], set(), 0
+        while waiting:
+            group = waiting.pop()
+            address = h5py.h5o.get_info(group.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            for name in group:
+                count += 1
+                check_budget(path, 'its groups and tables', count, MOST_OBJECTS, 'in number')
+                item = _inner(group, name, path)
+                if isinstance(item, h5py.Group):
+                    waiting.append(item)
+                elif isinstance(item, h5py.Dataset):
+                    check_table(item, path)
+
+
+def _inner(group: h5py.Group, name: str, path: str | Path) -> Any:
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise BadFileError(
+            f'{path}: {shorten(name)} must lie in the file itself; it is a link to another file. Make the file anew.'
+        )
+    return group[name]
+
+
+def check_table(table: h5py.Dataset, path: str | Path) -> None:
+    """Check that a table lies in the file and is no larger than its stored bytes can be.
+
+    Raises:
+        BadFileError: data in other files, or a size that cannot be.
+    """
+    name = shorten(table.name)
+    if table.is_virtual or table.external:
+        raise BadFileError(
+            f'{path}: {name} must lie in the file itself; its data lie in others. Make the file anew.'
+        )
+    if table.shape is None:
+        return
+    stored = table.id.get_storage_size()
+    declared = table.size * table.dtype.itemsize
+    packed = table.compression is not None or table.scaleoffset is not None
+    # A chunk is stored whole, so that what is stored of an unpacked table is never less than what it declares; only
+    # the chunks of a table that was never written are missing.
+    most = max(stored * MOST_COMPRESSION if packed else stored, SMALL_BYTES)
+    check_budget(path, f'{name} by its stored bytes', declared, most)

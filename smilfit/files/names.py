@@ -1,0 +1,73 @@
+"""Names from files become names of folders and files here, and nowhere else."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from smilfit.files.errors import BadFileError, shorten
+
+LONGEST_NAME = 100
+# Names that Windows keeps for devices, whatever ending they have.
+_DEVICES = {'con', 'prn', 'aux', 'nul', *(f'{d}{n}' for d in ('com', 'lpt') for n in range(1, 10))}
+_SAFE = re.compile(r'[^\w.\- ()+,=@]+')
+
+
+def check_entry_name(name: str, where: str, what: str = 'a session') -> str:
+    """Check that a name from a file can name a folder as it stands, and give it back.
+
+    Args:
+        name: of a session or the like.
+        where: the file, for the message.
+        what: what has the name.
+
+    Raises:
+        BadFileError: an empty name, '.', '..', one with a separator, a drive, a control character, or too long.
+    """
+    if folder_name(name) != name:
+        raise BadFileError(
+            f'{where}: the name of {what} must serve as the name of a folder (no /, \\, :, no control characters, '
+            f'not empty, not "." or "..", at most {LONGEST_NAME} characters); got {shorten(name)!r}. Rename it.'
+        )
+    return name
+
+
+def folder_name(name: str) -> str:
+    """Turn any name into one that every file system takes as one folder inside another.
+
+    A name that is fine already is given back as it is; two different names give two different folders.
+    """
+    safe = _SAFE.sub('_', name).strip(' .')
+    stem = safe.split('.')[0].lower()
+    if safe == name and safe and stem not in _DEVICES and len(safe) <= LONGEST_NAME:
+        return safe
+    digest = hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]
+    return f'{safe[: LONGEST_NAME - 9] or "unnamed"}_{digest}'
+
+
+def file_stem(label: str, most: int = 60) -> str:
+    """Make the readable end of a label (a path, a caption) part of a file's name."""
+    return re.sub(r'[^A-Za-z0-9_.-]+', '_', Path(label.replace('\0', '_')).stem)[-most:]
+
+
+def inside(folder: str | Path, name: str | Path, where: str = '') -> Path:
+    """Give a path below a folder, links followed.
+
+    Args:
+        folder: the folder.
+        name: relative to it, or absolute.
+        where: who names it, for the message.
+
+    Raises:
+        BadFileError: it lies elsewhere.
+    """
+    path = Path(folder) / name
+    try:
+        lies = path.resolve().is_relative_to(Path(folder).resolve())
+    except (OSError, ValueError, RuntimeError):
+        lies = False
+    if not lies:
+        raise BadFileError(
+            f'{where or folder}: {shorten(str(name))!r} must lie inside {folder}; it does not. Move the file there, '
+            'or name that folder.'
+        )
+    return path

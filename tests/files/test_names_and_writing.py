@@ -1,0 +1,130 @@
+"""Names stay inside their folder, files appear whole, and whatever a file causes names it."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from smilfit.files import (
+    BadFileError,
+    DiskFullError,
+    check_entry_name,
+    folder_name,
+    inside,
+    reading,
+    replacing,
+    shorten,
+    write_text,
+    writing,
+)
+from smilfit.registry import UnknownNameError
+
+FINE = ['session_001', 'mouse 3 (left)', 'Größe', '2024-01-01T10.20', 'a+b,c=d@e']
+BAD = [
+    '',
+    '.',
+    '..',
+    '../../X',
+    '/abs',
+    'a/b',
+    'a\\b',
+    'C:x',
+    'a\0b',
+    'a\nb',
+    ' a',
+    'a.',
+    'nul',
+    'COM1.txt',
+    'x' * 300,
+]
+
+
+@pytest.mark.parametrize('name', FINE)
+def test_a_fine_name_is_its_own_folder(name):
+    assert folder_name(name) == name
+    assert check_entry_name(name, 'file') == name
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_any_name_becomes_one_folder_inside(name, tmp_path):
+    folder = folder_name(name)
+    (tmp_path / folder).mkdir()
+    assert (tmp_path / folder).resolve().parent == tmp_path.resolve()
+    with pytest.raises(BadFileError, match=r'data\.h5: the name of a session must'):
+        check_entry_name(name, 'data.h5')
+
+
+def test_two_names_never_share_a_folder():
+    assert len({folder_name(name) for name in [*FINE, *BAD, 'a:b', 'a?b']}) == len(FINE) + len(BAD) + 2
+
+
+def test_links_out_of_a_folder_are_seen(tmp_path):
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'out.png').touch()
+    (tmp_path / 'in' / 'link.png').symlink_to(tmp_path / 'out.png')
+    assert inside(tmp_path / 'in', 'a/b.png') == tmp_path / 'in' / 'a' / 'b.png'
+    for name in ('../out.png', str(tmp_path / 'out.png'), 'link.png', 'a/../../out.png', 'x\0y'):
+        with pytest.raises(BadFileError, match='must lie inside'):
+            inside(tmp_path / 'in', name, 'labels.json')
+
+
+CAUSES = [MemoryError(), RecursionError(), OverflowError('big'), EOFError(), IndexError(3), RuntimeError('x')]
+CAUSES += [
+    KeyError('a'),
+    AttributeError('b'),
+    OSError('decoder'),
+    UnicodeDecodeError('utf-8', b'', 0, 1, 'bad'),
+]
+
+
+@pytest.mark.parametrize('error', CAUSES)
+def test_whatever_a_file_causes_names_it(error):
+    with (
+        pytest.raises(BadFileError, match=r'^f\.bin: a thing must .* Do it\.$'),
+        reading('f.bin', 'a thing', 'Do it.'),
+    ):
+        raise error
+
+
+def test_errors_that_name_the_file_and_those_of_the_system_keep_their_kind(tmp_path):
+    with pytest.raises(UnknownNameError, match='^f.bin: no key'), reading('f.bin'):
+        raise UnknownNameError('f.bin: no key')
+    with pytest.raises(FileNotFoundError, match='must be there'), reading(tmp_path / 'none'):
+        (tmp_path / 'none').read_bytes()
+    with pytest.raises(PermissionError, match='f.bin'), reading('f.bin'):
+        raise PermissionError(errno.EACCES, 'Permission denied')
+    with pytest.raises(ImportError), reading('f.bin'):
+        raise ImportError('no warp')
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = write_text(tmp_path / 'deep' / 'a.json', '{"a": 1}')
+
+    def write_half():
+        with replacing(path) as temporary:
+            temporary.write_text('{"a"')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert json.loads(path.read_text()) == {'a': 1}
+    assert os.listdir(path.parent) == ['a.json']
+
+
+@pytest.mark.parametrize(
+    'error', [OSError(errno.ENOSPC, 'x'), RuntimeError("error message = 'No space left on device'")]
+)
+def test_a_full_disk_is_a_sentence(error, tmp_path):
+    message = r'out\.h5: the disk .* wants 3\.0 MB.* free in'
+    with pytest.raises(DiskFullError, match=message), writing(tmp_path / 'out.h5', 3_000_000):
+        raise error
+
+
+def test_hostile_values_are_not_written_out():
+    deep = []
+    for _ in range(100):
+        deep = [deep, deep]
+    for value in (deep, 10**5000, 'x' * 10**6, b'y' * 10**6, object(), {1: deep}, ValueError('z' * 10**6)):
+        assert len(shorten(value)) < 200
+    assert shorten('a\x1b[31mb') == 'a?[31mb'
