@@ -1,6 +1,7 @@
 """What `fit` does: sessions of a dataset file become parameters, videos and a report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,19 @@ from typing import Any
 import torch
 
 from smilfit.body_models import SMIL, load_body_model
-from smilfit.cli.fit_session import FitOptions, SessionFits
+from smilfit.cli.fit_session import FIT, FitOptions, SessionFits
+from smilfit.cli.session_outputs import OVERLAY
 from smilfit.cli.shipped_configs import find_config
 from smilfit.datasets import open_dataset
 from smilfit.evaluation import FitBenchmark, PictureFigures, read_figures
+from smilfit.files import MadeOf, OutputFolder, OutputLock
 from smilfit.registry import build_body_model, did_you_mean, read_config
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult
+from smilfit.version import __version__
 from smilfit.visualization import Report, add_fit_sections, add_image_sections
+
+REPORT = 'report.html'
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,12 @@ def fit_dataset(
     body = _body(cfg.pop('body_model', None), body_model, dataset).to(options.device)
     dataset.check_body_model(body.data)
     sessions = options.sessions or dataset.session_names
-    fits = SessionFits(cfg, body, dataset, out, options)
+    # The first process holds the folder for all.
+    with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
+        return _fit_sessions(SessionFits(cfg, body, dataset, out, options), sessions, processes)
+
+
+def _fit_sessions(fits: SessionFits, sessions: Sequence[str], processes: Processes) -> FitRun | None:
     together = fits.together(sessions, processes)
     results = {session: fits.fit(session, processes) for session in together}
     apart = [session for session in sessions if session not in together]
@@ -87,28 +98,52 @@ def fit_dataset(
     return _report(fits, sessions, results) if processes.rank == 0 else None
 
 
-def _report(fits: SessionFits, sessions: tuple[str, ...], mine: Mapping[str, FitResult]) -> FitRun:
+def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitResult]) -> FitRun:
     """Write the page of all sessions; what other processes fitted is read from their files."""
     results, benchmarks, pictures = {}, {}, {}
-    of = f'{Path(fits.dataset.path).name}, body model {fits.body.data.name}'
-    page = Report('Fit', f'{len(sessions)} session(s) of {of}.')
-    for session in sessions:
-        folder = fits.out / session
-        result = mine.get(session) or FitResult.load(folder / 'fit.npz', body=fits.body)
-        results[session] = result
-        video = folder / 'overlay.mp4'
-        video = video if video.is_file() else None
-        section = page.add_section(f'Session {session}')
+    folders = {session: fits.outputs(session) for session in sessions}
+    for session, outputs in folders.items():
+        results[session] = mine.get(session) or FitResult.load(outputs.folder / FIT, body=fits.body)
         if fits.dataset.has_own_cameras(session):
-            pictures[session] = read_figures(folder)
-            add_image_sections(
-                section, pictures[session], folder / 'overlays', result.history, result.report, video
-            )
-            continue
-        benchmarks[session] = fits.benchmark(session, result)
-        drawn = fits.pictures(session, result)
-        add_fit_sections(section, benchmarks[session], result.history, result.report, drawn, video)
-    return FitRun(results, benchmarks, pictures, page.save(fits.out / 'report.html'))
+            pictures[session] = read_figures(outputs.folder)
+        else:
+            benchmarks[session] = fits.benchmark(session, results[session])
+    page = OutputFolder(fits.out)
+    parts = ('fit', 'benchmark', 'pictures', 'overlay')
+    made_of = MadeOf(
+        {session: {part: outputs.checksum(part) for part in parts} for session, outputs in folders.items()},
+        {
+            'window_px': fits.options.window_px,
+            'dataset': Path(fits.dataset.path).name,
+            'smilfit': __version__,
+        },
+    )
+    if not page.holds('report', made_of):
+        drawn = _page(fits, results, benchmarks, pictures)
+        with page.make('report', made_of) as staging:
+            drawn.save(staging / REPORT)
+    return FitRun(results, benchmarks, pictures, fits.out / REPORT)
+
+
+def _page(
+    fits: SessionFits,
+    results: Mapping[str, FitResult],
+    benchmarks: Mapping[str, FitBenchmark],
+    pictures: Mapping[str, list[PictureFigures]],
+) -> Report:
+    of = f'{Path(fits.dataset.path).name}, body model {fits.body.data.name}'
+    page = Report('Fit', f'{len(results)} session(s) of {of}.', fits.out)
+    for session, result in results.items():
+        outputs = fits.outputs(session)
+        video = outputs.folder / OVERLAY if OVERLAY in outputs.files('overlay') else None
+        section = page.add_section(f'Session {session}')
+        if session in pictures:
+            overlays = outputs.folder / 'overlays'
+            add_image_sections(section, pictures[session], overlays, result.history, result.report, video)
+        else:
+            drawn = fits.pictures(session, result)
+            add_fit_sections(section, benchmarks[session], result.history, result.report, drawn, video)
+    return page
 
 
 def _load_config(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:

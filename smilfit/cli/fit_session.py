@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.cli.fit_overlays import keypoints_of, report_pictures, write_meshes, write_overlay
-from smilfit.cli.image_outputs import ImageOutputs
-from smilfit.cli.step_bar import StepBar, step_bar
+from smilfit.cli.fit_overlays import keypoints_of, report_pictures
+from smilfit.cli.session_outputs import SessionOutputs
+from smilfit.cli.step_bar import StepBar
 from smilfit.evaluation import FitBenchmark, fit_benchmark
+from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMALify, SMPLify
 from smilfit.registrants.matching import observed_frames
@@ -25,6 +26,8 @@ from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
+
+FIT = 'fit.npz'
 
 
 @dataclass(frozen=True)
@@ -104,23 +107,29 @@ class SessionFits:
 
     def fit(self, session: str, processes: Processes) -> FitResult:
         """Fit a session, or read what an equal fit wrote before; the first process writes all its files."""
-        path = self.out / session / 'fit.npz'
-        fingerprint = self._fingerprint(session)
+        outputs = self.outputs(session)
+        made_of = self._made_of(session)
         # The first process has the word: folders may look different from another machine.
-        known = bool(processes.gather(torch.tensor([self._known(path, fingerprint)]))[0])
+        holds = not self.options.overwrite and outputs.holds('fit', made_of)
+        known = bool(processes.gather(torch.tensor([holds]))[0])
         if known:
-            logger.info('%s: already fitted, %s', session, path)
-            result = FitResult.load(path, body=self.body)
+            logger.info('%s: already fitted, %s', session, outputs.folder / FIT)
+            result = FitResult.load(outputs.folder / FIT, body=self.body)
         else:
-            result = self._fitted(session, processes, fingerprint)
+            result = self._fitted(session, processes, self._fingerprint(made_of))
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
-                result.save(path, frames=self.dataset.frame_indices(session), joint_names=names)
+                with outputs.make('fit', made_of) as staging:
+                    result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
                 # What a stopped fit would have gone on from.
-                self._parts(session, fingerprint).clear()
-            self._write_more(session, result, fresh=not known)
+                self._parts(session, self._fingerprint(made_of)).clear()
+            SessionOutputs(self, session, result, outputs).write()
         return result
+
+    def outputs(self, session: str) -> OutputFolder:
+        """Give the folder of a session's results; whatever its name, it lies in `out`."""
+        return OutputFolder(inside(self.out, folder_name(session)))
 
     def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
         inputs = self._inputs(session)
@@ -139,49 +148,19 @@ class SessionFits:
         return replace(result, report=result.report | notes)
 
     def _parts(self, session: str, fingerprint: str) -> PartFiles:
-        return PartFiles(self.out / session / 'parts', fingerprint, self.options.device)
+        return PartFiles(self.outputs(session).folder / 'parts', fingerprint, self.options.device)
 
-    def _known(self, path: Path, fingerprint: str) -> bool:
-        if self.options.overwrite or not (path.is_file() and path.with_suffix('.json').is_file()):
-            return False
-        return FitResult.load(path).report.get('fingerprint') == fingerprint
+    def _made_of(self, session: str) -> MadeOf:
+        inputs = {
+            'dataset': self.dataset.fingerprint,
+            'session': session,
+            'body_model': self.body.data.content_hash(),
+            'smilfit': __version__,
+        }
+        return MadeOf(inputs, {key: self.cfg[key] for key in sorted(self.cfg)})
 
-    def _fingerprint(self, session: str) -> str:
-        said = json.dumps(
-            [self.cfg, self.dataset.fingerprint, session, self.body.data.content_hash(), __version__],
-            sort_keys=True,
-            default=str,
-        )
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-    def _write_more(self, session: str, result: FitResult, fresh: bool) -> None:
-        if self.dataset.has_own_cameras(session):
-            self._write_pictures(session, result, fresh)
-            return
-        folder = self.out / session
-        video = folder / 'overlay.mp4'
-        if self.options.video and (fresh or not video.is_file()):
-            seen, side = self.seen(session, result), self.options.window_px
-            write_overlay(self.body, result, self.dataset, session, seen, video, side, self.options.progress)
-        if self._mesh_format('none') and (fresh or not (folder / 'meshes').is_dir()):
-            write_meshes(self.body, result, folder / 'meshes', self._mesh_format('none'))
-        numbers = self.benchmark(session, result).metrics()
-        numbers['n_frames_not_fitted'] = int((~result.fitted).sum())
-        (folder / 'benchmark.json').write_text(json.dumps(numbers, indent=1), encoding='utf-8')
-
-    def _write_pictures(self, session: str, result: FitResult, fresh: bool) -> None:
-        folder = self.out / session
-        if not fresh and (folder / 'images.json').is_file():
-            return
-        outputs = ImageOutputs(self.body, self.dataset, session, result, self.options.window_px)
-        with step_bar(f'{session}: drawing', int(result.fitted.sum()), self.options.progress) as step:
-            figures = outputs.write(folder, self._mesh_format('obj'), step)
-        if self.options.video and self.dataset.temporal(session) and figures:
-            outputs.write_video(folder / 'overlay.mp4', folder / 'overlays', figures)
-
-    def _mesh_format(self, usual: str) -> str | None:
-        chosen = self.options.mesh_format or usual
-        return None if chosen == 'none' else chosen
+    def _fingerprint(self, made_of: MadeOf) -> str:
+        return hashlib.sha256(json.dumps(made_of.record(), sort_keys=True).encode()).hexdigest()[:16]
 
     def seen(self, session: str, result: FitResult) -> Keypoints2d:
         """Give a session's 2D keypoints, with the cameras as its fit corrected them."""

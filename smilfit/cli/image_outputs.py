@@ -1,6 +1,5 @@
 """What a fit of pictures leaves behind: meshes, overlays and figures, picture by picture."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,11 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.evaluation import ImageFit, PictureFigures, image_fit, write_figures
+from smilfit.files import file_stem
 from smilfit.io import write_mesh
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
+from smilfit.visualization.image_files import write_image
 from smilfit.visualization.image_panels import START_COLOUR, annotated, draw_body, enlarge, side_by_side
 from smilfit.visualization.video import write_video
 
@@ -95,7 +96,7 @@ class ImageOutputs:
         mask = None if mask is None or not mask.any() else mask > 0
         return PictureFit(
             row=row,
-            name=f'{row:06d}_{_file_stem(self.labels[row])}',
+            name=self._name(row),
             picture=self.dataset.image(sample, self.cameras.names[0]),
             xy=self.seen.xy[row, 0].double().numpy(),
             seen=(self.seen.confidence[row, 0] > 0).numpy(),
@@ -142,22 +143,26 @@ class ImageOutputs:
         drawn = draw_body(picture, body.vertices, faces, camera, body.keypoints, seen, self.renderer, *colour)
         return annotated(drawn, shown.xy @ affine[:, :2].T + affine[:, 2], seen, None)
 
-    def write(
-        self, folder: Path, mesh_format: str | None, step: Callable[[], None] = lambda: None
-    ) -> list[PictureFigures]:
-        """Write every picture's mesh and overlay, and the tables `images.csv` and `images.json`."""
+    def write(self, folder: Path, step: Callable[[], None] = lambda: None) -> list[PictureFigures]:
+        """Write every picture's overlay, and the tables `images.csv` and `images.json`."""
         done: list[PictureFigures] = []
-        drawn = folder / 'overlays'
-        drawn.mkdir(parents=True, exist_ok=True)
         for shown in self.pictures():
-            if mesh_format:
-                path = folder / 'meshes' / f'{shown.name}.{mesh_format}'
-                write_mesh(path, shown.end.vertices.double().numpy(), self.body.faces.cpu().numpy())
-            cv2.imwrite(str(drawn / f'{shown.name}.jpg'), self.draw(shown)[..., ::-1])
+            write_image(folder / 'overlays' / f'{shown.name}.jpg', self.draw(shown))
             done.append(PictureFigures(shown.name, shown.end.fit, shown.start and shown.start.fit))
             step()
         write_figures(folder, done)
         return done
+
+    def write_meshes(self, folder: Path, mesh_format: str) -> None:
+        """Write every picture's mesh."""
+        faces = self.body.faces.cpu().numpy()
+        for block in self.result.fitted.cpu().nonzero().flatten().split(BLOCK):
+            for row, (vertices, _) in zip(block.tolist(), self._bodies(self.result.params, block)):
+                path = folder / 'meshes' / f'{self._name(row)}.{mesh_format}'
+                write_mesh(path, vertices.double().numpy(), faces)
+
+    def _name(self, row: int) -> str:
+        return f'{row:06d}_{file_stem(self.labels[row])}'
 
     def write_video(self, path: Path, overlays: Path, shown: Sequence[PictureFigures]) -> None:
         """Put the overlays of a sequence together as a video."""
@@ -168,8 +173,3 @@ class ImageOutputs:
 def _said(fit: ImageFit) -> str:
     parts = [] if fit.iou is None else [f'IoU {fit.iou:.2f}']
     return '  '.join(parts + ([] if fit.pck_5px is None else [f'PCK {fit.pck_5px:.2f}']))
-
-
-def _file_stem(label: str) -> str:
-    """Make a name that every file system takes."""
-    return re.sub(r'[^A-Za-z0-9_.-]+', '_', Path(label).stem)[-60:]

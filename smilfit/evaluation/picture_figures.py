@@ -1,6 +1,7 @@
 """Figures of many pictures: the start of each fit beside its end, as tables and files."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.evaluation.image_fit import ImageFit, mean_of
+from smilfit.files import read_json, reading, write_text
 
 SHOWN = ('iou', 'pck_5px', 'pck_area', 'median_px')
 
@@ -39,22 +41,25 @@ def summary(figures: Sequence[PictureFigures]) -> dict[str, Any]:
 def write_figures(folder: Path, figures: Sequence[PictureFigures]) -> None:
     """Write `images.csv`, a table for spreadsheets, and `images.json`, which `read_figures` reads."""
     rows = [one.row() for one in figures]
-    with (folder / 'images.csv').open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ['picture'])
-        writer.writeheader()
-        writer.writerows(rows)
+    table = io.StringIO(newline='')
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]) if rows else ['picture'])
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / 'images.csv', table.getvalue())
     told = summary(figures) | {'pictures': [asdict(one) for one in figures]}
-    (folder / 'images.json').write_text(json.dumps(told, indent=1), encoding='utf-8')
+    write_text(folder / 'images.json', json.dumps(told, indent=1))
 
 
 def read_figures(folder: Path) -> list[PictureFigures]:
     """Read what `write_figures` wrote."""
-    told = json.loads((folder / 'images.json').read_text(encoding='utf-8'))
-    return [
-        PictureFigures(
-            one['name'],
-            ImageFit(**one['fit']),
-            None if one['start'] is None else ImageFit(**one['start']),
-        )
-        for one in told['pictures']
-    ]
+    path, what = folder / 'images.json', 'the figures of fitted pictures'
+    told = read_json(path, what, dict)
+    with reading(path, what):
+        return [
+            PictureFigures(
+                one['name'],
+                ImageFit(**one['fit']),
+                None if one['start'] is None else ImageFit(**one['start']),
+            )
+            for one in told['pictures']
+        ]

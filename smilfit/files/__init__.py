@@ -3,9 +3,11 @@
 Every room that touches a file uses it.
 """
 
-from smilfit.files.atomic import DiskFullError, replacing, write_bytes, write_text, writing
+from smilfit.files.atomic import DiskFullError, free_space, replacing, write_bytes, write_text, writing
+from smilfit.files.budget import check_budget, read_json, read_text
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.names import check_entry_name, file_stem, folder_name, inside
+from smilfit.files.numpy_files import read_npz
 from smilfit.files.output_lock import OutputHeldError, OutputLock
 from smilfit.files.outputs import MadeOf, OutputFolder
 from smilfit.files.reading import reading
@@ -17,10 +19,15 @@ __all__ = [
     'OutputFolder',
     'OutputHeldError',
     'OutputLock',
+    'check_budget',
     'check_entry_name',
     'file_stem',
     'folder_name',
+    'free_space',
     'inside',
+    'read_json',
+    'read_npz',
+    'read_text',
     'reading',
     'replacing',
     'shorten',

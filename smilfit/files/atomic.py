@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from smilfit.files.errors import shorten
@@ -46,7 +46,7 @@ def writing(
         if not isinstance(error, foreign):
             raise
         raise OSError(
-            f'{path}: the output must be writable; got {shorten(text)}. {_room(Path(path))} Make room, or choose '
+            f'{path}: the output must be writable; got {shorten(text)}. {free_space(path)} Make room, or choose '
             'another folder.'
         ) from error
 
@@ -71,7 +71,8 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
             temporary.replace(path)
             flush_folder(path.parent)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
 
 
@@ -110,12 +111,13 @@ def flush_folder(path: Path) -> None:
 
 def _no_room(path: Path, wanted: int | None) -> str:
     size = '' if wanted is None else f' It wants {_readable(wanted)}.'
-    room = f'{size} {_room(path)}'
+    room = f'{size} {free_space(path)}'
     return f'{path}: the disk must have room for it; it is full.{room} Make room, and give the command again.'
 
 
-def _room(path: Path) -> str:
-    folder = next((p for p in (path, *path.parents) if p.is_dir()), None)
+def free_space(path: str | Path) -> str:
+    """Say in a sentence how much room there is where a path lies."""
+    folder = next((p for p in (Path(path), *Path(path).parents) if p.is_dir()), None)
     return '' if folder is None else f'{_readable(shutil.disk_usage(folder).free)} are free in {folder}.'
 
 

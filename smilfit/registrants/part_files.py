@@ -1,16 +1,20 @@
 """Windows of a long fit in files of their own, so that a fit that was stopped goes on after the last whole one."""
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from smilfit.files import BadFileError, read_npz, reading, replacing
 from smilfit.registrants.stage_task import FitState, StageRun
 from smilfit.registrants.windows import Part
 from smilfit.structures import BodyParams
+
+logger = logging.getLogger('smilfit')
 
 
 class PartFiles:
@@ -50,21 +54,26 @@ class PartFiles:
         arrays = {n: v.detach().cpu().numpy() for n, v in tensors.items() if v is not None}
         told = {'fingerprint': self.fingerprint, 'history': run.history, 'notes': part.notes}
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f'{name}.npz.tmp'
-        with temporary.open('wb') as file:
+        with replacing(self.folder / f'{name}.npz') as temporary, temporary.open('wb') as file:
             np.savez(file, told=np.array(json.dumps(told, default=float)), **arrays)
-        temporary.replace(self.folder / f'{name}.npz')
 
     def read(self, name: str) -> Part | None:
-        """Read a part; None where there is none, or one of another fit."""
+        """Read a part; None where there is none, one of another fit, or a damaged one."""
         path = self.folder / f'{name}.npz'
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as file:
-            told = json.loads(str(file['told']))
-            if told['fingerprint'] != self.fingerprint:
-                return None
-            found = {n: torch.from_numpy(file[n]).to(self.device) for n in file.files if n != 'told'}
+        try:
+            with reading(path, 'a window of a fit'):
+                return self._part(read_npz(path))
+        except BadFileError as error:
+            logger.warning('%s The window is fitted again.', error)
+            return None
+
+    def _part(self, arrays: Mapping[str, np.ndarray]) -> Part | None:
+        told = json.loads(str(arrays['told']))
+        if told['fingerprint'] != self.fingerprint:
+            return None
+        found = {n: torch.from_numpy(value).to(self.device) for n, value in arrays.items() if n != 'told'}
         state = FitState(
             _params(found, 'params/'),
             camera_shift=found.get('camera_shift'),
@@ -74,10 +83,10 @@ class PartFiles:
         return Part(_params(found, 'start/'), run, found['choice'], found['loss'], told['notes'])
 
     def clear(self) -> None:
-        """Delete the files: the fit is whole."""
-        for path in self.folder.glob('*.npz'):
+        """Delete the files, and what a stopped fit left of them: the fit is whole."""
+        for path in (*self.folder.glob('*.npz'), *self.folder.glob('*.npz.tmp')):
             path.unlink()
-        if self.folder.is_dir():
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
 

@@ -1,7 +1,8 @@
 """What a registrant returns, and its file: an npz without pickles and a JSON side-car."""
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from smilfit.files import BadFileError, read_json, read_npz, reading, replacing, shorten, write_text
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
@@ -99,7 +101,7 @@ class FitResult:
         return self._output('vertices').vertices
 
     def save(self, path: str | Path, **extra: np.ndarray) -> Path:
-        """Write `path` (.npz) and `path` with .json; both appear whole or not at all.
+        """Write `path` (.npz) and `path` with .json; each appears whole or not at all, the JSON last.
 
         Args:
             path: the npz file's name.
@@ -126,9 +128,6 @@ class FitResult:
             raise ValueError(
                 f'FitResult.save: extra arrays must have names of their own; got {sorted(clash)}.'
             )
-        temporary = path.with_suffix('.npz.tmp')
-        with temporary.open('wb') as file:
-            np.savez(file, **arrays, **extra)
         side_car = {
             'format': FORMAT,
             'version': FORMAT_VERSION,
@@ -136,10 +135,12 @@ class FitResult:
             'history': list(self.history),
             'report': self.report,
         }
-        json_temporary = path.with_suffix('.json.tmp')
-        json_temporary.write_text(json.dumps(side_car, indent=1, default=float), encoding='utf-8')
-        json_temporary.replace(path.with_suffix('.json'))
-        temporary.replace(path)
+        with replacing(path, sum(a.nbytes for a in arrays.values())) as temporary:
+            with temporary.open('wb') as file:
+                np.savez(file, **arrays, **extra)
+            side_car['npz_sha256'] = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        # Last: it says which parameters it belongs to, so that a pair of two fits is seen.
+        write_text(path.with_suffix('.json'), json.dumps(side_car, indent=1, default=float))
         return path
 
     @classmethod
@@ -147,31 +148,51 @@ class FitResult:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: not such a file, or one of a newer version.
+            FileNotFoundError: one of the two files is not there.
+            ValueError: not such files, damaged ones, ones of two fits, or of a newer version.
         """
         path = Path(path)
-        side_car = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))
-        if side_car.get('format') != FORMAT or side_car.get('version', 0) > FORMAT_VERSION:
-            raise ValueError(
-                f'{path.with_suffix(".json")}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; '
-                f'got {side_car.get("format")!r} version {side_car.get("version")!r}. Update smilfit.'
+        side_car = _read_side_car(path)
+        arrays = read_npz(path, what='fitted parameters')
+        with reading(path, 'fitted parameters'):
+            names = [n for n in BodyParams.__dataclass_fields__ if n in arrays]
+            tensors = {
+                name: torch.from_numpy(arrays[name]) for name in (*names, 'per_frame_loss', 'converged')
+            }
+            start = {n: torch.from_numpy(arrays[f'start_{n}']) for n in names if f'start_{n}' in arrays}
+            return cls(
+                params=BodyParams(**{name: tensors[name] for name in names}),
+                per_frame_loss=tensors['per_frame_loss'],
+                converged=tensors['converged'],
+                history=tuple(side_car['history']),
+                report=side_car['report'],
+                body=body,
+                cameras=_cameras(arrays),
+                start=BodyParams(**start) if start else None,
             )
-        with np.load(path, allow_pickle=False) as file:
-            names = [n for n in BodyParams.__dataclass_fields__ if n in file.files]
-            wanted = (*names, 'per_frame_loss', 'converged')
-            arrays = {name: torch.from_numpy(file[name]) for name in wanted}
-            start = {n: torch.from_numpy(file[f'start_{n}']) for n in names if f'start_{n}' in file.files}
-            cameras = _cameras(file)
-        return cls(
-            params=BodyParams(**{name: arrays[name] for name in names}),
-            per_frame_loss=arrays['per_frame_loss'],
-            converged=arrays['converged'],
-            history=tuple(side_car['history']),
-            report=side_car['report'],
-            body=body,
-            cameras=cameras,
-            start=BodyParams(**start) if start else None,
-        )
+
+
+def _read_side_car(path: Path) -> dict[str, Any]:
+    """Read the JSON beside the parameters, and check that it is theirs."""
+    beside, what = path.with_suffix('.json'), 'the report of a fit'
+    side_car = read_json(beside, what, dict)
+    with reading(beside, what):
+        if side_car.get('format') != FORMAT or int(side_car.get('version', 0)) > FORMAT_VERSION:
+            raise BadFileError(
+                f'{beside}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; got '
+                f'{shorten(side_car.get("format"))} version {shorten(side_car.get("version"))}. Update smilfit.'
+            )
+        if not isinstance(side_car['history'], list) or not isinstance(side_car['report'], dict):
+            raise TypeError('history must be a list and report an object')
+    # Files of earlier versions do not say.
+    told = side_car.get('npz_sha256')
+    with reading(path, 'fitted parameters'):
+        if told is not None and hashlib.sha256(path.read_bytes()).hexdigest() != told:
+            raise BadFileError(
+                f'{path}: the parameters must be whole and those that {beside.name} tells of; they are not. '
+                'Fit again.'
+            )
+    return side_car
 
 
 def _camera_arrays(cameras: Cameras) -> dict[str, np.ndarray]:
@@ -180,11 +201,11 @@ def _camera_arrays(cameras: Cameras) -> dict[str, np.ndarray]:
     return arrays | {'camera_names': np.array(cameras.names), 'camera_unit': np.array(cameras.unit or '')}
 
 
-def _cameras(file: Any) -> Cameras | None:
+def _cameras(arrays: Mapping[str, np.ndarray]) -> Cameras | None:
     # Files of the first version state no names.
-    if 'camera_names' not in file.files:
+    if 'camera_names' not in arrays:
         return None
     stored = {n: f'camera_{n}' for n in ('K', 'R', 't', 'size', 'dist')}
-    tensors = {n: torch.from_numpy(file[key]) for n, key in stored.items() if key in file.files}
-    names, unit = tuple(file['camera_names'].tolist()), str(file['camera_unit']) or None
+    tensors = {n: torch.from_numpy(arrays[key]) for n, key in stored.items() if key in arrays}
+    names, unit = tuple(arrays['camera_names'].tolist()), str(arrays['camera_unit']) or None
     return Cameras(names=names, unit=unit, **tensors)

@@ -3,12 +3,15 @@
 import base64
 import html
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
+from smilfit.files import write_text
 from smilfit.visualization.report_style import STYLE
 
 MAX_EMBEDDED_VIDEO_BYTES = 20_000_000
@@ -23,10 +26,14 @@ class Report:
     Args:
         title: heading of the page.
         summary: what a reader should take home, in plain words; shown at the top.
+        folder: where the page will lie: links to files are relative to it. Beside them if None.
     """
 
-    def __init__(self, title: str, summary: str | Sequence[str] = ()) -> None:
+    def __init__(
+        self, title: str, summary: str | Sequence[str] = (), folder: str | Path | None = None
+    ) -> None:
         self.title = title
+        self.folder = None if folder is None else Path(folder)
         self.summary = (summary,) if isinstance(summary, str) else tuple(summary)
         self.sections: list[str] = []
         self._parts: list[str] = []
@@ -89,12 +96,13 @@ class Report:
     def add_video(self, path: str | Path, caption: str = '', embed: bool = True) -> 'Report':
         """Add an mp4: inside the page where browsers can play it and it has up to 20 MB, else as a link.
 
-        A link goes to the file's name, beside the page. Browsers play H.264, VP9 and AV1.
+        Browsers play H.264, VP9 and AV1.
         """
         path = Path(path)
         size = path.stat().st_size
         embed = embed and size <= MAX_EMBEDDED_VIDEO_BYTES and _plays_in_browsers(path)
-        link = f'<a href="{html.escape(path.name, quote=True)}">{html.escape(path.name)}</a>'
+        target = path.name if self.folder is None else Path(os.path.relpath(path, self.folder)).as_posix()
+        link = f'<a href="{html.escape(quote(target), quote=True)}">{html.escape(path.name)}</a>'
         if embed:
             source = f'data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}'
             inner = f'<video controls muted loop src="{source}"></video>'
@@ -130,12 +138,7 @@ class Report:
 
     def save(self, path: str | Path) -> Path:
         """Write the page; it appears whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + '.tmp')
-        temporary.write_text(self.html(), encoding='utf-8')
-        temporary.replace(path)
-        return path
+        return write_text(path, self.html())
 
 
 def figure_png(figure: Any, dpi: int = FIGURE_DPI) -> bytes:

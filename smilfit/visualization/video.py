@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from smilfit.files import free_space, replacing
+
 CODECS = ('mp4v', 'vp09')
 
 
@@ -43,20 +45,30 @@ def write_video(
         raise ValueError(f'write_video: the codec must be one of {", ".join(CODECS)}; got {codec!r}.')
     if not fps > 0:
         raise ValueError(f'write_video: fps must be above 0; got {fps!r}.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.stem + '.part.mp4')
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
+    with replacing(path) as temporary:
         with Progress(*columns, disable=not progress) as bar:
             task = bar.add_task(path.name, total=n_frames)
             written = _write(temporary, frames, float(fps), codec, lambda: bar.advance(task))
         if n_frames is not None and written != n_frames:
             raise ValueError(f'write_video: {path} must get {n_frames} frames; got {written}.')
-        temporary.replace(path)
-    finally:
-        if temporary.is_file():
-            temporary.unlink()
+        _check_written(temporary, path, written)
     return written
+
+
+def _check_written(temporary: Path, path: Path, written: int) -> None:
+    """Decode what was written: the encoder says nothing of a write that failed."""
+    import cv2
+
+    video, there = cv2.VideoCapture(str(temporary)), 0
+    while video.grab():
+        there += 1
+    video.release()
+    if there != written:
+        raise OSError(
+            f'{path}: the video must hold the {written} frames that were written; it holds {there}. '
+            f'{free_space(path)} Is the disk full? Make room, and give the command again.'
+        )
 
 
 def _write(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from smilfit.files import BadFileError
 from smilfit.structures import FitResult
 from tests.animals import random_params, ring_of_cameras, small_animal
 
@@ -44,3 +45,33 @@ def test_cameras_of_their_own_stay_with_their_frames(result):
     assert torch.equal(spread.cameras.K[1], rig.K)
     assert torch.equal(spread.start.transl[[0, 2, 3]], result.params.transl)
     assert spread.fitted.tolist() == [True, False, True, True]
+
+
+DAMAGE = {
+    'parameters cut': ('fit.npz', lambda data: data[:-40]),
+    'parameters empty': ('fit.npz', lambda data: b''),
+    'one bit of the parameters': ('fit.npz', lambda data: data[:300] + bytes([data[300] ^ 4]) + data[301:]),
+    'report cut': ('fit.json', lambda data: data[: len(data) // 2]),
+    'report empty': ('fit.json', lambda data: b''),
+    'report of another kind': ('fit.json', lambda data: b'[1]'),
+    'report without history': ('fit.json', lambda data: data.replace(b'history', b'story')),
+    'report nested without end': ('fit.json', lambda data: b'[' * 100_000),
+}
+
+
+@pytest.mark.parametrize('case', DAMAGE)
+def test_damaged_files_are_named(result, tmp_path, case):
+    result.save(tmp_path / 'fit.npz')
+    name, change = DAMAGE[case]
+    (tmp_path / name).write_bytes(change((tmp_path / name).read_bytes()))
+    with pytest.raises(BadFileError, match=rf'^{tmp_path}/{name}: .* must .*[.?]$'):
+        FitResult.load(tmp_path / 'fit.npz')
+
+
+def test_parameters_and_report_of_two_fits_are_told_apart(result, tmp_path):
+    result.save(tmp_path / 'fit.npz')
+    old = (tmp_path / 'fit.json').read_bytes()
+    replace(result, per_frame_loss=result.per_frame_loss + 1).save(tmp_path / 'fit.npz')
+    (tmp_path / 'fit.json').write_bytes(old)
+    with pytest.raises(BadFileError, match='must be whole and those that fit.json tells of'):
+        FitResult.load(tmp_path / 'fit.npz')

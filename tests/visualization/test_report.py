@@ -22,6 +22,13 @@ def images(page):
     return [cv2.imdecode(np.frombuffer(base64.b64decode(d), np.uint8), cv2.IMREAD_COLOR) for _, d in found]
 
 
+def test_links_lead_from_where_the_page_lies(tmp_path):
+    (tmp_path / 'a session').mkdir()
+    (tmp_path / 'a session' / 'v.mp4').write_bytes(b'no codec')
+    page = Report('t', folder=tmp_path).add_video(tmp_path / 'a session' / 'v.mp4').html()
+    assert 'href="a%20session/v.mp4"' in page
+
+
 def test_every_text_is_escaped(tmp_path):
     report = Report(EVIL, EVIL).add_section(EVIL, EVIL).add_numbers([(EVIL, EVIL, EVIL)])
     report.add_table([{EVIL: EVIL, 'n': 1.5}], EVIL).add_figure(picture(), EVIL).add_link(EVIL, EVIL)

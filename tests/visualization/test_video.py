@@ -85,6 +85,6 @@ def test_bad_arguments_are_named(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
-    (tmp_path / 'v.part.mp4').mkdir()
+    (tmp_path / '.v.tmp.mp4').mkdir()
     with pytest.raises(OSError, match='could not be opened for writing'):
         write_video(tmp_path / 'v.mp4', [frame(0)], 10)

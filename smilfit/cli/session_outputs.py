@@ -1,0 +1,101 @@
+"""What a session's fit leaves beside its parameters: video, meshes, numbers and pictures, each made once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smilfit.cli.fit_overlays import write_meshes, write_overlay
+from smilfit.cli.image_outputs import ImageOutputs
+from smilfit.cli.step_bar import step_bar
+from smilfit.evaluation import read_figures
+from smilfit.files import MadeOf, OutputFolder, write_text
+from smilfit.structures import FitResult
+
+if TYPE_CHECKING:
+    from smilfit.cli.fit_session import SessionFits
+
+OVERLAY = 'overlay.mp4'
+NO_MESHES = 'none'
+
+
+class SessionOutputs:
+    """Writes what is missing, of another fit, of other options or damaged; the rest stays.
+
+    Args:
+        fits: the body, the dataset and the options.
+        session: one of the dataset's sessions.
+        result: its fit.
+        outputs: the folder of its results, which holds the part 'fit'.
+    """
+
+    def __init__(self, fits: 'SessionFits', session: str, result: FitResult, outputs: OutputFolder) -> None:
+        self.fits, self.session, self.result, self.outputs = fits, session, result, outputs
+        # All that is drawn and measured is of these parameters: where they change, everything does.
+        self.inputs = {'fit': outputs.checksum('fit'), 'dataset': fits.dataset.fingerprint}
+
+    def write(self) -> None:
+        """Write all parts that are asked for; parts of another fit that nobody asks for are removed."""
+        if self.fits.dataset.has_own_cameras(self.session):
+            self._pictures()
+        else:
+            self._recording()
+
+    def _recording(self) -> None:
+        fits, options = self.fits, self.fits.options
+        self._part('overlay', options.video, {'window_px': options.window_px}, self._overlay)
+        kind = options.mesh_format or NO_MESHES
+        self._part('meshes', kind != NO_MESHES, {'format': kind}, lambda folder: self._meshes(folder, kind))
+        numbers = fits.benchmark(self.session, self.result).metrics()
+        numbers['n_frames_not_fitted'] = int((~self.result.fitted).sum())
+        text = json.dumps(numbers, indent=1)
+        self._part('benchmark', True, {}, lambda folder: write_text(folder / 'benchmark.json', text))
+
+    def _pictures(self) -> None:
+        fits, options = self.fits, self.fits.options
+        images = ImageOutputs(fits.body, fits.dataset, self.session, self.result, options.window_px)
+        kind = options.mesh_format or 'obj'
+        self._part(
+            'meshes', kind != NO_MESHES, {'format': kind}, lambda folder: images.write_meshes(folder, kind)
+        )
+
+        def draw(folder: Path) -> None:
+            count = int(self.result.fitted.sum())
+            with step_bar(f'{self.session}: drawing', count, options.progress) as step:
+                images.write(folder, step)
+
+        self._part('pictures', True, {'window_px': options.window_px}, draw)
+        figures = read_figures(self.outputs.folder)
+        wanted = options.video and fits.dataset.temporal(self.session) and bool(figures)
+        drawn = self.outputs.folder / 'overlays'
+        self._part(
+            'overlay',
+            wanted,
+            {'window_px': options.window_px},
+            lambda folder: images.write_video(folder / OVERLAY, drawn, figures),
+        )
+
+    def _part(self, name: str, wanted: bool, options: dict[str, Any], make: Callable[[Path], Any]) -> None:
+        made_of = MadeOf(self.inputs, options)
+        if not wanted:
+            self.outputs.drop_stale(name, self.inputs)
+        elif not self.outputs.holds(name, made_of):
+            with self.outputs.make(name, made_of) as staging:
+                make(staging)
+
+    def _overlay(self, folder: Path) -> None:
+        fits, options = self.fits, self.fits.options
+        seen = fits.seen(self.session, self.result)
+        write_overlay(
+            fits.body,
+            self.result,
+            fits.dataset,
+            self.session,
+            seen,
+            folder / OVERLAY,
+            options.window_px,
+            options.progress,
+        )
+
+    def _meshes(self, folder: Path, kind: str) -> None:
+        write_meshes(self.fits.body, self.result, folder / 'meshes', kind)
