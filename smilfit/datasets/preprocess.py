@@ -1,7 +1,8 @@
 """From sessions to one dataset file: every video read once, in order, in constant memory."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from smilfit.datasets.preprocess_report import make_report
 from smilfit.datasets.progress_bar import ProgressBar
 from smilfit.datasets.sample_encoder import encode_session
 from smilfit.datasets.store_header import make_header
+from smilfit.datasets.store_layout import StoreHeader
 from smilfit.datasets.store_reader import DatasetFile
+from smilfit.datasets.store_state import finish_store, is_there
 from smilfit.datasets.store_writer import StoreWriter
+from smilfit.files import OutputLock
 from smilfit.registry import did_you_mean
 from smilfit.structures import SkippedAnnotation
 
@@ -70,17 +74,28 @@ def preprocess(
     left_out = (*left_out, *unusable)
     known = [known_params_of(plan.session, body.n_joints, body.n_betas) for plan in plans]
     header = make_header(plans, names, body, options, str(body_model_file), shape_betas or {}, known)
-    if Path(out).exists() and not overwrite:
-        there = DatasetFile(out)
-        if there.fingerprint == header.fingerprint:
+    tell = partial(make_report, plans, names, header.camera_names, known, left_out)
+    with OutputLock.of_file(out):
+        if not overwrite and is_there(Path(out), header):
             logger.info('%s: is there already, made of the same inputs.', out)
-            return make_report(plans, names, header.camera_names, known, left_out, there.faults)
-        raise FileExistsError(
-            f'{out}: the dataset must not exist yet, or come from the same inputs and options; it does not. '
-            'Choose another name, or overwrite it with --overwrite.'
-        )
-    with StoreWriter(out, header, restart=restart) as writer:
-        total = sum(len(plan.frames) for plan in plans)
+            report = tell(DatasetFile(out).faults)
+            finish_store(Path(out), Path(out), header, report)
+            return report
+        return _write(out, header, plans, options, progress, restart, tell)
+
+
+def _write(
+    out: str | Path,
+    header: StoreHeader,
+    plans: Sequence[SessionPlan],
+    options: PreprocessOptions,
+    progress: bool,
+    restart: bool,
+    tell: Callable[[Mapping[int, str]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Write the samples, and the report that `tell` makes of those without a picture."""
+    total = sum(len(plan.frames) for plan in plans)
+    with StoreWriter(out, header, restart=restart, n_expected=total) as writer:
         done = writer.n_complete
         with ProgressBar(progress, total, done) as step:
             for index, plan in enumerate(plans):
@@ -90,7 +105,7 @@ def preprocess(
                     writer.append(sample)
                     step()
         writer.flush()
-        report = make_report(plans, names, header.camera_names, known, left_out, writer.faults)
+        report = tell(writer.faults)
         writer.finish(report)
     return report
 

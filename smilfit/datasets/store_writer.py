@@ -2,8 +2,8 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,9 @@ from smilfit.datasets.store_layout import (
     EncodedSample,
     StoreHeader,
 )
+from smilfit.datasets.store_state import check_whole, finish_store
 from smilfit.datasets.stored_session import write_session
+from smilfit.files import flush_file, shorten, writing
 
 logger = logging.getLogger('smilfit')
 
@@ -37,25 +39,25 @@ class StoreWriter:
         path: the file to be.
         header: what is stored once.
         restart: throw a partial file away instead of going on with it.
+        n_expected: how many samples will come, to tell a full disk how much is wanted.
 
     Raises:
-        ValueError: a partial file of other inputs or options, or a damaged one.
+        ValueError: a partial file of other inputs or options. (A damaged one is told and begun anew.)
+        DiskFullError: no room; so do `append`, `flush` and `finish`.
     """
 
-    def __init__(self, path: str | Path, header: StoreHeader, restart: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, header: StoreHeader, restart: bool = False, n_expected: int | None = None
+    ) -> None:
         self.path = Path(path)
         self.partial = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
-        self.header = header
+        self.header, self.n_expected = header, n_expected
         self._buffer: list[EncodedSample] = []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if restart and self.partial.exists():
-            self.partial.unlink()
-        if self.partial.exists():
-            self._file = self._reopen()
-            logger.info('%s: going on behind %d samples.', self.partial, self.n_complete)
-        else:
-            self._file = h5py.File(self.partial, 'w', libver=LIBVER)
-            self._create()
+        if restart:
+            self.partial.unlink(missing_ok=True)
+        with self._writing():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._reopened() or self._created()
 
     @property
     def n_complete(self) -> int:
@@ -78,25 +80,23 @@ class StoreWriter:
         self._write_block()
 
     def finish(self, report: Mapping[str, Any]) -> Path:
-        """Write the rest and the report, and give the file its name; the report also lies beside it as JSON."""
+        """Write the rest and the report, and give the file its name.
+
+        The report also lies beside it as JSON, and last a marker with the checksums of both.
+        """
         self.flush()
-        text = json.dumps(report, indent=1)
-        self._file.attrs['report'] = text
-        self._file.attrs['complete'] = True
-        self._file.flush()
-        self._file.close()
-        with self.partial.open('rb+') as raw:
-            os.fsync(raw.fileno())
-        beside = self.path.with_name(self.path.name + '.report.json')
-        temporary = beside.with_name(beside.name + PARTIAL_SUFFIX)
-        temporary.write_text(text + '\n', encoding='utf-8')
-        temporary.replace(beside)
-        self.partial.replace(self.path)
+        with self._writing():
+            self._file.attrs['report'] = json.dumps(report, indent=1)
+            self._file.attrs['complete'] = True
+            self._file.flush()
+            self._file.close()
+            finish_store(self.path, self.partial, self.header, report)
         return self.path
 
     def close(self) -> None:
         """Close an unfinished file; its whole blocks stay for the next writer."""
-        self._file.close()
+        with self._writing():
+            self._file.close()
 
     def __enter__(self) -> 'StoreWriter':
         return self
@@ -104,26 +104,56 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-    def _reopen(self) -> h5py.File:
-        advice = f'Delete {self.partial}, or start anew with restart.'
+        if error is None:
+            self.close()
+            return
         try:
-            file = h5py.File(self.partial, 'r+', libver=LIBVER)
-            same = file.attrs['fingerprint'] == self.header.fingerprint
-            if same:
-                self._truncate(file)
-        except (OSError, KeyError, RuntimeError) as error:
-            raise ValueError(
-                f'{self.partial}: a partial file must be whole up to its last block; {error}. {advice}'
-            ) from error
+            self.close()
+        except OSError:
+            # The error that ended the writing is the one to tell.
+            logger.debug('%s: could not be closed.', self.partial, exc_info=True)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.path, self._wanted_bytes(), (RuntimeError, OSError))
+
+    def _wanted_bytes(self) -> int | None:
+        """Say how large the file will be, by what is there of it."""
+        if not (self.n_expected and self.partial.is_file() and getattr(self, '_n_written', 0)):
+            return None
+        return self.partial.stat().st_size * self.n_expected // self._n_written
+
+    def _reopened(self) -> h5py.File | None:
+        """Go on with a partial file; None where there is none, or a damaged one, which is removed."""
+        if not self.partial.exists():
+            return None
+        try:
+            check_whole(self.partial)
+            with h5py.File(self.partial, 'r') as file:
+                same = file.attrs['fingerprint'] == self.header.fingerprint
+        except (ValueError, OSError, KeyError, RuntimeError) as error:
+            logger.warning('%s: is damaged (%s); it is begun anew.', self.partial, shorten(error))
+            self.partial.unlink()
+            return None
         if not same:
-            file.close()
             raise ValueError(
                 f'{self.partial}: a partial file must come from the same sessions and options to be continued; '
-                f'it does not. {advice}'
+                f'it does not. Begin anew with --restart, or choose another name.'
             )
+        file = h5py.File(self.partial, 'r+', libver=LIBVER)
+        self._truncate(file)
+        self._n_written = int(file.attrs['n_complete'])
+        logger.info('%s: going on behind %d samples.', self.partial, self._n_written)
         return file
+
+    def _created(self) -> h5py.File:
+        """Begin a file; it gets the name of a partial one when it holds all that is stored once."""
+        begun = self.partial.with_name(f'{self.partial.name}.new')
+        with h5py.File(begun, 'w', libver=LIBVER) as self._file:
+            self._create()
+        flush_file(begun)
+        begun.replace(self.partial)
+        self._n_written = 0
+        return h5py.File(self.partial, 'r+', libver=LIBVER)
 
     def _truncate(self, file: h5py.File) -> None:
         """Drop what a stopped writer began behind the last whole block, and check that block."""
@@ -189,8 +219,12 @@ class StoreWriter:
 
     def _write_block(self) -> None:
         block, self._buffer = self._buffer, []
-        if not block:
-            return
+        if block:
+            with self._writing():
+                self._write_samples(block)
+            self._n_written = self.n_complete
+
+    def _write_samples(self, block: list[EncodedSample]) -> None:
         samples = self._file['samples']
         for name in ('session', 'frame', 'view_mask', 'affine', 'keypoints2d', 'confidence2d'):
             _extend(samples[name], [getattr(s, name) for s in block])

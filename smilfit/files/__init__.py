@@ -3,7 +3,15 @@
 Every room that touches a file uses it.
 """
 
-from smilfit.files.atomic import DiskFullError, free_space, replacing, write_bytes, write_text, writing
+from smilfit.files.atomic import (
+    DiskFullError,
+    flush_file,
+    free_space,
+    replacing,
+    write_bytes,
+    write_text,
+    writing,
+)
 from smilfit.files.budget import check_budget, read_json, read_text
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.names import check_entry_name, file_stem, folder_name, inside
@@ -22,6 +30,7 @@ __all__ = [
     'check_budget',
     'check_entry_name',
     'file_stem',
+    'flush_file',
     'folder_name',
     'free_space',
     'inside',

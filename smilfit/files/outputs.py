@@ -85,6 +85,11 @@ class OutputFolder:
         record = self._records().get(part)
         return tuple(record['files']) if record is not None and record['state'] == 'done' else ()
 
+    def made_of(self, part: str) -> dict[str, Any] | None:
+        """Say what a part that was made, or begun, depends on; None where nothing is known."""
+        record = self._records().get(part)
+        return None if record is None else {name: record[name] for name in ('inputs', 'options')}
+
     def checksum(self, part: str) -> str:
         """Give one hash for the content of a finished part, as an input of what is made of it."""
         record = self._records().get(part, {})

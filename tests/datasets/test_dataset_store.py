@@ -199,9 +199,20 @@ def test_other_inputs_do_not_continue_a_partial_file(tmp_path):
         StoreWriter(tmp_path / 'a.h5', make_header(fingerprint='other'))
     with StoreWriter(tmp_path / 'a.h5', make_header(fingerprint='other'), restart=True) as writer:
         assert writer.n_complete == 0
-    (tmp_path / 'a.h5.partial').write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='must be whole up to its last block'):
-        StoreWriter(tmp_path / 'a.h5', make_header())
+
+
+@pytest.mark.parametrize(
+    'damage', [lambda data: b'nothing', lambda data: b'', lambda data: data[: len(data) // 2]]
+)
+def test_a_damaged_partial_file_is_begun_anew_and_told(tmp_path, damage, caplog):
+    with StoreWriter(tmp_path / 'a.h5', make_header()) as writer:
+        for i in range(BLOCK):
+            writer.append(make_sample(i))
+    partial = tmp_path / 'a.h5.partial'
+    partial.write_bytes(damage(partial.read_bytes()))
+    with StoreWriter(tmp_path / 'a.h5', make_header()) as writer:
+        assert writer.n_complete == 0
+    assert 'a.h5.partial: is damaged' in caplog.text
 
 
 @pytest.mark.parametrize('share', [0.0, 0.1, 0.5, 0.99])
