@@ -10,7 +10,7 @@ import h5py
 
 from smilfit.datasets.store_layout import PARTIAL_SUFFIX, StoreHeader
 from smilfit.datasets.store_reader import DatasetFile
-from smilfit.files import MadeOf, OutputFolder, reading, write_text
+from smilfit.files import BadFileError, MadeOf, OutputFolder, reading, write_text
 
 logger = logging.getLogger('smilfit')
 
@@ -69,6 +69,24 @@ def finish_store(path: Path, whole: Path, header: StoreHeader, report: Mapping[s
         return
     staged = write_text(path.with_name(f'{name}{PARTIAL_SUFFIX}'), text)
     outputs.publish(PART, made_of(header), {path.name: whole, name: staged})
+
+
+def check_partial(path: Path) -> tuple[str, int]:
+    """Check a file that a stopped writer left.
+
+    Returns:
+        Its fingerprint, and how many of its samples are whole.
+
+    Raises:
+        ValueError: damaged.
+    """
+    check_whole(path)
+    with reading(path, 'a partial dataset'), h5py.File(path, 'r') as file:
+        fingerprint, n = str(file.attrs['fingerprint']), int(file.attrs['n_complete'])
+        short = [name for name, table in file['samples'].items() if len(table) < n]
+        if short or n < 0:
+            raise BadFileError(f'{path}: all tables must hold {n} samples; {short} do not. It is begun anew.')
+    return fingerprint, n
 
 
 def check_whole(path: str | Path) -> None:

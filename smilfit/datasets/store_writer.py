@@ -11,19 +11,19 @@ from typing import Any
 import h5py
 import numpy as np
 
+from smilfit.datasets.guarded_file import GuardedFile
 from smilfit.datasets.store_layout import (
     BLOCK,
     BYTES_CHUNK,
     FORMAT,
-    LIBVER,
     PARAM_NAMES,
     PARTIAL_SUFFIX,
     EncodedSample,
     StoreHeader,
 )
-from smilfit.datasets.store_state import check_whole, finish_store
+from smilfit.datasets.store_state import check_partial, finish_store
 from smilfit.datasets.stored_session import write_session
-from smilfit.files import flush_file, shorten, writing
+from smilfit.files import shorten, writing
 
 logger = logging.getLogger('smilfit')
 
@@ -53,11 +53,13 @@ class StoreWriter:
         self.partial = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
         self.header, self.n_expected = header, n_expected
         self._buffer: list[EncodedSample] = []
+        self._n_written = 0
         if restart:
             self.partial.unlink(missing_ok=True)
         with self._writing():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._reopened() or self._created()
+            if not self._reopen():
+                self._begin()
 
     @property
     def n_complete(self) -> int:
@@ -88,15 +90,16 @@ class StoreWriter:
         with self._writing():
             self._file.attrs['report'] = json.dumps(report, indent=1)
             self._file.attrs['complete'] = True
-            self._file.flush()
             self._file.close()
+            self._raw.sync()
+            self._raw.close()
             finish_store(self.path, self.partial, self.header, report)
         return self.path
 
     def close(self) -> None:
         """Close an unfinished file; its whole blocks stay for the next writer."""
-        with self._writing():
-            self._file.close()
+        self._file.close()
+        self._raw.close()
 
     def __enter__(self) -> 'StoreWriter':
         return self
@@ -104,56 +107,62 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-            return
-        try:
-            self.close()
-        except OSError:
-            # The error that ended the writing is the one to tell.
-            logger.debug('%s: could not be closed.', self.partial, exc_info=True)
+        self.close()
 
     def _writing(self) -> AbstractContextManager[None]:
-        return writing(self.path, self._wanted_bytes(), (RuntimeError, OSError))
+        return writing(self.path, self._wanted_bytes())
 
     def _wanted_bytes(self) -> int | None:
         """Say how large the file will be, by what is there of it."""
-        if not (self.n_expected and self.partial.is_file() and getattr(self, '_n_written', 0)):
+        if not (self.n_expected and self._n_written and self.partial.is_file()):
             return None
         return self.partial.stat().st_size * self.n_expected // self._n_written
 
-    def _reopened(self) -> h5py.File | None:
-        """Go on with a partial file; None where there is none, or a damaged one, which is removed."""
+    def _reopen(self) -> bool:
+        """Go on with a partial file; False where there is none, or a damaged one, which is removed."""
         if not self.partial.exists():
-            return None
+            return False
         try:
-            check_whole(self.partial)
-            with h5py.File(self.partial, 'r') as file:
-                same = file.attrs['fingerprint'] == self.header.fingerprint
-        except (ValueError, OSError, KeyError, RuntimeError) as error:
+            fingerprint, n = check_partial(self.partial)
+        except (ValueError, OSError) as error:
             logger.warning('%s: is damaged (%s); it is begun anew.', self.partial, shorten(error))
             self.partial.unlink()
-            return None
-        if not same:
+            return False
+        if fingerprint != self.header.fingerprint:
             raise ValueError(
                 f'{self.partial}: a partial file must come from the same sessions and options to be continued; '
                 f'it does not. Begin anew with --restart, or choose another name.'
             )
-        file = h5py.File(self.partial, 'r+', libver=LIBVER)
-        self._truncate(file)
-        self._n_written = int(file.attrs['n_complete'])
-        logger.info('%s: going on behind %d samples.', self.partial, self._n_written)
-        return file
+        self._raw = GuardedFile(self.partial)
+        self._file = self._raw.hdf5()
+        self._truncate(self._file)
+        self._n_written = n
+        logger.info('%s: going on behind %d samples.', self.partial, n)
+        return True
 
-    def _created(self) -> h5py.File:
+    def _begin(self) -> None:
         """Begin a file; it gets the name of a partial one when it holds all that is stored once."""
         begun = self.partial.with_name(f'{self.partial.name}.new')
-        with h5py.File(begun, 'w', libver=LIBVER) as self._file:
+        self._raw = GuardedFile(begun, new=True)
+        self._file = self._raw.hdf5(new=True)
+        try:
             self._create()
-        flush_file(begun)
-        begun.replace(self.partial)
-        self._n_written = 0
-        return h5py.File(self.partial, 'r+', libver=LIBVER)
+            self._flush()
+            self._raw.sync()
+            begun.replace(self.partial)
+        except BaseException:
+            self.close()
+            begun.unlink(missing_ok=True)
+            raise
+
+    def _flush(self) -> None:
+        """Have all that was written reach the file.
+
+        Raises:
+            OSError: a write failed; the file is as it was before the first that did.
+        """
+        self._file.flush()
+        self._raw.check()
 
     def _truncate(self, file: h5py.File) -> None:
         """Drop what a stopped writer began behind the last whole block, and check that block."""
@@ -184,7 +193,6 @@ class StoreWriter:
         for i, session in enumerate(header.sessions):
             write_session(file.create_group(f'sessions/{i:04d}'), session)
         self._create_samples()
-        file.flush()
 
     def _create_samples(self) -> None:
         header = self.header
@@ -239,9 +247,9 @@ class StoreWriter:
         if faults:
             self._file.attrs['faults'] = json.dumps(self.faults | faults)
         # The count comes last and alone: what lies behind it belongs to no whole block.
-        self._file.flush()
+        self._flush()
         self._file.attrs.modify('n_complete', self.n_complete + len(block))
-        self._file.flush()
+        self._flush()
 
     def _write_bytes(self, kind: str, name: str, pictures: list[Mapping[int, np.ndarray]]) -> None:
         store = self._file['images'][name]

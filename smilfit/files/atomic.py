@@ -46,8 +46,8 @@ def writing(
         if not isinstance(error, foreign):
             raise
         raise OSError(
-            f'{path}: the output must be writable; got {shorten(text)}. {free_space(path)} Make room, or choose '
-            'another folder.'
+            f'{path}: the output must be writable; got {shorten(text)}. Is the disk full? {free_space(path)} Make '
+            'room, or choose another folder.'
         ) from error
 
 

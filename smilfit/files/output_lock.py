@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from smilfit.files.atomic import writing
 from smilfit.files.errors import shorten
 
 logger = logging.getLogger('smilfit')
@@ -53,6 +54,18 @@ class OutputLock:
         return cls(path.with_name(f'.{path.name}.lock'), path)
 
     def __enter__(self) -> 'OutputLock':
+        try:
+            with writing(self.output):
+                self._acquire()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        if hasattr(os, 'register_at_fork'):
+            itself = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _close_of(itself))
+        return self
+
+    def _acquire(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -69,10 +82,6 @@ class OutputLock:
         self._handle = handle
         os.ftruncate(handle, 0)
         os.write(handle, json.dumps(_who()).encode()[:_MOST_BYTES])
-        if hasattr(os, 'register_at_fork'):
-            itself = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _close_of(itself))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
