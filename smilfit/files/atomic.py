@@ -19,14 +19,17 @@ class DiskFullError(OSError):
 
 
 @contextmanager
-def writing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[None]:
+def writing(
+    path: str | Path, wanted_bytes: int | None = None, foreign: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
     """Write an output inside this context: a full disk is an error that names it and the space that it wants.
 
-    Libraries tell a failed write in their own ways (torch and HDF5 by RuntimeError); all become OSError here.
+    Libraries tell a failed write in their own ways: torch and HDF5 by RuntimeError.
 
     Args:
         path: the output.
         wanted_bytes: how large it will be, where known.
+        foreign: errors that can only mean a failed write here; they become OSError.
 
     Raises:
         DiskFullError: no room.
@@ -36,11 +39,11 @@ def writing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[None]
         yield
     except DiskFullError:
         raise
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, *foreign) as error:
         number, text = getattr(error, 'errno', None), str(error)
         if number in _FULL or any(part in text for part in _FULL_TEXTS):
             raise DiskFullError(_no_room(Path(path), wanted_bytes)) from error
-        if type(error) is not RuntimeError:
+        if not isinstance(error, foreign):
             raise
         raise OSError(
             f'{path}: the output must be writable; got {shorten(text)}. {_room(Path(path))} Make room, or choose '

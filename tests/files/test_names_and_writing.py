@@ -121,6 +121,16 @@ def test_a_full_disk_is_a_sentence(error, tmp_path):
         raise error
 
 
+def test_only_errors_of_a_write_become_errors_of_the_disk(tmp_path):
+    with pytest.raises(RuntimeError, match='shape'), writing(tmp_path / 'a'):
+        raise RuntimeError('shape')
+    with (
+        pytest.raises(OSError, match='must be writable; got Slist'),
+        writing(tmp_path / 'a', None, (RuntimeError,)),
+    ):
+        raise RuntimeError('Slist already enabled?')
+
+
 def test_hostile_values_are_not_written_out():
     deep = []
     for _ in range(100):

@@ -1,0 +1,149 @@
+"""One process writes an output; another one is told which."""
+
+import json
+import logging
+import os
+import socket
+import sys
+import time
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from smilfit.files.errors import shorten
+
+logger = logging.getLogger('smilfit')
+
+# What a lock file says is short; more is not read.
+_MOST_BYTES = 4096
+
+
+class OutputHeldError(OSError):
+    """Another process writes the output."""
+
+
+class OutputLock:
+    """Hold an output for the time of a context.
+
+    The system lets go of the lock when the process ends, however it ends: a lock file that a killed process left
+    holds nothing. Children that a process forks do not hold it on.
+
+    Args:
+        path: the lock file, which lies in or beside the output.
+        output: what it stands for, for messages.
+
+    Raises:
+        OutputHeldError: another process holds it; the message says which.
+    """
+
+    def __init__(self, path: Path, output: Path) -> None:
+        self.path, self.output = path, output
+        self._handle: int | None = None
+
+    @classmethod
+    def of_folder(cls, folder: str | Path) -> 'OutputLock':
+        """Lock a folder of results."""
+        return cls(Path(folder) / '.lock', Path(folder))
+
+    @classmethod
+    def of_file(cls, path: str | Path) -> 'OutputLock':
+        """Lock a file."""
+        path = Path(path)
+        return cls(path.with_name(f'.{path.name}.lock'), path)
+
+    def __enter__(self) -> 'OutputLock':
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                if not _lock(handle):
+                    raise OutputHeldError(self._held(handle))
+                # Its last holder may have removed the file between our opening and locking it.
+                if _is_same(handle, self.path):
+                    break
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+        self._handle = handle
+        os.ftruncate(handle, 0)
+        os.write(handle, json.dumps(_who()).encode()[:_MOST_BYTES])
+        if hasattr(os, 'register_at_fork'):
+            itself = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _close_of(itself))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handle is None:
+            return
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Close the handle of this process."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+    def _held(self, handle: int) -> str:
+        try:
+            who = json.loads(os.read(handle, _MOST_BYTES))
+            by = f'process {int(who["pid"])} on {shorten(who["host"])}, since {shorten(who["since"])}'
+            by += f' ({shorten(who["command"])})'
+        except (OSError, ValueError, KeyError, TypeError):
+            by = 'another process'
+        return f'{self.output}: is being written by {by}. Wait until it is done, or choose another output.'
+
+
+def _close_of(lock: 'weakref.ref[OutputLock]') -> None:
+    found = lock()
+    if found is not None:
+        found.close()
+
+
+def _who() -> dict[str, Any]:
+    return {
+        'pid': os.getpid(),
+        'host': socket.gethostname(),
+        'since': time.strftime('%Y-%m-%d %H:%M:%S'),
+        'command': ' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:1000],
+    }
+
+
+def _lock(handle: int) -> bool:
+    """Take the system's lock on an open file; False where another process has it."""
+    if sys.platform == 'win32':
+        import msvcrt
+
+        # Beyond the text, which others must be able to read.
+        os.lseek(handle, 1 << 20, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        logger.warning(
+            'This file system keeps no locks (%s): see to it that one process writes.', shorten(error)
+        )
+    return True
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(handle)
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
