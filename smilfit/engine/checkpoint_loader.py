@@ -66,8 +66,8 @@ def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, 
     entry = checkpoint.get(ENTRY)
     if not isinstance(entry, Mapping) or not isinstance(entry.get('body_model_hash'), (str, type(None))):
         raise BadFileError(
-            f'{path}: a checkpoint must be of a training by smilfit, which notes the body model in it; this one has no '
-            f'entry {ENTRY!r}. Weights of a backbone alone are given as model.backbone.checkpoint.'
+            f'{path}: a checkpoint must be of a training by smilfit, which notes the body model in it; this one has '
+            f'no entry {ENTRY!r}. Weights of a backbone alone are given as model.backbone.checkpoint.'
         )
     version = entry.get('format_version', FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:

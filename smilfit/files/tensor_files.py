@@ -83,8 +83,8 @@ def _check_archive(path: Path, what: str, size: int) -> None:
             total += info.file_size
             if info.compress_type != zipfile.ZIP_STORED:
                 raise BadFileError(
-                    f'{path}: {what} must be stored unpacked, as torch.save does; {shorten(info.filename)} is packed. '
-                    'Save it again by torch.save.'
+                    f'{path}: {what} must be stored unpacked, as torch.save does; {shorten(info.filename)} is '
+                    'packed. Save it again by torch.save.'
                 )
             if info.filename.endswith('.pkl'):
                 check_budget(path, shorten(info.filename), info.file_size, _MOST_PICKLE_BYTES)
