@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from smilfit.cli.argument_types import int_from, positive_int
+from smilfit.cli.errors import run_reporting_errors
+from smilfit.cli.output_paths import check_output_folder
 from smilfit.cli.shipped_configs import configs_folder
+
+STOPPED = 'Stopped. The same command goes on after the last finished step.'
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,29 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for everything')
-    parser.add_argument('--sessions', type=int, default=size.n_sessions, help='sessions to make')
-    parser.add_argument('--frames', type=int, default=size.n_frames, help='frames of each session')
-    parser.add_argument('--cameras', type=int, default=size.n_cameras, help='cameras of each session')
-    parser.add_argument('--epochs', type=int, default=size.epochs, help='epochs of training')
-    parser.add_argument('--resolution', type=int, default=size.resolution_px, help='side of the crops, px')
+    parser.add_argument('--sessions', type=positive_int, default=size.n_sessions, help='sessions to make')
+    parser.add_argument('--frames', type=positive_int, default=size.n_frames, help='frames of each session')
+    parser.add_argument(
+        '--cameras', type=int_from(2, 64), default=size.n_cameras, help='cameras of each session'
+    )
+    parser.add_argument('--epochs', type=positive_int, default=size.epochs, help='epochs of training')
+    parser.add_argument(
+        '--resolution', type=int_from(16, 8192), default=size.resolution_px, help='side of the crops, px'
+    )
+    parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
     return parser
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'demo') -> int:
     """Run the command; 0 if all went well, 1 with a message if a step failed."""
-    arguments = build_parser(prog).parse_args(argv)
+    return run_reporting_errors(_demo, build_parser(prog).parse_args(argv), STOPPED)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    check_output_folder(arguments.out, '--out')
     size = DemoSize(
         arguments.sessions, arguments.frames, arguments.cameras, arguments.epochs, arguments.resolution
     )
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
     return run_demo(arguments.out, size, Console())
 
 

@@ -1,7 +1,6 @@
 """Fit a body model to every session of a dataset file, stage by stage."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -9,9 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
+
+from smilfit.cli.argument_types import KeyValues, device, int_from
+from smilfit.cli.errors import run_reporting_errors
+from smilfit.cli.output_paths import check_output_folder
 
 if TYPE_CHECKING:
     from smilfit.cli.fit_run import FitRun
@@ -22,6 +24,7 @@ LAUNCHERS = ('none', 'pytorch', 'slurm')
 PATIENCE = timedelta(days=14)
 # Done, but something was left out.
 PARTLY = 3
+STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
 
 
 def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
@@ -58,14 +61,22 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     """Add how a fit is computed and what is written of it."""
     parser.add_argument(
         '--device',
+        type=device,
         default='cpu',
-        help='where to compute, such as cpu or cuda:0; with a launcher, cuda gives each process its own',
+        help='where to compute: cpu, cuda, cuda:0 (or another number) or auto; with a launcher, cuda gives each '
+        'process its own',
     )
     parser.add_argument(
-        '--threads', type=int, default=1, help='CPU threads; the tensors of a fit are small, more is slower'
+        '--threads',
+        type=int_from(1, 1024),
+        default=1,
+        help='CPU threads; the tensors of a fit are small, more is slower',
     )
     parser.add_argument(
-        '--window-px', type=int, default=400, help='side of a camera in the overlay video, px'
+        '--window-px',
+        type=int_from(16, 4096),
+        default=400,
+        help='side of a camera in the overlay video, px',
     )
     parser.add_argument(
         '--meshes',
@@ -77,7 +88,7 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='override config values, such as stages.0.n_iter=5',
     )
@@ -93,7 +104,11 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what a parsed command line asks for; as `main`, and 3 where a picture could not be fitted."""
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    return run_reporting_errors(_run, arguments, STOPPED)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    check_output_folder(arguments.out, '--out')
     # Imported late: --help should not wait for torch.
     import torch
 
@@ -101,14 +116,6 @@ def run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(arguments.threads)
     try:
         done = _fit(arguments)
-    except (ValueError, KeyError, TypeError, OSError, FloatingPointError) as error:
-        print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
-        if arguments.traceback:
-            raise
-        return 1
-    except KeyboardInterrupt:
-        print('Stopped. The same command goes on after the last whole session or window.', file=sys.stderr)
-        return 130
     finally:
         torch.set_num_threads(threads)
     if done is None:
@@ -129,7 +136,7 @@ def _fit(arguments: argparse.Namespace) -> 'FitRun | None':
         processes = Processes() if alone else DistributedProcesses()
         options = FitOptions(
             sessions=tuple(arguments.sessions or ()),
-            device=arguments.device if alone else _own_device(arguments.device),
+            device=_chosen_device(arguments.device, alone),
             window_px=arguments.window_px,
             video=not arguments.no_video,
             overwrite=arguments.overwrite,
@@ -147,9 +154,24 @@ def _fit(arguments: argparse.Namespace) -> 'FitRun | None':
         )
 
 
-def _own_device(device: str) -> str:
-    """Give each process of a machine a GPU of its own where no number is asked for."""
-    return f'cuda:{os.environ["LOCAL_RANK"]}' if device == 'cuda' else device
+def _chosen_device(name: str, alone: bool) -> str:
+    """Decide where to compute; each process of a machine gets a GPU of its own where no number is asked for.
+
+    Raises:
+        ValueError: the machine has no such device.
+    """
+    import torch
+
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cuda' and not alone:
+        name = f'cuda:{os.environ["LOCAL_RANK"]}'
+    found = torch.device(name)
+    if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f'--device: {name} must be there; torch finds {torch.cuda.device_count()} CUDA devices. Use --device cpu.'
+        )
+    return name
 
 
 def _tell(done: 'FitRun') -> None:

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smilfit.cli import fit, preprocess
+from smilfit.cli.errors import run_reporting_errors
+from smilfit.cli.output_paths import check_output_folder
 from smilfit.cli.preprocess_options import add_option
+from smilfit.files import writing
 
 CONFIG = 'configs/fit/smalify.py'
 DATASET = 'pictures.h5'
@@ -32,12 +35,16 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
 
     0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an entry was left out.
     """
-    arguments = build_parser(prog).parse_args(argv)
+    return run_reporting_errors(_run, build_parser(prog).parse_args(argv), fit.STOPPED)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     folder = arguments.out
     if folder.suffix == '.h5' or folder.is_file():
-        print(f'error: {folder}: OUT must be a folder; got a file. Name a folder.', file=sys.stderr)
-        return 1
-    folder.mkdir(parents=True, exist_ok=True)
+        raise NotADirectoryError(f'{folder}: OUT must be a folder; got a file. Name a folder.')
+    check_output_folder(folder, 'OUT')
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     arguments.out = folder / DATASET
     made = preprocess.run(arguments)
     if made not in (0, fit.PARTLY) or arguments.dry_run:

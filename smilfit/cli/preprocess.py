@@ -5,8 +5,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from smilfit.cli.errors import run_reporting_errors
+from smilfit.cli.output_paths import check_not_an_input, check_output_file
 from smilfit.cli.preprocess_images import add_image_options, run_images
-from smilfit.cli.preprocess_options import RIG_OPTIONS, add_common, add_option, add_reader_options
+from smilfit.cli.preprocess_options import (
+    RIG_OPTIONS,
+    add_common,
+    add_option,
+    add_reader_options,
+    add_traceback,
+)
 from smilfit.cli.preprocess_sessions import add_session_options, run_sessions
 from smilfit.io import available_keypoint_maps
 from smilfit.registry import ANNOTATIONS
@@ -48,7 +56,9 @@ def build_parser(
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     readers = annotation_readers()
     for name in sorted({SLEAP, *readers}):
-        extend(_add_format(formats, name, readers.get(name), out))
+        made = _add_format(formats, name, readers.get(name), out)
+        extend(made)
+        add_traceback(made)
     return parser
 
 
@@ -94,17 +104,15 @@ def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what a parsed command line asks for; as `main`."""
-    try:
-        return _run(arguments)
-    except (ValueError, KeyError, OSError) as error:
-        print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('Stopped. The same command goes on where it was.', file=sys.stderr)
-        return 130
+    return run_reporting_errors(_run, arguments, 'Stopped. The same command goes on where it was.')
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    check_output_file(arguments.out, 'OUT')
+    inputs = (arguments.body_model, arguments.keypoint_map, getattr(arguments, 'shape_betas', None))
+    check_not_an_input(arguments.out, inputs, 'OUT')
+    if arguments.annotations.is_file():
+        check_not_an_input(arguments.out, (arguments.annotations,), 'OUT')
     reader = annotation_readers().get(arguments.format)
     if arguments.format == SLEAP:
         single = reader is not None and (arguments.single_view or arguments.annotations.is_file())

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from smilfit.body_models import BodyModelData, load_body_model_data
 from smilfit.body_models.keypoint_rows import keypoint_definitions
+from smilfit.cli.argument_types import positive_float
 from smilfit.cli.preprocess_options import add_option, options_of, read_reader_options, reader_arguments
 from smilfit.cli.preprocess_sessions import portable
 from smilfit.cli.preprocess_tables import print_findings, print_left_out, print_report
@@ -41,7 +42,7 @@ def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
     add_option(
         parser,
         'focal_px',
-        type=float,
+        type=positive_float,
         metavar='PX',
         help='focal length of pictures without a known camera; guessed as 1.2 times the longer side if not given',
     )

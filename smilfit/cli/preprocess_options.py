@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from smilfit.cli.argument_types import float_from, int_from, positive_int
 from smilfit.datasets import CROP_MODES, PreprocessOptions
 
 _DEFAULTS = PreprocessOptions()
@@ -24,34 +25,40 @@ RIG_OPTIONS = (
 # Option of PreprocessOptions -> argparse's arguments; the help gains the default.
 _OPTIONS: dict[str, dict[str, Any]] = {
     'max_frames_per_session': {
-        'type': int,
+        'type': positive_int,
         'help': 'frames (or pictures) to take of each session at most; all if not given',
     },
-    'frame_skip': {'type': int, 'help': 'take every n-th of the frames that can be used'},
-    'min_views': {'type': int, 'help': 'cameras that must see a keypoint for a frame to count'},
+    'frame_skip': {'type': positive_int, 'help': 'take every n-th of the frames that can be used'},
+    'min_views': {'type': positive_int, 'help': 'cameras that must see a keypoint for a frame to count'},
     'crop_mode': {
         'choices': CROP_MODES,
         'help': 'default: the whole picture made square; centred: its central square; bbox_crop: a square '
         'around the animal (its annotated box, else its mask, else its keypoints)',
     },
-    'bbox_margin': {'type': float, 'help': "side of bbox_crop's square over the box"},
-    'target_resolution': {'type': int, 'help': 'side of the stored pictures, px'},
+    'bbox_margin': {'type': float_from(1.0, 100.0), 'help': "side of bbox_crop's square over the box"},
+    'target_resolution': {'type': int_from(16, 8192), 'help': 'side of the stored pictures, px'},
     'no_3d_data': {'action': 'store_true', 'help': 'store no 3D keypoints'},
     'retriangulate': {
         'action': 'store_true',
         'help': 'triangulate 3D keypoints although points3d.h5 is there',
     },
     'no_undistort': {'action': 'store_true', 'help': 'store pictures as the lens made them'},
-    'confidence_threshold': {'type': float, 'help': 'labels of a smaller score (0 to 1) count as missing'},
+    'confidence_threshold': {
+        'type': float_from(0.0, 1.0),
+        'help': 'labels of a smaller score (0 to 1) count as missing',
+    },
     'use_reprojections': {'action': 'store_true', 'help': 'take 2D keypoints from reprojections.h5'},
-    'num_workers': {'type': int, 'help': 'threads that cut and encode pictures while others are decoded'},
+    'num_workers': {
+        'type': int_from(0, 256),
+        'help': 'threads that cut and encode pictures while others are decoded',
+    },
     'exclude_cameras': {'nargs': '+', 'metavar': 'NAME', 'help': 'cameras to leave out'},
     'allow_inconsistent_cameras': {
         'nargs': '+',
         'metavar': 'NAME',
         'help': 'cameras to keep although they contradict the others',
     },
-    'jpeg_quality': {'type': int, 'help': 'quality of the stored pictures, 1 to 100'},
+    'jpeg_quality': {'type': int_from(1, 100), 'help': 'quality of the stored pictures, 1 to 100'},
 }
 
 
@@ -77,6 +84,12 @@ def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **d
     add_option(parser, 'restart', action='store_true', help="throw a stopped run's partial file away")
     add_option(parser, 'overwrite', action='store_true', help='replace OUT.h5')
     add_option(parser, 'quiet', action='store_true', help='no progress bar, no table')
+
+
+def add_traceback(parser: argparse.ArgumentParser) -> None:
+    """Add `--traceback`, where a command that extends this one has not added it."""
+    if '--traceback' not in parser._option_string_actions:
+        parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
 
 
 def options_of(arguments: argparse.Namespace, **replaced: Any) -> PreprocessOptions:

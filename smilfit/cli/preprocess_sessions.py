@@ -8,12 +8,17 @@ from rich.console import Console
 
 from smilfit.body_models import load_body_model_data
 from smilfit.body_models.keypoint_rows import keypoint_definitions
+from smilfit.cli.output_paths import check_not_an_input
 from smilfit.cli.preprocess_options import add_option, options_of
 from smilfit.cli.preprocess_tables import print_findings, print_report
 from smilfit.datasets import plan_session, preprocess, shared_keypoint_names
 from smilfit.io import SleapSession, check_lookup, find_sessions, read_joint_lookup, read_shape_betas
 from smilfit.io.calibration import read_calibration
+from smilfit.io.session_folder import CALIBRATION_FILE
 from smilfit.registry import UnknownNameError, did_you_mean
+
+# What lies beside the cameras' folders.
+_FILES = (CALIBRATION_FILE, 'points3d.h5', 'reprojections.h5')
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +38,7 @@ def run_sessions(arguments: argparse.Namespace) -> int:
         lookup = read_joint_lookup(arguments.keypoint_map)
         check_lookup(lookup, model_names=keypoint_definitions(body), where=arguments.keypoint_map)
     folders = find_sessions(arguments.annotations)
+    check_not_an_input(arguments.out, _inputs_of(folders), 'OUT')
     excluded = _excluded_of(folders, options.exclude_cameras)
     sessions = [
         SleapSession(
@@ -75,6 +81,15 @@ def portable(file: Path, out: Path) -> Path:
     """Name a file relative to the dataset where it lies beside or below it, so that both can move together."""
     file, folder = file.resolve(), out.parent.resolve()
     return file.relative_to(folder) if file.is_relative_to(folder) else file
+
+
+def _inputs_of(folders: Sequence[Path]) -> list[Path]:
+    """Give what preprocessing reads of sessions: their cameras' folders, and the files beside these.
+
+    A dataset file in a camera's folder would be taken for its labels the next time.
+    """
+    files = [folder / name for folder in folders for name in _FILES]
+    return files + [path for folder in folders for path in folder.iterdir() if path.is_dir()]
 
 
 def _excluded_of(folders: Sequence[Path], exclude: Sequence[str]) -> dict[Path, tuple[str, ...]]:

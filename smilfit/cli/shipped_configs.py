@@ -28,6 +28,8 @@ def find_config(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise IsADirectoryError(f'{name}: the config must be a file; it is a folder. Name the file in it.')
     folder = configs_folder()
     inside = Path(*path.parts[1:]) if path.parts and path.parts[0] == 'configs' else path
     if (folder / inside).is_file():

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from smilfit.cli.errors import run_reporting_errors
+from smilfit.cli.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.cli.shipped_configs import find_config
-from smilfit.cli.train import FORMATTER, add_run_arguments, run_reporting_errors
+from smilfit.cli.train import FORMATTER, add_run_arguments
+from smilfit.files import write_text
 
 # pytest collects by name; this module is no test.
 __test__ = False
@@ -34,7 +37,12 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _test(arguments: argparse.Namespace) -> None:
     from smilfit.engine import choose_device, load_experiment, process_group
 
-    cfg = load_experiment(find_config(arguments.config), arguments.cfg_options, arguments.work_dir)
+    config = find_config(arguments.config)
+    cfg = load_experiment(config, arguments.cfg_options, arguments.work_dir)
+    check_output_folder(cfg.work_dir, '--work-dir')
+    if arguments.out is not None:
+        check_output_file(arguments.out, '--out')
+        check_not_an_input(arguments.out, (config, arguments.checkpoint, arguments.body_model), '--out')
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
     with process_group(arguments.launcher, device):
@@ -74,8 +82,8 @@ def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:
             result.save(folder / 'comparison.npz')
             print(f'report: {page}')
     path = Path(out) if out else folder / 'metrics.json'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(metrics, indent=1, default=float) + '\n', encoding='utf-8')
+    # Last: whoever finds it finds the rest.
+    write_text(path, json.dumps(metrics, indent=1, default=float) + '\n')
     print(f'metrics: {path}')
 
 

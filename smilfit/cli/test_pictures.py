@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from smilfit.files import write_bytes
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 from smilfit.visualization import draw_keypoints, draw_label, draw_mesh, grid_of_views
@@ -87,5 +88,4 @@ def write_picture(path: Path, picture: np.ndarray) -> Path:
     done, data = cv2.imencode('.png', picture[..., ::-1])
     if not done:
         raise RuntimeError(f'{path}: OpenCV could not encode a picture of shape {picture.shape}.')
-    path.write_bytes(data.tobytes())
-    return path
+    return write_bytes(path, data.tobytes())

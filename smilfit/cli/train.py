@@ -1,12 +1,13 @@
 """`train`: a config and a dataset file become a trained regressor."""
 
 import argparse
-import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from smilfit.cli.argument_types import KeyValues
+from smilfit.cli.errors import run_reporting_errors
+from smilfit.cli.output_paths import check_output_folder
 from smilfit.cli.shipped_configs import find_config
 from smilfit.registry import UnknownNameError
 
@@ -15,15 +16,13 @@ FORMATTER = argparse.ArgumentDefaultsHelpFormatter
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing share."""
-    from mmengine.config import DictAction
-
     from smilfit.engine.launch import LAUNCHERS
 
     parser.add_argument('--work-dir', help='where to write; else the config’s, else work_dirs/<config name>')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='override the config, such as train_dataloader.dataset.data_path=out.h5; unknown keys are errors',
     )
@@ -70,24 +69,7 @@ def parser(prog: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run the command; 0 if all went well, 1 with a message on bad input."""
     arguments = parser(prog).parse_args(argv)
-    return run_reporting_errors(_train, arguments)
-
-
-def run_reporting_errors(command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Run a command; what is wrong with its input is a message, not a traceback."""
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
-    try:
-        command(arguments)
-    except (ValueError, KeyError, TypeError, FloatingPointError, OSError) as error:
-        logging.getLogger('smilfit').debug('traceback', exc_info=True)
-        print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
-        if arguments.traceback:
-            raise
-        return 1
-    except KeyboardInterrupt:
-        print('Stopped. Go on with --resume.', file=sys.stderr)
-        return 130
-    return 0
+    return run_reporting_errors(_train, arguments, 'Stopped. Go on with --resume.')
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -100,6 +82,7 @@ def _train(arguments: argparse.Namespace) -> None:
     )
 
     cfg = load_experiment(find_config(arguments.config), arguments.cfg_options, arguments.work_dir)
+    check_output_folder(cfg.work_dir, '--work-dir')
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
     set_resume(cfg, arguments.resume)
@@ -125,10 +108,11 @@ def _run(cfg: Any, arguments: argparse.Namespace) -> None:
         check_runner(runner)
         print(f'{arguments.config}: everything builds; {n_trained(runner.model):,} parameters to train')
         return
+    prepare_runner(runner)
     runner.train()
-    if runner.rank == 0:
-        last = (Path(runner.work_dir) / 'last_checkpoint').read_text()
-        print(f'checkpoint: {last}')
+    last = Path(runner.work_dir) / 'last_checkpoint'
+    if runner.rank == 0 and last.is_file():
+        print(f'checkpoint: {last.read_text(encoding="utf-8")}')
 
 
 def keypoint_summaries(xyz, seen) -> dict:
@@ -140,11 +124,23 @@ def keypoint_summaries(xyz, seen) -> dict:
 
 def check_runner(runner) -> None:
     """Build what the runner builds only when it starts: the loops, the optimiser, the schedule."""
-    runner._train_loop = runner.build_train_loop(runner._train_loop)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    prepare_runner(runner)
     if runner.param_schedulers is not None:
         runner.build_param_scheduler(runner.param_schedulers)
     runner.call_hook('before_run')
+
+
+def prepare_runner(runner) -> None:
+    """Build the loop and the optimiser, so that a config that cannot be trained with is refused before training.
+
+    Raises:
+        ConfigError: names the config.
+    """
+    from smilfit.engine import building
+
+    with building(runner.cfg):
+        runner._train_loop = runner.build_train_loop(runner._train_loop)
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
 
 
 def n_trained(model) -> int:

@@ -3,7 +3,7 @@
 from smilfit.engine.autocast_optim_wrapper import AutocastOptimWrapper
 from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint
 from smilfit.engine.config_options import merge_options
-from smilfit.engine.configs import load_experiment, set_mixed_precision, set_resume
+from smilfit.engine.configs import building, load_experiment, set_mixed_precision, set_resume
 from smilfit.engine.data_loading import build_data_loader
 from smilfit.engine.launch import choose_device, process_group
 from smilfit.engine.loss_curriculum_hook import LossCurriculumHook
@@ -22,6 +22,7 @@ __all__ = [
     'build_regressor',
     'build_test_runner',
     'build_train_runner',
+    'building',
     'choose_device',
     'compute_statistics',
     'install_checkpoint_loader',

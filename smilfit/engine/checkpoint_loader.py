@@ -1,6 +1,5 @@
 """Read checkpoints without running code, and check that one belongs to the model that takes it."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,13 @@ from typing import Any
 import torch
 from mmengine.runner import CheckpointLoader
 from torch import nn
+
+from smilfit.files import BadFileError, shorten
+from smilfit.files.tensor_files import check_weight_names, read_tensor_file
+
+# Beside mmengine's own entries a checkpoint has this one.
+ENTRY = 'smilfit'
+FORMAT_VERSION = 1
 
 # Schemes for which mmengine has loaders of its own that read pickles or fetch from elsewhere.
 _REFUSED = (
@@ -29,26 +35,46 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that torch cannot read so: cut short, no checkpoint, or one that wants to run code.
+        BadFileError: a file that torch cannot read so: cut short, no checkpoint, or one that wants to run code.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f'{path}: no such checkpoint. Training writes them to its work dir as epoch_N.pth.'
         )
-    try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f'{path}: a checkpoint must hold plain tensors, numbers and texts; got a file that torch refuses '
-            f'({str(error).splitlines()[0]}). It is cut short, no checkpoint, or wants to run code.'
-        ) from error
+    checkpoint = read_tensor_file(path, 'a checkpoint', map_location)
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
-        raise ValueError(
-            f'{path}: a checkpoint must hold a "state_dict"; got {type(checkpoint).__name__}. '
+        raise BadFileError(
+            f'{path}: a checkpoint must hold a "state_dict"; got {shorten(checkpoint)}. '
             f'Weights of a backbone alone are given as model.backbone.checkpoint.'
         )
+    check_weight_names(path, 'a checkpoint', checkpoint['state_dict'])
+    for key in ('meta', 'message_hub', ENTRY):
+        if not isinstance(checkpoint.get(key, {}), dict):
+            raise BadFileError(
+                f'{path}: {key} of a checkpoint must be a dict; got {shorten(checkpoint[key])}. Take another one.'
+            )
     return checkpoint
+
+
+def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what smilfit added to a checkpoint: data, body model and its hash.
+
+    Raises:
+        BadFileError: no such entry, so that nobody can say which body the weights are for, or one of a newer format.
+    """
+    entry = checkpoint.get(ENTRY)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get('body_model_hash'), (str, type(None))):
+        raise BadFileError(
+            f'{path}: a checkpoint must be of a training by smilfit, which notes the body model in it; this one has '
+            f'no entry {ENTRY!r}. Weights of a backbone alone are given as model.backbone.checkpoint.'
+        )
+    version = entry.get('format_version', FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise BadFileError(
+            f'{path}: the format must be version {FORMAT_VERSION} at most; got {shorten(version)}. Update smilfit.'
+        )
+    return dict(entry)
 
 
 def load_from_smilfit(filename: str, map_location: Any = None) -> dict[str, Any]:

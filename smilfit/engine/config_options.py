@@ -10,6 +10,7 @@ from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
 from mmengine.runner import Runner
 
 from smilfit.engine.data_loading import LOADER_KEYS
+from smilfit.files import shorten
 from smilfit.registry import REGISTRIES, UnknownNameError, did_you_mean
 
 _MORE_REGISTRIES: tuple[Registry, ...] = (OPTIMIZERS, PARAM_SCHEDULERS, MMENGINE_OPTIM_WRAPPERS)
@@ -20,10 +21,17 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
     Raises:
         KeyError: a key that neither the config nor the class it belongs to knows; names the near ones.
+        ValueError: a value that cannot stand there.
     """
     for key in options:
         _check(cfg, key)
-    cfg.merge_from_dict(dict(options), allow_list_keys=True)
+    try:
+        cfg.merge_from_dict(dict(options), allow_list_keys=True)
+    except (TypeError, AttributeError, AssertionError, IndexError) as error:
+        raise ValueError(
+            f'--cfg-options: the values must fit into the config; got {type(error).__name__}: {shorten(error, 300)}. '
+            'Name a value that is no dict or list.'
+        ) from error
 
 
 def _check(cfg: Any, dotted: str) -> None:

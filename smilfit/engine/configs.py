@@ -1,14 +1,19 @@
 """Read an experiment's config and lay the command line over it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
+from smilfit.engine.checkpoint_loader import read_checkpoint, smilfit_entry
 from smilfit.engine.config_options import merge_options
-from smilfit.registry import read_config
+from smilfit.engine.latest_checkpoint import latest_whole_checkpoint
+from smilfit.files import shorten
+from smilfit.registry import ConfigError, read_config
 
 
 def load_experiment(
@@ -19,11 +24,13 @@ def load_experiment(
     The work dir is the argument, else the config's, else `work_dirs/<config name>`.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f'{path}: no such config. The shipped ones are in configs/train/.')
     cfg = read_config(path)
     if options:
         merge_options(cfg, options)
+    if not isinstance(cfg.get('work_dir'), (str, type(None))):
+        raise ValueError(f'work_dir must be a path; got {shorten(cfg.work_dir)}. Correct it in {path}.')
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
@@ -31,17 +38,76 @@ def load_experiment(
     return cfg
 
 
+def require_keys(cfg: Config, keys: Iterable[str], purpose: str) -> None:
+    """Check that a config has the parts that a command needs, each a dict (an evaluator: also a list).
+
+    Raises:
+        ConfigError: one is missing, or of another kind.
+    """
+    where = cfg.filename or 'the config'
+    for key in keys:
+        value = cfg.get(key)
+        if value is None:
+            raise ConfigError(
+                f'{where}: a config for {purpose} must say {key}; it does not. Is it the right config?'
+            )
+        kinds = (Mapping, list, tuple) if key.endswith('_evaluator') else (Mapping,)
+        if not isinstance(value, kinds):
+            raise ConfigError(f'{where}: {key} must be a dict; got {shorten(value)}. Correct it there.')
+        if key.endswith('_dataloader') and not isinstance(value.get('dataset'), Mapping):
+            got = shorten(value.get('dataset'))
+            raise ConfigError(f'{where}: {key}.dataset must be a dict; got {got}. Correct it there.')
+
+
+@contextmanager
+def building(cfg: Config) -> Iterator[None]:
+    """Build what a config describes inside this context: values of a wrong kind are errors that name the config.
+
+    Raises:
+        ConfigError: an error that is no sentence of its own, such as a text where a number belongs.
+    """
+    try:
+        yield
+    except (
+        AttributeError,
+        AssertionError,
+        IndexError,
+        ZeroDivisionError,
+        TypeError,
+        KeyError,
+        re.error,
+    ) as error:
+        plain = type(error) is KeyError and ' ' not in str(error)
+        if isinstance(error, (TypeError, KeyError)) and not plain and _ours(error):
+            raise
+        raise ConfigError(
+            f'{cfg.filename or "the config"}: its values must be of the right kinds; got {type(error).__name__}: '
+            f'{shorten(error, 300)}. Correct them, or --cfg-options; --traceback shows where it was noticed.'
+        ) from error
+
+
+def _ours(error: Exception) -> bool:
+    """Say whether an error is a sentence of ours or of a registry: `<where>: ...`."""
+    told = str(error.args[0]) if error.args else ''
+    return isinstance(error, KeyError) or ': ' in told
+
+
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Make a run go on: `resume` is a checkpoint, or 'auto' for the latest in the work dir."""
+    """Make a run go on: `resume` is a checkpoint, or 'auto' for the newest whole one in the work dir.
+
+    Raises:
+        FileNotFoundError: there is none.
+        BadFileError: none that can be read.
+    """
     if resume is None:
         return
     cfg.resume = True
-    cfg.load_from = None if resume == 'auto' else resume
-    if resume == 'auto' and not (Path(cfg.work_dir) / 'last_checkpoint').is_file():
-        raise FileNotFoundError(
-            f'--resume: {cfg.work_dir} must hold a checkpoint; it holds none. '
-            f'Give the checkpoint, or leave --resume out to begin anew.'
-        )
+    if resume != 'auto':
+        smilfit_entry(resume, read_checkpoint(resume))
+        cfg.load_from = resume
+        return
+    out_dir = (cfg.get('default_hooks') or {}).get('checkpoint', {}).get('out_dir')
+    cfg.load_from = str(latest_whole_checkpoint(cfg.work_dir, out_dir))
 
 
 def set_mixed_precision(cfg: Config, device: str) -> None:

@@ -46,6 +46,16 @@ def build_data_loader(cfg: Mapping[str, Any], seed: int | None, dataset: Dataset
         others.pop('prefetch_factor', None)
     for key, default in (('collate_fn', default_collate), ('worker_init_fn', seed_worker)):
         others[key] = _function(others.get(key, default))
+    batch = others.get('batch_size', 1)
+    if others.get('drop_last') and isinstance(batch, int) and batch > len(sampler):
+        raise ValueError(
+            f'data loader: batch_size must be at most the {len(sampler)} samples of a process, for drop_last leaves '
+            f'the rest out; got {batch}. Lower it, or set drop_last=False.'
+        )
+    if len(sampler) == 0:
+        raise ValueError(
+            'data loader: the dataset must hold a sample; it holds none. Check data_path, split and sessions.'
+        )
     return DataLoader(dataset, sampler=sampler, **others)
 
 

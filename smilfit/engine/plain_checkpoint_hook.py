@@ -8,15 +8,17 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from smilfit.engine.checkpoint_loader import check_body_model, check_weights
+from smilfit.engine.checkpoint_loader import (
+    ENTRY,
+    FORMAT_VERSION,
+    check_body_model,
+    check_weights,
+    smilfit_entry,
+)
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, set_random_state
 from smilfit.registry import HOOKS
 from smilfit.version import __version__
-
-# Beside mmengine's own entries a checkpoint has this one.
-ENTRY = 'smilfit'
-FORMAT_VERSION = 1
 
 
 def inner_model(runner: Any) -> Any:
@@ -92,19 +94,14 @@ class PlainCheckpointHook(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Check that the file fits, and rebuild what was made plain."""
         where = str(runner._load_from or 'checkpoint')
-        stored = checkpoint.get(ENTRY, {})
-        if stored.get('format_version', FORMAT_VERSION) > FORMAT_VERSION:
-            raise ValueError(
-                f'{where}: the format must be version {FORMAT_VERSION} at most; '
-                f'got {stored["format_version"]}. Update smilfit.'
-            )
+        stored = smilfit_entry(where, checkpoint)
         model = inner_model(runner)
         names = model.statistics.names
         check_body_model(where, stored, names.body_model_hash, str(names.body_model_file))
         check_weights(where, model, checkpoint['state_dict'])
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
-        self._loaded = dict(stored)
+        self._loaded = stored
 
 
 def gather(item: Any) -> list[Any]:

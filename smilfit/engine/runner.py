@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import set_random_seed
 
-from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint
+from smilfit.engine.checked_runner import CheckedRunner
+from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint, smilfit_entry
+from smilfit.engine.configs import building, require_keys, set_resume
 from smilfit.engine.data_loading import build_data_loader, follow_training_data
 from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
-from smilfit.engine.plain_checkpoint_hook import ENTRY
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
+from smilfit.engine.whole_files import LAST, install_whole_files
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import HOOKS, METRICS, build, build_dataset
 
@@ -32,7 +34,7 @@ def build_train_runner(
     body_model: str | Path | None = None,
     device: str = 'auto',
     summarise: Summarise | None = None,
-) -> Runner:
+) -> CheckedRunner:
     """Build everything a training needs, after reading the training set's statistics.
 
     Args:
@@ -41,8 +43,18 @@ def build_train_runner(
         device: 'auto', 'cpu' or 'cuda'.
         summarise: see `compute_statistics`; what it gives is kept in checkpoints and offered to metrics.
     """
+    with building(cfg):
+        return _train_runner(cfg, body_model, device, summarise)
+
+
+def _train_runner(
+    cfg: Config, body_model: str | Path | None, device: str, summarise: Summarise | None
+) -> CheckedRunner:
+    require_keys(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'training')
     cfg = _prepared(cfg, device)
     _require_data_path(cfg, 'train_dataloader')
+    if cfg.get('resume') and cfg.get('load_from') is None and (Path(cfg.work_dir) / LAST).is_file():
+        set_resume(cfg, 'auto')
     dataset = build_dataset(cfg.train_dataloader.dataset)
     names = _names(dataset, cfg.train_dataloader.dataset)
     body, path = load_body_for(names, cfg.model, body_model)
@@ -58,14 +70,22 @@ def build_test_runner(
     *,
     body_model: str | Path | None = None,
     device: str = 'auto',
-) -> Runner:
+) -> CheckedRunner:
     """Build what testing a checkpoint needs; call `test()` on it.
 
     The dataset file and the body model that neither the config nor an argument names are the checkpoint's.
     """
+    with building(cfg):
+        return _test_runner(cfg, checkpoint, body_model, device)
+
+
+def _test_runner(
+    cfg: Config, checkpoint: str | Path, body_model: str | Path | None, device: str
+) -> CheckedRunner:
+    require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
     cfg = _prepared(cfg, device)
     stored = read_checkpoint(checkpoint)
-    entry = stored.get(ENTRY, {})
+    entry = smilfit_entry(checkpoint, stored)
     if cfg.test_dataloader.dataset.get('data_path') is None and entry.get('data_path'):
         cfg.test_dataloader.dataset.data_path = entry['data_path']
     _require_data_path(cfg, 'test_dataloader')
@@ -91,6 +111,7 @@ def _prepared(cfg: Config, device: str) -> Config:
     """Copy a config, fill in what every run has, and seed before the model's weights are drawn."""
     cfg = copy.deepcopy(cfg)
     install_checkpoint_loader()
+    install_whole_files()
     declare_scope()
     chosen = choose_device(device)
     follow_training_data(cfg)
@@ -137,7 +158,9 @@ def _existing(path: str | None) -> str | None:
     return path if path is not None and Path(path).is_file() else None
 
 
-def _runner(cfg: Config, model: Any, statistics: TrainingStatistics, loaders: dict[str, Any]) -> Runner:
+def _runner(
+    cfg: Config, model: Any, statistics: TrainingStatistics, loaders: dict[str, Any]
+) -> CheckedRunner:
     for name in ('val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if loader is not None and f'{name}_dataloader' not in loaders:
@@ -151,7 +174,8 @@ def _runner(cfg: Config, model: Any, statistics: TrainingStatistics, loaders: di
     taken |= {'val_cfg', 'test_cfg', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor'}
     taken |= {'log_level', 'visualizer', 'default_scope', 'randomness'}
     given = {key: copy.deepcopy(cfg[key]) for key in taken if cfg.get(key) is not None}
-    return Runner(
+    given['default_hooks'] = _default_hooks(given.get('default_hooks') or {})
+    return CheckedRunner(
         model=model,
         work_dir=cfg.work_dir,
         # mmengine keys its logger and message hub by name and second: two runs of one process would share them.
@@ -162,6 +186,15 @@ def _runner(cfg: Config, model: Any, statistics: TrainingStatistics, loaders: di
         **evaluators,
         **given,
     )
+
+
+def _default_hooks(configs: Mapping[str, Any]) -> dict[str, Any]:
+    """Have checkpoints written by the hook that deletes old ones last, where mmengine's is asked for."""
+    hooks = dict(configs)
+    checkpoint = hooks.setdefault('checkpoint', {'type': 'CheckpointHook', 'interval': 1})
+    if isinstance(checkpoint, Mapping) and checkpoint.get('type') == 'CheckpointHook':
+        hooks['checkpoint'] = {**checkpoint, 'type': 'WholeCheckpointHook'}
+    return hooks
 
 
 def _hooks(configs: list[Mapping[str, Any]]) -> list[Any]:

@@ -20,7 +20,7 @@ from smilfit.registry.build import (
     build_solver,
     build_transform,
 )
-from smilfit.registry.config_file import read_config
+from smilfit.registry.config_file import ConfigError, read_config
 from smilfit.registry.registries import (
     ANNOTATIONS,
     BODY_MODELS,
@@ -62,6 +62,7 @@ __all__ = [
     'SESSIONS',
     'SOLVERS',
     'TRANSFORMS',
+    'ConfigError',
     'UnknownNameError',
     'build',
     'build_annotations',

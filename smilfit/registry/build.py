@@ -30,6 +30,7 @@ def build(cfg: Any, registry: Registry | None = None, **defaults: Any) -> Any:
     Raises:
         KeyError: no `type`, or a type that is not registered; names the near ones.
         TypeError: an argument that the class does not take; names the near ones.
+        ValueError: a class that fails on its arguments in a way of its own; names it.
     """
     if not isinstance(cfg, Mapping):
         return cfg
@@ -43,7 +44,24 @@ def build(cfg: Any, registry: Registry | None = None, **defaults: Any) -> Any:
     for key, value in defaults.items():
         arguments.setdefault(key, value)
     _check_arguments(cls, arguments)
-    return cls(**arguments)
+    return _made(cls, arguments)
+
+
+def _made(cls: Any, arguments: Mapping[str, Any]) -> Any:
+    """Call a class. Values of a wrong kind fail in it anywhere; the message then names the class."""
+    try:
+        return cls(**arguments)
+    except (TypeError, AttributeError, AssertionError, IndexError, ArithmeticError) as error:
+        name = getattr(cls, '__name__', str(cls))
+        told = ' '.join(str(error)[:1000].split()) or type(error).__name__
+        if isinstance(error, FloatingPointError) or told.startswith(name):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        given = ', '.join(arguments) or 'none'
+        raise kind(
+            f'{name}: its arguments ({given}) must be of the kinds that it takes; got {type(error).__name__}: {told}'
+            '. Correct them in the config.'
+        ) from error
 
 
 def build_from_name(name: str, registry: Registry, **arguments: Any) -> Any:

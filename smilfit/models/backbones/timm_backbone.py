@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from smilfit.files.tensor_files import check_weight_names, read_tensor_file
 from smilfit.registry import MODELS, UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
@@ -130,11 +131,13 @@ def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
 
 def _load_weights(network: nn.Module, path: Path) -> None:
     """Load a file of weights into the network, without running code; only the classifier may be left over."""
-    loaded = torch.load(path, map_location='cpu', weights_only=True)
+    what = 'a file of weights'
+    loaded = read_tensor_file(path, what)
     for key in _WRAPPERS:
-        if isinstance(loaded.get(key), Mapping):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
             break
+    check_weight_names(path, what, loaded)
     classifier = network.pretrained_cfg.get('classifier', ()) or ()
     classifier = (classifier,) if isinstance(classifier, str) else classifier
     weights = {

@@ -1,0 +1,116 @@
+"""Types of command line arguments: what cannot work is refused by argparse, with the option's name."""
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import DictAction
+
+from smilfit.files import shorten
+
+_DEVICE = re.compile(r'auto|cpu|cuda(:\d{1,3})?|mps')
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number of at least 1."""
+    return int_from(1)(text)
+
+
+def not_negative_int(text: str) -> int:
+    """Read a whole number of at least 0."""
+    return int_from(0)(text)
+
+
+def int_from(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Make a type: a whole number within limits, both included."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise _refusal(f'a whole number {_range(low, high)}', text) from None
+        if value < low or (high is not None and value > high):
+            raise _refusal(f'a whole number {_range(low, high)}', text)
+        return value
+
+    return read
+
+
+def positive_float(text: str) -> float:
+    """Read a finite number above 0."""
+    return float_from(0.0, above=True)(text)
+
+
+def float_from(low: float, high: float | None = None, above: bool = False) -> Callable[[str], float]:
+    """Make a type: a finite number within limits, both included; `above` leaves the lower one out."""
+    rule = f'a number above {low:g}' if above else f'a number {_range(low, high)}'
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise _refusal(rule, text) from None
+        if not math.isfinite(value) or value < low or (above and value == low):
+            raise _refusal(rule, text)
+        if high is not None and value > high:
+            raise _refusal(rule, text)
+        return value
+
+    return read
+
+
+def device(text: str) -> str:
+    """Read the name of a device; whether the machine has it is looked at when the command starts."""
+    if _DEVICE.fullmatch(text) is None:
+        raise _refusal('cpu, cuda, cuda:0 (or another number), mps or auto', text)
+    return text
+
+
+def existing_file(text: str) -> Path:
+    """Read the path of a file that is there."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f'must be a file; {shorten(text)} is a folder. Name a file in it.')
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f'must be a file; {shorten(text)} is not there. Check the path.')
+    return path
+
+
+class KeyValues(DictAction):
+    """`KEY=VALUE ...` into a dict, as mmengine reads it; what has no `=` is a usage error."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Read the pairs.
+
+        Raises:
+            argparse.ArgumentError: an entry that is no pair, or whose brackets do not match.
+        """
+        for value in values or ():
+            key, found, text = value.partition('=')
+            if not found or not key.strip():
+                raise argparse.ArgumentError(
+                    self, f'must be pairs KEY=VALUE, such as train_cfg.max_epochs=3; got {shorten(value)!r}'
+                )
+            if any(text.count(a) != text.count(b) for a, b in ('()', '[]')):
+                raise argparse.ArgumentError(self, f'brackets must match; got {shorten(value)!r}')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError, RecursionError) as error:
+            raise argparse.ArgumentError(self, f'must be pairs KEY=VALUE; got {shorten(error)}') from error
+
+
+def _range(low: float, high: float | None) -> str:
+    return f'of at least {low:g}' if high is None else f'from {low:g} to {high:g}'
+
+
+def _refusal(rule: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f'must be {rule}; got {shorten(text)!r}')

@@ -1,0 +1,95 @@
+"""Checkpoints appear whole or not at all: how mmengine writes a file, and when it deletes old ones."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+
+from smilfit.files import write_bytes, write_text
+from smilfit.registry import HOOKS
+
+LAST = 'last_checkpoint'
+
+
+class WholeFileBackend(LocalBackend):
+    """mmengine's writer of local files; a file takes its name only when all of it is on the disk."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes.
+
+        Raises:
+            DiskFullError: no room; what had the name before is still there.
+        """
+        write_bytes(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write a text; as `put`."""
+        write_bytes(filepath, obj.encode(encoding))
+
+
+def install_whole_files() -> None:
+    """Make mmengine write local files by `WholeFileBackend`; a second call changes nothing."""
+    register_backend('local', WholeFileBackend, force=True, prefixes='')
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(CheckpointHook):
+    """mmengine's hook, with its arguments; old checkpoints go only when the new one is on the disk.
+
+    A run takes it wherever its config says `CheckpointHook`.
+    """
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
+        with self._deleting_last():
+            super()._save_checkpoint_with_step(runner, step, meta)
+            if is_main_process():
+                # Written once more, as a whole; readers take an unfinished one for none.
+                write_text(Path(runner.work_dir) / LAST, str(self.last_ckpt))
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+        with self._deleting_last():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _deleting_last(self) -> Iterator[None]:
+        """Put off what is deleted inside the context to its end; after an error nothing is deleted."""
+        backend = self.file_backend
+        if isinstance(backend, _LateDeletions):
+            yield
+            return
+        self.file_backend = _LateDeletions(backend)
+        try:
+            yield
+            self.file_backend.delete()
+        finally:
+            self.file_backend = backend
+
+
+class _LateDeletions:
+    """A file backend that only notes what it is told to delete."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._noted: list[tuple[str, tuple[int, int]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def remove(self, filepath: str) -> None:
+        """Note a file."""
+        self._noted.append((filepath, _identity(filepath)))
+
+    def delete(self) -> None:
+        """Delete what was noted, where no new file has the name by now."""
+        for path, noted in self._noted:
+            if self._backend.isfile(path) and _identity(path) == noted:
+                self._backend.remove(path)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = Path(path).stat()
+    return found.st_ino, found.st_mtime_ns
