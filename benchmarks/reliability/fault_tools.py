@@ -1,6 +1,7 @@
 """The tools as the fault injector runs them: a command line, and what two results must have in common."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 
 from benchmarks.reliability.small_inputs import preprocess_arguments
 
-# A second run tells another date, place or time; locks and unfinished work are no results.
-_LOGS = ('vis_data', '.log', 'config.py')
+# mmengine's folders of a run (logs, named by the time) and its copy of the config (with the place) are no results.
+_LOGS = re.compile(r'\d{8}_\d{6}/|[^/]*\.py$')
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ TOOLS = {
 def differences(wanted: Path, found: Path) -> list[str]:
     """Compare two folders of results; what is only left over counts as well."""
     names = [{p.relative_to(f).as_posix() for p in f.rglob('*') if p.is_file()} for f in (wanted, found)]
-    one, two = ({n for n in some if not any(part in n for part in _LOGS)} for some in names)
+    one, two = ({n for n in some if not _LOGS.match(n)} for some in names)
     told = [f'{name} is missing' for name in sorted(one - two)]
     told += [f'{name} is left over' for name in sorted(two - one)]
     return told + [

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 import traceback
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def faults_of(tool: str, inputs: Path, work: Path, count: int) -> list[Fault]:
     one = TOOLS[tool]
     before, whole = work / 'before', work / 'whole'
     # Once in this process: what is imported late is then there for all.
-    with open(os.devnull, 'w') as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
+    with _quiet():
         one.run(inputs, work / 'warm')
     if one.before is not None:
         _forked(one.before, inputs, before)
@@ -65,6 +66,22 @@ def faults_of(tool: str, inputs: Path, work: Path, count: int) -> list[Fault]:
         seconds = time.monotonic() - begin
         found.append(Fault(tool, at, KINDS[done[at]], mode, f'{end}', tuple(problems), seconds))
     return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let what this process prints go nowhere; loggers keep the streams that they found."""
+    kept = [os.dup(number) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, handle in zip((1, 2), kept):
+            os.dup2(handle, number)
 
 
 def _points(done: str, count: int) -> list[int]:
@@ -163,6 +180,8 @@ def main() -> None:
     """Run in the process that has the shim."""
     inputs, work, count, tools = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     found = []
+    if 'test' in tools and not (inputs / 'trained' / 'epoch_2.pth').is_file():
+        _forked(TOOLS['train'].run, inputs, inputs / 'trained')
     for tool in tools:
         found += faults_of(tool, inputs, work / tool.replace(' ', '_'), count)
         (work / 'faults.json').write_text(json.dumps([asdict(fault) for fault in found], indent=1))

@@ -37,9 +37,11 @@ _base_ = ['{base}']
 model = dict(
     backbone=dict(name='test_convnext', out_index=0),
     fusion=dict(dim=32, n_layers=1, n_heads=2), head=dict(dim=32, n_layers=1, n_heads=2), camera_head=None)
-train_dataloader = dict(batch_size=2, num_workers=0, drop_last=False)
-val_dataloader = dict(num_workers=0)
-test_dataloader = dict(num_workers=0)
+split = dict(ratios=(0.5, 0.25, 0.25), gap=0)
+train_dataloader = dict(batch_size=2, num_workers=0, drop_last=False, dataset=split)
+val_dataloader = dict(num_workers=0, dataset=split)
+test_dataloader = dict(num_workers=0, dataset=split)
+del split
 train_cfg = dict(max_epochs=2, val_interval=2)
 custom_hooks = []
 """
