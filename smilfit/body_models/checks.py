@@ -17,6 +17,13 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
         ValueError: the first rule that is broken, with the place, the rule, the value and what to do.
     """
     n_vertices, n_joints, n_betas = data.n_vertices, data.n_joints, data.n_betas
+    if not n_vertices or not n_joints:
+        _fail(
+            where,
+            'a body must have vertices and joints',
+            f'{n_vertices} and {n_joints}',
+            'Is it a model file?',
+        )
     shapes = {
         'v_template': (n_vertices, 3),
         'faces': (len(data.faces), 3),
@@ -53,6 +60,10 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
     if data.faces.size and (data.faces.min() < 0 or data.faces.max() >= n_vertices):
         span = f'{data.faces.min()} to {data.faces.max()}'
         _fail(where, f'faces must index vertices 0 to {n_vertices - 1}', span, 'Were vertices deleted?')
+    plane = data.symmetry_plane_vertices
+    if plane is not None and plane.size and (plane.min() < 0 or plane.max() >= n_vertices):
+        span = f'{plane.min()} to {plane.max()}'
+        _fail(where, f'symmetry_plane_vertices must be 0 to {n_vertices - 1}', span, 'Were vertices deleted?')
     if data.joint_scale_mode not in JOINT_SCALE_MODES:
         _fail(
             where,

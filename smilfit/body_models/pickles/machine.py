@@ -36,10 +36,8 @@ def run(data: bytes) -> Any:
     for opcode in opcodes_of(data):
         try:
             machine.step(opcode)
-        except BrokenPickleError as error:
-            raise BrokenPickleError(f'{error} ({opcode.name} at byte {opcode.offset})') from None
-        except UnsafePickleError as error:
-            raise UnsafePickleError(f'{error} ({opcode.name} at byte {opcode.offset})') from None
+        except (BrokenPickleError, UnsafePickleError) as error:
+            raise type(error)(f'{error} ({opcode[0]} at byte {opcode[2]})') from None
     return machine.result()
 
 
@@ -54,15 +52,15 @@ class Machine:
 
     def step(self, opcode: Opcode) -> None:
         """Do what one opcode says."""
-        name, argument = opcode.name, opcode.argument
+        name, argument, offset = opcode
         if name in LITERALS:
             self.stack.append(argument)
+        elif name in ACTIONS:
+            ACTIONS[name](self)
         elif name in CONSTANTS:
             self.stack.append(CONSTANTS[name])
-        elif name in TAKES_ARGUMENT:
-            TAKES_ARGUMENT[name](self, opcode)
         else:
-            ACTIONS[name](self)
+            TAKES_ARGUMENT[name](self, argument, offset)
 
     def result(self) -> Any:
         """Give what is left after STOP."""
@@ -91,30 +89,28 @@ class Machine:
         return items
 
 
-def _protocol(machine: Machine, opcode: Opcode) -> None:
-    if opcode.argument not in PROTOCOLS or opcode.offset:
-        raise BrokenPickleError(
-            f'protocol {opcode.argument}, of {PROTOCOLS[0]} to {PROTOCOLS[-1]}, once and first'
-        )
+def _protocol(machine: Machine, number: int, offset: int) -> None:
+    if number not in PROTOCOLS or offset:
+        raise BrokenPickleError(f'protocol {number}, of {PROTOCOLS[0]} to {PROTOCOLS[-1]}, once and first')
 
 
-def _frame(machine: Machine, opcode: Opcode) -> None:
-    if opcode.argument > machine.size - opcode.offset - 9:
-        raise BrokenPickleError(f'a frame of {opcode.argument} bytes, of which the rest is missing')
+def _frame(machine: Machine, length: int, offset: int) -> None:
+    if length > machine.size - offset - 9:
+        raise BrokenPickleError(f'a frame of {length} bytes, of which the rest is missing')
 
 
-def _put(machine: Machine, opcode: Opcode) -> None:
-    machine.memo[opcode.argument] = machine.top()
+def _put(machine: Machine, index: int, offset: int) -> None:
+    machine.memo[index] = machine.top()
 
 
-def _get(machine: Machine, opcode: Opcode) -> None:
-    if opcode.argument not in machine.memo:
-        raise BrokenPickleError(f'memo {shown(opcode.argument)}, which was never put')
-    machine.stack.append(machine.memo[opcode.argument])
+def _get(machine: Machine, index: int, offset: int) -> None:
+    if index not in machine.memo:
+        raise BrokenPickleError(f'memo {shown(index)}, which was never put')
+    machine.stack.append(machine.memo[index])
 
 
-def _global(machine: Machine, opcode: Opcode) -> None:
-    machine.stack.append(allowed_name(*opcode.argument))
+def _global(machine: Machine, names: tuple[str, str], offset: int) -> None:
+    machine.stack.append(allowed_name(*names))
 
 
 def _stack_global(machine: Machine) -> None:
@@ -216,7 +212,7 @@ def _kind(node: Any) -> str:
     )
 
 
-TAKES_ARGUMENT: dict[str, Callable[[Machine, Opcode], None]] = {
+TAKES_ARGUMENT: dict[str, Callable[[Machine, Any, int], None]] = {
     'PROTO': _protocol, 'FRAME': _frame, 'GLOBAL': _global,
     'PUT': _put, 'BINPUT': _put, 'LONG_BINPUT': _put, 'GET': _get, 'BINGET': _get, 'LONG_BINGET': _get,
 }  # fmt: skip

@@ -8,24 +8,20 @@ cannot read the binary text that Python 2 writes in protocol 0. Text is decoded 
 import re
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from smilfit.body_models.pickles.errors import BrokenPickleError, UnsafePickleError, shown
 
-# Real models have some hundred opcodes, one with its weights written as lists some million.
-MAX_OPCODES = 5_000_000
+# Real models have some hundred opcodes, one with its weights written as lists up to a million; so many take seconds.
+MAX_OPCODES = 2_000_000
 MAX_INTEGER_BYTES = 32
 MAX_INTEGER_DIGITS = 64
 MAX_NAME_BYTES = 256
 PROTOCOLS = range(6)
 
 
-class Opcode(NamedTuple):
-    """One step of a pickle: its name, its argument (None without one), and where it stands."""
-
-    name: str
-    argument: Any
-    offset: int
+# Name, argument (None without one), place of the first byte. A plain tuple: a million of them are made.
+Opcode = tuple[str, Any, int]
 
 
 class Source:
@@ -75,11 +71,14 @@ def opcodes_of(data: bytes) -> Iterator[Opcode]:
     source = Source(data)
     for _ in range(MAX_OPCODES):
         offset = source.at
-        code = source.unsigned(1)
-        if code not in READERS:
-            raise _not_allowed(code, offset)
-        name, read = READERS[code]
-        yield Opcode(name, None if read is None else read(source), offset)
+        if offset == len(data):
+            raise BrokenPickleError(f'an end without STOP at byte {offset}')
+        found = READERS.get(data[offset])
+        if found is None:
+            raise _not_allowed(data[offset], offset)
+        source.at += 1
+        name, read = found
+        yield name, None if read is None else read(source), offset
         if name == 'STOP':
             # HDF5 pads texts with zeros.
             if data[source.at :].strip(b'\0'):

@@ -1,0 +1,1 @@
+"""Hostile and damaged inputs, made here, against which readers are held."""
