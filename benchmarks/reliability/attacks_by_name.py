@@ -48,9 +48,12 @@ def attacks_by_name() -> dict[str, bytes]:
     command = text('echo code ran')
     cases = {f'calls_{m}.{n}': model(J=called(named(m, n), command)) for m, n in CALLABLES}
     cases |= {f'object_in_protocol_{p}': pickle.dumps({'v_template': _Calls()}, p) for p in range(6)}
+    rebuild = named('copyreg', '_reconstructor')
     evil = called(named('os', 'system'), command)
     cases |= {
         'stack_global': model(J=text('os') + text('system') + b'\x93' + several(command) + b'R'),
+        'stand_in_that_paints': model(J=text('chumpy.\x1b[2J') + text('Ch') + b'\x93)R'),
+        'stand_in_of_a_long_module': model(J=text('chumpy' + '.x' * 100_000) + text('Ch') + b'\x93)R'),
         'stack_global_of_numbers': model(J=integer(1) + integer(2) + b'\x93'),
         'dotted_stand_in': model(J=text('chumpy') + text('ch.os.system') + b'\x93' + several(command) + b'R'),
         'inside_an_array': model(J=built(array([0.0])[:-1], several(evil))),
@@ -64,7 +67,7 @@ def attacks_by_name() -> dict[str, bytes]:
         'call_without_a_tuple': model(J=named('chumpy.ch', 'Ch') + command + b'R'),
         'call_of_object': model(J=called(named('builtins', 'object'))),
         'call_of_ndarray': model(J=called(named('numpy', 'ndarray'), several(integer(4)))),
-        'call_of_reconstructor': model(J=called(named('copyreg', '_reconstructor'), named('numpy', 'ndarray'), NONE, NONE)),
+        'call_of_reconstructor': model(J=called(rebuild, named('numpy', 'ndarray'), NONE, NONE)),
         'bare_class': model(J=named('numpy', 'ndarray')),
         'persid': model(J=b'Pecho code ran\n'),
         'binpersid': model(J=command + b'Q'),

@@ -43,6 +43,7 @@ def _state(*changes: tuple[int, bytes]) -> bytes:
 
 def _attacks_on_dtypes() -> dict[str, bytes]:
     one, eight = several(integer(1)), raw(POINTER)
+    fields = mapped({text('a'): several(kind('f8'), integer(0))})
     kinds = {
         'fields_without_flags': fields_without_flags(),
         'object': kind('O8'),
@@ -53,7 +54,7 @@ def _attacks_on_dtypes() -> dict[str, bytes]:
         'list_of_fields': kind('f8').replace(text('f8'), listed(several(text('a'), text('O')))),
         'comma_fields': kind('f4,O'),
         'subarray': kind('f8', _state((2, several(kind('O8'), one)))),
-        'fields': kind('f8', _state((3, several(text('a'))), (4, mapped({text('a'): several(kind('f8'), integer(0))})))),
+        'fields': kind('f8', _state((3, several(text('a'))), (4, fields))),
         'other_item_size': kind('f8', _state((5, integer(2**30)))),
         'text_item_size': kind('U2', _state((5, integer(4)))),
         'byte_order': kind('f8', _state((1, text('x')))),
@@ -80,6 +81,7 @@ def _attacks_on_dtypes() -> dict[str, bytes]:
 
 def _attacks_on_memory() -> dict[str, bytes]:
     one, eight = several(integer(1)), raw(POINTER)
+    pair = several(integer(2), integer(1))
     numbers = put(7, array([1.0]))
     other_state = several(integer(1), one, kind('u1'), FALSE, raw(b'a'))
     reconstruct = named('numpy.core.multiarray', '_reconstruct')
@@ -113,7 +115,7 @@ def _attacks_on_memory() -> dict[str, bytes]:
         'text_beyond_unicode': model(J_names=filled(kind('U1'), one, raw(b'\xff\xff\xff\x7f'))),
         'half_a_character': model(J_names=filled(kind('U1'), one, raw(b'\x00\xd8\x00\x00'))),
         'order_that_is_none': model(J=buffered(eight, kind('f8'), one, text('Z'))),
-        'axes_twice': model(J=buffered(eight, kind('f4'), several(integer(2), integer(1)), text('K'), several(integer(0), integer(0)))),
+        'axes_twice': model(J=buffered(eight, kind('f4'), pair, text('K'), several(integer(0), integer(0)))),
         'axes_missing': model(J=buffered(eight, kind('f8'), one, text('K'))),
         'axes_outside': model(J=buffered(eight, kind('f8'), one, text('K'), several(integer(10**9)))),
     }  # fmt: skip
@@ -135,6 +137,11 @@ def _attacks_on_matrices() -> dict[str, bytes]:
         'shape_beyond_64_bits': {'_shape': several(integer(2**70), integer(2**70))},
         'shape_negative': {'_shape': several(integer(-2), integer(4))},
         'shape_of_text': {'_shape': text('ab')},
+        'shape_of_half_a_gigabyte': {
+            '_shape': several(integer(33_000_000), integer(2)),
+            'indices': array([0, 10**7], 'i4'),
+            'indptr': array([0, 1, 2], 'i4'),
+        },
         'shape_of_three': {'_shape': several(integer(2), integer(4), integer(1))},
         'itself_in_itself': {'data': sparse()},
     }
@@ -178,6 +185,24 @@ def _attacks_on_matrices() -> dict[str, bytes]:
     }
 
 
+def _many_joints(count: int, parent: int = 0) -> bytes:
+    """Write a body of one vertex whose joints all have one name, which a list of them would be searched for."""
+    parents = np.full(count, parent)
+    parents[0] = -1
+    weights = np.zeros((1, count))
+    weights[0, 0] = 1
+    return model(
+        v_template=array([[0.0, 0.0, 0.0]]),
+        f=array(np.zeros((1, 3)), 'i4'),
+        weights=array(weights),
+        kintree_table=array([parents, np.arange(count)], 'i4'),
+        J=array(np.zeros((count, 3))),
+        J_regressor=array([]),
+        shapedirs=array([]),
+        J_names=listed(*[text('joint')] * count),
+    )
+
+
 def _wrong_types() -> dict[str, bytes]:
     words = listed(*[text('ab')] * 4)
     return {
@@ -203,6 +228,8 @@ def _wrong_types() -> dict[str, bytes]:
         'faces_flat': model(f=array([0, 1, 2], 'i4')),
         'faces_one_number': model(f=integer(3)),
         'names_a_number': model(J_names=integer(3)),
+        'names_twice_of_20000_joints': _many_joints(20_000),
+        'parents_of_20000_joints': _many_joints(20_000, parent=5),
         'names_of_numbers': model(J_names=listed(real(1.0), real(2.0))),
         'shapedirs_one_number': model(shapedirs=real(1.0)),
         'shapedirs_flat': model(shapedirs=array([1.0, 2.0])),

@@ -1,8 +1,11 @@
 """Rules that every body model must keep, whatever file it came from."""
 
+from collections import Counter
+
 import numpy as np
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.pickles import shown, shown_names
 from smilfit.geometry.kinematic_chain import JOINT_SCALE_MODES
 from smilfit.registry import did_you_mean
 
@@ -90,7 +93,7 @@ def _check_tree(data: BodyModelData, where: str) -> None:
         _fail(
             where,
             'parents must name one root, first, and an earlier joint for every other',
-            parents.tolist(),
+            shown(parents.tolist()),
             'Sort the joints from the root outwards.',
         )
 
@@ -138,8 +141,9 @@ def _check_pose_spaces(data: BodyModelData, where: str) -> None:
 
 def _check_names(data: BodyModelData, where: str) -> None:
     names = data.joint_names
-    if len(set(names)) != len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
+    known = set(names)
+    if len(known) != len(names):
+        twice = shown_names(name for name, count in Counter(names).items() if count > 1)
         _fail(where, 'joint names must differ', twice, 'Rename one of them.')
     mentioned = [('joint_symmetry', n) for pair in data.joint_symmetry for n in pair]
     mentioned += [(f'joint_groups.{g}', n) for g, members in data.joint_groups.items() for n in members]
@@ -179,7 +183,7 @@ def _check_names(data: BodyModelData, where: str) -> None:
                     total = sum(definition.values())
                     _fail(where, f'{place} must have weights that sum to 1', total, 'Normalise them.')
     for place, name in mentioned:
-        if name not in names:
+        if name not in known:
             raise ValueError(
                 f'{where}: {place} names a joint {name!r} that is not there. {did_you_mean(name, names)}'
             )

@@ -69,7 +69,9 @@ def model_array(
     if key not in raw:
         return None
     where = f'{path}: {key}'
-    array = whole_numbers(raw[key], where) if whole else as_array(raw[key], where).astype(np.float64)
+    array = (
+        whole_numbers(raw[key], where) if whole else as_array(raw[key], where).astype(np.float64, copy=False)
+    )
     if array.size == 0:
         return None
     if array.ndim not in dimensions:

@@ -18,8 +18,8 @@ from smilfit.body_models.pickles import (
     run,
     value_of,
     whole_numbers,
+    without_keys,
 )
-from smilfit.body_models.pickles.nodes import Pairs
 
 __all__ = ['StandIn', 'UnsafePickleError', 'as_array', 'read_pickle', 'read_pickle_bytes', 'whole_numbers']
 
@@ -69,11 +69,7 @@ def read_pickle_bytes(data: bytes, where: str) -> Any:
 
 def _read(data: bytes, where: str, drop: Collection[str]) -> Any:
     try:
-        root = run(data)
-        if isinstance(root, Pairs):
-            root = Pairs(
-                [(key, value) for key, value in root.items if not (isinstance(key, str) and key in drop)]
-            )
+        root = without_keys(run(data), drop)
         check_size(root, len(data))
         return value_of(root)
     except UnsafePickleError as error:

@@ -19,7 +19,7 @@ from smilfit.body_models.pickles.arrays import as_array, whole_numbers
 from smilfit.body_models.pickles.bounds import check_size
 from smilfit.body_models.pickles.errors import BrokenPickleError, UnsafePickleError, shown, shown_names
 from smilfit.body_models.pickles.machine import run
-from smilfit.body_models.pickles.values import StandIn, value_of
+from smilfit.body_models.pickles.values import StandIn, value_of, without_keys
 
 __all__ = [
     'BrokenPickleError',
@@ -32,4 +32,5 @@ __all__ = [
     'shown_names',
     'value_of',
     'whole_numbers',
+    'without_keys',
 ]

@@ -17,6 +17,7 @@ MAX_CHUMPY_DEPTH = 16
 # What a list may nest; lists of files are bounded already, in size too.
 MAX_LIST_DEPTH = 32
 NUMBER_KINDS = 'biuf'
+MAX_INTEGER = 2**63 - 1
 
 
 def as_array(value: Any, what: str = 'value') -> np.ndarray:
@@ -30,7 +31,12 @@ def as_array(value: Any, what: str = 'value') -> np.ndarray:
         ValueError: text, Python objects, complex numbers, lists of unequal lengths, an index outside, a stand-in of
             another kind, or a sparse matrix that would need more than `MAX_DENSE_BYTES`.
     """
-    return _as_array(value, what, MAX_CHUMPY_DEPTH)
+    try:
+        return _as_array(value, what, MAX_CHUMPY_DEPTH)
+    except MemoryError:
+        raise ValueError(
+            f'{what}: must fit into memory; got numbers that do not. Close other programs.'
+        ) from None
 
 
 def whole_numbers(value: Any, what: str) -> np.ndarray:
@@ -42,12 +48,13 @@ def whole_numbers(value: Any, what: str) -> np.ndarray:
     array = as_array(value, what)
     if array.dtype.kind in 'bi':
         return array.astype(np.int64)
-    wrong = (
-        ~np.isfinite(array) | (np.trunc(array) != array)
-        if array.dtype.kind == 'f'
-        else np.zeros(array.shape, bool)
-    )
-    wrong |= (array >= 2**63) | (array < -(2**63))
+    if array.dtype.kind == 'u':
+        wrong = array > np.uint64(MAX_INTEGER)
+    else:
+        # In float64, of which every number below 2**63 is an int64.
+        with np.errstate(invalid='ignore'):
+            wide = array.astype(np.float64)
+            wrong = ~((np.trunc(wide) == wide) & (np.abs(wide) < 2.0**63))
     if wrong.any():
         raise ValueError(
             f'{what}: must be whole numbers; got {array[wrong][0]!s}. Round them in the authoring tool.'
@@ -162,7 +169,8 @@ def _scipy_array(value: StandIn, what: str) -> np.ndarray:
             f'{len(data)}. Mend the file.'
         )
     dense = np.zeros((rows, columns))
-    np.add.at(dense, (row, column), data)
+    with np.errstate(invalid='ignore', over='ignore'):
+        np.add.at(dense, (row, column), data)
     return dense
 
 

@@ -36,7 +36,7 @@ def check_size(root: Any, file_bytes: int) -> None:
                 f'a pickle must not hold more than {limit} bytes when shared values are written out; got more'
             )
         if depth > MAX_DEPTH:
-            raise UnsafePickleError(f'values must nest at most {MAX_DEPTH} deep; got more')
+            raise _too_deep()
         sizes[id(node)], depths[id(node)] = size, depth
 
 
@@ -44,7 +44,7 @@ def inner_first(root: Any, parts_of: Callable[[Any], Iterable[Any]]) -> Iterator
     """Give every node that holds others once, after what it holds; without recursion.
 
     Raises:
-        UnsafePickleError: a value holds itself.
+        UnsafePickleError: a value holds itself, or lies deeper than `MAX_DEPTH`.
     """
     if is_leaf(root):
         return
@@ -59,6 +59,8 @@ def inner_first(root: Any, parts_of: Callable[[Any], Iterable[Any]]) -> Iterator
             seen = done.get(id(part))
             if seen is None:
                 done[id(part)] = False
+                if len(waiting) >= MAX_DEPTH:
+                    raise _too_deep()
                 waiting.append((part, iter(parts_of(part))))
                 break
             if not seen:
@@ -67,6 +69,10 @@ def inner_first(root: Any, parts_of: Callable[[Any], Iterable[Any]]) -> Iterator
             waiting.pop()
             done[id(node)] = True
             yield node
+
+
+def _too_deep() -> UnsafePickleError:
+    return UnsafePickleError(f'values must nest at most {MAX_DEPTH} deep; got more')
 
 
 def _leaf_bytes(leaf: Any) -> int:

@@ -3,8 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+from smilfit.body_models.pickles.nodes import Made, Members, Pairs
+
 SHOWN_CHARACTERS = 60
+SHOWN_NUMBERS = 8
 SHOWN_NAMES = 12
+SHOWN_NAME_CHARACTERS = 30
 
 
 class UnsafePickleError(ValueError):
@@ -26,8 +30,14 @@ def shown(value: Any) -> str:
         return repr(value) if value.bit_length() <= 256 else f'an integer of {value.bit_length()} bits'
     if isinstance(value, memoryview):
         return f'{value.nbytes} bytes'
+    if isinstance(value, (Pairs, Members)):
+        return f'{"dict" if isinstance(value, Pairs) else "set"} of {len(value.items)}'
+    if isinstance(value, (list, tuple)) and len(value) <= SHOWN_NUMBERS and all(map(_is_number, value)):
+        return f'({", ".join(map(shown, value))})'
     if isinstance(value, (list, tuple, dict, set)):
         return f'{type(value).__name__} of {len(value)}'
+    if isinstance(value, Made):
+        return value.name.origin
     shape = getattr(value, 'shape', None)
     kind = getattr(value, 'origin', type(value).__name__)
     return f'{kind} of shape {shape}' if isinstance(shape, tuple) else str(kind)
@@ -35,6 +45,12 @@ def shown(value: Any) -> str:
 
 def shown_names(names: Iterable[Any]) -> str:
     """Write the keys of a file's dict for a message, the first of them."""
-    texts = sorted(shown(name) for name in names)
+    texts = sorted(
+        shown(name[:SHOWN_NAME_CHARACTERS] if isinstance(name, (str, bytes)) else name) for name in names
+    )
     rest = len(texts) - SHOWN_NAMES
     return ', '.join(texts[:SHOWN_NAMES]) + (f' and {rest} more' if rest > 0 else '') if texts else 'no keys'
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float))

@@ -14,6 +14,8 @@ from smilfit.body_models.pickles.opcodes import PROTOCOLS, Opcode, opcodes_of
 
 # Lists in lists and the like that are begun and not ended.
 MAX_OPEN_MARKS = 1000
+# Lists, tuples, dicts and calls: Python's own bookkeeping makes them ten times as dear as numbers.
+MAX_CONTAINERS = 250_000
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
 LITERALS = {
     'INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT',
@@ -49,6 +51,7 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.n_containers = 0
 
     def step(self, opcode: Opcode) -> None:
         """Do what one opcode says."""
@@ -67,6 +70,13 @@ class Machine:
         if len(self.stack) != 1 or self.marks:
             raise BrokenPickleError(f'{len(self.stack)} values and {len(self.marks)} open marks at its end')
         return self.stack[0]
+
+    def make(self, container: Any) -> None:
+        """Put a container onto the stack."""
+        self.n_containers += 1
+        if self.n_containers > MAX_CONTAINERS:
+            raise UnsafePickleError(f'a pickle must have at most {MAX_CONTAINERS} containers; got more')
+        self.stack.append(container)
 
     def pop(self) -> Any:
         """Take the top of the stack, above the last mark."""
@@ -110,14 +120,14 @@ def _get(machine: Machine, index: int, offset: int) -> None:
 
 
 def _global(machine: Machine, names: tuple[str, str], offset: int) -> None:
-    machine.stack.append(allowed_name(*names))
+    machine.make(allowed_name(*names))
 
 
 def _stack_global(machine: Machine) -> None:
     name, module = machine.pop(), machine.pop()
     if not (isinstance(name, str) and isinstance(module, str)):
         raise BrokenPickleError(f'a name that is no text but {shown(name)}')
-    machine.stack.append(allowed_name(module, name))
+    machine.make(allowed_name(module, name))
 
 
 def _mark(machine: Machine) -> None:
@@ -141,7 +151,7 @@ def _drop_mark(machine: Machine) -> None:
 def _append(machine: Machine, items: list[Any]) -> None:
     target = machine.top()
     if not isinstance(target, list):
-        raise UnsafePickleError(f'items must be appended to a list; got {_kind(target)}')
+        raise UnsafePickleError(f'items must be appended to a list; got {shown(target)}')
     target.extend(items)
 
 
@@ -149,7 +159,7 @@ def _set_items(machine: Machine, items: list[Any]) -> None:
     target = machine.top()
     ordered = isinstance(target, Made) and target.name.kind == 'ordered_dict'
     if not (isinstance(target, Pairs) or ordered):
-        raise UnsafePickleError(f'items must be set in a dict; got {_kind(target)}')
+        raise UnsafePickleError(f'items must be set in a dict; got {shown(target)}')
     target.items.extend(_pairs(items))
 
 
@@ -162,7 +172,7 @@ def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
 def _add_items(machine: Machine) -> None:
     items, target = machine.pop_mark(), machine.top()
     if not isinstance(target, Members):
-        raise UnsafePickleError(f'members must be added to a set; got {_kind(target)}')
+        raise UnsafePickleError(f'members must be added to a set; got {shown(target)}')
     target.items.extend(items)
 
 
@@ -174,7 +184,7 @@ def _set_item(machine: Machine) -> None:
 def _tuple(count: int) -> Callable[[Machine], None]:
     def act(machine: Machine) -> None:
         items = [machine.pop() for _ in range(count)]
-        machine.stack.append(tuple(reversed(items)))
+        machine.make(tuple(reversed(items)))
 
     return act
 
@@ -183,33 +193,25 @@ def _reduce(machine: Machine) -> None:
     arguments, name = machine.pop(), machine.pop()
     if not isinstance(name, Name) or not isinstance(arguments, tuple):
         raise UnsafePickleError(
-            f'a pickle must call allowed names, with a tuple; got {_kind(name)} and {_kind(arguments)}'
+            f'a pickle must call allowed names, with a tuple; got {shown(name)} and {shown(arguments)}'
         )
-    machine.stack.append(Made(name, arguments))
+    machine.make(Made(name, arguments))
 
 
 def _new_object(machine: Machine) -> None:
     arguments, name = machine.pop(), machine.pop()
     if not isinstance(name, Name) or name.kind != 'stand_in' or not isinstance(arguments, tuple):
-        raise UnsafePickleError(f'a new object must be one of scipy.sparse or chumpy; got {_kind(name)}')
-    machine.stack.append(Made(name, arguments))
+        raise UnsafePickleError(f'a new object must be one of scipy.sparse or chumpy; got {shown(name)}')
+    machine.make(Made(name, arguments))
 
 
 def _build(machine: Machine) -> None:
     state, target = machine.pop(), machine.top()
     if not isinstance(target, Made) or target.name.kind not in TAKES_STATE:
-        raise UnsafePickleError(f'a state must be given to an array or a stand-in; got {_kind(target)}')
+        raise UnsafePickleError(f'a state must be given to an array or a stand-in; got {shown(target)}')
     if target.has_state:
-        raise UnsafePickleError(f'a state must be given once; got another for {_kind(target)}')
+        raise UnsafePickleError(f'a state must be given once; got another for {shown(target)}')
     target.state, target.has_state = state, True
-
-
-def _kind(node: Any) -> str:
-    if isinstance(node, (Name, Made)):
-        return node.origin if isinstance(node, Name) else node.name.origin
-    return {'Pairs': 'a dict', 'Members': 'a set', 'memoryview': 'bytes'}.get(
-        type(node).__name__, type(node).__name__
-    )
 
 
 TAKES_ARGUMENT: dict[str, Callable[[Machine, Any, int], None]] = {
@@ -219,13 +221,13 @@ TAKES_ARGUMENT: dict[str, Callable[[Machine, Any, int], None]] = {
 ACTIONS: dict[str, Callable[[Machine], None]] = {
     'STOP': lambda m: None, 'MARK': _mark, 'POP': _pop, 'POP_MARK': _drop_mark,
     'DUP': lambda m: m.stack.append(m.top()),
-    'EMPTY_LIST': lambda m: m.stack.append([]), 'LIST': lambda m: m.stack.append(m.pop_mark()),
+    'EMPTY_LIST': lambda m: m.make([]), 'LIST': lambda m: m.make(m.pop_mark()),
     'APPEND': lambda m: _append(m, [m.pop()]), 'APPENDS': lambda m: _append(m, m.pop_mark()),
-    'EMPTY_TUPLE': lambda m: m.stack.append(()), 'TUPLE': lambda m: m.stack.append(tuple(m.pop_mark())),
+    'EMPTY_TUPLE': lambda m: m.make(()), 'TUPLE': lambda m: m.make(tuple(m.pop_mark())),
     'TUPLE1': _tuple(1), 'TUPLE2': _tuple(2), 'TUPLE3': _tuple(3),
-    'EMPTY_DICT': lambda m: m.stack.append(Pairs()), 'DICT': lambda m: m.stack.append(Pairs(_pairs(m.pop_mark()))),
+    'EMPTY_DICT': lambda m: m.make(Pairs()), 'DICT': lambda m: m.make(Pairs(_pairs(m.pop_mark()))),
     'SETITEM': _set_item, 'SETITEMS': lambda m: _set_items(m, m.pop_mark()),
-    'EMPTY_SET': lambda m: m.stack.append(Members()), 'ADDITEMS': _add_items,
+    'EMPTY_SET': lambda m: m.make(Members()), 'ADDITEMS': _add_items,
     'STACK_GLOBAL': _stack_global, 'REDUCE': _reduce, 'NEWOBJ': _new_object, 'BUILD': _build,
     'MEMOIZE': lambda m: m.memo.__setitem__(len(m.memo), m.top()),
 }  # fmt: skip

@@ -23,8 +23,8 @@ for _builtins in ('builtins', '__builtin__'):
     ALLOWED[(_builtins, 'bytes')] = 'bytes'
 for _copyreg in ('copyreg', 'copy_reg'):
     ALLOWED[(_copyreg, '_reconstructor')] = 'reconstructor'
-# Whatever stands below these is kept as what it was made of.
-STAND_IN_ROOTS = ('scipy.sparse', 'chumpy')
+# Whatever stands below these is kept as what it was made of; the name is told in messages, and so is short and plain.
+STAND_IN = re.compile(r'(scipy\.sparse|chumpy)(\.[A-Za-z_][A-Za-z0-9_]{0,40}){1,5}')
 # Kinds whose objects take a state; an ordered dict's would be its attributes.
 TAKES_STATE = {'reconstruct', 'dtype', 'stand_in', 'reconstructor'}
 
@@ -36,8 +36,8 @@ def allowed_name(module: str, name: str) -> Name:
         UnsafePickleError: it is not on the allow-list.
     """
     kind = ALLOWED.get((module, name))
-    if kind is None and any(module == root or module.startswith(f'{root}.') for root in STAND_IN_ROOTS):
-        kind = 'stand_in' if re.fullmatch(r'[A-Za-z_][A-Za-z0-9_]{0,99}', name) else None
+    if kind is None and STAND_IN.fullmatch(f'{module}.{name}'):
+        kind = 'stand_in'
     if kind is None:
         raise UnsafePickleError(
             'a pickle must ask for nothing but arrays of numpy, scipy.sparse and chumpy; got '

@@ -54,10 +54,10 @@ def bytes_of(node: Any) -> bytes | memoryview:
     if isinstance(node, Made) and node.name.kind == 'encode' and 1 <= len(node.arguments) <= 2:
         # Without its encoding, `encode` takes utf-8.
         node, encoding = node.arguments if len(node.arguments) == 2 else (*node.arguments, 'utf-8')
-    if not (isinstance(node, str) and isinstance(encoding, str) and encoding in ENCODINGS):
-        raise UnsafePickleError(
-            f'bytes must be bytes, or text in one of {", ".join(ENCODINGS)}; got {shown(node)}'
-        )
+    if not isinstance(node, str):
+        raise UnsafePickleError(f'bytes must be bytes, or text of one byte a character; got {shown(node)}')
+    if not (isinstance(encoding, str) and encoding in ENCODINGS):
+        raise UnsafePickleError(f'an encoding must be one of {", ".join(ENCODINGS)}; got {shown(encoding)}')
     try:
         return node.encode(encoding)
     except UnicodeEncodeError:
@@ -168,7 +168,9 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
         UnsafePickleError: another thing.
     """
     if not (isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(map(_is_count, shape))):
-        raise UnsafePickleError(f'a shape must be at most {MAX_DIMENSIONS} counts; got {shown(shape)}')
+        raise UnsafePickleError(
+            f'a shape must be a tuple of at most {MAX_DIMENSIONS} counts; got {shown(shape)}'
+        )
     if math.prod(max(n, 1) for n in shape) > MAX_SIZE:
         raise UnsafePickleError(f'an array must have at most {MAX_SIZE} items; got {shown(shape)}')
     return shape

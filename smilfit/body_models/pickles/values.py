@@ -1,6 +1,6 @@
 """Turn checked nodes into values: plain containers, arrays that own their memory, and `StandIn`s."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from smilfit.body_models.pickles.bounds import inner_first
@@ -44,6 +44,15 @@ def value_of(root: Any) -> Any:
     for node in inner_first(root, _open_parts):
         builder.add(node)
     return builder.value(root)
+
+
+def without_keys(root: Any, drop: Collection[str]) -> Any:
+    """Leave keys of an outermost dict out, with what stands there."""
+    if isinstance(root, Made) and root.name.kind == 'ordered_dict':
+        root = Pairs([*_items_of(root.arguments), *root.items])
+    if not isinstance(root, Pairs):
+        return root
+    return Pairs([(key, value) for key, value in root.items if not (isinstance(key, str) and key in drop)])
 
 
 def _open_parts(node: Any) -> Iterable[Any]:
