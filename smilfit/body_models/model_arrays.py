@@ -24,7 +24,7 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
     """Read some keys of a model file; keys that are not wanted and not known are told in the log.
 
     Args:
-        path: a `.pkl` (read by the allow-list unpickler) or a `.npz`, of which nothing else is opened: SMPL-X's
+        path: a `.pkl` (read by the allow-list reader) or a `.npz`, of which nothing else is opened: SMPL-X's
             hold tables of Python objects that are not needed.
         wanted: the keys; one that the file lacks is absent from the result.
 

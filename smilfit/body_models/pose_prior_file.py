@@ -9,7 +9,7 @@ from smilfit.body_models.pickles import shown, shown_names
 
 
 def read_pose_prior(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a pose prior through the allow-list unpickler.
+    """Read a pose prior through the allow-list reader.
 
     `pic` is the lower Cholesky factor of the precision.
 

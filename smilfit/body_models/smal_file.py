@@ -31,7 +31,7 @@ def read_smal_file(path: str | Path, name: str | None = None, max_betas: int | N
     """Read a SMIL, SMAL or SMPL model file.
 
     Args:
-        path: a `.pkl` (read by the allow-list unpickler) or a `.npz` without objects.
+        path: a `.pkl` (read by the allow-list reader) or a `.npz` without objects.
         name: the model's name; the file's stem if None.
         max_betas: keep only the first shape coefficients.
 

@@ -71,8 +71,10 @@ def read_smil_json(path: str | Path) -> BodyModelData:
         data = _data(document, path)
     except KeyError as error:
         raise ValueError(f'{path}: the key {error} is missing. See the schema {SCHEMA.name}.') from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
+    except (TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError(f'{path}: must follow the schema {SCHEMA.name}; got a fault: {error}.') from error
     return check_body_model(data, str(path))
 
 
