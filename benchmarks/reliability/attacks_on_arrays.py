@@ -22,6 +22,7 @@ from benchmarks.reliability.pickle_writer import (
     mapped,
     model,
     named,
+    objects,
     put,
     raw,
     real,
@@ -46,7 +47,8 @@ def _attacks_on_dtypes() -> dict[str, bytes]:
     fields = mapped({text('a'): several(kind('f8'), integer(0))})
     kinds = {
         'fields_without_flags': fields_without_flags(),
-        'object': kind('O8'),
+        'object': objects(),
+        'object_without_flags': kind('O8'),
         'object_without_size': kind('O'),
         'void': kind('V8'),
         'complex': kind('c8'),
@@ -73,7 +75,7 @@ def _attacks_on_dtypes() -> dict[str, bytes]:
         'flags_in_a_state': model(J=filled(flagless, one, eight)),
         'flags_in_ndarray': model(J=called(named('numpy', 'ndarray'), one, flagless, eight)),
         'flags_in_a_scalar': model(J=called(named('numpy.core.multiarray', 'scalar'), flagless, eight)),
-        'scalar_of_objects': model(J=called(named('numpy.core.multiarray', 'scalar'), kind('O8'), NONE)),
+        'scalar_of_objects': model(J=called(named('numpy.core.multiarray', 'scalar'), objects(), NONE)),
         'scalar_too_short': model(J=called(named('numpy.core.multiarray', 'scalar'), kind('f8'), raw(b'a'))),
         'scalar_of_nothing': model(J=called(named('numpy.core.multiarray', 'scalar'))),
     }
@@ -93,7 +95,7 @@ def _attacks_on_memory() -> dict[str, bytes]:
     }  # fmt: skip
     cases = {f'shape_{n}': model(J=buffered(raw(b'12345678'), kind('f8'), s)) for n, s in shapes.items()}
     cases['shape_empty_and_endless'] = model(J=buffered(raw(b''), kind('f8'), shapes['empty_and_endless']))
-    object_array = filled(kind('O8'), one, listed(several(integer(1))))
+    object_array = filled(objects(), one, listed(several(integer(1))))
     return cases | {
         'second_state': model(J=built(numbers, other_state)),
         'item_of_an_array': model(J=numbers + integer(0) + integer(255) + b's'),
@@ -103,7 +105,7 @@ def _attacks_on_memory() -> dict[str, bytes]:
         'buffer_of_an_array': model(J=buffered(array([1.0]), kind('u1'), several(integer(8)))),
         'set_of_a_forged_array': model(J=called(named('builtins', 'set'), object_array)),
         'array_of_objects': model(J=object_array),
-        'a_billion_objects': model(J=filled(kind('O8'), several(integer(10**9)), listed())),
+        'a_billion_objects': model(J=filled(objects(), several(integer(10**9)), listed())),
         'rebuilt_with_a_size': model(
             J=called(reconstruct, named('numpy', 'ndarray'), several(integer(2**33)), raw(b'b'))
         ),
@@ -146,6 +148,17 @@ def _attacks_on_matrices() -> dict[str, bytes]:
         'itself_in_itself': {'data': sparse()},
     }
     cases = {f'sparse_{name}': model(J_regressor=sparse(**change)) for name, change in changes.items()}
+    return cases | {
+        'sparse_of_another_kind': model(J_regressor=sparse('dok_matrix')),
+        'sparse_coordinates_below': model(
+            J_regressor=sparse('coo_matrix', **coo | {'row': array([0, -1], 'i4')})
+        ),
+        'sparse_one_coordinate': model(J_regressor=sparse('coo_matrix', coords=several(array([0, 1], 'i4')))),
+        'sparse_as_rows': model(J_regressor=sparse('csr_matrix', indices=array([9, 1], 'i4'))),
+    }
+
+
+def _attacks_on_chumpy() -> dict[str, bytes]:
     select = {'a': array([1.0, 2.0]), 'idxs': array([0, 1], 'i4')}
     selects = {
         'index_below': {'idxs': array([0, -1], 'i4')},
@@ -157,7 +170,7 @@ def _attacks_on_matrices() -> dict[str, bytes]:
         'shape_of_text': {'preferred_shape': text('ab')},
         'of_text': {'a': text('ab')},
     }
-    cases |= {
+    cases = {
         f'select_{n}': model(J=stand_in('chumpy.reordering', 'Select', select | c))
         for n, c in selects.items()
     }
@@ -165,12 +178,6 @@ def _attacks_on_matrices() -> dict[str, bytes]:
     for _ in range(25):
         chain = stand_in('chumpy.ch', 'Ch', {'x': chain})
     return cases | {
-        'sparse_of_another_kind': model(J_regressor=sparse('dok_matrix')),
-        'sparse_coordinates_below': model(
-            J_regressor=sparse('coo_matrix', **coo | {'row': array([0, -1], 'i4')})
-        ),
-        'sparse_one_coordinate': model(J_regressor=sparse('coo_matrix', coords=several(array([0, 1], 'i4')))),
-        'sparse_as_rows': model(J_regressor=sparse('csr_matrix', indices=array([9, 1], 'i4'))),
         'chumpy_chain': model(J=chain),
         'chumpy_without_numbers': model(J=stand_in('chumpy.ch', 'Ch', {})),
         'chumpy_state_of_a_number': model(J=named('chumpy.ch', 'Ch') + b')\x81' + integer(1) + b'b'),
@@ -245,4 +252,10 @@ def _wrong_types() -> dict[str, bytes]:
 
 
 def attacks_on_arrays() -> dict[str, bytes]:
-    return _attacks_on_dtypes() | _attacks_on_memory() | _attacks_on_matrices() | _wrong_types()
+    return (
+        _attacks_on_dtypes()
+        | _attacks_on_memory()
+        | _attacks_on_matrices()
+        | _attacks_on_chumpy()
+        | _wrong_types()
+    )

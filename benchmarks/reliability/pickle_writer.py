@@ -67,23 +67,16 @@ def kind(code: str, state: bytes | None = None) -> bytes:
     return built(called(named('numpy', 'dtype'), text(code), FALSE, TRUE), usual if state is None else state)
 
 
+def objects() -> bytes:
+    """Write the dtype of Python objects with the flags that numpy gives it."""
+    return kind('O8', several(integer(3), text('|'), NONE, NONE, NONE, *[integer(-1)] * 2, integer(63)))
+
+
 def fields_without_flags() -> bytes:
     """Write a dtype of 8 bytes with a Python object in it, whose flags say that it has none."""
-    field = several(
-        kind('O8', several(integer(3), text('|'), NONE, NONE, NONE, *[integer(-1)] * 2, integer(63))),
-        integer(0),
-    )
-    state = several(
-        integer(3),
-        text('|'),
-        NONE,
-        several(text('f0')),
-        mapped({text('f0'): field}),
-        integer(8),
-        integer(1),
-        integer(0),
-    )
-    return kind('V8', state)
+    fields = mapped({text('f0'): several(objects(), integer(0))})
+    sizes = (integer(8), integer(1), integer(0))
+    return kind('V8', several(integer(3), text('|'), NONE, several(text('f0')), fields, *sizes))
 
 
 def empty_array() -> bytes:

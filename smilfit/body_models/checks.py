@@ -19,6 +19,37 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
     Raises:
         ValueError: the first rule that is broken, with the place, the rule, the value and what to do.
     """
+    _check_shapes(data, where)
+    _check_tree(data, where)
+    _check_matrices(data, where)
+    _check_names(data, where)
+    _check_pose_spaces(data, where)
+    _check_indices(data, where)
+    if data.joint_scale_mode not in JOINT_SCALE_MODES:
+        _fail(
+            where,
+            f'joint_scale_mode must be one of {JOINT_SCALE_MODES}',
+            data.joint_scale_mode,
+            'Choose one.',
+        )
+    for name in ('up_axis', 'forward_axis'):
+        if getattr(data, name) not in (None, *AXES):
+            _fail(where, f'{name} must be one of {AXES}', getattr(data, name), 'Name a signed axis.')
+    if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
+        joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
+        _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
+    return data
+
+
+def _fail(where: str, rule: str, got: object, advice: str) -> None:
+    raise ValueError(f'{where}: {rule}; got {got}. {advice}')
+
+
+def _check_shapes(data: BodyModelData, where: str) -> None:
+    for name in ('shapedirs', 'expressiondirs'):
+        directions = getattr(data, name)
+        if directions is not None and directions.ndim != 3:
+            _fail(where, f'{name} must have 3 dimensions', directions.shape, 'Is it the file of one model?')
     n_vertices, n_joints, n_betas = data.n_vertices, data.n_joints, data.n_betas
     if not n_vertices or not n_joints:
         _fail(
@@ -56,35 +87,17 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
                 f'{int((~np.isfinite(value)).sum())} NaN or inf',
                 'Mend the file.',
             )
-    _check_tree(data, where)
-    _check_matrices(data, where)
-    _check_names(data, where)
-    _check_pose_spaces(data, where)
-    if data.faces.size and (data.faces.min() < 0 or data.faces.max() >= n_vertices):
-        span = f'{data.faces.min()} to {data.faces.max()}'
-        _fail(where, f'faces must index vertices 0 to {n_vertices - 1}', span, 'Were vertices deleted?')
-    plane = data.symmetry_plane_vertices
-    if plane is not None and plane.size and (plane.min() < 0 or plane.max() >= n_vertices):
-        span = f'{plane.min()} to {plane.max()}'
-        _fail(where, f'symmetry_plane_vertices must be 0 to {n_vertices - 1}', span, 'Were vertices deleted?')
-    if data.joint_scale_mode not in JOINT_SCALE_MODES:
-        _fail(
-            where,
-            f'joint_scale_mode must be one of {JOINT_SCALE_MODES}',
-            data.joint_scale_mode,
-            'Choose one.',
-        )
-    for name in ('up_axis', 'forward_axis'):
-        if getattr(data, name) not in (None, *AXES):
-            _fail(where, f'{name} must be one of {AXES}', getattr(data, name), 'Name a signed axis.')
-    if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
-        joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
-        _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
-    return data
 
 
-def _fail(where: str, rule: str, got: object, advice: str) -> None:
-    raise ValueError(f'{where}: {rule}; got {got}. {advice}')
+def _check_indices(data: BodyModelData, where: str) -> None:
+    last = data.n_vertices - 1
+    for name, rule, indices in (
+        ('faces', 'index vertices', data.faces),
+        ('symmetry_plane_vertices', 'be', data.symmetry_plane_vertices),
+    ):
+        if indices is not None and indices.size and (indices.min() < 0 or indices.max() > last):
+            span = f'{indices.min()} to {indices.max()}'
+            _fail(where, f'{name} must {rule} 0 to {last}', span, 'Were vertices deleted?')
 
 
 def _check_tree(data: BodyModelData, where: str) -> None:

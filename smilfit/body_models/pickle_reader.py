@@ -47,9 +47,12 @@ def read_pickle(path: str | Path, drop: Collection[str] = ()) -> Any:
         raise ValueError(
             f'{path}: a pickle must be at most {MAX_FILE_BYTES} bytes; got {size}. Save its arrays as .npz.'
         )
-    with path.open('rb') as file:
-        # No more than it says to have: a device has no end.
-        data = file.read(size + 1)
+    try:
+        with path.open('rb') as file:
+            # No more than it says to have: a device has no end.
+            data = file.read(size + 1)
+    except MemoryError:
+        raise _too_large(str(path), size) from None
     if len(data) != size:
         raise ValueError(
             f'{path}: a pickle must be a file that nobody writes to; got another size while reading.'
@@ -81,6 +84,10 @@ def _read(data: bytes, where: str, drop: Collection[str]) -> Any:
             f'{where}: must be a whole pickle of arrays; got {error}. Copy the file again.'
         ) from None
     except MemoryError:
-        raise ValueError(
-            f'{where}: must fit into memory; got a pickle of {len(data)} bytes that does not. Close other programs.'
-        ) from None
+        raise _too_large(where, len(data)) from None
+
+
+def _too_large(where: str, size: int) -> ValueError:
+    return ValueError(
+        f'{where}: must fit into memory; got a pickle of {size} bytes that does not. Close other programs.'
+    )
