@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.reliability.hostile_pickles import hostile_pickles
 from benchmarks.reliability.pickle_writer import model
-from smilfit.body_models import load_body_model_data
+from smilfit.body_models import load_body_model_data, read_pickle
 from tests.body_models.pickle_fuzz import check_plain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +87,11 @@ def test_fuzzed_pickles_end_in_a_sentence_or_in_plain_values():
     assert report['slowest_s'] < 5
     # The fuzzer is worth its time where some pickles get through to the end.
     assert min(report['outcomes'][kind] for kind in ('value', 'dict', 'model')) > 500
+
+
+def test_what_has_no_end_is_not_read():
+    with pytest.raises(ValueError, match='/dev/zero: a pickle must be a file that nobody writes to'):
+        read_pickle('/dev/zero')
 
 
 @pytest.mark.parametrize('value', [object(), [print], {'a': (lambda: 0,)}, {1: {type}}])
