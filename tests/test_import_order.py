@@ -60,6 +60,16 @@ def test_nothing_below_visualization_imports_matplotlib():
             assert not {n for n in imports_of(path) if n.split('.')[0] == 'matplotlib'}, path
 
 
+def test_nothing_imports_what_runs_pickles():
+    running = {'pickle', '_pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'shelve', 'marshal'}
+    found = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob('*.py') if imports_of(p) & running}
+    # torch's reader of weights alone raises an exception of that module's.
+    assert found == {'engine/checkpoint_loader.py'}
+    text = (PACKAGE / 'engine/checkpoint_loader.py').read_text(encoding='utf-8')
+    used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+    assert {name for name in used if name.startswith('pickle.')} == {'pickle.UnpicklingError'}
+
+
 def test_nothing_reads_pickles_or_checkpoints_unsafely():
     for path in PACKAGE.rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):

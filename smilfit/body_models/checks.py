@@ -1,8 +1,11 @@
 """Rules that every body model must keep, whatever file it came from."""
 
+from collections import Counter
+
 import numpy as np
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.pickles import shown, shown_names
 from smilfit.geometry.kinematic_chain import JOINT_SCALE_MODES
 from smilfit.registry import did_you_mean
 
@@ -16,7 +19,45 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
     Raises:
         ValueError: the first rule that is broken, with the place, the rule, the value and what to do.
     """
+    _check_shapes(data, where)
+    _check_tree(data, where)
+    _check_matrices(data, where)
+    _check_names(data, where)
+    _check_pose_spaces(data, where)
+    _check_indices(data, where)
+    if data.joint_scale_mode not in JOINT_SCALE_MODES:
+        _fail(
+            where,
+            f'joint_scale_mode must be one of {JOINT_SCALE_MODES}',
+            data.joint_scale_mode,
+            'Choose one.',
+        )
+    for name in ('up_axis', 'forward_axis'):
+        if getattr(data, name) not in (None, *AXES):
+            _fail(where, f'{name} must be one of {AXES}', getattr(data, name), 'Name a signed axis.')
+    if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
+        joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
+        _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
+    return data
+
+
+def _fail(where: str, rule: str, got: object, advice: str) -> None:
+    raise ValueError(f'{where}: {rule}; got {got}. {advice}')
+
+
+def _check_shapes(data: BodyModelData, where: str) -> None:
+    for name in ('shapedirs', 'expressiondirs'):
+        directions = getattr(data, name)
+        if directions is not None and directions.ndim != 3:
+            _fail(where, f'{name} must have 3 dimensions', directions.shape, 'Is it the file of one model?')
     n_vertices, n_joints, n_betas = data.n_vertices, data.n_joints, data.n_betas
+    if not n_vertices or not n_joints:
+        _fail(
+            where,
+            'a body must have vertices and joints',
+            f'{n_vertices} and {n_joints}',
+            'Is it a model file?',
+        )
     shapes = {
         'v_template': (n_vertices, 3),
         'faces': (len(data.faces), 3),
@@ -46,31 +87,17 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
                 f'{int((~np.isfinite(value)).sum())} NaN or inf',
                 'Mend the file.',
             )
-    _check_tree(data, where)
-    _check_matrices(data, where)
-    _check_names(data, where)
-    _check_pose_spaces(data, where)
-    if data.faces.size and (data.faces.min() < 0 or data.faces.max() >= n_vertices):
-        span = f'{data.faces.min()} to {data.faces.max()}'
-        _fail(where, f'faces must index vertices 0 to {n_vertices - 1}', span, 'Were vertices deleted?')
-    if data.joint_scale_mode not in JOINT_SCALE_MODES:
-        _fail(
-            where,
-            f'joint_scale_mode must be one of {JOINT_SCALE_MODES}',
-            data.joint_scale_mode,
-            'Choose one.',
-        )
-    for name in ('up_axis', 'forward_axis'):
-        if getattr(data, name) not in (None, *AXES):
-            _fail(where, f'{name} must be one of {AXES}', getattr(data, name), 'Name a signed axis.')
-    if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
-        joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
-        _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
-    return data
 
 
-def _fail(where: str, rule: str, got: object, advice: str) -> None:
-    raise ValueError(f'{where}: {rule}; got {got}. {advice}')
+def _check_indices(data: BodyModelData, where: str) -> None:
+    last = data.n_vertices - 1
+    for name, rule, indices in (
+        ('faces', 'index vertices', data.faces),
+        ('symmetry_plane_vertices', 'be', data.symmetry_plane_vertices),
+    ):
+        if indices is not None and indices.size and (indices.min() < 0 or indices.max() > last):
+            span = f'{indices.min()} to {indices.max()}'
+            _fail(where, f'{name} must {rule} 0 to {last}', span, 'Were vertices deleted?')
 
 
 def _check_tree(data: BodyModelData, where: str) -> None:
@@ -79,7 +106,7 @@ def _check_tree(data: BodyModelData, where: str) -> None:
         _fail(
             where,
             'parents must name one root, first, and an earlier joint for every other',
-            parents.tolist(),
+            shown(parents.tolist()),
             'Sort the joints from the root outwards.',
         )
 
@@ -127,8 +154,9 @@ def _check_pose_spaces(data: BodyModelData, where: str) -> None:
 
 def _check_names(data: BodyModelData, where: str) -> None:
     names = data.joint_names
-    if len(set(names)) != len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
+    known = set(names)
+    if len(known) != len(names):
+        twice = shown_names(name for name, count in Counter(names).items() if count > 1)
         _fail(where, 'joint names must differ', twice, 'Rename one of them.')
     mentioned = [('joint_symmetry', n) for pair in data.joint_symmetry for n in pair]
     mentioned += [(f'joint_groups.{g}', n) for g, members in data.joint_groups.items() for n in members]
@@ -168,7 +196,7 @@ def _check_names(data: BodyModelData, where: str) -> None:
                     total = sum(definition.values())
                     _fail(where, f'{place} must have weights that sum to 1', total, 'Normalise them.')
     for place, name in mentioned:
-        if name not in names:
+        if name not in known:
             raise ValueError(
                 f'{where}: {place} names a joint {name!r} that is not there. {did_you_mean(name, names)}'
             )

@@ -1,13 +1,14 @@
 """Open a published model file, pickle or npz, and take out what is asked for."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smilfit.body_models.pickle_reader import read_pickle
+from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbers
+from smilfit.body_models.pickles import shown, shown_names
 
 logger = logging.getLogger('smilfit')
 
@@ -23,7 +24,7 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
     """Read some keys of a model file; keys that are not wanted and not known are told in the log.
 
     Args:
-        path: a `.pkl` (read by the allow-list unpickler) or a `.npz`, of which nothing else is opened: SMPL-X's
+        path: a `.pkl` (read by the allow-list reader) or a `.npz`, of which nothing else is opened: SMPL-X's
             hold tables of Python objects that are not needed.
         wanted: the keys; one that the file lacks is absent from the result.
 
@@ -44,10 +45,67 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
             raise ValueError(f'{path}: a body model pickle must hold a dict; got {type(raw).__name__}.')
         keys = set(raw)
         values = {key: raw[key] for key in keys & set(wanted)}
-    ignored = sorted(keys - set(wanted) - KNOWN_UNUSED)
+    ignored = keys - set(wanted) - KNOWN_UNUSED
     if ignored:
-        logger.info('%s: keys without a meaning here were not read: %s', path.name, ', '.join(ignored))
+        logger.info('%s: keys without a meaning here were not read: %s', path.name, shown_names(ignored))
     return values
+
+
+def model_array(
+    raw: Mapping[str, Any], key: str, path: Path, dimensions: Collection[int], whole: bool = False
+) -> np.ndarray | None:
+    """Take a key's numbers, float64 or int64; None where the file lacks the key or has nothing there.
+
+    Args:
+        raw: the file's values by key.
+        key: the key.
+        path: for messages.
+        dimensions: how many dimensions there may be.
+        whole: whether they must be whole numbers.
+
+    Raises:
+        ValueError: no numbers, numbers that are not whole, or another count of dimensions.
+    """
+    if key not in raw:
+        return None
+    where = f'{path}: {key}'
+    array = (
+        whole_numbers(raw[key], where) if whole else as_array(raw[key], where).astype(np.float64, copy=False)
+    )
+    if array.size == 0:
+        return None
+    if array.ndim not in dimensions:
+        counts = ' or '.join(map(str, sorted(dimensions)))
+        raise ValueError(
+            f'{where} must have {counts} dimensions; got shape {array.shape}. Is it a model file?'
+        )
+    return array
+
+
+def required_array(
+    raw: Mapping[str, Any], key: str, path: Path, dimensions: Collection[int], whole: bool = False
+) -> np.ndarray:
+    """Take numbers that must be there; as `model_array`.
+
+    Raises:
+        ValueError: as there, or nothing is there.
+    """
+    array = model_array(raw, key, path, dimensions, whole)
+    if array is None:
+        raise ValueError(f'{path}: {key} must hold numbers; got none. Is it a model file?')
+    return array
+
+
+def truth_value(raw: Mapping[str, Any], key: str, path: Path) -> bool:
+    """Take a truth value; False where the file lacks the key.
+
+    Raises:
+        ValueError: something else than one of true, false, 0 and 1.
+    """
+    array = as_array(raw.get(key, False), f'{path}: {key}')
+    if array.size != 1 or array.ravel()[0] not in (0, 1):
+        raise ValueError(f'{path}: {key} must be true or false; got {shown(raw[key])}. Write one of them.')
+    return bool(array.ravel()[0])
 
 
 def _member(file: Any, key: str, path: Path) -> np.ndarray:

@@ -13,8 +13,9 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, SparseMatrix
-from smilfit.body_models.model_arrays import read_model_arrays
-from smilfit.body_models.pickle_reader import StandIn, as_array
+from smilfit.body_models.model_arrays import model_array, read_model_arrays, required_array, truth_value
+from smilfit.body_models.pickle_reader import as_array, whole_numbers
+from smilfit.body_models.pickles import shown, shown_names
 
 logger = logging.getLogger('smilfit')
 
@@ -30,7 +31,7 @@ def read_smal_file(path: str | Path, name: str | None = None, max_betas: int | N
     """Read a SMIL, SMAL or SMPL model file.
 
     Args:
-        path: a `.pkl` (read by the allow-list unpickler) or a `.npz` without objects.
+        path: a `.pkl` (read by the allow-list reader) or a `.npz` without objects.
         name: the model's name; the file's stem if None.
         max_betas: keep only the first shape coefficients.
 
@@ -55,55 +56,69 @@ def body_from_arrays(
     for key in ('v_template', 'f', 'weights', 'kintree_table'):
         if key not in raw:
             raise ValueError(
-                f'{path}: a body model must have the key {key!r}; got {sorted(raw)}. Is it a model file?'
+                f'{path}: a body model must have the key {key!r}; got {shown_names(raw)}. Is it a model file?'
             )
-    arrays = {
-        key: as_array(value, f'{path}: {key}')
-        for key, value in raw.items()
-        if key in READ and not isinstance(value, (bool, str)) and key != 'J_names'
-    }
-    v_template = arrays['v_template'].astype(np.float64)
-    parents = arrays['kintree_table'][0].astype(np.int64)
-    # The root's parent is -1, in some files as an unsigned number.
-    parents[(parents < 0) | (parents >= len(parents))] = -1
-    shapedirs = _shape_directions(arrays.get('shapedirs'), max_betas)
+    v_template = required_array(raw, 'v_template', path, (2,))
+    parents = _parents(raw['kintree_table'], path)
+    shapedirs = _shape_directions(model_array(raw, 'shapedirs', path, (2, 3)), max_betas)
     n_betas = 0 if shapedirs is None else shapedirs.shape[2]
-    regressor = _regressor(arrays.get('J_regressor'), bool(raw.get('static_joint_locs', False)))
-    joints = _rest_joints(path, arrays.get('J'), regressor, v_template)
+    regressor = None
+    if not truth_value(raw, 'static_joint_locs', path):
+        regressor = _regressor(model_array(raw, 'J_regressor', path, (2,)), len(v_template), path)
+    joints = _rest_joints(path, model_array(raw, 'J', path, (2,)), regressor, v_template)
+    faces = model_array(raw, 'f', path, (2,), whole=True)
     return check_body_model(
         BodyModelData(
             name=name or path.stem,
             v_template=v_template,
-            faces=arrays['f'].astype(np.int64),
-            joint_names=_joint_names(raw.get('J_names'), len(parents)),
+            faces=np.zeros((0, 3), np.int64) if faces is None else faces,
+            joint_names=_joint_names(raw.get('J_names'), len(parents), path),
             parents=parents,
-            weights=SparseMatrix.from_dense(arrays['weights'].astype(np.float64)),
+            weights=SparseMatrix.from_dense(required_array(raw, 'weights', path, (2,))),
             joints=joints,
             joint_regressor=regressor,
             shapedirs=shapedirs,
-            shape_mean=_first(arrays.get('shape_mean_betas'), n_betas),
-            shape_cov=_first(arrays.get('shape_cov'), n_betas, n_betas),
-            scaledirs=_first(arrays.get('scaledirs'), n_betas),
-            transdirs=_first(arrays.get('transdirs'), n_betas),
-            posedirs=_pose_directions(arrays.get('posedirs')),
-            joint_limits=_optional(arrays.get('joint_limits')),
-            symmetry_plane_vertices=arrays['sym_verts'].astype(np.int64) if 'sym_verts' in arrays else None,
+            shape_mean=_first(model_array(raw, 'shape_mean_betas', path, (1,)), n_betas),
+            shape_cov=_first(model_array(raw, 'shape_cov', path, (2,)), n_betas, n_betas),
+            scaledirs=_first(model_array(raw, 'scaledirs', path, (3,)), n_betas),
+            transdirs=_first(model_array(raw, 'transdirs', path, (3,)), n_betas),
+            posedirs=_pose_directions(model_array(raw, 'posedirs', path, (2, 3))),
+            joint_limits=model_array(raw, 'joint_limits', path, (3,)),
+            symmetry_plane_vertices=_symmetry_plane(raw, path),
         ),
         str(path),
     )
 
 
-def _optional(array: np.ndarray | None) -> np.ndarray | None:
-    return None if array is None or array.size == 0 else array.astype(np.float64)
+def _parents(table: Any, path: Path) -> np.ndarray:
+    """Give the first row of a tree's table, whose root has no parent."""
+    where = f'{path}: kintree_table'
+    table = as_array(table, where)
+    if table.ndim != 2 or table.size == 0:
+        raise ValueError(
+            f'{where} must have 2 rows of J numbers; got shape {table.shape}. Is it a model file?'
+        )
+    parents = table[0]
+    if parents.dtype.kind == 'u':
+        # -1 as an unsigned number, which may be too large for a signed one.
+        parents = np.minimum(parents, len(parents))
+    parents = whole_numbers(parents, where)
+    parents[(parents < 0) | (parents >= len(parents))] = -1
+    return parents
+
+
+def _symmetry_plane(raw: Mapping[str, Any], path: Path) -> np.ndarray | None:
+    if 'sym_verts' not in raw:
+        return None
+    plane = model_array(raw, 'sym_verts', path, (1,), whole=True)
+    return np.zeros(0, np.int64) if plane is None else plane
 
 
 def _first(array: np.ndarray | None, *counts: int) -> np.ndarray | None:
-    array = _optional(array)
     return None if array is None or 0 in counts else array[tuple(slice(n) for n in counts)]
 
 
 def _shape_directions(array: np.ndarray | None, max_betas: int | None) -> np.ndarray | None:
-    array = _optional(array)
     if array is None:
         return None
     # A model without shape keys is written as (V, 3) zeros.
@@ -113,16 +128,20 @@ def _shape_directions(array: np.ndarray | None, max_betas: int | None) -> np.nda
 
 
 def _pose_directions(array: np.ndarray | None) -> np.ndarray | None:
-    array = _optional(array)
     if array is None or not array.any():
         return None
     return array.reshape(-1, array.shape[-1]).T if array.ndim == 3 else array
 
 
-def _regressor(array: np.ndarray | None, static: bool) -> SparseMatrix | None:
-    if array is None or static or not array.any():
+def _regressor(array: np.ndarray | None, n_vertices: int, path: Path) -> SparseMatrix | None:
+    if array is None or not array.any():
         return None
-    return SparseMatrix.from_dense(array.astype(np.float64))
+    if array.shape[1] != n_vertices:
+        raise ValueError(
+            f'{path}: J_regressor must have a column for each of {n_vertices} vertices; got shape {array.shape}. '
+            'Is it the file of one model?'
+        )
+    return SparseMatrix.from_dense(array)
 
 
 def _rest_joints(
@@ -133,7 +152,7 @@ def _rest_joints(
             raise ValueError(
                 f'{path}: static joints must be stored as "J"; got neither J nor a joint regressor.'
             )
-        return stored.astype(np.float64)
+        return stored
     joints = regressor @ v_template
     if stored is not None and stored.shape == joints.shape:
         size = np.ptp(v_template, axis=0).max()
@@ -146,7 +165,22 @@ def _rest_joints(
     return joints
 
 
-def _joint_names(names: Any, count: int) -> tuple[str, ...]:
-    if names is None or isinstance(names, StandIn) or len(names) != count:
-        return tuple(f'joint_{j}' for j in range(count))
-    return tuple(str(n) for n in names)
+def _joint_names(names: Any, count: int, path: Path) -> tuple[str, ...]:
+    numbered = tuple(f'joint_{j}' for j in range(count))
+    if names is None:
+        return numbered
+    if isinstance(names, np.ndarray):
+        names = names.ravel().tolist()
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, (str, bytes)) for name in names):
+        raise ValueError(
+            f'{path}: J_names must be a list of texts; got {shown(names)}. Leave it out or mend it.'
+        )
+    if len(names) != count:
+        logger.warning(
+            '%s: J_names has %d names for %d joints, which are numbered instead.',
+            path.name,
+            len(names),
+            count,
+        )
+        return numbered
+    return tuple(name.decode('utf-8', 'replace') if isinstance(name, bytes) else name for name in names)

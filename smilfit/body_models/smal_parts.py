@@ -10,7 +10,8 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, KeypointDefinition
-from smilfit.body_models.pickle_reader import as_array, read_pickle
+from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbers
+from smilfit.body_models.pickles import shown, shown_names
 from smilfit.body_models.pose_prior_file import read_pose_prior
 from smilfit.registry import UnknownNameError, did_you_mean
 
@@ -117,14 +118,17 @@ def _pose_prior(path: Path, data: BodyModelData) -> dict[str, np.ndarray]:
         )
     # The root comes first, and how an animal faces the world is no pose.
     mean, covariance = mean[-wanted:], covariance[-wanted:, -wanted:]
-    precision = np.linalg.inv(covariance + LEAST_SD_RAD**2 * np.eye(wanted))
+    try:
+        precision = np.linalg.inv(covariance + LEAST_SD_RAD**2 * np.eye(wanted))
+    except np.linalg.LinAlgError as error:
+        raise ValueError(f'{path}: the covariance must be invertible; got: {error}. Fit it anew.') from None
     return {'pose_prior_mean': mean, 'pose_prior_precision': 0.5 * (precision + precision.T)}
 
 
 def _symmetry(path: Path, n_vertices: int) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the symmetry file must be there; it is not. Check the path.')
-    other = as_array(read_pickle(path), f'{path}').ravel().astype(np.int64)
+    other = whole_numbers(read_pickle(path), f'{path}').ravel()
     every = np.arange(n_vertices)
     if other.shape != every.shape or not np.array_equal(np.sort(other), every):
         raise ValueError(
@@ -140,6 +144,6 @@ def _read_dict(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     raw = read_pickle(path)
     missing = [k for k in keys if not isinstance(raw, dict) or k not in raw]
     if missing:
-        found = sorted(raw) if isinstance(raw, dict) else type(raw).__name__
+        found = shown_names(raw) if isinstance(raw, dict) else shown(raw)
         raise ValueError(f'{path}: must hold {", ".join(keys)}; got {found}. Is it the data file of SMAL?')
     return raw

@@ -12,6 +12,7 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, KeypointDefinition, PoseSpace, SparseMatrix
+from smilfit.body_models.pickles.arrays import whole_numbers
 from smilfit.registry import did_you_mean, reject_unknown
 
 FORMAT = 'smil'
@@ -70,8 +71,10 @@ def read_smil_json(path: str | Path) -> BodyModelData:
         data = _data(document, path)
     except KeyError as error:
         raise ValueError(f'{path}: the key {error} is missing. See the schema {SCHEMA.name}.') from error
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
+    except (TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError(f'{path}: must follow the schema {SCHEMA.name}; got a fault: {error}.') from error
     return check_body_model(data, str(path))
 
 
@@ -199,7 +202,7 @@ def _data(document: dict[str, Any], path: Path) -> BodyModelData:
     return BodyModelData(
         name=str(document.get('name') or path.name.removesuffix('.smil.json')),
         v_template=vertices,
-        faces=np.asarray(document['faces'], dtype=np.int64).reshape(-1, 3),
+        faces=whole_numbers(document['faces'], 'faces').reshape(-1, 3),
         joint_names=names,
         parents=np.asarray(parents, dtype=np.int64),
         weights=_sparse_in(document['skin_weights'], index, len(vertices), by='cols'),
@@ -215,7 +218,7 @@ def _data(document: dict[str, Any], path: Path) -> BodyModelData:
         joint_scale_mode=document.get('joint_scale_mode', 'local'),
         joint_limits=None if limits[0] is None else np.asarray(limits, dtype=np.float64),
         joint_symmetry=tuple((a, b) for a, b in symmetry.get('joint_pairs') or ()),
-        symmetry_plane_vertices=None if plane is None else np.asarray(plane, dtype=np.int64),
+        symmetry_plane_vertices=None if plane is None else whole_numbers(plane, 'plane_vertices'),
         joint_groups=_groups(document.get('joint_groups')),
         keypoint_groups=_groups(document.get('keypoint_groups')),
         keypoint_sets={
@@ -263,7 +266,8 @@ def _joint_directions(directions: list[Any], key: str, index: dict[str, int]) ->
 def _keypoint_in(definition: Any) -> KeypointDefinition:
     if isinstance(definition, str):
         return definition
-    return {int(v): float(w) for v, w in zip(definition['vertices'], definition['weights'], strict=True)}
+    vertices = whole_numbers(definition['vertices'], 'keypoint_sets: vertices').tolist()
+    return {v: float(w) for v, w in zip(vertices, definition['weights'], strict=True)}
 
 
 def _sparse_in(table: dict[str, Any], index: dict[str, int], n_vertices: int, by: str) -> SparseMatrix:
@@ -278,5 +282,6 @@ def _sparse_in(table: dict[str, Any], index: dict[str, int], n_vertices: int, by
         values += entry['weights']
     rows, cols = (joint, vertex) if by == 'rows' else (vertex, joint)
     shape = (len(index), n_vertices) if by == 'rows' else (n_vertices, len(index))
-    as_int = lambda x: np.asarray(x, dtype=np.int64)  # noqa: E731
-    return SparseMatrix(as_int(rows), as_int(cols), np.asarray(values, dtype=np.float64), shape)
+    what = 'joint_regressor' if by == 'rows' else 'skin_weights'
+    rows, cols = whole_numbers(rows, f'{what}: vertices'), whole_numbers(cols, f'{what}: vertices')
+    return SparseMatrix(rows, cols, np.asarray(values, dtype=np.float64), shape)

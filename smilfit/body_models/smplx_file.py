@@ -11,8 +11,8 @@ import numpy as np
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, KeypointDefinition, PoseSpace
 from smilfit.body_models.human_rig import HumanRig, kept_coefficients, load_rig, name_human
-from smilfit.body_models.model_arrays import read_model_arrays
-from smilfit.body_models.pickle_reader import as_array
+from smilfit.body_models.model_arrays import read_model_arrays, required_array
+from smilfit.body_models.pickles import shown_names
 from smilfit.body_models.smal_file import READ, body_from_arrays
 
 HAND_KEYS = {
@@ -44,13 +44,10 @@ def read_smplx_file(
     for key in ('shapedirs', *hands, *LANDMARK_KEYS):
         if key not in raw:
             raise ValueError(
-                f'{path}: an SMPL-X file must have the key {key!r}; got {sorted(raw)}. Is it SMPL-X?'
+                f'{path}: an SMPL-X file must have the key {key!r}; got {shown_names(raw)}. Is it SMPL-X?'
             )
-    directions = as_array(raw.pop('shapedirs'), f'{path}: shapedirs').astype(np.float64)
-    if directions.ndim != 3:
-        raise ValueError(
-            f'{path}: shapedirs must have shape (V, 3, n); got {directions.shape}. Is it SMPL-X?'
-        )
+    directions = required_array(raw, 'shapedirs', path, (3,))
+    raw.pop('shapedirs')
     shape, expression = split_directions(directions)
     n_betas = kept_coefficients('SMPLX', 'num_betas', num_betas, shape.shape[2], logger)
     n_expression = kept_coefficients(
@@ -59,7 +56,11 @@ def read_smplx_file(
     rig = load_rig('smplx')
     data = body_from_arrays(raw, path)
     landmarks = face_landmarks(
-        rig, data.faces, *(as_array(raw[key], f'{path}: {key}') for key in LANDMARK_KEYS)
+        rig,
+        data.faces,
+        required_array(raw, LANDMARK_KEYS[0], path, (1,), whole=True),
+        required_array(raw, LANDMARK_KEYS[1], path, (2,)),
+        str(path),
     )
     data = replace(
         name_human(data, rig, landmarks),
@@ -78,30 +79,35 @@ def split_directions(directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def face_landmarks(
-    rig: HumanRig, faces: np.ndarray, face_index: np.ndarray, barycentric: np.ndarray
+    rig: HumanRig, faces: np.ndarray, face_index: np.ndarray, barycentric: np.ndarray, where: str = 'SMPLX'
 ) -> dict[str, KeypointDefinition]:
     """Turn landmarks, each a point of a triangle, into weighted vertices.
 
     Raises:
-        ValueError: another number of landmarks than SMPL-X has names for.
+        ValueError: another number of landmarks than SMPL-X has names for, or one of a triangle that is not there.
     """
     names = rig.landmark_names
     if len(face_index) != len(names) or barycentric.shape != (len(names), 3):
         raise ValueError(
-            f'SMPLX: lmk_faces_idx and lmk_bary_coords must describe {len(names)} landmarks; got '
+            f'{where}: lmk_faces_idx and lmk_bary_coords must describe {len(names)} landmarks; got '
             f'{len(face_index)} and {barycentric.shape}. Is it SMPL-X?'
+        )
+    if face_index.min() < 0 or face_index.max() >= len(faces):
+        raise ValueError(
+            f'{where}: lmk_faces_idx must be 0 to {len(faces) - 1}; got {face_index.min()} to {face_index.max()}. '
+            'Is it SMPL-X?'
         )
     return {
         name: {int(v): float(w) for v, w in zip(faces[face], weights)}
-        for name, face, weights in zip(names, face_index.astype(np.int64), barycentric.astype(np.float64))
+        for name, face, weights in zip(names, face_index, barycentric)
     }
 
 
 def _hand_spaces(raw: Mapping[str, Any], data: BodyModelData, path: Path) -> dict[str, PoseSpace]:
-    def numbers(key: str) -> np.ndarray:
-        return as_array(raw[key], f'{path}: {key}').astype(np.float64)
+    def numbers(key: str, dimensions: tuple[int, ...]) -> np.ndarray:
+        return required_array(raw, key, path, dimensions)
 
     return {
-        hand: PoseSpace(data.joint_groups[hand], numbers(mean).ravel(), numbers(components))
+        hand: PoseSpace(data.joint_groups[hand], numbers(mean, (1, 2)).ravel(), numbers(components, (2,)))
         for hand, (components, mean) in HAND_KEYS.items()
     }

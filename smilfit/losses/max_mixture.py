@@ -22,7 +22,7 @@ class MaxMixturePriorLoss(BaseLoss):
 
     Args:
         prior_folder: holds `gmm_{num_gaussians:02d}.pkl` with `means` (M, D), `covars` (M, D, D), `weights` (M,);
-            the licensed file is the user's own and is read by the allow-list unpickler.
+            the licensed file is the user's own and is read by the allow-list reader.
         num_gaussians: M, part of the file's name.
         reduction: over the batch.
         loss_weight: factor on the result.

@@ -89,7 +89,7 @@ def fit_pose_gaussian(poses: Tensor | np.ndarray, shrinkage: float | None = None
 def read_pose_gaussian(path: str | Path) -> PoseGaussian:
     """Read what `PoseGaussian.save` wrote, or a pickle with `mean_pose` and `cov` or `pic`.
 
-    `pic` is the lower Cholesky factor of the precision. Pickles go through the allow-list unpickler.
+    `pic` is the lower Cholesky factor of the precision. Pickles go through the allow-list reader.
 
     Raises:
         FileNotFoundError: no such file.

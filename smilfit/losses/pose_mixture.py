@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle
+from smilfit.body_models.pickles import shown, shown_names
 from smilfit.losses.pose_gaussian import flat_poses
 
 FORMAT = 'smilfit-pose-mixture'
@@ -70,9 +71,16 @@ def read_pose_mixture(path: str | Path) -> PoseMixture:
             return PoseMixture(file['means'], file['covariances'], file['weights'])
     raw = read_pickle(path)
     if not isinstance(raw, dict) or not {'means', 'covars', 'weights'} <= set(raw):
-        raise ValueError(f'{path}: a mixture must be a dict with means, covars and weights.')
-    means, covars, weights = (as_array(raw[k], k).astype(np.float64) for k in ('means', 'covars', 'weights'))
-    return PoseMixture(means, covars, weights)
+        found = shown_names(raw) if isinstance(raw, dict) else shown(raw)
+        raise ValueError(
+            f'{path}: a mixture must be a dict with means, covars and weights; got {found}. Is it a mixture?'
+        )
+    keys = ('means', 'covars', 'weights')
+    means, covars, weights = (as_array(raw[k], f'{path}: {k}').astype(np.float64) for k in keys)
+    try:
+        return PoseMixture(means, covars, weights)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
 
 
 def fit_pose_mixture(

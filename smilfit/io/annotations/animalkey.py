@@ -73,7 +73,7 @@ class AnimalKeyReader(AnnotationReader):
         file, mask = folder / f'{picture.stem}.pkl', folder / 'masks' / f'{picture.stem}.png'
         points = np.zeros((len(names), 3))
         if file.is_file():
-            points = numbers(as_array(read_pickle(file), 'keypoints'), (len(names), 3), 'keypoints')
+            points = numbers(as_array(read_pickle(file), f'{file}: keypoints'), (len(names), 3), 'keypoints')
         elif not mask.is_file():
             raise BadEntry('a frame must have keypoints or a mask; got neither.')
         confidence = (points[:, 2] > 0).astype(np.float64)
@@ -95,7 +95,7 @@ def _default_names(folders: Sequence[Path]) -> tuple[str, ...]:
     """Name the keypoints by the count of the first array that can be read."""
     for file in (file for folder in folders for file in sorted(folder.glob('*.pkl'))):
         try:
-            count = len(numbers(as_array(read_pickle(file), 'keypoints'), (None, 3), 'keypoints'))
+            count = len(numbers(as_array(read_pickle(file), f'{file}: keypoints'), (None, 3), 'keypoints'))
         except ValueError:
             continue
         return KEYPOINTS if count == len(KEYPOINTS) else tuple(f'keypoint_{k}' for k in range(count))

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smilfit.body_models.pickle_reader import read_pickle_bytes
+from smilfit.body_models.pickles import shown
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,22 @@ def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
 
 
 def _unpickled(value: Any, where: str) -> Any:
-    data = value.tobytes() if isinstance(value, np.ndarray) else value
-    return read_pickle_bytes(data.encode('latin1') if isinstance(data, str) else bytes(data), where)
+    data = value.tobytes() if isinstance(value, (np.ndarray, np.void)) else value
+    if isinstance(data, str) and all(ord(character) < 256 for character in data):
+        data = data.encode('latin1')
+    if not isinstance(data, bytes):
+        raise ValueError(
+            f'{where}: column labels must be bytes; got {shown(value)}. Convert the table to csv.'
+        )
+    return read_pickle_bytes(data, where)
 
 
 def _label(label: Any, where: str) -> tuple[str, ...]:
     parts = label if isinstance(label, (tuple, list)) else (label,)
     if not all(isinstance(part, (str, bytes, int)) for part in parts):
-        raise ValueError(f'{where}: a column label must be text; got {label!r}. Convert the table to csv.')
+        raise ValueError(
+            f'{where}: a column label must be text; got {shown(label)}. Convert the table to csv.'
+        )
     return tuple(_text(part) for part in parts)
 
 
