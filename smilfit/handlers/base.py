@@ -1,7 +1,7 @@
 """The contract of handlers and Inputs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -179,6 +179,15 @@ class BaseHandler(nn.Module):
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Say what the body must compute: `'joints'`, `'vertices'`, keypoint names."""
         return ()
+
+    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+        """Say which frames have an observation that counts (B,) bool.
+
+        Args:
+            related_input: what was observed.
+            keypoint_weights: factors on named keypoints, as in `BodyState`.
+        """
+        return related_input.observed()
 
     def forward(
         self,

@@ -1,7 +1,7 @@
 """Keypoints in the world: their positions, and the lengths of the limbs between them."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,12 @@ class Keypoint3dLimbLenHandler(BaseHandler):
                 )
             self._limbs[names] = (kept, torch.tensor(limbs))
         return self._limbs[names]
+
+    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+        """Say which frames show both ends of a limb."""
+        names, limbs = self._rigid(related_input.keypoints.names)
+        visible = related_input.keypoints.select(names).visible
+        return visible[:, limbs.to(visible.device)].all(-1).any(1)
 
     def forward(
         self,

@@ -62,8 +62,11 @@ class BaseLoss(nn.Module):
         reduction = self.reduction if reduction_override is None else _checked(reduction_override)
         if reduction != 'mean':
             return terms.new_tensor(float(factor))
-        total = terms.new_tensor(float(terms.numel())) if weight is None else weight.expand_as(terms).sum()
-        return factor / self.normaliser(total).clamp_min(torch.finfo(terms.dtype).tiny)
+        # In float64, so that frames may be added up in any order and in any number of processes.
+        total = terms.new_tensor(float(terms.numel()), dtype=torch.float64)
+        if weight is not None:
+            total = weight.expand_as(terms).sum(dtype=torch.float64)
+        return (factor / self.normaliser(total).clamp_min(torch.finfo(terms.dtype).tiny)).to(terms.dtype)
 
     def root(
         self,

@@ -13,7 +13,14 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.initializer import RigidInitializer
-from smilfit.registrants.matching import as_inputs, check_batch, match, numbered, observed_frames
+from smilfit.registrants.matching import (
+    as_inputs,
+    check_batch,
+    counting_frames,
+    match,
+    numbered,
+    observed_frames,
+)
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.spread import obstacle, run_spread
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
@@ -138,7 +145,7 @@ class SMPLify:
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
         start, report = self._start(init_params, batch)
         report |= self._ignored(inputs)
-        seen = observed_frames(inputs)
+        seen = self._counting(inputs, report)
         self._check_processes(int(seen.sum()))
         numbers = numbered(frames, batch)
         cameras = first_cameras(inputs)
@@ -163,6 +170,19 @@ class SMPLify:
             )
         reasons = (obstacle(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
         return next((reason for reason in reasons if reason), None)
+
+    def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
+        """Say which frames have an observation that some stage weights; count those that have others only."""
+        any_at_all = observed_frames(inputs)
+        stages = [(s, keypoint_weights(s, self.body.data, self.ignored)) for s in self.stages]
+        seen = counting_frames(inputs, self.handlers, stages) if stages else any_at_all
+        weightless = int((any_at_all & ~seen).sum())
+        if weightless:
+            report['frames_of_weight_0'] = weightless
+            self.logger.warning(
+                'SMPLify: %d frames have only observations that no stage weights; they are not fitted.', weightless
+            )
+        return seen
 
     def _check_processes(self, n_frames: int) -> None:
         reason = self.why_not_spread(n_frames, self.processes.count) if self.processes.count > 1 else None

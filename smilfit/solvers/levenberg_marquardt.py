@@ -19,6 +19,9 @@ TIMID = 1e-1
 DIGITS = 8.0
 # Frames are dropped from the working set when this share of them has finished.
 COMPACT_AT = 0.3
+# The working set has at least so many: of a single row libraries round otherwise, and what a frame comes to must not
+# depend on which others are left, or are in this process.
+LEAST_ROWS = 2
 # Where processes stop for different reasons, the first of these stands for all.
 PRECEDENCE = (
     StopReason.CALLBACK,
@@ -219,8 +222,12 @@ class _Run:
         """Go on with the frames that are not done."""
         if self.problem.coupled or float((~self.active).float().mean()) < COMPACT_AT:
             return
+        if len(self.rows) <= LEAST_ROWS:
+            return
         self._keep()
-        keep = self.active.nonzero().flatten()
+        # Finished frames fill up what would be too few.
+        first = torch.argsort(self.active, descending=True, stable=True)
+        keep = first[: max(LEAST_ROWS, int(self.active.sum()))].sort().values
         self.rows, self.active = self.rows[keep], self.active[keep]
         self.damping, self.growth = self.damping[keep], self.growth[keep]
         self.problem = self.problem.take(keep)

@@ -52,12 +52,15 @@ class FrameBlock:
         layout: the unknowns.
         rest: the shape where it does not change.
         backend: `'dense'`, `'tree'`, or `'auto'` for the faster one that takes all terms.
+        n_together: how many frames the whole fit works on at once, in all processes, which `'auto'` goes by: a
+            frame's result must not depend on which others are left, or in this process. None for these frames.
     """
 
     task: StageTask
     layout: Layout
     rest: RestShape | None = None
     backend: str = 'auto'
+    n_together: int | None = None
 
     def take(self, index: Tensor) -> 'FrameBlock':
         """Pick frames."""
@@ -82,7 +85,7 @@ class FrameBlock:
         if self._along_tree(at):
             return TreeEquations(at.kinematics, self.layout, at.terms).eliminate(damping)
         parts = []
-        for rows in torch.arange(len(damping), device=damping.device).split(CHUNK):
+        for rows in even_parts(len(damping), CHUNK, damping.device):
             equations = self.equations(at, rows)
             own = equations.matrix[:, : self.layout.n_own, : self.layout.n_own]
             parts.append(eliminate(equations.matrix, equations.vector, damping[rows], damping_of(own)))
@@ -94,7 +97,7 @@ class FrameBlock:
         Raises:
             TypeError: the tree is asked for and cannot take a term.
         """
-        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(len(at.energy))):
+        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(self.n_together or len(at.energy))):
             return False
         wrong = misfit(at.terms, at.kinematics)
         if wrong is not None and self.backend == 'tree':
@@ -136,7 +139,7 @@ class FrameBlock:
 
     def whole_equations(self, at: Posed) -> tuple[Tensor, Tensor]:
         """Give the dense equations of all frames, motion terms left out."""
-        rows = torch.arange(len(at.energy), device=at.energy.device).split(CHUNK)
+        rows = even_parts(len(at.energy), CHUNK, at.energy.device)
         parts = [self.equations(at, r) for r in rows]
         return torch.cat([p.matrix for p in parts]), torch.cat([p.vector for p in parts])
 
@@ -161,3 +164,11 @@ class FrameBlock:
             extras[name] = shared[place : place + size].unsqueeze(0)
             place += size
         return point.moved(turns, at.kinematics.parent_rotations, shift, extras)
+
+
+def even_parts(count: int, most: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Divide rows into as few parts of at most `most` as can be, all of about one size.
+
+    None is left with a single row, of which libraries round otherwise.
+    """
+    return torch.arange(count, device=device).tensor_split(max(1, -(-count // most)))
