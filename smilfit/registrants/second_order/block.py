@@ -52,15 +52,12 @@ class FrameBlock:
         layout: the unknowns.
         rest: the shape where it does not change.
         backend: `'dense'`, `'tree'`, or `'auto'` for the faster one that takes all terms.
-        n_together: how many frames the whole fit works on at once, in all processes, which `'auto'` goes by: a
-            frame's result must not depend on which others are left, or in this process. None for these frames.
     """
 
     task: StageTask
     layout: Layout
     rest: RestShape | None = None
     backend: str = 'auto'
-    n_together: int | None = None
 
     def take(self, index: Tensor) -> 'FrameBlock':
         """Pick frames."""
@@ -80,9 +77,18 @@ class FrameBlock:
         energy = sum((s.energy for s in said), torch.zeros_like(point.transl[:, 0]))
         return Posed(point, energy, kin, state, said)
 
-    def eliminate(self, at: Posed, damping: Float[Tensor, ' B']) -> Eliminated:
-        """Express the frames' own unknowns by the shared ones."""
-        if self._along_tree(at):
+    def eliminate(
+        self, at: Posed, damping: Float[Tensor, ' B'], n_together: int | None = None
+    ) -> Eliminated:
+        """Express the frames' own unknowns by the shared ones.
+
+        Args:
+            at: where the frames are.
+            damping: of their own unknowns.
+            n_together: how many frames all processes work on, which `'auto'` goes by: a frame's result must not
+                depend on which process it is in. None for these frames.
+        """
+        if self._along_tree(at, len(damping) if n_together is None else n_together):
             return TreeEquations(at.kinematics, self.layout, at.terms).eliminate(damping)
         parts = []
         for rows in even_parts(len(damping), CHUNK, damping.device):
@@ -91,13 +97,13 @@ class FrameBlock:
             parts.append(eliminate(equations.matrix, equations.vector, damping[rows], damping_of(own)))
         return Eliminated.cat(parts)
 
-    def _along_tree(self, at: Posed) -> bool:
+    def _along_tree(self, at: Posed, frames: int) -> bool:
         """Choose the back end.
 
         Raises:
             TypeError: the tree is asked for and cannot take a term.
         """
-        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(self.n_together or len(at.energy))):
+        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(frames)):
             return False
         wrong = misfit(at.terms, at.kinematics)
         if wrong is not None and self.backend == 'tree':

@@ -96,11 +96,19 @@ class BodyProblem:
             yield rows, block, part
 
     @torch.no_grad()
-    def step(self, at: Evaluation, damping: Float[Tensor, ' B']) -> Step:
-        """Solve the damped normal equations."""
+    def step(self, at: Evaluation, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Step:
+        """Solve the damped normal equations.
+
+        Args:
+            at: where the frames are.
+            damping: of each.
+            n_together: how many frames all processes work on; None for those of a block.
+        """
         if self._moving:
             return self._step_in_time(at, damping)
-        found = Eliminated.cat([block.eliminate(part, damping[rows]) for rows, block, part in self.parts(at)])
+        count = None if n_together is None else min(n_together, BLOCK)
+        parts = [block.eliminate(part, damping[rows], count) for rows, block, part in self.parts(at)]
+        found = Eliminated.cat(parts)
         shared = self._shared_step(found, damping)
         own = found.start
         if len(shared):

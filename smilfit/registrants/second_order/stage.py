@@ -13,7 +13,7 @@ from smilfit.registrants.second_order.kernel import kernel_takes, run_kernel
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.means import whole_means
 from smilfit.registrants.second_order.point import BodyPoint
-from smilfit.registrants.second_order.problem import BLOCK, BodyProblem
+from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import ActiveTerm, FitState, StageOutcome, StageTask
 from smilfit.registrants.variables import SHAPE_PARAMETERS
@@ -51,8 +51,7 @@ def run_second_order(
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
     backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
-    together = int(processes.sum(torch.tensor(float(params.batch_size))))
-    block = FrameBlock(task, layout, rest, backend, min(together, BLOCK))
+    block = FrameBlock(task, layout, rest, backend)
     problem = BodyProblem(block, params.batch_size, processes)
     robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
     averaging = [t.handler for t in task.terms if _averages(t)]
