@@ -21,8 +21,8 @@ SUSPECTED = 2
 class Heartbeat:
     """Counts up in a store, reads the others' counts, and ends this process when one of them stays the same.
 
-    Two threads: one talks with the store, which may never answer; the other judges. Time is counted in the judge's own
-    rounds, so that a process that was held up itself blames nobody for it.
+    Two threads: one talks with the store, which may never answer; the other judges. Time is counted in the judge's
+    own rounds, so that a process that was held up itself blames nobody for it.
 
     Args:
         store: of the process group, on a connection of its own.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Multiply (I, K, *n) by (K, J, *n).
 

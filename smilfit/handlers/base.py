@@ -138,6 +138,8 @@ class BaseHandler(nn.Module):
     structure: ClassVar[type | None] = None
     # The loss's method that makes the term quadratic; None where no loss does.
     second_order_by: ClassVar[str | None] = None
+    # Of a prior: the parameters that it draws to values of their own, whatever is observed; None where nobody knows.
+    holds: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(
         self,

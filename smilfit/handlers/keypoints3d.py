@@ -16,6 +16,7 @@ from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, with
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
 from smilfit.handlers.keypoint_names import convention_names
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
+from smilfit.losses.keypoint_mse import where_weighted
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Keypoints3d, PointTerm, ResidualTerm
 from smilfit.structures.quadratic import isotropic
@@ -102,6 +103,7 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
         difference = state.output.select(seen.names) - seen.xyz
         squared = difference.square().sum(-1)
         terms, weight = reweight(squared)
+        difference = where_weighted(difference, weight.unsqueeze(-1))
         return PointTerm(
             seen.names,
             terms.sum(1),

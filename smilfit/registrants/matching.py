@@ -103,6 +103,8 @@ def counting_frames(
 ) -> Tensor:
     """Say which frames have an observation that has a weight in some stage (B,) bool, on the CPU.
 
+    Where stages weight no observation at all, but priors alone, every observed frame counts.
+
     Args:
         inputs: named as the model names.
         handlers: by key.
@@ -111,11 +113,13 @@ def counting_frames(
     Raises:
         ValueError: none has.
     """
-    seen = torch.zeros(next(iter(inputs.values())).batch_size, dtype=torch.bool)
-    for stage, weights in stages:
-        for key in inputs.keys() & {k for k, weight in stage.weights.items() if weight}:
-            seen |= handlers[key].observed(inputs[key], weights).cpu()
-    return _any_frame(seen)
+    counted = [
+        handlers[key].observed(inputs[key], weights).cpu()
+        for stage, weights in stages
+        for key in inputs
+        if stage.weights.get(key)
+    ]
+    return _any_frame(torch.stack(counted).any(0)) if counted else observed_frames(inputs)
 
 
 def _any_frame(seen: Tensor) -> Tensor:

@@ -77,9 +77,7 @@ class FrameBlock:
         energy = sum((s.energy for s in said), torch.zeros_like(point.transl[:, 0]))
         return Posed(point, energy, kin, state, said)
 
-    def eliminate(
-        self, at: Posed, damping: Float[Tensor, ' B'], n_together: int | None = None
-    ) -> Eliminated:
+    def eliminate(self, at: Posed, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Eliminated:
         """Express the frames' own unknowns by the shared ones.
 
         Args:
