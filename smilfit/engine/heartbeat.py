@@ -50,6 +50,9 @@ class Heartbeat:
     def stop(self) -> None:
         """Be silent; the others take this process for lost if they still work."""
         self._stopped.set()
+        for thread in self._threads:
+            # One that the store never answers is left behind.
+            thread.join(self.interval_s)
 
     def silent(self) -> list[int]:
         """Give the ranks that miss their beats, waiting for a few where all were heard just now."""

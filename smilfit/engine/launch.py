@@ -115,6 +115,7 @@ def process_group(
         yield
         # The first process still writes when the others are done: none leaves before it.
         dist.barrier()
+        heartbeat.stop()
     except (ConnectionError, RuntimeError) as error:
         if not _of_connections(error):
             raise
