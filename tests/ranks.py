@@ -1,11 +1,15 @@
-"""Two processes that talk by gloo, for tests."""
+"""Some processes that talk by gloo, for tests."""
 
 import os
 import socket
+import time
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+# Longer than any test's work: who is not done by then waits for another.
+LIMIT_S = 120.0
 
 
 def free_port() -> int:
@@ -15,9 +19,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def on_two_ranks(work, *arguments) -> None:
-    """Call a function of a module in two processes, each with a process group."""
-    mp.spawn(_one, (free_port(), work, arguments), nprocs=2)
+def on_two_ranks(work, *arguments, limit_s: float = LIMIT_S) -> None:
+    """Call a function of a module in two processes, each with a process group.
+
+    Raises:
+        TimeoutError: they are not done in time; they are ended.
+    """
+    deadline = time.monotonic() + limit_s
+    context = mp.spawn(_one, (free_port(), work, arguments), nprocs=2, join=False)
+    while not context.join(timeout=max(deadline - time.monotonic(), 0.0)):
+        if time.monotonic() >= deadline:
+            for process in context.processes:
+                process.kill()
+            raise TimeoutError(f'two ranks must be done in {limit_s} s; they wait for each other.')
 
 
 def _one(rank, port, work, arguments) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-# A process that has done its sessions waits for one that still fits.
+# A process that has done its sessions waits for one that still fits; one that is not heard any more ends the run.
 PATIENCE = timedelta(days=14)
 # Done, but something was left out.
 PARTLY = 3

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.device import utils as mmengine_device
+from torch.distributed.rendezvous import rendezvous
 
+from smilfit.engine.heartbeat import LOST_AFTER, Heartbeat, gone_sentence
 from smilfit.registry import UnknownNameError, reject_unknown
 
 logger = logging.getLogger('smilfit')
@@ -80,7 +82,9 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
 
 
 @contextmanager
-def process_group(launcher: str, device: str, patience: timedelta | None = None) -> Iterator[None]:
+def process_group(
+    launcher: str, device: str, patience: timedelta | None = None, lost_after: timedelta = LOST_AFTER
+) -> Iterator[None]:
     """Join the other processes for the time of the context; does nothing for launcher 'none'.
 
     gloo on the CPU, nccl on CUDA. It is done before mmengine's Runner, whose own start calls CUDA always. Build what
@@ -90,7 +94,11 @@ def process_group(launcher: str, device: str, patience: timedelta | None = None)
     Args:
         launcher: what started the processes.
         device: the kind of device whose tensors are shared.
-        patience: how long a process waits for another; torch's default (half an hour on the CPU) if None.
+        patience: how long a process waits for one that works; torch's default (half an hour on the CPU) if None.
+        lost_after: how long a process may not be heard before the others end, with exit code 1 and a sentence.
+
+    Raises:
+        ConnectionError: a connection broke; names the processes that are gone.
     """
     if launcher == 'none':
         yield
@@ -100,15 +108,35 @@ def process_group(launcher: str, device: str, patience: timedelta | None = None)
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     dist.init_process_group('nccl' if device == 'cuda' else 'gloo', timeout=patience)
     logger.info('process %d of %d', dist.get_rank(), dist.get_world_size())
+    # A connection of its own: the group's may be busy waiting.
+    store, rank, count = next(rendezvous('env://'))
+    heartbeat = Heartbeat(store, rank, count, lost_after).start()
     try:
         yield
         # The first process still writes when the others are done: none leaves before it.
         dist.barrier()
+        heartbeat.stop()
+    except (ConnectionError, RuntimeError) as error:
+        if not _of_connections(error):
+            raise
+        raise ConnectionError(gone_sentence(heartbeat.silent(), _cut(error))) from error
     finally:
         # A model that still holds the group, in a cycle of references, would keep its threads alive until the
         # interpreter is gone, and end the process by SIGABRT.
         gc.collect()
         dist.destroy_process_group()
+        heartbeat.stop()
+
+
+def _of_connections(error: Exception) -> bool:
+    """Say whether an error is of talking with other processes."""
+    words = ('peer', 'gloo', 'onnection', 'NCCL', 'imed out', 'roken pipe')
+    return isinstance(error, (ConnectionError, dist.DistError)) or any(w in str(error) for w in words)
+
+
+def _cut(error: Exception) -> str:
+    text = str(error.__cause__ or error).strip().splitlines()[-1:]
+    return ''.join(text)[-160:]
 
 
 def model_wrapper_config(device: str) -> dict[str, Any]:

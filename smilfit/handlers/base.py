@@ -1,7 +1,7 @@
 """The contract of handlers and Inputs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -138,6 +138,8 @@ class BaseHandler(nn.Module):
     structure: ClassVar[type | None] = None
     # The loss's method that makes the term quadratic; None where no loss does.
     second_order_by: ClassVar[str | None] = None
+    # Of a prior: the parameters that it draws to values of their own, whatever is observed; None where nobody knows.
+    holds: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(
         self,
@@ -179,6 +181,15 @@ class BaseHandler(nn.Module):
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Say what the body must compute: `'joints'`, `'vertices'`, keypoint names."""
         return ()
+
+    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+        """Say which frames have an observation that counts (B,) bool.
+
+        Args:
+            related_input: what was observed.
+            keypoint_weights: factors on named keypoints, as in `BodyState`.
+        """
+        return related_input.observed()
 
     def forward(
         self,

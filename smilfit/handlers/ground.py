@@ -71,6 +71,7 @@ class GroundHandler(BaseHandler):
         logger: a logger or its name.
     """
 
+    holds = ()
     default_key = 'ground'
     second_order_by = 'heights_weight'
 

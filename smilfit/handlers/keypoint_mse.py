@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -52,6 +52,12 @@ class KeypointMSEHandler(BaseHandler, ABC):
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the observed keypoints."""
         return related_input.keypoints.names
+
+    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+        """Say which frames have a keypoint whose weight is not 0."""
+        seen = related_input.keypoints
+        counts = [keypoint_weights.get(name, 1.0) != 0 for name in seen.names]
+        return seen.visible[..., torch.tensor(counts, device=seen.confidence.device)].flatten(1).any(1)
 
     def forward(
         self,

@@ -12,6 +12,7 @@ from smilfit.handlers.base import BodyState
 from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
 from smilfit.losses import KeypointMSELoss
+from smilfit.losses.keypoint_mse import where_weighted
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, Keypoints2d, PointTerm
 
@@ -106,6 +107,7 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
         difference = pixels - seen.xy
         squared = difference.square().sum(-1)
         terms, weight = reweight(squared)
+        difference = where_weighted(difference, weight.unsqueeze(-1))
         n_residuals = 2 * count_inliers(terms, weight, squared).sum((1, 2))
         if state.camera_shift is None:
             # All views of a point are rows of one small matrix.

@@ -1,7 +1,7 @@
 """Keypoints in the world: their positions, and the lengths of the limbs between them."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, with
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
 from smilfit.handlers.keypoint_names import convention_names
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss
+from smilfit.losses.keypoint_mse import where_weighted
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Keypoints3d, PointTerm, ResidualTerm
 from smilfit.structures.quadratic import isotropic
@@ -102,6 +103,7 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
         difference = state.output.select(seen.names) - seen.xyz
         squared = difference.square().sum(-1)
         terms, weight = reweight(squared)
+        difference = where_weighted(difference, weight.unsqueeze(-1))
         return PointTerm(
             seen.names,
             terms.sum(1),
@@ -171,6 +173,12 @@ class Keypoint3dLimbLenHandler(BaseHandler):
                 )
             self._limbs[names] = (kept, torch.tensor(limbs))
         return self._limbs[names]
+
+    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+        """Say which frames show both ends of a limb."""
+        names, limbs = self._rigid(related_input.keypoints.names)
+        visible = related_input.keypoints.select(names).visible
+        return visible[:, limbs.to(visible.device)].all(-1).any(1)
 
     def forward(
         self,

@@ -12,6 +12,7 @@ from smilfit.registry import HANDLERS
 class SplayPriorHandler(BodyPosePriorHandler):
     """Keeps joints from turning about axes they hardly turn about, by `SplayPriorLoss` unless another is given."""
 
+    holds = ()
     default_key = 'splay_prior'
     default_loss = SplayPriorLoss
 
@@ -20,6 +21,7 @@ class SplayPriorHandler(BodyPosePriorHandler):
 class FocalPriorHandler(PriorHandler):
     """Keeps focal lengths near what was guessed, by `FocalPriorLoss` unless another is given."""
 
+    holds = ('focal',)
     default_key = 'focal_prior'
     default_loss = FocalPriorLoss
 

@@ -99,6 +99,7 @@ class PriorHandler(BaseHandler):
 class BetasPriorHandler(PriorHandler):
     """Gives the shape coefficients to a loss, `ShapePriorLoss` unless another is given."""
 
+    holds = ('betas',)
     default_key = 'betas_prior'
     default_loss = ShapePriorLoss
     parameter = 'betas'
@@ -112,6 +113,7 @@ class BetasPriorHandler(PriorHandler):
 class BodyPosePriorHandler(PriorHandler):
     """Gives the joints' rotations (axis-angle, without the root) to a loss, `PoseRegLoss` unless another is given."""
 
+    holds = ('body_pose',)
     default_key = 'body_pose_prior'
     default_loss = PoseRegLoss
     parameter = 'body_pose'
@@ -150,6 +152,7 @@ class BodyPosePriorHandler(PriorHandler):
 class JointLimitHandler(BodyPosePriorHandler):
     """Keeps joints inside the limits of the model file, by `JointLimitLoss` unless another is given."""
 
+    holds = ()
     default_key = 'joint_limits'
     default_loss = JointLimitLoss
 
@@ -158,6 +161,7 @@ class JointLimitHandler(BodyPosePriorHandler):
 class JointScalePriorHandler(PriorHandler):
     """Keeps the joints' scales near 1, by `JointScalePriorLoss` unless another is given."""
 
+    holds = ('log_joint_scales',)
     default_key = 'joint_scale_prior'
     default_loss = JointScalePriorLoss
     parameter = 'log_joint_scales'
@@ -171,6 +175,7 @@ class JointScalePriorHandler(PriorHandler):
 class JointOffsetPriorHandler(PriorHandler):
     """Keeps joints near where the model has them, by `JointOffsetPriorLoss` unless another is given."""
 
+    holds = ('joint_offsets',)
     default_key = 'joint_offset_prior'
     default_loss = JointOffsetPriorLoss
     parameter = 'joint_offsets'
@@ -188,6 +193,7 @@ class JointOffsetPriorHandler(PriorHandler):
 class SelfPenetrationHandler(PriorHandler):
     """Keeps parts of the body out of each other, by `SelfPenetrationLoss` unless another is given."""
 
+    holds = ()
     default_key = 'self_penetration'
     default_loss = SelfPenetrationLoss
 
@@ -210,6 +216,7 @@ class SmoothPoseHandler(BodyPosePriorHandler):
     Only frames that follow one another are compared.
     """
 
+    holds = ('body_pose',)
     couples_frames = True
     default_key = 'smooth_pose'
     default_loss = SmoothJointLoss
@@ -222,6 +229,7 @@ class SmoothMotionHandler(PriorHandler):
     Frames of a batch follow one another.
     """
 
+    holds = ('global_orient', 'transl', 'body_pose', 'scale')
     couples_frames = True
     default_key = 'smooth_motion'
     default_loss = SmoothPointsLoss

@@ -1,5 +1,6 @@
 """What every loss shares: a weight, a reduction, and one way to reduce."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -26,6 +27,10 @@ class BaseLoss(nn.Module):
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
         self.reduction = _checked(reduction)
+        if not 0 <= loss_weight < math.inf:
+            raise ValueError(
+                f'{type(self).__name__}: loss_weight must be finite and not negative; got {loss_weight}.'
+            )
         self.loss_weight = loss_weight
         # In training on several processes the mean must divide by the weight of all of them.
         self.normaliser: Callable[[Tensor], Tensor] = _itself
@@ -62,8 +67,11 @@ class BaseLoss(nn.Module):
         reduction = self.reduction if reduction_override is None else _checked(reduction_override)
         if reduction != 'mean':
             return terms.new_tensor(float(factor))
-        total = terms.new_tensor(float(terms.numel())) if weight is None else weight.expand_as(terms).sum()
-        return factor / self.normaliser(total).clamp_min(torch.finfo(terms.dtype).tiny)
+        # In float64, so that frames may be added up in any order and in any number of processes.
+        total = terms.new_tensor(float(terms.numel()), dtype=torch.float64)
+        if weight is not None:
+            total = weight.expand_as(terms).sum(dtype=torch.float64)
+        return (factor / self.normaliser(total).clamp_min(torch.finfo(terms.dtype).tiny)).to(terms.dtype)
 
     def root(
         self,

@@ -36,8 +36,8 @@ class KeypointMSELoss(BaseLoss):
         reduction_override: str | None = None,
     ) -> Tensor:
         """Compare; a point whose confidences or weight are 0 takes no part, whatever its coordinates."""
-        squared = (pred - target).square().sum(-1)
-        weight = _product(squared, pred_conf, target_conf, keypoint_weight)
+        weight = _product(pred[..., 0].detach(), pred_conf, target_conf, keypoint_weight)
+        squared = where_weighted(pred - target, weight.unsqueeze(-1)).square().sum(-1)
         return self.reduce(
             geman_mcclure(squared, self.sigma), weight, loss_weight_override, reduction_override
         )
@@ -65,6 +65,7 @@ class KeypointMSELoss(BaseLoss):
             robust_scale: factor on sigma; a solver that starts with a large one sees a milder loss.
         """
         weight = _product(squared, target_conf, keypoint_weight)
+        squared = where_weighted(squared, weight)
         weight = weight * self.share(squared, weight, loss_weight_override, reduction_override)
         if self.sigma is None:
             return weight * squared, weight
@@ -77,3 +78,8 @@ def _product(like: Tensor, *factors: Tensor | None) -> Tensor:
     for factor in factors:
         weight = weight if factor is None else weight * factor
     return weight
+
+
+def where_weighted(value: Tensor, weight: Tensor) -> Tensor:
+    """Give 0 where the weight is 0: no number, however large or none at all, counts there, nor does its gradient."""
+    return torch.where(weight != 0, value, torch.zeros_like(value))

@@ -68,13 +68,14 @@ class LimbLengthLoss(BaseLoss):
         pred_conf: Tensor | None,
         target_conf: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        difference = self._lengths(pred, limbs) - self._lengths(target, limbs)
-        weight = torch.ones_like(difference)
+        weight = torch.ones_like(pred[:, limbs[:, 0], 0]).detach()
         for confidence in (pred_conf, target_conf):
             if confidence is not None:
                 weight = weight * confidence[:, limbs].amin(-1)
-        return difference, weight
+        seen = (weight != 0).unsqueeze(-1).unsqueeze(-1)
+        return self._lengths(pred, limbs, seen) - self._lengths(target, limbs, seen), weight
 
-    def _lengths(self, points: Tensor, limbs: Tensor) -> Tensor:
-        ends = points[:, limbs]
+    def _lengths(self, points: Tensor, limbs: Tensor, seen: Tensor) -> Tensor:
+        # What takes no part may be no number, and has no gradient.
+        ends = torch.where(seen, points[:, limbs], 0.0)
         return ((ends[:, :, 0] - ends[:, :, 1]).square().sum(-1) + self.eps**2).sqrt()

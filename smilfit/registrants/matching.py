@@ -1,6 +1,6 @@
 """Every observation meets its handler, or the fit does not begin."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registrants.stage import Stage
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Keypoints2d, Keypoints3d
 
@@ -92,11 +93,40 @@ def observed_frames(inputs: Mapping[str, BaseInput]) -> Tensor:
     Raises:
         ValueError: none has.
     """
-    seen = torch.stack([i.observed().cpu() for i in inputs.values()]).any(0)
+    return _any_frame(torch.stack([i.observed().cpu() for i in inputs.values()]).any(0))
+
+
+def counting_frames(
+    inputs: Mapping[str, BaseInput],
+    handlers: Mapping[str, BaseHandler],
+    stages: Iterable[tuple[Stage, Mapping[str, float]]],
+) -> Tensor:
+    """Say which frames have an observation that has a weight in some stage (B,) bool, on the CPU.
+
+    Where stages weight no observation at all, but priors alone, every observed frame counts.
+
+    Args:
+        inputs: named as the model names.
+        handlers: by key.
+        stages: each with its factors on named keypoints.
+
+    Raises:
+        ValueError: none has.
+    """
+    counted = [
+        handlers[key].observed(inputs[key], weights).cpu()
+        for stage, weights in stages
+        for key in inputs
+        if stage.weights.get(key)
+    ]
+    return _any_frame(torch.stack(counted).any(0)) if counted else observed_frames(inputs)
+
+
+def _any_frame(seen: Tensor) -> Tensor:
     if not bool(seen.any()):
         raise ValueError(
             f'SMPLify: at least one of {len(seen)} frames must have an observation; none has. Check confidences, '
-            'and the names of keypoints.'
+            'weights, and the names of keypoints.'
         )
     return seen
 

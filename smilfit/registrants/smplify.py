@@ -13,7 +13,14 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.initializer import RigidInitializer
-from smilfit.registrants.matching import as_inputs, check_batch, match, numbered, observed_frames
+from smilfit.registrants.matching import (
+    as_inputs,
+    check_batch,
+    counting_frames,
+    match,
+    numbered,
+    observed_frames,
+)
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.spread import obstacle, run_spread
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
@@ -26,7 +33,9 @@ from smilfit.registrants.stage_task import (
     first_cameras,
     task_of,
 )
+from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.variables import share_shape
+from smilfit.registrants.verdicts import behind_cameras, underdetermined
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, LevenbergMarquardt, Processes, SolverResult
 from smilfit.structures import BodyParams, FitResult
@@ -136,9 +145,8 @@ class SMPLify:
         batch = check_batch(inputs)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
-        start, report = self._start(init_params, batch)
-        report |= self._ignored(inputs)
-        seen = observed_frames(inputs)
+        start, report = start_params(self.body, init_params, batch), self._ignored(inputs)
+        seen = self._counting(inputs, report)
         self._check_processes(int(seen.sum()))
         numbers = numbered(frames, batch)
         cameras = first_cameras(inputs)
@@ -146,7 +154,10 @@ class SMPLify:
             # What nobody saw is not fitted, and not made up.
             inputs = {k: i[seen.to(like.device)] for k, i in inputs.items()}
             start, numbers = start[seen.to(like.device)], numbers[seen]
+        check_start(start)
+        start = share_shape(start) if self.use_one_betas_per_video else start
         report['frames_not_observed'] = int((~seen).sum())
+        self._doubt(inputs, seen, report)
         result = self._fit(inputs, start, init_params is None, numbers, report)
         return result if bool(seen.all()) else result.expanded(seen, cameras)
 
@@ -163,6 +174,38 @@ class SMPLify:
             )
         reasons = (obstacle(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
         return next((reason for reason in reasons if reason), None)
+
+    def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
+        """Say which frames have an observation that some stage weights; count those that have others only."""
+        any_at_all = observed_frames(inputs)
+        seen = counting_frames(inputs, self.handlers, self._weighted())
+        weightless = int((any_at_all & ~seen).sum())
+        if weightless:
+            report['frames_of_weight_0'] = weightless
+            self.logger.warning(
+                'SMPLify: %d frames have only observations that no stage weights; they are not fitted.',
+                weightless,
+            )
+        return seen
+
+    def _weighted(self) -> list[tuple[Stage, dict[str, float]]]:
+        """Give all stages with their factors on named keypoints."""
+        return [(s, keypoint_weights(s, self.body.data, self.ignored)) for s in self.stages]
+
+    def _doubt(self, inputs: Mapping[str, BaseInput], seen: Tensor, report: dict[str, Any]) -> None:
+        """Tell of frames that show less than is asked of them; `seen` says which of all frames the inputs are."""
+        short, unknowns = underdetermined(
+            self.body, self._weighted(), self.handlers, inputs, self.use_one_betas_per_video
+        )
+        count = int(short.sum())
+        if count:
+            rows = seen.nonzero().flatten()[short].tolist()
+            report['frames_underdetermined'] = {'count': count, 'rows': rows, 'unknowns': unknowns}
+            self.logger.warning(
+                'SMPLify: %d of %d frames show fewer numbers than the %d that are asked of each: what they come to '
+                'is not known from them. Add views, keypoints or priors, or fit fewer parameters.',
+                *(count, len(short), unknowns),
+            )
 
     def _check_processes(self, n_frames: int) -> None:
         reason = self.why_not_spread(n_frames, self.processes.count) if self.processes.count > 1 else None
@@ -230,10 +273,18 @@ class SMPLify:
     def _result(
         self, run: StageRun, inputs: Mapping[str, BaseInput], report: dict[str, Any], start: BodyParams
     ) -> FitResult:
+        behind = behind_cameras(self.body, self._weighted(), self.handlers, inputs, run.state)
+        if bool(behind.any()):
+            report = report | {'frames_behind_cameras': int(behind.sum())}
+            self.logger.warning(
+                'SMPLify: %d frames: the body lies behind every camera that sees it. They have not converged; check '
+                "the cameras' direction and unit, and where the fit starts.",
+                int(behind.sum()),
+            )
         return FitResult(
             params=run.state.params.detach(),
             per_frame_loss=run.per_frame,
-            converged=run.converged,
+            converged=run.converged & ~behind,
             history=run.history,
             report=report,
             body=self.body,
@@ -257,22 +308,6 @@ class SMPLify:
             self.logger.warning('SMPLify: %s lacks these keypoints: %s', self.body.data.name, unmatched)
             report['unmatched_keypoints'] = unmatched
         return report
-
-    def _start(
-        self, init: BodyParams | Mapping[str, Tensor] | None, batch: int
-    ) -> tuple[BodyParams, dict[str, Any]]:
-        start = self.body.zero_params(batch)
-        if init is None:
-            return start, {}
-        given = init.as_axis_angle().as_dict() if isinstance(init, BodyParams) else dict(init)
-        for name in given:
-            if name not in BodyParams.__dataclass_fields__:
-                options = BodyParams.__dataclass_fields__
-                raise UnknownNameError(
-                    f'SMPLify: init_params has an unknown {name!r}. {did_you_mean(name, options)}'
-                )
-        start = start.replace(**{n: _rows(n, v.to(start.transl), batch) for n, v in given.items()})
-        return share_shape(start) if self.use_one_betas_per_video else start, {}
 
     def _task(self, stage: Stage, inputs: Mapping[str, BaseInput], frames: Tensor) -> StageTask:
         weights = keypoint_weights(stage, self.body.data, self.ignored)
@@ -331,12 +366,6 @@ def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:
 
 def _split(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:
     return [n for n in names if n in known], [n for n in names if n not in known]
-
-
-def _rows(name: str, value: Tensor, batch: int) -> Tensor:
-    if value.shape[0] not in (1, batch):
-        raise ValueError(f'SMPLify: init_params {name} must have 1 or {batch} rows; got {value.shape[0]}.')
-    return value.expand(batch, *value.shape[1:]).clone()
 
 
 def _story(stage: Stage, result: SolverResult, terms: dict[str, float]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One stage of a fit: what may move, what counts, and for how long."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,13 @@ class Stage:
             raise ValueError(
                 f'Stage {self.name}: n_iter and ftol must not be negative; got {self.n_iter}, {self.ftol}.'
             )
+        for kind, weights in (('weight', self.weights), ('part weight', self.part_weights)):
+            for key, weight in weights.items():
+                if not 0 <= weight < math.inf:
+                    raise ValueError(
+                        f'Stage {self.name}: the {kind} of {key!r} must be finite and not negative; got {weight}. '
+                        'A weight of 0 switches it off.'
+                    )
 
     @property
     def turns(self) -> bool:

@@ -13,8 +13,7 @@ from smilfit.solvers.processes import Processes
 class LeastSquares(Protocol):
     """What the solver needs of a problem. Points and evaluations are the problem's own.
 
-    Processes that share a coupled problem go through all steps together; else each ends its frames by itself, and
-    they meet before the first step and after the last.
+    Processes that share a problem go through all steps together: each waits for those that still have frames.
     """
 
     coupled: bool
@@ -23,8 +22,11 @@ class LeastSquares(Protocol):
     def evaluate(self, point: Any, robust_scale: float = 1.0) -> Any:
         """Give an evaluation with `point` and `energy` (B,)."""
 
-    def step(self, at: Any, damping: Float[Tensor, ' B']) -> Any:
-        """Give a step with `promised` (B,), the decrease by the quadratic model."""
+    def step(self, at: Any, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Any:
+        """Give a step with `promised` (B,), the decrease by the quadratic model.
+
+        `n_together` says how many frames all processes still work on.
+        """
 
     def moved(self, at: Any, step: Any) -> Any:
         """Give the point after a step."""

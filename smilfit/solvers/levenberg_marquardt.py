@@ -1,5 +1,6 @@
 """Levenberg-Marquardt on many frames at once, each with its own damping, acceptance and end."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ TIMID = 1e-1
 DIGITS = 8.0
 # Frames are dropped from the working set when this share of them has finished.
 COMPACT_AT = 0.3
+# The working set has at least so many: of a single row libraries round otherwise, and what a frame comes to must not
+# depend on which others are left, or are in this process.
+LEAST_ROWS = 2
 # Where processes stop for different reasons, the first of these stands for all.
 PRECEDENCE = (
     StopReason.CALLBACK,
@@ -131,26 +135,30 @@ class _Run:
 
     def go(self, n_iter: int, ftol: float, on_step: StepCallback | None) -> StopReason:
         """Step until all frames have converged."""
-        if not (self.n_frames if self.problem.coupled else len(self.rows)):
+        if not self.n_frames:
             return StopReason.NOTHING_TO_FIT
+        n_left = int(self._everywhere(self.active))
         while self.steps < n_iter + len(self.scales):
-            self._step(ftol)
+            if self.problem.coupled or bool(self.active.any()):
+                self._step(ftol, n_left)
             self.steps += 1
             stop = on_step is not None and bool(on_step(self.steps, self._known()))
-            # Processes may be told otherwise by their hooks; one that went on alone would wait for ever.
-            if self._any(self.active.new_tensor([stop])):
+            # What is done next must be the same in all processes; one that went on alone would wait for ever.
+            said = (self.active.new_tensor([stop]), self.active, self.converged)
+            n_stops, n_left, n_converged = self._counted(said)
+            if n_stops:
                 self._keep()
                 return StopReason.CALLBACK
-            if not self._any(self.active):
+            if not n_left:
                 self._keep()
-                return StopReason.CONVERGED if self._any(self.converged) else StopReason.NON_FINITE
+                return StopReason.CONVERGED if n_converged else StopReason.NON_FINITE
             self._compact()
         self._keep()
         return StopReason.MAX_STEPS
 
-    def _step(self, ftol: float) -> None:
+    def _step(self, ftol: float, n_left: int) -> None:
         scale, following = self._scale(self.steps), self._scale(self.steps + 1)
-        step = self.problem.step(self.at, self.damping)
+        step = self.problem.step(self.at, self.damping, n_left)
         trial = self.problem.evaluate(self.problem.moved(self.at, step), scale)
         self.evaluations += 1
         gain = self.at.energy - trial.energy
@@ -219,8 +227,12 @@ class _Run:
         """Go on with the frames that are not done."""
         if self.problem.coupled or float((~self.active).float().mean()) < COMPACT_AT:
             return
+        if len(self.rows) <= LEAST_ROWS:
+            return
         self._keep()
-        keep = self.active.nonzero().flatten()
+        # Finished frames fill up what would be too few.
+        first = torch.argsort(self.active, descending=True, stable=True)
+        keep = first[: max(LEAST_ROWS, int(self.active.sum()))].sort().values
         self.rows, self.active = self.rows[keep], self.active[keep]
         self.damping, self.growth = self.damping[keep], self.growth[keep]
         self.problem = self.problem.take(keep)
@@ -233,8 +245,10 @@ class _Run:
     def _known(self) -> float:
         return float(self.whole.total(_finite(self.energies)))
 
-    def _any(self, said: Bool[Tensor, ' n']) -> bool:
-        return bool(self.problem.total(said.double()) > 0)
+    def _counted(self, said: Sequence[Bool[Tensor, ' _']]) -> list[int]:
+        """Count what is true in all processes."""
+        counts = torch.stack([x.sum() for x in said]).double()
+        return [int(x) for x in self.whole.processes.sum(counts).tolist()]
 
     def _everywhere(self, values: Tensor) -> float:
         return float(self.whole.processes.sum(_finite(values.double()).sum()))

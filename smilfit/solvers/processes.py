@@ -1,5 +1,8 @@
 """The processes that share a fit: one, or those of torch.distributed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -26,7 +29,8 @@ class Processes:
 class DistributedProcesses(Processes):
     """The processes of torch.distributed, whose default group must be there.
 
-    Sums are taken in float64, so that they hardly depend on how many processes share the work.
+    Sums are taken in float64, so that they hardly depend on how many processes share the work. Where another process
+    is gone, sums and gatherings raise ConnectionError.
     """
 
     def __init__(self) -> None:
@@ -41,11 +45,25 @@ class DistributedProcesses(Processes):
     def sum(self, value: Tensor) -> Tensor:
         """Sum a tensor over all processes."""
         whole = value.detach().double().contiguous()
-        torch.distributed.all_reduce(whole)
+        with _all_there():
+            torch.distributed.all_reduce(whole)
         return whole.to(value.dtype)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Join the rows of all processes, in the order of their ranks."""
         parts: list[Tensor | None] = [None] * self.count
-        torch.distributed.all_gather_object(parts, rows.detach().cpu().numpy())
+        with _all_there():
+            torch.distributed.all_gather_object(parts, rows.detach().cpu().numpy())
         return torch.cat([torch.from_numpy(part) for part in parts]).to(rows)
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """Say in words that another process does not take part any more."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionError(
+            f'Processes: all processes of this run must be there; one is gone or does not answer: '
+            f'{str(error)[-160:]}. Look at its messages, and give the same command again.'
+        ) from error

@@ -115,7 +115,9 @@ class SharedFit:
         q, z = self.q, self.step[0, : self.q]
         lower = self.square[:, :, :q].tril()
         matrix = lower + lower.tril(-1).transpose(1, 2)
-        expected = self.promised + self.taken - 2 * (self.side[:, :q] @ z) - (matrix @ z) @ z
+        # Sums by frame: matrix products would round by how many frames there are.
+        turned = (matrix * z).sum(-1)
+        expected = self.promised + self.taken - ((2 * self.side[:, :q] + turned) * z).sum(-1)
         return torch.where(active, expected, 0)
 
     def _accept(self, active: Tensor) -> None:
@@ -128,15 +130,22 @@ class SharedFit:
         better = (self.mu * 0.1).clamp_min(MU_LEAST) if accepted else self.mu
         self.mu.copy_(torch.where(gain > 0.75, better, torch.where(gain < 0.1, worse, self.mu)))
 
+    def _common(self, value: Tensor, active: Tensor) -> Tensor:
+        """Give the row that all active frames have, of whatever process; the first one's own where none has any."""
+        mine = value[active].double()
+        told = self.reduce(torch.cat((mine.sum(0).flatten(), mine.new_tensor([len(mine)]))))
+        if len(mine):
+            return value[active][0].clone()
+        count = float(told[-1])
+        return (told[:-1] / count).view(value.shape[1:]).to(value) if count else value.clone()
+
     def _solution(self, done: int, converged: bool) -> ChainSolution:
         launch, active = self.launch, self.active.bool()
         # What no frame of its own decided, a frame without anything seen takes from the others.
-        if active.any():
-            first = int(active.int().argmax())
-            for name, fitted in (('betas', launch.fits_betas), ('log_scale', launch.problem.fit_scale)):
-                if fitted:
-                    value = getattr(launch.state, name)
-                    value[:] = value[first].clone()
+        for name, fitted in (('betas', launch.fits_betas), ('log_scale', launch.problem.fit_scale)):
+            if fitted:
+                value = getattr(launch.state, name)
+                value[:] = self._common(value, active)
         self.shared.widening = 1.0
         self._pass(self.kernels.reduce_frames, [launch.fit])
         launch.energy.copy_(self.energy)

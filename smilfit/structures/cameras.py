@@ -13,6 +13,9 @@ from smilfit.geometry.projection import linearise_projection, project_points
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.registry import UnknownNameError, did_you_mean
 
+# No calibration, and no animal's place, has a larger number in any unit that anybody uses.
+LARGEST = 1e9
+
 
 @dataclass(frozen=True)
 class Cameras:
@@ -39,12 +42,26 @@ class Cameras:
                 f'Cameras: the names must be as many as the cameras; got {len(self.names)} names '
                 f'and K of shape {tuple(self.K.shape)}.'
             )
+        self._check_size()
         if self.dist is not None and not bool(self.dist.any()):
             object.__setattr__(self, 'dist', None)
         if self.dist is None:
             object.__setattr__(self, 'fold', None)
         elif self.fold is None:
             object.__setattr__(self, 'fold', fold_radius(self.dist))
+
+    def _check_size(self) -> None:
+        """Refuse numbers that single precision would choke on; what is not finite `check` finds."""
+        for name in ('K', 'R', 't', 'dist'):
+            value = getattr(self, name)
+            if value is None or not value.numel():
+                continue
+            largest = float(value.detach().abs().nan_to_num(0.0, 0.0).max())
+            if not largest < LARGEST:
+                raise ValueError(
+                    f'Cameras: {name} must be below {LARGEST:.0e} units; got {largest:.4g}. Calibrate again, or '
+                    'convert to the unit of the recording.'
+                )
 
     def __len__(self) -> int:
         return len(self.names)

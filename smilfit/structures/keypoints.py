@@ -9,7 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.registry import UnknownNameError, did_you_mean
-from smilfit.structures.cameras import Cameras
+from smilfit.structures.cameras import LARGEST, Cameras
+
+# Confidences that are means may exceed 1 by a rounding.
+SLACK = 1e-5
 
 
 def _check(where: str, points: Tensor, confidence: Tensor, names: Sequence[str]) -> None:
@@ -17,15 +20,19 @@ def _check(where: str, points: Tensor, confidence: Tensor, names: Sequence[str])
         raise ValueError(
             f'{where}: the names must be as many as the keypoints; got {len(names)} and {points.shape[-2]}.'
         )
-    seen = confidence > 0
-    if not bool(confidence.isfinite().all()) or bool((confidence < 0).any()):
-        raise ValueError(f'{where}: confidences must be finite and not negative. Give missing points 0.')
-    bad = seen & ~points.isfinite().all(-1)
+    wrong = ~((confidence >= 0) & (confidence <= 1 + SLACK))
+    if bool(wrong.any()):
+        raise ValueError(
+            f'{where}: confidences must be in [0, 1]; got {float(confidence[wrong][0]):.4g} ({int(wrong.sum())} such '
+            'points). Give missing points 0, and clip scores that may exceed 1, such as peaks of heat maps.'
+        )
+    bad = (confidence > 0) & ~(points.abs() < LARGEST).all(-1)
     if bool(bad.any()):
         at = tuple(int(i) for i in bad.nonzero()[0])
+        rule = f'be below {LARGEST:.0e} units' if bool(points[at].isfinite().all()) else 'be finite'
         raise ValueError(
-            f'{where}: coordinates must be finite where confidence > 0; got {points[at].tolist()} for '
-            f'{names[at[-1]]!r} at index {at} ({int(bad.sum())} such points). Give missing points confidence 0.'
+            f'{where}: coordinates must {rule} where confidence > 0; got {points[at].tolist()} for '
+            f'{names[at[-1]]!r:.80} at index {at} ({int(bad.sum())} such points). Give missing points confidence 0.'
         )
 
 
@@ -51,8 +58,24 @@ class Keypoints2d:
     def __post_init__(self) -> None:
         """Check and clean: what is missing becomes 0."""
         _check('Keypoints2d', self.xy, self.confidence, self.names)
+        self._check_cameras()
         clean = torch.where((self.confidence > 0).unsqueeze(-1), self.xy, torch.zeros_like(self.xy))
         object.__setattr__(self, 'xy', clean)
+
+    def _check_cameras(self) -> None:
+        if self.cameras is None:
+            return
+        if len(self.cameras) != self.xy.shape[1]:
+            raise ValueError(
+                f'Keypoints2d: the cameras must be as many as the views; got {len(self.cameras)} cameras and '
+                f'{self.xy.shape[1]} views. Select the cameras that saw these keypoints, in their order.'
+            )
+        own = self.cameras.K.ndim == 4
+        if own and self.cameras.K.shape[0] not in (1, self.xy.shape[0]):
+            raise ValueError(
+                f'Keypoints2d: cameras of single frames must be as many as the frames; got those of '
+                f'{self.cameras.K.shape[0]} frames for {self.xy.shape[0]}.'
+            )
 
     @property
     def batch_size(self) -> int:

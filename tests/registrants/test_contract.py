@@ -86,7 +86,7 @@ def test_a_start_that_is_not_finite_is_refused(clip):
     body, truth, points = clip
     stages = [Stage(n_iter=5, fit=RIGID, weights={'keypoints3d_mse': 1.0})]
     broken = truth.replace(transl=truth.transl * float('nan'))
-    with pytest.raises(FloatingPointError, match='must be finite where the fit starts'):
+    with pytest.raises(ValueError, match='init_params transl must be finite; got nan'):
         SMPLify(body, stages, [Keypoint3dHandler()])([points], broken)
 
 

@@ -370,7 +370,8 @@ class TestRefusals:
         body, _, points = make_clip()
         handlers, weights = points3d_handlers()
         stage = Stage(n_iter=5, fit=ALL, weights=weights)
-        start = random_params(body.data, 5).replace(transl=torch.full((5, 3), torch.inf).double())
+        # Finite itself, but its square is not.
+        start = random_params(body.data, 5).replace(transl=torch.full((5, 3), 1e200, dtype=torch.float64))
         with pytest.raises(FloatingPointError, match='must be finite where the fit starts'):
             SMPLify(body, [stage], handlers, LevenbergMarquardt())([points], start)
 

@@ -77,24 +77,31 @@ class FrameBlock:
         energy = sum((s.energy for s in said), torch.zeros_like(point.transl[:, 0]))
         return Posed(point, energy, kin, state, said)
 
-    def eliminate(self, at: Posed, damping: Float[Tensor, ' B']) -> Eliminated:
-        """Express the frames' own unknowns by the shared ones."""
-        if self._along_tree(at):
+    def eliminate(self, at: Posed, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Eliminated:
+        """Express the frames' own unknowns by the shared ones.
+
+        Args:
+            at: where the frames are.
+            damping: of their own unknowns.
+            n_together: how many frames all processes work on, which `'auto'` goes by: a frame's result must not
+                depend on which process it is in. None for these frames.
+        """
+        if self._along_tree(at, len(damping) if n_together is None else n_together):
             return TreeEquations(at.kinematics, self.layout, at.terms).eliminate(damping)
         parts = []
-        for rows in torch.arange(len(damping), device=damping.device).split(CHUNK):
+        for rows in even_parts(len(damping), CHUNK, damping.device):
             equations = self.equations(at, rows)
             own = equations.matrix[:, : self.layout.n_own, : self.layout.n_own]
             parts.append(eliminate(equations.matrix, equations.vector, damping[rows], damping_of(own)))
         return Eliminated.cat(parts)
 
-    def _along_tree(self, at: Posed) -> bool:
+    def _along_tree(self, at: Posed, frames: int) -> bool:
         """Choose the back end.
 
         Raises:
             TypeError: the tree is asked for and cannot take a term.
         """
-        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(len(at.energy))):
+        if self.backend == 'dense' or (self.backend == 'auto' and not self._worth_a_tree(frames)):
             return False
         wrong = misfit(at.terms, at.kinematics)
         if wrong is not None and self.backend == 'tree':
@@ -136,7 +143,7 @@ class FrameBlock:
 
     def whole_equations(self, at: Posed) -> tuple[Tensor, Tensor]:
         """Give the dense equations of all frames, motion terms left out."""
-        rows = torch.arange(len(at.energy), device=at.energy.device).split(CHUNK)
+        rows = even_parts(len(at.energy), CHUNK, at.energy.device)
         parts = [self.equations(at, r) for r in rows]
         return torch.cat([p.matrix for p in parts]), torch.cat([p.vector for p in parts])
 
@@ -161,3 +168,11 @@ class FrameBlock:
             extras[name] = shared[place : place + size].unsqueeze(0)
             place += size
         return point.moved(turns, at.kinematics.parent_rotations, shift, extras)
+
+
+def even_parts(count: int, most: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Divide rows into as few parts of at most `most` as can be, all of about one size.
+
+    None is left with a single row, of which libraries round otherwise.
+    """
+    return torch.arange(count, device=device).tensor_split(max(1, -(-count // most)))

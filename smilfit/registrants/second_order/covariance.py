@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from smilfit.registrants.second_order.block import CHUNK
+from smilfit.registrants.second_order.block import CHUNK, even_parts
 from smilfit.registrants.second_order.landmarks import PointSet, point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
@@ -35,18 +35,18 @@ def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
         names = tuple(dict.fromkeys((*body.joint_names, *_observed(problem))))
         points = point_set(body, names)
         frames, spent, terms = [], [], []
-        schur = point.transl.new_zeros(layout.n_shared, layout.n_shared)
+        schur = point.transl.new_zeros(layout.n_shared, layout.n_shared, dtype=torch.float64)
         for _, block, part in problem.parts(at):
             terms += part.terms
-            for rows in torch.arange(len(part.energy), device=point.transl.device).split(CHUNK):
+            for rows in even_parts(len(part.energy), CHUNK, point.transl.device):
                 whole = block.equations(part, rows).matrix
                 inverse = _inverse(whole[:, :n, :n])
                 influence = inverse @ whole[:, :n, n:]
-                schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0)
+                schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0, dtype=torch.float64)
                 frames.append((inverse, influence))
                 spent.append(block.equations(part, rows, of=PointTerm).matrix)
         schur = problem.processes.sum(schur)
-        common = _inverse(schur) if layout.n_shared else schur
+        common = (_inverse(schur) if layout.n_shared else schur).to(point.transl)
         parameters = torch.cat([_joined(i, x, common) for i, x in frames])
         noise = _noise(terms, parameters, torch.cat(spent), n, common, problem.processes)
         parameters = 2 * noise**2 * parameters
@@ -59,7 +59,7 @@ def _of_points(
 ) -> Iterator[Tensor]:
     """Carry the unknowns' covariances over to points, a few frames at a time: their Jacobians are large."""
     for own, _, part in problem.parts(at):
-        for rows in torch.arange(len(part.energy), device=parameters.device).split(CHUNK):
+        for rows in even_parts(len(part.energy), CHUNK, parameters.device):
             jacobian = part.kinematics.take(rows).jacobian(points, problem.layout)
             yield jacobian @ parameters[own[rows]].unsqueeze(1) @ jacobian.transpose(-1, -2)
 
@@ -100,11 +100,17 @@ def _noise(
             'LevenbergMarquardt: covariance needs keypoints to estimate the noise from; no active handler has any. '
             'Set covariance=False.'
         )
-    spent = (parameters * observed)[:, :n_own].sum() + (parameters * observed)[:, n_own:, :n_own].sum()
-    spent = spent + (common * observed[:, n_own:, n_own:].sum(0)).sum()
-    energy, compared = sum(t.energy.sum() for t in terms), sum(t.n_residuals.sum() for t in terms)
-    energy, compared, spent = processes.sum(torch.stack((energy, compared, spent)).double()).tolist()
+    both = (parameters * observed).double()
+    spent = both[:, :n_own].sum() + both[:, n_own:, :n_own].sum()
+    spent = spent + (common * observed[:, n_own:, n_own:].sum(0, dtype=torch.float64)).sum()
+    energy, compared = (sum(x.double().sum() for x in of) for of in _seen(terms))
+    energy, compared, spent = processes.sum(torch.stack((energy, compared, spent))).tolist()
     return (energy / max(compared - spent, 1.0)) ** 0.5
+
+
+def _seen(terms: list[PointTerm]) -> tuple[list[Tensor], list[Tensor]]:
+    """Give the energies and the counts of compared numbers, by frame."""
+    return [t.energy for t in terms], [t.n_residuals for t in terms]
 
 
 def _columns(problem: BodyProblem, layout: Layout) -> tuple[str, ...]:

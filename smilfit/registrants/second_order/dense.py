@@ -15,7 +15,8 @@ class Eliminated:
     """Frames whose own unknowns are expressed by the shared ones: `x = start - influence q`.
 
     `schur` and `pull` are the frames' sums of what is left of the shared unknowns' equations:
-    `schur q = -pull`. `scale` is what damping is relative to, `slope` the gradient by all m = n + q unknowns.
+    `schur q = -pull`. These sums are float64, so that they hardly depend on how frames are divided among blocks and
+    processes. `scale` is what damping is relative to, `slope` the gradient by all m = n + q unknowns.
     """
 
     start: Float[Tensor, 'B n']
@@ -57,8 +58,8 @@ def eliminate(
     solved = solve_positive(own, sides)
     start, influence = -solved[..., 0], solved[..., 1:]
     across = matrix[:, :n, n:].transpose(1, 2)
-    schur = (matrix[:, n:, n:] - across @ influence).sum(0)
-    pull = (vector[:, n:] + (across @ start.unsqueeze(-1)).squeeze(-1)).sum(0)
+    schur = (matrix[:, n:, n:] - across @ influence).sum(0, dtype=torch.float64)
+    pull = (vector[:, n:] + (across @ start.unsqueeze(-1)).squeeze(-1)).sum(0, dtype=torch.float64)
     return Eliminated(start, influence, 0.5 * (schur + schur.t()), pull, scale, vector)
 
 

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from smilfit.registrants.second_order.chain import chain_problem, solved_params, untakeable
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import (
+    ChainSolution,
     LevenbergMarquardt,
     Processes,
     SolverResult,
@@ -54,13 +56,27 @@ def run_kernel(
         else:
             found = solve_chains(problem, **options)
     params = solved_params(start.params, found)
-    steps = int(found.iterations.max()) if len(found.iterations) else 0
-    end = float(found.energy.nan_to_num(0.0, 0.0, 0.0).sum())
-    before = float(found.start_energy.nan_to_num(0.0, 0.0, 0.0).sum())
-    reason = StopReason.CONVERGED if bool(found.converged.all()) else StopReason.MAX_STEPS
-    if layout.n_shared and reason is StopReason.MAX_STEPS and steps < options['n_iter']:
-        reason = StopReason.STALLED
-    result = SolverResult(before, end, steps, steps + 1, 0, reason)
+    result = _result(found, options['n_iter'], bool(layout.n_shared), processes)
     if task.on_step is not None:
-        task.on_step(steps, end)
+        task.on_step(result.n_steps, result.loss_end)
     return StageOutcome(replace(start, params=params), found.converged, result, energy=found.energy)
+
+
+def _result(found: ChainSolution, n_iter: int, shared: bool, processes: Processes) -> SolverResult:
+    """Say how it went in all processes: what is done next hangs on it, and must be the same in all of them.
+
+    Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.
+    """
+    energies = torch.stack([_finite(e).sum() for e in (found.start_energy, found.energy)])
+    unfinished = ((found.iterations > 0) & ~found.converged).sum()
+    counts = torch.stack((found.converged.sum(), unfinished)).to(energies)
+    before, end, n_converged, n_unfinished = processes.sum(torch.cat((energies, counts))).tolist()
+    steps = int(processes.gather(found.iterations.amax(0, keepdim=True)).max())
+    reason = StopReason.CONVERGED if n_converged and not n_unfinished else StopReason.MAX_STEPS
+    if reason is StopReason.MAX_STEPS and steps < n_iter and (shared or not n_unfinished):
+        reason = StopReason.STALLED
+    return SolverResult(before, end, steps, steps + 1, 0, reason)
+
+
+def _finite(energies: Tensor) -> Tensor:
+    return energies.double().nan_to_num(0.0, 0.0, 0.0)

@@ -18,6 +18,9 @@ from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.structures import BodyParams
 
+# Matrices of fewer multiplications than this torch multiplies in another way, which rounds otherwise.
+MANY_PRODUCTS = 400
+
 
 @dataclass(frozen=True)
 class Kinematics:
@@ -183,7 +186,7 @@ class _JointColumns(dict):
             change = change + body.transdirs
         # Joint by joint: one product for all frames, where frame by frame each would be a tiny one.
         steps = kin._steps.transpose(0, 1)
-        carried = steps.flatten(1, 2) @ change.permute(1, 2, 0)
+        carried = _many_products(steps.flatten(1, 2), change.permute(1, 2, 0))
         columns = (body.tree.paths @ carried.flatten(1)).view(*steps.shape[:3], -1).transpose(0, 1)
         if name == 'betas' and body.scaledirs is not None:
             driven = 1 + torch.einsum('bs,sjc->bjc', kin.params.betas, body.scaledirs)
@@ -210,3 +213,11 @@ class _JointColumns(dict):
         routes = kin.body.tree.paths.unsqueeze(-1) * of_parent
         columns = torch.einsum('jki,bkac->bjaic', routes, stretch)
         return columns.flatten(-2)
+
+
+def _many_products(rows: Float[Tensor, 'J r 3'], matrix: Float[Tensor, 'J 3 n']) -> Float[Tensor, 'J r n']:
+    """Multiply in the way of many rows, however few there are, so that each row is rounded the same."""
+    short = MANY_PRODUCTS // max(1, 3 * matrix.shape[2]) + 1 - rows.shape[1]
+    if short <= 0:
+        return rows @ matrix
+    return (torch.nn.functional.pad(rows, (0, 0, 0, short)) @ matrix)[:, :-short]

@@ -31,7 +31,6 @@ def whole_means(
     before = {loss: loss.normaliser for loss in losses}
     found: dict[BaseLoss, Tensor] = {}
     sums: dict[BaseLoss, Tensor] = {}
-    kinds: dict[BaseLoss, torch.dtype] = {}
 
     def recorder(loss: BaseLoss) -> Callable[[Tensor], Tensor]:
         def record(value: Tensor) -> Tensor:
@@ -46,14 +45,23 @@ def whole_means(
         for _ in evaluate():
             # A loss may divide more than once in one evaluation; its block counts once.
             for loss, value in found.items():
-                sums[loss] = sums[loss] + value.double() if loss in sums else value.double()
-                kinds[loss] = value.dtype
+                sums[loss] = sums[loss] + value if loss in sums else value
             found.clear()
-        for loss in losses:
+        for loss, held in zip(losses, _everywhere(losses, sums, total)):
             # A loss that reduces by a sum has divided by nothing.
-            held = total(sums[loss]).to(kinds[loss]) if loss in sums else None
             loss.normaliser = before[loss] if held is None else (lambda _, held=held: held)
         yield
     finally:
         for loss in losses:
             loss.normaliser = before[loss]
+
+
+def _everywhere(
+    losses: Sequence[BaseLoss], sums: dict[BaseLoss, Tensor], total: Callable[[Tensor], Tensor]
+) -> list[Tensor | None]:
+    """Sum over processes at once, whatever divides in this one: all must take part in every sum alike."""
+    like = next(iter(sums.values()), torch.zeros((), dtype=torch.float64))
+    mine = [sums[loss] if loss in sums else torch.zeros_like(like) for loss in losses]
+    divided = like.new_tensor([float(loss in sums) for loss in losses])
+    values, divided = total(torch.stack((torch.stack(mine), divided)))
+    return [value if there else None for value, there in zip(values, divided.tolist())]

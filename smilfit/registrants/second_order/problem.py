@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.registrants.second_order.block import FrameBlock, Posed
+from smilfit.registrants.second_order.block import FrameBlock, Posed, even_parts
 from smilfit.registrants.second_order.coupled import coupled_step
 from smilfit.registrants.second_order.dense import Eliminated, damping_of, solve_positive
 from smilfit.registrants.second_order.layout import Layout
@@ -57,7 +57,7 @@ class BodyProblem:
         self.coupled = self.layout.n_shared > 0 or self._moving
         size = n_frames if self._moving else BLOCK
         device = frames.task.body.v_template.device
-        self._rows = torch.arange(n_frames, device=device).split(max(size, 1))
+        self._rows = even_parts(n_frames, max(size, 1), device)
         single = len(self._rows) == 1
         self._blocks = [frames] if single else [frames.take(rows) for rows in self._rows]
 
@@ -96,13 +96,24 @@ class BodyProblem:
             yield rows, block, part
 
     @torch.no_grad()
-    def step(self, at: Evaluation, damping: Float[Tensor, ' B']) -> Step:
-        """Solve the damped normal equations."""
+    def step(self, at: Evaluation, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Step:
+        """Solve the damped normal equations.
+
+        Args:
+            at: where the frames are.
+            damping: of each.
+            n_together: how many frames all processes work on; None for those of a block.
+        """
         if self._moving:
             return self._step_in_time(at, damping)
-        found = Eliminated.cat([block.eliminate(part, damping[rows]) for rows, block, part in self.parts(at)])
+        count = None if n_together is None else min(n_together, BLOCK)
+        parts = [block.eliminate(part, damping[rows], count) for rows, block, part in self.parts(at)]
+        found = Eliminated.cat(parts)
         shared = self._shared_step(found, damping)
-        own = found.start - found.influence @ shared if len(shared) else found.start
+        own = found.start
+        if len(shared):
+            # Frame by frame: one product for all would round by how many there are.
+            own = own - torch.bmm(found.influence, shared.expand(len(own), 1, -1).mT).squeeze(-1)
         n = self.layout.n_own
         promised = (damping.unsqueeze(1) * found.scale * own.square() - found.slope[:, :n] * own).sum(1)
         return Step(own, shared, 0.5 * (promised - (found.slope[:, n:] * shared).sum(1)))
@@ -114,10 +125,11 @@ class BodyProblem:
 
     def _shared_step(self, found: Eliminated, damping: Tensor) -> Tensor:
         if not self.layout.n_shared:
-            return found.pull
+            return damping.new_zeros(0)
         schur, pull = self.processes.sum(found.schur), self.processes.sum(found.pull)
-        mean = self.total(damping) / self.total(torch.ones_like(damping))
-        return -solve_positive(schur + torch.diag(mean * damping_of(schur)), pull.unsqueeze(-1)).squeeze(-1)
+        mean = self.total(damping.double()) / self.total(torch.ones_like(damping))
+        step = solve_positive(schur + torch.diag(mean * damping_of(schur)), pull.unsqueeze(-1)).squeeze(-1)
+        return -step.to(damping.dtype)
 
     @torch.no_grad()
     def moved(self, at: Evaluation, step: Step) -> BodyPoint:

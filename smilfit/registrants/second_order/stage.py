@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 
+import torch
+
 from smilfit.body_models import SMIL
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
@@ -53,7 +55,9 @@ def run_second_order(
     problem = BodyProblem(block, params.batch_size, processes)
     robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
     averaging = [t.handler for t in task.terms if _averages(t)]
-    if kernel_takes(task, layout, start, solver.backend) and not solver.covariance:
+    takes = kernel_takes(task, layout, start, solver.backend) and not solver.covariance
+    # A process without the kernel keeps the others from it: all must go the same way.
+    if int(processes.sum(torch.tensor(float(takes)))) == processes.count:
         means = (
             nullcontext()
             if processes.count == 1

@@ -1,0 +1,65 @@
+"""A point of confidence or weight 0 takes no part, whatever its coordinates: neither in values nor in gradients."""
+
+import math
+
+import pytest
+import torch
+
+from smilfit.losses import KeypointMSELoss, LimbLengthLoss
+
+ODD = pytest.mark.parametrize('odd', [math.nan, math.inf, 1e30])
+
+
+def points():
+    g = torch.Generator().manual_seed(0)
+    pred, target = torch.randn(2, 3, 4, 3, generator=g).double()
+    return pred.clone(), target.clone()
+
+
+@ODD
+@pytest.mark.parametrize('whose', ['pred', 'target'])
+@pytest.mark.parametrize('by', ['target_conf', 'pred_conf', 'keypoint_weight'])
+@pytest.mark.parametrize('sigma', [None, 0.5])
+def test_keypoints(odd, whose, by, sigma):
+    pred, target = points()
+    loss = KeypointMSELoss(sigma)
+    factor = torch.ones(4).double() if by == 'keypoint_weight' else torch.ones(3, 4).double()
+    factor[..., 2] = 0
+    clean = pred.clone().requires_grad_()
+    wanted = loss(clean, target, **{by: factor})
+    wanted.backward()
+    (pred if whose == 'pred' else target)[:, 2] = odd
+    pred.requires_grad_()
+    found = loss(pred, target, **{by: factor})
+    found.backward()
+    assert torch.equal(found, wanted)
+    assert torch.equal(pred.grad, clean.grad)
+
+
+@ODD
+def test_reweighted_keypoints(odd):
+    squared, confidence = torch.rand(3, 4).double(), torch.ones(3, 4).double()
+    confidence[:, 1] = 0
+    loss = KeypointMSELoss(0.5)
+    wanted = loss.reweight(squared, confidence)
+    squared[:, 1] = odd
+    for found, value in zip(loss.reweight(squared, confidence), wanted):
+        assert torch.equal(found, value)
+
+
+@ODD
+@pytest.mark.parametrize('method', ['forward', 'residual'])
+def test_limbs(odd, method):
+    pred, target = points()
+    limbs, confidence = torch.tensor([[0, 1], [1, 2], [0, 3]]), torch.ones(3, 4).double()
+    confidence[:, 2] = 0
+    measure = getattr(LimbLengthLoss(), method)
+    clean = pred.clone().requires_grad_()
+    wanted = measure(clean, target, limbs, target_conf=confidence)
+    wanted.square().sum().backward()
+    target[:, 2], pred[:, 2] = odd, odd
+    pred.requires_grad_()
+    found = measure(pred, target, limbs, target_conf=confidence)
+    found.square().sum().backward()
+    assert torch.equal(found, wanted)
+    assert torch.equal(pred.grad, clean.grad)
