@@ -6,6 +6,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Int
 
+from smilfit.files import replacing
 from smilfit.registry import did_you_mean
 
 MESH_FORMATS = ('obj', 'ply')
@@ -35,9 +36,9 @@ def write_mesh(
         )
     if not np.isfinite(vertices).all():
         raise ValueError(f'{path}: vertices must be finite; some are not. Was this frame fitted?')
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Unprocessed: merged or reordered vertices would no longer be the model's.
     mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), np.asarray(faces, np.int64), process=False)
     extra = {'include_normals': False, 'digits': 8} if kind == 'obj' else {'vertex_normal': False}
-    mesh.export(path, file_type=kind, **extra)
+    with replacing(path) as temporary:
+        mesh.export(temporary, file_type=kind, **extra)
     return path
