@@ -42,8 +42,8 @@ def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
         parser,
         'allow_outside_images',
         action='store_true',
-        help='read pictures and masks, too, that the annotations name outside that folder (by .., an absolute path or '
-        'a link); without it they are left out and told',
+        help='read pictures and masks, too, that the annotations name outside that folder (by .., an absolute '
+        'path or a link); without it they are left out and told',
     )
     add_option(
         parser,

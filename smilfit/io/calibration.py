@@ -52,7 +52,9 @@ def _cameras(path: Path, tables: dict[str, Any], unit: str | None) -> Cameras:
     metadata = tables.get('metadata', {})
     cameras = {key: table for key, table in tables.items() if key != 'metadata' and isinstance(table, dict)}
     if not cameras:
-        raise ValueError(f'{path}: the file must hold one table a camera, such as [cam_0]; got none.')
+        raise ValueError(
+            f'{path}: the file must hold one table a camera, such as [cam_0]; got none. Is it another file?'
+        )
     check_budget(path, 'cameras', len(cameras), MOST_CAMERAS, 'in number')
     read = [_read_camera(f'{path}: [{shorten(key)}]', key, table) for key, table in cameras.items()]
     names = [camera['name'] for camera in read]
@@ -109,7 +111,9 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_text(path, 'the calibration', MOST_CALIBRATION_BYTES))
     except tomllib.TOMLDecodeError as error:
         # The parser's message ends with the line and column.
-        raise BadFileError(f'{path}: the file must be valid TOML; got: {shorten(error)}.') from None
+        raise BadFileError(
+            f'{path}: the file must be valid TOML; got: {shorten(error)}. Correct it there.'
+        ) from None
 
 
 def _agree_on_unit(path: Path, unit: str | None, metadata: Any) -> str | None:
@@ -133,7 +137,7 @@ def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
     if missing:
         raise ValueError(
             f'{where}: keys {", ".join(_KEYS[1:])} must be there; got no {missing[0]!r}. '
-            f'{did_you_mean(missing[0], table)}'
+            f'{did_you_mean(missing[0], table)} Export the calibration again.'
         )
     camera: dict[str, Any] = {name: _numbers(where, name, table[name], _SHAPES[name]) for name in _SHAPES}
     camera['name'] = _name(where, table.get('name', key))
@@ -144,7 +148,8 @@ def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
         )
     if not bool(((camera['size'] >= 1) & (camera['size'] <= _MOST_SIDE_PX)).all()):
         raise ValueError(
-            f'{where}: size must be width and height, 1 to {_MOST_SIDE_PX} px; got {camera["size"].tolist()}.'
+            f'{where}: size must be width and height, 1 to {_MOST_SIDE_PX} px; got {camera["size"].tolist()}. '
+            'Correct it.'
         )
     if camera['matrix'][2].tolist() != [0.0, 0.0, 1.0] or not bool((camera['matrix'].diag() > 0).all()):
         raise ValueError(
@@ -174,10 +179,10 @@ def _numbers(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -
     try:
         tensor = torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise ValueError(f'{where}: {name} must be {rule}; got {_shown(value)}.') from None
+        raise ValueError(f'{where}: {name} must be {rule}; got {_shown(value)}. Correct it.') from None
     fits = tensor.ndim == 1 if shape is None else tuple(tensor.shape) == shape
     if not fits or not bool(tensor.isfinite().all()):
-        raise ValueError(f'{where}: {name} must be {rule}, all finite; got {_shown(value)}.')
+        raise ValueError(f'{where}: {name} must be {rule}, all finite; got {_shown(value)}. Correct it.')
     return tensor
 
 

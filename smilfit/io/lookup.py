@@ -39,7 +39,8 @@ def read_joint_lookup(path: str | Path) -> dict[str, str]:
         if data in place_of:
             raise ValueError(
                 f'{path}, line {line}: data names must differ; got {shorten(data)!r} for {shorten(model)!r} '
-                f'and for {shorten(place_of[data])!r}. One annotated point cannot be two places of the body.'
+                f'and for {shorten(place_of[data])!r}. One annotated point cannot be two places of the body. '
+                'Correct a row.'
             )
         lookup[model], place_of[data] = data, model
     if not lookup:
@@ -95,15 +96,19 @@ def read_shape_betas(path: str | Path) -> dict[str, np.ndarray]:
         expected = [f'PC{i + 1}' for i in range(len(row))]
         if list(row) != expected:
             got = [shorten(name, 40) for name in list(row)[:20]]
-            raise ValueError(f'{path}: columns must be label, {", ".join(expected[:20])}; got {got}.')
+            raise ValueError(
+                f'{path}: columns must be label, {", ".join(expected[:20])}; got {got}. Correct the header.'
+            )
         try:
             values = np.array([float(value) for value in row.values()])
         except ValueError as error:
             raise ValueError(
-                f'{path}, line {line}: coefficients must be numbers; {shorten(error)}.'
+                f'{path}, line {line}: coefficients must be numbers; {shorten(error)}. Correct the row.'
             ) from None
         if not np.isfinite(values).all():
-            raise ValueError(f'{path}, line {line}: coefficients must be finite; some are not.')
+            raise ValueError(
+                f'{path}, line {line}: coefficients must be finite; some are not. Correct the row.'
+            )
         betas[label] = values
     return betas
 
@@ -119,7 +124,9 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterable[tuple[int, dict[str
         header = [name.strip() for name in next(reader, [])]
         if any(name not in header for name in required) or len(set(header)) != len(header):
             got = [shorten(name, 40) for name in header[:20]]
-            raise ValueError(f'{path}: columns must be {", ".join(required)}, each once; got {got}.')
+            raise ValueError(
+                f'{path}: columns must be {", ".join(required)}, each once; got {got}. Correct the header.'
+            )
         for row in reader:
             values = [value.strip() for value in row]
             if not any(values):

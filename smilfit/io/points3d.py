@@ -101,7 +101,9 @@ def reject_half_points(where: str, points: np.ndarray, node_names: Sequence[str]
 def _read_dataset(path: Path, name: str) -> np.ndarray:
     with open_hdf5(path) as file:
         if name not in file:
-            raise UnknownNameError(f'{path}: no dataset {name!r}. {did_you_mean(name, file)}')
+            raise UnknownNameError(
+                f'{path}: no dataset {name!r}. {did_you_mean(name, file)} Is it another file?'
+            )
         table = file[name]
         if not isinstance(table, h5py.Dataset) or table.dtype.kind not in 'biuf':
             raise BadFileError(f'{path}: {name} must be a table of numbers; it is not. Export it again.')

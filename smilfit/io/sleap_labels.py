@@ -166,7 +166,8 @@ def _read_analysis(path: Path) -> SleapLabels:
         scores = _floats(path, file['point_scores']) if 'point_scores' in file else None
     if tracks.ndim != 4 or tracks.shape[1:3] != (2, len(names)):
         raise ValueError(
-            f'{path}: tracks must be (tracks, 2, {len(names)} nodes, frames); got {tracks.shape}.'
+            f'{path}: tracks must be (tracks, 2, {len(names)} nodes, frames); got {tracks.shape}. Export it from '
+            'SLEAP as "Analysis HDF5".'
         )
     present = np.isfinite(tracks).any(1)
     if not present.any():

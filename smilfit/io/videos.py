@@ -130,7 +130,9 @@ def _opened(path: Path) -> Iterator[Any]:
     import cv2
 
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: the video must exist; there is no such file.')
+        raise FileNotFoundError(
+            f'{path}: the video must exist; there is no such file. Check the path, or give its folder.'
+        )
     with reading(path, 'the video'):
         _refuse_text(path)
         capture = cv2.VideoCapture(str(path))

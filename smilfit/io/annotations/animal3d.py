@@ -67,7 +67,8 @@ class Animal3DReader(AnnotationReader):
         family = require(entry, 'supercategory', int)
         if not 0 <= family < len(FAMILIES):
             raise BadEntry(
-                f'supercategory must be 0 to {len(FAMILIES) - 1} ({", ".join(FAMILIES)}); got {shorten(family)}.'
+                f'supercategory must be 0 to {len(FAMILIES) - 1} ({", ".join(FAMILIES)}); got '
+                f'{shorten(family)}. Correct it.'
             )
         points = numbers(require(entry, 'keypoint_2d', list), (len(KEYPOINTS), 3), 'keypoint_2d')
         confidence = (points[:, 2] > 0).astype(np.float64)

@@ -152,7 +152,8 @@ def _listed(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(content.get(key), list):
         raise BadFileError(
             f'{path}: {key} must be a list; got {type(content.get(key)).__name__}. COCO files have images, '
-            f'annotations and categories; this one has {[shorten(name, 40) for name in list(content)[:10]]}.'
+            f'annotations and categories; this one has {[shorten(name, 40) for name in list(content)[:10]]}. '
+            'Is it another format?'
         )
     return content[key]
 

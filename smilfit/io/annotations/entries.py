@@ -111,7 +111,9 @@ def require(entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
         BadEntry: no such key (with the near ones), or a value of another type.
     """
     if not isinstance(entry, Mapping):
-        raise BadEntry(f'an entry must be an object; got {type(entry).__name__}.')
+        raise BadEntry(
+            f'an entry must be an object; got {type(entry).__name__}. Correct it, or leave it out.'
+        )
     if key not in entry:
         raise BadEntry(f'{key} must be given; it is missing. {did_you_mean(key, entry)}')
     value = entry[key]
@@ -138,9 +140,9 @@ def numbers(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
     except (TypeError, ValueError, OverflowError) as error:
         raise BadEntry(f'{name} must be {wanted} numbers; got {shorten(error, 60)}. Correct it.') from None
     if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
-        raise BadEntry(f'{name} must be {wanted} numbers; got shape {array.shape}.')
+        raise BadEntry(f'{name} must be {wanted} numbers; got shape {array.shape}. Correct it.')
     if not np.isfinite(array).all():
-        raise BadEntry(f'{name} must be finite; got a number that is not.')
+        raise BadEntry(f'{name} must be finite; got a number that is not. Correct it.')
     return array
 
 
@@ -176,7 +178,7 @@ def picture_path(folder: Path, name: str) -> Path:
         BadEntry: no text, no name, or one that no file can have.
     """
     if not isinstance(name, str) or not name.strip():
-        raise BadEntry("the picture's name must be given; got nothing.")
+        raise BadEntry("the picture's name must be given; got nothing. Correct the entry.")
     if '\0' in name or len(name) > _LONGEST_PATH:
         raise BadEntry(
             f"the picture's name must be one that a file can have; got {shorten(name)!r}. Correct it."

@@ -95,7 +95,7 @@ def _points(annotation: Any) -> tuple[np.ndarray, np.ndarray]:
     if np.shape(kp) != (len(KEYPOINTS), 2) or np.size(invisible) != len(KEYPOINTS):
         raise BadEntry(
             f'annotation must be a struct of kp ({len(KEYPOINTS)} x 2) and invisible ({len(KEYPOINTS)}); got '
-            f'{np.shape(kp)} and {np.size(invisible)}.'
+            f'{np.shape(kp)} and {np.size(invisible)}. Copy the file again.'
         )
     xy = np.asarray(kp, dtype=np.float64)
     seen = ~np.asarray(invisible).ravel().astype(bool) & np.isfinite(xy).all(-1)

@@ -92,7 +92,9 @@ def _read_labels(path: Path, colours: bool) -> np.ndarray:
     from PIL import UnidentifiedImageError
 
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: the mask must exist; there is no such file.')
+        raise FileNotFoundError(
+            f'{path}: the mask must exist; there is no such file. Check the path, or give the folder.'
+        )
     with reading(path, 'the mask'):
         try:
             with open_picture(path, path, 'the mask') as picture:

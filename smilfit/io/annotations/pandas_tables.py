@@ -61,7 +61,7 @@ def _read_frame(path: Path, file: h5py.File) -> tuple[str, PandasTable]:
     if len(frames) != 1:
         raise BadFileError(
             f'{path}: the file must hold one data frame of pandas (such as df_with_missing); '
-            f'got {[shorten(n, 40) for n in list(frames) or list(file)][:10]}.'
+            f'got {[shorten(n, 40) for n in list(frames) or list(file)][:10]}. Save one alone.'
         )
     ((name, group),) = frames.items()
     read = _read_table if 'table' in group else _read_fixed

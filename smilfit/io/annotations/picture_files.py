@@ -35,7 +35,8 @@ class PictureSizes:
             frames, found = self._videos[key]
             if source.index not in frames:
                 raise ValueError(
-                    f'{source.video}: the frame must be one of its {len(frames)}; got {source.index}.'
+                    f'{source.video}: the frame must be one of its {len(frames)}; got {source.index}. Is it the '
+                    'video that was annotated?'
                 )
             return found
         if source not in self._stills:
@@ -109,7 +110,9 @@ def _read_header(path: Path) -> tuple[tuple[int, int], int]:
     from PIL import UnidentifiedImageError
 
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: the picture must exist; there is no such file.')
+        raise FileNotFoundError(
+            f'{path}: the picture must exist; there is no such file. Check the path, or give the folder.'
+        )
     with reading(path, 'the picture'):
         try:
             with open_picture(path, path) as picture:

@@ -55,7 +55,8 @@ def _corners(polygon: Sequence[float]) -> Float[np.ndarray, 'n 2']:
         values = np.zeros(0)
     if values.ndim != 1 or len(values) % 2 or len(values) < 6 or not np.isfinite(values).all():
         raise ValueError(
-            f'mask: a polygon must be three or more corners x, y of finite numbers; got {len(polygon)} values.'
+            f'mask: a polygon must be three or more corners x, y of finite numbers; got {len(polygon)} '
+            'values. Correct it.'
         )
     if np.abs(values).max() > MOST_COORDINATE_PX:
         raise ValueError(

@@ -204,10 +204,11 @@ def _faults(track: Track) -> Iterator[tuple[int, str]]:
     half = np.isinf(track.xy).any(-1) | (np.isnan(track.xy).sum(-1) == 1)
     for i, k in np.argwhere(half):
         point = f'{track.xy[i, k].tolist()} for {track.names[k]!r}'
-        yield int(i), f'x and y of a point must be both numbers or both empty; got {point}.'
+        yield int(i), f'x and y of a point must be both numbers or both empty; got {point}. Correct the row.'
     # Networks' single-precision likelihoods may end a hair above 1.
     for i, k in np.argwhere((track.confidence < -1e-3) | (track.confidence > 1.001)):
         yield (
             int(i),
-            f'likelihood must be from 0 to 1; got {track.confidence[i, k]:g} for {track.names[k]!r}.',
+            f'likelihood must be from 0 to 1; got {track.confidence[i, k]:g} for {track.names[k]!r}. Correct the '
+            'row.',
         )

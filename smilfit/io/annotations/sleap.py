@@ -129,7 +129,9 @@ class _Video:
         if self._pictures is None:
             return VideoFrame(self._film, index)
         if not 0 <= index < len(self._pictures):
-            raise BadEntry(f'the frame must be one of the {len(self._pictures)} pictures; got {index}.')
+            raise BadEntry(
+                f'the frame must be one of the {len(self._pictures)} pictures; got {index}. Correct it.'
+            )
         return self._pictures[index]
 
 

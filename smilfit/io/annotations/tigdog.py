@@ -142,7 +142,9 @@ class TigDogReader(AnnotationReader):
 def _ranges(file: Path) -> list[tuple[int, int, int]]:
     table = read_mat(file).get('ranges')
     if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != 3:
-        raise BadFileError(f'{file}: ranges must be N x 3 (shot, first and last frame); got {_shape(table)}.')
+        raise BadFileError(
+            f'{file}: ranges must be N x 3 (shot, first and last frame); got {_shape(table)}. Copy it again.'
+        )
     if not (np.abs(table) < _MOST_NUMBER).all() or (table[:, 2] < table[:, 1]).any():
         raise BadFileError(
             f'{file}: ranges must be whole numbers, the first frame before the last; some are not. Copy the file '
@@ -157,7 +159,9 @@ def _cells(file: Path, variable: str, count: int) -> list[Any]:
     cells = [cells] if isinstance(cells, dict) else cells
     if not isinstance(cells, list) or len(cells) != count:
         got = len(cells) if isinstance(cells, list) else type(cells).__name__
-        raise BadFileError(f'{file}: {variable} must be {count} cells, one a frame of the range; got {got}.')
+        raise BadFileError(
+            f'{file}: {variable} must be {count} cells, one a frame of the range; got {got}. Copy it again.'
+        )
     return cells
 
 
