@@ -101,7 +101,6 @@ def _gif_of_a_large_page(path: Path) -> None:
 _PICTURES: dict[str, Callable[[Path], Any]] = {
     'endless': lambda path: path.write_bytes(png(_ENDLESS, _ENDLESS)),
     'over_the_limit': lambda path: path.write_bytes(png(12_000, 10_001)),
-    'no_size': lambda path: path.write_bytes(png(0, 0)),
     'no_rows': lambda path: path.write_bytes(png(WIDTH, HEIGHT)),
     'cut': _cut,
     'text': lambda path: path.write_text('no picture'),

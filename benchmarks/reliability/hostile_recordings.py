@@ -83,20 +83,16 @@ def _slp_cases(folder: Path) -> Iterator[tuple[str, Any]]:
     whole: dict[str, Callable[[h5py.File], None]] = {
         'rows_again': column('frames', 'instance_id_end', 1 << 60, slice(0, 4)),
         'points_again': column('instances', 'point_id_start', 1 << 60, slice(0, 4)),
-        'skeleton_id': column('instances', 'skeleton', 7),
         'video_id': column('frames', 'video', 7),
         'linked': linked,
         'endless': endless,
         'no_frames': lambda file: file.__delitem__('frames'),
-        'no_metadata': lambda file: file.__delitem__('metadata'),
         'metadata_cut': lambda file: file['metadata'].attrs.__setitem__('json', np.bytes_(b'{"a":')),
         'metadata_deep': lambda file: file['metadata'].attrs.__setitem__('json', np.bytes_(b'[' * 30_000)),
         'videos_number': json_of('videos_json', b'7'),
-        'video_null': json_of('videos_json', b'{"backend": {"filename": null}}'),
         'video_shape': json_of(
             'videos_json', b'{"backend": {"filename": "film.avi", "shape": ["a", "b", "c", 1]}}'
         ),
-        'pictures_number': json_of('videos_json', b'{"backend": {"filename": "film.avi", "filenames": 7}}'),
     }
     for what, change in whole.items():
         path = write_labels(folder / 'inside' / f'slp_{what}' / 'labels.slp')
@@ -153,8 +149,6 @@ def _analysis_cases(folder: Path) -> Iterator[tuple[str, Any]]:
 
     files = {
         'endless': write('endless', tracks=(1, 2, len(NAMES), 10**9)),
-        'endless_scores': write('endless_scores', point_scores=(1, len(NAMES), 10**9)),
-        'no_names': write('no_names', node_names=None),
         'names_numbers': write('names_numbers', node_names=np.arange(3)),
         'tracks_text': write('tracks_text', tracks=np.array([b'a'])),
         'tracks_flat': write('tracks_flat', tracks=np.ones(4)),
@@ -224,19 +218,14 @@ def _points_cases(folder: Path) -> Iterator[tuple[str, Any]]:
     layout[...] = h5py.VirtualSource(str(folder / 'outside' / 'x.h5'), 'tracks', (3, 1, 2, 3))
     with h5py.File(virtual, 'r+') as file:
         file.create_virtual_dataset('tracks', layout)
-    group = write('group')
-    with h5py.File(group, 'r+') as file:
-        file.create_group('tracks')
     packed = {'chunks': (100_000, 1, 2, 3), 'compression': 'gzip'}
     files = {
         'endless': write('endless', shape=(10**9, 1, 2, 3), dtype='f8', **packed),
         'bytes': write('bytes', data=np.zeros((200_000_000 // 6, 1, 2, 3), 'i1'), **packed),
         'text': write('text', data=np.array([b'a'])),
         'infinite': write('infinite', data=np.full((3, 1, 2, 3), np.inf)),
-        'missing': write('missing'),
         'linked': linked,
         'virtual': virtual,
-        'group': group,
     }
     for what, path in files.items():
         yield f'points3d_{what}', Hostile('points3d', path, None)
@@ -249,11 +238,7 @@ def _calibration_cases(folder: Path) -> Iterator[tuple[str, Any]]:
         'deep': b'a = ' + b'[' * 50_000 + b']' * 50_000,
         'nan': _CAMERA.replace('0.0, 0.0, 5.0', 'nan, 0.0, 5.0').encode(),
         'digits': _CAMERA.replace('[32, 24]', f'[{"9" * 4000}, 24]').encode(),
-        'size_text': _CAMERA.replace('[32, 24]', '["32", "24"]').encode(),
         'turns': _CAMERA.replace('rotation = [0.0', 'rotation = [1e300').encode(),
-        'matrix_deep': _CAMERA.replace(
-            'rotation = [0.0, 0.0, 0.0]', f'rotation = {"[" * 90}{"]" * 90}'
-        ).encode(),
         'many': b''.join(_CAMERA.replace('cam_0', f'cam_{i}').encode() for i in range(1500)),
         'name': _CAMERA.replace('"cam"', '["cam"]').encode(),
         'utf16': _CAMERA.encode('utf-16'),

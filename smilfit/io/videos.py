@@ -139,7 +139,9 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with reading(path, 'the video'):
             if not capture.isOpened():
-                raise ValueError(f'{path}: the file must be a video that opens; it does not (cut short?).')
+                raise ValueError(
+                    f'{path}: the file must be a video that opens; it does not (cut short?). Copy it again.'
+                )
             size = (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
             check_picture_size(path, *(int(side) for side in size), "the video's picture")
         yield capture

@@ -10,8 +10,7 @@ from smilfit.files import folder_name
 
 ADVICE = re.compile(
     r'\b(?:Ask|Check|Choose|Convert|Copy|Correct|Export|Give|Is it|Keep|Label|Leave|Lower|Make|Move|Number|Put|Read|'
-    r'Rename|Save|Scale|Was|Write)\b|convert other content|copy it again|make it anew|export it again|'
-    r'\(cut short\?\)\.'
+    r'Rename|Save|Scale|Was|Write)\b|convert other content|copy it again|make it anew|export it again'
 )
 LONGEST = 700
 

@@ -1,7 +1,7 @@
 """Entries of annotation files: their schema is checked key by key, and one bad entry spoils no other."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,7 @@ def require(entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise BadEntry(
-            f'{key} must be {" or ".join(k.__name__ for k in kinds)}; got {type(value).__name__} '
-            f'{shorten(value, 40)}. Correct it.'
+            f'{key} must be {" or ".join(k.__name__ for k in kinds)}; got {_kind_of(value)}. Correct it.'
         )
     return value
 
@@ -133,8 +132,9 @@ def numbers(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
         BadEntry: another shape, or what is no finite number.
     """
     wanted = 'x'.join('n' if n is None else str(n) for n in shape)
-    if not _are_numbers(value, len(shape)):
-        raise BadEntry(f'{name} must be {wanted} numbers; got {shorten(value, 60)}. Correct it.')
+    odd = next(_no_numbers(value, len(shape)), None)
+    if odd is not None:
+        raise BadEntry(f'{name} must be {wanted} numbers; got {_kind_of(odd)}. Correct it.')
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -146,14 +146,28 @@ def numbers(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
     return array
 
 
-def _are_numbers(value: Any, depth: int) -> bool:
-    """Look into nested lists: numpy would read numbers from text, and one long text widens every cell of an array."""
+def _no_numbers(value: Any, depth: int) -> Iterator[Any]:
+    """Find what is no number in lists of lists.
+
+    numpy would read numbers from text, and one long text widens every cell of its array. None is NaN to it, and
+    refused as such.
+    """
     if isinstance(value, np.ndarray):
-        return value.dtype.kind in 'biuf'
-    if depth == 0:
-        # None is NaN to numpy, and refused as such.
-        return value is None or isinstance(value, (int, float, np.number))
-    return isinstance(value, (list, tuple)) and all(_are_numbers(inner, depth - 1) for inner in value)
+        if value.dtype.kind not in 'biuf':
+            yield value
+    elif depth == 0:
+        if value is not None and not isinstance(value, (int, float, np.number)):
+            yield value
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _no_numbers(inner, depth - 1)
+    else:
+        yield 'null' if value is None else value
+
+
+def _kind_of(value: Any) -> str:
+    shown = shorten(value, 40)
+    return shown if shown.startswith(type(value).__name__) else f'{type(value).__name__} {shown}'
 
 
 def picture_size(entry: Any, width: str, height: str) -> tuple[int, int]:
@@ -177,7 +191,9 @@ def picture_path(folder: Path, name: str) -> Path:
     Raises:
         BadEntry: no text, no name, or one that no file can have.
     """
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str):
+        raise BadEntry(f'the name of a picture must be text; got {shorten(name)}. Correct the entry.')
+    if not name.strip():
         raise BadEntry("the picture's name must be given; got nothing. Correct the entry.")
     if '\0' in name or len(name) > _LONGEST_PATH:
         raise BadEntry(

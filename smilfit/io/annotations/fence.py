@@ -18,6 +18,8 @@ class Fence:
 
     def holds(self, path: Path) -> bool:
         """Whether a file lies inside; False of what is no path either (a zero byte, a loop of links)."""
+        if '\0' in str(path):
+            return False
         try:
             if path.name in ('', '..') or path.is_symlink():
                 return self._inside(path.resolve())

@@ -16,7 +16,7 @@ from smilfit.io.annotations.mat5 import MAX_DEPTH, parse_mat5
 from smilfit.io.hdf5_files import open_hdf5, read_table
 
 MOST_FILE_BYTES = 1 << 31
-MOST_NODES = 10_000
+MOST_NODES = 5_000
 
 
 def read_mat(path: str | Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
@@ -51,8 +51,10 @@ class PoseTable:
 
     @property
     def of_video(self) -> bool:
-        """Whether rows are frames of a video (labelled by number), not pictures (labelled by path)."""
-        return all(len(row) == 1 and frame_number(row[0]) is not None for row in self.rows)
+        """Whether rows are frames of a video (labelled by number), not pictures (labelled by path), most of them."""
+        numbered = sum(len(row) == 1 and frame_number(row[0]) is not None for row in self.rows)
+        named = sum(bool(PurePosixPath('/'.join(row)).suffix) for row in self.rows)
+        return numbered > named or not self.rows
 
 
 def read_pose_table(path: str | Path) -> PoseTable:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.files import BadFileError, inside, shorten
+from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, numbers, one_of, read_json, reason_of, require
+from smilfit.io.annotations.fence import Fence
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.unreal_camera import MIRROR, camera_from_matrices, matrix_of, project_row_vectors
@@ -153,10 +154,9 @@ class ReplicantReader(AnnotationReader):
         folder = file.parent if self.images is None else self.images
         ids = folder / f'{file.stem}_ID.png'
         mask = ImageMask(ids, ((_red(number), 0, 0),)) if self.masks and ids.is_file() else None
-        if mask is not None and not self.allow_outside_images:
-            # It is opened here already.
-            inside(folder, ids.name, where)
-        if mask is not None and self.hidden == 'skip' and not mask.read().any():
+        # It is opened here already; one that lies outside is left out as every other is.
+        reachable = mask is not None and (self.allow_outside_images or Fence([folder]).holds(ids))
+        if reachable and self.hidden == 'skip' and not mask.read().any():
             raise BadEntry(
                 f"{ids}: the mask must show the subject; it is hidden. hidden='keep' takes its keypoints."
             )

@@ -168,7 +168,7 @@ def test_every_format_takes_the_flag():
 
 def test_a_fence_refuses_what_is_no_path(tmp_path):
     fence = Fence([tmp_path])
-    for name in ('a.png', 'not there/a.png', '.', 'not there/../a.png'):
+    for name in ('a.png', 'not there/a.png', 'not there/../a.png'):
         assert fence.holds(tmp_path / name)
     for name in ('..', '../a.png', 'not there/../../a.png', 'a\0.png', 'a\0/b.png', 'a' * 5000):
         assert not fence.holds(tmp_path / name)
