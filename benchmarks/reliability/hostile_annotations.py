@@ -39,20 +39,17 @@ def hostile_annotations(folder: Path) -> dict[str, Hostile]:
     Args:
         folder: `inside` and `outside` are made in it; no case may open what is outside.
     """
+    from benchmarks.reliability.hostile_mats import hostile_mats
     from benchmarks.reliability.hostile_pictures import hostile_pictures
     from benchmarks.reliability.hostile_recordings import hostile_recordings
+    from benchmarks.reliability.hostile_sessions import hostile_sessions
     from benchmarks.reliability.hostile_tables import hostile_tables
 
     write_pictures(folder / 'outside')
     cases: dict[str, Hostile] = {}
-    for make in (
-        _json_cases,
-        _coco_cases,
-        _other_json_cases,
-        hostile_pictures,
-        hostile_recordings,
-        hostile_tables,
-    ):
+    of_json = (_json_cases, _coco_cases, _other_json_cases)
+    of_files = (hostile_pictures, hostile_recordings, hostile_sessions, hostile_tables, hostile_mats)
+    for make in (*of_json, *of_files):
         for name, case in make(folder):
             if name in cases:
                 raise ValueError(f'hostile_annotations: cases must differ in name; got {name!r} twice.')

@@ -1,4 +1,4 @@
-"""Labels of SLEAP, calibrations and 3D points that lie: about sizes, rows, frames, names and where their data are."""
+"""Labels of SLEAP that lie: about sizes, rows, frames, names and where their data are."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,25 +9,15 @@ import numpy as np
 import sleap_io
 
 from benchmarks.reliability.hostile_pictures import png
-from benchmarks.reliability.small_annotations import HEIGHT, NAMES, WIDTH, write_video
-
-_CAMERA = """[cam_0]
-name = "cam"
-size = [32, 24]
-matrix = [[50.0, 0.0, 16.0], [0.0, 50.0, 12.0], [0.0, 0.0, 1.0]]
-distortions = [0.0, 0.0, 0.0, 0.0, 0.0]
-rotation = [0.0, 0.0, 0.0]
-translation = [0.0, 0.0, 5.0]
-"""
+from benchmarks.reliability.small_annotations import NAMES, write_video
 
 
 def hostile_recordings(folder: Path) -> Iterator[tuple[str, Any]]:
     """Make the cases."""
     yield from _slp_cases(folder)
+    yield from _slp_entries(folder)
     yield from _analysis_cases(folder)
     yield from _package_cases(folder)
-    yield from _points_cases(folder)
-    yield from _calibration_cases(folder)
 
 
 def write_labels(path: Path, tracks: tuple[str, ...] = ('one', 'two'), embed: bool = False) -> Path:
@@ -72,13 +62,6 @@ def _slp_cases(folder: Path) -> Iterator[tuple[str, Any]]:
         del file['points']
         file.create_dataset('points', (10**12,), 'f8', chunks=(1024,))
 
-    def json_of(name: str, text: bytes) -> Callable[[h5py.File], None]:
-        def change(file: h5py.File) -> None:
-            del file[name]
-            file[name] = np.array([text])
-
-        return change
-
     each = {'instance': 'each'}
     whole: dict[str, Callable[[h5py.File], None]] = {
         'rows_again': column('frames', 'instance_id_end', 1 << 60, slice(0, 4)),
@@ -89,8 +72,8 @@ def _slp_cases(folder: Path) -> Iterator[tuple[str, Any]]:
         'no_frames': lambda file: file.__delitem__('frames'),
         'metadata_cut': lambda file: file['metadata'].attrs.__setitem__('json', np.bytes_(b'{"a":')),
         'metadata_deep': lambda file: file['metadata'].attrs.__setitem__('json', np.bytes_(b'[' * 30_000)),
-        'videos_number': json_of('videos_json', b'7'),
-        'video_shape': json_of(
+        'videos_number': _json_of('videos_json', b'7'),
+        'video_shape': _json_of(
             'videos_json', b'{"backend": {"filename": "film.avi", "shape": ["a", "b", "c", 1]}}'
         ),
     }
@@ -99,6 +82,19 @@ def _slp_cases(folder: Path) -> Iterator[tuple[str, Any]]:
         with h5py.File(path, 'r+') as file:
             change(file)
         yield f'slp_{what}', Hostile('sleap', path, None, each)
+
+
+def _json_of(name: str, text: bytes) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = np.array([text])
+
+    return change
+
+
+def _slp_entries(folder: Path) -> Iterator[tuple[str, Any]]:
+    from benchmarks.reliability.hostile_annotations import Hostile
+
     for what, frame in (('frame_1e9', 10**9), ('frame_1e18', 10**18), ('frame_negative', -5)):
         path = write_labels(folder / 'inside' / f'slp_{what}' / 'labels.slp', ('one',))
         with h5py.File(path, 'r+') as file:
@@ -112,11 +108,11 @@ def _slp_cases(folder: Path) -> Iterator[tuple[str, Any]]:
     path = write_labels(
         folder / 'inside' / 'harmless_tracks' / 'labels.slp', (outside, 'mouse/1', '..', 'mouse/1')
     )
-    yield 'harmless_tracks', Hostile('sleap', path, 16, each)
+    yield 'harmless_tracks', Hostile('sleap', path, 16, {'instance': 'each'})
     secret = f'{{"backend": {{"filename": "x", "filenames": ["{folder}/outside/a.png"], "shape": [4, 24, 32, 3]}}}}'
     path = write_labels(folder / 'inside' / 'slp_pictures_outside' / 'labels.slp', ('one',))
     with h5py.File(path, 'r+') as file:
-        json_of('videos_json', secret.encode())(file)
+        _json_of('videos_json', secret.encode())(file)
     yield 'slp_pictures_outside', Hostile('sleap', path, 0)
     for what, data in (('empty', b''), ('text', b'no labels'), ('cut', path.read_bytes()[:3000])):
         damaged = folder / 'inside' / f'slp_{what}.slp'
@@ -198,68 +194,3 @@ def _package_cases(folder: Path) -> Iterator[tuple[str, Any]]:
         with h5py.File(path, 'r+') as file:
             change(file)
         yield f'package_{what}', Hostile('sleap', path, kept)
-
-
-def _points_cases(folder: Path) -> Iterator[tuple[str, Any]]:
-    from benchmarks.reliability.hostile_annotations import Hostile
-
-    def write(what: str, **made: Any) -> Path:
-        path = folder / 'inside' / f'points3d_{what}.h5'
-        with h5py.File(path, 'w') as file:
-            if made:
-                file.create_dataset('tracks', **made)
-        return path
-
-    linked = write('linked')
-    with h5py.File(linked, 'r+') as file:
-        file['tracks'] = h5py.ExternalLink(str(folder / 'outside' / 'x.h5'), 'tracks')
-    virtual = write('virtual')
-    layout = h5py.VirtualLayout((3, 1, 2, 3), 'f8')
-    layout[...] = h5py.VirtualSource(str(folder / 'outside' / 'x.h5'), 'tracks', (3, 1, 2, 3))
-    with h5py.File(virtual, 'r+') as file:
-        file.create_virtual_dataset('tracks', layout)
-    packed = {'chunks': (100_000, 1, 2, 3), 'compression': 'gzip'}
-    files = {
-        'endless': write('endless', shape=(10**9, 1, 2, 3), dtype='f8', **packed),
-        'bytes': write('bytes', data=np.zeros((200_000_000 // 6, 1, 2, 3), 'i1'), **packed),
-        'text': write('text', data=np.array([b'a'])),
-        'infinite': write('infinite', data=np.full((3, 1, 2, 3), np.inf)),
-        'linked': linked,
-        'virtual': virtual,
-    }
-    for what, path in files.items():
-        yield f'points3d_{what}', Hostile('points3d', path, None)
-
-
-def _calibration_cases(folder: Path) -> Iterator[tuple[str, Any]]:
-    from benchmarks.reliability.hostile_annotations import Hostile
-
-    files = {
-        'deep': b'a = ' + b'[' * 50_000 + b']' * 50_000,
-        'nan': _CAMERA.replace('0.0, 0.0, 5.0', 'nan, 0.0, 5.0').encode(),
-        'digits': _CAMERA.replace('[32, 24]', f'[{"9" * 4000}, 24]').encode(),
-        'turns': _CAMERA.replace('rotation = [0.0', 'rotation = [1e300').encode(),
-        'many': b''.join(_CAMERA.replace('cam_0', f'cam_{i}').encode() for i in range(1500)),
-        'name': _CAMERA.replace('"cam"', '["cam"]').encode(),
-        'utf16': _CAMERA.encode('utf-16'),
-        'table': b'[[cam_0]]\nname = "a"\n',
-        'empty': b'',
-    }
-    for what, data in files.items():
-        path = folder / 'inside' / f'calibration_{what}.toml'
-        path.write_bytes(data)
-        yield f'calibration_{what}', Hostile('calibration', path, None)
-        if what in ('nan', 'deep'):
-            place = folder / 'inside' / f'session_{what}'
-            place.mkdir()
-            (place / 'calibration.toml').write_bytes(data)
-            yield f'session_{what}', Hostile('session', place, None)
-    place = folder / 'inside' / 'session_frame_1e9'
-    path = write_labels(place / 'cam' / 'labels.slp', ('one',))
-    with h5py.File(path, 'r+') as file:
-        records = file['frames'][()]
-        records['frame_idx'][3] = 10**9
-        file['frames'][...] = records
-    (place / 'calibration.toml').write_text(_CAMERA)
-    yield 'session_frame_1e9', Hostile('session', place, None)
-    assert (WIDTH, HEIGHT) == (32, 24)

@@ -1,7 +1,6 @@
 """replicAnt: rendered animals with keypoints in 2D and 3D, the camera, and a picture of the subjects' ids."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,25 @@ from smilfit.io.annotations.entries import BadEntry, numbers, one_of, read_json,
 from smilfit.io.annotations.fence import Fence
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.io.annotations.replicant_files import (
+    BATCH,
+    Batch,
+    batch_name,
+    find_picture,
+    list_files,
+    read_batch,
+)
 from smilfit.io.annotations.unreal_camera import MIRROR, camera_from_matrices, matrix_of, project_row_vectors
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.picture_opening import check_picture_size
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
-_BATCH = '_BatchData_'
-_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.exr')
 # How far a file's 2D points may be from the projection of its 3D points.
 _AGREEMENT_PX = 0.1
 # Unreal's unit of length.
 _UNIT = 'cm'
 _MOST_SIDE = 1e6
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What `_BatchData_<name>.json` says: the size of the pictures and the class of each subject."""
-
-    size: tuple[int, int] | None = None
-    classes: Mapping[str, str] | None = None
 
 
 @ANNOTATIONS.register_module(name='replicant')
@@ -73,15 +70,15 @@ class ReplicantReader(AnnotationReader):
             KeyError: no subject of the category; names the near ones.
         """
         path = Path(path)
-        files = _list_files(path)
-        batches = {file.parent / _batch_name(file): _Batch() for file in files}
-        batches = {name: _read_batch(name) for name in batches}
+        files = list_files(path)
+        batches = {file.parent / batch_name(file): Batch() for file in files}
+        batches = {name: read_batch(name) for name in batches}
         images: list[AnnotatedImage] = []
         skipped: list[SkippedAnnotation] = []
         names: tuple[str, ...] = ()
         classes: set[str] = set()
         for file in files:
-            batch = batches[file.parent / _batch_name(file)]
+            batch = batches[file.parent / batch_name(file)]
             try:
                 content = require(read_json(file, dict, 'replicAnt'), 'iterationData', dict)
                 subjects = _subjects(content)
@@ -111,7 +108,7 @@ class ReplicantReader(AnnotationReader):
                 f'{did_you_mean(self.category, classes)}'
             )
         return AnnotationSet(
-            name=path.stem.removeprefix(_BATCH),
+            name=path.stem.removeprefix(BATCH),
             keypoint_names=names,
             images=tuple(images),
             skipped=tuple(skipped),
@@ -163,7 +160,7 @@ class ReplicantReader(AnnotationReader):
         betas = subject.get('shape betas')
         return AnnotatedImage(
             where=where,
-            image=_find_picture(folder, file.stem),
+            image=find_picture(folder, file.stem),
             keypoints=np.where(seen[:, None], uv - 0.5, 0.0),
             confidence=seen.astype(np.float64),
             size=size,
@@ -176,39 +173,6 @@ class ReplicantReader(AnnotationReader):
             frame=int(numbers(content.get('iteration', 0), (), 'iteration')),
             category=kind,
         )
-
-
-def _list_files(path: Path) -> list[Path]:
-    if not path.is_dir() and not path.name.startswith(_BATCH):
-        return [path]
-    if not path.exists():
-        raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
-    folder = path if path.is_dir() else path.parent
-    files = sorted(file for file in folder.glob('*.json') if not file.name.startswith(_BATCH))
-    files = files if path.is_dir() else [file for file in files if _batch_name(file) == path.name]
-    if not files:
-        raise FileNotFoundError(f'{path}: a batch must have a .json file for every picture; got none.')
-    return files
-
-
-def _batch_name(file: Path) -> str:
-    return f'{_BATCH}{file.stem.rpartition("_")[0]}.json'
-
-
-def _read_batch(path: Path) -> _Batch:
-    """Read a batch file; one that is not there leaves sizes to be found and classes unnamed."""
-    if not path.is_file():
-        return _Batch()
-    content = read_json(path, dict, 'replicAnt batch')
-    try:
-        resolution = require(content, 'Image Resolution', dict)
-        size = tuple(int(numbers(require(resolution, axis, (int, float)), (), axis)) for axis in 'xy')
-        check_picture_size('Image Resolution', *size)
-        subjects = require(content, 'Subject Variations', dict)
-        classes = {number: require(subject, 'Class', str) for number, subject in subjects.items()}
-    except ValueError as error:
-        raise BadFileError(f'{path}: {error}') from None
-    return _Batch(size, classes)
 
 
 def _subjects(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -259,9 +223,3 @@ def _red(number: str) -> int:
             f"a subject's id must be 1 to 255 to have a mask; got {shorten(number)!r}. Leave masks out."
         )
     return int(number)
-
-
-def _find_picture(folder: Path, stem: str) -> Path:
-    """Find the picture of any kind and spelling; where there is none, name the one that replicAnt writes."""
-    candidates = (folder / f'{stem}{spelt}' for suffix in _PICTURES for spelt in (suffix, suffix.upper()))
-    return next((path for path in candidates if path.is_file()), folder / f'{stem}.JPG')
