@@ -41,6 +41,13 @@ def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
     )
     add_option(
         parser,
+        'allow_outside_images',
+        action='store_true',
+        help='read pictures and masks, too, that the annotations name outside that folder (by .., an absolute '
+        'path or a link); without it they are left out and told',
+    )
+    add_option(
+        parser,
         'focal_px',
         type=positive_float,
         metavar='PX',
@@ -58,9 +65,10 @@ def run_images(arguments: argparse.Namespace, reader: type) -> int:
     if arguments.keypoint_map:
         lookup = load_keypoint_map(arguments.keypoint_map)
         check_lookup(lookup, model_names=keypoint_definitions(body), where=arguments.keypoint_map)
-    annotations = reader(images=arguments.images, **read_reader_options(arguments, reader)).read(
-        arguments.annotations
-    )
+    made = reader(images=arguments.images, **read_reader_options(arguments, reader))
+    # Also of a reader of somebody else's, whose constructor does not take it.
+    made.allow_outside_images = arguments.allow_outside_images
+    annotations = made.read(arguments.annotations)
     wanted = getattr(arguments, 'category', None)
     annotations = check_pictures(annotations if wanted is None else of_category(annotations, wanted))
     sessions, repeated = image_sessions(annotations, lookup, arguments.unit, arguments.focal_px)

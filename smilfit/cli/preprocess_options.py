@@ -13,6 +13,7 @@ from smilfit.cli.argument_types import float_from, int_from, positive_int
 from smilfit.datasets import CROP_MODES, PreprocessOptions
 
 _DEFAULTS = PreprocessOptions()
+_OF_ALL_READERS = ('images', 'allow_outside_images')
 # What concerns rigs of several cameras only.
 RIG_OPTIONS = (
     'min_views',
@@ -130,10 +131,10 @@ def read_reader_options(arguments: argparse.Namespace, reader: type) -> dict[str
 
 
 def reader_arguments(reader: type) -> dict[str, inspect.Parameter]:
-    """Give the arguments of a reader's constructor by name, `images` aside, which all readers have."""
+    """Give the arguments of a reader's constructor by name, those aside that all readers have."""
     found = inspect.signature(reader.__init__).parameters
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {n: p for n, p in found.items() if n not in ('self', 'images') and p.kind not in kinds}
+    return {n: p for n, p in found.items() if n not in ('self', *_OF_ALL_READERS) and p.kind not in kinds}
 
 
 def _dest(name: str) -> str:

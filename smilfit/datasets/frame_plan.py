@@ -186,6 +186,11 @@ def require_consistent_cameras(
     if len(seen.cameras) < 2:
         return {}
     report = check_cameras(seen, points)
+    if report.unit_factor is not None:
+        raise ValueError(
+            f'{session.name}: 3D points must have the unit of the calibration; {report.message()} Convert the '
+            'points, or leave them out with --no-3d-data.'
+        )
     allowed = set(options.allow_inconsistent_cameras)
     accused = [name for name in report.contradicting if name not in allowed]
     unclear = report.ambiguous and not set(seen.cameras.names) <= allowed

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.store_layout import PictureTable
+from smilfit.io.annotations.entries import reason_of
 from smilfit.structures import Cameras, SkippedAnnotation
 
 
@@ -104,8 +105,8 @@ def _boxes(
     for i in range(len(session)):
         try:
             box = session.box(i)
-        except (ValueError, OSError) as error:
-            broken[i] = f'its mask must decode; {error}'
+        except Exception as error:  # The file chose what happened here.
+            broken[i] = f'its mask must decode; {reason_of(error)}'
             continue
         if box is not None:
             boxes[i, 0] = box if options.no_undistort else _undistorted_box(session.cameras[i], box)

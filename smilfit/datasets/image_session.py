@@ -11,6 +11,8 @@ from smilfit.datasets.known_params import KnownParams, params_of_pictures
 from smilfit.datasets.picture_decoding import decode_pictures, place_in_video
 from smilfit.io import check_lookup
 from smilfit.io.annotations import mask_box
+from smilfit.io.annotations.entries import reason_of
+from smilfit.io.annotations.sequence_names import different_names, sequence_name
 from smilfit.structures import (
     AnnotatedImage,
     AnnotationSet,
@@ -197,8 +199,8 @@ class ImageSession:
             if with_masks and source is not None and not fault:
                 try:
                     mask = source.read()
-                except (ValueError, OSError) as error:
-                    fault = f'its mask must decode; {error}'
+                except Exception as error:  # The file chose what happened here.
+                    fault = f'its mask must decode; {reason_of(error)}'
             if fault:
                 yield PictureEntry(i, fault=fault)
             else:
@@ -211,7 +213,7 @@ def image_sessions(
     unit: str | None = None,
     focal_px: float | None = None,
 ) -> tuple[tuple[ImageSession, ...], tuple[SkippedAnnotation, ...]]:
-    """Make one session of each sequence.
+    """Make one session of each sequence, named so that it can name a folder of results.
 
     Args:
         annotations: with sizes (see `check_pictures`).
@@ -235,9 +237,10 @@ def image_sessions(
             skipped.append(SkippedAnnotation(image.where, reason))
             continue
         by_sequence.setdefault(image.sequence, []).append(image)
+    names = different_names([sequence_name(sequence or annotations.name) for sequence in by_sequence])
     sessions = tuple(
         ImageSession(
-            sequence or annotations.name,
+            name,
             images,
             annotations.keypoint_names,
             joint_lookup,
@@ -246,7 +249,7 @@ def image_sessions(
             annotations.temporal,
             focal_px,
         )
-        for sequence, images in by_sequence.items()
+        for name, (sequence, images) in zip(names, by_sequence.items())
     )
     return sessions, tuple(skipped)
 

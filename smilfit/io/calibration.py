@@ -1,7 +1,6 @@
 """Camera calibrations as anipose writes them: `calibration.toml`."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smilfit.files import BadFileError, reading, shorten, write_text
+from smilfit.files.budget import check_budget, read_text
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.registry import did_you_mean
 from smilfit.structures import Cameras
@@ -18,6 +19,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MOST_CALIBRATION_BYTES = 1 << 22
+MOST_CAMERAS = 1000
+_LONGEST_NAME = 200
+# Turns of a rotation vector beyond this lose the digits of the angle.
+_MOST_RAD = 1e3
+_MOST_SIDE_PX = 100_000
 _KEYS = ('name', 'size', 'matrix', 'distortions', 'rotation', 'translation')
 _SHAPES = {'size': (2,), 'matrix': (3, 3), 'rotation': (3,), 'translation': (3,)}
 
@@ -37,16 +44,23 @@ def read_calibration(path: str | Path, unit: str | None = None) -> Cameras:
             coefficients, two cameras of one name, no camera at all, two different units.
     """
     path = Path(path)
-    tables = _parse(path)
+    with reading(path, 'the calibration'):
+        return _cameras(path, _parse(path), unit)
+
+
+def _cameras(path: Path, tables: dict[str, Any], unit: str | None) -> Cameras:
     metadata = tables.get('metadata', {})
     cameras = {key: table for key, table in tables.items() if key != 'metadata' and isinstance(table, dict)}
     if not cameras:
-        raise ValueError(f'{path}: the file must hold one table a camera, such as [cam_0]; got none.')
-    read = [_read_camera(f'{path}: [{key}]', key, table) for key, table in cameras.items()]
+        raise ValueError(
+            f'{path}: the file must hold one table a camera, such as [cam_0]; got none. Is it another file?'
+        )
+    check_budget(path, 'cameras', len(cameras), MOST_CAMERAS, 'in number')
+    read = [_read_camera(f'{path}: [{shorten(key)}]', key, table) for key, table in cameras.items()]
     names = [camera['name'] for camera in read]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f'{path}: camera names must differ; got {twice[0]!r} more than once.')
+        raise ValueError(f'{path}: camera names must differ; got {shorten(twice[0])!r} more than once.')
     return Cameras(
         names=tuple(names),
         K=torch.stack([camera['matrix'] for camera in read]),
@@ -87,32 +101,29 @@ def write_calibration(path: str | Path, cameras: Cameras) -> Path:
     lines.append('[metadata]')
     if cameras.unit is not None:
         lines.append(f'unit = {json.dumps(cameras.unit, ensure_ascii=False)}')
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
-    return path
+    return write_text(path, '\n'.join(lines) + '\n')
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the calibration must exist; there is no such file.')
     try:
-        return tomllib.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise FileNotFoundError(f'{path}: the calibration must exist; there is no such file.') from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: the file must be UTF-8 text; got {error}.') from None
+        return tomllib.loads(read_text(path, 'the calibration', MOST_CALIBRATION_BYTES))
     except tomllib.TOMLDecodeError as error:
         # The parser's message ends with the line and column.
-        raise ValueError(f'{path}: the file must be valid TOML; got: {error}.') from None
+        raise BadFileError(
+            f'{path}: the file must be valid TOML; got: {shorten(error)}. Correct it there.'
+        ) from None
 
 
 def _agree_on_unit(path: Path, unit: str | None, metadata: Any) -> str | None:
     stated = metadata.get('unit') if isinstance(metadata, dict) else None
     if stated is not None and not isinstance(stated, str):
-        raise ValueError(f'{path}: [metadata] unit must be a string such as "mm"; got {stated!r}.')
+        raise ValueError(f'{path}: [metadata] unit must be a string such as "mm"; got {shorten(stated)}.')
     if unit is not None and stated is not None and unit != stated:
-        raise ValueError(f'{path}: the unit must be one; the file says {stated!r}, the caller {unit!r}.')
+        raise ValueError(
+            f'{path}: the unit must be one; the file says {shorten(stated)!r}, the caller {unit!r}.'
+        )
     return unit if unit is not None else stated
 
 
@@ -126,10 +137,20 @@ def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
     if missing:
         raise ValueError(
             f'{where}: keys {", ".join(_KEYS[1:])} must be there; got no {missing[0]!r}. '
-            f'{did_you_mean(missing[0], table)}'
+            f'{did_you_mean(missing[0], table)} Export the calibration again.'
         )
     camera: dict[str, Any] = {name: _numbers(where, name, table[name], _SHAPES[name]) for name in _SHAPES}
-    camera['name'] = str(table.get('name', key))
+    camera['name'] = _name(where, table.get('name', key))
+    if bool((camera['rotation'].abs() > _MOST_RAD).any()):
+        raise ValueError(
+            f'{where}: rotation must be an axis times an angle in rad; got {camera["rotation"].tolist()}. Is it in '
+            'degrees, or a matrix?'
+        )
+    if not bool(((camera['size'] >= 1) & (camera['size'] <= _MOST_SIDE_PX)).all()):
+        raise ValueError(
+            f'{where}: size must be width and height, 1 to {_MOST_SIDE_PX} px; got {camera["size"].tolist()}. '
+            'Correct it.'
+        )
     if camera['matrix'][2].tolist() != [0.0, 0.0, 1.0] or not bool((camera['matrix'].diag() > 0).all()):
         raise ValueError(
             f'{where}: matrix must be [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive focal lengths; '
@@ -145,13 +166,29 @@ def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
     return camera
 
 
+def _name(where: str, name: Any) -> str:
+    if not isinstance(name, str | int) or not 0 < len(str(name)) <= _LONGEST_NAME:
+        raise ValueError(
+            f'{where}: name must be text of 1 to {_LONGEST_NAME} characters; got {shorten(name)}. Rename the camera.'
+        )
+    return str(name)
+
+
 def _numbers(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> Tensor:
     rule = 'a list of numbers' if shape is None else f'numbers of shape {"x".join(map(str, shape))}'
     try:
         tensor = torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f'{where}: {name} must be {rule}; got {value!r}.') from None
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(f'{where}: {name} must be {rule}; got {_shown(value)}. Correct it.') from None
     fits = tensor.ndim == 1 if shape is None else tuple(tensor.shape) == shape
     if not fits or not bool(tensor.isfinite().all()):
-        raise ValueError(f'{where}: {name} must be {rule}, all finite; got {value!r}.')
+        raise ValueError(f'{where}: {name} must be {rule}, all finite; got {_shown(value)}. Correct it.')
     return tensor
+
+
+def _shown(value: Any) -> str:
+    """Show a short list of plain values as it stands."""
+    plain = (
+        isinstance(value, list) and len(value) <= 9 and all(isinstance(v, str | int | float) for v in value)
+    )
+    return f'[{", ".join(shorten(v, 40) for v in value)}]' if plain else shorten(value)

@@ -1,12 +1,18 @@
 """Small tables beside a session: which model keypoint is which annotated one, and known shapes."""
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from smilfit.files import reading, shorten
+from smilfit.files.budget import read_text
 from smilfit.registry import UnknownNameError, did_you_mean
+
+# Tables of names and numbers that a person keeps.
+MOST_TABLE_BYTES = 1 << 24
 
 
 def read_joint_lookup(path: str | Path) -> dict[str, str]:
@@ -20,22 +26,23 @@ def read_joint_lookup(path: str | Path) -> dict[str, str]:
     path = Path(path)
     lookup: dict[str, str] = {}
     seen: set[str] = set()
+    place_of: dict[str, str] = {}
     for line, row in _rows(path, ('model', 'data')):
         model, data = row['model'], row['data']
         if not model:
             raise ValueError(f'{path}, line {line}: model must be a name; got nothing.')
         if model in seen:
-            raise ValueError(f'{path}, line {line}: model names must differ; got {model!r} again.')
+            raise ValueError(f'{path}, line {line}: model names must differ; got {shorten(model)!r} again.')
         seen.add(model)
         if not data:
             continue
-        if data in lookup.values():
-            other = next(name for name, value in lookup.items() if value == data)
+        if data in place_of:
             raise ValueError(
-                f'{path}, line {line}: data names must differ; got {data!r} for {model!r} '
-                f'and for {other!r}. One annotated point cannot be two places of the body.'
+                f'{path}, line {line}: data names must differ; got {shorten(data)!r} for {shorten(model)!r} '
+                f'and for {shorten(place_of[data])!r}. One annotated point cannot be two places of the body. '
+                'Correct a row.'
             )
-        lookup[model] = data
+        lookup[model], place_of[data] = data, model
     if not lookup:
         raise ValueError(f'{path}: one row at least must map a model name to a data name; got none.')
     return lookup
@@ -85,16 +92,23 @@ def read_shape_betas(path: str | Path) -> dict[str, np.ndarray]:
     for line, row in _rows(path, ('label', 'PC1')):
         label = row.pop('label')
         if not label or label in betas:
-            raise ValueError(f'{path}, line {line}: labels must be given and differ; got {label!r}.')
+            raise ValueError(f'{path}, line {line}: labels must be given and differ; got {shorten(label)!r}.')
         expected = [f'PC{i + 1}' for i in range(len(row))]
         if list(row) != expected:
-            raise ValueError(f'{path}: columns must be label, {", ".join(expected)}; got {list(row)}.')
+            got = [shorten(name, 40) for name in list(row)[:20]]
+            raise ValueError(
+                f'{path}: columns must be label, {", ".join(expected[:20])}; got {got}. Correct the header.'
+            )
         try:
             values = np.array([float(value) for value in row.values()])
         except ValueError as error:
-            raise ValueError(f'{path}, line {line}: coefficients must be numbers; {error}.') from None
+            raise ValueError(
+                f'{path}, line {line}: coefficients must be numbers; {shorten(error)}. Correct the row.'
+            ) from None
         if not np.isfinite(values).all():
-            raise ValueError(f'{path}, line {line}: coefficients must be finite; got {values.tolist()}.')
+            raise ValueError(
+                f'{path}, line {line}: coefficients must be finite; some are not. Correct the row.'
+            )
         betas[label] = values
     return betas
 
@@ -103,12 +117,16 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterable[tuple[int, dict[str
     """Yield (line, row) with stripped names and values; comment-free CSV with a header."""
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the file must exist; there is none.')
-    # utf-8-sig: spreadsheets like to begin a file with a byte order mark.
-    with path.open(newline='', encoding='utf-8-sig') as file:
-        reader = csv.reader(file)
+    with reading(path, 'the table'):
+        # utf-8-sig: spreadsheets like to begin a file with a byte order mark.
+        text = read_text(path, 'the table', MOST_TABLE_BYTES, 'utf-8-sig')
+        reader = csv.reader(io.StringIO(text, newline=''))
         header = [name.strip() for name in next(reader, [])]
         if any(name not in header for name in required) or len(set(header)) != len(header):
-            raise ValueError(f'{path}: columns must be {", ".join(required)}, each once; got {header}.')
+            got = [shorten(name, 40) for name in header[:20]]
+            raise ValueError(
+                f'{path}: columns must be {", ".join(required)}, each once; got {got}. Correct the header.'
+            )
         for row in reader:
             values = [value.strip() for value in row]
             if not any(values):

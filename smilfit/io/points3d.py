@@ -1,12 +1,14 @@
 """Points that another tool triangulated or projected: `points3d.h5` and `reprojections.h5`."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from smilfit.files import BadFileError, replacing
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.io.hdf5_files import open_hdf5, read_table
 from smilfit.registry import UnknownNameError, did_you_mean
 
 
@@ -97,25 +99,23 @@ def reject_half_points(where: str, points: np.ndarray, node_names: Sequence[str]
 
 
 def _read_dataset(path: Path, name: str) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: the file must exist; there is none.')
-    try:
-        file = h5py.File(path, 'r')
-    except OSError as error:
-        raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
-    with file:
+    with open_hdf5(path) as file:
         if name not in file:
-            raise UnknownNameError(f'{path}: no dataset {name!r}. {did_you_mean(name, file)}')
-        return np.asarray(file[name][()], dtype=np.float64)
+            raise UnknownNameError(
+                f'{path}: no dataset {name!r}. {did_you_mean(name, file)} Is it another file?'
+            )
+        table = file[name]
+        if not isinstance(table, h5py.Dataset) or table.dtype.kind not in 'biuf':
+            raise BadFileError(f'{path}: {name} must be a table of numbers; it is not. Export it again.')
+        # As float64 each value takes eight bytes, whatever it takes in the file.
+        check_budget(path, name, 8 * (table.size or 0), MOST_ARRAY_BYTES)
+        return np.asarray(read_table(table, path), dtype=np.float64)
 
 
 def _write_datasets(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: dict[str, str]) -> Path:
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    with h5py.File(temporary, 'w') as file:
+    with replacing(path) as temporary, h5py.File(temporary, 'w') as file:
         for name, array in arrays.items():
             dataset = file.create_dataset(name, data=array, fletcher32=True)
             dataset.attrs.update(attributes)
-    os.replace(temporary, path)
     return path

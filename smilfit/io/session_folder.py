@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 
+from smilfit.files import reading
 from smilfit.io.videos import VIDEO_SUFFIXES
 from smilfit.registry import UnknownNameError, did_you_mean
 
@@ -23,7 +24,7 @@ def find_sessions(root: str | Path) -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: sessions must be in a folder; there is no such folder.')
-    found = list(_walk(root))
+    found = list(_walk(root, set()))
     if not found:
         raise FileNotFoundError(
             f'{root}: a session must be a folder with {CALIBRATION_FILE} or with camera folders that hold '
@@ -32,13 +33,18 @@ def find_sessions(root: str | Path) -> list[Path]:
     return found
 
 
-def _walk(folder: Path) -> Iterable[Path]:
+def _walk(folder: Path, seen: set[Path]) -> Iterable[Path]:
+    # Links may lead back to where the walk has been.
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
     children = _subfolders(folder)
     if (folder / CALIBRATION_FILE).is_file() or any(_labels_in(child) for child in children):
         yield folder
         return
     for child in children:
-        yield from _walk(child)
+        yield from _walk(child, seen)
 
 
 def match_cameras(folder: Path, calibrated: Sequence[str] | None, exclude: Sequence[str]) -> dict[str, Path]:
@@ -130,7 +136,7 @@ def _is_analysis(path: Path) -> bool:
     if not h5py.is_hdf5(path):
         # A damaged analysis file must not vanish: reading it gives the error.
         return 'analysis' in path.name.lower()
-    with h5py.File(path, 'r') as file:
+    with reading(path, 'SLEAP labels'), h5py.File(path, 'r') as file:
         return 'tracks' in file and 'node_names' in file
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from smilfit.files import folder_name
 from smilfit.io.calibration import read_calibration
 from smilfit.io.lookup import check_lookup, read_joint_lookup
 from smilfit.io.points3d import read_points3d, read_reprojections
@@ -74,7 +75,7 @@ class SleapSession:
         calibration = self.folder / CALIBRATION_FILE
         cameras = read_calibration(calibration, unit) if calibration.is_file() else None
         folders = match_cameras(self.folder, None if cameras is None else cameras.names, exclude_cameras)
-        self.name = self.folder.resolve().name
+        self.name = folder_name(self.folder.resolve().name)
         self.camera_names = tuple(folders)
         self.cameras: Cameras | None = None if cameras is None else cameras.select(self.camera_names)
         self.unit = unit if cameras is None else cameras.unit

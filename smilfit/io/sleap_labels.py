@@ -1,15 +1,18 @@
 """One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from smilfit.files import BadFileError, reading, replacing, shorten
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
+from smilfit.io.slp_files import load_slp
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,11 @@ def read_labels(path: str | Path) -> SleapLabels:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
-    labels = _read_slp(path) if path.suffix.lower() == '.slp' else _read_analysis(path)
-    reject_half_points(str(path), labels.xy, labels.node_names)
-    return labels
+    with reading(path, 'SLEAP labels'):
+        labels = _read_slp(path) if path.suffix.lower() == '.slp' else _read_analysis(path)
+        check_keypoint_names(path, labels.node_names)
+        reject_half_points(str(path), labels.xy, labels.node_names)
+        return labels
 
 
 def write_slp(
@@ -86,20 +91,13 @@ def write_slp(
             )
         frames.append(sleap_io.LabeledFrame(video=video, frame_idx=index, instances=[instance]))
     labels = sleap_io.Labels(labeled_frames=frames, videos=[video], skeletons=[skeleton], tracks=[track])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.stem + '.tmp.slp')
-    sleap_io.save_slp(labels, str(temporary), embed=False, verbose=False)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        sleap_io.save_slp(labels, str(temporary), embed=False, verbose=False)
     return path
 
 
 def _read_slp(path: Path) -> SleapLabels:
-    import sleap_io
-
-    try:
-        labels = sleap_io.load_slp(str(path), open_videos=False)
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f'{path}: the file must be SLEAP labels; reading failed with: {error}.') from None
+    labels = load_slp(path)
     for thing, found in (('skeleton', labels.skeletons), ('video', labels.videos)):
         if len(found) != 1:
             raise ValueError(f'{path}: labels must have one {thing}; got {len(found)}.')
@@ -108,6 +106,11 @@ def _read_slp(path: Path) -> SleapLabels:
     names = tuple(labels.skeleton.node_names)
     chosen, skipped = _choose_instances(labels)
     n_frames = max(chosen) + 1
+    if min(chosen) < 0:
+        raise BadFileError(
+            f'{path}: frames must be numbered from 0; got {min(chosen)}. Save it from SLEAP again.'
+        )
+    check_budget(path, f'labels up to frame {n_frames - 1}', 24 * n_frames * len(names), MOST_ARRAY_BYTES)
     xy = np.full((n_frames, len(names), 2), np.nan)
     score = np.full((n_frames, len(names)), np.nan)
     for index, instance in chosen.items():
@@ -119,8 +122,10 @@ def _read_slp(path: Path) -> SleapLabels:
             score[index] = points['score']
     labelled = np.zeros(n_frames, dtype=bool)
     labelled[list(chosen)] = True
-    shape = labels.videos[0].backend_metadata.get('shape') or (None,)
-    return SleapLabels(path, names, xy, _fill_scores(score), labelled, shape[0], skipped)
+    shape = labels.videos[0].backend_metadata.get('shape')
+    stated = shape[0] if isinstance(shape, list | tuple) and shape else None
+    stated = stated if isinstance(stated, int) else None
+    return SleapLabels(path, names, xy, _fill_scores(score), labelled, stated, skipped)
 
 
 def _choose_instances(labels: Any) -> tuple[dict[int, Any], int]:
@@ -147,22 +152,22 @@ def _preference(instance: Any) -> tuple[bool, float]:
 
 
 def _read_analysis(path: Path) -> SleapLabels:
-    try:
-        file = h5py.File(path, 'r')
-    except OSError as error:
-        raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
-    with file:
+    with open_hdf5(path, 'SLEAP labels') as file:
         if 'tracks' not in file or 'node_names' not in file:
-            raise ValueError(
-                f'{path}: an analysis file must have tracks and node_names; got {sorted(file)}. '
+            raise BadFileError(
+                f'{path}: an analysis file must have tracks and node_names; got {[shorten(n) for n in file][:20]}. '
                 'Export it from SLEAP as "Analysis HDF5".'
             )
-        tracks = np.asarray(file['tracks'][()], dtype=np.float64)
-        names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in file['node_names'][()])
-        scores = np.asarray(file['point_scores'][()], dtype=np.float64) if 'point_scores' in file else None
+        tracks = _floats(path, file['tracks'])
+        names = tuple(
+            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
+            for n in read_table(file['node_names'], path)
+        )
+        scores = _floats(path, file['point_scores']) if 'point_scores' in file else None
     if tracks.ndim != 4 or tracks.shape[1:3] != (2, len(names)):
         raise ValueError(
-            f'{path}: tracks must be (tracks, 2, {len(names)} nodes, frames); got {tracks.shape}.'
+            f'{path}: tracks must be (tracks, 2, {len(names)} nodes, frames); got {tracks.shape}. Export it from '
+            'SLEAP as "Analysis HDF5".'
         )
     present = np.isfinite(tracks).any(1)
     if not present.any():
@@ -182,6 +187,12 @@ def _read_analysis(path: Path) -> SleapLabels:
         None,
         int(in_frame.sum() - in_frame[best].sum()),
     )
+
+
+def _floats(path: Path, table: Any) -> np.ndarray:
+    # As float64 each value takes eight bytes, whatever it takes in the file.
+    check_budget(path, shorten(str(table.name)), 8 * (table.size or 0), MOST_ARRAY_BYTES)
+    return np.asarray(read_table(table, path), dtype=np.float64)
 
 
 def _fill_scores(score: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Triangulation and camera checks of keypoints with names and cameras."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,8 @@ from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
 # Frames at once: bounds the memory of long sessions.
 _CHUNK = 2000
+# Cameras that agree place points within a few per cent of the given ones; another unit is beyond this factor.
+_SAME_UNIT = 1.2
 
 
 def triangulate_keypoints(
@@ -57,7 +59,8 @@ class CameraReport:
     """How well each camera agrees with the others: median px by camera, and who does not.
 
     `contradicting` names cameras whose calibration cannot be that of the others. `ambiguous` says that
-    cameras disagree without telling which. `same_place` lists pairs calibrated to one position.
+    cameras disagree without telling which. `same_place` lists pairs calibrated to one position. `unit_factor` is
+    how many times too large the given 3D points are where that alone is what is wrong: their unit is another one.
     """
 
     median_px: dict[str, float]
@@ -67,14 +70,20 @@ class CameraReport:
     ambiguous: bool
     same_place: tuple[tuple[str, str], ...]
     judged_by: str
+    unit_factor: float | None = None
 
     @property
     def ok(self) -> bool:
         """Whether nothing speaks against the calibration."""
-        return not (self.contradicting or self.ambiguous)
+        return not (self.contradicting or self.ambiguous or self.unit_factor is not None)
 
     def message(self) -> str:
         """Say in words what was found, with each camera's figure."""
+        if self.unit_factor is not None:
+            return (
+                f'the given 3D points are {self.unit_factor:.4g} times as large as those that the cameras place, '
+                'which agree with each other: the points are in another unit than the calibration.'
+            )
         figures = ', '.join(
             f'{name} {"unknown (too few points)" if math.isnan(px) else f"{px:.1f} px"}'
             for name, px in self.median_px.items()
@@ -113,8 +122,34 @@ def check_cameras(keypoints: Keypoints2d, points: Keypoints3d | None = None) -> 
     if points is None:
         return by_labels
     by_points = _report(keypoints, cameras, points)
+    # Cameras are judged by each other: points that are wrong for all alike accuse none of them.
+    if by_labels.ok and not _within(by_points, by_labels):
+        return replace(by_points, unit_factor=_unit_factor(keypoints, cameras, points, by_labels))
     # Points that were triangulated with a wrong camera lie between it and the others and blame none.
     return by_labels if by_points.ok and not by_labels.ok else by_points
+
+
+def _within(report: CameraReport, other: CameraReport) -> bool:
+    """Whether every camera's figure is one that another report allows."""
+    return not any(px > other.limit_px[name] for name, px in report.median_px.items())
+
+
+def _unit_factor(
+    keypoints: Keypoints2d, cameras: Cameras, points: Keypoints3d, by_labels: CameraReport
+) -> float | None:
+    """Find the factor by which the points must shrink to agree with cameras that agree; None where none does."""
+    step = max(1, -(-len(points.xyz) // _CHUNK))
+    seen, given = keypoints[::step], points[::step]
+    placed = triangulate_keypoints(seen)
+    both = placed.visible & given.visible & given.xyz.isfinite().all(-1)
+    mine, theirs = placed.xyz[both].double(), given.xyz[both].double()
+    square = (mine * mine).sum(-1)
+    ratio = ((mine * theirs).sum(-1) / square)[square > 0]
+    factor = float(ratio.median()) if len(ratio) else math.nan
+    if not 0 < factor < math.inf or 1 / _SAME_UNIT < factor < _SAME_UNIT:
+        return None
+    shrunk = replace(points, xyz=points.xyz / factor)
+    return factor if _within(_report(keypoints, cameras, shrunk), by_labels) else None
 
 
 def _report(keypoints: Keypoints2d, cameras: Cameras, points: Keypoints3d | None) -> CameraReport:

@@ -1,5 +1,6 @@
 """Videos, read once and in order: probing, honest frame counts, all cameras in lockstep."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError, reading
+from smilfit.io.picture_opening import check_picture_size
+
+# What a file is told by: a playlist would have the decoder open files and addresses that it names.
+_HEAD_BYTES = 512
+_PLAYLISTS = (b'#EXTM3U', b'ffconcat', b'<?xml', b'<MPD', b'v=0', b'[playlist]', b'[Reference]')
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv')
 
 
@@ -47,7 +54,8 @@ def probe_video(path: str | Path) -> VideoInfo:
             int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
         )
         stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        return VideoInfo(path, n_frames, float(capture.get(cv2.CAP_PROP_FPS)), size, stated)
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        return VideoInfo(path, n_frames, rate if math.isfinite(rate) else 0.0, size, stated)
 
 
 def iterate_videos(
@@ -93,10 +101,13 @@ def _iterate(paths: Mapping[str, Path], indices: list[int]) -> Iterator[tuple[in
 def _retrieve(path: Path, capture: Any, index: int) -> np.ndarray:
     import cv2
 
-    ok, picture = capture.retrieve()
-    if not ok:
-        raise RuntimeError(f'{path}: frame {index} must decode; it does not. Copy the video again.')
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    try:
+        ok, picture = capture.retrieve()
+        if ok:
+            return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    except cv2.error:
+        ok = False
+    raise RuntimeError(f'{path}: frame {index} must decode; it does not. Copy the video again.')
 
 
 def _count_frames(path: Path, capture: Any) -> int:
@@ -119,11 +130,31 @@ def _opened(path: Path) -> Iterator[Any]:
     import cv2
 
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: the video must exist; there is no such file.')
-    capture = cv2.VideoCapture(str(path))
+        raise FileNotFoundError(
+            f'{path}: the video must exist; there is no such file. Check the path, or give its folder.'
+        )
+    with reading(path, 'the video'):
+        _refuse_text(path)
+        capture = cv2.VideoCapture(str(path))
     try:
-        if not capture.isOpened():
-            raise ValueError(f'{path}: the file must be a video that opens; it does not (cut short?).')
+        with reading(path, 'the video'):
+            if not capture.isOpened():
+                raise ValueError(
+                    f'{path}: the file must be a video that opens; it does not (cut short?). Copy it again.'
+                )
+            size = (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+            check_picture_size(path, *(int(side) for side in size), "the video's picture")
         yield capture
     finally:
         capture.release()
+
+
+def _refuse_text(path: Path) -> None:
+    """Refuse playlists and other text: every container of a video has bytes below 9 at its beginning."""
+    with path.open('rb') as file:
+        head = file.read(_HEAD_BYTES)
+    start = head.removeprefix(b'\xef\xbb\xbf').lstrip().lower()
+    if all(byte >= 9 for byte in head) or any(start.startswith(mark.lower()) for mark in _PLAYLISTS):
+        raise BadFileError(
+            f'{path}: the file must be a video that opens; it is {"text" if head else "empty"}. Copy it again.'
+        )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,21 @@ def test_points_made_with_the_wrong_camera_do_not_hide_it(tiny):
     bad_points = triangulate_keypoints(session.keypoints2d(), huber_px=None)
     report = check_cameras(session.keypoints2d(), bad_points)
     assert not report.ok
+
+
+@pytest.mark.parametrize('factor', [1000.0, 0.1, 25.4])
+def test_points_in_another_unit_blame_no_camera(tiny, factor):
+    session = SleapSession(tiny.folder)
+    seen, points = session.keypoints2d(), session.keypoints3d()
+    report = check_cameras(seen, replace(points, xyz=points.xyz * factor))
+    assert not report.ok
+    np.testing.assert_allclose(report.unit_factor, factor)
+    assert f'{factor:.4g} times as large' in report.message()
+    assert 'in another unit than the calibration' in report.message()
+    assert 'contradicts' not in report.message()
+    # Points that are shifted, or another animal's, are in no other unit.
+    assert check_cameras(seen, replace(points, xyz=points.xyz + 3.0)).unit_factor is None
+    assert check_cameras(seen, replace(points, xyz=points.xyz.flip(1))).unit_factor is None
 
 
 def test_what_cannot_be_checked_is_an_error(tiny):

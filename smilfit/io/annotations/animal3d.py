@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, picture_path, read_json, require
 from smilfit.io.annotations.masks import ImageMask
@@ -47,13 +48,13 @@ class Animal3DReader(AnnotationReader):
         path = Path(path)
         data = read_json(path, dict, 'Animal3D').get('data')
         if not isinstance(data, list):
-            raise ValueError(
+            raise BadFileError(
                 f'{path}: data must be a list of entries; got {type(data).__name__}. Is it another format?'
             )
         entries = []
         for i, entry in enumerate(data):
             name = entry.get('img_path') if isinstance(entry, dict) else None
-            where = f'{path}, entry {i}' + (f' ({name})' if isinstance(name, str) else '')
+            where = f'{path}, entry {i}' + (f' ({shorten(name)})' if isinstance(name, str) else '')
             entries.append((where, partial(self._read_entry, path, where, entry)))
         images, skipped = keep_good(entries)
         return AnnotationSet(path.stem, KEYPOINTS, images, skipped, flip=FLIP)
@@ -66,7 +67,8 @@ class Animal3DReader(AnnotationReader):
         family = require(entry, 'supercategory', int)
         if not 0 <= family < len(FAMILIES):
             raise BadEntry(
-                f'supercategory must be 0 to {len(FAMILIES) - 1} ({", ".join(FAMILIES)}); got {family}.'
+                f'supercategory must be 0 to {len(FAMILIES) - 1} ({", ".join(FAMILIES)}); got '
+                f'{shorten(family)}. Correct it.'
             )
         points = numbers(require(entry, 'keypoint_2d', list), (len(KEYPOINTS), 3), 'keypoint_2d')
         confidence = (points[:, 2] > 0).astype(np.float64)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle
+from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, read_json
 from smilfit.io.annotations.grevyzebra import KEYPOINTS, PICTURE_SUFFIXES
@@ -33,9 +34,13 @@ class AnimalKeyReader(AnnotationReader):
     """
 
     def __init__(
-        self, images: str | Path | None = None, names: Sequence[str] | None = None, category: str = ''
+        self,
+        images: str | Path | None = None,
+        names: Sequence[str] | None = None,
+        category: str = '',
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.names = None if names is None else tuple(names)
         self.category = category
 
@@ -67,6 +72,10 @@ class AnimalKeyReader(AnnotationReader):
         images, skipped = keep_good(entries)
         return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=mirror_pairs(names))
 
+    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give `images`, and the folder that is read, in which the masks are."""
+        return (path,) if self.images is None else (self.images, path)
+
     def _read_frame(
         self, folder: Path, picture: Path, order: int, boxes: dict[str, np.ndarray], names: tuple[str, ...]
     ) -> AnnotatedImage:
@@ -77,7 +86,7 @@ class AnimalKeyReader(AnnotationReader):
         elif not mask.is_file():
             raise BadEntry('a frame must have keypoints or a mask; got neither.')
         confidence = (points[:, 2] > 0).astype(np.float64)
-        number = re.search(r'(\d+)$', picture.stem)
+        digits = re.search(r'\d{1,15}$', picture.stem)
         return AnnotatedImage(
             where=str(file),
             image=picture,
@@ -86,7 +95,7 @@ class AnimalKeyReader(AnnotationReader):
             box=boxes.get(picture.name, boxes.get(picture.stem)),
             mask=ImageMask(mask) if mask.is_file() else None,
             sequence=folder.name,
-            frame=int(number.group(1)) if number else order,
+            frame=int(digits.group()) if digits else order,
             category=self.category,
         )
 
@@ -96,10 +105,11 @@ def _default_names(folders: Sequence[Path]) -> tuple[str, ...]:
     for file in (file for folder in folders for file in sorted(folder.glob('*.pkl'))):
         try:
             count = len(numbers(as_array(read_pickle(file), f'{file}: keypoints'), (None, 3), 'keypoints'))
-        except ValueError:
+        except (ValueError, OSError):
+            # It is told when its frame is read.
             continue
         return KEYPOINTS if count == len(KEYPOINTS) else tuple(f'keypoint_{k}' for k in range(count))
-    raise ValueError(f'{folders[0]}: one <frame>.pkl at least must be an array of K x 3 numbers; got none.')
+    raise BadFileError(f'{folders[0]}: one <frame>.pkl at least must be an array of K x 3 numbers; got none.')
 
 
 def _boxes(folder: Path) -> dict[str, np.ndarray]:
@@ -110,4 +120,4 @@ def _boxes(folder: Path) -> dict[str, np.ndarray]:
     try:
         return {name: numbers(box, (4,), name) for name, box in read_json(file, dict, 'AnimalKey').items()}
     except BadEntry as error:
-        raise ValueError(f'{file}: {error}') from None
+        raise BadFileError(f'{file}: {error}') from None

@@ -6,13 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.budget import read_text
 from smilfit.io.annotations.anipose_points import Points3d, read_points
 from smilfit.io.annotations.base import AnnotationReader
+from smilfit.io.annotations.entries import BadEntry, numbers
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.pose_rows import annotate_rows, row_frames, video_of
 from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
+from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.io.calibration import read_calibration
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
@@ -24,13 +29,17 @@ else:
 
 _POSES_2D = ('pose-2d-filtered', 'pose-2d')
 _POSES_3D = ('pose-3d-filtered', 'pose-3d')
+_MOST_CONFIG_BYTES = 1 << 22
+# Patterns of a file are matched to names of up to 255 characters: what is beyond this may never end.
+_LONGEST_PATTERN, _MOST_REPEATS = 100, 3
+_REPEATS, _REPEATED_GROUP = re.compile(r'[*+{]'), re.compile(r'\)\s*[*+{]')
 
 
 @ANNOTATIONS.register_module(name='anipose')
 class AniposeReader(AnnotationReader):
     """Reads a session's folder: `pose-2d*/<video>.h5|csv`, `pose-3d*/<trial>.csv`, a calibration, `videos-raw/`.
 
-    Filtered poses are preferred. Every camera of a trial is a sequence of its own (`<trial>/<camera>`), as a
+    Filtered poses are preferred. Every camera of a trial is a sequence of its own (`<trial>+<camera>`), as a
     picture has one camera; the 3D points of a frame, in the calibration's world, go with every view of it. The
     rotation to an animal's own axes, which anipose may have applied to them, is undone.
 
@@ -42,9 +51,13 @@ class AniposeReader(AnnotationReader):
     """
 
     def __init__(
-        self, images: str | Path | None = None, cam_regex: str | None = None, unit: str | None = None
+        self,
+        images: str | Path | None = None,
+        cam_regex: str | None = None,
+        unit: str | None = None,
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.cam_regex = cam_regex
         self.unit = unit
 
@@ -57,11 +70,13 @@ class AniposeReader(AnnotationReader):
         """
         path = Path(path)
         config = _config(path)
-        pattern = self.cam_regex or config.get('triangulation', {}).get('cam_regex', '-cam([A-Z])$')
+        pattern = self.cam_regex or _cam_regex(path, config)
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f'{path}: cam_regex must be a pattern; got {pattern!r}: {error}.') from None
+            raise BadFileError(
+                f'{path}: cam_regex must be a pattern; got {shorten(pattern)!r}: {error}. Correct it.'
+            ) from None
         folder = next((path / name for name in _POSES_2D if (path / name).is_dir()), None)
         files = sorted(p for p in folder.iterdir() if p.suffix in ('.h5', '.csv')) if folder else []
         if not files:
@@ -76,7 +91,7 @@ class AniposeReader(AnnotationReader):
         for stem, table in tables.items():
             match = re.search(pattern, stem)
             if match is None or not match.groups():
-                raise ValueError(
+                raise BadFileError(
                     f'{table.path}: the name must hold the camera by {pattern!r}; got {stem!r}. Give cam_regex=.'
                 )
             camera, trial = match.group(1).strip(), re.sub(pattern, '', stem).strip()
@@ -89,7 +104,7 @@ class AniposeReader(AnnotationReader):
             points = _points(path, trial, names)
             found, left_out = annotate_rows(table, row_frames(table, video), _one_animal(table), names)
             view = _view(cameras, camera, config)
-            images += [_completed(image, f'{trial}/{camera}', view, points) for image in found]
+            images += [_completed(image, sequence_name(trial, camera), view, points) for image in found]
             skipped += [*table.skipped, *left_out]
         unit = self.unit if cameras is None else cameras.unit
         return AnnotationSet(
@@ -111,10 +126,26 @@ def _config(path: Path) -> dict[str, Any]:
     )
     if file is None:
         return {}
-    try:
-        return tomllib.loads(file.read_text(encoding='utf-8'))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'{file}: the configuration must be valid TOML; got: {error}.') from None
+    with reading(file, 'the configuration'):
+        try:
+            return tomllib.loads(read_text(file, 'the configuration', _MOST_CONFIG_BYTES))
+        except tomllib.TOMLDecodeError as error:
+            raise BadFileError(
+                f'{file}: the configuration must be valid TOML; got: {shorten(error)}. Correct it there.'
+            ) from None
+
+
+def _cam_regex(path: Path, config: dict[str, Any]) -> str:
+    """Give the pattern of config.toml; one that could take forever to match is refused."""
+    table = config.get('triangulation', {})
+    pattern = table.get('cam_regex', '-cam([A-Z])$') if isinstance(table, dict) else None
+    plain = isinstance(pattern, str) and len(pattern) <= _LONGEST_PATTERN
+    if not plain or _REPEATED_GROUP.search(pattern) or len(_REPEATS.findall(pattern)) > _MOST_REPEATS:
+        raise BadFileError(
+            f'{path}: cam_regex of config.toml must be text of at most {_LONGEST_PATTERN} characters with at most '
+            f'{_MOST_REPEATS} repeats, none of a group; got {shorten(pattern)}. Give another one by cam_regex=.'
+        )
+    return pattern
 
 
 def _cameras(path: Path, unit: str | None) -> Cameras | None:
@@ -129,7 +160,14 @@ def _view(cameras: Cameras | None, name: str, config: dict[str, Any]) -> Cameras
     if cameras is None:
         return None
     camera = cameras.select([name])
-    offset = config.get('cameras', {}).get(name, {}).get('offset', (0, 0))[:2]
+    stated: Any = config
+    for key in ('cameras', name, 'offset'):
+        stated = stated.get(key) if isinstance(stated, dict) else None
+    offset = np.zeros(2) if stated is None else numbers(stated, (None,), 'offset')[:2]
+    if len(offset) != 2 or np.abs(offset).max() > 1e6:
+        raise BadEntry(
+            f'offset of camera {shorten(name)!r} in config.toml must be x and y px; it is not. Correct it.'
+        )
     K = camera.K.clone()
     K[..., :2, 2] -= torch.as_tensor(offset, dtype=K.dtype)
     return replace(camera, K=K)
@@ -137,8 +175,9 @@ def _view(cameras: Cameras | None, name: str, config: dict[str, Any]) -> Cameras
 
 def _one_animal(table: PoseTable) -> list[str]:
     if len(table.tracks) > 1:
-        raise ValueError(
-            f'{table.path}: poses must be of one animal; got the individuals {list(table.tracks)}.'
+        raise BadFileError(
+            f'{table.path}: poses must be of one animal; got the individuals '
+            f'{[shorten(name, 40) for name in list(table.tracks)[:10]]}. Export one alone.'
         )
     return list(table.tracks)
 

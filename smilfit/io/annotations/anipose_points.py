@@ -1,12 +1,19 @@
 """anipose's 3D poses: one csv a trial, columns `<part>_x|y|z|error|ncams|score`, `M_ij`, `center_i`, `fnum`."""
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.budget import read_text
+
+MOST_TABLE_BYTES = 1 << 29
+_MOST_FRAMES = 1e10
 
 
 @dataclass(frozen=True)
@@ -46,31 +53,40 @@ def read_points(path: str | Path) -> Points3d:
         ValueError: missing columns, a cell that is no number, a frame twice, an M that cannot be inverted.
     """
     path = Path(path)
-    try:
-        with path.open(newline='', encoding='utf-8-sig') as file:
-            lines = [line for line in csv.reader(file) if any(line)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f'{path}: the file must be a table of UTF-8 text; got {error}.') from None
-    header = [name.strip() for name in lines[0]] if lines else []
+    with reading(path, 'a table of 3D poses'):
+        text = read_text(path, 'a table of 3D poses', MOST_TABLE_BYTES, 'utf-8-sig')
+        return _read_points(path, (line for line in csv.reader(io.StringIO(text, newline='')) if any(line)))
+
+
+def _read_points(path: Path, lines: Iterator[list[str]]) -> Points3d:
+    header = [name.strip() for name in next(lines, [])]
     column = {name: c for c, name in enumerate(header)}
     names = tuple(
         n[:-2] for n in header if n.endswith('_x') and {f'{n[:-2]}_y', f'{n[:-2]}_z'} <= column.keys()
     )
     if not names or 'fnum' not in column:
-        raise ValueError(f'{path}: columns must be <part>_x, _y, _z and fnum; got {header[:8]}.')
-    short = next((i for i, line in enumerate(lines) if len(line) != len(header)), None)
-    if short is not None:
-        raise ValueError(
-            f'{path}: rows must have {len(header)} cells; got {len(lines[short])} in row {short}.'
+        got = [shorten(name, 40) for name in header[:8]]
+        raise BadFileError(
+            f'{path}: columns must be <part>_x, _y, _z and fnum; got {got}. Is it another table?'
         )
-    try:
-        table = np.array([[float(cell) if cell else np.nan for cell in line] for line in lines[1:]])
-    except ValueError as error:
-        raise ValueError(f'{path}: cells must be numbers; {error}.') from None
-    table = table.reshape(len(lines) - 1, len(header))
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            raise BadFileError(
+                f'{path}: rows must have {len(header)} cells; got {len(line)} in row {number}. Correct the row.'
+            )
+        try:
+            rows.append(np.array([float(cell) if cell else np.nan for cell in line]))
+        except ValueError as error:
+            raise BadFileError(
+                f'{path}: cells must be numbers; {shorten(error)} in row {number}. Correct the row.'
+            ) from None
+    table = np.array(rows).reshape(len(rows), len(header))
     frames = table[:, column['fnum']]
-    if len(np.unique(frames)) != len(frames) or not np.isfinite(frames).all():
-        raise ValueError(f'{path}: fnum must number every row once; got one twice or none.')
+    if len(np.unique(frames)) != len(frames) or not (np.abs(frames) < _MOST_FRAMES).all():
+        raise BadFileError(
+            f'{path}: fnum must number every row once; got one twice, none, or one that no recording has. Correct it.'
+        )
     xyz = _world(path, table, column, table[:, [[column[f'{n}_{a}'] for a in 'xyz'] for n in names]])
     scores = np.ones(xyz.shape[:2])
     for k, name in enumerate(names):
@@ -89,5 +105,5 @@ def _world(path: Path, table: np.ndarray, column: dict[str, int], points: np.nda
     # The same in every row.
     turn = table[0, [column[name] for name in axes]].reshape(3, 3)
     if not np.isfinite(turn).all() or abs(np.linalg.det(turn)) < 1e-9:
-        raise ValueError(f'{path}: M must be three axes of space; got {turn.tolist()}.')
+        raise BadFileError(f'{path}: M must be three axes of space; got {turn.tolist()}.')
     return (points + table[0, [column[name] for name in centre]]) @ np.linalg.inv(turn).T

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
+    frame_number,
     keep_good,
     numbers,
     one_of,
@@ -48,8 +50,14 @@ class BadjaReader(AnnotationReader):
         'jaw', 'nose', 'chin', 'right_ear', 'left_ear',
     )  # fmt: skip
 
-    def __init__(self, images: str | Path | None = None, masks: bool = True, occluded: str = 'drop') -> None:
-        super().__init__(images)
+    def __init__(
+        self,
+        images: str | Path | None = None,
+        masks: bool = True,
+        occluded: str = 'drop',
+        allow_outside_images: bool = False,
+    ) -> None:
+        super().__init__(images, allow_outside_images)
         self.masks = masks
         self.occluded = one_of('BadjaReader', 'occluded', occluded, ('drop', 'keep'))
 
@@ -78,15 +86,21 @@ class BadjaReader(AnnotationReader):
             flip=mirror_pairs(self.keypoint_names),
         )
 
+    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give `images`, else the folder beside `joint_annotations`, else that of the file."""
+        if self.images is not None:
+            return (self.images,)
+        folder = path if path.is_dir() else path.parent
+        return (folder.parent if folder.name == 'joint_annotations' else folder,)
+
     def _read_file(self, path: Path) -> tuple[tuple[AnnotatedImage, ...], tuple[Any, ...]]:
         entries = read_json(path, list, 'BADJA')
         if not entries or not isinstance(entries[0], dict) or not {'image_path', 'joints'} <= set(entries[0]):
-            raise ValueError(
+            raise BadFileError(
                 f'{path}: BADJA annotations must be a list of entries with image_path and joints; '
-                f'got {str(entries[:1])[:80]}. Is it another format?'
+                f'got {len(entries)} entries, the first of them without. Is it another format?'
             )
-        root = path.parent.parent if path.parent.name == 'joint_annotations' else path.parent
-        root = root if self.images is None else self.images
+        (root,) = self.picture_folders(path)
         images, skipped = keep_good(
             (where, partial(self._entry, where, root, index, entry))
             for index, entry in enumerate(entries)
@@ -112,7 +126,7 @@ class BadjaReader(AnnotationReader):
             keypoints=np.where(visible[:, None], joints[:, ::-1], 0.0),
             confidence=visible.astype(np.float64),
             mask=ImageMask(picture_path(root, segmentation)) if self.masks and segmentation else None,
-            frame=int(frame) if frame.isdecimal() else index,
+            frame=index if (number := frame_number(frame)) is None else number,
         )
 
 

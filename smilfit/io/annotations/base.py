@@ -1,20 +1,43 @@
 """What every reader of annotations takes and gives."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
+from smilfit.files import BadFileError, reading
+from smilfit.io.annotations.fence import Fence
+from smilfit.io.annotations.set_checks import sound_set
+from smilfit.registry import UnknownNameError
 from smilfit.structures import AnnotationSet
 
 
 class AnnotationReader(ABC):
     """Reads one annotation format. A subclass is registered in `ANNOTATIONS` under the format's name.
 
+    A file may be anybody's. `read` of every subclass is therefore held to this: what fails is an error that names the
+    file; an entry whose picture or mask lies outside the folder of the pictures is left out and told, as are entries
+    with numbers that no picture has; sequences have names that can name folders.
+
     Args:
         images: the folder that picture paths are relative to; where the format itself says if None.
+        allow_outside_images: read pictures and masks that the annotations name outside that folder, too.
     """
 
-    def __init__(self, images: str | Path | None = None) -> None:
+    images: Path | None = None
+    allow_outside_images: bool = False
+
+    def __init__(self, images: str | Path | None = None, allow_outside_images: bool = False) -> None:
         self.images = None if images is None else Path(images)
+        self.allow_outside_images = allow_outside_images
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Hold the subclass's `read` to the rules."""
+        super().__init_subclass__(**arguments)
+        if 'read' in cls.__dict__:
+            cls.read = _guarded(cls.read)
 
     @abstractmethod
     def read(self, path: str | Path) -> AnnotationSet:
@@ -26,3 +49,40 @@ class AnnotationReader(ABC):
             FileNotFoundError: no such file.
             ValueError: the file as a whole is not of this format; names key and rule.
         """
+
+    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give the folders in which pictures and masks of a file must lie: `images`, else that of the file."""
+        if self.images is not None:
+            return (self.images,)
+        return (path if path.is_dir() else path.parent,)
+
+
+def _guarded(read: Callable[..., AnnotationSet]) -> Callable[..., AnnotationSet]:
+    @wraps(read)
+    def guarded(self: AnnotationReader, path: str | Path, *args: Any, **kwargs: Any) -> AnnotationSet:
+        path = Path(path)
+        with _naming(path):
+            found = read(self, path, *args, **kwargs)
+            if not isinstance(found, AnnotationSet):
+                return found
+            fence = None if self.allow_outside_images else Fence(self.picture_folders(path))
+            return sound_set(path, found, fence)
+
+    return guarded
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the annotations in whatever fails; an error that names another file, or an option, is passed on."""
+    told = None
+    with reading(path, 'annotations'):
+        try:
+            yield
+        except (BadFileError, UnknownNameError) as error:
+            told = error
+        except FileNotFoundError as error:
+            if error.errno is not None:
+                raise
+            told = error
+    if told is not None:
+        raise told

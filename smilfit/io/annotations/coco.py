@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
@@ -22,6 +23,7 @@ from smilfit.io.annotations.entries import (
 )
 from smilfit.io.annotations.masks import PolygonMask, RleMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, MaskSource
 
@@ -50,9 +52,13 @@ class CocoReader(AnnotationReader):
     """
 
     def __init__(
-        self, images: str | Path | None = None, category: str | None = None, occluded: str = 'keep'
+        self,
+        images: str | Path | None = None,
+        category: str | None = None,
+        occluded: str = 'keep',
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.category = category
         self.occluded = one_of('CocoReader', 'occluded', occluded, ('keep', 'drop'))
 
@@ -108,11 +114,12 @@ class CocoReader(AnnotationReader):
         category = require(entry, 'category_id', (int, str))
         if category not in source.categories:
             raise BadEntry(
-                f'category_id must be one of categories; got {category!r}. Known: {sorted(source.categories)[:20]}.'
+                f'category_id must be one of categories; got {shorten(category)}. Known: '
+                f'{", ".join(sorted(shorten(c, 40) for c in list(source.categories)[:20]))}. Correct it.'
             )
         number = require(entry, 'image_id', (int, str))
         if number not in source.pictures:
-            raise BadEntry(f'image_id must be one of images; got {number!r}.')
+            raise BadEntry(f'image_id must be one of images; got {shorten(number)}. Correct it.')
         if entry.get('iscrowd'):
             raise BadEntry('iscrowd must be 0: a crowd is more than one animal.')
         picture = source.pictures[number]
@@ -143,9 +150,10 @@ class CocoReader(AnnotationReader):
 
 def _listed(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(content.get(key), list):
-        raise ValueError(
-            f'{path}: {key} must be a list; got {type(content.get(key)).__name__}. '
-            f'COCO files have images, annotations and categories; this one has {sorted(content)[:10]}.'
+        raise BadFileError(
+            f'{path}: {key} must be a list; got {type(content.get(key)).__name__}. COCO files have images, '
+            f'annotations and categories; this one has {[shorten(name, 40) for name in list(content)[:10]]}. '
+            'Is it another format?'
         )
     return content[key]
 
@@ -157,9 +165,11 @@ def _by_id(path: Path, content: Mapping[str, Any], key: str) -> dict[int | str, 
         try:
             number = require(entry, 'id', (int, str))
         except BadEntry as error:
-            raise ValueError(f'{path}: {key}, entry {i}: {error}') from None
+            raise BadFileError(f'{path}: {key}, entry {i}: {error}') from None
         if number in found:
-            raise ValueError(f'{path}: {key} must have different ids; got {number!r} twice.')
+            raise BadFileError(
+                f'{path}: {key} must have different ids; got {shorten(number)} twice. Number them anew.'
+            )
         found[number] = entry
     return found
 
@@ -167,21 +177,30 @@ def _by_id(path: Path, content: Mapping[str, Any], key: str) -> dict[int | str, 
 def _names_of_categories(path: Path, categories: Mapping[int, Any]) -> dict[int, str]:
     for i, category in categories.items():
         if not isinstance(category.get('name'), str):
-            raise ValueError(f'{path}: categories must have a name; category {i} has none.')
+            raise BadFileError(
+                f'{path}: categories must have a name; category {shorten(i)} has none. Give it one.'
+            )
     return {i: category['name'] for i, category in categories.items()}
 
 
 def _keypoint_names(path: Path, categories: Mapping[int, Any]) -> tuple[str, ...]:
     """Give the keypoints of the categories to read, which must be the same for all."""
-    skeletons = {tuple(category.get('keypoints', ())): category['name'] for category in categories.values()}
+    skeletons = {}
+    for category in categories.values():
+        names = category.get('keypoints') or []
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise BadFileError(
+                f'{path}: keypoints of a category must be different names; {shorten(category["name"])!r} has other '
+                'things. Correct them.'
+            )
+        skeletons[tuple(names)] = shorten(category['name'])
     if len(skeletons) > 1:
-        raise ValueError(
+        raise BadFileError(
             f'{path}: the categories to read must have the same keypoints; '
-            f'{" and ".join(repr(name) for name in skeletons.values())} do not. Choose one with category.'
+            f'{" and ".join(repr(name) for name in list(skeletons.values())[:10])} do not. Choose one with category.'
         )
     names = next(iter(skeletons), ())
-    if len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f'{path}: keypoints of a category must be different names; got {list(names)[:10]}.')
+    check_keypoint_names(path, names)
     return names
 
 
@@ -202,9 +221,13 @@ def _mask(segmentation: Any, size: tuple[int, int]) -> MaskSource | None:
             raise BadEntry('segmentation must be a list of polygons; got a list of other things.')
         return PolygonMask(tuple(tuple(polygon) for polygon in segmentation), size)
     counts = require(segmentation, 'counts', (str, list))
-    height, width = (
-        numbers(require(segmentation, 'size', list), (2,), 'size of segmentation').astype(int).tolist()
-    )
+    height, width = numbers(require(segmentation, 'size', list), (2,), 'size of segmentation').tolist()
+    if (width, height) != size:
+        raise BadEntry(
+            f'size of segmentation must be that of the picture, {size[1]}x{size[0]} (height x width) px; got '
+            f'{height:g}x{width:g}. Was the mask made for another picture?'
+        )
+    width, height = size
     return RleMask(counts if isinstance(counts, str) else tuple(counts), (width, height))
 
 

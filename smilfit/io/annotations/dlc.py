@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.pose_rows import (
@@ -25,7 +26,7 @@ class DeepLabCutReader(AnnotationReader):
     A folder stands for all `CollectedData_*` tables in it, in its `labeled-data/*`, or in its own folders; of a
     table that is there as csv and as h5 the csv is read. Labels are stills of their video's sequence, predictions
     are frames in time with the likelihood as confidence. Where a picture has several animals, each is an entry, and
-    a sequence `<video>/<individual>`.
+    a sequence `<video>+<individual>`.
 
     DeepLabCut's tools draw labels on pictures whose pixel centres are integers, so px are as they stand.
 
@@ -40,8 +41,9 @@ class DeepLabCutReader(AnnotationReader):
         images: str | Path | None = None,
         individuals: Sequence[str] | None = None,
         video: str | Path | None = None,
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.individuals = individuals
         self.video = None if video is None else Path(video)
 
@@ -53,7 +55,18 @@ class DeepLabCutReader(AnnotationReader):
         """
         path = Path(path)
         tables = [read_pose_table(table) for table in find_tables(path)]
-        return read_tables(path, tables, self.images, self.individuals, self.video)
+        return read_tables(path, tables, self, self.individuals, self.video)
+
+    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give `images`, or the folders in which a project is looked for; rows are held to the one found."""
+        return picture_folders_of(self, path)
+
+
+def picture_folders_of(reader: AnnotationReader, path: Path) -> tuple[Path, ...]:
+    """Give the folders in which pictures of a project's tables may lie."""
+    if reader.images is not None:
+        return (reader.images,)
+    return tuple(list(path.absolute().parents)[:4][-1:]) + (path,)
 
 
 def find_tables(path: Path) -> list[Path]:
@@ -76,20 +89,27 @@ def find_tables(path: Path) -> list[Path]:
 def read_tables(
     path: Path,
     tables: Sequence[PoseTable],
-    images: Path | None,
+    reader: AnnotationReader,
     individuals: Sequence[str] | None,
     video: Path | None,
 ) -> AnnotationSet:
     """Put tables into one set; keypoints that only some of them have are missing in the others' pictures.
 
+    Args:
+        path: the table, or the project's folder.
+        tables: what was read.
+        reader: says where pictures are.
+        individuals: the animals to read; all, without the scene's body parts, if None.
+        video: for predictions, the video or the folder with it.
+
     Raises:
         ValueError: no row at all, labels and predictions together, or a video that is not found.
     """
     if not any(table.rows or table.skipped for table in tables):
-        raise ValueError(f'{path}: the table must have rows below its header; got none.')
+        raise BadFileError(f'{path}: the table must have rows below its header; got none.')
     of_video = {table.of_video for table in tables if table.rows}
     if len(of_video) > 1:
-        raise ValueError(
+        raise BadFileError(
             f'{path}: tables must be all of pictures or all of videos; got both. Read them one by one.'
         )
     chosen, entries, skipped = [], [], []
@@ -102,7 +122,7 @@ def read_tables(
         if table.rows and table.of_video:
             pictures = row_frames(table, find_video(table.path, video))
         else:
-            pictures = row_pictures(table, images)
+            pictures = row_pictures(table, reader.images, reader.allow_outside_images)
         found, left_out = annotate_rows(table, pictures, names, keypoint_names)
         entries += found
         skipped += left_out

@@ -1,12 +1,19 @@
 """Frames that a SLEAP package (`.pkg.slp`) holds itself."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import h5py
 import numpy as np
 
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.io.hdf5_files import open_hdf5
+from smilfit.io.picture_opening import check_picture_size, open_picture
 from smilfit.structures import VideoFrame
+
+_WHAT = 'the package'
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,12 @@ def probe_embedded(frame: EmbeddedFrame) -> tuple[frozenset[int], tuple[int, int
         FileNotFoundError: no such file.
         ValueError: no package, or one without pictures of this video.
     """
-    video = _open(frame)
-    height, width = video.shape[1:3]
-    return frozenset(int(i) for i in video.frame_map), (int(width), int(height))
+    with open_hdf5(frame.video, _WHAT) as file:
+        video = _open(frame)
+        _check_size(frame, file[video.dataset], next(iter(video.frame_map.values())))
+        height, width = video.shape[1:3]
+        check_picture_size(str(frame), int(width), int(height))
+        return frozenset(int(i) for i in video.frame_map), (int(width), int(height))
 
 
 def read_embedded(frame: EmbeddedFrame, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -38,26 +48,49 @@ def read_embedded(frame: EmbeddedFrame, indices: Sequence[int]) -> Iterator[tupl
         FileNotFoundError: no such file.
         ValueError: no package, or a frame that it does not hold.
     """
-    video = _open(frame)
-    for index in indices:
-        if index not in video.frame_map:
-            raise ValueError(
-                f'{frame.video}: the package must hold frame {index} of {frame.dataset}; it does not.'
-            )
-        picture = np.asarray(video[index])
-        yield index, np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
+    with open_hdf5(frame.video, _WHAT) as file:
+        video = _open(frame)
+        for index in indices:
+            if index not in video.frame_map:
+                raise BadFileError(
+                    f'{frame.video}: the package must hold frame {index} of {frame.dataset}; it does not.'
+                )
+            _check_size(frame, file[video.dataset], video.frame_map[index])
+            picture = np.asarray(video[index])
+            if picture.ndim != 3 or picture.shape[-1] not in (1, 3) or picture.dtype != np.uint8:
+                raise BadFileError(
+                    f'{frame.video}: frame {index} must be a picture of 8 bits, grey or in colours; got '
+                    f'{picture.dtype} of shape {picture.shape}. Export the package again.'
+                )
+            yield index, np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
+
+
+def _check_size(frame: EmbeddedFrame, table: h5py.Dataset, row: int) -> None:
+    """Hold a frame's stated size against the limit before it is decoded."""
+    if table.ndim == 4:
+        # Rows, columns and channels, or channels first: the product bounds both.
+        check_picture_size(str(frame), int(np.prod(table.shape[1:], dtype=object)), 1)
+        return
+    data = np.asarray(table[row]).astype(np.uint8, copy=False).tobytes()
+    with reading(frame.video, _WHAT):
+        try:
+            with open_picture(io.BytesIO(data), frame.video, f'the picture in row {row}'):
+                return
+        except OSError as error:
+            raise BadFileError(
+                f'{frame.video}: the picture in row {row} of {frame.dataset} must decode; got: {shorten(error)}. '
+                'Export the package again.'
+            ) from None
 
 
 def _open(frame: EmbeddedFrame) -> Any:
     from sleap_io.io.video_reading import HDF5Video
 
-    if not frame.video.is_file():
-        raise FileNotFoundError(f'{frame.video}: the package must exist; there is no such file.')
     try:
         video = HDF5Video(filename=str(frame.video), dataset=frame.dataset, grayscale=None)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
-            f'{frame.video}: the file must be a SLEAP package; reading failed with: {error}.'
+            f'{frame.video}: the file must be a SLEAP package; reading failed with: {shorten(error)}.'
         ) from None
     if not video.frame_map:
         raise ValueError(f'{frame.video}: the package must hold pictures in {frame.dataset}; it holds none.')

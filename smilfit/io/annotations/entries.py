@@ -1,14 +1,23 @@
 """Entries of annotation files: their schema is checked key by key, and one bad entry spoils no other."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.budget import read_text
+from smilfit.io.picture_opening import check_picture_size
 from smilfit.registry import did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation
+
+# COCO's largest file (instances of 2017) has 0.47 GB.
+MOST_ANNOTATION_BYTES = 1 << 30
+# A path is no longer on any system.
+_LONGEST_PATH = 4096
+_LONGEST_REASON = 600
 
 
 class BadEntry(ValueError):
@@ -18,7 +27,7 @@ class BadEntry(ValueError):
 def keep_good(
     entries: Iterable[tuple[str, Callable[[], AnnotatedImage]]],
 ) -> tuple[tuple[AnnotatedImage, ...], tuple[SkippedAnnotation, ...]]:
-    """Read entries one by one; those that raise ValueError or OSError are left out and told.
+    """Read entries one by one; those that cannot be read, whatever they cause, are left out and told.
 
     Args:
         entries: (where, function that reads it).
@@ -28,9 +37,28 @@ def keep_good(
     for where, read in entries:
         try:
             images.append(read())
-        except (ValueError, OSError) as error:
-            skipped.append(SkippedAnnotation(where, str(error)))
+        except Exception as error:  # The file chose what happened here: no kind of error can be left out.
+            skipped.append(SkippedAnnotation(where, reason_of(error)))
     return tuple(images), tuple(skipped)
+
+
+def reason_of(error: Exception) -> str:
+    """Say why an entry is left out.
+
+    Args:
+        error: what reading it raised.
+
+    Raises:
+        ImportError: a package is missing, which is no fault of the entry.
+    """
+    if isinstance(error, ImportError):
+        raise error
+    if isinstance(error, MemoryError):
+        return 'an entry must fit into memory; it asks for more. Correct it, or leave it out.'
+    told = shorten(error, _LONGEST_REASON)
+    if isinstance(error, (ValueError, OSError)):
+        return told
+    return f'an entry must be well-formed; got {type(error).__name__}: {told.rstrip(".")}. Correct it.'
 
 
 def read_json(path: str | Path, kind: type, form: str) -> Any:
@@ -43,19 +71,35 @@ def read_json(path: str | Path, kind: type, form: str) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no JSON, or another thing.
+        BadFileError: no JSON, another thing, a key twice in an object, nested too deeply, too large.
     """
-    path = Path(path)
+    path, what = Path(path), f'{form} annotations'
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8-sig'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: {form} annotations must be JSON; reading failed with: {error}.') from None
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            raise BadFileError(
+                f'{path}: an object must have every key once; got {shorten(twice)!r} twice. Write the file anew.'
+            )
+        return found
+
+    with reading(path, what):
+        text = read_text(path, what, MOST_ANNOTATION_BYTES, 'utf-8-sig')
+        try:
+            content = json.loads(text, object_pairs_hook=once)
+        except json.JSONDecodeError as error:
+            raise BadFileError(
+                f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
+                'Correct it there, or export it again.'
+            ) from None
     if not isinstance(content, kind):
         names = {list: 'a list', dict: 'an object'}
-        raise ValueError(
-            f'{path}: {form} annotations must be {names[kind]}; got {type(content).__name__}. Is it another format?'
+        raise BadFileError(
+            f'{path}: {what} must be {names[kind]}; got {type(content).__name__}. Is it another format?'
         )
     return content
 
@@ -67,14 +111,16 @@ def require(entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
         BadEntry: no such key (with the near ones), or a value of another type.
     """
     if not isinstance(entry, Mapping):
-        raise BadEntry(f'an entry must be an object; got {type(entry).__name__}.')
+        raise BadEntry(
+            f'an entry must be an object; got {type(entry).__name__}. Correct it, or leave it out.'
+        )
     if key not in entry:
         raise BadEntry(f'{key} must be given; it is missing. {did_you_mean(key, entry)}')
     value = entry[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise BadEntry(
-            f'{key} must be {" or ".join(k.__name__ for k in kinds)}; got {type(value).__name__} {str(value)[:40]}.'
+            f'{key} must be {" or ".join(k.__name__ for k in kinds)}; got {_kind_of(value)}. Correct it.'
         )
     return value
 
@@ -85,16 +131,43 @@ def numbers(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
     Raises:
         BadEntry: another shape, or what is no finite number.
     """
+    wanted = 'x'.join('n' if n is None else str(n) for n in shape)
+    odd = next(_no_numbers(value, len(shape)), None)
+    if odd is not None:
+        raise BadEntry(f'{name} must be {wanted} numbers; got {_kind_of(odd)}. Correct it.')
     try:
         array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise BadEntry(f'{name} must be numbers; got {str(value)[:60]}.') from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadEntry(f'{name} must be {wanted} numbers; got {shorten(error, 60)}. Correct it.') from None
     if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
-        wanted = 'x'.join('n' if n is None else str(n) for n in shape)
-        raise BadEntry(f'{name} must be {wanted} numbers; got shape {array.shape}.')
+        raise BadEntry(f'{name} must be {wanted} numbers; got shape {array.shape}. Correct it.')
     if not np.isfinite(array).all():
-        raise BadEntry(f'{name} must be finite; got a number that is not.')
+        raise BadEntry(f'{name} must be finite; got a number that is not. Correct it.')
     return array
+
+
+def _no_numbers(value: Any, depth: int) -> Iterator[Any]:
+    """Find what is no number in lists of lists.
+
+    numpy would read numbers from text, and one long text widens every cell of its array. None is NaN to it, and
+    refused as such.
+    """
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in 'biuf':
+            yield value
+    elif depth == 0:
+        if value is not None and not isinstance(value, (int, float, np.number)):
+            yield value
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _no_numbers(inner, depth - 1)
+    else:
+        yield 'null' if value is None else value
+
+
+def _kind_of(value: Any) -> str:
+    shown = shorten(value, 40)
+    return shown if shown.startswith(type(value).__name__) else f'{type(value).__name__} {shown}'
 
 
 def picture_size(entry: Any, width: str, height: str) -> tuple[int, int]:
@@ -105,7 +178,10 @@ def picture_size(entry: Any, width: str, height: str) -> tuple[int, int]:
     """
     size = (require(entry, width, int), require(entry, height, int))
     if min(size) < 1:
-        raise BadEntry(f'{width} and {height} must be positive; got {size[0]} and {size[1]}.')
+        raise BadEntry(
+            f'{width} and {height} must be positive; got {shorten(size[0])} and {shorten(size[1])}. Correct them.'
+        )
+    check_picture_size('picture', *(min(side, 1 << 40) for side in size))
     return size
 
 
@@ -113,16 +189,27 @@ def picture_path(folder: Path, name: str) -> Path:
     """Join a folder and a picture's name as an annotation writes it, with either kind of slash.
 
     Raises:
-        BadEntry: no name.
+        BadEntry: no text, no name, or one that no file can have.
     """
+    if not isinstance(name, str):
+        raise BadEntry(f'the name of a picture must be text; got {shorten(name)}. Correct the entry.')
     if not name.strip():
-        raise BadEntry("the picture's name must be given; got nothing.")
+        raise BadEntry("the picture's name must be given; got nothing. Correct the entry.")
+    if '\0' in name or len(name) > _LONGEST_PATH:
+        raise BadEntry(
+            f"the picture's name must be one that a file can have; got {shorten(name)!r}. Correct it."
+        )
     return folder / name.replace('\\', '/')
+
+
+def frame_number(text: str) -> int | None:
+    """Read the number of a frame; None of what is no whole number that a recording can have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 15 else None
 
 
 def place(path: Path, index: int, name: str = '') -> str:
     """Name file and entry for messages."""
-    return f'{path.name}, entry {index} ({name})' if name else f'{path.name}, entry {index}'
+    return f'{path.name}, entry {index} ({shorten(name)})' if name else f'{path.name}, entry {index}'
 
 
 def one_of(where: str, name: str, value: str, options: tuple[str, ...]) -> str:

@@ -45,9 +45,13 @@ class GrevyZebraReader(AnnotationReader):
     """
 
     def __init__(
-        self, images: str | Path | None = None, masks: str | Path | None = None, first_pixel: float = 1.0
+        self,
+        images: str | Path | None = None,
+        masks: str | Path | None = None,
+        first_pixel: float = 1.0,
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.masks = None if masks is None else Path(masks)
         self.first_pixel = first_pixel
 
@@ -59,6 +63,11 @@ class GrevyZebraReader(AnnotationReader):
             raise FileNotFoundError(f'{path}: there must be files <picture>{SUFFIX}; there is none.')
         images, skipped = keep_good((str(file), partial(self._read_file, file)) for file in files)
         return AnnotationSet('grevyzebra', KEYPOINTS, images, skipped, flip=FLIP)
+
+    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give the folder of the pictures, and that of the masks."""
+        folders = super().picture_folders(path)
+        return folders if self.masks is None else (*folders, self.masks)
 
     def _read_file(self, file: Path) -> AnnotatedImage:
         keypoints, confidence = _points(read_mat(file).get('annotation'))
@@ -86,7 +95,7 @@ def _points(annotation: Any) -> tuple[np.ndarray, np.ndarray]:
     if np.shape(kp) != (len(KEYPOINTS), 2) or np.size(invisible) != len(KEYPOINTS):
         raise BadEntry(
             f'annotation must be a struct of kp ({len(KEYPOINTS)} x 2) and invisible ({len(KEYPOINTS)}); got '
-            f'{np.shape(kp)} and {np.size(invisible)}.'
+            f'{np.shape(kp)} and {np.size(invisible)}. Copy the file again.'
         )
     xy = np.asarray(kp, dtype=np.float64)
     seen = ~np.asarray(invisible).ravel().astype(bool) & np.isfinite(xy).all(-1)

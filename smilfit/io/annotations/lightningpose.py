@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.dlc import find_tables, read_tables
+from smilfit.io.annotations.dlc import find_tables, picture_folders_of, read_tables
 from smilfit.io.annotations.pose_tables import read_pose_table
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotationSet
@@ -22,8 +23,13 @@ class LightningPoseReader(AnnotationReader):
         video: for predictions, the video or the folder with it; looked for beside the table if None.
     """
 
-    def __init__(self, images: str | Path | None = None, video: str | Path | None = None) -> None:
-        super().__init__(images)
+    def __init__(
+        self,
+        images: str | Path | None = None,
+        video: str | Path | None = None,
+        allow_outside_images: bool = False,
+    ) -> None:
+        super().__init__(images, allow_outside_images)
         self.video = None if video is None else Path(video)
 
     def read(self, path: str | Path) -> AnnotationSet:
@@ -36,12 +42,16 @@ class LightningPoseReader(AnnotationReader):
         tables = []
         for file in find_tables(path):
             if file.suffix.lower() != '.csv':
-                raise ValueError(f"{file}: a table of LightningPose must be csv. Read it as format 'dlc'.")
+                raise BadFileError(f"{file}: a table of LightningPose must be csv. Read it as format 'dlc'.")
             table = read_pose_table(file)
             if list(table.tracks) != ['']:
-                raise ValueError(
+                raise BadFileError(
                     f'{file}: a table of LightningPose must be of one animal; got the individuals '
-                    f"{list(table.tracks)}. Read it as format 'dlc'."
+                    f"{[shorten(name, 40) for name in list(table.tracks)[:10]]}. Read it as format 'dlc'."
                 )
             tables.append(table)
-        return read_tables(path, tables, self.images, None, self.video)
+        return read_tables(path, tables, self, None, self.video)
+
+    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give `images`, or the folders in which a project is looked for."""
+        return picture_folders_of(self, path)

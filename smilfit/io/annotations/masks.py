@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from smilfit.files import reading, shorten
+from smilfit.io.annotations.polygons import fill_polygons
+from smilfit.io.annotations.run_lengths import fill_runs, read_runs
+from smilfit.io.picture_opening import check_picture_size, open_picture
 from smilfit.structures import MaskSource
-
-# COCO's text of run lengths: six bits a character from '0' on, the sixth says that the number goes on.
-_FIRST_CHARACTER = ord('0')
-_LAST_CHARACTER = _FIRST_CHARACTER + 63
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,10 @@ class RleMask(MaskSource):
         """Decode the run lengths.
 
         Raises:
-            ValueError: text that is no run lengths, or runs that do not fill the picture.
+            ValueError: text that is no run lengths, or runs that do not fill the picture; a size over the limit.
         """
-        width, height = self.size
-        text = isinstance(self.counts, str | bytes)
-        runs = _decompress(self.counts) if text else np.asarray(self.counts, dtype=np.int64)
-        if (runs < 0).any() or runs.sum() != width * height:
-            raise ValueError(
-                f'mask: run lengths must fill {width}x{height} = {width * height} px; '
-                f'got {int(runs.sum())}. Was the mask made for a picture of another size?'
-            )
-        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return flat.reshape(width, height).T
+        check_picture_size('mask', *self.size, 'the mask')
+        return fill_runs(read_runs(self.counts, self.size), self.size)
 
 
 @dataclass(frozen=True)
@@ -57,19 +49,11 @@ class PolygonMask(MaskSource):
         """Fill the polygons.
 
         Raises:
-            ValueError: a polygon of an odd count of numbers, of fewer than three corners or with no finite number.
+            ValueError: a polygon of an odd count of numbers, of fewer than three corners or with no finite number; a
+                size or a count of corners over the limit.
         """
-        width, height = self.size
-        mask = np.zeros((height, width), dtype=bool)
-        for polygon in self.polygons:
-            corners = np.asarray(polygon, dtype=np.float64)
-            if corners.ndim != 1 or len(corners) % 2 or len(corners) < 6 or not np.isfinite(corners).all():
-                raise ValueError(
-                    f'mask: a polygon must be three or more corners x, y of finite numbers; got {len(corners)} '
-                    'numbers.'
-                )
-            mask |= _fill(corners.reshape(-1, 2), width, height)
-        return mask
+        check_picture_size('mask', *self.size, 'the mask')
+        return fill_polygons(self.polygons, self.size)
 
 
 @dataclass(frozen=True)
@@ -103,57 +87,21 @@ class ImageMask(MaskSource):
         return mask
 
 
-def _decompress(text: str | bytes) -> np.ndarray:
-    """Undo COCO's text: base-32 digits, the lowest first, then differences to the run before the last one."""
-    data = np.frombuffer(text.encode('latin-1', 'replace') if isinstance(text, str) else text, dtype=np.uint8)
-    if len(data) and (data.min() < _FIRST_CHARACTER or data.max() > _LAST_CHARACTER):
-        raise ValueError(
-            f"mask: run lengths must be written in the characters '0' to 'o'; got {text[:20]!r}."
-        )
-    bits = data.astype(np.int64) - _FIRST_CHARACTER
-    goes_on = (bits & 32) > 0
-    if len(bits) and goes_on[-1]:
-        raise ValueError('mask: run lengths must end with a whole number; the text is cut short.')
-    if not len(bits):
-        return np.zeros(0, dtype=np.int64)
-    last = np.flatnonzero(~goes_on)
-    first = np.concatenate(([0], last[:-1] + 1))
-    digits = last - first + 1
-    if digits.max() > 12:
-        raise ValueError('mask: run lengths must be numbers below 2^60; got a longer one.')
-    place = np.arange(len(bits)) - np.repeat(first, digits)
-    numbers = np.add.reduceat((bits & 31) << (5 * place), first)
-    # The sign is the fifth bit of the highest digit.
-    numbers -= np.where(bits[last] & 16, np.int64(1) << (5 * digits), 0)
-    # From the fourth on, a number is a difference to that two before.
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers
-
-
-def _fill(corners: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Fill one polygon: every edge toggles, in the rows that it crosses, all pixels to the right of it."""
-    toggles = np.zeros((height, width + 1), dtype=bool)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0)):
-        low, high = min(y0, y1), max(y0, y1)
-        # Half-open, so that a corner on a row's centre counts once.
-        rows = np.arange(max(0, np.ceil(low - 0.5)), min(height, np.ceil(high - 0.5)), dtype=np.int64)
-        if len(rows):
-            x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-            toggles[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)] ^= True
-    return np.logical_xor.accumulate(toggles[:, :width], axis=1)
-
-
 def _read_labels(path: Path, colours: bool) -> np.ndarray:
     """Read numbers (H, W) or colours (H, W, 3); a palette's picture has both."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
-    try:
-        with Image.open(path) as picture:
-            if picture.mode in ('RGBA', 'CMYK', 'YCbCr') or (picture.mode == 'P' and colours):
-                return np.asarray(picture.convert('RGB'))
-            return np.asarray(picture.convert('L') if picture.mode in ('LA', 'La') else picture)
-    except FileNotFoundError:
-        raise FileNotFoundError(f'{path}: the mask must exist; there is no such file.') from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: the mask must be a picture that opens; got: {error}.') from None
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: the mask must exist; there is no such file. Check the path, or give the folder.'
+        )
+    with reading(path, 'the mask'):
+        try:
+            with open_picture(path, path, 'the mask') as picture:
+                if picture.mode in ('RGBA', 'CMYK', 'YCbCr') or (picture.mode == 'P' and colours):
+                    return np.asarray(picture.convert('RGB'))
+                return np.asarray(picture.convert('L') if picture.mode in ('LA', 'La') else picture)
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ValueError(
+                f'{path}: the mask must be a picture that opens; got: {shorten(error)}. Copy it again.'
+            ) from None

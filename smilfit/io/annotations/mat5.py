@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 HEADER_BYTES = 128
-MAX_UNPACKED_BYTES = 2 << 30
+MAX_UNPACKED_BYTES = 1 << 30
 MAX_DEPTH = 20
+_MOST_EMPTY = 64
 
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
@@ -36,6 +37,8 @@ def parse_mat5(data: bytes) -> dict[str, Any]:
     if len(data) < HEADER_BYTES or data[126:128] not in (b'IM', b'MI'):
         raise Mat5Error('it must be a MATLAB file of version 5 or 7.3')
     reader = _Reader('<' if data[126:128] == b'IM' else '>')
+    # A view: parts within parts would be copied at every level.
+    data = memoryview(data)
     variables, place = {}, HEADER_BYTES
     while place + 8 <= len(data):
         kind, body, place = reader.element(data, place)
@@ -53,7 +56,7 @@ class _Reader:
         self.order = order
         self.room = MAX_UNPACKED_BYTES
 
-    def unpacked(self, body: bytes) -> bytes:
+    def unpacked(self, body: memoryview) -> memoryview:
         """Inflate, up to a size that all compressed parts of a file share."""
         inflater = zlib.decompressobj()
         try:
@@ -63,9 +66,9 @@ class _Reader:
         self.room -= len(data)
         if inflater.unconsumed_tail or not self.room:
             raise Mat5Error(f'its content must be at most {MAX_UNPACKED_BYTES} bytes')
-        return data
+        return memoryview(data)
 
-    def element(self, data: bytes, place: int) -> tuple[int, bytes, int]:
+    def element(self, data: memoryview, place: int) -> tuple[int, memoryview, int]:
         """Give type and data of the element at a place, and the next one's place."""
         if place + 8 > len(data):
             raise Mat5Error('it ends within an element')
@@ -80,7 +83,7 @@ class _Reader:
             raise Mat5Error('it ends within an element')
         return kind, data[start : start + size], next_place
 
-    def numbers(self, kind: int, body: bytes) -> np.ndarray:
+    def numbers(self, kind: int, body: memoryview) -> np.ndarray:
         if kind not in _NUMBERS:
             raise Mat5Error(f'numbers must be of a known type; got type {kind}')
         dtype = np.dtype(self.order + _NUMBERS[kind])
@@ -88,7 +91,7 @@ class _Reader:
             raise Mat5Error('it ends within a number')
         return np.frombuffer(body, dtype)
 
-    def matrix(self, body: bytes, depth: int) -> tuple[str, Any]:
+    def matrix(self, body: memoryview, depth: int) -> tuple[str, Any]:
         """Give name and value of an array element; None as the value of a kind that is not read."""
         if not body:
             return '', np.zeros((0, 0))
@@ -107,8 +110,9 @@ class _Reader:
             parts[2].tobytes().decode('latin-1'),
         )
         count = int(np.prod(shape, dtype=object)) if shape else 0
-        if min(shape, default=-1) < 0 or count > MAX_UNPACKED_BYTES:
-            raise Mat5Error(f'dimensions must be whole numbers of a file that fits; got {shape}')
+        # An element, an empty one too, takes a byte or more of the array's part.
+        if min(shape, default=-1) < 0 or count > max(len(body), _MOST_EMPTY):
+            raise Mat5Error(f'dimensions must be whole numbers of a file that fits; got {shape[:8]}')
         form = flags & 0xFF
         if form == _CELL:
             return name, self.matrices(body, place, count, depth)[0]
@@ -121,11 +125,11 @@ class _Reader:
         kind, part, _ = self.element(body, place)
         values = self.numbers(kind, part)
         if len(values) != count:
-            raise Mat5Error(f'an array of {shape} must have {count} numbers; got {len(values)}')
-        values = values.reshape(shape, order='F').astype(_CLASSES[form])
-        return name, values.astype(bool) if flags & _LOGICAL else values
+            raise Mat5Error(f'an array of {shape[:8]} must have {count} numbers; got {len(values)}')
+        values = values.reshape(shape, order='F').astype(bool if flags & _LOGICAL else _CLASSES[form])
+        return name, values
 
-    def matrices(self, body: bytes, place: int, count: int, depth: int) -> tuple[list[Any], int]:
+    def matrices(self, body: memoryview, place: int, count: int, depth: int) -> tuple[list[Any], int]:
         values = []
         for _ in range(count):
             kind, part, place = self.element(body, place)
@@ -135,7 +139,7 @@ class _Reader:
         return values, place
 
     def structs(
-        self, body: bytes, place: int, count: int, depth: int
+        self, body: memoryview, place: int, count: int, depth: int
     ) -> dict[str, Any] | list[dict[str, Any]]:
         kind, part, place = self.element(body, place)
         width = self.numbers(kind, part)
@@ -143,16 +147,18 @@ class _Reader:
         if len(width) != 1 or width[0] < 1 or len(part) % int(width[0]):
             raise Mat5Error('names of fields must be of one length')
         step = int(width[0])
-        fields = [part[i : i + step].split(b'\0')[0].decode('latin-1') for i in range(0, len(part), step)]
+        fields = [
+            bytes(part[i : i + step]).split(b'\0')[0].decode('latin-1') for i in range(0, len(part), step)
+        ]
         values, _ = self.matrices(body, place, count * len(fields), depth)
         structs = [dict(zip(fields, values[i * len(fields) :])) for i in range(count)]
         return structs[0] if count == 1 else structs
 
-    def text(self, body: bytes, place: int) -> str:
+    def text(self, body: memoryview, place: int) -> str:
         kind, part, _ = self.element(body, place)
         if kind not in _TEXT:
             raise Mat5Error(f'text must be of a known type; got type {kind}')
         coding = _TEXT[kind]
         if coding not in ('utf-8', 'latin-1'):
             coding += '-le' if self.order == '<' else '-be'
-        return part.decode(coding, 'replace')
+        return bytes(part).decode(coding, 'replace')

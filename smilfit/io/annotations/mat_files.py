@@ -10,7 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from smilfit.io.annotations.mat5 import parse_mat5
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.budget import check_budget
+from smilfit.io.annotations.mat5 import MAX_DEPTH, parse_mat5
+from smilfit.io.hdf5_files import open_hdf5, read_table
+
+MOST_FILE_BYTES = 1 << 31
+MOST_NODES = 5_000
 
 
 def read_mat(path: str | Path) -> dict[str, Any]:
@@ -26,42 +32,65 @@ def read_mat(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the file must exist; there is none.')
-    try:
-        if h5py.is_hdf5(path):
-            with h5py.File(path, 'r') as file:
-                return {name: _plain73(file[name], file) for name in file if not name.startswith('#')}
-        return parse_mat5(path.read_bytes())
-    except (ValueError, TypeError, KeyError, IndexError, OSError, RuntimeError) as error:
-        raise ValueError(f'{path}: the file must be a .mat file; {error}. Copy it again.') from None
+    with reading(path, 'a .mat file'):
+        try:
+            if h5py.is_hdf5(path):
+                with open_hdf5(path, 'a .mat file') as file:
+                    reader = _Reader73(path, file)
+                    return {name: reader.plain(file[name]) for name in file if not name.startswith('#')}
+            check_budget(path, 'a .mat file', path.stat().st_size, MOST_FILE_BYTES)
+            return parse_mat5(path.read_bytes())
+        except BadFileError:
+            raise
+        except (ValueError, TypeError, KeyError, IndexError, OSError, RuntimeError) as error:
+            raise BadFileError(
+                f'{path}: the file must be a .mat file; {shorten(error)}. Copy it again.'
+            ) from None
 
 
-def _plain73(node: h5py.Group | h5py.Dataset, file: h5py.File) -> Any:
-    kind = node.attrs.get('MATLAB_class', b'')
-    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-    if isinstance(node, h5py.Group):
+class _Reader73:
+    """Reads nodes of one file; references may lead to a node again and again, so that depth and count are bounded."""
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path, self.file = path, file
+        self.left = MOST_NODES
+
+    def plain(self, node: h5py.Group | h5py.Dataset, depth: int = 0) -> Any:
+        self.left -= 1
+        if depth > MAX_DEPTH or self.left < 0:
+            raise BadFileError(
+                f'{self.path}: cells and structs must be nested at most {MAX_DEPTH} deep, {MOST_NODES} in all; these '
+                'are more. Save less in one file.'
+            )
+        kind = node.attrs.get('MATLAB_class', b'')
+        kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+        if isinstance(node, h5py.Group):
+            return self.struct(node, depth)
+        if node.attrs.get('MATLAB_empty'):
+            return [] if kind == 'cell' else '' if kind == 'char' else np.zeros((0, 0))
+        if _is_references(node):
+            return self.followed(node, depth)
+        # HDF5 lists dimensions the other way round.
+        value = np.asarray(read_table(node, self.path)).T
+        if kind == 'char':
+            return ''.join(chr(code) for code in value.ravel())
+        return value.astype(bool) if kind == 'logical' else value
+
+    def struct(self, node: h5py.Group, depth: int) -> Any:
         # A field of a struct array is a dataset of references, without a class of its own.
         many = [
             name for name in node if _is_references(node[name]) and 'MATLAB_class' not in node[name].attrs
         ]
         if not many:
-            return {name: _plain73(node[name], file) for name in node}
-        fields = {name: _followed(node[name], file) for name in many}
+            return {name: self.plain(node[name], depth + 1) for name in node}
+        fields = {name: self.followed(node[name], depth) for name in many}
         return [dict(zip(fields, values)) for values in zip(*fields.values())]
-    if node.attrs.get('MATLAB_empty'):
-        return [] if kind == 'cell' else '' if kind == 'char' else np.zeros((0, 0))
-    if _is_references(node):
-        return _followed(node, file)
-    # HDF5 lists dimensions the other way round.
-    value = np.asarray(node[()]).T
-    if kind == 'char':
-        return ''.join(chr(code) for code in value.ravel())
-    return value.astype(bool) if kind == 'logical' else value
+
+    def followed(self, node: h5py.Dataset, depth: int) -> list[Any]:
+        # Row by row of what HDF5 stores is column by column of what MATLAB has.
+        references = np.asarray(read_table(node, self.path)).ravel()
+        return [self.plain(self.file[reference], depth + 1) for reference in references]
 
 
 def _is_references(node: Any) -> bool:
     return isinstance(node, h5py.Dataset) and h5py.check_ref_dtype(node.dtype) is not None
-
-
-def _followed(node: h5py.Dataset, file: h5py.File) -> list[Any]:
-    # Row by row of what HDF5 stores is column by column of what MATLAB has.
-    return [_plain73(file[reference], file) for reference in np.asarray(node[()]).ravel()]

@@ -15,7 +15,11 @@ import numpy as np
 from jaxtyping import Float
 
 from smilfit.body_models.pickle_reader import read_pickle_bytes
-from smilfit.body_models.pickles import shown
+from smilfit.files import BadFileError, shorten
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.io.hdf5_files import open_hdf5, read_table
+
+_MOST_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,16 @@ def read_pandas_table(path: str | Path) -> PandasTable:
         ValueError: not HDF5, no data frame or several, or one whose parts do not fit each other.
     """
     path = Path(path)
-    try:
-        file = h5py.File(path, 'r')
-    except OSError as error:
-        raise ValueError(f'{path}: the file must be readable HDF5; got: {error}.') from None
-    with file:
+    with open_hdf5(path) as file:
         try:
             name, table = _read_frame(path, file)
         except (KeyError, IndexError, TypeError, AttributeError, RuntimeError, OSError) as error:
-            raise ValueError(
-                f'{path}: the file must hold a data frame as pandas writes it; got {error!r}. Convert it to csv.'
+            raise BadFileError(
+                f'{path}: the file must hold a data frame as pandas writes it; got {type(error).__name__}: '
+                f'{shorten(error)}. Convert it to csv.'
             ) from None
     if table.values.shape != (len(table.rows), len(table.columns)):
-        raise ValueError(
+        raise BadFileError(
             f'{path}: {name} must have {len(table.rows)} x {len(table.columns)} values, rows x columns; '
             f'got {table.values.shape}.'
         )
@@ -58,9 +59,9 @@ def _read_frame(path: Path, file: h5py.File) -> tuple[str, PandasTable]:
     frames = {name: group for name, group in file.items() if isinstance(group, h5py.Group)}
     frames = {name: group for name, group in frames.items() if 'pandas_type' in group.attrs}
     if len(frames) != 1:
-        raise ValueError(
+        raise BadFileError(
             f'{path}: the file must hold one data frame of pandas (such as df_with_missing); '
-            f'got {sorted(frames) or sorted(file)}.'
+            f'got {[shorten(n, 40) for n in list(frames) or list(file)][:10]}. Save one alone.'
         )
     ((name, group),) = frames.items()
     read = _read_table if 'table' in group else _read_fixed
@@ -69,7 +70,7 @@ def _read_frame(path: Path, file: h5py.File) -> tuple[str, PandasTable]:
 
 def _read_table(group: h5py.Group, where: str) -> PandasTable:
     dataset = group['table']
-    records = dataset[()]
+    records = read_table(dataset, where)
     blocks = sorted(name for name in records.dtype.names if name.startswith('values_block_'))
     columns: list[tuple[str, ...]] = []
     values = []
@@ -80,7 +81,7 @@ def _read_table(group: h5py.Group, where: str) -> PandasTable:
         labels = labels[0][1] if len(blocks) == 1 else labels
         if np.issubdtype(records[block].dtype, np.number):
             columns += [_label(label, where) for label in labels]
-            values.append(records[block].reshape(len(records), -1).astype(np.float64))
+            values.append(records[block].reshape(len(records), len(labels)).astype(np.float64))
     index = [records[name] for name in records.dtype.names if not name.startswith('values_block_')]
     rows = tuple(zip(*([_text(part) for part in level] for level in index)))
     return PandasTable(
@@ -91,24 +92,30 @@ def _read_table(group: h5py.Group, where: str) -> PandasTable:
 def _read_fixed(group: h5py.Group, where: str) -> PandasTable:
     columns: list[tuple[str, ...]] = []
     values = []
-    for i in range(int(group.attrs['nblocks'])):
+    for i in range(min(int(group.attrs['nblocks']), _MOST_BLOCKS)):
         block = group[f'block{i}_values']
         if not np.issubdtype(block.dtype, np.number):
             continue
         columns += _fixed_labels(group, f'block{i}_items')
-        values.append(block[()].astype(np.float64))
+        values.append(_floats(block, group.name))
     rows = tuple(_fixed_labels(group, 'axis1'))
     return PandasTable(
         tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
     )
 
 
+def _floats(block: h5py.Dataset, where: str) -> np.ndarray:
+    # As float64 each value takes eight bytes, whatever it takes in the file.
+    check_budget(where, 'values', 8 * (block.size or 0), MOST_ARRAY_BYTES)
+    return read_table(block, where).astype(np.float64)
+
+
 def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
     if _text(group.attrs[f'{key}_variety']) != 'multi':
-        return [(_text(part),) for part in group[key][()]]
+        return [(_text(part),) for part in read_table(group[key], key)]
     levels = []
-    for n in range(int(group.attrs[f'{key}_nlevels'])):
-        names, codes = group[f'{key}_level{n}'][()], group[f'{key}_label{n}'][()]
+    for n in range(min(int(group.attrs[f'{key}_nlevels']), _MOST_BLOCKS)):
+        names, codes = (read_table(group[f'{key}_{kind}{n}'], key) for kind in ('level', 'label'))
         # A code of -1 is a label without a name.
         levels.append([_text(names[code]) if code >= 0 else '' for code in codes])
     return list(zip(*levels))
@@ -128,8 +135,8 @@ def _unpickled(value: Any, where: str) -> Any:
 def _label(label: Any, where: str) -> tuple[str, ...]:
     parts = label if isinstance(label, (tuple, list)) else (label,)
     if not all(isinstance(part, (str, bytes, int)) for part in parts):
-        raise ValueError(
-            f'{where}: a column label must be text; got {shown(label)}. Convert the table to csv.'
+        raise BadFileError(
+            f'{where}: a column label must be text; got {shorten(label)}. Convert the table to csv.'
         )
     return tuple(_text(part) for part in parts)
 

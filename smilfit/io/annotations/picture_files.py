@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from smilfit.files import reading, shorten
 from smilfit.io.annotations.embedded_frames import EmbeddedFrame, probe_embedded, read_embedded
+from smilfit.io.picture_opening import open_picture
 from smilfit.io.videos import iterate_videos, probe_video
 from smilfit.structures import VideoFrame
 
@@ -33,7 +35,8 @@ class PictureSizes:
             frames, found = self._videos[key]
             if source.index not in frames:
                 raise ValueError(
-                    f'{source.video}: the frame must be one of its {len(frames)}; got {source.index}.'
+                    f'{source.video}: the frame must be one of its {len(frames)}; got {source.index}. Is it the '
+                    'video that was annotated?'
                 )
             return found
         if source not in self._stills:
@@ -61,11 +64,12 @@ def read_frames(reel: VideoFrame, indices: list[int]) -> Iterator[tuple[int, np.
     if isinstance(reel, EmbeddedFrame):
         yield from read_embedded(reel, indices)
         return
-    try:
-        for index, pictures in iterate_videos({'video': reel.video}, indices):
-            yield index, pictures['video']
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
+    with reading(reel.video, 'the video'):
+        try:
+            for index, pictures in iterate_videos({'video': reel.video}, indices):
+                yield index, pictures['video']
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None
 
 
 def read_still(path: Path, size: tuple[int, int] | None) -> np.ndarray:
@@ -75,20 +79,23 @@ def read_still(path: Path, size: tuple[int, int] | None) -> np.ndarray:
         OSError: no such file.
         ValueError: it does not decode.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     stored, orientation = _read_header(path)
-    try:
-        with Image.open(path) as picture:
-            if _is_upright(stored, orientation, size):
-                picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith('I'):
-                # PIL clips 16 bits at 255 instead of scaling them.
-                grey = (np.asarray(picture) >> 8).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=-1)
-            return np.array(picture.convert('RGB'))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: the picture must decode; got: {error}. Copy it again.') from None
+    with reading(path, 'the picture'):
+        try:
+            with open_picture(path, path) as picture:
+                if _is_upright(stored, orientation, size):
+                    picture = ImageOps.exif_transpose(picture)
+                if picture.mode.startswith('I'):
+                    # PIL clips 16 bits at 255 instead of scaling them.
+                    grey = (np.asarray(picture) >> 8).astype(np.uint8)
+                    return np.repeat(grey[..., None], 3, axis=-1)
+                return np.array(picture.convert('RGB'))
+        except (OSError, SyntaxError) as error:
+            raise ValueError(
+                f'{path}: the picture must decode; got: {shorten(error)}. Copy it again.'
+            ) from None
 
 
 def _probe(frame: VideoFrame) -> tuple[frozenset[int] | range, tuple[int, int]]:
@@ -100,15 +107,25 @@ def _probe(frame: VideoFrame) -> tuple[frozenset[int] | range, tuple[int, int]]:
 
 def _read_header(path: Path) -> tuple[tuple[int, int], int]:
     """Give the stored size (width, height) and the EXIF orientation, 1 to 8, without decoding."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: the picture must exist; there is no such file.')
-    try:
-        with Image.open(path) as picture:
-            return picture.size, int(picture.getexif().get(_ORIENTATION_TAG, 1))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f'{path}: the picture must open; got: {error}.') from None
+        raise FileNotFoundError(
+            f'{path}: the picture must exist; there is no such file. Check the path, or give the folder.'
+        )
+    with reading(path, 'the picture'):
+        try:
+            with open_picture(path, path) as picture:
+                return picture.size, _orientation(picture.getexif().get(_ORIENTATION_TAG, 1))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ValueError(
+                f'{path}: the picture must open; got: {shorten(error)}. Copy it again.'
+            ) from None
+
+
+def _orientation(value: object) -> int:
+    """Give what EXIF says, 1 to 8; what is no such number says nothing."""
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:

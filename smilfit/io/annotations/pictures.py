@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from smilfit.io.annotations.entries import BadEntry
+from smilfit.files import shorten
+from smilfit.io.annotations.entries import BadEntry, reason_of
 from smilfit.io.annotations.picture_files import PictureSizes, read_frames, read_still, reel_of
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
@@ -36,8 +37,8 @@ def check_pictures(annotations: AnnotationSet) -> AnnotationSet:
     for image in annotations.images:
         try:
             checked = _checked(image, sizes)
-        except (OSError, ValueError) as error:
-            skipped.append(SkippedAnnotation(image.where, str(error)))
+        except Exception as error:  # A file chose what happened here: no kind of error can be left out.
+            skipped.append(SkippedAnnotation(image.where, reason_of(error)))
             continue
         images.append(checked)
         lost.append(int((image.confidence > 0).sum() - (checked.confidence > 0).sum()))
@@ -86,8 +87,8 @@ def read_pictures(
             continue
         try:
             yield position, read_still(image.image, image.size)
-        except (OSError, ValueError) as error:
-            yield position, SkippedAnnotation(image.where, str(error))
+        except Exception as error:
+            yield position, SkippedAnnotation(image.where, reason_of(error))
     for reel, positions in reels.items():
         left = sorted(positions, reverse=True)
         try:
@@ -95,9 +96,9 @@ def read_pictures(
                 left.pop()
                 for position in positions[index]:
                     yield position, picture
-        except (OSError, ValueError) as error:
+        except Exception as error:
             for position in (p for index in reversed(left) for p in positions[index]):
-                yield position, SkippedAnnotation(images[position].where, str(error))
+                yield position, SkippedAnnotation(images[position].where, reason_of(error))
 
 
 def _checked(image: AnnotatedImage, sizes: PictureSizes) -> AnnotatedImage:
@@ -108,12 +109,12 @@ def _checked(image: AnnotatedImage, sizes: PictureSizes) -> AnnotatedImage:
             f'{image.image}: the picture must be {image.size[0]}x{image.size[1]} px as its annotation says; '
             f'got {size[0]}x{size[1]}.{turned} Give the folder of the pictures that were annotated.'
         )
+    if image.mask is not None:
+        # Stated sizes first: a hostile one would be decoded to gigabytes.
+        _require_size(image, size, getattr(image.mask, 'size', size))
     mask = None if image.mask is None else image.mask.read()
-    if mask is not None and mask.shape != size[::-1]:
-        raise BadEntry(
-            f'{image.image}: the mask must be of the size of its picture, {size[0]}x{size[1]} px; '
-            f'got {mask.shape[1]}x{mask.shape[0]}.'
-        )
+    if mask is not None:
+        _require_size(image, size, mask.shape[::-1])
     visible = image.confidence > 0
     if mask is not None and not mask.any() and not visible.any():
         raise BadEntry(f'{image.image}: an entry must have a visible keypoint or a mask; its mask is empty.')
@@ -128,6 +129,14 @@ def _checked(image: AnnotatedImage, sizes: PictureSizes) -> AnnotatedImage:
         confidence=confidence,
         mask=None if mask is None or not mask.any() else image.mask,
     )
+
+
+def _require_size(image: AnnotatedImage, size: tuple[int, int], found: tuple[int, int]) -> None:
+    if tuple(found) != tuple(size):
+        raise BadEntry(
+            f'{image.image}: the mask must be of the size of its picture, {size[0]}x{size[1]} px; '
+            f'got {shorten(found[0])}x{shorten(found[1])}. Was it made for another picture?'
+        )
 
 
 def _drop_outside(image: AnnotatedImage, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

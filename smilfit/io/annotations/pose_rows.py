@@ -7,7 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from smilfit.files import shorten
+from smilfit.io.annotations.entries import frame_number
+from smilfit.io.annotations.fence import Fence
 from smilfit.io.annotations.pose_tables import PoseTable
+from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation, VideoFrame
 
@@ -56,13 +60,16 @@ def body_parts(tables: Iterable[tuple[PoseTable, Sequence[str]]]) -> tuple[str, 
 
 
 def annotate_rows(
-    table: PoseTable, pictures: Sequence[RowPicture | None], individuals: Sequence[str], names: Sequence[str]
+    table: PoseTable,
+    pictures: Sequence[RowPicture | str | None],
+    individuals: Sequence[str],
+    names: Sequence[str],
 ) -> tuple[list[AnnotatedImage], list[SkippedAnnotation]]:
     """Make one entry a row and individual; an individual without a point in a row is not in that picture.
 
     Args:
         table: the table.
-        pictures: of every row; None where the row names none.
+        pictures: of every row; the reason why it is left out, or None where the row names none.
         individuals: the tracks to read. Each is a sequence of its own where there are several.
         names: keypoint names of all entries.
     """
@@ -70,10 +77,12 @@ def annotate_rows(
     place = {name: k for k, name in enumerate(names)}
     for row, picture in enumerate(pictures):
         where = table.where[row]
+        if isinstance(picture, str):
+            skipped.append(SkippedAnnotation(where, picture))
+            continue
         if picture is None:
-            reason = (
-                f'a row must name a picture or a frame; got {"/".join(table.rows[row])!r}. Correct the row.'
-            )
+            label = shorten('/'.join(table.rows[row]))
+            reason = f'a row must name a picture or a frame; got {label!r}. Correct the row.'
             skipped.append(SkippedAnnotation(where, reason))
             continue
         found = 0
@@ -94,7 +103,7 @@ def annotate_rows(
                     image=picture.image,
                     keypoints=keypoints,
                     confidence=confidence,
-                    sequence=picture.sequence if alone else f'{picture.sequence}/{individual}',
+                    sequence=picture.sequence if alone else sequence_name(picture.sequence, individual),
                     frame=picture.frame,
                 )
             )
@@ -103,26 +112,45 @@ def annotate_rows(
     return images, skipped
 
 
-def row_pictures(table: PoseTable, folder: Path | None) -> list[RowPicture | None]:
+def row_pictures(
+    table: PoseTable, folder: Path | None, allow_outside: bool = False
+) -> list[RowPicture | str | None]:
     """Find the pictures that rows name.
 
     A row says `labeled-data/<video>/<picture>`, in one cell or in three. The path is meant from the project's
     folder: `folder` if given, else the nearest one above the table from which the first picture can be reached.
     Pictures may also lie beside the table. The video is the sequence, the number at the end of the name the frame.
+    A picture must lie in that folder or beside the table, unless others are allowed: in its place stands the reason
+    why it is left out.
     """
     paths = [PurePosixPath('/'.join(row).replace('\\', '/')) for row in table.rows]
     root = folder or _project(table.path, paths)
-    pictures: list[RowPicture | None] = []
+    fence = Fence([root] if folder is not None else [root, table.path.parent])
+    pictures: list[RowPicture | str | None] = []
     for order, path in enumerate(paths):
         if not path.suffix:
             pictures.append(None)
             continue
         image, beside = root / path, table.path.parent / path.name
-        if folder is None and beside.is_file() and not image.is_file():
+        if folder is None and _is_file(beside) and not _is_file(image):
             image = beside
-        number = re.search(r'(\d+)$', path.stem)
-        pictures.append(RowPicture(image, path.parent.name, int(number.group(1)) if number else order))
+        if not allow_outside and not fence.holds(image):
+            pictures.append(
+                f'the picture must lie in {root}; {shorten(str(path))} does not, by its path or by a link. Move it '
+                'there, or read it where it is by --allow-outside-images.'
+            )
+            continue
+        number = re.search(r'\d{1,15}$', path.stem)
+        pictures.append(RowPicture(image, path.parent.name, int(number.group()) if number else order))
     return pictures
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have.
+        return False
 
 
 def _project(table: Path, paths: Sequence[PurePosixPath]) -> Path:
@@ -131,7 +159,7 @@ def _project(table: Path, paths: Sequence[PurePosixPath]) -> Path:
     if first is None:
         return table.parent
     for folder in above:
-        if (folder / first).is_file():
+        if not first.is_absolute() and _is_file(folder / first):
             return folder
     return next((folder.parent for folder in above if folder.name == first.parts[0]), table.parent)
 
@@ -139,8 +167,8 @@ def _project(table: Path, paths: Sequence[PurePosixPath]) -> Path:
 def row_frames(table: PoseTable, video: Path) -> list[RowPicture | None]:
     """Give the video's frames that rows number, from 0; the video's name is the sequence."""
     return [
-        RowPicture(VideoFrame(video, int(row[0])), video.stem, int(row[0])) if row[0].isdigit() else None
-        for row in table.rows
+        None if frame is None else RowPicture(VideoFrame(video, frame), video.stem, frame)
+        for frame in (frame_number(row[0]) for row in table.rows)
     ]
 
 

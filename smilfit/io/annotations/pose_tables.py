@@ -5,16 +5,23 @@ anipose use it.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.budget import read_text
+from smilfit.io.annotations.entries import frame_number
 from smilfit.io.annotations.pandas_tables import read_pandas_table
 from smilfit.structures import SkippedAnnotation
 
+MOST_TABLE_BYTES = 1 << 29
+MOST_COLUMNS = 20_000
 LEVELS = ('scorer', 'individuals', 'bodyparts', 'coords')
 
 
@@ -44,8 +51,10 @@ class PoseTable:
 
     @property
     def of_video(self) -> bool:
-        """Whether rows are frames of a video (labelled by number), not pictures (labelled by path)."""
-        return all(len(row) == 1 and row[0].isdigit() for row in self.rows)
+        """Whether rows are frames of a video (labelled by number), not pictures (labelled by path), most of them."""
+        numbered = sum(len(row) == 1 and frame_number(row[0]) is not None for row in self.rows)
+        named = sum(bool(PurePosixPath('/'.join(row)).suffix) for row in self.rows)
+        return numbered > named or not self.rows
 
 
 def read_pose_table(path: str | Path) -> PoseTable:
@@ -61,31 +70,41 @@ def read_pose_table(path: str | Path) -> PoseTable:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the file must exist; there is none.')
-    if path.suffix.lower() in ('.h5', '.hdf5'):
+    with reading(path, 'a pose table'):
+        if path.suffix.lower() not in ('.h5', '.hdf5'):
+            return _read_text(path)
         table = read_pandas_table(path)
         columns = [_with_individual(path, column) for column in table.columns]
         where = [f'{path}, row {i}' for i in range(len(table.rows))]
         return _checked(path, columns, table.rows, where, table.values, [])
-    return _read_text(path)
 
 
 def _read_text(path: Path) -> PoseTable:
     # utf-8-sig: spreadsheets like to begin a file with a byte order mark.
-    try:
-        with path.open(newline='', encoding='utf-8-sig') as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f'{path}: the file must be a table of UTF-8 text; got {error}.') from None
+    text = read_text(path, 'a pose table', MOST_TABLE_BYTES, 'utf-8-sig')
+    lines = ([cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline='')))
     header: dict[str, list[str]] = {}
-    while len(header) < len(lines) and lines[len(header)] and lines[len(header)][0] in LEVELS:
-        line = lines[len(header)]
+    number, line = 1, next(lines, [])
+    while line and line[0] in LEVELS and line[0] not in header:
         header[line[0]] = line
+        number, line = number + 1, next(lines, [])
     if 'bodyparts' not in header or 'coords' not in header:
-        first = [line[0] if line else '' for line in lines[:4]]
-        raise ValueError(
+        first = [shorten(row[0], 40) for row in (*header.values(), line) if row]
+        raise BadFileError(
             f'{path}: the first rows must begin with scorer, (individuals,) bodyparts and coords; got {first}. '
             'Export the table from the labelling tool again.'
         )
+    if len({len(row) for row in header.values()}) > 1 or len(header['coords']) > MOST_COLUMNS:
+        raise BadFileError(
+            f'{path}: the first rows must have equally many cells, at most {MOST_COLUMNS}; got '
+            f'{[len(row) for row in header.values()]}. Export the table again.'
+        )
+    return _read_rows(path, header, enumerate(itertools.chain([line], lines), number))
+
+
+def _read_rows(
+    path: Path, header: Mapping[str, Sequence[str]], lines: Iterable[tuple[int, Sequence[str]]]
+) -> PoseTable:
     coords = header['coords']
     n_index = 1
     while n_index < len(coords) and _blank(coords[n_index]):
@@ -94,20 +113,20 @@ def _read_text(path: Path) -> PoseTable:
     columns = list(zip(individuals[n_index:], header['bodyparts'][n_index:], coords[n_index:]))
     read = [c for c, (_, _, coord) in enumerate(columns) if not _blank(coord)]
     rows, where, values, skipped = [], [], [], []
-    for number, line in enumerate(lines[len(header) :], len(header) + 1):
+    for number, line in lines:
         if not any(line):
             continue
         place = f'{path}, line {number}'
         try:
             if len(line) != len(coords):
                 raise ValueError(f'a row must have {len(coords)} cells; got {len(line)}')
-            numbers = [float(line[n_index + c]) if line[n_index + c] else np.nan for c in read]
+            cells = [float(line[n_index + c]) if line[n_index + c] else np.nan for c in read]
         except ValueError as error:
-            skipped.append(SkippedAnnotation(place, f'{error}. Correct the row.'))
+            skipped.append(SkippedAnnotation(place, f'{shorten(error)}. Correct the row.'))
             continue
         rows.append(tuple(line[:n_index]))
         where.append(place)
-        values.append(numbers)
+        values.append(np.array(cells, dtype=np.float64))
     array = np.array(values, dtype=np.float64).reshape(len(rows), len(read))
     return _checked(path, [columns[c] for c in read], rows, where, array, skipped)
 
@@ -121,7 +140,8 @@ def _with_individual(path: Path, column: tuple[str, ...]) -> tuple[str, str, str
     """Give (individual, body part, coordinate) of a column's labels."""
     if len(column) not in (3, 4):
         raise ValueError(
-            f'{path}: columns must be labelled by {", ".join(LEVELS)} (individuals may be absent); got {column}.'
+            f'{path}: columns must be labelled by {", ".join(LEVELS)} (individuals may be absent); got '
+            f'{len(column)} labels. Export the table again.'
         )
     return ('' if len(column) == 3 else column[1], column[-2], column[-1])
 
@@ -141,17 +161,21 @@ def _checked(
             continue
         found = place.setdefault(individual, {}).setdefault(part, {})
         if coord in found:
-            raise ValueError(
-                f'{path}: a column must be there once; got {coord!r} of {part!r} {individual!r} twice. '
+            raise BadFileError(
+                f'{path}: a column must be there once; got {shorten(coord)!r} of {shorten(part)!r} '
+                f'{shorten(individual)!r} twice. '
                 'Export one scorer alone.'
             )
         found[coord] = c
     if not place:
-        raise ValueError(f'{path}: one body part at least must be there; got none.')
+        raise BadFileError(f'{path}: one body part at least must be there; got none.')
     for individual, parts in place.items():
         for part, found in parts.items():
             if 'x' not in found or 'y' not in found:
-                raise ValueError(f'{path}: {part!r} {individual!r} must have x and y; got {sorted(found)}.')
+                raise BadFileError(
+                    f'{path}: {shorten(part)!r} {shorten(individual)!r} must have x and y; got '
+                    f'{[shorten(name, 40) for name in sorted(found)[:10]]}. Export the table again.'
+                )
     tracks = {individual: _track(parts, values) for individual, parts in place.items()}
     faults = {i: text for track in tracks.values() for i, text in _faults(track)}
     kept = [i for i in range(len(where)) if i not in faults]
@@ -182,10 +206,11 @@ def _faults(track: Track) -> Iterator[tuple[int, str]]:
     half = np.isinf(track.xy).any(-1) | (np.isnan(track.xy).sum(-1) == 1)
     for i, k in np.argwhere(half):
         point = f'{track.xy[i, k].tolist()} for {track.names[k]!r}'
-        yield int(i), f'x and y of a point must be both numbers or both empty; got {point}.'
+        yield int(i), f'x and y of a point must be both numbers or both empty; got {point}. Correct the row.'
     # Networks' single-precision likelihoods may end a hair above 1.
     for i, k in np.argwhere((track.confidence < -1e-3) | (track.confidence > 1.001)):
         yield (
             int(i),
-            f'likelihood must be from 0 to 1; got {track.confidence[i, k]:g} for {track.names[k]!r}.',
+            f'likelihood must be from 0 to 1; got {track.confidence[i, k]:g} for {track.names[k]!r}. Correct the '
+            'row.',
         )

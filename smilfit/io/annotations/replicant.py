@@ -1,34 +1,36 @@
 """replicAnt: rendered animals with keypoints in 2D and 3D, the camera, and a picture of the subjects' ids."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, numbers, one_of, read_json, require
+from smilfit.io.annotations.entries import BadEntry, numbers, one_of, read_json, reason_of, require
+from smilfit.io.annotations.fence import Fence
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.io.annotations.replicant_files import (
+    BATCH,
+    Batch,
+    batch_name,
+    find_picture,
+    list_files,
+    read_batch,
+)
 from smilfit.io.annotations.unreal_camera import MIRROR, camera_from_matrices, matrix_of, project_row_vectors
+from smilfit.io.keypoint_names import check_keypoint_names
+from smilfit.io.picture_opening import check_picture_size
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
-_BATCH = '_BatchData_'
-_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.exr')
 # How far a file's 2D points may be from the projection of its 3D points.
 _AGREEMENT_PX = 0.1
 # Unreal's unit of length.
 _UNIT = 'cm'
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What `_BatchData_<name>.json` says: the size of the pictures and the class of each subject."""
-
-    size: tuple[int, int] | None = None
-    classes: Mapping[str, str] | None = None
+_MOST_SIDE = 1e6
 
 
 @ANNOTATIONS.register_module(name='replicant')
@@ -52,8 +54,9 @@ class ReplicantReader(AnnotationReader):
         masks: bool = True,
         category: str | None = None,
         hidden: str = 'skip',
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.masks = masks
         self.category = category
         self.hidden = one_of('ReplicantReader', 'hidden', hidden, ('skip', 'keep'))
@@ -67,41 +70,45 @@ class ReplicantReader(AnnotationReader):
             KeyError: no subject of the category; names the near ones.
         """
         path = Path(path)
-        files = _list_files(path)
-        batches = {file.parent / _batch_name(file): _Batch() for file in files}
-        batches = {name: _read_batch(name) for name in batches}
+        files = list_files(path)
+        batches = {file.parent / batch_name(file): Batch() for file in files}
+        batches = {name: read_batch(name) for name in batches}
         images: list[AnnotatedImage] = []
         skipped: list[SkippedAnnotation] = []
         names: tuple[str, ...] = ()
         classes: set[str] = set()
         for file in files:
-            batch = batches[file.parent / _batch_name(file)]
+            batch = batches[file.parent / batch_name(file)]
             try:
                 content = require(read_json(file, dict, 'replicAnt'), 'iterationData', dict)
                 subjects = _subjects(content)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 if file == path:
-                    raise ValueError(str(error) if str(file) in str(error) else f'{file}: {error}') from None
-                skipped.append(SkippedAnnotation(file.name, str(error)))
+                    told = str(error)
+                    raise BadFileError(told if told.startswith(f'{file}') else f'{file}: {told}') from None
+                skipped.append(SkippedAnnotation(file.name, reason_of(error)))
                 continue
             for number, subject in subjects:
                 kind = (batch.classes or {}).get(number, '')
                 classes.add(kind)
                 if self.category not in (None, kind):
                     continue
-                where = f'{file.name}, subject {number}'
+                where = f'{file.name}, subject {shorten(number)}'
                 try:
-                    names = names or tuple(require(subject, 'keypoints', dict))
+                    if not names:
+                        found = tuple(require(subject, 'keypoints', dict))
+                        check_keypoint_names(file, found)
+                        names = found
                     images.append(self._entry(where, file, content, number, subject, names, batch.size, kind))
-                except (ValueError, OSError) as error:
-                    skipped.append(SkippedAnnotation(where, str(error)))
+                except Exception as error:  # The file chose what happened here.
+                    skipped.append(SkippedAnnotation(where, reason_of(error)))
         if self.category is not None and self.category not in classes:
             raise UnknownNameError(
                 f'{path}: category must be a class of the subjects; {self.category!r} is none. '
                 f'{did_you_mean(self.category, classes)}'
             )
         return AnnotationSet(
-            name=path.stem.removeprefix(_BATCH),
+            name=path.stem.removeprefix(BATCH),
             keypoint_names=names,
             images=tuple(images),
             skipped=tuple(skipped),
@@ -122,9 +129,9 @@ class ReplicantReader(AnnotationReader):
     ) -> AnnotatedImage:
         points = require(subject, 'keypoints', dict)
         if set(points) != set(names):
-            odd = sorted(set(points) ^ set(names))
+            odd = [shorten(name, 40) for name in sorted(set(points) ^ set(names))[:5]]
             raise BadEntry(
-                f'keypoints must be those of the first subject; {", ".join(odd[:5])} differ. Choose one class with '
+                f'keypoints must be those of the first subject; {", ".join(odd)} differ. Choose one class with '
                 'category.'
             )
         uv = _vectors(points, names, '2DPos', 'xy')
@@ -144,14 +151,16 @@ class ReplicantReader(AnnotationReader):
         folder = file.parent if self.images is None else self.images
         ids = folder / f'{file.stem}_ID.png'
         mask = ImageMask(ids, ((_red(number), 0, 0),)) if self.masks and ids.is_file() else None
-        if mask is not None and self.hidden == 'skip' and not mask.read().any():
+        # It is opened here already; one that lies outside is left out as every other is.
+        reachable = mask is not None and (self.allow_outside_images or Fence([folder]).holds(ids))
+        if reachable and self.hidden == 'skip' and not mask.read().any():
             raise BadEntry(
                 f"{ids}: the mask must show the subject; it is hidden. hidden='keep' takes its keypoints."
             )
         betas = subject.get('shape betas')
         return AnnotatedImage(
             where=where,
-            image=_find_picture(folder, file.stem),
+            image=find_picture(folder, file.stem),
             keypoints=np.where(seen[:, None], uv - 0.5, 0.0),
             confidence=seen.astype(np.float64),
             size=size,
@@ -161,41 +170,9 @@ class ReplicantReader(AnnotationReader):
             keypoints3d=xyz * MIRROR,
             confidence3d=np.ones(len(names)),
             params=None if betas is None else {'betas': numbers(betas, (None,), 'shape betas')},
-            frame=int(content.get('iteration', 0)),
+            frame=int(numbers(content.get('iteration', 0), (), 'iteration')),
             category=kind,
         )
-
-
-def _list_files(path: Path) -> list[Path]:
-    if not path.is_dir() and not path.name.startswith(_BATCH):
-        return [path]
-    if not path.exists():
-        raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
-    folder = path if path.is_dir() else path.parent
-    files = sorted(file for file in folder.glob('*.json') if not file.name.startswith(_BATCH))
-    files = files if path.is_dir() else [file for file in files if _batch_name(file) == path.name]
-    if not files:
-        raise FileNotFoundError(f'{path}: a batch must have a .json file for every picture; got none.')
-    return files
-
-
-def _batch_name(file: Path) -> str:
-    return f'{_BATCH}{file.stem.rpartition("_")[0]}.json'
-
-
-def _read_batch(path: Path) -> _Batch:
-    """Read a batch file; one that is not there leaves sizes to be found and classes unnamed."""
-    if not path.is_file():
-        return _Batch()
-    content = read_json(path, dict, 'replicAnt batch')
-    try:
-        resolution = require(content, 'Image Resolution', dict)
-        size = tuple(int(require(resolution, axis, (int, float))) for axis in 'xy')
-        subjects = require(content, 'Subject Variations', dict)
-        classes = {number: require(subject, 'Class', str) for number, subject in subjects.items()}
-    except BadEntry as error:
-        raise ValueError(f'{path}: {error}') from None
-    return _Batch(size, classes)
 
 
 def _subjects(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -221,7 +198,13 @@ def _solve_size(device: np.ndarray, uv: np.ndarray) -> tuple[int, int]:
         raise BadEntry(
             'the size of the pictures must be known; no point tells it. Keep the _BatchData file beside.'
         )
-    width, height = np.round((along * uv).sum(0) / length).astype(int).tolist()
+    sides = np.round((along * uv).sum(0) / length)
+    if not ((sides >= 1) & (sides < _MOST_SIDE)).all():
+        raise BadEntry(
+            'the size of the pictures must be known; points tell none. Keep the _BatchData file beside.'
+        )
+    width, height = sides.astype(int).tolist()
+    check_picture_size('picture', width, height)
     return width, height
 
 
@@ -229,18 +212,14 @@ def _box(bounds: Any) -> np.ndarray | None:
     if bounds is None:
         return None
     x0, y0, x1, y1 = (float(require(bounds, key, (int, float))) for key in ('xmin', 'ymin', 'xmax', 'ymax'))
-    if x1 <= x0 or y1 <= y0:
+    if not (x1 > x0 and y1 > y0):
         return None
     return np.array([x0 - 0.5, y0 - 0.5, x1 - x0, y1 - y0])
 
 
 def _red(number: str) -> int:
-    if not number.isdecimal() or not 0 < int(number) < 256:
-        raise BadEntry(f"a subject's id must be 1 to 255 to have a mask; got {number!r}. Leave masks out.")
+    if not (number.isascii() and number.isdecimal() and len(number) < 6) or not 0 < int(number) < 256:
+        raise BadEntry(
+            f"a subject's id must be 1 to 255 to have a mask; got {shorten(number)!r}. Leave masks out."
+        )
     return int(number)
-
-
-def _find_picture(folder: Path, stem: str) -> Path:
-    """Find the picture of any kind and spelling; where there is none, name the one that replicAnt writes."""
-    candidates = (folder / f'{stem}{spelt}' for suffix in _PICTURES for spelt in (suffix, suffix.upper()))
-    return next((path for path in candidates if path.is_file()), folder / f'{stem}.JPG')

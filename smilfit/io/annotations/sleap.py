@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.embedded_frames import EmbeddedFrame
-from smilfit.io.annotations.entries import BadEntry, one_of
+from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.io.annotations.sequence_names import AnimalSequences, different_names, sequence_name
+from smilfit.io.slp_files import load_analysis, load_slp
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
+
+# A path has fewer.
+_MOST_PARTS = 100
 
 
 @ANNOTATIONS.register_module(name='sleap')
@@ -19,8 +25,10 @@ class SleapReader(AnnotationReader):
     """Read labelled frames of one or more videos, each an own view of an own animal.
 
     In a frame that a person labelled only the person's instances count, as in SLEAP's own training. A video is a
-    sequence (with `instance='each'`, a track of it); a list of pictures is stills in the order of the list.
-    Coordinates have pixel centres at integers. A person's points have confidence 1, others their score.
+    sequence (with `instance='each'`, a track of it, `<video>+<track>`); a list of pictures is stills in the order of
+    the list. Videos are named by absolute paths, as SLEAP does, and read where they are, if they open as videos;
+    pictures of a list must lie in the folder of pictures. Coordinates have pixel centres at integers. A person's
+    points have confidence 1, others their score.
 
     Args:
         images: the folder of videos and pictures; where the labels say, else beside the labels if None.
@@ -28,8 +36,10 @@ class SleapReader(AnnotationReader):
             takes the one of the highest score, of a person's the one with the most points, 'each' takes all.
     """
 
-    def __init__(self, images: str | Path | None = None, instance: str = 'only') -> None:
-        super().__init__(images)
+    def __init__(
+        self, images: str | Path | None = None, instance: str = 'only', allow_outside_images: bool = False
+    ) -> None:
+        super().__init__(images, allow_outside_images)
         self.instance = one_of('SleapReader', 'instance', instance, ('only', 'best', 'each'))
 
     def read(self, path: str | Path) -> AnnotationSet:
@@ -42,17 +52,20 @@ class SleapReader(AnnotationReader):
         path = Path(path)
         labels = _load(path)
         if len(labels.skeletons) != 1:
-            raise ValueError(f'{path}: labels must have one skeleton; got {len(labels.skeletons)}.')
+            raise BadFileError(
+                f'{path}: labels must have one skeleton; got {len(labels.skeletons)}. Export one alone.'
+            )
         videos = [_Video(path, self.images, video) for video in labels.videos]
         sequences = _sequence_names([video.name for video in videos])
         order = {id(video): i for i, video in enumerate(labels.videos)}
         images: list[AnnotatedImage] = []
         skipped: list[SkippedAnnotation] = []
+        animals = AnimalSequences(sequences)
         untracked = False
         for frame in sorted(labels, key=lambda frame: (order[id(frame.video)], frame.frame_idx)):
             number = order[id(frame.video)]
             index, found = int(frame.frame_idx), _counting_instances(frame)
-            where = f'{path.name}, frame {index} of {videos[number].name}'
+            where = f'{path.name}, frame {index} of {shorten(videos[number].name)}'
             if len(found) > 1 and self.instance == 'only':
                 reason = (
                     f"a frame must have one instance; got {len(found)}. instance='best' or 'each' takes it."
@@ -63,16 +76,17 @@ class SleapReader(AnnotationReader):
                 found = sorted(found, key=_worth)[-1:]
             untracked |= len(found) > 1 and any(instance.track is None for instance in found)
             for place, instance in enumerate(found):
-                animal = (
-                    '' if self.instance != 'each' else f'/{instance.track.name if instance.track else place}'
-                )
                 told = where if len(found) == 1 else f'{where}, instance {place}'
+                sequence = sequences[number]
+                if self.instance == 'each':
+                    track = instance.track
+                    sequence = animals.of(number, id(track) if track else f'{place}', _name_of(track, place))
                 try:
-                    images.append(_entry(told, videos[number], index, instance, sequences[number] + animal))
-                except ValueError as error:
-                    skipped.append(SkippedAnnotation(told, str(error)))
+                    images.append(_entry(told, videos[number], index, instance, sequence))
+                except Exception as error:  # The file chose what happened here.
+                    skipped.append(SkippedAnnotation(told, reason_of(error)))
         if not images and not skipped:
-            raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
+            raise BadFileError(f'{path}: labels must have instances; got none. Was the right file exported?')
         names = tuple(labels.skeletons[0].node_names)
         return AnnotationSet(
             name=path.name.split('.')[0],
@@ -91,8 +105,8 @@ class _Video:
 
     def __init__(self, labels: Path, folder: Path | None, video: Any) -> None:
         known = video.backend_metadata or {}
-        self.fps = known.get('fps')
-        shape = known.get('shape')
+        rate, shape = known.get('fps'), known.get('shape')
+        self.fps = rate if isinstance(rate, int | float) else None
         self.size = (int(shape[2]), int(shape[1])) if shape and len(shape) == 4 and all(shape[1:3]) else None
         self._dataset = known.get('dataset') if known.get('has_embedded_images') else None
         self._package = labels
@@ -114,25 +128,21 @@ class _Video:
             return EmbeddedFrame(self._package, index, self._dataset)
         if self._pictures is None:
             return VideoFrame(self._film, index)
-        if index >= len(self._pictures):
-            raise BadEntry(f'the frame must be one of the {len(self._pictures)} pictures; got {index}.')
+        if not 0 <= index < len(self._pictures):
+            raise BadEntry(
+                f'the frame must be one of the {len(self._pictures)} pictures; got {index}. Correct it.'
+            )
         return self._pictures[index]
 
 
 def _load(path: Path) -> Any:
-    import sleap_io
-
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
-    try:
-        if path.suffix.lower() == '.slp':
-            return sleap_io.load_slp(str(path), open_videos=False)
-        return sleap_io.load_analysis_h5(str(path))
-    except (OSError, KeyError, ValueError, IndexError) as error:
-        raise ValueError(
-            f'{path}: the file must be SLEAP labels (.slp) or an "Analysis HDF5" export; '
-            f'reading failed with: {error}.'
-        ) from None
+    return load_slp(path) if path.suffix.lower() == '.slp' else load_analysis(path)
+
+
+def _name_of(track: Any, place: int) -> str:
+    return str(track.name) if track else f'{place}'
 
 
 def _entry(where: str, video: _Video, index: int, instance: Any, sequence: str) -> AnnotatedImage:
@@ -183,14 +193,23 @@ def _resolve(labels: Path, folder: Path | None, name: str) -> Path:
     """Find a file that another machine named: in the folder given, as it is written, or beside the labels."""
     written = PureWindowsPath(name) if '\\' in name or name[1:2] == ':' else PurePosixPath(name)
     if folder is not None:
-        tails = (Path(*written.parts[-n:]) for n in range(len(written.parts), 0, -1))
+        parts = [part for part in written.parts if part != '..']
+        tails = (Path(*parts[-n:]) for n in range(min(len(parts), _MOST_PARTS), 0, -1))
         candidates = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
-        return next((path for path in candidates if path.is_file()), folder / written.name)
+        return next((path for path in candidates if _is_file(path)), folder / written.name)
     candidates = (Path(name), labels.parent / written.name)
-    return next((path for path in candidates if path.is_file()), candidates[-1])
+    return next((path for path in candidates if _is_file(path)), candidates[-1])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have.
+        return False
 
 
 def _sequence_names(names: Sequence[str]) -> list[str]:
-    """Give videos' names without ending; numbered where two are the same."""
+    """Give videos' names without ending, such as can name folders; numbered where two are the same."""
     stems = [PurePosixPath(name).stem for name in names]
-    return [f'{stem}_{i}' if stems.count(stem) > 1 else stem for i, stem in enumerate(stems)]
+    return different_names([sequence_name(stem) if stem else '' for stem in stems])

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.budget import check_budget
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
@@ -49,9 +51,13 @@ class StanfordExtraReader(AnnotationReader):
     )  # fmt: skip
 
     def __init__(
-        self, images: str | Path | None = None, multiple: str = 'skip', split: str | Path | None = None
+        self,
+        images: str | Path | None = None,
+        multiple: str = 'skip',
+        split: str | Path | None = None,
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.multiple = one_of(type(self).__name__, 'multiple', multiple, ('skip', 'keep'))
         self.split = split
 
@@ -65,9 +71,9 @@ class StanfordExtraReader(AnnotationReader):
         path = Path(path)
         entries = read_json(path, list, self.form)
         if not entries or not isinstance(entries[0], dict) or not {'img_path', 'joints'} <= set(entries[0]):
-            raise ValueError(
+            raise BadFileError(
                 f'{path}: {self.form} annotations must be a list of entries with img_path and joints; '
-                f'got {str(entries[:1])[:80]}. Is it another format?'
+                f'got {len(entries)} entries, the first of them without. Is it another format?'
             )
         folder = path.parent if self.images is None else self.images
         chosen = range(len(entries)) if self.split is None else _read_split(self.split, len(entries))
@@ -121,13 +127,35 @@ def _read_split(path: str | Path, count: int) -> list[int]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the split must exist; there is no such file.')
-    try:
-        indices = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f'{path}: the split must be a .npy file of numbers; got: {error}.') from None
+    with reading(path, 'the split'):
+        indices = _read_numbers(path)
     if indices.ndim != 1 or indices.dtype.kind not in 'iu' or not ((indices >= 0) & (indices < count)).all():
-        raise ValueError(
+        raise BadFileError(
             f'{path}: the split must be whole numbers below {count}; got {indices.dtype} of shape {indices.shape}. '
             'Does it belong to another version of the annotations?'
         )
     return indices.tolist()
+
+
+def _read_numbers(path: Path) -> np.ndarray:
+    """Read a .npy file whose stated size is that of its data."""
+    with path.open('rb') as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = header(file)
+        except ValueError as error:
+            raise BadFileError(
+                f'{path}: the split must be a .npy file of numbers; got: {shorten(error)}. Save it by numpy.save.'
+            ) from None
+        if dtype.kind not in 'biuf':
+            raise BadFileError(
+                f'{path}: the split must be a .npy file of numbers; got {shorten(str(dtype))}. Nothing was run.'
+            )
+        count = int(np.prod(shape, dtype=object))
+        check_budget(path, 'the split', count * dtype.itemsize, path.stat().st_size)
+        return np.frombuffer(file.read(), dtype).reshape(shape)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good
+from smilfit.io.annotations.entries import BadEntry, keep_good, reason_of
 from smilfit.io.annotations.masks import RleMask
 from smilfit.io.annotations.mat_files import read_mat
 from smilfit.io.annotations.mirror_names import mirror_pairs
+from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
@@ -40,13 +42,15 @@ LANDMARKS = (
     'neck',
 )
 N_USED = 18
+# Shots and frames have smaller numbers.
+_MOST_NUMBER = 1e9
 
 
 @ANNOTATIONS.register_module(name='tigdog')
 class TigDogReader(AnnotationReader):
     """Reads a folder `behaviorDiscovery2.0`: `ranges/<animal>/ranges.mat` and `landmarks/<animal>/<shot>.mat`.
 
-    A shot is a sequence in time. Pictures are `<animal>/%08d.jpg` in the folder; masks come from
+    A shot is a sequence in time, `<animal>+<shot>`. Pictures are `<animal>/%08d.jpg` in the folder; masks come from
     `<animal>Seg/seg<shot>.mat` where they are. A shot without a file of landmarks is left out and told.
 
     Args:
@@ -63,8 +67,9 @@ class TigDogReader(AnnotationReader):
         animals: tuple[str, ...] | list[str] | None = None,
         with_neck: bool = False,
         first_pixel: float = 1.0,
+        allow_outside_images: bool = False,
     ) -> None:
-        super().__init__(images)
+        super().__init__(images, allow_outside_images)
         self.animals = animals
         self.names = LANDMARKS if with_neck else LANDMARKS[:N_USED]
         self.first_pixel = first_pixel
@@ -91,8 +96,8 @@ class TigDogReader(AnnotationReader):
                 file = root / 'landmarks' / animal / f'{shot[0]}.mat'
                 try:
                     found, left_out = keep_good(self._shot(root, animal, shot, file))
-                except (FileNotFoundError, ValueError) as error:
-                    skipped.append(SkippedAnnotation(f'{file} (shot {shot[0]})', str(error)))
+                except Exception as error:  # The file chose what happened here.
+                    skipped.append(SkippedAnnotation(f'{file} (shot {shot[0]})', reason_of(error)))
                     continue
                 images += found
                 skipped += left_out
@@ -117,7 +122,7 @@ class TigDogReader(AnnotationReader):
                 image=folder / f'{first + offset:08d}.jpg',
                 keypoints=np.zeros((len(self.names), 2)),
                 confidence=np.zeros(len(self.names)),
-                sequence=f'{animal}/{number}',
+                sequence=sequence_name(animal, str(number)),
                 frame=offset,
                 category=animal,
             )
@@ -137,7 +142,14 @@ class TigDogReader(AnnotationReader):
 def _ranges(file: Path) -> list[tuple[int, int, int]]:
     table = read_mat(file).get('ranges')
     if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != 3:
-        raise ValueError(f'{file}: ranges must be N x 3 (shot, first and last frame); got {_shape(table)}.')
+        raise BadFileError(
+            f'{file}: ranges must be N x 3 (shot, first and last frame); got {_shape(table)}. Copy it again.'
+        )
+    if not (np.abs(table) < _MOST_NUMBER).all() or (table[:, 2] < table[:, 1]).any():
+        raise BadFileError(
+            f'{file}: ranges must be whole numbers, the first frame before the last; some are not. Copy the file '
+            'again.'
+        )
     return [(int(shot), int(first), int(last)) for shot, first, last in table]
 
 
@@ -147,7 +159,9 @@ def _cells(file: Path, variable: str, count: int) -> list[Any]:
     cells = [cells] if isinstance(cells, dict) else cells
     if not isinstance(cells, list) or len(cells) != count:
         got = len(cells) if isinstance(cells, list) else type(cells).__name__
-        raise ValueError(f'{file}: {variable} must be {count} cells, one a frame of the range; got {got}.')
+        raise BadFileError(
+            f'{file}: {variable} must be {count} cells, one a frame of the range; got {got}. Copy it again.'
+        )
     return cells
 
 

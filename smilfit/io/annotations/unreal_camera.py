@@ -16,6 +16,8 @@ from smilfit.structures import Cameras
 
 # From Unreal's world to ours.
 MIRROR = np.array([1.0, -1.0, 1.0])
+# Far beyond any scene's cm, and far from overflow.
+_LARGEST = 1e30
 
 
 def matrix_of(camera: Mapping[str, Any], key: str) -> Float[np.ndarray, '4 4']:
@@ -54,6 +56,10 @@ def camera_from_matrices(
     Raises:
         BadEntry: a view that is no rotation, or a projection that is not that of a pinhole camera.
     """
+    if max(np.abs(view).max(), np.abs(projection).max()) > _LARGEST:
+        raise BadEntry(
+            'View Matrix and View Projection Matrix must be of numbers that a scene has. Export it again.'
+        )
     if abs(np.linalg.det(view)) < 0.5:
         raise BadEntry('View Matrix must be a rotation and a shift; got a singular matrix.')
     lens = np.linalg.inv(view) @ projection

@@ -62,7 +62,7 @@ def test_points_project_onto_the_poses_of_every_view(session):
     found = _read(session)
     assert found.keypoint_names == PARTS
     assert (found.unit, found.temporal, len(found)) == ('mm', True, 8)
-    assert {image.sequence for image in found.images} == {'walk 1/A', 'walk 1/B'}
+    assert {image.sequence for image in found.images} == {'walk 1+A', 'walk 1+B'}
     for image in found.images:
         assert image.image == VideoFrame(
             session / f'videos-raw/walk 1-cam{image.camera.names[0]}.mp4', image.frame
@@ -78,7 +78,7 @@ def test_offsets_and_camera_names_come_from_the_configuration(session):
     (session / 'config.toml').write_text(
         '[triangulation]\ncam_regex = "-cam([A-Z])$"\n[cameras.A]\noffset = [10, 5, 60, 50]\n'
     )
-    first = next(image for image in _read(session).images if image.sequence == 'walk 1/A')
+    first = next(image for image in _read(session).images if image.sequence == 'walk 1+A')
     np.testing.assert_allclose(first.camera.K[0, :2, 2], [30, 25])
 
 
@@ -94,7 +94,7 @@ def test_missing_points_and_frames(session):
     xyz = XYZ[1:3].copy()
     xyz[0, 1] = np.nan
     _write_3d(session / 'pose-3d/walk 1.csv', xyz, frames=(1, 2), score=np.nan)
-    images = [image for image in _read(session).images if image.sequence == 'walk 1/A']
+    images = [image for image in _read(session).images if image.sequence == 'walk 1+A']
     assert images[0].keypoints3d is None
     np.testing.assert_array_equal(images[1].confidence3d, 0)
     assert not images[1].keypoints3d[1].any()

@@ -79,7 +79,7 @@ def test_several_animals_are_entries_and_sequences(tmp_path):
     values[1, 6:12] = np.nan
     write_csv(tmp_path / 'CollectedData_me.csv', columns, ROWS, values)
     found = _read(tmp_path)
-    assert [image.sequence for image in found.images] == ['vid/a', 'vid/b', 'vid/a']
+    assert [image.sequence for image in found.images] == ['vid+a', 'vid+b', 'vid+a']
     assert found.keypoint_names == PARTS
     np.testing.assert_array_equal(found.images[1].keypoints, values[0, 6:12].reshape(3, 2))
     assert "individual 'single'" in found.skipped[0].where

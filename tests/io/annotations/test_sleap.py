@@ -104,7 +104,7 @@ def test_tracks_are_sequences_of_their_own(film, tmp_path):
     frames = {i: [(points(i), 'a', 0.5), (points(i + 9), 'b', 0.6)] for i in range(2)}
     labels(tmp_path / 'two.slp', film, frames, tracks=('a', 'b'))
     found = SleapReader(instance='each').read(tmp_path / 'two.slp')
-    assert [image.sequence for image in found.images] == ['run/a', 'run/b'] * 2
+    assert [image.sequence for image in found.images] == ['run+a', 'run+b'] * 2
     assert found.temporal
 
 

@@ -47,7 +47,7 @@ def test_a_shot_is_a_sequence_of_pictures(tmp_path, save):
     assert len(found) == 3
     for i, image in enumerate(found.images):
         assert image.image == root / f'horse/{101 + i:08d}.jpg'
-        assert (image.sequence, image.frame, image.category) == ('horse/4', i, 'horse')
+        assert (image.sequence, image.frame, image.category) == ('horse+4', i, 'horse')
         seen = SEEN[i, :18, 0]
         np.testing.assert_array_equal(image.confidence, seen)
         # MATLAB's first pixel is 1.

@@ -1,0 +1,64 @@
+"""Pictures and videos are opened here: their stated size is held against a limit before a pixel is decoded."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from smilfit.files import BadFileError
+
+# Larger pictures are those of microscopes and satellites, or made to fill the memory.
+MOST_PIXELS = 120_000_000
+# PostScript is a program, which PIL has Ghostscript run.
+_PROGRAMS = {'EPS'}
+
+
+def check_picture_size(where: str | Path, width: int, height: int, what: str = 'the picture') -> None:
+    """Check a stated size.
+
+    Raises:
+        BadFileError: no pixel, or more than `MOST_PIXELS`.
+    """
+    if width < 1 or height < 1 or width * height > MOST_PIXELS:
+        raise BadFileError(
+            f'{where}: {what} must have 1 to {MOST_PIXELS // 1_000_000} million px; got {width}x{height}. Scale it '
+            'down, together with its annotations.'
+        )
+
+
+@contextmanager
+def open_picture(source: Path | BytesIO, where: str | Path, what: str = 'the picture') -> Iterator[Any]:
+    """Open a picture by PIL; of animations and files of several pages it is the first.
+
+    Args:
+        source: the file, or its bytes as a stream.
+        where: the file, for messages.
+        what: what it is, for messages.
+
+    Raises:
+        BadFileError: too large, or PostScript.
+        Exception: whatever PIL raises.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # PIL warns at three quarters of our limit.
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        try:
+            picture = Image.open(source)
+        except Image.DecompressionBombError:
+            raise BadFileError(
+                f'{where}: {what} must have at most {MOST_PIXELS // 1_000_000} million px; it states more than '
+                f'{2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million. Scale it down, together with its '
+                'annotations.'
+            ) from None
+    with picture:
+        check_picture_size(where, *picture.size, what)
+        if picture.format in _PROGRAMS:
+            raise BadFileError(
+                f'{where}: {what} must be a picture; got {picture.format}, which is a program. Nothing was run. Save '
+                'it as PNG.'
+            )
+        yield picture

@@ -1,0 +1,118 @@
+"""SLEAP's files for sleap-io, looked through first: tables fit each other and the memory, no video is opened."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.io.hdf5_files import open_hdf5, read_table
+
+_WHAT = 'SLEAP labels'
+
+
+def load_slp(path: Path) -> Any:
+    """Read a `.slp` file as sleap-io's Labels, no video opened.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no such labels, or tables that contradict each other or are too large.
+    """
+    import sleap_io
+
+    with open_hdf5(path, _WHAT) as file:
+        _check_tables(path, file)
+    return _guarded(path, lambda: sleap_io.load_slp(str(path), open_videos=False))
+
+
+def load_analysis(path: Path) -> Any:
+    """Read an analysis file as sleap-io's Labels, no video opened (sleap-io by itself would open what is named).
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no such labels, or too large ones.
+    """
+    import sleap_io
+
+    with open_hdf5(path, _WHAT) as file:
+        for name in ('tracks', 'node_names'):
+            if name not in file:
+                raise BadFileError(
+                    f'{path}: the file must be SLEAP labels (.slp) or an "Analysis HDF5" export; {name} is missing. '
+                    'Export it from SLEAP again.'
+                )
+        _check_sizes(path, file)
+        video = sleap_io.Video(filename=_text(file, 'video_path'), open_backend=False)
+        known = json.loads(file.attrs.get('video_backend_metadata', '{}'))
+        video.backend_metadata = known if isinstance(known, dict) else {}
+    return _guarded(path, lambda: sleap_io.load_analysis_h5(str(path), video=video))
+
+
+def _guarded(path: Path, load: Any) -> Any:
+    with reading(path, _WHAT):
+        try:
+            return load()
+        except (OSError, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+            raise BadFileError(
+                f'{path}: the file must be SLEAP labels (.slp) or an "Analysis HDF5" export; reading failed with: '
+                f'{type(error).__name__}: {shorten(error)}. Export it from SLEAP again.'
+            ) from None
+
+
+def _text(file: h5py.File, name: str) -> str:
+    value = file[name][()] if name in file else b''
+    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)
+
+
+def _check_sizes(path: Path, file: h5py.File) -> None:
+    """Hold every table against the limit, pictures of a package aside, which are read one by one."""
+
+    def check(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None and not name.endswith('/video'):
+            check_budget(path, shorten(name), item.size * max(item.dtype.itemsize, 1), MOST_ARRAY_BYTES)
+
+    file.visititems(check)
+
+
+def _check_tables(path: Path, file: h5py.File) -> None:
+    """Check that rows of frames name rows of instances, and those rows of points, about once each."""
+    for name in ('frames', 'instances', 'videos_json', 'metadata'):
+        if name not in file:
+            raise BadFileError(
+                f'{path}: the file must be SLEAP labels; the table {name} is missing. Save it from SLEAP again.'
+            )
+    _check_sizes(path, file)
+    frames, instances = (read_table(file[name], path) for name in ('frames', 'instances'))
+    _check_ranges(path, 'instances of frames', _columns(path, frames, 3), len(instances))
+    points = sum(len(file[name]) for name in ('points', 'pred_points') if name in file)
+    _check_ranges(path, 'points of instances', _columns(path, instances, 7), points)
+
+
+def _columns(path: Path, table: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give two columns of a table: of records, as SLEAP writes, or of plain numbers."""
+    fields = table.dtype.names
+    if len(fields or ()) < first + 2 and (table.ndim != 2 or table.shape[1] < first + 2):
+        if table.size == 0:
+            return np.zeros(0), np.zeros(0)
+        raise BadFileError(
+            f'{path}: rows of SLEAP labels must have {first + 2} columns or more; got {len(fields or ())}. Save it '
+            'from SLEAP again.'
+        )
+    pair = (table[fields[i]] if fields else table[:, i] for i in (first, first + 1))
+    start, end = (column.astype(np.float64) for column in pair)
+    return start, end
+
+
+def _check_ranges(path: Path, what: str, ranges: tuple[np.ndarray, np.ndarray], count: int) -> None:
+    start, end = ranges
+    if not ((start >= 0) & (end >= start)).all():
+        raise BadFileError(
+            f'{path}: {what} must be from a row to a later one; some are negative or the other way round. Save it '
+            'from SLEAP again.'
+        )
+    named = float((end.clip(0, count) - start.clip(0, count)).sum())
+    # Rows that are named twice would be read again and again.
+    check_budget(path, what, int(named), count, 'rows')
