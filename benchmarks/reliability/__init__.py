@@ -1,0 +1,1 @@
+"""Hostile files, and a box to read them in."""
