@@ -45,6 +45,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from smilfit.datasets.session_names import check_session_name
 from smilfit.structures import Cameras
 
 FORMAT = 'smilfit-dataset'
@@ -85,6 +86,10 @@ class SessionHeader:
     source: str = ''
     betas: Float[np.ndarray, 'S'] | None = None
     pictures: PictureTable | None = None
+
+    def __post_init__(self) -> None:
+        """Check the name: what no reader takes is not written."""
+        check_session_name(self.name, 'SessionHeader')
 
 
 @dataclass(frozen=True)
