@@ -134,7 +134,7 @@ def _check_cameras(keypoints: h5py.Group, slots: np.ndarray, path: Path) -> None
             f'{placeholders} of {len(cameras["K"])} views have an identity matrix in place of a camera',
             'Make the file from calibrated sessions.',
         )
-    check_cameras(cameras, KEYPOINTS, path)
+    check_cameras(cameras, {name: f'{KEYPOINTS}/{table}' for name, table in CAMERAS.items()}, path)
 
 
 def _frames(auxiliary: h5py.Group, path: Path) -> np.ndarray:

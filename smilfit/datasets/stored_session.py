@@ -103,7 +103,7 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
         own = n_samples if 'labels' in group else None
         check_session_tables(group, len(names), own, path)
         arrays = {name: _read(group, name, path).astype(np.float64) for name in CAMERA_ARRAYS}
-        check_cameras(arrays, place, path)
+        check_cameras(arrays, {name: f'{place}/{name}' for name in arrays}, path)
         cameras = Cameras(names=names, **{n: torch.from_numpy(a) for n, a in arrays.items()}, unit=unit)
         header = SessionHeader(
             name=check_session_name(attributes.text('name'), str(path)),

@@ -34,20 +34,27 @@ def check_finite(values: Shaped[np.ndarray, '...'], place: str, path: Path) -> N
         refuse(path, place, f'be finite and smaller than {LARGEST:.0e}', float(bad.flat[0]))
 
 
-def check_cameras(values: Mapping[str, Float[np.ndarray, '...']], place: str, path: Path) -> None:
+def check_cameras(
+    values: Mapping[str, Float[np.ndarray, '...']], places: Mapping[str, str], path: Path
+) -> None:
     """Check cameras: K (..., 3, 3), R (..., 3, 3), t (..., 3) and, where given, dist (..., 5) and size (..., 2).
+
+    Args:
+        values: numbers by these names.
+        places: the table of each.
+        path: the file.
 
     Raises:
         BadFileError: numbers that no camera has: not finite, no rotation, no focal length, no size.
     """
     for name, value in values.items():
-        check_finite(value, f'{place}/{name}', path)
-    _check_intrinsics(values['K'], f'{place}/K', path)
-    _check_rotations(values['R'], f'{place}/R', path)
+        check_finite(value, places[name], path)
+    _check_intrinsics(values['K'], places['K'], path)
+    _check_rotations(values['R'], places['R'], path)
     size = values.get('size')
     if size is not None and size.size and not (size.min() > 0 and size.max() <= LARGEST_SIDE_PX):
         wrong = size[~((size > 0) & (size <= LARGEST_SIDE_PX))]
-        refuse(path, f'{place}/size', f'be from 1 to {LARGEST_SIDE_PX:.0f} px', float(wrong[0]))
+        refuse(path, places['size'], f'be from 1 to {LARGEST_SIDE_PX:.0f} px', float(wrong[0]))
 
 
 def _check_intrinsics(K: Float[np.ndarray, '*n 3 3'], place: str, path: Path) -> None:

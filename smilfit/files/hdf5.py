@@ -56,7 +56,8 @@ def _inner(group: h5py.Group, name: str, path: str | Path) -> Any:
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise BadFileError(
-            f'{path}: {shorten(name)} must lie in the file itself; it is a link to another file. Make the file anew.'
+            f'{path}: {shorten(group.name.rstrip("/") + "/" + name)} must lie in the file itself; it is a link to '
+            'another file. Make the file anew.'
         )
     return group[name]
 
