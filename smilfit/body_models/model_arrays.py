@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models.pickle_reader import read_pickle
+from smilfit.files import BadFileError
+from smilfit.files.numpy_files import npz_names, read_npz
 
 logger = logging.getLogger('smilfit')
 
@@ -17,6 +19,9 @@ KNOWN_UNUSED = {
     'joint2num', 'ft', 'vt', 'dynamic_lmk_faces_idx', 'dynamic_lmk_bary_coords', 'lmk_faces_idx', 'lmk_bary_coords',
     'hands_coeffsl', 'hands_coeffsr',
 }  # fmt: skip
+
+# Arrays of indices; some files keep them as floats.
+INDEX_KEYS = {'f', 'kintree_table', 'sym_verts', 'lmk_faces_idx'}
 
 
 def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, Any]:
@@ -35,9 +40,8 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the body model file is not there.')
     if path.suffix == '.npz':
-        with np.load(path, allow_pickle=False) as file:
-            keys = set(file.files)
-            values = {key: _member(file, key, path) for key in keys & set(wanted)}
+        keys = npz_names(path, 'a body model')
+        values = {key: _checked(a, key, path) for key, a in read_npz(path, wanted, 'a body model').items()}
     else:
         raw = read_pickle(path, drop=KNOWN_UNUSED - set(wanted))
         if not isinstance(raw, dict):
@@ -50,10 +54,14 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
     return values
 
 
-def _member(file: Any, key: str, path: Path) -> np.ndarray:
-    try:
-        return file[key]
-    except ValueError as error:
-        raise ValueError(
-            f'{path}: {key} must be an array of numbers; got {error}. Nothing was run. Save it as numbers first.'
-        ) from error
+def _checked(array: np.ndarray, key: str, path: Path) -> np.ndarray:
+    """Check that an array holds what its key means: text for names, whole numbers for indices, else numbers."""
+    kinds = {'J_names': 'US', 'static_joint_locs': 'biuf'}.get(key, 'iuf')
+    if array.dtype.kind not in kinds:
+        meant = 'text' if kinds == 'US' else 'numbers'
+        raise BadFileError(f'{path}: {key} must hold {meant}; got {array.dtype}. Save it as {meant}.')
+    if key in INDEX_KEYS and array.dtype.kind == 'f' and not (array == np.rint(array)).all():
+        raise BadFileError(
+            f'{path}: {key} must hold whole numbers; got fractions or NaN. Save it as integers.'
+        )
+    return array
