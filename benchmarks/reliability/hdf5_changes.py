@@ -11,6 +11,8 @@ import numpy as np
 from benchmarks.reliability.small_files import SAMPLES
 
 Change = Callable[[h5py.File], None]
+# JSON that no reader needs.
+DEEP = '[' * 200_000 + ']' * 200_000
 
 
 def changed(whole: Path, path: Path, change: Change) -> Path:

@@ -1,7 +1,7 @@
 """Read a file to its last value, and give a digest of it; for `sandbox.run_cases`."""
 
 import hashlib
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ def read_smilify(path: Path) -> str:
 
 
 def read_model(path: Path) -> str:
-    """Read a body model file."""
-    data = load_body_model_data(path)
+    """Read a body model file; its name, which may be the file's, is no part of the digest."""
+    data = replace(load_body_model_data(path), name='')
     digest = hashlib.sha256()
     _feed(digest, data)
     return digest.hexdigest()[:16]

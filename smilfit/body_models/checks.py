@@ -101,8 +101,9 @@ def _check_numbers(value: np.ndarray, name: str, where: str) -> None:
             'Mend the file.',
         )
     most = LARGEST**2 if name in COVARIANCES else LARGEST
-    if value.size and max(value.max(), -value.min()) > most:
-        _fail(where, f'{name} must be at most {most:.0e}', f'{np.abs(value).max():.3g}', 'Mend the file.')
+    largest = max(float(value.max()), -float(value.min())) if value.size else 0.0
+    if largest > most:
+        _fail(where, f'{name} must be at most {most:.0e}', f'{largest:.3g}', 'Mend the file.')
 
 
 def _check_symmetric(value: np.ndarray | None, name: str, where: str) -> None:

@@ -60,8 +60,13 @@ def _checked(array: np.ndarray, key: str, path: Path) -> np.ndarray:
     if array.dtype.kind not in kinds:
         meant = 'text' if kinds == 'US' else 'numbers'
         raise BadFileError(f'{path}: {key} must hold {meant}; got {array.dtype}. Save it as {meant}.')
-    if key in INDEX_KEYS and array.dtype.kind == 'f' and not (array == np.rint(array)).all():
+    if key in INDEX_KEYS and array.dtype.kind == 'f' and not _is_whole(array):
         raise BadFileError(
-            f'{path}: {key} must hold whole numbers; got fractions or NaN. Save it as integers.'
+            f'{path}: {key} must hold whole numbers; got fractions, NaN or too large ones. Save it as integers.'
         )
     return array
+
+
+def _is_whole(array: np.ndarray) -> bool:
+    # float64 holds every whole number up to 2^53; NaN fails every comparison.
+    return bool(((array == np.rint(array)) & (np.abs(array) <= 1 << 53)).all())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability.hostile_stores import hostile_smilify_files, hostile_stores
+from benchmarks.reliability.hostile_smilify import hostile_smilify_files
+from benchmarks.reliability.hostile_stores import hostile_stores
 from benchmarks.reliability.sandbox import Outcome, run_cases
 
 CALLS = 'benchmarks.reliability.reading_calls'
