@@ -1,12 +1,13 @@
 """Check values of a dataset file: cameras that see, maps that can be undone, points that are somewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from smilfit.datasets.table_checks import refuse
+from smilfit.datasets.table_checks import REMEDY, refuse
 
 # No coordinate, length or coefficient of an animal's is larger, in any unit.
 LARGEST = 1e9
@@ -19,7 +20,9 @@ CONFIDENCE_ROUNDING = 1e-5
 _LEAST_AREA = 1e-12
 
 
-def check_finite(values: Shaped[np.ndarray, '...'], place: str, path: Path) -> None:
+def check_finite(
+    values: Shaped[np.ndarray, '...'], place: str, path: str | Path, advice: str = REMEDY
+) -> None:
     """Check that numbers are finite and of a size that can be.
 
     Raises:
@@ -31,52 +34,59 @@ def check_finite(values: Shaped[np.ndarray, '...'], place: str, path: Path) -> N
     # NaN fails every comparison.
     if not (low > -LARGEST and high < LARGEST):
         bad = values[~(np.abs(values) < LARGEST)]
-        refuse(path, place, f'be finite and smaller than {LARGEST:.0e}', float(bad.flat[0]))
+        refuse(path, place, f'be finite and smaller than {LARGEST:.0e}', float(bad.flat[0]), advice)
 
 
 def check_cameras(
-    values: Mapping[str, Float[np.ndarray, '...']], places: Mapping[str, str], path: Path
+    values: Mapping[str, Float[np.ndarray, '...']],
+    places: Mapping[str, str],
+    path: str | Path,
+    advice: str = REMEDY,
 ) -> None:
     """Check cameras: K (..., 3, 3), R (..., 3, 3), t (..., 3) and, where given, dist (..., 5) and size (..., 2).
 
     Args:
         values: numbers by these names.
-        places: the table of each.
-        path: the file.
+        places: what each is called in messages, such as its table.
+        path: the file, or whose cameras they are.
+        advice: what to do about wrong ones.
 
     Raises:
         BadFileError: numbers that no camera has: not finite, no rotation, no focal length, no size.
     """
     for name, value in values.items():
-        check_finite(value, places[name], path)
-    _check_intrinsics(values['K'], places['K'], path)
-    _check_rotations(values['R'], places['R'], path)
+        check_finite(value, places[name], path, advice)
+    for rule, name, got in (*_faults_of_intrinsics(values['K']), *_faults_of_rotations(values['R'])):
+        refuse(path, places[name], rule, got, advice)
     size = values.get('size')
     if size is not None and size.size and not (size.min() > 0 and size.max() <= LARGEST_SIDE_PX):
         wrong = size[~((size > 0) & (size <= LARGEST_SIDE_PX))]
-        refuse(path, places['size'], f'be from 1 to {LARGEST_SIDE_PX:.0f} px', float(wrong[0]))
+        refuse(
+            path, places['size'], f'be positive and at most {LARGEST_SIDE_PX:.0f} px', float(wrong[0]), advice
+        )
 
 
-def _check_intrinsics(K: Float[np.ndarray, '*n 3 3'], place: str, path: Path) -> None:
+def _faults_of_intrinsics(K: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str, str, Any]]:
     if K.size == 0:
         return
-    if not (K[..., 0, 0].min() > 0 and K[..., 1, 1].min() > 0):
-        refuse(path, place, 'have positive focal lengths', float(min(K[..., 0, 0].min(), K[..., 1, 1].min())))
-    area = K[..., 0, 0] * K[..., 1, 1] - K[..., 0, 1] * K[..., 1, 0]
-    if not np.abs(area).min() > _LEAST_AREA:
-        refuse(path, place, 'be invertible', f'determinant {np.abs(area).min():.3g}')
+    focal = min(K[..., 0, 0].min(), K[..., 1, 1].min())
+    if not focal > 0:
+        yield 'have positive focal lengths', 'K', float(focal)
+    area = np.abs(K[..., 0, 0] * K[..., 1, 1] - K[..., 0, 1] * K[..., 1, 0]).min()
+    if not area > _LEAST_AREA:
+        yield 'be invertible', 'K', f'determinant {area:.3g}'
     if np.abs(K[..., 2, :] - [0.0, 0.0, 1.0]).max() > ROTATION_TOLERANCE:
-        refuse(path, place, 'have the last row 0, 0, 1', 'another')
+        yield 'have the last row 0, 0, 1', 'K', 'another'
 
 
-def _check_rotations(R: Float[np.ndarray, '*n 3 3'], place: str, path: Path) -> None:
+def _faults_of_rotations(R: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str, str, Any]]:
     if R.size == 0:
         return
     off = np.abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max()
     if not off <= ROTATION_TOLERANCE:
-        refuse(path, place, f'be rotations within {ROTATION_TOLERANCE}', f'R R^T - 1 of {off:.3g}')
+        yield f'be rotations within {ROTATION_TOLERANCE}', 'R', f'R R^T - 1 of {off:.3g}'
     if not np.linalg.det(R).min() > 0:
-        refuse(path, place, 'be rotations', 'a mirror (determinant -1)')
+        yield 'be rotations', 'R', 'a mirror (determinant -1)'
 
 
 def check_affine(
