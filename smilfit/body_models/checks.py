@@ -5,11 +5,18 @@ from collections import Counter
 import numpy as np
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.pickles import shown, shown_names
+from smilfit.files import shorten
 from smilfit.geometry.kinematic_chain import JOINT_SCALE_MODES
 from smilfit.registry import did_you_mean
 
 WEIGHT_SUM_TOLERANCE = 1e-4
+# No length, coefficient or index of a model is larger, in any unit; covariances and precisions are squares of such.
+LARGEST = 1e9
+COVARIANCES = ('shape_cov', 'pose_prior_precision')
+# Of the largest entry; files hold float32 and sums in other orders.
+SYMMETRY_TOLERANCE = 1e-3
+# Skinning weights are written out once: 1 GiB of float64.
+MOST_WEIGHTS = 1 << 27
 AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
 
 
@@ -19,37 +26,6 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
     Raises:
         ValueError: the first rule that is broken, with the place, the rule, the value and what to do.
     """
-    _check_shapes(data, where)
-    _check_tree(data, where)
-    _check_matrices(data, where)
-    _check_names(data, where)
-    _check_pose_spaces(data, where)
-    _check_indices(data, where)
-    if data.joint_scale_mode not in JOINT_SCALE_MODES:
-        _fail(
-            where,
-            f'joint_scale_mode must be one of {JOINT_SCALE_MODES}',
-            data.joint_scale_mode,
-            'Choose one.',
-        )
-    for name in ('up_axis', 'forward_axis'):
-        if getattr(data, name) not in (None, *AXES):
-            _fail(where, f'{name} must be one of {AXES}', getattr(data, name), 'Name a signed axis.')
-    if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
-        joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
-        _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
-    return data
-
-
-def _fail(where: str, rule: str, got: object, advice: str) -> None:
-    raise ValueError(f'{where}: {rule}; got {got}. {advice}')
-
-
-def _check_shapes(data: BodyModelData, where: str) -> None:
-    for name in ('shapedirs', 'expressiondirs'):
-        directions = getattr(data, name)
-        if directions is not None and directions.ndim != 3:
-            _fail(where, f'{name} must have 3 dimensions', directions.shape, 'Is it the file of one model?')
     n_vertices, n_joints, n_betas = data.n_vertices, data.n_joints, data.n_betas
     if not n_vertices or not n_joints:
         _fail(
@@ -58,6 +34,9 @@ def _check_shapes(data: BodyModelData, where: str) -> None:
             f'{n_vertices} and {n_joints}',
             'Is it a model file?',
         )
+    if n_vertices * n_joints > MOST_WEIGHTS:
+        got = f'{n_vertices} vertices and {n_joints} joints'
+        _fail(where, f'vertices times joints must be at most {MOST_WEIGHTS}', got, 'Is it a model file?')
     shapes = {
         'v_template': (n_vertices, 3),
         'faces': (len(data.faces), 3),
@@ -80,24 +59,66 @@ def _check_shapes(data: BodyModelData, where: str) -> None:
             continue
         if value.shape != shape:
             _fail(where, f'{name} must have shape {shape}', value.shape, 'Is it the file of one model?')
-        if not np.isfinite(value).all():
-            _fail(
-                where,
-                f'{name} must be finite',
-                f'{int((~np.isfinite(value)).sum())} NaN or inf',
-                'Mend the file.',
-            )
+        _check_numbers(value, name, where)
+    for name in COVARIANCES:
+        _check_symmetric(getattr(data, name), name, where)
+    _check_tree(data, where)
+    _check_matrices(data, where)
+    _check_names(data, where)
+    _check_pose_spaces(data, where)
+    _check_indices(data.faces, 'faces', n_vertices, where)
+    if data.symmetry_plane_vertices is not None:
+        _check_indices(data.symmetry_plane_vertices, 'symmetry_plane_vertices', n_vertices, where)
+    if data.joint_scale_mode not in JOINT_SCALE_MODES:
+        _fail(
+            where,
+            f'joint_scale_mode must be one of {JOINT_SCALE_MODES}',
+            data.joint_scale_mode,
+            'Choose one.',
+        )
+    for name in ('up_axis', 'forward_axis'):
+        if getattr(data, name) not in (None, *AXES):
+            _fail(where, f'{name} must be one of {AXES}', getattr(data, name), 'Name a signed axis.')
+    if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
+        joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
+        _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
+    return data
 
 
-def _check_indices(data: BodyModelData, where: str) -> None:
-    last = data.n_vertices - 1
-    for name, rule, indices in (
-        ('faces', 'index vertices', data.faces),
-        ('symmetry_plane_vertices', 'be', data.symmetry_plane_vertices),
-    ):
-        if indices is not None and indices.size and (indices.min() < 0 or indices.max() > last):
-            span = f'{indices.min()} to {indices.max()}'
-            _fail(where, f'{name} must {rule} 0 to {last}', span, 'Were vertices deleted?')
+def _fail(where: str, rule: str, got: object, advice: str) -> None:
+    raise ValueError(f'{where}: {shorten(rule, 400)}; got {shorten(str(got))}. {advice}')
+
+
+def _check_numbers(value: np.ndarray, name: str, where: str) -> None:
+    """Check that numbers are numbers, finite, and of a size that a model's can have."""
+    if value.dtype.kind not in 'iuf':
+        _fail(where, f'{name} must be numbers', value.dtype, 'Save it as numbers.')
+    if not np.isfinite(value).all():
+        _fail(
+            where,
+            f'{name} must be finite',
+            f'{int((~np.isfinite(value)).sum())} NaN or inf',
+            'Mend the file.',
+        )
+    most = LARGEST**2 if name in COVARIANCES else LARGEST
+    largest = max(float(value.max()), -float(value.min())) if value.size else 0.0
+    if largest > most:
+        _fail(where, f'{name} must be at most {most:.0e}', f'{largest:.3g}', 'Mend the file.')
+
+
+def _check_symmetric(value: np.ndarray | None, name: str, where: str) -> None:
+    if value is not None and value.size:
+        off = np.abs(value - value.T).max()
+        if off > SYMMETRY_TOLERANCE * np.abs(value).max():
+            _fail(where, f'{name} must be symmetric', f'a difference of {off:.3g}', 'Mend the file.')
+
+
+def _check_indices(value: np.ndarray, name: str, n_vertices: int, where: str) -> None:
+    if value.dtype.kind not in 'iu':
+        _fail(where, f'{name} must be whole numbers', value.dtype, 'Save them as integers.')
+    if value.size and (value.min() < 0 or value.max() >= n_vertices):
+        span = f'{value.min()} to {value.max()}'
+        _fail(where, f'{name} must index vertices 0 to {n_vertices - 1}', span, 'Were vertices deleted?')
 
 
 def _check_tree(data: BodyModelData, where: str) -> None:
@@ -106,7 +127,7 @@ def _check_tree(data: BodyModelData, where: str) -> None:
         _fail(
             where,
             'parents must name one root, first, and an earlier joint for every other',
-            shown(parents.tolist()),
+            shorten(str(parents[:20].tolist())),
             'Sort the joints from the root outwards.',
         )
 
@@ -120,8 +141,7 @@ def _check_matrices(data: BodyModelData, where: str) -> None:
             _fail(
                 where, f'{name} must have shape {shape}', tuple(matrix.shape), 'Is it the file of one model?'
             )
-        if not np.isfinite(matrix.values).all():
-            _fail(where, f'{name} must be finite', 'NaN or inf', 'Mend the file.')
+        _check_numbers(matrix.values, name, where)
         if len(matrix.rows) and not (
             matrix.rows.min() >= 0 and matrix.rows.max() < shape[0]
             and matrix.cols.min() >= 0 and matrix.cols.max() < shape[1]
@@ -148,16 +168,14 @@ def _check_pose_spaces(data: BodyModelData, where: str) -> None:
             place = f'pose_spaces.{space_name}.{name}'
             if array.shape != shape:
                 _fail(where, f'{place} must have shape {shape}', array.shape, 'Are its joints all named?')
-            if not np.isfinite(array).all():
-                _fail(where, f'{place} must be finite', 'NaN or inf', 'Mend the file.')
+            _check_numbers(array, place, where)
 
 
 def _check_names(data: BodyModelData, where: str) -> None:
-    names = data.joint_names
-    known = set(names)
+    names, known = data.joint_names, set(data.joint_names)
     if len(known) != len(names):
-        twice = shown_names(name for name, count in Counter(names).items() if count > 1)
-        _fail(where, 'joint names must differ', twice, 'Rename one of them.')
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        _fail(where, 'joint names must differ', twice[:3], 'Rename one of them.')
     mentioned = [('joint_symmetry', n) for pair in data.joint_symmetry for n in pair]
     mentioned += [(f'joint_groups.{g}', n) for g, members in data.joint_groups.items() for n in members]
     mentioned += [
@@ -168,20 +186,20 @@ def _check_names(data: BodyModelData, where: str) -> None:
         for name in members:
             if name not in keypoints:
                 raise ValueError(
-                    f'{where}: keypoint_groups.{group} names a keypoint {name!r} that is in no keypoint set. '
-                    f'{did_you_mean(name, keypoints)}'
+                    f'{where}: keypoint_groups.{group} names a keypoint {shorten(name)!r} that is in no keypoint '
+                    f'set. {did_you_mean(name, keypoints)}'
                 )
     for set_name, definitions in data.keypoint_sets.items():
         for keypoint, definition in definitions.items():
             place = f'keypoint_sets.{set_name}.{keypoint}'
             if isinstance(definition, str):
                 mentioned.append((place, definition))
-                if keypoint in names and definition != keypoint:
+                if keypoint in known and definition != keypoint:
                     _fail(
                         where, f"{place} has a joint's name and must be that joint", definition, 'Rename it.'
                     )
             else:
-                if keypoint in names:
+                if keypoint in known:
                     _fail(
                         where, f"{place} has a joint's name and must be that joint", 'vertices', 'Rename it.'
                     )
@@ -189,14 +207,15 @@ def _check_names(data: BodyModelData, where: str) -> None:
                     _fail(
                         where,
                         f'{place} must name vertices 0 to {data.n_vertices - 1}',
-                        definition,
+                        f'{len(definition)} vertices',
                         'Mend it.',
                     )
-                if abs(sum(definition.values()) - 1) > WEIGHT_SUM_TOLERANCE:
-                    total = sum(definition.values())
+                total = sum(definition.values())
+                # NaN fails every comparison.
+                if not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:
                     _fail(where, f'{place} must have weights that sum to 1', total, 'Normalise them.')
     for place, name in mentioned:
         if name not in known:
             raise ValueError(
-                f'{where}: {place} names a joint {name!r} that is not there. {did_you_mean(name, names)}'
+                f'{where}: {place} names a joint {shorten(name)!r} that is not there. {did_you_mean(name, names)}'
             )

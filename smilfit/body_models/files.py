@@ -9,6 +9,7 @@ from smilfit.body_models.smal import SMAL
 from smilfit.body_models.smal_file import read_smal_file
 from smilfit.body_models.smil import SMIL
 from smilfit.body_models.smil_json import read_smil_json, write_smil_json
+from smilfit.files import reading
 
 logger = logging.getLogger('smilfit')
 
@@ -27,7 +28,10 @@ def load_body_model_data(path: str | Path) -> BodyModelData:
         raise FileNotFoundError(f'{path}: the body model file is not there. Check the path.')
     if path.suffix == '.json':
         return read_smil_json(path)
-    if path.suffix in ('.pkl', '.npz'):
+    if path.suffix == '.npz':
+        with reading(path, 'a body model'):
+            return read_smal_file(path)
+    if path.suffix == '.pkl':
         return read_smal_file(path)
     raise ValueError(f'{path}: a body model must end in .smil.json, .pkl or .npz; got {path.suffix!r}.')
 

@@ -12,9 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smilfit.body_models.json_values import JsonValues
+from smilfit.files import BadFileError, shorten
+from smilfit.files.strict_json import read_strict_json
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
 
 FOLDER = Path(__file__).parent / 'conventions'
+# A file of names; the largest shipped one has 20 kB.
+MOST_BYTES = 1 << 24
 # What all conventions share: other spellings of a name, and points that nearly agree.
 LINKS = FOLDER / 'links' / 'human.json'
 # Folders of a user's own convention files, separated as in PATH.
@@ -70,16 +75,32 @@ def load_convention(convention: Convention) -> KeypointConvention:
         return _checked(KeypointConvention('names', tuple(convention)), 'names')
     path = _find(convention)
     document = read_convention_file(path)
-    if 'same_as' in document:
-        return load_convention(document['same_as'])
+    seen = [path]
+    while 'same_as' in document:
+        path = _find(document['same_as'])
+        if path in seen:
+            raise BadFileError(
+                f'{path}: same_as must lead to names; it leads back here. Write the names into one of them.'
+            )
+        seen.append(path)
+        document = read_convention_file(path)
+    values = JsonValues(path, 'Correct the file; the shipped conventions show the form.')
+    limbs = [
+        values.names(x, f'limbs[{i}]') for i, x in enumerate(values.items(document.get('limbs'), 'limbs'))
+    ]
+    for i, limb in enumerate(limbs):
+        if len(limb) != 2:
+            values.refuse(f'limbs[{i}]', 'be two names', len(limb))
+    rows = enumerate(values.items(document.get('approximate'), 'approximate'))
+    aliases, groups = (values.record(document.get(key), key) for key in ('aliases', 'groups'))
     return _checked(
         KeypointConvention(
             name=path.stem,
-            names=tuple(document['names']),
-            groups={group: tuple(members) for group, members in document.get('groups', {}).items()},
-            limbs=tuple((a, b) for a, b in document.get('limbs', ())),
-            aliases=dict(document.get('aliases', {})),
-            approximate=tuple(tuple(row) for row in document.get('approximate', ())),
+            names=values.names(document['names'], 'names'),
+            groups={group: values.names(members, f'groups.{group}') for group, members in groups.items()},
+            limbs=tuple((a, b) for a, b in limbs),
+            aliases={name: values.name(point, f'aliases.{name}') for name, point in aliases.items()},
+            approximate=tuple(values.names(row, f'approximate[{i}]') for i, row in rows),
         ),
         str(path),
     )
@@ -126,16 +147,16 @@ def read_convention_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the keypoint convention is not there. Check the path.')
-    try:
-        document = json.loads(path.read_text(encoding='utf-8'))
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path}: must be JSON; got {error}. Mend that line.') from error
-    if isinstance(document, dict) and isinstance(document.get('same_as'), str):
-        reject_unknown(str(path), 'key', document, ('description', 'same_as'))
+    document = read_strict_json(path, 'a keypoint convention', MOST_BYTES)
+    if isinstance(document.get('same_as'), str):
+        reject_unknown(str(path), 'key', map(shorten, document), ('description', 'same_as'))
         return document
-    if not isinstance(document, dict) or not isinstance(document.get('names'), list):
-        raise ValueError(f'{path}: a keypoint convention must be an object with a list "names".')
-    reject_unknown(str(path), 'key', document, _KEYS)
+    if not isinstance(document.get('names'), list):
+        raise BadFileError(
+            f'{path}: a keypoint convention must be an object with a list "names"; got '
+            f'{shorten(document.get("names"))}. Write the names of the keypoints there, in order.'
+        )
+    reject_unknown(str(path), 'key', map(shorten, document), _KEYS)
     return document
 
 

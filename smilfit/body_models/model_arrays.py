@@ -9,6 +9,7 @@ import numpy as np
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbers
 from smilfit.body_models.pickles import shown, shown_names
+from smilfit.files.numpy_files import npz_names, read_npz
 
 logger = logging.getLogger('smilfit')
 
@@ -36,9 +37,8 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the body model file is not there.')
     if path.suffix == '.npz':
-        with np.load(path, allow_pickle=False) as file:
-            keys = set(file.files)
-            values = {key: _member(file, key, path) for key in keys & set(wanted)}
+        keys = npz_names(path, 'a body model')
+        values = read_npz(path, wanted, 'a body model')
     else:
         raw = read_pickle(path, drop=KNOWN_UNUSED - set(wanted))
         if not isinstance(raw, dict):
@@ -106,12 +106,3 @@ def truth_value(raw: Mapping[str, Any], key: str, path: Path) -> bool:
     if array.size != 1 or array.ravel()[0] not in (0, 1):
         raise ValueError(f'{path}: {key} must be true or false; got {shown(raw[key])}. Write one of them.')
     return bool(array.ravel()[0])
-
-
-def _member(file: Any, key: str, path: Path) -> np.ndarray:
-    try:
-        return file[key]
-    except ValueError as error:
-        raise ValueError(
-            f'{path}: {key} must be an array of numbers; got {error}. Nothing was run. Save it as numbers first.'
-        ) from error

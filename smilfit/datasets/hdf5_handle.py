@@ -6,6 +6,8 @@ from typing import Any
 
 import h5py
 
+from smilfit.files import BadFileError, reading, shorten
+
 
 class Hdf5Handle:
     """Open an HDF5 file when it is first read, anew in each process, read-only.
@@ -38,14 +40,19 @@ class Hdf5Handle:
 
         Raises:
             OSError: data that fail their checksum or are not there.
+            BadFileError: data that cannot be read for another reason.
         """
-        try:
-            return self()[name][selection]
-        except (OSError, RuntimeError) as error:
-            raise OSError(
-                f'{self.path}: {name} must pass its checksum; it does not ({error}). '
-                'The file is damaged: copy it again or make it anew.'
-            ) from error
+        file = self()
+        with reading(self.path, name):
+            try:
+                return file[name][selection]
+            except (OSError, RuntimeError) as error:
+                if isinstance(error, RecursionError):
+                    raise
+                raise OSError(
+                    f'{self.path}: {name} must pass its checksum; it does not ({shorten(error)}). '
+                    'The file is damaged: copy it again or make it anew.'
+                ) from error
 
 
 def open_hdf5(path: str | Path) -> h5py.File:
@@ -53,7 +60,8 @@ def open_hdf5(path: str | Path) -> h5py.File:
 
     Raises:
         FileNotFoundError: no such file; says so if a partial one is there.
-        ValueError: not HDF5, or cut short.
+        PermissionError: it cannot be read.
+        BadFileError: not HDF5, or cut short.
     """
     path = Path(path)
     if not path.is_file():
@@ -62,8 +70,12 @@ def open_hdf5(path: str | Path) -> h5py.File:
         raise FileNotFoundError(f'{path}: the dataset must exist; there is no such file.{hint}')
     try:
         return h5py.File(path, 'r')
-    except OSError as error:
-        raise ValueError(
-            f'{path}: a dataset must be a whole HDF5 file; it does not open ({error}). '
-            'Was it cut short while copying, or is it a file of another kind?'
+    except PermissionError as error:
+        raise PermissionError(
+            f'{path}: the dataset must be readable; it is not. Check its permissions.'
+        ) from error
+    except Exception as error:  # What HDF5 says of a damaged file depends on where it is damaged.
+        raise BadFileError(
+            f'{path}: a dataset must be a whole HDF5 file; it does not open ({shorten(error)}). '
+            'Was it cut short while copying, or is it a file of another kind? Copy it again, or make it anew.'
         ) from error

@@ -51,7 +51,8 @@ def params_of_pictures(
 ) -> KnownParams | None:
     """Take the parameters that pictures state, where they are of a body with so many joints and betas.
 
-    A missing scale is 1. A field that is not stored and not 0 makes a body another one.
+    A missing scale is 1. A field that is not stored and not 0 makes a body another one, as do numbers that are not
+    finite and a scale that is not positive.
     """
     if all(params is None for params in stated):
         return None
@@ -70,6 +71,9 @@ def params_of_pictures(
         arrays = {'scale': np.ones(())} | {n: np.asarray(v, np.float64) for n, v in params.items()}
         stored = all(n in arrays and arrays[n].shape == shape for n, shape in shapes.items())
         known[i] = stored and not any(v.any() for n, v in arrays.items() if n not in shapes)
+        # A body whose numbers are none is as little known as another one.
+        finite = all(np.isfinite(v).all() for v in arrays.values())
+        known[i] = known[i] and finite and arrays['scale'] > 0
         if known[i]:
             for name in PARAM_NAMES:
                 values[name][i] = arrays[name]

@@ -6,6 +6,7 @@ from typing import Any
 from smilfit.datasets.hdf5_handle import open_hdf5
 from smilfit.datasets.smilify_store import SmilifyFile, is_smilify
 from smilfit.datasets.store_reader import DatasetFile
+from smilfit.files.hdf5 import check_hdf5
 
 
 def open_dataset(path: str | Path, **options: Any) -> DatasetFile | SmilifyFile:
@@ -17,10 +18,13 @@ def open_dataset(path: str | Path, **options: Any) -> DatasetFile | SmilifyFile:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: neither, cut short, unfinished or of a newer version.
+        ValueError: neither, cut short, unfinished, of a newer version, or anything in it that breaks a rule; the
+            message names the file.
     """
     with open_hdf5(path) as file:
-        foreign = is_smilify(file)
+        # Before anything is asked of the file: a link may lead to another one.
+        check_hdf5(file, path, 'a dataset')
+        foreign = is_smilify(file, path)
     if foreign:
         return SmilifyFile(path, **options)
     if options:

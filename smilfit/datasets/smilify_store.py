@@ -7,10 +7,9 @@ joints nor its unit, and the crop of a picture is not stored. So the caller give
 "original" px are those of the stored picture.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import h5py
 import numpy as np
@@ -18,20 +17,21 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.body_models import BodyModelData
-from smilfit.datasets.crops import decode_picture
 from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
+from smilfit.datasets.smilify_schema import KEYPOINTS, PARAMETERS, WHAT, read_smilify_facts
 from smilfit.datasets.store_layout import SampleRecord
+from smilfit.datasets.stored_pictures import decode_stored
+from smilfit.datasets.stored_values import check_finite
+from smilfit.files import reading
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
-_KEYPOINTS = 'multiview_keypoints'
 
-
-def is_smilify(file: h5py.File) -> bool:
+def is_smilify(file: h5py.File, path: str | Path = '') -> bool:
     """Say whether an open HDF5 file is a SMILify multi-view dataset."""
-    return (
-        'metadata' in file and bool(file['metadata'].attrs.get('is_multiview', False)) and _KEYPOINTS in file
-    )
+    with reading(path or file.filename, 'metadata'):
+        stated = file['metadata'].attrs.get('is_multiview', False) if 'metadata' in file else False
+    return isinstance(stated, (bool, np.bool_, int, np.integer)) and bool(stated) and KEYPOINTS in file
 
 
 class SmilifyFile:
@@ -45,7 +45,8 @@ class SmilifyFile:
         unit: world unit after the scaling.
 
     Raises:
-        ValueError: joints that are not as many as the file's, or identity matrices in place of cameras.
+        BadFileError: something in the file that breaks a rule; identity matrices in place of cameras.
+        ValueError: joints that are not as many as the file's.
     """
 
     has_masks = False
@@ -59,33 +60,27 @@ class SmilifyFile:
     ) -> None:
         self.path, self.unit = Path(path), unit
         self._handle = Hdf5Handle(path)
-        with open_hdf5(path) as file:
-            meta = dict(file['metadata'].attrs)
-            n_joints = file[f'{_KEYPOINTS}/keypoints_2d'].shape[2]
-            self._slots: Int[np.ndarray, 'N V'] = file[f'{_KEYPOINTS}/camera_indices'][()]
-            self._slots[~file['multiview_images/view_mask'][()].astype(bool)] = -1
-            self.frame_of = file['auxiliary/frame_idx'][()].astype(np.int64)
-            sessions = [_text(name) for name in file['auxiliary/session_name'][()]]
-            self.n_betas = (
-                file['parameters/betas'].shape[1] if 'parameters/betas' in file else int(meta['n_betas'])
-            )
-        if joint_names is None or len(joint_names) != n_joints:
+        with open_hdf5(path) as file, reading(self.path, WHAT):
+            facts = read_smilify_facts(file, self.path)
+        if joint_names is None or len(joint_names) != facts.n_joints:
             raise ValueError(
-                f'{path}: joint_names must be the {n_joints} joints of the model that the file was made with, in '
-                f'its order; got {None if joint_names is None else len(joint_names)}. The file does not state them: '
-                'give those of the body model.'
+                f'{path}: joint_names must be the {facts.n_joints} joints of the model that the file was made with, '
+                f'in its order; got {None if joint_names is None else len(joint_names)}. The file does not state '
+                'them: give those of the body model.'
             )
         self.joint_names = self.keypoint_names = tuple(joint_names)
-        self.camera_names = tuple(json.loads(_text(meta['canonical_camera_order'])))
-        self.target_resolution = int(meta['target_resolution'])
-        self.crop_mode, self.undistorted = _text(meta.get('crop_mode', '')), True
-        self.world_scale = float(meta.get('world_scale', 1.0)) if world_scale is None else float(world_scale)
-        self.n_samples = len(self.frame_of)
+        self.camera_names, self.n_betas = facts.camera_names, facts.n_betas
+        self.target_resolution = facts.target_resolution
+        self.crop_mode, self.undistorted = facts.crop_mode, True
+        self.world_scale = facts.world_scale if world_scale is None else float(world_scale)
+        self._slots: Int[np.ndarray, 'N V'] = facts.slots
+        self.frame_of, self.n_samples = facts.frames, len(facts.frames)
         self.body_model_file = self.body_model_hash = ''
-        self.session_names = tuple(dict.fromkeys(sessions))
-        self.session_of = np.array([self.session_names.index(name) for name in sessions], np.int64)
-        self.view_mask_of = np.stack([(self._slots == c).any(1) for c in range(len(self.camera_names))], 1)
-        self._reject_placeholders()
+        self.session_names = tuple(dict.fromkeys(facts.sessions))
+        numbers = {name: i for i, name in enumerate(self.session_names)}
+        self.session_of = np.array([numbers[name] for name in facts.sessions], np.int64)
+        views = [(self._slots == c).any(1) for c in range(len(self.camera_names))]
+        self.view_mask_of = np.stack(views, 1) if views else np.zeros((self.n_samples, 0), np.bool_)
 
     def __len__(self) -> int:
         return self.n_samples
@@ -212,14 +207,20 @@ class SmilifyFile:
         mask[cameras] = True
 
         def spread(name: str, scale: float = 1.0) -> np.ndarray:
-            rows = self._handle.read(f'{_KEYPOINTS}/{name}', i).astype(np.float64)
+            rows = self._handle.read(f'{KEYPOINTS}/{name}', i).astype(np.float64)
             out = np.zeros((C, *rows.shape[1:]))
             out[cameras] = rows[views] * scale
             return out
 
         side = float(self.target_resolution)
-        xyz = self._handle.read(f'{_KEYPOINTS}/keypoints_3d', i).astype(np.float64)
-        visible = np.clip(spread('keypoint_visibility'), 0.0, 1.0)
+        visible = spread('keypoint_visibility')
+        check_finite(visible, f'{KEYPOINTS}/keypoint_visibility', self.path)
+        visible = np.clip(visible, 0.0, 1.0)
+        # What is not visible may hold anything.
+        pixels = np.where(visible[..., None] > 0, spread('keypoints_2d')[..., ::-1] * side, 0.0)
+        check_finite(pixels, f'{KEYPOINTS}/keypoints_2d', self.path)
+        xyz = self._handle.read(f'{KEYPOINTS}/keypoints_3d', i).astype(np.float64)
+        check_finite(xyz, f'{KEYPOINTS}/keypoints_3d', self.path)
         return SampleRecord(
             session=int(self.session_of[i]),
             frame=int(self.frame_of[i]),
@@ -230,7 +231,7 @@ class SmilifyFile:
             dist=np.zeros((C, 5)),
             size=np.full((C, 2), side) * mask[:, None],
             to_original=np.tile(np.eye(2, 3), (C, 1, 1)) * mask[:, None, None],
-            keypoints2d=spread('keypoints_2d')[..., ::-1] * side * (visible > 0)[..., None],
+            keypoints2d=pixels,
             confidence2d=visible,
             keypoints3d=xyz * self.world_scale,
             confidence3d=(xyz != 0).any(-1).astype(np.float64),
@@ -255,7 +256,8 @@ class SmilifyFile:
                 f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.'
             )
         data = self._handle.read(f'multiview_images/image_jpeg_view_{slot[0]}', int(sample))
-        return decode_picture(np.asarray(data, np.uint8), f'{self.path}: sample {sample}')
+        what = f'the picture of sample {sample}'
+        return decode_stored(np.asarray(data, np.uint8), self.path, what, self.target_resolution)
 
     def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> None:
         """Say that there are no silhouettes."""
@@ -278,15 +280,17 @@ class SmilifyFile:
     def _betas(self, i: int) -> np.ndarray | None:
         if not self._flag('has_ground_truth_betas', i):
             return None
-        return self._handle.read('parameters/betas', i).astype(np.float64)
+        return self._parameter('betas', i)
+
+    def _parameter(self, name: str, i: int) -> np.ndarray:
+        values = self._handle.read(f'{PARAMETERS}/{name}', i).astype(np.float64)
+        check_finite(values, f'{PARAMETERS}/{name}', self.path)
+        return values
 
     def _params(self, i: int) -> dict[str, np.ndarray] | None:
         if not self._flag('has_ground_truth_pose', i):
             return None
-        read = {
-            n: self._handle.read(f'parameters/{n}', i).astype(np.float64)
-            for n in ('global_rot', 'joint_rot', 'betas', 'trans')
-        }
+        read = {n: self._parameter(n, i) for n in ('global_rot', 'joint_rot', 'betas', 'trans')}
         # Their joint rotations count the root, whose rotation is `global_rot`.
         return {
             'global_orient': read['global_rot'],
@@ -295,17 +299,3 @@ class SmilifyFile:
             'transl': read['trans'] * self.world_scale,
             'scale': np.array(self.world_scale),
         }
-
-    def _reject_placeholders(self) -> None:
-        K = self._handle.read(f'{_KEYPOINTS}/camera_intrinsics')[self._slots >= 0]
-        placeholders = int(np.isclose(K, np.eye(3)).all((1, 2)).sum())
-        self._handle.close()
-        if placeholders:
-            raise ValueError(
-                f'{self.path}: cameras must be calibrated; {placeholders} of {len(K)} views have an identity matrix '
-                'in place of a camera. Make the file from calibrated sessions.'
-            )
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -45,6 +45,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from smilfit.datasets.session_names import check_session_name
+from smilfit.datasets.stored_values import check_cameras
 from smilfit.structures import Cameras
 
 FORMAT = 'smilfit-dataset'
@@ -85,6 +87,14 @@ class SessionHeader:
     source: str = ''
     betas: Float[np.ndarray, 'S'] | None = None
     pictures: PictureTable | None = None
+
+    def __post_init__(self) -> None:
+        """Check name and cameras: what no reader takes is not written."""
+        check_session_name(self.name, 'SessionHeader')
+        tensors = {name: getattr(self.cameras, name) for name in CAMERA_ARRAYS}
+        arrays = {name: t.detach().cpu().double().numpy() for name, t in tensors.items() if t is not None}
+        places = {name: f'{name} of its cameras' for name in arrays}
+        check_cameras(arrays, places, self.name, 'Correct the calibration, or leave the camera out.')
 
 
 @dataclass(frozen=True)

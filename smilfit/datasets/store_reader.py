@@ -1,19 +1,28 @@
 """Read a dataset file: read-only, and with a handle of its own in every worker process."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.body_models import BodyModelData
-from smilfit.datasets.crops import apply_affine, decode_picture, invert_affine
+from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
-from smilfit.datasets.store_layout import FORMAT, FORMAT_VERSION, PARAM_NAMES, SampleRecord, SessionHeader
+from smilfit.datasets.store_layout import SampleRecord, SessionHeader
+from smilfit.datasets.store_schema import (
+    WHAT,
+    check_names_of_sessions,
+    read_facts,
+    read_index,
+    session_groups,
+)
+from smilfit.datasets.stored_pictures import decode_stored
+from smilfit.datasets.stored_samples import StoredSamples
 from smilfit.datasets.stored_session import read_session
+from smilfit.files import reading
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
@@ -26,36 +35,36 @@ class DatasetFile:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, cut short, unfinished, or of a newer version.
+        BadFileError: not such a file, cut short, unfinished, of a newer version, or holding what breaks a rule.
+        OSError: data that fail their checksum.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._handle = Hdf5Handle(path)
-        with open_hdf5(path) as file:
-            attrs = _check_header(self.path, file.attrs)
-            self.camera_names: tuple[str, ...] = tuple(json.loads(attrs['camera_names']))
-            self._sessions = [read_session(group, self.camera_names) for group in file['sessions'].values()]
-            self.has_masks = 'mask' in file['images']
-        self.body_model_file = _beside(self.path, str(attrs['body_model_file']))
-        self.body_model_hash = str(attrs['body_model_hash'])
-        self.keypoint_names: tuple[str, ...] = tuple(json.loads(attrs['keypoint_names']))
-        self.joint_names: tuple[str, ...] = tuple(json.loads(attrs['joint_names']))
-        self.n_betas = int(attrs['n_betas'])
-        self.crop_mode = str(attrs['crop_mode'])
-        self.target_resolution = int(attrs['target_resolution'])
-        self.undistorted = bool(attrs['undistorted'])
-        self.confidence_threshold = float(attrs['confidence_threshold'])
-        self.fingerprint = str(attrs['fingerprint'])
-        self.options: dict[str, Any] = json.loads(attrs['options'])
-        self.report: dict[str, Any] = json.loads(attrs['report'])
-        self.faults = {int(i): reason for i, reason in json.loads(attrs.get('faults', '{}')).items()}
-        self.n_samples = int(attrs['n_complete'])
+        with open_hdf5(path) as file, reading(self.path, WHAT):
+            facts = read_facts(file, self.path)
+            groups = session_groups(file, self.path)
+            index = read_index(file, facts, len(groups), self.path)
+            counts = np.bincount(index.session, minlength=len(groups))
+            self._sessions = [
+                read_session(group, facts, int(count), self.path) for group, count in zip(groups, counts)
+            ]
+        self._facts, self._samples = facts, StoredSamples(self._handle, facts)
+        self.keypoint_names, self.joint_names = facts.keypoint_names, facts.joint_names
+        self.camera_names = facts.camera_names
+        self.body_model_file = _beside(self.path, facts.body_model_file)
+        self.body_model_hash, self.fingerprint = facts.body_model_hash, facts.fingerprint
+        self.n_betas, self.n_samples = facts.n_betas, facts.n_samples
+        self.crop_mode, self.target_resolution = facts.crop_mode, facts.target_resolution
+        self.undistorted, self.confidence_threshold = facts.undistorted, facts.confidence_threshold
+        self.options, self.report, self.faults = facts.options, facts.report, facts.faults
+        self.has_masks = facts.has_masks
         self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
-        self.session_of: np.ndarray = self._handle.read('samples/session')
-        self.frame_of: np.ndarray = self._handle.read('samples/frame')
-        self.view_mask_of: np.ndarray = self._handle.read('samples/view_mask')
+        check_names_of_sessions(self.session_names, self.path)
+        self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
         self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
+        self._samples.check_pictures(self.view_mask_of)
         self._handle.close()
 
     def __len__(self) -> int:
@@ -145,17 +154,16 @@ class DatasetFile:
         Raises:
             KeyError: an unknown keypoint, with the near ones.
         """
-        samples = self.samples(session)
+        rows = self._rows(session)
         cameras = self.stored_cameras(session) if stored else self.cameras(session)
         views = self._views(cameras.names)
-        xy = self._rows('samples/keypoints2d', samples)[:, views]
+        xy, confidence = (values[:, views] for values in self._samples.points(2, rows))
         if not stored:
             xy = apply_affine(invert_affine(self._affine(session, cameras.names)), xy)
-        confidence = self._rows('samples/confidence2d', samples)[:, views].astype(np.float64)
-        mask = self._rows('samples/view_mask', samples)[:, views]
+        mask = self.view_mask_of[rows][:, views]
         seen = Keypoints2d(
             xy=torch.from_numpy(xy),
-            confidence=torch.from_numpy(confidence * mask[..., None]),
+            confidence=torch.from_numpy(confidence.astype(np.float64) * mask[..., None]),
             names=self.keypoint_names,
             cameras=cameras,
         )
@@ -180,13 +188,12 @@ class DatasetFile:
         self, session: str | SupportsIndex, names: Sequence[str] | None = None
     ) -> Keypoints3d | None:
         """Give a session's 3D keypoints; None where it has none at all."""
-        samples = self.samples(session)
-        confidence = self._rows('samples/confidence3d', samples).astype(np.float64)
+        xyz, confidence = self._samples.points(3, self._rows(session))
         if not confidence.any():
             return None
         seen = Keypoints3d(
-            xyz=torch.from_numpy(self._rows('samples/keypoints3d', samples)),
-            confidence=torch.from_numpy(confidence),
+            xyz=torch.from_numpy(xyz),
+            confidence=torch.from_numpy(confidence.astype(np.float64)),
             names=self.keypoint_names,
             unit=self._header(session).unit,
         )
@@ -194,10 +201,9 @@ class DatasetFile:
 
     def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
         """Give the true parameters of a session's samples; None where one of them is unknown."""
-        samples = self.samples(session)
-        if 'params' not in self._handle() or not self._rows('params/known', samples).all():
+        values = self._samples.params(self._rows(session))
+        if values is None:
             return None
-        values = {name: self._param_rows(name, samples) for name in PARAM_NAMES}
         return BodyParams(**{name: torch.from_numpy(value) for name, value in values.items()})
 
     def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
@@ -206,11 +212,11 @@ class DatasetFile:
 
     def record(self, sample: SupportsIndex) -> SampleRecord:
         """Read one sample without its pictures."""
-        read = self._handle.read
-        i = int(sample)
-        session, mask = int(self.session_of[i]), read('samples/view_mask', i)
-        rig, affine = self._sessions[session].rig_of(i - int(self._first[session])), read('samples/affine', i)
-        affine[~mask] = np.eye(2, 3)
+        i = self._sample_index(sample)
+        session, mask = int(self.session_of[i]), self.view_mask_of[i].copy()
+        rig = self._sessions[session].rig_of(i - int(self._first[session]))
+        affine = self._samples.affine(i, mask)
+        points2d, points3d = self._samples.points(2, i), self._samples.points(3, i)
         present = mask[:, None, None]
         homogeneous = np.concatenate((affine, np.tile([[[0.0, 0.0, 1.0]]], (len(mask), 1, 1))), 1)
         return SampleRecord(
@@ -223,11 +229,11 @@ class DatasetFile:
             dist=np.zeros_like(rig['dist']) if self.undistorted else rig['dist'] * mask[:, None],
             size=np.full((len(mask), 2), float(self.target_resolution)) * mask[:, None],
             to_original=invert_affine(affine) * present,
-            keypoints2d=read('samples/keypoints2d', i),
-            confidence2d=read('samples/confidence2d', i),
-            keypoints3d=read('samples/keypoints3d', i),
-            confidence3d=read('samples/confidence3d', i),
-            params=self._params(i),
+            keypoints2d=points2d[0],
+            confidence2d=points2d[1],
+            keypoints3d=points3d[0],
+            confidence3d=points3d[1],
+            params=self._samples.params(i),
             betas=self._sessions[session].header.betas,
         )
 
@@ -236,28 +242,30 @@ class DatasetFile:
 
         Raises:
             KeyError: an unknown camera, or one without a picture in this sample.
+            IndexError: no such sample.
+            BadFileError: bytes that are no picture, or one of another size than the file states.
         """
-        return decode_picture(self.picture_bytes(sample, camera), f'{self.path}: sample {sample}')
+        data, what = self.picture_bytes(sample, camera), f'the picture of sample {sample}'
+        return decode_stored(data, self.path, what, self.target_resolution)
 
     def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W'] | None:
         """Decode one stored silhouette, 0 or 255; None where the file has none of it."""
         if not self.has_masks:
             return None
-        data = self.picture_bytes(sample, camera, 'mask', 'mask')
-        return decode_picture(data, f'{self.path}: mask of sample {sample}', grey=True) if len(data) else None
+        data, what = self.picture_bytes(sample, camera, 'mask'), f'the mask of sample {sample}'
+        return decode_stored(data, self.path, what, self.target_resolution, grey=True) if len(data) else None
 
     def picture_bytes(
-        self, sample: SupportsIndex, camera: str | SupportsIndex, kind: str = 'image', name: str = 'jpeg'
+        self, sample: SupportsIndex, camera: str | SupportsIndex, kind: str = 'image'
     ) -> UInt8[np.ndarray, 'n']:
         """Read one stored picture as it is encoded."""
-        c = self._camera_index(camera)
-        start = int(self._handle.read(f'samples/{kind}_start', (int(sample), c)))
-        length = int(self._handle.read(f'samples/{kind}_length', (int(sample), c)))
-        if length == 0 and kind == 'image':
+        i, c = self._sample_index(sample), self._camera_index(camera)
+        data = self._samples.picture_bytes(i, c, kind)
+        if len(data) == 0 and kind == 'image':
             raise UnknownNameError(
-                f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.'
+                f'{self.path}: sample {i} has no picture of camera {self.camera_names[c]!r}.'
             )
-        return self._handle.read(f'images/{name}', slice(start, start + length))
+        return data
 
     def check_body_model(self, data: BodyModelData) -> None:
         """Check that a body model is the one that this file was made with.
@@ -281,10 +289,14 @@ class DatasetFile:
 
     def _affine(self, session: str | SupportsIndex, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
         """Give the maps from original to stored px; where there is no picture, the identity."""
-        samples, views = self.samples(session), self._views(names)
-        affine = self._rows('samples/affine', samples)[:, views]
-        affine[~self._rows('samples/view_mask', samples)[:, views]] = np.eye(2, 3)
-        return affine
+        rows, views = self._rows(session), self._views(names)
+        return self._samples.affine(rows, self.view_mask_of[rows])[:, views]
+
+    def _sample_index(self, sample: SupportsIndex) -> int:
+        i = int(sample)
+        if not 0 <= i < self.n_samples:
+            raise IndexError(f'{self.path}: samples go from 0 to {self.n_samples - 1}; got {i}.')
+        return i
 
     def _camera_index(self, camera: str | SupportsIndex) -> int:
         if isinstance(camera, str):
@@ -295,42 +307,21 @@ class DatasetFile:
             return self.camera_names.index(camera)
         return int(camera)
 
-    def _rows(self, name: str, samples: np.ndarray) -> np.ndarray:
+    def _rows(self, session: str | SupportsIndex) -> slice:
         # A session's samples lie together: one slice reads each chunk once.
-        if len(samples) == 0:
-            return self._handle.read(name, slice(0, 0))
-        return self._handle.read(name, slice(int(samples[0]), int(samples[-1]) + 1))
-
-    def _param_rows(self, name: str, samples: np.ndarray) -> np.ndarray:
-        if name in self._handle()['params']:
-            return self._rows(f'params/{name}', samples)
-        return np.zeros((len(samples), 0, 3) if name == 'body_pose' else (len(samples), 0))
-
-    def _params(self, i: int) -> Mapping[str, np.ndarray] | None:
-        if 'params' not in self._handle() or not self._handle.read('params/known', i):
-            return None
-        return {name: self._param_rows(name, np.array([i]))[0] for name in PARAM_NAMES}
-
-
-def _check_header(path: Path, attrs: Any) -> dict[str, Any]:
-    attrs = dict(attrs)
-    if attrs.get('format') != FORMAT:
-        raise ValueError(
-            f'{path}: a dataset must state format {FORMAT!r}; got {attrs.get("format")!r}. '
-            'Make one with tools/preprocess.py.'
-        )
-    if int(attrs['version']) > FORMAT_VERSION:
-        raise ValueError(
-            f'{path}: version must be at most {FORMAT_VERSION}; got {int(attrs["version"])}. Update smilfit.'
-        )
-    if not attrs['complete']:
-        raise ValueError(
-            f'{path}: a dataset must be complete; this one is unfinished. Run preprocessing again.'
-        )
-    return attrs
+        number = self.session_index(session)
+        ends = np.searchsorted(self.session_of, [number, number + 1])
+        return slice(int(ends[0]), int(ends[1]))
 
 
 def _beside(path: Path, name: str) -> str:
-    """Find a file that is named relative to the dataset, so that both can move together."""
+    """Find a file that is named relative to the dataset, so that both can move together.
+
+    The name may lead anywhere: a body model is read, never written, and by readers that run nothing of a file.
+    """
     candidate = path.parent / name
-    return str(candidate) if name and candidate.is_file() else name
+    try:
+        return str(candidate) if name and candidate.is_file() else name
+    except (OSError, ValueError):
+        # Too long for a path, or with a byte that none has; whoever opens it says so.
+        return name

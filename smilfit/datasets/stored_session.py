@@ -3,13 +3,20 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.store_layout import CAMERA_ARRAYS, PictureTable, SessionHeader
+from smilfit.datasets.store_schema import FileFacts, check_session_tables
+from smilfit.datasets.stored_values import LARGEST, check_cameras, check_finite
+from smilfit.datasets.table_checks import Attributes, Table, check_table, refuse
+from smilfit.files import reading
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.structures import Cameras
 
 # Pictures with cameras of their own are many: their tables are read in pieces of so many rows.
@@ -71,31 +78,82 @@ def _write(group: h5py.Group, name: str, array: np.ndarray, by_row: bool = False
     group.create_dataset(name, data=array, chunks=chunks, fletcher32=True)
 
 
-def read_session(group: h5py.Group, camera_names: Sequence[str]) -> StoredSession:
-    """Read what `write_session` wrote; the session's own betas and pictures are None where it has none."""
-    unit, fps = str(group.attrs['unit']) or None, float(group.attrs['fps'])
-    cameras = Cameras(
-        names=tuple(json.loads(group.attrs['camera_names'])),
-        **{name: torch.from_numpy(group[name][()]) for name in CAMERA_ARRAYS},
-        unit=unit,
-    )
-    pictures = None
-    if 'labels' in group:
-        pictures = PictureTable(
-            labels=tuple(json.loads(group['labels'][()].tobytes())),
-            intrinsics_known=group['intrinsics_known'][()],
-            temporal=bool(group.attrs['temporal']),
+def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path) -> StoredSession:
+    """Read what `write_session` wrote; the session's own betas and pictures are None where it has none.
+
+    Args:
+        group: the session's.
+        facts: what the file states of itself.
+        n_samples: how many samples are of the session.
+        path: the file, for messages.
+
+    Raises:
+        BadFileError: something is missing, of another kind or shape, or no camera's.
+        OSError: data that fail their checksum.
+    """
+    place = group.name.strip('/')
+    with reading(path, place):
+        attributes = Attributes(group, path)
+        unit, names = attributes.text('unit') or None, attributes.names('camera_names')
+        strange = sorted(set(names) - set(facts.camera_names))
+        if strange or not names:
+            refuse(
+                path, f'the cameras of {place}', "be some of the file's", strange[0] if strange else 'none'
+            )
+        own = n_samples if 'labels' in group else None
+        check_session_tables(group, len(names), own, path)
+        arrays = {name: _read(group, name, path).astype(np.float64) for name in CAMERA_ARRAYS}
+        check_cameras(arrays, {name: f'{place}/{name}' for name in arrays}, path)
+        cameras = Cameras(names=names, **{n: torch.from_numpy(a) for n, a in arrays.items()}, unit=unit)
+        header = SessionHeader(
+            name=check_session_name(attributes.text('name'), str(path)),
+            cameras=cameras,
+            unit=unit,
+            fps=_fps(attributes, path),
+            source=attributes.text('source'),
+            betas=_betas(group, facts.n_betas, path),
+            pictures=None if own is None else _pictures(group, own, attributes, path),
         )
-    header = SessionHeader(
-        name=str(group.attrs['name']),
-        cameras=cameras,
-        unit=unit,
-        fps=None if np.isnan(fps) else fps,
-        source=str(group.attrs['source']),
-        betas=group['betas'][()] if 'betas' in group else None,
-        pictures=pictures,
-    )
-    return StoredSession(header, _spread(cameras, camera_names))
+    return StoredSession(header, _spread(cameras, facts.camera_names))
+
+
+def _read(group: h5py.Group, name: str, path: Path) -> np.ndarray:
+    table = group[name]
+    check_budget(path, table.name, table.size * table.dtype.itemsize, MOST_ARRAY_BYTES)
+    # Each table by itself, so that a checksum that fails names it.
+    with reading(path, table.name.strip('/')):
+        return table[()]
+
+
+def _fps(attributes: Attributes, path: Path) -> float | None:
+    fps = attributes.number('fps')
+    if np.isnan(fps):
+        return None
+    if not 0 <= fps < LARGEST:
+        refuse(path, "a session's frames per second", 'be finite and not negative', fps)
+    return fps
+
+
+def _betas(group: h5py.Group, n_betas: int, path: Path) -> np.ndarray | None:
+    if not check_table(group, 'betas', Table('f', (n_betas,), optional=True), {}, path):
+        return None
+    betas = _read(group, 'betas', path).astype(np.float64)
+    check_finite(betas, group['betas'].name, path)
+    return betas
+
+
+def _pictures(group: h5py.Group, count: int, attributes: Attributes, path: Path) -> PictureTable:
+    check_table(group, 'labels', Table('u', (None,)), {}, path)
+    text = _read(group, 'labels', path).tobytes()
+    place = group['labels'].name.strip('/')
+    with reading(path, place):
+        labels = json.loads(text)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        refuse(path, place, 'be a JSON list of texts', labels)
+    if len(labels) != count:
+        refuse(path, place, f'name the {count} samples of the session', len(labels))
+    known = _read(group, 'intrinsics_known', path)
+    return PictureTable(tuple(labels), known, attributes.flag('temporal'))
 
 
 def _spread(cameras: Cameras, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,18 +1,38 @@
 """What a benchmark measured: predictions beside truths, with every number derived from them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from smilfit.evaluation.baseline import place_at_truth
 from smilfit.evaluation.errors import distances, pa_distances
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.numpy_files import read_npz
 from smilfit.registry import UnknownNameError
 
 FORMAT = 'smilfit-benchmark'
 FORMAT_VERSION = 1
 TEXTS = ('keypoint_names', 'camera_names')
+
+# Kinds and shapes of the arrays of a file: N samples, C views, K keypoints.
+ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    'predicted2d': ('f', ('N', 'C', 'K', 2)),
+    'truth2d': ('f', ('N', 'C', 'K', 2)),
+    'seen2d': ('b', ('N', 'C', 'K')),
+    'to_original': ('f', ('N', 'C', 2, 3)),
+    'predicted3d': ('f', ('N', 'K', 3)),
+    'truth3d': ('f', ('N', 'K', 3)),
+    'seen3d': ('b', ('N', 'K')),
+    'session': ('i', ('N',)),
+    'frame': ('i', ('N',)),
+    'baseline2d': ('f', ('N', 'C', 'K', 2)),
+    'baseline3d': ('f', ('K', 3)),
+    'mean_pose': ('f', ('K', 3)),
+}
 
 MODEL = 'model'
 BASELINE = 'baseline'
@@ -126,19 +146,38 @@ class BenchmarkResult:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: not such a file, or one of a newer version.
+            BadFileError: not such a file, not whole, or of a newer version.
         """
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        found, version = str(arrays.pop('format', '')), int(arrays.pop('version', 0))
-        if found != FORMAT or version > FORMAT_VERSION:
-            raise ValueError(
-                f'{path}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; got {found!r} version '
-                f'{version}. Write it with BenchmarkResult.save, or update smilfit.'
+        with reading(path, 'a benchmark result'):
+            arrays = read_npz(path, what='a benchmark result')
+            found, version = str(arrays.pop('format', '')), int(arrays.pop('version', 0))
+            if found != FORMAT or version > FORMAT_VERSION:
+                raise BadFileError(
+                    f'{path}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; got {shorten(found)!r} '
+                    f'version {version}. Write it with BenchmarkResult.save, or update smilfit.'
+                )
+            arrays |= {name: tuple(str(text) for text in arrays[name]) for name in TEXTS}
+            arrays['unit'] = str(arrays['unit']) if 'unit' in arrays else None
+            _check_arrays(arrays, path)
+            return cls(**arrays)
+
+
+def _check_arrays(arrays: Mapping[str, Any], path: str | Path) -> None:
+    """Check kind and shape of every array; NaN and inf are figures here.
+
+    Raises:
+        BadFileError: another kind or shape.
+    """
+    samples, views, keypoints = np.shape(arrays['seen2d'])
+    counts = {'N': samples, 'C': views, 'K': keypoints}
+    for name, (kind, shape) in ARRAYS.items():
+        array = arrays.get(name)
+        wanted = tuple(counts.get(s, s) for s in shape)
+        if array is not None and (array.dtype.kind not in kind or array.shape != wanted):
+            raise BadFileError(
+                f'{path}: {name} must be numbers of shape {wanted}; got {array.dtype} of {array.shape}. '
+                'Measure it anew.'
             )
-        arrays |= {name: tuple(str(text) for text in arrays[name]) for name in TEXTS}
-        arrays['unit'] = str(arrays['unit']) if 'unit' in arrays else None
-        return cls(**arrays)
 
 
 def map_pixels(

@@ -1,5 +1,6 @@
 """Look through an HDF5 file before anything of it is read: nothing outside it, nothing larger than it can be."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.reading import reading
 
 MOST_OBJECTS = 100_000
+# A chunk is read as a whole, whatever is asked of it.
+MOST_CHUNK_BYTES = 1 << 28
 # A table this small may be unwritten: its fill value is what it holds.
 SMALL_BYTES = 1 << 24
+# Filters that leave the number of bytes as it is, but for a checksum.
+_SAME_SIZE = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
 def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') -> None:
@@ -51,7 +56,8 @@ def _inner(group: h5py.Group, name: str, path: str | Path) -> Any:
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise BadFileError(
-            f'{path}: {shorten(name)} must lie in the file itself; it is a link to another file. Make the file anew.'
+            f'{path}: {shorten(group.name.rstrip("/") + "/" + name)} must lie in the file itself; it is a link to '
+            'another file. Make the file anew.'
         )
     return group[name]
 
@@ -69,10 +75,16 @@ def check_table(table: h5py.Dataset, path: str | Path) -> None:
         )
     if table.shape is None:
         return
+    width = table.dtype.itemsize
+    if table.chunks is not None:
+        check_budget(path, f'a chunk of {name}', math.prod(table.chunks) * width, MOST_CHUNK_BYTES)
     stored = table.id.get_storage_size()
-    declared = table.size * table.dtype.itemsize
-    packed = table.compression is not None or table.scaleoffset is not None
     # A chunk is stored whole, so that what is stored of an unpacked table is never less than what it declares; only
     # the chunks of a table that was never written are missing.
-    most = max(stored * MOST_COMPRESSION if packed else stored, SMALL_BYTES)
-    check_budget(path, f'{name} by its stored bytes', declared, most)
+    most = max(stored * MOST_COMPRESSION if _is_packed(table) else stored, SMALL_BYTES)
+    check_budget(path, f'{name} by its stored bytes', math.prod(table.shape) * width, most)
+
+
+def _is_packed(table: h5py.Dataset) -> bool:
+    filters = table.id.get_create_plist()
+    return any(filters.get_filter(i)[0] not in _SAME_SIZE for i in range(filters.get_nfilters()))

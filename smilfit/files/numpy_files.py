@@ -1,6 +1,9 @@
 """Read npz files without pickles, each array's declared size held against what the archive stores."""
 
+import math
+import sys
 import zipfile
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,6 +13,8 @@ from smilfit.files.budget import MOST_ARRAY_BYTES, MOST_COMPRESSION, check_budge
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.reading import reading
 
+# How many of the largest arrays a file may hold.
+MOST_ARRAYS = 4
 KINDS = 'biufUS'
 # The header of an array is a line of text.
 _MOST_HEADER_BYTES = 10_000
@@ -37,10 +42,13 @@ def read_npz(
     path = Path(path)
     found = {}
     with reading(path, what), zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            name = info.filename.removesuffix('.npy')
-            if info.filename.endswith('.npy') and (wanted is None or name in wanted):
-                found[name] = _member(archive, info, path, most_bytes)
+        _check_members(archive, path)
+        members = [info for info in archive.infolist() if info.filename.endswith('.npy')]
+        chosen = [info for info in members if wanted is None or _name(info) in wanted]
+        total = sum(info.file_size for info in chosen)
+        check_budget(path, 'what is read of its arrays', total, MOST_ARRAYS * most_bytes)
+        for info in chosen:
+            found[_name(info)] = _member(archive, info, path, most_bytes)
     return found
 
 
@@ -50,30 +58,60 @@ def npz_names(path: str | Path, what: str = 'an .npz file') -> set[str]:
         return {name.removesuffix('.npy') for name in archive.namelist() if name.endswith('.npy')}
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_bytes: int) -> np.ndarray:
-    where, what = str(path), f'the array {shorten(info.filename)}'
-    most = min(most_bytes, info.compress_size * MOST_COMPRESSION)
-    check_budget(where, what, info.file_size, most)
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        reader = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+def _name(info: zipfile.ZipInfo) -> str:
+    return info.filename.removesuffix('.npy')
+
+
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    """Check that no array stands twice, no two share their stored bytes, and names are where they belong."""
+    members = archive.infolist()
+    names = [info.filename for info in members]
+    if len(set(names)) != len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise BadFileError(
+            f'{path}: names of arrays must differ; got {shorten(twice)!r} twice. Save the file anew.'
         )
-        shape, fortran, dtype = reader(file, max_header_size=_MOST_HEADER_BYTES)
+    stored = sum(info.compress_size for info in members)
+    check_budget(path, 'the stored bytes of its arrays', stored, path.stat().st_size)
+    for info in members:
+        # The directory has no checksum: a name that is damaged there would be an array that is not missed. Opening
+        # compares it with the name before the data.
+        archive.open(info).close()
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_bytes: int) -> np.ndarray:
+    what = f'the array {shorten(_name(info))}'
+    check_budget(path, what, info.file_size, min(most_bytes, info.compress_size * MOST_COMPRESSION))
+    with archive.open(info) as file:
+        shape, fortran, dtype = _read_header(file)
         if dtype.kind not in KINDS or dtype.fields is not None or dtype.subdtype is not None:
             raise BadFileError(
-                f'{where}: {what} must hold numbers or text; got {shorten(str(dtype))}. Nothing was run. Save it as '
-                'numbers first.'
+                f'{path}: {what} must be an array of numbers or text; got {shorten(str(dtype))}. Nothing was run. '
+                'Save it as numbers first.'
             )
-        count = 1
-        for extent in shape:
-            count *= extent
-        check_budget(where, what, count * dtype.itemsize, info.file_size)
+        wanted = math.prod(shape) * dtype.itemsize
+        check_budget(path, what, wanted, info.file_size)
         # Read to the end: only then is the checksum of the archive looked at.
         data = file.read()
-    if len(data) != count * dtype.itemsize:
+    if len(data) != wanted or min(shape, default=0) < 0:
         raise BadFileError(
-            f'{where}: {what} must hold {count * dtype.itemsize} bytes; got {len(data)}. Copy the file again.'
+            f'{path}: {what} must hold {wanted} bytes; got {len(data)}. Copy the file again, or save it anew.'
         )
+    return _array(data, dtype).reshape(shape, order='F' if fortran else 'C')
+
+
+def _read_header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return reader(file, max_header_size=_MOST_HEADER_BYTES)
+
+
+def _array(data: bytes, dtype: np.dtype) -> np.ndarray:
+    """Make an array of bytes that hold any pattern: truth values of 0 and 1, text of characters, native order."""
     array = np.frombuffer(bytearray(data), dtype)
-    return array.reshape(shape, order='F' if fortran else 'C')
+    if dtype.kind == 'b':
+        return array.view(np.uint8) != 0
+    array = array.astype(dtype.newbyteorder('='), copy=False)
+    if dtype.kind == 'U' and array.size and array.view(np.uint32).max() > sys.maxunicode:
+        raise ValueError('text with a number that is no character')
+    return array

@@ -7,9 +7,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from smilfit.files import BadFileError, reading
+from smilfit.files.numpy_files import read_npz
 from smilfit.structures import BodyParams
 
 TRUTH_FILE = 'truth.npz'
+# Dimensions of each field's array; rotations are axis-angle or matrices.
+RANKS = {
+    'global_orient': (2, 3),
+    'body_pose': (3, 4),
+    'betas': (2,),
+    'transl': (2,),
+    'scale': (1,),
+    'log_joint_scales': (3,),
+    'joint_offsets': (3,),
+    'expression': (2,),
+}
 
 
 def write_truth(
@@ -42,20 +55,28 @@ def read_true_params(path: str | Path, n_frames: int) -> BodyParams:
     """Read the true parameters of every frame.
 
     Raises:
-        ValueError: a field is missing, or the frames are not as many as the session's.
+        FileNotFoundError: no such file.
+        ValueError: the file is not whole, a field is missing, or the frames are not as many as the session's.
     """
     path = Path(path)
-    with np.load(path, allow_pickle=False) as file:
-        known = {f.name: torch.from_numpy(file[f.name]) for f in fields(BodyParams) if f.name in file.files}
+    arrays = read_npz(path, [f.name for f in fields(BodyParams)], 'the truth of a session')
     required = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
-    missing = [name for name in required if name not in known]
+    missing = [name for name in required if name not in arrays]
     if missing:
-        raise ValueError(
-            f'{path}: true parameters must have {", ".join(required)}; {", ".join(missing)} missing.'
+        raise BadFileError(
+            f'{path}: true parameters must have {", ".join(required)}; {", ".join(missing)} missing. Make the '
+            'session anew.'
         )
-    params = BodyParams(**known)
-    if params.batch_size != n_frames:
-        raise ValueError(
-            f"{path}: true parameters must be as many as the videos' frames, {n_frames}; got {params.batch_size}."
-        )
-    return params
+    for name, array in arrays.items():
+        if array.dtype.kind != 'f' or array.ndim not in RANKS[name] or not np.isfinite(array).all():
+            raise BadFileError(
+                f'{path}: {name} must be finite numbers of {min(RANKS[name])} dimensions; got {array.dtype} of '
+                f'{array.shape}, or NaN. Make the session anew.'
+            )
+        if len(array) != n_frames:
+            raise BadFileError(
+                f"{path}: true parameters must be as many as the videos' frames, {n_frames}; {name} has "
+                f'{len(array)}. Make the session anew.'
+            )
+    with reading(path, 'the truth of a session'):
+        return BodyParams(**{name: torch.from_numpy(array) for name, array in arrays.items()})

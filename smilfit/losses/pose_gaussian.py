@@ -8,6 +8,8 @@ from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.pose_prior_file import read_pose_prior
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.numpy_files import read_npz
 
 FORMAT = 'smilfit-pose-gaussian'
 
@@ -24,8 +26,8 @@ class PoseGaussian:
 
     def __post_init__(self) -> None:
         """Check shapes and values."""
-        d = len(self.mean)
-        if self.mean.shape != (d,) or self.covariance.shape != (d, d):
+        d = self.mean.size
+        if not d or self.mean.shape != (d,) or self.covariance.shape != (d, d):
             raise ValueError(
                 f'PoseGaussian: mean (D,) and covariance (D, D) must fit; got {self.mean.shape} and '
                 f'{self.covariance.shape}.'
@@ -93,7 +95,7 @@ def read_pose_gaussian(path: str | Path) -> PoseGaussian:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another kind of file.
+        ValueError: another kind of file, or one that is not whole.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,11 +103,30 @@ def read_pose_gaussian(path: str | Path) -> PoseGaussian:
             f'MahalanobisPosePriorLoss: {path} is not there. Give the path of a pose prior.'
         )
     if path.suffix == '.npz':
-        with np.load(path, allow_pickle=False) as file:
-            if str(file.get('format')) != FORMAT:
-                raise ValueError(f'{path}: format must be {FORMAT!r}; got {file.get("format")!r}.')
-            return PoseGaussian(file['mean'], file['covariance'])
+        with reading(path, 'a pose prior'):
+            arrays = read_marked(path, FORMAT, ('mean', 'covariance'))
+            return PoseGaussian(arrays['mean'], arrays['covariance'])
     return PoseGaussian(*read_pose_prior(path))
+
+
+def read_marked(path: Path, wanted_format: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz that states its format; float64.
+
+    Raises:
+        BadFileError: another format, or an array that is missing, no numbers or not finite.
+    """
+    arrays = read_npz(path, ('format', *names), 'a pose prior')
+    found = str(arrays.get('format'))
+    if found != wanted_format:
+        raise BadFileError(
+            f'{path}: format must be {wanted_format!r}; got {shorten(found)!r}. Is it the file of another prior?'
+        )
+    for name in names:
+        if name not in arrays or arrays[name].dtype.kind not in 'iuf' or not np.isfinite(arrays[name]).all():
+            raise BadFileError(
+                f'{path}: {name} must be an array of finite numbers. Fit and save the prior anew.'
+            )
+    return {name: arrays[name].astype(np.float64) for name in names}
 
 
 def flat_poses(poses: Tensor | np.ndarray, least: int, where: str) -> np.ndarray:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle
 from smilfit.body_models.pickles import shown, shown_names
-from smilfit.losses.pose_gaussian import flat_poses
+from smilfit.files import reading
+from smilfit.losses.pose_gaussian import flat_poses, read_marked
 
 FORMAT = 'smilfit-pose-mixture'
 # Rounds of k-means before the first expectation.
@@ -65,10 +66,9 @@ def read_pose_mixture(path: str | Path) -> PoseMixture:
     """
     path = Path(path)
     if path.suffix == '.npz':
-        with np.load(path, allow_pickle=False) as file:
-            if str(file.get('format')) != FORMAT:
-                raise ValueError(f'{path}: format must be {FORMAT!r}; got {file.get("format")!r}.')
-            return PoseMixture(file['means'], file['covariances'], file['weights'])
+        with reading(path, 'a pose prior'):
+            arrays = read_marked(path, FORMAT, ('means', 'covariances', 'weights'))
+            return PoseMixture(arrays['means'], arrays['covariances'], arrays['weights'])
     raw = read_pickle(path)
     if not isinstance(raw, dict) or not {'means', 'covars', 'weights'} <= set(raw):
         found = shown_names(raw) if isinstance(raw, dict) else shown(raw)

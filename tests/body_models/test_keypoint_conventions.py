@@ -109,7 +109,7 @@ def test_near_points_only_on_request():
 def test_observed_keypoints_keep_cameras_and_confidence():
     xy = torch.randn(3, 4, 17, 2).double()
     xy[0, 0, 5] = float('nan')
-    confidence = torch.rand(3, 4, 17).double() + 0.1
+    confidence = 0.1 + 0.9 * torch.rand(3, 4, 17).double()
     confidence[0, 0, 5] = 0
     seen = Keypoints2d(xy, confidence, load_convention('coco').names, ring_of_cameras(4))
     out, mask = convert_keypoints(seen, None, 'openpose_25')
@@ -239,3 +239,33 @@ def test_limbs_are_compared_in_a_convention_that_the_model_file_does_not_know():
     seen = Keypoint3dMSEInput(torch.randn(1, 17, 3), 'coco').resolve(human_like())
     names = ('left_knee', 'right_knee', 'left_ankle')
     assert handler.need(seen) == names
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'line 1'),
+        ('[]', 'must hold a JSON object'),
+        ('[' * 100_000, 'nested so deeply'),
+        ('{"names": "abc"}', 'a list "names"; got abc'),
+        ('{"names": ["a", 1]}', r'names\[1\] must be a name'),
+        ('{"names": ["a"], "names": ["b"]}', "got 'names' twice"),
+        ('{"names": ["a"], "groups": ["a"]}', 'groups must be an object; got list of 1'),
+        ('{"names": ["a"], "groups": {"g": "a"}}', 'groups.g must be a list; got a'),
+        ('{"names": ["a"], "limbs": [["a"]]}', r'limbs\[0\] must be two names; got 1'),
+        ('{"names": ["a"], "aliases": {"a": 3}}', 'aliases.a must be a name'),
+    ],
+)
+def test_a_broken_convention_file_is_named(tmp_path, text, message):
+    path = tmp_path / 'mine.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_convention(path)
+    assert str(caught.value).startswith(f'{path}: ')
+
+
+def test_names_that_lead_in_a_circle(tmp_path):
+    for name, other in (('a', 'b'), ('b', 'a')):
+        (tmp_path / f'{name}.json').write_text(json.dumps({'same_as': str(tmp_path / f'{other}.json')}))
+    with pytest.raises(ValueError, match=r'a\.json: same_as must lead to names'):
+        load_convention(tmp_path / 'a.json')

@@ -271,3 +271,32 @@ def test_handles_are_not_shared(tmp_path):
     before = handle._file
     np.testing.assert_array_equal(copy.image(1, 0), file.image(1, 0))
     assert handle._file is not before
+
+
+@pytest.mark.parametrize('name', ['../../X', '/abs', '', '.', 'a/../b', 'a\\b'])
+def test_a_session_that_leads_out_of_a_folder_is_not_written(name):
+    with pytest.raises(ValueError, match='the name of a session must name a folder inside another'):
+        SessionHeader(name, make_cameras())
+    assert SessionHeader('trial (2)/left cam', make_cameras()).name == 'trial (2)/left cam'
+
+
+@pytest.mark.parametrize(
+    ('field', 'factor'), [('K', -1.0), ('R', 2.0), ('t', 1e30), ('size', 0.0), ('dist', np.nan)]
+)
+def test_cameras_that_see_nothing_are_not_written(field, factor):
+    cameras = make_cameras()
+    with pytest.raises(ValueError, match=rf'one: {field} of its cameras must .* Correct the calibration'):
+        SessionHeader('one', replace(cameras, fold=cameras.fold, **{field: getattr(cameras, field) * factor}))
+
+
+def test_sessions_are_read_in_the_order_of_their_numbers(tmp_path):
+    sessions = tuple(SessionHeader(f's{i}', make_cameras()) for i in range(3))
+    with StoreWriter(tmp_path / 'a.h5', make_header(sessions=sessions)) as writer:
+        for i in range(3):
+            writer.append(replace(make_sample(i), session=i))
+        writer.finish({})
+    file = open_dataset(tmp_path / 'a.h5')
+    assert file.session_names == ('s0', 's1', 's2')
+    assert [file.samples(name).tolist() for name in file.session_names] == [[0], [1], [2]]
+    with pytest.raises(IndexError, match=r'samples go from 0 to 2; got 3'):
+        file.image(3, 0)

@@ -43,11 +43,13 @@ def whole_numbers(value: Any, what: str) -> np.ndarray:
     """Turn what `as_array` takes into int64.
 
     Raises:
-        ValueError: as there, or a number that is not whole or does not fit.
+        ValueError: as there, truth values, or a number that is not whole or does not fit.
     """
     array = as_array(value, what)
-    if array.dtype.kind in 'bi':
+    if array.dtype.kind == 'i':
         return array.astype(np.int64)
+    if array.dtype.kind == 'b' and array.size:
+        raise ValueError(f'{what}: must be whole numbers; got true and false. Save it as integers.')
     if array.dtype.kind == 'u':
         wrong = array > np.uint64(MAX_INTEGER)
     else:

@@ -1,0 +1,138 @@
+"""Take the parts of a one-file body model that belong to joints by name: weights, directions, keypoints, pose spaces.
+
+Every function refuses, by `JsonValues`, what is of another kind than it must be.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from smilfit.body_models.data import KeypointDefinition, PoseSpace, SparseMatrix
+from smilfit.body_models.json_values import JsonValues
+from smilfit.files import BadFileError, shorten
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.registry import did_you_mean
+
+
+def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[str, np.ndarray | None]:
+    """Take the shape directions, their mean and covariance, and what they do to joints."""
+    shape = values.record(value, 'shape')
+    directions = [
+        values.record(d, f'shape.directions[{s}]', ('vertices',))
+        for s, d in enumerate(values.items(shape.get('directions'), 'shape.directions'))
+    ]
+    return {
+        'shapedirs': _stack([d['vertices'] for d in directions], 'shape.directions[{}].vertices', values),
+        'shape_mean': values.optional(shape.get('mean'), 'shape.mean', 1),
+        'shape_cov': values.optional(shape.get('covariance'), 'shape.covariance', 2),
+        'scaledirs': _joint_directions(directions, 'joint_scales', index, values),
+        'transdirs': _joint_directions(directions, 'joint_offsets', index, values),
+    }
+
+
+def _joint_directions(
+    directions: list[dict[str, Any]], key: str, index: dict[str, int], values: JsonValues
+) -> np.ndarray | None:
+    if not any(key in d for d in directions):
+        return None
+    check_budget(values.path, f'shape.{key}', len(directions) * len(index) * 24, MOST_ARRAY_BYTES)
+    out = np.zeros((len(directions), len(index), 3))
+    for s, direction in enumerate(directions):
+        place = f'shape.directions[{s}].{key}'
+        for name, row in values.record(direction.get(key), place).items():
+            out[s, joint_number(index, name, place, values)] = vector(row, place, values)
+    return out
+
+
+def expression_directions(document: dict[str, Any], values: JsonValues) -> np.ndarray | None:
+    """Take the expression directions (V, 3, E); None without."""
+    expression = values.record(document.get('expression'), 'expression')
+    directions = values.items(expression.get('directions'), 'expression.directions')
+    return _stack(directions, 'expression.directions[{}]', values)
+
+
+def _stack(directions: list[Any], place: str, values: JsonValues) -> np.ndarray | None:
+    found = [values.numbers(d, place.format(s), (2,)) for s, d in enumerate(directions)]
+    for s, direction in enumerate(found):
+        if direction.shape != found[0].shape:
+            values.refuse(place.format(s), f'have shape {found[0].shape}, as the first', str(direction.shape))
+    return np.stack(found, -1) if found else None
+
+
+def pose_spaces(value: Any, values: JsonValues) -> dict[str, PoseSpace]:
+    """Take named subspaces of poses."""
+    found = {}
+    for name, space in values.record(value, 'pose_spaces').items():
+        place = f'pose_spaces.{name}'
+        space = values.record(space, place, ('joints', 'mean', 'components'))
+        found[name] = PoseSpace(
+            values.names(space['joints'], f'{place}.joints'),
+            values.numbers(space['mean'], f'{place}.mean'),
+            values.numbers(space['components'], f'{place}.components', (1, 2)),
+        )
+    return found
+
+
+def keypoint_sets(value: Any, values: JsonValues) -> dict[str, dict[str, KeypointDefinition]]:
+    """Take keypoints, each a joint or weighted vertices."""
+    return {
+        name: {
+            keypoint: _keypoint(definition, f'keypoint_sets.{name}.{keypoint}', values)
+            for keypoint, definition in values.record(definitions, f'keypoint_sets.{name}').items()
+        }
+        for name, definitions in values.record(value, 'keypoint_sets').items()
+    }
+
+
+def _keypoint(definition: Any, place: str, values: JsonValues) -> KeypointDefinition:
+    if isinstance(definition, str):
+        return values.name(definition, place)
+    vertices, weights = _vertex_weights(definition, place, values)
+    if len(np.unique(vertices)) != len(vertices):
+        values.refuse(place, 'name a vertex once', 'one twice')
+    return dict(zip(vertices.tolist(), weights.tolist()))
+
+
+def sparse_matrix(
+    value: Any, place: str, index: dict[str, int], n_vertices: int, values: JsonValues
+) -> SparseMatrix:
+    """Take weights by joint: (V, J) of the skin, (J, V) of the joint regressor."""
+    joints, vertices, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    for name, entry in values.record(value, place, ()).items():
+        joint = joint_number(index, name, place, values)
+        mine, shares = _vertex_weights(entry, f'{place}.{name}', values)
+        if mine.size and (mine.min() < 0 or mine.max() >= n_vertices):
+            outside = int(mine[(mine < 0) | (mine >= n_vertices)][0])
+            values.refuse(f'{place}.{name}.vertices', f'be 0 to {n_vertices - 1}', outside)
+        joints.append(np.full(len(mine), joint))
+        vertices.append(mine)
+        weights.append(shares)
+    joint, vertex, weight = (np.concatenate(part) for part in (joints, vertices, weights))
+    if place == 'joint_regressor':
+        return SparseMatrix(joint, vertex, weight, (len(index), n_vertices))
+    return SparseMatrix(vertex, joint, weight, (n_vertices, len(index)))
+
+
+def _vertex_weights(value: Any, place: str, values: JsonValues) -> tuple[np.ndarray, np.ndarray]:
+    entry = values.record(value, place, ('vertices', 'weights'))
+    vertices = values.whole(entry['vertices'], f'{place}.vertices')
+    weights = values.numbers(entry['weights'], f'{place}.weights')
+    if len(vertices) != len(weights):
+        values.refuse(place, 'have as many vertices as weights', f'{len(vertices)} and {len(weights)}')
+    return vertices, weights
+
+
+def vector(value: Any, place: str, values: JsonValues) -> np.ndarray:
+    """Take three numbers."""
+    vector = values.numbers(value, place)
+    if vector.shape != (3,):
+        values.refuse(place, 'be 3 numbers', f'{len(vector)}')
+    return vector
+
+
+def joint_number(index: dict[str, int], name: str, where: str, values: JsonValues) -> int:
+    """Find a joint by name."""
+    if name not in index:
+        told = shorten(name)
+        raise BadFileError(f'{values.path}: {where}: no joint {told!r}. {did_you_mean(told, index)}')
+    return index[name]

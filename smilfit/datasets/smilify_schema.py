@@ -1,0 +1,161 @@
+"""What a SMILify multi-view file must hold, as tables, and the check of an open file against them.
+
+Shapes' letters: N samples, V slots of views, J joints, S shape coefficients.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Int
+
+from smilfit.datasets.session_names import check_session_name
+from smilfit.datasets.store_schema import MOST_BETAS, MOST_FRAME, MOST_RESOLUTION
+from smilfit.datasets.stored_values import check_cameras, check_finite
+from smilfit.datasets.table_checks import Attributes, Table, check_group, check_table, check_tables, refuse
+from smilfit.files import reading
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.files.hdf5 import check_hdf5
+
+WHAT = 'a SMILify dataset'
+KEYPOINTS, PARAMETERS = 'multiview_keypoints', 'parameters'
+CAMERAS = {'K': 'camera_intrinsics', 'R': 'camera_extrinsics_R', 't': 'camera_extrinsics_t'}
+
+KEYPOINT_TABLES = {
+    'keypoints_2d': Table('f', ('N', 'V', 'J', 2)),
+    'keypoint_visibility': Table('f', ('N', 'V', 'J')),
+    'keypoints_3d': Table('f', ('N', 'J', 3)),
+    'camera_intrinsics': Table('f', ('N', 'V', 3, 3)),
+    'camera_extrinsics_R': Table('f', ('N', 'V', 3, 3)),
+    'camera_extrinsics_t': Table('f', ('N', 'V', 3)),
+    'camera_indices': Table('i', ('N', 'V')),
+}
+PARAMETER_TABLES = {
+    'global_rot': Table('f', ('N', 3), optional=True),
+    'joint_rot': Table('f', ('N', 'J', 3), optional=True),
+    'betas': Table('f', ('N', 'S'), optional=True),
+    'trans': Table('f', ('N', 3), optional=True),
+}
+FLAGS = ('has_ground_truth_betas', 'has_ground_truth_pose')
+
+
+@dataclass(frozen=True)
+class SmilifyFacts:
+    """What a SMILify file states of itself; slots (N, V) are camera numbers, -1 where there is no view."""
+
+    camera_names: tuple[str, ...]
+    target_resolution: int
+    crop_mode: str
+    world_scale: float
+    n_betas: int
+    n_joints: int
+    slots: Int[np.ndarray, 'N V']
+    frames: Int[np.ndarray, 'N']
+    sessions: tuple[str, ...]
+
+
+def read_smilify_facts(file: h5py.File, path: Path) -> SmilifyFacts:
+    """Look a whole file through, check its tables and its cameras, and read what it states of itself.
+
+    Raises:
+        BadFileError: anything that breaks a rule; the message names file and table.
+    """
+    check_hdf5(file, path, WHAT)
+    meta = Attributes(check_group(file, 'metadata', path), path)
+    keypoints, auxiliary = check_group(file, KEYPOINTS, path), check_group(file, 'auxiliary', path)
+    # This table says how many samples, slots and joints there are; all others must agree with it.
+    check_table(keypoints, 'keypoints_2d', Table('f', (None, None, None, 2)), {}, path)
+    counts = dict(zip('NVJ', keypoints['keypoints_2d'].shape)) | {'S': _n_betas(file, meta, path)}
+    check_tables(keypoints, KEYPOINT_TABLES, counts, path)
+    images = check_group(file, 'multiview_images', path)
+    check_table(images, 'view_mask', Table('b', ('N', 'V')), counts, path)
+    for slot in range(counts['V']):
+        check_table(images, f'image_jpeg_view_{slot}', Table('v', ('N',)), counts, path)
+    if PARAMETERS in file:
+        check_tables(check_group(file, PARAMETERS, path), PARAMETER_TABLES, counts, path)
+    check_tables(auxiliary, {name: Table('b', ('N',), optional=True) for name in FLAGS}, counts, path)
+    check_table(auxiliary, 'frame_idx', Table('i', ('N',)), counts, path)
+    check_table(auxiliary, 'session_name', Table('t', ('N',)), counts, path)
+    names = meta.names('canonical_camera_order')
+    slots = _slots(file, len(names), path)
+    _check_cameras(keypoints, slots, path)
+    return SmilifyFacts(
+        camera_names=names,
+        target_resolution=meta.count('target_resolution', MOST_RESOLUTION, 1),
+        crop_mode=meta.text('crop_mode') if 'crop_mode' in meta else '',
+        world_scale=meta.positive('world_scale') if 'world_scale' in meta else 1.0,
+        n_betas=counts['S'],
+        n_joints=counts['J'],
+        slots=slots,
+        frames=_frames(auxiliary, path),
+        sessions=_sessions(auxiliary, path),
+    )
+
+
+def _n_betas(file: h5py.File, meta: Attributes, path: Path) -> int:
+    if f'{PARAMETERS}/betas' not in file:
+        return meta.count('n_betas', MOST_BETAS)
+    check_table(file[PARAMETERS], 'betas', Table('f', (None, None)), {}, path)
+    return file[f'{PARAMETERS}/betas'].shape[1]
+
+
+def _slots(file: h5py.File, n_cameras: int, path: Path) -> np.ndarray:
+    """Read which camera each slot is; -1 where there is no view."""
+    slots = _whole(file[KEYPOINTS], 'camera_indices', path).astype(np.int64)
+    slots[~_whole(file['multiview_images'], 'view_mask', path)] = -1
+    if slots.size and slots.max() >= n_cameras:
+        refuse(
+            path, f'{KEYPOINTS}/camera_indices', f'number cameras from 0 to {n_cameras - 1}', int(slots.max())
+        )
+    ordered = np.sort(slots, axis=1)
+    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
+        refuse(path, f'{KEYPOINTS}/camera_indices', 'name a camera once a sample', 'one twice')
+    return slots
+
+
+def _check_cameras(keypoints: h5py.Group, slots: np.ndarray, path: Path) -> None:
+    """Check the cameras of all views that there are.
+
+    Raises:
+        BadFileError: identity matrices in place of cameras, or numbers that no camera has.
+    """
+    used = slots >= 0
+    cameras = {
+        name: _whole(keypoints, table, path)[used].astype(np.float64) for name, table in CAMERAS.items()
+    }
+    check_finite(cameras['K'], f'{KEYPOINTS}/{CAMERAS["K"]}', path)
+    placeholders = int(np.isclose(cameras['K'], np.eye(3)).all((1, 2)).sum())
+    if placeholders:
+        refuse(
+            path,
+            'cameras',
+            'be calibrated',
+            f'{placeholders} of {len(cameras["K"])} views have an identity matrix in place of a camera',
+            'Make the file from calibrated sessions.',
+        )
+    check_cameras(cameras, {name: f'{KEYPOINTS}/{table}' for name, table in CAMERAS.items()}, path)
+
+
+def _frames(auxiliary: h5py.Group, path: Path) -> np.ndarray:
+    frames = _whole(auxiliary, 'frame_idx', path).astype(np.int64)
+    if len(frames) and not 0 <= frames.min() <= frames.max() <= MOST_FRAME:
+        refuse(path, 'auxiliary/frame_idx', f'be from 0 to {MOST_FRAME}', int(frames.min()))
+    return frames
+
+
+def _sessions(auxiliary: h5py.Group, path: Path) -> tuple[str, ...]:
+    names = []
+    with reading(path, 'auxiliary/session_name'):
+        for value in _whole(auxiliary, 'session_name', path):
+            names.append(value.decode() if isinstance(value, bytes) else str(value))
+    for name in set(names):
+        check_session_name(name, str(path))
+    return tuple(names)
+
+
+def _whole(group: h5py.Group, name: str, path: Path) -> np.ndarray:
+    table = group[name]
+    check_budget(path, table.name, table.size * table.dtype.itemsize, MOST_ARRAY_BYTES)
+    with reading(path, table.name.strip('/')):
+        return table[()]

@@ -1,0 +1,261 @@
+"""What a dataset file must hold, as tables, and the check of an open file against them.
+
+`store_layout` says what the tables mean. Shapes' letters: N samples, C cameras of the file, c of the session, n
+pictures of the session, K keypoints, J joints, P joints below the root, S shape coefficients.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from smilfit.datasets.session_names import check_session_names
+from smilfit.datasets.store_layout import CAMERA_ARRAYS, FORMAT, FORMAT_VERSION
+from smilfit.datasets.table_checks import Attributes, Table, check_group, check_table, check_tables, refuse
+from smilfit.files import reading, shorten
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.files.hdf5 import check_hdf5
+
+WHAT = 'a dataset'
+MOST_RESOLUTION = 8192
+MOST_BETAS = 100_000
+# Frame numbers may be times of the clock; a float64 holds them exactly.
+MOST_FRAME = 1 << 53
+
+SAMPLE_TABLES = {
+    'session': Table('i', ('N',)),
+    'frame': Table('i', ('N',)),
+    'view_mask': Table('b', ('N', 'C')),
+    'affine': Table('f', ('N', 'C', 2, 3)),
+    'keypoints2d': Table('f', ('N', 'C', 'K', 2)),
+    'confidence2d': Table('f', ('N', 'C', 'K')),
+    'keypoints3d': Table('f', ('N', 'K', 3)),
+    'confidence3d': Table('f', ('N', 'K')),
+}
+# Pictures: where they lie in their bytes.
+BYTES_TABLES = {'image': 'jpeg', 'mask': 'mask'}
+PARAM_TABLES = {
+    'global_orient': Table('f', ('N', 3)),
+    'body_pose': Table('f', ('N', 'P', 3)),
+    'betas': Table('f', ('N', 'S')),
+    'transl': Table('f', ('N', 3)),
+    'scale': Table('f', ('N',)),
+}
+CAMERA_TABLES = dict(
+    zip(CAMERA_ARRAYS, (('c', 3, 3), ('c', 3, 3), ('c', 3), ('c', 5), ('c', 2)), strict=True)
+)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a dataset file states of itself; see `StoreHeader`."""
+
+    body_model_file: str
+    body_model_hash: str
+    keypoint_names: tuple[str, ...]
+    joint_names: tuple[str, ...]
+    n_betas: int
+    camera_names: tuple[str, ...]
+    crop_mode: str
+    target_resolution: int
+    undistorted: bool
+    confidence_threshold: float
+    fingerprint: str
+    options: dict[str, Any]
+    report: dict[str, Any]
+    faults: dict[int, str]
+    n_samples: int
+    # How many bytes of 'image's and 'mask's there are.
+    n_bytes: dict[str, int]
+    has_params: bool
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether silhouettes are stored."""
+        return 'mask' in self.n_bytes
+
+
+@dataclass(frozen=True)
+class SampleIndex:
+    """The small tables of all samples: session (N,), frame (N,), view mask (N, C)."""
+
+    session: np.ndarray
+    frame: np.ndarray
+    view_mask: np.ndarray
+
+
+def read_facts(file: h5py.File, path: Path) -> FileFacts:
+    """Look a whole file through and read what it states of itself.
+
+    Links, storage and declared sizes are checked of every object; of the tables in `SAMPLE_TABLES` and the others
+    the kind and the shape.
+
+    Raises:
+        BadFileError: another format, a newer version, unfinished, or anything that breaks a rule.
+    """
+    check_hdf5(file, path, WHAT)
+    attributes = Attributes(file, path)
+    _check_format(attributes, path)
+    n_samples = attributes.count('n_complete', MOST_ARRAY_BYTES)
+    facts = FileFacts(
+        **{name: attributes.text(name) for name in ('body_model_file', 'body_model_hash', 'crop_mode')},
+        **{name: attributes.names(name) for name in ('keypoint_names', 'joint_names', 'camera_names')},
+        n_betas=attributes.count('n_betas', MOST_BETAS),
+        target_resolution=attributes.count('target_resolution', MOST_RESOLUTION, 1),
+        undistorted=attributes.flag('undistorted'),
+        confidence_threshold=attributes.number('confidence_threshold'),
+        fingerprint=attributes.text('fingerprint'),
+        options=attributes.record('options'),
+        report=attributes.record('report'),
+        faults=_faults(attributes, n_samples, path),
+        n_samples=n_samples,
+        n_bytes=_byte_counts(check_group(file, 'images', path), path),
+        has_params='params' in file,
+    )
+    if not facts.joint_names:
+        refuse(path, 'the attribute joint_names', 'name a joint', 'none')
+    check_sample_tables(file, facts, path)
+    return facts
+
+
+def check_sample_tables(file: h5py.File, facts: FileFacts, path: Path) -> None:
+    """Check kind and shape of all tables with a row a sample.
+
+    Raises:
+        BadFileError: a table that is missing, of another kind or shape.
+    """
+    counts = {
+        'N': facts.n_samples,
+        'C': len(facts.camera_names),
+        'K': len(facts.keypoint_names),
+        'P': len(facts.joint_names) - 1,
+        'S': facts.n_betas,
+    }
+    samples = check_group(file, 'samples', path)
+    check_tables(samples, SAMPLE_TABLES, counts, path)
+    for kind in BYTES_TABLES:
+        if kind not in facts.n_bytes:
+            continue
+        for end in ('start', 'length'):
+            check_table(samples, f'{kind}_{end}', Table('i', ('N', 'C')), counts, path)
+    if facts.has_params:
+        params = check_group(file, 'params', path)
+        check_table(params, 'known', Table('b', ('N',)), counts, path)
+        for name, table in PARAM_TABLES.items():
+            # HDF5 keeps no chunk of nothing: where there is nothing of a kind, there is no table.
+            nothing = any(isinstance(s, str) and s != 'N' and counts[s] == 0 for s in table.shape)
+            check_table(params, name, Table(table.kind, table.shape, optional=nothing), counts, path)
+
+
+def session_groups(file: h5py.File, path: Path) -> list[h5py.Group]:
+    """Give the groups of the sessions in the order of their numbers, which is not that of their names.
+
+    Raises:
+        BadFileError: groups that are not numbered from 0.
+    """
+    group = check_group(file, 'sessions', path)
+    wanted = [f'{i:04d}' for i in range(len(group))]
+    if set(group) != set(wanted):
+        strange = next(iter(set(group) - set(wanted)))
+        refuse(path, 'the groups in /sessions', f'be numbered from 0000 to {len(group) - 1:04d}', strange)
+    return [check_group(group, name, path) for name in wanted]
+
+
+def check_session_tables(group: h5py.Group, n_cameras: int, own: int | None, path: Path) -> None:
+    """Check kind and shape of what a session holds once.
+
+    Args:
+        group: the session's.
+        n_cameras: how many cameras it names.
+        own: how many pictures with cameras of their own it has; None of a rig.
+        path: the file.
+
+    Raises:
+        BadFileError: a table that is missing, of another kind or shape.
+    """
+    counts = {'c': n_cameras, 'n': own or 0}
+    lead = () if own is None else ('n',)
+    check_tables(group, {n: Table('f', (*lead, *shape)) for n, shape in CAMERA_TABLES.items()}, counts, path)
+    if own is not None:
+        check_table(group, 'intrinsics_known', Table('b', ('n',)), counts, path)
+
+
+def read_index(file: h5py.File, facts: FileFacts, n_sessions: int, path: Path) -> SampleIndex:
+    """Read which session and frame each sample is of and which views it has, and check them.
+
+    Raises:
+        BadFileError: a session that is not there, samples that are not in the order of sessions, or a frame number
+            that is none.
+    """
+    samples = file['samples']
+    for name in ('session', 'frame', 'view_mask'):
+        table = samples[name]
+        check_budget(path, table.name, table.size * table.dtype.itemsize, MOST_ARRAY_BYTES)
+    with reading(path, 'samples/session'):
+        session = samples['session'][()].astype(np.int64)
+    if len(session) and not 0 <= session.min() <= session.max() < n_sessions:
+        refuse(
+            path,
+            'samples/session',
+            f'number sessions from 0 to {n_sessions - 1}',
+            int(_farthest(session, n_sessions)),
+        )
+    if (np.diff(session) < 0).any():
+        refuse(
+            path, 'samples/session', 'be in the order of the sessions', 'a later one before an earlier one'
+        )
+    with reading(path, 'samples/frame'):
+        frame = samples['frame'][()].astype(np.int64)
+    if len(frame) and not 0 <= frame.min() <= frame.max() <= MOST_FRAME:
+        refuse(path, 'samples/frame', f'be from 0 to {MOST_FRAME}', int(_farthest(frame, MOST_FRAME + 1)))
+    with reading(path, 'samples/view_mask'):
+        view_mask = samples['view_mask'][()]
+    return SampleIndex(session, frame, view_mask)
+
+
+def check_names_of_sessions(names: tuple[str, ...], path: Path) -> None:
+    """Check that sessions' names stay inside a folder and differ.
+
+    Raises:
+        BadFileError: they do not.
+    """
+    if not names:
+        refuse(path, '/sessions', 'hold a session', 'none')
+    check_session_names(names, str(path))
+
+
+def _farthest(values: np.ndarray, end: int) -> int:
+    return values.min() if values.min() < 0 else values[values >= end][0]
+
+
+def _check_format(attributes: Attributes, path: Path) -> None:
+    found = attributes.text('format') if 'format' in attributes else None
+    if found != FORMAT:
+        refuse(path, WHAT, f'state format {FORMAT!r}', found, 'Make one with tools/preprocess.py.')
+    version = attributes.count('version', 1 << 31)
+    if version > FORMAT_VERSION:
+        refuse(path, 'version', f'be at most {FORMAT_VERSION}', version, 'Update smilfit.')
+    if not attributes.flag('complete'):
+        refuse(path, WHAT, 'be complete', 'an unfinished one', 'Run preprocessing again.')
+
+
+def _byte_counts(images: h5py.Group, path: Path) -> dict[str, int]:
+    counts = {}
+    for kind, name in BYTES_TABLES.items():
+        if check_table(images, name, Table('u', (None,), optional=kind == 'mask'), {}, path):
+            counts[kind] = images[name].shape[0]
+    return counts
+
+
+def _faults(attributes: Attributes, n_samples: int, path: Path) -> dict[int, str]:
+    if 'faults' not in attributes:
+        return {}
+    faults = attributes.record('faults')
+    for number, reason in faults.items():
+        if not (number.isascii() and number.isdigit() and len(number) < 19 and int(number) < n_samples):
+            refuse(path, 'the attribute faults', f'number samples below {n_samples}', number)
+        if not isinstance(reason, str):
+            refuse(path, 'the attribute faults', 'say each reason in words', shorten(reason))
+    return {int(number): reason for number, reason in faults.items()}

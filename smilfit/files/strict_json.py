@@ -1,0 +1,51 @@
+"""Read JSON of which nothing is overlooked: a key that stands twice or a NaN is an error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from smilfit.files.budget import MOST_TEXT_BYTES, read_text
+from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.reading import reading
+
+
+def read_strict_json(path: str | Path, what: str, most: int = MOST_TEXT_BYTES) -> dict[str, Any]:
+    """Read a JSON object whose keys differ and whose numbers are numbers.
+
+    Args:
+        path: the file, UTF-8.
+        what: what it is, for messages.
+        most: the largest file, bytes.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no JSON object, a key that stands twice, NaN or Infinity, too large, or nested too deeply.
+    """
+    text = read_text(path, what, most, 'utf-8-sig')
+
+    def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            raise BadFileError(
+                f'{path}: the keys of an object must differ; got {shorten(twice)!r} twice. Take one of them away.'
+            )
+        return found
+
+    def no_number(constant: str) -> float:
+        raise BadFileError(f'{path}: numbers of {what} must be finite; got {constant}. Correct it.')
+
+    with reading(path, what):
+        try:
+            found = json.loads(text, object_pairs_hook=differing, parse_constant=no_number)
+        except json.JSONDecodeError as error:
+            raise BadFileError(
+                f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
+                'Correct it there.'
+            ) from error
+    if not isinstance(found, dict):
+        raise BadFileError(
+            f'{path}: {what} must hold a JSON object at its top; got {shorten(found)}. Is it the right file?'
+        )
+    return found
