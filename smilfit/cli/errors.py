@@ -25,7 +25,7 @@ _LONGEST = 4000
 _MEMORY = ("can't allocate memory", 'out of memory', 'Insufficient memory', 'bad_alloc', 'Unable to allocate')
 _DEVICE = (
     'No CUDA GPUs', 'not compiled with CUDA', 'invalid device ordinal', 'Expected one of cpu', 'CUDA driver',
-    'no NVIDIA driver', 'not linked with support for mps', 'MPS backend',
+    'no NVIDIA driver', 'Cannot re-initialize CUDA', 'not linked with support for mps', 'MPS backend',
 )  # fmt: skip
 
 

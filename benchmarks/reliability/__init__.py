@@ -1,0 +1,1 @@
+"""Attacks on readers and faults in writers, counted."""
