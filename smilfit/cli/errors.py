@@ -4,6 +4,7 @@ import argparse
 import linecache
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -117,11 +118,15 @@ def _innermost(frame: TracebackType | None) -> TracebackType | None:
 def _nobody_reads() -> bool:
     """Say whether the pipe behind stdout is closed; if so, let the interpreter's last flush go nowhere."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        number = sys.stdout.fileno()
+    except OSError:
+        return False
+    look = select.poll()
+    look.register(number, select.POLLOUT)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return True
 
 
 @contextmanager
