@@ -72,7 +72,7 @@ def test_codes_and_interruptions(capsys):
     assert capsys.readouterr().err == 'Go on.\n'
     before = signal.getsignal(signal.SIGTERM)
     assert _run(lambda: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5)) == 143
-    assert capsys.readouterr().err == 'Asked to end. Go on.\n'
+    assert capsys.readouterr().err == 'SIGTERM: Go on.\n'
     assert signal.getsignal(signal.SIGTERM) is before
     # Elsewhere than in the main thread signals cannot be had; the command runs all the same.
     codes = []

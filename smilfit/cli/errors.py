@@ -57,7 +57,7 @@ def run_reporting_errors(
             sys.stdout.flush()
         return code or 0
     except TerminatedError:
-        print(f'Asked to end. {stopped}', file=sys.stderr)
+        print(f'SIGTERM: {stopped}', file=sys.stderr)
         return TERMINATED
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
