@@ -15,7 +15,7 @@ import torch
 from smilfit.cli.argument_types import device, existing_file, float_from, int_from, positive_int
 from smilfit.cli.errors import run_reporting_errors
 from smilfit.cli.output_paths import check_not_an_input, check_output_file, check_output_folder
-from smilfit.files import DiskFullError
+from smilfit.files import BadFileError, DiskFullError
 from smilfit.registry import UnknownNameError, build_loss
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +63,28 @@ def test_a_fault_of_ours_says_so(error, capsys):
     assert 'Traceback' not in told
     assert _run(lambda: _raise(error), traceback=True) == 1
     assert 'Traceback' in capsys.readouterr().err
+
+
+class _Damaged(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise BadFileError('a.h5: the picture must decode; it does not.')
+
+
+def test_a_data_loader_s_worker_says_what_it_met(capsys):
+    loader = torch.utils.data.DataLoader(_Damaged(), num_workers=1)
+    assert _run(lambda: list(loader)) == 1
+    assert capsys.readouterr().err == 'error: a.h5: the picture must decode; it does not.\n'
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root writes everywhere')
+def test_a_folder_that_is_read_only_is_told(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(PermissionError, match='--out: the folder must be writable'):
+        check_output_folder(tmp_path / 'new', '--out')
+    tmp_path.chmod(0o755)
 
 
 def test_codes_and_interruptions(capsys):

@@ -14,7 +14,7 @@ from benchmarks.reliability.bad_files import make_bad_inputs
 _TRAIN_OPTIONS = {
     'train_cfg.max_epochs': 1,
     'train_cfg.val_interval': 1,
-    'model.backbone.name': 'test_convnext',
+    'model.backbone.name': 'test_efficientnet',
     'model.backbone.out_index': -1,
     'model.fusion.dim': 16,
     'model.fusion.n_heads': 2,
