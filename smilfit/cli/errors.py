@@ -4,6 +4,8 @@ import argparse
 import linecache
 import logging
 import os
+import re
+import select
 import signal
 import sys
 import threading
@@ -25,8 +27,11 @@ _LONGEST = 4000
 _MEMORY = ("can't allocate memory", 'out of memory', 'Insufficient memory', 'bad_alloc', 'Unable to allocate')
 _DEVICE = (
     'No CUDA GPUs', 'not compiled with CUDA', 'invalid device ordinal', 'Expected one of cpu', 'CUDA driver',
-    'no NVIDIA driver', 'not linked with support for mps', 'MPS backend',
+    'no NVIDIA driver', 'Cannot re-initialize CUDA', 'not linked with support for mps', 'MPS backend',
 )  # fmt: skip
+
+_OF_WORKER = re.compile(r'[\'"]?Caught \w+ in \w+ worker process')
+_LAST_WORDS = re.compile(r'^[\w.]+(?:Error|Exception)?: ', re.MULTILINE)
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -56,7 +61,7 @@ def run_reporting_errors(
             sys.stdout.flush()
         return code or 0
     except TerminatedError:
-        print(f'Asked to end. {stopped}', file=sys.stderr)
+        print(f'SIGTERM: {stopped}', file=sys.stderr)
         return TERMINATED
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
@@ -72,7 +77,7 @@ def run_reporting_errors(
 
 def message_of(error: Exception) -> str:
     """Say what is wrong in a sentence; of an error that no input should cause, that it is ours."""
-    text = shorten(error, _LONGEST)
+    text = shorten(_without_worker(error), _LONGEST)
     if isinstance(error, MemoryError) or any(part in str(error) for part in _MEMORY):
         return f'not enough memory: {text}. Use less data at a time, or a machine with more.'
     if isinstance(error, RecursionError):
@@ -86,6 +91,15 @@ def message_of(error: Exception) -> str:
     if isinstance(error, RuntimeError) and any(part in str(error) for part in _DEVICE):
         return f'--device: {text.rstrip(".")}. Choose one that this machine has, such as cpu.'
     return f'{type(error).__name__}: {text}\n{OUR_FAULT}'
+
+
+def _without_worker(error: Exception) -> Exception:
+    """Give an error that a data loader's worker met as the worker had it; torch puts its traceback into the text."""
+    told = str(error)
+    if not _OF_WORKER.match(told):
+        return error
+    found = list(_LAST_WORDS.finditer(told))
+    return ValueError(told[found[-1].end() :].strip()) if found else error
 
 
 def _of_system(error: OSError, text: str) -> str:
@@ -117,11 +131,15 @@ def _innermost(frame: TracebackType | None) -> TracebackType | None:
 def _nobody_reads() -> bool:
     """Say whether the pipe behind stdout is closed; if so, let the interpreter's last flush go nowhere."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        number = sys.stdout.fileno()
+    except OSError:
+        return False
+    look = select.poll()
+    look.register(number, select.POLLOUT)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return True
 
 
 @contextmanager

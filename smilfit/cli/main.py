@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     command = arguments.pop(0)
     if command not in COMMANDS:
-        print(f'smilfit: no command {command!r}. {did_you_mean(command, COMMANDS)}', file=sys.stderr)
+        print(f'smilfit: error: no command {command!r}. {did_you_mean(command, COMMANDS)}', file=sys.stderr)
         return 2
     return import_module(f'smilfit.cli.{command}').main(arguments, prog=f'smilfit {command}')
 

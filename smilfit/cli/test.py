@@ -10,7 +10,7 @@ from smilfit.cli.errors import run_reporting_errors
 from smilfit.cli.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.cli.shipped_configs import find_config
 from smilfit.cli.train import FORMATTER, add_run_arguments
-from smilfit.files import write_text
+from smilfit.files import MadeOf, OutputFolder, write_text
 
 # pytest collects by name; this module is no test.
 __test__ = False
@@ -58,33 +58,41 @@ def _run(cfg: Any, arguments: argparse.Namespace) -> None:
     )
     metrics = runner.test()
     if runner.rank == 0:
-        _report(runner, metrics, Path(runner.work_dir) / 'benchmark', arguments.out)
+        _report(runner, metrics, Path(runner.work_dir) / 'benchmark', arguments)
 
 
-def _report(runner, metrics: dict, folder: Path, out: str | None) -> None:
-    """Print the metrics, and write them and the benchmark folder."""
-    from smilfit.cli.test_pictures import prediction_pictures, write_picture
-    from smilfit.visualization import write_benchmark_folder
-
+def _report(runner, metrics: dict, folder: Path, arguments: argparse.Namespace) -> None:
+    """Print the metrics, and write them and the benchmark folder, which is the old or the new one as a whole."""
     width = max(map(len, metrics), default=0)
     for name, value in metrics.items():
         print(f'{name:<{width}}  {value:.4g}')
-    for metric in runner.test_evaluator.metrics:
-        result = getattr(metric, 'result', None)
-        if result is not None:
-            model = getattr(runner.model, 'module', runner.model)
-            pictures = prediction_pictures(model, runner.test_dataloader.dataset)
-            page = write_benchmark_folder(
-                result, folder, edges=_edges(model, result.keypoint_names), pictures=pictures
-            )
-            for i, picture in enumerate(pictures.values()):
-                write_picture(folder / f'prediction_{i:02d}.png', picture)
-            result.save(folder / 'comparison.npz')
-            print(f'report: {page}')
-    path = Path(out) if out else folder / 'metrics.json'
-    # Last: whoever finds it finds the rest.
-    write_text(path, json.dumps(metrics, indent=1, default=float) + '\n')
+    text = json.dumps(metrics, indent=1, default=float) + '\n'
+    made_of = MadeOf({'checkpoint': Path(arguments.checkpoint).name}, {'config': Path(arguments.config).name})
+    with OutputFolder(folder).make('benchmark', made_of) as staging:
+        pages = [_write_result(runner, metric, staging) for metric in runner.test_evaluator.metrics]
+        if arguments.out is None:
+            (staging / 'metrics.json').write_text(text, encoding='utf-8')
+    if any(pages):
+        print(f'report: {folder / "report.html"}')
+    path = folder / 'metrics.json' if arguments.out is None else write_text(arguments.out, text)
     print(f'metrics: {path}')
+
+
+def _write_result(runner, metric, folder: Path) -> bool:
+    """Write pictures, numbers and the page of a metric that keeps its results; False of one that does not."""
+    from smilfit.cli.test_pictures import prediction_pictures, write_picture
+    from smilfit.visualization import write_benchmark_folder
+
+    result = getattr(metric, 'result', None)
+    if result is None:
+        return False
+    model = getattr(runner.model, 'module', runner.model)
+    pictures = prediction_pictures(model, runner.test_dataloader.dataset)
+    write_benchmark_folder(result, folder, edges=_edges(model, result.keypoint_names), pictures=pictures)
+    for i, picture in enumerate(pictures.values()):
+        write_picture(folder / f'prediction_{i:02d}.png', picture)
+    result.save(folder / 'comparison.npz')
+    return True
 
 
 def _edges(model, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """mmengine's Runner with errors that name the file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.runner import Runner
@@ -9,6 +11,20 @@ from smilfit.files import reading, writing
 
 class CheckedRunner(Runner):
     """What goes wrong with a checkpoint or in the work dir is told with its path."""
+
+    def __init__(self, *args: Any, work_dir: str, **kwargs: Any) -> None:
+        with _writing_logs(work_dir):
+            super().__init__(*args, work_dir=work_dir, **kwargs)
+
+    def train(self) -> Any:
+        """Train; a log or a checkpoint without room is a DiskFullError."""
+        with _writing_logs(self.work_dir):
+            return super().train()
+
+    def test(self) -> dict[str, float]:
+        """Test; as `train`."""
+        with _writing_logs(self.work_dir):
+            return super().test()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Go on from a checkpoint.
@@ -38,3 +54,15 @@ class CheckedRunner(Runner):
         """
         with writing(self.work_dir):
             super().dump_config()
+
+
+@contextmanager
+def _writing_logs(folder: str) -> Iterator[None]:
+    """Name the folder in an error of the system that names no file, as logs give."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        with writing(folder):
+            raise

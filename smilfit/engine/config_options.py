@@ -62,11 +62,11 @@ def _check(cfg: Any, dotted: str) -> None:
 def _accepted(node: Any, path: Iterable[str]) -> set[str]:
     """Collect what the class of a dict takes beyond what the config says."""
     path = list(path)
-    if not path:
+    if not path and not isinstance(node.get('type'), str):
         return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
-    if path[-1].endswith('_dataloader'):
+    if path and path[-1].endswith('_dataloader'):
         return set(LOADER_KEYS)
-    if path[-1] in ('schedule', 'loss_weights', 'options') or 'schedule' in path:
+    if (path and path[-1] in ('schedule', 'loss_weights', 'options')) or 'schedule' in path:
         # Free-form tables; the class that takes them checks their keys.
         return _Anything()
     name = node.get('type')

@@ -15,6 +15,9 @@ from smilfit.engine.latest_checkpoint import latest_whole_checkpoint
 from smilfit.files import shorten
 from smilfit.registry import ConfigError, read_config
 
+# `Class: ...` or `Class 'key': ...`, as our own messages begin; python's begin with several words.
+_SENTENCE = re.compile(r"[\w.\[\]]+(?: '[^']*')?: ")
+
 
 def load_experiment(
     path: str | Path, options: Mapping[str, Any] | None = None, work_dir: str | Path | None = None
@@ -89,7 +92,7 @@ def building(cfg: Config) -> Iterator[None]:
 def _ours(error: Exception) -> bool:
     """Say whether an error is a sentence of ours or of a registry: `<where>: ...`."""
     told = str(error.args[0]) if error.args else ''
-    return isinstance(error, KeyError) or ': ' in told
+    return isinstance(error, KeyError) or _SENTENCE.match(told) is not None
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

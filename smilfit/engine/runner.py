@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import set_random_seed
 
 from smilfit.engine.checked_runner import CheckedRunner
@@ -21,7 +22,7 @@ from smilfit.engine.model_building import build_regressor, load_body_for
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
 from smilfit.engine.whole_files import LAST, install_whole_files
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
-from smilfit.registry import HOOKS, METRICS, build, build_dataset
+from smilfit.registry import HOOKS, METRICS, UnknownNameError, build, build_dataset, did_you_mean
 
 # Every run has these, whatever its config lists.
 _ALWAYS = ('LossGuardHook', 'PlainCheckpointHook')
@@ -124,6 +125,7 @@ def _prepared(cfg: Config, device: str) -> Config:
             # torch's SyncBatchNorm computes on CUDA only.
             cfg.pop('sync_bn', None)
     _end_schedule(cfg)
+    _check_optimizer(cfg)
     set_random_seed(cfg.randomness.seed)
     return cfg
 
@@ -137,6 +139,15 @@ def _end_schedule(cfg: Config) -> None:
         begin = scheduler.get('begin', 0)
         scheduler.T_max = max(1, cfg.train_cfg.max_epochs - begin)
         scheduler.end = begin + scheduler.T_max
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """Refuse an unknown optimiser; mmengine would fail on it in words of its own."""
+    name = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
+    if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        raise UnknownNameError(
+            f'optim_wrapper.optimizer: no optimizer {name!r}. {did_you_mean(name, OPTIMIZERS.module_dict)}'
+        )
 
 
 def _require_data_path(cfg: Config, loader: str) -> None:

@@ -3,6 +3,7 @@
 torch itself checks neither checksums nor, in its older versions, that a tensor's declared size is that of its data.
 """
 
+import errno
 import pickle
 import re
 import zipfile
@@ -49,10 +50,10 @@ def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location:
             loaded = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
         except pickle.UnpicklingError as error:
             found = _GLOBAL.search(str(error))
-            got = 'something else' if found is None else f'{found[1]}, which could run code'
-            raise BadFileError(
-                f'{path}: {what} must hold tensors, numbers and texts only; got {got}. {_ADVICE}'
-            ) from error
+            rule = 'must be whole and well-formed; torch cannot read it'
+            if found is not None:
+                rule = f'must hold tensors, numbers and texts only; got {found[1]}, which could run code'
+            raise BadFileError(f'{path}: {what} {rule}. {_ADVICE}') from error
         return _Owned(path, what, size, map_location).copy(loaded)
 
 
@@ -89,7 +90,15 @@ def _check_archive(path: Path, what: str, size: int) -> None:
             if info.filename.endswith('.pkl'):
                 check_budget(path, shorten(info.filename), info.file_size, _MOST_PICKLE_BYTES)
         check_budget(path, 'the sum of its members', total, size)
-        damaged = archive.testzip()
+        try:
+            damaged = archive.testzip()
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # A place before the file's beginning.
+            raise BadFileError(
+                f'{path}: {what} must be whole; its table of members is not. {_ADVICE}'
+            ) from error
     if damaged is not None:
         raise BadFileError(
             f'{path}: {what} must be whole; the checksum of {shorten(damaged)} is wrong. Copy the file again, or '

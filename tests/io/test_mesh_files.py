@@ -8,16 +8,33 @@ from smilfit.io import MESH_FORMATS, write_mesh
 from tests.animals import small_animal
 
 
+def _read_obj(path):
+    rows = [line.split() for line in path.read_text().splitlines() if line]
+    faces = [[int(word.split('/')[0]) - 1 for word in row[1:]] for row in rows if row[0] == 'f']
+    return np.array([row[1:4] for row in rows if row[0] == 'v'], dtype=float), np.array(faces)
+
+
+def _read_ply(path):
+    head, body = path.read_bytes().split(b'end_header\n')
+    n_vertices, n_faces = (int(line.split()[-1]) for line in head.splitlines() if line.startswith(b'element'))
+    assert b'binary_little_endian' in head
+    vertices = np.frombuffer(body, '<f4', 3 * n_vertices).reshape(-1, 3)
+    faces = np.frombuffer(body, [('n', 'u1'), ('corners', '<i4', 3)], n_faces, vertices.nbytes)
+    return vertices, faces['corners']
+
+
 @pytest.mark.parametrize('kind', MESH_FORMATS)
 def test_a_mesh_comes_back(kind, tmp_path):
     data = small_animal()
     # A vertex that no face uses must stay: the file's numbering is the model's.
     vertices = np.concatenate((data.v_template + 123.456, [[1.0, 2.0, 3.0]]))
     path = write_mesh(tmp_path / 'a' / f'body.{kind}', vertices, data.faces)
-    back = trimesh.load(path, process=False, maintain_order=True)
-    assert np.array_equal(back.faces, data.faces)
-    assert len(back.vertices) == len(vertices)
-    assert np.allclose(back.vertices, vertices, atol=1e-4, rtol=0)
+    back = _read_obj(path) if kind == 'obj' else _read_ply(path)
+    assert np.array_equal(back[1], data.faces)
+    assert len(back[0]) == len(vertices)
+    assert np.allclose(back[0], vertices, atol=1e-4, rtol=0)
+    # Some versions of trimesh leave that vertex out when they read; the others are the same.
+    assert np.array_equal(trimesh.load(path, process=False, maintain_order=True).faces, data.faces)
 
 
 def test_what_cannot_be_written(tmp_path):

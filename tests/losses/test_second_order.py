@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.autograd.functional import hessian, jacobian
 
 from smilfit.losses import (
     JointLimitLoss,
@@ -61,7 +62,7 @@ def test_curvature_is_the_second_derivative(name):
     def of_one(row):
         return loss(torch.cat((row.unsqueeze(0), value[1:])))
 
-    exact = torch.func.hessian(of_one)(value[0]).reshape(value[0].numel(), -1)
+    exact = hessian(of_one, value[0]).reshape(value[0].numel(), -1)
     given = loss.curvature(value)[0]
     given = torch.block_diag(*given) if given.ndim == 3 else given
     torch.testing.assert_close(given, exact, rtol=1e-5, atol=1e-6)
@@ -72,7 +73,7 @@ def test_curvature_is_the_second_derivative(name):
 def test_gradient_is_the_derivative(name, overrides):
     loss, value = CASES[name]
     loss = bound(loss)
-    exact = torch.func.grad(lambda v: loss(v, **overrides))(value)
+    exact = jacobian(lambda v: loss(v, **overrides), value)
     torch.testing.assert_close(loss.gradient(value, **overrides), exact.flatten(1))
 
 
@@ -82,7 +83,7 @@ def test_mixture_residual_is_the_loss_less_a_constant(tmp_path):
     values = [loss(p) - loss.residual(p).square().sum() for p in (POSE, -2 * POSE, 0 * POSE)]
     torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(values[0], values[2], rtol=1e-5, atol=1e-5)
-    exact = torch.func.hessian(lambda row: loss(torch.cat((row.unsqueeze(0), POSE[1:]))))(POSE[0])
+    exact = hessian(lambda row: loss(torch.cat((row.unsqueeze(0), POSE[1:]))), POSE[0])
     torch.testing.assert_close(loss.curvature(POSE)[0], exact.reshape(21, 21), rtol=1e-5, atol=1e-5)
 
 

@@ -122,6 +122,12 @@ class MultiViewRegressor(BaseModel):
             KeyError: an unknown key, with the near ones.
         """
         reject_unknown('MultiViewRegressor', 'loss key', weights, self.loss_weights)
+        for key, weight in weights.items():
+            if not isinstance(weight, (int, float)) or not 0 <= weight < float('inf'):
+                raise ValueError(
+                    f'MultiViewRegressor: the loss weight of {key!r} must be finite and not negative; got '
+                    f'{weight!r}. Use 0 to switch the loss off.'
+                )
         self.loss_weights.update(weights)
 
     def forward(

@@ -1,0 +1,105 @@
+"""Files of tensors: read whole or refused by name, in no more memory than they have bytes."""
+
+import zipfile
+
+import pytest
+import torch
+
+from smilfit.files import BadFileError
+from smilfit.files.tensor_files import check_weight_names, read_tensor_file
+
+
+class _Runs:
+    def __reduce__(self):
+        return print, ('it was run',)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_what_was_saved_comes_back(tmp_path, zipped):
+    shared = torch.arange(6.0)
+    value = {
+        'a': torch.arange(12).reshape(3, 4).T,
+        'b': [1, 2.5, 'x', None, (True,)],
+        'c': shared,
+        'd': [shared],
+    }
+    torch.save(value, tmp_path / 'a.pth', _use_new_zipfile_serialization=zipped)
+    found = read_tensor_file(tmp_path / 'a.pth')
+    assert torch.equal(found['a'], value['a'])
+    assert found['b'] == value['b']
+    assert found['c'] is found['d'][0]
+    # In memory of its own: the file may go.
+    (tmp_path / 'a.pth').write_bytes(b'')
+    assert torch.equal(found['c'], shared)
+
+
+def test_every_cut_and_every_flipped_byte_is_refused_by_name_or_harmless(tmp_path):
+    torch.save({'a': torch.arange(40.0)}, tmp_path / 'whole.pth')
+    whole, path = (tmp_path / 'whole.pth').read_bytes(), tmp_path / 'bad.pth'
+    for length in range(0, len(whole), 37):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadFileError, match=r'bad\.pth: a checkpoint must'):
+            read_tensor_file(path)
+    refused = []
+    for place in range(0, len(whole), 11):
+        data = bytearray(whole)
+        data[place] ^= 0x10
+        path.write_bytes(bytes(data))
+        try:
+            found = read_tensor_file(path)
+        except BadFileError as error:
+            refused.append(str(error))
+        else:
+            # Bytes between the members, and times of day, say nothing.
+            assert torch.equal(found['a'], torch.arange(40.0))
+    assert len(refused) > 20
+    assert all(message.startswith(f'{path}: ') for message in refused)
+
+
+def test_a_tensor_larger_than_its_data_is_refused(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save({'x': torch.zeros(1).expand(100_000, 100_000)}, path)
+    with pytest.raises(BadFileError, match='a tensor must be at most 4 bytes'):
+        read_tensor_file(path)
+    torch.save({'x': torch.arange(1000.0)}, path)
+    # Declare 60000 numbers where 1000 are, with checksums that are right.
+    rewritten = tmp_path / 'b.pth'
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(rewritten, 'w') as target:
+        for info in source.infolist():
+            target.writestr(info.filename, source.read(info).replace(b'M\xe8\x03', b'M\x60\xea'))
+    with pytest.raises(BadFileError, match=r'b\.pth: a checkpoint must be whole'):
+        read_tensor_file(rewritten)
+
+
+def test_what_is_packed_nested_or_code_is_refused(tmp_path, capsys):
+    path = tmp_path / 'a.pth'
+    looped: list = []
+    looped.append(looped)
+    doubled: list = [1]
+    for _ in range(60):
+        doubled = [doubled, doubled]
+    for value, message in (
+        (_Runs(), 'must hold tensors, numbers and texts only; got .*print'),
+        (looped, 'nested so deeply|at most'),
+        (doubled, 'its entries must be at most'),
+    ):
+        torch.save({'x': value}, path)
+        with pytest.raises(BadFileError, match=message):
+            read_tensor_file(path)
+    torch.save({'x': torch.zeros(1000)}, path)
+    packed = tmp_path / 'packed.pth'
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as target:
+        for info in source.infolist():
+            target.writestr(info.filename, source.read(info))
+    with pytest.raises(BadFileError, match='must be stored unpacked'):
+        read_tensor_file(packed)
+    assert 'it was run' not in capsys.readouterr().out
+
+
+def test_weights_are_tensors_by_name():
+    check_weight_names('a.pth', 'a file', {'x': torch.zeros(1)})
+    for wrong in ([1], {'x': 3}, {1: torch.zeros(1)}):
+        with pytest.raises(BadFileError, match=r'a\.pth: the weights of a file must be'):
+            check_weight_names('a.pth', 'a file', wrong)
+    with pytest.raises(FileNotFoundError):
+        read_tensor_file('none.pth')
