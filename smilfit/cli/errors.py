@@ -1,6 +1,7 @@
 """What becomes of an error at the end of a command: a sentence and an exit code."""
 
 import argparse
+import errno
 import linecache
 import logging
 import os
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from smilfit.files import shorten
+from smilfit.files import free_space, shorten
 from smilfit.registry import UnknownNameError
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 130, 141, 143
@@ -55,6 +56,8 @@ def run_reporting_errors(
         printed any more.
     """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
+    # A log that cannot be written would print a traceback of its own for every line.
+    told, logging.raiseExceptions = logging.raiseExceptions, bool(getattr(arguments, 'traceback', False))
     try:
         with _ending_on_sigterm():
             code = command(arguments)
@@ -73,6 +76,8 @@ def run_reporting_errors(
             traceback.print_exception(error, file=sys.stderr)
         print(f'error: {message_of(error)}', file=sys.stderr)
         return BAD_INPUT
+    finally:
+        logging.raiseExceptions = told
 
 
 def message_of(error: Exception) -> str:
@@ -106,6 +111,8 @@ def _of_system(error: OSError, text: str) -> str:
     """Put the file first where the system's own message has it last."""
     if error.errno is None or error.strerror is None or error.filename is None:
         return text
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f'{shorten(str(error.filename), _LONGEST)}: the disk is full. {free_space(error.filename)} Make room.'
     return f'{shorten(str(error.filename), _LONGEST)}: {error.strerror.lower()}. Check the path and its permissions.'
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from smilfit.cli.errors import run_reporting_errors
 from smilfit.cli.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.cli.shipped_configs import find_config
-from smilfit.cli.train import FORMATTER, add_run_arguments
+from smilfit.cli.train import FORMATTER, add_run_arguments, hold_work_dir
 from smilfit.files import MadeOf, OutputFolder, write_text
 
 # pytest collects by name; this module is no test.
@@ -45,7 +45,7 @@ def _test(arguments: argparse.Namespace) -> None:
         check_not_an_input(arguments.out, (config, arguments.checkpoint, arguments.body_model), '--out')
     device = choose_device(arguments.device)
     cfg.launcher = arguments.launcher
-    with process_group(arguments.launcher, device):
+    with process_group(arguments.launcher, device), hold_work_dir(cfg.work_dir):
         _run(cfg, arguments)
 
 

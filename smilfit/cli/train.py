@@ -1,7 +1,8 @@
 """`train`: a config and a dataset file become a trained regressor."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from smilfit.cli.argument_types import KeyValues
 from smilfit.cli.errors import run_reporting_errors
 from smilfit.cli.output_paths import check_output_folder
 from smilfit.cli.shipped_configs import find_config
+from smilfit.files import OutputLock, remove_temporary
 from smilfit.registry import UnknownNameError
 
 FORMATTER = argparse.ArgumentDefaultsHelpFormatter
@@ -93,8 +95,25 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.no_validate:
         for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
             cfg[key] = None
-    with process_group(arguments.launcher, device):
+    with process_group(arguments.launcher, device), hold_work_dir(cfg.work_dir):
         _run(cfg, arguments)
+
+
+@contextmanager
+def hold_work_dir(work_dir: str) -> Iterator[None]:
+    """Keep other runs out of a work dir, by the first process of this one, and clear what killed ones left.
+
+    Raises:
+        OutputHeldError: another run is in it.
+    """
+    from mmengine.dist import get_rank
+
+    if get_rank() != 0:
+        yield
+        return
+    with OutputLock.of_folder(work_dir):
+        remove_temporary(work_dir)
+        yield
 
 
 def _run(cfg: Any, arguments: argparse.Namespace) -> None:

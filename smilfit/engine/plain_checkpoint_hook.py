@@ -7,6 +7,7 @@ import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
 
 from smilfit.engine.checkpoint_loader import (
     ENTRY,
@@ -33,8 +34,9 @@ class PlainCheckpointHook(Hook):
     On saving: mmengine's message hub is written as lists; the states of all random generators (of every
     process), the loss weights in force, and the dataset's names with the body model's file and hash are
     added. On loading: the body model and every weight's name and shape are checked, the message hub is
-    rebuilt. On resuming: the generators go on where the epoch ended. Validation is kept from drawing numbers
-    that training would have drawn, so a run with a break equals one without.
+    rebuilt. On resuming: the generators go on where the epoch ended, and its validation is made up for.
+    Validation is kept from drawing numbers that training would have drawn, so a run with a break equals one
+    without.
     """
 
     priority = 'LOWEST'
@@ -49,7 +51,12 @@ class PlainCheckpointHook(Hook):
         self._at_epoch_end = None
 
     def before_train(self, runner: Any) -> None:
-        """Set the generators, where a run is resumed."""
+        """Set the generators and make up for a validation, where a run is resumed."""
+        self._set_generators(runner)
+        if runner._resume and validation_was_due(runner):
+            runner.val_loop.run()
+
+    def _set_generators(self, runner: Any) -> None:
         states = self._loaded.pop('random_state', None)
         if not runner._resume or states is None:
             return
@@ -102,6 +109,20 @@ class PlainCheckpointHook(Hook):
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
         self._loaded = stored
+
+
+def validation_was_due(runner: Any) -> bool:
+    """Say whether a run validates right after the checkpoint that it goes on from.
+
+    A checkpoint is written before its epoch is validated. A run that was stopped between the two, or whose later
+    epochs were lost, would never learn how good that epoch was, and take a worse one for the best.
+    """
+    loop = runner.train_loop
+    if runner.val_loop is None:
+        return False
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    done, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
+    return done > 0 and done >= loop.val_begin and (done % loop.val_interval == 0 or done == last)
 
 
 def gather(item: Any) -> list[Any]:

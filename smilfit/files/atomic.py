@@ -88,6 +88,13 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode('utf-8'))
 
 
+def remove_temporary(folder: str | Path) -> None:
+    """Delete what killed processes left under temporary names in a folder that nobody else writes."""
+    for path in Path(folder).glob(f'.*{TEMPORARY}*'):
+        if TEMPORARY in (path.suffix, Path(path.stem).suffix) and path.is_file():
+            path.unlink()
+
+
 def flush_file(path: Path) -> None:
     """Have the system put a file's content on the disk."""
     with path.open('rb+') as file:

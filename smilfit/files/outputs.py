@@ -154,6 +154,7 @@ class OutputFolder:
 
     def drop_stale(self, part: str, inputs: Mapping[str, Any]) -> None:
         """Delete a part that nobody asks for now, if it is not of these inputs: it would lie beside other results."""
+        shutil.rmtree(self.folder / _MAKING / part, ignore_errors=True)
         record = self._records().get(part)
         if record is None:
             return

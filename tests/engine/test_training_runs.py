@@ -61,6 +61,23 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, workers):
     assert len(losses[0]) == 8
 
 
+def test_a_validation_that_a_stop_left_out_is_made_up_for(tmp_path):
+    """A checkpoint is written before its epoch is validated: the best one must be found all the same."""
+    changes = {'train_cfg.val_interval': 2}
+    _train(experiment(tmp_path, **changes))
+    best, last = (tmp_path / 'work' / name for name in ('best_toy_error_mm_epoch_2.pth', 'epoch_2.pth'))
+    found = torch.load(best, weights_only=True)
+    # As if the run had been killed between the last checkpoint and its validation.
+    best.unlink()
+    cfg = experiment(tmp_path, **changes)
+    set_resume(cfg, str(last))
+    assert _train(cfg).epoch == 2
+    again = torch.load(best, weights_only=True)
+    assert found['state_dict'].keys() == again['state_dict'].keys()
+    for name, value in found['state_dict'].items():
+        assert torch.equal(value, again['state_dict'][name])
+
+
 def test_checkpoints_are_plain_and_say_what_they_belong_to(tmp_path):
     cfg = experiment(tmp_path)
     runner = _train(cfg)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from smilfit.files import MadeOf, OutputFolder, OutputHeldError, OutputLock
+from smilfit.files import MadeOf, OutputFolder, OutputHeldError, OutputLock, remove_temporary
 
 MADE_OF = MadeOf(inputs={'data': 'abc'}, options={'format': 'obj', 'side': 400})
 
@@ -180,3 +180,18 @@ def test_a_forked_child_does_not_hold_an_output_on(tmp_path):
         pass
     os.close(writer)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_killed_processes_left_under_temporary_names_goes(tmp_path):
+    for name in (
+        '.epoch_2.tmp.pth',
+        '.last_checkpoint.tmp',
+        'epoch_2.pth',
+        '.hidden',
+        'a.tmp.pth',
+        '.a.tmper',
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / '.folder.tmp').mkdir()
+    remove_temporary(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ['.a.tmper', '.folder.tmp', '.hidden', 'a.tmp.pth', 'epoch_2.pth']
