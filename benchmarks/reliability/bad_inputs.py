@@ -15,6 +15,9 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
+import torch
+
 from benchmarks.reliability.bad_fit import FIT, LEFT_TO_FIT
 from benchmarks.reliability.bad_preprocess import LEFT_TO_READERS, PREPROCESS
 from benchmarks.reliability.bad_test import TEST
@@ -31,6 +34,9 @@ def run_cases(cases: Iterable[Case], folder: Path) -> tuple[dict[str, Outcome], 
     Returns:
         Outcomes by name, and the input files that are not what they were before.
     """
+    # A child has none of its parent's threads, and would wait for them without end.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
     with contextlib.redirect_stdout(io.StringIO()):
         inputs = all_inputs(folder / 'inputs')
     logging.getLogger().handlers.clear()
