@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 from smilfit.engine import (
     build_test_runner,
@@ -61,21 +62,32 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, workers):
     assert len(losses[0]) == 8
 
 
+class StopBeforeValidation(Hook):
+    """Ends a run as a kill would: its last checkpoint is written, and not validated."""
+
+    def before_val(self, runner):
+        raise KeyboardInterrupt
+
+
 def test_a_validation_that_a_stop_left_out_is_made_up_for(tmp_path):
     """A checkpoint is written before its epoch is validated: the best one must be found all the same."""
     changes = {'train_cfg.val_interval': 2}
-    _train(experiment(tmp_path, **changes))
-    best, last = (tmp_path / 'work' / name for name in ('best_toy_error_mm_epoch_2.pth', 'epoch_2.pth'))
-    found = torch.load(best, weights_only=True)
-    # As if the run had been killed between the last checkpoint and its validation.
-    best.unlink()
-    cfg = experiment(tmp_path, **changes)
-    set_resume(cfg, str(last))
+    (tmp_path / 'whole').mkdir()
+    (tmp_path / 'broken').mkdir()
+    _train(experiment(tmp_path / 'whole', **changes))
+    cfg = experiment(tmp_path / 'broken', **changes)
+    runner = build_train_runner(cfg, device='cpu')
+    runner.register_hook(StopBeforeValidation())
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    wanted, best = (tmp_path / d / 'work' / 'best_toy_error_mm_epoch_2.pth' for d in ('whole', 'broken'))
+    assert not best.exists()
+    set_resume(cfg, 'auto')
     assert _train(cfg).epoch == 2
-    again = torch.load(best, weights_only=True)
-    assert found['state_dict'].keys() == again['state_dict'].keys()
-    for name, value in found['state_dict'].items():
-        assert torch.equal(value, again['state_dict'][name])
+    found, again = (torch.load(path, weights_only=True)['state_dict'] for path in (wanted, best))
+    assert found.keys() == again.keys()
+    for name, value in found.items():
+        assert torch.equal(value, again[name])
 
 
 def test_checkpoints_are_plain_and_say_what_they_belong_to(tmp_path):
