@@ -235,3 +235,14 @@ def _replicant_cases(folder: Path) -> Iterator[tuple[str, Hostile]]:
         {'Image Resolution': {'x': '@1e400@', 'y': 3}, 'Subject Variations': {}},
     )
     yield 'replicant_batch', Hostile('replicant', place, None)
+
+
+def write_orders(given: dict[str, Hostile], folder: Path) -> dict[str, Path]:
+    """Write what `annotation_calls.read_case` is to do, a file a case."""
+    folder.mkdir()
+    orders = {}
+    for name, case in given.items():
+        orders[name] = folder / f'{name}.json'
+        order = {'format': case.format, 'path': str(case.path), 'arguments': case.arguments}
+        orders[name].write_text(json.dumps(order))
+    return orders
