@@ -1,4 +1,4 @@
-"""Attack the readers with hostile files, the commands with bad input, and the writers with faults; print a table each.
+"""Attack readers with hostile files, commands with bad input, and writers with faults; print a table each.
 
 Every attack runs in a fork of its own with 2 GiB of memory and a limit of time. A fault breaks a tool off at one of
 its file operations (Linux, with a C compiler); then the same command runs again and is compared with an unbroken run.
