@@ -128,5 +128,7 @@ def test_an_error_is_a_message_and_a_traceback_if_asked_for(lab, capsys):
     ]
     assert fit_tool.main(arguments) == 1
     assert "Did you mean 'nose'" in capsys.readouterr().err
-    with pytest.raises(KeyError):
-        fit_tool.main([*arguments, '--traceback'])
+    assert fit_tool.main([*arguments, '--traceback']) == 1
+    told = capsys.readouterr().err
+    assert 'Traceback (most recent call last)' in told
+    assert "Did you mean 'nose'" in told.splitlines()[-1]

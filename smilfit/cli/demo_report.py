@@ -31,6 +31,7 @@ def write_demo_report(out: Path, size: Any) -> Path:
             f'{size.n_frames} frames, so everything below can be compared with the exact truth.',
             *benchmark_summary(result, metrics),
         ],
+        out,
     )
     page.add_numbers([*_fit_numbers(fits), *headline_numbers(result, metrics)])
     _add_recordings(page, out)

@@ -14,7 +14,7 @@ def reading(path: str | Path, what: str = 'the file', advice: str = ADVICE) -> I
     """Read a file inside this context: what fails there is an error that names the file.
 
     Errors whose message begins with the path are passed on, so that contexts may nest and exact messages stay. A
-    missing optional package is no fault of the file.
+    missing optional package, or a name that our own code lacks, is no fault of the file.
 
     Args:
         path: the file.
@@ -28,7 +28,7 @@ def reading(path: str | Path, what: str = 'the file', advice: str = ADVICE) -> I
     """
     try:
         yield
-    except ImportError:
+    except (ImportError, NameError):
         raise
     except OSError as error:
         if names(error, path):

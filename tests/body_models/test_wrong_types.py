@@ -127,25 +127,31 @@ def test_a_model_of_numbered_joints_says_so(tmp_path, caplog):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda d: d['faces'][0].__setitem__(0, 0.5), 'faces: must be whole numbers; got 0.5'),
-        (lambda d: d['faces'][0].__setitem__(0, 1e30), r'faces: must be whole numbers; got 1e\+30'),
-        (lambda d: d['faces'][0].__setitem__(0, 'a'), "faces: must be numbers; got a list with 'a'"),
-        (lambda d: d['symmetry'].update(plane_vertices=[0.5]), 'plane_vertices: must be whole numbers'),
-        (lambda d: d['symmetry'].update(plane_vertices=[10**6]), 'symmetry_plane_vertices must be 0 to 39'),
+        (lambda d: d['faces'][0].__setitem__(0, 0.5), 'faces must be whole numbers; got 0.5'),
+        (lambda d: d['faces'][0].__setitem__(0, 1e30), r'faces must be whole numbers; got 1e\+30'),
+        (lambda d: d['faces'][0].__setitem__(0, 'a'), 'faces must hold numbers; got a'),
+        (
+            lambda d: d['symmetry'].update(plane_vertices=[0.5]),
+            'symmetry.plane_vertices must be whole numbers',
+        ),
+        (
+            lambda d: d['symmetry'].update(plane_vertices=[10**6]),
+            'symmetry_plane_vertices must index vertices 0 to 39',
+        ),
         (
             lambda d: d['skin_weights'].update(joint_1={'vertices': [0.5], 'weights': [1]}),
-            'skin_weights: vertices: must be whole numbers',
+            'skin_weights.joint_1.vertices must be whole numbers',
         ),
         (
             lambda d: d['joint_regressor'].update(joint_1={'vertices': [0.5], 'weights': [1]}),
-            'joint_regressor: vertices: must be whole numbers',
+            'joint_regressor.joint_1.vertices must be whole numbers',
         ),
         (
             lambda d: d['keypoint_sets'].update(s={'n': {'vertices': [1.5], 'weights': [1]}}),
-            'keypoint_sets: vertices: must be whole numbers',
+            'keypoint_sets.s.n.vertices must be whole numbers',
         ),
-        (lambda d: d['joints'].__setitem__(1, 'a'), 'must follow the schema'),
-        (lambda d: d.update(symmetry=[1]), 'must follow the schema'),
+        (lambda d: d['joints'].__setitem__(1, 'a'), r'joints\[1\] must be an object; got a'),
+        (lambda d: d.update(symmetry=[1]), 'symmetry must be an object; got list of 1'),
     ],
 )
 def test_json_models(tmp_path, change, message):

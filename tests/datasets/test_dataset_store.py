@@ -281,7 +281,7 @@ def test_a_session_that_leads_out_of_a_folder_is_not_written(name):
 
 
 @pytest.mark.parametrize(
-    ('field', 'factor'), [('K', -1.0), ('R', 2.0), ('t', 1e30), ('size', 0.0), ('dist', np.nan)]
+    ('field', 'factor'), [('K', -1.0), ('R', 2.0), ('t', np.nan), ('size', 0.0), ('dist', np.nan)]
 )
 def test_cameras_that_see_nothing_are_not_written(field, factor):
     cameras = make_cameras()

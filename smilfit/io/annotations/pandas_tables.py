@@ -127,7 +127,7 @@ def _unpickled(value: Any, where: str) -> Any:
         data = data.encode('latin1')
     if not isinstance(data, bytes):
         raise ValueError(
-            f'{where}: column labels must be bytes; got {shown(value)}. Convert the table to csv.'
+            f'{where}: column labels must be bytes; got {shorten(value)}. Convert the table to csv.'
         )
     return read_pickle_bytes(data, where)
 
