@@ -71,7 +71,7 @@ FIT = [
 ]
 
 # The fit commands' own options.
-LEFT_TO_FIT = (
+FIT += [
     *usage_errors(
         'fit',
         _FIT,
@@ -102,4 +102,4 @@ LEFT_TO_FIT = (
         ('a config of nothing', _fit('{no_config}'), r'no_config\.py'),
         ('a config of a training', _fit('{train}'), r'train\.py|type'),
     ),
-)
+]

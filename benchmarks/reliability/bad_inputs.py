@@ -1,6 +1,6 @@
 """Command lines that cannot work: each must be refused in a sentence that says what to do, before work starts.
 
-python -m benchmarks.reliability.bad_inputs [--only REGEX] [--left] [--json FILE] [--keep FOLDER]
+python -m benchmarks.reliability.bad_inputs [--only REGEX] [--json FILE] [--keep FOLDER]
 """
 
 import argparse
@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import torch
 
-from benchmarks.reliability.bad_fit import FIT, LEFT_TO_FIT
-from benchmarks.reliability.bad_preprocess import LEFT_TO_READERS, PREPROCESS
+from benchmarks.reliability.bad_fit import FIT
+from benchmarks.reliability.bad_preprocess import PREPROCESS
 from benchmarks.reliability.bad_test import TEST
 from benchmarks.reliability.bad_train import TRAIN
 from benchmarks.reliability.command_inputs import all_inputs
@@ -60,12 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the table; 0 if every case is refused as it should be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--only', default='', help='run the cases whose name has this')
-    parser.add_argument('--left', action='store_true', help='run what others have to mend instead')
     parser.add_argument('--json', type=Path, help='write all outcomes here')
     parser.add_argument('--keep', type=Path, help='work in this folder, and keep it')
     arguments = parser.parse_args(argv)
-    table = (*LEFT_TO_FIT, *LEFT_TO_READERS) if arguments.left else CASES
-    cases = [case for case in table if re.search(arguments.only, case.name)]
+    cases = [case for case in CASES if re.search(arguments.only, case.name)]
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix='bad_inputs_'))
     try:
         outcomes, changed = run_cases(cases, folder)

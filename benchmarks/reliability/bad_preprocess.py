@@ -129,10 +129,9 @@ _PICTURES = input_errors(
 )
 
 
-PREPROCESS = (*_USAGE, *_PREPROCESS_OPTIONS, *_PICTURE_OPTIONS, *_PREPROCESS, *_PICTURES)
-
-# Files of other tools whose message does not name them yet.
-LEFT_TO_READERS = input_errors(
+_OTHER_TOOLS = input_errors(
     'preprocess',
     ('a lookup in another encoding', _rig(more='--joint-lookup {binary_csv}'), r'latin\.csv'),
 )
+
+PREPROCESS = (*_USAGE, *_PREPROCESS_OPTIONS, *_PICTURE_OPTIONS, *_PREPROCESS, *_PICTURES, *_OTHER_TOOLS)

@@ -13,9 +13,10 @@ from smilfit.cli.fit_session import FIT, FitOptions, SessionFits
 from smilfit.cli.session_outputs import OVERLAY
 from smilfit.cli.shipped_configs import find_config
 from smilfit.datasets import open_dataset
+from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, PictureFigures, read_figures
 from smilfit.files import MadeOf, OutputFolder, OutputLock
-from smilfit.registry import build_body_model, did_you_mean, read_config
+from smilfit.registry import ConfigError, build_body_model, did_you_mean, read_config
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult
 from smilfit.version import __version__
@@ -148,7 +149,12 @@ def _page(
 
 def _load_config(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     cfg = read_config(find_config(path))
-    cfg.merge_from_dict(dict(options), allow_list_keys=True)
+    merge_options(cfg, options)
+    if 'type' not in cfg:
+        raise ConfigError(
+            f'{path}: the config of a fit must have a type, such as "SMPLify"; got {sorted(cfg)[:20]}. Is it one '
+            'of configs/fit/?'
+        )
     # Imported when the file was read; not arguments of the registrant.
     return {k: v for k, v in cfg.to_dict().items() if k not in ('custom_imports', 'default_scope')}
 

@@ -64,6 +64,10 @@ def open_hdf5(path: str | Path) -> h5py.File:
         BadFileError: not HDF5, or cut short.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f'{path}: the dataset must be a file; it is a folder. Name the .h5 file in it.'
+        )
     if not path.is_file():
         partial = path.with_name(path.name + '.partial')
         hint = f' {partial.name} is unfinished: run preprocessing again.' if partial.exists() else ''

@@ -66,7 +66,8 @@ def _accepted(node: Any, path: Iterable[str]) -> set[str]:
         return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
     if path and path[-1].endswith('_dataloader'):
         return set(LOADER_KEYS)
-    if (path and path[-1] in ('schedule', 'loss_weights', 'options')) or 'schedule' in path:
+    stage = path[-2:-1] == ['stages']
+    if stage or (path and path[-1] in ('schedule', 'loss_weights', 'options')) or 'schedule' in path:
         # Free-form tables; the class that takes them checks their keys.
         return _Anything()
     name = node.get('type')
