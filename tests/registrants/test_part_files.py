@@ -78,3 +78,20 @@ def test_parts_of_another_fit_are_not_taken(scene, tmp_path):
     assert again.begun == first.begun
     PartFiles(tmp_path, 'two').clear()
     assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize('damage', [lambda data: b'', lambda data: data[:-200]])
+def test_a_damaged_part_is_fitted_again_and_told(scene, tmp_path, damage, caplog):
+    parts = PartFiles(tmp_path / 'parts', 'one')
+    whole = fit(scene, parts, Counter())
+    path = parts.folder / 'window_00001.npz'
+    path.write_bytes(damage(path.read_bytes()))
+    again = fit(scene, parts, counted := Counter())
+    assert counted.begun == 2
+    assert 'window_00001.npz: ' in caplog.text
+    assert torch.equal(whole.params.body_pose, again.params.body_pose)
+    # What a killed fit left of a window is no reason to keep the folder.
+    (parts.folder / '.window_00002.tmp.npz').touch()
+    (parts.folder / 'window_00002.npz.tmp').touch()
+    parts.clear()
+    assert not parts.folder.exists()
