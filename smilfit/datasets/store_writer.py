@@ -143,6 +143,7 @@ class StoreWriter:
     def _begin(self) -> None:
         """Begin a file; it gets the name of a partial one when it holds all that is stored once."""
         begun = self.partial.with_name(f'{self.partial.name}.new')
+        begun.unlink(missing_ok=True)
         self._raw = GuardedFile(begun, new=True)
         self._file = self._raw.hdf5(new=True)
         try:

@@ -18,6 +18,8 @@ logger = logging.getLogger('smilfit')
 
 # What a lock file says is short; more is not read.
 _MOST_BYTES = 4096
+# A link in a folder of somebody else's must not have another file emptied.
+_NO_LINK = getattr(os, 'O_NOFOLLOW', 0)
 
 
 class OutputHeldError(OSError):
@@ -68,7 +70,7 @@ class OutputLock:
     def _acquire(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
             try:
                 if not _lock(handle):
                     raise OutputHeldError(self._held(handle))

@@ -1,10 +1,13 @@
 """The tables beside made sessions: which annotated name is which keypoint, and each session's shape."""
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from smilfit.files import write_text
 
 
 def annotator_name(name: str) -> str:
@@ -14,14 +17,9 @@ def annotator_name(name: str) -> str:
 
 def write_joint_lookup(path: str | Path, keypoint_names: Sequence[str], joint_names: Iterable[str]) -> Path:
     """Write `joint_lookup.csv`: the model's keypoints with the annotator's names, then unlabelled joints."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(('model', 'data'))
-        writer.writerows((name, annotator_name(name)) for name in keypoint_names)
-        writer.writerows((name, '') for name in joint_names if name not in keypoint_names)
-    return path
+    rows = [(name, annotator_name(name)) for name in keypoint_names]
+    rows += [(name, '') for name in joint_names if name not in keypoint_names]
+    return _write_table(Path(path), ('model', 'data'), rows)
 
 
 def add_shape_betas(path: str | Path, session: str, betas: np.ndarray) -> Path:
@@ -32,8 +30,13 @@ def add_shape_betas(path: str | Path, session: str, betas: np.ndarray) -> Path:
         with path.open(newline='', encoding='utf-8') as file:
             rows = {row[0]: row[1:] for row in list(csv.reader(file))[1:]}
     rows[session] = [repr(float(b)) for b in betas]
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(('label', *(f'PC{i + 1}' for i in range(len(betas)))))
-        writer.writerows((label, *values) for label, values in sorted(rows.items()))
-    return path
+    header = ('label', *(f'PC{i + 1}' for i in range(len(betas))))
+    return _write_table(path, header, ((label, *values) for label, values in sorted(rows.items())))
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Path:
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return write_text(path, text.getvalue())

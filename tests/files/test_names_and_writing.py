@@ -9,6 +9,7 @@ import pytest
 from smilfit.files import (
     BadFileError,
     DiskFullError,
+    OutputLock,
     check_entry_name,
     folder_name,
     inside,
@@ -138,3 +139,15 @@ def test_hostile_values_are_not_written_out():
     for value in (deep, 10**5000, 'x' * 10**6, b'y' * 10**6, object(), {1: deep}, ValueError('z' * 10**6)):
         assert len(shorten(value)) < 200
     assert shorten('a\x1b[31mb') == 'a?[31mb'
+
+
+def test_links_under_temporary_names_lead_nowhere(tmp_path):
+    victim = tmp_path / 'victim'
+    victim.write_text('mine')
+    for name in ('.a.tmp.json', '.lock'):
+        (tmp_path / name).symlink_to(victim)
+    write_text(tmp_path / 'a.json', '{}')
+    with pytest.raises(OSError, match='lock'):
+        OutputLock.of_folder(tmp_path).__enter__()
+    assert victim.read_text() == 'mine'
+    assert (tmp_path / 'a.json').read_text() == '{}'
