@@ -23,28 +23,23 @@ LONGEST = 700
 
 
 def judge_model(case: Outcome, path: Path, whole: str) -> str:
-    """Say what is wrong with the outcome of a hostile file; nothing is."""
-    if case.outcome == 'accepted' and case.name.startswith('flip'):
-        return '' if case.value == whole else 'other values than the whole file'
-    if case.outcome != 'refused':
-        return f'{case.outcome} {case.kind} {case.output}'
-    if not {'ValueError', 'KeyError', 'OSError'} & set(case.families):
-        return f'a {case.kind}: {case.message}'
-    if not case.message.startswith(f'{path}: '):
-        return f'the file is not named: {case.message}'
-    # Rule, value and advice are sentences; a value alone ends without a full stop or a question mark.
-    if not case.message.endswith(('.', '?')) or len(case.message) > len(str(path)) + 600:
-        return f'no advice, or endless: {case.message[:600]}'
-    if case.output:
-        return f'warned: {case.output}'
-    # A reader that ran out of memory had believed the file.
-    return 'it took all memory first' if 'MemoryError' in case.causes else ''
+    """Say what is wrong with the outcome of a hostile body model; nothing is."""
+    warned = f'warned: {case.output}' if case.output and case.outcome == 'refused' else ''
+    return _judge_file(case, path, whole, ('flip',)) or _judge_end(case, path) or warned
 
 
 def judge_store(case: Outcome, path: Path, whole: str) -> str:
-    """Say what is wrong with the outcome of a hostile file; nothing is."""
-    may_be_read = case.name.startswith(('flip', 'harmless'))
-    if case.outcome == 'accepted' and may_be_read:
+    """Say what is wrong with the outcome of a hostile dataset file; nothing is."""
+    wrong = _judge_file(case, path, whole, ('flip', 'harmless'))
+    refused = case.outcome == 'refused'
+    if not wrong and refused and not any(advice in case.message for advice in STORE_ADVICE):
+        return f'no advice: {case.message}'
+    return wrong or _judge_end(case, path)
+
+
+def _judge_file(case: Outcome, path: Path, whole: str, may_be_read: tuple[str, ...]) -> str:
+    """Judge what all files have in common: refused by name, or read as the whole file is."""
+    if case.outcome == 'accepted' and case.name.startswith(may_be_read):
         return '' if case.value == whole else 'other values than the whole file'
     if case.outcome != 'refused':
         return f'{case.outcome} {case.kind} {case.output}'
@@ -52,10 +47,17 @@ def judge_store(case: Outcome, path: Path, whole: str) -> str:
         return f'a {case.kind}: {case.message}'
     if not case.message.startswith(f'{path}: '):
         return f'the file is not named: {case.message}'
-    if not case.message.endswith('.') or not any(advice in case.message for advice in STORE_ADVICE):
-        return f'no advice: {case.message}'
     # A reader that ran out of memory had believed the file.
     return 'it took all memory first' if 'MemoryError' in case.causes else ''
+
+
+def _judge_end(case: Outcome, path: Path) -> str:
+    # Rule, value and advice are sentences; a value alone ends without a full stop or a question mark.
+    if case.outcome == 'refused' and (
+        not case.message.endswith(('.', '?')) or len(case.message) > len(str(path)) + 600
+    ):
+        return f'no advice, or endless: {case.message[:600]}'
+    return ''
 
 
 def judge_annotation(case: Outcome, given: Hostile) -> str:
