@@ -8,6 +8,7 @@ import h5py
 
 from smilfit.files.budget import MOST_COMPRESSION, check_budget
 from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.hdf5_heaps import check_heaps
 from smilfit.files.reading import reading
 
 MOST_OBJECTS = 100_000
@@ -35,6 +36,7 @@ def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') ->
         BadFileError: an object breaks a rule.
     """
     with reading(path, what):
+        check_heaps(path)
         waiting, seen, count = [file['/']], set(), 0
         while waiting:
             group = waiting.pop()

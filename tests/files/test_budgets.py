@@ -11,6 +11,7 @@ import pytest
 from smilfit.files import BadFileError
 from smilfit.files.budget import check_budget, read_json, read_text
 from smilfit.files.hdf5 import check_hdf5
+from smilfit.files.hdf5_heaps import check_heaps
 from smilfit.files.numpy_files import npz_names, read_npz
 from smilfit.files.strict_json import read_strict_json
 
@@ -148,3 +149,24 @@ def test_hdf5_tables_are_held_against_their_bytes(tmp_path):
             make(file)
         with h5py.File(path) as file, pytest.raises(BadFileError, match=rf'a\.h5: .*{name}'):
             check_hdf5(file, path)
+
+
+@pytest.mark.parametrize('size', [0, 1 << 40])
+def test_a_heap_that_leads_nowhere_is_refused_before_hdf5_walks_it(tmp_path, size):
+    """HDF5 itself would go round for ever over a free object of no size, inside C."""
+    path = tmp_path / 'heap.h5'
+    with h5py.File(path, 'w') as file:
+        file.attrs['name'] = 'text of variable length'
+    check_heaps(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b'GCOL') + 16
+    # The free object behind the text: its number is 0.
+    while data[at : at + 2] != bytes(2):
+        at += 16 + -(-int.from_bytes(data[at + 8 : at + 16], 'little') // 8) * 8
+    data[at + 8 : at + 16] = size.to_bytes(8, 'little')
+    path.write_bytes(data)
+    with (
+        h5py.File(path, 'r') as file,
+        pytest.raises(BadFileError, match=r'heap.h5: the heap at byte \d+ must hold'),
+    ):
+        check_hdf5(file, path)
