@@ -126,14 +126,18 @@ def _commands(console: Console, folder: Path) -> int:
     faulty = {case.name: faults_of_command(case, outcomes[case.name]) for case in bad_inputs.CASES}
     faulty = {name: found for name, found in faulty.items() if found}
     table = _table('bad command lines', 'command', 'cases', 'refused in a sentence', 'wrong')
-    by_command = Counter(case.name.split(':')[0] for case in bad_inputs.CASES)
-    bad = Counter(name.split(':')[0] for name in faulty)
+    by_command = Counter(_command(case.name) for case in bad_inputs.CASES)
+    bad = Counter(map(_command, faulty))
     for command, count in sorted(by_command.items()):
         table.add_row(command, str(count), str(count - bad[command]), str(bad[command]))
     console.print(table)
     for name in [*faulty, *changed]:
         console.print(f'{name}: {faulty.get(name, "an input was changed")}', markup=False)
     return len(faulty) + len(changed)
+
+
+def _command(name: str) -> str:
+    return name.replace(',', ' ').replace(':', ' ').split()[0]
 
 
 def _faults(console: Console, folder: Path, tools: Sequence[str], count: int) -> int:

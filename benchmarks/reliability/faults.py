@@ -51,7 +51,8 @@ def faults_of(tool: str, inputs: Path, work: Path, count: int) -> list[Fault]:
         raise RuntimeError(f'{tool}: the unbroken run must end with 0; got {code}.')
     found = []
     for number, at in enumerate(_points(done, count)):
-        mode = list(fault_shim.MODES)[number % len(fault_shim.MODES)]
+        # Where there are fewer operations than faults, each meets another mode the next time.
+        mode = list(fault_shim.MODES)[(number + number // max(1, len(done))) % len(fault_shim.MODES)]
         begin = time.monotonic()
         out = work / 'broken'
         first, _, told = _run(one, inputs, before, out, work, (at, mode))
@@ -89,9 +90,10 @@ def _points(done: str, count: int) -> list[int]:
     if len(done) <= count:
         return [i % len(done) for i in range(count)] if done else []
     rare = [i for i, kind in enumerate(done) if kind in 'ro']
-    rare = rare[:: max(1, 2 * len(rare) // count)][: count // 2]
-    step = len(done) / (count - len(rare))
-    return sorted({*rare, *(int(step * (i + 0.5)) for i in range(count - len(rare)))})
+    chosen = set(rare[:: max(1, 2 * len(rare) // count)][: count // 2])
+    others = [i for i in range(len(done)) if i not in chosen]
+    wanted = count - len(chosen)
+    return sorted(chosen | {others[int((k + 0.5) * len(others) / wanted)] for k in range(wanted)})
 
 
 def _problems_of_first(code: int, mode: str, told: str) -> list[str]:
