@@ -50,8 +50,9 @@ def reason_of(error: Exception) -> str:
 
     Raises:
         ImportError: a package is missing, which is no fault of the entry.
+        NameError: a fault of our own.
     """
-    if isinstance(error, ImportError):
+    if isinstance(error, (ImportError, NameError)):
         raise error
     if isinstance(error, MemoryError):
         return 'an entry must fit into memory; it asks for more. Correct it, or leave it out.'
