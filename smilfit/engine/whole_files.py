@@ -43,6 +43,13 @@ class WholeCheckpointHook(CheckpointHook):
     A run takes it wherever its config says `CheckpointHook`.
     """
 
+    def before_train(self, runner: Any) -> None:
+        """Note where a resumed run goes on from: the note may have been cut when the run before was stopped."""
+        super().before_train(runner)
+        found = Path(runner._load_from or '')
+        if runner._resume and is_main_process() and found.parent.resolve() == Path(runner.work_dir).resolve():
+            write_text(Path(runner.work_dir) / LAST, str(found))
+
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
         with self._deleting_last():
             super()._save_checkpoint_with_step(runner, step, meta)

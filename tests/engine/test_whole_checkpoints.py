@@ -94,6 +94,16 @@ def test_a_note_that_misleads_is_not_followed(tmp_path, note, caplog):
     assert bool(caplog.records) == (not note.endswith('epoch_2.pth'))
 
 
+def test_a_note_that_was_cut_is_written_again(tmp_path):
+    _train(tmp_path, 2)
+    note = tmp_path / 'work' / 'last_checkpoint'
+    whole = note.read_text()
+    note.write_text('')
+    # All epochs are done: nothing else would write it.
+    _train(tmp_path, 2, resume='auto')
+    assert note.read_text() == whole
+
+
 def test_a_config_that_resumes_by_itself_skips_a_cut_checkpoint_too(tmp_path):
     _train(tmp_path, 2)
     work = tmp_path / 'work'
