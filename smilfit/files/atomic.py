@@ -65,8 +65,9 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
     temporary = path.with_name(f'.{path.stem}{TEMPORARY}{path.suffix}')
     with writing(path, wanted_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # It may be a link that somebody laid there.
-        temporary.unlink(missing_ok=True)
+        # A link that somebody laid there must not have another file written.
+        if temporary.is_symlink():
+            temporary.unlink()
         try:
             yield temporary
             flush_file(temporary)
