@@ -130,7 +130,7 @@ def fit_all(folder):
 @pytest.fixture(scope='module')
 def of_two(tmp_path_factory):
     folder = tmp_path_factory.mktemp('ranks')
-    on_two_ranks(fit_all, str(folder), limit_s=55.0)
+    on_two_ranks(fit_all, str(folder))
     return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in (0, 1)]
 
 
