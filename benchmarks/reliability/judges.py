@@ -32,7 +32,8 @@ def judge_store(case: Outcome, path: Path, whole: str) -> str:
     """Say what is wrong with the outcome of a hostile dataset file; nothing is."""
     wrong = _judge_file(case, path, whole, ('flip', 'harmless'))
     refused = case.outcome == 'refused'
-    if not wrong and refused and not any(advice in case.message for advice in STORE_ADVICE):
+    advised = case.message.endswith('.') and any(advice in case.message for advice in STORE_ADVICE)
+    if not wrong and refused and not advised:
         return f'no advice: {case.message}'
     return wrong or _judge_end(case, path)
 
