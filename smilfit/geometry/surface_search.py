@@ -36,7 +36,7 @@ class FacesAround:
 
 
 @dataclass(frozen=True)
-class Feet:
+class ClosestPoints:
     """Closest points of a surface: the vertices around each, their shares, and whether there is one."""
 
     vertices: Int[Tensor, 'B N 3']
@@ -70,7 +70,7 @@ def closest_on_surface(
     neighbours: int = 3,
     normals: Float[Tensor, 'B N 3'] | None = None,
     least_cosine: float = -1.0,
-) -> Feet:
+) -> ClosestPoints:
     """Find the closest point of each frame's surface to each observed point.
 
     Args:
@@ -117,7 +117,7 @@ def closest_on_surface(
     all_shares = torch.zeros_like(points)
     feet[frame, place] = index[winner] % n_vertices
     all_shares[frame, place] = shares[winner] * has_foot.unsqueeze(-1)
-    return Feet(feet, all_shares, found)
+    return ClosestPoints(feet, all_shares, found)
 
 
 def _candidates(nearest: Tensor, around: FacesAround) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,10 @@
 """Tie one observation (an Input) or a prior to one loss."""
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, MissingObservationError
+from smilfit.handlers.active_term import ActiveTerm
+from smilfit.handlers.base import BaseHandler, TermHandler
 from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
 from smilfit.handlers.in_picture import InPictureHandler, PictureFrameInput
+from smilfit.handlers.inputs import BaseInput, MissingObservationError
 from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
@@ -19,12 +21,12 @@ from smilfit.handlers.keypoints3d import (
     rigid_limbs,
 )
 from smilfit.handlers.meshes import MeshInput, MeshSurfaceHandler, MeshVertexHandler, sample_surface
-from smilfit.handlers.picture_priors import FocalPriorHandler, SplayPriorHandler
 from smilfit.handlers.point_cloud import PointCloudHandler
 from smilfit.handlers.point_cloud_input import PointCloudInput
 from smilfit.handlers.priors import (
     BetasPriorHandler,
     BodyPosePriorHandler,
+    FocalPriorHandler,
     JointLimitHandler,
     JointOffsetPriorHandler,
     JointScalePriorHandler,
@@ -32,11 +34,14 @@ from smilfit.handlers.priors import (
     SelfPenetrationHandler,
     SmoothMotionHandler,
     SmoothPoseHandler,
+    SplayPriorHandler,
 )
 from smilfit.handlers.silhouette_input import SilhouetteInput
 from smilfit.handlers.silhouettes import SilhouetteDistanceHandler, SilhouetteHandler
+from smilfit.handlers.state import BodyState
 
 __all__ = [
+    'ActiveTerm',
     'BaseHandler',
     'BaseInput',
     'BetasPriorHandler',
@@ -74,6 +79,7 @@ __all__ = [
     'SmoothMotionHandler',
     'SmoothPoseHandler',
     'SplayPriorHandler',
+    'TermHandler',
     'convention_names',
     'resolve_convention',
     'rigid_limbs',

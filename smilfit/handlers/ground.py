@@ -2,20 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL, BodyModelData, keypoint_definitions
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.keypoint_names import JOINTS, convention_names
+from smilfit.handlers.state import BodyState
 from smilfit.losses import GroundContactLoss
-from smilfit.losses.ground_contact import contacts_kept, slid
 from smilfit.registry import HANDLERS, INPUTS, UnknownNameError, did_you_mean
-from smilfit.structures import PointTerm
-from smilfit.structures.quadratic import isotropic
 
 _AXES = {'x': 0, 'y': 1, 'z': 2}
 
@@ -29,6 +27,8 @@ class GroundContactInput(BaseInput):
         handler_key: the handler's.
     """
 
+    rows = ('contact',)
+
     def __init__(
         self, contact: Bool[Tensor, 'B K'] | Float[Tensor, 'B K'], handler_key: str = 'ground_contact'
     ) -> None:
@@ -37,23 +37,9 @@ class GroundContactInput(BaseInput):
             raise ValueError('GroundContactInput: contact must be in [0, 1]. Give 0 where nothing is known.')
         self.handler_key = handler_key
 
-    @property
-    def batch_size(self) -> int:
-        """How many frames."""
-        return len(self.contact)
-
     def observed(self) -> Bool[Tensor, ' B']:
         """Say that no frame was observed: contacts do not tell where a body is."""
         return torch.zeros(self.batch_size, dtype=torch.bool)
-
-    def to(self, *args: Any, **kwargs: Any) -> 'GroundContactInput':
-        """Move or cast."""
-        return GroundContactInput(self.contact.to(*args, **kwargs), self.handler_key)
-
-    def __getitem__(self, index: Any) -> 'GroundContactInput':
-        """Select frames."""
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return GroundContactInput(self.contact[index], self.handler_key)
 
 
 @HANDLERS.register_module()
@@ -73,7 +59,6 @@ class GroundHandler(BaseHandler):
 
     holds = ()
     default_key = 'ground'
-    second_order_by = 'heights_weight'
 
     def __init__(
         self,
@@ -112,51 +97,17 @@ class GroundHandler(BaseHandler):
             raise ValueError(f'{type(self).__name__}: call bind(body) first.')
         return self._names
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score heights."""
-        points = state.output.select(self._names)
-        return self.loss(
-            self._height(points),
-            points,
-            self._contact(related_input),
-            state.continuous(1),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
+    @property
+    def frame_order(self) -> int:
+        """Whether a frame's term depends on the one before: only contacts know what slides."""
+        return 0
 
-    def _quadratic(
-        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
-    ) -> PointTerm:
-        """Give every point's gradient and curvature; sliding as an upper bound that couples no frames."""
-        points = state.output.select(self._names).detach()
-        contact, up = self._contact(related_input), points.new_tensor(self._up)
-        height = self._height(points)
-        share = self.loss.share(height, None, weight, reduction)
-        pull = share * self.loss.heights_weight(height, contact)
-        energy = pull * height.square()
-        gradient = 2 * (pull * height).unsqueeze(-1) * up
-        curvature = 2 * pull[..., None, None] * torch.outer(up, up)
-        if contact is not None and self.loss.slip_weight:
-            kept = share * self.loss.slip_weight * contacts_kept(contact, state.continuous(1))
-            way = slid(points)
-            later, last = torch.cat((kept[1:], 0 * kept[:1])), torch.cat((way[1:], 0 * way[:1]))
-            energy = energy + 0.5 * (kept * way.square().sum(-1) + later * last.square().sum(-1))
-            gradient = gradient + 2 * (kept.unsqueeze(-1) * way - later.unsqueeze(-1) * last)
-            # |a - b|^2 <= 2 |a|^2 + 2 |b|^2: each frame's own part bounds what it shares with its neighbour.
-            curvature = curvature + isotropic(4 * (kept + later))
-        return PointTerm(self._names, energy.sum(1), gradient, curvature)
+    def arguments(self, state: BodyState, related_input: BaseInput | None) -> tuple[Tensor, ...]:
+        """Score heights."""
+        return (self._height(state.output.select(self._names)),)
 
     def _height(self, points: Tensor) -> Tensor:
         return points @ points.new_tensor(self._up) - self.offset
-
-    def _contact(self, related_input: BaseInput | None) -> Tensor | None:
-        return None
 
 
 @HANDLERS.register_module()
@@ -167,9 +118,14 @@ class GroundContactHandler(GroundHandler):
     default_key = 'ground_contact'
 
     @property
-    def couples_frames(self) -> bool:
-        """Whether a frame's term depends on other frames: where sliding counts."""
-        return getattr(self.loss, 'slip_weight', 1.0) > 0
+    def frame_order(self) -> int:
+        """How many frames before it a frame's terms depend on: one where sliding counts."""
+        return self.loss.frame_order
+
+    def arguments(self, state: BodyState, related_input: BaseInput | None) -> tuple[Tensor, ...]:
+        """Score heights and what slides."""
+        points = state.output.select(self._names)
+        return self._height(points), points, related_input.contact
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the points that may stand.
@@ -184,9 +140,6 @@ class GroundContactHandler(GroundHandler):
                 f'{related_input.contact.shape[1]} for {list(names)}.'
             )
         return names
-
-    def _contact(self, related_input: BaseInput | None) -> Tensor | None:
-        return related_input.contact
 
 
 def named_points(given: str | Sequence[str], data: BodyModelData, where: str) -> tuple[str, ...]:

@@ -7,11 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
-from smilfit.handlers.picture_terms import picture_term
-from smilfit.losses import PointDistanceLoss
+from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.inputs import BaseInput
+from smilfit.handlers.keypoints2d import pixels_of
+from smilfit.handlers.state import BodyState
+from smilfit.losses import PointDistanceLoss, Stated
+from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Cameras, PointTerm
+from smilfit.structures import Cameras
 
 
 @INPUTS.register_module()
@@ -72,7 +75,6 @@ class InPictureHandler(BaseHandler):
     """
 
     input_type = PictureFrameInput
-    second_order_by = 'reweight'
 
     def __init__(
         self,
@@ -87,34 +89,15 @@ class InPictureHandler(BaseHandler):
         """Ask for the joints."""
         return ('joints',)
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
         """Score the distances of all joints to the pictures."""
-        cameras = state.corrected(related_input.cameras)
-        pixels, _, valid = cameras.project(state.output.joints)
-        squared = beyond_picture(pixels, cameras.size).square().sum(-1)
-        return self.loss(squared, valid.to(squared), loss_weight_override, reduction_override)
-
-    def _quadratic(
-        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
-    ) -> PointTerm:
-        """Give every joint's gradient and curvature; all views become one in the world's frame."""
-        cameras, joints = state.corrected(related_input.cameras), state.output.joints.detach()
-        _, _, valid = cameras.project(joints)
-        pixels, slope = cameras.linearise(joints)
+        cameras, joints = state.corrected(related_input.cameras), state.output.joints
+        pixels, _, valid = cameras.project(joints)
         beyond = beyond_picture(pixels, cameras.size)
-        terms, pull = self.loss.reweight(
-            beyond.square().sum(-1), valid.to(beyond), weight, reduction, state.robust_scale
-        )
-        force = 2 * pull.unsqueeze(-1) * beyond
-        stiffness = torch.diag_embed(2 * pull.unsqueeze(-1) * (beyond != 0))
-        names = tuple(state.output.joint_names)
-        return picture_term(names, terms.sum((1, 2)), force, stiffness, slope, cameras, state)
+        # Beside the picture a pixel's distance changes as the pixel does, and not at all inside.
+        slope = torch.diag_embed((beyond != 0).to(beyond))
+        stated = self.loss.stated(beyond, valid.to(beyond), slope)
+        return from_source(stated, pixels_of(pixels, tuple(state.output.joint_names), cameras, joints))
 
 
 def beyond_picture(

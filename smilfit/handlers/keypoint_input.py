@@ -1,15 +1,15 @@
 """What observed keypoints of two and three dimensions have in common."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
-from smilfit.handlers.base import BaseInput
+from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.keypoint_names import resolve_convention
 from smilfit.structures import Keypoints2d, Keypoints3d
 
@@ -23,6 +23,8 @@ class KeypointInput(BaseInput):
             of its file), or the names.
         handler_key: the handler's.
     """
+
+    rows = ('keypoints',)
 
     def __init__(
         self, keypoints: Keypoints2d | Keypoints3d, convention: str | Path | Sequence[str], handler_key: str
@@ -41,11 +43,6 @@ class KeypointInput(BaseInput):
         """Say which frames have a keypoint."""
         return self.keypoints.visible.flatten(1).any(1)
 
-    @property
-    def batch_size(self) -> int:
-        """How many frames."""
-        return self.keypoints.batch_size
-
     def resolve(self, data: BodyModelData) -> 'KeypointInput':
         """Name the keypoints by the model; of a convention's, leave out those that it lacks.
 
@@ -61,26 +58,10 @@ class KeypointInput(BaseInput):
         if unmatched:
             names = tuple(n for n in names if n not in unmatched)
             keypoints = keypoints.select(names)
-        resolved = self._with(keypoints, names)
+        resolved = copy(self)
+        resolved.keypoints, resolved.convention = keypoints, names
         resolved.unmatched = (*self.unmatched, *unmatched)
         return resolved
-
-    def to(self, *args: Any, **kwargs: Any) -> 'KeypointInput':
-        """Move or cast."""
-        return self._with(self.keypoints.to(*args, **kwargs), self.convention)
-
-    def __getitem__(self, index: Any) -> 'KeypointInput':
-        """Select frames."""
-        return self._with(self.keypoints[index], self.convention)
-
-    def _with(
-        self, keypoints: Keypoints2d | Keypoints3d, convention: str | Path | Sequence[str]
-    ) -> 'KeypointInput':
-        changed = type(self)(keypoints, handler_key=self.handler_key)
-        changed.convention = convention
-        changed._n_masked = self._n_masked
-        changed.unmatched = self.unmatched
-        return changed
 
 
 def names_or_places(convention: str | Path | Sequence[str], count: int) -> tuple[str, ...]:

@@ -2,17 +2,18 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
-from smilfit.structures import Keypoints2d, Keypoints3d, PointTerm
-
-# Squared distances -> terms and weights of an equivalent least-squares problem.
-Reweight = Callable[[Tensor], tuple[Tensor, Tensor]]
+from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.inputs import BaseInput
+from smilfit.handlers.state import BodyState
+from smilfit.losses import PointSource, Stated
+from smilfit.losses.residuals import from_source
+from smilfit.structures import Keypoints2d, Keypoints3d
 
 
 class KeypointMSEHandler(BaseHandler, ABC):
@@ -28,7 +29,6 @@ class KeypointMSEHandler(BaseHandler, ABC):
     """
 
     default_key: ClassVar[str]
-    second_order_by = 'reweight'
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class KeypointMSEHandler(BaseHandler, ABC):
         """Make the usual loss."""
 
     @abstractmethod
-    def pair(self, state: BodyState, seen: Keypoints2d | Keypoints3d) -> tuple[Tensor, Tensor]:
-        """Give the body's points and the observed ones, in one frame and unit."""
+    def pair(self, state: BodyState, seen: Keypoints2d | Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
+        """Give the body's points, the observed ones in the same frame and unit, and where the former come from."""
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the observed keypoints."""
@@ -59,48 +59,14 @@ class KeypointMSEHandler(BaseHandler, ABC):
         counts = [keypoint_weights.get(name, 1.0) != 0 for name in seen.names]
         return seen.visible[..., torch.tensor(counts, device=seen.confidence.device)].flatten(1).any(1)
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
         """Compare keypoints."""
         seen = related_input.keypoints
-        pred, target = self.pair(state, seen)
-        return self.loss(
+        pred, target, source = self.pair(state, seen)
+        stated = self.loss.stated(
             pred=pred,
             target=target,
             target_conf=seen.confidence,
             keypoint_weight=state.weights_of(seen.names),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
         )
-
-    @abstractmethod
-    def quadratic(self, state: BodyState, seen: Keypoints2d | Keypoints3d, reweight: Reweight) -> PointTerm:
-        """Give the quadratic model, where `reweight` turns squared distances into terms and weights."""
-
-    def _quadratic(
-        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
-    ) -> PointTerm:
-        seen = related_input.keypoints
-        factors = (seen.confidence, state.weights_of(seen.names), weight, reduction, state.robust_scale)
-
-        def reweight(squared: Tensor) -> tuple[Tensor, Tensor]:
-            return self.loss.reweight(squared, *factors)
-
-        return self.quadratic(state, seen, reweight)
-
-
-def count_inliers(terms: Tensor, weight: Tensor, squared: Tensor) -> Tensor:
-    """Count compared points, an outlier by the share of its weight that a robust loss leaves it.
-
-    With `rho = s / (1 + s / sigma^2)` the share is `rho' = (rho / s)^2`: what terms and weights tell of it.
-    """
-    plain = weight * squared
-    share = torch.where(
-        terms > 0, plain / terms.clamp_min(torch.finfo(terms.dtype).tiny), torch.ones_like(terms)
-    )
-    return torch.where(weight > 0, share.square(), torch.zeros_like(share))
+        return from_source(stated, source)

@@ -8,13 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.handlers.base import BodyState
 from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
-from smilfit.losses import KeypointMSELoss
-from smilfit.losses.keypoint_mse import where_weighted
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler
+from smilfit.handlers.state import BodyState
+from smilfit.losses import KeypointMSELoss, PointSource
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Cameras, Keypoints2d, PointTerm
+from smilfit.structures import Cameras, Keypoints2d
 
 # Residual (px) beyond which an annotation is more likely wrong than the body misplaced.
 DEFAULT_SIGMA_PX = 20.0
@@ -91,46 +90,20 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
         """Squared distance in px, bounded."""
         return KeypointMSELoss(sigma=DEFAULT_SIGMA_PX)
 
-    def pair(self, state: BodyState, seen: Keypoints2d) -> tuple[Tensor, Tensor]:
+    def pair(self, state: BodyState, seen: Keypoints2d) -> tuple[Tensor, Tensor, PointSource]:
         """Compare pixels.
 
         A keypoint behind a camera or beyond its lens's fold has a finite stand-in pixel whose gradient leads
         back into view, so it stays in the loss.
         """
-        pixels, _, _ = state.corrected(seen.cameras).project(state.output.select(seen.names))
-        return pixels, seen.xy
+        cameras, points = state.corrected(seen.cameras), state.output.select(seen.names)
+        pixels, _, _ = cameras.project(points)
+        return pixels, seen.xy, pixels_of(pixels, seen.names, cameras, points)
 
-    def quadratic(self, state: BodyState, seen: Keypoints2d, reweight: Reweight) -> PointTerm:
-        """All views of a keypoint become one gradient and one curvature in the world's frame."""
-        cameras = state.corrected(seen.cameras)
-        pixels, slope = cameras.linearise(state.output.select(seen.names))
-        difference = pixels - seen.xy
-        squared = difference.square().sum(-1)
-        terms, weight = reweight(squared)
-        difference = where_weighted(difference, weight.unsqueeze(-1))
-        n_residuals = 2 * count_inliers(terms, weight, squared).sum((1, 2))
-        if state.camera_shift is None:
-            # All views of a point are rows of one small matrix.
-            rows = slope.transpose(1, 2).flatten(2, 3)
-            doubled = (2 * weight).transpose(1, 2).repeat_interleave(2, 2).unsqueeze(-1)
-            back = (doubled * rows).transpose(-1, -2)
-            gradient = back @ difference.transpose(1, 2).flatten(2).unsqueeze(-1)
-            return PointTerm(
-                seen.names, terms.sum((1, 2)), gradient.squeeze(-1), back @ rows, n_residuals=n_residuals
-            )
-        weighted = 2 * weight[..., None, None] * slope
-        gradient = (weighted * difference.unsqueeze(-1)).sum(-2)
-        curvature = weighted.transpose(-1, -2) @ slope
-        return PointTerm(
-            seen.names,
-            terms.sum((1, 2)),
-            gradient.sum(1),
-            curvature.sum(1),
-            gradient,
-            curvature,
-            cameras,
-            n_residuals,
-        )
+
+def pixels_of(pixels: Tensor, names: tuple[str, ...] | None, cameras: Cameras, points: Tensor) -> PointSource:
+    """Say that pixels follow points under cameras."""
+    return PointSource(pixels, names, lambda: cameras.linearise(points.detach())[1], cameras=cameras)
 
 
 Keypoint2dHandler = MultiviewKeypoint2dMSEHandler

@@ -11,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler, Reweight, count_inliers
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler
 from smilfit.handlers.keypoint_names import convention_names
-from smilfit.losses import KeypointMSELoss, LimbLengthLoss
-from smilfit.losses.keypoint_mse import where_weighted
+from smilfit.handlers.state import BodyState
+from smilfit.losses import KeypointMSELoss, LimbLengthLoss, PointSource
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Keypoints3d, PointTerm, ResidualTerm
-from smilfit.structures.quadratic import isotropic
+from smilfit.structures import Keypoints3d
 
 
 @INPUTS.register_module()
@@ -94,23 +94,10 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
         """Squared distance in the world's unit."""
         return KeypointMSELoss()
 
-    def pair(self, state: BodyState, seen: Keypoints3d) -> tuple[Tensor, Tensor]:
+    def pair(self, state: BodyState, seen: Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
         """Compare positions in the world."""
-        return state.output.select(seen.names), seen.xyz
-
-    def quadratic(self, state: BodyState, seen: Keypoints3d, reweight: Reweight) -> PointTerm:
-        """A weighted squared distance: curvature is the same in all directions."""
-        difference = state.output.select(seen.names) - seen.xyz
-        squared = difference.square().sum(-1)
-        terms, weight = reweight(squared)
-        difference = where_weighted(difference, weight.unsqueeze(-1))
-        return PointTerm(
-            seen.names,
-            terms.sum(1),
-            2 * weight.unsqueeze(-1) * difference,
-            isotropic(2 * weight),
-            n_residuals=3 * count_inliers(terms, weight, squared).sum(1),
-        )
+        points = state.output.select(seen.names)
+        return points, seen.xyz, PointSource(points, seen.names)
 
 
 Keypoint3dHandler = Keypoint3dMSEHandler
@@ -128,7 +115,6 @@ class Keypoint3dLimbLenHandler(BaseHandler):
     """
 
     input_type = Keypoint3dLimbLenInput
-    second_order_by = 'residual'
 
     def __init__(
         self,
@@ -153,7 +139,7 @@ class Keypoint3dLimbLenHandler(BaseHandler):
 
     def _wanted(self, names: tuple[str, ...]) -> Collection[str]:
         """Narrow the comparison to the keypoints of the loss's convention, where it names one."""
-        convention = getattr(self.loss, 'convention', None)
+        convention = self.loss.convention if isinstance(self.loss, LimbLengthLoss) else None
         if convention is None:
             return names
         return convention_names(convention, self._data, 'Keypoint3dLimbLenHandler')
@@ -180,27 +166,8 @@ class Keypoint3dLimbLenHandler(BaseHandler):
         visible = related_input.keypoints.select(names).visible
         return visible[:, limbs.to(visible.device)].all(-1).any(1)
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def arguments(self, state: BodyState, related_input: BaseInput | None) -> dict[str, Tensor]:
         """Compare limb lengths."""
-        return self.loss(
-            **self._arguments(state, related_input),
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
-
-    def _quadratic(
-        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
-    ) -> ResidualTerm:
-        overrides = {'loss_weight_override': weight, 'reduction_override': reduction}
-        return ResidualTerm(self.loss.residual(**self._arguments(state, related_input), **overrides))
-
-    def _arguments(self, state: BodyState, related_input: BaseInput | None) -> dict[str, Tensor]:
         names, limbs = self._rigid(related_input.keypoints.names)
         seen = related_input.keypoints
         seen = seen if names == seen.names else seen.select(names)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.surface_search import face_normals
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
-from smilfit.handlers.keypoint_mse import count_inliers
+from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.point_cloud import PointCloudHandler
 from smilfit.handlers.point_cloud_input import PointCloudInput
-from smilfit.losses import KeypointMSELoss
+from smilfit.handlers.state import BodyState
+from smilfit.losses import KeypointMSELoss, PointSource, Stated
+from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import PointTerm
-from smilfit.structures.quadratic import isotropic
 
 
 @INPUTS.register_module()
@@ -29,6 +29,8 @@ class MeshInput(BaseInput):
         confidence: weight of each vertex, for comparison vertex by vertex; None for 1.
         handler_key: the handler's.
     """
+
+    rows = ('vertices', 'confidence')
 
     def __init__(
         self,
@@ -52,25 +54,19 @@ class MeshInput(BaseInput):
         self.handler_key = handler_key
         self._clouds: dict[tuple[int, int], PointCloudInput] = {}
 
-    @property
-    def batch_size(self) -> int:
-        """How many frames."""
-        return len(self.vertices)
-
     def observed(self) -> Bool[Tensor, ' B']:
         """Say which frames have a vertex that counts."""
         return (self.confidence > 0).any(1)
 
     def to(self, *args: Any, **kwargs: Any) -> 'MeshInput':
-        """Move or cast; faces stay integers."""
-        vertices, confidence = self.vertices.to(*args, **kwargs), self.confidence.to(*args, **kwargs)
-        return MeshInput(vertices, self.faces.to(vertices.device), confidence, self.handler_key)
+        """Move or cast; faces stay integers, and points are drawn anew."""
+        moved = super().to(*args, **kwargs)
+        moved.faces, moved._clouds = self.faces.to(moved.vertices.device), {}
+        return moved
 
     def __getitem__(self, index: Any) -> 'MeshInput':
-        """Select frames."""
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        chosen = MeshInput(self.vertices[index], self.faces, self.confidence[index], self.handler_key)
-        # A frame keeps its points, whichever frames are left.
+        """Select frames; each keeps its points, whichever frames are left."""
+        chosen = super().__getitem__(index)
         chosen._clouds = {key: cloud[index] for key, cloud in self._clouds.items()}
         return chosen
 
@@ -94,7 +90,6 @@ class MeshVertexHandler(BaseHandler):
     """
 
     input_type = MeshInput
-    second_order_by = 'reweight'
 
     def __init__(
         self,
@@ -126,36 +121,11 @@ class MeshVertexHandler(BaseHandler):
             )
         return ('vertices',)
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
         """Compare vertices."""
-        return self.loss(
-            pred=state.output.vertices,
-            target=related_input.vertices,
-            target_conf=related_input.confidence,
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
-
-    def _quadratic(
-        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
-    ) -> PointTerm:
-        difference = state.output.vertices - related_input.vertices
-        squared = difference.square().sum(-1)
-        factors = (related_input.confidence, None, weight, reduction, state.robust_scale)
-        terms, pull = self.loss.reweight(squared, *factors)
-        return PointTerm(
-            None,
-            terms.sum(1),
-            2 * pull.unsqueeze(-1) * difference,
-            isotropic(2 * pull),
-            n_residuals=3 * count_inliers(terms, pull, squared).sum(1),
-        )
+        vertices = state.output.vertices
+        stated = self.loss.stated(vertices, related_input.vertices, target_conf=related_input.confidence)
+        return from_source(stated, PointSource(vertices, None))
 
 
 @HANDLERS.register_module()

@@ -2,27 +2,25 @@
 
 import logging
 import math
-from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.geometry.surface_search import FacesAround, Feet, closest_on_surface, face_normals
-from smilfit.handlers.base import BaseInput, BodyState
-from smilfit.handlers.both_ways import BothWaysHandler
+from smilfit.geometry.surface_search import ClosestPoints, FacesAround, closest_on_surface, face_normals
+from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
+from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.point_cloud_input import PointCloudInput
-from smilfit.losses import PointDistanceLoss
+from smilfit.handlers.state import BodyState
+from smilfit.losses import PointDistanceLoss, PointSource, Stated
+from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS
-from smilfit.structures import PointTerm
-from smilfit.structures.quadratic import isotropic
 
 METRICS = ('point', 'plane')
 
 
 @HANDLERS.register_module()
-class PointCloudHandler(BothWaysHandler):
+class PointCloudHandler(BidirectionalDistanceHandler):
     """Draws the body to a scan: each scanned point to the closest point of the surface.
 
     The distance is exact wherever the body stands, and so is its gradient, because the closest point is found
@@ -79,46 +77,35 @@ class PointCloudHandler(BothWaysHandler):
         """Give the points to fit to."""
         return related_input
 
-    def ways(self, state: BodyState, related_input: BaseInput) -> Iterator[tuple[Tensor, Tensor]]:
-        """Compare scan -> body, then body -> scan."""
-        cloud, vertices = self.cloud(related_input), state.output.vertices
-        feet = self._feet(cloud, vertices)
-        yield self._squared(feet.on(vertices), cloud.points, cloud.confidence, feet)
-        target, present = self._targets(cloud, vertices)
-        yield (vertices - target).square().sum(-1), present
+    def forward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+        """Compare scan -> body.
 
-    def _quadratic(
-        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
-    ) -> PointTerm:
-        """Share every foot's gradient and curvature out to the corners of its triangle.
-
-        `|sum_k b_k v_k|^2 <= sum_k b_k |v_k|^2`, so a corner with the share b_k of the foot takes that share of
-        both, and the model never lies below the true one.
+        A closest point follows the corners of its triangle by its barycentric coordinates.
         """
-        cloud, vertices = self.cloud(related_input), state.output.vertices.detach()
-        feet = self._feet(cloud, vertices)
-        foot = feet.on(vertices)
-        terms, pull = self.loss.reweight(
-            *self._squared(foot, cloud.points, cloud.confidence, feet), weight, reduction, state.robust_scale
-        )
-        difference = foot - cloud.points
-        force = 2 * pull.unsqueeze(-1) * difference
-        stiffness = self._stiffness(2 * pull, difference, feet, vertices)
-        gradient = _share_out(force, feet, vertices.shape[1])
-        curvature = _share_out(stiffness.flatten(2), feet, vertices.shape[1]).unflatten(2, (3, 3))
-        energy = terms.sum(1)
-        if self.other_weight:
-            target, present = self._targets(cloud, vertices)
-            away = vertices - target
-            terms, pull = self.other_loss.reweight(
-                away.square().sum(-1), present, self.weight_back(weight), reduction, state.robust_scale
-            )
-            energy = energy + terms.sum(1)
-            gradient = gradient + 2 * pull.unsqueeze(-1) * away
-            curvature = curvature + isotropic(2 * pull)
-        return PointTerm(None, energy, gradient, curvature)
+        cloud, vertices = self.cloud(related_input), state.output.vertices
+        closest = self._closest(cloud, vertices)
+        found, weight = closest.on(vertices), cloud.confidence * closest.found
+        difference = found - cloud.points
+        if self.loss.limit is not None:
+            # A point without a match pays like one that is too far.
+            far = torch.full_like(difference, self.loss.limit)
+            difference = torch.where(closest.found.unsqueeze(-1), difference, far)
+            weight = cloud.confidence
+        source = PointSource(found, None, index=closest.vertices, share=closest.shares)
+        if self.metric == 'plane':
+            along = self._directions(difference, closest, vertices)
+            # Second order holds each closest point along one line alone.
+            slope = along.unsqueeze(-1) * along.unsqueeze(-2)
+            return from_source(self.loss.stated(difference, weight, slope), source)
+        return from_source(self.loss.stated(difference, weight), source)
 
-    def _feet(self, cloud: PointCloudInput, vertices: Tensor) -> Feet:
+    def backward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+        """Compare body -> scan."""
+        cloud, vertices = self.cloud(related_input), state.output.vertices
+        target, present = self._targets(cloud, vertices)
+        return from_source(self.loss.stated(vertices - target, present), PointSource(vertices, None))
+
+    def _closest(self, cloud: PointCloudInput, vertices: Tensor) -> ClosestPoints:
         if self._around is None:
             raise ValueError(f'{type(self).__name__}: call bind(body) first.')
         if self.max_normal_angle_deg is None:
@@ -133,36 +120,16 @@ class PointCloudHandler(BothWaysHandler):
             cloud.points, cloud.present, vertices, self._around, self.neighbours, cloud.normals, cosine
         )
 
-    def _squared(self, foot: Tensor, points: Tensor, confidence: Tensor, feet: Feet) -> tuple[Tensor, Tensor]:
-        """Squared distances and their weights; a point without a foot counts as infinitely far, or not at all."""
-        squared = (foot - points).square().sum(-1)
-        limit = getattr(self.loss, 'max_distance', None)
-        if limit is None:
-            return squared, confidence * feet.found
-        return torch.where(feet.found, squared, torch.full_like(squared, limit**2)), confidence
-
     def _targets(self, cloud: PointCloudInput, vertices: Tensor) -> tuple[Tensor, Tensor]:
         index = cloud.nearest(vertices)
         target = cloud.points.gather(1, index.unsqueeze(-1).expand(-1, -1, 3))
         present = cloud.present.any(1, keepdim=True).to(vertices)
         return target, present.expand(-1, vertices.shape[1])
 
-    def _stiffness(self, weight: Tensor, difference: Tensor, feet: Feet, vertices: Tensor) -> Tensor:
-        if self.metric == 'point':
-            return isotropic(weight)
-        # The distance's own derivative is along the line to the foot; on the surface itself, along its normal.
+    def _directions(self, difference: Tensor, closest: ClosestPoints, vertices: Tensor) -> Tensor:
+        """Give the unit vectors along which distances change: to the closest point, or the normal on the surface."""
+        difference = difference.detach()
         length = difference.norm(dim=-1, keepdim=True)
         size = (vertices.amax(1) - vertices.amin(1)).amax(-1)[:, None, None]
-        along = torch.where(
-            length > 1e-6 * size, difference / length.clamp_min(1e-30), face_normals(feet.corners(vertices))
-        )
-        return weight[..., None, None] * along.unsqueeze(-1) * along.unsqueeze(-2)
-
-
-def _share_out(values: Float[Tensor, 'B N n'], feet: Feet, n_vertices: int) -> Float[Tensor, 'B V n']:
-    """Add up, at every vertex, its share of the feet's values."""
-    shared = feet.shares.unsqueeze(-1) * values.unsqueeze(2)
-    index = feet.vertices.flatten(1).unsqueeze(-1).expand(-1, -1, values.shape[2])
-    return values.new_zeros(len(values), n_vertices, values.shape[2]).scatter_add(
-        1, index, shared.flatten(1, 2)
-    )
+        normals = face_normals(closest.corners(vertices.detach()))
+        return torch.where(length > 1e-6 * size, difference / length.clamp_min(1e-30), normals)

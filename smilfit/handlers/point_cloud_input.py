@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from smilfit.handlers.base import BaseInput
+from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.keypoint_input import without_gaps
 from smilfit.registry import INPUTS
 
@@ -25,6 +25,8 @@ class PointCloudInput(BaseInput):
         confidence: weights, in the form of the points; points that are no numbers take none and are counted.
         handler_key: the handler's.
     """
+
+    rows = ('points', 'confidence', 'normals')
 
     def __init__(
         self,
@@ -60,11 +62,6 @@ class PointCloudInput(BaseInput):
         self._trees: list[tuple[cKDTree, np.ndarray] | None] | None = None
 
     @property
-    def batch_size(self) -> int:
-        """How many frames."""
-        return len(self.points)
-
-    @property
     def n_masked(self) -> int:
         """How many points had coordinates that are no numbers."""
         return self._n_masked
@@ -80,18 +77,13 @@ class PointCloudInput(BaseInput):
 
     def to(self, *args: Any, **kwargs: Any) -> 'PointCloudInput':
         """Move or cast."""
-        normals = None if self.normals is None else self.normals.to(*args, **kwargs)
-        confidence = self.confidence.to(*args, **kwargs)
-        points = self.points.to(*args, **kwargs)
-        moved = PointCloudInput(points, None, normals, confidence, self.handler_key)
-        moved._n_masked = self._n_masked
+        moved = super().to(*args, **kwargs)
+        moved._trees = None
         return moved
 
     def __getitem__(self, index: Any) -> 'PointCloudInput':
         """Select frames."""
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        normals = None if self.normals is None else self.normals[index]
-        chosen = PointCloudInput(self.points[index], None, normals, self.confidence[index], self.handler_key)
+        chosen = super().__getitem__(index)
         if self._trees is not None:
             chosen._trees = [self._trees[i] for i in rows_of(index, len(self._trees))]
         return chosen
@@ -113,6 +105,7 @@ class PointCloudInput(BaseInput):
 
 def rows_of(index: Any, count: int) -> list[int]:
     """List the frames that an index picks."""
+    index = slice(index, index + 1 or None) if isinstance(index, int) else index
     return torch.arange(count)[index.cpu() if isinstance(index, Tensor) else index].tolist()
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 
-from smilfit.handlers.base import BaseInput, MissingObservationError
+from smilfit.handlers.inputs import BaseInput, MissingObservationError
 from smilfit.registry import INPUTS
 from smilfit.structures import Cameras
 
@@ -24,6 +24,8 @@ class SilhouetteInput(BaseInput):
         view_weight: (B, C), 0 where a view has no mask; None for 1.
         handler_key: the handler's.
     """
+
+    rows = ('masks', '_cameras', 'view_weight', '_distance')
 
     def __init__(
         self,
@@ -86,11 +88,6 @@ class SilhouetteInput(BaseInput):
         return cls(seen.masks, seen.mask_cameras, seen.mask_weight, handler_key)
 
     @property
-    def batch_size(self) -> int:
-        """How many frames."""
-        return len(self.masks)
-
-    @property
     def cameras(self) -> Cameras:
         """The cameras that observed."""
         return self._cameras
@@ -101,16 +98,14 @@ class SilhouetteInput(BaseInput):
 
     def to(self, *args: Any, **kwargs: Any) -> 'SilhouetteInput':
         """Move or cast."""
-        weight, cameras = self.view_weight.to(*args, **kwargs), self.cameras.to(*args, **kwargs)
-        return SilhouetteInput(self.masks.to(*args, **kwargs), cameras, weight, self.handler_key)
+        moved = super().to(*args, **kwargs)
+        moved._points = {}
+        return moved
 
     def __getitem__(self, index: Any) -> 'SilhouetteInput':
-        """Select frames."""
+        """Select frames; each keeps its points, whichever frames are left."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        cameras, weight = self.cameras[index], self.view_weight[index]
-        chosen = SilhouetteInput(self.masks[index], cameras, weight, self.handler_key)
-        # A frame keeps its points, whichever frames are left.
-        chosen._distance = None if self._distance is None else self._distance[index]
+        chosen = super().__getitem__(index)
         chosen._points = {key: (xy[index], there[index]) for key, (xy, there) in self._points.items()}
         return chosen
 

@@ -1,21 +1,23 @@
 """Draw the body's silhouette to masks: through a renderer, or by distances in the picture without one."""
 
 import logging
-from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
-from smilfit.handlers.both_ways import BothWaysHandler
-from smilfit.handlers.picture_terms import picture_term
+from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
+from smilfit.handlers.inputs import BaseInput
+from smilfit.handlers.keypoints2d import pixels_of
 from smilfit.handlers.silhouette_input import SilhouetteInput
-from smilfit.losses import PointDistanceLoss, SilhouetteL2Loss
+from smilfit.handlers.state import BodyState
+from smilfit.losses import PointDistanceLoss, PointSource, SilhouetteL2Loss, Stated
+from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS
 from smilfit.renderers import Renderer, SilhouetteRenderer
-from smilfit.structures import PointTerm
 
 
 @HANDLERS.register_module()
@@ -52,29 +54,17 @@ class SilhouetteHandler(BaseHandler):
         """Ask for the surface."""
         return ('vertices',)
 
-    def forward(
-        self,
-        state: BodyState,
-        related_input: BaseInput | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def arguments(self, state: BodyState, related_input: BaseInput | None) -> tuple[Tensor, ...]:
         """Render every frame in every view and compare."""
         n_views = related_input.masks.shape[1]
         vertices = state.output.vertices.repeat_interleave(n_views, 0)
         cameras = state.corrected(related_input.cameras)
         alpha = self.renderer(vertices, state.body.faces, related_input.flat_cameras(cameras)).alpha
-        return self.loss(
-            alpha.reshape(related_input.masks.shape),
-            related_input.masks,
-            related_input.view_weight,
-            loss_weight_override=loss_weight_override,
-            reduction_override=reduction_override,
-        )
+        return alpha.reshape(related_input.masks.shape), related_input.masks, related_input.view_weight
 
 
 @HANDLERS.register_module()
-class SilhouetteDistanceHandler(BothWaysHandler):
+class SilhouetteDistanceHandler(BidirectionalDistanceHandler):
     """Draws projected vertices into the mask, and to every part of the mask some vertex; needs no renderer.
 
     A vertex outside pays its squared distance to the mask. A pixel of the mask pays the squared distance to the
@@ -114,51 +104,37 @@ class SilhouetteDistanceHandler(BothWaysHandler):
         self.n_mask_points = n_mask_points
         self.seed = seed
 
-    def ways(self, state: BodyState, related_input: BaseInput) -> Iterator[tuple[Tensor, Tensor]]:
-        """Compare vertices -> mask, then mask -> vertices, in every picture."""
-        pixels, _, _ = state.corrected(related_input.cameras).project(state.output.vertices)
-        outside = sample_distance(related_input.distance_px(), pixels)
-        yield outside.square(), self._vertex_weight(related_input, pixels)
-        points, weight, nearest = self._pull(related_input, pixels)
-        yield (_pick(pixels, nearest) - points).square().sum(-1), weight
+    def forward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+        """Compare vertices with the mask, in every picture."""
+        pixels, source = self._pixels(state, related_input)
+        outside, uphill = distance_and_slope(related_input.distance_px(), pixels)
+        weight = related_input.view_weight.unsqueeze(-1).expand(pixels.shape[:-1])
+        stated = self.loss.stated(outside.unsqueeze(-1), weight, uphill.unsqueeze(-2))
+        return from_source(stated, source)
 
-    def _quadratic(
-        self, state: BodyState, related_input: BaseInput | None, weight: float | None, reduction: str | None
-    ) -> PointTerm:
-        """Give every vertex's gradient and curvature; all views become one in the world's frame."""
-        overrides = (reduction, state.robust_scale)
-        cameras = state.corrected(related_input.cameras)
-        pixels, slope = cameras.linearise(state.output.vertices.detach())
-        with torch.enable_grad():
-            leaf = pixels.detach().requires_grad_()
-            outside = sample_distance(related_input.distance_px(), leaf)
-            (uphill,) = torch.autograd.grad(outside.sum(), leaf)
-        outside = outside.detach()
-        vertex_weight = self._vertex_weight(related_input, pixels)
-        terms, push = self.loss.reweight(outside.square(), vertex_weight, weight, *overrides)
-        force = (2 * push * outside).unsqueeze(-1) * uphill
-        stiffness = 2 * push[..., None, None] * uphill.unsqueeze(-1) * uphill.unsqueeze(-2)
-        energy = terms.sum((1, 2))
-        if self.other_weight:
-            points, there, nearest = self._pull(related_input, pixels)
-            away = _pick(pixels, nearest) - points
-            squared = away.square().sum(-1)
-            terms, pull = self.other_loss.reweight(squared, there, self.weight_back(weight), *overrides)
-            energy = energy + terms.sum((1, 2))
-            index = nearest.unsqueeze(-1).expand_as(away)
-            force = force.scatter_add(2, index, 2 * pull.unsqueeze(-1) * away)
-            total = torch.zeros_like(pixels[..., 0]).scatter_add(2, nearest, 2 * pull)
-            eye = torch.eye(2, dtype=pixels.dtype, device=pixels.device)
-            stiffness = stiffness + total[..., None, None] * eye
-        return picture_term(None, energy, force, stiffness, slope, cameras, state)
-
-    def _vertex_weight(self, related_input: SilhouetteInput, pixels: Tensor) -> Tensor:
-        return related_input.view_weight.unsqueeze(-1).expand(pixels.shape[:-1])
-
-    def _pull(self, related_input: SilhouetteInput, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+        """Compare the mask's pixels with the nearest vertices, in every picture."""
+        pixels, source = self._pixels(state, related_input)
         points, there = related_input.points_px(self.n_mask_points, self.seed)
+        nearest = nearest_pixels(points, pixels)
         weight = there * related_input.view_weight.unsqueeze(-1)
-        return points, weight, nearest_pixels(points, pixels)
+        stated = self.loss.stated(_pick(pixels, nearest) - points, weight)
+        return from_source(stated, replace(source, index=nearest.unsqueeze(-1)))
+
+    def _pixels(self, state: BodyState, related_input: BaseInput) -> tuple[Tensor, PointSource]:
+        cameras, vertices = state.corrected(related_input.cameras), state.output.vertices
+        pixels, _, _ = cameras.project(vertices)
+        return pixels, pixels_of(pixels, None, cameras, vertices)
+
+
+def distance_and_slope(
+    distance_px: Float[Tensor, 'B C H W'], pixels: Float[Tensor, 'B C V 2']
+) -> tuple[Float[Tensor, 'B C V'], Float[Tensor, 'B C V 2']]:
+    """Read a distance map between its pixels, and give its derivative there."""
+    with torch.enable_grad():
+        leaf = pixels.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(sample_distance(distance_px, leaf).sum(), leaf)
+    return sample_distance(distance_px, pixels), slope
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Loss modules on tensors: one idea a file."""
 
-from smilfit.losses.base import BaseLoss, geman_mcclure
+from smilfit.losses.base import BaseLoss, ForwardLoss, as_loss
 from smilfit.losses.focal_prior import FocalPriorLoss
 from smilfit.losses.ground_contact import GroundContactLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
@@ -12,6 +12,8 @@ from smilfit.losses.point_distance import PointDistanceLoss
 from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
 from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose_mixture
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
+from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
+from smilfit.losses.robust import Absolute, GemanMcClure, Robust
 from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
 from smilfit.losses.silhouette import (
@@ -27,8 +29,12 @@ from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 from smilfit.losses.splay import SplayPriorLoss
 
 __all__ = [
+    'Absolute',
     'BaseLoss',
+    'Energies',
     'FocalPriorLoss',
+    'ForwardLoss',
+    'GemanMcClure',
     'GroundContactLoss',
     'JointLimitLoss',
     'JointOffsetPriorLoss',
@@ -38,10 +44,14 @@ __all__ = [
     'LimbLengthLoss',
     'MahalanobisPosePriorLoss',
     'MaxMixturePriorLoss',
+    'ParameterSource',
     'PointDistanceLoss',
+    'PointSource',
     'PoseGaussian',
     'PoseMixture',
     'PoseRegLoss',
+    'Residuals',
+    'Robust',
     'SelfPenetrationLoss',
     'ShapePriorLoss',
     'SilhouetteBCELoss',
@@ -53,10 +63,12 @@ __all__ = [
     'SmoothJointLoss',
     'SmoothPointsLoss',
     'SplayPriorLoss',
+    'Stated',
     'TiedJointScalePriorLoss',
+    'as_loss',
     'fit_pose_gaussian',
     'fit_pose_mixture',
-    'geman_mcclure',
     'read_pose_gaussian',
     'read_pose_mixture',
+    'reduced',
 ]

@@ -1,113 +1,119 @@
-"""What every loss shares: a weight, a reduction, and one way to reduce."""
+"""What every loss shares: it states residuals or an energy, and its value follows."""
 
 import math
-from collections.abc import Callable
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-REDUCTIONS = ('mean', 'sum', 'none')
+from smilfit.body_models.data import BodyModelData
+from smilfit.losses.residuals import Energies, Residuals, Stated, as_stated, checked_reduction, reduced
 
-
-def _itself(total: Tensor) -> Tensor:
-    return total
+_WAYS = ('residual', 'energy', 'forward')
 
 
 class BaseLoss(nn.Module):
-    """A loss module with `reduction`, `loss_weight` and overrides of both in `forward`.
+    """A loss with `reduction` and `loss_weight`, which a stage or an epoch may say otherwise.
 
-    `'mean'` divides by the sum of the valid weights, so that its value depends neither on the batch size nor on
-    how many points are missing; `'sum'` adds up; `'none'` returns the weighted terms.
+    A subclass states one of
+
+    * `residual(...)`: unreduced residuals, a tensor (B, ...) or `Residuals` with confidences and a robust function;
+    * `energy(...)`: terms that are no squares, a tensor (B, ...) or `Energies`;
+    * `forward(..., loss_weight_override, reduction_override)`, as XRMoCap's losses do.
+
+    Everything else is derived from it: value, mean, shares of frames, reweighting, gradient and curvature.
 
     Args:
-        reduction: one of `'mean'`, `'sum'`, `'none'`.
+        reduction: `'mean'` divides by the sum of the weights, `'sum'` adds up, `'none'` gives weighted terms.
         loss_weight: factor on the result.
     """
 
+    # Width of the robust function, which a solver may widen at first; None for a plain square.
+    sigma: float | None = None
+    # Distance beyond which a term costs the same; None for no limit.
+    limit: float | None = None
+    # How many frames before it a frame's terms depend on.
+    frame_order: int = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        stated = [way for way in _WAYS if getattr(cls, way) is not getattr(BaseLoss, way)]
+        if len(stated) > 1:
+            raise TypeError(
+                f'{cls.__name__}: a loss must state one of residual, energy and forward; got '
+                f'{" and ".join(stated)}, which may contradict each other. Keep residual where the loss is a sum of squares.'
+            )
+
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
-        self.reduction = _checked(reduction)
+        self.reduction = checked_reduction(reduction)
         if not 0 <= loss_weight < math.inf:
             raise ValueError(
                 f'{type(self).__name__}: loss_weight must be finite and not negative; got {loss_weight}.'
             )
         self.loss_weight = loss_weight
-        # In training on several processes the mean must divide by the weight of all of them.
-        self.normaliser: Callable[[Tensor], Tensor] = _itself
 
-    def reduce(
+    def bind_body(self, data: BodyModelData) -> None:
+        """Take what the loss needs from a model (limits, priors); nothing unless a subclass says so."""
+
+    def residual(self, *args: Any, **kwargs: Any) -> Tensor | Residuals | tuple[Residuals, ...]:
+        """Give unreduced residuals."""
+        raise NotImplementedError(f'{type(self).__name__}: a loss must define residual(...) or energy(...).')
+
+    def energy(self, *args: Any, **kwargs: Any) -> Tensor | Energies:
+        """Give terms that are no squares."""
+        raise NotImplementedError(f'{type(self).__name__}: a loss must define residual(...) or energy(...).')
+
+    def stated(self, *args: Any, **kwargs: Any) -> Stated:
+        """Give what the loss states of its arguments, before weights and reduction."""
+        if type(self).forward is not BaseLoss.forward:
+            return (Energies(self(*args, loss_weight_override=1.0, reduction_override='none', **kwargs)),)
+        if type(self).energy is not BaseLoss.energy:
+            found = self.energy(*args, **kwargs)
+            return (Energies(found),) if isinstance(found, Tensor) else as_stated(found)
+        return as_stated(self.residual(*args, **kwargs))
+
+    def forward(
         self,
-        terms: Tensor,
-        weight: Tensor | None = None,
+        *args: Any,
         loss_weight_override: float | None = None,
         reduction_override: str | None = None,
+        **kwargs: Any,
     ) -> Tensor:
-        """Weight and reduce terms whose first dimension is the batch.
+        """Give the reduced loss.
 
         Args:
-            terms: not negative, finite wherever the weight is not 0.
-            weight: confidences, broadcastable to the terms; None for 1.
+            args: the loss's own.
             loss_weight_override: used instead of `loss_weight`.
             reduction_override: used instead of `reduction`.
+            kwargs: the loss's own.
         """
-        share = self.share(terms, weight, loss_weight_override, reduction_override)
-        weighted = share * (terms if weight is None else terms * weight)
-        reduction = self.reduction if reduction_override is None else reduction_override
-        return weighted if reduction == 'none' else weighted.sum()
-
-    def share(
-        self,
-        terms: Tensor,
-        weight: Tensor | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Give the factor by which every weighted term enters the reduced loss."""
-        factor = self.loss_weight if loss_weight_override is None else loss_weight_override
-        reduction = self.reduction if reduction_override is None else _checked(reduction_override)
-        if reduction != 'mean':
-            return terms.new_tensor(float(factor))
-        # In float64, so that frames may be added up in any order and in any number of processes.
-        total = terms.new_tensor(float(terms.numel()), dtype=torch.float64)
-        if weight is not None:
-            total = weight.expand_as(terms).sum(dtype=torch.float64)
-        return (factor / self.normaliser(total).clamp_min(torch.finfo(terms.dtype).tiny)).to(terms.dtype)
-
-    def root(
-        self,
-        residual: Tensor,
-        weight: Tensor | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Weight residuals so that their squares sum to what `reduce` makes of the squares.
-
-        Args:
-            residual: its first dimension is the batch.
-            weight: as for `reduce`, of the squares.
-            loss_weight_override: used instead of `loss_weight`.
-            reduction_override: used instead of `reduction`; `'none'` counts as `'sum'`.
-
-        Returns:
-            Weighted residuals (B, R).
-        """
-        share = self.share(residual, weight, loss_weight_override, reduction_override)
-        factor = share if weight is None else share * weight
-        # A root has no derivative at 0, and a weight needs none.
-        return (residual * factor.detach().sqrt()).flatten(1)
+        weight = self.loss_weight if loss_weight_override is None else loss_weight_override
+        reduction = self.reduction if reduction_override is None else checked_reduction(reduction_override)
+        return reduced(self.stated(*args, **kwargs), weight, reduction)
 
 
-def _checked(reduction: str) -> str:
-    if reduction not in REDUCTIONS:
-        raise ValueError(f'loss: reduction must be one of {REDUCTIONS}; got {reduction!r}.')
-    return reduction
+class ForwardLoss(BaseLoss):
+    """A module of another making, with XRMoCap's `forward(..., loss_weight_override, reduction_override)`.
 
-
-def geman_mcclure(squared: Tensor, sigma: float | None) -> Tensor:
-    """Bound squared residuals: `s^2 r^2 / (s^2 + r^2)`; quadratic below sigma, at most sigma^2.
-
-    Applied to the residual once. None leaves the square as it is. (Geman and McClure 1987.)
+    Args:
+        module: the loss; its own `reduction` and `loss_weight` hold where a stage gives none.
     """
-    if sigma is None:
-        return squared
-    return squared / (1 + squared / sigma**2)
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(getattr(module, 'reduction', 'mean'), getattr(module, 'loss_weight', 1.0))
+        self.module = module
+
+    def bind_body(self, data: BodyModelData) -> None:
+        """Let the module take what it needs."""
+        if hasattr(self.module, 'bind_body'):
+            self.module.bind_body(data)
+
+    def energy(self, *args: Any, **kwargs: Any) -> Energies:
+        """Give its unreduced terms; one number stands for all frames."""
+        value = self.module(*args, loss_weight_override=1.0, reduction_override='none', **kwargs)
+        return Energies(value.reshape(1) if value.ndim == 0 else value)
+
+
+def as_loss(module: nn.Module) -> BaseLoss:
+    """Wrap a loss of another making."""
+    return module if isinstance(module, BaseLoss) else ForwardLoss(module)

@@ -23,21 +23,6 @@ class FocalPriorLoss(BaseLoss):
             raise ValueError(f'FocalPriorLoss: sd must be positive; got {sd}.')
         self.sd = sd
 
-    def forward(
-        self,
-        log_focal: Float[Tensor, 'B 1'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score logarithms of factors on focal lengths."""
-        terms = (log_focal / self.sd).square()
-        return self.reduce(terms, None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        log_focal: Float[Tensor, 'B 1'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B 1']:
-        """Give the weighted deviations, whose squares sum to the loss."""
-        return self.root(log_focal / self.sd, None, loss_weight_override, reduction_override)
+    def residual(self, log_focal: Float[Tensor, 'B 1']) -> Float[Tensor, 'B 1']:
+        """Give logarithms of factors on focal lengths, in standard deviations."""
+        return log_focal / self.sd

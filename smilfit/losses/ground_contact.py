@@ -1,10 +1,11 @@
 """Points and the ground they stand on."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
 
@@ -34,56 +35,28 @@ class GroundContactLoss(BaseLoss):
         self.contact_weight = contact_weight
         self.slip_weight = slip_weight
 
-    def forward(
+    @property
+    def frame_order(self) -> int:
+        """How many frames before it a frame's terms depend on: one where sliding counts."""
+        return int(self.slip_weight > 0)
+
+    def residual(
         self,
         height: Float[Tensor, 'B K'],
         points: Float[Tensor, 'B K 3'] | None = None,
         contact: Float[Tensor, 'B K'] | None = None,
-        continuous: Bool[Tensor, ' B'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score points.
+    ) -> tuple[Residuals, ...]:
+        """Give heights, and with contacts the points, whose way from frame to frame counts.
 
         Args:
             height: above the ground, world unit; negative below.
             points: world points, for sliding.
             contact: how sure it is that a point stands, 0 to 1; None where nothing is known.
-            continuous: whether a frame follows the one before it.
-            loss_weight_override: used instead of `loss_weight`.
-            reduction_override: used instead of `reduction`.
         """
-        terms = self.heights_weight(height, contact) * height.square()
-        if contact is not None and self.slip_weight:
-            way = slid(points).square().sum(-1)
-            weight = self.slip_weight * contacts_kept(contact, continuous)
-            # A way belongs to both its frames.
-            terms = terms + 0.5 * (weight * way + _earlier(weight * way))
-        return self.reduce(terms, None, loss_weight_override, reduction_override)
-
-    def heights_weight(
-        self, height: Float[Tensor, 'B K'], contact: Float[Tensor, 'B K'] | None
-    ) -> Float[Tensor, 'B K']:
-        """Give the factor on each squared height: 1 below the ground, the contact's above it."""
-        below = (height < 0).to(height)
-        if contact is None:
-            return below
-        return torch.maximum(below, self.contact_weight * contact)
-
-
-def slid(points: Float[Tensor, 'B K 3']) -> Float[Tensor, 'B K 3']:
-    """Give the way from the frame before; 0 for the first."""
-    return torch.cat((torch.zeros_like(points[:1]), points.diff(dim=0)))
-
-
-def contacts_kept(
-    contact: Float[Tensor, 'B K'], continuous: Bool[Tensor, ' B'] | None
-) -> Float[Tensor, 'B K']:
-    """Say how sure it is that a point stands in a frame and in the one before; 0 over a gap."""
-    both = torch.cat((torch.zeros_like(contact[:1]), contact[1:] * contact[:-1]))
-    return both if continuous is None else both * continuous.to(both).unsqueeze(1)
-
-
-def _earlier(values: Tensor) -> Tensor:
-    """Move values one frame back in time."""
-    return torch.cat((values[1:], torch.zeros_like(values[:1])))
+        below, count = (height < 0).to(height), float(height.numel())
+        weight = below if contact is None else torch.maximum(below, self.contact_weight * contact)
+        heights = Residuals(height, weight, count=count)
+        if contact is None or not self.slip_weight:
+            return (heights,)
+        both = torch.cat((torch.zeros_like(contact[:1]), contact[1:] * contact[:-1]))
+        return heights, Residuals(points, self.slip_weight * both, count=count, order=1)

@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.losses.pose_squares import PoseSquaresLoss
+from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
 
 
-class _LimitLoss(PoseSquaresLoss):
+class _LimitLoss(BaseLoss):
     """Holds the limits of the joints below the root, rad."""
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
@@ -43,20 +44,11 @@ class _LimitLoss(PoseSquaresLoss):
 class JointLimitLoss(_LimitLoss):
     """Squared violation of the joint limits, rad^2; 0 inside them."""
 
-    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
-        """Give the violations."""
-        return self.violation(body_pose)
-
-    def curvature(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B j 3 3']:
-        """Give the second derivative: there is none inside the limits."""
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
+        """Give the violations; their derivative is 1 outside the limits and 0 inside."""
         violation = self.violation(body_pose)
-        share = self.share(violation, None, loss_weight_override, reduction_override)
-        return torch.diag_embed(2 * share * (violation > 0).to(body_pose))
+        side = torch.where(body_pose < self.limits[..., 0].to(body_pose), -1.0, 1.0) * (violation > 0)
+        return Residuals(violation, pointwise=True, slope=torch.diag_embed(side.to(body_pose)))
 
 
 @LOSSES.register_module()
@@ -113,7 +105,7 @@ class JointPriorLoss(_LimitLoss):
                 )
             self._members[group] = [data.joint_names.index(n) - 1 for n in data.joint_groups[group]]
 
-    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B R']:
         """Give the roots of the terms, every frame's in one row."""
         violation = self.violation(body_pose)
         if not self.use_full_body:

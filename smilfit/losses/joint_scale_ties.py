@@ -8,6 +8,7 @@ from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
 
 
@@ -58,53 +59,15 @@ class TiedJointScalePriorLoss(BaseLoss):
         same = torch.tensor([[float(a == b) for b in label] for a in label], dtype=torch.float64)
         self.apart = (torch.eye(len(label)) - same / same.sum(1, keepdim=True)).float()
 
-    def forward(
-        self,
-        log_joint_scales: Float[Tensor, 'B J 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score joint scales."""
-        terms = log_joint_scales.square() + self.tie * self._differences(log_joint_scales).square()
-        return self.reduce(terms, None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        log_joint_scales: Float[Tensor, 'B J 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B R']:
-        """Give weighted scales and differences, whose squares sum to the loss."""
-        share = self.share(log_joint_scales, None, loss_weight_override, reduction_override)
-        differences = self.tie**0.5 * self._differences(log_joint_scales)
-        return share.detach().sqrt() * torch.cat((log_joint_scales, differences), 1).flatten(1)
-
-    def gradient(
-        self,
-        log_joint_scales: Float[Tensor, 'B J 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B n']:
-        """Give the derivative of the loss, frame by frame."""
-        share = self.share(log_joint_scales, None, loss_weight_override, reduction_override)
-        # Taking off the mean twice is taking it off once.
-        return 2 * share * (log_joint_scales + self.tie * self._differences(log_joint_scales)).flatten(1)
-
-    def curvature(
-        self,
-        log_joint_scales: Float[Tensor, 'B J 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, '1 n n']:
-        """Give the second derivative."""
-        share = self.share(log_joint_scales, None, loss_weight_override, reduction_override)
+    def residual(self, log_joint_scales: Float[Tensor, 'B J 3']) -> Residuals:
+        """Give scales, and what each differs from the mean of those it is tied to."""
         apart = self._apart(log_joint_scales)
+        rows = torch.cat((torch.eye(len(apart)).to(apart), self.tie**0.5 * apart))
+        value = torch.einsum('ij,bjc->bic', rows, log_joint_scales)
         axes = torch.eye(3, dtype=apart.dtype, device=apart.device)
-        joints = torch.eye(len(apart), dtype=apart.dtype, device=apart.device) + self.tie * apart
-        return (2 * share * torch.kron(joints, axes)).unsqueeze(0)
-
-    def _differences(self, log_joint_scales: Tensor) -> Tensor:
-        return torch.einsum('ij,bjc->bic', self._apart(log_joint_scales), log_joint_scales)
+        # The mean is over joints and axes, not over the differences too.
+        count = float(log_joint_scales.numel())
+        return Residuals(value, count=count, slope=torch.kron(rows, axes).unsqueeze(0))
 
     def _apart(self, like: Tensor) -> Tensor:
         if self.apart is None:

@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.losses.base import BaseLoss, geman_mcclure
+from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
+from smilfit.losses.robust import GemanMcClure
 from smilfit.registry import LOSSES
 
 
@@ -25,61 +27,18 @@ class KeypointMSELoss(BaseLoss):
             raise ValueError(f'KeypointMSELoss: sigma must be positive or None; got {sigma}.')
         self.sigma = sigma
 
-    def forward(
+    def residual(
         self,
         pred: Float[Tensor, 'B *k D'],
         target: Float[Tensor, 'B *k D'],
         pred_conf: Float[Tensor, '#B *#k'] | None = None,
         target_conf: Float[Tensor, 'B *k'] | None = None,
         keypoint_weight: Float[Tensor, ' K'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    ) -> Residuals:
         """Compare; a point whose confidences or weight are 0 takes no part, whatever its coordinates."""
-        weight = _product(pred[..., 0].detach(), pred_conf, target_conf, keypoint_weight)
-        squared = where_weighted(pred - target, weight.unsqueeze(-1)).square().sum(-1)
-        return self.reduce(
-            geman_mcclure(squared, self.sigma), weight, loss_weight_override, reduction_override
-        )
-
-    def reweight(
-        self,
-        squared: Float[Tensor, 'B *k'],
-        target_conf: Float[Tensor, 'B *k'] | None = None,
-        keypoint_weight: Float[Tensor, ' K'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-        robust_scale: float = 1.0,
-    ) -> tuple[Float[Tensor, 'B *k'], Float[Tensor, 'B *k']]:
-        """Turn squared distances into terms and the weights of an equivalent least-squares problem.
-
-        The weight is the derivative of the term with respect to the squared distance: near the present point the
-        loss is a sum of `weight * squared` (iteratively reweighted least squares; Holland and Welsch 1977).
-
-        Args:
-            squared: squared distances.
-            target_conf: confidences.
-            keypoint_weight: factors on keypoints.
-            loss_weight_override: used instead of `loss_weight`.
-            reduction_override: used instead of `reduction`.
-            robust_scale: factor on sigma; a solver that starts with a large one sees a milder loss.
-        """
-        weight = _product(squared, target_conf, keypoint_weight)
-        squared = where_weighted(squared, weight)
-        weight = weight * self.share(squared, weight, loss_weight_override, reduction_override)
-        if self.sigma is None:
-            return weight * squared, weight
-        damping = 1 + squared / (self.sigma * robust_scale) ** 2
-        return weight * squared / damping, weight / damping.square()
-
-
-def _product(like: Tensor, *factors: Tensor | None) -> Tensor:
-    weight = torch.ones_like(like)
-    for factor in factors:
-        weight = weight if factor is None else weight * factor
-    return weight
-
-
-def where_weighted(value: Tensor, weight: Tensor) -> Tensor:
-    """Give 0 where the weight is 0: no number, however large or none at all, counts there, nor does its gradient."""
-    return torch.where(weight != 0, value, torch.zeros_like(value))
+        weight = torch.ones_like(pred[..., 0]).detach()
+        for factor in (pred_conf, target_conf, keypoint_weight):
+            weight = weight if factor is None else weight * factor
+        eye = torch.eye(pred.shape[-1], dtype=pred.dtype, device=pred.device)
+        robust = None if self.sigma is None else GemanMcClure(self.sigma)
+        return Residuals(pred - target, weight, robust, pointwise=True, slope=eye)

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
 
@@ -32,20 +33,6 @@ class LimbLengthLoss(BaseLoss):
         self.convention = convention
         self.eps = eps
 
-    def forward(
-        self,
-        pred: Float[Tensor, 'B K 3'],
-        target: Float[Tensor, 'B K 3'],
-        limbs: Int[Tensor, 'L 2'],
-        pred_conf: Float[Tensor, 'B K'] | None = None,
-        target_conf: Float[Tensor, 'B K'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Compare the lengths of `limbs` (pairs of keypoint indices); a limb is as sure as its worse end."""
-        difference, weight = self._compare(pred, target, limbs, pred_conf, target_conf)
-        return self.reduce(difference.square(), weight, loss_weight_override, reduction_override)
-
     def residual(
         self,
         pred: Float[Tensor, 'B K 3'],
@@ -53,27 +40,14 @@ class LimbLengthLoss(BaseLoss):
         limbs: Int[Tensor, 'L 2'],
         pred_conf: Float[Tensor, 'B K'] | None = None,
         target_conf: Float[Tensor, 'B K'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B L']:
-        """Give the weighted differences of lengths, whose squares sum to the loss."""
-        difference, weight = self._compare(pred, target, limbs, pred_conf, target_conf)
-        return self.root(difference, weight, loss_weight_override, reduction_override)
-
-    def _compare(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        limbs: Tensor,
-        pred_conf: Tensor | None,
-        target_conf: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Residuals:
+        """Compare the lengths of `limbs` (pairs of keypoint indices); a limb is as sure as its worse end."""
         weight = torch.ones_like(pred[:, limbs[:, 0], 0]).detach()
         for confidence in (pred_conf, target_conf):
             if confidence is not None:
                 weight = weight * confidence[:, limbs].amin(-1)
         seen = (weight != 0).unsqueeze(-1).unsqueeze(-1)
-        return self._lengths(pred, limbs, seen) - self._lengths(target, limbs, seen), weight
+        return Residuals(self._lengths(pred, limbs, seen) - self._lengths(target, limbs, seen), weight)
 
     def _lengths(self, points: Tensor, limbs: Tensor, seen: Tensor) -> Tensor:
         # What takes no part may be no number, and has no gradient.

@@ -11,6 +11,7 @@ from torch import Tensor
 from smilfit.body_models.data import BodyModelData
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.pose_mixture import PoseMixture, read_pose_mixture
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
 
@@ -60,6 +61,10 @@ class MaxMixturePriorLoss(BaseLoss):
         self.register_buffer('means', torch.as_tensor(means, dtype=torch.float32), persistent=False)
         self.register_buffer('factors', torch.as_tensor(factors, dtype=torch.float32), persistent=False)
         offsets = constant - np.log(weights)
+        if offsets.min() < 0:
+            raise ValueError(
+                f'MaxMixturePriorLoss: weights must be shares of one; got {weights.max():.3g}. Divide them by their sum.'
+            )
         self.register_buffer('offsets', torch.as_tensor(offsets, dtype=torch.float32), persistent=False)
 
     def bind_body(self, data: BodyModelData) -> None:
@@ -74,48 +79,14 @@ class MaxMixturePriorLoss(BaseLoss):
                 f'{data.name}; got {self.means.shape[1]}. Fit a mixture to poses of this model.'
             )
 
-    def forward(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score poses, one term a frame."""
-        energies, _ = self._components(body_pose)
-        return self.reduce(energies.amin(1), None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B R']:
-        """Give the nearest component's weighted residual.
-
-        Its squares sum to the loss less the smallest offset of all components, a constant that no pose changes.
-        """
-        energies, white = self._components(body_pose)
-        nearest = energies.argmin(1)
-        rows = torch.arange(len(nearest), device=nearest.device)
-        offset = (self.offsets - self.offsets.min()).to(body_pose)[nearest]
-        terms = torch.cat((math.sqrt(0.5) * white[rows, nearest], offset.sqrt().unsqueeze(1)), 1)
-        # One term a frame is what a mean divides by, not one a component of the residual.
-        share = self.share(energies.amin(1), None, loss_weight_override, reduction_override)
-        return terms * share.sqrt()
-
-    def curvature(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B n n']:
-        """Give the nearest component's second derivative."""
-        energies, _ = self._components(body_pose)
-        share = self.share(energies.amin(1), None, loss_weight_override, reduction_override)
-        factors = self.factors.to(body_pose)[energies.argmin(1)]
-        return share * factors @ factors.transpose(1, 2)
-
-    def _components(self, body_pose: Tensor) -> tuple[Tensor, Tensor]:
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
+        """Give the nearest component's whitened pose, and the root of its offset, a constant; one term a frame."""
         centred = body_pose.flatten(1).unsqueeze(1) - self.means.to(body_pose)
-        white = torch.einsum('bmd,mde->bme', centred, self.factors.to(body_pose))
-        return 0.5 * white.square().sum(-1) + self.offsets.to(body_pose), white
+        factors, offsets = self.factors.to(body_pose), self.offsets.to(body_pose)
+        white = math.sqrt(0.5) * torch.einsum('bmd,mde->bme', centred, factors)
+        nearest = (white.detach().square().sum(-1) + offsets).argmin(1)
+        rows = torch.arange(len(nearest), device=nearest.device)
+        value = torch.cat((white[rows, nearest], offsets[nearest].sqrt().unsqueeze(1)), 1)
+        slope = math.sqrt(0.5) * factors[nearest].transpose(1, 2)
+        slope = torch.cat((slope, torch.zeros_like(slope[:, :1])), 1)
+        return Residuals(value, torch.ones_like(value[:, 0]), slope=slope)

@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.losses.base import BaseLoss, geman_mcclure
+from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
+from smilfit.losses.robust import GemanMcClure
 from smilfit.registry import LOSSES
 
 
@@ -39,43 +41,24 @@ class PointDistanceLoss(BaseLoss):
             raise ValueError(f'PointDistanceLoss: trim must be in [0, 1); got {trim}.')
         self.sigma = sigma
         self.trim = trim
-        self.max_distance = max_distance
+        self.limit = max_distance
 
-    def forward(
-        self,
-        squared: Float[Tensor, 'B *n'],
-        weight: Float[Tensor, 'B *n'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score squared distances; a weight of 0 is no point."""
-        limited = squared if self.max_distance is None else squared.clamp_max(self.max_distance**2)
-        terms = geman_mcclure(limited, self.sigma) * self._kept(squared, weight)
-        return self.reduce(terms, weight, loss_weight_override, reduction_override)
+    def residual(
+        self, difference: Float[Tensor, 'B *n D'], weight: Float[Tensor, 'B *n'], slope: Tensor | None = None
+    ) -> Residuals:
+        """Score the differences of points and their matches.
 
-    def reweight(
-        self,
-        squared: Float[Tensor, 'B *n'],
-        weight: Float[Tensor, 'B *n'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-        robust_scale: float = 1.0,
-    ) -> tuple[Float[Tensor, 'B *n'], Float[Tensor, 'B *n']]:
-        """Turn squared distances into terms and the weights of an equivalent least-squares problem.
-
-        The weight is the term's derivative with respect to the squared distance: 0 for what is trimmed or too far.
-        `robust_scale` widens sigma.
+        Args:
+            difference: from the match.
+            weight: 0 is no point.
+            slope: of the difference by the points, where it is not their own.
         """
-        share = self.share(squared, weight, loss_weight_override, reduction_override)
-        factor = share * weight * self._kept(squared, weight)
-        limited, near = squared, torch.ones_like(squared)
-        if self.max_distance is not None:
-            limited = squared.clamp_max(self.max_distance**2)
-            near = (squared < self.max_distance**2).to(squared)
-        if self.sigma is None:
-            return factor * limited, factor * near
-        damping = 1 + limited / (self.sigma * robust_scale) ** 2
-        return factor * limited / damping, factor * near / damping.square()
+        kept = weight * self._kept(difference.square().sum(-1), weight)
+        if slope is None:
+            slope = torch.eye(difference.shape[-1], dtype=difference.dtype, device=difference.device)
+        robust = GemanMcClure(self.sigma, self.limit)
+        count = weight.expand(difference.shape[:-1]).sum(dtype=torch.float64)
+        return Residuals(difference, kept, robust, float(count), pointwise=True, slope=slope)
 
     @torch.no_grad()
     def _kept(self, squared: Tensor, weight: Tensor) -> Tensor:

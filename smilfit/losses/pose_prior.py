@@ -9,43 +9,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.losses.base import BaseLoss
 from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
-from smilfit.losses.pose_squares import PoseSquaresLoss
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
 
 @LOSSES.register_module()
-class PoseRegLoss(PoseSquaresLoss):
+class PoseRegLoss(BaseLoss):
     """Squared axis-angle components of the joints: how far from the rest pose, rad^2."""
 
-    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
         """Give the components."""
-        return body_pose
-
-    def gradient(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B n']:
-        """Give the derivative of the loss, frame by frame."""
-        share = self.share(body_pose, None, loss_weight_override, reduction_override)
-        return 2 * share * body_pose.flatten(1)
-
-    def curvature(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, '1 j 3 3']:
-        """Give the second derivative, joint by joint."""
-        share = self.share(body_pose, None, loss_weight_override, reduction_override)
         eye = torch.eye(3, dtype=body_pose.dtype, device=body_pose.device)
-        return (2 * share * eye).expand(1, body_pose.shape[1], 3, 3)
+        return Residuals(body_pose, pointwise=True, slope=eye)
 
 
 @LOSSES.register_module()
-class MahalanobisPosePriorLoss(PoseSquaresLoss):
+class MahalanobisPosePriorLoss(BaseLoss):
     """Squared Mahalanobis distance of the pose.
 
     Mean and covariance come from a file, from poses of the user's own, or else from the model file.
@@ -108,33 +89,13 @@ class MahalanobisPosePriorLoss(PoseSquaresLoss):
             torch.zeros(len(self.factor)) if mean is None else torch.as_tensor(mean, dtype=torch.float32)
         )
 
-    def roots(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B ...']:
-        """Give the whitened pose."""
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
+        """Give the whitened pose, which couples all joints."""
         if self.factor is None:
             raise ValueError('MahalanobisPosePriorLoss: call bind_body(data) with the model first.')
-        return (body_pose.flatten(1) - self.mean.to(body_pose)) @ self.factor.to(body_pose)
-
-    def gradient(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B n']:
-        """Give the derivative of the loss, frame by frame."""
-        white = self.roots(body_pose)
-        share = self.share(white, None, loss_weight_override, reduction_override)
-        return 2 * share * white @ self.factor.to(body_pose).t()
-
-    def curvature(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, '1 n n']:
-        """Give the second derivative, which couples all joints."""
-        share = self.share(self.roots(body_pose), None, loss_weight_override, reduction_override)
         factor = self.factor.to(body_pose)
-        return (2 * share * factor @ factor.t()).unsqueeze(0)
+        white = (body_pose.flatten(1) - self.mean.to(body_pose)) @ factor
+        return Residuals(white, slope=factor.t().unsqueeze(0))
 
 
 def _eigen(matrix: np.ndarray, what: str) -> tuple[Tensor, Tensor]:

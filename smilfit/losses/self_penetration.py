@@ -74,29 +74,11 @@ class SelfPenetrationLoss(BaseLoss):
         distance = (between.square().sum(-1) + (CROSSING * size).square()).sqrt()
         return (scale.unsqueeze(1) * self.reach.to(joints) - distance).relu() / size
 
-    def forward(
-        self,
-        joints: Float[Tensor, 'B J 3'],
-        scale: Float[Tensor, ' B'],
-        body_size: Float[Tensor, ' B'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score posed joints (world unit) of bodies of a scale and a length."""
-        overlap = self.overlap(joints, scale, body_size)
-        return self.reduce(overlap.square(), None, loss_weight_override, reduction_override)
-
     def residual(
-        self,
-        joints: Float[Tensor, 'B J 3'],
-        scale: Float[Tensor, ' B'],
-        body_size: Float[Tensor, ' B'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
+        self, joints: Float[Tensor, 'B J 3'], scale: Float[Tensor, ' B'], body_size: Float[Tensor, ' B']
     ) -> Float[Tensor, 'B P']:
-        """Give the weighted overlaps, whose squares sum to the loss."""
-        overlap = self.overlap(joints, scale, body_size)
-        return self.root(overlap, None, loss_weight_override, reduction_override)
+        """Give the overlaps of posed joints (world unit) of bodies of a scale and a length."""
+        return self.overlap(joints, scale.detach(), body_size)
 
 
 @torch.no_grad()

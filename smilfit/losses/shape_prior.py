@@ -6,6 +6,7 @@ from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
 
@@ -34,47 +35,11 @@ class ShapePriorLoss(BaseLoss):
             factor = torch.linalg.cholesky(cov + floor * torch.eye(len(cov), dtype=cov.dtype))
             self.whitening = torch.linalg.inv(factor).t().float()
 
-    def forward(
-        self,
-        betas: Float[Tensor, 'B S'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score shape coefficients."""
-        return self.reduce(self._white(betas).square(), None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        betas: Float[Tensor, 'B S'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B S']:
-        """Give the weighted whitened coefficients, whose squares sum to the loss."""
-        return self.root(self._white(betas), None, loss_weight_override, reduction_override)
-
-    def gradient(
-        self,
-        betas: Float[Tensor, 'B S'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B n']:
-        """Give the derivative of the loss, frame by frame."""
-        white = self._white(betas)
-        share = self.share(white, None, loss_weight_override, reduction_override)
-        return 2 * share * (white if self.whitening is None else white @ self.whitening.to(betas).t())
-
-    def curvature(
-        self,
-        betas: Float[Tensor, 'B S'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, '1 S S']:
-        """Give the second derivative."""
-        share = self.share(betas, None, loss_weight_override, reduction_override)
-        eye = torch.eye(betas.shape[1], dtype=betas.dtype, device=betas.device)
-        factor = eye if self.whitening is None else self.whitening.to(betas)
-        return (2 * share * factor @ factor.t()).unsqueeze(0)
-
-    def _white(self, betas: Tensor) -> Tensor:
+    def residual(self, betas: Float[Tensor, 'B S']) -> Residuals:
+        """Give the whitened coefficients."""
         centred = betas if self.mean is None else betas - self.mean.to(betas)
-        return centred if self.whitening is None else centred @ self.whitening.to(betas)
+        if self.whitening is None:
+            slope = torch.eye(betas.shape[1], dtype=betas.dtype, device=betas.device)
+        else:
+            slope = self.whitening.to(betas).t()
+        return Residuals(centred @ slope.t(), slope=slope.unsqueeze(0))

@@ -9,6 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Energies
 from smilfit.registry import LOSSES
 
 
@@ -19,16 +20,14 @@ class SilhouetteLoss(BaseLoss):
     not matter. `'mean'` divides by the sum of the views' weights.
     """
 
-    def forward(
+    def energy(
         self,
         alpha: Float[Tensor, 'B C H W'],
         mask: Float[Tensor, 'B C H W'],
         view_weight: Float[Tensor, 'B C'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    ) -> Energies:
         """Score silhouettes; a view of weight 0 takes no part."""
-        return self.reduce(self.views(alpha, mask), view_weight, loss_weight_override, reduction_override)
+        return Energies(self.views(alpha, mask), view_weight)
 
     @abstractmethod
     def views(self, alpha: Float[Tensor, 'B C H W'], mask: Float[Tensor, 'B C H W']) -> Float[Tensor, 'B C']:

@@ -1,29 +1,30 @@
 """Smoothness over time. Consecutive rows of a batch are consecutive frames of one clip."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_rot6d
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
+from smilfit.losses.robust import Absolute
 from smilfit.registry import LOSSES
 
-LOSS_FUNCTIONS = {'L1': torch.abs, 'L2': torch.square}
+LOSS_FUNCTIONS = ('L1', 'L2')
 
 
 @LOSSES.register_module()
 class SmoothJointLoss(BaseLoss):
-    """Change of joint rotations from frame to frame, measured in the 6D representation.
+    """Change of joint rotations from frame to frame, measured in the 6D representation, as XRMoCap's.
 
     Args:
-        reduction: `'mean'` over frames, joints and the six numbers.
+        reduction: `'mean'` over frames of the sum over joints and the six numbers.
         loss_weight: factor on the result.
-        degree: measure in degrees instead of rad (for small changes the 6D difference is an angle).
+        degree: poses are in degrees instead of rad.
         loss_func: `'L1'` or `'L2'`.
     """
 
-    # Consecutive rows are consecutive frames, and a handler says which are.
-    couples_frames = True
+    frame_order = 1
 
     def __init__(
         self, reduction: str = 'mean', loss_weight: float = 1.0, degree: bool = False, loss_func: str = 'L1'
@@ -31,42 +32,16 @@ class SmoothJointLoss(BaseLoss):
         super().__init__(reduction, loss_weight)
         if loss_func not in LOSS_FUNCTIONS:
             raise ValueError(
-                f'SmoothJointLoss: loss_func must be one of {tuple(LOSS_FUNCTIONS)}; got {loss_func!r}.'
+                f'SmoothJointLoss: loss_func must be one of {LOSS_FUNCTIONS}; got {loss_func!r}.'
             )
-        self.factor = 180 / torch.pi if degree else 1.0
-        self.loss_func = LOSS_FUNCTIONS[loss_func]
-        self.squared = loss_func == 'L2'
+        self.unit = torch.pi / 180 if degree else 1.0
+        self.robust = Absolute() if loss_func == 'L1' else None
 
-    def forward(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        continuous: Bool[Tensor, ' B'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score a clip of joint rotations; a frame that does not follow the one before it costs nothing."""
-        terms = self.loss_func(self._change(body_pose, continuous))
-        return self.reduce(terms, None, loss_weight_override, reduction_override)
-
-    def weights(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        continuous: Bool[Tensor, ' B'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> tuple[Float[Tensor, ' B'], Float[Tensor, ' B']]:
-        """Give the squared loss by frame, and the weight of each frame's squared change of the 6D numbers in it."""
-        squared = self._change(body_pose, continuous).square()
-        share = self.share(squared, None, loss_weight_override, reduction_override)
-        follows = torch.arange(len(squared), device=squared.device) > 0
-        counts = (follows if continuous is None else continuous).to(squared)
-        return share * squared.flatten(1).sum(1), share * self.factor**2 * counts
-
-    def _change(self, body_pose: Tensor, continuous: Tensor | None) -> Tensor:
-        rot6d = rotmat_to_rot6d(axis_angle_to_rotmat(body_pose))
-        change = torch.zeros_like(rot6d)
-        change[1:] = self.factor * rot6d.diff(dim=0)
-        return change if continuous is None else change * continuous.to(change)[:, None, None]
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
+        """Give the first two columns of every joint's rotation matrix, whose change from frame to frame counts."""
+        rot6d = rotmat_to_rot6d(axis_angle_to_rotmat(self.unit * body_pose))
+        count = float(len(body_pose))
+        return Residuals(rot6d, None, self.robust, count, order=1, pointwise=True)
 
 
 @LOSSES.register_module()
@@ -85,42 +60,11 @@ class SmoothPointsLoss(BaseLoss):
             raise ValueError(
                 f'SmoothPointsLoss: order must be 1 (velocity) or 2 (acceleration); got {order}.'
             )
-        self.order = order
+        self.frame_order = order
 
-    def forward(
-        self,
-        points: Float[Tensor, 'B K 3'],
-        body_size: Float[Tensor, ' B'],
-        continuous: Bool[Tensor, ' B'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score a clip of points; a frame without `order` frames right before it costs nothing."""
-        squared = self._squared(points, body_size, continuous)
-        return self.reduce(squared, None, loss_weight_override, reduction_override)
-
-    def weights(
-        self,
-        points: Float[Tensor, 'B K 3'],
-        body_size: Float[Tensor, ' B'],
-        continuous: Bool[Tensor, ' B'] | None = None,
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> tuple[Float[Tensor, ' B'], Float[Tensor, ' B']]:
-        """Give the loss by frame, and the weight of each frame's squared differences in it."""
-        squared = self._squared(points, body_size, continuous)
-        share = self.share(squared, None, loss_weight_override, reduction_override)
-        weight = share * self._counts(body_size, continuous) / body_size.square()
-        return share * squared.sum(1), weight
-
-    def _squared(self, points: Tensor, body_size: Tensor, continuous: Tensor | None) -> Tensor:
-        change = torch.zeros_like(points)
-        if len(points) > self.order:
-            change[self.order :] = points.diff(n=self.order, dim=0)
-        counts = self._counts(body_size, continuous) / body_size.square()
-        return change.square().sum(-1) * counts.unsqueeze(-1)
-
-    def _counts(self, body_size: Tensor, continuous: Tensor | None) -> Tensor:
-        if continuous is not None:
-            return continuous.to(body_size)
-        return (torch.arange(len(body_size), device=body_size.device) >= self.order).to(body_size)
+    def residual(self, points: Float[Tensor, 'B K 3'], body_size: Float[Tensor, ' B']) -> Residuals:
+        """Give the points, whose differences over frames count in units of the size of the frame they end in."""
+        weight = body_size.square().reciprocal()[:, None].expand(points.shape[:2])
+        eye = torch.eye(3, dtype=points.dtype, device=points.device)
+        count = float(weight.numel())
+        return Residuals(points, weight, None, count, order=self.frame_order, pointwise=True, slope=eye)

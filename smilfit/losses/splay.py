@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
 
@@ -28,33 +29,7 @@ class SplayPriorLoss(BaseLoss):
             raise ValueError(f"SplayPriorLoss: axes must be some of 'x', 'y' and 'z'; got {axes}.")
         self.axes = ['xyz'.index(axis) for axis in sorted(set(axes))]
 
-    def forward(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Score joint rotations."""
-        terms = body_pose[..., self.axes].square()
-        return self.reduce(terms, None, loss_weight_override, reduction_override)
-
-    def residual(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, 'B R']:
-        """Give the weighted components, whose squares sum to the loss."""
-        return self.root(body_pose[..., self.axes], None, loss_weight_override, reduction_override)
-
-    def curvature(
-        self,
-        body_pose: Float[Tensor, 'B j 3'],
-        loss_weight_override: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Float[Tensor, '1 j 3 3']:
-        """Give the second derivative, joint by joint."""
-        share = self.share(body_pose[..., self.axes], None, loss_weight_override, reduction_override)
-        named = torch.zeros(3, dtype=body_pose.dtype, device=body_pose.device)
-        named[self.axes] = 1
-        return torch.diag(2 * share * named).expand(1, body_pose.shape[1], 3, 3)
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
+        """Give the components about the named axes."""
+        named = torch.eye(3, dtype=body_pose.dtype, device=body_pose.device)[self.axes]
+        return Residuals(body_pose[..., self.axes], pointwise=True, slope=named)

@@ -1,0 +1,100 @@
+"""The contract of Inputs: observations that meet a handler."""
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from smilfit.body_models import BodyModelData
+from smilfit.structures import Cameras
+
+
+class MissingObservationError(ValueError):
+    """A dataset file holds no observation of the kind that a handler needs."""
+
+
+class BaseInput:
+    """An observation. It meets the handler that has the same `handler_key`.
+
+    A subclass names the attributes that hold a row a frame (`rows`: tensors, or structures that are indexed and moved
+    like tensors); selecting frames, moving and casting follow from that. None stands for what was not observed.
+    """
+
+    handler_key: str
+    # Attributes with one row a frame.
+    rows: ClassVar[tuple[str, ...]] = ()
+    # Keypoints of the observation that the model does not have; `resolve` leaves them out and names them here.
+    unmatched: tuple[str, ...] = ()
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames were observed."""
+        for name in self.rows:
+            value = getattr(self, name)
+            if value is not None:
+                return value.batch_size if not isinstance(value, Tensor) else len(value)
+        raise TypeError(f'{type(self).__name__}: an Input must name its rows, or say its batch_size.')
+
+    def get_batch_size(self) -> int:
+        """Give `batch_size`, by the name that XRMoCap's users know."""
+        return self.batch_size
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """The cameras that observed; None if none did."""
+        return None
+
+    @property
+    def n_masked(self) -> int:
+        """How many observed numbers were no numbers and are left out."""
+        return 0
+
+    def observed(self) -> Tensor:
+        """Say which frames were observed at all (B,) bool."""
+        return torch.ones(self.batch_size, dtype=torch.bool)
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'BaseInput':
+        """Take this kind of observation of a session out of a dataset file.
+
+        Raises:
+            TypeError: dataset files do not hold such observations.
+        """
+        raise TypeError(
+            f'{cls.__name__}: a dataset file does not hold this input for the handler {handler_key!r}. '
+            'Fit from Python with an Input of your own, or define from_dataset.'
+        )
+
+    def resolve(self, data: BodyModelData) -> 'BaseInput':
+        """Give this Input with its keypoint convention turned into names of the model."""
+        return self
+
+    def resized(self, side: int) -> 'BaseInput':
+        """Give this Input for pictures whose longer side is at most `side` px; only masks have any."""
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Give this Input on another device or in another type; integers keep theirs."""
+        return self._changed(lambda value: _moved(value, *args, **kwargs))
+
+    def __getitem__(self, index: Any) -> Self:
+        """Select frames."""
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return self._changed(lambda value: value[index])
+
+    def _changed(self, function: Callable[[Any], Any]) -> Self:
+        changed = copy(self)
+        for name in self.rows:
+            value = getattr(self, name)
+            if value is not None:
+                setattr(changed, name, function(value))
+        return changed
+
+
+def _moved(value: Any, *args: Any, **kwargs: Any) -> Any:
+    moved = value.to(*args, **kwargs)
+    whole = isinstance(value, Tensor) and not value.is_floating_point()
+    return moved.to(value.dtype) if whole else moved
