@@ -104,7 +104,7 @@ class SMALify(SMPLify):
     @property
     def _is_video(self) -> bool:
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
-        return self.use_one_betas_per_video or any(self.handlers[key].couples_frames for key in weighted)
+        return self.use_one_betas_per_video or any(self.handlers[key].frame_order for key in weighted)
 
     def __call__(
         self,
@@ -168,7 +168,7 @@ class SMALify(SMPLify):
         report: dict[str, Any],
     ) -> FitResult:
         if self.mask_side is not None:
-            inputs = {k: i.resized(self.mask_side) if hasattr(i, 'resized') else i for k, i in inputs.items()}
+            inputs = {k: i.resized(self.mask_side) for k, i in inputs.items()}
         find_start = find_start and self.initializer is not None
         windows = self._windows(len(frames))
         state, plan, history = FitState(start), self._plan, ()

@@ -12,6 +12,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.first_order import run_first_order
+from smilfit.registrants.history import history_entry, sentence_of
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.matching import (
     as_inputs,
@@ -37,7 +38,7 @@ from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras, underdetermined
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
-from smilfit.solvers import LBFGS, LevenbergMarquardt, Processes, SolverResult
+from smilfit.solvers import LBFGS, Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, FitResult
 
 INFO_LEVELS = ('stage', 'step')
@@ -261,7 +262,7 @@ class SMPLify:
             task = task if share_shape is None else replace(task, share_shape=share_shape)
             outcome = self._run(task, state)
             state = outcome.state
-            history.append({'epoch': epoch, **self._told(task, outcome)})
+            history.append({'epoch': epoch, **self._summary(task, outcome)})
         if outcome is None:
             nothing = state.params.transl.new_zeros(state.params.batch_size)
             return StageRun(state, (), nothing, nothing.bool())
@@ -318,17 +319,16 @@ class SMPLify:
         solver = task.stage.optimizer or self.optimizer
         if self.processes.count > 1:
             return run_spread(task, solver, state, self.processes)
-        second = isinstance(solver, LevenbergMarquardt)
+        second = isinstance(solver, SecondOrderSolver)
         return (run_second_order if second else run_first_order)(task, solver, state)
 
-    def _told(self, task: StageTask, outcome: StageOutcome) -> dict[str, Any]:
+    def _summary(self, task: StageTask, outcome: StageOutcome) -> dict[str, Any]:
         with torch.no_grad():
             values = {key: float(value) for key, value in task.values(outcome.state).items()}
-        story = _story(task.stage, outcome.result, values)
-        story['frames_converged'] = int(outcome.converged.sum())
+        entry = history_entry(task.stage, outcome, values)
         if self.verbose:
-            self.logger.info('%s', _sentence(story))
-        return story
+            self.logger.info('%s', sentence_of(entry))
+        return entry
 
     def _on_step(self, stage: Stage) -> Any:
         def on_step(step: int, loss: float) -> bool:
@@ -366,25 +366,3 @@ def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:
 
 def _split(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:
     return [n for n in names if n in known], [n for n in names if n not in known]
-
-
-def _story(stage: Stage, result: SolverResult, terms: dict[str, float]) -> dict[str, Any]:
-    return {
-        'stage': stage.name,
-        'fit': list(stage.fit),
-        'loss_start': result.loss_start,
-        'loss_end': result.loss_end,
-        'terms': terms,
-        'steps': result.n_steps,
-        'evaluations': result.n_evaluations,
-        'recoveries': result.n_recoveries,
-        'reason': result.reason.value,
-    }
-
-
-def _sentence(story: Mapping[str, Any]) -> str:
-    terms = ', '.join(f'{key} {value:.4g}' for key, value in story['terms'].items())
-    return (
-        f'{story["stage"]}: loss {story["loss_start"]:.5g} -> {story["loss_end"]:.5g} ({terms}) in '
-        f'{story["steps"]} steps, {story["evaluations"]} evaluations; {story["reason"]}'
-    )

@@ -12,19 +12,19 @@ from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registrants.variables import SHAPE_PARAMETERS
-from smilfit.solvers import LevenbergMarquardt, Processes
+from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, FitCovariance
 
 
 def obstacle(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
     """Say why the frames of a stage cannot be spread over processes, and what to do; None if they can."""
-    if not isinstance(solver, LevenbergMarquardt):
+    if not isinstance(solver, SecondOrderSolver):
         return (
-            f'{stage.name}: the optimizer must be LevenbergMarquardt; got {type(solver).__name__}, which looks at '
+            f'{stage.name}: the optimizer must be of second order; got {type(solver).__name__}, which looks at '
             'all frames at once. Use optimizer=dict(type="LevenbergMarquardt").'
         )
     for key, weight in stage.weights.items():
-        if weight and handlers[key].couples_frames:
+        if weight and handlers[key].frame_order:
             return (
                 f'{stage.name}: no handler may tie frames to their neighbours; {type(handlers[key]).__name__} '
                 f'{key!r} does. Leave out {key}_weight.'
@@ -33,7 +33,7 @@ def obstacle(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> 
 
 
 def run_spread(
-    task: StageTask, solver: LevenbergMarquardt, start: FitState, processes: Processes
+    task: StageTask, solver: SecondOrderSolver, start: FitState, processes: Processes
 ) -> StageOutcome:
     """Run a stage on this process's share of the frames, and join what all processes found.
 
@@ -54,6 +54,8 @@ def run_spread(
         processes.gather(part.converged),
         part.result,
         None if part.covariance is None else _joined_covariance(part.covariance, processes),
+        engine=part.engine,
+        engine_reason=part.engine_reason,
     )
 
 

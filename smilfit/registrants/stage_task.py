@@ -9,37 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
-from smilfit.handlers import BaseHandler, BaseInput, BodyState
+from smilfit.handlers import ActiveTerm, BaseHandler, BaseInput, BodyState
 from smilfit.registrants.stage import Stage
 from smilfit.solvers import SolverResult
 from smilfit.solvers.base import StepCallback
-from smilfit.structures import BodyParams, Cameras, FitCovariance, QuadraticTerm
-
-
-@dataclass(frozen=True)
-class ActiveTerm:
-    """A handler that takes part in a stage, with its input and the stage's overrides."""
-
-    handler: BaseHandler
-    related_input: BaseInput | None
-    weight: float
-    reduction: str | None
-
-    def loss(self, state: BodyState) -> Tensor:
-        """Give the term's value."""
-        return self.handler(state, self.related_input, self.weight, self.reduction).sum()
-
-    def per_frame(self, state: BodyState) -> Float[Tensor, ' B']:
-        """Share the term's value out to frames."""
-        return self.handler.per_frame(state, self.related_input, self.weight, self.reduction)
-
-    def second_order(self, state: BodyState) -> QuadraticTerm:
-        """Give the term's quadratic model."""
-        return self.handler.second_order(state, self.related_input, self.weight, self.reduction)
-
-    def take(self, index: Tensor) -> 'ActiveTerm':
-        """Pick frames."""
-        return self if self.related_input is None else replace(self, related_input=self.related_input[index])
+from smilfit.structures import BodyParams, Cameras, FitCovariance
 
 
 @dataclass(frozen=True)
@@ -97,7 +71,7 @@ class StageTask:
     def values(self, at: FitState, rest: RestShape | None = None) -> dict[str, Tensor]:
         """Compute every term, by handler key."""
         state = self.state(at, rest)
-        return {t.handler.handler_key: t.loss(state) for t in self.terms}
+        return {t.handler.handler_key: t.value(state) for t in self.terms}
 
     def per_frame(self, at: FitState) -> Float[Tensor, ' B']:
         """Compute the sum of all terms by frame."""
@@ -132,7 +106,8 @@ def _rows(log_focal: Tensor | None, rows: Tensor) -> Tensor | None:
 class StageOutcome:
     """What came out of a stage: where it ended, which frames have converged, and how it went.
 
-    `energy` is the sum of all terms by frame, where the solver knows it.
+    `energy` is the sum of all terms by frame, where the solver knows it. `engine` says what the stage ran on, and
+    `engine_reason` why not on the kernel.
     """
 
     state: FitState
@@ -140,6 +115,8 @@ class StageOutcome:
     result: SolverResult
     covariance: FitCovariance | None = None
     energy: Float[Tensor, ' B'] | None = None
+    engine: str = 'gradient'
+    engine_reason: str | None = None
 
 
 @dataclass(frozen=True)

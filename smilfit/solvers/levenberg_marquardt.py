@@ -10,8 +10,9 @@ from torch import Tensor
 from smilfit.registry import SOLVERS
 from smilfit.solvers.base import SolverResult, StepCallback, StopReason
 from smilfit.solvers.least_squares import FrameStatus, LeastSquares
+from smilfit.solvers.second_order import SecondOrderSolver
 
-BACKENDS = ('auto', 'torch', 'dense', 'tree', 'warp')
+BACKENDS = ('auto', 'torch', 'dense', 'warp')
 # Limits of the damping, relative to the curvature.
 LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e9
 # A step whose damping is above this is too timid for its small gain to mean convergence.
@@ -34,7 +35,7 @@ PRECEDENCE = (
 
 
 @SOLVERS.register_module()
-class LevenbergMarquardt:
+class LevenbergMarquardt(SecondOrderSolver):
     """Damped Gauss-Newton for sums of squares (Marquardt 1963; damping by Nielsen 1999).
 
     Frames that do not depend on each other are accepted, damped and ended one by one: a finished frame costs
@@ -42,9 +43,8 @@ class LevenbergMarquardt:
     their scales begin wide and shrink, so that outliers are survived (graduated non-convexity).
 
     Args:
-        backend: `'auto'`: the fused kernel where it is installed and takes all terms, else `'torch'`; `'torch'`:
-            `'tree'` where the terms allow and the batch is large enough, else `'dense'`; `'warp'`: the kernel, or an
-            error that names the term it cannot take.
+        backend: `'auto'`: the fused kernel where it takes all terms, else `'torch'` (dense equations, or `'dense'`);
+            `'warp'`: the kernel, or an error that names the term it cannot take.
         damping: to start with, relative to the curvature.
         graduation: factors on the scales of robust losses for the first steps; empty for none. Without a
             robust loss they are left out.
@@ -68,6 +68,11 @@ class LevenbergMarquardt:
             )
         self.backend, self.damping = backend, damping
         self.graduation, self.covariance = tuple(graduation), covariance
+
+    @property
+    def may_use_kernel(self) -> bool:
+        """Whether the fused kernel may run in the place of `minimise`."""
+        return self.backend in ('auto', 'warp')
 
     def minimise(
         self,
@@ -163,8 +168,8 @@ class _Run:
         self.evaluations += 1
         gain = self.at.energy - trial.energy
         accept = self._accepted(gain, trial.energy)
-        self._adapt(accept, gain, step.promised)
-        settled = self._settled(accept, gain, step.promised, ftol) & (scale == 1.0)
+        self._adapt(accept, gain, step.predicted_reduction)
+        settled = self._settled(accept, gain, step.predicted_reduction, ftol) & (scale == 1.0)
         self.n_iter[self.rows[self.active]] += 1
         self.rejected[self.rows[self.active & ~accept]] += 1
         self._advance(accept, trial, following if following != scale else None)

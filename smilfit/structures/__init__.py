@@ -12,14 +12,6 @@ from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
-from smilfit.structures.quadratic import (
-    MotionTerm,
-    ParameterTerm,
-    PointTerm,
-    QuadraticTerm,
-    ResidualTerm,
-    RotationMotionTerm,
-)
 
 __all__ = [
     'AnnotatedImage',
@@ -32,12 +24,6 @@ __all__ = [
     'Keypoints2d',
     'Keypoints3d',
     'MaskSource',
-    'MotionTerm',
-    'ParameterTerm',
-    'PointTerm',
-    'QuadraticTerm',
-    'ResidualTerm',
-    'RotationMotionTerm',
     'SkippedAnnotation',
     'VideoFrame',
 ]

@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.losses import BaseLoss
+from smilfit.losses import Energies, reduced
 from smilfit.models.heads import BodyEstimate, corrected_cameras
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors.normaliser import mean_over_processes
@@ -101,8 +101,6 @@ class MultiViewRegressor(BaseModel):
             body_model, handlers, self.keypoint_names, keypoint_weights, mask_side
         )
         self.parameter_losses = ParameterLosses(mean_over_processes)
-        self.view_loss = BaseLoss()
-        self.view_loss.normaliser = mean_over_processes
         self.intermediate_weight = intermediate_weight
         self.loss_weights: dict[str, float] = {
             **{handler.handler_key: handler.loss.loss_weight for handler in handlers},
@@ -256,7 +254,7 @@ class MultiViewRegressor(BaseModel):
 
     def _camera_term(self, prediction: Prediction, view_mask: Tensor) -> Tensor:
         squared = prediction.camera_change.square().sum(-1)
-        return self.view_loss.reduce(squared, view_mask.float(), self.loss_weights[CAMERA_KEY])
+        return _mean(squared, view_mask.float(), self.loss_weights[CAMERA_KEY])
 
     def _vote_term(self, votes: Tensor, view_mask: Tensor, data_samples: Mapping[str, Any]) -> Tensor:
         has_params = data_samples['has_params']
@@ -264,7 +262,7 @@ class MultiViewRegressor(BaseModel):
         known = axis_angle_to_rotmat(torch.where(has_params[:, None], known, torch.zeros_like(known)))
         squared = (votes - known[..., :2].unsqueeze(1)).square().sum((-1, -2))
         weight = (view_mask & has_params[:, None]).float()
-        return self.view_loss.reduce(squared, weight, self.loss_weights[VOTE_KEY])
+        return _mean(squared, weight, self.loss_weights[VOTE_KEY])
 
     @torch.no_grad()
     def predict(
@@ -289,6 +287,10 @@ class MultiViewRegressor(BaseModel):
         }
         batch = _map(batch, lambda x: x.detach().cpu())
         return [_map(batch, lambda x, i=i: x[i]) for i in range(len(mask))]
+
+
+def _mean(terms: Tensor, weight: Tensor, factor: float) -> Tensor:
+    return reduced((Energies(terms, weight),), factor, 'mean', over=mean_over_processes)
 
 
 def _map(value: Any, function: Any) -> Any:

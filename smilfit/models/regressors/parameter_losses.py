@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.losses import BaseLoss
+from smilfit.losses import Energies, reduced
 from smilfit.structures import BodyParams
 
 PARAMETER_KEYS = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
@@ -24,9 +24,7 @@ class ParameterLosses(nn.Module):
 
     def __init__(self, normaliser: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
-        self.reducer = BaseLoss()
-        if normaliser is not None:
-            self.reducer.normaliser = normaliser
+        self.over = normaliser
 
     def forward(
         self,
@@ -47,7 +45,7 @@ class ParameterLosses(nn.Module):
         }
         confidence = {key: has_betas if key == 'betas' else has_params for key in terms}
         return {
-            key: self.reducer.reduce(term(), confidence[key].float(), loss_weight_override=weights[key])
+            key: reduced((Energies(term(), confidence[key].float()),), weights[key], 'mean', over=self.over)
             for key, term in terms.items()
             if weights[key] > 0
         }

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import (
+    ActiveTerm,
     BaseHandler,
     BaseInput,
     BodyState,
     Keypoint3dMSEInput,
     MultiviewKeypoint2dMSEInput,
 )
-from smilfit.losses import BaseLoss
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.scene import SceneFrame
 from smilfit.registry import UnknownNameError, did_you_mean
@@ -141,8 +141,6 @@ class HandlerLosses(nn.Module):
         for handler in handlers:
             _check_input_type(handler)
             handler.bind(body)
-            if isinstance(handler.loss, BaseLoss):
-                handler.loss.normaliser = mean_over_processes
 
     def forward(
         self, body: SMIL, params: BodyParams, observation: Observation, weights: Mapping[str, float]
@@ -170,13 +168,11 @@ class HandlerLosses(nn.Module):
             visible, counts['n_behind_camera'] = observation.seen_from(output.select(self.names).detach())
             inputs = self._inputs(active, visible)
         state = BodyState(body, params, output, self.keypoint_weights)
+        over = mean_over_processes
         losses = {
-            h.handler_key: h(
-                state,
-                inputs[h.handler_key],
-                loss_weight_override=weights[h.handler_key],
-                reduction_override='mean',
-            )
+            h.handler_key: ActiveTerm(
+                h, inputs[h.handler_key], weights[h.handler_key], 'mean', over=over
+            ).value(state)
             for h in active
         }
         return losses, counts
@@ -185,7 +181,7 @@ class HandlerLosses(nn.Module):
         inputs = {h.handler_key: make_input(h, seen, self.names) for h in active}
         if self.mask_side is None:
             return inputs
-        return {k: i.resized(self.mask_side) if hasattr(i, 'resized') else i for k, i in inputs.items()}
+        return {k: None if i is None else i.resized(self.mask_side) for k, i in inputs.items()}
 
 
 def make_input(handler: BaseHandler, seen: Observation, names: tuple[str, ...]) -> BaseInput | None:

@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.geometry.quaternion import skew
+from smilfit.handlers import ActiveTerm, BodyState
+from smilfit.losses import ParameterSource, PointSource, Residuals
+from smilfit.registrants.second_order.automatic import argument_slope, residual_slopes
 from smilfit.registrants.second_order.banded import factorise_banded
 from smilfit.registrants.second_order.dense import damping_of, solve_positive
+from smilfit.registrants.second_order.equations import unknown_rows
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
-from smilfit.structures import MotionTerm, RotationMotionTerm
 
 # The coefficients of backward differences, the present frame first.
 DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
@@ -20,23 +22,39 @@ DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
 
 @dataclass(frozen=True)
 class MotionModel:
-    """A motion term with what it moves, as points, and their Jacobian: `E = sum_t w_t |(D p)_t|^2`."""
+    """A term that couples neighbouring frames: `E = sum_t w_t |(D^order p)_t|^2 / 2` of a value p of every frame.
 
-    term: MotionTerm | RotationMotionTerm
-    points: Float[Tensor, 'B n']
+    Args:
+        order: of the backward difference D.
+        weight: of every number of the difference that ends in a frame; 0 over gaps and the clip's start.
+        value: p.
+        jacobian: of p by the unknowns.
+    """
+
+    order: int
+    weight: Float[Tensor, 'B n']
+    value: Float[Tensor, 'B n']
     jacobian: Float[Tensor, 'B n m']
 
     @classmethod
-    def of(cls, term: MotionTerm | RotationMotionTerm, kin: Kinematics, layout: Layout) -> 'MotionModel':
-        """Differentiate what a term moves."""
-        if isinstance(term, RotationMotionTerm):
-            return cls(term, *_rotation_columns(kin, layout))
-        points = point_set(kin.body, term.names)
-        return cls(term, kin.places(points).flatten(1), kin.jacobian(points, layout).flatten(1, 2))
+    def of(
+        cls, term: ActiveTerm, index: int, state: BodyState, kin: Kinematics, layout: Layout, widening: float
+    ) -> 'MotionModel':
+        """Differentiate what a statement of a term compares from frame to frame."""
+        with torch.no_grad():
+            stated = term.stated(state)
+            item = stated[index]
+            share = term.shares(stated, state.params.transl)[index]
+            terms = item.terms(term.continuous(state), widening)
+            weight = 2 * share * item.factor * terms.weight
+            weight = weight if terms.slope is None else weight * terms.slope
+            weight = weight.unsqueeze(-1).expand_as(item.value) if item.by_vector else weight
+        rows = _value_rows(term, index, state, kin, layout, item)
+        return cls(item.order, weight.flatten(1), item.value.flatten(1), rows)
 
-    def push(self, motion: Float[Tensor, 'B n r']) -> Float[Tensor, 'B n r']:
-        """Apply the second derivative `2 D' W D` to motions of the points."""
-        order = self.term.order
+    def product(self, motion: Float[Tensor, 'B n r']) -> Float[Tensor, 'B n r']:
+        """Apply the hessian `D' W D` to changes of the value."""
+        order = self.order
         change = torch.zeros_like(motion)
         if len(motion) <= order:
             return change
@@ -44,36 +62,38 @@ class MotionModel:
         count = len(motion) - order
         parts = [slice(order - lag, order - lag + count) for lag in range(order + 1)]
         difference = sum(c * motion[p] for c, p in zip(coefficients, parts))
-        difference = 2 * self.term.weight[order:, None, None] * difference
+        difference = self.weight[order:].unsqueeze(-1) * difference
         for c, p in zip(coefficients, parts):
             change[p] += c * difference
         return change
 
-    def lagged(self, lag: int) -> Float[Tensor, ' B']:
-        """Give the second derivative between a frame and the one `lag` before it; zero for the first `lag`."""
-        order, weight = self.term.order, self.term.weight
+    def lagged(self, lag: int) -> Float[Tensor, 'B n']:
+        """Give the hessian between a frame and the one `lag` before it; zero for the first `lag`."""
+        order, weight = self.order, self.weight
         coefficients = DIFFERENCES[order]
         total = torch.zeros_like(weight)
         for i in range(order + 1 - lag):
             ends = torch.zeros_like(weight)
             ends[: len(weight) - i] = weight[i:]
-            total = total + 2 * coefficients[i] * coefficients[i + lag] * ends
+            total = total + coefficients[i] * coefficients[i + lag] * ends
         total[:lag] = 0
         return total
 
 
-def _rotation_columns(kin: Kinematics, layout: Layout) -> tuple[Tensor, Tensor]:
-    """Give the first two columns of every joint's rotation but the root's, and their Jacobian.
-
-    A turn w in the world is one by `G_parent' w` in the parent's frame, so `d R = [G_parent' w]x R`.
-    """
-    columns = kin.point.rotations()[:, 1:, :, :2].transpose(-1, -2)
-    slopes = (-skew(columns) @ kin.parent_rotations[:, 1:, None].transpose(-1, -2)).flatten(2, 3)
-    jacobian = slopes.new_zeros(*slopes.shape[:3], layout.n_own + layout.n_shared)
-    for at, joint in enumerate(layout.free.tolist()):
-        if joint > 0:
-            jacobian[:, joint - 1, :, 3 * at : 3 * at + 3] = slopes[:, joint - 1]
-    return columns.flatten(1), jacobian.flatten(1, 2)
+def _value_rows(
+    term: ActiveTerm, index: int, state: BodyState, kin: Kinematics, layout: Layout, item: Residuals
+) -> Float[Tensor, 'B n m']:
+    source = item.source
+    if isinstance(source, PointSource) and source.slope is None and item.value is source.argument:
+        return kin.jacobian(point_set(kin.body, source.names), layout).flatten(1, 2)
+    if isinstance(source, ParameterSource) and item.pointwise:
+        slope = argument_slope(term, index, state, item).slope
+        count = slope.shape[1]
+        rows = slope.new_zeros(len(slope), count, slope.shape[2], count, slope.shape[3])
+        rows.diagonal(dim1=1, dim2=3).copy_(source.factor * slope.permute(0, 2, 3, 1))
+        return unknown_rows({source.name: rows.flatten(1, 2)}, state.output, kin, layout)
+    _, slopes = residual_slopes(term, index, state)
+    return unknown_rows(slopes, state.output, kin, layout)
 
 
 def coupled_step(
@@ -93,23 +113,23 @@ def coupled_step(
         damping: by frame.
 
     Returns:
-        Own step, shared step, and the decrease that the model promises, shared out to frames.
+        Own step, shared step, and the predicted reduction, shared out to frames.
     """
     own, border = matrix[:, :n_own, :n_own].clone(), matrix[:, :n_own, n_own:]
     corner = matrix[:, n_own:, n_own:].sum(0)
-    below = [torch.zeros_like(own) for _ in range(max((m.term.order for m in motions), default=0))]
+    below = [torch.zeros_like(own) for _ in range(max((m.order for m in motions), default=0))]
     for motion in motions:
         mine, common = motion.jacobian[..., :n_own], motion.jacobian[..., n_own:]
         back = mine.transpose(1, 2)
-        own += motion.lagged(0)[:, None, None] * (back @ mine)
+        own += back @ (motion.lagged(0).unsqueeze(-1) * mine)
         for lag, blocks in enumerate(below, 1):
-            if lag <= motion.term.order:
-                blocks[lag:] += motion.lagged(lag)[lag:, None, None] * (back[lag:] @ mine[:-lag])
-        pushed = motion.push(torch.cat((motion.points.unsqueeze(-1), common), -1))
-        drawn = motion.jacobian.transpose(1, 2) @ pushed
-        vector = vector + drawn[..., 0]
-        border = border + drawn[:, :n_own, 1:]
-        corner = corner + drawn[:, n_own:, 1:].sum(0)
+            if lag <= motion.order:
+                blocks[lag:] += back[lag:] @ (motion.lagged(lag)[lag:].unsqueeze(-1) * mine[:-lag])
+        products = motion.product(torch.cat((motion.value.unsqueeze(-1), common), -1))
+        products = motion.jacobian.transpose(1, 2) @ products
+        vector = vector + products[..., 0]
+        border = border + products[:, :n_own, 1:]
+        corner = corner + products[:, n_own:, 1:].sum(0)
     own_damping = damping.unsqueeze(1) * damping_of(own)
     factor = factorise_banded(own + torch.diag_embed(own_damping), below)
     solved = factor.solve(torch.cat((-vector[:, :n_own].unsqueeze(-1), border), -1))
@@ -118,10 +138,10 @@ def coupled_step(
     if len(corner):
         across = border.transpose(1, 2)
         schur = corner - (across @ influence).sum(0)
-        pull = vector[:, n_own:].sum(0) + (across @ start.unsqueeze(-1)).squeeze(-1).sum(0)
+        gradient = vector[:, n_own:].sum(0) + (across @ start.unsqueeze(-1)).squeeze(-1).sum(0)
         # What is left of a shared unknown may be rounding: it is damped by what it was.
         schur = 0.5 * (schur + schur.t()) + torch.diag(damping.mean() * damping_of(corner))
-        shared = -solve_positive(schur, pull.unsqueeze(-1)).squeeze(-1)
+        shared = -solve_positive(schur, gradient.unsqueeze(-1)).squeeze(-1)
     step = start - influence @ shared
-    promised = 0.5 * (own_damping * step.square() - vector[:, :n_own] * step).sum(1)
-    return step, shared, promised - 0.5 * (vector[:, n_own:] * shared).sum(1)
+    predicted = 0.5 * (own_damping * step.square() - vector[:, :n_own] * step).sum(1)
+    return step, shared, predicted - 0.5 * (vector[:, n_own:] * shared).sum(1)

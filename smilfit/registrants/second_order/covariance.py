@@ -10,13 +10,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from smilfit.registrants.second_order.block import CHUNK, even_parts
+from smilfit.losses import Residuals
+from smilfit.registrants.second_order.block import CHUNK, Posed, even_parts
 from smilfit.registrants.second_order.landmarks import PointSet, point_set
 from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.models import irls_weights
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem, Evaluation
 from smilfit.solvers import Processes
-from smilfit.structures import FitCovariance, PointTerm, QuadraticTerm
+from smilfit.structures import FitCovariance
 
 # What is not constrained at all has this precision, relative to the best known unknown, instead of none.
 FLOOR = 1e-9
@@ -34,21 +36,23 @@ def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
         body = problem.frames.task.body
         names = tuple(dict.fromkeys((*body.joint_names, *_observed(problem))))
         points = point_set(body, names)
-        frames, spent, terms = [], [], []
+        frames, spent, sums = [], [], point.transl.new_zeros(2, dtype=torch.float64)
         schur = point.transl.new_zeros(layout.n_shared, layout.n_shared, dtype=torch.float64)
         for _, block, part in problem.parts(at):
-            terms += part.terms
+            models, _ = block.models(part)
+            seen, _ = block.models(part, observed=True)
+            sums = sums + _compared(part)
             for rows in even_parts(len(part.energy), CHUNK, point.transl.device):
-                whole = block.equations(part, rows).matrix
+                whole = block.equations(part, rows, models).matrix
                 inverse = _inverse(whole[:, :n, :n])
                 influence = inverse @ whole[:, :n, n:]
                 schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0, dtype=torch.float64)
                 frames.append((inverse, influence))
-                spent.append(block.equations(part, rows, of=PointTerm).matrix)
+                spent.append(block.equations(part, rows, seen).matrix)
         schur = problem.processes.sum(schur)
         common = (_inverse(schur) if layout.n_shared else schur).to(point.transl)
         parameters = torch.cat([_joined(i, x, common) for i, x in frames])
-        noise = _noise(terms, parameters, torch.cat(spent), n, common, problem.processes)
+        noise = _noise(sums, parameters, torch.cat(spent), n, common, problem.processes)
         parameters = 2 * noise**2 * parameters
         keypoints = torch.cat(list(_of_points(problem, at, points, parameters)))
     return FitCovariance(parameters, _columns(problem, layout), keypoints, names, noise)
@@ -87,30 +91,39 @@ def _joined(inverse: Tensor, influence: Tensor, common: Tensor) -> Tensor:
 
 
 def _noise(
-    said: list[QuadraticTerm],
+    sums: Tensor,
     parameters: Tensor,
     observed: Tensor,
     n_own: int,
     common: Tensor,
     processes: Processes,
 ) -> float:
-    terms = [t for t in said if isinstance(t, PointTerm) and t.n_residuals is not None]
-    if not terms:
-        raise ValueError(
-            'LevenbergMarquardt: covariance needs keypoints to estimate the noise from; no active handler has any. '
-            'Set covariance=False.'
-        )
     both = (parameters * observed).double()
     spent = both[:, :n_own].sum() + both[:, n_own:, :n_own].sum()
     spent = spent + (common * observed[:, n_own:, n_own:].sum(0, dtype=torch.float64)).sum()
-    energy, compared = (sum(x.double().sum() for x in of) for of in _seen(terms))
-    energy, compared, spent = processes.sum(torch.stack((energy, compared, spent))).tolist()
-    return (energy / max(compared - spent, 1.0)) ** 0.5
+    squares, compared, spent = processes.sum(torch.cat((sums, spent[None]))).tolist()
+    if not compared:
+        raise ValueError(
+            'LevenbergMarquardt: covariance needs observations to estimate the noise from; no active handler has any '
+            'residuals. Set covariance=False.'
+        )
+    return (squares / max(compared - spent, 1.0)) ** 0.5
 
 
-def _seen(terms: list[PointTerm]) -> tuple[list[Tensor], list[Tensor]]:
-    """Give the energies and the counts of compared numbers, by frame."""
-    return [t.energy for t in terms], [t.n_residuals for t in terms]
+def _compared(part: Posed) -> Tensor:
+    """Sum the weighted squares of observations, and count the numbers compared, outliers by what weight is left them."""
+    squares = torch.zeros(2, dtype=torch.float64, device=part.energy.device)
+    for term in (t for t in part.terms if t.related_input is not None):
+        stated = term.stated(part.state)
+        for item, share in zip(stated, term.shares(stated, part.energy)):
+            if isinstance(item, Residuals):
+                weight, value = irls_weights(item, 0.5 * share, 1.0)
+                terms = item.terms()
+                wide = weight.unsqueeze(-1).expand_as(value) if item.by_vector else weight
+                inlier = torch.ones_like(terms.weight) if terms.slope is None else terms.slope
+                counted = inlier * (terms.weight > 0) * (value.shape[-1] if item.by_vector else 1)
+                squares = squares + torch.stack(((wide * value.square()).sum(), counted.sum())).double()
+    return squares
 
 
 def _columns(problem: BodyProblem, layout: Layout) -> tuple[str, ...]:

@@ -14,15 +14,15 @@ FLOOR = 1e-7
 class Eliminated:
     """Frames whose own unknowns are expressed by the shared ones: `x = start - influence q`.
 
-    `schur` and `pull` are the frames' sums of what is left of the shared unknowns' equations:
-    `schur q = -pull`. These sums are float64, so that they hardly depend on how frames are divided among blocks and
+    `schur` and `gradient` are the frames' sums of what is left of the shared unknowns' equations:
+    `schur q = -gradient`. These sums are float64, so that they hardly depend on how frames are divided among blocks and
     processes. `scale` is what damping is relative to, `slope` the gradient by all m = n + q unknowns.
     """
 
     start: Float[Tensor, 'B n']
     influence: Float[Tensor, 'B n q']
     schur: Float[Tensor, 'q q']
-    pull: Float[Tensor, ' q']
+    gradient: Float[Tensor, ' q']
     scale: Float[Tensor, 'B n']
     slope: Float[Tensor, 'B m']
 
@@ -33,8 +33,8 @@ class Eliminated:
             return parts[0]
         rows = (torch.cat([getattr(p, n) for p in parts]) for n in ('start', 'influence', 'scale', 'slope'))
         start, influence, scale, slope = rows
-        schur, pull = sum(p.schur for p in parts), sum(p.pull for p in parts)
-        return Eliminated(start, influence, schur, pull, scale, slope)
+        schur, gradient = sum(p.schur for p in parts), sum(p.gradient for p in parts)
+        return Eliminated(start, influence, schur, gradient, scale, slope)
 
 
 def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:
@@ -59,8 +59,8 @@ def eliminate(
     start, influence = -solved[..., 0], solved[..., 1:]
     across = matrix[:, :n, n:].transpose(1, 2)
     schur = (matrix[:, n:, n:] - across @ influence).sum(0, dtype=torch.float64)
-    pull = (vector[:, n:] + (across @ start.unsqueeze(-1)).squeeze(-1)).sum(0, dtype=torch.float64)
-    return Eliminated(start, influence, 0.5 * (schur + schur.t()), pull, scale, vector)
+    gradient = (vector[:, n:] + (across @ start.unsqueeze(-1)).squeeze(-1)).sum(0, dtype=torch.float64)
+    return Eliminated(start, influence, 0.5 * (schur + schur.t()), gradient, scale, vector)
 
 
 def solve_positive(

@@ -21,21 +21,21 @@ BLOCK, BLOCKS_KEPT = 1024, 16
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Bodies and their energies by frame. `parts` holds what the terms said, block by block, or None."""
+    """Bodies and their energies by frame. `parts` holds the blocks, or None."""
 
     point: BodyPoint
     energy: Float[Tensor, ' B']
-    robust_scale: float
+    widening: float
     parts: tuple[Posed, ...] | None
 
 
 @dataclass(frozen=True)
 class Step:
-    """A proposed change, and the decrease of the energy that the quadratic model promises, by frame."""
+    """A proposed change, and the predicted reduction of the energy by frame."""
 
     own: Float[Tensor, 'B n']
     shared: Float[Tensor, ' q']
-    promised: Float[Tensor, ' B']
+    predicted_reduction: Float[Tensor, ' B']
 
 
 class BodyProblem:
@@ -53,9 +53,9 @@ class BodyProblem:
         self.frames, self.n_frames = frames, n_frames
         self.layout: Layout = frames.layout
         self.processes = processes or Processes()
-        self._moving = any(t.handler.couples_frames for t in frames.task.terms)
-        self.coupled = self.layout.n_shared > 0 or self._moving
-        size = n_frames if self._moving else BLOCK
+        self.moving = any(t.handler.frame_order for t in frames.task.terms)
+        self.coupled = self.layout.n_shared > 0 or self.moving
+        size = n_frames if self.moving else BLOCK
         device = frames.task.body.v_template.device
         self._rows = even_parts(n_frames, max(size, 1), device)
         single = len(self._rows) == 1
@@ -70,29 +70,29 @@ class BodyProblem:
         whole = values.sum(dtype=torch.float64)
         return (self.processes.sum(whole) if self.coupled else whole).to(values.dtype)
 
-    def evaluate(self, point: BodyPoint, robust_scale: float = 1.0) -> Evaluation:
-        """Pose the body and ask every term."""
+    def evaluate(self, point: BodyPoint, widening: float = 1.0) -> Evaluation:
+        """Pose the body and evaluate every term."""
         keep = len(self._rows) <= BLOCKS_KEPT
         parts, energies = [], []
-        for part in self.posed(point, robust_scale):
+        for part in self.posed(point, widening):
             energies.append(part.energy)
             if keep:
                 parts.append(part)
-        return Evaluation(point, torch.cat(energies), robust_scale, tuple(parts) if keep else None)
+        return Evaluation(point, torch.cat(energies), widening, tuple(parts) if keep else None)
 
-    def posed(self, point: BodyPoint, robust_scale: float = 1.0) -> Iterator[Posed]:
+    def posed(self, point: BodyPoint, widening: float = 1.0) -> Iterator[Posed]:
         """Evaluate block after block."""
-        return (self._posed(i, point, robust_scale) for i in range(len(self._rows)))
+        return (self._posed(i, point, widening) for i in range(len(self._rows)))
 
     @torch.no_grad()
-    def _posed(self, i: int, point: BodyPoint, robust_scale: float) -> Posed:
+    def _posed(self, i: int, point: BodyPoint, widening: float) -> Posed:
         here = point if len(self._rows) == 1 else point.take(self._rows[i])
-        return self._blocks[i].evaluate(here, robust_scale)
+        return self._blocks[i].evaluate(here, widening)
 
     def parts(self, at: Evaluation) -> Iterator[tuple[Tensor, FrameBlock, Posed]]:
-        """Go through the blocks: rows, block, and what its terms said."""
+        """Go through the blocks: rows, block, and its bodies."""
         for i, (rows, block) in enumerate(zip(self._rows, self._blocks)):
-            part = self._posed(i, at.point, at.robust_scale) if at.parts is None else at.parts[i]
+            part = self._posed(i, at.point, at.widening) if at.parts is None else at.parts[i]
             yield rows, block, part
 
     @torch.no_grad()
@@ -102,12 +102,11 @@ class BodyProblem:
         Args:
             at: where the frames are.
             damping: of each.
-            n_together: how many frames all processes work on; None for those of a block.
+            n_together: how many frames all processes work on.
         """
-        if self._moving:
+        if self.moving:
             return self._step_in_time(at, damping)
-        count = None if n_together is None else min(n_together, BLOCK)
-        parts = [block.eliminate(part, damping[rows], count) for rows, block, part in self.parts(at)]
+        parts = [block.eliminate(part, damping[rows]) for rows, block, part in self.parts(at)]
         found = Eliminated.cat(parts)
         shared = self._shared_step(found, damping)
         own = found.start
@@ -115,20 +114,23 @@ class BodyProblem:
             # Frame by frame: one product for all would round by how many there are.
             own = own - torch.bmm(found.influence, shared.expand(len(own), 1, -1).mT).squeeze(-1)
         n = self.layout.n_own
-        promised = (damping.unsqueeze(1) * found.scale * own.square() - found.slope[:, :n] * own).sum(1)
-        return Step(own, shared, 0.5 * (promised - (found.slope[:, n:] * shared).sum(1)))
+        predicted = (damping.unsqueeze(1) * found.scale * own.square() - found.slope[:, :n] * own).sum(1)
+        return Step(own, shared, 0.5 * (predicted - (found.slope[:, n:] * shared).sum(1)))
 
     def _step_in_time(self, at: Evaluation, damping: Tensor) -> Step:
         ((_, block, part),) = self.parts(at)
-        matrix, vector = block.whole_equations(part)
-        return Step(*coupled_step(matrix, vector, block.motions(part), self.layout.n_own, damping))
+        models, motions = block.models(part)
+        matrix, vector = block.whole_equations(part, models)
+        return Step(*coupled_step(matrix, vector, motions, self.layout.n_own, damping))
 
     def _shared_step(self, found: Eliminated, damping: Tensor) -> Tensor:
         if not self.layout.n_shared:
             return damping.new_zeros(0)
-        schur, pull = self.processes.sum(found.schur), self.processes.sum(found.pull)
+        schur, gradient = self.processes.sum(found.schur), self.processes.sum(found.gradient)
         mean = self.total(damping.double()) / self.total(torch.ones_like(damping))
-        step = solve_positive(schur + torch.diag(mean * damping_of(schur)), pull.unsqueeze(-1)).squeeze(-1)
+        step = solve_positive(schur + torch.diag(mean * damping_of(schur)), gradient.unsqueeze(-1)).squeeze(
+            -1
+        )
         return -step.to(damping.dtype)
 
     @torch.no_grad()

@@ -1,28 +1,26 @@
-"""Run one stage of a fit by Levenberg-Marquardt."""
+"""Run one stage of a fit by a solver of second order."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
-from smilfit.registrants.second_order.kernel import kernel_takes, run_kernel
 from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.means import whole_means
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
-from smilfit.registrants.stage_task import ActiveTerm, FitState, StageOutcome, StageTask
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registrants.variables import SHAPE_PARAMETERS
-from smilfit.solvers import LevenbergMarquardt, Processes, StopReason
+from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import BodyParams
 
 
 def run_second_order(
-    task: StageTask, solver: LevenbergMarquardt, start: FitState, processes: Processes | None = None
+    task: StageTask, solver: SecondOrderSolver, start: FitState, processes: Processes | None = None
 ) -> StageOutcome:
     """Fit the parameters of a stage.
 
@@ -50,40 +48,35 @@ def run_second_order(
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
-    backend = solver.backend if solver.backend in ('dense', 'tree') else 'auto'
-    block = FrameBlock(task, layout, rest, backend)
-    problem = BodyProblem(block, params.batch_size, processes)
-    robust = any(getattr(t.handler.loss, 'sigma', None) is not None for t in task.terms)
-    averaging = [t.handler for t in task.terms if _averages(t)]
-    takes = kernel_takes(task, layout, start, solver.backend) and not solver.covariance
-    # A process without the kernel keeps the others from it: all must go the same way.
-    if int(processes.sum(torch.tensor(float(takes)))) == processes.count:
-        means = (
-            nullcontext()
-            if processes.count == 1
-            else whole_means(averaging, lambda: problem.posed(point), processes.sum)
-        )
-        with means:
-            outcome = run_kernel(task, layout, solver, start, processes)
-        if outcome.result.reason is not StopReason.STALLED:
-            return outcome
-        # Its last steps gained nothing, short of what was asked: the plain path goes on from there.
-        start, params = outcome.state, outcome.state.params
-        point = BodyPoint.from_params(params, fitted, shift)
-    covariance = None
-    with whole_means(averaging, lambda: problem.posed(point), processes.sum):
-        point, status, result = solver.minimise(
-            problem, point, stage.n_iter, stage.ftol, task.on_step, robust
-        )
-        if solver.covariance:
-            covariance = fit_covariance(problem, point)
+    task = with_clip_totals(task, FrameBlock(task, layout, rest), point, processes)
+    problem = BodyProblem(FrameBlock(task, layout, rest), params.batch_size, processes)
+    robust = any(term.robust for term in task.terms)
+    point, status, result = solver.minimise(problem, point, stage.n_iter, stage.ftol, task.on_step, robust)
+    covariance = fit_covariance(problem, point) if solver.covariance else None
     end = FitState(point.params(), point.camera_shift, start.log_focal)
-    return StageOutcome(end, status.converged, result, covariance)
+    engine = 'banded' if problem.moving else 'dense'
+    return StageOutcome(end, status.converged, result, covariance, engine=engine)
 
 
-def _averages(term: ActiveTerm) -> bool:
-    """Say whether a term may be a mean; a loss of an unknown kind may."""
-    return (term.reduction or getattr(term.handler.loss, 'reduction', 'mean')) == 'mean'
+def with_clip_totals(
+    task: StageTask, frames: FrameBlock, point: BodyPoint, processes: Processes
+) -> StageTask:
+    """Hold what means divide by at its value for all frames of all processes.
+
+    A term must weigh the same whether a solver looks at all frames, at a block of them, or at those that are left.
+    """
+    if all(term.kind != 'mean' for term in task.terms):
+        return task
+    sums: list[list[Tensor]] = [[] for _ in task.terms]
+    with torch.no_grad():
+        for part in BodyProblem(frames, point.batch_size, processes).posed(point):
+            for found, term in zip(sums, part.terms):
+                totals = [item.total() for item in term.stated(part.state)]
+                found[:] = [a + b for a, b in zip(found, totals)] if found else totals
+    flat = processes.sum(torch.stack([total for found in sums for total in found]))
+    every = iter(flat.unbind(0))
+    terms = (replace(t, totals=tuple(next(every) for _ in found)) for t, found in zip(task.terms, sums))
+    return replace(task, terms=tuple(terms))
 
 
 def _free(body: SMIL, stage: Stage) -> list[int]:

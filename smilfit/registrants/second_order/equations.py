@@ -1,0 +1,197 @@
+"""Sum quadratic models into the normal equations of each frame."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.geometry.quaternion import left_jacobian_inverse, skew
+from smilfit.handlers import BodyState
+from smilfit.losses import Energies
+from smilfit.registrants.second_order.automatic import Slopes, energy_slopes, residual_slopes
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.landmarks import PointSet, point_set
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.models import (
+    AutomaticModel,
+    Model,
+    ParameterModel,
+    PointModel,
+    irls_weights,
+)
+from smilfit.structures import BodyOutput
+
+# Numbers in one block of Jacobians of vertices: what fits a cache.
+BLOCK = 2_000_000
+
+
+class FrameEquations:
+    """Sums `matrix` (B, m, m) and `vector` (B, m) of a quadratic model `E + b . x + x . A x / 2`."""
+
+    def __init__(self, kin: Kinematics, layout: Layout) -> None:
+        count = layout.n_own + layout.n_shared
+        self.kin, self.layout = kin, layout
+        self.matrix = kin.joints.new_zeros(len(kin.joints), count, count)
+        self.vector = kin.joints.new_zeros(len(kin.joints), count)
+
+    def add(self, models: Sequence[Model], state: BodyState, widening: float) -> 'FrameEquations':
+        """Add models of these frames; `state` and `widening` are for those whose derivatives are automatic."""
+        for model in models:
+            if isinstance(model, PointModel):
+                self.add_points(model)
+            elif isinstance(model, ParameterModel):
+                self.add_parameter(model)
+            else:
+                self.add_automatic(model, state, widening)
+        return self
+
+    def add_points(self, term: PointModel) -> None:
+        """Add a model of points."""
+        points = point_set(self.kin.body, term.names)
+        if term.names is not None:
+            jacobian = self.kin.jacobian(points, self.layout)
+            self._add(jacobian, term.gradient, term.hessian)
+            if term.cameras is not None and 'cameras' in self.layout.extra_columns():
+                self._add_views(jacobian, self.kin.places(points), term)
+            return
+        # A whole mesh, block by block, and only vertices that count in any frame.
+        rows = max(1, BLOCK // (3 * self.vector.numel()))
+        for start in range(0, len(points), rows):
+            part = slice(start, start + rows)
+            gradient, hessian = term.gradient[:, part], term.hessian[:, part]
+            if bool(hessian.any()) or bool(gradient.any()):
+                self._add(self.kin.jacobian(points.part(part), self.layout), gradient, hessian)
+
+    def _add(self, jacobian: Tensor, gradient: Tensor, hessian: Tensor) -> None:
+        flat = jacobian.flatten(1, 2)
+        weighted = (hessian @ jacobian).flatten(1, 2)
+        self.matrix += flat.transpose(1, 2) @ weighted
+        self.vector += (flat.transpose(1, 2) @ gradient.flatten(1).unsqueeze(-1)).squeeze(-1)
+
+    def _add_views(self, jacobian: Tensor, places: Tensor, term: PointModel) -> None:
+        """Add what moving cameras change: a camera's motion is the opposite motion of all it sees."""
+        rotation, shift = term.cameras.R, term.cameras.t
+        first = self.layout.extra_columns()['cameras'].start
+        flat = jacobian.flatten(1, 2).transpose(1, 2)
+        for c in range(len(rotation)):
+            seen = places @ rotation[c].t() + shift[c]
+            eye = torch.eye(3, dtype=seen.dtype, device=seen.device).expand(*seen.shape[:2], 3, 3)
+            # x_cam' = x_cam + w x x_cam + s, brought back into the world's frame.
+            motion = rotation[c].t() @ torch.cat((-skew(seen), eye), -1)
+            weighted = term.view_hessian[:, c] @ motion
+            flat_motion = motion.flatten(1, 2).transpose(1, 2)
+            own = slice(first + 6 * c, first + 6 * c + 6)
+            across = flat @ weighted.flatten(1, 2)
+            self.matrix[:, :, own] += across
+            self.matrix[:, own, :] += across.transpose(1, 2)
+            self.matrix[:, own, own] += flat_motion @ weighted.flatten(1, 2)
+            gradient = term.view_gradient[:, c].flatten(1).unsqueeze(-1)
+            self.vector[:, own] += (flat_motion @ gradient).squeeze(-1)
+
+    def add_parameter(self, term: ParameterModel) -> None:
+        """Add a model of a parameter; one that does not move is left out."""
+        columns = self.layout.extra_columns()
+        if term.name == 'body_pose':
+            self._add_pose(term.gradient, term.hessian)
+        elif term.name in columns:
+            own, hessian = columns[term.name], term.hessian
+            if hessian.ndim == 4:
+                hessian = _block_diagonal(hessian)
+            self.vector[:, own] += term.gradient
+            self.matrix[:, own, own] += hessian
+
+    def add_automatic(self, model: AutomaticModel, state: BodyState, widening: float) -> None:
+        """Add a term whose derivatives are found automatically."""
+        term, index = model.term, model.index
+        with torch.no_grad():
+            stated = term.stated(state)
+        share = term.shares(stated, state.params.transl)[index]
+        if isinstance(stated[index], Energies):
+            gradient, rows = energy_slopes(term, index, state, share)
+            if rows:
+                jacobian = unknown_rows(rows, state.output, self.kin, self.layout)
+                self.matrix += jacobian.transpose(1, 2) @ jacobian
+                self.vector += unknown_rows(gradient, state.output, self.kin, self.layout)[:, 0]
+            return
+        item, slopes = residual_slopes(term, index, state)
+        if slopes:
+            jacobian = unknown_rows(slopes, state.output, self.kin, self.layout)
+            weight, value = irls_weights(item, share, widening)
+            weight = weight.unsqueeze(-1).expand_as(value) if item.by_vector else weight
+            back = (weight.flatten(1).unsqueeze(-1) * jacobian).transpose(1, 2)
+            self.matrix += back @ jacobian
+            self.vector += (back @ value.flatten(1).unsqueeze(-1)).squeeze(-1)
+
+    def _add_pose(self, gradient: Tensor, hessian: Tensor) -> None:
+        maps = pose_maps(self.kin)[:, self.layout.free]
+        turning = self.layout.free > 0
+        maps = maps * turning[:, None, None]
+        # The root has no row of its own in body_pose; its map is zero.
+        rows = (self.layout.free - 1).clamp_min(0)
+        gradient = gradient.unflatten(1, (-1, 3)).index_select(1, rows)
+        count = 3 * len(rows)
+        self.vector[:, :count] += (maps.transpose(-1, -2) @ gradient.unsqueeze(-1)).flatten(1)
+        if hessian.ndim == 4 and hessian.shape[-1] == 3:
+            blocks = maps.transpose(-1, -2) @ hessian.index_select(1, rows) @ maps
+            view = self.matrix[:, :count, :count].unflatten(1, (-1, 3)).unflatten(3, (-1, 3))
+            view.diagonal(dim1=1, dim2=3).add_(blocks.permute(0, 2, 3, 1))
+            return
+        full = hessian.unflatten(1, (-1, 3)).unflatten(3, (-1, 3)).index_select(1, rows).index_select(3, rows)
+        turned = torch.einsum('bjac,bjakd,bkde->bjcke', maps, full.expand(len(maps), -1, -1, -1, -1), maps)
+        self.matrix[:, :count, :count] += turned.flatten(3, 4).flatten(1, 2)
+
+
+def _block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:
+    count = blocks.shape[1]
+    matrix = blocks.new_zeros(len(blocks), count, 3, count, 3)
+    matrix.diagonal(dim1=1, dim2=3).copy_(blocks.permute(0, 2, 3, 1))
+    return matrix.flatten(3, 4).flatten(1, 2)
+
+
+def pose_maps(kin: Kinematics) -> Float[Tensor, 'B J 3 3']:
+    """Give d axis-angle / d turn of every joint: the logarithm's derivative after the parent's rotation."""
+    axis_angle = kin.params.stacked_axis_angle()
+    return left_jacobian_inverse(axis_angle) @ kin.parent_rotations.transpose(-1, -2)
+
+
+def unknown_rows(
+    slopes: Slopes, output: BodyOutput, kin: Kinematics, layout: Layout
+) -> Float[Tensor, 'B R m']:
+    """Turn derivatives by points and parameters into derivatives by the unknowns, by the body's geometry."""
+    first = next(iter(slopes.values()))
+    jacobian = first.new_zeros(*first.shape[:2], layout.n_own + layout.n_shared)
+    point_names = {'joints': output.joint_names, 'keypoints': output.keypoint_names, 'vertices': None}
+    for name, slope in slopes.items():
+        if name in point_names:
+            points = point_set(kin.body, point_names[name])
+            jacobian = jacobian + slope.flatten(2) @ _jacobian(kin, points, layout, name).flatten(1, 2)
+        else:
+            _add_parameter_rows(jacobian, name, slope, kin, layout)
+    return jacobian
+
+
+def _jacobian(kin: Kinematics, points: PointSet, layout: Layout, name: str) -> Tensor:
+    if name != 'vertices':
+        return kin.jacobian(points, layout)
+    rows = max(1, BLOCK // (3 * len(kin.joints) * (layout.n_own + layout.n_shared)))
+    parts = [kin.jacobian(points.part(slice(i, i + rows)), layout) for i in range(0, len(points), rows)]
+    return torch.cat(parts, 1)
+
+
+def _add_parameter_rows(jacobian: Tensor, name: str, slope: Tensor, kin: Kinematics, layout: Layout) -> None:
+    columns = layout.extra_columns()
+    if name == 'scale':
+        name, slope = 'log_scale', slope * kin.params.scale[:, None]
+    if name in columns:
+        jacobian[:, :, columns[name]] += slope.flatten(2) if slope.ndim > 2 else slope.unsqueeze(-1)
+    elif name == 'transl' and layout.transl:
+        at = 3 * len(layout.free)
+        jacobian[:, :, at : at + 3] += slope
+    elif name in ('global_orient', 'body_pose'):
+        maps = pose_maps(kin).index_select(1, layout.free)
+        slope = slope.unsqueeze(2) if name == 'global_orient' else slope
+        first = 0 if name == 'global_orient' else 1
+        for at, joint in enumerate(layout.free.tolist()):
+            if (joint == 0) == (first == 0):
+                jacobian[:, :, 3 * at : 3 * at + 3] += slope[:, :, joint - first] @ maps[:, at]

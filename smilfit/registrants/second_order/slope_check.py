@@ -1,0 +1,48 @@
+"""Derivatives that a term hands in are held against automatic ones before anything is built on them."""
+
+import torch
+from torch import Tensor
+
+from smilfit.handlers import ActiveTerm, BodyState
+from smilfit.registrants.second_order.automatic import value_slopes
+from smilfit.registrants.second_order.coupled import MotionModel
+from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.models import models_of
+
+# Frames that are looked at, and the relative difference of gradients that is no rounding.
+FRAMES, TOLERANCE = 3, 2e-2
+
+
+def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> None:
+    """Compare the gradient by a term's quadratic model with the automatic gradient of its value, on a few frames.
+
+    Raises:
+        TypeError: they contradict each other: a wrong slope, or residuals that are not pointwise though they say so.
+    """
+    rows = torch.arange(min(FRAMES, state.params.batch_size), device=state.params.transl.device)
+    term, state, kin = term.take(rows), state.take(rows), kin.take(rows)
+    exact = value_slopes(term, state)
+    if not exact:
+        return
+    expected = unknown_rows(exact, state.output, kin, layout)[:, 0]
+    given = _model_gradient(term, state, kin, layout)
+    size = expected.norm()
+    off = (given - expected).norm()
+    if bool(size.isfinite()) and bool(off > TOLERANCE * size) and bool(size > 0):
+        raise TypeError(
+            f'LevenbergMarquardt: the slopes that {term.name} hands in contradict the derivative of its residuals: '
+            f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or leave them '
+            'out: derivatives are then found automatically.'
+        )
+
+
+def _model_gradient(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> Tensor:
+    models, coupled = models_of(term, state, 1.0, 'cameras' in layout.extra_columns())
+    gradient = FrameEquations(kin, layout).add(models, state, 1.0).vector
+    for index in coupled:
+        motion = MotionModel.of(term, index, state, kin, layout, 1.0)
+        product = motion.product(motion.value.unsqueeze(-1))
+        gradient = gradient + (motion.jacobian.transpose(1, 2) @ product).squeeze(-1)
+    return gradient
