@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from smilfit.body_models import BodyModelData
 from smilfit.structures import Cameras
@@ -76,16 +75,16 @@ class BaseInput:
         """Give this Input for pictures whose longer side is at most `side` px; only masks have any."""
         return self
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> 'BaseInput':
         """Give this Input on another device or in another type; integers keep theirs."""
         return self._changed(lambda value: _moved(value, *args, **kwargs))
 
-    def __getitem__(self, index: Any) -> Self:
+    def __getitem__(self, index: Any) -> 'BaseInput':
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         return self._changed(lambda value: value[index])
 
-    def _changed(self, function: Callable[[Any], Any]) -> Self:
+    def _changed(self, function: Callable[[Any], Any]) -> 'BaseInput':
         changed = copy(self)
         for name in self.rows:
             value = getattr(self, name)

@@ -1,12 +1,13 @@
 """Robust functions: what a squared residual costs, and by how much it is reweighted."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 
+@runtime_checkable
 class Robust(Protocol):
     """A function rho of squared residuals, applied to each of them once."""
 
