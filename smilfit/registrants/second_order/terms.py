@@ -11,6 +11,7 @@ from smilfit.handlers import BodyState
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.mesh_points import add_mesh
 from smilfit.structures import BodyOutput, BodyParams, ParameterTerm, PointTerm, ResidualTerm
 
 # Numbers in one block of Jacobians of vertices: what fits a cache.
@@ -28,20 +29,14 @@ class FrameEquations:
 
     def add_points(self, term: PointTerm) -> None:
         """Add a term of points."""
-        points = point_set(self.kin.body, term.names)
-        if term.names is not None:
-            jacobian = self.kin.jacobian(points, self.layout)
-            self._add(jacobian, term.gradient, term.curvature)
-            if term.cameras is not None and 'cameras' in self.layout.extra_columns():
-                self._add_views(jacobian, self.kin.places(points), term)
+        if term.names is None:
+            add_mesh(self.kin, self.layout, term, self.matrix, self.vector)
             return
-        # A whole mesh, block by block, and only vertices that count in any frame.
-        rows = max(1, BLOCK // (3 * self.vector.numel()))
-        for start in range(0, len(points), rows):
-            part = slice(start, start + rows)
-            gradient, curvature = term.gradient[:, part], term.curvature[:, part]
-            if bool(curvature.any()) or bool(gradient.any()):
-                self._add(self.kin.jacobian(points.part(part), self.layout), gradient, curvature)
+        points = point_set(self.kin.body, term.names)
+        jacobian = self.kin.jacobian(points, self.layout)
+        self._add(jacobian, term.gradient, term.curvature)
+        if term.cameras is not None and 'cameras' in self.layout.extra_columns():
+            self._add_views(jacobian, self.kin.places(points), term)
 
     def _add(self, jacobian: Tensor, gradient: Tensor, curvature: Tensor) -> None:
         flat = jacobian.flatten(1, 2)

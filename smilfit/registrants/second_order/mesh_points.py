@@ -1,0 +1,168 @@
+"""Normal equations of a term of all vertices: Jacobians as planes, one row an unknown, without a matrix a vertex.
+
+A mesh has thousands of vertices and a frame about a hundred unknowns. With unknowns as rows and vertices behind each
+other in memory, everything is a few long products; `Kinematics.jacobian` is the readable twin.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.geometry.quaternion import skew
+from smilfit.geometry.skinning import bone_maps
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.structures import PointTerm
+
+# Vertices of one block: its Jacobian of a hundred unknowns fits a cache.
+VERTICES = 2048
+# e_a x d, as (axis a, coordinate, component of d, sign).
+_CROSS = ((0, 1, 2, -1), (0, 2, 1, 1), (1, 0, 2, 1), (1, 2, 0, -1), (2, 0, 1, -1), (2, 1, 0, 1))
+
+Block = slice | Tensor
+
+
+def add_mesh(kin: Kinematics, layout: Layout, term: PointTerm, matrix: Tensor, vector: Tensor) -> None:
+    """Add a term of all vertices to the equations of its frames, in place.
+
+    Args:
+        kin: the posed bodies.
+        layout: the unknowns.
+        term: with names None.
+        matrix: (B, m, m).
+        vector: (B, m).
+    """
+    jacobian = MeshJacobian(kin, layout)
+    counts = (term.curvature != 0).any(-1).any(-1) | (term.gradient != 0).any(-1)
+    for frame in range(len(vector)):
+        for block in _blocks(counts[frame]):
+            rows = jacobian.rows(frame, block)
+            weighted = _weighted(rows, term.curvature[frame, block].permute(1, 2, 0).contiguous())
+            flat = rows.flatten(1)
+            matrix[frame] += flat @ weighted.flatten(1).t()
+            vector[frame] += flat @ term.gradient[frame, block].t().flatten()
+
+
+def _blocks(counts: Tensor) -> Iterator[Block]:
+    """Go through the vertices that count: by slices where all do, else by index."""
+    if bool(counts.all()):
+        yield from (slice(at, at + VERTICES) for at in range(0, len(counts), VERTICES))
+    else:
+        yield from (rows for rows in counts.nonzero().flatten().split(VERTICES) if len(rows))
+
+
+def _weighted(rows: Float[Tensor, 'm 3 n'], curvature: Float[Tensor, '3 3 n']) -> Float[Tensor, 'm 3 n']:
+    """Multiply each vertex's columns by its curvature; most curvatures are multiples of the identity."""
+    return torch.stack([_mixed(rows, curvature[c]) for c in range(3)], 1)
+
+
+def _mixed(rows: Tensor, factors: Float[Tensor, '3 n']) -> Tensor:
+    used = [d for d in range(3) if bool((factors[d] != 0).any())]
+    total = rows[:, used[0]] * factors[used[0]] if used else torch.zeros_like(rows[:, 0])
+    for d in used[1:]:
+        total.addcmul_(rows[:, d], factors[d])
+    return total
+
+
+class MeshJacobian:
+    """Derivatives of vertices of posed bodies with respect to all unknowns of a layout."""
+
+    def __init__(self, kin: Kinematics, layout: Layout) -> None:
+        self.kin, self.layout = kin, layout
+        body, params = kin.body, kin.params
+        self.maps = bone_maps(kin.linear, kin.positions, kin.rest_joints, params.scale, params.transl)
+        self.rest = kin.rest.vertices + body.frame_offsets(params, None)
+        self.skin = body.weights.t().contiguous()
+        self.paths = body.tree.paths[:, layout.free]
+        self.below = self.paths.t() @ self.skin
+        self.n_root = int((layout.free == 0).sum())
+        self.spins = self._spins() if body.posedirs is not None else None
+        self.of_joints = {
+            n: self._of_joints(n) for n, _ in layout.extras if n not in ('log_scale', 'cameras')
+        }
+
+    def rows(self, frame: int, block: Block) -> Float[Tensor, 'm 3 n']:
+        """Differentiate some vertices of a frame: unknown, coordinate, vertex."""
+        skin = self.skin[:, block]
+        rest = self.rest[min(frame, len(self.rest) - 1), block].t()
+        above = torch.cat((rest, torch.ones_like(rest[:1])))
+        carried = (self.maps[frame].flatten(0, 1) @ above).unflatten(0, (-1, 3)) * skin.unsqueeze(1)
+        blended = (self.maps[frame, :, :, :3].permute(1, 2, 0).flatten(0, 1) @ skin).unflatten(0, (3, 3))
+        parts = [self._turns(frame, block, carried, blended)]
+        if self.layout.transl:
+            eye = torch.eye(3, dtype=rest.dtype, device=rest.device)
+            parts.append(eye.unsqueeze(-1).expand(3, 3, rest.shape[1]))
+        for name, size in self.layout.extras:
+            parts.append(self._extra(name, size, frame, block, (skin, rest, carried, blended)))
+        return torch.cat(parts)
+
+    def _turns(self, frame: int, block: Block, carried: Tensor, blended: Tensor) -> Tensor:
+        """Turn joint after joint: `e_a x sum_j w_j (y_j - p_k)` over the bones j below joint k."""
+        pivots = self.kin.joints[frame, self.layout.free]
+        arms = (self.paths.t() @ carried.flatten(1)).unflatten(1, (3, -1))
+        arms = arms - self.below[:, block].unsqueeze(1) * pivots.unsqueeze(-1)
+        found = arms.new_zeros(len(arms), 3, *arms.shape[1:])
+        for axis, coordinate, component, sign in _CROSS:
+            found[:, axis, coordinate] = arms[:, component] if sign > 0 else -arms[:, component]
+        if self.spins is not None and len(found) > self.n_root:
+            bulge = self._bulge(frame, block)
+            for c in range(3):
+                for d in range(3):
+                    found[self.n_root :, :, c].addcmul_(bulge[:, :, d], blended[c, d])
+        return found.flatten(0, 1)
+
+    def _bulge(self, frame: int, block: Block) -> Float[Tensor, 'j 3 3 n']:
+        """Differentiate the rest vertices' pose correctives: joint, axis of its turn, coordinate, vertex."""
+        directions = self.kin.body.posedirs.unflatten(1, (-1, 3)).unflatten(0, (-1, 9))
+        turning = self.layout.free[self.n_root :] - 1
+        every = len(turning) == len(directions)
+        directions = (directions if every else directions[turning])[:, :, block]
+        moved = self.spins[frame, turning] @ directions.flatten(2)
+        return moved.unflatten(2, (-1, 3)).transpose(2, 3).contiguous()
+
+    def _spins(self) -> Float[Tensor, 'B j 3 9']:
+        """Differentiate local rotations by a turn about each axis of the world: `dR = [P^T e_a]x R`."""
+        local = self.kin.point.rotations()[:, 1:]
+        eye = torch.eye(3, dtype=local.dtype, device=local.device)
+        about_own = (skew(eye) @ local.unsqueeze(2)).flatten(3)
+        return self.kin.parent_rotations[:, 1:] @ about_own
+
+    def _extra(self, name: str, size: int, frame: int, block: Block, shared: tuple[Tensor, ...]) -> Tensor:
+        skin, rest, carried, blended = shared
+        if name == 'cameras':
+            return rest.new_zeros(size, *rest.shape)
+        if name == 'log_scale':
+            return (carried.sum(0) - self.kin.params.transl[frame].unsqueeze(-1)).unsqueeze(0)
+        columns = self.of_joints[name][frame].permute(2, 1, 0)
+        found = (columns.flatten(0, 1) @ skin).unflatten(0, (-1, 3))
+        change = self.kin.body.vertex_directions(name) if name in ('betas', 'expression') else None
+        if change is not None:
+            planes = change[:, block].transpose(1, 2).contiguous()
+            for c in range(3):
+                for d in range(3):
+                    found[:, c].addcmul_(planes[:, d], blended[c, d])
+        if name == 'log_joint_scales':
+            found = found + self._stretch(frame, rest, skin)
+        elif name == 'betas' and self.kin.body.scaledirs is not None:
+            driven = 1 + torch.einsum('s,sjc->jc', self.kin.params.betas[frame], self.kin.body.scaledirs)
+            rate = (self.kin.body.scaledirs / driven).flatten(1)
+            found = found + (rate @ self._stretch(frame, rest, skin).flatten(1)).unflatten(1, (3, -1))
+        return found
+
+    def _of_joints(self, name: str) -> Float[Tensor, 'B J 3 n']:
+        """Differentiate the bones' shifts: of their joints, less what the joints' rest places take along."""
+        columns = self.kin.joint_columns(name)
+        if name not in ('betas', 'expression') or self.kin.body.vertex_directions(name) is None:
+            return columns
+        held = torch.einsum('bjac,njc->bjan', self.maps[..., :3], self.kin.body.joint_directions(name))
+        return columns - held
+
+    def _stretch(self, frame: int, rest: Tensor, skin: Tensor) -> Float[Tensor, 'n 3 v']:
+        """Differentiate by the bones' own stretches of what they carry: (joint, axis), coordinate, vertex."""
+        pivots = self.kin.rest_joints[min(frame, len(self.kin.rest_joints) - 1)]
+        arms = skin.unsqueeze(1) * (rest - pivots.unsqueeze(-1))
+        # (J, a, c) maps: column c of the bone's map carries the arm along its axis c.
+        linear = self.maps[frame, :, :, :3].transpose(1, 2)
+        return (linear.unsqueeze(-1) * arms.unsqueeze(2)).flatten(0, 1)
