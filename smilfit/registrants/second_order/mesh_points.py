@@ -17,7 +17,7 @@ from smilfit.registrants.second_order.layout import Layout
 from smilfit.structures import PointTerm
 
 # Vertices of one block: its Jacobian of a hundred unknowns fits a cache.
-VERTICES = 2048
+VERTICES = 1024
 # e_a x d, as (axis a, coordinate, component of d, sign).
 _CROSS = ((0, 1, 2, -1), (0, 2, 1, 1), (1, 0, 2, 1), (1, 2, 0, -1), (2, 0, 1, -1), (2, 1, 0, 1))
 
@@ -54,16 +54,19 @@ def _blocks(counts: Tensor) -> Iterator[Block]:
 
 
 def _weighted(rows: Float[Tensor, 'm 3 n'], curvature: Float[Tensor, '3 3 n']) -> Float[Tensor, 'm 3 n']:
-    """Multiply each vertex's columns by its curvature; most curvatures are multiples of the identity."""
-    return torch.stack([_mixed(rows, curvature[c]) for c in range(3)], 1)
+    """Multiply each vertex's columns by its curvature; most curvatures are diagonal."""
+    weighted = rows * curvature.diagonal().t()
+    for c, d in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)):
+        if bool(curvature[c, d].any()):
+            weighted[:, c].addcmul_(rows[:, d], curvature[c, d])
+    return weighted
 
 
-def _mixed(rows: Tensor, factors: Float[Tensor, '3 n']) -> Tensor:
-    used = [d for d in range(3) if bool((factors[d] != 0).any())]
-    total = rows[:, used[0]] * factors[used[0]] if used else torch.zeros_like(rows[:, 0])
-    for d in used[1:]:
-        total.addcmul_(rows[:, d], factors[d])
-    return total
+def _add_turned(found: Tensor, blended: Float[Tensor, '3 3 n'], change: Float[Tensor, '*m 3 n']) -> None:
+    """Add what moves at rest (..., coordinate, vertex), turned as each vertex is."""
+    for c in range(3):
+        for d in range(3):
+            found[..., c, :].addcmul_(change[..., d, :], blended[c, d])
 
 
 class MeshJacobian:
@@ -90,28 +93,25 @@ class MeshJacobian:
         above = torch.cat((rest, torch.ones_like(rest[:1])))
         carried = (self.maps[frame].flatten(0, 1) @ above).unflatten(0, (-1, 3)) * skin.unsqueeze(1)
         blended = (self.maps[frame, :, :, :3].permute(1, 2, 0).flatten(0, 1) @ skin).unflatten(0, (3, 3))
-        parts = [self._turns(frame, block, carried, blended)]
+        found = rest.new_zeros(self.layout.n_own + self.layout.n_shared, *rest.shape)
+        n_turns = 3 * len(self.layout.free)
+        self._add_turns(found[:n_turns].unflatten(0, (-1, 3)), frame, block, (carried, blended))
         if self.layout.transl:
-            eye = torch.eye(3, dtype=rest.dtype, device=rest.device)
-            parts.append(eye.unsqueeze(-1).expand(3, 3, rest.shape[1]))
-        for name, size in self.layout.extras:
-            parts.append(self._extra(name, size, frame, block, (skin, rest, carried, blended)))
-        return torch.cat(parts)
+            found[n_turns : n_turns + 3].diagonal(dim1=0, dim2=1).fill_(1)
+        for name, columns in self.layout.extra_columns().items():
+            self._add_extra(found[columns], name, frame, block, (skin, rest, carried, blended))
+        return found
 
-    def _turns(self, frame: int, block: Block, carried: Tensor, blended: Tensor) -> Tensor:
-        """Turn joint after joint: `e_a x sum_j w_j (y_j - p_k)` over the bones j below joint k."""
+    def _add_turns(self, found: Tensor, frame: int, block: Block, shared: tuple[Tensor, Tensor]) -> None:
+        """Turn joint after joint: `e_a x sum_j w_j (y_j - p_k)` over the bones j below joint k (k, axis, 3, n)."""
+        carried, blended = shared
         pivots = self.kin.joints[frame, self.layout.free]
         arms = (self.paths.t() @ carried.flatten(1)).unflatten(1, (3, -1))
         arms = arms - self.below[:, block].unsqueeze(1) * pivots.unsqueeze(-1)
-        found = arms.new_zeros(len(arms), 3, *arms.shape[1:])
         for axis, coordinate, component, sign in _CROSS:
-            found[:, axis, coordinate] = arms[:, component] if sign > 0 else -arms[:, component]
+            found[:, axis, coordinate].add_(arms[:, component], alpha=sign)
         if self.spins is not None and len(found) > self.n_root:
-            bulge = self._bulge(frame, block)
-            for c in range(3):
-                for d in range(3):
-                    found[self.n_root :, :, c].addcmul_(bulge[:, :, d], blended[c, d])
-        return found.flatten(0, 1)
+            _add_turned(found[self.n_root :], blended, self._bulge(frame, block))
 
     def _bulge(self, frame: int, block: Block) -> Float[Tensor, 'j 3 3 n']:
         """Differentiate the rest vertices' pose correctives: joint, axis of its turn, coordinate, vertex."""
@@ -129,27 +129,28 @@ class MeshJacobian:
         about_own = (skew(eye) @ local.unsqueeze(2)).flatten(3)
         return self.kin.parent_rotations[:, 1:] @ about_own
 
-    def _extra(self, name: str, size: int, frame: int, block: Block, shared: tuple[Tensor, ...]) -> Tensor:
+    def _add_extra(
+        self, found: Tensor, name: str, frame: int, block: Block, shared: tuple[Tensor, ...]
+    ) -> None:
+        """Add the rows of one extra (n, 3, v)."""
         skin, rest, carried, blended = shared
+        body = self.kin.body
         if name == 'cameras':
-            return rest.new_zeros(size, *rest.shape)
+            return
         if name == 'log_scale':
-            return (carried.sum(0) - self.kin.params.transl[frame].unsqueeze(-1)).unsqueeze(0)
+            found[0] = carried.sum(0) - self.kin.params.transl[frame].unsqueeze(-1)
+            return
         columns = self.of_joints[name][frame].permute(2, 1, 0)
-        found = (columns.flatten(0, 1) @ skin).unflatten(0, (-1, 3))
-        change = self.kin.body.vertex_directions(name) if name in ('betas', 'expression') else None
+        found += (columns.flatten(0, 1) @ skin).unflatten(0, (-1, 3))
+        change = body.vertex_directions(name) if name in ('betas', 'expression') else None
         if change is not None:
-            planes = change[:, block].transpose(1, 2).contiguous()
-            for c in range(3):
-                for d in range(3):
-                    found[:, c].addcmul_(planes[:, d], blended[c, d])
+            _add_turned(found, blended, change[:, block].transpose(1, 2).contiguous())
         if name == 'log_joint_scales':
-            found = found + self._stretch(frame, rest, skin)
-        elif name == 'betas' and self.kin.body.scaledirs is not None:
-            driven = 1 + torch.einsum('s,sjc->jc', self.kin.params.betas[frame], self.kin.body.scaledirs)
-            rate = (self.kin.body.scaledirs / driven).flatten(1)
-            found = found + (rate @ self._stretch(frame, rest, skin).flatten(1)).unflatten(1, (3, -1))
-        return found
+            found += self._stretch(frame, rest, skin)
+        elif name == 'betas' and body.scaledirs is not None:
+            driven = 1 + torch.einsum('s,sjc->jc', self.kin.params.betas[frame], body.scaledirs)
+            rate = (body.scaledirs / driven).flatten(1)
+            found += (rate @ self._stretch(frame, rest, skin).flatten(1)).unflatten(1, (3, -1))
 
     def _of_joints(self, name: str) -> Float[Tensor, 'B J 3 n']:
         """Differentiate the bones' shifts: of their joints, less what the joints' rest places take along."""
