@@ -31,11 +31,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Step:
-    """A proposed change, and the decrease of the energy that the quadratic model promises, by frame."""
+    """A proposed change, and the reduction of the energy that the quadratic model predicts, by frame."""
 
     own: Float[Tensor, 'B n']
     shared: Float[Tensor, ' q']
-    promised: Float[Tensor, ' B']
+    predicted_reduction: Float[Tensor, ' B']
 
 
 class BodyProblem:
