@@ -6,7 +6,7 @@ from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
 from smilfit.solvers.least_squares import FrameStatus
 from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
 from smilfit.solvers.processes import DistributedProcesses, Processes
-from smilfit.solvers.warp_chain import solve_chains, solve_shared_chains, warp_available
+from smilfit.solvers.warp_chain import solve_chains, warp_available
 
 __all__ = [
     'LBFGS',
@@ -22,6 +22,5 @@ __all__ = [
     'SolverResult',
     'StopReason',
     'solve_chains',
-    'solve_shared_chains',
     'warp_available',
 ]

@@ -15,7 +15,6 @@ from smilfit.solvers import (
     SolverResult,
     StopReason,
     solve_chains,
-    solve_shared_chains,
     warp_available,
 )
 
@@ -52,7 +51,7 @@ def run_kernel(
     options = {'n_iter': stage.n_iter + len(graduation), 'ftol': stage.ftol, 'graduation': graduation}
     with torch.no_grad():
         if layout.n_shared:
-            found = solve_shared_chains(problem, **options, reduce=processes.sum)
+            found = __import__('smilfit.solvers').solvers.solve_shared_chains(problem, **options, reduce=processes.sum)
         else:
             found = solve_chains(problem, **options)
     params = solved_params(start.params, found)
