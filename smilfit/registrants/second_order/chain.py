@@ -227,12 +227,12 @@ def chain_problem(
         free_joints=free,
         fit_transl=layout.transl,
         fit_scale='log_scale' in dict(layout.extras),
-        fit_coefficients=fitted.count > 0,
+        fit_coefficients=torch.ones(fitted.count, dtype=torch.bool, device=params.transl.device),
         pose_weight=terms.pose_weight,
         limits=terms.limits,
         limit_weight=terms.limit_weight,
-        mean=mean,
-        precision=terms.precision,
+        coefficient_mean=mean,
+        coefficient_precision=terms.precision,
         **_points(task, params, fitted, terms),
     )
 

@@ -47,7 +47,7 @@ def test_tree_steps_are_dense_steps(fitted, free, transl):
         (p := BodyProblem(FrameBlock(task, layout, backend=b), 6)).step(p.evaluate(point), damping)
         for b in ('dense', 'tree')
     )
-    for name in ('own', 'shared', 'promised'):
+    for name in ('own', 'shared', 'predicted_reduction'):
         torch.testing.assert_close(getattr(dense, name), getattr(tree, name), rtol=1e-6, atol=1e-8)
 
 
