@@ -12,7 +12,6 @@ from smilfit.solvers.warp_rows import (
     coefficient_row,
     pivot_row,
     scale_row,
-    scratch_row,
     side_row,
     square_row,
     wide_row,

@@ -88,7 +88,7 @@ def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
             at = 1 - side
         pose(c, w, slot, frame, at)
         value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
-        ends = bool(False)
+        ends = False
         before = wide
         if task == TRY:
             reduction = energy - value

@@ -31,6 +31,7 @@ class ChainTerms:
         pose_weight: per rad^2, by joint, of its angle.
         limits: of rotation vectors, and their weight.
         precision: of the coefficients, with `linear`: `c' P c - 2 l' c`.
+        mean: of the coefficients: where that is least.
         constant: energy of what does not move, by frame.
         apart: statements (term, index) that torch has to linearise.
     """
@@ -43,6 +44,7 @@ class ChainTerms:
     limit_weight: float = 0.0
     precision: Tensor | None = None
     linear: Tensor | None = None
+    mean: Tensor | None = None
     constant: Tensor | float = 0.0
     apart: list[tuple[int, int]] = field(default_factory=list)
 
@@ -100,6 +102,12 @@ def chain_terms(
         raise UnsupportedError('a stage without observations')
     if state.body.posedirs is not None and found.apart:
         raise UnsupportedError('pose correctives of the skin')
+    if found.precision is not None:
+        precision, linear = found.precision.double(), found.linear.double()
+        mean = torch.linalg.pinv(precision, hermitian=True) @ linear
+        found.mean = mean.to(found.precision)
+        # c' P c - 2 l' c = (c - m)' P (c - m) - m' P m
+        found.constant = found.constant - (mean @ precision @ mean).to(found.precision)
     return found
 
 
@@ -213,9 +221,6 @@ def chain_problem(
     bones, dirs = bones_at_rest(body, params, fitted)
     parents = body.tree.parents.clone()
     parents[0] = -1
-    mean = None
-    if terms.precision is not None:
-        mean = (torch.linalg.pinv(terms.precision.double()) @ terms.linear.double()).to(terms.precision)
     begin = ChainState(
         params.rotations().contiguous(), params.transl.clone(), params.scale.log(), fitted.of(params)
     )
@@ -231,7 +236,7 @@ def chain_problem(
         pose_weight=terms.pose_weight,
         limits=terms.limits,
         limit_weight=terms.limit_weight,
-        coefficient_mean=mean,
+        coefficient_mean=terms.mean,
         coefficient_precision=terms.precision,
         **_points(task, params, fitted, terms),
     )

@@ -200,6 +200,7 @@ def _of_parameter(item: Residuals, source: ParameterSource, weight: Tensor, valu
 
 
 def is_identity(slope: Tensor | None) -> bool:
+    """Say whether a slope is the same identity matrix everywhere."""
     square = slope is not None and slope.ndim == 2 and slope.shape[0] == slope.shape[1]
     return square and bool((slope == torch.eye(len(slope), dtype=slope.dtype, device=slope.device)).all())
 
