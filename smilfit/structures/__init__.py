@@ -12,6 +12,7 @@ from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
+from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
 from smilfit.structures.quadratic import (
     MotionTerm,
     ParameterTerm,
@@ -22,6 +23,7 @@ from smilfit.structures.quadratic import (
 )
 
 __all__ = [
+    'PARAMETERS',
     'AnnotatedImage',
     'AnnotationSet',
     'BodyOutput',
@@ -33,6 +35,7 @@ __all__ = [
     'Keypoints3d',
     'MaskSource',
     'MotionTerm',
+    'ParameterSpec',
     'ParameterTerm',
     'PointTerm',
     'QuadraticTerm',
@@ -40,4 +43,6 @@ __all__ = [
     'RotationMotionTerm',
     'SkippedAnnotation',
     'VideoFrame',
+    'parameter_names',
+    'register_parameter',
 ]

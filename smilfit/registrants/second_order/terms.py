@@ -11,7 +11,7 @@ from smilfit.handlers import BodyState
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
-from smilfit.structures import BodyOutput, BodyParams, ParameterTerm, PointTerm, ResidualTerm
+from smilfit.structures import BodyOutput, ParameterTerm, PointTerm, ResidualTerm
 
 # Numbers in one block of Jacobians of vertices: what fits a cache.
 BLOCK = 2_000_000
@@ -130,7 +130,7 @@ def residual_jacobian(
         keypoint_names=state.output.keypoint_names,
         joint_names=state.output.joint_names,
     )
-    names = [n for n in BodyParams.__dataclass_fields__ if n in leaves]
+    names = [n for n in state.params.as_dict() if n in leaves]
     params = state.params.replace(**{n: leaves[n] for n in names})
     with torch.enable_grad():
         leaf_state = BodyState(
