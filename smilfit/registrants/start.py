@@ -34,10 +34,10 @@ def check_start(start: BodyParams) -> None:
         ValueError: a number that is not finite, or a scale that is not positive.
     """
     for name, value in start.as_dict().items():
-        bad = ~value.isfinite().reshape(len(value), -1).all(1)
-        rule = 'be finite'
-        if PARAMETERS[name].kind == 'scale' and not bool(bad.any()):
-            bad, rule = value <= 0, 'be positive'
+        wrong, rule = ~value.isfinite(), 'be finite'
+        if PARAMETERS[name].kind == 'scale' and not bool(wrong.any()):
+            wrong, rule = value <= 0, 'be positive'
+        bad = wrong.reshape(len(value), -1).any(1)
         if bool(bad.any()):
             row = int(bad.nonzero()[0])
             shown = [f'{x:.4g}' for x in value[row].flatten()[:3].tolist()]

@@ -154,8 +154,8 @@ class FitResult:
         path = Path(path)
         side_car = _read_side_car(path)
         arrays = read_npz(path, what='fitted parameters')
+        names = _parameter_names(path, side_car, arrays)
         with reading(path, 'fitted parameters'):
-            names = _parameter_names(path, side_car, arrays)
             start = {n: torch.from_numpy(arrays[f'start_{n}']) for n in names if f'start_{n}' in arrays}
             return cls(
                 params=BodyParams.of({n: torch.from_numpy(arrays[n]) for n in names}),
@@ -194,16 +194,17 @@ def _read_side_car(path: Path) -> dict[str, Any]:
 
 
 def _parameter_names(path: Path, side_car: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Name the parameters of a file."""
-    known = parameter_names(of='body')
-    # Files of earlier versions do not say.
-    names = side_car.get('parameters', [n for n in known if n in arrays])
-    for name in names:
-        if name not in known:
-            raise BadFileError(
-                f'{path}: parameters must be registered; got {shorten(name)}. Import what registers it, such as the '
-                "file of the body model's class."
-            )
+    """Name the parameters of a file, all of which must be registered."""
+    known, beside = parameter_names(of='body'), path.with_suffix('.json')
+    with reading(beside, 'the report of a fit'):
+        # Files of earlier versions do not say.
+        names = list(side_car.get('parameters', [n for n in known if n in arrays]))
+        for name in names:
+            if name not in known:
+                raise BadFileError(
+                    f'{beside}: parameters must be registered; got {shorten(name)!r}. Import what registers it, such '
+                    "as the file of the body model's class."
+                )
     return names
 
 

@@ -7,12 +7,14 @@ take `fit_deform_verts`, `BodyParams` carries it, and files keep it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+
+Kind = Literal['rotation', 'scale', 'vector']
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class ParameterSpec:
     name: str
     shape: tuple[str | int, ...]
     unit: str
-    kind: Literal['rotation', 'scale', 'vector'] = 'vector'
+    kind: Kind = 'vector'
     shared: bool = False
     default_fit: bool = False
     optional: bool = True
@@ -46,6 +48,10 @@ class ParameterSpec:
         if not self.name.isidentifier():
             raise ValueError(
                 f'ParameterSpec: name must be an identifier; got {self.name!r}. Use letters and _.'
+            )
+        if self.kind not in get_args(Kind):
+            raise ValueError(
+                f'ParameterSpec {self.name}: kind must be one of {get_args(Kind)}; got {self.kind!r}.'
             )
         if self.kind == 'rotation' and self.shape[-1:] != (3,):
             raise ValueError(
