@@ -1,6 +1,6 @@
 """Parameters that go into a body model, and what comes out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,16 +96,14 @@ class BodyParams:
 
     def as_dict(self) -> dict[str, Tensor]:
         """Give the parameters that are present, by name."""
-        named = {n: getattr(self, n) for n in self.__dataclass_fields__ if n != 'further'} | dict(
-            self.further
-        )
-        return {n: v for n, v in named.items() if v is not None}
+        named = {n: getattr(self, n) for n in self.__dataclass_fields__ if n != 'further'}
+        return {n: v for n, v in {**named, **self.further}.items() if v is not None}
 
     def replace(self, **changes: Tensor | None) -> 'BodyParams':
         """Give a copy with some parameters exchanged."""
         return BodyParams.of(self.as_dict() | changes)
 
-    def with_rest(self, names: Iterable[str], sizes: Mapping[str, int]) -> 'BodyParams':
+    def with_rest(self, names: Collection[str], sizes: Mapping[str, int]) -> 'BodyParams':
         """Give a copy in which named parameters that are absent are at rest, where a body of these sizes has any."""
         absent = [n for n in parameter_names(of='body') if n in names and getattr(self, n) is None]
         rows = {n: PARAMETERS[n].row(sizes) for n in absent}
