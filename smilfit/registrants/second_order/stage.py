@@ -15,9 +15,8 @@ from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
-from smilfit.registrants.variables import SHAPE_PARAMETERS
 from smilfit.solvers import Processes, SecondOrderSolver, StopReason
-from smilfit.structures import BodyParams
+from smilfit.structures import BodyParams, parameter_names
 
 
 def run_second_order(
@@ -31,13 +30,19 @@ def run_second_order(
     """
     task = replace(task, log_focal=start.log_focal)
     body, stage, params = task.body, task.stage, start.params.as_axis_angle()
+    params = params.with_rest(stage.fit, body.sizes)
+    if params.further:
+        raise TypeError(
+            f'LevenbergMarquardt: {stage.name} must be of parameters whose derivatives are known; got '
+            f'{", ".join(params.further)}. Use optimizer=dict(type="LBFGS").'
+        )
     if 'focal' in stage.fit:
         raise TypeError(
             f'LevenbergMarquardt: {stage.name} must not fit the focal length; got fit_focal=True. Use '
             'optimizer=dict(type="LBFGS") or dict(type="Adam") in this stage.'
         )
     fitted = {
-        ('log_scale' if name == 'scale' else name): task.share_shape and name in SHAPE_PARAMETERS
+        ('log_scale' if name == 'scale' else name): task.share_shape and name in parameter_names(shared=True)
         for name in stage.extras
     }
     _check_scales(body, params, fitted)
