@@ -149,6 +149,10 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
                     axes = limit_axes(theta, over, turn)
                     hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
                     gradient = gradient + wp.transpose(axes) * over
+    if c.has_turns == 1:
+        half = type(c.ftol)(0.5)
+        gradient = gradient + half * c.turn_gradient[slot, j]
+        hold = hold + half * c.turn_hessian[slot, j]
     return gradient, hold
 
 

@@ -35,7 +35,7 @@ class ChainTerms:
     arguments: dict[str, object] = field(default_factory=dict)
 
 
-def untakeable(task: StageTask, layout: Layout, params: BodyParams) -> str | None:
+def unsupported_reason(task: StageTask, layout: Layout, params: BodyParams) -> str | None:
     """Say what of a stage the kernel cannot take; None if it takes all."""
     body = task.body
     for name, _ in layout.extras:
@@ -67,7 +67,7 @@ def untakeable(task: StageTask, layout: Layout, params: BodyParams) -> str | Non
 
 
 def chain_problem(task: StageTask, layout: Layout, start: FitState) -> ChainProblem:
-    """Write a stage as a tree of joints with seen points; `untakeable` must have said None."""
+    """Write a stage as a tree of joints with seen points; `unsupported_reason` must be None."""
     params = start.params
     terms = ChainTerms()
     weights = dict(task.keypoint_weights)
@@ -88,14 +88,15 @@ def chain_problem(task: StageTask, layout: Layout, start: FitState) -> ChainProb
     return ChainProblem(
         parents=parents,
         bones=bones,
-        bone_shapedirs=shapedirs,
+        bone_dirs=shapedirs,
         start=begin,
         free_joints=free,
         fit_transl=layout.transl,
         fit_scale='log_scale' in dict(layout.extras),
-        fit_betas=fits_betas,
-        point_joint=torch.cat(terms.joints),
-        point_offset=offset,
+        fit_coefficients=torch.full_like(params.betas[0], fits_betas, dtype=torch.bool),
+        point_joint=torch.cat(terms.joints)[:, None],
+        point_share=torch.ones_like(offset[:, :1]),
+        point_offset=offset[None, :, None],
         **_points(terms),
         **terms.arguments,
     )
@@ -197,7 +198,7 @@ def _betas(terms: ChainTerms, term: ActiveTerm, state: BodyState) -> None:
     betas, loss = state.params.betas, term.handler.loss
     precision = 0.5 * loss.curvature(betas, term.weight, term.reduction)[0]
     mean = torch.zeros_like(betas[0]) if loss.mean is None else loss.mean.to(betas)
-    terms.arguments |= {'betas_precision': precision, 'betas_mean': mean}
+    terms.arguments |= {'coefficient_precision': precision, 'coefficient_mean': mean}
 
 
 # The loss that each kind of handler must have, and how the term is told.
@@ -218,5 +219,5 @@ def solved_params(start: BodyParams, found: ChainSolution) -> BodyParams:
         body_pose=axis_angle[:, 1:],
         transl=found.transl,
         scale=found.log_scale.exp(),
-        betas=found.betas,
+        betas=found.coefficients,
     )

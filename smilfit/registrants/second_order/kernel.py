@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from smilfit.registrants.second_order.chain import chain_problem, solved_params, untakeable
+from smilfit.registrants.second_order.chain import chain_problem, solved_params, unsupported_reason
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import (
@@ -15,6 +15,7 @@ from smilfit.solvers import (
     SolverResult,
     StopReason,
     solve_chains,
+    solve_shared_chains,
     warp_available,
 )
 
@@ -32,7 +33,7 @@ def kernel_takes(task: StageTask, layout: Layout, start: FitState, backend: str)
         raise ImportError(
             'LevenbergMarquardt: backend "warp" must be installed; it is not. Run: pip install warp-lang'
         )
-    obstacle = untakeable(task, layout, start.params)
+    obstacle = unsupported_reason(task, layout, start.params)
     if obstacle is not None and backend == 'warp':
         raise TypeError(
             f'LevenbergMarquardt: the back end "warp" cannot take {obstacle} in {task.stage.name or "this stage"}. '
@@ -51,9 +52,11 @@ def run_kernel(
     options = {'n_iter': stage.n_iter + len(graduation), 'ftol': stage.ftol, 'graduation': graduation}
     with torch.no_grad():
         if layout.n_shared:
-            found = __import__('smilfit.solvers').solvers.solve_shared_chains(problem, **options, reduce=processes.sum)
+            found = solve_shared_chains(
+                problem, **options, processes=processes, damping=solver.policy.start
+            )
         else:
-            found = solve_chains(problem, **options)
+            found = solve_chains(problem, **options, policy=solver.policy)
     params = solved_params(start.params, found)
     result = _result(found, options['n_iter'], bool(layout.n_shared), processes)
     if task.on_step is not None:
