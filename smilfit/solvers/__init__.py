@@ -1,10 +1,15 @@
 """Optimisers of an objective; they know no body."""
 
 from smilfit.solvers.base import SolverResult, StopReason
+from smilfit.solvers.chain_least_squares import ChainLeastSquares, solve_shared_chains
+from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
+from smilfit.solvers.chain_steps import ChainFactor, ChainStep, ChainSteps
+from smilfit.solvers.damping import DampingPolicy
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
 from smilfit.solvers.least_squares import FrameStatus, LeastSquares
 from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
+from smilfit.solvers.motion_solve import MotionCoupling, motion_quadratic, solve_motion
 from smilfit.solvers.processes import DistributedProcesses, Processes
 from smilfit.solvers.second_order import SecondOrderSolver
 from smilfit.solvers.warp_chain import solve_chains, warp_available
@@ -12,18 +17,30 @@ from smilfit.solvers.warp_chain import solve_chains, warp_available
 __all__ = [
     'LBFGS',
     'Adam',
+    'ChainFactor',
+    'ChainLeastSquares',
+    'ChainLoads',
+    'ChainMotion',
     'ChainProblem',
+    'ChainQuadratic',
     'ChainSolution',
     'ChainState',
+    'ChainStep',
+    'ChainSteps',
+    'DampingPolicy',
     'DistributedProcesses',
     'FirstOrderSolver',
     'FrameStatus',
     'LeastSquares',
     'LevenbergMarquardt',
+    'MotionCoupling',
     'Processes',
     'SecondOrderSolver',
     'SolverResult',
     'StopReason',
+    'motion_quadratic',
     'solve_chains',
+    'solve_motion',
+    'solve_shared_chains',
     'warp_available',
 ]

@@ -1,12 +1,17 @@
 """A posed tree of joints to be fitted to seen points, and the answer, in plain tensors."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 _NOT_FLOATS = ('parents', 'point_joint', 'free_joints', 'fit_coefficients')
+_ALWAYS_BY_FRAME = ('targets3d', 'weights3d', 'xy', 'weights2d')
+# One for all frames or by frame.
+_BY_FRAME = (
+    *_ALWAYS_BY_FRAME, 'bones', 'point_offset', 'camera_K', 'camera_R', 'camera_t', 'camera_dist', 'camera_fold'
+)  # fmt: skip
 _SEEN_3D = ('targets3d', 'weights3d', 'sigma3d')
 _SEEN_2D = ('xy', 'weights2d', 'sigma2d', 'camera_K', 'camera_R', 'camera_t')
 
@@ -26,6 +31,19 @@ class ChainState:
     transl: Float[Tensor, 'B 3']
     log_scale: Float[Tensor, ' B']
     coefficients: Float[Tensor, 'B S']
+
+    def take(self, index: Int[Tensor, ' n']) -> 'ChainState':
+        """Give some frames."""
+        return ChainState(*(v.index_select(0, index) for v in vars(self).values()))
+
+    def put(self, index: Int[Tensor, ' n'], part: 'ChainState') -> 'ChainState':
+        """Replace some frames."""
+        return ChainState(*(v.index_copy(0, index, p) for v, p in zip(vars(self).values(), vars(part).values())))
+
+    def where(self, mask: Bool[Tensor, ' B'], other: 'ChainState') -> 'ChainState':
+        """Take the other's frames where the mask holds."""
+        pairs = zip(vars(self).values(), vars(other).values())
+        return ChainState(*(torch.where(mask.view(-1, *[1] * (v.ndim - 1)), o, v) for v, o in pairs))
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,16 @@ class ChainProblem:
     def n_cameras(self) -> int:
         """Count the cameras; 0 where nothing was seen in pictures."""
         return 0 if self.xy is None else self.xy.shape[1]
+
+    def take(self, index: Int[Tensor, ' n']) -> 'ChainProblem':
+        """Give the problem of some frames alone."""
+        found = {name: getattr(self, name) for name in _BY_FRAME}
+        several = {
+            name: v.index_select(0, index)
+            for name, v in found.items()
+            if v is not None and (v.shape[0] == self.n_frames and (name in _ALWAYS_BY_FRAME or self.n_frames > 1))
+        }
+        return replace(self, start=self.start.take(index), **several)
 
     def floats(self) -> dict[str, Tensor]:
         """Give all float tensors by name."""

@@ -1,7 +1,8 @@
 """The border of a tree's elimination: columns of what moves all joints at once, coefficients and the scale.
 
 A matrix of 3 rows and as many columns as the border has stands in three wide rows, chunk by chunk; a product with a
-3 x 3 matrix is nine multiply-adds of whole vectors. Of the border's matrix only the lower triangle is kept.
+3 x 3 matrix is nine multiply-adds of whole vectors. Of the border's matrix only the upper triangle is right, from
+the chunk of the diagonal on.
 """
 
 from typing import Any, no_type_check
@@ -10,6 +11,7 @@ import warp as wp
 
 from smilfit.solvers.warp_rows import (
     coefficient_row,
+    inverse_row,
     pivot_row,
     scale_row,
     side_row,
@@ -88,17 +90,15 @@ def add_loads(c: Any, w: Any, slot: int, row: int, v: Any):
 
 @no_type_check
 @wp.func
-def add_squares(c: Any, w: Any, slot: int, a: int, b: int, sign: Any):
-    """Add sign a^T b to the border's matrix, both stored."""
-    for i in range(c.n_border):
-        x, y, z = sign * w.thin[slot, a, i], sign * w.thin[slot, a + 1, i], sign * w.thin[slot, a + 2, i]
-        for k in range(i // CHUNK + 1):
-            w.lanes[slot, square_row(c) + i, k] = (
-                w.lanes[slot, square_row(c) + i, k]
-                + x * w.lanes[slot, b, k]
-                + y * w.lanes[slot, b + 1, k]
-                + z * w.lanes[slot, b + 2, k]
-            )
+def add_squares(c: Any, w: Any, slot: int, k: int, row: int, x: Any, y: Any, z: Any):
+    """Add a^T b to chunk k of the border's matrix: a stored as far as this chunk, b given."""
+    for i in range(wp.min(CHUNK * (k + 1), c.n_border)):
+        w.lanes[slot, square_row(c) + i, k] = (
+            w.lanes[slot, square_row(c) + i, k]
+            + w.thin[slot, row, i] * x
+            + w.thin[slot, row + 1, i] * y
+            + w.thin[slot, row + 2, i] * z
+        )
 
 
 @no_type_check
@@ -128,20 +128,19 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
         square = square_row(c) + last
         w.thin[slot, square, last] = w.thin[slot, square, last] + wp.dot(arm, p)
     else:
-        # Joint j has not been eliminated yet: its rows 2 and 3 are free.
-        own, weighted = wide_row(c, 3, j), wide_row(c, 2, j)
+        # Joint j has not been eliminated yet: its rows 3 are free.
+        own = wide_row(c, 3, j)
         turn = w.mats[slot, world_row(c, side) + j] * wp.exp(w.nums[slot, scale_row(c, side)])
         for i in range(c.n_chunks):
             ex, ey, ez = times(turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i])
             ex, ey, ez = ex + arm[0] * c.scale_mask[i], ey + arm[1] * c.scale_mask[i], ez + arm[2] * c.scale_mask[i]
             px, py, pz = times(curvature, ex, ey, ez)
             write_rows(w, slot, own, i, ex, ey, ez)
-            write_rows(w, slot, weighted, i, px, py, pz)
             add_rows(w, slot, wide_row(c, 1, j), i, px, py, pz)
             qx, qy, qz = times(wp.skew(arm), px, py, pz)
             add_rows(w, slot, wide_row(c, 0, j), i, qx, qy, qz)
+            add_squares(c, w, slot, i, own, px, py, pz)
         add_loads(c, w, slot, own, gradient)
-        add_squares(c, w, slot, own, weighted, type(c.ftol)(1.0))
 
 
 @no_type_check
@@ -153,7 +152,7 @@ def add_border_priors(c: Any, w: Any, slot: int, side: int):
         for i in range(c.n_fitted):
             row = c.fitted[i]
             w.thin[slot, loads, i] = w.thin[slot, loads, i] + prior_slope(c, w, slot, side, row)
-            for k in range(i + 1):
+            for k in range(i, c.n_fitted):
                 w.thin[slot, square + i, k] = w.thin[slot, square + i, k] + c.precision[row, c.fitted[k]]
     if c.fit_scale == 1:
         i = c.n_border - 1
@@ -174,37 +173,26 @@ def damp_border(c: Any, w: Any, slot: int, mu: Any):
 
 @no_type_check
 @wp.func
-def row_product(c: Any, w: Any, slot: int, a: int, b: int, n: int):
-    """Multiply the first n numbers of two rows."""
-    value = type(c.ftol)(0.0)
-    whole = n // CHUNK
-    for i in range(whole):
-        value += wp.dot(w.lanes[slot, a, i], w.lanes[slot, b, i])
-    for i in range(CHUNK * whole, n):
-        value += w.thin[slot, a, i] * w.thin[slot, b, i]
-    return value
-
-
-@no_type_check
-@wp.func
 def factorise_border(c: Any, w: Any, slot: int):
-    """Factorise the border's matrix as L D L^T in place: L below, 1 / D on the diagonal, 0 for a dead pivot."""
-    top = square_row(c)
+    """Factorise the border's matrix as U^T D^-1 U in place, 1 / D in a row of its own, 0 for a dead pivot.
+
+    The diagonal and what is left of it become 0, so that whole vectors can be multiplied.
+    """
+    top, inverses = square_row(c), inverse_row(c)
     for i in range(c.n_border):
-        before = w.thin[slot, top + i, i]
-        # What stands left of the diagonal becomes D_k L_ik, then L_ik.
-        for k in range(i):
-            w.thin[slot, top + i, k] = w.thin[slot, top + i, k] - row_product(c, w, slot, top + i, top + k, k)
-        pivot = before
-        for k in range(i):
-            left = w.thin[slot, top + i, k]
-            unit = left * w.thin[slot, top + k, k]
-            pivot -= left * unit
-            w.thin[slot, top + i, k] = unit
+        w.thin[slot, inverses, i] = w.thin[slot, top + i, i]
+    for k in range(c.n_border):
+        pivot = w.thin[slot, top + k, k]
         inverse = type(c.ftol)(0.0)
-        if pivot > type(c.ftol)(DEAD) * before and pivot > type(c.ftol)(1e-30):
+        if pivot > type(c.ftol)(DEAD) * w.thin[slot, inverses, k] and pivot > type(c.ftol)(1e-30):
             inverse = type(c.ftol)(1.0) / pivot
-        w.thin[slot, top + i, i] = inverse
+        w.thin[slot, inverses, k] = inverse
+        for i in range(k + 1, c.n_border):
+            factor = w.thin[slot, top + k, i] * inverse
+            for m in range(i // CHUNK, c.n_chunks):
+                w.lanes[slot, top + i, m] = w.lanes[slot, top + i, m] - factor * w.lanes[slot, top + k, m]
+        for m in range(CHUNK * (k // CHUNK), k + 1):
+            w.thin[slot, top + k, m] = type(c.ftol)(0.0)
 
 
 @no_type_check
@@ -213,17 +201,20 @@ def solve_border(c: Any, w: Any, slot: int):
     """Replace the right-hand side s by the step -square^-1 s; return s^T square^-1 s."""
     top, z = square_row(c), side_row(c)
     value = type(c.ftol)(0.0)
-    for i in range(c.n_border):
-        y = -w.thin[slot, z, i] - row_product(c, w, slot, top + i, z, i)
-        w.thin[slot, z, i] = y
-        value += y * y * w.thin[slot, top + i, i]
-    for i in range(c.n_border):
-        w.thin[slot, z, i] = w.thin[slot, z, i] * w.thin[slot, top + i, i]
+    for k in range(c.n_border):
+        y = w.thin[slot, z, k]
+        factor = y * w.thin[slot, inverse_row(c), k]
+        value += y * factor
+        for m in range(k // CHUNK, c.n_chunks):
+            w.lanes[slot, z, m] = w.lanes[slot, z, m] - factor * w.lanes[slot, top + k, m]
     for down in range(c.n_border):
-        i = c.n_border - 1 - down
-        step = w.thin[slot, z, i]
-        for k in range(i):
-            w.thin[slot, z, k] = w.thin[slot, z, k] - w.thin[slot, top + i, k] * step
+        k = c.n_border - 1 - down
+        # What stands above the diagonal meets the steps that are known, which have the other sign.
+        rest = -w.thin[slot, z, k]
+        w.thin[slot, z, k] = type(c.ftol)(0.0)
+        for m in range(k // CHUNK, c.n_chunks):
+            rest -= wp.dot(w.lanes[slot, z, m], w.lanes[slot, top + k, m])
+        w.thin[slot, z, k] = rest * w.thin[slot, inverse_row(c), k]
     return value
 
 

@@ -40,8 +40,8 @@ def solve_chains(
         ImportError: warp is not installed.
         ValueError: an argument that is out of range.
     """
-    _require_warp('solve_chains')
-    _check_control('solve_chains', n_iter, ftol, graduation)
+    require_warp('solve_chains')
+    check_control('solve_chains', n_iter, ftol, graduation)
     from smilfit.solvers.warp_fit import fit_kernel
     from smilfit.solvers.warp_launch import Launch, joint_roles, own_state
 
@@ -57,12 +57,14 @@ def solve_chains(
     return ChainSolution(**vars(state), **answers)
 
 
-def _require_warp(where: str) -> None:
+def require_warp(where: str) -> None:
+    """Refuse to go on without warp."""
     if not warp_available():
         raise ImportError(f'{where}: warp must be installed; it is not. Run: pip install warp-lang')
 
 
-def _check_control(where: str, n_iter: int, ftol: float, graduation: tuple[float, ...]) -> None:
+def check_control(where: str, n_iter: int, ftol: float, graduation: tuple[float, ...]) -> None:
+    """Refuse controls that are out of range."""
     if n_iter < 0:
         raise ValueError(f'{where}: n_iter must not be negative; got {n_iter}.')
     if not ftol >= 0:

@@ -16,6 +16,7 @@ from typing import Any, no_type_check
 import warp as wp
 
 from smilfit.solvers.warp_border import (
+    CHUNK,
     add_part,
     add_rows,
     add_squares,
@@ -43,6 +44,7 @@ from smilfit.solvers.warp_rows import (
     root_row,
     scale_row,
     scratch_row,
+    square_row,
     transl_row,
     wide_row,
     world_row,
@@ -147,6 +149,10 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
                     axes = limit_axes(theta, over, turn)
                     hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
                     gradient = gradient + wp.transpose(axes) * over
+    if c.has_turns == 1:
+        half = type(c.ftol)(0.5)
+        gradient = gradient + half * c.turn_gradient[slot, j]
+        hold = hold + half * c.turn_hessian[slot, j]
     return gradient, hold
 
 
@@ -160,7 +166,10 @@ def pass_border(
     `d` is the joint's place seen from its parent's, or for the root from the scale's centre.
     """
     at_turn, at_place, answer, motion = wide_row(c, 0, j), wide_row(c, 1, j), wide_row(c, 2, j), wide_row(c, 3, j)
-    inverse = w.mats[slot, 2 * c.n_joints + j]
+    inverse = scaled_identity(type(size)(0.0))
+    if c.roles[j] == MOVES:
+        inverse = w.mats[slot, 2 * c.n_joints + j]
+    above, square = scratch_row(c), square_row(c)
     p = c.parents[j]
     turn = parent_turn(c, w, slot, side, j) * size
     for i in range(c.n_chunks):
@@ -172,25 +181,25 @@ def pass_border(
         write_rows(w, slot, motion, i, ex, ey, ez)
         tx, ty, tz = read_rows(w, slot, at_turn, i)
         px, py, pz = read_rows(w, slot, at_place, i)
+        ax, ay, az = times(inverse, tx, ty, tz)
         if c.roles[j] == MOVES:
-            ax, ay, az = times(inverse, tx, ty, tz)
-            write_rows(w, slot, answer, i, ax, ay, az)
             mx, my, mz = times(wp.transpose(mixed), ax, ay, az)
             px, py, pz = px - mx, py - my, pz - mz
-            write_rows(w, slot, at_place, i, px, py, pz)
             tx, ty, tz = times(hold, ax, ay, az)
+        write_rows(w, slot, answer, i, ax, ay, az)
         sx, sy, sz = times(shift, ex, ey, ez)
         sx, sy, sz = px + sx, py + sy, pz + sz
-        write_rows(w, slot, scratch_row(c), i, sx, sy, sz)
+        write_rows(w, slot, above, i, sx, sy, sz)
+        for q in range(wp.min(CHUNK * (i + 1), c.n_border)):
+            row = w.lanes[slot, square + q, i]
+            row = row + w.thin[slot, above, q] * ex + w.thin[slot, above + 1, q] * ey + w.thin[slot, above + 2, q] * ez
+            row = row + w.thin[slot, motion, q] * px + w.thin[slot, motion + 1, q] * py + w.thin[slot, motion + 2, q] * pz
+            row = row - w.thin[slot, at_turn, q] * ax - w.thin[slot, at_turn + 1, q] * ay - w.thin[slot, at_turn + 2, q] * az
+            w.lanes[slot, square + q, i] = row
         if j > 0:
             add_rows(w, slot, wide_row(c, 1, p), i, sx, sy, sz)
             cx, cy, cz = times(wp.skew(d), sx, sy, sz)
             add_rows(w, slot, wide_row(c, 0, p), i, tx + cx, ty + cy, tz + cz)
-    one = type(size)(1.0)
-    add_squares(c, w, slot, motion, at_place, one)
-    add_squares(c, w, slot, scratch_row(c), motion, one)
-    if c.roles[j] == MOVES:
-        add_squares(c, w, slot, at_turn, answer, -one)
 
 
 @no_type_check
@@ -222,7 +231,7 @@ def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
             ax, ay, az = read_rows(w, slot, above, i)
             x, y, z = times(inverse, ax, ay, az)
             write_rows(w, slot, answer, i, x, y, z)
-        add_squares(c, w, slot, above, answer, -type(mu)(1.0))
+            add_squares(c, w, slot, i, above, -x, -y, -z)
 
 
 @no_type_check

@@ -98,10 +98,13 @@ class Launch:
         return self._view(tensor, dtype, tensor.ndim - (2 if dtype is self.types.mat33 else 1))
 
     def columns(self, dirs: Tensor) -> wp.array:
-        """Pad the last dimension of (N, 3, S) directions to whole vectors."""
+        """Pad the last dimension to whole vectors."""
         spare = LANES * self.n_chunks - dirs.shape[-1]
-        padded = torch.nn.functional.pad(dirs.detach(), (0, spare))
-        return self.elements(padded.unflatten(-1, (self.n_chunks, LANES)), self.types.wide)
+        return self.wide_rows(torch.nn.functional.pad(dirs.detach(), (0, spare)))
+
+    def wide_rows(self, tensor: Tensor) -> wp.array:
+        """View the last dimension, whole vectors, as such."""
+        return self.elements(tensor.unflatten(-1, (self.n_chunks, LANES)), self.types.wide)
 
     def _chain(self, roles: Tensor) -> object:
         p, t = self.problem, self.types
@@ -151,7 +154,7 @@ class Launch:
         mask = torch.zeros(LANES * self.n_chunks, dtype=self.dtype, device=self.torch_device)
         if c.fit_scale == 1:
             mask[self.n_border - 1] = 1.0
-        c.scale_mask = self.elements(mask.unflatten(0, (self.n_chunks, LANES)), self.types.wide)
+        c.scale_mask = self.wide_rows(mask)
         c.fitted = self.integers(p.fit_coefficients.nonzero().flatten())
         if p.bone_dirs is not None and c.n_coefficients > 0:
             c.has_dirs = 1
@@ -226,6 +229,11 @@ def own_state(state: ChainState) -> ChainState:
     return ChainState(
         *(v.detach().clone(memory_format=torch.contiguous_format) for v in vars(state).values())
     )
+
+
+def free_roles(problem: ChainProblem) -> Tensor:
+    """Let every free joint move: what torch adds may ask for it."""
+    return torch.where(problem.free_joints.cpu(), MOVES, FIXED).to(torch.int32)
 
 
 def joint_roles(problem: ChainProblem) -> Tensor:

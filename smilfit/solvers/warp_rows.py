@@ -10,7 +10,7 @@ rotation vectors, the gradient of the joint's own turn; arms of rigid points, gr
 root's step. Numbers: mass, second moment and damping of joints, scales, the body's second moment. Wide rows: four
 3-row matrices a joint (what couples to its turn, what couples to its place, the eliminated turn's answer, the motion
 of the place against the parent's); the root's answer, a scratch, coefficients; the border's right-hand side (then its
-step), its damping, its matrix.
+step), its damping, the inverses of its pivots, its matrix.
 """
 
 from typing import Any, no_type_check
@@ -116,8 +116,14 @@ def pivot_row(c: Any) -> int:
 
 @no_type_check
 @wp.func
-def square_row(c: Any) -> int:
+def inverse_row(c: Any) -> int:
     return 12 * c.n_joints + 10
+
+
+@no_type_check
+@wp.func
+def square_row(c: Any) -> int:
+    return 12 * c.n_joints + 11
 
 
 def workspace_rows(n_joints: int, n_points: int, n_parts: int, n_border: int) -> dict[str, int]:
@@ -128,5 +134,5 @@ def workspace_rows(n_joints: int, n_points: int, n_parts: int, n_border: int) ->
         'vecs': 10 * j + 2 * n_parts + 2 * k + 3,
         'quats': 2 * j,
         'nums': 3 * j + 3,
-        'lanes': 12 * j + n_border + 10,
+        'lanes': 12 * j + n_border + 11,
     }

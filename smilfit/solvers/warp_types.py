@@ -76,6 +76,7 @@ def _chain(t):
         has_part_columns: int
         has_limits: int
         has_priors: int
+        has_turns: int
         n_graduation: int
         n_iter: int
         ftol: t.scalar
@@ -99,6 +100,8 @@ def _chain(t):
         limits: wp.array2d(dtype=t.vec2)
         mean: wp.array(dtype=t.scalar)
         precision: wp.array2d(dtype=t.scalar)
+        turn_gradient: wp.array2d(dtype=t.vec3)  # more of the joints' own turns, by frame
+        turn_hessian: wp.array2d(dtype=t.mat33)
         sharpness3d: wp.array(dtype=t.scalar)  # 1 / sigma^2, 0 for a plain square
         sharpness2d: wp.array(dtype=t.scalar)
         graduation: wp.array(dtype=t.scalar)

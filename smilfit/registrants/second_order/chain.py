@@ -1,14 +1,15 @@
 """A stage handed to the fused kernel: its residuals as seen points and priors, and why not where it cannot be."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import rotmat_to_axis_angle
-from smilfit.handlers import BodyState
-from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals
+from smilfit.handlers import ActiveTerm, BodyState
+from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals, Stated
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import is_identity
 from smilfit.registrants.second_order.rigid_points import LINEAR, Coefficients, RigidPoints, bones_at_rest
@@ -33,7 +34,7 @@ class ChainTerms:
         precision: of the coefficients, with `linear`: `c' P c - 2 l' c`.
         mean: of the coefficients: where that is least.
         constant: energy of what does not move, by frame.
-        apart: statements (term, index) that torch has to linearise.
+        apart: terms that torch has to evaluate and linearise.
     """
 
     points3d: list[tuple[tuple[str, ...], Tensor, Tensor, float]] = field(default_factory=list)
@@ -46,7 +47,13 @@ class ChainTerms:
     linear: Tensor | None = None
     mean: Tensor | None = None
     constant: Tensor | float = 0.0
-    apart: list[tuple[int, int]] = field(default_factory=list)
+    apart: list[ActiveTerm] = field(default_factory=list)
+
+    def copy(self) -> 'ChainTerms':
+        """Give a copy that may be added to."""
+        lists = {n: list(getattr(self, n)) for n in ('points3d', 'points2d', 'apart')}
+        matrices = {n: None if (m := getattr(self, n)) is None else m.clone() for n in ('precision', 'linear')}
+        return replace(self, **lists, **matrices)
 
 
 def coefficients_of(task: StageTask, layout: Layout, params: BodyParams) -> Coefficients:
@@ -86,18 +93,17 @@ def chain_terms(
         UnsupportedError: a term that neither takes, by name.
     """
     found = ChainTerms()
-    for place, term in enumerate(task.terms):
+    for term in task.terms:
         stated = term.stated(state)
-        for index, (item, share) in enumerate(zip(stated, term.shares(stated, state.params.transl))):
-            if isinstance(item, Energies):
-                raise UnsupportedError(f'{term.name}, an energy')
-            if item.order:
-                raise UnsupportedError(f'{term.name}, which couples frames')
-            taken = _take(found, item, float(share) * item.factor, layout, state, fitted)
-            if not taken and not (with_torch and isinstance(item.source, PointSource) and item.pointwise):
-                raise UnsupportedError(f'{term.name} with {type(term.handler.loss).__name__}')
-            if not taken:
-                found.apart.append((place, index))
+        tried = found.copy()
+        shares = [float(s) for s in term.shares(stated, state.params.transl)]
+        taken = [_take(tried, item, s, layout, state, fitted) for item, s in zip(stated, shares)]
+        if all(taken):
+            found = tried
+        elif with_torch and all(_on_joints(item, state.body) for item in stated):
+            found.apart.append(term)
+        else:
+            raise UnsupportedError(_why_not(term, stated))
     if not (found.points3d or found.points2d or found.apart):
         raise UnsupportedError('a stage without observations')
     if state.body.posedirs is not None and found.apart:
@@ -111,9 +117,32 @@ def chain_terms(
     return found
 
 
+def _on_joints(item: Residuals | Energies, body: SMIL) -> bool:
+    """Say whether torch can bring a statement's quadratic model to the joints."""
+    if isinstance(item, Energies) or not isinstance(item.source, PointSource):
+        return False
+    names = item.source.names
+    if names is not None and len(body.keypoint_rows(names).vertices):
+        return False
+    if item.order:
+        return names is not None and item.robust is None and item.by_vector and item.value is item.source.argument
+    return item.pointwise and item.slope is not None
+
+
+def _why_not(term: ActiveTerm, stated: Stated) -> str:
+    if any(isinstance(item, Energies) for item in stated):
+        return f'{term.name}, an energy'
+    if any(item.order for item in stated):
+        return f'{term.name}, which couples frames'
+    return f'{term.name} with {type(term.handler.loss).__name__}'
+
+
 def _take(
-    found: ChainTerms, item: Residuals, share: float, layout: Layout, state: BodyState, fitted: Coefficients
+    found: ChainTerms, item: Residuals | Energies, share: float, layout: Layout, state: BodyState, fitted: Coefficients
 ) -> bool:
+    if isinstance(item, Energies) or item.order:
+        return False
+    share = share * item.factor
     if isinstance(item.source, PointSource):
         return _take_points(found, item, item.source, share, state)
     return isinstance(item.source, ParameterSource) and _take_parameter(
@@ -246,17 +275,23 @@ def _points(
     task: StageTask, params: BodyParams, fitted: Coefficients, terms: ChainTerms
 ) -> dict[str, Tensor | None]:
     """Join the points of all statements; one that a statement does not speak of has the weight 0 there."""
-    seen = [*terms.points3d, *terms.points2d]
+    seen3d = terms.points3d
+    if not (seen3d or terms.points2d):
+        # Something must be seen; a point without weight is nothing.
+        first = task.body.joint_names[:1]
+        nothing = params.transl.unsqueeze(1)
+        seen3d = [(first, nothing, torch.zeros_like(nothing[..., 0]), float('inf'))]
+    seen = [*seen3d, *terms.points2d]
     parts = [RigidPoints.of(task.body, names, params, fitted) for names, *_ in seen]
     found = _joined(parts, fitted, params)
-    n3 = sum(len(s[0]) for s in terms.points3d)
+    n3 = sum(len(s[0]) for s in seen3d)
     n2 = sum(len(s[0]) for s in terms.points2d)
     like = params.transl
     if n3:
         pad = like.new_zeros(len(like), n2)
-        found['targets3d'] = torch.cat([*(s[1] for s in terms.points3d), pad.unsqueeze(-1).expand(-1, -1, 3)], 1)
-        found['weights3d'] = torch.cat([*(s[2] for s in terms.points3d), pad], 1)
-        found['sigma3d'] = _widths(terms.points3d, 0, n2, like)
+        found['targets3d'] = torch.cat([*(s[1] for s in seen3d), pad.unsqueeze(-1).expand(-1, -1, 3)], 1)
+        found['weights3d'] = torch.cat([*(s[2] for s in seen3d), pad], 1)
+        found['sigma3d'] = _widths(seen3d, 0, n2, like)
     if n2:
         cameras = terms.cameras
         pad = like.new_zeros(len(like), len(cameras), n3)
@@ -278,12 +313,6 @@ def _widths(seen: Sequence, before: int, after: int, like: Tensor) -> Tensor:
 
 def _joined(parts: list[RigidPoints], fitted: Coefficients, params: BodyParams) -> dict[str, Tensor | None]:
     like = params.transl
-    if not parts:
-        return {
-            'point_joint': torch.zeros(0, 1, dtype=torch.long, device=like.device),
-            'point_share': like.new_zeros(0, 1),
-            'point_offset': like.new_zeros(1, 0, 1, 3),
-        }
     most = max(p.joint.shape[1] for p in parts)
     rows = max(len(p.offset) for p in parts)
 

@@ -1,11 +1,13 @@
 """Run a stage by the fused kernel."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from smilfit.handlers import BodyState
+from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.chain import (
     ChainTerms,
     UnsupportedError,
@@ -16,8 +18,10 @@ from smilfit.registrants.second_order.chain import (
 )
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.rigid_points import Coefficients
+from smilfit.registrants.second_order.tree_problem import TreeProblem, TreeStage
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import (
+    ChainProblem,
     ChainSolution,
     LevenbergMarquardt,
     Processes,
@@ -61,7 +65,7 @@ def plan_kernel(
             weights = dict(task.keypoint_weights)
             found = (task.frames, start.camera_shift, start.log_focal)
             state = BodyState(task.body, start.params, output, weights, *found)
-            terms = chain_terms(task, layout, state, fitted, with_torch=False)
+            terms = chain_terms(task, layout, state, fitted, with_torch=True)
     except UnsupportedError as reason:
         if solver.backend == 'warp':
             raise TypeError(
@@ -69,8 +73,6 @@ def plan_kernel(
                 'Use backend="auto" or "torch".'
             ) from reason
         return KernelPlan(None, None, str(reason))
-    if layout.n_shared:
-        return KernelPlan(None, None, 'SHARED')
     return KernelPlan(terms, fitted)
 
 
@@ -80,12 +82,19 @@ def run_kernel(
     solver: LevenbergMarquardt,
     start: FitState,
     plan: KernelPlan,
+    moving: Mapping[str, bool],
     processes: Processes,
 ) -> StageOutcome:
-    """Fit the parameters of a stage that the kernel takes; hooks are called once, when it is done."""
+    """Fit the parameters of a stage that the kernel takes.
+
+    Frames by themselves whose every term it evaluates are fitted by one launch, and hooks are called once, when it is
+    done; of others it solves the steps of the solver's own loop.
+    """
+    problem = chain_problem(task, layout, start, plan.fitted, plan.terms)
+    if plan.terms.apart or layout.n_shared:
+        return _run_steps(task, layout, solver, start, plan, moving, processes, problem)
     stage = task.stage
     graduation = solver.graduation if any(term.robust for term in task.terms) else ()
-    problem = chain_problem(task, layout, start, plan.fitted, plan.terms)
     n_iter = stage.n_iter + len(graduation)
     with torch.no_grad():
         found = solve_chains(problem, n_iter, stage.ftol, graduation, solver.policy)
@@ -98,6 +107,30 @@ def run_kernel(
     return StageOutcome(
         replace(start, params=params), found.converged, result, energy=energy, engine='kernel'
     )
+
+
+def _run_steps(
+    task: StageTask,
+    layout: Layout,
+    solver: LevenbergMarquardt,
+    start: FitState,
+    plan: KernelPlan,
+    moving: Mapping[str, bool],
+    processes: Processes,
+    problem: ChainProblem,
+) -> StageOutcome:
+    stage, terms = task.stage, plan.terms
+    apart = replace(task, terms=tuple(terms.apart))
+    frames = FrameBlock(apart, layout)
+    known = TreeStage(frames, start.params, plan.fitted, moving, terms.constant)
+    tree = TreeProblem(problem, known, layout.n_shared > 0, processes)
+    robust = any(term.robust for term in task.terms)
+    found, status, result = solver.minimise(
+        tree, problem.start, stage.n_iter, stage.ftol, task.on_step, robust
+    )
+    params = solved_params(start.params, found, plan.fitted)
+    engine = 'kernel and torch' if terms.apart else 'kernel'
+    return StageOutcome(replace(start, params=params), status.converged, result, engine=engine)
 
 
 def _result(found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes) -> SolverResult:

@@ -59,7 +59,7 @@ def run_second_order(
     plan = plan_kernel(task, layout, solver, start)
     # A process without the kernel keeps the others from it: all must go the same way.
     if int(processes.sum(torch.tensor(float(plan.reason is None)))) == processes.count:
-        outcome = run_kernel(task, layout, solver, start, plan, processes)
+        outcome = run_kernel(task, layout, solver, start, plan, fitted, processes)
         if outcome.result.reason is not StopReason.STALLED:
             return _with_covariance(outcome, task, layout, fitted, solver, processes)
         # Its last steps gained nothing, short of what was asked: dense equations go on from there.

@@ -1,0 +1,168 @@
+"""A stage as trees of joints whose steps the fused kernel solves for, with what torch adds to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.handlers import ActiveTerm
+from smilfit.registrants.second_order.block import FrameBlock, Posed
+from smilfit.registrants.second_order.chain import solved_params
+from smilfit.registrants.second_order.joint_quadratics import JointQuadratic, SkinPairs, add_model
+from smilfit.registrants.second_order.landmarks import point_set
+from smilfit.registrants.second_order.models import models_of
+from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.rigid_points import Coefficients
+from smilfit.solvers import (
+    ChainProblem,
+    ChainQuadratic,
+    ChainState,
+    ChainStep,
+    ChainSteps,
+    MotionCoupling,
+    Processes,
+    motion_quadratic,
+    solve_motion,
+)
+from smilfit.solvers.damping import LONGEST_TURN
+from smilfit.structures import BodyParams
+
+
+@dataclass(frozen=True)
+class TreeStage:
+    """What torch knows of a stage whose tree the kernel solves.
+
+    Args:
+        frames: the terms that torch evaluates, as a block of frames.
+        start: parameters that are not fitted.
+        fitted: coefficients among the border's columns.
+        moving: the extras that move, and whether frames share them.
+        constant: energy by frame of what does not move.
+    """
+
+    frames: FrameBlock
+    start: BodyParams
+    fitted: Coefficients
+    moving: Mapping[str, bool]
+    constant: Tensor | float
+
+    def take(self, index: Tensor) -> 'TreeStage':
+        """Pick frames."""
+        constant = self.constant
+        if isinstance(constant, Tensor) and constant.ndim:
+            constant = constant[index]
+        return TreeStage(self.frames.take(index), self.start[index], self.fitted, self.moving, constant)
+
+    def posed(self, state: ChainState, widening: float) -> Posed:
+        """Pose the bodies of a state, and evaluate the terms that torch has."""
+        params = solved_params(self.start, state, self.fitted)
+        return self.frames.evaluate(BodyPoint.from_params(params, self.moving), widening)
+
+
+@dataclass(frozen=True)
+class TreeEvaluation:
+    """A state, its energy by frame, and what torch knows of it."""
+
+    point: ChainState
+    energy: Float[Tensor, ' B']
+    widening: float
+    posed: Posed | None
+
+
+class TreeProblem:
+    """Least squares of a stage, as a solver of second order asks for it; steps are solved for by the fused kernel.
+
+    Args:
+        problem: the tree and what the kernel evaluates by itself.
+        stage: what torch adds.
+        shared: whether coefficients and scale are those of all frames.
+        processes: those that hold other frames.
+    """
+
+    def __init__(
+        self, problem: ChainProblem, stage: TreeStage, shared: bool, processes: Processes | None = None
+    ) -> None:
+        self.problem, self.stage, self.shared = problem, stage, shared
+        self.processes = processes or Processes()
+        self.terms = stage.frames.task.terms
+        moving = any(term.handler.frame_order for term in self.terms)
+        self.coupled = shared or moving
+        self.steps = ChainSteps(problem, shared=shared, reduce=self.processes.sum)
+        self.pairs = SkinPairs.of(stage.frames.task.body) if self.terms else None
+
+    def evaluate(self, point: ChainState, widening: float = 1.0) -> TreeEvaluation:
+        """Compute the energies."""
+        energy = self.steps.energy(point, widening) + self.stage.constant
+        if not self.terms:
+            return TreeEvaluation(point, energy, widening, None)
+        with torch.no_grad():
+            posed = self.stage.posed(point, widening)
+        return TreeEvaluation(point, energy + posed.energy, widening, posed)
+
+    @torch.no_grad()
+    def step(self, at: TreeEvaluation, damping: Tensor, n_together: int | None = None) -> ChainStep:
+        """Solve the damped system, of all frames at once where motion couples them."""
+        couplings = [] if at.posed is None else self._couplings(at.posed)
+        extra = None if at.posed is None else self._extra(at.posed, couplings)
+        factor = self.steps.factorise(at.point, damping, at.widening, extra)
+        if not couplings:
+            return factor.step()
+        loads = factor.gradient()
+        loads = loads.plus(loads, -2.0)
+        motion, _ = solve_motion(factor, couplings, loads)
+        predicted = 0.5 * loads.power(motion)
+        if self.shared:
+            predicted = predicted + 0.5 * loads.border_power(motion) / len(predicted)
+        length = motion.turns.norm(dim=-1, keepdim=True)
+        turns = motion.turns * (LONGEST_TURN / length.clamp_min(LONGEST_TURN))
+        return ChainStep(replace(motion, turns=turns), predicted.to(damping))
+
+    def _extra(self, at: Posed, couplings: list[MotionCoupling]) -> ChainQuadratic:
+        """Bring the quadratic models of the terms that torch has to the joints."""
+        kin, fitted = at.kinematics, self.stage.fitted
+        found = JointQuadratic.zeros(kin.joints, self.problem.n_border)
+        for term in self.terms:
+            for model in models_of(term, at.state, at.widening, False)[0]:
+                add_model(found, model, kin, self.pairs, fitted, self.problem.fit_scale)
+        gradient, hessian = found.gradient, found.hessian
+        if couplings:
+            motion = motion_quadratic(couplings, kin.joints)
+            gradient, hessian = gradient + motion.joint_gradient, hessian + motion.joint_hessian
+        return ChainQuadratic(
+            gradient,
+            hessian,
+            border_cross=found.cross,
+            border_gradient=found.border_gradient,
+            border_hessian=found.border_hessian,
+        )
+
+    def _couplings(self, at: Posed) -> list[MotionCoupling]:
+        return [c for term in self.terms if term.handler.frame_order for c in couplings_of(term, at)]
+
+    def moved(self, at: TreeEvaluation, step: ChainStep) -> ChainState:
+        """Take a step."""
+        return self.steps.follow(at.point, step.motion)
+
+    def take(self, index: Tensor) -> 'TreeProblem':
+        """Give the problem of some frames alone."""
+        return TreeProblem(self.problem.take(index), self.stage.take(index), self.shared, self.processes)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over this process's frames, and over all processes where frames hang together."""
+        whole = values.sum(dtype=torch.float64)
+        return (self.processes.sum(whole) if self.coupled else whole).to(values.dtype)
+
+
+def couplings_of(term: ActiveTerm, at: Posed) -> list[MotionCoupling]:
+    """Give what a term couples in time, as differences of joints."""
+    stated, found = term.stated(at.state), []
+    shares = term.shares(stated, at.energy)
+    for item, share in zip(stated, shares):
+        if item.order:
+            weight = share * item.factor * item.weights(term.continuous(at.state))
+            joints = point_set(at.kinematics.body, item.source.names).joints
+            every = weight.new_zeros(len(weight), at.kinematics.joints.shape[1])
+            found.append(MotionCoupling(item.order, every.index_add(1, joints, weight)))
+    return found

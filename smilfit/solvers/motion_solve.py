@@ -1,0 +1,129 @@
+"""The Newton step of frames that are coupled in time, by conjugate gradients over the frames' own factors.
+
+The system is H + M: H falls apart into frames, M = sum over terms of 2 D' W D on the joints' places, D differences
+in time. A factor P of H + damping + the part of M that is diagonal in time preconditions; with M' = M - diagonal the
+product (P + M') p needs no product with H, since P p follows the recursion of the residuals.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
+from smilfit.solvers.chain_steps import ChainFactor
+
+# Coefficients of backward differences by order: of the frame itself, the one before, and so on.
+DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
+# Relative residual of the step in the preconditioner's norm: an inexact Newton step gains nothing from less.
+TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class MotionCoupling:
+    """The energy `sum weight |difference of the joints' places in time|^2`.
+
+    Args:
+        order: of the backward difference, 1 (velocity) or 2 (acceleration).
+        weight: by frame and joint; 0 over gaps and in the first `order` frames.
+
+    Raises:
+        ValueError: another order.
+    """
+
+    order: int
+    weight: Float[Tensor, 'B J']
+
+    def __post_init__(self) -> None:
+        if self.order not in DIFFERENCES:
+            raise ValueError(f'MotionCoupling: order must be 1 or 2; got {self.order}.')
+
+    def differences(self, places: Float[Tensor, 'B J 3']) -> Float[Tensor, 'B J 3']:
+        """Give the backward differences; 0 in the first frames."""
+        return sum(c * _later(places, k) for k, c in enumerate(DIFFERENCES[self.order])) * self._there(places)
+
+    def energy(self, places: Float[Tensor, 'B J 3']) -> Float[Tensor, ' B']:
+        """Give the energy of every difference at its last frame."""
+        return (self.weight * self.differences(places).square().sum(-1)).sum(1)
+
+    def gradient(self, places: Float[Tensor, 'B J 3']) -> Float[Tensor, 'B J 3']:
+        """Give the energy's derivative by the places, `2 D' W D x`."""
+        weighted = 2 * self.weight.unsqueeze(-1) * self.differences(places)
+        return sum(c * _earlier(weighted, k) for k, c in enumerate(DIFFERENCES[self.order]))
+
+    def diagonal(self) -> Float[Tensor, 'B J']:
+        """Give the part of the hessian by a frame's own places, the same for all axes."""
+        weight = 2 * self.weight * self._there(self.weight)
+        return sum(c * c * _earlier(weight, k) for k, c in enumerate(DIFFERENCES[self.order]))
+
+    def _there(self, like: Tensor) -> Tensor:
+        there = torch.arange(len(like), device=like.device) >= self.order
+        return there.to(like).view(-1, *[1] * (like.ndim - 1))
+
+
+def motion_quadratic(couplings: Sequence[MotionCoupling], places: Float[Tensor, 'B J 3']) -> ChainQuadratic:
+    """Give the gradient of the couplings and their curvature's part that is diagonal in time, for `factorise`."""
+    gradient = places.new_zeros(*places.shape[:2], 6)
+    hessian = places.new_zeros(*places.shape[:2], 6, 6)
+    for coupling in couplings:
+        gradient[..., 3:] += coupling.gradient(places)
+        hessian[..., range(3, 6), range(3, 6)] += coupling.diagonal().unsqueeze(-1)
+    return ChainQuadratic(joint_gradient=gradient, joint_hessian=hessian)
+
+
+def solve_motion(
+    factor: ChainFactor,
+    couplings: Sequence[MotionCoupling],
+    loads: ChainLoads,
+    tolerance: float = TOLERANCE,
+    n_iter: int = 100,
+) -> tuple[ChainMotion, int]:
+    """Answer loads under the factor's system and the couplings between frames.
+
+    Args:
+        factor: with the couplings' `motion_quadratic` in it.
+        couplings: the terms.
+        loads: such as the negative gradient.
+        tolerance: relative residual at which it ends, in the norm of the preconditioner.
+        n_iter: most iterations.
+
+    Returns:
+        The motion, and how many iterations it took.
+    """
+    direction = factor.solve(loads)
+    found, residual, pushed = direction.plus(direction, -1.0), loads, loads
+    start = square = _power(factor, residual, direction)
+    for i in range(n_iter):
+        if square <= tolerance**2 * start:
+            return found, i
+        product = pushed.with_force(_between_frames(couplings, direction.velocity))
+        length = square / _power(factor, product, direction)
+        found = found.plus(direction, length)
+        residual = residual.plus(product, -length)
+        answer = factor.solve(residual)
+        before, square = square, _power(factor, residual, answer)
+        direction = answer.plus(direction, square / before)
+        pushed = residual.plus(pushed, square / before)
+    return found, n_iter
+
+
+def _between_frames(couplings: Sequence[MotionCoupling], velocity: Tensor) -> Tensor:
+    """Multiply by the couplings' hessian without what is diagonal in time."""
+    return sum(c.gradient(velocity) - c.diagonal().unsqueeze(-1) * velocity for c in couplings)
+
+
+def _power(factor: ChainFactor, loads: ChainLoads, motion: ChainMotion) -> float:
+    own = factor.steps.reduce(loads.power(motion).sum())
+    return float(own + loads.border_power(motion)) if motion.border.ndim == 1 else float(own)
+
+
+def _later(x: Tensor, k: int) -> Tensor:
+    """Put every row's k-th predecessor in its place."""
+    return x if k == 0 else torch.cat((torch.zeros_like(x[:k]), x[:-k]))[: len(x)]
+
+
+def _earlier(x: Tensor, k: int) -> Tensor:
+    """Put every row's k-th successor in its place."""
+    return x if k == 0 else torch.cat((x[k:], torch.zeros_like(x[:k])))[: len(x)]
