@@ -135,7 +135,11 @@ def place_jacobian(problem: ChainProblem, state: ChainState) -> Tensor:
 
 
 def world_hessian(problem: ChainProblem, state: ChainState) -> Tensor:
-    """Gauss-Newton hessian (B, n, n) of the energy by the steps of `world_moved`, robust terms reweighted."""
+    """Gauss-Newton hessian (B, n, n) of the energy by the steps of `world_moved`, robust terms reweighted.
+
+    That of the pose prior is the full one, as in the kernels.
+    """
+    weight, problem = problem.pose_weight, replace(problem, pose_weight=None)
     kept = [
         (w.sqrt() / (1 + v.square().sum(-1) * s)).unsqueeze(-1) for v, w, s in residuals(problem, state)
     ]
@@ -145,7 +149,15 @@ def world_hessian(problem: ChainProblem, state: ChainState) -> Tensor:
         return torch.cat([(v * k).flatten(1) for (v, _, _), k in zip(terms, kept)], 1)
 
     jacobian = _by_frame(problem, state, stacked)
-    return 2 * jacobian.mT @ jacobian
+    found = 2 * jacobian.mT @ jacobian
+    if weight is None:
+        return found
+
+    def prior(step: Tensor) -> Tensor:
+        there = world_moved(problem, state, step.expand(problem.n_frames, -1))
+        return (weight * angle(there.rotations).square().sum(-1)).sum(1)
+
+    return found + torch.func.jacfwd(torch.func.jacrev(prior))(torch.zeros_like(found[0, 0]))
 
 
 def twists(problem: ChainProblem, state: ChainState, step: Tensor) -> dict[str, Tensor]:
