@@ -159,7 +159,7 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
 @no_type_check
 @wp.func
 def pass_border(
-    c: Any, w: Any, slot: int, side: int, j: int, d: Any, size: Any, mixed: Any, shift: Any, hold: Any
+    c: Any, w: Any, slot: int, side: int, j: int, d: Any, size: Any, mixed: Any, mixed_left: Any, shift: Any, hold: Any
 ):
     """Eliminate a joint's turn from the border and hand the rest to its parent.
 
@@ -199,7 +199,8 @@ def pass_border(
         if j > 0:
             add_rows(w, slot, wide_row(c, 1, p), i, sx, sy, sz)
             cx, cy, cz = times(wp.skew(d), sx, sy, sz)
-            add_rows(w, slot, wide_row(c, 0, p), i, tx + cx, ty + cy, tz + cz)
+            bx, by, bz = times(mixed_left, ex, ey, ez)
+            add_rows(w, slot, wide_row(c, 0, p), i, tx + bx + cx, ty + by + cy, tz + bz + cz)
 
 
 @no_type_check
@@ -274,7 +275,7 @@ def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
             above = w.vecs[slot, place + c.parents[j]]
         d = w.vecs[slot, place + j] - above
         if c.n_border > 0:
-            pass_border(c, w, slot, side, j, d, size, mixed_before, shift, hold)
+            pass_border(c, w, slot, side, j, d, size, mixed_before, mixed, shift, hold)
         if j > 0:
             hand_on(c, w, slot, j, c.parents[j], d, turn, mixed, shift)
         else:

@@ -70,6 +70,23 @@ def tree(n: int = 3, parents: tuple[int, ...] = PARENTS, n_coefficients: int = 2
     )
 
 
+def skinned(n: int = 3) -> ChainProblem:
+    """The tree with points of three rigid points each, which change with the coefficients; some are pads."""
+    base = tree(n)
+    k, j = base.point_joint.shape[0], base.n_joints
+    joint = torch.stack((torch.arange(k) % j, (torch.arange(k) + 3) % j, (2 * torch.arange(k)) % j), 1)
+    share = normal(k, 3, seed=13).abs()
+    share[::3, 2] = 0
+    share[1::4, 1:] = 0
+    return replace(
+        base,
+        point_joint=joint,
+        point_share=share / share.sum(1, keepdim=True),
+        point_offset=0.2 * normal(n, k, 3, 3, seed=14),
+        point_dirs=0.1 * normal(k, 3, 3, base.n_coefficients, seed=15),
+    )
+
+
 def truth_of(problem: ChainProblem, spread: float = 0.4) -> ChainState:
     n, j, s = problem.n_frames, problem.n_joints, problem.n_coefficients
     return ChainState(

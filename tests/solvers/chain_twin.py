@@ -1,5 +1,6 @@
 """The readable twin of the chain kernels: float64, autograd, dense matrices, one frame at a time."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -32,8 +33,8 @@ def angle(matrix: Tensor) -> Tensor:
     return torch.where(small, v, v * torch.atan2(sine, cosine) / sine)
 
 
-def points(problem: ChainProblem, state: ChainState) -> Tensor:
-    """World points (B, K, 3)."""
+def _tree(problem: ChainProblem, state: ChainState) -> tuple[Tensor, Tensor]:
+    """World rotations (B, J, 3, 3), and places (B, J, 3) before scale and translation."""
     bones = problem.bones + torch.zeros_like(state.transl[:, None])
     if problem.bone_dirs is not None:
         bones = bones + torch.einsum('jcs,bs->bjc', problem.bone_dirs, state.coefficients)
@@ -41,7 +42,17 @@ def points(problem: ChainProblem, state: ChainState) -> Tensor:
     for j, p in enumerate(problem.parents.tolist()[1:], 1):
         places.append(places[p] + (turns[p] @ bones[:, j, :, None])[..., 0])
         turns.append(turns[p] @ state.rotations[:, j])
-    turn, place = torch.stack(turns, 1)[:, problem.point_joint], torch.stack(places, 1)[:, problem.point_joint]
+    return torch.stack(turns, 1), torch.stack(places, 1)
+
+
+def joints(problem: ChainProblem, state: ChainState) -> Tensor:
+    """World places of the joints (B, J, 3)."""
+    return state.log_scale.exp()[:, None, None] * _tree(problem, state)[1] + state.transl[:, None]
+
+
+def points(problem: ChainProblem, state: ChainState) -> Tensor:
+    """World points (B, K, 3)."""
+    turn, place = (x[:, problem.point_joint] for x in _tree(problem, state))
     offset = problem.point_offset
     if problem.point_dirs is not None:
         offset = offset + torch.einsum('kpcs,bs->bkpc', problem.point_dirs, state.coefficients)
@@ -106,6 +117,67 @@ def moved(problem: ChainProblem, state: ChainState, step: Tensor) -> ChainState:
         state.log_scale + rest[:, 3] * problem.fit_scale,
         state.coefficients + rest[:, 4:] * problem.fit_coefficients,
     )
+
+
+def world_moved(problem: ChainProblem, state: ChainState, step: Tensor) -> ChainState:
+    """Apply (B, n) steps as the kernels have them: turns in world axes, translation, scale, coefficients."""
+    turn = step[:, : 3 * problem.n_joints].unflatten(1, (problem.n_joints, 3))
+    world = _tree(problem, state)[0]
+    parents = problem.parents.tolist()[1:]
+    above = torch.cat((torch.eye(3, dtype=step.dtype).expand(len(step), 1, 3, 3), world[:, parents]), 1)
+    local = (above.mT @ turn[..., None])[..., 0]
+    return moved(problem, state, torch.cat((local.flatten(1), step[:, 3 * problem.n_joints :]), 1))
+
+
+def place_jacobian(problem: ChainProblem, state: ChainState) -> Tensor:
+    """Derivative (B, J, 3, n) of the joints' places by the steps of `world_moved`."""
+    return _by_frame(problem, state, joints)
+
+
+def world_hessian(problem: ChainProblem, state: ChainState) -> Tensor:
+    """Gauss-Newton hessian (B, n, n) of the energy by the steps of `world_moved`, robust terms reweighted.
+
+    That of the pose prior is the full one, as in the kernels.
+    """
+    weight, problem = problem.pose_weight, replace(problem, pose_weight=None)
+    kept = [
+        (w.sqrt() / (1 + v.square().sum(-1) * s)).unsqueeze(-1) for v, w, s in residuals(problem, state)
+    ]
+
+    def stacked(problem: ChainProblem, state: ChainState) -> Tensor:
+        terms = residuals(problem, state)
+        return torch.cat([(v * k).flatten(1) for (v, _, _), k in zip(terms, kept)], 1)
+
+    jacobian = _by_frame(problem, state, stacked)
+    found = 2 * jacobian.mT @ jacobian
+    if weight is None:
+        return found
+
+    def prior(step: Tensor) -> Tensor:
+        there = world_moved(problem, state, step.expand(problem.n_frames, -1))
+        return (weight * angle(there.rotations).square().sum(-1)).sum(1)
+
+    return found + torch.func.jacfwd(torch.func.jacrev(prior))(torch.zeros_like(found[0, 0]))
+
+
+def twists(problem: ChainProblem, state: ChainState, step: Tensor) -> dict[str, Tensor]:
+    """Velocities of a motion by its definition, linear in the step."""
+    turns = step[:, : 3 * problem.n_joints].unflatten(1, (problem.n_joints, 3)) * problem.free_joints[:, None]
+    angular = [turns[:, 0]]
+    for j, p in enumerate(problem.parents.tolist()[1:], 1):
+        angular.append(angular[p] + turns[:, j])
+    velocity = torch.einsum('bjcn,bn->bjc', place_jacobian(problem, state), step)
+    transl = step[:, 3 * problem.n_joints :][:, :3] * problem.fit_transl
+    return {'turns': turns, 'angular': torch.stack(angular, 1), 'velocity': velocity, 'transl': transl}
+
+
+def _by_frame(problem: ChainProblem, state: ChainState, of: Callable) -> Tensor:
+    n = 3 * problem.n_joints + 4 + problem.n_coefficients
+
+    def all_alike(step: Tensor) -> Tensor:
+        return of(problem, world_moved(problem, state, step.expand(problem.n_frames, n)))
+
+    return torch.func.jacfwd(all_alike)(torch.zeros(n, dtype=torch.float64))
 
 
 def dense_fit(problem: ChainProblem, n_iter: int = 200) -> ChainState:
