@@ -98,12 +98,14 @@ class OverlayPainter:
         canvas = view.picture.copy()
         if body is not None:
             canvas = self._with_mesh(canvas, view, body)
-            stamp_points(canvas, view.shown(body.keypoints), FITTED)
+            _stamp(canvas, view, body.keypoints, FITTED)
         if panel.mask is not None:
             mask = cv2.warpAffine(panel.mask.astype(np.uint8), view.affine, canvas.shape[1::-1])
             outline, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(canvas, outline, -1, ANNOTATED.colour, 1, cv2.LINE_AA)
-        stamp_points(canvas, view.shown(panel.annotated), ANNOTATED)
+            # A dark edge, for white animals.
+            cv2.drawContours(canvas, outline, -1, (0, 0, 0), 3)
+            cv2.drawContours(canvas, outline, -1, ANNOTATED.colour, 1)
+        _stamp(canvas, view, panel.annotated, ANNOTATED)
         scale = scale_of(canvas)
         put_text(canvas, panel.label, (round(8 * scale), round(22 * scale)), max(0.65 * scale, 0.4))
         return canvas
@@ -118,11 +120,11 @@ class OverlayPainter:
         return overlay(canvas, render, 0, OPACITY, tuple(c / 255 for c in body.surface.colour))
 
 
-def stamp_points(canvas: UInt8[np.ndarray, 'H W 3'], xy: Float[np.ndarray, 'K 2'], mark: Mark) -> None:
-    """Draw a mark into `canvas` at each point (px) that is finite and not far outside."""
+def _stamp(canvas: np.ndarray, view: View, xy: Float[np.ndarray, 'K 2'], mark: Mark) -> None:
+    """Draw a mark into `canvas` at each point that is finite and not far outside."""
     scale, limit = scale_of(canvas), 10.0 * max(canvas.shape[:2])
-    # Comparisons with NaN are False.
-    for at in xy[(np.abs(xy) < limit).all(-1)]:
+    shown = view.shown(xy[np.isfinite(xy).all(-1)])
+    for at in shown[(np.abs(shown) < limit).all(-1)]:
         mark.stamp(canvas, at, scale)
 
 
