@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-SHIFT = 4  # drawing at 1/16 px
+RIM = 1.0  # px of dark around a mark
 # Letters smaller than this cannot be read (share of OpenCV's font, whose capitals are then 9 px high).
 LEAST_LETTERS = 0.4
 
@@ -50,8 +50,7 @@ class Dot(Mark):
 
     def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
         """Draw it."""
-        _circle(canvas, at, 3.5 * scale, (0, 0, 0), max(2, round(2.5 * scale)))
-        _circle(canvas, at, 3.5 * scale, self.colour, -1)
+        _annulus(canvas, at, (-np.inf, 3.5 * scale), self.colour)
 
 
 class Ring(Mark):
@@ -64,9 +63,8 @@ class Ring(Mark):
 
     def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
         """Draw it."""
-        width = max(2, round(2.0 * scale))
-        _circle(canvas, at, 7.0 * scale, (0, 0, 0), width + 1)
-        _circle(canvas, at, 7.0 * scale, self.colour, width)
+        half = max(1.1, 1.4 * scale)
+        _annulus(canvas, at, (6.5 * scale - half, 6.5 * scale + half), self.colour)
 
 
 class Surface(Mark):
@@ -132,6 +130,16 @@ def legend_strip(marks: Sequence[Mark], width: int, scale: float) -> UInt8[np.nd
     return strip
 
 
-def _circle(canvas: np.ndarray, at: np.ndarray, radius: float, colour: tuple, width: int) -> None:
-    centre = np.round(at * 2**SHIFT).astype(int).tolist()
-    cv2.circle(canvas, centre, round(radius * 2**SHIFT), colour, width, cv2.LINE_AA, SHIFT)
+def _annulus(canvas: np.ndarray, at: np.ndarray, radii: tuple[float, float], colour: tuple) -> None:
+    """Draw what lies between two radii around (x, y) px, with soft edges (OpenCV's small circles are squares)."""
+    inner, outer = radii
+    low = np.maximum(np.floor(at - outer - RIM - 1), 0).astype(int)
+    high = np.ceil(at + outer + RIM + 2).astype(int).clip(0)
+    patch = canvas[low[1] : high[1], low[0] : high[0]]
+    x, y = np.arange(patch.shape[1]) + low[0] - at[0], np.arange(patch.shape[0]) + low[1] - at[1]
+    # Px inside the form, negative outside.
+    distance = np.hypot(x, y[:, None])
+    depth = np.minimum(outer - distance, distance - inner)[..., None]
+    rimmed = patch * (0.5 - RIM - depth).clip(0, 1)
+    share = (depth + 0.5).clip(0, 1)
+    patch[:] = np.rint(rimmed + share * (np.array(colour) - rimmed))
