@@ -62,6 +62,7 @@ def test_what_a_fit_of_pictures_leaves_behind(done):
     assert result.start is not None
     page = (done / 'report.html').read_text()
     assert page.count('<img') >= 3
+    assert page.count('class="legend"') == 1
     assert 'IoU' in page
 
 

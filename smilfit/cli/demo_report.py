@@ -17,6 +17,7 @@ from smilfit.visualization import (
     read_scalars,
 )
 from smilfit.visualization.benchmark_text import benchmark_summary, headline_numbers, metric_rows
+from smilfit.visualization.marks import FIT_MARKS
 
 
 def write_demo_report(out: Path, size: Any) -> Path:
@@ -39,9 +40,7 @@ def write_demo_report(out: Path, size: Any) -> Path:
     _add_training(page, out)
     page.add_section('Regressor: the benchmark on frames it has not seen')
     drawn = sorted((out / 'train' / 'benchmark').glob('prediction_*.png'))
-    page.add_pictures(
-        drawn, ['predicted body and keypoints (open), annotated keypoints (filled)'] * len(drawn)
-    )
+    page.add_legend(FIT_MARKS).add_pictures(drawn)
     page.add_table(metric_rows(result, metrics), 'The regressor beside predictions that need no pictures')
     for figure, caption in benchmark_figures(result).values():
         page.add_figure(figure, caption)
@@ -94,9 +93,7 @@ def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
         video = out / 'fit' / name / 'overlay.mp4'
         middle = probe_video(video).n_frames // 2
         for _, picture in iterate_videos({'overlay': video}, [middle]):
-            page.add_pictures(
-                list(picture.values()), [f'{name}: annotated (filled) and fitted (open) keypoints']
-            )
+            page.add_legend(FIT_MARKS).add_pictures(list(picture.values()), [f'{name}: the middle frame'])
         history = json.loads((out / 'fit' / name / 'fit.json').read_text())['history']
         page.add_figure(plot_fit_stages(history), f'{name}: loss by stage')
         page.add_video(video, f'{name}: the fitted body over the recording')

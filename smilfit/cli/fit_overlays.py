@@ -10,13 +10,14 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.io import SleapSession, write_mesh
-from smilfit.renderers import ZBufferRenderer
-from smilfit.structures import BodyParams, FitResult, Keypoints2d
-from smilfit.visualization import WindowView, follow, look, overlay_frames, write_video
+from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
+from smilfit.visualization import OverlayPainter, Panel, ShownBody, View, follow, look, write_video
 
 logger = logging.getLogger('smilfit')
 
 REPORT_PICTURES = 4
+# Frames whose meshes are in memory at once.
+BLOCK = 32
 
 
 def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.Tensor:
@@ -59,7 +60,7 @@ def report_pictures(
     rows = np.unique(np.linspace(0, result.params.batch_size - 1, REPORT_PICTURES).round().astype(int))
     frames = dataset.frame_indices(session)[rows]
     drawn = _overlays(body, result, dataset, session, seen, rows, window_px)
-    return {f'frame {f}: annotated (filled) and fitted (open) keypoints': p for f, p in zip(frames, drawn)}
+    return {f'frame {f}': p for f, p in zip(frames, drawn)}
 
 
 def _overlays(
@@ -71,55 +72,65 @@ def _overlays(
     rows: np.ndarray,
     window_px: int,
 ) -> Iterator[np.ndarray]:
-    cameras = seen.cameras
-    joints = result.joints().cpu()
-    affine = follow(cameras, joints, window_px)[rows]
-    with torch.no_grad():
-        vertices = body(result.params[torch.as_tensor(rows)], ('vertices',)).vertices.cpu()
-    picked = seen[torch.as_tensor(rows)]
-    fitted = keypoints_of(body, result.params, seen.names)[torch.as_tensor(rows)]
-    names = dataset.frame_indices(session)[rows]
-    return overlay_frames(
-        _views(dataset, session, rows, affine, window_px),
-        cameras,
-        vertices,
-        body.faces.cpu(),
-        picked,
-        fitted,
-        ZBufferRenderer(),
-        names,
-    )
+    cameras, names = seen.cameras, dataset.frame_indices(session)
+    affine = follow(cameras, result.joints().cpu(), window_px)
+    views = _views(dataset, session, cameras, rows, affine[rows], window_px)
+    annotated = torch.where(seen.confidence.unsqueeze(-1) > 0, seen.xy, torch.nan).double().numpy()
+    painter = OverlayPainter(body.faces)
+    for row, view, (vertices, points) in zip(rows, views, _bodies(body, result.params, seen.names, rows)):
+        with torch.no_grad():
+            pixels, _, valid = cameras.project(points.to(cameras.K))
+        fitted = torch.where(valid.unsqueeze(-1), pixels, torch.nan).double().numpy()
+        panels = [
+            Panel(
+                f'{name}  frame {names[row]}', view[c], annotated[row, c], body=ShownBody(vertices, fitted[c])
+            )
+            for c, name in enumerate(cameras.names)
+        ]
+        yield painter.draw(panels, columns=len(panels) if len(panels) <= 3 else None)
+
+
+def _bodies(
+    body: SMIL, params: BodyParams, names: Sequence[str], rows: np.ndarray
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Compute vertices and named keypoints of frames, a block at a time: a recording's would fill the memory."""
+    for block in torch.as_tensor(rows).split(BLOCK):
+        with torch.no_grad():
+            output = body(params[block].to(body.v_template), ('vertices', *names))
+        yield from zip(output.vertices.cpu(), output.select(names).cpu())
 
 
 def _views(
-    dataset: Any, session: str, rows: np.ndarray, affine: np.ndarray, side: int
-) -> Iterator[dict[str, WindowView]]:
+    dataset: Any, session: str, cameras: Cameras, rows: np.ndarray, affine: np.ndarray, side: int
+) -> Iterator[list[View]]:
     """See the session's own pictures where its folder is still there, else the stored ones."""
-    names = dataset.cameras(session).names
     source = Path(dataset.source(session))
     frames = dataset.frame_indices(session)[rows]
+    singles = [cameras.select([name]) for name in cameras.names]
     if (source / 'calibration.toml').is_file():
-        others = [c.name for c in source.iterdir() if c.is_dir() and c.name not in names]
+        others = [c.name for c in source.iterdir() if c.is_dir() and c.name not in cameras.names]
         recorded = SleapSession(
             source, exclude_cameras=tuple(others), confidence_threshold=0.0, with_3d=False
         )
-        lenses = recorded.cameras
+        order = [recorded.camera_names.index(name) for name in cameras.names]
+        bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras
+        lens = [(lenses.K[k].numpy(), lenses.dist[k].numpy()) if bent else None for k in order]
         for i, (_, pictures) in enumerate(recorded.frames(frames.tolist())):
-            view = {}
-            for c, name in enumerate(names):
-                k = recorded.camera_names.index(name)
-                bent = dataset.undistorted and lenses.dist is not None
-                lens = (lenses.K[k].numpy(), lenses.dist[k].numpy()) if bent else None
-                view[name] = WindowView(look(pictures[name], affine[i, c], side, lens), affine[i, c])
-            yield view
+            yield [
+                View(look(pictures[name], affine[i, c], (side, side), lens[c]), singles[c], affine[i, c])
+                for c, name in enumerate(cameras.names)
+            ]
         return
     logger.info('%s: %s is gone; overlays show the stored pictures.', session, source)
     for i, sample in enumerate(dataset.samples(session)[rows]):
         stored = dataset.record(int(sample))
-        view = {}
-        for c, name in enumerate(names):
+        views = []
+        for c, name in enumerate(cameras.names):
             u = dataset.camera_names.index(name)
+            # A camera without a picture shows black: all frames of a video are alike.
+            shown = np.zeros((side, side, 3), np.uint8)
             if stored.view_mask[u]:
                 to_window = affine[i, c] @ np.vstack((stored.to_original[u], (0.0, 0.0, 1.0)))
-                view[name] = WindowView(look(dataset.image(int(sample), name), to_window, side), affine[i, c])
-        yield view
+                shown = look(dataset.image(int(sample), name), to_window, (side, side))
+            views.append(View(shown, singles[c], affine[i, c]))
+        yield views

@@ -16,9 +16,8 @@ from smilfit.files import file_stem
 from smilfit.io import write_mesh
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
-from smilfit.visualization.image_files import write_image
-from smilfit.visualization.image_panels import START_COLOUR, annotated, draw_body, enlarge, side_by_side
-from smilfit.visualization.video import write_video
+from smilfit.visualization import OverlayPainter, Panel, ShownBody, enlarge, write_image, write_video
+from smilfit.visualization.marks import BODY, START_BODY, Surface
 
 # Frames a second of a sequence that does not say.
 DEFAULT_FPS = 25.0
@@ -28,10 +27,10 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class BodyInPicture:
-    """A body in one crop, and how well it explains it."""
+    """A body in one crop, its annotated keypoints' px (NaN where not in sight), and how well it explains it."""
 
     vertices: Tensor
-    keypoints: Tensor
+    keypoints: np.ndarray
     camera: Cameras
     fit: ImageFit
 
@@ -44,7 +43,6 @@ class PictureFit:
     name: str
     picture: np.ndarray
     xy: np.ndarray
-    seen: np.ndarray
     mask: np.ndarray | None
     start: BodyInPicture | None
     end: BodyInPicture
@@ -67,6 +65,7 @@ class ImageOutputs:
         self.body, self.dataset, self.session, self.result = body, dataset, session, result
         self.window_px = window_px
         self.renderer = ZBufferRenderer()
+        self.painter = OverlayPainter(body.faces, self.renderer)
         self.labels = dataset.labels(session)
         self.seen: Keypoints2d = dataset.keypoints2d(session, stored=True)
         self.cameras: Cameras = dataset.stored_cameras(session)
@@ -98,8 +97,7 @@ class ImageOutputs:
             row=row,
             name=self._name(row),
             picture=self.dataset.image(sample, self.cameras.names[0]),
-            xy=self.seen.xy[row, 0].double().numpy(),
-            seen=(self.seen.confidence[row, 0] > 0).numpy(),
+            xy=self._annotated(row),
             mask=mask,
             start=None if start is None else self._measured(row, *start, self.cameras, mask),
             end=self._measured(row, *end, self.fitted_cameras, mask),
@@ -116,32 +114,30 @@ class ImageOutputs:
             silhouette = (
                 self.renderer(vertices.double().unsqueeze(0), self.body.faces.cpu(), camera).alpha[0] > 0.5
             ).numpy()
-        xy, confidence = self.seen.xy[row, 0].double().numpy(), self.seen.confidence[row, 0].double().numpy()
-        side = int(camera.size[0, 0])
-        fit = image_fit(self.labels[row], pixels, xy, confidence, side, silhouette, mask)
-        return BodyInPicture(vertices, keypoints, camera, fit)
+        annotated = self._annotated(row)
+        confidence, side = self.seen.confidence[row, 0].double().numpy(), int(camera.size[0, 0])
+        fit = image_fit(self.labels[row], pixels, annotated, confidence, side, silhouette, mask)
+        drawn = np.where(np.isnan(annotated), np.nan, pixels)
+        return BodyInPicture(vertices, drawn, camera, fit)
+
+    def _annotated(self, row: int) -> np.ndarray:
+        """Give a picture's annotated keypoints, px of the crop; NaN where there is none."""
+        there = self.seen.confidence[row, 0] > 0
+        return torch.where(there.unsqueeze(-1), self.seen.xy[row, 0], torch.nan).double().numpy()
 
     def draw(self, shown: PictureFit) -> np.ndarray:
         """Draw one picture: what was annotated, the start, the fit."""
-        panels = {'annotated': self._annotated(shown)}
+        bare = enlarge(shown.picture, shown.end.camera, self.window_px)
+        panels = [Panel('annotated', bare, shown.xy, shown.mask)]
         if shown.start is not None:
-            panels[f'start {_said(shown.start.fit)}'] = self._body(shown, shown.start, START_COLOUR)
-        panels[f'fit {_said(shown.end.fit)}'] = self._body(shown, shown.end)
-        return side_by_side(panels)
+            panels.append(self._panel('start', shown, shown.start, START_BODY))
+        panels.append(self._panel('fit', shown, shown.end, BODY))
+        return self.painter.draw(panels, columns=len(panels))
 
-    def _annotated(self, shown: PictureFit) -> np.ndarray:
-        picture, _, affine = enlarge(shown.picture, shown.end.camera, self.window_px)
-        mask = None
-        if shown.mask is not None:
-            size = (self.window_px, self.window_px)
-            mask = cv2.warpAffine(shown.mask.astype(np.uint8), affine, size, flags=cv2.INTER_NEAREST) > 0
-        return annotated(picture, shown.xy @ affine[:, :2].T + affine[:, 2], shown.seen, mask)
-
-    def _body(self, shown: PictureFit, body: BodyInPicture, *colour: Any) -> np.ndarray:
-        picture, camera, affine = enlarge(shown.picture, body.camera, self.window_px)
-        faces, seen = self.body.faces.cpu(), shown.seen
-        drawn = draw_body(picture, body.vertices, faces, camera, body.keypoints, seen, self.renderer, *colour)
-        return annotated(drawn, shown.xy @ affine[:, :2].T + affine[:, 2], seen, None)
+    def _panel(self, word: str, shown: PictureFit, body: BodyInPicture, surface: Surface) -> Panel:
+        view = enlarge(shown.picture, body.camera, self.window_px)
+        drawn = ShownBody(body.vertices, body.keypoints, surface)
+        return Panel(f'{word} {_said(body.fit)}', view, shown.xy, body=drawn)
 
     def write(self, folder: Path, step: Callable[[], None] = lambda: None) -> list[PictureFigures]:
         """Write every picture's overlay, and the tables `images.csv` and `images.json`."""

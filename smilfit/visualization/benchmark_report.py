@@ -25,6 +25,7 @@ from smilfit.visualization.benchmark_text import (
     headline_numbers,
     metric_rows,
 )
+from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
 from smilfit.visualization.report import Report, figure_png
 
@@ -195,7 +196,7 @@ def benchmark_page(
     report.add_numbers(headline_numbers(result, metrics))
     samples = [name for name in figures if name.startswith('sample_')]
     if pictures:
-        report.add_section('Predictions on the pictures')
+        report.add_section('Predictions on the pictures').add_legend(FIT_MARKS)
         report.add_pictures(list(pictures.values()), list(pictures))
     report.add_section('All numbers', EXPLANATIONS)
     report.add_table(metric_rows(result, metrics))

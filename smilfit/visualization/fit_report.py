@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.evaluation import FitBenchmark, length_text
+from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
 from smilfit.visualization.training_plots import plot_fit_stages
@@ -29,6 +30,8 @@ def add_fit_sections(
         video: an overlay video.
     """
     report.add_section('Fit: the body on the pictures', fit_summary(benchmark))
+    if pictures or video is not None:
+        report.add_legend(FIT_MARKS)
     if pictures:
         report.add_pictures(list(pictures.values()), list(pictures))
     if video is not None:

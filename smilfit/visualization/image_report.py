@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.evaluation import PictureFigures, summary
+from smilfit.visualization.marks import FIT_MARKS, MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
 from smilfit.visualization.training_plots import plot_fit_stages
@@ -48,6 +49,7 @@ def add_image_sections(
             if key in means['fit']
         ]
     )
+    report.add_legend(MARKS if any(one.start is not None for one in figures) else FIT_MARKS)
     if video is not None:
         report.add_video(video, 'The fitted body over the sequence.')
     shown = _spread(figures)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from smilfit.files import write_text
+from smilfit.visualization.marks import MARKS, Mark
 from smilfit.visualization.report_style import STYLE
 
 MAX_EMBEDDED_VIDEO_BYTES = 20_000_000
@@ -91,6 +92,12 @@ class Report:
         captions = list(captions) or [''] * len(pictures)
         cells = ''.join(_figure(_data_uri(p), c) for p, c in zip(pictures, captions, strict=True))
         self._parts.append(f'<div class="grid">{cells}</div>')
+        return self
+
+    def add_legend(self, marks: Sequence[Mark] = MARKS) -> 'Report':
+        """Say what the colours of the overlays mean."""
+        items = ''.join(f'<span><i style="{m.css}"></i>{html.escape(m.word)}</span>' for m in marks)
+        self._parts.append(f'<p class="legend">{items}</p>')
         return self
 
     def add_video(self, path: str | Path, caption: str = '', embed: bool = True) -> 'Report':

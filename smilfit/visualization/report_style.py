@@ -34,6 +34,9 @@ figure { margin: 1rem 0; }
 figure img, figure video { display: block; max-width: 100%; height: auto; border-radius: 8px;
   border: 1px solid var(--line); background: #fff; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .35rem; max-width: 46rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; }
+.legend span { display: inline-flex; align-items: center; gap: .5rem; }
+.legend i { width: 1rem; height: 1rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: .9rem; margin: 1rem 0; }
 .grid figure { margin: 0; }
 .grid img { width: 100%; }

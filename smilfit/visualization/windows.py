@@ -1,21 +1,18 @@
-"""Windows that follow the animal through each camera's picture, and the overlays seen through them."""
+"""Pictures as they are shown: enlarged, or through windows that follow the animal; their cameras go along."""
 
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from smilfit.structures import Cameras, Keypoints2d
-from smilfit.visualization.overlays import draw_keypoints, draw_label, draw_mesh, grid_of_views
+from smilfit.structures import Cameras
 
 # Side of a window over the animal's extent, and the frames over which its centre is averaged.
 MARGIN = 1.35
 SMOOTH_FRAMES = 9
-FITTED_COLOUR = (120, 220, 255)
 
 
 def follow(
@@ -66,82 +63,65 @@ def _smooth(path: Float[np.ndarray, 'B 2']) -> Float[np.ndarray, 'B 2']:
     return np.stack([np.convolve(padded[:, axis], kernel, mode='valid') for axis in (0, 1)], 1)
 
 
+@dataclass(frozen=True)
+class View:
+    """A picture as it is shown: cut, enlarged, undistorted.
+
+    Attributes:
+        picture: RGB, as shown.
+        behind: the camera of the picture behind it, one; undistorted where the view is.
+        affine: px of the picture behind to shown px, `u' = A u + b`.
+    """
+
+    picture: UInt8[np.ndarray, 'H W 3']
+    behind: Cameras
+    affine: Float[np.ndarray, '2 3']
+
+    def __post_init__(self) -> None:
+        if len(self.behind) != 1:
+            raise ValueError(
+                f'View: there must be one camera; got {len(self.behind)}. Use cameras.select([name]).'
+            )
+
+    @property
+    def camera(self) -> Cameras:
+        """Give the camera of the shown picture."""
+        height, width = self.picture.shape[:2]
+        size = torch.tensor([[width, height]]).to(self.behind.K)
+        return self.behind.transformed(torch.as_tensor(self.affine)[None].to(self.behind.K), size)
+
+    def shown(self, xy: Float[np.ndarray, 'K 2']) -> Float[np.ndarray, 'K 2']:
+        """Map px of the picture behind to shown px."""
+        return xy @ self.affine[:, :2].T + self.affine[:, 2]
+
+
 def look(
     picture: UInt8[np.ndarray, 'H W 3'],
     affine: Float[np.ndarray, '2 3'],
-    side_px: int,
+    size: tuple[int, int],
     lens: tuple[np.ndarray, np.ndarray] | None = None,
-) -> UInt8[np.ndarray, 'r r 3']:
+) -> UInt8[np.ndarray, 'h w 3']:
     """See a picture through a window; outside of the picture is black.
 
     Args:
         picture: RGB.
         affine: picture px (undistorted where a lens is given) to window px.
-        side_px: side of the window.
+        size: width and height of the window.
         lens: K and distortion coefficients of a picture that is to be undistorted on the way.
     """
-    import cv2
-
     if lens is None:
-        return cv2.warpAffine(picture, affine, (side_px, side_px), flags=cv2.INTER_LINEAR)
+        return cv2.warpAffine(picture, affine, size, flags=cv2.INTER_LINEAR)
     k, dist = lens
     new_k = np.vstack((affine, (0.0, 0.0, 1.0))) @ k
-    maps = cv2.initUndistortRectifyMap(k, dist, np.eye(3), new_k, (side_px, side_px), cv2.CV_32FC1)
+    maps = cv2.initUndistortRectifyMap(k, dist, np.eye(3), new_k, size, cv2.CV_32FC1)
     return cv2.remap(picture, *maps, cv2.INTER_LINEAR)
 
 
-@dataclass(frozen=True)
-class WindowView:
-    """One camera's picture of one frame, already seen through its window."""
-
-    picture: np.ndarray
-    affine: np.ndarray
-
-
-def overlay_frames(
-    views: Iterable[Mapping[str, WindowView]],
-    cameras: Cameras,
-    vertices: Float[Tensor, 'B V 3'],
-    faces: Tensor,
-    seen: Keypoints2d,
-    fitted: Float[Tensor, 'B K 3'],
-    renderer: Any,
-    frame_names: Iterable[Any],
-) -> Iterator[np.ndarray]:
-    """Draw, frame by frame, the mesh, the annotated and the fitted keypoints on every camera's window.
-
-    Args:
-        views: for every frame, the cameras' windows.
-        cameras: of the pictures behind the windows.
-        vertices: the fitted meshes; a frame whose mesh is not finite was not fitted, and shows none.
-        faces: the mesh's triangles.
-        seen: annotated keypoints, px of the pictures behind the windows.
-        fitted: fitted keypoints in the order of `seen.names`, world unit.
-        renderer: draws the mesh.
-        frame_names: what to call each frame.
-    """
-    with torch.no_grad():
-        projected, _, valid = cameras.project(fitted.to(cameras.K))
-    for i, (view, name) in enumerate(zip(views, frame_names)):
-        tiles = []
-        for c, camera in enumerate(cameras.names):
-            if camera not in view:
-                continue
-            picture, affine = view[camera].picture, view[camera].affine
-            side = picture.shape[0]
-            one = cameras.select([camera]).transformed(
-                torch.as_tensor(affine)[None], torch.tensor([[side, side]], dtype=cameras.K.dtype)
-            )
-            tile = picture
-            if bool(vertices[i].isfinite().all()):
-                tile = draw_mesh(picture, vertices[i].to(cameras.K), faces, one, renderer)
-            points = projected[i, c].numpy() @ affine[:, :2].T + affine[:, 2]
-            tile = draw_keypoints(tile, points, valid[i, c].numpy(), colour=FITTED_COLOUR, filled=False)
-            clicked = seen.xy[i, c].double().numpy() @ affine[:, :2].T + affine[:, 2]
-            tile = draw_keypoints(tile, clicked, (seen.confidence[i, c] > 0).numpy())
-            tiles.append(draw_label(tile, f'{camera}  frame {name}'))
-        yield grid_of_views(
-            tiles,
-            columns=len(tiles) if len(tiles) <= 3 else None,
-            cell=(tiles[0].shape[1], tiles[0].shape[0]),
-        )
+def enlarge(picture: UInt8[np.ndarray, 'h w 3'], camera: Cameras, side_px: int) -> View:
+    """Show a picture at another size, whose longer side is given."""
+    height, width = picture.shape[:2]
+    scale = side_px / max(height, width)
+    # Pixel centres are at integers: the picture's corner stays its corner.
+    shift = (scale - 1) / 2
+    affine = np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+    return View(look(picture, affine, (round(width * scale), round(height * scale))), camera, affine)

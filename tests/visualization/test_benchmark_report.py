@@ -81,6 +81,13 @@ def test_the_verdict_follows_the_numbers(result):
     assert ', no better than the' in benchmark_summary(result, worse)[1]
 
 
+def test_pictures_have_a_legend(result, tmp_path):
+    assert 'class="legend"' not in write_benchmark_folder(result, tmp_path).read_text(encoding='utf-8')
+    picture = np.zeros((8, 8, 3), np.uint8)
+    page = write_benchmark_folder(result, tmp_path, pictures={'one': picture})
+    assert page.read_text(encoding='utf-8').count('class="legend"') == 1
+
+
 def test_an_unknown_edge_is_named(result, tmp_path):
     with pytest.raises(KeyError, match=r"no keypoint 'nsoe'\. Did you mean 'nose'"):
         write_benchmark_folder(result, tmp_path, edges=[('nsoe', 'nose')])

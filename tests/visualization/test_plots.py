@@ -110,3 +110,6 @@ def test_a_fit_report_holds_every_camera():
     page = add_fit_sections(Report('fit'), benchmark, HISTORY, {'ignored <b>': ['x']}).html()
     assert page.count('data:image/png') == 3
     assert 'ignored &lt;b&gt;' in page
+    assert 'class="legend"' not in page
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert 'class="legend"' in add_fit_sections(Report('fit'), benchmark, pictures={'one': picture}).html()

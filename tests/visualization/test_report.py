@@ -1,6 +1,7 @@
 """The page holds what was put in, asks the network for nothing and runs no text as markup."""
 
 import base64
+import html
 import re
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from smilfit.visualization import Report, figure_png, write_video
+from smilfit.visualization.marks import FIT_MARKS, MARKS, START_BODY
 from smilfit.visualization.plots import new_axes
 
 EVIL = '<script>alert("x")</script> & \'y\''
@@ -27,6 +29,13 @@ def test_links_lead_from_where_the_page_lies(tmp_path):
     (tmp_path / 'a session' / 'v.mp4').write_bytes(b'no codec')
     page = Report('t', folder=tmp_path).add_video(tmp_path / 'a session' / 'v.mp4').html()
     assert 'href="a%20session/v.mp4"' in page
+
+
+def test_the_legend_has_every_colour_and_word():
+    page = html.unescape(Report('t').add_legend().html())
+    for mark in MARKS:
+        assert f'{mark.hex}"></i>{mark.word}</span>' in page
+    assert START_BODY.hex not in Report('t').add_legend(FIT_MARKS).html()
 
 
 def test_every_text_is_escaped(tmp_path):

@@ -1,0 +1,145 @@
+"""What overlays show: one colour, one form and one word for each thing, and the legend that says so."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+RIM = 1.0  # px of dark around a mark
+# Letters smaller than this cannot be read (share of OpenCV's font, whose capitals are then 9 px high).
+LEAST_LETTERS = 0.4
+
+
+def scale_of(picture: np.ndarray) -> float:
+    """Say how large marks and letters are in a picture: they grow with its shorter side."""
+    return max(min(picture.shape[:2]) / 500.0, 0.6)
+
+
+@dataclass(frozen=True)
+class Mark(ABC):
+    """A thing that overlays show: its word in legends, and its colour (RGB)."""
+
+    word: str
+    colour: tuple[int, int, int]
+
+    @property
+    def hex(self) -> str:
+        """Give the colour as pages write it."""
+        return '#' + ''.join(f'{c:02x}' for c in self.colour)
+
+    @property
+    @abstractmethod
+    def css(self) -> str:
+        """Give the form as the style of a box in a page."""
+
+    @abstractmethod
+    def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw the mark into `canvas`, centred at (x, y) px, with a dark rim."""
+
+
+class Dot(Mark):
+    """A filled circle."""
+
+    @property
+    def css(self) -> str:
+        """Give a box's style."""
+        return f'border-radius:50%;border:1px solid #000;background:{self.hex}'
+
+    def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw it."""
+        _annulus(canvas, at, (-np.inf, 3.5 * scale), self.colour)
+
+
+class Ring(Mark):
+    """An open circle, wide enough that a dot inside it stays in sight."""
+
+    @property
+    def css(self) -> str:
+        """Give a box's style."""
+        return f'border-radius:50%;border:3px solid {self.hex}'
+
+    def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw it."""
+        half = max(1.1, 1.4 * scale)
+        _annulus(canvas, at, (6.5 * scale - half, 6.5 * scale + half), self.colour)
+
+
+class Surface(Mark):
+    """A shaded body; a square in legends."""
+
+    @property
+    def css(self) -> str:
+        """Give a box's style."""
+        return f'border:1px solid #000;background:{self.hex}'
+
+    def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw it."""
+        low, high = (np.round(at + d * scale).astype(int).tolist() for d in (-6.0, 6.0))
+        cv2.rectangle(canvas, low, high, self.colour, -1)
+        cv2.rectangle(canvas, low, high, (0, 0, 0), 1)
+
+
+# Colours of Okabe & Ito (2008), chosen so that each pair is apart under any colour vision (a test measures it).
+# Keypoints lie on the body: yellow and vermillion differ most from its blue, and from each other in lightness.
+ANNOTATED = Dot('annotated', (240, 228, 66))
+FITTED = Ring("body's keypoints", (213, 94, 0))
+BODY = Surface('body', (86, 180, 233))
+START_BODY = Surface('body at the start', (204, 121, 167))
+FIT_MARKS = (ANNOTATED, FITTED, BODY)
+MARKS = (*FIT_MARKS, START_BODY)
+
+
+def put_text(canvas: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
+    """Write white letters with a dark edge into `canvas`, kept inside the picture; lower left at `corner`."""
+    text = text.encode('ascii', 'replace').decode()
+    font, thick = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.6 * size))
+    (width, height), _ = cv2.getTextSize(text, font, size, thick)
+    x = min(max(corner[0], 2), max(canvas.shape[1] - width - 2, 2))
+    y = min(max(corner[1], height + 2), canvas.shape[0] - 4)
+    # The dark edge is the same letters around: OpenCV 5 spaces thicker letters differently.
+    for dx, dy in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        cv2.putText(canvas, text, (x + dx * thick, y + dy * thick), font, size, (0, 0, 0), thick, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), font, size, (255, 255, 255), thick, cv2.LINE_AA)
+
+
+def legend_strip(marks: Sequence[Mark], width: int, scale: float) -> UInt8[np.ndarray, 'h w 3']:
+    """Draw a dark strip of a width that names the marks, in as many lines as they need.
+
+    Args:
+        marks: what the pictures above show.
+        width: px.
+        scale: of the marks in these pictures.
+    """
+    size = max(LEAST_LETTERS, 0.5 * scale)
+    unit = size / 0.5
+    line, gap = round(22 * unit), round(26 * unit)
+    places, x, y = [], 0, 0
+    for mark in marks:
+        (letters, _), _ = cv2.getTextSize(mark.word, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+        if x and x + gap + letters > width:
+            x, y = 0, y + line
+        places.append((mark, x, y))
+        x += gap + letters + round(10 * unit)
+    strip = np.full((y + line, width, 3), 30, np.uint8)
+    for mark, x, y in places:
+        mark.stamp(strip, np.array([x + 0.5 * gap, y + 0.5 * line]), max(scale, 0.8 * unit))
+        put_text(strip, mark.word, (x + gap, y + round(0.7 * line)), size)
+    return strip
+
+
+def _annulus(canvas: np.ndarray, at: np.ndarray, radii: tuple[float, float], colour: tuple) -> None:
+    """Draw what lies between two radii around (x, y) px, with soft edges (OpenCV's small circles are squares)."""
+    inner, outer = radii
+    low = np.maximum(np.floor(at - outer - RIM - 1), 0).astype(int)
+    high = np.ceil(at + outer + RIM + 2).astype(int).clip(0)
+    patch = canvas[low[1] : high[1], low[0] : high[0]]
+    x, y = np.arange(patch.shape[1]) + low[0] - at[0], np.arange(patch.shape[0]) + low[1] - at[1]
+    # Px inside the form, negative outside.
+    distance = np.hypot(x, y[:, None])
+    depth = np.minimum(outer - distance, distance - inner)[..., None]
+    rimmed = patch * (0.5 - RIM - depth).clip(0, 1)
+    share = (depth + 0.5).clip(0, 1)
+    patch[:] = np.rint(rimmed + share * (np.array(colour) - rimmed))
