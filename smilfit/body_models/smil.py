@@ -168,7 +168,7 @@ class SMIL(nn.Module):
     @property
     def sizes(self) -> dict[str, int]:
         """What the letters in the shapes of parameters stand for; a subclass may add letters of its own."""
-        return {'J': self.n_joints, 'S': self.n_betas, 'E': self.n_expression, 'V': len(self.v_template)}
+        return {'J': self.n_joints, 'S': self.n_betas, 'E': self.n_expression, 'V': self.data.n_vertices}
 
     @property
     def rest_size(self) -> float:
@@ -191,7 +191,7 @@ class SMIL(nn.Module):
 
     def rest_joints(self, betas: Float[Tensor, 'B S']) -> Float[Tensor, '_ J 3']:
         """Compute rest joints without vertices; static joints ignore betas (batch 1)."""
-        self._check('betas', betas)
+        self._check(betas=betas)
         if self.joint_shapedirs is None:
             return self.joints_template.unsqueeze(0)
         return self.joints_template + _blend_directions(betas, self.joint_shapedirs)
@@ -200,7 +200,7 @@ class SMIL(nn.Module):
         self, betas: Float[Tensor, 'B S'], vertices: Tensor | None = None
     ) -> Float[Tensor, '_ V 3']:
         """Compute rest vertices, all or those of an index."""
-        self._check('betas', betas)
+        self._check(betas=betas)
         template = self.v_template if vertices is None else self.v_template[vertices]
         if self.shapedirs is None:
             return template.unsqueeze(0)
@@ -347,12 +347,12 @@ class SMIL(nn.Module):
         return self._rows[names]
 
     def _check_params(self, params: BodyParams) -> None:
-        for name, value in params.as_dict().items():
-            self._check(name, value)
+        self._check(**params.as_dict())
 
-    def _check(self, name: str, value: Tensor) -> None:
-        advice = 'Is it of another body model?'
-        PARAMETERS[name].check(f'{self.data.name}: ', value, self.sizes, len(value), advice)
+    def _check(self, **values: Tensor) -> None:
+        sizes, advice = self.sizes, 'Is it of another body model?'
+        for name, value in values.items():
+            PARAMETERS[name].check(f'{self.data.name}: ', value, sizes, value.shape[0], advice)
 
 
 def _blend_directions(

@@ -65,16 +65,16 @@ class ParameterSpec:
         Raises:
             ValueError: a letter that is no size of the body.
         """
-        found = []
-        for part in self.shape:
-            letter, _, less = str(part).partition('-')
-            if isinstance(part, str) and letter not in sizes:
-                raise ValueError(
-                    f'ParameterSpec {self.name}: letters of the shape must be sizes of the body, '
-                    f'{", ".join(sizes)}; got {part!r}. Add it to `sizes` of the body model.'
-                )
-            found.append(part if isinstance(part, int) else sizes[letter] - int(less or 0))
-        return tuple(found)
+        return tuple(part if isinstance(part, int) else self._size(part, sizes) for part in self.shape)
+
+    def _size(self, part: str, sizes: Mapping[str, int]) -> int:
+        letter, _, less = part.partition('-')
+        if letter not in sizes:
+            raise ValueError(
+                f'ParameterSpec {self.name}: letters of the shape must be sizes of the body, {", ".join(sizes)}; '
+                f'got {part!r}. Add it to `sizes` of the body model.'
+            )
+        return sizes[letter] - int(less or 0)
 
     @property
     def ranks(self) -> tuple[int, ...]:

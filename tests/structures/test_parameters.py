@@ -8,6 +8,7 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.registrants import Stage
+from smilfit.registrants.windows import without_shape
 from smilfit.structures import PARAMETERS, BodyParams, ParameterSpec, parameter_names, register_parameter
 from tests.animals import random_params, small_animal
 
@@ -51,6 +52,11 @@ def test_rotations_go_between_vectors_and_matrices():
 def test_a_stage_that_says_nothing_fits_what_the_table_says():
     assert Stage().fit == ('global_orient', 'transl', 'body_pose', 'betas')
     assert Stage(fit=('betas', 'scale', 'transl', 'cameras')).extras == ('betas', 'scale')
+
+
+def test_windows_hold_what_a_clip_shares():
+    stage = without_shape(Stage(fit=tuple(PARAMETERS)))
+    assert stage.fit == ('global_orient', 'transl', 'body_pose', 'expression')
 
 
 @pytest.mark.parametrize(
