@@ -40,7 +40,8 @@ class BaseLoss(nn.Module):
         if len(stated) > 1:
             raise TypeError(
                 f'{cls.__name__}: a loss must state one of residual, energy and forward; got '
-                f'{" and ".join(stated)}, which may contradict each other. Keep residual where the loss is a sum of squares.'
+                f'{" and ".join(stated)}, which may contradict each other. Keep residual where the loss is a sum of '
+                'squares.'
             )
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:

@@ -20,8 +20,8 @@ class PointSource:
     Args:
         argument: that argument (B, *views, K, d), as it was handed to the loss.
         names: the K joints and keypoints; None for all vertices.
-        slope: gives the derivative (B, *views, K, d, 3) of the argument's vectors by their points, per world unit, when it
-            is asked for; None where they are the points.
+        slope: gives the derivative (B, *views, K, d, 3) of the argument's vectors by their points, per world unit,
+            when it is asked for; None where they are the points.
         index: which of the points each vector follows, where it is not the one at its own place.
         share: by how much it follows each of them; they sum to 1.
         cameras: the argument is the pixels of the points under these; its first dimension after the batch is theirs.

@@ -69,8 +69,8 @@ def residual_slopes(term: ActiveTerm, index: int, state: BodyState) -> tuple[Res
         if value.shape[1] * most > MOST_SLOPES:
             raise TypeError(
                 f'LevenbergMarquardt: {term.name} compares {value.shape[1]} numbers a frame with {most} coordinates, '
-                'too many for automatic derivatives. Set pointwise=True in its Residuals where each vector depends on '
-                'one point, or give this stage optimizer=dict(type="Adam").'
+                'too many for automatic derivatives. Set pointwise=True in its Residuals where each vector depends '
+                'on one point, or give this stage optimizer=dict(type="Adam").'
             )
         found = _rows(value, list(leaves.values()))
     slopes = {n: s for n, s in zip(leaves, found) if s is not None}
@@ -96,8 +96,8 @@ def energy_slopes(term: ActiveTerm, index: int, state: BodyState, share: Tensor)
         count = sum(g[0].numel() for g in moving.values())
         if count > MOST_ENERGY_NUMBERS:
             raise TypeError(
-                f'LevenbergMarquardt: {term.name} states an energy of {count} numbers a frame; its second derivative is '
-                f'taken for at most {MOST_ENERGY_NUMBERS}. Let the loss state residual(...), or give this stage '
+                f'LevenbergMarquardt: {term.name} states an energy of {count} numbers a frame; its second derivative '
+                f'is taken for at most {MOST_ENERGY_NUMBERS}. Let the loss state residual(...), or give this stage '
                 'optimizer=dict(type="Adam") or dict(type="LBFGS").'
             )
         flat = torch.cat([g.flatten(1) for g in moving.values()], 1)

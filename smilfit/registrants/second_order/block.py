@@ -69,7 +69,11 @@ class FrameBlock:
         return Posed(point, energy, kin, state, widening, task.terms)
 
     def models(self, at: Posed, observed: bool = False) -> tuple[list[Model], list[MotionModel]]:
-        """Give the quadratic models of all terms, or of observations alone: of single frames, and those that couple them."""
+        """Give the quadratic models of all terms, or of observations alone.
+
+        Returns:
+            Those of single frames, and those that couple frames.
+        """
         by_view = 'cameras' in self.layout.extra_columns()
         models: list[Model] = []
         motions = []
