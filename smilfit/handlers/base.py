@@ -60,6 +60,11 @@ class BaseHandler(nn.Module):
         """How many frames before it a frame's terms depend on: what the loss says."""
         return self.loss.frame_order
 
+    @property
+    def first_order_only(self) -> str | None:
+        """Say why solvers of second order cannot take the term, whatever is observed; None where they may try."""
+        return None
+
     def requires_input(self) -> bool:
         """Say whether the handler needs an observation."""
         return self.input_type is not None

@@ -53,6 +53,11 @@ class BaseLoss(nn.Module):
             )
         self.loss_weight = loss_weight
 
+    @property
+    def states_residual(self) -> bool:
+        """Whether the loss is a sum of squares, not an energy."""
+        return type(self).residual is not BaseLoss.residual
+
     def bind_body(self, data: BodyModelData) -> None:
         """Take what the loss needs from a model (limits, priors); nothing unless a subclass says so."""
 

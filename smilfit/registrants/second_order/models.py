@@ -171,8 +171,8 @@ def _gathered(values: Tensor, index: Tensor) -> Tensor:
 def _shared_out(source: PointSource, values: Tensor, count: int) -> Tensor:
     """Add up values (B, *views, n, d) at the points that they follow, each by its share (B, *views, count, d).
 
-    Of hessians this is a bound: `|sum_k b_k v_k|^2 <= sum_k b_k |v_k|^2` (Jensen), so a point with the share b_k takes
-    that share of both, and the model never lies below the true one.
+    Of hessians this is a bound: `|sum_k b_k v_k|^2 <= sum_k b_k |v_k|^2` (Jensen), so a point with the share b_k
+    takes that share of both, and the model never lies below the true one.
     """
     index, dim = source.index, source.index.ndim - 2
     values = values.unsqueeze(-2)

@@ -33,8 +33,8 @@ def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: La
     if bool(size.isfinite()) and bool(off > TOLERANCE * size) and bool(size > 0):
         raise TypeError(
             f'LevenbergMarquardt: the slopes that {term.name} hands in contradict the derivative of its residuals: '
-            f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or leave '
-            'them out: derivatives are then found automatically.'
+            f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or '
+            'leave them out: derivatives are then found automatically.'
         )
 
 
