@@ -21,6 +21,8 @@ _PUBLIC = {
     'BodyOutput': 'smilfit.structures',
     'Cameras': 'smilfit.structures',
     'FitResult': 'smilfit.structures',
+    'ParameterSpec': 'smilfit.structures',
+    'register_parameter': 'smilfit.structures',
     'Keypoints2d': 'smilfit.structures',
     'Keypoints3d': 'smilfit.structures',
     'SleapSession': 'smilfit.io',

@@ -16,7 +16,7 @@ from smilfit.geometry.kinematic_chain import KinematicTree, forward_kinematics
 from smilfit.geometry.pose_skeleton import pose_skeleton
 from smilfit.geometry.skinning import SkinTable, blend, bone_maps
 from smilfit.registry import BODY_MODELS
-from smilfit.structures import BodyOutput, BodyParams
+from smilfit.structures import PARAMETERS, BodyOutput, BodyParams
 
 # A joint scale from shape directions never falls below this: entangled shape spaces can turn it negative.
 MIN_JOINT_SCALE = 1e-4
@@ -166,6 +166,11 @@ class SMIL(nn.Module):
         return self.data.n_expression
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """What the letters in the shapes of parameters stand for; a subclass may add letters of its own."""
+        return {'J': self.n_joints, 'S': self.n_betas, 'E': self.n_expression, 'V': len(self.v_template)}
+
+    @property
     def rest_size(self) -> float:
         """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
         joints = self.data.joints
@@ -174,8 +179,7 @@ class SMIL(nn.Module):
     def zero_params(self, batch_size: int = 1) -> BodyParams:
         """Give the rest pose of the mean shape at the origin, in the module's type and device."""
         params = BodyParams.zeros(batch_size, self.n_joints, self.n_betas, like=self.v_template)
-        if self.n_expression:
-            params = params.replace(expression=params.betas.new_zeros(batch_size, self.n_expression))
+        params = params.with_rest(('expression',), self.sizes)
         if self.data.shape_mean is None:
             return params
         mean = torch.as_tensor(self.data.shape_mean).to(self.v_template)
@@ -187,7 +191,7 @@ class SMIL(nn.Module):
 
     def rest_joints(self, betas: Float[Tensor, 'B S']) -> Float[Tensor, '_ J 3']:
         """Compute rest joints without vertices; static joints ignore betas (batch 1)."""
-        self._check_betas(betas)
+        self._check('betas', betas)
         if self.joint_shapedirs is None:
             return self.joints_template.unsqueeze(0)
         return self.joints_template + _blend_directions(betas, self.joint_shapedirs)
@@ -196,7 +200,7 @@ class SMIL(nn.Module):
         self, betas: Float[Tensor, 'B S'], vertices: Tensor | None = None
     ) -> Float[Tensor, '_ V 3']:
         """Compute rest vertices, all or those of an index."""
-        self._check_betas(betas)
+        self._check('betas', betas)
         template = self.v_template if vertices is None else self.v_template[vertices]
         if self.shapedirs is None:
             return template.unsqueeze(0)
@@ -295,13 +299,16 @@ class SMIL(nn.Module):
         return {'betas': self.shapedirs, 'expression': self.expressiondirs}[name]
 
     def rest_joints_of(self, params: BodyParams, rest: RestShape) -> Float[Tensor, '_ J 3']:
-        """Give the rest joints of every frame: those of the shape, moved by expression."""
+        """Give the rest joints of every frame: those of the shape, moved by expression, or by a subclass's own."""
         if params.expression is None:
             return rest.joints
         return rest.joints + _blend_directions(params.expression, self.joint_expressiondirs)
 
     def frame_offsets(self, params: BodyParams, vertices: Tensor | None) -> Float[Tensor, 'B V 3'] | float:
-        """Give what pose and expression add to rest vertices, frame by frame, all or those of an index."""
+        """Give what pose and expression add to rest vertices, frame by frame, all or those of an index; model unit.
+
+        A subclass adds what a parameter of its own does to the skin: `super().frame_offsets(params, vertices) + ...`.
+        """
         offsets = self._pose_correctives(params, vertices)
         if params.expression is None:
             return offsets
@@ -339,25 +346,13 @@ class SMIL(nn.Module):
             self._rows[names] = KeypointRows.find(self.data, names).to(self.v_template)
         return self._rows[names]
 
-    def _check_betas(self, betas: Tensor) -> None:
-        if betas.shape[1] != self.n_betas:
-            raise ValueError(
-                f'{self.data.name}: betas must have {self.n_betas} coefficients; got {betas.shape[1]}. '
-                'Were they fitted with another body model?'
-            )
-
     def _check_params(self, params: BodyParams) -> None:
-        if params.n_joints != self.n_joints:
-            raise ValueError(
-                f'{self.data.name}: body_pose must hold {self.n_joints - 1} joints; got {params.n_joints - 1}. '
-                'The root is in global_orient.'
-            )
-        given = self.n_expression if params.expression is None else params.expression.shape[1]
-        if given != self.n_expression:
-            raise ValueError(
-                f'{self.data.name}: expression must have {self.n_expression} coefficients; got {given}. '
-                + ('Leave it out: this model has none.' if not self.n_expression else 'Give it as many.')
-            )
+        for name, value in params.as_dict().items():
+            self._check(name, value)
+
+    def _check(self, name: str, value: Tensor) -> None:
+        advice = 'Is it of another body model?'
+        PARAMETERS[name].check(f'{self.data.name}: ', value, self.sizes, len(value), advice)
 
 
 def _blend_directions(

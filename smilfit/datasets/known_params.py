@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from smilfit.datasets.store_layout import PARAM_NAMES
+from smilfit.structures import PARAMETERS
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,7 @@ def params_of_pictures(
     """
     if all(params is None for params in stated):
         return None
-    shapes = {
-        'global_orient': (3,),
-        'body_pose': (n_joints - 1, 3),
-        'betas': (n_betas,),
-        'transl': (3,),
-        'scale': (),
-    }
+    shapes = {name: PARAMETERS[name].row({'J': n_joints, 'S': n_betas}) for name in PARAM_NAMES}
     values = {name: np.zeros((len(stated), *shapes[name])) for name in PARAM_NAMES}
     known = np.zeros(len(stated), np.bool_)
     for i, params in enumerate(stated):

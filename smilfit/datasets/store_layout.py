@@ -47,7 +47,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.stored_values import check_cameras
-from smilfit.structures import Cameras
+from smilfit.structures import Cameras, parameter_names
 
 FORMAT = 'smilfit-dataset'
 # The newest version that is read. A file states the oldest that can hold it.
@@ -61,7 +61,8 @@ PARTIAL_SUFFIX = '.partial'
 LIBVER = ('v108', 'v108')
 
 CAMERA_ARRAYS = ('K', 'R', 't', 'dist', 'size')
-PARAM_NAMES = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
+# What no body is without.
+PARAM_NAMES = parameter_names(of='body', optional=False)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a dataset file must hold, as tables, and the check of an open file against them.
 
 `store_layout` says what the tables mean. Shapes' letters: N samples, C cameras of the file, c of the session, n
-pictures of the session, K keypoints, J joints, P joints below the root, S shape coefficients.
+pictures of the session, K keypoints, J joints, S shape coefficients.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 
 from smilfit.datasets.session_names import check_session_names
-from smilfit.datasets.store_layout import CAMERA_ARRAYS, FORMAT, FORMAT_VERSION
+from smilfit.datasets.store_layout import CAMERA_ARRAYS, FORMAT, FORMAT_VERSION, PARAM_NAMES
 from smilfit.datasets.table_checks import Attributes, Table, check_group, check_table, check_tables, refuse
 from smilfit.files import reading, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.hdf5 import check_hdf5
+from smilfit.structures import PARAMETERS
 
 WHAT = 'a dataset'
 MOST_RESOLUTION = 8192
@@ -36,13 +37,7 @@ SAMPLE_TABLES = {
 }
 # Pictures: where they lie in their bytes.
 BYTES_TABLES = {'image': 'jpeg', 'mask': 'mask'}
-PARAM_TABLES = {
-    'global_orient': Table('f', ('N', 3)),
-    'body_pose': Table('f', ('N', 'P', 3)),
-    'betas': Table('f', ('N', 'S')),
-    'transl': Table('f', ('N', 3)),
-    'scale': Table('f', ('N',)),
-}
+PARAM_TABLES = {name: Table('f', ('N', *PARAMETERS[name].shape)) for name in PARAM_NAMES}
 CAMERA_TABLES = dict(
     zip(CAMERA_ARRAYS, (('c', 3, 3), ('c', 3, 3), ('c', 3), ('c', 5), ('c', 2)), strict=True)
 )
@@ -130,7 +125,7 @@ def check_sample_tables(file: h5py.File, facts: FileFacts, path: Path) -> None:
         'N': facts.n_samples,
         'C': len(facts.camera_names),
         'K': len(facts.keypoint_names),
-        'P': len(facts.joint_names) - 1,
+        'J-1': len(facts.joint_names) - 1,
         'S': facts.n_betas,
     }
     samples = check_group(file, 'samples', path)

@@ -24,6 +24,7 @@ from smilfit.datasets.store_layout import (
 from smilfit.datasets.store_state import check_partial, finish_store
 from smilfit.datasets.stored_session import write_session
 from smilfit.files import shorten, writing
+from smilfit.structures import PARAMETERS
 
 logger = logging.getLogger('smilfit')
 
@@ -219,8 +220,8 @@ class StoreWriter:
             )
         if header.with_params:
             params = self._file.create_group('params')
-            shapes = ((3,), (J - 1, 3), (header.n_betas,), (3,), ())
-            for name, shape in zip(PARAM_NAMES, shapes):
+            for name in PARAM_NAMES:
+                shape = PARAMETERS[name].row({'J': J, 'S': header.n_betas})
                 # HDF5 keeps no chunk of nothing: a model without shape space has no betas to store.
                 if 0 not in shape:
                     _growing(params, name, shape, np.float64)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from smilfit.datasets.table_checks import REMEDY, refuse
+from smilfit.structures import PARAMETERS
 
 # No coordinate, length or coefficient of an animal's is larger, in any unit.
 LARGEST = 1e9
@@ -137,9 +138,8 @@ def check_params(values: Mapping[str, Float[np.ndarray, '...']], path: Path) -> 
     """
     for name, value in values.items():
         check_finite(value, f'params/{name}', path)
-    scale = values['scale']
-    if scale.size and not scale.min() > 0:
-        refuse(path, 'params/scale', 'be positive', float(scale.min()))
+        if PARAMETERS[name].kind == 'scale' and value.size and not value.min() > 0:
+            refuse(path, f'params/{name}', 'be positive', float(value.min()))
 
 
 def check_byte_ranges(

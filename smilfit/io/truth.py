@@ -1,7 +1,6 @@
 """What is known exactly about a made session: `truth.npz` beside the calibration."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +8,9 @@ import torch
 
 from smilfit.files import BadFileError, reading
 from smilfit.files.numpy_files import read_npz
-from smilfit.structures import BodyParams
+from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
 TRUTH_FILE = 'truth.npz'
-# Dimensions of each field's array; rotations are axis-angle or matrices.
-RANKS = {
-    'global_orient': (2, 3),
-    'body_pose': (3, 4),
-    'betas': (2,),
-    'transl': (2,),
-    'scale': (1,),
-    'log_joint_scales': (3,),
-    'joint_offsets': (3,),
-    'expression': (2,),
-}
 
 
 def write_truth(
@@ -59,8 +47,8 @@ def read_true_params(path: str | Path, n_frames: int) -> BodyParams:
         ValueError: the file is not whole, a field is missing, or the frames are not as many as the session's.
     """
     path = Path(path)
-    arrays = read_npz(path, [f.name for f in fields(BodyParams)], 'the truth of a session')
-    required = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
+    arrays = read_npz(path, parameter_names(of='body'), 'the truth of a session')
+    required = parameter_names(of='body', optional=False)
     missing = [name for name in required if name not in arrays]
     if missing:
         raise BadFileError(
@@ -68,9 +56,10 @@ def read_true_params(path: str | Path, n_frames: int) -> BodyParams:
             'session anew.'
         )
     for name, array in arrays.items():
-        if array.dtype.kind != 'f' or array.ndim not in RANKS[name] or not np.isfinite(array).all():
+        ranks = PARAMETERS[name].ranks
+        if array.dtype.kind != 'f' or array.ndim not in ranks or not np.isfinite(array).all():
             raise BadFileError(
-                f'{path}: {name} must be finite numbers of {min(RANKS[name])} dimensions; got {array.dtype} of '
+                f'{path}: {name} must be finite numbers of {ranks[0]} dimensions; got {array.dtype} of '
                 f'{array.shape}, or NaN. Make the session anew.'
             )
         if len(array) != n_frames:
@@ -79,4 +68,4 @@ def read_true_params(path: str | Path, n_frames: int) -> BodyParams:
                 f'{len(array)}. Make the session anew.'
             )
     with reading(path, 'the truth of a session'):
-        return BodyParams(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+        return BodyParams.of({name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -48,7 +48,8 @@ class JointLimitLoss(_LimitLoss):
         """Give the violations; their derivative is 1 outside the limits and 0 inside."""
         violation = self.violation(body_pose)
         side = torch.where(body_pose < self.limits[..., 0].to(body_pose), -1.0, 1.0) * (violation > 0)
-        return Residuals(violation, pointwise=True, slope=torch.diag_embed(side.to(body_pose)))
+        slope = torch.diag_embed(side.to(body_pose))
+        return Residuals(violation, pointwise=True, slope=slope, interval=self.limits.to(body_pose))
 
 
 @LOSSES.register_module()

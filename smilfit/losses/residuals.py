@@ -67,6 +67,7 @@ class Residuals:
         slope: derivative of `value` by the loss's first argument where the loss knows it: pointwise
             broadcastable to (B, *terms, D, d), else (B or 1, R, n) of flattened residuals and arguments.
         source: where that argument comes from; a handler says it.
+        interval: (*terms, 2): the value is by how far each number of that argument is outside of this interval.
     """
 
     value: Tensor
@@ -78,6 +79,7 @@ class Residuals:
     pointwise: bool = False
     slope: Tensor | None = None
     source: PointSource | ParameterSource | None = None
+    interval: Tensor | None = None
 
     @property
     def by_vector(self) -> bool:

@@ -91,4 +91,4 @@ class PartFiles:
 
 
 def _params(found: dict[str, Tensor], prefix: str) -> BodyParams:
-    return BodyParams(**{n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})
+    return BodyParams.of({n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})

@@ -5,15 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from smilfit.handlers import BaseHandler
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
-from smilfit.registrants.variables import SHAPE_PARAMETERS
+from smilfit.registrants.variables import with_first_shape
 from smilfit.solvers import Processes, SecondOrderSolver
-from smilfit.structures import BodyParams, FitCovariance
+from smilfit.structures import FitCovariance
 
 
 def obstacle(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
@@ -62,18 +61,10 @@ def run_spread(
 def _joined_state(part: FitState, task: StageTask, processes: Processes) -> FitState:
     params = part.params.map(processes.gather)
     if task.share_shape:
-        params = _one_shape(params)
+        params = with_first_shape(params, params)
     shift = part.camera_shift
     # Processes may differ by a rounding: the first one's word holds.
     return FitState(params, None if shift is None else processes.gather(shift)[: len(shift)])
-
-
-def _one_shape(params: BodyParams) -> BodyParams:
-    def first(value: Tensor) -> Tensor:
-        return value[:1].expand_as(value).clone()
-
-    there = params.as_dict()
-    return params.replace(**{name: first(there[name]) for name in SHAPE_PARAMETERS if name in there})
 
 
 def _joined_covariance(part: FitCovariance, processes: Processes) -> FitCovariance:

@@ -8,11 +8,12 @@ from typing import Any
 
 from smilfit.body_models import BodyModelData
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
+from smilfit.structures import PARAMETERS, parameter_names
 
 logger = logging.getLogger('smilfit')
 
-# Fitted where a stage's dict does not say otherwise, as in XRMoCap; the further ones only when asked for.
-DEFAULT_FIT = ('global_orient', 'transl', 'body_pose', 'betas')
+# Joints and place: a frame's own in every stage.
+POSE = ('global_orient', 'transl', 'body_pose')
 # Joints that SMPL-X's users fit apart from the body, and the joint groups of the model file that hold them.
 POSE_PARTS = {
     'left_hand_pose': 'left_hand',
@@ -21,8 +22,6 @@ POSE_PARTS = {
     'leye_pose': 'leye',
     'reye_pose': 'reye',
 }
-EXTRAS = ('betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets')
-FITTABLE = ('global_orient', 'transl', 'body_pose', *EXTRAS, 'cameras', 'focal')
 PART_WEIGHTS = ('body_weight', 'shoulder_weight', 'hip_weight', 'foot_weight', 'hand_weight', 'face_weight')
 _PLAIN = ('name', 'n_iter', 'ftol', 'optimizer', 'fit_joint_groups', 'use_shoulder_hip_only', 'part_weights')
 
@@ -34,8 +33,9 @@ class Stage:
     Args:
         n_iter: most steps of the solver.
         ftol: relative decrease of the loss a step below which the stage has converged.
-        fit: names of the parameters that move. `'cameras'` are rotations and translations of the cameras,
-            `'focal'` one factor on their focal lengths (one for the clip where shape is shared, else one a frame).
+        fit: names of the parameters that move, of the table in `structures/parameters.py`; its `default_fit` ones, as
+            in XRMoCap, where nothing is given. `'cameras'` are rotations and translations of the cameras, `'focal'`
+            one factor on their focal lengths (one for the clip where shape is shared, else one a frame).
             `'left_hand_pose'`, `'right_hand_pose'`, `'jaw_pose'`, `'leye_pose'` and `'reye_pose'` are joint groups of
             models that name them.
         weights: factor of each handler's loss by `handler_key`; a handler without one is off.
@@ -51,7 +51,7 @@ class Stage:
 
     n_iter: int = 1
     ftol: float = 1e-4
-    fit: tuple[str, ...] = DEFAULT_FIT
+    fit: tuple[str, ...] = field(default_factory=lambda: parameter_names(default_fit=True))
     weights: dict[str, float] = field(default_factory=dict)
     reductions: dict[str, str] = field(default_factory=dict)
     optimizer: Any = None
@@ -63,9 +63,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Check what can be checked without handlers and model."""
+        options = (*PARAMETERS, *POSE_PARTS)
         for parameter in self.fit:
-            if parameter not in (*FITTABLE, *POSE_PARTS):
-                options = (*FITTABLE, *POSE_PARTS)
+            if parameter not in options:
                 raise ValueError(
                     f'Stage {self.name}: cannot fit {parameter!r}. {did_you_mean(parameter, options)}'
                 )
@@ -89,7 +89,7 @@ class Stage:
     @property
     def extras(self) -> tuple[str, ...]:
         """What moves besides joints, place and cameras."""
-        return tuple(name for name in self.fit if name in EXTRAS)
+        return tuple(n for n in self.fit if n in parameter_names(of='body') and n not in POSE)
 
 
 def stage_from_dict(
@@ -106,8 +106,8 @@ def stage_from_dict(
         KeyError: any other key, with the near ones.
     """
     of_handlers = [f'{key}_{what}' for key in handler_keys for what in ('weight', 'reduction')]
-    fittable = (*FITTABLE, *POSE_PARTS) if parts_apart else FITTABLE
-    usual = (*DEFAULT_FIT, *POSE_PARTS, 'expression') if parts_apart else DEFAULT_FIT
+    fittable = (*PARAMETERS, *(POSE_PARTS if parts_apart else ()))
+    usual = parameter_names(default_fit=True) + ((*POSE_PARTS, 'expression') if parts_apart else ())
     known = [*_PLAIN, *(f'fit_{p}' for p in fittable), *of_handlers, *PART_WEIGHTS]
     reject_unknown(f'SMPLify: {place}', 'stage key', config, known)
     fit = tuple(p for p in fittable if config.get(f'fit_{p}', p in usual))

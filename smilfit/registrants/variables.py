@@ -3,28 +3,23 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.registrants.stage import POSE_PARTS
 from smilfit.registrants.stage_task import FitState
-from smilfit.structures import BodyParams, Cameras
-
-# One value a clip where a body keeps its shape.
-SHAPE_PARAMETERS = ('betas', 'scale', 'log_joint_scales', 'joint_offsets')
-# What moves and is no parameter of the body.
-OF_CAMERAS = ('cameras', 'focal')
+from smilfit.structures import PARAMETERS, BodyParams, Cameras
 
 
 class Variables:
     """Leaf tensors for some parameters; all others stay as they are.
 
-    Scale moves as its logarithm. Where the shape is shared, one row stands for the whole clip.
+    What is positive moves as its logarithm. Where the shape is shared, one row of what is shared with it stands for
+    the whole clip. A parameter that is absent has nothing to fit.
 
     Args:
-        params: where to start, rotations as axis-angle.
+        params: where to start, rotations as axis-angle; `with_rest` adds what is absent.
         fit: names of the parameters that move.
-        share_shape: betas, scale and the joints' scales and offsets are one for all frames.
+        share_shape: what the table of parameters calls `shared` is one for all frames.
         joints: indices (of all joints, root 0) that may turn; None for all.
         camera_shift: corrections of the cameras; they move where `fit` holds `'cameras'`.
         log_focal: of a factor on focal lengths; it moves where `fit` holds `'focal'`, from 0 where None.
@@ -55,25 +50,18 @@ class Variables:
         self._camera = camera if {'focal', 'transl'} <= set(fit) else None
         self._focal_start = self._focal(log_focal) if self._camera is not None else None
         # Hands, jaw and eyes are joints of the pose.
-        names = dict.fromkeys('body_pose' if n in POSE_PARTS else n for n in fit if n not in OF_CAMERAS)
+        names = dict.fromkeys('body_pose' if n in POSE_PARTS else n for n in fit)
         for name in names:
-            value = self._initial(name)
-            if value.numel():
-                self.leaves[name] = value.clone().requires_grad_()
+            if PARAMETERS[name].of == 'body' and getattr(self._start, name) is not None:
+                value = self._initial(name)
+                if value.numel():
+                    self.leaves[name] = value.clone().requires_grad_()
 
     def _initial(self, name: str) -> Tensor:
-        value = getattr(self._start, name)
-        if value is None and name == 'expression':
-            # A face that cannot move has nothing to fit.
-            value = self._start.transl.new_zeros(self._start.batch_size, 0)
-        elif value is None:
-            # Joint scales and offsets appear when a stage first fits them.
-            value = self._start.transl.new_zeros(self._start.batch_size, self._start.n_joints, 3)
-        if name == 'scale':
-            value = value.log()
+        value = PARAMETERS[name].free(getattr(self._start, name))
         if name == 'body_pose' and self._joints is not None:
             value = value[:, self._joints]
-        return value.mean(0, keepdim=True) if self._share_shape and name in SHAPE_PARAMETERS else value
+        return value.mean(0, keepdim=True) if self._share_shape and PARAMETERS[name].shared else value
 
     def _focal(self, value: Tensor | None) -> Tensor:
         value = self._start.transl.new_zeros(1) if value is None else value
@@ -88,9 +76,9 @@ class Variables:
         """Put the parameters of all frames together."""
         changes = {}
         for name, leaf in self.leaves.items():
-            if name in OF_CAMERAS:
+            if PARAMETERS[name].of == 'camera':
                 continue
-            value = leaf.exp() if name == 'scale' else leaf
+            value = PARAMETERS[name].from_free(leaf)
             if name == 'body_pose' and self._joints is not None:
                 value = self._start.body_pose.index_copy(1, self._index(value), value)
             if value.shape[0] == 1 and self._start.batch_size > 1:
@@ -112,11 +100,16 @@ class Variables:
 
 
 def share_shape(params: BodyParams) -> BodyParams:
-    """Give every frame the clip's mean shape and (geometric) mean scale."""
-
-    def shared(value: Float[Tensor, 'B ...']) -> Float[Tensor, 'B ...']:
-        return value.mean(0, keepdim=True).expand_as(value).clone()
-
-    changes = {n: shared(getattr(params, n)) for n in SHAPE_PARAMETERS if getattr(params, n) is not None}
-    changes['scale'] = shared(params.scale.log()).exp()
+    """Give every frame the clip's mean of what is shared with the shape (of a scale the geometric mean)."""
+    changes = {}
+    for name, value in params.as_dict().items():
+        spec = PARAMETERS[name]
+        if spec.shared:
+            changes[name] = spec.from_free(spec.free(value).mean(0, keepdim=True)).expand_as(value).clone()
     return params.replace(**changes)
+
+
+def with_first_shape(params: BodyParams, of: BodyParams) -> BodyParams:
+    """Give every frame what another body's first frame has of what is shared with the shape."""
+    shape = {n: v[:1] for n, v in of.as_dict().items() if PARAMETERS[n].shared}
+    return params.replace(**{n: v.expand(params.batch_size, *v.shape[1:]).clone() for n, v in shape.items()})

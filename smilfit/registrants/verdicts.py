@@ -15,7 +15,7 @@ from smilfit.handlers import (
 )
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState
-from smilfit.registrants.variables import SHAPE_PARAMETERS
+from smilfit.structures import parameter_names
 
 # A stage with its factors on named keypoints.
 Weighted = tuple[Stage, Mapping[str, float]]
@@ -70,7 +70,7 @@ def _unknowns(
     trusted = False
     sizes = {'global_orient': 3, 'transl': 3, 'scale': 1, 'betas': body.n_betas, 'focal': 1}
     sizes |= dict.fromkeys(('log_joint_scales', 'joint_offsets'), 3 * body.n_joints)
-    common = (*SHAPE_PARAMETERS, 'focal') if share_shape else ()
+    common = parameter_names(shared=True) if share_shape else ()
     for stage, _ in stages:
         found |= {n: sizes[n] for n in stage.fit if n in sizes and n not in common}
         if stage.turns:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageRun
-from smilfit.registrants.variables import SHAPE_PARAMETERS
-from smilfit.structures import BodyParams
+from smilfit.registrants.variables import with_first_shape
+from smilfit.structures import BodyParams, parameter_names
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,10 @@ def told(windows: Sequence[Window], parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def without_shape(stage: Stage) -> Stage:
-    """Give a stage that holds shape and focal length."""
-    return replace(stage, fit=tuple(n for n in stage.fit if n not in (*SHAPE_PARAMETERS, 'focal')))
+    """Give a stage that holds what a clip shares: shape, cameras and focal length."""
+    return replace(stage, fit=tuple(n for n in stage.fit if n not in parameter_names(shared=True)))
 
 
 def with_shape_of(state: FitState, found: FitState) -> FitState:
     """Give all frames the shape and focal length that some of them have found."""
-    batch, there = state.params.batch_size, found.params.as_dict()
-    shape = {
-        n: there[n][:1].expand(batch, *there[n].shape[1:]).clone() for n in SHAPE_PARAMETERS if n in there
-    }
-    return FitState(state.params.replace(**shape), found.camera_shift, found.log_focal)
+    return FitState(with_first_shape(state.params, found.params), found.camera_shift, found.log_focal)

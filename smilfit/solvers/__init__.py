@@ -7,7 +7,7 @@ from smilfit.solvers.least_squares import FrameStatus, LeastSquares
 from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
 from smilfit.solvers.processes import DistributedProcesses, Processes
 from smilfit.solvers.second_order import SecondOrderSolver
-from smilfit.solvers.warp_chain import solve_chains, solve_shared_chains, warp_available
+from smilfit.solvers.warp_chain import solve_chains, warp_available
 
 __all__ = [
     'LBFGS',
@@ -25,6 +25,5 @@ __all__ = [
     'SolverResult',
     'StopReason',
     'solve_chains',
-    'solve_shared_chains',
     'warp_available',
 ]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+_NOT_FLOATS = ('parents', 'point_joint', 'free_joints', 'fit_coefficients')
 _SEEN_3D = ('targets3d', 'weights3d', 'sigma3d')
 _SEEN_2D = ('xy', 'weights2d', 'sigma2d', 'camera_K', 'camera_R', 'camera_t')
 
@@ -18,13 +19,13 @@ class ChainState:
         rotations: of every joint in its parent's frame; the root first, in the world's.
         transl: world unit.
         log_scale: logarithm of world units per model unit.
-        betas: shape coefficients; S may be 0.
+        coefficients: of everything linear in the bones and the skin (shape, expression, joint offsets); S may be 0.
     """
 
     rotations: Float[Tensor, 'B J 3 3']
     transl: Float[Tensor, 'B 3']
     log_scale: Float[Tensor, ' B']
-    betas: Float[Tensor, 'B S']
+    coefficients: Float[Tensor, 'B S']
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class ChainProblem:
     """Least squares of a tree's points, frame by frame.
 
     A joint stands at `p_j = p_parent + G_parent bone_j` with `G_j = G_parent R_j` and
-    `bone_j = bones_j + bone_shapedirs_j betas`; a point at `x = exp(log_scale) (p_j + G_j offset) + transl`. The
-    energy of a frame is
+    `bone_j = bones_j + bone_dirs_j c`; a point is a weighted mean of P rigid points,
+    `x = exp(log_scale) sum_p share_p (p_j + G_j (offset_p + dirs_p c)) + transl`. The energy of a frame is
 
         sum w rho(|x - target|^2) + sum w rho(|pixel - xy|^2) + sum_j pose_weight_j |log R_j|^2
-        + limit_weight sum violation^2 + (betas - mean)^T precision (betas - mean) + log_scale_weight log_scale^2
+        + limit_weight sum violation^2 + (c - mean)^T precision (c - mean) + log_scale_weight log_scale^2
 
     with `rho(s) = s / (1 + s / sigma^2)` (Geman and McClure 1987; sigma inf is a plain square). Pixels of points
     that no camera sees are those of `smilfit.geometry.projection`. All floats are of one type and on one device.
@@ -45,14 +46,16 @@ class ChainProblem:
         parents: every joint's parent, before it; the root's is negative.
         bones: a joint's offset from its parent at rest, model unit; the root's place at rest. One for all or by
             frame.
-        bone_shapedirs: change of the bones by shape; None where the shape leaves the joints.
+        bone_dirs: change of the bones by the coefficients; None where they leave the joints.
         start: where the fit begins. What is not free stays as it is.
         free_joints: whose rotation is fitted.
         fit_transl: fit the translation.
         fit_scale: fit the scale.
-        fit_betas: fit the shape.
-        point_joint: the joint that carries a point.
-        point_offset: the point in that joint's frame, model unit.
+        fit_coefficients: which coefficients are fitted.
+        point_joint: the joints that carry a point.
+        point_share: their shares, of sum 1; 0 pads.
+        point_offset: the rigid points in their joints' frames, model unit. One for all or by frame.
+        point_dirs: change of the offsets by the coefficients; None where they leave them.
         targets3d: seen places, world unit; with `weights3d` (0 for missing) and `sigma3d`, or all None.
         xy: seen places in px; with `weights2d` (0 for missing), `sigma2d` and the cameras, or all None.
         camera_K: px; one for all frames or by frame; so are the other camera fields, each by itself.
@@ -63,8 +66,8 @@ class ChainProblem:
         pose_weight: weight of a joint's angle, per rad^2.
         limits: lowest and highest component of a joint's rotation vector, rad; None for none.
         limit_weight: per rad^2.
-        betas_mean: the likeliest shape.
-        betas_precision: weight of the difference to it, symmetric; None for no such term.
+        coefficient_mean: the likeliest coefficients.
+        coefficient_precision: weight of the difference to them, symmetric; None for no such term.
         log_scale_weight: weight of the scale's distance from 1.
 
     Raises:
@@ -73,14 +76,16 @@ class ChainProblem:
 
     parents: Int[Tensor, ' J']
     bones: Float[Tensor, 'N J 3']
-    bone_shapedirs: Float[Tensor, 'J 3 S'] | None
+    bone_dirs: Float[Tensor, 'J 3 S'] | None
     start: ChainState
     free_joints: Bool[Tensor, ' J']
     fit_transl: bool
     fit_scale: bool
-    fit_betas: bool
-    point_joint: Int[Tensor, ' K']
-    point_offset: Float[Tensor, 'K 3']
+    fit_coefficients: Bool[Tensor, ' S']
+    point_joint: Int[Tensor, 'K P']
+    point_share: Float[Tensor, 'K P']
+    point_offset: Float[Tensor, 'N6 K P 3']
+    point_dirs: Float[Tensor, 'K P 3 S'] | None = None
     targets3d: Float[Tensor, 'B K 3'] | None = None
     weights3d: Float[Tensor, 'B K'] | None = None
     sigma3d: Float[Tensor, ' K'] | None = None
@@ -95,8 +100,8 @@ class ChainProblem:
     pose_weight: Float[Tensor, ' J'] | None = None
     limits: Float[Tensor, 'J 3 2'] | None = None
     limit_weight: float = 0.0
-    betas_mean: Float[Tensor, ' S'] | None = None
-    betas_precision: Float[Tensor, 'S S'] | None = None
+    coefficient_mean: Float[Tensor, ' S'] | None = None
+    coefficient_precision: Float[Tensor, 'S S'] | None = None
     log_scale_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -119,6 +124,16 @@ class ChainProblem:
         return self.start.rotations.shape[1]
 
     @property
+    def n_coefficients(self) -> int:
+        """Count the coefficients."""
+        return self.start.coefficients.shape[1]
+
+    @property
+    def n_border(self) -> int:
+        """Count the fitted columns: coefficients, then the scale."""
+        return int(self.fit_coefficients.sum()) + int(self.fit_scale)
+
+    @property
     def n_cameras(self) -> int:
         """Count the cameras; 0 where nothing was seen in pictures."""
         return 0 if self.xy is None else self.xy.shape[1]
@@ -128,7 +143,7 @@ class ChainProblem:
         found = {f'start.{f.name}': getattr(self.start, f.name) for f in fields(self.start)}
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, Tensor) and f.name not in ('parents', 'point_joint', 'free_joints'):
+            if isinstance(value, Tensor) and f.name not in _NOT_FLOATS:
                 found[f.name] = value
         return found
 
@@ -145,27 +160,27 @@ class ChainProblem:
         for name, of in (
             ('camera_dist', 'xy'),
             ('camera_fold', 'camera_dist'),
-            ('betas_mean', 'betas_precision'),
+            ('coefficient_mean', 'coefficient_precision'),
         ):
             if getattr(self, name) is not None and getattr(self, of) is None:
                 raise ValueError(f'ChainProblem: {name} must come with {of}; got None for {of}.')
-        if self.betas_precision is not None and self.betas_mean is None:
+        if self.coefficient_precision is not None and self.coefficient_mean is None:
             raise ValueError(
-                'ChainProblem: betas_precision must come with betas_mean; got None for betas_mean.'
+                'ChainProblem: coefficient_precision must come with coefficient_mean; got None for the latter.'
             )
 
     def _check_shapes(self) -> None:
-        b, j, k, c = self.n_frames, self.n_joints, self.point_joint.shape[0], self.n_cameras
-        s = self.start.betas.shape[-1]
+        b, j, c, s = self.n_frames, self.n_joints, self.n_cameras, self.start.coefficients.shape[-1]
+        k, p = self.point_share.shape
         either = (1, b)
         expected = {
             'start.rotations': (b, j, 3, 3), 'start.transl': (b, 3), 'start.log_scale': (b,),
-            'start.betas': (b, s), 'bones': (either, j, 3), 'bone_shapedirs': (j, 3, s),
-            'point_offset': (k, 3), 'targets3d': (b, k, 3), 'weights3d': (b, k), 'sigma3d': (k,),
+            'start.coefficients': (b, s), 'bones': (either, j, 3), 'bone_dirs': (j, 3, s), 'point_share': (k, p),
+            'point_offset': (either, k, p, 3), 'point_dirs': (k, p, 3, s), 'targets3d': (b, k, 3), 'weights3d': (b, k), 'sigma3d': (k,),
             'xy': (b, c, k, 2), 'weights2d': (b, c, k), 'sigma2d': (k,), 'camera_K': (either, c, 3, 3),
             'camera_R': (either, c, 3, 3), 'camera_t': (either, c, 3), 'camera_dist': (either, c, 5),
-            'camera_fold': (either, c), 'pose_weight': (j,), 'limits': (j, 3, 2), 'betas_mean': (s,),
-            'betas_precision': (s, s),
+            'camera_fold': (either, c), 'pose_weight': (j,), 'limits': (j, 3, 2),
+            'coefficient_mean': (s,), 'coefficient_precision': (s, s),
         }  # fmt: skip
         dtype, device = self.start.rotations.dtype, self.start.rotations.device
         for name, tensor in self.floats().items():
@@ -175,7 +190,8 @@ class ChainProblem:
                     f'ChainProblem: {name} must be {dtype} on {device} as start.rotations; got {tensor.dtype} on '
                     f'{tensor.device}.'
                 )
-        for name, shape in (('parents', (j,)), ('free_joints', (j,)), ('point_joint', (k,))):
+        integers = {'parents': (j,), 'free_joints': (j,), 'point_joint': (k, p), 'fit_coefficients': (s,)}
+        for name, shape in integers.items():
             _check_shape(name, getattr(self, name), shape)
 
     def _check_numbers(self) -> None:
@@ -195,6 +211,11 @@ class ChainProblem:
             raise ValueError(
                 f'ChainProblem: point_joint must name joints 0 to {self.n_joints - 1}; got '
                 f'{self.point_joint.tolist()}.'
+            )
+        total = self.point_share.sum(1)
+        if not bool(((total - 1).abs() < 1e-4).all() & (self.point_share >= 0).all()):
+            raise ValueError(
+                f'ChainProblem: point_share must be positive with the sum 1; got the sums {total.tolist()}.'
             )
         for name in ('sigma3d', 'sigma2d'):
             sigma = getattr(self, name)
@@ -218,7 +239,7 @@ class ChainSolution:
         rotations: of every joint in its parent's frame.
         transl: world unit.
         log_scale: logarithm of world units per model unit.
-        betas: shape coefficients.
+        coefficients: fitted or as given.
         energy: at the end, without graduation; not finite where the start's was not.
         converged: whether the last step's decrease fell below the tolerance.
         iterations: steps tried.
@@ -228,7 +249,7 @@ class ChainSolution:
     rotations: Float[Tensor, 'B J 3 3']
     transl: Float[Tensor, 'B 3']
     log_scale: Float[Tensor, ' B']
-    betas: Float[Tensor, 'B S']
+    coefficients: Float[Tensor, 'B S']
     energy: Float[Tensor, ' B']
     converged: Bool[Tensor, ' B']
     iterations: Int[Tensor, ' B']

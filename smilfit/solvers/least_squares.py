@@ -1,4 +1,4 @@
-"""What a second-order solver asks of a problem, and says of its frames."""
+"""What a second-order solver needs of a problem, and how its frames ended."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -23,7 +23,7 @@ class LeastSquares(Protocol):
         """Give an evaluation with `point` and `energy` (B,)."""
 
     def step(self, at: Any, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Any:
-        """Give a step with `promised` (B,), the decrease by the quadratic model.
+        """Give a step with `predicted_reduction` (B,) of the energy by the quadratic model.
 
         `n_together` says how many frames all processes still work on.
         """

@@ -1,6 +1,7 @@
 """Levenberg-Marquardt on many frames at once, each with its own damping, acceptance and end."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,16 +10,11 @@ from torch import Tensor
 
 from smilfit.registry import SOLVERS
 from smilfit.solvers.base import SolverResult, StepCallback, StopReason
+from smilfit.solvers.damping import DAMPING, DampingPolicy, accepted, ended, next_damping
 from smilfit.solvers.least_squares import FrameStatus, LeastSquares
 from smilfit.solvers.second_order import SecondOrderSolver
 
-BACKENDS = ('auto', 'torch', 'dense', 'warp')
-# Limits of the damping, relative to the curvature.
-LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e9
-# A step whose damping is above this is too timid for its small gain to mean convergence.
-TIMID = 1e-1
-# A promised decrease of fewer last digits of the energy than these is rounding.
-DIGITS = 8.0
+BACKENDS = ('auto', 'torch', 'warp')
 # Frames are dropped from the working set when this share of them has finished.
 COMPACT_AT = 0.3
 # The working set has at least so many: of a single row libraries round otherwise, and what a frame comes to must not
@@ -29,6 +25,7 @@ PRECEDENCE = (
     StopReason.CALLBACK,
     StopReason.MAX_STEPS,
     StopReason.CONVERGED,
+    StopReason.STALLED,
     StopReason.NON_FINITE,
     StopReason.NOTHING_TO_FIT,
 )
@@ -36,16 +33,16 @@ PRECEDENCE = (
 
 @SOLVERS.register_module()
 class LevenbergMarquardt(SecondOrderSolver):
-    """Damped Gauss-Newton for sums of squares (Marquardt 1963; damping by Nielsen 1999).
+    """Damped Gauss-Newton for sums of squares (Marquardt 1963), damped by the policy of `damping.py`.
 
     Frames that do not depend on each other are accepted, damped and ended one by one: a finished frame costs
     nothing, and a bad one harms no other. Robust losses are reweighted (iteratively reweighted least squares) and
     their scales begin wide and shrink, so that outliers are survived (graduated non-convexity).
 
     Args:
-        backend: `'auto'`: the fused kernel where it takes all terms, else `'torch'` (dense equations, or `'dense'`);
-            `'warp'`: the kernel, or an error that names the term it cannot take.
-        damping: to start with, relative to the curvature.
+        backend: `'auto'`: the fused kernel where it takes all terms, else `'torch'`, dense equations; `'warp'`: the
+            kernel, or an error that names the term it cannot take.
+        damping: of the first step, relative to the curvature.
         graduation: factors on the scales of robust losses for the first steps; empty for none. Without a
             robust loss they are left out.
         covariance: whether the result carries the Gauss-Newton covariance of parameters and keypoints.
@@ -54,7 +51,7 @@ class LevenbergMarquardt(SecondOrderSolver):
     def __init__(
         self,
         backend: str = 'auto',
-        damping: float = 1e-2,
+        damping: float = DAMPING.start,
         graduation: tuple[float, ...] = (16.0, 8.0, 4.0, 2.0),
         covariance: bool = False,
     ) -> None:
@@ -66,7 +63,7 @@ class LevenbergMarquardt(SecondOrderSolver):
             raise ValueError(
                 f'LevenbergMarquardt: graduation must hold factors of 1 or more; got {graduation}.'
             )
-        self.backend, self.damping = backend, damping
+        self.backend, self.policy = backend, replace(DAMPING, start=damping)
         self.graduation, self.covariance = tuple(graduation), covariance
 
     @property
@@ -109,7 +106,8 @@ class _Run:
     """One minimisation: the working set of frames and what is known of all of them."""
 
     def __init__(self, solver: LevenbergMarquardt, problem: LeastSquares, point: Any, robust: bool) -> None:
-        self.solver, self.problem, self.whole = solver, problem, problem
+        self.policy: DampingPolicy = solver.policy
+        self.problem, self.whole = problem, problem
         self.point, self.working = point, point
         self.scales = list(solver.graduation) if robust else []
         at = problem.evaluate(point, self._scale(0))
@@ -127,8 +125,8 @@ class _Run:
         self.at = at
         self.rows = torch.arange(count, device=device)
         self.active = at.energy.isfinite()
-        self.damping = torch.full_like(at.energy, solver.damping)
-        self.growth = torch.full_like(at.energy, 2.0)
+        self.damping = torch.full_like(at.energy, solver.policy.start)
+        self.growth = torch.full_like(at.energy, solver.policy.rejected)
         self.converged = torch.zeros(count, dtype=torch.bool, device=device)
         self.n_iter = torch.zeros(count, dtype=torch.long, device=device)
         self.rejected = torch.zeros(count, dtype=torch.long, device=device)
@@ -149,14 +147,17 @@ class _Run:
             self.steps += 1
             stop = on_step is not None and bool(on_step(self.steps, self._known()))
             # What is done next must be the same in all processes; one that went on alone would wait for ever.
-            said = (self.active.new_tensor([stop]), self.active, self.converged)
-            n_stops, n_left, n_converged = self._counted(said)
+            finite = self.energies.isfinite()
+            flags = (self.active.new_tensor([stop]), self.active, self.converged, finite)
+            n_stops, n_left, n_converged, n_finite = self._counted(flags)
             if n_stops:
                 self._keep()
                 return StopReason.CALLBACK
             if not n_left:
                 self._keep()
-                return StopReason.CONVERGED if n_converged else StopReason.NON_FINITE
+                if n_converged:
+                    return StopReason.CONVERGED
+                return StopReason.STALLED if n_finite else StopReason.NON_FINITE
             self._compact()
         self._keep()
         return StopReason.MAX_STEPS
@@ -166,54 +167,51 @@ class _Run:
         step = self.problem.step(self.at, self.damping, n_left)
         trial = self.problem.evaluate(self.problem.moved(self.at, step), scale)
         self.evaluations += 1
-        gain = self.at.energy - trial.energy
-        accept = self._accepted(gain, trial.energy)
-        self._adapt(accept, gain, step.predicted_reduction)
-        settled = self._settled(accept, gain, step.predicted_reduction, ftol) & (scale == 1.0)
+        actual = self.at.energy - trial.energy
+        accept = self._accepted(actual, trial.energy)
+        ends = self._judge(accept, actual, step.predicted_reduction, ftol)
+        converged, stalled = (x & (scale == 1.0) & self.active for x in ends)
         self.n_iter[self.rows[self.active]] += 1
         self.rejected[self.rows[self.active & ~accept]] += 1
         self._advance(accept, trial, following if following != scale else None)
-        self.converged[self.rows[self.active & settled]] = True
-        self.active &= ~settled
+        self.converged[self.rows[converged]] = True
+        self.active &= ~(converged | stalled)
         self.energies[self.rows] = torch.where(
             self.at.energy.isfinite(), self.at.energy, self.energies[self.rows]
         )
 
-    def _accepted(self, gain: Tensor, energy: Tensor) -> Tensor:
-        if self.problem.coupled:
-            finite = bool(self.problem.total((~energy.isfinite()).double()) == 0)
-            good = finite and float(self.problem.total(gain)) >= 0
-            return torch.full_like(self.active, good)
-        return (gain >= 0) & energy.isfinite() & self.active
+    def _accepted(self, actual: Tensor, energy: Tensor) -> Tensor:
+        if not self.problem.coupled:
+            return accepted(actual, energy, self.active)
+        finite = bool(self.problem.total((~energy.isfinite()).double()) == 0)
+        return torch.full_like(self.active, finite and float(self.problem.total(actual)) >= 0)
 
-    def _adapt(self, accept: Tensor, gain: Tensor, promised: Tensor) -> None:
-        """Trust the model more where it kept its promise, less where it did not (Nielsen)."""
-        rose = gain < 0
+    def _judge(
+        self, accept: Tensor, actual: Tensor, predicted: Tensor, ftol: float
+    ) -> tuple[Tensor, Tensor]:
+        """Set the damping of the next step; say which frames have converged and which have stalled."""
+        energy, damping, rose = self.at.energy, self.damping, actual < 0
         if self.problem.coupled:
-            gain, promised = (self.problem.total(x).expand_as(x) for x in (gain, promised))
-        quality = gain / promised.clamp_min(1e-30)
-
-        easier = self.damping * (1 - (2 * quality.clamp(0, 1) - 1) ** 3).clamp_min(0.1)
-        harder = self.damping * self.growth
-        # Among frames that hang together, those that got worse are to blame.
-        held = accept == rose if self.problem.coupled else torch.zeros_like(rose)
-        changed = torch.where(accept, easier, harder).clamp(LEAST_DAMPING, MOST_DAMPING)
-        self.damping = torch.where(held, self.damping, changed)
-        self.growth = torch.where(accept, torch.full_like(self.growth, 2.0), 2 * self.growth)
-
-    def _settled(self, accept: Tensor, gain: Tensor, promised: Tensor, ftol: float) -> Tensor:
-        """Say which frames are done: little was gained by a bold step, or nothing is left to gain."""
-        energy, damping = self.at.energy, self.damping
+            # Frames that hang together are judged together.
+            energy, actual, predicted = (
+                self.problem.total(x).expand_as(x) for x in (energy, actual, predicted)
+            )
+        quality = actual / predicted.clamp_min(1e-30)
+        following, growth = next_damping(self.policy, damping, self.growth, accept, quality)
         if self.problem.coupled:
-            # Frames that hang together end together.
-            energy, gain, promised = (self.problem.total(x).expand_as(x) for x in (energy, gain, promised))
+            # A frame that gave way to others, or would have gained, is not to blame.
+            held = accept == rose
+            following = torch.where(held, damping, following)
+            growth = torch.where(held, self.growth, growth)
             count = self.problem.total(torch.ones_like(damping))
-            damping = (self.problem.total(damping) / count).expand_as(damping)
-        little = accept & (gain.abs() <= ftol * energy.abs()) & (damping < TIMID)
-        nothing = ~accept & (
-            (promised <= DIGITS * torch.finfo(energy.dtype).eps * energy.abs()) | (damping >= MOST_DAMPING)
-        )
-        return little | nothing
+            mean, mean_following = (
+                (self.problem.total(x) / count).expand_as(x) for x in (damping, following)
+            )
+            ends = ended(self.policy, energy, mean, mean_following, accept, actual, predicted, ftol)
+        else:
+            ends = ended(self.policy, energy, damping, following, accept, actual, predicted, ftol)
+        self.damping, self.growth = following, growth
+        return ends
 
     def _advance(self, accept: Tensor, trial: Any, new_scale: float | None) -> None:
         if bool(accept.all()) and new_scale is None:
@@ -250,22 +248,22 @@ class _Run:
     def _known(self) -> float:
         return float(self.whole.total(_finite(self.energies)))
 
-    def _counted(self, said: Sequence[Bool[Tensor, ' _']]) -> list[int]:
+    def _counted(self, flags: Sequence[Bool[Tensor, ' _']]) -> list[int]:
         """Count what is true in all processes."""
-        counts = torch.stack([x.sum() for x in said]).double()
+        counts = torch.stack([x.sum() for x in flags]).double()
         return [int(x) for x in self.whole.processes.sum(counts).tolist()]
 
     def _everywhere(self, values: Tensor) -> float:
         return float(self.whole.processes.sum(_finite(values.double()).sum()))
 
     def result(self, reason: StopReason) -> SolverResult:
-        """Join what all processes say."""
+        """Join the results of all processes."""
         counts = torch.tensor([[self.steps, self.evaluations, PRECEDENCE.index(reason)]])
         counts = self.whole.processes.gather(counts)
         steps, evaluations, _ = counts.amax(0).tolist()
-        told = PRECEDENCE[int(counts[:, 2].min())]
+        first = PRECEDENCE[int(counts[:, 2].min())]
         rejected = int(self._everywhere(self.rejected))
-        return SolverResult(self.start, self._everywhere(self.energies), steps, evaluations, rejected, told)
+        return SolverResult(self.start, self._everywhere(self.energies), steps, evaluations, rejected, first)
 
 
 def _finite(energies: Tensor) -> Tensor:

@@ -1,176 +1,242 @@
-"""The border of a tree's elimination: columns of what moves all joints at once, shape coefficients and the scale.
+"""The border of a tree's elimination: columns of what moves all joints at once, coefficients and the scale.
 
-Wide rows of the workspace, by joint and axis: 0 what couples to the joint's turn, 1 what couples to its place, 2 the
-eliminated turn's answer, 3 the motion E of the place against the parent's.
+A matrix of 3 rows and as many columns as the border has stands in three wide rows, chunk by chunk; a product with a
+3 x 3 matrix is nine multiply-adds of whole vectors. Of the border's matrix only the lower triangle is kept.
 """
 
-from functools import cache
-from types import SimpleNamespace
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.warp_columns import column_functions
-from smilfit.solvers.warp_rows import row_functions
-from smilfit.solvers.warp_turn import turn_functions
-from smilfit.solvers.warp_types import chain_types
+from smilfit.solvers.warp_rows import (
+    coefficient_row,
+    pivot_row,
+    scale_row,
+    side_row,
+    square_row,
+    wide_row,
+    world_row,
+)
+from smilfit.solvers.warp_tree import prior_slope
+from smilfit.solvers.warp_types import LANES
+
+CHUNK = wp.constant(LANES)
+# Least damping of the border as a share of its diagonal: shape and scale can be nearly the same motion.
+LEAST = wp.constant(1e-6)
+DEAD = wp.constant(1e-7)
 
 
 @no_type_check
-@cache
-def gathering_functions(scalar, width):
-    """Make what fills the border from the points, for one float type and width of the border."""
-    t, rows, columns = (
-        chain_types(scalar, width),
-        row_functions(scalar, width),
-        column_functions(scalar, width),
+@wp.func
+def times(a: Any, x: Any, y: Any, z: Any):
+    """Multiply a 3 x 3 matrix with a chunk of columns."""
+    return (
+        a[0, 0] * x + a[0, 1] * y + a[0, 2] * z,
+        a[1, 0] * x + a[1, 1] * y + a[1, 2] * z,
+        a[2, 0] * x + a[2, 1] * y + a[2, 2] * z,
     )
-    vec3, mat33, wide, Chain, Work = t.vec3, t.mat33, t.wide, t.Chain, t.Work
-
-    @wp.func
-    def clear_border(c: Chain, w: Work, slot: int):
-        """Start with an empty border."""
-        nothing = wide(scalar(0.0))
-        for i in range(6 * c.n_joints):
-            w.lanes[slot, i] = nothing
-        for i in range(c.n_border + 1):
-            w.lanes[slot, rows.square_row(c) + i] = nothing
-
-    @wp.func
-    def add_point(c: Chain, w: Work, slot: int, j: int, d: vec3, curvature: mat33, gradient: vec3):
-        """Add a point fixed to joint j at d: the scale moves it along d."""
-        e = columns.outer(d, c.scale_mask[0])
-        pushed = columns.times(curvature, e)
-        columns.add(w, slot, rows.wide_row(c, 0, j), columns.crossed(d, pushed))
-        columns.add(w, slot, rows.wide_row(c, 1, j), pushed)
-        w.lanes[slot, rows.side_row(c)] = w.lanes[slot, rows.side_row(c)] + columns.along(gradient, e)
-        columns.add_square(c, w, slot, e, pushed)
-
-    return SimpleNamespace(clear_border=clear_border, add_point=add_point)
 
 
 @no_type_check
-@cache
-def passing_functions(scalar, width):
-    """Make what hands the border on from joint to parent, for one float type and width of the border."""
-    t, rows, columns = (
-        chain_types(scalar, width),
-        row_functions(scalar, width),
-        column_functions(scalar, width),
-    )
-    vec3, Chain, Work, Columns = t.vec3, t.Chain, t.Work, columns.Columns
-    Joint = turn_functions(scalar, width).Joint
-    motion, add_squares = _motion(t, rows, columns, scalar), _add_squares(t, rows, Columns)
+@wp.func
+def add_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
+    w.lanes[slot, row, i] = w.lanes[slot, row, i] + x
+    w.lanes[slot, row + 1, i] = w.lanes[slot, row + 1, i] + y
+    w.lanes[slot, row + 2, i] = w.lanes[slot, row + 2, i] + z
 
-    @wp.func
-    def pass_border(
-        c: Chain, w: Work, slot: int, side: int, j: int, p: int, d: vec3, size: scalar, joint: Joint
-    ):
-        """Eliminate a joint's turn from the border and hand the rest to its parent.
 
-        `d` is the joint's place seen from its parent's, or for the root (p = -1) from the scale's centre.
-        """
-        e = motion(c, w, slot, side, j, p, d, size)
-        at_turn = columns.read(w, slot, rows.wide_row(c, 0, j))
-        at_place = columns.read(w, slot, rows.wide_row(c, 1, j))
-        pull = w.lanes[slot, rows.side_row(c)] + columns.along(joint.force, e)
-        answer = Columns()
-        coupled = at_turn
-        if joint.rotates == 1:
-            answer = columns.times(joint.inverse, at_turn)
-            columns.write(w, slot, rows.wide_row(c, 2, j), answer)
-            pull = pull - columns.along(w.vecs[slot, j], at_turn)
-            at_place = columns.minus(at_place, columns.times(wp.transpose(joint.mixed_before), answer))
-            coupled = columns.times(joint.hold, answer)
-        above = columns.plus(at_place, columns.times(joint.shift, e))
-        w.lanes[slot, rows.side_row(c)] = pull
-        columns.write(w, slot, rows.wide_row(c, 3, j), e)
-        if p >= 0:
-            handed = columns.plus(
-                columns.plus(coupled, columns.times(joint.mixed, e)), columns.crossed(d, above)
+@no_type_check
+@wp.func
+def read_rows(w: Any, slot: int, row: int, i: int):
+    return w.lanes[slot, row, i], w.lanes[slot, row + 1, i], w.lanes[slot, row + 2, i]
+
+
+@no_type_check
+@wp.func
+def write_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
+    w.lanes[slot, row, i] = x
+    w.lanes[slot, row + 1, i] = y
+    w.lanes[slot, row + 2, i] = z
+
+
+@no_type_check
+@wp.func
+def by_step(c: Any, w: Any, slot: int, row: int):
+    """Multiply a stored matrix by the border's step."""
+    zero = type(c.ftol)(0.0)
+    v = wp.vector(zero, zero, zero)
+    for i in range(c.n_chunks):
+        z = w.lanes[slot, side_row(c), i]
+        v = v + wp.vector(
+            wp.dot(z, w.lanes[slot, row, i]), wp.dot(z, w.lanes[slot, row + 1, i]), wp.dot(z, w.lanes[slot, row + 2, i])
+        )
+    return v
+
+
+@no_type_check
+@wp.func
+def add_loads(c: Any, w: Any, slot: int, row: int, v: Any):
+    """Add a stored matrix's transpose times v to the border's right-hand side."""
+    for i in range(c.n_chunks):
+        w.lanes[slot, side_row(c), i] = (
+            w.lanes[slot, side_row(c), i]
+            + v[0] * w.lanes[slot, row, i]
+            + v[1] * w.lanes[slot, row + 1, i]
+            + v[2] * w.lanes[slot, row + 2, i]
+        )
+
+
+@no_type_check
+@wp.func
+def add_squares(c: Any, w: Any, slot: int, a: int, b: int, sign: Any):
+    """Add sign a^T b to the border's matrix, both stored."""
+    for i in range(c.n_border):
+        x, y, z = sign * w.thin[slot, a, i], sign * w.thin[slot, a + 1, i], sign * w.thin[slot, a + 2, i]
+        for k in range(i // CHUNK + 1):
+            w.lanes[slot, square_row(c) + i, k] = (
+                w.lanes[slot, square_row(c) + i, k]
+                + x * w.lanes[slot, b, k]
+                + y * w.lanes[slot, b + 1, k]
+                + z * w.lanes[slot, b + 2, k]
             )
-            columns.add(w, slot, rows.wide_row(c, 0, p), handed)
-            columns.add(w, slot, rows.wide_row(c, 1, p), above)
-        else:
-            columns.write(w, slot, rows.wide_row(c, 1, j), above)
-        add_squares(c, w, slot, e, at_place, above, at_turn, answer)
-
-    return SimpleNamespace(pass_border=pass_border)
 
 
 @no_type_check
-def _motion(t, rows, columns, scalar):
-    vec3, Chain, Work, Columns = t.vec3, t.Chain, t.Work, columns.Columns
-
-    @wp.func
-    def motion(c: Chain, w: Work, slot: int, side: int, j: int, p: int, d: vec3, size: scalar) -> Columns:
-        """Give the motion E of a joint's place against its parent's, or the root's against the scale's centre."""
-        e = columns.outer(d, c.scale_mask[0])
-        if c.has_columns == 1:
-            shape = Columns()
-            shape.x = c.columns[j, 0]
-            shape.y = c.columns[j, 1]
-            shape.z = c.columns[j, 2]
-            turn = wp.identity(3, scalar) * size
-            if p >= 0:
-                turn = w.mats[slot, rows.world_row(c, side) + p] * size
-            e = columns.plus(e, columns.times(turn, shape))
-        return e
-
-    return motion
-
-
-@no_type_check
-def _add_squares(t, rows, Columns):
-    Chain, Work = t.Chain, t.Work
-
-    @wp.func
-    def add_squares(
-        c: Chain, w: Work, slot: int, e: Columns, at_place: Columns, above: Columns, at_turn: Columns, answer: Columns
-    ):  # fmt: skip
-        """Add E^T at_place + above^T E - at_turn^T answer to the border's matrix."""
-        square = rows.square_row(c)
+@wp.func
+def clear_border(c: Any, w: Any, slot: int):
+    for k in range(c.n_chunks):
+        nothing = c.scale_mask[k] * type(c.ftol)(0.0)
+        for i in range(6 * c.n_joints):
+            w.lanes[slot, i, k] = nothing
+        w.lanes[slot, side_row(c), k] = nothing
         for i in range(c.n_border):
-            row = w.lanes[slot, square + i]
-            row = row + e.x[i] * at_place.x + e.y[i] * at_place.y + e.z[i] * at_place.z
-            row = row + above.x[i] * e.x + above.y[i] * e.y + above.z[i] * e.z
-            row = row - at_turn.x[i] * answer.x - at_turn.y[i] * answer.y - at_turn.z[i] * answer.z
-            w.lanes[slot, square + i] = row
-
-    return add_squares
+            w.lanes[slot, square_row(c) + i, k] = nothing
 
 
 @no_type_check
-@cache
-def root_functions(scalar, width):
-    """Make the elimination of the root's place and its way back, for one float type and width of the border."""
-    t, rows, columns = (
-        chain_types(scalar, width),
-        row_functions(scalar, width),
-        column_functions(scalar, width),
-    )
-    mat33, Chain, Work = t.mat33, t.Chain, t.Work
+@wp.func
+def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, curvature: Any, gradient: Any):
+    """Add a rigid point of joint j: the scale moves it along its arm, coefficients by its own columns."""
+    if c.has_part_columns == 0:
+        last = c.n_border - 1
+        p = curvature * arm
+        q = wp.cross(arm, p)
+        for i in range(3):
+            w.thin[slot, wide_row(c, 0, j) + i, last] = w.thin[slot, wide_row(c, 0, j) + i, last] + q[i]
+            w.thin[slot, wide_row(c, 1, j) + i, last] = w.thin[slot, wide_row(c, 1, j) + i, last] + p[i]
+        w.thin[slot, side_row(c), last] = w.thin[slot, side_row(c), last] + wp.dot(gradient, arm)
+        square = square_row(c) + last
+        w.thin[slot, square, last] = w.thin[slot, square, last] + wp.dot(arm, p)
+    else:
+        # Joint j has not been eliminated yet: its rows 2 and 3 are free.
+        own, weighted = wide_row(c, 3, j), wide_row(c, 2, j)
+        turn = w.mats[slot, world_row(c, side) + j] * wp.exp(w.nums[slot, scale_row(c, side)])
+        for i in range(c.n_chunks):
+            ex, ey, ez = times(turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i])
+            ex, ey, ez = ex + arm[0] * c.scale_mask[i], ey + arm[1] * c.scale_mask[i], ez + arm[2] * c.scale_mask[i]
+            px, py, pz = times(curvature, ex, ey, ez)
+            write_rows(w, slot, own, i, ex, ey, ez)
+            write_rows(w, slot, weighted, i, px, py, pz)
+            add_rows(w, slot, wide_row(c, 1, j), i, px, py, pz)
+            qx, qy, qz = times(wp.skew(arm), px, py, pz)
+            add_rows(w, slot, wide_row(c, 0, j), i, qx, qy, qz)
+        add_loads(c, w, slot, own, gradient)
+        add_squares(c, w, slot, own, weighted, type(c.ftol)(1.0))
 
-    @wp.func
-    def eliminate_root(c: Chain, w: Work, slot: int, inverse: mat33) -> scalar:
-        """Eliminate the root's place, whose damped curvature's inverse is given; return the promised decrease."""
-        force = w.vecs[slot, c.n_joints]
-        answer = inverse * force
-        w.vecs[slot, rows.transl_row(c, 0) + 2] = answer
-        if c.n_border > 0:
-            above = columns.read(w, slot, rows.wide_row(c, 1, 0))
-            columns.write(w, slot, rows.wide_row(c, 0, 0), columns.times(inverse, above))
-            w.lanes[slot, rows.side_row(c)] = w.lanes[slot, rows.side_row(c)] - columns.along(answer, above)
-            columns.add_square(c, w, slot, above, columns.times(-inverse, above))
-        return wp.dot(force, answer)
 
-    @wp.func
-    def root_step(c: Chain, w: Work, slot: int):
-        """Find the root's shift from the border's step."""
-        row = rows.transl_row(c, 0) + 2
-        shift = w.vecs[slot, row]
-        if c.n_border > 0:
-            shift = shift + columns.by_step(c, w, slot, rows.wide_row(c, 0, 0))
-        w.vecs[slot, row] = -shift
+@no_type_check
+@wp.func
+def add_border_priors(c: Any, w: Any, slot: int, side: int):
+    """Add what is known of coefficients and scale beforehand."""
+    square, loads = square_row(c), side_row(c)
+    if c.precision.shape[0] > 0:
+        for i in range(c.n_fitted):
+            row = c.fitted[i]
+            w.thin[slot, loads, i] = w.thin[slot, loads, i] + prior_slope(c, w, slot, side, row)
+            for k in range(i + 1):
+                w.thin[slot, square + i, k] = w.thin[slot, square + i, k] + c.precision[row, c.fitted[k]]
+    if c.fit_scale == 1:
+        i = c.n_border - 1
+        w.thin[slot, loads, i] = w.thin[slot, loads, i] + c.log_scale_weight * w.nums[slot, scale_row(c, side)]
+        w.thin[slot, square + i, i] = w.thin[slot, square + i, i] + c.log_scale_weight
 
-    return SimpleNamespace(eliminate_root=eliminate_root, root_step=root_step)
+
+@no_type_check
+@wp.func
+def damp_border(c: Any, w: Any, slot: int, mu: Any):
+    """Add the damping, a share of the border's own diagonal."""
+    square = square_row(c)
+    for i in range(c.n_border):
+        damping = wp.max(mu, type(mu)(LEAST)) * wp.max(w.thin[slot, square + i, i], type(mu)(0.0))
+        w.thin[slot, pivot_row(c), i] = damping
+        w.thin[slot, square + i, i] = w.thin[slot, square + i, i] + damping
+
+
+@no_type_check
+@wp.func
+def row_product(c: Any, w: Any, slot: int, a: int, b: int, n: int):
+    """Multiply the first n numbers of two rows."""
+    value = type(c.ftol)(0.0)
+    whole = n // CHUNK
+    for i in range(whole):
+        value += wp.dot(w.lanes[slot, a, i], w.lanes[slot, b, i])
+    for i in range(CHUNK * whole, n):
+        value += w.thin[slot, a, i] * w.thin[slot, b, i]
+    return value
+
+
+@no_type_check
+@wp.func
+def factorise_border(c: Any, w: Any, slot: int):
+    """Factorise the border's matrix as L D L^T in place: L below, 1 / D on the diagonal, 0 for a dead pivot."""
+    top = square_row(c)
+    for i in range(c.n_border):
+        before = w.thin[slot, top + i, i]
+        # What stands left of the diagonal becomes D_k L_ik, then L_ik.
+        for k in range(i):
+            w.thin[slot, top + i, k] = w.thin[slot, top + i, k] - row_product(c, w, slot, top + i, top + k, k)
+        pivot = before
+        for k in range(i):
+            left = w.thin[slot, top + i, k]
+            unit = left * w.thin[slot, top + k, k]
+            pivot -= left * unit
+            w.thin[slot, top + i, k] = unit
+        inverse = type(c.ftol)(0.0)
+        if pivot > type(c.ftol)(DEAD) * before and pivot > type(c.ftol)(1e-30):
+            inverse = type(c.ftol)(1.0) / pivot
+        w.thin[slot, top + i, i] = inverse
+
+
+@no_type_check
+@wp.func
+def solve_border(c: Any, w: Any, slot: int):
+    """Replace the right-hand side s by the step -square^-1 s; return s^T square^-1 s."""
+    top, z = square_row(c), side_row(c)
+    value = type(c.ftol)(0.0)
+    for i in range(c.n_border):
+        y = -w.thin[slot, z, i] - row_product(c, w, slot, top + i, z, i)
+        w.thin[slot, z, i] = y
+        value += y * y * w.thin[slot, top + i, i]
+    for i in range(c.n_border):
+        w.thin[slot, z, i] = w.thin[slot, z, i] * w.thin[slot, top + i, i]
+    for down in range(c.n_border):
+        i = c.n_border - 1 - down
+        step = w.thin[slot, z, i]
+        for k in range(i):
+            w.thin[slot, z, k] = w.thin[slot, z, k] - w.thin[slot, top + i, k] * step
+    return value
+
+
+@no_type_check
+@wp.func
+def move_border(c: Any, w: Any, slot: int, side: int):
+    """Put coefficients and scale after the border's step on the other side."""
+    s = w.nums[slot, scale_row(c, side)]
+    if c.fit_scale == 1:
+        s += w.thin[slot, side_row(c), c.n_border - 1]
+    w.nums[slot, scale_row(c, 1 - side)] = s
+    for i in range(c.n_chunks):
+        w.lanes[slot, coefficient_row(c, 1 - side), i] = w.lanes[slot, coefficient_row(c, side), i]
+    for i in range(c.n_fitted):
+        k = coefficient_row(c, 1 - side)
+        w.thin[slot, k, c.fitted[i]] = w.thin[slot, k, c.fitted[i]] + w.thin[slot, side_row(c), i]

@@ -1,6 +1,5 @@
 """Hand a problem's tensors to the kernels without a copy. Imported only where warp is used."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,78 +8,67 @@ import warp as wp
 from torch import Tensor
 
 from smilfit.geometry.distortion import fold_radius
-from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
-from smilfit.solvers.warp_kernels import chain_kernels
-from smilfit.solvers.warp_types import FIXED, MOVES, TURNS_NOTHING, border_width, chain_types, workspace_rows
+from smilfit.solvers.chain_problem import ChainProblem, ChainState
+from smilfit.solvers.damping import LONGEST_TURN, DampingPolicy
+from smilfit.solvers.warp_rows import workspace_rows
+from smilfit.solvers.warp_types import FIXED, LANES, MOVES, TURNS_NOTHING, chain_types
 
 # Most bytes of workspace on a CUDA device: frames beyond take turns.
 CUDA_WORKSPACE = 2 << 30
 
 
 class Launch:
-    """One problem, ready for the kernels; the tensors they point to live as long as it does."""
+    """One problem, ready for the kernels; the tensors they point to live as long as it does.
 
-    def __init__(
-        self, problem: ChainProblem, n_iter: int, ftol: float, graduation: tuple[float, ...]
-    ) -> None:
-        _check_control(n_iter, ftol, graduation)
+    Args:
+        problem: the problem.
+        frames_at_once: workspaces; None for one on a CPU, whose threads run one after the other, and for as many
+            as there are frames on CUDA.
+        roles: what the joints' own rotations do, see `joint_roles`.
+    """
+
+    def __init__(self, problem: ChainProblem, frames_at_once: int | None, roles: Tensor) -> None:
         with _quietly():
             wp.init()
         start = problem.start
         self.problem = problem
         self.dtype, self.torch_device = start.rotations.dtype, start.rotations.device
         self.device = wp.get_device(str(self.torch_device))
-        scalar = wp.float64 if self.dtype == torch.float64 else wp.float32
-        self.fits_betas = problem.fit_betas and start.betas.shape[1] > 0
-        self.n_border = start.betas.shape[1] * self.fits_betas + int(problem.fit_scale)
-        self.width = border_width(self.n_border)
-        self.kernels, self.types = chain_kernels(scalar, self.width), chain_types(scalar, self.width)
+        self.types = chain_types(wp.float64 if self.dtype == torch.float64 else wp.float32)
+        self.n_border = problem.n_border
+        self.n_chunks = -(-max(self.n_border, problem.n_coefficients) // LANES)
         self.alive: list[Tensor] = []
-        self.state = own_state(start)
-        self.energy, self.start_energy = (torch.zeros_like(self.state.log_scale) for _ in range(2))
-        self.converged = torch.zeros(problem.n_frames, dtype=torch.int32, device=self.torch_device)
-        self.iterations = torch.zeros_like(self.converged)
-        self.chain = self._chain(n_iter, ftol, graduation)
+        self.chain = self._chain(roles)
         self.seen = self._seen()
-        self.fit = self.view_state(self.state)
-        self.n_slots, self.work = self._work()
+        self.n_slots, self.work = self._work(frames_at_once)
 
-    def fit_frames(self) -> None:
-        """Fit every frame by itself, in place."""
-        if self.problem.n_frames > 0:
-            self.launch(self.kernels.fit_frames, [self.chain, self.seen, self.fit, self.work, self.n_slots])
+    def control(self, n_iter: int, ftol: float, graduation: tuple[float, ...], policy: DampingPolicy) -> None:
+        """Set what the fused kernel goes by."""
+        c = self.chain
+        c.n_iter, c.ftol, c.n_graduation = n_iter, ftol, len(graduation)
+        for name in ('start', 'least', 'most', 'best', 'rejected', 'least_rejected', 'max_converged'):
+            setattr(c.policy, name, getattr(policy, name))
+        c.policy.rounding = policy.rounding(self.dtype)
+        if graduation:
+            c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
 
     def launch(self, kernel: wp.Kernel, inputs: list) -> None:
-        """Launch a kernel with one thread a slot, on CUDA in torch's stream."""
+        """Launch a kernel on the chain, these inputs and the workspace, a thread a slot; on CUDA in torch's stream."""
         stream = None
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
         with _quietly():
+            inputs = [self.chain, *inputs, self.work, self.n_slots]
             wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
 
-    def solution(self) -> ChainSolution:
-        """Give what the kernels wrote."""
-        s = self.state
-        return ChainSolution(
-            s.rotations,
-            s.transl,
-            s.log_scale,
-            s.betas,
-            self.energy,
-            self.converged.bool(),
-            self.iterations,
-            self.start_energy,
-        )
-
-    def view_state(self, state: ChainState) -> object:
-        """View a state and the answers about it as the kernels' struct."""
-        t = self.types
-        f = t.Fit()
+    def view_state(self, state: ChainState, answers: dict[str, Tensor] | None = None) -> object:
+        """View a state, and the answers about it, as the kernels' struct."""
+        t, f = self.types, self.types.Fit()
         f.rotations = self.elements(state.rotations, t.mat33)
         f.transl = self.elements(state.transl, t.vec3)
-        f.log_scale, f.betas = self.numbers(state.log_scale), self.numbers(state.betas)
-        f.energy, f.start_energy = self.numbers(self.energy), self.numbers(self.start_energy)
-        f.converged, f.iterations = self.integers(self.converged), self.integers(self.iterations)
+        f.log_scale, f.coefficients = self.numbers(state.log_scale), self.numbers(state.coefficients)
+        for name, value in (answers or {}).items():
+            setattr(f, name, self.numbers(value) if value.is_floating_point() else self.integers(value))
         return f
 
     def _view(self, tensor: Tensor, dtype: type, n_dims: int) -> wp.array:
@@ -109,58 +97,84 @@ class Launch:
         tensor = tensor.detach().contiguous()
         return self._view(tensor, dtype, tensor.ndim - (2 if dtype is self.types.mat33 else 1))
 
-    def _chain(self, n_iter: int, ftol: float, graduation: tuple[float, ...]) -> object:
+    def columns(self, dirs: Tensor) -> wp.array:
+        """Pad the last dimension of (N, 3, S) directions to whole vectors."""
+        spare = LANES * self.n_chunks - dirs.shape[-1]
+        padded = torch.nn.functional.pad(dirs.detach(), (0, spare))
+        return self.elements(padded.unflatten(-1, (self.n_chunks, LANES)), self.types.wide)
+
+    def _chain(self, roles: Tensor) -> object:
         p, t = self.problem, self.types
         c = t.Chain()
         c.n_frames, c.n_joints, c.n_points = p.n_frames, p.n_joints, p.point_joint.shape[0]
-        c.n_cameras, c.n_betas = p.n_cameras, self.state.betas.shape[1]
-        c.n_border, c.fit_betas = self.n_border, int(self.fits_betas)
+        c.n_cameras, c.n_coefficients = p.n_cameras, p.n_coefficients
         c.fit_scale, c.fit_transl = int(p.fit_scale), int(p.fit_transl)
+        c.n_border, c.n_chunks, c.n_fitted = self.n_border, self.n_chunks, self.n_border - c.fit_scale
         c.has_3d, c.has_lens = int(p.targets3d is not None), int(p.camera_dist is not None)
-        c.has_limits = int(p.limits is not None and p.limit_weight > 0)
-        c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
-        c.n_iter, c.ftol, c.n_graduation = n_iter, ftol, len(graduation)
-        c.limit_weight, c.log_scale_weight = p.limit_weight, p.log_scale_weight
-        c.parents = self.integers(p.parents)
-        c.roles = self.integers(joint_roles(p))
-        c.point_joint = self.integers(p.point_joint)
-        c.point_offset = self.elements(p.point_offset, t.vec3)
+        c.policy.longest_turn = LONGEST_TURN
+        c.log_scale_weight = p.log_scale_weight
+        c.parents, c.roles = self.integers(p.parents), self.integers(roles)
         c.bones = self.elements(p.bones, t.vec3)
-        if p.bone_shapedirs is not None and c.n_betas > 0:
-            c.has_dirs = 1
-            c.dirs = self.numbers(p.bone_shapedirs)
-        self._border_columns(c)
-        if c.has_priors == 1:
-            weight = p.pose_weight
-            c.pose_weight = self.numbers(
-                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
-                if weight is None
-                else weight
-            )
-        if c.has_limits == 1:
-            c.limits = self.elements(p.limits, t.vec2)
-        if p.betas_precision is not None:
-            c.betas_mean = self.numbers(p.betas_mean)
-            c.betas_precision = self.numbers(p.betas_precision)
+        self._parts(c)
+        self._coefficients(c)
+        self._priors(c)
         if p.sigma3d is not None:
             c.sharpness3d = self.numbers(p.sigma3d.detach().square().reciprocal())
         if p.sigma2d is not None:
             c.sharpness2d = self.numbers(p.sigma2d.detach().square().reciprocal())
-        if graduation:
-            c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
         return c
 
-    def _border_columns(self, c: object) -> None:
-        mask = torch.zeros((1, self.width), dtype=self.dtype, device=self.torch_device)
+    def _parts(self, c: object) -> None:
+        p = self.problem
+        joint, share, offset = p.point_joint.flatten(), p.point_share.flatten(), p.point_offset.flatten(1, 2)
+        count = torch.full_like(p.point_joint[:, 0], p.point_joint.shape[1])
+        dirs = None if p.point_dirs is None else p.point_dirs.flatten(0, 1)
+        if p.point_joint.shape[1] > 1:
+            rows = share.nonzero().flatten()
+            count = (p.point_share > 0).sum(1)
+            joint, share, offset = joint[rows], share[rows], offset[:, rows]
+            dirs = None if dirs is None else dirs[rows]
+        c.n_parts = joint.shape[0]
+        c.part_start = self.integers(torch.nn.functional.pad(count.cumsum(0), (1, 0)))
+        c.part_joint, c.part_share = self.integers(joint), self.numbers(share)
+        c.part_offset = self.elements(offset, self.types.vec3)
+        c.has_part_dirs = int(dirs is not None and p.n_coefficients > 0)
+        c.has_arms = int(c.has_part_dirs == 1 or bool(offset.any()))
+        if c.has_part_dirs == 1:
+            c.part_dirs = self.columns(dirs)
+            if c.n_fitted > 0:
+                c.has_part_columns = 1
+                c.part_columns = self.columns(dirs[..., p.fit_coefficients])
+
+    def _coefficients(self, c: object) -> None:
+        p = self.problem
+        mask = torch.zeros(LANES * self.n_chunks, dtype=self.dtype, device=self.torch_device)
         if c.fit_scale == 1:
-            mask[0, self.n_border - 1] = 1.0
-        c.scale_mask = self.elements(mask, self.types.wide)
-        if c.fit_betas == 1 and c.has_dirs == 1:
-            spare = self.width - c.n_betas
-            c.has_columns = 1
-            c.columns = self.elements(
-                torch.nn.functional.pad(self.problem.bone_shapedirs.detach(), (0, spare)), self.types.wide
+            mask[self.n_border - 1] = 1.0
+        c.scale_mask = self.elements(mask.unflatten(0, (self.n_chunks, LANES)), self.types.wide)
+        c.fitted = self.integers(p.fit_coefficients.nonzero().flatten())
+        if p.bone_dirs is not None and c.n_coefficients > 0:
+            c.has_dirs = 1
+            c.dirs = self.columns(p.bone_dirs)
+            if c.n_fitted > 0:
+                c.has_columns = 1
+                whole = c.n_fitted == c.n_coefficients
+                c.columns = c.dirs if whole else self.columns(p.bone_dirs[..., p.fit_coefficients])
+
+    def _priors(self, c: object) -> None:
+        p = self.problem
+        c.has_limits = int(p.limits is not None and p.limit_weight > 0)
+        c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
+        c.limit_weight = p.limit_weight
+        if c.has_priors == 1:
+            weight = p.pose_weight
+            c.pose_weight = self.numbers(
+                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device) if weight is None else weight
             )
+        if c.has_limits == 1:
+            c.limits = self.elements(p.limits, self.types.vec2)
+        if p.coefficient_precision is not None:
+            c.mean, c.precision = self.numbers(p.coefficient_mean), self.numbers(p.coefficient_precision)
 
     def _seen(self) -> object:
         p, t = self.problem, self.types
@@ -179,25 +193,31 @@ class Launch:
             s.lens, s.fold = self.numbers(p.camera_dist), self.numbers(fold)
         return s
 
-    def _work(self) -> tuple[int, object]:
+    def _work(self, frames_at_once: int | None) -> tuple[int, object]:
         c, t = self.chain, self.types
-        rows = workspace_rows(c.n_joints, c.n_points, c.n_betas, c.n_border)
+        rows = workspace_rows(c.n_joints, c.n_points, c.n_parts, c.n_border)
         shapes = {
             'mats': (t.mat33, 9), 'vecs': (t.vec3, 3), 'quats': (t.quat, 4), 'nums': (t.scalar, 1),
-            'lanes': (t.wide, self.width),
+            'lanes': (t.wide, LANES * self.n_chunks),
         }  # fmt: skip
-        # A CPU runs its threads one after the other: one workspace stays in the cache. On CUDA neighbouring threads
-        # keep the same row side by side.
-        slots = 1
-        if self.device.is_cuda:
-            size = sum(rows[name] * n for name, (_, n) in shapes.items()) * self.energy.element_size()
+        size = sum(rows[name] * n for name, (_, n) in shapes.items()) * torch.finfo(self.dtype).bits // 8
+        slots = 1 if frames_at_once is None else frames_at_once
+        if self.device.is_cuda and frames_at_once is None:
             slots = max(1, min(c.n_frames, CUDA_WORKSPACE // size))
+        self.memory = slots * size
         work = t.Work()
         for name, (dtype, n) in shapes.items():
-            memory = torch.empty((rows[name], slots, n), dtype=self.dtype, device=self.torch_device)
-            setattr(work, name, self._view(memory.transpose(0, 1), dtype, 2))
+            # On CUDA neighbouring threads keep the same row side by side; on a CPU a frame's rows stay together.
+            if self.device.is_cuda:
+                memory = torch.empty((rows[name], slots, n), dtype=self.dtype, device=self.torch_device)
+                memory = memory.transpose(0, 1)
+            else:
+                memory = torch.empty((slots, rows[name], n), dtype=self.dtype)
             if name == 'lanes':
-                work.thin = self._view(memory.transpose(0, 1), t.scalar, 3)
+                work.thin = self._view(memory, t.scalar, 3)
+                work.lanes = self._view(memory.unflatten(2, (self.n_chunks, LANES)), dtype, 3)
+            else:
+                setattr(work, name, self._view(memory, dtype, 2))
         return slots, work
 
 
@@ -212,10 +232,13 @@ def joint_roles(problem: ChainProblem) -> Tensor:
     """Say of every joint whether it is fixed, moves points by turning, or turns without moving any."""
     parents, free = problem.parents.tolist(), problem.free_joints.tolist()
     carries, turns = [False] * len(parents), [False] * len(parents)
-    apart = problem.point_offset.detach().abs().sum(1).tolist()
-    for j, distance in zip(problem.point_joint.tolist(), apart):
-        carries[j] = True
-        turns[j] |= distance > 0
+    apart = (problem.point_offset.detach() != 0).any(-1).any(0)
+    if problem.point_dirs is not None:
+        apart = apart | (problem.point_dirs.detach() != 0).flatten(2).any(-1)
+    joints, seen = problem.point_joint.flatten().tolist(), (problem.point_share > 0).flatten().tolist()
+    for j, off, counts in zip(joints, apart.flatten().tolist(), seen):
+        carries[j] |= counts
+        turns[j] |= counts and off
     for j in range(len(parents) - 1, 0, -1):
         if carries[j]:
             carries[parents[j]] = turns[parents[j]] = True
@@ -232,12 +255,3 @@ def _quietly() -> Iterator[None]:
         yield
     finally:
         wp.config.log_level = level
-
-
-def _check_control(n_iter: int, ftol: float, graduation: tuple[float, ...]) -> None:
-    if n_iter < 0:
-        raise ValueError(f'solve_chains: n_iter must not be negative; got {n_iter}.')
-    if not ftol >= 0:
-        raise ValueError(f'solve_chains: ftol must not be negative; got {ftol}.')
-    if not all(f > 0 and math.isfinite(f) for f in graduation):
-        raise ValueError(f'solve_chains: graduation must be positive factors; got {tuple(graduation)}.')

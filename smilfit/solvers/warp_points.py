@@ -1,153 +1,141 @@
 """What is seen of a posed tree: its points' energy, gradient and Gauss-Newton curvature, summed over the views.
 
-Gradients and curvatures are halved (sum of w r r' instead of its double). Robust terms are reweighted.
+A point is a weighted mean of rigid points. Gradients and curvatures are halved (sum of w r r' instead of its double).
+Robust terms are reweighted.
 """
 
-from functools import cache
-from types import SimpleNamespace
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.warp_camera import camera_functions
-from smilfit.solvers.warp_rows import row_functions
-from smilfit.solvers.warp_types import chain_types
+from smilfit.solvers.warp_camera import project
+from smilfit.solvers.warp_rows import (
+    arm_row,
+    coefficient_row,
+    curvature_row,
+    gradient_row,
+    place_row,
+    scale_row,
+    world_row,
+)
 
 # From this many squared sigmas on a robust term is its bound; pixels beyond a lens can be too many to be squared.
 SATURATED = wp.constant(1e12)
 
 
 @no_type_check
-@cache
-def point_functions(scalar, width):
-    """Make `observe` and `count_seen` for one float type and width of the border."""
-    t = chain_types(scalar, width)
-    vec3, Chain, Seen = t.vec3, t.Chain, t.Seen
-
-    @wp.struct
-    class Pull:
-        """A point's energy, gradient, and the six numbers of its symmetric curvature."""
-
-        energy: scalar
-        gradient: vec3
-        diagonal: vec3
-        mixed: vec3  # xy, xz, yz
-
-    @wp.func
-    def count_seen(c: Chain, seen: Seen, frame: int) -> int:
-        """Count observations with a weight."""
-        n = wp.int32(0)
-        for k in range(c.n_points):
-            if c.has_3d == 1 and seen.weights3d[frame, k] > scalar(0.0):
+@wp.func
+def count_seen(c: Any, seen: Any, frame: int) -> int:
+    """Count observations with a weight."""
+    n = wp.int32(0)
+    zero = type(c.ftol)(0.0)
+    for k in range(c.n_points):
+        if c.has_3d == 1 and seen.weights3d[frame, k] > zero:
+            n += 1
+        for camera in range(c.n_cameras):
+            if seen.weights2d[frame, camera, k] > zero:
                 n += 1
-            for camera in range(c.n_cameras):
-                if seen.weights2d[frame, camera, k] > scalar(0.0):
-                    n += 1
-        return n
-
-    sights = _pull_in_space(t, Pull, scalar), _pull_in_picture(t, Pull, scalar, width)
-    return SimpleNamespace(observe=_observe(t, Pull, *sights, scalar, width), count_seen=count_seen)
+    return n
 
 
 @no_type_check
-def _pull_in_space(t, Pull, scalar):
-    vec3, Chain, Seen = t.vec3, t.Chain, t.Seen
-
-    @wp.func
-    def pull_in_space(c: Chain, seen: Seen, frame: int, k: int, x: vec3, narrow: scalar) -> Pull:
-        """Begin with what the point's seen place says, or with nothing."""
-        pull = Pull()
-        if c.has_3d == 1:
-            weight = seen.weights3d[frame, k]
-            if weight > scalar(0.0):
-                r = x - seen.targets[frame, k]
-                s = wp.dot(r, r)
-                bend = scalar(1.0) / (scalar(1.0) + s * c.sharpness3d[k] * narrow)
-                share = weight * bend * bend
-                pull.energy = weight * s * bend
-                pull.gradient = r * share
-                pull.diagonal = vec3(share, share, share)
-        return pull
-
-    return pull_in_space
+@wp.func
+def see_in_space(c: Any, seen: Any, frame: int, k: int, x: Any, narrow: Any):
+    """Begin with what was seen of a point in space: energy, gradient, diagonal and mixed curvature."""
+    zero = type(narrow)(0.0)
+    energy = type(narrow)(0.0)
+    gradient, diagonal, mixed = wp.vector(zero, zero, zero), wp.vector(zero, zero, zero), wp.vector(zero, zero, zero)
+    if c.has_3d == 1:
+        weight = seen.weights3d[frame, k]
+        if weight > zero:
+            r = x - seen.targets[frame, k]
+            s = wp.dot(r, r)
+            bend = type(narrow)(1.0) / (type(narrow)(1.0) + s * c.sharpness3d[k] * narrow)
+            share = weight * bend * bend
+            energy = weight * s * bend
+            gradient = r * share
+            diagonal = wp.vector(share, share, share)
+    return energy, gradient, diagonal, mixed
 
 
 @no_type_check
-def _pull_in_picture(t, Pull, scalar, width):
-    vec3, Chain, Seen = t.vec3, t.Chain, t.Seen
-    cameras = camera_functions(scalar, width)
+@wp.func
+def see_in_image(c: Any, seen: Any, frame: int, camera: int, k: int, x: Any, weight: Any, narrow: Any):
+    """Give what one camera saw of a point: energy, gradient, diagonal and mixed (xy, xz, yz) curvature."""
+    zero = type(narrow)(0.0)
+    place, u, v = project(c, seen, frame, camera, x)
+    r = place - seen.xy[frame, camera, k]
+    s = wp.dot(r, r)
+    sharp = c.sharpness2d[k] * narrow
+    energy = type(narrow)(0.0)
+    gradient, diagonal, mixed = wp.vector(zero, zero, zero), wp.vector(zero, zero, zero), wp.vector(zero, zero, zero)
+    if s * sharp > type(narrow)(SATURATED):
+        energy = weight / sharp
+    else:
+        bend = type(narrow)(1.0) / (type(narrow)(1.0) + s * sharp)
+        share = weight * bend * bend
+        su, sv = share * u, share * v
+        energy = weight * s * bend
+        gradient = share * (r[0] * u + r[1] * v)
+        diagonal = wp.cw_mul(su, u) + wp.cw_mul(sv, v)
+        mixed = wp.vector(su[0] * u[1] + sv[0] * v[1], su[0] * u[2] + sv[0] * v[2], su[1] * u[2] + sv[1] * v[2])
+    return energy, gradient, diagonal, mixed
 
-    @wp.func
-    def pull_in_picture(
-        c: Chain, seen: Seen, frame: int, camera: int, k: int, x: vec3, narrow: scalar, before: Pull
-    ) -> Pull:
-        """Add what one camera saw of a point."""
-        pull = before
-        weight = seen.weights2d[frame, camera, k]
-        if weight > scalar(0.0):
-            image = cameras.project(c, seen, frame, camera, x)
-            miss = image.place - seen.xy[frame, camera, k]
-            s = wp.dot(miss, miss)
-            sharp = c.sharpness2d[k] * narrow
-            if s * sharp > scalar(SATURATED):
-                pull.energy = pull.energy + weight / sharp
-            else:
-                bend = scalar(1.0) / (scalar(1.0) + s * sharp)
-                share = weight * bend * bend
-                u, v = image.by_u, image.by_v
-                su, sv = share * u, share * v
-                pull.energy = pull.energy + weight * s * bend
-                pull.gradient = pull.gradient + share * (miss[0] * u + miss[1] * v)
-                pull.diagonal = pull.diagonal + wp.cw_mul(su, u) + wp.cw_mul(sv, v)
-                pull.mixed = pull.mixed + vec3(
-                    su[0] * u[1] + sv[0] * v[1],
-                    su[0] * u[2] + sv[0] * v[2],
-                    su[1] * u[2] + sv[1] * v[2],
+
+@no_type_check
+@wp.func
+def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: Any):
+    """Give the world place of a rigid point; keep its arm from its joint."""
+    j = c.part_joint[n]
+    x = w.vecs[slot, place_row(c, side) + j]
+    if c.has_arms == 1:
+        offset = c.part_offset[wp.min(frame, c.part_offset.shape[0] - 1), n]
+        if c.has_part_dirs == 1:
+            for i in range(c.n_chunks):
+                z = w.lanes[slot, coefficient_row(c, side), i]
+                offset = offset + wp.vector(
+                    wp.dot(z, c.part_dirs[n, 0, i]), wp.dot(z, c.part_dirs[n, 1, i]), wp.dot(z, c.part_dirs[n, 2, i])
                 )
-        return pull
-
-    return pull_in_picture
+        arm = offset
+        if wp.dot(offset, offset) > type(size)(0.0):
+            arm = size * (w.mats[slot, world_row(c, side) + j] * offset)
+            x = x + arm
+        w.vecs[slot, arm_row(c, side) + n] = arm
+    return x
 
 
 @no_type_check
-def _observe(t, Pull, pull_in_space, pull_in_picture, scalar, width):
-    rows = row_functions(scalar, width)
-    vec3, mat33, Chain, Seen, Work = t.vec3, t.mat33, t.Chain, t.Seen, t.Work
-
-    @wp.func
-    def keep(c: Chain, w: Work, slot: int, side: int, k: int, x: vec3, pull: Pull):
-        d, m = pull.diagonal, pull.mixed
-        w.vecs[slot, rows.point_row(c, side) + k] = x
-        w.vecs[slot, rows.gradient_row(c, side) + k] = pull.gradient
-        w.mats[slot, rows.curvature_row(c, side) + k] = mat33(
-            d[0], m[0], m[1],
-            m[0], d[1], m[2],
-            m[1], m[2], d[2],
-        )  # fmt: skip
-
-    @wp.func
-    def observe(c: Chain, seen: Seen, w: Work, slot: int, frame: int, side: int, widening: scalar) -> scalar:
-        """Compute a posed state's points, their gradients and curvatures; return the points' energy."""
-        zero = scalar(0.0)
-        energy = scalar(0.0)
-        second = scalar(0.0)
-        size = wp.exp(w.nums[slot, rows.scale_row(c, side)])
-        root = w.vecs[slot, rows.place_row(c, side)]
-        narrow = scalar(1.0) / (widening * widening)
-        for k in range(c.n_points):
-            j = c.point_joint[k]
-            x = w.vecs[slot, rows.place_row(c, side) + j]
-            offset = c.point_offset[k]
-            if wp.dot(offset, offset) > zero:
-                x = x + size * (w.mats[slot, rows.world_row(c, side) + j] * offset)
-            pull = pull_in_space(c, seen, frame, k, x, narrow)
-            for camera in range(c.n_cameras):
-                pull = pull_in_picture(c, seen, frame, camera, k, x, narrow, pull)
-            keep(c, w, slot, side, k, x, pull)
-            energy += pull.energy
-            arm = x - root
-            second += (pull.diagonal[0] + pull.diagonal[1] + pull.diagonal[2]) * wp.dot(arm, arm)
-        w.nums[slot, rows.scale_row(c, side) + 2] = second / scalar(3.0)
-        return energy
-
-    return observe
+@wp.func
+def observe(c: Any, seen: Any, w: Any, slot: int, frame: int, side: int, widening: Any):
+    """Compute a posed state's points, their gradients and curvatures; return the points' energy."""
+    zero = type(widening)(0.0)
+    energy = type(widening)(0.0)
+    second = type(widening)(0.0)
+    size = wp.exp(w.nums[slot, scale_row(c, side)])
+    root = w.vecs[slot, place_row(c, side)]
+    narrow = type(widening)(1.0) / (widening * widening)
+    for k in range(c.n_points):
+        first = c.part_start[k]
+        x = part_place(c, w, slot, frame, side, first, size)
+        if c.part_start[k + 1] > first + 1:
+            x = x * c.part_share[first]
+            for n in range(first + 1, c.part_start[k + 1]):
+                x = x + c.part_share[n] * part_place(c, w, slot, frame, side, n, size)
+        e, g, d, m = see_in_space(c, seen, frame, k, x, narrow)
+        for camera in range(c.n_cameras):
+            weight = seen.weights2d[frame, camera, k]
+            if weight > zero:
+                e2, g2, d2, m2 = see_in_image(c, seen, frame, camera, k, x, weight, narrow)
+                e = e + e2
+                g = g + g2
+                d = d + d2
+                m = m + m2
+        w.vecs[slot, gradient_row(c, side) + k] = g
+        w.mats[slot, curvature_row(c, side) + k] = wp.matrix(
+            d[0], m[0], m[1], m[0], d[1], m[2], m[1], m[2], d[2], shape=(3, 3)
+        )
+        energy += e
+        arm = x - root
+        second += (d[0] + d[1] + d[2]) * wp.dot(arm, arm)
+    w.nums[slot, scale_row(c, 2)] = second / type(widening)(3.0)
+    return energy

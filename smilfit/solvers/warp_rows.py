@@ -1,107 +1,132 @@
 """Where things stand in a thread's workspace.
 
 `side` is 0 or 1: the accepted and the tried state change places, so that an accepted step costs no copy and no
-second projection.
+second projection. All functions of the kernels are generic: `c` is a `Chain`, `w` a `Work` of either float type.
+
+Matrices: rotational, mixed and translational part of a joint's articulated inertia (after its elimination what the
+substitutions need: the turn by the parent's twist, and the turn's inverse), world rotations, curvatures of points,
+the root's inverse. Vectors: torque (then the turn), force, first moment, angular and linear velocity, places,
+rotation vectors, the gradient of the joint's own turn; arms of rigid points, gradients of points, translations, the
+root's step. Numbers: mass, second moment and damping of joints, scales, the body's second moment. Wide rows: four
+3-row matrices a joint (what couples to its turn, what couples to its place, the eliminated turn's answer, the motion
+of the place against the parent's); the root's answer, a scratch, coefficients; the border's right-hand side (then its
+step), its damping, its matrix.
 """
 
-from functools import cache
-from types import SimpleNamespace
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.warp_types import chain_types
+
+@no_type_check
+@wp.func
+def world_row(c: Any, side: int) -> int:
+    return (3 + side) * c.n_joints
 
 
 @no_type_check
-@cache
-def row_functions(scalar, width):
-    """Make the functions that find a row, for one float type and width."""
-    Chain = chain_types(scalar, width).Chain
-    return SimpleNamespace(
-        **_of_matrices(Chain), **_of_vectors(Chain), **_of_numbers(Chain), **_of_lanes(Chain)
-    )
+@wp.func
+def curvature_row(c: Any, side: int) -> int:
+    return 5 * c.n_joints + side * c.n_points
 
 
 @no_type_check
-def _of_matrices(Chain):
-    # Matrices: rotational, mixed and translational part of a joint's articulated inertia (after its elimination the
-    # first two hold what the back-substitution needs), world rotations, curvatures of points.
-    @wp.func
-    def world_row(c: Chain, side: int) -> int:
-        return (3 + side) * c.n_joints
-
-    @wp.func
-    def curvature_row(c: Chain, side: int) -> int:
-        return 5 * c.n_joints + side * c.n_points
-
-    return {'world_row': world_row, 'curvature_row': curvature_row}
+@wp.func
+def root_row(c: Any) -> int:
+    return 5 * c.n_joints + 2 * c.n_points
 
 
 @no_type_check
-def _of_vectors(Chain):
-    # Vectors: torque (then the eliminated rotation), force, first moment, angular and linear velocity; places and
-    # rotation vectors of joints; places and gradients of points; translations and the root's step.
-    @wp.func
-    def place_row(c: Chain, side: int) -> int:
-        return (5 + side) * c.n_joints
+@wp.func
+def place_row(c: Any, side: int) -> int:
+    return (5 + side) * c.n_joints
 
-    @wp.func
-    def angle_row(c: Chain, side: int) -> int:
-        return (7 + side) * c.n_joints
 
-    @wp.func
-    def point_row(c: Chain, side: int) -> int:
-        return 9 * c.n_joints + side * c.n_points
+@no_type_check
+@wp.func
+def angle_row(c: Any, side: int) -> int:
+    return (7 + side) * c.n_joints
 
-    @wp.func
-    def gradient_row(c: Chain, side: int) -> int:
-        return 9 * c.n_joints + (2 + side) * c.n_points
 
-    @wp.func
-    def transl_row(c: Chain, side: int) -> int:
-        return 9 * c.n_joints + 4 * c.n_points + side
+@no_type_check
+@wp.func
+def own_row(c: Any) -> int:
+    return 9 * c.n_joints
 
+
+@no_type_check
+@wp.func
+def arm_row(c: Any, side: int) -> int:
+    return 10 * c.n_joints + side * c.n_parts
+
+
+@no_type_check
+@wp.func
+def gradient_row(c: Any, side: int) -> int:
+    return 10 * c.n_joints + 2 * c.n_parts + side * c.n_points
+
+
+@no_type_check
+@wp.func
+def transl_row(c: Any, side: int) -> int:
+    return 10 * c.n_joints + 2 * c.n_parts + 2 * c.n_points + side
+
+
+@no_type_check
+@wp.func
+def scale_row(c: Any, side: int) -> int:
+    return 3 * c.n_joints + side
+
+
+@no_type_check
+@wp.func
+def wide_row(c: Any, kind: int, j: int) -> int:
+    return 3 * (kind * c.n_joints + j)
+
+
+@no_type_check
+@wp.func
+def root_columns(c: Any) -> int:
+    return 12 * c.n_joints
+
+
+@no_type_check
+@wp.func
+def scratch_row(c: Any) -> int:
+    return 12 * c.n_joints + 3
+
+
+@no_type_check
+@wp.func
+def coefficient_row(c: Any, side: int) -> int:
+    return 12 * c.n_joints + 6 + side
+
+
+@no_type_check
+@wp.func
+def side_row(c: Any) -> int:
+    return 12 * c.n_joints + 8
+
+
+@no_type_check
+@wp.func
+def pivot_row(c: Any) -> int:
+    return 12 * c.n_joints + 9
+
+
+@no_type_check
+@wp.func
+def square_row(c: Any) -> int:
+    return 12 * c.n_joints + 10
+
+
+def workspace_rows(n_joints: int, n_points: int, n_parts: int, n_border: int) -> dict[str, int]:
+    """Count the rows of a thread's workspace by type."""
+    j, k = n_joints, n_points
     return {
-        'place_row': place_row,
-        'angle_row': angle_row,
-        'point_row': point_row,
-        'gradient_row': gradient_row,
-        'transl_row': transl_row,
+        'mats': 5 * j + 2 * k + 1,
+        'vecs': 10 * j + 2 * n_parts + 2 * k + 3,
+        'quats': 2 * j,
+        'nums': 3 * j + 3,
+        'lanes': 12 * j + n_border + 10,
     }
-
-
-@no_type_check
-def _of_numbers(Chain):
-    # Numbers: mass, second moment and damping of joints; shape; scale and the whole body's second moment.
-    @wp.func
-    def betas_row(c: Chain, side: int) -> int:
-        return 3 * c.n_joints + side * c.n_betas
-
-    @wp.func
-    def scale_row(c: Chain, side: int) -> int:
-        return 3 * c.n_joints + 2 * c.n_betas + side
-
-    return {'betas_row': betas_row, 'scale_row': scale_row}
-
-
-@no_type_check
-def _of_lanes(Chain):
-    # Wide rows: four 3-row matrices a joint; the border's matrix, its right-hand side (then its step), its damping.
-    @wp.func
-    def wide_row(c: Chain, kind: int, j: int) -> int:
-        return 3 * (kind * c.n_joints + j)
-
-    @wp.func
-    def square_row(c: Chain) -> int:
-        return 12 * c.n_joints
-
-    @wp.func
-    def side_row(c: Chain) -> int:
-        return 12 * c.n_joints + c.n_border
-
-    @wp.func
-    def pivot_row(c: Chain) -> int:
-        return 12 * c.n_joints + c.n_border + 1
-
-    return {'wide_row': wide_row, 'square_row': square_row, 'side_row': side_row, 'pivot_row': pivot_row}

@@ -7,14 +7,18 @@ from typing import no_type_check
 import warp as wp
 
 # What a joint's own rotation does in the fit.
-FIXED, MOVES, TURNS_NOTHING = 0, 1, 2
+FIXED, MOVES, TURNS_NOTHING = (wp.constant(i) for i in range(3))
+# Columns of the border stand side by side in vectors of so many numbers.
+LANES = 8
+# Multiply-adds in one instruction: warp's own default keeps products and sums apart.
+OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=fast'}
 
 
 # Checkers of type hints would take a wrapped function for the source of a kernel.
 @no_type_check
 @cache
-def chain_types(scalar, width):
-    """Make the structs that a kernel takes, for one float type and one width of the border.
+def chain_types(scalar):
+    """Make the structs that a kernel takes, for one float type.
 
     `Chain` holds what all frames share, `Seen` the observations, `Fit` the state that is read and written in place,
     `Work` the workspace of the threads: [thread, row], its rows named in `warp_rows`.
@@ -25,9 +29,27 @@ def chain_types(scalar, width):
         vec3=wp.types.vector(3, scalar),
         mat33=wp.types.matrix((3, 3), scalar),
         quat=wp.types.quaternion(scalar),
-        wide=wp.types.vector(width, scalar),
+        wide=wp.types.vector(LANES, scalar),
     )
+    t.Policy = _policy(t)
     return SimpleNamespace(**vars(t), Chain=_chain(t), Seen=_seen(t), Fit=_fit(t), Work=_work(t))
+
+
+@no_type_check
+def _policy(t):
+    @wp.struct
+    class Policy:
+        start: t.scalar
+        least: t.scalar
+        most: t.scalar
+        best: t.scalar
+        rejected: t.scalar
+        least_rejected: t.scalar
+        max_converged: t.scalar
+        rounding: t.scalar
+        longest_turn: t.scalar
+
+    return Policy
 
 
 @no_type_check
@@ -37,16 +59,21 @@ def _chain(t):
         n_frames: int
         n_joints: int
         n_points: int
+        n_parts: int  # rigid points, of which points are made
         n_cameras: int
-        n_betas: int  # 0 without shape
-        n_border: int  # fitted columns: shape coefficients, then the scale
-        fit_betas: int
+        n_coefficients: int
+        n_fitted: int  # coefficients that are fitted
+        n_border: int  # fitted columns: coefficients, then the scale
+        n_chunks: int  # vectors that a row of the border takes
         fit_scale: int
         fit_transl: int
         has_3d: int
         has_lens: int
         has_dirs: int
         has_columns: int
+        has_arms: int
+        has_part_dirs: int
+        has_part_columns: int
         has_limits: int
         has_priors: int
         n_graduation: int
@@ -54,18 +81,24 @@ def _chain(t):
         ftol: t.scalar
         limit_weight: t.scalar
         log_scale_weight: t.scalar
+        policy: t.Policy
         parents: wp.array(dtype=wp.int32)
         roles: wp.array(dtype=wp.int32)
-        point_joint: wp.array(dtype=wp.int32)
+        fitted: wp.array(dtype=wp.int32)  # numbers of the fitted coefficients
+        part_start: wp.array(dtype=wp.int32)  # (K + 1): the rigid points of a point
+        part_joint: wp.array(dtype=wp.int32)
+        part_share: wp.array(dtype=t.scalar)
+        part_offset: wp.array2d(dtype=t.vec3)
         bones: wp.array2d(dtype=t.vec3)
-        dirs: wp.array3d(dtype=t.scalar)
-        columns: wp.array2d(dtype=t.wide)  # (J, 3): the same, as wide as the border
-        scale_mask: wp.array(dtype=t.wide)  # one row: 1 in the scale's column
-        point_offset: wp.array(dtype=t.vec3)
+        dirs: wp.array3d(dtype=t.wide)  # (J, 3, chunks): change of the bones by all coefficients
+        columns: wp.array3d(dtype=t.wide)  # by the fitted ones
+        part_dirs: wp.array3d(dtype=t.wide)
+        part_columns: wp.array3d(dtype=t.wide)
+        scale_mask: wp.array(dtype=t.wide)  # (chunks): 1 in the scale's column
         pose_weight: wp.array(dtype=t.scalar)
         limits: wp.array2d(dtype=t.vec2)
-        betas_mean: wp.array(dtype=t.scalar)
-        betas_precision: wp.array2d(dtype=t.scalar)
+        mean: wp.array(dtype=t.scalar)
+        precision: wp.array2d(dtype=t.scalar)
         sharpness3d: wp.array(dtype=t.scalar)  # 1 / sigma^2, 0 for a plain square
         sharpness2d: wp.array(dtype=t.scalar)
         graduation: wp.array(dtype=t.scalar)
@@ -97,7 +130,7 @@ def _fit(t):
         rotations: wp.array2d(dtype=t.mat33)
         transl: wp.array(dtype=t.vec3)
         log_scale: wp.array(dtype=t.scalar)
-        betas: wp.array2d(dtype=t.scalar)
+        coefficients: wp.array2d(dtype=t.scalar)
         energy: wp.array(dtype=t.scalar)
         start_energy: wp.array(dtype=t.scalar)
         converged: wp.array(dtype=wp.int32)
@@ -114,24 +147,7 @@ def _work(t):
         vecs: wp.array2d(dtype=t.vec3)
         quats: wp.array2d(dtype=t.quat)
         nums: wp.array2d(dtype=t.scalar)
-        lanes: wp.array2d(dtype=t.wide)
+        lanes: wp.array3d(dtype=t.wide)  # [thread, row, chunk]
         thin: wp.array3d(dtype=t.scalar)  # the same memory, number by number
 
     return Work
-
-
-def border_width(n_border: int) -> int:
-    """Round the border's columns up to whole vectors of a CPU, so that few kernels serve all models."""
-    return 8 * -(-n_border // 8) if n_border > 4 else 4
-
-
-def workspace_rows(n_joints: int, n_points: int, n_betas: int, n_border: int) -> dict[str, int]:
-    """Count the rows of a thread's workspace by type."""
-    j, k = n_joints, n_points
-    return {
-        'mats': 5 * j + 2 * k,
-        'vecs': 9 * j + 4 * k + 3,
-        'quats': 2 * j,
-        'nums': 3 * j + 2 * n_betas + 4,
-        'lanes': 12 * j + n_border + 2 if n_border > 0 else 0,
-    }

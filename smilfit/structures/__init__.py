@@ -12,8 +12,10 @@ from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
+from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
 
 __all__ = [
+    'PARAMETERS',
     'AnnotatedImage',
     'AnnotationSet',
     'BodyOutput',
@@ -24,6 +26,9 @@ __all__ = [
     'Keypoints2d',
     'Keypoints3d',
     'MaskSource',
+    'ParameterSpec',
     'SkippedAnnotation',
     'VideoFrame',
+    'parameter_names',
+    'register_parameter',
 ]

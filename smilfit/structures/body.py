@@ -1,17 +1,16 @@
 """Parameters that go into a body model, and what comes out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
-from smilfit.registry import UnknownNameError, did_you_mean
-
-POSE_FIELDS = ('global_orient', 'body_pose')
+from smilfit.geometry.rotation import axis_angle_to_rotmat
+from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
+from smilfit.structures.parameters import PARAMETERS, parameter_names
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,8 @@ class BodyParams:
     """Parameters of a rigged body, named as in smplx, with the SMIL extras beside them.
 
     `x_world = scale * posed(x_model) + transl`. Rotations are axis-angle in rad, or matrices, which are then
-    used as they are. Expression belongs to its frame, where betas may be one for a whole clip.
+    used as they are. Expression belongs to its frame, where betas may be one for a whole clip. `further` holds
+    registered parameters that have no field here; all are attributes, None where absent.
     """
 
     global_orient: Float[Tensor, 'B 3'] | Float[Tensor, 'B 3 3']
@@ -30,18 +30,39 @@ class BodyParams:
     log_joint_scales: Float[Tensor, 'B J 3'] | None = None
     joint_offsets: Float[Tensor, 'B J 3'] | None = None
     expression: Float[Tensor, 'B E'] | None = None
+    further: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that further parameters are registered and have a row a body."""
+        if not self.further:
+            return
+        known = [n for n in parameter_names(of='body') if n not in self.__dataclass_fields__]
+        reject_unknown('BodyParams', 'further parameter', self.further, known)
+        for name, value in self.further.items():
+            if value.shape[:1] != self.transl.shape[:1]:
+                raise ValueError(
+                    f'BodyParams: {name} must have {self.batch_size} rows, as transl has; got {tuple(value.shape)}. '
+                    'Expand what all bodies share.'
+                )
+
+    def __getattr__(self, name: str) -> Tensor | None:
+        """Give a further parameter; None where it is absent."""
+        if name in PARAMETERS and PARAMETERS[name].of == 'body':
+            return self.further.get(name)
+        raise AttributeError(f'BodyParams has no {name!r}. {did_you_mean(name, parameter_names(of="body"))}')
+
+    @classmethod
+    def of(cls, values: Mapping[str, Tensor | None]) -> 'BodyParams':
+        """Put parameters together by name, further ones too; None is absent."""
+        own = {n: v for n, v in values.items() if n in cls.__dataclass_fields__}
+        return cls(**own, further={n: v for n, v in values.items() if n not in own and v is not None})
 
     @classmethod
     def zeros(cls, batch_size: int, n_joints: int, n_betas: int, like: Tensor | None = None) -> 'BodyParams':
         """Make the rest pose of the mean shape at the origin, scale 1."""
-        make = torch.zeros if like is None else like.new_zeros
-        return cls(
-            global_orient=make((batch_size, 3)),
-            body_pose=make((batch_size, n_joints - 1, 3)),
-            betas=make((batch_size, n_betas)),
-            transl=make((batch_size, 3)),
-            scale=make((batch_size,)) + 1,
-        )
+        like, sizes = torch.zeros(()) if like is None else like, {'J': n_joints, 'S': n_betas}
+        specs = [PARAMETERS[n] for n in parameter_names(of='body', optional=False)]
+        return cls.of({s.name: s.rest(s.row(sizes), batch_size, like) for s in specs})
 
     @property
     def batch_size(self) -> int:
@@ -71,24 +92,29 @@ class BodyParams:
 
     def as_axis_angle(self) -> 'BodyParams':
         """Give the same parameters with rotations as axis-angle; unchanged where they are already."""
-        root, rest = self.global_orient, self.body_pose
-        return replace(
-            self,
-            global_orient=rotmat_to_axis_angle(root) if root.ndim == 3 else root,
-            body_pose=rotmat_to_axis_angle(rest) if rest.ndim == 4 else rest,
-        )
+        return BodyParams.of({n: PARAMETERS[n].as_axis_angle(v) for n, v in self.as_dict().items()})
 
     def as_dict(self) -> dict[str, Tensor]:
-        """Give the fields that are present, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        """Give the parameters that are present, by name."""
+        named = {n: getattr(self, n) for n in self.__dataclass_fields__ if n != 'further'}
+        return {n: v for n, v in {**named, **self.further}.items() if v is not None}
 
     def replace(self, **changes: Tensor | None) -> 'BodyParams':
-        """Give a copy with some fields exchanged."""
-        return replace(self, **changes)
+        """Give a copy with some parameters exchanged."""
+        return BodyParams.of(self.as_dict() | changes)
 
-    def map(self, function: Any) -> 'BodyParams':
-        """Apply a tensor function to every field that is present."""
-        return replace(self, **{name: function(value) for name, value in self.as_dict().items()})
+    def with_rest(self, names: Collection[str], sizes: Mapping[str, int]) -> 'BodyParams':
+        """Give a copy in which named parameters that are absent are at rest, where a body of these sizes has any."""
+        absent = [n for n in parameter_names(of='body') if n in names and getattr(self, n) is None]
+        rows = {n: PARAMETERS[n].row(sizes) for n in absent}
+        like, batch = self.transl, self.batch_size
+        return self.replace(
+            **{n: PARAMETERS[n].rest(row, batch, like) for n, row in rows.items() if 0 not in row}
+        )
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> 'BodyParams':
+        """Apply a tensor function to every parameter that is present."""
+        return BodyParams.of({name: function(value) for name, value in self.as_dict().items()})
 
     def to(self, *args: Any, **kwargs: Any) -> 'BodyParams':
         """Move or cast all tensors, as `Tensor.to`."""
@@ -105,9 +131,14 @@ class BodyParams:
 
     @staticmethod
     def cat(params: Sequence['BodyParams']) -> 'BodyParams':
-        """Join batches; all must have the same fields."""
-        names = params[0].as_dict()
-        return BodyParams(**{name: torch.cat([getattr(p, name) for p in params]) for name in names})
+        """Join batches; what some have and others lack is at rest in those."""
+        every = {name: value for p in params for name, value in p.as_dict().items()}
+
+        def rows(of: 'BodyParams', name: str) -> Tensor:
+            value, like = getattr(of, name), every[name]
+            return PARAMETERS[name].rest(like.shape[1:], of.batch_size, like) if value is None else value
+
+        return BodyParams.of({name: torch.cat([rows(p, name) for p in params]) for name in every})
 
 
 @dataclass(frozen=True)

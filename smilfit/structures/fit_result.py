@@ -16,9 +16,11 @@ from smilfit.files import BadFileError, read_json, read_npz, reading, replacing,
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
+from smilfit.structures.parameters import PARAMETERS, parameter_names
 
 FORMAT = 'smilfit-fit'
-FORMAT_VERSION = 1
+# The newest version that is read. A file states the oldest that can hold it: 2 with further parameters.
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,8 @@ class FitResult:
             every = cameras if cameras.K.ndim == 4 else cameras.map(lambda x: x.expand(count, *x.shape))
             K = every.K.index_copy(0, rows, corrected.K)
             corrected = replace(every, K=K)
-        for name in ('betas', 'scale', 'log_joint_scales', 'joint_offsets'):
-            value = getattr(self.params, name)
-            if value is not None and bool((value == value[:1]).all()):
+        for name, value in self.params.as_dict().items():
+            if PARAMETERS[name].shared and bool((value == value[:1]).all()):
                 params = params.replace(**{name: value[:1].expand(count, *value.shape[1:]).clone()})
         covariance = None if self.covariance is None else self.covariance.expanded(rows, count)
         return replace(
@@ -109,35 +110,33 @@ class FitResult:
         """
         path = Path(path).with_suffix('.npz')
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {name: value.detach().cpu().numpy() for name, value in self.params.as_dict().items()}
-        arrays |= {
-            'per_frame_loss': self.per_frame_loss.cpu().numpy(),
-            'converged': self.converged.cpu().numpy(),
-        }
-        if self.start is not None:
-            arrays |= {f'start_{n}': v.detach().cpu().numpy() for n, v in self.start.as_dict().items()}
-        if self.covariance is not None:
-            arrays['keypoint_covariance'] = self.covariance.keypoints.cpu().numpy()
-            arrays['keypoint_names'] = np.array(self.covariance.keypoint_names)
-            arrays['parameter_sd'] = self.covariance.parameter_sd().cpu().numpy()
-            arrays['parameter_columns'] = np.array(self.covariance.columns)
-        if self.cameras is not None:
-            arrays |= _camera_arrays(self.cameras)
-        clash = set(arrays) & set(extra)
-        if clash:
-            raise ValueError(
-                f'FitResult.save: extra arrays must have names of their own; got {sorted(clash)}.'
-            )
+        start = {} if self.start is None else self.start.as_dict()
+        parts = (
+            self.params.as_dict(),
+            {f'start_{name}': value for name, value in start.items()},
+            {'per_frame_loss': self.per_frame_loss, 'converged': self.converged},
+            {} if self.covariance is None else _covariance_arrays(self.covariance),
+            {} if self.cameras is None else _camera_arrays(self.cameras),
+            extra,
+        )
+        arrays: dict[str, np.ndarray] = {}
+        for part in parts:
+            if clash := sorted(arrays.keys() & part):
+                raise ValueError(
+                    f'FitResult.save: arrays must have names of their own; got {clash} twice. Rename them.'
+                )
+            arrays |= {n: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for n, v in part.items()}
         side_car = {
             'format': FORMAT,
-            'version': FORMAT_VERSION,
+            'version': 2 if self.params.further else 1,
+            'parameters': list(self.params.as_dict()),
             'n_frames': self.params.batch_size,
             'history': list(self.history),
             'report': self.report,
         }
         with replacing(path, sum(a.nbytes for a in arrays.values())) as temporary:
             with temporary.open('wb') as file:
-                np.savez(file, **arrays, **extra)
+                np.savez(file, **arrays)
             side_car['npz_sha256'] = hashlib.sha256(temporary.read_bytes()).hexdigest()
         # Last: it says which parameters it belongs to, so that a pair of two fits is seen.
         write_text(path.with_suffix('.json'), json.dumps(side_car, indent=1, default=float))
@@ -145,30 +144,29 @@ class FitResult:
 
     @classmethod
     def load(cls, path: str | Path, body: Callable[..., BodyOutput] | None = None) -> 'FitResult':
-        """Read what `save` wrote.
+        """Read what `save` wrote. Of a covariance the file keeps `FitCovariance.sd`, not the whole matrix.
 
         Raises:
             FileNotFoundError: one of the two files is not there.
-            ValueError: not such files, damaged ones, ones of two fits, or of a newer version.
+            ValueError: not such files, damaged ones, ones of two fits, of a newer version, or with a parameter that
+                nobody has registered.
         """
         path = Path(path)
         side_car = _read_side_car(path)
         arrays = read_npz(path, what='fitted parameters')
+        names = _parameter_names(path, side_car, arrays)
         with reading(path, 'fitted parameters'):
-            names = [n for n in BodyParams.__dataclass_fields__ if n in arrays]
-            tensors = {
-                name: torch.from_numpy(arrays[name]) for name in (*names, 'per_frame_loss', 'converged')
-            }
             start = {n: torch.from_numpy(arrays[f'start_{n}']) for n in names if f'start_{n}' in arrays}
             return cls(
-                params=BodyParams(**{name: tensors[name] for name in names}),
-                per_frame_loss=tensors['per_frame_loss'],
-                converged=tensors['converged'],
+                params=BodyParams.of({n: torch.from_numpy(arrays[n]) for n in names}),
+                per_frame_loss=torch.from_numpy(arrays['per_frame_loss']),
+                converged=torch.from_numpy(arrays['converged']),
                 history=tuple(side_car['history']),
                 report=side_car['report'],
                 body=body,
                 cameras=_cameras(arrays),
-                start=BodyParams(**start) if start else None,
+                covariance=_covariance(arrays),
+                start=BodyParams.of(start) if start else None,
             )
 
 
@@ -193,6 +191,45 @@ def _read_side_car(path: Path) -> dict[str, Any]:
                 'Fit again.'
             )
     return side_car
+
+
+def _parameter_names(path: Path, side_car: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Name the parameters of a file, all of which must be registered."""
+    known, beside = parameter_names(of='body'), path.with_suffix('.json')
+    with reading(beside, 'the report of a fit'):
+        # Files of earlier versions do not say.
+        names = list(side_car.get('parameters', [n for n in known if n in arrays]))
+        for name in names:
+            if name not in known:
+                raise BadFileError(
+                    f'{beside}: parameters must be registered; got {shorten(name)!r}. Import what registers it, such '
+                    "as the file of the body model's class."
+                )
+    return names
+
+
+def _covariance_arrays(covariance: FitCovariance) -> dict[str, np.ndarray]:
+    return {
+        'keypoint_covariance': covariance.keypoints.float().cpu().numpy(),
+        'keypoint_names': np.array(covariance.keypoint_names, dtype=np.str_),
+        'parameter_sd': covariance.parameter_sd().float().cpu().numpy(),
+        'parameter_columns': np.array(covariance.columns, dtype=np.str_),
+        'noise': np.array(covariance.noise),
+    }
+
+
+def _covariance(arrays: Mapping[str, np.ndarray]) -> FitCovariance | None:
+    # Files of earlier versions state no noise.
+    if 'noise' not in arrays:
+        return None
+    return FitCovariance(
+        parameters=None,
+        columns=tuple(arrays['parameter_columns'].tolist()),
+        keypoints=torch.from_numpy(arrays['keypoint_covariance']),
+        keypoint_names=tuple(arrays['keypoint_names'].tolist()),
+        noise=float(arrays['noise']),
+        sd=torch.from_numpy(arrays['parameter_sd']),
+    )
 
 
 def _camera_arrays(cameras: Cameras) -> dict[str, np.ndarray]:

@@ -253,9 +253,11 @@ def test_blend_equals_its_readable_twin(batch):
 def test_parameters_of_another_model_are_refused():
     body = SMIL(small_animal())
     other = BodyParams.zeros(1, 8, 3)
-    with pytest.raises(ValueError, match='body_pose must hold 5 joints; got 7'):
+    with pytest.raises(
+        ValueError, match=r'small: body_pose must be \(1, 5, 3\) or \(1, 5, 3, 3\); got \(1, 7, 3\)'
+    ):
         body(other)
-    with pytest.raises(ValueError, match='betas must have 3 coefficients; got 4'):
+    with pytest.raises(ValueError, match=r'betas must be \(1, 3\); got \(1, 4\). Is it of another'):
         body(BodyParams.zeros(1, 6, 4))
     with pytest.raises(KeyError, match=r"no keypoint 'noze'.*Did you mean 'nose'"):
         body(BodyParams.zeros(1, 6, 3), need=('noze',))

@@ -38,13 +38,13 @@ def cameras(n: int, lens: bool = False) -> dict[str, Tensor]:
     }
 
 
-def start_at_rest(n: int, n_joints: int, n_betas: int) -> ChainState:
+def start_at_rest(n: int, n_joints: int, n_coefficients: int) -> ChainState:
     eye = torch.eye(3, dtype=torch.float64).expand(n, n_joints, 3, 3).contiguous()
     zero = torch.zeros(n, dtype=torch.float64)
-    return ChainState(eye, zero[:, None].expand(n, 3), zero, zero[:, None].expand(n, n_betas))
+    return ChainState(eye, zero[:, None].expand(n, 3), zero, zero[:, None].expand(n, n_coefficients))
 
 
-def tree(n: int = 3, parents: tuple[int, ...] = PARENTS, n_betas: int = 2) -> ChainProblem:
+def tree(n: int = 3, parents: tuple[int, ...] = PARENTS, n_coefficients: int = 2) -> ChainProblem:
     """A tree with some points off its joints and nothing seen yet but one far corner."""
     n_joints = len(parents)
     bones = normal(1, n_joints, 3, seed=1) * 0.3 + torch.tensor([0.3, 0.0, 0.1], dtype=torch.float64)
@@ -55,14 +55,15 @@ def tree(n: int = 3, parents: tuple[int, ...] = PARENTS, n_betas: int = 2) -> Ch
     return ChainProblem(
         parents=torch.tensor(parents),
         bones=bones,
-        bone_shapedirs=0.1 * normal(n_joints, 3, n_betas, seed=3),
-        start=start_at_rest(n, n_joints, n_betas),
+        bone_dirs=0.1 * normal(n_joints, 3, n_coefficients, seed=3),
+        start=start_at_rest(n, n_joints, n_coefficients),
         free_joints=torch.ones(n_joints, dtype=torch.bool),
         fit_transl=True,
         fit_scale=True,
-        fit_betas=True,
-        point_joint=torch.cat((torch.arange(n_joints), torch.tensor([1, n_joints - 1]))),
-        point_offset=off,
+        fit_coefficients=torch.ones(n_coefficients, dtype=torch.bool),
+        point_joint=torch.cat((torch.arange(n_joints), torch.tensor([1, n_joints - 1])))[:, None],
+        point_share=torch.ones(k, 1, dtype=torch.float64),
+        point_offset=off[None, :, None],
         targets3d=torch.zeros(n, k, 3, dtype=torch.float64),
         weights3d=torch.ones(n, k, dtype=torch.float64),
         sigma3d=torch.full((k,), INF, dtype=torch.float64),
@@ -70,7 +71,7 @@ def tree(n: int = 3, parents: tuple[int, ...] = PARENTS, n_betas: int = 2) -> Ch
 
 
 def truth_of(problem: ChainProblem, spread: float = 0.4) -> ChainState:
-    n, j, s = problem.n_frames, problem.n_joints, problem.start.betas.shape[1]
+    n, j, s = problem.n_frames, problem.n_joints, problem.n_coefficients
     return ChainState(
         twin.rotation(spread * normal(n, j, 3, seed=4)),
         0.3 * normal(n, 3, seed=5),
@@ -102,15 +103,15 @@ def seen2d(
 
 
 def with_priors(problem: ChainProblem) -> ChainProblem:
-    j, s = problem.n_joints, problem.start.betas.shape[1]
+    j, s = problem.n_joints, problem.n_coefficients
     factor = 0.1 * normal(s, s, seed=10)
     limits = torch.stack((torch.full((j, 3), -0.3), torch.full((j, 3), 0.35)), -1).double()
     limits[0] = torch.tensor([-4.0, 4.0])
     weight = torch.full((j,), 0.02, dtype=torch.float64)
     weight[0] = 0
     return replace(
-        problem, pose_weight=weight, limits=limits, limit_weight=0.5, betas_mean=0.1 * normal(s, seed=11),
-        betas_precision=factor @ factor.T + 0.05 * torch.eye(s, dtype=torch.float64), log_scale_weight=0.3,
+        problem, pose_weight=weight, limits=limits, limit_weight=0.5, coefficient_mean=0.1 * normal(s, seed=11),
+        coefficient_precision=factor @ factor.T + 0.05 * torch.eye(s, dtype=torch.float64), log_scale_weight=0.3,
     )  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def single(problem: ChainProblem) -> ChainProblem:
 
 
 def ended(solution: object) -> ChainState:
-    return ChainState(*(getattr(solution, n).double() for n in ('rotations', 'transl', 'log_scale', 'betas')))
+    return ChainState(*(getattr(solution, n).double() for n in ('rotations', 'transl', 'log_scale', 'coefficients')))
 
 
 PROBLEMS = {

@@ -34,18 +34,18 @@ def angle(matrix: Tensor) -> Tensor:
 
 def points(problem: ChainProblem, state: ChainState) -> Tensor:
     """World points (B, K, 3)."""
-    bones = problem.bones + torch.zeros_like(state.betas[:, :1, None])
-    if problem.bone_shapedirs is not None:
-        bones = bones + torch.einsum('jcs,bs->bjc', problem.bone_shapedirs, state.betas)
+    bones = problem.bones + torch.zeros_like(state.transl[:, None])
+    if problem.bone_dirs is not None:
+        bones = bones + torch.einsum('jcs,bs->bjc', problem.bone_dirs, state.coefficients)
     turns, places = [state.rotations[:, 0]], [bones[:, 0]]
     for j, p in enumerate(problem.parents.tolist()[1:], 1):
         places.append(places[p] + (turns[p] @ bones[:, j, :, None])[..., 0])
         turns.append(turns[p] @ state.rotations[:, j])
-    turn, place = (
-        torch.stack(turns, 1)[:, problem.point_joint],
-        torch.stack(places, 1)[:, problem.point_joint],
-    )
-    x = place + (turn @ problem.point_offset[None, :, :, None])[..., 0]
+    turn, place = torch.stack(turns, 1)[:, problem.point_joint], torch.stack(places, 1)[:, problem.point_joint]
+    offset = problem.point_offset
+    if problem.point_dirs is not None:
+        offset = offset + torch.einsum('kpcs,bs->bkpc', problem.point_dirs, state.coefficients)
+    x = ((place + (turn @ offset[..., None])[..., 0]) * problem.point_share[..., None]).sum(2)
     return state.log_scale.exp()[:, None, None] * x + state.transl[:, None]
 
 
@@ -79,9 +79,9 @@ def residuals(
         low, high = problem.limits.unbind(-1)
         over = (theta - low).clamp_max(0) + (theta - high).clamp_min(0)
         plain(over, theta.new_tensor(problem.limit_weight))
-    if problem.betas_precision is not None:
-        root = torch.linalg.cholesky(problem.betas_precision)
-        plain(((state.betas - problem.betas_mean) @ root)[:, None], theta.new_ones(()))
+    if problem.coefficient_precision is not None:
+        root = torch.linalg.cholesky(problem.coefficient_precision)
+        plain(((state.coefficients - problem.coefficient_mean) @ root)[:, None], theta.new_ones(()))
     plain(state.log_scale[:, None, None], theta.new_tensor(problem.log_scale_weight))
     return terms
 
@@ -96,7 +96,7 @@ def energy(problem: ChainProblem, state: ChainState) -> Tensor:
 
 
 def moved(problem: ChainProblem, state: ChainState, step: Tensor) -> ChainState:
-    """Apply (1, n) steps: local turns of free joints, then translation, scale, shape."""
+    """Apply (1, n) steps: local turns of free joints, then translation, scale, coefficients."""
     n_joints = problem.n_joints
     turn, rest = step[:, : 3 * n_joints].unflatten(1, (n_joints, 3)), step[:, 3 * n_joints :]
     turn = turn * problem.free_joints[:, None]
@@ -104,14 +104,14 @@ def moved(problem: ChainProblem, state: ChainState, step: Tensor) -> ChainState:
         rotation(turn) @ state.rotations,
         state.transl + rest[:, :3] * problem.fit_transl,
         state.log_scale + rest[:, 3] * problem.fit_scale,
-        state.betas + rest[:, 4:] * problem.fit_betas,
+        state.coefficients + rest[:, 4:] * problem.fit_coefficients,
     )
 
 
 def dense_fit(problem: ChainProblem, n_iter: int = 200) -> ChainState:
     """Levenberg-Marquardt with a dense Jacobian by autograd, one frame."""
     state, mu = problem.start, 1e-2
-    n = 3 * problem.n_joints + 4 + state.betas.shape[1]
+    n = 3 * problem.n_joints + 4 + problem.n_coefficients
     before = energy(problem, state)
     for _ in range(n_iter):
         kept = [

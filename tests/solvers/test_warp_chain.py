@@ -22,6 +22,7 @@ from tests.solvers.chain_problems import (
     with_priors,
 )
 
+NONE = torch.zeros(2, dtype=torch.bool)
 needs_warp = pytest.mark.skipif(not warp_available(), reason='warp-lang is not installed')
 
 
@@ -31,7 +32,7 @@ def robust_and_hidden() -> ChainProblem:
     both = replace(
         seen3d(tree(), truth_of(tree()), 0.02), **{k: getattr(base, k) for k in (
             'xy', 'weights2d', 'camera_K', 'camera_R', 'camera_dist', 'camera_fold', 'pose_weight',
-            'limits', 'limit_weight', 'betas_mean', 'betas_precision', 'log_scale_weight')},
+            'limits', 'limit_weight', 'coefficient_mean', 'coefficient_precision', 'log_scale_weight')},
         camera_t=base.camera_t + torch.tensor([0.0, 0.0, -5.6], dtype=torch.float64),
         sigma2d=base.sigma2d.clone().fill_(30.0), start=truth_of(tree(), 0.6),
     )  # fmt: skip
@@ -83,7 +84,9 @@ def test_float32_ends_where_float64_does(name):
 @pytest.mark.parametrize('see', [seen3d, seen2d])
 def test_truth_is_recovered(see):
     truth = truth_of(tree(5))
-    problem = see(replace(tree(5), fit_betas=False, start=replace(tree(5).start, betas=truth.betas)), truth)
+    problem = see(replace(
+        tree(5), fit_coefficients=NONE, start=replace(tree(5).start, coefficients=truth.coefficients)
+    ), truth)
     solution = solve_chains(single(problem), 100, 1e-9)
     error = twin.points(problem, ended(solution)) - twin.points(problem, truth)
     assert error.abs().max() < 1e-3
@@ -101,12 +104,12 @@ def test_one_step_on_fixed_joints_is_the_linear_answer():
     assert torch.equal(state.rotations, problem.start.rotations)
     assert torch.equal(state.log_scale, problem.start.log_scale)
     rest = twin.points(problem, problem.start)[0]
-    columns = [twin.points(problem, replace(problem.start, betas=problem.start.betas + torch.eye(2)[i]))[0] - rest
+    columns = [twin.points(problem, replace(problem.start, coefficients=problem.start.coefficients + torch.eye(2)[i]))[0] - rest
                for i in range(2)]  # fmt: skip
     columns += [torch.eye(3, dtype=torch.float64)[i].expand_as(rest) for i in range(3)]
     matrix = torch.stack([c.flatten() for c in columns], 1)
     answer = torch.linalg.lstsq(matrix, (problem.targets3d - rest).flatten(1).T).solution.T
-    torch.testing.assert_close(torch.cat((state.betas, state.transl), 1), answer, atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.cat((state.coefficients, state.transl), 1), answer, atol=1e-6, rtol=0)
 
 
 @needs_warp
@@ -116,8 +119,8 @@ def test_a_deep_chain_in_float32():
     base = tree(4, parents)
     bones = torch.full((1, len(parents), 3), 0.05, dtype=torch.float64) + 0.02 * normal(1, len(parents), 3)
     bones[:, [1, 9, 30]] = 0
-    truth = replace(truth_of(base, 0.1), betas=torch.zeros(4, 2, dtype=torch.float64))
-    problem = replace(seen3d(replace(base, bones=bones), truth, 0.003), fit_betas=False,
+    truth = replace(truth_of(base, 0.1), coefficients=torch.zeros(4, 2, dtype=torch.float64))
+    problem = replace(seen3d(replace(base, bones=bones), truth, 0.003), fit_coefficients=NONE,
                       pose_weight=torch.full((len(parents),), 1e-4, dtype=torch.float64))  # fmt: skip
     fine, coarse = solve_chains(problem, 300, 1e-10), solve_chains(single(problem), 300, 1e-6)
     assert coarse.converged.all()
@@ -146,7 +149,7 @@ def test_a_frame_of_nothing_comes_back_as_it_was():
     weights[1] = 0
     solution = solve_chains(replace(problem, weights3d=weights), 50)
     assert torch.equal(solution.rotations[1], problem.start.rotations[1])
-    assert torch.equal(solution.betas[1], problem.start.betas[1])
+    assert torch.equal(solution.coefficients[1], problem.start.coefficients[1])
     assert solution.converged.tolist() == [True, False, True]
     assert solution.iterations[1] == 0
 
@@ -159,18 +162,18 @@ def test_a_frame_of_rubbish_changes_no_other(rubbish):
     xy = problem.xy.clone()
     xy[1] = rubbish
     beside = solve_chains(replace(problem, xy=xy), 50)
-    for name in ('rotations', 'transl', 'log_scale', 'betas', 'energy', 'iterations'):
+    for name in ('rotations', 'transl', 'log_scale', 'coefficients', 'energy', 'iterations'):
         assert torch.equal(getattr(alone, name)[[0, 2]], getattr(beside, name)[[0, 2]]), name
     assert not beside.converged[1]
-    for name in ('rotations', 'transl', 'log_scale', 'betas'):
+    for name in ('rotations', 'transl', 'log_scale', 'coefficients'):
         assert getattr(beside, name).isfinite().all()
 
 
 @needs_warp
 def test_graduation_finds_the_way_past_outliers():
-    base = replace(tree(12, n_betas=1), fit_betas=False, fit_scale=False, log_scale_weight=1.0)
+    base = replace(tree(12, n_coefficients=1), fit_coefficients=NONE[:1], fit_scale=False, log_scale_weight=1.0)
     truth = truth_of(base, 0.8)
-    truth = replace(truth, betas=torch.zeros_like(truth.betas), log_scale=torch.zeros_like(truth.log_scale))
+    truth = replace(truth, coefficients=torch.zeros_like(truth.coefficients), log_scale=torch.zeros_like(truth.log_scale))
     clean = seen3d(base, truth)
     wild = torch.zeros_like(clean.targets3d[..., 0])
     for i in range(12):
@@ -232,12 +235,12 @@ def test_control_errors(argument, message):
         ({'bones': torch.zeros(2, 8, 3).double()}, r'bones must have the shape \(1 or 3, 8, 3\)'),
         ({'bones': torch.zeros(1, 8, 3)}, 'bones must be torch.float64'),
         ({'parents': torch.tensor([-1, 0, 1, 1, 5, 4, 0, 6])}, 'joint 4 must have a parent before it'),
-        ({'point_joint': torch.full((10,), 8)}, 'point_joint must name joints 0 to 7'),
+        ({'point_joint': torch.full((10, 1), 8)}, 'point_joint must name joints 0 to 7'),
         ({'sigma3d': None}, 'must be given together; got None for sigma3d'),
         ({'sigma3d': torch.zeros(10).double()}, 'sigma3d must be positive'),
         ({'targets3d': None, 'weights3d': None, 'sigma3d': None}, 'something must be seen'),
         ({'camera_dist': torch.zeros(1, 2, 5).double()}, 'camera_dist must come with xy'),
-        ({'betas_precision': torch.eye(2).double()}, 'betas_precision must come with betas_mean'),
+        ({'coefficient_precision': torch.eye(2).double()}, 'coefficient_precision must come with coefficient_mean'),
         ({'limit_weight': -1.0}, 'limit_weight must be finite and not negative'),
     ],
 )

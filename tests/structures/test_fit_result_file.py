@@ -1,12 +1,15 @@
 """What a fit's file keeps beside the parameters."""
 
+import hashlib
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from smilfit.files import BadFileError
-from smilfit.structures import FitResult
+from smilfit.structures import FitCovariance, FitResult
 from tests.animals import random_params, ring_of_cameras, small_animal
 
 
@@ -47,6 +50,47 @@ def test_cameras_of_their_own_stay_with_their_frames(result):
     assert spread.fitted.tolist() == [True, False, True, True]
 
 
+def covariance(result):
+    g = torch.Generator().manual_seed(0)
+    factor = torch.randn((3, 4, 4), generator=g).double()
+    points = torch.randn((3, 2, 3, 3), generator=g).double()
+    columns = ('transl_x', 'transl_y', 'transl_z', 'betas[0]')
+    return FitCovariance(factor @ factor.mT, columns, points @ points.mT, ('nose', 'tail'), 0.5)
+
+
+def test_covariance_comes_back_without_its_matrix(result, tmp_path):
+    known = covariance(result)
+    back = FitResult.load(replace(result, covariance=known).save(tmp_path / 'fit.npz')).covariance
+    assert back.parameters is None
+    assert (back.columns, back.keypoint_names, back.noise) == (known.columns, known.keypoint_names, 0.5)
+    assert torch.allclose(back.parameter_sd(), known.parameter_sd().float())
+    assert torch.allclose(back.keypoint_sd(), known.keypoint_sd().float())
+    wider = back.expanded(torch.tensor([0, 2, 3]), 4)
+    assert wider.parameter_sd()[1].isnan().all()
+    assert torch.equal(wider.keypoints[3], back.keypoints[2])
+    with pytest.raises(ValueError, match='either parameters or sd must be given'):
+        replace(back, sd=None)
+
+
+def test_files_of_before_are_read(result, tmp_path):
+    """A file that names neither its parameters nor the noise of its covariance."""
+    path = replace(result, covariance=covariance(result)).save(tmp_path / 'fit.npz')
+    with np.load(path) as file:
+        np.savez(path, **{n: file[n] for n in file.files if n != 'noise'})
+    report = json.loads(path.with_suffix('.json').read_text())
+    assert report.pop('parameters')
+    report['npz_sha256'] = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix('.json').write_text(json.dumps(report))
+    back = FitResult.load(path)
+    assert back.covariance is None
+    assert all(torch.equal(v, back.params.as_dict()[n]) for n, v in result.params.as_dict().items())
+
+
+def test_two_arrays_of_one_name_are_refused(result, tmp_path):
+    with pytest.raises(ValueError, match=r"arrays must have names of their own; got \['converged'\] twice"):
+        result.save(tmp_path / 'fit.npz', converged=np.ones(3))
+
+
 DAMAGE = {
     'parameters cut': ('fit.npz', lambda data: data[:-40]),
     'parameters empty': ('fit.npz', lambda data: b''),
@@ -55,6 +99,7 @@ DAMAGE = {
     'report empty': ('fit.json', lambda data: b''),
     'report of another kind': ('fit.json', lambda data: b'[1]'),
     'report without history': ('fit.json', lambda data: data.replace(b'history', b'story')),
+    'report of other parameters': ('fit.json', lambda data: data.replace(b'transl', b'further')),
     'report nested without end': ('fit.json', lambda data: b'[' * 100_000),
 }
 

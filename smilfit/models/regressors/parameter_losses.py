@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.losses import Energies, reduced
-from smilfit.structures import BodyParams
+from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
-PARAMETER_KEYS = ('global_orient', 'body_pose', 'betas', 'transl', 'scale')
+PARAMETER_KEYS = parameter_names(of='body', optional=False)
 
 
 class ParameterLosses(nn.Module):
@@ -36,23 +36,27 @@ class ParameterLosses(nn.Module):
     ) -> dict[str, Tensor]:
         """Give the weighted losses whose weight is not 0, by key; both parameters in one frame."""
         known = _masked(known, has_params, has_betas)
-        terms = {
-            'global_orient': lambda: _frobenius(predicted.rotations()[:, :1], known.rotations()[:, :1]),
-            'body_pose': lambda: _frobenius(predicted.rotations()[:, 1:], known.rotations()[:, 1:]),
-            'betas': lambda: (predicted.betas - known.betas).square().mean(1),
-            'transl': lambda: (predicted.transl - known.transl).square().sum(1),
-            'scale': lambda: (predicted.scale.log() - known.scale.log()).square(),
-        }
-        confidence = {key: has_betas if key == 'betas' else has_params for key in terms}
-        return {
-            key: reduced((Energies(term(), confidence[key].float()),), weights[key], 'mean', over=self.over)
-            for key, term in terms.items()
-            if weights[key] > 0
-        }
+        losses = {}
+        for key in PARAMETER_KEYS:
+            if weights[key] > 0:
+                confidence = (has_betas if key == 'betas' else has_params).float()
+                term = _squared(key, getattr(predicted, key), getattr(known, key))
+                stated = (Energies(term, confidence),)
+                losses[key] = reduced(stated, weights[key], 'mean', over=self.over)
+        return losses
 
 
-def _frobenius(a: Float[Tensor, 'B j 3 3'], b: Float[Tensor, 'B j 3 3']) -> Float[Tensor, ' B']:
-    return (a - b).square().sum((-1, -2)).mean(1)
+def _squared(
+    name: str, predicted: Float[Tensor, 'B ...'], known: Float[Tensor, 'B ...']
+) -> Float[Tensor, ' B']:
+    """Compare a parameter as its kind asks: matrices, points and numbers that are free."""
+    spec = PARAMETERS[name]
+    squared = (spec.free(spec.as_matrix(predicted)) - spec.free(spec.as_matrix(known))).square()
+    if spec.kind == 'rotation':
+        squared = squared.sum((-1, -2))
+    elif spec.shape[-1:] == (3,):
+        squared = squared.sum(-1)
+    return squared.flatten(1).mean(1) if squared.ndim > 1 else squared
 
 
 def _masked(params: BodyParams, has_params: Tensor, has_betas: Tensor) -> BodyParams:

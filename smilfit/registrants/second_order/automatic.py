@@ -10,7 +10,7 @@ from torch import Tensor
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Residuals
 from smilfit.losses.residuals import weighted_terms
-from smilfit.structures import BodyOutput, BodyParams
+from smilfit.structures import BodyOutput
 
 # Numbers that an energy may depend on in a frame: its second derivative is a matrix of as many rows.
 MOST_ENERGY_NUMBERS = 1200
@@ -31,8 +31,7 @@ def leaf_state(state: BodyState) -> tuple[BodyState, dict[str, Tensor]]:
         keypoint_names=state.output.keypoint_names,
         joint_names=state.output.joint_names,
     )
-    names = [n for n in BodyParams.__dataclass_fields__ if n in leaves]
-    params = state.params.replace(**{n: leaves[n] for n in names})
+    params = state.params.replace(**{n: leaves[n] for n in state.params.as_dict() if n in leaves})
     return replace(state, params=params, output=output), leaves
 
 

@@ -13,6 +13,7 @@ from smilfit.registrants.second_order.automatic import Slopes, energy_slopes, re
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import PointSet, point_set
 from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.mesh_points import add_mesh
 from smilfit.registrants.second_order.models import (
     AutomaticModel,
     Model,
@@ -48,20 +49,14 @@ class FrameEquations:
 
     def add_points(self, term: PointModel) -> None:
         """Add a model of points."""
-        points = point_set(self.kin.body, term.names)
-        if term.names is not None:
-            jacobian = self.kin.jacobian(points, self.layout)
-            self._add(jacobian, term.gradient, term.hessian)
-            if term.cameras is not None and 'cameras' in self.layout.extra_columns():
-                self._add_views(jacobian, self.kin.places(points), term)
+        if term.names is None:
+            add_mesh(self.kin, self.layout, term, self.matrix, self.vector)
             return
-        # A whole mesh, block by block, and only vertices that count in any frame.
-        rows = max(1, BLOCK // (3 * self.vector.numel()))
-        for start in range(0, len(points), rows):
-            part = slice(start, start + rows)
-            gradient, hessian = term.gradient[:, part], term.hessian[:, part]
-            if bool(hessian.any()) or bool(gradient.any()):
-                self._add(self.kin.jacobian(points.part(part), self.layout), gradient, hessian)
+        points = point_set(self.kin.body, term.names)
+        jacobian = self.kin.jacobian(points, self.layout)
+        self._add(jacobian, term.gradient, term.hessian)
+        if term.cameras is not None and 'cameras' in self.layout.extra_columns():
+            self._add_views(jacobian, self.kin.places(points), term)
 
     def _add(self, jacobian: Tensor, gradient: Tensor, hessian: Tensor) -> None:
         flat = jacobian.flatten(1, 2)

@@ -133,7 +133,7 @@ def model_of(item: Residuals, share: Tensor, widening: float, by_view: bool, cou
 def _of_points(
     item: Residuals, source: PointSource, weight: Tensor, value: Tensor, by_view: bool, count: int
 ) -> PointModel:
-    plain = _is_identity(item.slope)
+    plain = is_identity(item.slope)
     slope = None if plain else item.slope
     if source.slope is not None:
         outer = source.slope()
@@ -185,7 +185,7 @@ def _shared_out(source: PointSource, values: Tensor, count: int) -> Tensor:
 def _of_parameter(item: Residuals, source: ParameterSource, weight: Tensor, value: Tensor) -> ParameterModel:
     factor = source.factor
     if item.pointwise:
-        slope = None if _is_identity(item.slope) else item.slope
+        slope = None if is_identity(item.slope) else item.slope
         gradient, hessian = _squares(slope, weight, value, item.by_vector)
         if gradient.shape[-1] != 3:
             hessian = torch.diag_embed(hessian.diagonal(dim1=-2, dim2=-1).flatten(1))
@@ -200,7 +200,8 @@ def _of_parameter(item: Residuals, source: ParameterSource, weight: Tensor, valu
     return ParameterModel(source.name, factor * gradient, factor**2 * hessian)
 
 
-def _is_identity(slope: Tensor | None) -> bool:
+def is_identity(slope: Tensor | None) -> bool:
+    """Say whether a slope is the same identity matrix everywhere."""
     square = slope is not None and slope.ndim == 2 and slope.shape[0] == slope.shape[1]
     return square and bool((slope == torch.eye(len(slope), dtype=slope.dtype, device=slope.device)).all())
 

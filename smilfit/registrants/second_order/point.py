@@ -8,10 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.geometry.quaternion import axis_angle_to_quat, multiply, quat_to_axis_angle, quat_to_rotmat
+from smilfit.solvers.damping import LONGEST_TURN
 from smilfit.structures import BodyParams
-
-# A joint turns at most this far in one step, rad: beyond, the linear model says nothing.
-MAX_TURN = 1.5
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class BodyPoint:
             extras: of the extras that move.
         """
         length = turns.norm(dim=-1, keepdim=True)
-        turns = turns * (MAX_TURN / length.clamp_min(MAX_TURN))
+        turns = turns * (LONGEST_TURN / length.clamp_min(LONGEST_TURN))
         local = (parents.transpose(-1, -2) @ turns.unsqueeze(-1)).squeeze(-1)
         quats = multiply(axis_angle_to_quat(local), self.quats)
         quats = quats / quats.norm(dim=-1, keepdim=True)

@@ -9,14 +9,14 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
+from smilfit.registrants.second_order.kernel import plan_kernel, run_kernel
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
-from smilfit.registrants.variables import SHAPE_PARAMETERS
-from smilfit.solvers import Processes, SecondOrderSolver
-from smilfit.structures import BodyParams
+from smilfit.solvers import Processes, SecondOrderSolver, StopReason
+from smilfit.structures import BodyParams, parameter_names
 
 
 def run_second_order(
@@ -30,13 +30,19 @@ def run_second_order(
     """
     task = replace(task, log_focal=start.log_focal)
     body, stage, params = task.body, task.stage, start.params.as_axis_angle()
+    params = params.with_rest(stage.fit, body.sizes)
+    if params.further:
+        raise TypeError(
+            f'LevenbergMarquardt: {stage.name} must be of parameters whose derivatives are known; got '
+            f'{", ".join(params.further)}. Use optimizer=dict(type="LBFGS").'
+        )
     if 'focal' in stage.fit:
         raise TypeError(
             f'LevenbergMarquardt: {stage.name} must not fit the focal length; got fit_focal=True. Use '
             'optimizer=dict(type="LBFGS") or dict(type="Adam") in this stage.'
         )
     fitted = {
-        ('log_scale' if name == 'scale' else name): task.share_shape and name in SHAPE_PARAMETERS
+        ('log_scale' if name == 'scale' else name): task.share_shape and name in parameter_names(shared=True)
         for name in stage.extras
     }
     _check_scales(body, params, fitted)
@@ -49,13 +55,41 @@ def run_second_order(
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
     task = with_clip_totals(task, FrameBlock(task, layout, rest), point, processes)
+    start = replace(start, params=params)
+    plan = plan_kernel(task, layout, solver, start)
+    # A process without the kernel keeps the others from it: all must go the same way.
+    if int(processes.sum(torch.tensor(float(plan.reason is None)))) == processes.count:
+        outcome = run_kernel(task, layout, solver, start, plan, processes)
+        if outcome.result.reason is not StopReason.STALLED:
+            return _with_covariance(outcome, task, layout, fitted, solver, processes)
+        # Its last steps gained nothing, short of what was asked: dense equations go on from there.
+        start, plan = outcome.state, replace(plan, reason='steps that gain nothing')
+        point = BodyPoint.from_params(start.params, fitted, shift)
     problem = BodyProblem(FrameBlock(task, layout, rest), params.batch_size, processes)
     robust = any(term.robust for term in task.terms)
     point, status, result = solver.minimise(problem, point, stage.n_iter, stage.ftol, task.on_step, robust)
     covariance = fit_covariance(problem, point) if solver.covariance else None
     end = FitState(point.params(), point.camera_shift, start.log_focal)
     engine = 'banded' if problem.moving else 'dense'
-    return StageOutcome(end, status.converged, result, covariance, engine=engine)
+    return StageOutcome(
+        end, status.converged, result, covariance, engine=engine, engine_reason=plan.reason
+    )
+
+
+def _with_covariance(
+    outcome: StageOutcome,
+    task: StageTask,
+    layout: Layout,
+    fitted: Mapping[str, bool],
+    solver: SecondOrderSolver,
+    processes: Processes,
+) -> StageOutcome:
+    """Compute the covariance where the kernel ended, if it is asked for."""
+    if not solver.covariance:
+        return outcome
+    point = BodyPoint.from_params(outcome.state.params, fitted, outcome.state.camera_shift)
+    problem = BodyProblem(FrameBlock(task, layout), point.batch_size, processes)
+    return replace(outcome, covariance=fit_covariance(problem, point))
 
 
 def with_clip_totals(

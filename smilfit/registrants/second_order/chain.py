@@ -1,0 +1,325 @@
+"""A stage handed to the fused kernel: its residuals as seen points and priors, and why not where it cannot be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from smilfit.geometry.rotation import rotmat_to_axis_angle
+from smilfit.handlers import BodyState
+from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.models import is_identity
+from smilfit.registrants.second_order.rigid_points import LINEAR, Coefficients, RigidPoints, bones_at_rest
+from smilfit.registrants.stage_task import FitState, StageTask
+from smilfit.solvers import ChainProblem, ChainSolution, ChainState
+from smilfit.structures import BodyParams, Cameras
+
+
+class UnsupportedError(Exception):
+    """What of a stage the kernel does not take; the text names it."""
+
+
+@dataclass
+class ChainTerms:
+    """What a stage's residuals are in the kernel's terms.
+
+    Args:
+        points3d: names, targets (B, K, 3), weights (B, K) and the robust width of points seen in space.
+        points2d: the same of pixels (B, C, K, 2), under `cameras`.
+        pose_weight: per rad^2, by joint, of its angle.
+        limits: of rotation vectors, and their weight.
+        precision: of the coefficients, with `linear`: `c' P c - 2 l' c`.
+        mean: of the coefficients: where that is least.
+        constant: energy of what does not move, by frame.
+        apart: statements (term, index) that torch has to linearise.
+    """
+
+    points3d: list[tuple[tuple[str, ...], Tensor, Tensor, float]] = field(default_factory=list)
+    points2d: list[tuple[tuple[str, ...], Tensor, Tensor, float]] = field(default_factory=list)
+    cameras: Cameras | None = None
+    pose_weight: Tensor | None = None
+    limits: Tensor | None = None
+    limit_weight: float = 0.0
+    precision: Tensor | None = None
+    linear: Tensor | None = None
+    mean: Tensor | None = None
+    constant: Tensor | float = 0.0
+    apart: list[tuple[int, int]] = field(default_factory=list)
+
+
+def coefficients_of(task: StageTask, layout: Layout, params: BodyParams) -> Coefficients:
+    """Choose the coefficients that a stage fits.
+
+    Raises:
+        UnsupportedError: a parameter that moves bones otherwise than linearly, or is shared while another is not.
+    """
+    for name, _ in layout.extras:
+        if name not in (*LINEAR, 'log_scale'):
+            raise UnsupportedError(f'fit_{name}')
+    shared = {name in dict(layout.shared) for name, _ in layout.extras}
+    if len(shared) > 1:
+        raise UnsupportedError('a shape that is shared in part')
+    if params.log_joint_scales is not None or task.body.scaledirs is not None:
+        raise UnsupportedError('joint scales')
+    extras = dict(layout.extras)
+    if task.body.transdirs is not None and 'betas' in extras:
+        raise UnsupportedError('joint offsets that betas drive')
+    names = tuple(name for name in LINEAR if name in extras)
+    return Coefficients(names, tuple(extras[name] for name in names))
+
+
+def chain_terms(
+    task: StageTask, layout: Layout, state: BodyState, fitted: Coefficients, with_torch: bool
+) -> ChainTerms:
+    """Sort a stage's statements into the kernel's terms.
+
+    Args:
+        task: the stage, with the totals of its means.
+        layout: the unknowns.
+        state: the body where the stage starts.
+        fitted: the coefficients.
+        with_torch: leave to torch what is of points and the kernel cannot evaluate.
+
+    Raises:
+        UnsupportedError: a term that neither takes, by name.
+    """
+    found = ChainTerms()
+    for place, term in enumerate(task.terms):
+        stated = term.stated(state)
+        for index, (item, share) in enumerate(zip(stated, term.shares(stated, state.params.transl))):
+            if isinstance(item, Energies):
+                raise UnsupportedError(f'{term.name}, an energy')
+            if item.order:
+                raise UnsupportedError(f'{term.name}, which couples frames')
+            taken = _take(found, item, float(share) * item.factor, layout, state, fitted)
+            if not taken and not (with_torch and isinstance(item.source, PointSource) and item.pointwise):
+                raise UnsupportedError(f'{term.name} with {type(term.handler.loss).__name__}')
+            if not taken:
+                found.apart.append((place, index))
+    if not (found.points3d or found.points2d or found.apart):
+        raise UnsupportedError('a stage without observations')
+    if state.body.posedirs is not None and found.apart:
+        raise UnsupportedError('pose correctives of the skin')
+    if found.precision is not None:
+        precision, linear = found.precision.double(), found.linear.double()
+        mean = torch.linalg.pinv(precision, hermitian=True) @ linear
+        found.mean = mean.to(found.precision)
+        # c' P c - 2 l' c = (c - m)' P (c - m) - m' P m
+        found.constant = found.constant - (mean @ precision @ mean).to(found.precision)
+    return found
+
+
+def _take(
+    found: ChainTerms, item: Residuals, share: float, layout: Layout, state: BodyState, fitted: Coefficients
+) -> bool:
+    if isinstance(item.source, PointSource):
+        return _take_points(found, item, item.source, share, state)
+    return isinstance(item.source, ParameterSource) and _take_parameter(
+        found, item, item.source, share, layout, state, fitted
+    )
+
+
+def _take_points(
+    found: ChainTerms, item: Residuals, source: PointSource, share: float, state: BodyState
+) -> bool:
+    plain = source.names is not None and source.index is None and item.by_vector and is_identity(item.slope)
+    robust = item.robust
+    bounded = robust is None or (isinstance(robust, GemanMcClure) and robust.limit is None)
+    if not (plain and bounded):
+        return False
+    if state.body.posedirs is not None and len(state.body.keypoint_rows(source.names).vertices):
+        return False
+    sigma = float('inf') if robust is None or robust.sigma is None else robust.sigma
+    # The residual is the difference to a target: where the points are, less the residual, it is.
+    target = (source.argument - item.value).detach()
+    seen = (source.names, target, share * item.weight.detach(), sigma)
+    if source.cameras is None:
+        found.points3d.append(seen)
+        return source.slope is None
+    if found.cameras is not None and not _same_cameras(found.cameras, source.cameras):
+        return False
+    found.cameras = source.cameras
+    found.points2d.append(seen)
+    return True
+
+
+def _take_parameter(
+    found: ChainTerms,
+    item: Residuals,
+    source: ParameterSource,
+    share: float,
+    layout: Layout,
+    state: BodyState,
+    fitted: Coefficients,
+) -> bool:
+    if source.name not in (*fitted.names, 'body_pose'):
+        moves = source.name in (*dict(layout.extras), 'global_orient', 'transl')
+        if not moves:
+            found.constant = found.constant + share * item.terms().weighted.flatten(1).sum(1) / item.factor
+        return not moves
+    if item.weight is not None or item.robust is not None:
+        return False
+    if source.name == 'body_pose':
+        return _take_pose(found, item, source, share)
+    if item.slope is None:
+        return False
+    place = fitted.slices()[source.name]
+    slope = _matrix(item, source)
+    if slope is None:
+        return False
+    # |A c - b|^2 = c' A'A c - 2 b' A c + b' b
+    value = source.argument.flatten(1) / source.factor
+    offset = (slope @ value[0] - item.value.flatten(1)[0]).detach()
+    if found.precision is None:
+        found.precision = slope.new_zeros(fitted.count, fitted.count)
+        found.linear = slope.new_zeros(fitted.count)
+    found.precision[place, place] += share * slope.t() @ slope
+    found.linear[place] += share * slope.t() @ offset
+    found.constant = found.constant + share * offset.square().sum()
+    return True
+
+
+def _matrix(item: Residuals, source: ParameterSource) -> Tensor | None:
+    """Give a linear statement's one matrix for all frames; None where frames differ."""
+    if not item.pointwise:
+        return source.factor * item.slope[0] if len(item.slope) == 1 else None
+    if item.slope.ndim != 2:
+        return None
+    count = source.argument.flatten(1).shape[1] // item.slope.shape[1]
+    return source.factor * torch.block_diag(*[item.slope] * count)
+
+
+def _take_pose(found: ChainTerms, item: Residuals, source: ParameterSource, share: float) -> bool:
+    if item.interval is not None:
+        if found.limits is not None:
+            return False
+        wide = item.interval.new_tensor([-1e3, 1e3]).expand(1, 3, 2)
+        found.limits, found.limit_weight = torch.cat((wide, item.interval)), share
+        return True
+    if not (item.pointwise and is_identity(item.slope) and torch.equal(item.value, source.argument)):
+        return False
+    weight = item.value.new_full((1 + item.value.shape[1],), share)
+    weight[0] = 0
+    found.pose_weight = weight if found.pose_weight is None else found.pose_weight + weight
+    return True
+
+
+def _same_cameras(a: Cameras, b: Cameras) -> bool:
+    pairs = ((getattr(a, n), getattr(b, n)) for n in ('K', 'R', 't', 'dist'))
+    return all((x is None) == (y is None) and (x is None or torch.equal(x, y)) for x, y in pairs)
+
+
+def chain_problem(
+    task: StageTask, layout: Layout, start: FitState, fitted: Coefficients, terms: ChainTerms
+) -> ChainProblem:
+    """Write a stage as a tree of joints with seen points."""
+    params, body = start.params, task.body
+    free = torch.zeros(body.n_joints, dtype=torch.bool, device=params.transl.device)
+    free[layout.free] = True
+    bones, dirs = bones_at_rest(body, params, fitted)
+    parents = body.tree.parents.clone()
+    parents[0] = -1
+    begin = ChainState(
+        params.rotations().contiguous(), params.transl.clone(), params.scale.log(), fitted.of(params)
+    )
+    return ChainProblem(
+        parents=parents,
+        bones=bones,
+        bone_dirs=dirs,
+        start=begin,
+        free_joints=free,
+        fit_transl=layout.transl,
+        fit_scale='log_scale' in dict(layout.extras),
+        fit_coefficients=torch.ones(fitted.count, dtype=torch.bool, device=params.transl.device),
+        pose_weight=terms.pose_weight,
+        limits=terms.limits,
+        limit_weight=terms.limit_weight,
+        coefficient_mean=terms.mean,
+        coefficient_precision=terms.precision,
+        **_points(task, params, fitted, terms),
+    )
+
+
+def _points(
+    task: StageTask, params: BodyParams, fitted: Coefficients, terms: ChainTerms
+) -> dict[str, Tensor | None]:
+    """Join the points of all statements; one that a statement does not speak of has the weight 0 there."""
+    seen = [*terms.points3d, *terms.points2d]
+    parts = [RigidPoints.of(task.body, names, params, fitted) for names, *_ in seen]
+    found = _joined(parts, fitted, params)
+    n3 = sum(len(s[0]) for s in terms.points3d)
+    n2 = sum(len(s[0]) for s in terms.points2d)
+    like = params.transl
+    if n3:
+        pad = like.new_zeros(len(like), n2)
+        found['targets3d'] = torch.cat([*(s[1] for s in terms.points3d), pad.unsqueeze(-1).expand(-1, -1, 3)], 1)
+        found['weights3d'] = torch.cat([*(s[2] for s in terms.points3d), pad], 1)
+        found['sigma3d'] = _widths(terms.points3d, 0, n2, like)
+    if n2:
+        cameras = terms.cameras
+        pad = like.new_zeros(len(like), len(cameras), n3)
+        found['xy'] = torch.cat([pad.unsqueeze(-1).expand(-1, -1, -1, 2), *(s[1] for s in terms.points2d)], 2)
+        found['weights2d'] = torch.cat([pad, *(s[2] for s in terms.points2d)], 2)
+        found['sigma2d'] = _widths(terms.points2d, n3, 0, like)
+        for name in ('K', 'R', 't', 'dist', 'fold'):
+            value = getattr(cameras, name)
+            if value is not None:
+                value = value if cameras.K.ndim == 4 else value.unsqueeze(0)
+                found[f'camera_{name}'] = value.to(like)
+    return found
+
+
+def _widths(seen: Sequence, before: int, after: int, like: Tensor) -> Tensor:
+    own = [like.new_full((len(names),), sigma) for names, _, _, sigma in seen]
+    return torch.cat([like.new_ones(before), *own, like.new_ones(after)])
+
+
+def _joined(parts: list[RigidPoints], fitted: Coefficients, params: BodyParams) -> dict[str, Tensor | None]:
+    like = params.transl
+    if not parts:
+        return {
+            'point_joint': torch.zeros(0, 1, dtype=torch.long, device=like.device),
+            'point_share': like.new_zeros(0, 1),
+            'point_offset': like.new_zeros(1, 0, 1, 3),
+        }
+    most = max(p.joint.shape[1] for p in parts)
+    rows = max(len(p.offset) for p in parts)
+
+    def wide(value: Tensor, dim: int) -> Tensor:
+        short = most - value.shape[dim]
+        return torch.nn.functional.pad(value, (0, 0) * (value.ndim - 1 - dim) + (0, short))
+
+    found = {
+        'point_joint': torch.cat([wide(p.joint, 1) for p in parts]),
+        'point_share': torch.cat([wide(p.share, 1) for p in parts]),
+        'point_offset': torch.cat([wide(p.offset, 2).expand(rows, -1, -1, -1) for p in parts], 1),
+    }
+    if any(p.dirs is not None for p in parts) and fitted.count:
+        none = [like.new_zeros(*p.joint.shape, 3, fitted.count) if p.dirs is None else p.dirs for p in parts]
+        found['point_dirs'] = torch.cat([wide(d, 1) for d in none])
+    return found
+
+
+def solved_params(start: BodyParams, found: ChainSolution | ChainState, fitted: Coefficients) -> BodyParams:
+    """Put the kernel's answer into body parameters."""
+    axis_angle = rotmat_to_axis_angle(found.rotations)
+    there = start.as_dict()
+    linear = {
+        name: found.coefficients[:, place].reshape(len(found.transl), *_row(start, there, name))
+        for name, place in fitted.slices().items()
+    }
+    return start.replace(
+        global_orient=axis_angle[:, 0],
+        body_pose=axis_angle[:, 1:],
+        transl=found.transl,
+        scale=found.log_scale.exp(),
+        **linear,
+    )
+
+
+def _row(start: BodyParams, there: dict[str, Tensor], name: str) -> tuple[int, ...]:
+    if name in there:
+        return tuple(there[name].shape[1:])
+    return (start.n_joints, 3)

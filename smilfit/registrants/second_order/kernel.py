@@ -1,0 +1,120 @@
+"""Run a stage by the fused kernel."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from smilfit.handlers import BodyState
+from smilfit.registrants.second_order.chain import (
+    ChainTerms,
+    UnsupportedError,
+    chain_problem,
+    chain_terms,
+    coefficients_of,
+    solved_params,
+)
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.rigid_points import Coefficients
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.solvers import (
+    ChainSolution,
+    LevenbergMarquardt,
+    Processes,
+    SolverResult,
+    StopReason,
+    solve_chains,
+    warp_available,
+)
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """A stage in the kernel's terms, or the reason why it is not there."""
+
+    terms: ChainTerms | None
+    fitted: Coefficients | None
+    reason: str | None = None
+
+
+def plan_kernel(
+    task: StageTask, layout: Layout, solver: LevenbergMarquardt, start: FitState
+) -> KernelPlan:
+    """Look whether the kernel takes a stage.
+
+    Raises:
+        ImportError: the kernel is asked for and not installed.
+        TypeError: it is asked for and cannot take a term, by name.
+    """
+    if not solver.may_use_kernel:
+        return KernelPlan(None, None, f'backend={solver.backend!r}')
+    if not warp_available():
+        if solver.backend == 'warp':
+            raise ImportError(
+                'LevenbergMarquardt: backend "warp" must be installed; it is not. Run: pip install warp-lang'
+            )
+        return KernelPlan(None, None, 'a machine without warp-lang')
+    try:
+        fitted = coefficients_of(task, layout, start.params)
+        with torch.no_grad():
+            output = task.body(start.params, task.need)
+            weights = dict(task.keypoint_weights)
+            found = (task.frames, start.camera_shift, start.log_focal)
+            state = BodyState(task.body, start.params, output, weights, *found)
+            terms = chain_terms(task, layout, state, fitted, with_torch=False)
+    except UnsupportedError as reason:
+        if solver.backend == 'warp':
+            raise TypeError(
+                f'LevenbergMarquardt: the back end "warp" cannot take {reason} in {task.stage.name or "this stage"}. '
+                'Use backend="auto" or "torch".'
+            ) from reason
+        return KernelPlan(None, None, str(reason))
+    if layout.n_shared:
+        return KernelPlan(None, None, 'SHARED')
+    return KernelPlan(terms, fitted)
+
+
+def run_kernel(
+    task: StageTask,
+    layout: Layout,
+    solver: LevenbergMarquardt,
+    start: FitState,
+    plan: KernelPlan,
+    processes: Processes,
+) -> StageOutcome:
+    """Fit the parameters of a stage that the kernel takes; hooks are called once, when it is done."""
+    stage = task.stage
+    graduation = solver.graduation if any(term.robust for term in task.terms) else ()
+    problem = chain_problem(task, layout, start, plan.fitted, plan.terms)
+    n_iter = stage.n_iter + len(graduation)
+    with torch.no_grad():
+        found = solve_chains(problem, n_iter, stage.ftol, graduation, solver.policy)
+    params = solved_params(start.params, found, plan.fitted)
+    constant = plan.terms.constant
+    result = _result(found, constant, n_iter, processes)
+    if task.on_step is not None:
+        task.on_step(result.n_steps, result.loss_end)
+    energy = found.energy + constant
+    return StageOutcome(
+        replace(start, params=params), found.converged, result, energy=energy, engine='kernel'
+    )
+
+
+def _result(found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes) -> SolverResult:
+    """Say how it went in all processes: what is done next hangs on it, and must be the same in all of them.
+
+    Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.
+    """
+    energies = torch.stack([_finite(e + constant).sum() for e in (found.start_energy, found.energy)])
+    unfinished = ((found.iterations > 0) & ~found.converged).sum()
+    counts = torch.stack((found.converged.sum(), unfinished)).to(energies)
+    before, end, n_converged, n_unfinished = processes.sum(torch.cat((energies, counts))).tolist()
+    steps = int(processes.gather(found.iterations.amax(0, keepdim=True)).max())
+    reason = StopReason.CONVERGED if n_converged and not n_unfinished else StopReason.MAX_STEPS
+    if reason is StopReason.MAX_STEPS and steps < n_iter and not n_unfinished:
+        reason = StopReason.STALLED
+    return SolverResult(before, end, steps, steps + 1, 0, reason)
+
+
+def _finite(energies: Tensor) -> Tensor:
+    return energies.double().nan_to_num(0.0, 0.0, 0.0)
