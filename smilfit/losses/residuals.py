@@ -172,9 +172,9 @@ Stated = tuple[Residuals | Energies, ...]
 
 
 def as_stated(found: Tensor | Residuals | Energies | Sequence[Residuals | Energies]) -> Stated:
-    """Take a plain tensor for residuals of weight 1, and one statement for a list of one."""
+    """Take a plain tensor (B, ...) for residuals of weight 1, and one statement for a list of one."""
     if isinstance(found, Tensor):
-        return (Residuals(found),)
+        return (Residuals(found if found.ndim > 1 else found.unsqueeze(-1)),)
     return (found,) if isinstance(found, (Residuals, Energies)) else tuple(found)
 
 

@@ -321,9 +321,11 @@ class SMPLify:
     def _run(self, task: StageTask, state: FitState) -> StageOutcome:
         solver = task.stage.optimizer or self.optimizer
         if self.processes.count > 1:
-            return run_spread(task, solver, state, self.processes)
-        second = isinstance(solver, SecondOrderSolver)
-        return (run_second_order if second else run_first_order)(task, solver, state)
+            outcome = run_spread(task, solver, state, self.processes)
+        else:
+            second = isinstance(solver, SecondOrderSolver)
+            outcome = (run_second_order if second else run_first_order)(task, solver, state)
+        return replace(outcome, solver=type(solver).__name__)
 
     def _summary(self, task: StageTask, outcome: StageOutcome) -> dict[str, Any]:
         with torch.no_grad():

@@ -41,7 +41,10 @@ def points(problem: ChainProblem, state: ChainState) -> Tensor:
     for j, p in enumerate(problem.parents.tolist()[1:], 1):
         places.append(places[p] + (turns[p] @ bones[:, j, :, None])[..., 0])
         turns.append(turns[p] @ state.rotations[:, j])
-    turn, place = torch.stack(turns, 1)[:, problem.point_joint], torch.stack(places, 1)[:, problem.point_joint]
+    turn, place = (
+        torch.stack(turns, 1)[:, problem.point_joint],
+        torch.stack(places, 1)[:, problem.point_joint],
+    )
     offset = problem.point_offset
     if problem.point_dirs is not None:
         offset = offset + torch.einsum('kpcs,bs->bkpc', problem.point_dirs, state.coefficients)

@@ -83,11 +83,18 @@ def energy_slopes(term: ActiveTerm, index: int, state: BodyState, share: Tensor)
     damped solver goes downhill.
 
     Raises:
-        TypeError: the energy has no second derivative, or depends on too many numbers.
+        TypeError: the energy has no second derivative, depends on too many numbers, or is not by frame.
     """
     with torch.enable_grad():
         at, leaves = leaf_state(state)
-        total = share * weighted_terms(term.stated(at)[index]).sum()
+        terms = weighted_terms(term.stated(at)[index])
+        if len(terms) != state.params.batch_size:
+            raise TypeError(
+                f'LevenbergMarquardt: {term.name} must give terms of every frame with reduction "none"; got '
+                f'{tuple(terms.shape)} for {state.params.batch_size} frames. Let the loss not reduce over frames, or '
+                'give this stage optimizer=dict(type="Adam") or dict(type="LBFGS").'
+            )
+        total = share * terms.sum()
         if not total.requires_grad:
             return {}, {}
         first = torch.autograd.grad(total, list(leaves.values()), create_graph=True, allow_unused=True)

@@ -90,8 +90,7 @@ class FrameBlock:
 
     def _check_once(self, term: ActiveTerm, at: Posed) -> None:
         if not term.handler.slopes_checked:
-            check_slopes(term, at.state, at.kinematics, self.layout)
-            term.handler.slopes_checked = True
+            term.handler.slopes_checked = check_slopes(term, at.state, at.kinematics, self.layout)
 
     def eliminate(self, at: Posed, damping: Float[Tensor, ' B']) -> Eliminated:
         """Express the frames' own unknowns by the shared ones.

@@ -109,10 +109,17 @@ def models_of(
 
 
 def known(item: Residuals) -> bool:
-    """Whether derivatives go through the loss's first argument: it says from where it comes, and depends on it."""
+    """Whether derivatives go through the loss's first argument: it says from where it comes, and on what it depends.
+
+    Rotations of the root, place and scale are few, and have no model of their own; nor has what depends on several
+    arguments, which only automatic derivatives see.
+    """
     if item.order:
         return True
-    return item.source is not None and (item.pointwise or isinstance(item.source, ParameterSource))
+    if isinstance(item.source, ParameterSource):
+        simple = item.source.name not in ('global_orient', 'transl', 'scale')
+        return simple and (item.pointwise or item.slope is not None)
+    return item.source is not None and item.pointwise
 
 
 def irls_weights(item: Residuals, share: Tensor, widening: float) -> tuple[Tensor, Tensor]:
