@@ -224,9 +224,9 @@ def test_smooth_joints_are_the_mean_over_frames_of_what_xrmocap_sums(loss_func, 
     want = np.concatenate([[0.0], change.sum((1, 2, 3))])
     given = pose * 180 / math.pi if degree else pose
     loss = SmoothJointLoss(degree=degree, loss_func=loss_func)
-    assert math.isclose(loss(given).item(), want.mean(), rel_tol=1e-6)
+    assert math.isclose(loss(given).item(), want.mean(), rel_tol=1e-5)
     by_frame = loss(given, reduction_override='none').flatten(1).sum(1)
-    assert np.allclose(by_frame.numpy(), want)
+    assert np.allclose(by_frame.numpy(), want, atol=1e-4)
 
 
 @pytest.mark.parametrize(

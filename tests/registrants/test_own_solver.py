@@ -56,7 +56,15 @@ def test_it_ends_where_ours_ends(registered, loss, engine, shared):
             dict(type='Keypoint3dMSEHandler'),
             dict(type='PriorHandler', prior_loss=loss(), of='body_pose'),
         ]
-        stage = dict(n_iter=80, ftol=1e-12, fit_scale=True, keypoints3d_mse_weight=1.0, prior_weight=0.1)
+        handlers.append(dict(type='BodyPosePriorHandler'))
+        stage = dict(
+            n_iter=80,
+            ftol=1e-12,
+            fit_scale=True,
+            keypoints3d_mse_weight=1.0,
+            prior_weight=0.1,
+            body_pose_prior_weight=0.01,
+        )
         config = dict(
             type='SMPLify', body_model=body, handlers=handlers, stages=[stage], optimizer=optimizer,
             use_one_betas_per_video=shared,
@@ -64,7 +72,7 @@ def test_it_ends_where_ours_ends(registered, loss, engine, shared):
         return build_registrant(config)([seen]).history[-1]
 
     ours, theirs = fit(dict(type='LevenbergMarquardt', backend='torch')), fit(registered)
-    assert theirs['loss_end'] == pytest.approx(ours['loss_end'], rel=1e-5)
+    assert theirs['loss_end'] == pytest.approx(ours['loss_end'], rel=1e-3)
     assert (theirs['solver'], theirs['engine']) == ('Backtracking', engine)
     assert ours['solver'] == 'LevenbergMarquardt'
     assert theirs['reason'] == 'converged'
