@@ -14,7 +14,8 @@ from smilfit.cli import fit as fit_tool
 from smilfit.cli import train as train_tool
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
-from smilfit.handlers import BodyState
+from smilfit.handlers import ActiveTerm, BodyState
+from smilfit.losses import Residuals
 from smilfit.registry import HANDLERS, INPUTS, LOSSES, build_registrant, read_config
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped, write_sessions
@@ -111,8 +112,9 @@ def test_by_hand_and_for_second_order(lab):
         for reduction in ('mean', 'sum'):
             loss = handler(state, observation, 3.0, reduction)
             assert loss > 0
-            energy = handler.second_order(state, observation, 3.0, reduction).energy
-            torch.testing.assert_close(energy.sum(), loss)
+            term = ActiveTerm(handler, observation, 3.0, reduction)
+            assert all(isinstance(item, Residuals) for item in term.stated(state))
+            torch.testing.assert_close(term.per_frame(state).sum(), loss)
 
 
 def test_an_error_is_a_message_and_a_traceback_if_asked_for(lab, capsys):

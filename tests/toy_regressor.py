@@ -39,7 +39,11 @@ def make_regressor(
         CrossViewFusion(network.dim, 32, 1, 4),
         TransformerDecoderHead(5, 2, 32, 32, 1, 4),
         toy_body(),
-        handlers=[Keypoint2dHandler(KeypointMSELoss(sigma=100.0)), Keypoint3dHandler()],
+        handlers=[
+            Keypoint2dHandler(KeypointMSELoss(sigma=100.0)),
+            Keypoint3dHandler(),
+            *kwargs.pop('further_handlers', ()),
+        ],
         camera_head=CameraHead(32, 16) if with_cameras else None,
         orientation_head=OrientationHead(network.dim, 16) if with_votes else None,
         loss_weights=kwargs.pop('loss_weights', weights),

@@ -10,7 +10,7 @@ from torch import Tensor
 from smilfit.handlers.base import BaseHandler
 from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.state import BodyState
-from smilfit.losses.residuals import Stated, checked_reduction, share_of, weighted_terms
+from smilfit.losses.residuals import Residuals, Stated, checked_reduction, share_of, weighted_terms
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,15 @@ class ActiveTerm:
 
     def stated(self, state: BodyState) -> Stated:
         """Give what the handler states."""
-        return self.handler.stated(state, self.related_input)
+        found = self.handler.stated(state, self.related_input)
+        order = max((item.order for item in found if isinstance(item, Residuals)), default=0)
+        if order > self.handler.frame_order:
+            raise TypeError(
+                f'{self.name}: frame_order must say how many frames before it a frame depends on; it is '
+                f'{self.handler.frame_order}, and the residuals are of order {order}. Set frame_order = {order} in '
+                f'{type(self.handler.loss).__name__}.'
+            )
+        return found
 
     def continuous(self, state: BodyState) -> Tensor | None:
         """Say which frames follow those that they depend on; None where frames stand alone."""

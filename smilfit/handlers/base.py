@@ -17,8 +17,8 @@ from smilfit.losses.residuals import as_stated, checked_reduction
 class BaseHandler(nn.Module):
     """Pairs what a loss compares: what of the body with what of one observation (an Input), or a prior with nothing.
 
-    A subclass says the loss's arguments (`arguments`) and what the body must compute for them (`need`); where the loss
-    has derivatives of its own, also where its first argument comes from (`stated`).
+    A subclass says the loss's arguments (`arguments`) and what the body must compute for them (`need`); where the
+    loss has derivatives of its own, also where its first argument comes from (`stated`).
 
     Args:
         handler_key: names the handler in stages (`{key}_weight`) and finds its Input.
@@ -59,6 +59,11 @@ class BaseHandler(nn.Module):
     def frame_order(self) -> int:
         """How many frames before it a frame's terms depend on: what the loss says."""
         return self.loss.frame_order
+
+    @property
+    def first_order_only(self) -> str | None:
+        """Say why solvers of second order cannot take the term, whatever is observed; None where they may try."""
+        return None
 
     def requires_input(self) -> bool:
         """Say whether the handler needs an observation."""

@@ -35,8 +35,8 @@ class PriorHandler(BaseHandler):
 
     Args:
         prior_loss: takes the quantities, in their order; `default_loss()` of a subclass if None.
-        of: names of quantities (see `quantity`): parameters such as `'body_pose'`, `'joints'`, `'body_size'`, …; those of
-            the subclass if None.
+        of: names of quantities (see `quantity`): parameters such as `'body_pose'`, `'joints'`, `'body_size'`, …;
+            those of the subclass if None.
         handler_key: names it in stages; `default_key` of the subclass if None.
         device: where its constants live.
         logger: a logger or its name.
@@ -62,7 +62,8 @@ class PriorHandler(BaseHandler):
             self.of = (of,) if isinstance(of, str) else tuple(of)
         if not self.of:
             raise ValueError(
-                f"{type(self).__name__}: of must name what the loss is on; got none. Give of='body_pose', or a parameter."
+                f'{type(self).__name__}: of must name what the loss is on; got none. '
+                "Give of='body_pose', or a parameter."
             )
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
@@ -84,9 +85,9 @@ class PriorHandler(BaseHandler):
 def quantity(state: BodyState, name: str) -> Tensor:
     """Give a quantity of the body by name.
 
-    They are the parameters (rotations as axis-angle, rad; what a body does not have is zeros), `'log_scale'`, `'log_focal'`
-    (B, 1), `'joint_offset_shares'` (joint offsets in body lengths), `'joints'` and `'vertices'` (world unit), `'fixed_scale'` and
-    `'body_size'` (B,), which have no gradient: a body must not shrink to please a prior.
+    They are the parameters (rotations as axis-angle, rad; what a body does not have is zeros), `'log_scale'`,
+    `'log_focal'` (B, 1), `'joint_offset_shares'` (joint offsets in body lengths), `'joints'` and `'vertices'` (world
+    unit), `'fixed_scale'` and `'body_size'` (B,), which have no gradient: a body must not shrink to please a prior.
     """
     params = state.params
     if name in ('joints', 'vertices'):

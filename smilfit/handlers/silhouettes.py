@@ -50,6 +50,12 @@ class SilhouetteHandler(BaseHandler):
                 'Use SilhouetteRenderer.'
             )
 
+    @property
+    def first_order_only(self) -> str | None:
+        """An energy's second derivative goes through the renderer, which has none."""
+        reason = f'{type(self.renderer).__name__} has no second derivative'
+        return None if self.loss.states_residual else reason
+
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the surface."""
         return ('vertices',)

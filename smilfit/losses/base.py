@@ -40,7 +40,8 @@ class BaseLoss(nn.Module):
         if len(stated) > 1:
             raise TypeError(
                 f'{cls.__name__}: a loss must state one of residual, energy and forward; got '
-                f'{" and ".join(stated)}, which may contradict each other. Keep residual where the loss is a sum of squares.'
+                f'{" and ".join(stated)}, which may contradict each other. Keep residual where the loss is a sum of '
+                'squares.'
             )
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
@@ -51,6 +52,11 @@ class BaseLoss(nn.Module):
                 f'{type(self).__name__}: loss_weight must be finite and not negative; got {loss_weight}.'
             )
         self.loss_weight = loss_weight
+
+    @property
+    def states_residual(self) -> bool:
+        """Whether the loss is a sum of squares, not an energy."""
+        return type(self).residual is not BaseLoss.residual
 
     def bind_body(self, data: BodyModelData) -> None:
         """Take what the loss needs from a model (limits, priors); nothing unless a subclass says so."""

@@ -63,7 +63,8 @@ class MaxMixturePriorLoss(BaseLoss):
         offsets = constant - np.log(weights)
         if offsets.min() < 0:
             raise ValueError(
-                f'MaxMixturePriorLoss: weights must be shares of one; got {weights.max():.3g}. Divide them by their sum.'
+                f'MaxMixturePriorLoss: weights must be shares of one; got {weights.max():.3g}. '
+                'Divide them by their sum.'
             )
         self.register_buffer('offsets', torch.as_tensor(offsets, dtype=torch.float32), persistent=False)
 

@@ -20,8 +20,8 @@ class PointSource:
     Args:
         argument: that argument (B, *views, K, d), as it was handed to the loss.
         names: the K joints and keypoints; None for all vertices.
-        slope: gives the derivative (B, *views, K, d, 3) of the argument's vectors by their points, per world unit, when it
-            is asked for; None where they are the points.
+        slope: gives the derivative (B, *views, K, d, 3) of the argument's vectors by their points, per world unit,
+            when it is asked for; None where they are the points.
         index: which of the points each vector follows, where it is not the one at its own place.
         share: by how much it follows each of them; they sum to 1.
         cameras: the argument is the pixels of the points under these; its first dimension after the batch is theirs.
@@ -172,9 +172,9 @@ Stated = tuple[Residuals | Energies, ...]
 
 
 def as_stated(found: Tensor | Residuals | Energies | Sequence[Residuals | Energies]) -> Stated:
-    """Take a plain tensor for residuals of weight 1, and one statement for a list of one."""
+    """Take a plain tensor (B, ...) for residuals of weight 1, and one statement for a list of one."""
     if isinstance(found, Tensor):
-        return (Residuals(found),)
+        return (Residuals(found if found.ndim > 1 else found.unsqueeze(-1)),)
     return (found,) if isinstance(found, (Residuals, Energies)) else tuple(found)
 
 

@@ -46,16 +46,20 @@ class GemanMcClure:
 
 @dataclass(frozen=True)
 class Absolute:
-    """`sqrt(s)`: absolute values, reweighted by `1 / (2 |r|)`, which is bounded near 0.
+    """`sqrt(s)`: absolute values, reweighted by `1 / (2 |r|)`; a parabola near 0, where that has no bound.
+
+    This is Huber's function (1964) of a width so small that values are absolute ones but for half of it, and value,
+    gradient and weight belong to each other everywhere.
 
     Args:
-        least: residuals below this are reweighted as if they were this large.
+        least: residuals below this are squared.
     """
 
     least: float = 1e-6
 
     def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Give `rho(s)` and its derivative by s; the root of 0 has the gradient 0."""
-        some = squared > 0
-        root = torch.where(some, torch.where(some, squared, 1.0).sqrt(), 0.0)
-        return root, 0.5 / root.detach().clamp_min(self.least)
+        """Give `rho(s)` and its derivative by s."""
+        large = squared > self.least**2
+        root = torch.where(large, squared, self.least**2).sqrt()
+        value = torch.where(large, root - 0.5 * self.least, squared / (2 * self.least))
+        return value, 0.5 / root.detach()

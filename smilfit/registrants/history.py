@@ -20,6 +20,7 @@ def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) 
         'evaluations': result.n_evaluations,
         'recoveries': result.n_recoveries,
         'reason': result.reason.value,
+        'solver': outcome.solver,
         'engine': outcome.engine,
         'frames_converged': int(outcome.converged.sum()),
     }

@@ -139,7 +139,10 @@ class SMPLify:
             ValueError: two Inputs of one key, or of different batch sizes; frames that cannot be spread over the
                 processes, by stage and handler.
             FloatingPointError: the loss is not finite at the start.
+            TypeError: a stage's solver is of second order and cannot take a handler that it weights.
         """
+        for stage in self.stages:
+            _check_order(stage, stage.optimizer or self.optimizer, self.handlers)
         inputs = {i.handler_key: i for i in as_inputs(input_list, self.handlers)}
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         match(inputs, self.handlers, weighted)
@@ -318,9 +321,11 @@ class SMPLify:
     def _run(self, task: StageTask, state: FitState) -> StageOutcome:
         solver = task.stage.optimizer or self.optimizer
         if self.processes.count > 1:
-            return run_spread(task, solver, state, self.processes)
-        second = isinstance(solver, SecondOrderSolver)
-        return (run_second_order if second else run_first_order)(task, solver, state)
+            outcome = run_spread(task, solver, state, self.processes)
+        else:
+            second = isinstance(solver, SecondOrderSolver)
+            outcome = (run_second_order if second else run_first_order)(task, solver, state)
+        return replace(outcome, solver=type(solver).__name__)
 
     def _summary(self, task: StageTask, outcome: StageOutcome) -> dict[str, Any]:
         with torch.no_grad():
@@ -362,6 +367,23 @@ def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:
             )
         table[handler.handler_key] = handler
     return table
+
+
+def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> None:
+    """Refuse terms that a solver of second order cannot take before any stage works.
+
+    Raises:
+        TypeError: there is one, by name.
+    """
+    if not isinstance(solver, SecondOrderSolver):
+        return
+    for key in (k for k, weight in stage.weights.items() if weight):
+        reason = handlers[key].first_order_only
+        if reason is not None:
+            raise TypeError(
+                f'{type(solver).__name__}: {stage.name} weights {type(handlers[key]).__name__} {key!r}, of which '
+                f'{reason}. Give this stage optimizer=dict(type="LBFGS") or dict(type="Adam").'
+            )
 
 
 def _split(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -106,8 +106,8 @@ def _rows(log_focal: Tensor | None, rows: Tensor) -> Tensor | None:
 class StageOutcome:
     """What came out of a stage: where it ended, which frames have converged, and how it went.
 
-    `energy` is the sum of all terms by frame, where the solver knows it. `engine` says what the stage ran on, and
-    `engine_reason` why not on the kernel.
+    `energy` is the sum of all terms by frame, where the solver knows it. `engine` says what the stage ran on,
+    `engine_reason` why not on the kernel, and `solver` which class chose the steps.
     """
 
     state: FitState
@@ -117,6 +117,7 @@ class StageOutcome:
     energy: Float[Tensor, ' B'] | None = None
     engine: str = 'gradient'
     engine_reason: str | None = None
+    solver: str = ''
 
 
 @dataclass(frozen=True)

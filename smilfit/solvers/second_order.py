@@ -28,7 +28,8 @@ class SecondOrderSolver(ABC):
         """Minimise.
 
         Args:
-            problem: gives energies by frame (`evaluate`), damped steps (`step`) and the points they lead to (`moved`).
+            problem: gives energies by frame (`evaluate`), damped steps (`step`) and the points they lead to
+                (`moved`).
             point: where to start.
             n_iter: most steps.
             ftol: relative decrease of a frame's energy in one accepted step below which it has converged.

@@ -88,7 +88,7 @@ def test_masks_by_distances_and_not_by_rendering():
     start = near(truth, 0.15, 2)
     result = fit(body, handlers, stage, [seen], start)
     assert off(body, result.params, truth) < 0.4 * off(body, start, truth)
-    with pytest.raises(TypeError, match="SilhouetteHandler 'silhouette': Levenberg-Marquardt needs a sum"):
+    with pytest.raises(TypeError, match="SilhouetteHandler 'silhouette', of which SilhouetteRenderer"):
         fit(body, [dict(type='SilhouetteHandler')], dict(silhouette_weight=1.0), [seen], start)
 
 

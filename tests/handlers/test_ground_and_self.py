@@ -20,7 +20,7 @@ from smilfit.losses import GroundContactLoss, SelfPenetrationLoss, SmoothJointLo
 from smilfit.registry import build_input, build_registrant
 from smilfit.structures import Keypoints3d
 from tests.animals import random_params, small_animal, static_animal
-from tests.handlers.worm import check_point_term, state_of, worm, worm_data, worm_truth
+from tests.handlers.worm import active, check_by_unknowns, state_of, worm, worm_data, worm_truth
 
 
 def fit(body, handlers, stage, inputs, start, **kwargs):
@@ -88,9 +88,8 @@ def test_overlaps_square_to_the_loss_and_have_its_gradient():
     handler = SelfPenetrationHandler(SelfPenetrationLoss(loss_weight=5.0, radius_factor=1.5))
     handler.bind(body)
     state = state_of(body, params)
-    term = handler.second_order(state)
-    assert term.energy.min() > 0
-    torch.testing.assert_close(term.energy, handler.per_frame(state))
+    assert active(handler).per_frame(state).min() > 0
+    check_by_unknowns(handler, state)
     joints = state.output.joints
     numbers = (params.scale, state.body_size())
     assert torch.autograd.gradcheck(lambda x: handler.loss(x, *numbers), joints.requires_grad_(), atol=1e-6)
@@ -179,10 +178,10 @@ def test_ground_in_second_order(frames):
     handler.bind(body)
     seen = GroundContactInput(torch.rand(5, 2).double())
     state = state_of(body, truth, ('joint_0', 'joint_3'), frames=frames)
-    check_point_term(handler, state, seen)
+    check_by_unknowns(handler, state, seen)
     prior = GroundHandler(offset=0.2, normal=(0.1, 0.2, 1.0))
     prior.bind(body)
-    check_point_term(prior, state, None, loss_weight_override=3.0, reduction_override='sum')
+    check_by_unknowns(prior, state, None, 3.0, 'sum')
 
 
 def test_ground_wants_points_a_way_up_and_fitting_contacts():
@@ -223,9 +222,8 @@ def test_smooth_poses_respect_gaps():
     gap = torch.tensor([0, 1, 2, 10, 11, 12])
     handler = SmoothPoseHandler(SmoothJointLoss(loss_func='L2', reduction='sum'))
     plain = BodyPosePriorHandler(SmoothJointLoss(loss_func='L2', reduction='sum'))
-    assert handler.couples_frames
-    assert plain.couples_frames
-    assert not BodyPosePriorHandler().couples_frames
+    assert handler.frame_order == plain.frame_order == 1
+    assert BodyPosePriorHandler().frame_order == 0
 
     def score(handler, params, frames=None):
         return handler(BodyState(body, params, body(params), frames=frames))

@@ -6,6 +6,7 @@ import torch
 from smilfit.body_models import SMIL
 from smilfit.handlers import BodyState, InPictureHandler, PictureFrameInput
 from tests.animals import random_params, ring_of_cameras, small_animal
+from tests.handlers.worm import active, point_model
 
 
 @pytest.fixture
@@ -44,11 +45,13 @@ def test_what_is_in_the_picture_costs_nothing(scene):
 def test_the_quadratic_model_is_that_of_the_loss(scene):
     body, params, frames = scene
     handler = InPictureHandler()
-    term = handler.second_order(state_of(body, params), frames)
+    term = active(handler, frames)
+    model = point_model(term, state_of(body, params))
     value = handler(state_of(body, params), frames)
     assert float(value) > 0
-    assert float(term.energy.sum()) == pytest.approx(float(value), rel=1e-12)
+    per_frame = term.per_frame(state_of(body, params))
+    assert float(per_frame.sum()) == pytest.approx(float(value), rel=1e-12)
     move = torch.zeros_like(params.transl).requires_grad_()
     (slope,) = torch.autograd.grad(handler(state_of(body, params, move), frames), move)
-    torch.testing.assert_close(term.gradient.sum(1), slope, rtol=1e-9, atol=1e-12)
-    assert torch.linalg.eigvalsh(term.curvature).min() >= -1e-9
+    torch.testing.assert_close(model.gradient.sum(1), slope, rtol=1e-9, atol=1e-12)
+    assert torch.linalg.eigvalsh(model.hessian).min() >= -1e-9

@@ -15,7 +15,7 @@ from smilfit.losses import (
 from smilfit.registry import build_handler, build_registrant
 from smilfit.renderers import SilhouetteRenderer, ZBufferRenderer
 from tests.animals import ring_of_cameras
-from tests.handlers.worm import check_point_term, near, state_of, worm, worm_truth
+from tests.handlers.worm import active, check_point_term, near, point_model, state_of, worm, worm_truth
 
 WIDTH, HEIGHT = 64, 48
 
@@ -99,22 +99,14 @@ def test_distances_in_second_order(dist, loss):
     handler = SilhouetteDistanceHandler(loss, mask_weight=0.6, n_mask_points=80)
     state = state_of(body, near(truth, 0.2))
     check_point_term(handler, state, seen)
-    term = handler.second_order(state, seen)
+    model = point_model(active(handler, seen), state)
     shifted = state_of(body, near(truth, 0.2), camera_shift=torch.zeros(3, 6).double())
-    moving = handler.second_order(shifted, seen)
-    torch.testing.assert_close(moving.view_curvature.sum(1), term.curvature)
-    assert term.cameras is None
+    moving = point_model(active(handler, seen), shifted, by_view=True)
+    torch.testing.assert_close(moving.view_hessian.sum(1), model.hessian)
+    assert model.cameras is None
     # Whichever frames are left, a frame's term stays what it was.
-    torch.testing.assert_close(handler.second_order(state_of(body, near(truth, 0.2)[1]), seen[1]).gradient.sign(),
-                               term.gradient[1:].sign())  # fmt: skip
-
-
-def test_a_rendered_silhouette_is_no_sum_of_squares():
-    body, truth = worm(), worm_truth(1)
-    cameras = cameras_of()
-    seen = SilhouetteInput(masks_of(body, truth, cameras), cameras)
-    with pytest.raises(TypeError, match='SilhouetteL2Loss does not say its residual'):
-        SilhouetteHandler().second_order(state_of(body, truth), seen)
+    alone = point_model(active(handler, seen[1]), state_of(body, near(truth, 0.2)[1]))
+    torch.testing.assert_close(alone.gradient.sign(), model.gradient[1:].sign())
 
 
 def test_cameras_of_frames_of_their_own():
@@ -132,7 +124,7 @@ def test_cameras_of_frames_of_their_own():
     state = state_of(body, truth)
     assert handler(state, seen) < 0.02
     apart = handler(state_of(body, truth[1]), seen[1])
-    torch.testing.assert_close(handler.per_frame(state, seen)[1], apart / 2)
+    torch.testing.assert_close(active(handler, seen).per_frame(state)[1], apart / 2)
 
 
 @pytest.mark.parametrize(

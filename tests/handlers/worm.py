@@ -7,7 +7,14 @@ import numpy as np
 import torch
 
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
-from smilfit.handlers import BodyState
+from smilfit.handlers import ActiveTerm, BodyState
+from smilfit.registrants.second_order.automatic import value_slopes
+from smilfit.registrants.second_order.coupled import MotionModel
+from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.models import PointModel, models_of
+from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.structures import BodyParams
 
 N_SIDES, N_RINGS = 12, 25
@@ -88,21 +95,61 @@ def state_of(body: SMIL, params: BodyParams, need=('joints', 'vertices'), **kwar
     return BodyState(body, params, body(params, need), **kwargs)
 
 
-def check_point_term(handler, state, seen=None, **overrides) -> None:
-    """A point term says the loss by frame, autograd's gradient, and a curvature without negative directions."""
-    term = handler.second_order(state, seen, **overrides)
-    names = term.names
-    points = state.output.vertices if names is None else state.output.select(names)
-    points = points.detach().requires_grad_()
+def active(handler, seen=None, weight=None, reduction=None) -> ActiveTerm:
+    """A handler at work, with its loss's own weight unless another is given."""
+    return ActiveTerm(handler, seen, handler.loss.loss_weight if weight is None else weight, reduction)
+
+
+def point_model(term: ActiveTerm, state: BodyState, by_view: bool = False) -> PointModel:
+    """The sum of a term's models, which are all of the same points."""
+    models, coupled = models_of(term, state, 1.0, by_view)
+    assert models
+    assert not coupled
+    assert all(isinstance(model, PointModel) and model.names == models[0].names for model in models)
+    views = [
+        sum(getattr(m, n) for m in models) if by_view else None for n in ('view_gradient', 'view_hessian')
+    ]
+    summed = (sum(getattr(m, name) for m in models) for name in ('gradient', 'hessian'))
+    return PointModel(models[0].names, *summed, *views, models[0].cameras)
+
+
+def with_points(state: BodyState, names, points) -> BodyState:
+    """A state with other points in the place of its own."""
     if names is None:
-        output = replace(state.output, vertices=points)
-    else:
-        output = replace(state.output, joints=None, joint_names=(), keypoints=points, keypoint_names=names)
-    value = handler(replace(state, output=output), seen, **overrides)
-    (gradient,) = torch.autograd.grad(value.sum(), points)
-    torch.testing.assert_close(term.energy.sum(), value.detach().sum())
-    torch.testing.assert_close(term.gradient, gradient, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(term.curvature, term.curvature.transpose(-1, -2))
-    assert torch.linalg.eigvalsh(term.curvature).min() > -1e-9
-    shares = handler.per_frame(state, seen, *overrides.values())
-    torch.testing.assert_close(term.energy, shares)
+        return replace(state, output=replace(state.output, vertices=points))
+    output = replace(state.output, joints=None, joint_names=(), keypoints=points, keypoint_names=names)
+    return replace(state, output=output)
+
+
+def check_point_term(handler, state, seen=None, weight=None, reduction=None) -> None:
+    """A term of points has autograd's gradient, and a hessian without negative directions."""
+    term = active(handler, seen, weight, reduction)
+    model = point_model(term, state)
+    points = state.output.vertices if model.names is None else state.output.select(model.names)
+    points = points.detach().requires_grad_()
+    value = handler(with_points(state, model.names, points), seen, weight, reduction)
+    (gradient,) = torch.autograd.grad(value, points)
+    torch.testing.assert_close(model.gradient, gradient, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(model.hessian, model.hessian.transpose(-1, -2))
+    assert torch.linalg.eigvalsh(model.hessian).min() > -1e-9
+    torch.testing.assert_close(term.per_frame(state).sum(), value.detach())
+    torch.testing.assert_close(term.value(state), value.detach())
+
+
+def check_by_unknowns(handler, state, seen=None, weight=None, reduction=None) -> None:
+    """A term's equations have the gradient that autograd finds through the body, whatever its models are made of."""
+    body, params = state.body, state.params
+    fitted = {'betas': False, 'log_scale': False}
+    point = BodyPoint.from_params(params, fitted)
+    layout = Layout.of(body, list(range(body.n_joints)), True, fitted, point)
+    term = active(handler, seen, weight, reduction)
+    models, coupled = models_of(term, state, 1.0, False)
+    kin = Kinematics.of(body, point)
+    equations = FrameEquations(kin, layout).add(models, state, 1.0)
+    vector = equations.vector
+    for index in coupled:
+        motion = MotionModel.of(term, index, state, kin, layout, 1.0)
+        vector = vector + (motion.jacobian.mT @ motion.product(motion.value.unsqueeze(-1))).squeeze(-1)
+    exact = unknown_rows(value_slopes(term, state), state.output, kin, layout)[:, 0]
+    torch.testing.assert_close(vector, exact, rtol=1e-6, atol=1e-9)
+    assert torch.linalg.eigvalsh(equations.matrix).min() > -1e-9

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import (
+    GemanMcClure,
     JointLimitLoss,
     JointPriorLoss,
     KeypointMSELoss,
@@ -20,7 +22,6 @@ from smilfit.losses import (
     ShapePriorLoss,
     SmoothJointLoss,
     SmoothPointsLoss,
-    geman_mcclure,
 )
 from tests.animals import small_animal, static_animal
 
@@ -49,9 +50,9 @@ def test_keypoints_are_robust_once_and_in_their_unit():
     value = loss(torch.stack([residual, 0 * residual], -1)[None], torch.zeros(1, 4, 2))[0]
     assert torch.allclose(value, torch.tensor([0.0, 1 / 1.01, 50.0, 100.0]), rtol=1e-5)
     small = torch.tensor(1e-3)
-    assert torch.allclose(geman_mcclure(small**2, 100.0), small**2)
+    assert torch.allclose(GemanMcClure(100.0)(small**2)[0], small**2)
     far = torch.tensor(1e18, requires_grad=True)
-    geman_mcclure(far**2, 1.0).backward()
+    GemanMcClure(1.0)(far**2)[0].backward()
     assert far.grad.isfinite()
 
 
@@ -204,12 +205,28 @@ def test_smoothness():
     one = SmoothJointLoss(loss_func='L1', reduction='sum')(turning)
     # Two columns turn by 0.01 rad, twice.
     assert torch.allclose(one, torch.tensor(4 * 0.01), rtol=1e-2)
-    assert torch.allclose(SmoothJointLoss(reduction='sum', degree=True)(turning), one * 180 / math.pi)
+    in_degrees = turning * 180 / math.pi
+    assert torch.allclose(SmoothJointLoss(reduction='sum', degree=True)(in_degrees), one)
     steady = torch.arange(6.0).reshape(6, 1, 1) * torch.randn(1, 4, 3)
     size = torch.full((6,), 2.0)
     assert SmoothPointsLoss(order=2)(steady, size) < 1e-10
     velocity = steady.diff(dim=0).square().sum() / 4
     assert torch.allclose(SmoothPointsLoss(order=1, reduction='sum')(steady, size), velocity)
+
+
+@pytest.mark.parametrize('loss_func', ['L1', 'L2'])
+@pytest.mark.parametrize('degree', [False, True])
+def test_smooth_joints_are_the_mean_over_frames_of_what_xrmocap_sums(loss_func, degree):
+    pose = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(0)).double()
+    matrices = Rotation.from_rotvec(pose.reshape(-1, 3).numpy()).as_matrix().reshape(6, 4, 3, 3)
+    change = np.diff(matrices[..., :2], axis=0)
+    change = np.abs(change) if loss_func == 'L1' else change**2
+    want = np.concatenate([[0.0], change.sum((1, 2, 3))])
+    given = pose * 180 / math.pi if degree else pose
+    loss = SmoothJointLoss(degree=degree, loss_func=loss_func)
+    assert math.isclose(loss(given).item(), want.mean(), rel_tol=1e-5)
+    by_frame = loss(given, reduction_override='none').flatten(1).sum(1)
+    assert np.allclose(by_frame.numpy(), want, atol=1e-4)
 
 
 @pytest.mark.parametrize(

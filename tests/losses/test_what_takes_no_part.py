@@ -37,23 +37,30 @@ def test_keypoints(odd, whose, by, sigma):
 
 
 @ODD
-def test_reweighted_keypoints(odd):
-    squared, confidence = torch.rand(3, 4).double(), torch.ones(3, 4).double()
+@pytest.mark.parametrize('sigma', [None, 0.5])
+def test_what_solvers_read_of_keypoints(odd, sigma):
+    pred, target = points()
+    confidence = torch.ones(3, 4).double()
     confidence[:, 1] = 0
-    loss = KeypointMSELoss(0.5)
-    wanted = loss.reweight(squared, confidence)
-    squared[:, 1] = odd
-    for found, value in zip(loss.reweight(squared, confidence), wanted):
-        assert torch.equal(found, value)
+    (wanted,) = KeypointMSELoss(sigma).stated(pred, target, target_conf=confidence)
+    target[:, 1] = odd
+    (found,) = KeypointMSELoss(sigma).stated(pred, target, target_conf=confidence)
+    assert torch.equal(found.total(), wanted.total())
+    for name in ('weighted', 'weight', 'slope', 'value'):
+        one, other = (getattr(item.terms(), name) for item in (found, wanted))
+        if one is not None:
+            kept = confidence > 0
+            assert one.isfinite().all()
+            assert torch.equal(one[kept], other[kept])
 
 
 @ODD
-@pytest.mark.parametrize('method', ['forward', 'residual'])
-def test_limbs(odd, method):
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+def test_limbs(odd, reduction):
     pred, target = points()
     limbs, confidence = torch.tensor([[0, 1], [1, 2], [0, 3]]), torch.ones(3, 4).double()
     confidence[:, 2] = 0
-    measure = getattr(LimbLengthLoss(), method)
+    measure = LimbLengthLoss(reduction=reduction)
     clean = pred.clone().requires_grad_()
     wanted = measure(clean, target, limbs, target_conf=confidence)
     wanted.square().sum().backward()

@@ -84,9 +84,12 @@ def test_float32_ends_where_float64_does(name):
 @pytest.mark.parametrize('see', [seen3d, seen2d])
 def test_truth_is_recovered(see):
     truth = truth_of(tree(5))
-    problem = see(replace(
-        tree(5), fit_coefficients=NONE, start=replace(tree(5).start, coefficients=truth.coefficients)
-    ), truth)
+    problem = see(
+        replace(
+            tree(5), fit_coefficients=NONE, start=replace(tree(5).start, coefficients=truth.coefficients)
+        ),
+        truth,
+    )
     solution = solve_chains(single(problem), 100, 1e-9)
     error = twin.points(problem, ended(solution)) - twin.points(problem, truth)
     assert error.abs().max() < 1e-3
@@ -171,9 +174,13 @@ def test_a_frame_of_rubbish_changes_no_other(rubbish):
 
 @needs_warp
 def test_graduation_finds_the_way_past_outliers():
-    base = replace(tree(12, n_coefficients=1), fit_coefficients=NONE[:1], fit_scale=False, log_scale_weight=1.0)
+    base = replace(
+        tree(12, n_coefficients=1), fit_coefficients=NONE[:1], fit_scale=False, log_scale_weight=1.0
+    )
     truth = truth_of(base, 0.8)
-    truth = replace(truth, coefficients=torch.zeros_like(truth.coefficients), log_scale=torch.zeros_like(truth.log_scale))
+    truth = replace(
+        truth, coefficients=torch.zeros_like(truth.coefficients), log_scale=torch.zeros_like(truth.log_scale)
+    )
     clean = seen3d(base, truth)
     wild = torch.zeros_like(clean.targets3d[..., 0])
     for i in range(12):
@@ -240,7 +247,10 @@ def test_control_errors(argument, message):
         ({'sigma3d': torch.zeros(10).double()}, 'sigma3d must be positive'),
         ({'targets3d': None, 'weights3d': None, 'sigma3d': None}, 'something must be seen'),
         ({'camera_dist': torch.zeros(1, 2, 5).double()}, 'camera_dist must come with xy'),
-        ({'coefficient_precision': torch.eye(2).double()}, 'coefficient_precision must come with coefficient_mean'),
+        (
+            {'coefficient_precision': torch.eye(2).double()},
+            'coefficient_precision must come with coefficient_mean',
+        ),
         ({'limit_weight': -1.0}, 'limit_weight must be finite and not negative'),
     ],
 )

@@ -68,8 +68,8 @@ def residual_slopes(term: ActiveTerm, index: int, state: BodyState) -> tuple[Res
         if value.shape[1] * most > MOST_SLOPES:
             raise TypeError(
                 f'LevenbergMarquardt: {term.name} compares {value.shape[1]} numbers a frame with {most} coordinates, '
-                'too many for automatic derivatives. Set pointwise=True in its Residuals where each vector depends on '
-                'one point, or give this stage optimizer=dict(type="Adam").'
+                'too many for automatic derivatives. Set pointwise=True in its Residuals where each vector depends '
+                'on one point, or give this stage optimizer=dict(type="Adam").'
             )
         found = _rows(value, list(leaves.values()))
     slopes = {n: s for n, s in zip(leaves, found) if s is not None}
@@ -83,11 +83,18 @@ def energy_slopes(term: ActiveTerm, index: int, state: BodyState, share: Tensor)
     damped solver goes downhill.
 
     Raises:
-        TypeError: the energy has no second derivative, or depends on too many numbers.
+        TypeError: the energy has no second derivative, depends on too many numbers, or is not by frame.
     """
     with torch.enable_grad():
         at, leaves = leaf_state(state)
-        total = share * weighted_terms(term.stated(at)[index]).sum()
+        terms = weighted_terms(term.stated(at)[index])
+        if len(terms) != state.params.batch_size:
+            raise TypeError(
+                f'LevenbergMarquardt: {term.name} must give terms of every frame with reduction "none"; got '
+                f'{tuple(terms.shape)} for {state.params.batch_size} frames. Let the loss not reduce over frames, or '
+                'give this stage optimizer=dict(type="Adam") or dict(type="LBFGS").'
+            )
+        total = share * terms.sum()
         if not total.requires_grad:
             return {}, {}
         first = torch.autograd.grad(total, list(leaves.values()), create_graph=True, allow_unused=True)
@@ -95,8 +102,8 @@ def energy_slopes(term: ActiveTerm, index: int, state: BodyState, share: Tensor)
         count = sum(g[0].numel() for g in moving.values())
         if count > MOST_ENERGY_NUMBERS:
             raise TypeError(
-                f'LevenbergMarquardt: {term.name} states an energy of {count} numbers a frame; its second derivative is '
-                f'taken for at most {MOST_ENERGY_NUMBERS}. Let the loss state residual(...), or give this stage '
+                f'LevenbergMarquardt: {term.name} states an energy of {count} numbers a frame; its second derivative '
+                f'is taken for at most {MOST_ENERGY_NUMBERS}. Let the loss state residual(...), or give this stage '
                 'optimizer=dict(type="Adam") or dict(type="LBFGS").'
             )
         flat = torch.cat([g.flatten(1) for g in moving.values()], 1)

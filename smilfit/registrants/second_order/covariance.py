@@ -111,7 +111,10 @@ def _noise(
 
 
 def _compared(part: Posed) -> Tensor:
-    """Sum the weighted squares of observations, and count the numbers compared, outliers by what weight is left them."""
+    """Sum the weighted squares of observations, and count the numbers compared.
+
+    Outliers count by what weight is left them.
+    """
     squares = torch.zeros(2, dtype=torch.float64, device=part.energy.device)
     for term in (t for t in part.terms if t.related_input is not None):
         stated = term.stated(part.state)

@@ -15,8 +15,8 @@ class Eliminated:
     """Frames whose own unknowns are expressed by the shared ones: `x = start - influence q`.
 
     `schur` and `gradient` are the frames' sums of what is left of the shared unknowns' equations:
-    `schur q = -gradient`. These sums are float64, so that they hardly depend on how frames are divided among blocks and
-    processes. `scale` is what damping is relative to, `slope` the gradient by all m = n + q unknowns.
+    `schur q = -gradient`. These sums are float64, so that they hardly depend on how frames are divided among blocks
+    and processes. `scale` is what damping is relative to, `slope` the gradient by all m = n + q unknowns.
     """
 
     start: Float[Tensor, 'B n']

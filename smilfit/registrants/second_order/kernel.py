@@ -25,6 +25,7 @@ from smilfit.solvers import (
     ChainSolution,
     LevenbergMarquardt,
     Processes,
+    SecondOrderSolver,
     SolverResult,
     StopReason,
     solve_chains,
@@ -42,7 +43,7 @@ class KernelPlan:
 
 
 def plan_kernel(
-    task: StageTask, layout: Layout, solver: LevenbergMarquardt, start: FitState
+    task: StageTask, layout: Layout, solver: SecondOrderSolver, start: FitState
 ) -> KernelPlan:
     """Look whether the kernel takes a stage.
 
@@ -51,7 +52,8 @@ def plan_kernel(
         TypeError: it is asked for and cannot take a term, by name.
     """
     if not solver.may_use_kernel:
-        return KernelPlan(None, None, f'backend={solver.backend!r}')
+        own = not isinstance(solver, LevenbergMarquardt)
+        return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
     if not warp_available():
         if solver.backend == 'warp':
             raise ImportError(

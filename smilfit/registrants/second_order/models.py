@@ -1,6 +1,7 @@
 """Quadratic models of a stage's terms about the present body, made of what losses state.
 
-A squared residual `w rho(|r|^2)` has the gradient `2 w rho' J' r` and, by Gauss and Newton, the hessian `2 w rho' J' J`.
+A squared residual `w rho(|r|^2)` has the gradient `2 w rho' J' r` and, by Gauss and Newton, the hessian
+`2 w rho' J' J`.
 """
 
 from collections.abc import Sequence
@@ -108,10 +109,17 @@ def models_of(
 
 
 def known(item: Residuals) -> bool:
-    """Whether derivatives go through the loss's first argument: it says from where it comes, and depends on it."""
+    """Whether derivatives go through the loss's first argument: it says from where it comes, and on what it depends.
+
+    Rotations of the root, place and scale are few, and have no model of their own; nor has what depends on several
+    arguments, which only automatic derivatives see.
+    """
     if item.order:
         return True
-    return item.source is not None and (item.pointwise or isinstance(item.source, ParameterSource))
+    if isinstance(item.source, ParameterSource):
+        simple = item.source.name not in ('global_orient', 'transl', 'scale')
+        return simple and (item.pointwise or item.slope is not None)
+    return item.source is not None and item.pointwise
 
 
 def irls_weights(item: Residuals, share: Tensor, widening: float) -> tuple[Tensor, Tensor]:
@@ -170,8 +178,8 @@ def _gathered(values: Tensor, index: Tensor) -> Tensor:
 def _shared_out(source: PointSource, values: Tensor, count: int) -> Tensor:
     """Add up values (B, *views, n, d) at the points that they follow, each by its share (B, *views, count, d).
 
-    Of hessians this is a bound: `|sum_k b_k v_k|^2 <= sum_k b_k |v_k|^2` (Jensen), so a point with the share b_k takes that
-    share of both, and the model never lies below the true one.
+    Of hessians this is a bound: `|sum_k b_k v_k|^2 <= sum_k b_k |v_k|^2` (Jensen), so a point with the share b_k
+    takes that share of both, and the model never lies below the true one.
     """
     index, dim = source.index, source.index.ndim - 2
     values = values.unsqueeze(-2)

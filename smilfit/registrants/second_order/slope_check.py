@@ -15,8 +15,13 @@ from smilfit.registrants.second_order.models import models_of
 FRAMES, TOLERANCE = 3, 2e-2
 
 
-def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> None:
+def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> bool:
     """Compare the gradient by a term's quadratic model with the automatic gradient of its value, on a few frames.
+
+    Columns of cameras are left out: automatic derivatives are by the body.
+
+    Returns:
+        Whether there was a gradient to compare; joints within their limits have none, for one.
 
     Raises:
         TypeError: they contradict each other: a wrong slope, or residuals that are not pointwise though they say so.
@@ -25,17 +30,20 @@ def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: La
     term, state, kin = term.take(rows), state.take(rows), kin.take(rows)
     exact = value_slopes(term, state)
     if not exact:
-        return
-    expected = unknown_rows(exact, state.output, kin, layout)[:, 0]
-    given = _model_gradient(term, state, kin, layout)
+        return False
+    of_body = torch.ones(layout.n_own + layout.n_shared, dtype=torch.bool)
+    of_body[layout.extra_columns().get('cameras', slice(0))] = False
+    expected = unknown_rows(exact, state.output, kin, layout)[:, 0, of_body]
+    given = _model_gradient(term, state, kin, layout)[:, of_body]
     size = expected.norm()
     off = (given - expected).norm()
     if bool(size.isfinite()) and bool(off > TOLERANCE * size) and bool(size > 0):
         raise TypeError(
             f'LevenbergMarquardt: the slopes that {term.name} hands in contradict the derivative of its residuals: '
-            f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or leave them '
-            'out: derivatives are then found automatically.'
+            f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or '
+            'leave them out: derivatives are then found automatically.'
         )
+    return bool(size > 0)
 
 
 def _model_gradient(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> Tensor:

@@ -109,7 +109,7 @@ def test_equations_have_the_energys_gradient(name, cameras):
     handlers, inputs = TERMS[name]
     _, problem, point = setting(handlers, inputs, 1.0, True, cameras)
     at = problem.evaluate(point)
-    equations = problem.equations(at, torch.arange(3))
+    equations = problem.equations(at, torch.arange(3), problem.models(at)[0])
     eigenvalues = torch.linalg.eigvalsh(equations.matrix)
     assert bool((eigenvalues > -1e-9 * eigenvalues.amax(1, keepdim=True)).all())
     for column in range(equations.vector.shape[1]):
@@ -127,7 +127,7 @@ def test_energy_is_the_loss():
         torch.testing.assert_close(energy.sum(), torch.stack(list(values.values())).sum())
 
 
-def test_curvature_of_exact_points_is_the_second_derivative():
+def test_the_hessian_of_exact_points_is_the_second_derivative():
     body, problem, point = setting([], [])
     handler = Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum'))
     exact = Keypoint3dMSEInput(body(point.params(), NAMES).keypoints, NAMES).resolve(body.data)
@@ -135,7 +135,7 @@ def test_curvature_of_exact_points_is_the_second_derivative():
     task = task_of(body, Stage(weights={key: 1.0}), {key: handler}, {key: exact}, {}, True, None, None)
     problem = FrameBlock(task, problem.layout)
     at = problem.evaluate(point)
-    equations = problem.equations(at, torch.arange(3))
+    equations = problem.equations(at, torch.arange(3), problem.models(at)[0])
     for column in range(0, equations.vector.shape[1], 5):
         moved = problem.evaluate(stepped(problem, at, column, 1e-4)).energy
         model = 0.5 * 1e-8 * equations.matrix[:, column, column]

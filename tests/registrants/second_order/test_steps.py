@@ -1,11 +1,11 @@
-"""Steps along the tree and along time equal those of plain dense equations."""
+"""Steps along time equal those of plain dense equations."""
 
 import pytest
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint3dMSEHandler, Keypoint3dMSEInput
-from smilfit.losses import KeypointMSELoss, MahalanobisPosePriorLoss
+from smilfit.handlers import Keypoint3dMSEHandler, Keypoint3dMSEInput
+from smilfit.losses import KeypointMSELoss
 from smilfit.registrants import Stage
 from smilfit.registrants.second_order.banded import factorise_banded
 from smilfit.registrants.second_order.block import FrameBlock
@@ -14,11 +14,10 @@ from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.stage_task import task_of
-from smilfit.structures import MotionTerm
 from tests.animals import random_params, small_animal
 
 
-def tree_problem(fitted, free, transl, handlers):
+def some_problem(fitted, free, transl, handlers):
     data = small_animal(n_joints=8)
     body = SMIL(data).double()
     params = random_params(data, 6)
@@ -33,29 +32,6 @@ def tree_problem(fitted, free, transl, handlers):
     task = task_of(body, stage, handlers, inputs, {}, True, None, None)
     point = BodyPoint.from_params(params, fitted)
     return task, Layout.of(body, free, transl, fitted, point), point
-
-
-@pytest.mark.parametrize(
-    'fitted', [{}, {'betas': False, 'log_scale': True}, {'betas': True, 'joint_offsets': True}]
-)
-@pytest.mark.parametrize(('free', 'transl'), [(list(range(8)), True), ([0, 2, 3, 6], False), ([1, 4], True)])
-def test_tree_steps_are_dense_steps(fitted, free, transl):
-    handlers = [BodyPosePriorHandler(), BetasPriorHandler()]
-    task, layout, point = tree_problem(fitted, free, transl, handlers)
-    damping = torch.linspace(0.01, 0.5, 6).double()
-    dense, tree = (
-        (p := BodyProblem(FrameBlock(task, layout, backend=b), 6)).step(p.evaluate(point), damping)
-        for b in ('dense', 'tree')
-    )
-    for name in ('own', 'shared', 'predicted_reduction'):
-        torch.testing.assert_close(getattr(dense, name), getattr(tree, name), rtol=1e-6, atol=1e-8)
-
-
-def test_the_tree_refuses_what_couples_joints_by_name():
-    task, layout, point = tree_problem({}, [1, 2], True, [BodyPosePriorHandler(MahalanobisPosePriorLoss())])
-    problem = BodyProblem(FrameBlock(task, layout, backend='tree'), 6)
-    with pytest.raises(TypeError, match="cannot take BodyPosePriorHandler 'body_pose_prior'"):
-        problem.step(problem.evaluate(point), torch.full((6,), 0.1).double())
 
 
 def positive(*shape):
@@ -88,9 +64,10 @@ def test_coupled_step_solves_the_whole_system(order):
     jacobian, points = torch.randn(count, m, n + q).double(), torch.randn(count, m).double()
     weight = torch.rand(count).double()
     weight[:order] = weight[4] = 0
-    term = MotionTerm(('a',), order, weight, weight)
     damping = torch.full((count,), 1e-9).double()
-    own, shared, promised = coupled_step(matrix, vector, [MotionModel(term, points, jacobian)], n, damping)
+    # `D' W D` is the hessian of `w |D p|^2 / 2`.
+    motion = MotionModel(order, 2 * weight.unsqueeze(1).expand(-1, m), points, jacobian)
+    own, shared, predicted = coupled_step(matrix, vector, [motion], n, damping)
 
     def energy(x):
         mine, common = x[: count * n].unflatten(0, (count, n)), x[count * n :]
@@ -103,11 +80,11 @@ def test_coupled_step_solves_the_whole_system(order):
     zero = torch.zeros(count * n + q).double()
     expected = -torch.linalg.solve(torch.func.hessian(energy)(zero), torch.func.grad(energy)(zero))
     torch.testing.assert_close(torch.cat((own.flatten(), shared)), expected, rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(promised.sum(), energy(zero) - energy(expected), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(predicted.sum(), energy(zero) - energy(expected), rtol=1e-6, atol=1e-7)
 
 
 def test_problems_of_some_frames_keep_what_they_share():
-    task, layout, point = tree_problem({'betas': True}, [0, 1, 2], True, [])
+    task, layout, point = some_problem({'betas': True}, [0, 1, 2], True, [])
     rows = torch.tensor([4, 1])
     part = BodyProblem(FrameBlock(task, layout), 6).take(rows)
     assert point.take(rows).extras['betas'].shape[0] == 1
