@@ -16,7 +16,10 @@ import torch.multiprocessing as mp
 # Longer than any test's work: who is not done by then waits for another.
 LIMIT_S = 120.0
 # What the server imports once, for all processes that tests start.
-PRELOADED = ('torch.distributed', 'smilfit.engine', 'smilfit.registrants', 'smilfit.evaluation')
+PRELOADED = (
+    *('torch.distributed', 'smilfit.engine', 'smilfit.registrants', 'smilfit.evaluation'),
+    *('smilfit.datasets', 'smilfit.io.annotations', 'smilfit.visualization'),
+)
 
 
 def free_port() -> int:
