@@ -106,12 +106,3 @@ def test_help_is_light():
         [sys.executable, '-c', code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_public_names_are_there():
-    import smilfit
-
-    for name in smilfit.__all__:
-        assert getattr(smilfit, name) is not None
-    with pytest.raises(AttributeError, match='no attribute'):
-        smilfit.nothing  # noqa: B018

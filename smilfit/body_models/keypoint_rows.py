@@ -38,8 +38,8 @@ class KeypointRows:
     """
 
     names: tuple[str, ...]
-    joints: Int[Tensor, 'Kj']
-    vertices: Int[Tensor, 'n']
+    joints: Int[Tensor, ' Kj']
+    vertices: Int[Tensor, ' n']
     mix: Float[Tensor, 'Kv n']
     order: Int[Tensor, 'K']
 

@@ -107,7 +107,7 @@ class SessionPlan:
 
     session: Any
     cameras: Cameras
-    frames: Int[np.ndarray, 'n']
+    frames: Int[np.ndarray, ' n']
     view_mask: Bool[np.ndarray, 'n C']
     names: tuple[str, ...]
     keypoints2d: Float[np.ndarray, 'n C K 2']
@@ -116,7 +116,7 @@ class SessionPlan:
     confidence3d: Float[np.ndarray, 'n K']
     undistorted: bool
     counts: dict[str, Any] = field(default_factory=dict)
-    numbers: Int[np.ndarray, 'n'] | None = None
+    numbers: Int[np.ndarray, ' n'] | None = None
     boxes: Float[np.ndarray, 'n C 4'] | None = None
     pictures: PictureTable | None = None
 

@@ -82,7 +82,7 @@ class ImageSession:
         check_lookup(lookup, data_names=keypoint_names, where=name)
         self.keypoint_names = tuple(lookup)
         self._columns = [list(keypoint_names).index(data) for data in lookup.values()]
-        self.intrinsics_known: Bool[np.ndarray, n] = np.array(
+        self.intrinsics_known: Bool[np.ndarray, ' n'] = np.array(
             [image.camera is not None or focal_px is not None for image in self.images], np.bool_
         )
         self.cameras = _own_cameras(self.images, focal_px, unit)
