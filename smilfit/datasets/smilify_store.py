@@ -189,8 +189,9 @@ class SmilifyFile:
 
     def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
         """Give the true parameters of a session's samples; None where one of them is unknown."""
-        params = [self.record(i).params for i in self.samples(session)]
-        if any(p is None for p in params):
+        known = [self.record(i).params for i in self.samples(session)]
+        params = [p for p in known if p is not None]
+        if len(params) < len(known):
             return None
         return BodyParams(**{n: torch.from_numpy(np.stack([p[n] for p in params])) for n in params[0]})
 

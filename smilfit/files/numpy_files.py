@@ -6,6 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_by
     return _array(data, dtype).reshape(shape, order='F' if fortran else 'C')
 
 
-def _read_header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return reader(file, max_header_size=_MOST_HEADER_BYTES)

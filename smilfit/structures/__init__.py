@@ -20,6 +20,7 @@ from smilfit.structures.quadratic import (
     ResidualTerm,
     RotationMotionTerm,
 )
+from smilfit.structures.recorded_data import RecordedData
 
 __all__ = [
     'AnnotatedImage',
@@ -36,6 +37,7 @@ __all__ = [
     'ParameterTerm',
     'PointTerm',
     'QuadraticTerm',
+    'RecordedData',
     'ResidualTerm',
     'RotationMotionTerm',
     'SkippedAnnotation',

@@ -82,8 +82,8 @@ class BodyParams:
         """Give the fields that are present, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
-    def replace(self, **changes: Tensor | None) -> 'BodyParams':
-        """Give a copy with some fields exchanged."""
+    def replace(self, **changes: Any) -> 'BodyParams':
+        """Give a copy with some fields exchanged: tensors, or None for what is optional."""
         return replace(self, **changes)
 
     def map(self, function: Any) -> 'BodyParams':
@@ -134,7 +134,7 @@ class BodyOutput:
             return self.keypoints
         if self.joints is not None and names == self.joint_names:
             return self.joints
-        table = (
+        table: dict[str, Any] = (
             {n: (self.joints, i) for i, n in enumerate(self.joint_names)} if self.joints is not None else {}
         )
         table |= {n: (self.keypoints, i) for i, n in enumerate(self.keypoint_names)}

@@ -6,6 +6,7 @@ Weights and reductions are in the numbers already.
 """
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -112,7 +113,7 @@ def take_rows(term: 'QuadraticTerm', rows: Tensor) -> 'QuadraticTerm':
     def picked(value: Tensor) -> Tensor:
         return value[rows] if value.shape[0] == count else value
 
-    changes = {}
+    changes: dict[str, Any] = {}
     for item in fields(term):
         value = getattr(term, item.name)
         if isinstance(value, dict):
