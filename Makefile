@@ -19,11 +19,13 @@ demo: $(STAMP)
 	$(BIN)/python tools/demo.py --out $(DEMO_OUT)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	# Files in the order that tests/conftest.py gives: by itself loadfile begins with those of the most tests.
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.body_model

@@ -26,6 +26,6 @@ class BuildWithConfigs(build_py):
 
 setup(
     packages=find_packages(include=['smilfit', 'smilfit.*']),
-    package_data={'smilfit': ['**/*.json', '**/*.csv']},
+    package_data={'smilfit': ['py.typed', '*.pyi', '**/*.json', '**/*.csv']},
     cmdclass={'build_py': BuildWithConfigs},
 )

@@ -1,4 +1,4 @@
-"""Shared fixtures: where the real recordings are, one torch thread, a fixed seed."""
+"""Shared fixtures: where the real recordings are, one torch thread, a fixed seed; the longest files come first."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,18 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+# Files of half a minute and more, the longest first. A file stays with one process, as its fixtures are dear, so a
+# long one that began last would leave the others idle.
+LONGEST = (
+    *('test_main_job.py', 'test_bad_inputs.py', 'test_faults.py', 'test_recovery.py', 'test_smalify.py'),
+    *('test_training_runs.py', 'test_fit_launcher.py', 'test_levenberg_marquardt.py', 'test_tools.py'),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within a file stays."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 def _real_data_folder() -> Path | None:

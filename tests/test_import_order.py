@@ -90,10 +90,19 @@ def test_import_smilfit_is_light():
     assert done.returncode == 0
 
 
-def test_public_names_are_there():
-    import smilfit
-
-    for name in smilfit.__all__:
-        assert getattr(smilfit, name) is not None
-    with pytest.raises(AttributeError, match='no attribute'):
-        smilfit.nothing  # noqa: B018
+def test_help_is_light():
+    code = (
+        'import sys\n'
+        'from smilfit.cli.main import main\n'
+        "for command in ('fit', 'train', 'test'):\n"
+        '    try:\n'
+        "        main([command, '--help'])\n"
+        '    except SystemExit as stop:\n'
+        '        assert stop.code == 0\n'
+        "heavy = [m for m in ('torch', 'timm', 'matplotlib', 'cv2') if m in sys.modules]\n"
+        'assert not heavy, heavy'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
+    )
+    assert done.returncode == 0, done.stderr

@@ -90,7 +90,7 @@ def name_human(
             f'{data.name}: a model of type {rig.name} must have {len(rig.joint_names)} joints; got {data.n_joints}. '
             'Use type SMIL for others.'
         )
-    joints = {name: name for name in rig.joint_names}
+    joints: dict[str, KeypointDefinition] = {name: name for name in rig.joint_names}
     surface: dict[str, KeypointDefinition] = {}
     if data.n_vertices == rig.n_vertices:
         surface = {name: {vertex: 1.0} for name, vertex in rig.vertex_keypoints.items()}

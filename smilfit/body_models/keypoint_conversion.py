@@ -1,6 +1,7 @@
 """From one keypoint convention to another, by the names of the points."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,15 +38,14 @@ def convert_keypoints(
         KeyError: an unknown convention, with the near ones.
         ValueError: another number of keypoints than the convention has, or an array without a convention.
     """
-    observed = isinstance(keypoints, (Keypoints2d, Keypoints3d))
     if src is None:
-        if not observed:
+        if not isinstance(keypoints, (Keypoints2d, Keypoints3d)):
             raise ValueError(
                 'convert_keypoints: an array must come with its convention src; got None. Name it.'
             )
         src = keypoints.names
     source, target = load_convention(src), load_convention(dst)
-    count = len(keypoints.names) if observed else keypoints.shape[-2]
+    count = len(keypoints.names) if isinstance(keypoints, (Keypoints2d, Keypoints3d)) else keypoints.shape[-2]
     if len(source) != count:
         raise ValueError(
             f'convert_keypoints: {source.name!r} must have as many names as keypoints; got {len(source)} and {count}.'
@@ -53,15 +53,16 @@ def convert_keypoints(
     places = match_names(source, target, approximate)
     if isinstance(keypoints, Tensor):
         return _gather(keypoints, places, -2)
-    if not observed:
+    if isinstance(keypoints, np.ndarray):
         index = np.array(places)
-        mask = index >= 0
+        there = index >= 0
         picked = keypoints[..., np.maximum(index, 0), :]
-        return np.where(mask[:, None], picked, np.zeros((), picked.dtype)), mask
+        return np.where(there[:, None], picked, np.zeros((), picked.dtype)), there
     coordinates = 'xy' if isinstance(keypoints, Keypoints2d) else 'xyz'
     moved, mask = _gather(getattr(keypoints, coordinates), places, -2)
     confidence, _ = _gather(keypoints.confidence, places, -1)
-    return replace(keypoints, names=target.names, confidence=confidence, **{coordinates: moved}), mask
+    changes: dict[str, Any] = {coordinates: moved, 'names': target.names, 'confidence': confidence}
+    return replace(keypoints, **changes), mask
 
 
 def match_names(

@@ -38,8 +38,8 @@ class KeypointRows:
     """
 
     names: tuple[str, ...]
-    joints: Int[Tensor, 'Kj']
-    vertices: Int[Tensor, 'n']
+    joints: Int[Tensor, ' Kj']
+    vertices: Int[Tensor, ' n']
     mix: Float[Tensor, 'Kv n']
     order: Int[Tensor, 'K']
 
@@ -54,20 +54,21 @@ class KeypointRows:
         for name in names:
             if name not in table:
                 raise UnknownNameError(f'{data.name}: no keypoint {name!r}. {did_you_mean(name, table)}')
-        of_joints = [i for i, n in enumerate(names) if isinstance(table[n], str)]
-        of_vertices = [i for i in range(len(names)) if i not in set(of_joints)]
-        vertices = sorted({v for i in of_vertices for v in table[names[i]]})
-        mix = torch.zeros(len(of_vertices), len(vertices))
-        for row, i in enumerate(of_vertices):
-            for vertex, weight in table[names[i]].items():
+        definitions = {i: table[name] for i, name in enumerate(names)}
+        joints = {i: joint for i, joint in definitions.items() if isinstance(joint, str)}
+        mixes = {i: mixed for i, mixed in definitions.items() if not isinstance(mixed, str)}
+        vertices = sorted({v for mixed in mixes.values() for v in mixed})
+        mix = torch.zeros(len(mixes), len(vertices))
+        for row, mixed in enumerate(mixes.values()):
+            for vertex, weight in mixed.items():
                 mix[row, vertices.index(vertex)] = weight
         joint_index = {n: j for j, n in enumerate(data.joint_names)}
         return cls(
             names=tuple(names),
-            joints=torch.tensor([joint_index[table[names[i]]] for i in of_joints], dtype=torch.long),
+            joints=torch.tensor([joint_index[joint] for joint in joints.values()], dtype=torch.long),
             vertices=torch.tensor(vertices, dtype=torch.long),
             mix=mix,
-            order=torch.tensor(of_joints + of_vertices, dtype=torch.long).argsort(),
+            order=torch.tensor([*joints, *mixes], dtype=torch.long).argsort(),
         )
 
     def to(self, like: Tensor) -> 'KeypointRows':

@@ -40,10 +40,10 @@ class SMAL(SMIL):
         num_betas: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if (data is None) == (model_path is None):
-            raise ValueError('SMAL: give the model either as data or as model_path.')
         if data is not None and num_betas is not None:
             raise ValueError(f'SMAL: num_betas needs model_path; got num_betas={num_betas} and data.')
-        if data is None:
+        if data is None and model_path is not None:
             data = read_smal_file(model_path, max_betas=num_betas)
+        elif data is None or model_path is not None:
+            raise ValueError('SMAL: give the model either as data or as model_path.')
         super().__init__(with_smal_parts(data, data_file, family, pose_prior_file, symmetry_file), **kwargs)

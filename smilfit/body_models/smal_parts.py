@@ -47,7 +47,7 @@ def with_smal_parts(
         )
     data = _named(data, json.loads(RIG.read_text(encoding='utf-8')))
     changes: dict[str, Any] = {}
-    if data_file is not None:
+    if data_file is not None and family is not None:
         changes |= _family(Path(data_file), family, data.n_betas)
     if pose_prior_file is not None:
         changes |= _pose_prior(Path(pose_prior_file), data)

@@ -65,6 +65,24 @@ class SMIL(nn.Module):
         joint_scale_mode: `'local'` or `'inherited'`; None takes the model file's.
     """
 
+    # Buffers, which `nn.Module` would give as `Tensor | Module`.
+    v_template: Tensor
+    weights: Tensor
+    joints_template: Tensor
+    faces: Tensor
+    posedirs: Tensor | None
+    scaledirs: Tensor | None
+    transdirs: Tensor | None
+    shapedirs: Tensor | None
+    joint_shapedirs: Tensor | None
+    expressiondirs: Tensor | None
+    joint_expressiondirs: Tensor | None
+    joint_limits: Tensor | None
+    _tree_parents: Tensor
+    _tree_order: Tensor
+    _tree_restore: Tensor
+    _tree_paths: Tensor
+
     def __init__(
         self,
         data: BodyModelData | None = None,
@@ -75,13 +93,13 @@ class SMIL(nn.Module):
         joint_scale_mode: str | None = None,
     ) -> None:
         super().__init__()
-        if (data is None) == (model_path is None):
-            raise ValueError('SMIL: give the model either as data or as model_path.')
-        if data is None:
+        if model_path is not None and data is None:
             # files.py makes modules of this class, so it is imported when first needed.
             from smilfit.body_models.files import load_body_model_data
 
             data = load_body_model_data(model_path)
+        elif data is None or model_path is not None:
+            raise ValueError('SMIL: give the model either as data or as model_path.')
         self.data = data
         self.joint_scale_mode = joint_scale_mode or data.joint_scale_mode
         self.joint_names = data.joint_names
@@ -241,7 +259,7 @@ class SMIL(nn.Module):
         if 'vertices' in need or len(rows.vertices):
             maps = bone_maps(linear, positions, rest_joints, scale, transl)
         vertices = None
-        if 'vertices' in need:
+        if maps is not None and 'vertices' in need:
             vertices = blend(self.skin_table(), maps, self.frame_offsets(params, None) + rest.vertices)
         return BodyOutput(
             joints=joints if 'joints' in need else None,
@@ -259,7 +277,7 @@ class SMIL(nn.Module):
         maps: Tensor | None,
         params: BodyParams,
     ) -> Tensor:
-        if not len(rows.vertices):
+        if maps is None or not len(rows.vertices):
             return joints.index_select(1, rows.joints)
         if vertices is not None:
             few = vertices.index_select(1, rows.vertices)
@@ -312,7 +330,9 @@ class SMIL(nn.Module):
         offsets = self._pose_correctives(params, vertices)
         if params.expression is None:
             return offsets
-        directions = self.expressiondirs if vertices is None else self.expressiondirs[:, vertices]
+        directions = self.expressiondirs
+        if directions is not None and vertices is not None:
+            directions = directions[:, vertices]
         return offsets + _blend_directions(params.expression, directions)
 
     def _pose_correctives(self, params: BodyParams, vertices: Tensor | None) -> Tensor | float:

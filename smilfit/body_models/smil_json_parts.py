@@ -99,12 +99,12 @@ def sparse_matrix(
     """Take weights by joint: (V, J) of the skin, (J, V) of the joint regressor."""
     joints, vertices, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for name, entry in values.record(value, place, ()).items():
-        joint = joint_number(index, name, place, values)
+        number = joint_number(index, name, place, values)
         mine, shares = _vertex_weights(entry, f'{place}.{name}', values)
         if mine.size and (mine.min() < 0 or mine.max() >= n_vertices):
             outside = int(mine[(mine < 0) | (mine >= n_vertices)][0])
             values.refuse(f'{place}.{name}.vertices', f'be 0 to {n_vertices - 1}', outside)
-        joints.append(np.full(len(mine), joint))
+        joints.append(np.full(len(mine), number))
         vertices.append(mine)
         weights.append(shares)
     joint, vertex, weight = (np.concatenate(part) for part in (joints, vertices, weights))

@@ -106,10 +106,11 @@ def _data(document: dict[str, Any], values: JsonValues) -> BodyModelData:
         pose_prior_mean=values.optional(prior.get('mean'), 'pose_prior.mean', 1),
         pose_prior_precision=values.optional(prior.get('precision'), 'pose_prior.precision', 2),
         **shape_space(document.get('shape'), index, values),
-        **{
-            n: values.text(document.get(n), n)
-            for n in ('unit', 'up_axis', 'forward_axis', 'licence', 'version')
-        },
+        unit=values.text(document.get('unit'), 'unit'),
+        up_axis=values.text(document.get('up_axis'), 'up_axis'),
+        forward_axis=values.text(document.get('forward_axis'), 'forward_axis'),
+        licence=values.text(document.get('licence'), 'licence'),
+        version=values.text(document.get('version'), 'version'),
     )
 
 

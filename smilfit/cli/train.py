@@ -13,13 +13,13 @@ from smilfit.cli.shipped_configs import find_config
 from smilfit.files import OutputLock, remove_temporary
 from smilfit.registry import UnknownNameError
 
+# As in engine/launch.py, which would bring torch with it.
+LAUNCHERS = ('none', 'pytorch', 'slurm')
 FORMATTER = argparse.ArgumentDefaultsHelpFormatter
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing share."""
-    from smilfit.engine.launch import LAUNCHERS
-
     parser.add_argument('--work-dir', help='where to write; else the config’s, else work_dirs/<config name>')
     parser.add_argument(
         '--cfg-options',

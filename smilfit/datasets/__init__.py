@@ -1,6 +1,7 @@
 """Dataset files: preprocessing from sessions, the HDF5 store, samples, splits and transforms."""
 
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
+from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
 from smilfit.datasets.image_plan import plan_pictures
 from smilfit.datasets.image_session import ImageSession, image_sessions
@@ -25,6 +26,7 @@ __all__ = [
     'Crop',
     'CropJitter',
     'DatasetFile',
+    'DatasetReader',
     'EncodedSample',
     'ImageSession',
     'MultiViewDataset',

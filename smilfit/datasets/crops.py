@@ -210,7 +210,7 @@ class UndistortedCut:
         return cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
 
 
-def encode_jpeg(image: UInt8[np.ndarray, 'H W 3'], quality: int) -> UInt8[np.ndarray, 'n']:
+def encode_jpeg(image: UInt8[np.ndarray, 'H W 3'], quality: int) -> UInt8[np.ndarray, ' n']:
     """Encode an RGB picture."""
     import cv2
 
@@ -222,7 +222,7 @@ def encode_jpeg(image: UInt8[np.ndarray, 'H W 3'], quality: int) -> UInt8[np.nda
     return data.ravel()
 
 
-def encode_png(mask: Shaped[np.ndarray, 'H W']) -> UInt8[np.ndarray, 'n']:
+def encode_png(mask: Shaped[np.ndarray, 'H W']) -> UInt8[np.ndarray, ' n']:
     """Encode a mask as a PNG of 0 and 255."""
     import cv2
 
@@ -233,7 +233,7 @@ def encode_png(mask: Shaped[np.ndarray, 'H W']) -> UInt8[np.ndarray, 'n']:
 
 
 def decode_picture(
-    data: UInt8[np.ndarray, 'n'], where: str, grey: bool = False
+    data: UInt8[np.ndarray, ' n'], where: str, grey: bool = False
 ) -> UInt8[np.ndarray, 'H W *c']:
     """Decode JPEG or PNG bytes: RGB, or one channel.
 

@@ -107,7 +107,7 @@ class SessionPlan:
 
     session: Any
     cameras: Cameras
-    frames: Int[np.ndarray, 'n']
+    frames: Int[np.ndarray, ' n']
     view_mask: Bool[np.ndarray, 'n C']
     names: tuple[str, ...]
     keypoints2d: Float[np.ndarray, 'n C K 2']
@@ -116,7 +116,7 @@ class SessionPlan:
     confidence3d: Float[np.ndarray, 'n K']
     undistorted: bool
     counts: dict[str, Any] = field(default_factory=dict)
-    numbers: Int[np.ndarray, 'n'] | None = None
+    numbers: Int[np.ndarray, ' n'] | None = None
     boxes: Float[np.ndarray, 'n C 4'] | None = None
     pictures: PictureTable | None = None
 
@@ -163,7 +163,7 @@ def labels_of_kept_cameras(session: Session, names: Sequence[str], options: Prep
 
 def _require_sighted_cameras(session: Session, seen: Keypoints2d, options: PreprocessOptions) -> None:
     counts = seen.visible.sum((0, 2)).tolist()
-    blind = [name for name, count in zip(seen.cameras.names, counts) if count == 0]
+    blind = [name for name, count in zip(seen.rig.names, counts) if count == 0]
     if blind:
         raise ValueError(
             f'{session.name}: every camera must have a keypoint of confidence >= '
@@ -183,7 +183,7 @@ def require_consistent_cameras(
     Raises:
         ValueError: names the cameras, their figures and the choices.
     """
-    if len(seen.cameras) < 2:
+    if len(seen.rig) < 2:
         return {}
     report = check_cameras(seen, points)
     if report.unit_factor is not None:
@@ -193,9 +193,9 @@ def require_consistent_cameras(
         )
     allowed = set(options.allow_inconsistent_cameras)
     accused = [name for name in report.contradicting if name not in allowed]
-    unclear = report.ambiguous and not set(seen.cameras.names) <= allowed
+    unclear = report.ambiguous and not set(seen.rig.names) <= allowed
     if accused or unclear:
-        named = ' '.join(accused or seen.cameras.names)
+        named = ' '.join(accused or seen.rig.names)
         which, they = ('it', 'it is') if len(accused) == 1 else ('them', 'they are')
         raise ValueError(
             f'{session.name}: cameras must agree with each other; {report.message()} '
@@ -221,7 +221,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     _require_sighted_cameras(session, seen, options)
     given = None if options.no_3d_data else session.keypoints3d(tuple(names))
     figures = require_consistent_cameras(session, seen, given, options)
-    cameras = seen.cameras
+    cameras = seen.rig
     ideal, inside = cameras.undistort(seen.xy)
     labelled = seen.confidence > 0
     confidence = torch.where(inside, seen.confidence, torch.zeros_like(seen.confidence))
@@ -237,7 +237,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     points, source = _points3d(kept, given, chosen, options)
     xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
     raw = session.keypoints2d(tuple(names))
-    raw_camera = [session.cameras.names.index(name) for name in cameras.names]
+    raw_camera = [raw.rig.names.index(name) for name in cameras.names]
     present = raw.confidence[:, raw_camera] > 0
     counts = {
         'frames': len(enough),
@@ -274,7 +274,7 @@ def _points3d(
     kept: Keypoints2d, given: Keypoints3d | None, chosen: torch.Tensor, options: PreprocessOptions
 ) -> tuple[Keypoints3d, str]:
     """Take the session's 3D points, or place them from the kept views, or leave them out."""
-    if options.no_3d_data or (given is None and len(kept.cameras) < 2):
+    if options.no_3d_data or (given is None and len(kept.rig) < 2):
         shape = (kept.batch_size, len(kept.names))
         zeros = kept.xy.new_zeros
         return Keypoints3d(zeros((*shape, 3)), zeros(shape), kept.names), 'nothing'

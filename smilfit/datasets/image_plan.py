@@ -124,5 +124,5 @@ def _undistorted_box(cameras: Cameras, box: Float[np.ndarray, '4']) -> Float[np.
     ideal, inside = cameras.undistort(torch.from_numpy(grid)[None, None])
     if not bool(inside.any()):
         return box
-    ideal = ideal[inside].numpy()
-    return np.concatenate((ideal.min(0), ideal.max(0)))
+    corners = ideal[inside].numpy()
+    return np.concatenate((corners.min(0), corners.max(0)))

@@ -82,7 +82,7 @@ class ImageSession:
         check_lookup(lookup, data_names=keypoint_names, where=name)
         self.keypoint_names = tuple(lookup)
         self._columns = [list(keypoint_names).index(data) for data in lookup.values()]
-        self.intrinsics_known: Bool[np.ndarray, n] = np.array(
+        self.intrinsics_known: Bool[np.ndarray, ' n'] = np.array(
             [image.camera is not None or focal_px is not None for image in self.images], np.bool_
         )
         self.cameras = _own_cameras(self.images, focal_px, unit)
@@ -163,11 +163,11 @@ class ImageSession:
             OSError: a mask's file that cannot be read.
         """
         image = self.images[index]
-        box = image.box
-        if box is None and image.mask is not None:
-            mask = image.mask.read()
-            box = mask_box(mask) if mask.any() else None
-        if box is None:
+        if image.box is not None:
+            box = tuple(image.box)
+        elif image.mask is not None and (mask := image.mask.read()).any():
+            box = mask_box(mask)
+        else:
             return None
         x, y, width, height = (float(v) for v in box)
         # A box states outer edges, half a pixel from the centres.
@@ -258,12 +258,16 @@ def _own_cameras(images: Sequence[AnnotatedImage], focal_px: float | None, unit:
     """Stack the pictures' cameras, (n, 1, ...); a guess at the world's origin where one is unknown."""
     stacked: dict[str, list[torch.Tensor]] = {name: [] for name in ('K', 'R', 't', 'dist', 'size')}
     for image in images:
+        if image.size is None:
+            raise ValueError(
+                f'{image.where}: the size of the picture must be known; got None. Call check_pictures first.'
+            )
         width, height = image.size
         camera = image.camera
         if camera is None:
             focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
-            K = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
-            K, R, t = torch.tensor([K]).double(), torch.eye(3).double()[None], torch.zeros(1, 3).double()
+            rows = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
+            K, R, t = torch.tensor([rows]).double(), torch.eye(3).double()[None], torch.zeros(1, 3).double()
         else:
             K, R, t = camera.K.double(), camera.R.double(), camera.t.double()
         dist = torch.zeros(1, 5) if camera is None or camera.dist is None else camera.dist

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.hdf5_handle import open_hdf5
 from smilfit.datasets.smilify_store import SmilifyFile, is_smilify
 from smilfit.datasets.store_reader import DatasetFile
 from smilfit.files.hdf5 import check_hdf5
 
 
-def open_dataset(path: str | Path, **options: Any) -> DatasetFile | SmilifyFile:
+def open_dataset(path: str | Path, **options: Any) -> DatasetReader:
     """Open a dataset file of this project or of SMILify's multi-view preprocessor, told apart by their attributes.
 
     Args:

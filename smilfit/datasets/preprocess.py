@@ -121,7 +121,8 @@ def plan_sessions(
     Raises:
         ValueError: a rig's session that cannot be used, or no frame left in all.
     """
-    plans, left_out = [], []
+    plans: list[SessionPlan] = []
+    left_out: list[SkippedAnnotation] = []
     for session in sessions:
         own = [name for name in names if name in session.keypoint_names]
         if not isinstance(session, ImageSession):

@@ -31,7 +31,8 @@ def make_report(
         cameras of their own, `left_out` lists each that is not in the file with file, entry and reason.
     """
     broken = _broken(plans, faults or {})
-    by_session, totals = {}, {}
+    by_session: dict[str, Any] = {}
+    totals: dict[str, Any] = {}
     for plan, params, lost in zip(plans, known, broken):
         counts = dict(plan.counts)
         if plan.pictures is not None:
@@ -50,7 +51,7 @@ def make_report(
             'names_not_annotated': sorted(set(names) - set(plan.names)),
             **({'reader': own} if own else {}),
         }
-    report = {
+    report: dict[str, Any] = {
         'sessions': by_session,
         'totals': totals,
         'cameras': list(camera_names),

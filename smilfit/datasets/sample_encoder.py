@@ -49,7 +49,7 @@ def encode_session(
     try:
         for n, (images, masks, fault) in enumerate(_decode(plan, skip, header.with_masks), start=skip):
             fault = fault or place.misfit(n, images, masks)
-            crops = [None] * len(plan.cameras) if fault else place.crops(n)
+            crops: list[Crop | None] = [None] * len(plan.cameras) if fault else place.crops(n)
             job = place.job(n, crops, images, masks)
             future = pool.submit(job.run) if pool else None
             waiting.append((n, crops, future, job if pool is None else None, fault))
@@ -66,8 +66,8 @@ def encode_session(
 def _collect(
     place: '_Placer', n: int, crops: list[Crop | None], future: Future | None, job: Any, fault: str
 ) -> EncodedSample:
-    encoded = future.result() if future is not None else job.run()
-    return place.sample(n, crops, *encoded, fault)
+    pictures, masks = future.result() if future is not None else job.run()
+    return place.sample(n, crops, pictures, masks, fault)
 
 
 def _decode(plan: SessionPlan, skip: int, with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
@@ -185,7 +185,7 @@ class _Placer:
     def _lens(self, n: int, c: int) -> tuple[np.ndarray, np.ndarray, float] | None:
         """Give K, coefficients and fold of a lens that must be undone; None without one."""
         cameras = self.plan.cameras
-        if not self.plan.undistorted or cameras.dist is None:
+        if not self.plan.undistorted or cameras.dist is None or cameras.fold is None:
             return None
         dist = self._row(cameras.dist, n, 2)[c]
         if not bool(dist.any()):

@@ -99,11 +99,11 @@ class SmilifyFile:
             )
         return self.session_names.index(session)
 
-    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
+    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
         """Give the numbers of a session's samples, in the file's order."""
         return np.flatnonzero(self.session_of == self.session_index(session))
 
-    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
+    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
         """Give the frame numbers of a session's samples."""
         return self.frame_of[self.samples(session)]
 
@@ -144,7 +144,7 @@ class SmilifyFile:
         """Say that a session's samples follow one another in time."""
         return True
 
-    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, 'n']:
+    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, ' n']:
         """Say that all intrinsics were calibrated."""
         return np.ones(len(self.samples(session)), np.bool_)
 
@@ -189,8 +189,9 @@ class SmilifyFile:
 
     def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
         """Give the true parameters of a session's samples; None where one of them is unknown."""
-        params = [self.record(i).params for i in self.samples(session)]
-        if any(p is None for p in params):
+        known = [self.record(i).params for i in self.samples(session)]
+        params = [p for p in known if p is not None]
+        if len(params) < len(known):
             return None
         return BodyParams(**{n: torch.from_numpy(np.stack([p[n] for p in params])) for n in params[0]})
 

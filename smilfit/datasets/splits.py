@@ -22,7 +22,7 @@ def split_samples(
     block_size: int = 100,
     gap: int = 2,
     temporal: Sequence[bool] | None = None,
-) -> dict[str, Int[np.ndarray, '_n']]:
+) -> dict[str, Int[np.ndarray, ' _n']]:
     """Give the sample numbers of each split, in order; the same in every run and on every machine.
 
     Args:

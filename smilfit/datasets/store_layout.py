@@ -70,7 +70,7 @@ class PictureTable:
     """What is known of n pictures with cameras of their own: where each came from, whether its K is measured."""
 
     labels: tuple[str, ...]
-    intrinsics_known: Bool[np.ndarray, 'n']
+    intrinsics_known: Bool[np.ndarray, ' n']
     temporal: bool = False
 
 
@@ -139,8 +139,8 @@ class EncodedSample:
     confidence2d: Float[np.ndarray, 'C K']
     keypoints3d: Float[np.ndarray, 'K 3']
     confidence3d: Float[np.ndarray, 'K']
-    images: Mapping[int, UInt8[np.ndarray, '_n']]
-    masks: Mapping[int, UInt8[np.ndarray, '_n']]
+    images: Mapping[int, UInt8[np.ndarray, ' _n']]
+    masks: Mapping[int, UInt8[np.ndarray, ' _n']]
     params: Mapping[str, np.ndarray] | None = None
     fault: str = ''
 

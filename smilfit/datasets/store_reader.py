@@ -102,11 +102,11 @@ class DatasetFile:
             )
         return self.session_names.index(session)
 
-    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
+    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
         """Give the numbers of a session's samples, in the order of time."""
         return np.flatnonzero(self.session_of == self.session_index(session))
 
-    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, 'n']:
+    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
         """Give the frame numbers of a session's samples."""
         return self.frame_of[self.samples(session)]
 
@@ -120,7 +120,7 @@ class DatasetFile:
         pictures = self._header(session).pictures
         return True if pictures is None else pictures.temporal
 
-    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, 'n']:
+    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, ' n']:
         """Say of which of a session's samples the intrinsics were known; of the others K is a guess."""
         found = self._sessions[self.session_index(session)]
         return found.intrinsics_known(len(self.samples(session)))
@@ -257,7 +257,7 @@ class DatasetFile:
 
     def picture_bytes(
         self, sample: SupportsIndex, camera: str | SupportsIndex, kind: str = 'image'
-    ) -> UInt8[np.ndarray, 'n']:
+    ) -> UInt8[np.ndarray, ' n']:
         """Read one stored picture as it is encoded."""
         i, c = self._sample_index(sample), self._camera_index(camera)
         data = self._samples.picture_bytes(i, c, kind)

@@ -95,8 +95,12 @@ def read_facts(file: h5py.File, path: Path) -> FileFacts:
     _check_format(attributes, path)
     n_samples = attributes.count('n_complete', MOST_ARRAY_BYTES)
     facts = FileFacts(
-        **{name: attributes.text(name) for name in ('body_model_file', 'body_model_hash', 'crop_mode')},
-        **{name: attributes.names(name) for name in ('keypoint_names', 'joint_names', 'camera_names')},
+        body_model_file=attributes.text('body_model_file'),
+        body_model_hash=attributes.text('body_model_hash'),
+        crop_mode=attributes.text('crop_mode'),
+        keypoint_names=attributes.names('keypoint_names'),
+        joint_names=attributes.names('joint_names'),
+        camera_names=attributes.names('camera_names'),
         n_betas=attributes.count('n_betas', MOST_BETAS),
         target_resolution=attributes.count('target_resolution', MOST_RESOLUTION, 1),
         undistorted=attributes.flag('undistorted'),

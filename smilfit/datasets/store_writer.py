@@ -211,20 +211,20 @@ class StoreWriter:
             ('confidence3d', (K,), np.float32),
         ):
             _growing(samples, name, shape, kind)
-        kinds = [('image', 'jpeg')] + [('mask', 'mask')] * header.with_masks
-        for kind, name in kinds:
-            _growing(samples, f'{kind}_start', (C,), np.int64)
-            _growing(samples, f'{kind}_length', (C,), np.int64)
+        streams = [('image', 'jpeg')] + [('mask', 'mask')] * header.with_masks
+        for stream, name in streams:
+            _growing(samples, f'{stream}_start', (C,), np.int64)
+            _growing(samples, f'{stream}_length', (C,), np.int64)
             images.create_dataset(
                 name, (0,), np.uint8, maxshape=(None,), chunks=(BYTES_CHUNK,), fletcher32=True
             )
         if header.with_params:
             params = self._file.create_group('params')
             for name in PARAM_NAMES:
-                shape = PARAMETERS[name].row({'J': J, 'S': header.n_betas})
+                param_shape = PARAMETERS[name].row({'J': J, 'S': header.n_betas})
                 # HDF5 keeps no chunk of nothing: a model without shape space has no betas to store.
-                if 0 not in shape:
-                    _growing(params, name, shape, np.float64)
+                if 0 not in param_shape:
+                    _growing(params, name, param_shape, np.float64)
             _growing(params, 'known', (), np.bool_)
 
     def _write_block(self) -> None:

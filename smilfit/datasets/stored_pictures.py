@@ -49,7 +49,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode_stored(
-    data: UInt8[np.ndarray, 'n'], path: Path, what: str, side: int, grey: bool = False
+    data: UInt8[np.ndarray, ' n'], path: Path, what: str, side: int, grey: bool = False
 ) -> UInt8[np.ndarray, 'H W *c']:
     """Decode a stored crop: RGB, or one channel.
 

@@ -58,7 +58,7 @@ class StoredSamples:
         check_params(values, self._path)
         return values
 
-    def picture_bytes(self, sample: int, camera: int, kind: str) -> UInt8[np.ndarray, 'n']:
+    def picture_bytes(self, sample: int, camera: int, kind: str) -> UInt8[np.ndarray, ' n']:
         """Read one encoded picture, 'image' or 'mask'; no bytes where there is none."""
         start, length = (
             int(self._handle.read(f'samples/{kind}_{end}', (sample, camera))) for end in ('start', 'length')

@@ -45,7 +45,7 @@ class StoredSession:
             return tuple(f'{self.header.name}, frame {frame}' for frame in frames)
         return self.header.pictures.labels
 
-    def intrinsics_known(self, count: int) -> Bool[np.ndarray, 'n']:
+    def intrinsics_known(self, count: int) -> Bool[np.ndarray, ' n']:
         """Say of which samples the intrinsics were known."""
         known = self.header.pictures
         return np.ones(count, np.bool_) if known is None else known.intrinsics_known

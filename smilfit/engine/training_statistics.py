@@ -114,7 +114,7 @@ def compute_statistics(
 
 def centre_and_spread(
     points: Float[Tensor, 'n K 3'], seen: Bool[Tensor, 'n K']
-) -> tuple[Float[Tensor, 'n 3'], Float[Tensor, 'n']]:
+) -> tuple[Float[Tensor, 'n 3'], Float[Tensor, ' n']]:
     """Give the centroid of each frame's points, and twice their RMS distance from it."""
     weight = seen.to(points.dtype).unsqueeze(-1)
     count = weight.sum(1).clamp_min(1)

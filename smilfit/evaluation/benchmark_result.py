@@ -108,21 +108,24 @@ class BenchmarkResult:
         """Measure the errors of the model or of a baseline (one of `sources`)."""
         if source not in self.sources:
             raise UnknownNameError(f'BenchmarkResult: no {source!r} here. Known: {", ".join(self.sources)}.')
-        if source == MODEL:
-            return Errors(*self._errors2d(self.predicted2d), *self._errors3d(self.predicted3d))
-        if source == MEAN_POSE:
+        if source == MEAN_POSE and self.mean_pose is not None:
             return Errors(aligned=self._errors3d(self._repeat(self.mean_pose))[1])
-        if source == BASELINE_PLACED:
+        if source == BASELINE_PLACED and self.baseline3d is not None:
             return Errors(world=self._errors3d(place_at_truth(self.baseline3d, self.truth3d, self.seen3d))[0])
-        pixels = (None, None) if self.baseline2d is None else self._errors2d(self.baseline2d)
-        return Errors(*pixels, *self._errors3d(self._repeat(self.baseline3d)))
+        pixels: np.ndarray | None = self.predicted2d
+        points = self.predicted3d
+        if source != MODEL and self.baseline3d is not None:
+            pixels, points = self.baseline2d, self._repeat(self.baseline3d)
+        stored, original = (None, None) if pixels is None else self._errors2d(pixels)
+        world, aligned = self._errors3d(points)
+        return Errors(stored, original, world, aligned)
 
     def _repeat(self, pose: Float[np.ndarray, 'K 3']) -> Float[np.ndarray, 'N K 3']:
         return np.broadcast_to(pose, self.truth3d.shape)
 
     def _errors2d(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        original = [map_pixels(pixels, self.to_original) for pixels in (predicted, self.truth2d)]
-        return distances(predicted, self.truth2d, self.seen2d), distances(*original, self.seen2d)
+        found, truth = (map_pixels(pixels, self.to_original) for pixels in (predicted, self.truth2d))
+        return distances(predicted, self.truth2d, self.seen2d), distances(found, truth, self.seen2d)
 
     def _errors3d(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         args = (predicted, self.truth3d, self.seen3d)
@@ -149,7 +152,7 @@ class BenchmarkResult:
             BadFileError: not such a file, not whole, or of a newer version.
         """
         with reading(path, 'a benchmark result'):
-            arrays = read_npz(path, what='a benchmark result')
+            arrays: dict[str, Any] = dict(read_npz(path, what='a benchmark result'))
             found, version = str(arrays.pop('format', '')), int(arrays.pop('version', 0))
             if found != FORMAT or version > FORMAT_VERSION:
                 raise BadFileError(
@@ -169,7 +172,7 @@ def _check_arrays(arrays: Mapping[str, Any], path: str | Path) -> None:
         BadFileError: another kind or shape.
     """
     samples, views, keypoints = np.shape(arrays['seen2d'])
-    counts = {'N': samples, 'C': views, 'K': keypoints}
+    counts: dict[str | int, int] = {'N': samples, 'C': views, 'K': keypoints}
     for name, (kind, shape) in ARRAYS.items():
         array = arrays.get(name)
         wanted = tuple(counts.get(s, s) for s in shape)

@@ -67,7 +67,7 @@ def pck_curve(
 
 def percentiles(
     errors: Float[np.ndarray, '*s'], weights: Weights, at: Sequence[int | float] = PERCENTILES
-) -> Float[np.ndarray, 'q']:
+) -> Float[np.ndarray, ' q']:
     """Give percentiles of the errors that count (linear between neighbours); weights only choose."""
     kept, _ = _counted(errors, weights)
     if not len(kept):

@@ -31,7 +31,9 @@ class CameraFit:
     @property
     def ratio(self) -> float | None:
         """The fit's median over that of the given points; 1 is as good."""
-        return self.common_fitted_px / self.common_given_px if self.common_given_px else None
+        if self.common_fitted_px is None or not self.common_given_px:
+            return None
+        return self.common_fitted_px / self.common_given_px
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ def fit_benchmark(
     of_given = None if given is None else reprojection_errors(seen, given.xyz, given.confidence > 0)
     rows = tuple(
         _camera(name, errors[:, c], None if of_given is None else of_given[:, c])
-        for c, name in enumerate(seen.cameras.names)
+        for c, name in enumerate(seen.rig.names)
     )
     finite = fitted.isfinite().flatten(1).all(1)
     per_keypoint = tuple(_median(errors[:, :, k]) for k in range(len(seen.names)))
-    unit = seen.cameras.unit or (truth.unit if truth is not None else None)
+    unit = seen.rig.unit or (truth.unit if truth is not None else None)
     return FitBenchmark(
         cameras=rows,
         n_frames=len(fitted),
@@ -108,7 +110,7 @@ def reprojection_errors(
 
     NaN where nothing was seen or (`there` False) no point was given; inf where the point has no image.
     """
-    pixels, _, valid = seen.cameras.to(torch.float64).project(points.detach().cpu().double())
+    pixels, _, valid = seen.rig.to(torch.float64).project(points.detach().cpu().double())
     counted = seen.visible.cpu() if there is None else seen.visible.cpu() & there.cpu().unsqueeze(1)
     pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)
     return distances(pixels.numpy(), seen.xy.cpu().double().numpy(), counted.numpy())

@@ -63,16 +63,17 @@ def image_fit(
     seen = confidence > 0
     scale = REFERENCE_SIDE_PX / side_px
     errors = distances(pixels, keypoints, seen)
-    known = mask is not None and bool(mask.any())
-    area = float(mask.sum()) if known else 0.0
+    # A mask of nothing is not known.
+    known = mask if mask is not None and mask.any() else None
+    area = 0.0 if known is None else float(known.sum())
     some = bool(seen.any())
     return ImageFit(
         label=label,
         n_keypoints=int(seen.sum()),
         median_px=float(percentiles(errors, seen, (50,))[0]) * scale if some else None,
         pck_5px=pck(errors * scale, seen, PCK_PX) if some else None,
-        pck_area=pck(errors, seen, PCK_AREA_SHARE * area**0.5) if some and known else None,
-        iou=mask_iou(silhouette, mask) if known and silhouette is not None else None,
+        pck_area=pck(errors, seen, PCK_AREA_SHARE * area**0.5) if some and known is not None else None,
+        iou=None if known is None or silhouette is None else mask_iou(silhouette, known),
     )
 
 

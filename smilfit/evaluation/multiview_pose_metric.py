@@ -94,12 +94,14 @@ class MultiViewPoseMetric(BaseMetric):
                     f'MultiViewPoseMetric: {key} must be known; got None. '
                     f"Give it to the metric, or put it in the dataset's metainfo."
                 )
+        stacked: dict[str, Any] = {key: np.stack([r[key] for r in results]) for key in results[0]}
         result = BenchmarkResult(
-            **{key: tuple(value) for key, value in names.items()},
+            keypoint_names=tuple(names['keypoint_names']),
+            camera_names=tuple(names['camera_names']),
             unit=self._known('unit'),
             baseline3d=self._pose('baseline'),
             mean_pose=self._pose('mean_pose'),
-            **{key: np.stack([r[key] for r in results]) for key in results[0]},
+            **stacked,
         )
         self._warn(result)
         self.result = result

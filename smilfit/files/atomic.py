@@ -35,11 +35,12 @@ def writing(
         DiskFullError: no room.
         OSError: it cannot be written for another reason.
     """
+    caught: tuple[type[BaseException], ...] = (OSError, RuntimeError, *foreign)
     try:
         yield
     except DiskFullError:
         raise
-    except (OSError, RuntimeError, *foreign) as error:
+    except caught as error:
         number, text = getattr(error, 'errno', None), str(error)
         if number in _FULL or any(part in text for part in _FULL_TEXTS):
             raise DiskFullError(_no_room(Path(path), wanted_bytes)) from error
@@ -131,7 +132,7 @@ def free_space(path: str | Path) -> str:
     return '' if folder is None else f'{_readable(shutil.disk_usage(folder).free)} are free in {folder}.'
 
 
-def _readable(count: int) -> str:
+def _readable(count: float) -> str:
     for unit in ('bytes', 'kB', 'MB', 'GB'):
         if count < 1000 or unit == 'GB':
             return f'{count:.0f} {unit}' if unit == 'bytes' else f'{count:.1f} {unit}'

@@ -6,6 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_by
     what = f'the array {shorten(_name(info))}'
     check_budget(path, what, info.file_size, min(most_bytes, info.compress_size * MOST_COMPRESSION))
     with archive.open(info) as file:
-        shape, fortran, dtype = _read_header(file)
+        shape, fortran, dtype = _read_header(cast(zipfile.ZipExtFile, file))
         if dtype.kind not in KINDS or dtype.fields is not None or dtype.subdtype is not None:
             raise BadFileError(
                 f'{path}: {what} must be an array of numbers or text; got {shorten(str(dtype))}. Nothing was run. '

@@ -1,6 +1,7 @@
 """Read JSON of which nothing is overlooked: a key that stands twice or a NaN is an error."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ def read_strict_json(path: str | Path, what: str, most: int = MOST_TEXT_BYTES) -
     def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
             raise BadFileError(
                 f'{path}: the keys of an object must differ; got {shorten(twice)!r} twice. Take one of them away.'
             )

@@ -24,7 +24,7 @@ def closest_on_triangles(
     ap, bp, cp = _minus(p, a), _minus(p, b), _minus(p, c)
     found, best = _on_side(ab, ap)
     zero = torch.zeros_like(best)
-    shares = (1 - found, found, zero)
+    shares: tuple[Tensor, ...] = (1 - found, found, zero)
     for side, to_point, place in ((bc, bp, 1), (ca, cp, 2)):
         step, squared = _on_side(side, to_point)
         less = squared < best
@@ -87,7 +87,8 @@ def closest_of_segments(
     safe = torch.where(parallel, torch.ones_like(area), area)
     s.append(torch.where(parallel, torch.zeros_like(area), (uv * wv - vv * wu) / safe).clamp(0, 1))
     t.append(torch.where(parallel, torch.zeros_like(area), (uu * wv - uv * wu) / safe).clamp(0, 1))
-    s, t = torch.stack(s, -1), torch.stack(t, -1)
-    between = w.unsqueeze(-2) + s.unsqueeze(-1) * u.unsqueeze(-2) - t.unsqueeze(-1) * v.unsqueeze(-2)
+    on_first, on_second = torch.stack(s, -1), torch.stack(t, -1)
+    feet = on_first.unsqueeze(-1) * u.unsqueeze(-2) - on_second.unsqueeze(-1) * v.unsqueeze(-2)
+    between = w.unsqueeze(-2) + feet
     best = between.square().sum(-1).argmin(-1, keepdim=True)
-    return s.gather(-1, best).squeeze(-1), t.gather(-1, best).squeeze(-1)
+    return on_first.gather(-1, best).squeeze(-1), on_second.gather(-1, best).squeeze(-1)

@@ -7,6 +7,7 @@ frame of the parent, and the root's scale counts: a uniform scale of all joints 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ class KinematicTree:
         order = torch.tensor([j for level in by_level for j in level])
         return cls(torch.tensor(parents).clamp_min(0), order, order.argsort(), levels, paths)
 
-    def to(self, *args: object, **kwargs: object) -> 'KinematicTree':
+    def to(self, *args: Any, **kwargs: Any) -> 'KinematicTree':
         """Move the tables to a device; `paths` also to a float type."""
         paths = self.paths.to(*args, **kwargs)
         device = paths.device

@@ -5,6 +5,8 @@ So the gradient with respect to w is a sum of torques over the subtree, and sums
 product with the tree's path matrix: the backward pass has no levels.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -47,7 +49,7 @@ class _PoseSkeleton(torch.autograd.Function):
         return linear.transpose(0, 1), joints.transpose(0, 1)
 
     @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         axis_angle, rest_joints, tree = inputs
         ctx.tree = tree
         ctx.n_rest = rest_joints.shape[0]
@@ -55,9 +57,7 @@ class _PoseSkeleton(torch.autograd.Function):
         ctx.save_for_backward(axis_angle, *output)
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, d_linear: Tensor | None, d_joints: Tensor | None
-    ) -> tuple:
+    def backward(ctx: Any, d_linear: Tensor | None, d_joints: Tensor | None) -> tuple:
         axis_angle, linear, joints = ctx.saved_tensors
         from_tips = ctx.tree.paths.t()
         torque = torch.zeros_like(joints)

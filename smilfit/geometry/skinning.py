@@ -1,6 +1,7 @@
 """Linear blend skinning: a sparse blend of 3x4 maps with its backward written by hand."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -108,11 +109,11 @@ class _Blend(torch.autograd.Function):
         return _bag_sums(rows, joints, weights, starts).unflatten(1, (4, batch, 3))
 
     @staticmethod
-    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor) -> tuple:
         maps, vertices, *table = ctx.saved_tensors
         batch, n_vertices = grad.shape[:2]
         by_vertex = grad.transpose(0, 1)

@@ -89,10 +89,10 @@ def closest_on_surface(
     seen = observed.cpu().numpy()
     nearest = np.zeros((int(seen.sum()), min(neighbours, len(around.used))), dtype=np.int64)
     at = 0
-    for frame in range(batch):
-        rows = cloud[frame][seen[frame]]
+    for b in range(batch):
+        rows = cloud[b][seen[b]]
         if len(rows):
-            _, index = cKDTree(mesh[frame][around.used]).query(rows, k=np.arange(1, nearest.shape[1] + 1))
+            _, index = cKDTree(mesh[b][around.used]).query(rows, k=np.arange(1, nearest.shape[1] + 1))
             nearest[at : at + len(rows)] = around.used[index]
             at += len(rows)
     which, face = _candidates(torch.from_numpy(nearest), around)

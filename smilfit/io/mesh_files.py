@@ -1,6 +1,7 @@
 """Meshes as files that other programs open."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -39,5 +40,5 @@ def write_mesh(
     # Unprocessed: merged or reordered vertices would no longer be the model's.
     mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), np.asarray(faces, np.int64), process=False)
     extra = {'include_normals': False, 'digits': 8} if kind == 'obj' else {'vertex_normal': False}
-    data = mesh.export(file_type=kind, **extra)
+    data: Any = mesh.export(file_type=kind, **extra)
     return write_bytes(path, data.encode() if isinstance(data, str) else data)

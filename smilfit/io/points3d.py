@@ -58,7 +58,7 @@ def read_reprojections(
         ValueError: ill-shaped, of several animals, or some NaN coordinates of a point.
     """
     path = Path(path)
-    views = []
+    views: list[np.ndarray] = []
     for name in camera_names:
         view = _read_dataset(path, name)
         if view.ndim != 4 or view.shape[1:] != (1, len(node_names), 2):

@@ -135,7 +135,7 @@ def _choose_instances(labels: Any) -> tuple[dict[int, Any], int]:
         for instance in frame.instances:
             if instance.track is not None:
                 by_track[id(instance.track)] = by_track.get(id(instance.track), 0) + instance.n_visible
-    best = max(by_track, key=by_track.get) if by_track else None
+    best = max(by_track, key=by_track.__getitem__) if by_track else None
     chosen: dict[int, Any] = {}
     total = 0
     for frame in labels:

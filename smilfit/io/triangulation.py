@@ -40,7 +40,7 @@ def triangulate_keypoints(
     xyz, confidence = [], []
     for start in range(0, keypoints.batch_size, _CHUNK):
         part = keypoints[start : start + _CHUNK]
-        rig = part.cameras
+        rig = part.rig
         pixels, inside = rig.undistort(part.xy)
         weight = torch.where(
             inside & (part.confidence >= min_confidence), part.confidence, torch.zeros_like(part.confidence)

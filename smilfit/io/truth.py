@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ def write_truth(
 ) -> Path:
     """Write true parameters, joints (frames, J, 3) and keypoints (frames, K, 3), world unit; no pickle inside."""
     path = Path(path)
-    arrays = {name: value.detach().cpu().numpy() for name, value in params.as_dict().items()}
+    arrays: dict[str, Any] = {name: value.detach().cpu().numpy() for name, value in params.as_dict().items()}
     arrays |= {
         'joints': np.asarray(joints),
         'keypoints3d': np.asarray(keypoints3d),

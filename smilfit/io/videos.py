@@ -142,8 +142,8 @@ def _opened(path: Path) -> Iterator[Any]:
                 raise ValueError(
                     f'{path}: the file must be a video that opens; it does not (cut short?). Copy it again.'
                 )
-            size = (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-            check_picture_size(path, *(int(side) for side in size), "the video's picture")
+            width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            check_picture_size(path, int(width), int(height), "the video's picture")
         yield capture
     finally:
         capture.release()

@@ -69,8 +69,8 @@ def _sentence(path: Path, error: BaseException) -> str:
 def _place(path: Path, error: BaseException) -> str:
     """Say in which of the user's files and lines an error arose."""
     if isinstance(error, SyntaxError):
-        own = error.filename and Path(error.filename).is_file()
-        name = '' if not own or Path(error.filename).resolve() == path.resolve() else f' of {error.filename}'
+        file = Path(error.filename) if error.filename else path
+        name = f' of {file}' if file.is_file() and file.resolve() != path.resolve() else ''
         return f' in line {error.lineno}{name}' if error.lineno else ''
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)

@@ -13,6 +13,7 @@ from smilfit.structures.fit_covariance import FitCovariance
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
 from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
+from smilfit.structures.recorded_data import RecordedData
 
 __all__ = [
     'PARAMETERS',
@@ -27,6 +28,7 @@ __all__ = [
     'Keypoints3d',
     'MaskSource',
     'ParameterSpec',
+    'RecordedData',
     'SkippedAnnotation',
     'VideoFrame',
     'parameter_names',

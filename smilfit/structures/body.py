@@ -165,7 +165,7 @@ class BodyOutput:
             return self.keypoints
         if self.joints is not None and names == self.joint_names:
             return self.joints
-        table = (
+        table: dict[str, Any] = (
             {n: (self.joints, i) for i, n in enumerate(self.joint_names)} if self.joints is not None else {}
         )
         table |= {n: (self.keypoints, i) for i, n in enumerate(self.keypoint_names)}

@@ -62,6 +62,19 @@ class Keypoints2d:
         clean = torch.where((self.confidence > 0).unsqueeze(-1), self.xy, torch.zeros_like(self.xy))
         object.__setattr__(self, 'xy', clean)
 
+    @property
+    def rig(self) -> Cameras:
+        """The cameras, for what cannot do without.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.cameras is None:
+            raise ValueError(
+                'Keypoints2d: the cameras that saw them must be known; got None. Give them as cameras=....'
+            )
+        return self.cameras
+
     def _check_cameras(self) -> None:
         if self.cameras is None:
             return

@@ -1,19 +1,16 @@
 """Two gloo processes have the gradients of one process with the joined batch, and a whole run works."""
 
-import os
-import socket
-import subprocess
-import sys
+import gc
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import default_collate
 
-from smilfit.engine import read_checkpoint
+from smilfit.engine import build_train_runner, process_group, read_checkpoint, set_resume
 from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint2dHandler, Keypoint3dHandler
 from smilfit.losses import KeypointMSELoss
 from smilfit.models import (
@@ -23,10 +20,10 @@ from smilfit.models import (
     TimmBackbone,
     TransformerDecoderHead,
 )
+from tests.ranks import on_two_ranks
 from tests.toy_experiment import experiment
 from tests.toy_samples import toy_body, toy_sample
 
-ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = dict.fromkeys(
     ('keypoints2d_mse', 'keypoints3d_mse', 'body_pose_prior', 'betas_prior'), 0.5
 ) | dict.fromkeys(('global_orient', 'body_pose', 'betas', 'transl', 'scale', 'camera'), 0.5)
@@ -73,23 +70,14 @@ def _gradients(model: nn.Module, samples: list[dict]) -> dict[str, torch.Tensor]
     return {n: p.grad.clone() for n, p in inner.named_parameters() if p.requires_grad}
 
 
-def _one_process(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE='2')
-    dist.init_process_group('gloo')
+def _one_process(folder: str) -> None:
+    rank = dist.get_rank()
     model = MMDistributedDataParallel(_regressor(), device_ids=None, broadcast_buffers=False)
     torch.save(_gradients(model, _samples()[2 * rank : 2 * rank + 2]), f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tmp_path):
-    mp.spawn(_one_process, (_free_port(), str(tmp_path)), nprocs=2)
+    on_two_ranks(_one_process, str(tmp_path))
     first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
     joined = _gradients(_regressor(), _samples())
     assert first.keys() == joined.keys()
@@ -102,44 +90,21 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tmp_path)
     assert max(float((half[n] - joined[n]).abs().max()) for n in joined) > 0.01 * largest
 
 
-def test_a_distributed_run_trains_validates_and_resumes(tmp_path):
-    experiment(tmp_path)
-    script = tmp_path / 'run.py'
-    script.write_text(_SCRIPT.format(root=ROOT, folder=tmp_path))
-    done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2'),
-            *(f'--master_port={_free_port()}', str(script)),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    checkpoint = read_checkpoint(tmp_path / 'work' / 'epoch_2.pth')
-    # 8 samples, 4 a process.
-    assert checkpoint['meta']['iter'] == 2
-    assert len(checkpoint['smilfit']['random_state']) == 2
-
-
-_SCRIPT = """
-import gc
-import sys
-sys.path.insert(0, '{root}')
-from pathlib import Path
-from torch.nn.parallel import DistributedDataParallel
-from smilfit.engine import build_train_runner, process_group, set_resume
-from tests.toy_experiment import experiment
-
-if __name__ == '__main__':
+def _train_and_resume(folder: str) -> None:
     with process_group('pytorch', 'cpu'):
         for epochs in (1, 2):
-            cfg = experiment(Path('{folder}'), **{{'train_cfg.max_epochs': epochs, 'launcher': 'pytorch'}})
+            cfg = experiment(Path(folder), **{'train_cfg.max_epochs': epochs, 'launcher': 'pytorch'})
             set_resume(cfg, 'auto' if epochs == 2 else None)
             build_train_runner(cfg, device='cpu').train()
     # What still held the group now would end the process by SIGABRT, sometimes.
     held = [type(x) for x in gc.get_objects() if issubclass(type(x), DistributedDataParallel)]
     assert not held, held
-"""
+
+
+def test_a_distributed_run_trains_validates_and_resumes(tmp_path):
+    experiment(tmp_path)
+    on_two_ranks(_train_and_resume, str(tmp_path), grouped=False)
+    checkpoint = read_checkpoint(tmp_path / 'work' / 'epoch_2.pth')
+    # 8 samples, 4 a process.
+    assert checkpoint['meta']['iter'] == 2
+    assert len(checkpoint['smilfit']['random_state']) == 2

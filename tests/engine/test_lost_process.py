@@ -1,26 +1,32 @@
 """Processes of one run hear from each other: one that is gone ends the others, one that works long does not."""
 
+import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
+import torch
 
-from tests.ranks import free_port
+from smilfit.engine import process_group
+from smilfit.solvers import DistributedProcesses
+from tests.ranks import fork_context, free_port, rank_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 LOST_AFTER_S = 4.0
 # From the loss on, all must be over in this time.
 LIMIT_S = 50.0
-SCRIPT = """
-import sys, time
-from datetime import timedelta
-import torch
-from smilfit.engine import process_group
-from smilfit.solvers import DistributedProcesses
+# What the processes do, what befalls one, how many there are, which one it befalls.
+LOSSES = [
+    ('together', signal.SIGKILL, 2, 1),
+    ('waiting', signal.SIGKILL, 2, 1),
+    ('waiting', signal.SIGSTOP, 2, 1),
+    ('together', signal.SIGKILL, 3, 1),
+    ('together', signal.SIGSTOP, 3, 0),
+]
+LONG = ('long', None, 2, None)
+
 
 def work(kind):
     processes = DistributedProcesses()
@@ -32,78 +38,94 @@ def work(kind):
     if kind == 'waiting' and processes.rank:
         time.sleep(600)
     if kind == 'long' and processes.rank:
-        time.sleep({lost_after} * 2)
+        time.sleep(LOST_AFTER_S * 2)
 
-try:
-    with process_group('pytorch', 'cpu', timedelta(days=14), timedelta(seconds={lost_after})):
-        work(sys.argv[1])
-except OSError as error:
-    print('error:', error, file=sys.stderr)
-    sys.exit(1)
-"""
+
+def one_process(kind, environment, out, err):
+    """Work as a command does, whose words go to files."""
+    os.environ.update(environment)
+    for path, stream in ((out, sys.stdout), (err, sys.stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream.fileno())
+    torch.set_num_threads(1)
+    try:
+        with process_group('pytorch', 'cpu', timedelta(days=14), timedelta(seconds=LOST_AFTER_S)):
+            work(kind)
+    except OSError as error:
+        print('error:', error, file=sys.stderr)
+        sys.exit(1)
 
 
 class Run:
     """Some processes of one group."""
 
-    def __init__(self, folder, kind, count):
-        script = folder / 'run.py'
-        script.write_text(SCRIPT.format(lost_after=LOST_AFTER_S))
-        told = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port()), 'WORLD_SIZE': str(count)}
-        plain = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **told}
+    def __init__(self, folder, kind, how, count, lost):
+        self.how, self.lost, self.ranks = how, lost, range(count)
+        self.files = [(folder / f'{rank}.out', folder / f'{rank}.err') for rank in self.ranks]
+        port, context = free_port(), fork_context()
         self.processes = [
-            subprocess.Popen(
-                [sys.executable, str(script), kind],
-                env={**plain, 'RANK': str(rank), 'LOCAL_RANK': str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+            context.Process(
+                target=one_process, args=(kind, rank_environment(rank, count, port), *self.files[rank])
             )
-            for rank in range(count)
+            for rank in self.ranks
         ]
         for process in self.processes:
-            assert process.stdout.readline() == 'ready\n'
+            process.start()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        for process in self.processes:
-            # Ends a stopped process too.
-            process.kill()
-            process.communicate()
-
-    def ends(self, ranks):
-        """Wait for processes; gives exit codes and what they said."""
+    def wait_until_ready(self):
+        """Wait for all to have talked once."""
         deadline = time.monotonic() + LIMIT_S
-        said = [self.processes[r].communicate(timeout=deadline - time.monotonic())[1] for r in ranks]
-        return [self.processes[r].returncode for r in ranks], said
+        while not all(out.exists() and out.read_text() == 'ready\n' for out, _ in self.files):
+            assert time.monotonic() < deadline, [err.read_text() for _, err in self.files if err.exists()]
+            time.sleep(0.05)
+
+    def lose(self):
+        """Kill or stop one process, where one is to be lost."""
+        if self.how is not None:
+            os.kill(self.processes[self.lost].pid, self.how)
+
+    def ends(self, deadline):
+        """Wait for the processes that are left; gives exit codes and messages."""
+        left = [rank for rank in self.ranks if rank != self.lost]
+        for rank in left:
+            self.processes[rank].join(max(deadline - time.monotonic(), 0.0))
+        return [self.processes[r].exitcode for r in left], [self.files[r][1].read_text() for r in left]
+
+    def close(self):
+        """End all, a stopped one too."""
+        for process in self.processes:
+            process.kill()
+            process.join()
 
 
-@pytest.mark.parametrize(
-    ('kind', 'how', 'count', 'lost'),
-    [
-        ('together', signal.SIGKILL, 2, 1),
-        ('waiting', signal.SIGKILL, 2, 1),
-        ('waiting', signal.SIGSTOP, 2, 1),
-        ('together', signal.SIGKILL, 3, 1),
-        ('together', signal.SIGSTOP, 3, 0),
-    ],
-)
-def test_a_lost_process_ends_the_others_with_a_sentence(tmp_path, kind, how, count, lost):
-    with Run(tmp_path, kind, count) as run:
+@pytest.fixture(scope='module')
+def outcomes(tmp_path_factory):
+    """Exit codes and messages of every run: nearly all of their time is waiting, so they wait at once."""
+    with contextlib.ExitStack() as stack:
+        runs = {}
+        for case in (*LOSSES, LONG):
+            runs[case] = Run(tmp_path_factory.mktemp('run'), *case)
+            stack.callback(runs[case].close)
+        for run in runs.values():
+            run.wait_until_ready()
         time.sleep(1.0)
-        run.processes[lost].send_signal(how)
-        codes, said = run.ends([r for r in range(count) if r != lost])
+        for run in runs.values():
+            run.lose()
+        deadline = time.monotonic() + LIMIT_S
+        yield {case: run.ends(deadline) for case, run in runs.items()}
+
+
+@pytest.mark.parametrize('case', LOSSES, ids=lambda case: f'{case[0]}-{case[1].name}-{case[2]}-{case[3]}')
+def test_a_lost_process_ends_the_others_with_a_sentence(outcomes, case):
+    codes, messages = outcomes[case]
+    *_, count, lost = case
     assert codes == [1] * (count - 1)
-    for words in said:
+    for words in messages:
         assert 'error: Processes: a process of this run is gone (rank ' in words
         assert 'Traceback' not in words
     # One of them at least has found out by itself; the others may have lost that one first.
-    assert any(f'(rank {lost})' in words for words in said)
+    assert any(f'(rank {lost})' in words for words in messages)
 
 
-def test_a_process_that_works_long_is_waited_for(tmp_path):
-    with Run(tmp_path, 'long', 2) as run:
-        codes, said = run.ends([0, 1])
-    assert codes == [0, 0], said
+def test_a_process_that_works_long_is_waited_for(outcomes):
+    codes, messages = outcomes[LONG]
+    assert codes == [0, 0], messages

@@ -1,15 +1,13 @@
 """Two processes that share a test set report what one reports."""
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from smilfit.evaluation import MultiViewPoseMetric
 from tests.evaluation.conftest import K, N, World
+from tests.ranks import on_two_ranks
 
 META = {
     'keypoint_names': tuple('abcde'),
@@ -24,11 +22,9 @@ def answers(world: World) -> tuple[torch.Tensor, torch.Tensor]:
     return world.truth3d + shift, world.truth2d + shift.unsqueeze(-1)
 
 
-def work(rank: int, port: int, folder: str) -> None:
+def work(folder: str) -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(1)
-    os.environ |= {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'RANK': str(rank), 'WORLD_SIZE': '2'}
-    torch.distributed.init_process_group('gloo', rank=rank, world_size=2)
+    rank = torch.distributed.get_rank()
     world = World()
     predicted3d, predicted2d = answers(world)
     metric = MultiViewPoseMetric(collect_dir=f'{folder}/meet', out_file=f'{folder}/b.npz')
@@ -40,15 +36,11 @@ def work(rank: int, port: int, folder: str) -> None:
         metric.process(world.batch(rows), outputs)
     found = metric.evaluate(N - 1)
     torch.save({k: torch.tensor(v) for k, v in found.items()}, f'{folder}/{rank}.pt')
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 def test_two_processes_agree_with_one(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (port, str(tmp_path)), nprocs=2)
+    on_two_ranks(work, str(tmp_path))
     torch.manual_seed(0)
     world = World()
     predicted3d, predicted2d = answers(world)

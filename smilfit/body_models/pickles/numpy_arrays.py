@@ -6,7 +6,7 @@ them (numpy, `array.__reduce__`, `array.__reduce_ex__`). Arrays own their memory
 
 import math
 import re
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -128,7 +128,8 @@ def _from_buffer(made: Made) -> np.ndarray:
         raise UnsafePickleError(
             f'an array must be bytes, dtype, shape and order; got {shown(made.arguments)}'
         )
-    content, dtype, shape, order, axes = (*made.arguments, *('C', None)[len(made.arguments) - 3 :])
+    defaults: tuple[Any, ...] = ('C', None)
+    content, dtype, shape, order, axes = (*made.arguments, *defaults[len(made.arguments) - 3 :])
     if not (isinstance(order, str) and order in ('C', 'F', 'K')) or (order == 'K' and axes is None):
         raise UnsafePickleError(f'the order of an array must be C, F, or K with axes; got {shown(order)}')
     array = _filled(content, dtype_of(dtype), shape, 'F' if order == 'F' else 'C')
@@ -141,7 +142,7 @@ def _from_buffer(made: Made) -> np.ndarray:
     return array.transpose(axes).copy(order='K')
 
 
-def _filled(content: Any, dtype: np.dtype, shape: Any, order: str) -> np.ndarray:
+def _filled(content: Any, dtype: np.dtype, shape: Any, order: Literal['C', 'F']) -> np.ndarray:
     """Make an array of bytes that fill it exactly; a copy, so that it owns its memory."""
     shape = checked_shape(shape)
     data = bytes_of(content)
@@ -178,7 +179,8 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
 
 def _checked_empty(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
     # No byte stands behind these, so that only this bounds how long it takes to walk over them.
-    if (dtype.itemsize == 0 and math.prod(shape)) or math.prod(max(n, 1) for n in shape) > MAX_EMPTY_SIZE:
+    count: int = math.prod(shape)
+    if (dtype.itemsize == 0 and count > 0) or math.prod(max(n, 1) for n in shape) > MAX_EMPTY_SIZE:
         raise UnsafePickleError(
             f'an array without bytes must be empty and short; got {shown(shape)} of {dtype.str}'
         )

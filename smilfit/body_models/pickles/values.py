@@ -76,6 +76,7 @@ class _Builder:
 
     def add(self, node: Any) -> None:
         """Make a node's value of those of its parts."""
+        value: Any
         if isinstance(node, list):
             value = [self.value(part) for part in node]
         elif isinstance(node, tuple):

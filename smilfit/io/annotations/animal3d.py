@@ -101,7 +101,7 @@ def _points3d(entry: dict[str, Any]) -> tuple[np.ndarray | None, np.ndarray | No
 
 
 def _params(entry: dict[str, Any]) -> dict[str, np.ndarray]:
-    params = {}
+    params: dict[str, np.ndarray] = {}
     if 'pose' in entry:
         pose = numbers(entry['pose'], (3 * N_JOINTS,), 'pose').reshape(N_JOINTS, 3)
         if pose.any():

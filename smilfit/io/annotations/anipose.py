@@ -139,8 +139,12 @@ def _cam_regex(path: Path, config: dict[str, Any]) -> str:
     """Give the pattern of config.toml; one that could take forever to match is refused."""
     table = config.get('triangulation', {})
     pattern = table.get('cam_regex', '-cam([A-Z])$') if isinstance(table, dict) else None
-    plain = isinstance(pattern, str) and len(pattern) <= _LONGEST_PATTERN
-    if not plain or _REPEATED_GROUP.search(pattern) or len(_REPEATS.findall(pattern)) > _MOST_REPEATS:
+    if (
+        not isinstance(pattern, str)
+        or len(pattern) > _LONGEST_PATTERN
+        or _REPEATED_GROUP.search(pattern)
+        or len(_REPEATS.findall(pattern)) > _MOST_REPEATS
+    ):
         raise BadFileError(
             f'{path}: cam_regex of config.toml must be text of at most {_LONGEST_PATTERN} characters with at most '
             f'{_MOST_REPEATS} repeats, none of a group; got {shorten(pattern)}. Give another one by cam_regex=.'

@@ -21,7 +21,7 @@ class Points3d:
     """Points in the calibration's world by frame; missing ones have confidence 0 and coordinates 0."""
 
     names: tuple[str, ...]
-    frames: Int[np.ndarray, 'n']
+    frames: Int[np.ndarray, ' n']
     xyz: Float[np.ndarray, 'n K 3']
     confidence: Float[np.ndarray, 'n K']
 

@@ -23,7 +23,7 @@ from smilfit.io.annotations.entries import (
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
-from smilfit.structures import AnnotatedImage, AnnotationSet
+from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
 
 @ANNOTATIONS.register_module(name='badja')
@@ -72,7 +72,8 @@ class BadjaReader(AnnotationReader):
         files = sorted(path.glob('*.json')) if path.is_dir() else [path]
         if not files:
             raise FileNotFoundError(f'{path}: the folder must hold .json files; got none.')
-        images, skipped = [], []
+        images: list[AnnotatedImage] = []
+        skipped: list[SkippedAnnotation] = []
         for file in files:
             good, bad = self._read_file(file)
             images += sorted(good, key=lambda image: image.frame)

@@ -37,7 +37,8 @@ class AnnotationReader(ABC):
         """Hold the subclass's `read` to the rules."""
         super().__init_subclass__(**arguments)
         if 'read' in cls.__dict__:
-            cls.read = _guarded(cls.read)
+            # By name: a checker takes a method for fixed.
+            setattr(cls, 'read', _guarded(cls.read))  # noqa: B010
 
     @abstractmethod
     def read(self, path: str | Path) -> AnnotationSet:
@@ -74,7 +75,7 @@ def _guarded(read: Callable[..., AnnotationSet]) -> Callable[..., AnnotationSet]
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Name the annotations in whatever fails; an error that names another file, or an option, is passed on."""
-    told = None
+    told: Exception | None = None
     with reading(path, 'annotations'):
         try:
             yield

@@ -97,7 +97,7 @@ class CocoReader(AnnotationReader):
             flip=mirror_pairs(source.keypoint_names),
         )
 
-    def _choose(self, path: Path, names: Mapping[int, str], annotations: list[Any]) -> set[int]:
+    def _choose(self, path: Path, names: Mapping[int | str, str], annotations: list[Any]) -> set[int | str]:
         """Give the ids of the categories to read: the one asked for, or all that occur."""
         if self.category is not None:
             chosen = {i for i, name in names.items() if name == self.category}
@@ -174,7 +174,7 @@ def _by_id(path: Path, content: Mapping[str, Any], key: str) -> dict[int | str, 
     return found
 
 
-def _names_of_categories(path: Path, categories: Mapping[int, Any]) -> dict[int, str]:
+def _names_of_categories(path: Path, categories: Mapping[int | str, Any]) -> dict[int | str, str]:
     for i, category in categories.items():
         if not isinstance(category.get('name'), str):
             raise BadFileError(
@@ -183,7 +183,7 @@ def _names_of_categories(path: Path, categories: Mapping[int, Any]) -> dict[int,
     return {i: category['name'] for i, category in categories.items()}
 
 
-def _keypoint_names(path: Path, categories: Mapping[int, Any]) -> tuple[str, ...]:
+def _keypoint_names(path: Path, categories: Mapping[int | str, Any]) -> tuple[str, ...]:
     """Give the keypoints of the categories to read, which must be the same for all."""
     skeletons = {}
     for category in categories.values():
@@ -232,7 +232,9 @@ def _mask(segmentation: Any, size: tuple[int, int]) -> MaskSource | None:
 
 
 def _file_name(entry: Any, pictures: Mapping[int | str, Any]) -> str:
-    return str(_get(pictures.get(_get(entry, 'image_id')), 'file_name') or '')
+    number = _get(entry, 'image_id')
+    picture = None if number is None else pictures.get(number)
+    return str(_get(picture, 'file_name') or '')
 
 
 def _get(entry: Any, key: str) -> int | str | None:

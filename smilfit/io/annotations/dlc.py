@@ -7,6 +7,7 @@ from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.pose_rows import (
+    RowPicture,
     annotate_rows,
     body_parts,
     choose_individuals,
@@ -118,9 +119,10 @@ def read_tables(
         chosen.append((table, names))
         skipped += [*table.skipped, *left_out]
     keypoint_names = body_parts(chosen)
+    pictures: list[RowPicture | str | None]
     for table, names in chosen:
         if table.rows and table.of_video:
-            pictures = row_frames(table, find_video(table.path, video))
+            pictures = [*row_frames(table, find_video(table.path, video))]
         else:
             pictures = row_pictures(table, reader.images, reader.allow_outside_images)
         found, left_out = annotate_rows(table, pictures, names, keypoint_names)

@@ -1,6 +1,7 @@
 """Entries of annotation files: their schema is checked key by key, and one bad entry spoils no other."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,7 @@ def read_json(path: str | Path, kind: type, form: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
             raise BadFileError(
                 f'{path}: an object must have every key once; got {shorten(twice)!r} twice. Write the file anew.'
             )
@@ -98,7 +98,7 @@ def read_json(path: str | Path, kind: type, form: str) -> Any:
                 'Correct it there, or export it again.'
             ) from None
     if not isinstance(content, kind):
-        names = {list: 'a list', dict: 'an object'}
+        names: dict[type, str] = {list: 'a list', dict: 'an object'}
         raise BadFileError(
             f'{path}: {what} must be {names[kind]}; got {type(content).__name__}. Is it another format?'
         )

@@ -90,8 +90,8 @@ def find_picture(folder: Path, stem: str) -> Path:
 
 
 def _points(annotation: Any) -> tuple[np.ndarray, np.ndarray]:
-    kp = annotation.get('kp') if isinstance(annotation, Mapping) else None
-    invisible = annotation.get('invisible') if isinstance(annotation, Mapping) else None
+    kp: Any = annotation.get('kp') if isinstance(annotation, Mapping) else None
+    invisible: Any = annotation.get('invisible') if isinstance(annotation, Mapping) else None
     if np.shape(kp) != (len(KEYPOINTS), 2) or np.size(invisible) != len(KEYPOINTS):
         raise BadEntry(
             f'annotation must be a struct of kp ({len(KEYPOINTS)} x 2) and invisible ({len(KEYPOINTS)}); got '

@@ -76,7 +76,7 @@ class ImageMask(MaskSource):
         """
         labels = _read_labels(self.path, any(np.ndim(value) for value in self.values or ()))
         if self.values is None:
-            return labels.astype(bool) if labels.ndim == 2 else labels.any(-1)
+            return labels.astype(bool) if labels.ndim == 2 else np.any(labels, axis=-1)
         mask = np.zeros(labels.shape[:2], dtype=bool)
         for value in self.values:
             if np.ndim(value) != labels.ndim - 2:

@@ -37,11 +37,11 @@ def parse_mat5(data: bytes) -> dict[str, Any]:
     if len(data) < HEADER_BYTES or data[126:128] not in (b'IM', b'MI'):
         raise Mat5Error('it must be a MATLAB file of version 5 or 7.3')
     reader = _Reader('<' if data[126:128] == b'IM' else '>')
-    # A view: parts within parts would be copied at every level.
-    data = memoryview(data)
+    # Parts within parts would be copied at every level.
+    view = memoryview(data)
     variables, place = {}, HEADER_BYTES
     while place + 8 <= len(data):
-        kind, body, place = reader.element(data, place)
+        kind, body, place = reader.element(view, place)
         if kind == _COMPRESSED:
             kind, body, _ = reader.element(reader.unpacked(body), 0)
         if kind == _MATRIX:

@@ -71,7 +71,8 @@ def _read_frame(path: Path, file: h5py.File) -> tuple[str, PandasTable]:
 def _read_table(group: h5py.Group, where: str) -> PandasTable:
     dataset = group['table']
     records = read_table(dataset, where)
-    blocks = sorted(name for name in records.dtype.names if name.startswith('values_block_'))
+    fields = records.dtype.names or ()
+    blocks = sorted(name for name in fields if name.startswith('values_block_'))
     columns: list[tuple[str, ...]] = []
     values = []
     for block in blocks:
@@ -82,7 +83,7 @@ def _read_table(group: h5py.Group, where: str) -> PandasTable:
         if np.issubdtype(records[block].dtype, np.number):
             columns += [_label(label, where) for label in labels]
             values.append(records[block].reshape(len(records), len(labels)).astype(np.float64))
-    index = [records[name] for name in records.dtype.names if not name.startswith('values_block_')]
+    index = [records[name] for name in fields if not name.startswith('values_block_')]
     rows = tuple(zip(*([_text(part) for part in level] for level in index)))
     return PandasTable(
         tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))

@@ -152,8 +152,8 @@ class ReplicantReader(AnnotationReader):
         ids = folder / f'{file.stem}_ID.png'
         mask = ImageMask(ids, ((_red(number), 0, 0),)) if self.masks and ids.is_file() else None
         # It is opened here already; one that lies outside is left out as every other is.
-        reachable = mask is not None and (self.allow_outside_images or Fence([folder]).holds(ids))
-        if reachable and self.hidden == 'skip' and not mask.read().any():
+        reachable = self.allow_outside_images or Fence([folder]).holds(ids)
+        if mask is not None and reachable and self.hidden == 'skip' and not mask.read().any():
             raise BadEntry(
                 f"{ids}: the mask must show the subject; it is hidden. hidden='keep' takes its keypoints."
             )

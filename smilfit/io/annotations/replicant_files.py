@@ -50,13 +50,13 @@ def read_batch(path: Path) -> Batch:
     content = read_json(path, dict, 'replicAnt batch')
     try:
         resolution = require(content, 'Image Resolution', dict)
-        size = tuple(int(numbers(require(resolution, axis, (int, float)), (), axis)) for axis in 'xy')
-        check_picture_size('Image Resolution', *size)
+        width, height = (int(numbers(require(resolution, axis, (int, float)), (), axis)) for axis in 'xy')
+        check_picture_size('Image Resolution', width, height)
         subjects = require(content, 'Subject Variations', dict)
         classes = {number: require(subject, 'Class', str) for number, subject in subjects.items()}
     except ValueError as error:
         raise BadFileError(f'{path}: {error}') from None
-    return Batch(size, classes)
+    return Batch((width, height), classes)
 
 
 def find_picture(folder: Path, stem: str) -> Path:

@@ -15,7 +15,7 @@ _MOST_DIGITS = 12
 _NUMBERS_PER_PIXEL = 2
 
 
-def read_runs(counts: str | bytes | Sequence[int], size: tuple[int, int]) -> Int[np.ndarray, 'runs']:
+def read_runs(counts: str | bytes | Sequence[int], size: tuple[int, int]) -> Int[np.ndarray, ' runs']:
     """Read run lengths that fill a picture.
 
     Args:
@@ -45,7 +45,7 @@ def read_runs(counts: str | bytes | Sequence[int], size: tuple[int, int]) -> Int
     return runs
 
 
-def fill_runs(runs: Int[np.ndarray, 'runs'], size: tuple[int, int]) -> Bool[np.ndarray, 'H W']:
+def fill_runs(runs: Int[np.ndarray, ' runs'], size: tuple[int, int]) -> Bool[np.ndarray, 'H W']:
     """Make a mask of run lengths that fill a picture of (width, height) px."""
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(size).T
@@ -65,7 +65,7 @@ def _whole_numbers(counts: Sequence[int]) -> np.ndarray:
         raise ValueError('mask: run lengths must be numbers below 2^60; got a longer one.') from None
 
 
-def decompress(text: str | bytes) -> Int[np.ndarray, 'runs']:
+def decompress(text: str | bytes) -> Int[np.ndarray, ' runs']:
     """Undo COCO's text: base-32 digits, the lowest first, then differences to the run before the last one.
 
     Raises:

@@ -88,4 +88,4 @@ def _check_place(image: AnnotatedImage, fence: Fence | None) -> None:
 
 
 def _is_rate(rate: object) -> bool:
-    return isinstance(rate, Real) and math.isfinite(rate) and rate > 0
+    return isinstance(rate, Real) and math.isfinite(rate) and float(rate) > 0

@@ -195,8 +195,8 @@ def _resolve(labels: Path, folder: Path | None, name: str) -> Path:
     if folder is not None:
         parts = [part for part in written.parts if part != '..']
         tails = (Path(*parts[-n:]) for n in range(min(len(parts), _MOST_PARTS), 0, -1))
-        candidates = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
-        return next((path for path in candidates if _is_file(path)), folder / written.name)
+        within = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
+        return next((path for path in within if _is_file(path)), folder / written.name)
     candidates = (Path(name), labels.parent / written.name)
     return next((path for path in candidates if _is_file(path)), candidates[-1])
 

@@ -114,7 +114,7 @@ class TigDogReader(AnnotationReader):
         seg = root / f'{animal}Seg' / f'seg{number}.mat'
         masks = _cells(seg, 'segments', len(frames)) if seg.is_file() else [None] * len(frames)
         folder = (self.images or root) / animal
-        entries = []
+        entries: list[tuple[str, Callable[[], AnnotatedImage]]] = []
         for offset, (landmarks, mask) in enumerate(zip(frames, masks)):
             where = f'{file}, frame {offset + 1} of {len(frames)}'
             blank = AnnotatedImage(
