@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from smilfit.apis.output_paths import check_output_folder
 from smilfit.cli.argument_types import KeyValues, device, int_from
 from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_output_folder
 
 if TYPE_CHECKING:
-    from smilfit.cli.fit_run import FitRun
+    from smilfit.apis.fit_run import FitRun
 
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
@@ -125,8 +125,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _fit(arguments: argparse.Namespace) -> 'FitRun | None':
-    from smilfit.cli.fit_run import fit_dataset
-    from smilfit.cli.fit_session import FitOptions
+    from smilfit.apis.fit_run import fit_dataset
+    from smilfit.apis.fit_session import FitOptions
     from smilfit.engine.launch import process_group
     from smilfit.solvers import DistributedProcesses, Processes
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from smilfit.apis.output_paths import check_output_folder
 from smilfit.cli import fit, preprocess
 from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_output_folder
 from smilfit.cli.preprocess_options import add_option
 from smilfit.files import writing
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_not_an_input, check_output_file
 from smilfit.cli.preprocess_images import add_image_options, run_images
 from smilfit.cli.preprocess_options import (
     RIG_OPTIONS,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from smilfit.apis.output_paths import check_not_an_input
 from smilfit.body_models import load_body_model_data
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.cli.output_paths import check_not_an_input
 from smilfit.cli.preprocess_options import add_option, options_of
 from smilfit.cli.preprocess_tables import print_findings, print_report
 from smilfit.datasets import plan_session, preprocess, shared_keypoint_names

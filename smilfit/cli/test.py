@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
+from smilfit.apis.shipped_configs import find_config
 from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_not_an_input, check_output_file, check_output_folder
-from smilfit.cli.shipped_configs import find_config
 from smilfit.cli.train import FORMATTER, add_run_arguments, hold_work_dir
 from smilfit.files import MadeOf, OutputFolder, write_text
 
@@ -80,7 +80,7 @@ def _report(runner, metrics: dict, folder: Path, arguments: argparse.Namespace) 
 
 def _write_result(runner, metric, folder: Path) -> bool:
     """Write pictures, numbers and the page of a metric that keeps its results; False of one that does not."""
-    from smilfit.cli.test_pictures import prediction_pictures, write_picture
+    from smilfit.apis.prediction_pictures import prediction_pictures, write_picture
     from smilfit.visualization import write_benchmark_folder
 
     result = getattr(metric, 'result', None)

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from smilfit.apis.output_paths import check_output_folder
+from smilfit.apis.shipped_configs import find_config
 from smilfit.cli.argument_types import KeyValues
 from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_output_folder
-from smilfit.cli.shipped_configs import find_config
 from smilfit.files import OutputLock, remove_temporary
 from smilfit.registry import UnknownNameError
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from smilfit.apis.fit_overlays import keypoints_of, report_pictures
+from smilfit.apis.session_outputs import SessionOutputs
+from smilfit.apis.step_bar import StepBar
 from smilfit.body_models import SMIL
-from smilfit.cli.fit_overlays import keypoints_of, report_pictures
-from smilfit.cli.session_outputs import SessionOutputs
-from smilfit.cli.step_bar import StepBar
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError

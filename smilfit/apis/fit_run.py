@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
+from smilfit.apis.session_outputs import OVERLAY
+from smilfit.apis.shipped_configs import find_config
 from smilfit.body_models import SMIL, load_body_model
-from smilfit.cli.fit_session import FIT, FitOptions, SessionFits
-from smilfit.cli.session_outputs import OVERLAY
-from smilfit.cli.shipped_configs import find_config
 from smilfit.datasets import open_dataset
 from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, PictureFigures, read_figures

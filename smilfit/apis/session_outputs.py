@@ -5,15 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smilfit.cli.fit_overlays import write_meshes, write_overlay
-from smilfit.cli.image_outputs import ImageOutputs
-from smilfit.cli.step_bar import step_bar
+from smilfit.apis.fit_overlays import write_meshes, write_overlay
+from smilfit.apis.image_outputs import ImageOutputs
+from smilfit.apis.step_bar import step_bar
 from smilfit.evaluation import read_figures
 from smilfit.files import MadeOf, OutputFolder, write_text
 from smilfit.structures import FitResult
 
 if TYPE_CHECKING:
-    from smilfit.cli.fit_session import SessionFits
+    from smilfit.apis.fit_session import SessionFits
 
 OVERLAY = 'overlay.mp4'
 NO_MESHES = 'none'
