@@ -13,7 +13,6 @@ from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 from smilfit.visualization import draw_keypoints, draw_label, draw_mesh, grid_of_views
 
-__test__ = False
 FITTED_COLOUR = (120, 220, 255)
 # Crops are small: draw them larger, so that lines and letters can be seen.
 CROP_PX = 320

@@ -152,7 +152,7 @@ def _train(data: Path, work: Path, size: DemoSize) -> int:
 
 
 def _test(data: Path, work: Path) -> int:
-    from smilfit.cli.test import main as test
+    from smilfit.cli.testing import main as test
 
     metrics = work / 'benchmark' / 'metrics.json'
     checkpoint = (work / 'last_checkpoint').read_text(encoding='utf-8').strip()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from smilfit.cli import test as test_tool
+from smilfit.cli import testing as test_tool
 from smilfit.cli import train as train_tool
 from tests.toy_experiment import experiment
 
