@@ -30,7 +30,7 @@ def read_pictures(
     lookup = None
     if source.keypoint_map:
         lookup = load_keypoint_map(source.keypoint_map)
-        check_lookup(lookup, model_names=keypoint_definitions(body), where=source.keypoint_map)
+        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(source.keypoint_map))
     annotations = _reader(source).read(source.path)
     if source.category is not None:
         annotations = of_category(annotations, source.category)

@@ -34,7 +34,7 @@ def read_sessions(
     """
     if source.keypoint_map:
         lookup = read_joint_lookup(source.keypoint_map)
-        check_lookup(lookup, model_names=keypoint_definitions(body), where=source.keypoint_map)
+        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(source.keypoint_map))
     folders = find_sessions(source.path)
     check_not_an_input(out, _inputs_of(folders), 'OUT')
     excluded = _excluded_of(folders, options.exclude_cameras)
