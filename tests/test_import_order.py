@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_rooms_import_downwards_only(room):
     assert not wrong
 
 
+def test_only_the_command_line_prints_and_parses():
+    for room in ROOMS:
+        if room == 'cli':
+            continue
+        for path in (PACKAGE / room).rglob('*.py'):
+            assert 'argparse' not in imports_of(path), path
+            calls = [
+                n for n in ast.walk(ast.parse(path.read_text(encoding='utf-8'))) if isinstance(n, ast.Call)
+            ]
+            assert 'print' not in {ast.unparse(call.func) for call in calls}, path
+
+
 def test_nothing_below_visualization_imports_matplotlib():
     for room in ROOMS:
         if room in ('visualization', 'apis', 'cli'):
@@ -90,10 +103,24 @@ def test_import_smilfit_is_light():
     assert done.returncode == 0
 
 
-def test_public_names_are_there():
-    import smilfit
+@pytest.mark.parametrize(
+    'module', ['apis', 'apis.progress', 'cli.fit', 'cli.train', 'cli.testing', 'cli.demo']
+)
+def test_commands_are_light_until_they_work(module):
+    code = (
+        f'import sys, smilfit.{module}; '
+        "heavy = [m for m in ('torch', 'matplotlib', 'cv2', 'sleap_io', 'h5py') if m in sys.modules]; "
+        'assert not heavy, heavy'
+    )
+    done = subprocess.run([sys.executable, '-c', code], check=False, cwd=PACKAGE.parent)
+    assert done.returncode == 0
 
-    for name in smilfit.__all__:
-        assert getattr(smilfit, name) is not None
+
+@pytest.mark.parametrize('module', ['smilfit', 'smilfit.apis'])
+def test_public_names_are_there(module):
+    room = import_module(module)
+    for name in room.__all__:
+        assert getattr(room, name) is not None
+    assert set(room.__all__) <= set(dir(room))
     with pytest.raises(AttributeError, match='no attribute'):
-        smilfit.nothing  # noqa: B018
+        room.nothing  # noqa: B018

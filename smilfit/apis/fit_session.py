@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from smilfit.apis.fit_overlays import keypoints_of, report_pictures
-from smilfit.apis.progress import FitProgress, ProgressCallback, ignore
+from smilfit.apis.fit_progress import FitProgress
+from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
 from smilfit.evaluation import FitBenchmark, fit_benchmark

@@ -11,9 +11,9 @@ from smilfit.apis.fitting import fit
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.preprocessing import PreprocessRun, preprocess
 from smilfit.apis.progress import ProgressCallback
+from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.files import writing
 
-CONFIG = 'configs/fit/smalify.py'
 DATASET = 'pictures.h5'
 
 
@@ -29,7 +29,7 @@ def fit_images(
     source: DataSource,
     out: str | Path,
     body_model: str | Path,
-    config: str | Path | Mapping[str, Any] = CONFIG,
+    config: str | Path | Mapping[str, Any] = FIT_IMAGES_CONFIG,
     options: Mapping[str, Any] | None = None,
     *,
     restart: bool = False,

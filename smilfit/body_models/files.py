@@ -63,7 +63,8 @@ def load_body_model_data(path: str | Path) -> BodyModelData:
     fitting = [ending for ending in known if path.name.endswith(ending)]
     if not fitting:
         raise ValueError(
-            f'{path}: a body model must end in .smil.json, .pkl or .npz{_registered()}; got {path.suffix!r}.'
+            f'{path}: a body model must end in .smil.json, .pkl or .npz{_registered()}; got {path.suffix!r}. '
+            'A reader of your own needs its file: --import FILE.'
         )
     reader = known[max(fitting, key=len)]
     with reading(path, 'a body model'):

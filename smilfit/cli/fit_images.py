@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smilfit.apis.data_source import annotation_readers
-from smilfit.apis.image_fitting import CONFIG, DATASET, check_images_folder, fit_images
+from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.cli import fit, preprocess
 from smilfit.cli.command import run_command
 from smilfit.cli.preprocess_options import add_option, options_of, source_of
@@ -23,8 +23,8 @@ def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
 
 
 def _extend(parser: argparse.ArgumentParser) -> None:
-    help_text = f'a registrant config (default: {CONFIG})'
-    add_option(parser, 'config', type=Path, default=Path(CONFIG), metavar='FILE', help=help_text)
+    help_text = f'a registrant config (default: {FIT_IMAGES_CONFIG})'
+    add_option(parser, 'config', type=Path, default=Path(FIT_IMAGES_CONFIG), metavar='FILE', help=help_text)
     fit.add_fit_options(parser)
 
 
@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Imported late: --help should not wait for what draws.
+    from smilfit.apis.image_fitting import DATASET, check_images_folder, fit_images
+
     source = source_of(arguments, annotation_readers().get(arguments.format))
     if arguments.dry_run:
         return preprocess.show_plan(source, check_images_folder(arguments.out) / DATASET, arguments)
