@@ -96,14 +96,14 @@ def add_traceback(parser: argparse.ArgumentParser) -> None:
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Gather the options of preprocessing that a command line offers; a format's default stands where it is None."""
-    offered = {f.name: getattr(arguments, f.name, None) for f in fields(PreprocessOptions)}
-    return {name: value for name, value in offered.items() if value is not None}
+    names = {f.name for f in fields(PreprocessOptions)}
+    return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
 
 
 def source_of(arguments: argparse.Namespace, reader: type | None) -> DataSource:
     """Gather where the data come from and how they are read."""
     names = {f.name for f in fields(DataSource)} - {'path', 'reader'}
-    given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
     own = {} if reader is None else read_reader_options(arguments, reader)
     return DataSource(path=arguments.annotations, reader=own, **given)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
@@ -10,9 +11,9 @@ from smilfit.apis.progress import Progress
 
 
 @contextmanager
-def progress_bar(shown: bool) -> Iterator['ProgressBar | None']:
+def progress_bar(shown: bool, console: Console | None = None) -> Iterator['ProgressBar | None']:
     """Give what shows reports of progress in this context; None where none are wanted."""
-    bar = ProgressBar() if shown else None
+    bar = ProgressBar(console) if shown else None
     try:
         yield bar
     finally:
@@ -21,9 +22,14 @@ def progress_bar(shown: bool) -> Iterator['ProgressBar | None']:
 
 
 class ProgressBar:
-    """Shows the reports that it is called with, one task after the other; a bar is gone when its task is done."""
+    """Shows the reports that it is called with, one task after the other; a bar is gone when its task is done.
 
-    def __init__(self) -> None:
+    Args:
+        console: where to draw; rich's own if None.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console
         self._bars: Bars | None = None
         self._id, self._task = TaskID(0), ''
 
@@ -31,13 +37,21 @@ class ProgressBar:
         """Show a report."""
         if self._bars is None or step.task != self._task:
             self.end()
-            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            # Names of sessions are anybody's: neither a format nor markup.
+            name, note = (TextColumn(f'{{task.fields[{key}]}}', markup=False) for key in ('name', 'note'))
             self._bars = Bars(
-                TextColumn(step.task), *columns, TextColumn('{task.description}'), transient=True
+                name,
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                note,
+                console=self.console,
+                transient=True,
             )
             self._bars.start()
-            self._id, self._task = self._bars.add_task(step.note, total=step.total), step.task
-        self._bars.update(self._id, completed=step.done, description=step.note)
+            self._id = self._bars.add_task('', total=step.total, name=step.task, note=step.note)
+            self._task = step.task
+        self._bars.update(self._id, completed=step.done, note=step.note)
         if step.done >= step.total:
             self.end()
 
