@@ -39,15 +39,8 @@ class ProgressBar:
             self.end()
             # Names of sessions are anybody's: neither a format nor markup.
             name, note = (TextColumn(f'{{task.fields[{key}]}}', markup=False) for key in ('name', 'note'))
-            self._bars = Bars(
-                name,
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                note,
-                console=self.console,
-                transient=True,
-            )
+            columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note)
+            self._bars = Bars(*columns, console=self.console, transient=True)
             self._bars.start()
             self._id = self._bars.add_task('', total=step.total, name=step.task, note=step.note)
             self._task = step.task
