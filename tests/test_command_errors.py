@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.cli.argument_types import device, existing_file, float_from, int_from, positive_int
 from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.files import BadFileError, DiskFullError
 from smilfit.registry import UnknownNameError, build_loss
 

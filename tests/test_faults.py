@@ -9,7 +9,7 @@ from benchmarks.reliability import fault_shim
 from benchmarks.reliability.fault_tools import differences
 from benchmarks.reliability.faults import inject
 from benchmarks.reliability.small_inputs import make_inputs
-from smilfit.cli.shipped_configs import configs_folder
+from smilfit.apis.shipped_configs import configs_folder
 
 pytestmark = pytest.mark.skipif(fault_shim.unavailable() is not None, reason=str(fault_shim.unavailable()))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reliability.small_inputs import make_inputs, preprocess_arguments
+from smilfit.apis.shipped_configs import configs_folder
 from smilfit.cli import preprocess, train
 from smilfit.cli.fit import main
-from smilfit.cli.shipped_configs import configs_folder
 from smilfit.files import OutputLock
 from smilfit.structures import FitResult
 

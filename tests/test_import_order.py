@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ ROOMS = {
     'body_models': 3, 'losses': 3, 'solvers': 3, 'renderers': 3,
     'io': 4, 'handlers': 4,
     'registrants': 5, 'datasets': 5, 'models': 5, 'synthetic': 5,
-    'engine': 6, 'evaluation': 6, 'visualization': 6, 'cli': 7,
+    'engine': 6, 'evaluation': 6, 'visualization': 6, 'apis': 7, 'cli': 8,
 }  # fmt: skip
 # Rooms of one number that may look at a neighbour, and why.
 ALLOWED = {
@@ -52,9 +53,21 @@ def test_rooms_import_downwards_only(room):
     assert not wrong
 
 
+def test_only_the_command_line_prints_and_parses():
+    for room in ROOMS:
+        if room == 'cli':
+            continue
+        for path in (PACKAGE / room).rglob('*.py'):
+            assert 'argparse' not in imports_of(path), path
+            calls = [
+                n for n in ast.walk(ast.parse(path.read_text(encoding='utf-8'))) if isinstance(n, ast.Call)
+            ]
+            assert 'print' not in {ast.unparse(call.func) for call in calls}, path
+
+
 def test_nothing_below_visualization_imports_matplotlib():
     for room in ROOMS:
-        if room in ('visualization', 'cli'):
+        if room in ('visualization', 'apis', 'cli'):
             continue
         for path in (PACKAGE / room).rglob('*.py'):
             assert not {n for n in imports_of(path) if n.split('.')[0] == 'matplotlib'}, path
@@ -106,3 +119,24 @@ def test_help_is_light():
         [sys.executable, '-c', code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
     )
     assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize(
+    'module', ['apis', 'apis.progress', 'cli.fit', 'cli.train', 'cli.testing', 'cli.demo']
+)
+def test_commands_are_light_until_they_work(module):
+    code = (
+        f'import sys, smilfit.{module}; '
+        "heavy = [m for m in ('torch', 'matplotlib', 'cv2', 'sleap_io', 'h5py') if m in sys.modules]; "
+        'assert not heavy, heavy'
+    )
+    done = subprocess.run([sys.executable, '-c', code], check=False, cwd=PACKAGE.parent)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize('module', ['smilfit', 'smilfit.apis'])
+def test_public_names_are_there(module):
+    room = import_module(module)
+    for name in room.__all__:
+        assert getattr(room, name) is not None
+    assert set(room.__all__) <= set(dir(room))
+    with pytest.raises(AttributeError, match='no attribute'):
+        room.nothing  # noqa: B018

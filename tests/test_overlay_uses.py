@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from smilfit.apis.fit_overlays import report_pictures
+from smilfit.apis.image_outputs import ImageOutputs
+from smilfit.apis.prediction_pictures import prediction_pictures
 from smilfit.body_models import SMIL
-from smilfit.cli.fit_overlays import report_pictures
-from smilfit.cli.image_outputs import ImageOutputs
-from smilfit.cli.test_pictures import prediction_pictures
 from smilfit.datasets import PreprocessOptions, image_sessions, open_dataset, preprocess
 from smilfit.structures import BodyParams, FitResult
 from smilfit.synthetic import make_quadruped

@@ -25,7 +25,7 @@ from benchmarks.reliability.hostile_stores import hostile_stores
 from benchmarks.reliability.judges import judge_annotation, judge_model, judge_store
 from benchmarks.reliability.sandbox import Outcome, run_cases
 from benchmarks.reliability.small_inputs import make_inputs
-from smilfit.cli.shipped_configs import configs_folder
+from smilfit.apis.shipped_configs import configs_folder
 
 CALLS = 'benchmarks.reliability.reading_calls'
 LIMIT_S = 30.0

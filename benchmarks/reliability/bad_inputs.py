@@ -24,6 +24,8 @@ from benchmarks.reliability.bad_test import TEST
 from benchmarks.reliability.bad_train import TRAIN
 from benchmarks.reliability.command_inputs import all_inputs
 from benchmarks.reliability.command_runs import Case, Outcome, faults, run_case
+from smilfit import apis
+from smilfit.cli.main import COMMANDS, command_module
 
 CASES = (*PREPROCESS, *TRAIN, *TEST, *FIT)
 
@@ -40,8 +42,10 @@ def run_cases(cases: Iterable[Case], folder: Path) -> tuple[dict[str, Outcome], 
     with contextlib.redirect_stdout(io.StringIO()):
         inputs = all_inputs(folder / 'inputs')
     logging.getLogger().handlers.clear()
-    for command in ('preprocess', 'fit', 'fit_images', 'train', 'test', 'demo', 'fit_run'):
-        __import__(f'smilfit.cli.{command}')
+    for command in COMMANDS:
+        command_module(command)
+    for name in apis.__all__:
+        getattr(apis, name)
     before = _content(folder / 'inputs')
     found = {}
     for case in cases:

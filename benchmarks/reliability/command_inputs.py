@@ -58,7 +58,7 @@ def make_good_inputs(folder: Path) -> dict[str, str]:
 
 
 def _train_config(data: Path) -> str:
-    from smilfit.cli.shipped_configs import configs_folder
+    from smilfit.apis.shipped_configs import configs_folder
     from smilfit.engine import load_experiment
 
     base = configs_folder() / 'train' / 'multiview_demo.py'

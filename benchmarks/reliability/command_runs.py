@@ -10,9 +10,10 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from smilfit.cli.main import command_module
 
 MOST_SECONDS = 30
 MOST_BYTES = 2 << 30
@@ -127,7 +128,7 @@ def _be_the_command(words: list[str], folder: Path) -> None:
             os.dup2(os.open(folder / f'{name}.txt', os.O_WRONLY | os.O_CREAT), number)
         sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', closefd=False)  # noqa: SIM115
         os.environ['COLUMNS'] = '200'
-        code = import_module(f'smilfit.cli.{words[0]}').main(words[1:])
+        code = command_module(words[0]).main(words[1:])
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:

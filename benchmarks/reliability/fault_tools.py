@@ -63,7 +63,7 @@ def _train(inputs: Path, out: Path) -> int:
 
 
 def _test(inputs: Path, out: Path) -> int:
-    from smilfit.cli.test import main
+    from smilfit.cli.testing import main
 
     checkpoint = str(inputs / 'trained' / 'epoch_2.pth')
     data = f'test_dataloader.dataset.data_path={inputs / "small.h5"}'

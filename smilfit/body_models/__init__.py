@@ -2,7 +2,13 @@
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, PoseSpace, SparseMatrix
-from smilfit.body_models.files import load_body_model, load_body_model_data, save_body_model
+from smilfit.body_models.files import (
+    BodyModelReader,
+    body_model_reader,
+    load_body_model,
+    load_body_model_data,
+    save_body_model,
+)
 from smilfit.body_models.keypoint_conventions import (
     KeypointConvention,
     available_conventions,
@@ -22,6 +28,7 @@ __all__ = [
     'SMPL',
     'SMPLX',
     'BodyModelData',
+    'BodyModelReader',
     'KeypointConvention',
     'KeypointRows',
     'PoseSpace',
@@ -29,6 +36,7 @@ __all__ = [
     'SparseMatrix',
     'UnsafePickleError',
     'available_conventions',
+    'body_model_reader',
     'check_body_model',
     'convert_keypoints',
     'keypoint_definitions',

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from smilfit.apis.output_paths import check_output_folder
+from smilfit.apis.shipped_configs import configs_folder
 from smilfit.cli.argument_types import int_from, positive_int
 from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_output_folder
-from smilfit.cli.shipped_configs import configs_folder
 
 STOPPED = 'Stopped. The same command goes on after the last finished step.'
 
@@ -87,7 +87,7 @@ def run_demo(out: Path, size: DemoSize, console: Console) -> int:
             console.print(f'{what} failed; see the message above.', style='red')
             return code
         console.print(f'{what}: {time.monotonic() - start:.0f} s', style='dim')
-    from smilfit.cli.demo_report import write_demo_report
+    from smilfit.apis.demo_report import write_demo_report
 
     report = write_demo_report(out, size)
     console.rule(f'done in {time.monotonic() - begin:.0f} s')
@@ -152,7 +152,7 @@ def _train(data: Path, work: Path, size: DemoSize) -> int:
 
 
 def _test(data: Path, work: Path) -> int:
-    from smilfit.cli.test import main as test
+    from smilfit.cli.testing import main as test
 
     metrics = work / 'benchmark' / 'metrics.json'
     checkpoint = (work / 'last_checkpoint').read_text(encoding='utf-8').strip()

@@ -1,27 +1,23 @@
 """Fit a body model to every session of a dataset file, stage by stage."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from smilfit.cli.argument_types import KeyValues, device, int_from
-from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_output_folder
+from smilfit.cli.command import add_import, run_command
+from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from smilfit.cli.fit_run import FitRun
+    from smilfit.apis.fit_run import FitRun
 
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-# A process that has done its sessions waits for one that still fits; one that is not heard any more ends the run.
-PATIENCE = timedelta(days=14)
 # Done, but something was left out.
 PARTLY = 3
 STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
@@ -54,6 +50,7 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     )
     parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
     add_fit_options(parser)
+    add_import(parser)
     return parser
 
 
@@ -94,93 +91,48 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def fit_options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Gather what `add_fit_options` added, as `fit` takes it."""
+    names = ('device', 'threads', 'window_px', 'meshes', 'cfg_options')
+    return {name: getattr(arguments, name) for name in names} | {'video': not arguments.no_video}
+
+
 def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
     """Run the command.
 
     0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if a picture was not fitted.
     """
-    return run(build_parser(prog).parse_args(argv))
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run what a parsed command line asks for; as `main`, and 3 where a picture could not be fitted."""
-    return run_reporting_errors(_run, arguments, STOPPED)
+    return run_command(_run, build_parser, argv, prog, STOPPED)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    check_output_folder(arguments.out, '--out')
     # Imported late: --help should not wait for torch.
-    import torch
+    from smilfit.apis import fit
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(arguments.threads)
-    try:
-        done = _fit(arguments)
-    finally:
-        torch.set_num_threads(threads)
-    if done is None:
-        return 0
-    _tell(done)
-    return PARTLY if done.n_pictures_not_fitted else 0
-
-
-def _fit(arguments: argparse.Namespace) -> 'FitRun | None':
-    from smilfit.cli.fit_run import fit_dataset
-    from smilfit.cli.fit_session import FitOptions
-    from smilfit.engine.launch import process_group
-    from smilfit.solvers import DistributedProcesses, Processes
-
-    # Sums are small and taken on the CPU, on whatever device the bodies are: the CPU's way of talking serves.
-    with process_group(arguments.launcher, 'cpu', PATIENCE):
-        alone = arguments.launcher == 'none'
-        processes = Processes() if alone else DistributedProcesses()
-        options = FitOptions(
-            sessions=tuple(arguments.sessions or ()),
-            device=_chosen_device(arguments.device, alone),
-            window_px=arguments.window_px,
-            video=not arguments.no_video,
-            overwrite=arguments.overwrite,
-            mesh_format=arguments.meshes or '',
-            progress=sys.stderr.isatty() and processes.rank == 0,
-        )
-        return fit_dataset(
+    with progress_bar(sys.stderr.isatty()) as progress:
+        done = fit(
             arguments.config,
             arguments.data,
             arguments.out,
             body_model=arguments.body_model,
-            cfg_options=arguments.cfg_options,
-            options=options,
-            processes=processes,
+            sessions=tuple(arguments.sessions or ()),
+            launcher=arguments.launcher,
+            overwrite=arguments.overwrite,
+            progress=progress,
+            **fit_options_of(arguments),
         )
+    return 0 if done is None else show_fit(done)
 
 
-def _chosen_device(name: str, alone: bool) -> str:
-    """Decide where to compute; each process of a machine gets a GPU of its own where no number is asked for.
-
-    Raises:
-        ValueError: the machine has no such device.
-    """
-    import torch
-
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    if name == 'cuda' and not alone:
-        name = f'cuda:{os.environ["LOCAL_RANK"]}'
-    found = torch.device(name)
-    if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f'--device: {name} must be there; torch finds {torch.cuda.device_count()} CUDA devices. Use --device cpu.'
-        )
-    return name
-
-
-def _tell(done: 'FitRun') -> None:
+def show_fit(done: 'FitRun') -> int:
+    """Print what came out; gives the exit code."""
     console = Console()
     if done.benchmarks:
         console.print(_camera_table(done))
     if done.pictures:
         console.print(_picture_table(done))
     console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
+    return PARTLY if done.n_pictures_not_fitted else 0
 
 
 def _camera_table(done: 'FitRun') -> Table:

@@ -9,14 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from smilfit.apis.data_source import annotation_readers
+from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.cli import fit, preprocess
-from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_output_folder
-from smilfit.cli.preprocess_options import add_option
-from smilfit.files import writing
-
-CONFIG = 'configs/fit/smalify.py'
-DATASET = 'pictures.h5'
+from smilfit.cli.command import run_command
+from smilfit.cli.preprocess_options import add_option, options_of, source_of
+from smilfit.cli.progress_bar import progress_bar
 
 
 def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
@@ -25,8 +23,8 @@ def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
 
 
 def _extend(parser: argparse.ArgumentParser) -> None:
-    help_text = f'a registrant config (default: {CONFIG})'
-    add_option(parser, 'config', type=Path, default=Path(CONFIG), metavar='FILE', help=help_text)
+    help_text = f'a registrant config (default: {FIT_IMAGES_CONFIG})'
+    add_option(parser, 'config', type=Path, default=Path(FIT_IMAGES_CONFIG), metavar='FILE', help=help_text)
     fit.add_fit_options(parser)
 
 
@@ -35,23 +33,31 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
 
     0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an entry was left out.
     """
-    return run_reporting_errors(_run, build_parser(prog).parse_args(argv), fit.STOPPED)
+    return run_command(_run, build_parser, argv, prog, fit.STOPPED)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    folder = arguments.out
-    if folder.suffix == '.h5' or folder.is_file():
-        raise NotADirectoryError(f'{folder}: OUT must be a folder; got a file. Name a folder.')
-    check_output_folder(folder, 'OUT')
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    arguments.out = folder / DATASET
-    made = preprocess.run(arguments)
-    if made not in (0, fit.PARTLY) or arguments.dry_run:
-        return made
-    arguments.data, arguments.out = folder / DATASET, folder
-    arguments.sessions, arguments.launcher = None, 'none'
-    return fit.run(arguments) or made
+    # Imported late: --help should not wait for what draws.
+    from smilfit.apis.image_fitting import DATASET, check_images_folder, fit_images
+
+    source = source_of(arguments, annotation_readers().get(arguments.format))
+    if arguments.dry_run:
+        return preprocess.show_plan(source, check_images_folder(arguments.out) / DATASET, arguments)
+    codes = []
+    with progress_bar(not arguments.quiet and sys.stderr.isatty()) as progress:
+        done = fit_images(
+            source,
+            arguments.out,
+            arguments.body_model,
+            arguments.config,
+            options_of(arguments),
+            restart=arguments.restart,
+            overwrite=arguments.overwrite,
+            preprocessed=lambda made: codes.append(preprocess.show_run(made, arguments)),
+            progress=progress,
+            **fit.fit_options_of(arguments),
+        )
+    return fit.show_fit(done.fit) or codes[0]
 
 
 if __name__ == '__main__':

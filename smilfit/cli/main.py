@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from smilfit.registry.spelling import did_you_mean
 from smilfit.version import __version__
@@ -15,6 +16,9 @@ COMMANDS = {
     'test': 'measure a trained regressor',
     'demo': 'all of it on a made animal, in about ten minutes',
 }
+
+# The module of a command is called after it, but where pytest would take it for a test.
+_MODULES = {'test': 'testing'}
 
 
 def usage() -> str:
@@ -32,6 +36,11 @@ def usage() -> str:
     )
 
 
+def command_module(name: str) -> ModuleType:
+    """Import the module of a command."""
+    return import_module(f'smilfit.cli.{_MODULES.get(name, name)}')
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Hand the arguments to a command; 2 on an unknown one."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -45,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f'smilfit: error: no command {command!r}. {did_you_mean(command, COMMANDS)}', file=sys.stderr)
         return 2
-    return import_module(f'smilfit.cli.{command}').main(arguments, prog=f'smilfit {command}')
+    return command_module(command).main(arguments, prog=f'smilfit {command}')
 
 
 if __name__ == '__main__':

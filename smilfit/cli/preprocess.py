@@ -5,32 +5,33 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from smilfit.cli.errors import run_reporting_errors
-from smilfit.cli.output_paths import check_not_an_input, check_output_file
-from smilfit.cli.preprocess_images import add_image_options, run_images
+from rich.console import Console
+
+from smilfit.apis.data_source import SLEAP, DataSource, annotation_readers
+from smilfit.apis.preprocessing import PreprocessRun, plan_preprocess, preprocess
+from smilfit.cli.command import add_import, run_command
 from smilfit.cli.preprocess_options import (
     RIG_OPTIONS,
     add_common,
+    add_image_options,
     add_option,
     add_reader_options,
+    add_session_options,
     add_traceback,
+    options_of,
+    source_of,
 )
-from smilfit.cli.preprocess_sessions import add_session_options, run_sessions
+from smilfit.cli.preprocess_tables import print_findings, print_left_out, print_report
+from smilfit.cli.progress_bar import progress_bar
 from smilfit.io import available_keypoint_maps
-from smilfit.registry import ANNOTATIONS
 
-SLEAP = 'sleap'
+# Done, but entries were left out.
+LEFT_OUT = 3
 _GOES_ON = 'A run that was stopped goes on where it was when the same command is given again.'
 _SESSIONS = (
     'A session is a folder with calibration.toml and one folder a camera, each with labels (.slp or analysis .h5) '
     'and a video. '
 )
-
-
-def annotation_readers() -> dict[str, type]:
-    """Give the readers of annotated pictures by the name of their format."""
-    ANNOTATIONS.import_from_location()
-    return dict(sorted(ANNOTATIONS.module_dict.items()))
 
 
 def build_parser(
@@ -53,12 +54,14 @@ def build_parser(
         epilog='Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, but entries were '
         'left out, each told with file and entry in OUT.h5.report.json.',
     )
+    add_import(parser)
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     readers = annotation_readers()
     for name in sorted({SLEAP, *readers}):
         made = _add_format(formats, name, readers.get(name), out)
         extend(made)
         add_traceback(made)
+        add_import(made)
     return parser
 
 
@@ -99,26 +102,43 @@ def _add_format(
 
 def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
     """Run the command; the exit codes are those that the parser's help names."""
-    return run(build_parser(prog).parse_args(argv))
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run what a parsed command line asks for; as `main`."""
-    return run_reporting_errors(_run, arguments, 'Stopped. The same command goes on where it was.')
+    return run_command(_run, build_parser, argv, prog, 'Stopped. The same command goes on where it was.')
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    check_output_file(arguments.out, 'OUT')
-    inputs = (arguments.body_model, arguments.keypoint_map, getattr(arguments, 'shape_betas', None))
-    check_not_an_input(arguments.out, inputs, 'OUT')
-    if arguments.annotations.is_file():
-        check_not_an_input(arguments.out, (arguments.annotations,), 'OUT')
-    reader = annotation_readers().get(arguments.format)
-    if arguments.format == SLEAP:
-        single = reader is not None and (arguments.single_view or arguments.annotations.is_file())
-        if not single:
-            return run_sessions(arguments)
-    return run_images(arguments, reader)
+    source = source_of(arguments, annotation_readers().get(arguments.format))
+    if arguments.dry_run:
+        return show_plan(source, arguments.out, arguments)
+    with progress_bar(not arguments.quiet and Console().is_terminal) as progress:
+        done = preprocess(
+            source,
+            arguments.out,
+            arguments.body_model,
+            options_of(arguments),
+            restart=arguments.restart,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    return show_run(done, arguments)
+
+
+def show_plan(source: DataSource, out: Path, arguments: argparse.Namespace) -> int:
+    """Print what would be done; gives the exit code."""
+    console = Console()
+    plan = plan_preprocess(source, out, arguments.body_model, options_of(arguments))
+    print_findings(console, plan.plans, plan.body)
+    print_left_out(console, plan.left_out, None)
+    return LEFT_OUT if plan.left_out else 0
+
+
+def show_run(done: PreprocessRun, arguments: argparse.Namespace) -> int:
+    """Print what came out; gives the exit code."""
+    if not arguments.quiet:
+        console = Console()
+        print_report(console, done.report)
+        print_left_out(console, done.left_out, done.path)
+        console.print(f'{done.path}', highlight=False, soft_wrap=True)
+    return LEFT_OUT if done.left_out else 0
 
 
 if __name__ == '__main__':

@@ -9,7 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from smilfit.cli.argument_types import float_from, int_from, positive_int
+from smilfit.apis.data_source import DataSource
+from smilfit.cli.argument_types import float_from, int_from, positive_float, positive_int
 from smilfit.datasets import CROP_MODES, PreprocessOptions
 
 _DEFAULTS = PreprocessOptions()
@@ -93,13 +94,53 @@ def add_traceback(parser: argparse.ArgumentParser) -> None:
         parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
 
 
-def options_of(arguments: argparse.Namespace, **replaced: Any) -> PreprocessOptions:
-    """Gather the options of preprocessing from a command line; what it does not offer keeps its default."""
-    values = {
-        f.name: getattr(arguments, f.name) for f in fields(PreprocessOptions) if hasattr(arguments, f.name)
-    }
-    values |= replaced
-    return PreprocessOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Gather the options of preprocessing that a command line offers; a format's default stands where it is None."""
+    names = {f.name for f in fields(PreprocessOptions)}
+    return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+
+
+def source_of(arguments: argparse.Namespace, reader: type | None) -> DataSource:
+    """Gather where the data come from and how they are read."""
+    names = {f.name for f in fields(DataSource)} - {'path', 'reader'}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    own = {} if reader is None else read_reader_options(arguments, reader)
+    return DataSource(path=arguments.annotations, reader=own, **given)
+
+
+def add_session_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only sessions of several cameras take."""
+    add_option(
+        parser, 'shape_betas', type=Path, metavar='CSV', help='known shapes (columns label,PC1,PC2,...)'
+    )
+    add_option(parser, 'partial_labels', action='store_true', help='labels may end before their video')
+
+
+def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
+    """Add what only pictures take; a reader's own `category` goes before ours."""
+    add_option(
+        parser,
+        'images',
+        type=Path,
+        metavar='DIR',
+        help='folder that picture paths are relative to; where the format itself says if not given',
+    )
+    add_option(
+        parser,
+        'allow_outside_images',
+        action='store_true',
+        help='read pictures and masks, too, that the annotations name outside that folder (by .., an absolute '
+        'path or a link); without it they are left out and told',
+    )
+    add_option(
+        parser,
+        'focal_px',
+        type=positive_float,
+        metavar='PX',
+        help='focal length of pictures without a known camera; guessed as 1.2 times the longer side if not given',
+    )
+    if 'category' not in reader_arguments(reader):
+        add_option(parser, 'category', metavar='NAME', help='take only the entries of this category')
 
 
 def add_reader_options(parser: argparse.ArgumentParser, reader: type) -> None:

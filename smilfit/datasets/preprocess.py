@@ -15,7 +15,6 @@ from smilfit.datasets.image_plan import plan_pictures
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.known_params import known_params_of
 from smilfit.datasets.preprocess_report import make_report
-from smilfit.datasets.progress_bar import ProgressBar
 from smilfit.datasets.sample_encoder import encode_session
 from smilfit.datasets.store_header import make_header
 from smilfit.datasets.store_layout import StoreHeader
@@ -36,7 +35,7 @@ def preprocess(
     options: PreprocessOptions | None = None,
     body_model_file: str | Path = '',
     shape_betas: Mapping[str, np.ndarray] | None = None,
-    progress: bool = False,
+    progress: Callable[[int, int], None] | None = None,
     restart: bool = False,
     overwrite: bool = False,
     left_out: Sequence[SkippedAnnotation] = (),
@@ -54,7 +53,7 @@ def preprocess(
         options: what to keep and how to store it.
         body_model_file: where the body model came from; the file states it.
         shape_betas: known shapes by exact session name.
-        progress: show a bar with the time left.
+        progress: called with how many samples are written, and of how many, before the first and after each.
         restart: throw a stopped run's partial file away.
         overwrite: replace a file of other inputs or options.
         left_out: annotations that are in no session; the report tells them too.
@@ -81,7 +80,7 @@ def preprocess(
             report = tell(DatasetFile(out).faults)
             finish_store(Path(out), Path(out), header, report)
             return report
-        return _write(out, header, plans, options, progress, restart, tell)
+        return _write(out, header, plans, options, progress or (lambda done, total: None), restart, tell)
 
 
 def _write(
@@ -89,21 +88,22 @@ def _write(
     header: StoreHeader,
     plans: Sequence[SessionPlan],
     options: PreprocessOptions,
-    progress: bool,
+    progress: Callable[[int, int], None],
     restart: bool,
     tell: Callable[[Mapping[int, str]], dict[str, Any]],
 ) -> dict[str, Any]:
     """Write the samples, and the report that `tell` makes of those without a picture."""
     total = sum(len(plan.frames) for plan in plans)
     with StoreWriter(out, header, restart=restart, n_expected=total) as writer:
-        done = writer.n_complete
-        with ProgressBar(progress, total, done) as step:
-            for index, plan in enumerate(plans):
-                skip = min(done, len(plan.frames))
-                done -= skip
-                for sample in encode_session(index, plan, header, options, skip):
-                    writer.append(sample)
-                    step()
+        behind = written = writer.n_complete
+        progress(written, total)
+        for index, plan in enumerate(plans):
+            skip = min(behind, len(plan.frames))
+            behind -= skip
+            for sample in encode_session(index, plan, header, options, skip):
+                writer.append(sample)
+                written += 1
+                progress(written, total)
         writer.flush()
         report = tell(writer.faults)
         writer.finish(report)

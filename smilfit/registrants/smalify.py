@@ -140,6 +140,10 @@ class SMALify(SMPLify):
         fitter.hypothesis_stages = max(tried, min(self.hypothesis_stages, 1, len(stages)))
         return fitter
 
+    def keep_parts(self, part_files: PartFiles | None) -> None:
+        """Keep the windows of the next fits in files, so that one that was stopped goes on; None keeps none."""
+        self.part_files = part_files
+
     def n_parts(self, n_frames: int) -> int:
         """Say in how many windows so many frames are fitted, and whether a shape is found before them."""
         count = len(self._windows(n_frames))

@@ -22,6 +22,7 @@ from smilfit.registrants.matching import (
     numbered,
     observed_frames,
 )
+from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.spread import obstacle, run_spread
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
@@ -68,6 +69,8 @@ class SMPLify:
 
     # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
     parts_apart: ClassVar[bool] = False
+    # Keys of handlers that may be given no Input.
+    optional_handlers: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -164,6 +167,9 @@ class SMPLify:
         self._doubt(inputs, seen, report)
         result = self._fit(inputs, start, init_params is None, numbers, report)
         return result if bool(seen.all()) else result.expanded(seen, cameras)
+
+    def keep_parts(self, part_files: PartFiles | None) -> None:
+        """Keep the parts of the next fits in files, so that one that was stopped goes on; this fits in one piece."""
 
     def n_parts(self, n_frames: int) -> int:
         """Say in how many parts, one after the other, so many frames are fitted."""

@@ -21,8 +21,10 @@ from smilfit.registry.build import (
     build_transform,
 )
 from smilfit.registry.config_file import ConfigError, read_config
+from smilfit.registry.plugins import PluginError, import_plugin
 from smilfit.registry.registries import (
     ANNOTATIONS,
+    BODY_MODEL_READERS,
     BODY_MODELS,
     DATA_SAMPLERS,
     DATASETS,
@@ -46,6 +48,7 @@ from smilfit.registry.spelling import UnknownNameError, did_you_mean, reject_unk
 __all__ = [
     'ANNOTATIONS',
     'BODY_MODELS',
+    'BODY_MODEL_READERS',
     'DATASETS',
     'DATA_SAMPLERS',
     'HANDLERS',
@@ -63,6 +66,7 @@ __all__ = [
     'SOLVERS',
     'TRANSFORMS',
     'ConfigError',
+    'PluginError',
     'UnknownNameError',
     'build',
     'build_annotations',
@@ -83,6 +87,7 @@ __all__ = [
     'build_solver',
     'build_transform',
     'did_you_mean',
+    'import_plugin',
     'read_config',
     'reject_unknown',
 ]

@@ -93,7 +93,7 @@ def find_class(name: str | type, registry: Registry | None = None) -> Any:
     raise UnknownNameError(
         f'build: type {name!r} is not in {where}.{hint} {did_you_mean(name, options)} '
         f'A class of your own needs its file in the config: '
-        f'custom_imports = dict(imports=["my_module"], allow_failed_imports=False).'
+        f'custom_imports = dict(imports=["my_module"], allow_failed_imports=False), or --import FILE.'
     )
 
 

@@ -37,9 +37,7 @@ def read_config(path: str | Path) -> Config:
         raise ConfigError(
             f'{path}: a config must be a file {", ".join(ENDINGS)}; got {got}. Name the config.'
         )
-    for folder in (path.resolve().parent, Path.cwd()):
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    bring_in_reach(path.resolve().parent, Path.cwd())
     try:
         cfg = Config.fromfile(path)
     # A config is a program of the user's: any kind of error may come out of it, and sys.exit() too.
@@ -50,20 +48,29 @@ def read_config(path: str | Path) -> Config:
     return cfg
 
 
+def bring_in_reach(*folders: Path) -> None:
+    """Let modules of these folders be imported, after everything that is installed."""
+    sys.path += [str(folder) for folder in folders if str(folder) not in sys.path]
+
+
 def _sentence(path: Path, error: BaseException) -> str:
     # mmengine tells the import of a module that fails by an error of its own; the first one says why.
     first = error
     if isinstance(error, ImportError):
         while (before := first.__cause__ or first.__context__) is not None:
             first = before
-    said = f'{type(first).__name__}: {_cut(first)}'
-    place = _place(path, first)
+    said = cause(path, first)
     if isinstance(error, ImportError):
         return (
-            f'{path}: the modules of its custom_imports must import; got {said}{place}. Put the module beside the '
+            f'{path}: the modules of its custom_imports must import; got {said}. Put the module beside the '
             'config or in the working directory, or install it.'
         )
-    return f'{path}: the config must be Python that runs; got {said}{place}. Correct it there.'
+    return f'{path}: the config must be Python that runs; got {said}. Correct it there.'
+
+
+def cause(path: Path, error: BaseException) -> str:
+    """Name an error that a user's file raised, and the file and line where it did."""
+    return f'{type(error).__name__}: {_cut(error)}{_place(path, error)}'
 
 
 def _place(path: Path, error: BaseException) -> str:

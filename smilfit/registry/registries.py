@@ -37,6 +37,8 @@ REGISTRANTS = _root('registrant', 'registrants')
 RENDERERS = _root('renderer', 'renderers')
 SESSIONS = _root('session', 'io')
 ANNOTATIONS = _root('annotation format', 'io')
+# Functions path -> model data under the endings of their files, such as '.npz': not built from configs.
+BODY_MODEL_READERS = _root('body model reader', 'body_models')
 
 MODELS = _child('model', MMENGINE_MODELS, 'models')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')

@@ -63,7 +63,7 @@ class ChainSteps:
         self.generation = 0
         b, j, chunks = problem.n_frames, problem.n_joints, self.launch.n_chunks
         width = chunks * self.launch.types.wide._length_
-        shapes = {name: (b, j, 3) for name in ('force', 'moment', 'torque', 'turns', 'angular', 'velocity')}
+        shapes = dict.fromkeys(('force', 'moment', 'torque', 'turns', 'angular', 'velocity'), (b, j, 3))
         shapes |= {'transl': (b, 3), 'border': (b, width), 'mu': (b,), 'predicted': (b,)}
         self.buffers = {name: like.new_zeros(shape) for name, shape in shapes.items()}
         self.square = like.new_zeros((b, problem.n_border, width) if shared else (1, 1, width))

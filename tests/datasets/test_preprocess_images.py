@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from smilfit.apis.data_source import annotation_readers
 from smilfit.body_models import save_body_model
-from smilfit.cli.preprocess import annotation_readers, build_parser, main
+from smilfit.cli.preprocess import build_parser, main
 from smilfit.cli.preprocess_options import add_reader_options, describe_arguments, read_reader_options
 from smilfit.datasets import open_dataset
 from smilfit.io import AnnotationReader

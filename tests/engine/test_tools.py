@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from smilfit.cli import fit as fit_tool
-from smilfit.cli import test as test_tool
+from smilfit.cli import testing as test_tool
 from smilfit.cli import train as train_tool
 from smilfit.engine.launch import LAUNCHERS
 from tests.toy_experiment import experiment

@@ -48,10 +48,10 @@ def fit(scene, parts, hook):
         handlers,
         n_hypotheses=2,
         window=2,
-        part_files=parts,
         optimizer=LevenbergMarquardt(graduation=(), backend='torch'),
         hooks=[hook],
     )
+    fitter.keep_parts(parts)
     return fitter([scene.keypoints])
 
 

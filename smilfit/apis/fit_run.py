@@ -1,5 +1,6 @@
 """What `fit` does: sessions of a dataset file become parameters, videos and a report."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 
+from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
+from smilfit.apis.session_outputs import OVERLAY
+from smilfit.apis.shipped_configs import find_config
 from smilfit.body_models import SMIL, load_body_model
-from smilfit.cli.fit_session import FIT, FitOptions, SessionFits
-from smilfit.cli.session_outputs import OVERLAY
-from smilfit.cli.shipped_configs import find_config
 from smilfit.datasets import open_dataset
 from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, PictureFigures, read_figures
@@ -44,10 +46,10 @@ class FitRun:
 
 
 def fit_dataset(
-    config: Path,
-    data: Path,
-    out: Path,
-    body_model: Path | None = None,
+    config: str | Path | Mapping[str, Any],
+    data: str | Path,
+    out: str | Path,
+    body_model: str | Path | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     options: FitOptions | None = None,
     processes: Processes | None = None,
@@ -58,7 +60,7 @@ def fit_dataset(
     frames of a session over themselves if its stages allow.
 
     Args:
-        config: a registrant's config file.
+        config: a registrant's config: a file, a shipped one's name, or what stands in one.
         data: the dataset file.
         out: folder for the results.
         body_model: a body model file, instead of the config's or the dataset's.
@@ -84,7 +86,7 @@ def fit_dataset(
     sessions = options.sessions or dataset.session_names
     # The first process holds the folder for all.
     with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
-        return _fit_sessions(SessionFits(cfg, body, dataset, out, options), sessions, processes)
+        return _fit_sessions(SessionFits(cfg, body, dataset, Path(out), options), sessions, processes)
 
 
 def _fit_sessions(fits: SessionFits, sessions: Sequence[str], processes: Processes) -> FitRun | None:
@@ -147,19 +149,22 @@ def _page(
     return page
 
 
-def _load_config(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    cfg = read_config(find_config(path))
+def _load_config(config: str | Path | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(config, Mapping):
+        where, cfg = 'fit', Config(copy.deepcopy(dict(config)))
+    else:
+        where, cfg = config, read_config(find_config(config))
     merge_options(cfg, options)
     if 'type' not in cfg:
         raise ConfigError(
-            f'{path}: the config of a fit must have a type, such as "SMPLify"; got {sorted(cfg)[:20]}. Is it one '
+            f'{where}: the config of a fit must have a type, such as "SMPLify"; got {sorted(cfg)[:20]}. Is it one '
             'of configs/fit/?'
         )
     # Imported when the file was read; not arguments of the registrant.
     return {k: v for k, v in cfg.to_dict().items() if k not in ('custom_imports', 'default_scope')}
 
 
-def _body(from_config: Any, from_command: Path | None, dataset: Any) -> SMIL:
+def _body(from_config: Any, from_command: str | Path | None, dataset: Any) -> SMIL:
     """Choose the body model: the command's, else the config's, else the one the dataset names."""
     if from_command is not None:
         return load_body_model(from_command)

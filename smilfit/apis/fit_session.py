@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from smilfit.apis.fit_overlays import keypoints_of, report_pictures
+from smilfit.apis.fit_progress import FitProgress
+from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
-from smilfit.cli.fit_overlays import keypoints_of, report_pictures
-from smilfit.cli.session_outputs import SessionOutputs
-from smilfit.cli.step_bar import StepBar
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
-from smilfit.registrants import PartFiles, SMALify, SMPLify
+from smilfit.registrants import PartFiles, SMPLify
 from smilfit.registrants.matching import observed_frames
-from smilfit.registry import build_registrant
+from smilfit.registry import build_registrant, reject_unknown
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 from smilfit.version import __version__
@@ -28,6 +29,7 @@ from smilfit.version import __version__
 logger = logging.getLogger('smilfit')
 
 FIT = 'fit.npz'
+MESH_FORMATS = ('obj', 'ply', 'none')
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,11 @@ class FitOptions:
     window_px: int = 400
     video: bool = True
     overwrite: bool = False
-    progress: bool = False
+    progress: ProgressCallback = ignore
     mesh_format: str = ''
+
+    def __post_init__(self) -> None:
+        reject_unknown('FitOptions', 'mesh format', [self.mesh_format], ('', *MESH_FORMATS))
 
 
 class SessionFits:
@@ -59,11 +64,11 @@ class SessionFits:
 
     def __init__(self, cfg: dict[str, Any], body: SMIL, dataset: Any, out: Path, options: FitOptions) -> None:
         self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
-        self.bar = StepBar(options.progress)
+        self.steps = FitProgress(options.progress)
         self.registrant = self._registrant(Processes())
 
     def _registrant(self, processes: Processes) -> SMPLify:
-        told = {'hooks': [*self.cfg.get('hooks', ()), self.bar], 'processes': processes}
+        told = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
         if processes.rank:
             # What all processes do together is told once.
             told['verbose'] = False
@@ -72,7 +77,7 @@ class SessionFits:
     def _inputs(self, session: str) -> list[BaseInput]:
         stages, handlers = self.registrant.stages, self.registrant.handlers
         weighted = {key for stage in stages for key, weight in stage.weights.items() if weight}
-        optional = self.registrant.optional_handlers if isinstance(self.registrant, SMALify) else ()
+        optional = self.registrant.optional_handlers
         found = []
         for key, handler in handlers.items():
             if key not in weighted or not handler.requires_input():
@@ -135,12 +140,12 @@ class SessionFits:
         inputs = self._inputs(session)
         logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
         registrant = self.registrant if processes.count == 1 else self._registrant(processes)
-        if isinstance(registrant, SMALify):
-            registrant.part_files = self._parts(session, fingerprint)
-            if self.options.overwrite:
-                registrant.part_files.clear()
+        parts = self._parts(session, fingerprint)
+        if self.options.overwrite:
+            parts.clear()
+        registrant.keep_parts(parts)
         frames = self.dataset.frame_indices(session)
-        with self.bar.running(session, registrant, len(frames)):
+        with self.steps.running(session, registrant, len(frames)):
             result = registrant(inputs, frames=frames)
         finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
         broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smilfit.cli.fit_overlays import write_meshes, write_overlay
-from smilfit.cli.image_outputs import ImageOutputs
-from smilfit.cli.step_bar import step_bar
+from smilfit.apis.fit_overlays import write_meshes, write_overlay
+from smilfit.apis.image_outputs import ImageOutputs
+from smilfit.apis.progress import steps
 from smilfit.evaluation import read_figures
 from smilfit.files import MadeOf, OutputFolder, write_text
 from smilfit.structures import FitResult
 
 if TYPE_CHECKING:
-    from smilfit.cli.fit_session import SessionFits
+    from smilfit.apis.fit_session import SessionFits
 
 OVERLAY = 'overlay.mp4'
 NO_MESHES = 'none'
@@ -61,7 +61,7 @@ class SessionOutputs:
 
         def draw(folder: Path) -> None:
             count = int(self.result.fitted.sum())
-            with step_bar(f'{self.session}: drawing', count, options.progress) as step:
+            with steps(f'{self.session}: drawing', count, options.progress) as step:
                 images.write(folder, step)
 
         self._part('pictures', True, {'window_px': options.window_px}, draw)
@@ -86,16 +86,17 @@ class SessionOutputs:
     def _overlay(self, folder: Path) -> None:
         fits, options = self.fits, self.fits.options
         seen = fits.seen(self.session, self.result)
-        write_overlay(
-            fits.body,
-            self.result,
-            fits.dataset,
-            self.session,
-            seen,
-            folder / OVERLAY,
-            options.window_px,
-            options.progress,
-        )
+        with steps(f'{self.session}: overlay', self.result.params.batch_size, options.progress) as step:
+            write_overlay(
+                fits.body,
+                self.result,
+                fits.dataset,
+                self.session,
+                seen,
+                folder / OVERLAY,
+                options.window_px,
+                step,
+            )
 
     def _meshes(self, folder: Path, kind: str) -> None:
         write_meshes(self.fits.body, self.result, folder / 'meshes', kind)

@@ -12,7 +12,6 @@ from smilfit.files import write_bytes
 from smilfit.structures import BodyParams, Cameras
 from smilfit.visualization import OverlayPainter, Panel, ShownBody, enlarge
 
-__test__ = False
 # Crops are small: draw them larger, so that lines and letters can be seen.
 CROP_PX = 320
 

@@ -1,13 +1,14 @@
 """Pictures of a fit: the body over the recording, through windows that follow the animal."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from smilfit.apis.progress import counted
 from smilfit.body_models import SMIL
 from smilfit.io import SleapSession, write_mesh
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
@@ -44,13 +45,13 @@ def write_overlay(
     seen: Keypoints2d,
     path: Path,
     window_px: int,
-    progress: bool,
+    step: Callable[[], None],
 ) -> None:
-    """Write the overlay video of all frames."""
+    """Write the overlay video of all frames; `step` is called once a frame."""
     rows = np.arange(result.params.batch_size)
     frames = _overlays(body, result, dataset, session, seen, rows, window_px)
     fps = dataset.fps(session) or 25.0
-    write_video(path, frames, fps, n_frames=len(rows), progress=progress)
+    write_video(path, counted(frames, step), fps, n_frames=len(rows))
 
 
 def report_pictures(

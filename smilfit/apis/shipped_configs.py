@@ -4,6 +4,8 @@ from pathlib import Path
 
 from smilfit.registry import did_you_mean
 
+# What `fit_images` fits with where no config is named.
+FIT_IMAGES_CONFIG = 'configs/fit/smalify.py'
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

@@ -1,0 +1,37 @@
+"""What a notebook or a command calls: preprocess, fit, fit_images, train and test.
+
+Nothing here parses a command line or prints. The names below are imported when they are first used, so a command's
+--help stays quick.
+"""
+
+from importlib import import_module
+
+_PUBLIC = {
+    'DataSource': 'smilfit.apis.data_source',
+    'EvaluationRun': 'smilfit.apis.testing',
+    'FitImagesRun': 'smilfit.apis.image_fitting',
+    'FitRun': 'smilfit.apis.fit_run',
+    'PreprocessPlan': 'smilfit.apis.preprocessing',
+    'PreprocessRun': 'smilfit.apis.preprocessing',
+    'Progress': 'smilfit.apis.progress',
+    'TrainRun': 'smilfit.apis.training',
+    'check_training': 'smilfit.apis.training',
+    'fit': 'smilfit.apis.fitting',
+    'fit_images': 'smilfit.apis.image_fitting',
+    'plan_preprocess': 'smilfit.apis.preprocessing',
+    'preprocess': 'smilfit.apis.preprocessing',
+    'test': 'smilfit.apis.testing',
+    'train': 'smilfit.apis.training',
+}
+
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name: str) -> object:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

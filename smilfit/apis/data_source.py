@@ -1,0 +1,72 @@
+"""Where preprocessing gets its data from: sessions of several cameras, or annotated pictures of any format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from smilfit.datasets import PreprocessOptions
+from smilfit.registry import ANNOTATIONS, reject_unknown
+
+# Sessions of several cameras are of this format; single views labelled with SLEAP are, too.
+SLEAP = 'sleap'
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Recordings or annotated pictures, and how to read them.
+
+    Args:
+        format: 'sleap', or the name of a reader registered in `ANNOTATIONS`.
+        path: the annotations: a file, or a folder.
+        keypoint_map: a csv file (columns model,data) or, of pictures, a shipped map's name.
+        unit: world unit where the data state none.
+        images: folder that picture paths are relative to; where the format itself says if None.
+        allow_outside_images: read pictures that the annotations name outside that folder, too.
+        focal_px: focal length of pictures without a known camera; guessed if None.
+        category: take only the entries of this category.
+        single_view: a folder labelled with SLEAP is no session of several cameras (a file never is).
+        partial_labels: labels of a session may end before their video.
+        shape_betas: a csv of known shapes by session (columns label,PC1,PC2,...).
+        reader: further arguments of the format's reader by name.
+    """
+
+    format: str
+    path: str | Path
+    keypoint_map: str | Path | None = None
+    unit: str | None = None
+    images: str | Path | None = None
+    allow_outside_images: bool = False
+    focal_px: float | None = None
+    category: str | None = None
+    single_view: bool = False
+    partial_labels: bool = False
+    shape_betas: str | Path | None = None
+    reader: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        reject_unknown('DataSource', 'format', [self.format], {SLEAP, *annotation_readers()})
+
+    @property
+    def of_rigs(self) -> bool:
+        """Whether these are sessions of several cameras."""
+        single = SLEAP in annotation_readers() and (self.single_view or Path(self.path).is_file())
+        return self.format == SLEAP and not single
+
+
+def annotation_readers() -> dict[str, type]:
+    """Give the readers of annotated pictures by the name of their format."""
+    ANNOTATIONS.import_from_location()
+    return dict(sorted(ANNOTATIONS.module_dict.items()))
+
+
+def options_from(given: Mapping[str, Any] | None, **defaults: Any) -> PreprocessOptions:
+    """Make options of what a caller gives by name; the rest is a kind's defaults.
+
+    Raises:
+        KeyError: no such option; names the near ones.
+    """
+    given = given or {}
+    reject_unknown('preprocess', 'option', given, [f.name for f in fields(PreprocessOptions)])
+    values = {**defaults, **given}
+    return PreprocessOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,112 @@
+"""Fit a body model to every session of a dataset file, stage by stage."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smilfit.apis.fit_run import FitRun, fit_dataset
+from smilfit.apis.fit_session import FitOptions
+from smilfit.apis.output_paths import check_output_folder
+from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.engine.launch import process_group
+from smilfit.solvers import DistributedProcesses, Processes
+
+# A process that has done its sessions waits for one that still fits; one that is not heard any more ends the run.
+PATIENCE = timedelta(days=14)
+
+
+def fit(
+    config: str | Path | Mapping[str, Any],
+    data: str | Path,
+    out: str | Path,
+    *,
+    body_model: str | Path | None = None,
+    sessions: Sequence[str] = (),
+    cfg_options: Mapping[str, Any] | None = None,
+    device: str = 'cpu',
+    threads: int = 1,
+    window_px: int = 400,
+    video: bool = True,
+    meshes: str | None = None,
+    overwrite: bool = False,
+    launcher: str = 'none',
+    progress: ProgressCallback | None = None,
+) -> FitRun | None:
+    """Fit sessions of a dataset file and write parameters, numbers, videos and one page of all.
+
+    A session that is fitted the same way already is not fitted again; a run that was stopped goes on after its last
+    whole session or window.
+
+    Args:
+        config: a registrant's config: a file, a shipped one's name such as `fit/multiview_keypoints.py`, or its dict.
+        data: the dataset file.
+        out: folder for the results.
+        body_model: a body model file, instead of the config's or the dataset's.
+        sessions: names of those to fit; all if none is given.
+        cfg_options: overrides of the config by dotted key.
+        device: 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'.
+        threads: CPU threads of torch meanwhile; the tensors of a fit are small, more is slower.
+        window_px: side of a camera in overlays, px.
+        video: write overlay videos.
+        meshes: 'obj', 'ply' or 'none'; OBJ of pictures and none of recordings if None.
+        overwrite: fit again what is fitted already.
+        launcher: what started the processes that share the work: 'none', 'pytorch' or 'slurm'.
+        progress: called with a `Progress` by the first process.
+
+    Returns:
+        All results in the first process; None in the others.
+
+    Raises:
+        ConfigError: the config does not run.
+        ValueError: a dataset of another body model, or one that lacks what a handler needs.
+        KeyError: an unknown session, config key or stage key.
+    """
+    check_output_folder(out, '--out')
+    # Sums are small and taken on the CPU, on whatever device the bodies are: the CPU's way of talking serves.
+    with _threads(threads), process_group(launcher, 'cpu', PATIENCE):
+        alone = launcher == 'none'
+        processes = Processes() if alone else DistributedProcesses()
+        options = FitOptions(
+            sessions=tuple(sessions),
+            device=_chosen_device(device, alone),
+            window_px=window_px,
+            video=video,
+            overwrite=overwrite,
+            mesh_format=meshes or '',
+            progress=progress if progress is not None and processes.rank == 0 else ignore,
+        )
+        return fit_dataset(config, data, out, body_model, cfg_options, options, processes)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use so many CPU threads in this context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _chosen_device(name: str, alone: bool) -> str:
+    """Decide where to compute; each process of a machine gets a GPU of its own where no number is asked for.
+
+    Raises:
+        ValueError: the machine has no such device.
+    """
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cuda' and not alone:
+        name = f'cuda:{os.environ["LOCAL_RANK"]}'
+    found = torch.device(name)
+    if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f'--device: {name} must be there; torch finds {torch.cuda.device_count()} CUDA devices. Use --device cpu.'
+        )
+    return name

@@ -1,0 +1,103 @@
+"""Fit a body model to annotated pictures or single-view videos, from the annotation file to meshes and overlays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smilfit.apis.data_source import DataSource
+from smilfit.apis.fit_run import FitRun
+from smilfit.apis.fitting import fit
+from smilfit.apis.output_paths import check_output_folder
+from smilfit.apis.preprocessing import PreprocessRun, preprocess
+from smilfit.apis.progress import ProgressCallback
+from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
+from smilfit.files import writing
+
+DATASET = 'pictures.h5'
+
+
+@dataclass(frozen=True)
+class FitImagesRun:
+    """What came out of both steps."""
+
+    dataset: PreprocessRun
+    fit: FitRun
+
+
+def fit_images(
+    source: DataSource,
+    out: str | Path,
+    body_model: str | Path,
+    config: str | Path | Mapping[str, Any] = FIT_IMAGES_CONFIG,
+    options: Mapping[str, Any] | None = None,
+    *,
+    restart: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+    device: str = 'cpu',
+    threads: int = 1,
+    window_px: int = 400,
+    video: bool = True,
+    meshes: str | None = None,
+    overwrite: bool = False,
+    preprocessed: Callable[[PreprocessRun], Any] | None = None,
+    progress: ProgressCallback | None = None,
+) -> FitImagesRun:
+    """Make `out`/pictures.h5 as `preprocess` does and fit it as `fit` does; what was stopped goes on.
+
+    Args:
+        source: the annotated pictures; sessions of several cameras are read, too.
+        out: folder for the results.
+        body_model: the body model's file.
+        config: as of `fit`.
+        options: as of `preprocess`.
+        restart: throw a stopped preprocessing's partial file away.
+        cfg_options: overrides of the config by dotted key.
+        device: as of `fit`.
+        threads: as of `fit`.
+        window_px: side of a drawn picture, px.
+        video: write overlay videos of sequences.
+        meshes: 'obj', 'ply' or 'none'.
+        overwrite: preprocess and fit again.
+        preprocessed: called when the dataset file is there, before the fit.
+        progress: called with a `Progress`.
+
+    Raises:
+        NotADirectoryError: `out` is a file.
+        ValueError, KeyError: as of `preprocess` and `fit`.
+    """
+    folder = check_images_folder(out)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    made = preprocess(
+        source, folder / DATASET, body_model, options, restart=restart, overwrite=overwrite, progress=progress
+    )
+    if preprocessed is not None:
+        preprocessed(made)
+    done = fit(
+        config,
+        made.path,
+        folder,
+        body_model=body_model,
+        cfg_options=cfg_options,
+        device=device,
+        threads=threads,
+        window_px=window_px,
+        video=video,
+        meshes=meshes,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return FitImagesRun(made, done)
+
+
+def check_images_folder(out: str | Path) -> Path:
+    """Check that results can be written into a folder.
+
+    Raises:
+        OSError: it is a file, or cannot be made.
+    """
+    folder = Path(out)
+    if folder.suffix == '.h5' or folder.is_file():
+        raise NotADirectoryError(f'{folder}: OUT must be a folder; got a file. Name a folder.')
+    return check_output_folder(folder, 'OUT')

@@ -1,0 +1,136 @@
+"""Make a dataset file from recorded sessions or annotated pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.apis.data_source import DataSource, options_from
+from smilfit.apis.image_source import read_pictures
+from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.apis.progress import Progress, ProgressCallback
+from smilfit.apis.session_source import read_sessions
+from smilfit.body_models import BodyModelData, load_body_model_data
+from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
+from smilfit.datasets import preprocess as write_dataset
+from smilfit.datasets.preprocess import plan_sessions
+from smilfit.io import read_shape_betas
+from smilfit.structures import SkippedAnnotation
+
+
+@dataclass(frozen=True)
+class PreprocessRun:
+    """What came out: the dataset file, and the report of what was kept and left out, with reasons."""
+
+    path: Path
+    report: dict[str, Any]
+
+    @property
+    def left_out(self) -> list[dict[str, str]]:
+        """Entries that are not in the file, each with `where` and `reason`."""
+        return self.report.get('left_out', [])
+
+
+@dataclass(frozen=True)
+class PreprocessPlan:
+    """What would be done: a plan a session, and the entries that would be left out, with `where` and `reason`."""
+
+    plans: list[SessionPlan]
+    body: BodyModelData
+    left_out: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """All that was read before the first picture."""
+
+    sessions: Sequence[Any]
+    body: BodyModelData
+    options: PreprocessOptions
+    left_out: tuple[SkippedAnnotation, ...] = ()
+    shape_betas: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def preprocess(
+    source: DataSource,
+    out: str | Path,
+    body_model: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    restart: bool = False,
+    overwrite: bool = False,
+    progress: ProgressCallback | None = None,
+) -> PreprocessRun:
+    """Make a dataset file; a run that was stopped goes on where it was.
+
+    Args:
+        source: the recordings or the annotated pictures.
+        out: the dataset file to make.
+        body_model: file of the body model whose joints and keypoints the annotations' names are.
+        options: fields of `PreprocessOptions` by name; the rest as the kind of source needs.
+        restart: throw a stopped run's partial file away.
+        overwrite: replace a file of other inputs or options.
+        progress: called with a `Progress` after every sample.
+
+    Raises:
+        ValueError: inputs that contradict themselves or each other.
+        KeyError: an unknown option, camera, category or keypoint map.
+        FileExistsError: `out` exists and was made of other inputs.
+    """
+    out, body_model = Path(out), Path(body_model)
+    found = _read(source, out, body_model, options)
+    report = write_dataset(
+        found.sessions,
+        out,
+        found.body,
+        found.options,
+        body_model_file=_portable(body_model, out),
+        shape_betas=found.shape_betas,
+        progress=None if progress is None else _reports(progress),
+        restart=restart,
+        overwrite=overwrite,
+        left_out=found.left_out,
+    )
+    return PreprocessRun(out, report)
+
+
+def plan_preprocess(
+    source: DataSource, out: str | Path, body_model: str | Path, options: Mapping[str, Any] | None = None
+) -> PreprocessPlan:
+    """Say what `preprocess` would do of the same arguments; nothing is written."""
+    found = _read(source, Path(out), body_model, options)
+    names = shared_keypoint_names(found.sessions, found.body)
+    plans, unusable = plan_sessions(found.sessions, names, found.options)
+    left_out = [{'where': entry.where, 'reason': entry.reason} for entry in (*found.left_out, *unusable)]
+    return PreprocessPlan(plans, found.body, left_out)
+
+
+def _read(
+    source: DataSource, out: Path, body_model: str | Path, options: Mapping[str, Any] | None
+) -> _Inputs:
+    """Read all inputs but pictures, after a look at where the output goes."""
+    check_output_file(out, 'OUT')
+    check_not_an_input(out, (body_model, source.keypoint_map, source.shape_betas), 'OUT')
+    if Path(source.path).is_file():
+        check_not_an_input(out, (source.path,), 'OUT')
+    if source.of_rigs:
+        chosen = options_from(options)
+        body = load_body_model_data(body_model)
+        betas = read_shape_betas(source.shape_betas) if source.shape_betas else {}
+        return _Inputs(read_sessions(source, body, chosen, out), body, chosen, shape_betas=betas)
+    chosen = options_from({'crop_mode': 'bbox_crop', **(options or {}), 'min_views': 1})
+    body = load_body_model_data(body_model)
+    sessions, left_out = read_pictures(source, body)
+    return _Inputs(sessions, body, chosen, left_out)
+
+
+def _reports(progress: ProgressCallback) -> Any:
+    return lambda done, total: progress(Progress('preprocessing', done, total))
+
+
+def _portable(file: Path, out: Path) -> Path:
+    """Name a file relative to the dataset where it lies beside or below it, so that both can move together."""
+    file, folder = file.resolve(), out.parent.resolve()
+    return file.relative_to(folder) if file.is_relative_to(folder) else file

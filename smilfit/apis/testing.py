@@ -1,0 +1,130 @@
+"""Measure a checkpoint on the test split and write the benchmark folder."""
+
+# `test` is what the command is called; pytest looks into files of tests only.
+# ruff: noqa: PT028
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
+from smilfit.apis.prediction_pictures import prediction_pictures, write_picture
+from smilfit.apis.progress import ProgressCallback
+from smilfit.apis.run_hooks import add_progress, hold_work_dir
+from smilfit.apis.shipped_configs import find_config
+from smilfit.engine import build_test_runner, choose_device, load_experiment, process_group
+from smilfit.files import MadeOf, OutputFolder, write_text
+from smilfit.visualization import write_benchmark_folder
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """What came out: numbers by name, the file that has them, and the page if a metric keeps what it compared."""
+
+    metrics: dict[str, float]
+    metrics_file: Path
+    report: Path | None
+
+
+def test(
+    config: str | Path,
+    checkpoint: str | Path,
+    work_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    cfg_options: Mapping[str, Any] | None = None,
+    body_model: str | Path | None = None,
+    device: str = 'auto',
+    launcher: str = 'none',
+    progress: ProgressCallback | None = None,
+) -> EvaluationRun | None:
+    """Test a trained regressor.
+
+    Args:
+        config: the config of the training.
+        checkpoint: a checkpoint of that training.
+        work_dir: its folder `benchmark` is written; else the config's, else `work_dirs/<config name>`.
+        out: write the metrics to this .json; else `<work dir>/benchmark/metrics.json`.
+        cfg_options: overrides of the config by dotted key.
+        body_model: a body model file, instead of the one that the dataset names.
+        device: 'auto', 'cpu' or 'cuda'.
+        launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
+        progress: called with a `Progress` after every batch, by the first process.
+
+    Returns:
+        What came out, in the first process; None in the others.
+
+    Raises:
+        ConfigError: the config does not run.
+        ValueError: `out` is one of the inputs.
+    """
+    found = find_config(config)
+    cfg = load_experiment(found, cfg_options, work_dir)
+    check_output_folder(cfg.work_dir, '--work-dir')
+    if out is not None:
+        check_output_file(out, '--out')
+        check_not_an_input(out, (found, checkpoint, body_model), '--out')
+    chosen = choose_device(device)
+    cfg.launcher = launcher
+    made_of = MadeOf({'checkpoint': Path(checkpoint).name}, {'config': Path(config).name})
+    with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
+        return _test(cfg, checkpoint, body_model, device, made_of, out, progress)
+
+
+# The runner holds the group of processes: it must be gone when that is left, so it lives in a function of its own.
+def _test(
+    cfg: Config,
+    checkpoint: str | Path,
+    body_model: str | Path | None,
+    device: str,
+    made_of: MadeOf,
+    out: str | Path | None,
+    progress: ProgressCallback | None,
+) -> EvaluationRun | None:
+    runner = build_test_runner(cfg, checkpoint, body_model=body_model, device=device)
+    add_progress(runner, progress)
+    metrics = runner.test()
+    return _write(runner, metrics, made_of, out) if runner.rank == 0 else None
+
+
+def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Path | None) -> EvaluationRun:
+    """Write the metrics and the benchmark folder, which is the old or the new one as a whole."""
+    folder = Path(runner.work_dir) / 'benchmark'
+    text = json.dumps(metrics, indent=1, default=float) + '\n'
+    with OutputFolder(folder).make('benchmark', made_of) as staging:
+        pages = [_write_result(runner, metric, staging) for metric in runner.test_evaluator.metrics]
+        if out is None:
+            (staging / 'metrics.json').write_text(text, encoding='utf-8')
+    path = folder / 'metrics.json' if out is None else write_text(out, text)
+    return EvaluationRun(dict(metrics), Path(path), folder / 'report.html' if any(pages) else None)
+
+
+def _write_result(runner: Any, metric: Any, folder: Path) -> bool:
+    """Write pictures, numbers and the page of a metric that keeps its results; False of one that does not."""
+    result = getattr(metric, 'result', None)
+    if result is None:
+        return False
+    model = getattr(runner.model, 'module', runner.model)
+    pictures = prediction_pictures(model, runner.test_dataloader.dataset)
+    write_benchmark_folder(result, folder, edges=_edges(model, result.keypoint_names), pictures=pictures)
+    for i, picture in enumerate(pictures.values()):
+        write_picture(folder / f'prediction_{i:02d}.png', picture)
+    result.save(folder / 'comparison.npz')
+    return True
+
+
+def _edges(model: Any, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Join keypoints that are joints to the nearest ancestor that is one."""
+    data = model.body_model.data
+    edges = []
+    for j, name in enumerate(data.joint_names):
+        parent = data.parents[j]
+        while parent >= 0 and data.joint_names[parent] not in names:
+            parent = data.parents[parent]
+        if name in names and parent >= 0:
+            edges.append((data.joint_names[parent], name))
+    return edges

@@ -1,0 +1,62 @@
+"""How every command starts: what the user imports first, then the command line, then the work."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from smilfit.cli.errors import STOPPED, run_reporting_errors
+from smilfit.registry import import_plugin
+
+IMPORT = '--import'
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add `--import` to a parser, for its help; it was read before there was a parser."""
+    parser.add_argument(
+        IMPORT,
+        action='append',
+        dest='imports',
+        metavar='FILE_OR_MODULE',
+        help='run a python file of yours (a path that ends in .py, or the dotted name of a module in the working '
+        'directory or installed) before all else, so that the classes that it registers are known; may be given '
+        'several times',
+    )
+
+
+def run_command(
+    command: Callable[[argparse.Namespace], int | None],
+    build_parser: Callable[[str | None], argparse.ArgumentParser],
+    argv: Sequence[str] | None,
+    prog: str | None,
+    stopped: str = STOPPED,
+) -> int:
+    """Import what the command line names, parse it, and run the command; gives the exit code.
+
+    Args:
+        command: takes the parsed command line; gives an exit code, or None for 0.
+        build_parser: makes the parser of a program's name; what was imported may have become choices of it.
+        argv: the command line; this process's own if None.
+        prog: the program's name; the script's if None.
+        stopped: what to say after Ctrl-C or SIGTERM.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    names = _imports_of(argv, prog)
+
+    def run(early: argparse.Namespace) -> int | None:
+        for name in names:
+            import_plugin(name)
+        parser = build_parser(prog)
+        arguments = parser.parse_args(argv)
+        if not set(arguments.imports or ()) <= set(names):
+            parser.error(f'{IMPORT} must be written out in full.')
+        early.traceback = arguments.traceback
+        return command(arguments)
+
+    return run_reporting_errors(run, argparse.Namespace(traceback='--traceback' in argv), stopped)
+
+
+def _imports_of(argv: Sequence[str], prog: str | None) -> list[str]:
+    """Read `--import` alone, whatever else stands there."""
+    early = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    add_import(early)
+    return early.parse_known_args(argv)[0].imports or []
