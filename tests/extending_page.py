@@ -1,0 +1,61 @@
+"""The page on parts of one's own, as the files and configs that it shows."""
+
+import re
+import sys
+from pathlib import Path
+
+from smilfit.registry import REGISTRIES, read_config
+
+PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'extending.md'
+TEXT = PAGE.read_text(encoding='utf-8')
+FILE = re.compile(r'```python\n# my_lab/(\w+)\.py\n(.*?)```', re.DOTALL)
+CONFIG = re.compile(r'```python\n# in a config\n(.*?)```', re.DOTALL)
+_SECTION = re.compile(r'^## (.+?)\n(.*?)(?=^## |\Z)', re.DOTALL | re.MULTILINE)
+_COST = re.compile(r'^\| \[(.+?)\]\(#(.+?)\) \| `(\w+)\.py` \| (\d+) \|', re.MULTILINE)
+
+LOADING = 'How a file is loaded'
+SECTIONS = dict(_SECTION.findall(TEXT))
+KINDS = tuple(name for name in SECTIONS if name != LOADING)
+# Kind, anchor, file and lines of every row of the table of costs.
+COSTS = tuple(_COST.findall(TEXT))
+
+
+def code_of(kind: str) -> tuple[str, str]:
+    """Give the one file that a section shows: its name and its code."""
+    (found,) = FILE.findall(SECTIONS[kind])
+    return found
+
+
+def config_of(lab: Path, kind: str) -> dict:
+    """Read the config of a section as the tools do; `custom_imports` imports the section's file."""
+    (fragment,) = CONFIG.findall(SECTIONS[kind])
+    name = code_of(kind)[0]
+    path = lab / f'{name}_config.py'
+    first = f"custom_imports = dict(imports=['{name}'], allow_failed_imports=False)\n"
+    path.write_text(first + fragment, encoding='utf-8')
+    cfg = read_config(path).to_dict()
+    cfg.pop('custom_imports')
+    return cfg
+
+
+def write_files(lab: Path) -> None:
+    """Write every file that the page shows."""
+    for name, code in FILE.findall(TEXT):
+        (lab / f'{name}.py').write_text(code, encoding='utf-8')
+
+
+class Forgetting:
+    """Takes back what the page's files register, so that other tests do not see it."""
+
+    def __enter__(self) -> 'Forgetting':
+        self.path = list(sys.path)
+        self.known = {registry: set(registry.module_dict) for registry in REGISTRIES}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.path[:] = self.path
+        for name, _code in FILE.findall(TEXT):
+            sys.modules.pop(name, None)
+        for registry, known in self.known.items():
+            for name in set(registry.module_dict) - known:
+                registry.module_dict.pop(name)
