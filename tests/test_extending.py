@@ -32,6 +32,7 @@ from tests.extending_page import (
     COSTS,
     KINDS,
     LOADING,
+    PAGE,
     SECTIONS,
     Forgetting,
     code_of,
@@ -76,6 +77,8 @@ def test_the_table_names_every_section_and_counts_its_lines():
         lines = [line for line in code.splitlines() if line.strip()]
         assert (anchor, file, int(count)) == (kind.lower().replace(' ', '-'), name, len(lines))
         assert len(lines) <= MOST.get(kind, 40)
+    # The first example of the README is the page's.
+    assert code_of('Prior loss')[1] in (PAGE.parents[1] / 'README.md').read_text(encoding='utf-8')
 
 
 def test_how_a_file_is_loaded(lab):
