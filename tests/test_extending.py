@@ -203,9 +203,9 @@ def test_renderer(lab):
     assert 0.02 < rendered.alpha.mean() < 0.5
     seen = SilhouetteInput(rendered.alpha.unsqueeze(1), camera)
     begun = truth.replace(transl=truth.transl + 0.1)
-    stage = STILL | dict(fit_transl=True, n_iter=40, silhouette_weight=1.0)
+    stage = STILL | dict(fit_transl=True, n_iter=10, silhouette_weight=1.0)
     result = SMPLify(body, [stage], [handler], optimizer=Adam(0.02), initializer=None)([seen], begun)
-    assert result.history[0]['loss_end'] < 0.1 * result.history[0]['loss_start']
+    assert result.history[0]['loss_end'] < 0.3 * result.history[0]['loss_start']
 
 
 def test_annotation_format(lab, tmp_path):
