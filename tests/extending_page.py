@@ -1,10 +1,13 @@
 """The page on parts of one's own, as the files and configs that it shows."""
 
+import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
-from smilfit.registry import REGISTRIES, read_config
+from smilfit.registry import BODY_MODEL_READERS, REGISTRIES, read_config
+from smilfit.structures import PARAMETERS
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'extending.md'
 TEXT = PAGE.read_text(encoding='utf-8')
@@ -45,17 +48,24 @@ def write_files(lab: Path) -> None:
 
 
 class Forgetting:
-    """Takes back what the page's files register, so that other tests do not see it."""
+    """Takes back what files of a folder register, so that other tests do not see it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def __enter__(self) -> 'Forgetting':
-        self.path = list(sys.path)
-        self.known = {registry: set(registry.module_dict) for registry in REGISTRIES}
+        self.path, self.parameters = list(sys.path), dict(PARAMETERS)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.path[:] = self.path
+        PARAMETERS.clear()
+        PARAMETERS.update(self.parameters)
+        for registry in (*REGISTRIES, BODY_MODEL_READERS):
+            for key in [key for key, made in registry.module_dict.items() if self._holds(made)]:
+                registry.module_dict.pop(key)
         for name, _code in FILE.findall(TEXT):
             sys.modules.pop(name, None)
-        for registry, known in self.known.items():
-            for name in set(registry.module_dict) - known:
-                registry.module_dict.pop(name)
+
+    def _holds(self, made: Any) -> bool:
+        return Path(inspect.getfile(made)).parent == self.folder

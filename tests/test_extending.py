@@ -1,6 +1,5 @@
 """Every block of the page on parts of one's own runs, each part is used, and the table of costs is counted."""
 
-import importlib
 import sys
 from dataclasses import replace
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from smilfit import body_models, registry, structures
 from smilfit.body_models import load_body_model, save_body_model
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
@@ -26,6 +24,7 @@ from smilfit.registry import (
     read_config,
 )
 from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt
+from smilfit.structures import PARAMETERS, Keypoints3d
 from tests.animals import ring_of_cameras, small_animal
 from tests.extending_page import (
     CONFIG,
@@ -47,15 +46,13 @@ from tests.toy_experiment import experiment
 MOST = {'Prior loss': 6, 'Loss with an observation': 30, 'Second-order solver': 40}
 SOLVERS = {'Adam': Adam(lr=0.05), 'LBFGS': LBFGS(), 'LevenbergMarquardt': LevenbergMarquardt()}
 STILL = dict(fit_global_orient=False, fit_transl=False, fit_body_pose=False, fit_betas=False)
-merged_readers = pytest.mark.skipif(not hasattr(body_models, 'body_model_reader'), reason='not merged yet')
-merged_table = pytest.mark.skipif(not hasattr(structures, 'ParameterSpec'), reason='not merged yet')
 
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
     """A user's folder with the page's files; afterwards nobody knows their classes."""
     folder = tmp_path_factory.mktemp('my_lab')
-    with Forgetting():
+    with Forgetting(folder):
         write_files(folder)
         yield folder
 
@@ -162,7 +159,6 @@ def test_second_order_solver(lab, clip, shared):
     assert 'hook' in stopped([points]).history[0]['reason']
 
 
-@merged_readers
 def test_body_model_file(lab, tmp_path):
     path = tmp_path / config_of(lab, 'Body model file')['model']['body_model']
     data = small_animal()
@@ -178,20 +174,17 @@ def test_body_model_file(lab, tmp_path):
         load_body_model(path)
 
 
-@merged_table
 def test_body_parameter(lab, tmp_path):
-    known = dict(structures.PARAMETERS)
     cfg = config_of(lab, 'Body parameter')
     path = save_body_model(replace(small_animal(n_joints=8), posedirs=None), tmp_path / 'mouse.smil.json')
     body = build_body_model(cfg['body_model'] | {'model_path': path}).double()
     truth = make_clip()[1].replace(girth=torch.full((5,), 1.3).double())
     names = ('nose', 'tail')
-    points = structures.Keypoints3d(body(truth, names).keypoints, torch.ones(5, 2).double(), names)
+    points = Keypoints3d(body(truth, names).keypoints, torch.ones(5, 2).double(), names)
     fitter = SMPLify(body, [STILL | cfg['stages'][0]], [Keypoint3dHandler()], use_one_betas_per_video=True)
     result = fitter([points], init_params=truth.replace(girth=None))
     torch.testing.assert_close(result.params.girth, truth.girth, atol=1e-3, rtol=0)
-    structures.PARAMETERS.clear()
-    structures.PARAMETERS.update(known)
+    assert PARAMETERS['girth'].shared
 
 
 def test_renderer(lab):
@@ -214,13 +207,8 @@ def test_annotation_format(lab, tmp_path):
     for name in ('a.png', 'b.png'):
         Image.new('RGB', (64, 48), 'gray').save(tmp_path / name)
     model, out = save_body_model(small_animal(), tmp_path / 'mouse.smil.json'), tmp_path / 'out.h5'
-    # As long as commands have no --import, the file is imported as a notebook would.
-    brought = ['--import', str(lab / 'dots.py')] if hasattr(registry, 'import_plugin') else []
-    if not brought:
-        sys.path.append(str(lab))
-        importlib.import_module('dots')
     options = ['--first-px', '1', '--body-model', str(model), '--target-resolution', '32', '--quiet']
-    assert preprocess([*brought, 'dots', str(path), str(out), *options]) == 0
+    assert preprocess(['--import', str(lab / 'dots.py'), 'dots', str(path), str(out), *options]) == 0
     dataset = open_dataset(out)
     (session,) = dataset.session_names
     seen = dataset.keypoints2d(session, names=('nose', 'tail'))
