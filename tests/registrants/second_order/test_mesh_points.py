@@ -9,8 +9,8 @@ from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.mesh_points import MeshJacobian, add_mesh
-from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.models import PointModel
+from smilfit.registrants.second_order.point import BodyPoint
 from tests.animals import random_params, small_animal, static_animal
 
 EXTRAS = ('log_scale', 'betas', 'log_joint_scales', 'joint_offsets')
