@@ -1,7 +1,7 @@
 """Quadratic models of points, brought to the joints that carry them: what the tree of the fused kernel takes.
 
-A point is a weighted few rigid points, one a bone. Each takes its share of gradient and hessian: by Jensen's inequality
-the hessian is a bound, exact wherever all bones of a point move alike.
+A point is a weighted few rigid points, one a bone. Each takes its share of gradient and hessian: by Jensen's
+inequality the hessian is a bound, exact wherever all bones of a point move alike.
 """
 
 from dataclasses import dataclass
