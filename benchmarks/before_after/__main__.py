@@ -2,8 +2,8 @@
 
     python -m benchmarks.before_after CHECKOUT [--only TEXT ...] [--rounds N] [--out DIR]
 
-One worker process for each, one thread, CPU time; the order changes from round to round, medians count. Exit code 1 if a
-case is slower than before by more than the limit, or ends elsewhere.
+One worker process for each, one thread, CPU time; the order changes from round to round, medians count. Exit code 1
+if a case is slower than before by more than the limit, or failed. `figures` are what both ended at (energy, error).
 """
 
 import argparse
@@ -42,7 +42,13 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             cwd=folder,
-            env={**os.environ, **data, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'PYTHONDONTWRITEBYTECODE': '1'},
+            env={
+                **os.environ,
+                **data,
+                'PYTHONPATH': path,
+                'OMP_NUM_THREADS': '1',
+                'PYTHONDONTWRITEBYTECODE': '1',
+            },
         )
 
     def ask(self, case: str) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_rows(f'before and after, CPU ms a call; load {machine_load()}', rows)
     save('before_after', rows, arguments.out, checkout=_commit(arguments.checkout), load=machine_load())
     slower = [row['case'] for row in rows if row['note']]
-    print(f'slower by more than {LIMIT - 1:.0%}, or elsewhere: {"; ".join(slower) or "none"}')
+    print(f'slower by more than {LIMIT - 1:.0%}, or failed: {"; ".join(slower) or "none"}')
     return int(bool(slower))
 
 

@@ -61,8 +61,8 @@ def cases() -> dict[str, Callable[[], Case]]:
         for what in ('joints', 'vertices'):
             for backward in (False, True):
                 passes = 'forward and backward' if backward else 'forward'
-                found[f'body model, {what}, batch {batch}, {passes}'] = (
-                    lambda b=batch, w=what, g=backward: _body(b, w, g)
+                found[f'body model, {what}, batch {batch}, {passes}'] = lambda b=batch, w=what, g=backward: (
+                    _body(b, w, g)
                 )
     for px in (64, 224):
         found[f'silhouette, soft, {px} px'] = lambda n=px: _silhouette('soft', n)
@@ -92,7 +92,9 @@ def _spoilt(batch: int) -> Problem:
 def _fit(problem: Problem, solver: str, **options: Any) -> Case:
     method = own_methods(**options)[solver]
     if method is None:
-        raise ModuleNotFoundError(f'before_after: {solver} must be installed; it is not. pip install warp-lang')
+        raise ModuleNotFoundError(
+            f'before_after: {solver} must be installed; it is not. pip install warp-lang'
+        )
     return lambda: float(method(problem).result.history[-1]['loss_end'])
 
 
