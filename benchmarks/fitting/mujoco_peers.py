@@ -101,8 +101,8 @@ def _one(tree: Tree, seen: np.ndarray, problem: Problem) -> tuple[np.ndarray, in
         pose, energy, gradient, hessian = moved, after, next_gradient, next_hessian
         damping, growth = max(LEAST, damping * max(0.1, 1 - (2 * min(quality, 1.0) - 1) ** 3)), REJECTED
         if small:
-            break
-    return pose, n_steps
+            return pose, n_steps
+    return pose, N_ITER
 
 
 def _linearised(
@@ -152,8 +152,8 @@ def mink_tasks(problem: Problem, tree: Tree) -> Fitted:
                 task.set_target(mink.SE3.from_rotation_and_translation(turn, seen[j]))
             motion = mink.solve_ik(configuration, [*frames, posture], 1.0, 'daqp', damping=1e-9, limits=[])
             configuration.integrate_inplace(motion, 1.0)
+            most = max(most, n_steps)
             if np.abs(motion).max() < MINK_STEP:
                 break
-        most = max(most, n_steps)
         poses.append(configuration.q.copy())
     return Fitted(tree.params(np.stack(poses), problem.body.n_betas), most)
