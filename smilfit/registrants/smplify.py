@@ -12,7 +12,6 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.first_order import run_first_order
-from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.matching import (
     as_inputs,
     check_batch,
@@ -36,6 +35,7 @@ from smilfit.registrants.stage_task import (
 from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras, underdetermined
+from smilfit.registrants.vertex_initializer import VertexInitializer
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, LevenbergMarquardt, Processes, SolverResult
 from smilfit.structures import BodyParams, FitResult
@@ -113,7 +113,9 @@ class SMPLify:
             # What a stage says of the model's groups is checked before the first stage works.
             fitted_joints(stage, self.body.data)
             keypoint_weights(stage, self.body.data, self.ignored)
-        self.initializer = RigidInitializer() if initializer == 'rigid' else initializer
+        self.initializer = (
+            VertexInitializer.of_stages(self.stages, self.body) if initializer == 'rigid' else initializer
+        )
         self.processes = Processes() if processes is None else processes
         self.hooks = tuple(hooks)
         self.verbose = verbose
