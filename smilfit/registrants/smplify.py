@@ -12,6 +12,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.first_order import run_first_order
+from smilfit.registrants.hooks import wants_log
 from smilfit.registrants.matching import (
     as_inputs,
     check_batch,
@@ -57,7 +58,7 @@ class SMPLify:
         ignore_keypoints: keypoints that take no part.
         initializer: finds the starting position; None starts where the caller's parameters say, or at rest.
         device: where to compute; the body model's own if None.
-        hooks: called as `hook(stage, step, loss)` after every step; True ends the stage.
+        hooks: called as `hook(stage, step, loss)` after every step; True ends the stage. See `RegistrantHook`.
         verbose: whether to log progress.
         info_level: `'stage'` or `'step'`.
         logger: a logger or its name.
@@ -118,7 +119,7 @@ class SMPLify:
         )
         self.processes = Processes() if processes is None else processes
         self.hooks = tuple(hooks)
-        self.verbose = verbose
+        self.verbose = verbose or wants_log(self.hooks)
         self.info_level = info_level
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
 

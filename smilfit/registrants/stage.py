@@ -24,6 +24,17 @@ POSE_PARTS = {
 EXTRAS = ('betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets')
 FITTABLE = ('global_orient', 'transl', 'body_pose', *EXTRAS, 'cameras', 'focal')
 PART_WEIGHTS = ('body_weight', 'shoulder_weight', 'hip_weight', 'foot_weight', 'hand_weight', 'face_weight')
+# The handler keys of XRMoCap's configs: a weight of 0 of one of these is off, whether or not there is such a handler.
+XRMOCAP_KEYS = (
+    'keypoints3d_mse',
+    'keypoints2d_mse',
+    'keypoints3d_limb_len',
+    'shape_prior',
+    'joint_prior',
+    'smooth_joint',
+    'pose_prior',
+    'pose_reg',
+)
 _PLAIN = ('name', 'n_iter', 'ftol', 'optimizer', 'fit_joint_groups', 'use_shoulder_hip_only', 'part_weights')
 
 
@@ -108,7 +119,8 @@ def stage_from_dict(
     of_handlers = [f'{key}_{what}' for key in handler_keys for what in ('weight', 'reduction')]
     fittable = (*FITTABLE, *POSE_PARTS) if parts_apart else FITTABLE
     usual = (*DEFAULT_FIT, *POSE_PARTS, 'expression') if parts_apart else DEFAULT_FIT
-    known = [*_PLAIN, *(f'fit_{p}' for p in fittable), *of_handlers, *PART_WEIGHTS]
+    off = [f'{key}_weight' for key in XRMOCAP_KEYS if config.get(f'{key}_weight') == 0]
+    known = [*_PLAIN, *(f'fit_{p}' for p in fittable), *of_handlers, *PART_WEIGHTS, *off]
     reject_unknown(f'SMPLify: {place}', 'stage key', config, known)
     fit = tuple(p for p in fittable if config.get(f'fit_{p}', p in usual))
     parts = dict(config.get('part_weights', {}))

@@ -1,7 +1,7 @@
 """Where a fit to meshes of the body's own topology starts: posed, shaped and placed in closed form."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ PER_PART = 48
 SHARPNESS = 8
 
 
+@runtime_checkable
 class Initializer(Protocol):
     """Finds where a fit starts; see `RigidInitializer`."""
 
@@ -57,7 +58,7 @@ class VertexInitializer:
     def __init__(
         self,
         otherwise: Initializer | None = None,
-        rounds: int = 4,
+        rounds: int = 3,
         fits_shape: bool = True,
         joints: Sequence[int] | None = None,
     ) -> None:
