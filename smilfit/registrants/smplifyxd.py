@@ -46,6 +46,6 @@ def _without_displacement(stage: Stage | Mapping[str, Any], place: int) -> Stage
     if stage[_KEY]:
         raise ValueError(
             f'SMPLifyXD: stage {place} must not fit displacements, because the body models have no offset of every '
-            f'vertex; got {_KEY}=True. Leave it out; the surface is fitted by betas, and by joint_offsets where bones differ.'
+            f'vertex; got {_KEY}=True. Leave it out; betas fit the surface, and joint_offsets fit bones.'
         )
     return {key: value for key, value in stage.items() if key != _KEY}

@@ -132,7 +132,7 @@ def given(body, flat=True):
     inputs = [build_handler(i | dict(keypoints3d_convention=names)) for i in inputs]
     if flat:
         cameras = ring_of_cameras(3, 8.0)
-        px = cameras.project(xyz)[0]
+        px = cameras.project(xyz.double())[0].float()
         inputs.append(
             build_handler(
                 dict(
