@@ -139,7 +139,9 @@ def single(problem: ChainProblem) -> ChainProblem:
 
 
 def ended(solution: object) -> ChainState:
-    return ChainState(*(getattr(solution, n).double() for n in ('rotations', 'transl', 'log_scale', 'coefficients')))
+    return ChainState(
+        *(getattr(solution, n).double() for n in ('rotations', 'transl', 'log_scale', 'coefficients'))
+    )
 
 
 PROBLEMS = {

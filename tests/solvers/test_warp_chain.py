@@ -84,9 +84,12 @@ def test_float32_ends_where_float64_does(name):
 @pytest.mark.parametrize('see', [seen3d, seen2d])
 def test_truth_is_recovered(see):
     truth = truth_of(tree(5))
-    problem = see(replace(
-        tree(5), fit_coefficients=NONE, start=replace(tree(5).start, coefficients=truth.coefficients)
-    ), truth)
+    problem = see(
+        replace(
+            tree(5), fit_coefficients=NONE, start=replace(tree(5).start, coefficients=truth.coefficients)
+        ),
+        truth,
+    )
     solution = solve_chains(single(problem), 100, 1e-9)
     error = twin.points(problem, ended(solution)) - twin.points(problem, truth)
     assert error.abs().max() < 1e-3
@@ -100,16 +103,17 @@ def test_one_step_on_fixed_joints_is_the_linear_answer():
         targets3d=normal(3, len(PARENTS) + 2, 3, seed=12),
     )  # fmt: skip
     solution = solve_chains(problem, 60, 0.0)
-    state = ended(solution)
-    assert torch.equal(state.rotations, problem.start.rotations)
-    assert torch.equal(state.log_scale, problem.start.log_scale)
+    end = ended(solution)
+    assert torch.equal(end.rotations, problem.start.rotations)
+    assert torch.equal(end.log_scale, problem.start.log_scale)
     rest = twin.points(problem, problem.start)[0]
-    columns = [twin.points(problem, replace(problem.start, coefficients=problem.start.coefficients + torch.eye(2)[i]))[0] - rest
-               for i in range(2)]  # fmt: skip
+    begin = problem.start.coefficients
+    moved = [replace(problem.start, coefficients=begin + torch.eye(2)[i]) for i in range(2)]
+    columns = [twin.points(problem, state)[0] - rest for state in moved]
     columns += [torch.eye(3, dtype=torch.float64)[i].expand_as(rest) for i in range(3)]
     matrix = torch.stack([c.flatten() for c in columns], 1)
     answer = torch.linalg.lstsq(matrix, (problem.targets3d - rest).flatten(1).T).solution.T
-    torch.testing.assert_close(torch.cat((state.coefficients, state.transl), 1), answer, atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.cat((end.coefficients, end.transl), 1), answer, atol=1e-6, rtol=0)
 
 
 @needs_warp
@@ -171,9 +175,13 @@ def test_a_frame_of_rubbish_changes_no_other(rubbish):
 
 @needs_warp
 def test_graduation_finds_the_way_past_outliers():
-    base = replace(tree(12, n_coefficients=1), fit_coefficients=NONE[:1], fit_scale=False, log_scale_weight=1.0)
+    base = replace(
+        tree(12, n_coefficients=1), fit_coefficients=NONE[:1], fit_scale=False, log_scale_weight=1.0
+    )
     truth = truth_of(base, 0.8)
-    truth = replace(truth, coefficients=torch.zeros_like(truth.coefficients), log_scale=torch.zeros_like(truth.log_scale))
+    truth = replace(
+        truth, coefficients=torch.zeros_like(truth.coefficients), log_scale=torch.zeros_like(truth.log_scale)
+    )
     clean = seen3d(base, truth)
     wild = torch.zeros_like(clean.targets3d[..., 0])
     for i in range(12):
@@ -240,7 +248,10 @@ def test_control_errors(argument, message):
         ({'sigma3d': torch.zeros(10).double()}, 'sigma3d must be positive'),
         ({'targets3d': None, 'weights3d': None, 'sigma3d': None}, 'something must be seen'),
         ({'camera_dist': torch.zeros(1, 2, 5).double()}, 'camera_dist must come with xy'),
-        ({'coefficient_precision': torch.eye(2).double()}, 'coefficient_precision must come with coefficient_mean'),
+        (
+            {'coefficient_precision': torch.eye(2).double()},
+            'coefficient_precision must come with coefficient_mean',
+        ),
         ({'limit_weight': -1.0}, 'limit_weight must be finite and not negative'),
     ],
 )

@@ -52,9 +52,7 @@ def run_kernel(
     options = {'n_iter': stage.n_iter + len(graduation), 'ftol': stage.ftol, 'graduation': graduation}
     with torch.no_grad():
         if layout.n_shared:
-            found = solve_shared_chains(
-                problem, **options, processes=processes, damping=solver.policy.start
-            )
+            found = solve_shared_chains(problem, **options, processes=processes, damping=solver.policy.start)
         else:
             found = solve_chains(problem, **options, policy=solver.policy)
     params = solved_params(start.params, found)

@@ -12,7 +12,6 @@ from smilfit.solvers.damping import LONGEST_TURN
 from smilfit.structures import BodyParams
 
 
-
 @dataclass(frozen=True)
 class BodyPoint:
     """B bodies. `extras` holds the parameters that are not rotations or translation, by name.
