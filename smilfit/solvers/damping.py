@@ -26,7 +26,6 @@ class DampingPolicy:
         best: the least factor after an accepted step.
         rejected: factor after a rejected step; doubled with every one that follows.
         least_rejected: damping after a rejected step grows from here at least.
-        poor: of frames that hang together, one below this share of its predicted reduction is to blame.
         max_converged: the damping above which a small reduction says nothing about convergence.
         digits: a predicted reduction of fewer last digits of the energy is rounding.
     """
@@ -37,7 +36,6 @@ class DampingPolicy:
     best: float = 0.1
     rejected: float = 4.0
     least_rejected: float = 1e-6
-    poor: float = 0.25
     max_converged: float = 0.1
     digits: float = 8.0
 

@@ -107,14 +107,15 @@ def test_residuals_are_of_the_pairs_that_overlap_alone(reduction):
     loss = SelfPenetrationLoss(reduction=reduction, loss_weight=3.0)
     loss.bind_body(body.data)
     numbers = body(params).joints, params.scale, torch.ones(2).double()
-    every, rows = loss.overlap(*numbers), loss.residual(*numbers)
+    every, rows = loss.overlap(*numbers), loss.residual(*numbers).value
     count = (every > 0).sum(1)
     assert 0 < count.max() <= rows.shape[1] < every.shape[1]
     assert (rows > 0).sum(1).equal(count)
-    torch.testing.assert_close(rows.square().sum(), loss(*numbers))
+    total = 3 * rows.square().sum() / (every.numel() if reduction == 'mean' else 1)
+    torch.testing.assert_close(total, loss(*numbers))
     # Where nothing overlaps there is still a row, with no slope.
     apart = body(body.zero_params(2)).joints.requires_grad_()
-    rows = loss.residual(apart, *numbers[1:])
+    rows = loss.residual(apart, *numbers[1:]).value
     assert rows.shape[1] >= 1
     assert not rows.any()
     assert not torch.autograd.grad(rows.sum(), apart)[0].any()

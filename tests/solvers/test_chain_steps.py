@@ -63,7 +63,9 @@ def test_gradient_is_autograd_s(name):
     steps = ChainSteps(problem)
     factor = steps.factorise(state, torch.full((problem.n_frames,), 1e-2, dtype=torch.float64))
     torch.testing.assert_close(factor.energy, twin.energy(problem, state), rtol=1e-10, atol=0)
-    zero = torch.zeros(problem.n_frames, 3 * problem.n_joints + 4 + problem.n_coefficients, dtype=torch.float64)
+    zero = torch.zeros(
+        problem.n_frames, 3 * problem.n_joints + 4 + problem.n_coefficients, dtype=torch.float64
+    )
     wanted = torch.func.grad(lambda s: twin.energy(problem, twin.world_moved(problem, state, s)).sum())(zero)
     torch.testing.assert_close(vector(problem, factor.gradient(), state), wanted, rtol=1e-8, atol=1e-8)
 
@@ -84,7 +86,11 @@ def test_a_step_with_next_to_no_damping_solves_the_dense_system(name):
     hessian = twin.world_hessian(problem, state)
     gradient = factor.gradient()
     # Once more the same: the factor does not wear out.
-    for loads in (gradient, gradient.plus(gradient, -2.0), gradient.with_force(normal(*gradient.force.shape))):
+    for loads in (
+        gradient,
+        gradient.plus(gradient, -2.0),
+        gradient.with_force(normal(*gradient.force.shape)),
+    ):
         step = dense_step(problem, factor.solve(loads))
         back = (hessian @ step[..., None])[..., 0]
         torch.testing.assert_close(back, vector(problem, loads, state), rtol=1e-3, atol=1e-3)
@@ -97,7 +103,9 @@ def test_skin_points_bound_the_curvature_from_above():
     loads = factor.gradient()
     step = dense_step(problem, factor.solve(loads))
     power = (step * vector(problem, loads, state)).sum(1)
-    assert (power >= (step * (twin.world_hessian(problem, state) @ step[..., None])[..., 0]).sum(1) * (1 - 1e-9)).all()
+    assert (
+        power >= (step * (twin.world_hessian(problem, state) @ step[..., None])[..., 0]).sum(1) * (1 - 1e-9)
+    ).all()
 
 
 def test_predicted_reduction_is_the_models():
@@ -122,7 +130,9 @@ def test_the_fused_loop_is_the_host_s(name, graduation):
     if graduation:
         sigmas = {'sigma3d': problem.sigma3d, 'sigma2d': problem.sigma2d}
         given = {'sigma3d': 0.2, 'sigma2d': 30.0}
-        problem = replace(problem, **{k: torch.full_like(v, given[k]) for k, v in sigmas.items() if v is not None})
+        problem = replace(
+            problem, **{k: torch.full_like(v, given[k]) for k, v in sigmas.items() if v is not None}
+        )
     n_iter, ftol = 120, 1e-7
     fused = solve_chains(problem, n_iter, ftol, graduation)
     solver = LevenbergMarquardt(graduation=graduation)
@@ -171,7 +181,9 @@ def test_extra_turns_and_border_are_priors():
     problem = replace(PROBLEMS['3d'](), limits=None, limit_weight=0.0)
     start = problem.start
     b, j, s = problem.n_frames, problem.n_joints, problem.n_coefficients
-    bare = replace(problem, pose_weight=None, coefficient_mean=None, coefficient_precision=None, log_scale_weight=0.0)
+    bare = replace(
+        problem, pose_weight=None, coefficient_mean=None, coefficient_precision=None, log_scale_weight=0.0
+    )
     weight = torch.cat((problem.pose_weight.new_zeros(1), problem.pose_weight[1:]))
     eye = torch.eye(3, dtype=torch.float64)
     hessian = torch.zeros(b, s + 1, s + 1, dtype=torch.float64)
@@ -248,8 +260,12 @@ def test_motion_is_solved_as_the_dense_system(shared):
         hessian = join.T @ hessian @ join
     total = sum(c.energy(places).sum() for c in couplings) + twin.energy(problem, state).sum()
     wanted_gradient = torch.func.grad(
-        lambda s: twin.energy(problem, twin.world_moved(problem, state, s)).sum()
-        + sum(c.energy(twin.joints(problem, twin.world_moved(problem, state, s))).sum() for c in couplings)
+        lambda s: (
+            twin.energy(problem, twin.world_moved(problem, state, s)).sum()
+            + sum(
+                c.energy(twin.joints(problem, twin.world_moved(problem, state, s))).sum() for c in couplings
+            )
+        )
     )(torch.zeros(n, own, dtype=torch.float64)).flatten()
     assert total > 0
     dense = torch.linalg.solve(hessian, -(join.T @ wanted_gradient if shared else wanted_gradient))
