@@ -26,7 +26,18 @@ pytestmark = pytest.mark.skipif(not warp_available(), reason='warp-lang is not i
 if warp_available():
     from smilfit.solvers import ChainLoads, ChainMotion, ChainSteps
 
-ALL = {**PROBLEMS, 'skin': lambda: with_priors(seen3d(skinned(), truth_of(tree()), 0.02))}
+
+def many_coefficients():
+    """More columns than one vector holds."""
+    base = skinned(3, 19)
+    return with_priors(seen3d(base, truth_of(base), 0.02))
+
+
+ALL = {
+    **PROBLEMS,
+    'wide': many_coefficients,
+    'skin': lambda: with_priors(seen3d(skinned(), truth_of(tree()), 0.02)),
+}
 
 
 def some_state(problem: ChainProblem) -> ChainState:
@@ -77,10 +88,15 @@ def dense_step(problem: ChainProblem, motion: 'ChainMotion') -> Tensor:
     return torch.cat((motion.turns.flatten(1), motion.transl, border[:, s:], border[:, :s]), 1)
 
 
-@pytest.mark.parametrize('name', PROBLEMS)
+@pytest.mark.parametrize('name', [*PROBLEMS, 'wide'])
 def test_a_step_with_next_to_no_damping_solves_the_dense_system(name):
     """H m = load: the twin's Gauss-Newton hessian times the motion gives the loads back; so does any second load."""
     problem = ALL[name]()
+    if name == 'wide':
+        # Points of one rigid point: there is no bound then.
+        one = torch.zeros_like(problem.point_share)
+        one[:, 0] = 1
+        problem = replace(problem, point_share=one)
     state = some_state(problem)
     factor = ChainSteps(problem).factorise(state, torch.full((problem.n_frames,), 1e-12, dtype=torch.float64))
     hessian = twin.world_hessian(problem, state)

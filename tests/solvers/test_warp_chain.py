@@ -276,3 +276,14 @@ def test_halves_are_refused():
     halves = {k: v.half() for k, v in problem.floats().items() if not k.startswith('start.')}
     with pytest.raises(ValueError, match='float32 or float64'):
         replace(problem, **halves, start=ChainState(*(v.half() for v in vars(problem.start).values())))
+
+
+@needs_warp
+def test_a_part_of_the_coefficients_is_fitted():
+    problem = replace(PROBLEMS['3d'](), fit_coefficients=torch.tensor([False, True]))
+    problem = replace(problem, start=replace(problem.start, coefficients=0.1 * normal(3, 2, seed=22)))
+    solution = solve_chains(problem, 300, 1e-14)
+    assert torch.equal(solution.coefficients[:, 0], problem.start.coefficients[:, 0])
+    frame = twin.frame_of(problem, 1)
+    dense = twin.energy(frame, twin.dense_fit(frame)).item()
+    assert solution.energy[1].item() == pytest.approx(dense, rel=1e-7)
