@@ -65,7 +65,8 @@ def run_second_order(
         # Dense equations go on from where its steps were too short, or gained nothing.
         point = BodyPoint.from_params(outcome.state.params, fitted, shift)
         rest_done = _run_dense(task, layout, None, solver, point, start, processes, ~outcome.converged)
-        return _with_covariance(_joined(outcome, rest_done), task, layout, fitted, solver, processes)
+        outcome = _joined(outcome, rest_done)
+        return _with_covariance(outcome, task, layout, fitted, solver, processes)
     found = _run_dense(task, layout, rest, solver, point, start, processes)
     return _with_covariance(replace(found, engine_reason=plan.reason), task, layout, fitted, solver, processes)
 
@@ -102,24 +103,21 @@ def _run_dense(
     if rows is not None:
         point, converged = whole.put(rows, point), (~wanted).index_copy(0, rows, converged)
     end = FitState(point.params(), point.camera_shift, start.log_focal)
-    return StageOutcome(end, converged, result, engine='banded' if problem.moving else 'dense')
+    energy = None if rows is None else problem.evaluate(point.take(rows)).energy
+    engine = 'banded' if problem.moving else 'dense'
+    return StageOutcome(end, converged, result, energy=energy, engine=engine)
 
 
 def _joined(first: StageOutcome, then: StageOutcome) -> StageOutcome:
-    """Give the outcome of two engines, one after the other."""
+    """Give the outcome of two engines, one after the other; the second may have worked on what the first left."""
     a, b = first.result, then.result
-    end = b.loss_end
-    if first.energy is not None:
-        # Only frames that had not converged were worked on.
-        end = end + float(first.energy[first.converged].double().sum())
-    result = replace(
-        b,
-        loss_start=a.loss_start,
-        loss_end=end,
-        n_steps=a.n_steps + b.n_steps,
-        n_evaluations=a.n_evaluations + b.n_evaluations,
-    )
-    return replace(then, result=result, engine=f'{first.engine}, then {then.engine}')
+    energy, end = None, b.loss_end
+    if then.energy is not None and first.energy is not None:
+        energy = first.energy.index_copy(0, (~first.converged).nonzero().flatten(), then.energy)
+        end = float(energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
+    steps, evaluations = a.n_steps + b.n_steps, a.n_evaluations + b.n_evaluations
+    result = replace(b, loss_start=a.loss_start, loss_end=end, n_steps=steps, n_evaluations=evaluations)
+    return replace(then, result=result, energy=energy, engine=f'{first.engine}, then {then.engine}')
 
 
 def _with_covariance(
