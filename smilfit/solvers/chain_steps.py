@@ -135,6 +135,7 @@ class ChainSteps:
     def _extra(self, extra: ChainQuadratic) -> Any:
         e, launch = self.structs.Extra(), self.launch
         c = launch.chain
+        launch.use_chunks(everywhere=extra.border_cross is not None)
         c.has_turns = int(extra.turn_gradient is not None)
         if extra.turn_gradient is not None:
             c.turn_gradient = launch.elements(extra.turn_gradient, launch.types.vec3)

@@ -73,11 +73,12 @@ def write_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
-def by_step(c: Any, w: Any, slot: int, row: int):
-    """Multiply a stored matrix by the border's step."""
+def by_step(c: Any, w: Any, slot: int, j: int, row: int):
+    """Multiply a stored matrix of joint j by the border's step."""
     zero = type(c.ftol)(0.0)
     v = wp.vector(zero, zero, zero)
-    for i in range(c.n_chunks):
+    for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
+        i = c.chunk[n]
         z = w.lanes[slot, side_row(c), i]
         v = v + wp.vector(
             wp.dot(z, w.lanes[slot, row, i]),
@@ -89,9 +90,10 @@ def by_step(c: Any, w: Any, slot: int, row: int):
 
 @no_type_check
 @wp.func
-def add_loads(c: Any, w: Any, slot: int, row: int, v: Any):
-    """Add a stored matrix's transpose times v to the border's right-hand side."""
-    for i in range(c.n_chunks):
+def add_loads(c: Any, w: Any, slot: int, j: int, row: int, v: Any):
+    """Add the transpose of a stored matrix of joint j times v to the border's right-hand side."""
+    for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
+        i = c.chunk[n]
         w.lanes[slot, side_row(c), i] = (
             w.lanes[slot, side_row(c), i]
             + v[0] * w.lanes[slot, row, i]
@@ -102,27 +104,33 @@ def add_loads(c: Any, w: Any, slot: int, row: int, v: Any):
 
 @no_type_check
 @wp.func
-def add_squares(c: Any, w: Any, slot: int, k: int, row: int, x: Any, y: Any, z: Any):
-    """Add a^T b to chunk k of the border's matrix: a stored as far as this chunk, b given."""
-    for i in range(wp.min(CHUNK * (k + 1), c.n_border)):
-        w.lanes[slot, square_row(c) + i, k] = (
-            w.lanes[slot, square_row(c) + i, k]
-            + w.thin[slot, row, i] * x
-            + w.thin[slot, row + 1, i] * y
-            + w.thin[slot, row + 2, i] * z
-        )
+def add_squares(c: Any, w: Any, slot: int, first: int, n: int, row: int, x: Any, y: Any, z: Any):
+    """Add a^T b to the border's matrix: of a joint's chunks, `first` to n, a is stored as far as n, b given there."""
+    k = c.chunk[n]
+    for m in range(first, n + 1):
+        top = CHUNK * c.chunk[m]
+        for i in range(top, wp.min(top + CHUNK, c.n_border)):
+            w.lanes[slot, square_row(c) + i, k] = (
+                w.lanes[slot, square_row(c) + i, k]
+                + w.thin[slot, row, i] * x
+                + w.thin[slot, row + 1, i] * y
+                + w.thin[slot, row + 2, i] * z
+            )
 
 
 @no_type_check
 @wp.func
 def clear_border(c: Any, w: Any, slot: int):
     """Start with an empty border."""
+    nothing = c.scale_mask[0] * type(c.ftol)(0.0)
+    for j in range(c.n_joints):
+        for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
+            k = c.chunk[n]
+            write_rows(w, slot, wide_row(c, 0, j), k, nothing, nothing, nothing)
+            write_rows(w, slot, wide_row(c, 1, j), k, nothing, nothing, nothing)
     for k in range(c.n_chunks):
-        nothing = c.scale_mask[k] * type(c.ftol)(0.0)
-        for i in range(6 * c.n_joints):
-            w.lanes[slot, i, k] = nothing
         w.lanes[slot, side_row(c), k] = nothing
-        for i in range(c.n_border):
+        for i in range(wp.min(CHUNK * (k + 1), c.n_border)):
             w.lanes[slot, square_row(c) + i, k] = nothing
 
 
@@ -144,7 +152,9 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
         # Joint j has not been eliminated yet: its rows 3 are free.
         own = wide_row(c, 3, j)
         turn = w.mats[slot, world_row(c, side) + j] * wp.exp(w.nums[slot, scale_row(c, side)])
-        for i in range(c.n_chunks):
+        first = c.chunk_start[j]
+        for m in range(first, c.chunk_start[j + 1]):
+            i = c.chunk[m]
             ex, ey, ez = times(
                 turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i]
             )
@@ -158,8 +168,8 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
             add_rows(w, slot, wide_row(c, 1, j), i, px, py, pz)
             qx, qy, qz = crossed(arm, px, py, pz)
             add_rows(w, slot, wide_row(c, 0, j), i, qx, qy, qz)
-            add_squares(c, w, slot, i, own, px, py, pz)
-        add_loads(c, w, slot, own, gradient)
+            add_squares(c, w, slot, first, m, own, px, py, pz)
+        add_loads(c, w, slot, j, own, gradient)
 
 
 @no_type_check

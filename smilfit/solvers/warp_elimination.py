@@ -16,7 +16,6 @@ from typing import Any, no_type_check
 import warp as wp
 
 from smilfit.solvers.warp_border import (
-    CHUNK,
     add_part,
     add_rows,
     add_squares,
@@ -45,7 +44,6 @@ from smilfit.solvers.warp_rows import (
     root_row,
     scale_row,
     scratch_row,
-    square_row,
     transl_row,
     wide_row,
     world_row,
@@ -186,10 +184,12 @@ def pass_border(
     inverse = scaled_identity(type(size)(0.0))
     if c.roles[j] == MOVES:
         inverse = w.mats[slot, 2 * c.n_joints + j]
-    above, square = scratch_row(c), square_row(c)
+    above = scratch_row(c)
     p = c.parents[j]
     turn = parent_turn(c, w, slot, side, j) * size
-    for i in range(c.n_chunks):
+    first = c.chunk_start[j]
+    for n in range(first, c.chunk_start[j + 1]):
+        i = c.chunk[n]
         mask = c.scale_mask[i]
         ex, ey, ez = d[0] * mask, d[1] * mask, d[2] * mask
         if c.has_columns == 1:
@@ -207,27 +207,9 @@ def pass_border(
         sx, sy, sz = times(shift, ex, ey, ez)
         sx, sy, sz = px + sx, py + sy, pz + sz
         write_rows(w, slot, above, i, sx, sy, sz)
-        for q in range(wp.min(CHUNK * (i + 1), c.n_border)):
-            row = w.lanes[slot, square + q, i]
-            row = (
-                row
-                + w.thin[slot, above, q] * ex
-                + w.thin[slot, above + 1, q] * ey
-                + w.thin[slot, above + 2, q] * ez
-            )
-            row = (
-                row
-                + w.thin[slot, motion, q] * px
-                + w.thin[slot, motion + 1, q] * py
-                + w.thin[slot, motion + 2, q] * pz
-            )
-            row = (
-                row
-                - w.thin[slot, at_turn, q] * ax
-                - w.thin[slot, at_turn + 1, q] * ay
-                - w.thin[slot, at_turn + 2, q] * az
-            )
-            w.lanes[slot, square + q, i] = row
+        add_squares(c, w, slot, first, n, above, ex, ey, ez)
+        add_squares(c, w, slot, first, n, motion, px, py, pz)
+        add_squares(c, w, slot, first, n, at_turn, -ax, -ay, -az)
         if j > 0:
             add_rows(w, slot, wide_row(c, 1, p), i, sx, sy, sz)
             cx, cy, cz = crossed(d, sx, sy, sz)
@@ -260,11 +242,13 @@ def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
     w.mats[slot, root_row(c)] = inverse
     if c.n_border > 0:
         above, answer = scratch_row(c), root_columns(c)
-        for i in range(c.n_chunks):
+        first = c.chunk_start[0]
+        for n in range(first, c.chunk_start[1]):
+            i = c.chunk[n]
             ax, ay, az = read_rows(w, slot, above, i)
             x, y, z = times(inverse, ax, ay, az)
             write_rows(w, slot, answer, i, x, y, z)
-            add_squares(c, w, slot, i, above, -x, -y, -z)
+            add_squares(c, w, slot, first, n, above, -x, -y, -z)
 
 
 @no_type_check
