@@ -186,37 +186,26 @@ class _Run:
         finite = bool(self.problem.total((~energy.isfinite()).double()) == 0)
         return torch.full_like(self.active, finite and float(self.problem.total(actual)) >= 0)
 
-    def _judge(
-        self, accept: Tensor, actual: Tensor, predicted: Tensor, ftol: float
-    ) -> tuple[Tensor, Tensor]:
+    def _judge(self, accept: Tensor, actual: Tensor, predicted: Tensor, ftol: float) -> tuple[Tensor, Tensor]:
         """Set the damping of the next step; say which frames have converged and which have stalled."""
         energy, damping = self.at.energy, self.damping
         quality = actual / predicted.clamp_min(1e-30)
         if not self.problem.coupled:
             self.damping, self.growth = next_damping(self.policy, damping, self.growth, accept, quality)
             return ended(self.policy, energy, damping, self.damping, accept, actual, predicted, ftol)
-        self._damp_together(accept, actual, predicted, quality)
+        rose = actual < 0
         count = self.problem.total(torch.ones_like(damping))
         energy, actual, predicted = (self.problem.total(x).expand_as(x) for x in (energy, actual, predicted))
-        mean, following = ((self.problem.total(x.log()) / count).exp().expand_as(x) for x in (damping, self.damping))
-        return ended(self.policy, energy, mean, following, accept, actual, predicted, ftol)
-
-    def _damp_together(self, accept: Tensor, actual: Tensor, predicted: Tensor, quality: Tensor) -> None:
-        """Set the damping of frames that hang together, each by its own share in the common step.
-
-        A frame that gives way to the others, as predicted, keeps its damping; after a rejected step so does one
-        that did as predicted.
-        """
-        poor = self.policy.poor
-        worse = actual < torch.where(predicted > 0, poor * predicted, predicted)
-        # Every process asks for the sum, also one without frames.
-        if float(self.problem.total(worse.to(actual))) == 0:
-            worse = torch.ones_like(worse)
-        fell = accept & (actual >= 0)
-        following, growth = next_damping(self.policy, self.damping, self.growth, fell, quality)
-        held = torch.where(fell, predicted <= 0, ~worse)
-        self.damping = torch.where(held, self.damping, following)
+        quality = actual / predicted.clamp_min(1e-30)
+        following, growth = next_damping(self.policy, damping, self.growth, accept, quality)
+        # A frame that gave way to others, or would have gained, is not to blame.
+        held = accept == rose
+        self.damping = torch.where(held, damping, following)
         self.growth = torch.where(held, self.growth, growth)
+        mean, following = (
+            (self.problem.total(x.log()) / count).exp().expand_as(x) for x in (damping, self.damping)
+        )
+        return ended(self.policy, energy, mean, following, accept, actual, predicted, ftol)
 
     def _advance(self, accept: Tensor, trial: Any, new_scale: float | None) -> None:
         if bool(accept.all()) and new_scale is None:

@@ -41,7 +41,15 @@ def times(a: Any, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
+def crossed(d: Any, x: Any, y: Any, z: Any):
+    """Compute [d]x of a chunk of columns."""
+    return d[1] * z - d[2] * y, d[2] * x - d[0] * z, d[0] * y - d[1] * x
+
+
+@no_type_check
+@wp.func
 def add_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
+    """Add a chunk to a stored matrix."""
     w.lanes[slot, row, i] = w.lanes[slot, row, i] + x
     w.lanes[slot, row + 1, i] = w.lanes[slot, row + 1, i] + y
     w.lanes[slot, row + 2, i] = w.lanes[slot, row + 2, i] + z
@@ -50,12 +58,14 @@ def add_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
 @no_type_check
 @wp.func
 def read_rows(w: Any, slot: int, row: int, i: int):
+    """Read a chunk of a stored matrix."""
     return w.lanes[slot, row, i], w.lanes[slot, row + 1, i], w.lanes[slot, row + 2, i]
 
 
 @no_type_check
 @wp.func
 def write_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
+    """Write a chunk of a stored matrix."""
     w.lanes[slot, row, i] = x
     w.lanes[slot, row + 1, i] = y
     w.lanes[slot, row + 2, i] = z
@@ -63,23 +73,27 @@ def write_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
-def by_step(c: Any, w: Any, slot: int, row: int):
-    """Multiply a stored matrix by the border's step."""
+def by_step(c: Any, w: Any, slot: int, j: int, row: int):
+    """Multiply a stored matrix of joint j by the border's step."""
     zero = type(c.ftol)(0.0)
     v = wp.vector(zero, zero, zero)
-    for i in range(c.n_chunks):
+    for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
+        i = c.chunk[n]
         z = w.lanes[slot, side_row(c), i]
         v = v + wp.vector(
-            wp.dot(z, w.lanes[slot, row, i]), wp.dot(z, w.lanes[slot, row + 1, i]), wp.dot(z, w.lanes[slot, row + 2, i])
+            wp.dot(z, w.lanes[slot, row, i]),
+            wp.dot(z, w.lanes[slot, row + 1, i]),
+            wp.dot(z, w.lanes[slot, row + 2, i]),
         )
     return v
 
 
 @no_type_check
 @wp.func
-def add_loads(c: Any, w: Any, slot: int, row: int, v: Any):
-    """Add a stored matrix's transpose times v to the border's right-hand side."""
-    for i in range(c.n_chunks):
+def add_loads(c: Any, w: Any, slot: int, j: int, row: int, v: Any):
+    """Add the transpose of a stored matrix of joint j times v to the border's right-hand side."""
+    for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
+        i = c.chunk[n]
         w.lanes[slot, side_row(c), i] = (
             w.lanes[slot, side_row(c), i]
             + v[0] * w.lanes[slot, row, i]
@@ -90,26 +104,33 @@ def add_loads(c: Any, w: Any, slot: int, row: int, v: Any):
 
 @no_type_check
 @wp.func
-def add_squares(c: Any, w: Any, slot: int, k: int, row: int, x: Any, y: Any, z: Any):
-    """Add a^T b to chunk k of the border's matrix: a stored as far as this chunk, b given."""
-    for i in range(wp.min(CHUNK * (k + 1), c.n_border)):
-        w.lanes[slot, square_row(c) + i, k] = (
-            w.lanes[slot, square_row(c) + i, k]
-            + w.thin[slot, row, i] * x
-            + w.thin[slot, row + 1, i] * y
-            + w.thin[slot, row + 2, i] * z
-        )
+def add_squares(c: Any, w: Any, slot: int, first: int, n: int, row: int, x: Any, y: Any, z: Any):
+    """Add a^T b to the border's matrix: of a joint's chunks, `first` to n, a is stored as far as n, b given there."""
+    k = c.chunk[n]
+    for m in range(first, n + 1):
+        top = CHUNK * c.chunk[m]
+        for i in range(top, wp.min(top + CHUNK, c.n_border)):
+            w.lanes[slot, square_row(c) + i, k] = (
+                w.lanes[slot, square_row(c) + i, k]
+                + w.thin[slot, row, i] * x
+                + w.thin[slot, row + 1, i] * y
+                + w.thin[slot, row + 2, i] * z
+            )
 
 
 @no_type_check
 @wp.func
 def clear_border(c: Any, w: Any, slot: int):
+    """Start with an empty border."""
+    nothing = c.scale_mask[0] * type(c.ftol)(0.0)
+    for j in range(c.n_joints):
+        for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
+            k = c.chunk[n]
+            write_rows(w, slot, wide_row(c, 0, j), k, nothing, nothing, nothing)
+            write_rows(w, slot, wide_row(c, 1, j), k, nothing, nothing, nothing)
     for k in range(c.n_chunks):
-        nothing = c.scale_mask[k] * type(c.ftol)(0.0)
-        for i in range(6 * c.n_joints):
-            w.lanes[slot, i, k] = nothing
         w.lanes[slot, side_row(c), k] = nothing
-        for i in range(c.n_border):
+        for i in range(wp.min(CHUNK * (k + 1), c.n_border)):
             w.lanes[slot, square_row(c) + i, k] = nothing
 
 
@@ -131,16 +152,24 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
         # Joint j has not been eliminated yet: its rows 3 are free.
         own = wide_row(c, 3, j)
         turn = w.mats[slot, world_row(c, side) + j] * wp.exp(w.nums[slot, scale_row(c, side)])
-        for i in range(c.n_chunks):
-            ex, ey, ez = times(turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i])
-            ex, ey, ez = ex + arm[0] * c.scale_mask[i], ey + arm[1] * c.scale_mask[i], ez + arm[2] * c.scale_mask[i]
+        first = c.chunk_start[j]
+        for m in range(first, c.chunk_start[j + 1]):
+            i = c.chunk[m]
+            ex, ey, ez = times(
+                turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i]
+            )
+            ex, ey, ez = (
+                ex + arm[0] * c.scale_mask[i],
+                ey + arm[1] * c.scale_mask[i],
+                ez + arm[2] * c.scale_mask[i],
+            )
             px, py, pz = times(curvature, ex, ey, ez)
             write_rows(w, slot, own, i, ex, ey, ez)
             add_rows(w, slot, wide_row(c, 1, j), i, px, py, pz)
-            qx, qy, qz = times(wp.skew(arm), px, py, pz)
+            qx, qy, qz = crossed(arm, px, py, pz)
             add_rows(w, slot, wide_row(c, 0, j), i, qx, qy, qz)
-            add_squares(c, w, slot, i, own, px, py, pz)
-        add_loads(c, w, slot, own, gradient)
+            add_squares(c, w, slot, first, m, own, px, py, pz)
+        add_loads(c, w, slot, j, own, gradient)
 
 
 @no_type_check
@@ -156,7 +185,9 @@ def add_border_priors(c: Any, w: Any, slot: int, side: int):
                 w.thin[slot, square + i, k] = w.thin[slot, square + i, k] + c.precision[row, c.fitted[k]]
     if c.fit_scale == 1:
         i = c.n_border - 1
-        w.thin[slot, loads, i] = w.thin[slot, loads, i] + c.log_scale_weight * w.nums[slot, scale_row(c, side)]
+        w.thin[slot, loads, i] = (
+            w.thin[slot, loads, i] + c.log_scale_weight * w.nums[slot, scale_row(c, side)]
+        )
         w.thin[slot, square + i, i] = w.thin[slot, square + i, i] + c.log_scale_weight
 
 

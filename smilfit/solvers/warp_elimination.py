@@ -1,4 +1,4 @@
-"""One damped Gauss-Newton system of a tree, factorised by articulated elimination from the leaves to the root, in O(J).
+"""One damped Gauss-Newton system of a tree, factorised by articulated elimination from leaves to root, in O(J).
 
 Unknowns are the joints' rotations w_j (world frame, `R_j <- exp(G_parent^T w_j) R_j`), the root's translation, and
 a border z of coefficients and the logarithm of the scale. A joint moves by its twist (omega, v) about its own
@@ -16,11 +16,11 @@ from typing import Any, no_type_check
 import warp as wp
 
 from smilfit.solvers.warp_border import (
-    CHUNK,
     add_part,
     add_rows,
     add_squares,
     clear_border,
+    crossed,
     read_rows,
     times,
     write_rows,
@@ -44,7 +44,6 @@ from smilfit.solvers.warp_rows import (
     root_row,
     scale_row,
     scratch_row,
-    square_row,
     transl_row,
     wide_row,
     world_row,
@@ -124,6 +123,7 @@ def gather(c: Any, w: Any, slot: int, side: int):
 @no_type_check
 @wp.func
 def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
+    """Give the world rotation of a joint's parent."""
     if j == 0:
         return scaled_identity(type(c.ftol)(1.0))
     return w.mats[slot, world_row(c, side) + c.parents[j]]
@@ -159,20 +159,37 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
 @no_type_check
 @wp.func
 def pass_border(
-    c: Any, w: Any, slot: int, side: int, j: int, d: Any, size: Any, mixed: Any, mixed_left: Any, shift: Any, hold: Any
+    c: Any,
+    w: Any,
+    slot: int,
+    side: int,
+    j: int,
+    d: Any,
+    size: Any,
+    mixed: Any,
+    mixed_left: Any,
+    shift: Any,
+    hold: Any,
 ):
     """Eliminate a joint's turn from the border and hand the rest to its parent.
 
     `d` is the joint's place seen from its parent's, or for the root from the scale's centre.
     """
-    at_turn, at_place, answer, motion = wide_row(c, 0, j), wide_row(c, 1, j), wide_row(c, 2, j), wide_row(c, 3, j)
+    at_turn, at_place, answer, motion = (
+        wide_row(c, 0, j),
+        wide_row(c, 1, j),
+        wide_row(c, 2, j),
+        wide_row(c, 3, j),
+    )
     inverse = scaled_identity(type(size)(0.0))
     if c.roles[j] == MOVES:
         inverse = w.mats[slot, 2 * c.n_joints + j]
-    above, square = scratch_row(c), square_row(c)
+    above = scratch_row(c)
     p = c.parents[j]
     turn = parent_turn(c, w, slot, side, j) * size
-    for i in range(c.n_chunks):
+    first = c.chunk_start[j]
+    for n in range(first, c.chunk_start[j + 1]):
+        i = c.chunk[n]
         mask = c.scale_mask[i]
         ex, ey, ez = d[0] * mask, d[1] * mask, d[2] * mask
         if c.has_columns == 1:
@@ -190,15 +207,12 @@ def pass_border(
         sx, sy, sz = times(shift, ex, ey, ez)
         sx, sy, sz = px + sx, py + sy, pz + sz
         write_rows(w, slot, above, i, sx, sy, sz)
-        for q in range(wp.min(CHUNK * (i + 1), c.n_border)):
-            row = w.lanes[slot, square + q, i]
-            row = row + w.thin[slot, above, q] * ex + w.thin[slot, above + 1, q] * ey + w.thin[slot, above + 2, q] * ez
-            row = row + w.thin[slot, motion, q] * px + w.thin[slot, motion + 1, q] * py + w.thin[slot, motion + 2, q] * pz
-            row = row - w.thin[slot, at_turn, q] * ax - w.thin[slot, at_turn + 1, q] * ay - w.thin[slot, at_turn + 2, q] * az
-            w.lanes[slot, square + q, i] = row
+        add_squares(c, w, slot, first, n, above, ex, ey, ez)
+        add_squares(c, w, slot, first, n, motion, px, py, pz)
+        add_squares(c, w, slot, first, n, at_turn, -ax, -ay, -az)
         if j > 0:
             add_rows(w, slot, wide_row(c, 1, p), i, sx, sy, sz)
-            cx, cy, cz = times(wp.skew(d), sx, sy, sz)
+            cx, cy, cz = crossed(d, sx, sy, sz)
             bx, by, bz = times(mixed_left, ex, ey, ez)
             add_rows(w, slot, wide_row(c, 0, p), i, tx + bx + cx, ty + by + cy, tz + bz + cz)
 
@@ -228,11 +242,13 @@ def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
     w.mats[slot, root_row(c)] = inverse
     if c.n_border > 0:
         above, answer = scratch_row(c), root_columns(c)
-        for i in range(c.n_chunks):
+        first = c.chunk_start[0]
+        for n in range(first, c.chunk_start[1]):
+            i = c.chunk[n]
             ax, ay, az = read_rows(w, slot, above, i)
             x, y, z = times(inverse, ax, ay, az)
             write_rows(w, slot, answer, i, x, y, z)
-            add_squares(c, w, slot, i, above, -x, -y, -z)
+            add_squares(c, w, slot, first, n, above, -x, -y, -z)
 
 
 @no_type_check

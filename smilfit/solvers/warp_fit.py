@@ -19,6 +19,7 @@ MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
 @no_type_check
 @wp.func
 def widening(c: Any, iteration: int):
+    """Give the factor on robust sigmas in an iteration."""
     if iteration < c.n_graduation:
         return c.graduation[iteration]
     return type(c.ftol)(1.0)
@@ -60,7 +61,11 @@ def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
 def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, predicted: Any) -> bool:
     """Say whether a frame has converged; `damping.ended` is its twin."""
     if accept:
-        return reduction <= c.ftol * energy and mu < c.policy.max_converged
+        one = type(mu)(1.0)
+        quality = wp.clamp(reduction / wp.max(predicted, type(mu)(1e-30)), one, c.policy.loosest)
+        kept = (quality - one) * (quality - one)
+        left = wp.max(reduction, reduction * kept / (one - kept))
+        return left <= c.ftol * energy and mu < c.policy.max_converged
     return predicted <= c.policy.rounding * energy
 
 
@@ -88,7 +93,7 @@ def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
             at = 1 - side
         pose(c, w, slot, frame, at)
         value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
-        ends = False
+        ends = bool(False)  # noqa: UP018 (a variable of the kernel, no constant)
         before = wide
         if task == TRY:
             reduction = energy - value

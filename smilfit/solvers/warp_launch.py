@@ -1,6 +1,6 @@
 """Hand a problem's tensors to the kernels without a copy. Imported only where warp is used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -39,6 +39,7 @@ class Launch:
         self.n_chunks = -(-max(self.n_border, problem.n_coefficients) // LANES)
         self.alive: list[Tensor] = []
         self.chain = self._chain(roles)
+        self._chunks(self.chain)
         self.seen = self._seen()
         self.n_slots, self.work = self._work(frames_at_once)
 
@@ -46,14 +47,14 @@ class Launch:
         """Set what the fused kernel goes by."""
         c = self.chain
         c.n_iter, c.ftol, c.n_graduation = n_iter, ftol, len(graduation)
-        for name in ('start', 'least', 'most', 'best', 'rejected', 'least_rejected', 'max_converged'):
+        for name in ('start', 'least', 'most', 'best', 'rejected', 'least_rejected', 'max_converged', 'loosest'):
             setattr(c.policy, name, getattr(policy, name))
         c.policy.rounding = policy.rounding(self.dtype)
         if graduation:
             c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
 
     def launch(self, kernel: wp.Kernel, inputs: list) -> None:
-        """Launch a kernel on the chain, these inputs and the workspace, a thread a slot; on CUDA in torch's stream."""
+        """Launch a kernel on chain, inputs and workspace, a thread a slot; on CUDA in torch's stream."""
         stream = None
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
@@ -164,6 +165,35 @@ class Launch:
                 whole = c.n_fitted == c.n_coefficients
                 c.columns = c.dirs if whole else self.columns(p.bone_dirs[..., p.fit_coefficients])
 
+    def use_chunks(self, everywhere: bool) -> None:
+        """Let joints couple to the columns that move something below them, or to all."""
+        self.chain.chunk_start, self.chain.chunk = self._everywhere if everywhere else self._below
+
+    def _chunks(self, c: object) -> None:
+        """List the chunks that change a joint's own bone, and those of the border that move something below it."""
+        p, whole = self.problem, [range(self.n_chunks)] * self.problem.n_joints
+        self._everywhere = self._below = self._lists(whole)
+        c.dirs_start, c.dirs_chunk = self._everywhere
+        if self.n_chunks > 1:
+            below = [{(self.n_border - 1) // LANES} if p.fit_scale else set() for _ in whole]
+            if c.has_dirs == 1:
+                c.dirs_start, c.dirs_chunk = self._lists([sorted(x) for x in _touched(p.bone_dirs)])
+                for found, own in zip(below, _touched(p.bone_dirs[..., p.fit_coefficients])):
+                    found |= own
+            if c.has_part_columns == 1:
+                parts = _touched(p.point_dirs.flatten(0, 1)[..., p.fit_coefficients])
+                for j, own in zip(p.point_joint.flatten().tolist(), parts):
+                    below[j] |= own
+            for j, parent in reversed(list(enumerate(p.parents.tolist()))[1:]):
+                below[parent] |= below[j]
+            self._below = self._lists([sorted(found) for found in below])
+        self.use_chunks(False)
+
+    def _lists(self, lists: Sequence[Sequence[int]]) -> tuple[wp.array, wp.array]:
+        """Put lists one after the other: where each begins, and what they hold."""
+        starts = torch.tensor([0, *(len(x) for x in lists)]).cumsum(0)
+        return self.integers(starts), self.integers(torch.tensor([i for x in lists for i in x]))
+
     def _priors(self, c: object) -> None:
         p = self.problem
         c.has_limits = int(p.limits is not None and p.limit_weight > 0)
@@ -172,7 +202,9 @@ class Launch:
         if c.has_priors == 1:
             weight = p.pose_weight
             c.pose_weight = self.numbers(
-                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device) if weight is None else weight
+                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
+                if weight is None
+                else weight
             )
         if c.has_limits == 1:
             c.limits = self.elements(p.limits, self.types.vec2)
@@ -252,6 +284,14 @@ def joint_roles(problem: ChainProblem) -> Tensor:
             carries[parents[j]] = turns[parents[j]] = True
     roles = [(MOVES if turn else TURNS_NOTHING) if f else FIXED for f, turn in zip(free, turns)]
     return torch.tensor(roles, dtype=torch.int32)
+
+
+def _touched(dirs: Tensor) -> list[set[int]]:
+    """Give of every row (N, 3, S) the chunks of columns that are not all zero."""
+    found = [set() for _ in dirs]
+    for row, column in (dirs.detach() != 0).any(1).nonzero().tolist():
+        found[row].add(column // LANES)
+    return found
 
 
 @contextmanager

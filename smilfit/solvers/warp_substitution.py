@@ -23,7 +23,7 @@ from smilfit.solvers.warp_types import FIXED, MOVES
 @no_type_check
 @wp.func
 def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
-    """Reduce the loads of torque, force and own turn to the border's right-hand side; return load^T factor^-1 load."""
+    """Reduce loads to the border's right-hand side; return load^T factor^-1 load."""
     jn, place = c.n_joints, place_row(c, side)
     value = type(c.ftol)(0.0)
     for up in range(jn):
@@ -40,9 +40,9 @@ def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
             value += wp.dot(load, answer)
             w.vecs[slot, j] = answer
         if c.n_border > 0:
-            add_loads(c, w, slot, wide_row(c, 3, j), force)
+            add_loads(c, w, slot, j, wide_row(c, 3, j), force)
             if c.roles[j] == MOVES:
-                add_loads(c, w, slot, wide_row(c, 2, j), -load)
+                add_loads(c, w, slot, j, wide_row(c, 2, j), -load)
         if j > 0:
             p = c.parents[j]
             d = w.vecs[slot, place + j] - w.vecs[slot, place + p]
@@ -54,7 +54,7 @@ def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
             value += wp.dot(load, answer)
             w.vecs[slot, transl_row(c, 2)] = answer
             if c.n_border > 0:
-                add_loads(c, w, slot, root_columns(c), -load)
+                add_loads(c, w, slot, 0, root_columns(c), -load)
     return value
 
 
@@ -69,7 +69,7 @@ def back(c: Any, w: Any, slot: int, side: int, mu: Any, longest: Any):
     shift = -w.vecs[slot, transl_row(c, 2)]
     taken = type(mu)(0.0)
     if c.n_border > 0:
-        shift = shift - by_step(c, w, slot, root_columns(c))
+        shift = shift - by_step(c, w, slot, 0, root_columns(c))
         for i in range(c.n_border):
             z = w.thin[slot, side_row(c), i]
             taken += w.thin[slot, pivot_row(c), i] * z * z
@@ -84,14 +84,14 @@ def back(c: Any, w: Any, slot: int, side: int, mu: Any, longest: Any):
             omega = w.vecs[slot, 3 * jn + p]
             v = w.vecs[slot, 4 * jn + p] + wp.cross(omega, w.vecs[slot, place + j] - w.vecs[slot, place + p])
         if c.n_border > 0:
-            v = v + by_step(c, w, slot, wide_row(c, 3, j))
+            v = v + by_step(c, w, slot, j, wide_row(c, 3, j))
         turn = wp.vector(zero, zero, zero)
         if c.roles[j] != FIXED:
             turn = -w.vecs[slot, j]
             if c.roles[j] == MOVES:
                 turn = turn - w.mats[slot, j] * omega - w.mats[slot, jn + j] * v
                 if c.n_border > 0:
-                    turn = turn - by_step(c, w, slot, wide_row(c, 2, j))
+                    turn = turn - by_step(c, w, slot, j, wide_row(c, 2, j))
             length = wp.length(turn)
             if length > longest:
                 turn = turn * (longest / length)

@@ -12,11 +12,15 @@ from smilfit.solvers.warp_types import FIXED
 @no_type_check
 @wp.func
 def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
+    """Give a joint's offset from its parent, model unit."""
     v = c.bones[wp.min(frame, c.bones.shape[0] - 1), j]
     if c.has_dirs == 1:
-        for i in range(c.n_chunks):
+        for n in range(c.dirs_start[j], c.dirs_start[j + 1]):
+            i = c.dirs_chunk[n]
             z = w.lanes[slot, coefficient_row(c, side), i]
-            v = v + wp.vector(wp.dot(z, c.dirs[j, 0, i]), wp.dot(z, c.dirs[j, 1, i]), wp.dot(z, c.dirs[j, 2, i]))
+            v = v + wp.vector(
+                wp.dot(z, c.dirs[j, 0, i]), wp.dot(z, c.dirs[j, 1, i]), wp.dot(z, c.dirs[j, 2, i])
+            )
     return v
 
 

@@ -46,6 +46,7 @@ def _policy(t):
         rejected: t.scalar
         least_rejected: t.scalar
         max_converged: t.scalar
+        loosest: t.scalar
         rounding: t.scalar
         longest_turn: t.scalar
 
@@ -86,6 +87,10 @@ def _chain(t):
         parents: wp.array(dtype=wp.int32)
         roles: wp.array(dtype=wp.int32)
         fitted: wp.array(dtype=wp.int32)  # numbers of the fitted coefficients
+        chunk_start: wp.array(dtype=wp.int32)  # (J + 1): the border's chunks that move something below a joint
+        chunk: wp.array(dtype=wp.int32)
+        dirs_start: wp.array(dtype=wp.int32)  # (J + 1): the coefficients' chunks that change a joint's own bone
+        dirs_chunk: wp.array(dtype=wp.int32)
         part_start: wp.array(dtype=wp.int32)  # (K + 1): the rigid points of a point
         part_joint: wp.array(dtype=wp.int32)
         part_share: wp.array(dtype=t.scalar)

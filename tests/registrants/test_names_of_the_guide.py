@@ -181,9 +181,8 @@ def test_the_mixture_puts_it_at_its_nearest_mean(folder, tmp_path, optimizer):
     [
         (dict(loss_func='L1'), LBFGS),
         (dict(loss_func='L2'), LBFGS),
-        (dict(loss_func='L2', degree=True), LBFGS),
         (dict(loss_func='L2'), LM),
-        (dict(loss_func='L2', degree=True, reduction='sum'), LM),
+        (dict(loss_func='L2', reduction='sum'), LM),
     ],
 )
 def test_smoothness_gives_it_its_neighbours_pose(folder, arguments, optimizer):

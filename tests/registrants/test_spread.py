@@ -151,7 +151,7 @@ class Pair(Processes):
     ('processes', 'solver', 'weights', 'message'),
     [
         (Crowd(), LevenbergMarquardt(), WEIGHTS, 'at most as many as the observed frames, 4; got 9'),
-        (Pair(), LBFGS(), WEIGHTS, 'place: the optimizer must be LevenbergMarquardt; got LBFGS'),
+        (Pair(), LBFGS(), WEIGHTS, 'place: the optimizer must be of second order; got LBFGS'),
         (
             Pair(),
             LevenbergMarquardt(),

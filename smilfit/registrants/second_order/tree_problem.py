@@ -122,14 +122,18 @@ class TreeProblem:
     def _extra(self, at: Posed, couplings: list[MotionCoupling]) -> ChainQuadratic:
         """Bring the quadratic models of the terms that torch has to the joints."""
         kin, fitted = at.kinematics, self.stage.fitted
-        found = JointQuadratic.zeros(kin.joints, self.problem.n_border)
-        for term in self.terms:
-            for model in models_of(term, at.state, at.widening, False)[0]:
-                add_model(found, model, kin, self.pairs, fitted, self.problem.fit_scale)
+        models = [m for term in self.terms for m in models_of(term, at.state, at.widening, False)[0]]
+        # Joints know nothing of the border's columns: only points on the skin move by them against their joints.
+        columns = self.problem.n_border if any(m.names is None for m in models) else 0
+        found = JointQuadratic.zeros(kin.joints, columns)
+        for model in models:
+            add_model(found, model, kin, self.pairs, fitted, self.problem.fit_scale)
         gradient, hessian = found.gradient, found.hessian
         if couplings:
             motion = motion_quadratic(couplings, kin.joints)
             gradient, hessian = gradient + motion.joint_gradient, hessian + motion.joint_hessian
+        if not columns:
+            return ChainQuadratic(gradient, hessian)
         return ChainQuadratic(
             gradient,
             hessian,

@@ -103,8 +103,5 @@ def test_what_it_cannot_take_is_named():
         TypeError, match="cannot take BodyPosePriorHandler 'body_pose_prior' with Mahalanobis"
     ):
         both(body, [seen], handlers, weights)
-    with pytest.raises(TypeError, match='cannot take fit_joint_offsets'):
-        both(body, [seen], handlers[:1], {'keypoints3d_mse': 1.0}, (*ALL, 'joint_offsets'))
-    _, _, points = make_clip()
-    with pytest.raises(TypeError, match='keypoints on the skin'):
-        both(body, [points], handlers[:1], {'keypoints3d_mse': 1.0})
+    with pytest.raises(TypeError, match='cannot take fit_log_joint_scales'):
+        both(body, [seen], handlers[:1], {'keypoints3d_mse': 1.0}, (*ALL, 'log_joint_scales'))
