@@ -62,7 +62,7 @@ def chosen(body: SMIL) -> tuple[dict[str, Callable[[Problem], Fitted]], dict[str
     # Read when jax is imported: one thread, and no search for other devices.
     os.environ.setdefault('XLA_FLAGS', '--xla_cpu_multi_thread_eigen=false')
     os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-    ours = {name: partial(fit_pose, solver=s) for name, s in levenberg_marquardt().items() if s is not None}
+    ours = {name: fit_pose(body, s) for name, s in levenberg_marquardt().items() if s is not None}
     peers: dict[str, tuple[str, Maker]] = {
         PEER_D: ('mujoco', lambda b: partial(mujoco_levenberg_marquardt, tree=Tree.of(b))),
         PEER_E: ('mink', lambda b: partial(mink_tasks, tree=Tree.of(b))),
@@ -76,8 +76,13 @@ def chosen(body: SMIL) -> tuple[dict[str, Callable[[Problem], Fitted]], dict[str
     return {**ours, **there}, absent
 
 
-def fit_pose(problem: Problem, solver: object) -> Fitted:
-    """Fit place and pose as smilfit does, the shape held."""
+def fit_pose(body: SMIL, solver: object) -> Callable[[Problem], Fitted]:
+    """Make smilfit's fit of place and pose, the shape held; it is built once, as the peers' trees are."""
     stage = dict(name='pose', n_iter=LM_STEPS, ftol=LM_FTOL, fit_betas=False)
-    result = registrant(problem, solver, [stage])([problem.seen])
-    return Fitted(result.params, sum(stage['steps'] for stage in result.history), result)
+    fitter = registrant(seen_in_space(body.data, 1, 0), solver, [stage])
+
+    def method(problem: Problem) -> Fitted:
+        result = fitter([problem.seen])
+        return Fitted(result.params, sum(s['steps'] for s in result.history), result)
+
+    return method

@@ -1,9 +1,11 @@
-"""Which engine runs each stage of the shipped configs, on a tiny case of the demo's animal."""
+"""Which engine runs each stage of the shipped configs, on a tiny case of the demo's animal, or of a person."""
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fitting.human_model import human_clip, human_data
 from benchmarks.fitting.setting import Setting
 from benchmarks.image_scenes import Scene, four_views, single_views
 from benchmarks.measuring import ROOT, Row
@@ -17,11 +19,11 @@ from smilfit.synthetic import make_quadruped
 CONFIGS = ROOT / 'configs' / 'fit'
 KERNEL_ENGINES = ('kernel', 'kernel and torch')
 # Of a mask's longer side, px: the question is which engine runs, not how well it fits.
-MASK_SIDE = 32
+MASK_SIDE, N_HUMAN_VERTICES = 32, 200
 
 
 def engines(setting: Setting) -> list[Row]:
-    """Engine of every stage of every shipped config; a few frames of the demo's animal, two steps a stage."""
+    """Engine of every stage of every shipped config; a few frames of the demo's animal or of a person, two steps a stage."""
     rows: list[Row] = []
     for path in shipped_configs():
         for stage in tiny_fit(path).history:
@@ -45,6 +47,18 @@ def tiny_fit(path: Path, n_frames: int = 4, n_iter: int = 2) -> FitResult:
         stage['n_iter'] = n_iter
     if cfg['type'] == 'SMALify':
         cfg['mask_side'] = MASK_SIDE
+    if _sees_pictures(cfg):
+        return _of_animal(cfg, n_frames)
+    # Configs of people: the made body of SMPL's size has neither hands nor a face, whose joints then do not turn.
+    problem = human_clip(human_data(N_HUMAN_VERTICES), n_frames)
+    return build_registrant({**cfg, 'body_model': problem.body, 'verbose': False})([problem.seen])
+
+
+def _sees_pictures(cfg: Mapping[str, Any]) -> bool:
+    return any(handler['type'] == 'Keypoint2dHandler' for handler in cfg['handlers'])
+
+
+def _of_animal(cfg: Mapping[str, Any], n_frames: int) -> FitResult:
     fitter = build_registrant({**cfg, 'body_model': SMIL(make_quadruped()), 'verbose': False})
     body = SMIL(make_quadruped()).double()
     one_view = isinstance(fitter, SMALify)
