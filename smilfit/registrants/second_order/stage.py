@@ -94,30 +94,30 @@ def _run_dense(
     stage = task.stage
     problem = BodyProblem(FrameBlock(task, layout, rest), point.batch_size, processes)
     robust = any(term.robust for term in task.terms)
-    rows = None
-    if wanted is not None and not problem.coupled and processes.count == 1:
+    some, begin, energy = problem, point, None
+    in_part = wanted is not None and not problem.coupled and processes.count == 1
+    if in_part:
         rows = wanted.nonzero().flatten()
-        problem, whole, point = problem.take(rows), point, point.take(rows)
-    point, status, result = solver.minimise(problem, point, stage.n_iter, stage.ftol, task.on_step, robust)
+        some, begin = problem.take(rows), point.take(rows)
+    end, status, result = solver.minimise(some, begin, stage.n_iter, stage.ftol, task.on_step, robust)
     converged = status.converged
-    if rows is not None:
-        point, converged = whole.put(rows, point), (~wanted).index_copy(0, rows, converged)
-    end = FitState(point.params(), point.camera_shift, start.log_focal)
-    energy = None if rows is None else problem.evaluate(point.take(rows)).energy
+    if in_part:
+        end, converged = point.put(rows, end), (~wanted).index_copy(0, rows, converged)
+        energy = problem.evaluate(end).energy
+    state = FitState(end.params(), end.camera_shift, start.log_focal)
     engine = 'banded' if problem.moving else 'dense'
-    return StageOutcome(end, converged, result, energy=energy, engine=engine)
+    return StageOutcome(state, converged, result, energy=energy, engine=engine)
 
 
 def _joined(first: StageOutcome, then: StageOutcome) -> StageOutcome:
     """Give the outcome of two engines, one after the other; the second may have worked on what the first left."""
     a, b = first.result, then.result
-    energy, end = None, b.loss_end
-    if then.energy is not None and first.energy is not None:
-        energy = first.energy.index_copy(0, (~first.converged).nonzero().flatten(), then.energy)
-        end = float(energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
+    end = b.loss_end
+    if then.energy is not None:
+        end = float(then.energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
     steps, evaluations = a.n_steps + b.n_steps, a.n_evaluations + b.n_evaluations
     result = replace(b, loss_start=a.loss_start, loss_end=end, n_steps=steps, n_evaluations=evaluations)
-    return replace(then, result=result, energy=energy, engine=f'{first.engine}, then {then.engine}')
+    return replace(then, result=result, engine=f'{first.engine}, then {then.engine}')
 
 
 def _with_covariance(
