@@ -57,7 +57,9 @@ class ChainLeastSquares:
         energy = torch.where(self.active, self.steps.energy(point, robust_scale), 0)
         return ChainEvaluation(point, energy, robust_scale)
 
-    def step(self, at: ChainEvaluation, damping: Float[Tensor, ' B'], n_together: int | None = None) -> ChainStep:
+    def step(
+        self, at: ChainEvaluation, damping: Float[Tensor, ' B'], n_together: int | None = None
+    ) -> ChainStep:
         """Solve the damped system."""
         return self.steps.factorise(at.point, damping, at.robust_scale).step()
 

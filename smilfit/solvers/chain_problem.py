@@ -38,7 +38,9 @@ class ChainState:
 
     def put(self, index: Int[Tensor, ' n'], part: 'ChainState') -> 'ChainState':
         """Replace some frames."""
-        return ChainState(*(v.index_copy(0, index, p) for v, p in zip(vars(self).values(), vars(part).values())))
+        return ChainState(
+            *(v.index_copy(0, index, p) for v, p in zip(vars(self).values(), vars(part).values()))
+        )
 
     def where(self, mask: Bool[Tensor, ' B'], other: 'ChainState') -> 'ChainState':
         """Take the other's frames where the mask holds."""
@@ -162,7 +164,8 @@ class ChainProblem:
         several = {
             name: v.index_select(0, index)
             for name, v in found.items()
-            if v is not None and (v.shape[0] == self.n_frames and (name in _ALWAYS_BY_FRAME or self.n_frames > 1))
+            if v is not None
+            and (v.shape[0] == self.n_frames and (name in _ALWAYS_BY_FRAME or self.n_frames > 1))
         }
         return replace(self, start=self.start.take(index), **several)
 

@@ -67,7 +67,9 @@ class ChainSteps:
         shapes |= {'transl': (b, 3), 'border': (b, width), 'mu': (b,), 'predicted': (b,)}
         self.buffers = {name: like.new_zeros(shape) for name, shape in shapes.items()}
         self.square = like.new_zeros((b, problem.n_border, width) if shared else (1, 1, width))
-        self.gradients = {name: like.new_zeros(shapes[name]) for name in ('force', 'moment', 'torque', 'border')}
+        self.gradients = {
+            name: like.new_zeros(shapes[name]) for name in ('force', 'moment', 'torque', 'border')
+        }
         self.solution = self._struct(self.buffers)
         self.linearisation = self._struct(self.buffers | self.gradients)
 
@@ -98,7 +100,8 @@ class ChainSteps:
         energy = torch.zeros_like(state.log_scale)
         fit = self.launch.view_state(state, {'energy': energy})
         self._run(
-            self.kernels.factorise, [self.launch.seen, fit, self.linearisation, self._extra(extra or ChainQuadratic())]
+            self.kernels.factorise,
+            [self.launch.seen, fit, self.linearisation, self._extra(extra or ChainQuadratic())],
         )
         return ChainFactor(self, energy)
 
@@ -137,7 +140,10 @@ class ChainSteps:
             c.turn_gradient = launch.elements(extra.turn_gradient, launch.types.vec3)
             c.turn_hessian = launch.elements(extra.turn_hessian, launch.types.mat33)
         if extra.joint_gradient is not None:
-            e.joint_gradient, e.joint_hessian = launch.numbers(extra.joint_gradient), launch.numbers(extra.joint_hessian)
+            e.joint_gradient, e.joint_hessian = (
+                launch.numbers(extra.joint_gradient),
+                launch.numbers(extra.joint_hessian),
+            )
         for name in ('border_cross', 'border_gradient', 'border_hessian'):
             value = getattr(extra, name)
             if value is not None:
@@ -166,7 +172,10 @@ class ChainFactor:
     def gradient(self) -> ChainLoads:
         """Give the energy's gradient; of a shared border its sum over all frames."""
         s = self.steps
-        found = {name: torch.where(s.active[(slice(None),) + (None,) * (v.ndim - 1)], v, 0) for name, v in s.gradients.items()}
+        found = {
+            name: torch.where(s.active[(slice(None),) + (None,) * (v.ndim - 1)], v, 0)
+            for name, v in s.gradients.items()
+        }
         border = found.pop('border')[:, : s.problem.n_border]
         if s.shared:
             border = s.reduce(border.double().sum(0)).to(border)
@@ -181,7 +190,9 @@ class ChainFactor:
         s = self.steps
         gradient = self.gradient()
         zero = torch.zeros_like(gradient.force)
-        loads = ChainLoads(zero, zero, zero, gradient.transl, torch.zeros_like(gradient.border)).plus(gradient, -1.0)
+        loads = ChainLoads(zero, zero, zero, gradient.transl, torch.zeros_like(gradient.border)).plus(
+            gradient, -1.0
+        )
         motion = self._solve(loads, LONGEST_TURN, loads.border)
         predicted = s.buffers['predicted'].clone()
         if s.shared:
@@ -191,7 +202,9 @@ class ChainFactor:
     def _solve(self, loads: ChainLoads, longest: float, border: Tensor) -> ChainMotion:
         s = self.steps
         if s.generation != self._generation:
-            raise RuntimeError('ChainFactor: the factor must be the latest of its ChainSteps; another came after it.')
+            raise RuntimeError(
+                'ChainFactor: the factor must be the latest of its ChainSteps; another came after it.'
+            )
         values = {name: getattr(loads, name) for name in ('force', 'moment', 'torque', 'transl')}
         q = s.problem.n_border
         s.buffers['border'].zero_()
@@ -207,7 +220,10 @@ class ChainFactor:
         else:
             s._run(s.kernels.solve, [s.solution, FORWARD | BORDER | BACK, longest])
         names = ('turns', 'transl', 'angular', 'velocity')
-        found = {name: torch.where(s.active.view(-1, *[1] * (s.buffers[name].ndim - 1)), s.buffers[name], 0) for name in names}
+        found = {
+            name: torch.where(s.active.view(-1, *[1] * (s.buffers[name].ndim - 1)), s.buffers[name], 0)
+            for name in names
+        }
         answer = step.to(side) if s.shared else torch.where(s.active[:, None], s.buffers['border'][:, :q], 0)
         return ChainMotion(**found, border=answer)
 

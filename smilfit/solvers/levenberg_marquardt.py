@@ -186,9 +186,7 @@ class _Run:
         finite = bool(self.problem.total((~energy.isfinite()).double()) == 0)
         return torch.full_like(self.active, finite and float(self.problem.total(actual)) >= 0)
 
-    def _judge(
-        self, accept: Tensor, actual: Tensor, predicted: Tensor, ftol: float
-    ) -> tuple[Tensor, Tensor]:
+    def _judge(self, accept: Tensor, actual: Tensor, predicted: Tensor, ftol: float) -> tuple[Tensor, Tensor]:
         """Set the damping of the next step; say which frames have converged and which have stalled."""
         energy, damping, rose = self.at.energy, self.damping, actual < 0
         if self.problem.coupled:

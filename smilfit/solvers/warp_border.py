@@ -70,7 +70,9 @@ def by_step(c: Any, w: Any, slot: int, row: int):
     for i in range(c.n_chunks):
         z = w.lanes[slot, side_row(c), i]
         v = v + wp.vector(
-            wp.dot(z, w.lanes[slot, row, i]), wp.dot(z, w.lanes[slot, row + 1, i]), wp.dot(z, w.lanes[slot, row + 2, i])
+            wp.dot(z, w.lanes[slot, row, i]),
+            wp.dot(z, w.lanes[slot, row + 1, i]),
+            wp.dot(z, w.lanes[slot, row + 2, i]),
         )
     return v
 
@@ -132,8 +134,14 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
         own = wide_row(c, 3, j)
         turn = w.mats[slot, world_row(c, side) + j] * wp.exp(w.nums[slot, scale_row(c, side)])
         for i in range(c.n_chunks):
-            ex, ey, ez = times(turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i])
-            ex, ey, ez = ex + arm[0] * c.scale_mask[i], ey + arm[1] * c.scale_mask[i], ez + arm[2] * c.scale_mask[i]
+            ex, ey, ez = times(
+                turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i]
+            )
+            ex, ey, ez = (
+                ex + arm[0] * c.scale_mask[i],
+                ey + arm[1] * c.scale_mask[i],
+                ez + arm[2] * c.scale_mask[i],
+            )
             px, py, pz = times(curvature, ex, ey, ez)
             write_rows(w, slot, own, i, ex, ey, ez)
             add_rows(w, slot, wide_row(c, 1, j), i, px, py, pz)
@@ -156,7 +164,9 @@ def add_border_priors(c: Any, w: Any, slot: int, side: int):
                 w.thin[slot, square + i, k] = w.thin[slot, square + i, k] + c.precision[row, c.fitted[k]]
     if c.fit_scale == 1:
         i = c.n_border - 1
-        w.thin[slot, loads, i] = w.thin[slot, loads, i] + c.log_scale_weight * w.nums[slot, scale_row(c, side)]
+        w.thin[slot, loads, i] = (
+            w.thin[slot, loads, i] + c.log_scale_weight * w.nums[slot, scale_row(c, side)]
+        )
         w.thin[slot, square + i, i] = w.thin[slot, square + i, i] + c.log_scale_weight
 
 

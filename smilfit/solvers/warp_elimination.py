@@ -159,13 +159,28 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
 @no_type_check
 @wp.func
 def pass_border(
-    c: Any, w: Any, slot: int, side: int, j: int, d: Any, size: Any, mixed: Any, mixed_left: Any, shift: Any, hold: Any
+    c: Any,
+    w: Any,
+    slot: int,
+    side: int,
+    j: int,
+    d: Any,
+    size: Any,
+    mixed: Any,
+    mixed_left: Any,
+    shift: Any,
+    hold: Any,
 ):
     """Eliminate a joint's turn from the border and hand the rest to its parent.
 
     `d` is the joint's place seen from its parent's, or for the root from the scale's centre.
     """
-    at_turn, at_place, answer, motion = wide_row(c, 0, j), wide_row(c, 1, j), wide_row(c, 2, j), wide_row(c, 3, j)
+    at_turn, at_place, answer, motion = (
+        wide_row(c, 0, j),
+        wide_row(c, 1, j),
+        wide_row(c, 2, j),
+        wide_row(c, 3, j),
+    )
     inverse = scaled_identity(type(size)(0.0))
     if c.roles[j] == MOVES:
         inverse = w.mats[slot, 2 * c.n_joints + j]
@@ -192,9 +207,24 @@ def pass_border(
         write_rows(w, slot, above, i, sx, sy, sz)
         for q in range(wp.min(CHUNK * (i + 1), c.n_border)):
             row = w.lanes[slot, square + q, i]
-            row = row + w.thin[slot, above, q] * ex + w.thin[slot, above + 1, q] * ey + w.thin[slot, above + 2, q] * ez
-            row = row + w.thin[slot, motion, q] * px + w.thin[slot, motion + 1, q] * py + w.thin[slot, motion + 2, q] * pz
-            row = row - w.thin[slot, at_turn, q] * ax - w.thin[slot, at_turn + 1, q] * ay - w.thin[slot, at_turn + 2, q] * az
+            row = (
+                row
+                + w.thin[slot, above, q] * ex
+                + w.thin[slot, above + 1, q] * ey
+                + w.thin[slot, above + 2, q] * ez
+            )
+            row = (
+                row
+                + w.thin[slot, motion, q] * px
+                + w.thin[slot, motion + 1, q] * py
+                + w.thin[slot, motion + 2, q] * pz
+            )
+            row = (
+                row
+                - w.thin[slot, at_turn, q] * ax
+                - w.thin[slot, at_turn + 1, q] * ay
+                - w.thin[slot, at_turn + 2, q] * az
+            )
             w.lanes[slot, square + q, i] = row
         if j > 0:
             add_rows(w, slot, wide_row(c, 1, p), i, sx, sy, sz)

@@ -172,7 +172,9 @@ class Launch:
         if c.has_priors == 1:
             weight = p.pose_weight
             c.pose_weight = self.numbers(
-                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device) if weight is None else weight
+                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
+                if weight is None
+                else weight
             )
         if c.has_limits == 1:
             c.limits = self.elements(p.limits, self.types.vec2)

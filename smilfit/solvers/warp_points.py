@@ -44,7 +44,11 @@ def see_in_space(c: Any, seen: Any, frame: int, k: int, x: Any, narrow: Any):
     """Begin with what was seen of a point in space: energy, gradient, diagonal and mixed curvature."""
     zero = type(narrow)(0.0)
     energy = type(narrow)(0.0)
-    gradient, diagonal, mixed = wp.vector(zero, zero, zero), wp.vector(zero, zero, zero), wp.vector(zero, zero, zero)
+    gradient, diagonal, mixed = (
+        wp.vector(zero, zero, zero),
+        wp.vector(zero, zero, zero),
+        wp.vector(zero, zero, zero),
+    )
     if c.has_3d == 1:
         weight = seen.weights3d[frame, k]
         if weight > zero:
@@ -68,7 +72,11 @@ def see_in_image(c: Any, seen: Any, frame: int, camera: int, k: int, x: Any, wei
     s = wp.dot(r, r)
     sharp = c.sharpness2d[k] * narrow
     energy = type(narrow)(0.0)
-    gradient, diagonal, mixed = wp.vector(zero, zero, zero), wp.vector(zero, zero, zero), wp.vector(zero, zero, zero)
+    gradient, diagonal, mixed = (
+        wp.vector(zero, zero, zero),
+        wp.vector(zero, zero, zero),
+        wp.vector(zero, zero, zero),
+    )
     if s * sharp > type(narrow)(SATURATED):
         energy = weight / sharp
     else:
@@ -78,7 +86,9 @@ def see_in_image(c: Any, seen: Any, frame: int, camera: int, k: int, x: Any, wei
         energy = weight * s * bend
         gradient = share * (r[0] * u + r[1] * v)
         diagonal = wp.cw_mul(su, u) + wp.cw_mul(sv, v)
-        mixed = wp.vector(su[0] * u[1] + sv[0] * v[1], su[0] * u[2] + sv[0] * v[2], su[1] * u[2] + sv[1] * v[2])
+        mixed = wp.vector(
+            su[0] * u[1] + sv[0] * v[1], su[0] * u[2] + sv[0] * v[2], su[1] * u[2] + sv[1] * v[2]
+        )
     return energy, gradient, diagonal, mixed
 
 
@@ -94,7 +104,9 @@ def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: A
             for i in range(c.n_chunks):
                 z = w.lanes[slot, coefficient_row(c, side), i]
                 offset = offset + wp.vector(
-                    wp.dot(z, c.part_dirs[n, 0, i]), wp.dot(z, c.part_dirs[n, 1, i]), wp.dot(z, c.part_dirs[n, 2, i])
+                    wp.dot(z, c.part_dirs[n, 0, i]),
+                    wp.dot(z, c.part_dirs[n, 1, i]),
+                    wp.dot(z, c.part_dirs[n, 2, i]),
                 )
         arm = offset
         if wp.dot(offset, offset) > type(size)(0.0):

@@ -31,7 +31,9 @@ def add_joint_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
     for j in range(c.n_joints):
         g = e.joint_gradient
         w.vecs[slot, j] = w.vecs[slot, j] + half * wp.vector(g[frame, j, 0], g[frame, j, 1], g[frame, j, 2])
-        w.vecs[slot, jn + j] = w.vecs[slot, jn + j] + half * wp.vector(g[frame, j, 3], g[frame, j, 4], g[frame, j, 5])
+        w.vecs[slot, jn + j] = w.vecs[slot, jn + j] + half * wp.vector(
+            g[frame, j, 3], g[frame, j, 4], g[frame, j, 5]
+        )
         turn = w.mats[slot, j]
         mixed = w.mats[slot, jn + j]
         shift = w.mats[slot, 2 * jn + j]
@@ -68,8 +70,12 @@ def add_border_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
             for j in range(c.n_joints):
                 for a in range(3):
                     at_turn, at_place = wide_row(c, 0, j) + a, wide_row(c, 1, j) + a
-                    w.lanes[slot, at_turn, k] = w.lanes[slot, at_turn, k] + half * e.border_cross[frame, j, a, k]
-                    w.lanes[slot, at_place, k] = w.lanes[slot, at_place, k] + half * e.border_cross[frame, j, 3 + a, k]
+                    w.lanes[slot, at_turn, k] = (
+                        w.lanes[slot, at_turn, k] + half * e.border_cross[frame, j, a, k]
+                    )
+                    w.lanes[slot, at_place, k] = (
+                        w.lanes[slot, at_place, k] + half * e.border_cross[frame, j, 3 + a, k]
+                    )
 
 
 @no_type_check

@@ -16,7 +16,9 @@ def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
     if c.has_dirs == 1:
         for i in range(c.n_chunks):
             z = w.lanes[slot, coefficient_row(c, side), i]
-            v = v + wp.vector(wp.dot(z, c.dirs[j, 0, i]), wp.dot(z, c.dirs[j, 1, i]), wp.dot(z, c.dirs[j, 2, i]))
+            v = v + wp.vector(
+                wp.dot(z, c.dirs[j, 0, i]), wp.dot(z, c.dirs[j, 1, i]), wp.dot(z, c.dirs[j, 2, i])
+            )
     return v
 
 

@@ -1,0 +1,157 @@
+"""The noise of observations, group by group: by view and keypoint, else by term.
+
+Group g has the mean weighted square `s_g^2 = sum rho'^2 w |r|^2 / (sum rho' - sum of leverages)`. With unbounded squares it is
+the usual estimate of a variance; with a robust loss it is Huber's (Robust Statistics, 1981, 7.6): the score's mean
+square, to which far outliers add nothing. His slope `mean(psi') / mean(psi / r)` corrects the hessian of reweighted squares.
+Groups of few numbers are drawn towards the common one, as by a conjugate prior (Smyth 2004).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from smilfit.handlers import ActiveTerm
+from smilfit.losses import Residuals
+from smilfit.registrants.second_order.block import Posed
+from smilfit.registrants.second_order.covariance_dense import DenseElimination
+from smilfit.registrants.second_order.covariance_tree import TreeElimination
+from smilfit.registrants.second_order.models import (
+    AutomaticModel,
+    Model,
+    PointModel,
+    irls_weights,
+    models_of,
+)
+
+# A group is drawn towards all others as if so many more numbers with the common variance had been seen in it.
+PRIOR_NUMBERS = 20.0
+# The least slope of a score: with less, most residuals of a group are outliers and say nothing of the noise.
+LEAST_SLOPE = 0.2
+# Relative change of a squared residual by which the derivative of a robust function's slope is found.
+CHANGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One statement of an observation: its model, and what its groups (C, K), (K,) or one came to.
+
+    Args:
+        key: handler key and number of the statement.
+        model: quadratic, with the views' shares.
+        squares: sums of weighted squared scores.
+        counted: numbers compared, outliers by the weight that is left them.
+        slopes: sums of the scores' derivatives, per unit of weight.
+    """
+
+    key: str
+    model: Model
+    squares: Tensor
+    counted: Tensor
+    slopes: Tensor
+
+
+def observed_of(part: Posed, observing: Collection[str]) -> list[Seen]:
+    """Give the statements of squares of the terms that observe, named by their handlers' keys."""
+    return [s for term in part.terms if term.handler.handler_key in observing for s in _of_term(term, part)]
+
+
+def held_of(part: Posed, observing: Collection[str], by_view: bool) -> list[Model]:
+    """Give the models of all else: priors, and energies that are no squares. Those that couple frames are left out."""
+    found: list[Model] = []
+    for term in part.terms:
+        models, coupled = models_of(term, part.state, 1.0, by_view)
+        if term.handler.handler_key not in observing:
+            found += models
+            continue
+        stated = term.stated(part.state)
+        kept = (item for i, item in enumerate(stated) if i not in coupled)
+        found += [m for m, item in zip(models, kept) if not isinstance(item, Residuals)]
+    return found
+
+
+def _of_term(term: ActiveTerm, part: Posed) -> list[Seen]:
+    stated = term.stated(part.state)
+    models, coupled = models_of(term, part.state, 1.0, True)
+    kept = [i for i in range(len(stated)) if i not in coupled]
+    shares = term.shares(stated, part.energy)
+    found = []
+    for index, model in zip(kept, models):
+        item = stated[index]
+        if isinstance(item, Residuals):
+            grouped = isinstance(model, PointModel) and model.names is not None
+            key = f'{term.handler.handler_key}[{index}]' if len(stated) > 1 else term.handler.handler_key
+            found.append(Seen(key, model, *_sums(item, shares[index], grouped)))
+    return found
+
+
+def _sums(item: Residuals, share: Tensor, grouped: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum squared scores, weights and derivatives of scores over frames, and over all else where there are no groups."""
+    weight, value = irls_weights(item, 0.5 * share, 1.0)
+    terms = item.terms()
+    counts = (terms.weight > 0).to(value)
+    width = value.shape[-1] if item.by_vector else 1
+    squared = value.square().sum(-1) if item.by_vector else value.square()
+    slope, curve = torch.ones_like(squared), torch.zeros_like(squared)
+    if item.robust is not None:
+        slope = terms.slope
+        # rho'' |r|^2 by central differences: a robust function states rho' alone.
+        above, below = (item.robust(f * squared)[1] for f in (1 + CHANGE, 1 - CHANGE))
+        curve = (above - below) / (2 * CHANGE)
+    sums = (weight * slope * squared, counts * slope * width, counts * (slope * width + 2 * curve))
+    if not grouped:
+        return tuple(s.sum() for s in sums)
+    sums = sums if item.by_vector else tuple(s.sum(-1) for s in sums)
+    return tuple(s.sum(0) for s in sums)
+
+
+def views_hessian(model: PointModel) -> Tensor:
+    """Give every view's hessian (B, C, N, 3, 3), or (B, 1, N, 3, 3) of points that no camera saw."""
+    return model.hessian.unsqueeze(1) if model.view_hessian is None else model.view_hessian
+
+
+def scaled(model: Model, factor: Tensor) -> Model:
+    """Multiply a model's hessian, group by group where it has groups; its gradient stays."""
+    if isinstance(model, AutomaticModel):
+        return replace(model, term=replace(model.term, weight=model.term.weight * float(factor)))
+    if not isinstance(model, PointModel) or not factor.ndim:
+        return replace(model, hessian=factor * model.hessian)
+    views = factor.reshape(-1, factor.shape[-1])[..., None, None] * views_hessian(model)
+    return replace(model, hessian=views.sum(1), view_hessian=None if model.view_hessian is None else views)
+
+
+def spent_by(seen: Seen, elimination: DenseElimination | TreeElimination, common: Tensor) -> Tensor:
+    """Give the numbers that groups of these frames spend on parameters: the sums of their leverages."""
+    model = seen.model
+    if not seen.squares.ndim:
+        return elimination.trace(model, common)
+    at = elimination.points(model.names, common)
+    return (views_hessian(model) * at.unsqueeze(1)).sum((0, -2, -1)).reshape(seen.squares.shape)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variances of weighted residuals: the common one, and those of every statement's groups."""
+
+    common: float
+    groups: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, squares: Sequence[Tensor], numbers: Sequence[Tensor]) -> 'Noise':
+        """Estimate from sums of squares, and the numbers compared less those spent on parameters.
+
+        Raises:
+            ValueError: nothing was compared.
+        """
+        total, count = (sum(float(x.sum()) for x in found) for found in (squares, numbers))
+        if not any(bool((s > 0).any()) for s in squares):
+            raise ValueError(
+                'LevenbergMarquardt: covariance needs observations to estimate the noise from; no active handler has any '
+                'residuals. Set covariance=False.'
+            )
+        common = total / max(count, 1.0)
+        groups = tuple(
+            (s + PRIOR_NUMBERS * common) / (n.clamp_min(0) + PRIOR_NUMBERS) for s, n in zip(squares, numbers)
+        )
+        return cls(common, groups)
