@@ -128,10 +128,12 @@ def _same_border(one: ChainLeastSquares, state: ChainState) -> ChainState:
     problem = one.problem
     rows = torch.cat((state.coefficients, state.log_scale[:, None]), 1).double()
     sums = torch.cat((rows[one.active].sum(0), one.active.sum().double()[None]))
-    count = one.processes.sum(sums)[-1]
+    # Every process asks for the sums, also one that needs none.
+    total = one.processes.sum(sums)
+    count = total[-1]
     if not count or bool(one.active.all()):
         return state
-    mean = (one.processes.sum(sums)[:-1] / count).to(state.transl)
+    mean = (total[:-1] / count).to(state.transl)
     # Frames that took part have the same bits; those of another process may stand in for them.
     first = rows[one.active][0].to(state.transl) if bool(one.active.any()) else mean
     idle = ~one.active[:, None]

@@ -207,7 +207,8 @@ class ChainProblem:
         expected = {
             'start.rotations': (b, j, 3, 3), 'start.transl': (b, 3), 'start.log_scale': (b,),
             'start.coefficients': (b, s), 'bones': (either, j, 3), 'bone_dirs': (j, 3, s), 'point_share': (k, p),
-            'point_offset': (either, k, p, 3), 'point_dirs': (k, p, 3, s), 'targets3d': (b, k, 3), 'weights3d': (b, k), 'sigma3d': (k,),
+            'point_offset': (either, k, p, 3), 'point_dirs': (k, p, 3, s), 'targets3d': (b, k, 3),
+            'weights3d': (b, k), 'sigma3d': (k,),
             'xy': (b, c, k, 2), 'weights2d': (b, c, k), 'sigma2d': (k,), 'camera_K': (either, c, 3, 3),
             'camera_R': (either, c, 3, 3), 'camera_t': (either, c, 3), 'camera_dist': (either, c, 5),
             'camera_fold': (either, c), 'pose_weight': (j,), 'limits': (j, 3, 2),

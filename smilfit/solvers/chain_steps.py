@@ -228,12 +228,13 @@ class ChainFactor:
         return ChainMotion(**found, border=answer)
 
     def _shared_schur(self) -> Tensor:
-        """Sum the Schur complements of all frames, and damp them by the frames' mean."""
+        """Sum the Schur complements of all frames, and damp them by the frames' geometric mean."""
         s, q = self.steps, self.steps.problem.n_border
         upper = torch.where(s.active[:, None, None], s.square[:, :, :q], 0).double().sum(0).triu()
-        damping = torch.where(s.active, s.buffers['mu'], 0).double().sum()
+        # A mean of logarithms: few frames that hardly move are not to hold the border.
+        damping = torch.where(s.active, s.buffers['mu'], 1).double().log().sum()
         sums = s.reduce(torch.cat((upper.flatten(), damping[None], s.active.sum().double()[None])))
-        upper, mean = sums[: q * q].view(q, q), sums[-2] / sums[-1].clamp_min(1)
+        upper, mean = sums[: q * q].view(q, q), (sums[-2] / sums[-1].clamp_min(1)).exp()
         matrix = upper + upper.triu(1).T
         diagonal = matrix.diagonal().clamp_min(0)
         # What nothing sees does not move.

@@ -188,28 +188,24 @@ class _Run:
 
     def _judge(self, accept: Tensor, actual: Tensor, predicted: Tensor, ftol: float) -> tuple[Tensor, Tensor]:
         """Set the damping of the next step; say which frames have converged and which have stalled."""
-        energy, damping, rose = self.at.energy, self.damping, actual < 0
-        if self.problem.coupled:
-            # Frames that hang together are judged together.
-            energy, actual, predicted = (
-                self.problem.total(x).expand_as(x) for x in (energy, actual, predicted)
-            )
+        energy, damping = self.at.energy, self.damping
+        quality = actual / predicted.clamp_min(1e-30)
+        if not self.problem.coupled:
+            self.damping, self.growth = next_damping(self.policy, damping, self.growth, accept, quality)
+            return ended(self.policy, energy, damping, self.damping, accept, actual, predicted, ftol)
+        rose = actual < 0
+        count = self.problem.total(torch.ones_like(damping))
+        energy, actual, predicted = (self.problem.total(x).expand_as(x) for x in (energy, actual, predicted))
         quality = actual / predicted.clamp_min(1e-30)
         following, growth = next_damping(self.policy, damping, self.growth, accept, quality)
-        if self.problem.coupled:
-            # A frame that gave way to others, or would have gained, is not to blame.
-            held = accept == rose
-            following = torch.where(held, damping, following)
-            growth = torch.where(held, self.growth, growth)
-            count = self.problem.total(torch.ones_like(damping))
-            mean, mean_following = (
-                (self.problem.total(x) / count).expand_as(x) for x in (damping, following)
-            )
-            ends = ended(self.policy, energy, mean, mean_following, accept, actual, predicted, ftol)
-        else:
-            ends = ended(self.policy, energy, damping, following, accept, actual, predicted, ftol)
-        self.damping, self.growth = following, growth
-        return ends
+        # A frame that gave way to others, or would have gained, is not to blame.
+        held = accept == rose
+        self.damping = torch.where(held, damping, following)
+        self.growth = torch.where(held, self.growth, growth)
+        mean, following = (
+            (self.problem.total(x.log()) / count).exp().expand_as(x) for x in (damping, self.damping)
+        )
+        return ended(self.policy, energy, mean, following, accept, actual, predicted, ftol)
 
     def _advance(self, accept: Tensor, trial: Any, new_scale: float | None) -> None:
         if bool(accept.all()) and new_scale is None:

@@ -42,6 +42,7 @@ def times(a: Any, x: Any, y: Any, z: Any):
 @no_type_check
 @wp.func
 def add_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
+    """Add a chunk to a stored matrix."""
     w.lanes[slot, row, i] = w.lanes[slot, row, i] + x
     w.lanes[slot, row + 1, i] = w.lanes[slot, row + 1, i] + y
     w.lanes[slot, row + 2, i] = w.lanes[slot, row + 2, i] + z
@@ -50,12 +51,14 @@ def add_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
 @no_type_check
 @wp.func
 def read_rows(w: Any, slot: int, row: int, i: int):
+    """Read a chunk of a stored matrix."""
     return w.lanes[slot, row, i], w.lanes[slot, row + 1, i], w.lanes[slot, row + 2, i]
 
 
 @no_type_check
 @wp.func
 def write_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
+    """Write a chunk of a stored matrix."""
     w.lanes[slot, row, i] = x
     w.lanes[slot, row + 1, i] = y
     w.lanes[slot, row + 2, i] = z
@@ -106,6 +109,7 @@ def add_squares(c: Any, w: Any, slot: int, k: int, row: int, x: Any, y: Any, z: 
 @no_type_check
 @wp.func
 def clear_border(c: Any, w: Any, slot: int):
+    """Start with an empty border."""
     for k in range(c.n_chunks):
         nothing = c.scale_mask[k] * type(c.ftol)(0.0)
         for i in range(6 * c.n_joints):

@@ -1,4 +1,4 @@
-"""One damped Gauss-Newton system of a tree, factorised by articulated elimination from the leaves to the root, in O(J).
+"""One damped Gauss-Newton system of a tree, factorised by articulated elimination from leaves to root, in O(J).
 
 Unknowns are the joints' rotations w_j (world frame, `R_j <- exp(G_parent^T w_j) R_j`), the root's translation, and
 a border z of coefficients and the logarithm of the scale. A joint moves by its twist (omega, v) about its own
@@ -124,6 +124,7 @@ def gather(c: Any, w: Any, slot: int, side: int):
 @no_type_check
 @wp.func
 def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
+    """Give the world rotation of a joint's parent."""
     if j == 0:
         return scaled_identity(type(c.ftol)(1.0))
     return w.mats[slot, world_row(c, side) + c.parents[j]]

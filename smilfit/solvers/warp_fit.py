@@ -19,6 +19,7 @@ MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
 @no_type_check
 @wp.func
 def widening(c: Any, iteration: int):
+    """Give the factor on robust sigmas in an iteration."""
     if iteration < c.n_graduation:
         return c.graduation[iteration]
     return type(c.ftol)(1.0)
@@ -88,7 +89,7 @@ def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
             at = 1 - side
         pose(c, w, slot, frame, at)
         value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
-        ends = False
+        ends = bool(False)  # noqa: UP018 (a variable of the kernel, no constant)
         before = wide
         if task == TRY:
             reduction = energy - value

@@ -53,7 +53,7 @@ class Launch:
             c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
 
     def launch(self, kernel: wp.Kernel, inputs: list) -> None:
-        """Launch a kernel on the chain, these inputs and the workspace, a thread a slot; on CUDA in torch's stream."""
+        """Launch a kernel on chain, inputs and workspace, a thread a slot; on CUDA in torch's stream."""
         stream = None
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))

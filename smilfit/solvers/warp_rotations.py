@@ -1,4 +1,4 @@
-"""Small matrices, rotations, and priors on a joint's rotation vector with derivatives by a turn in the world's frame."""
+"""Small matrices, rotations, and priors on a joint's rotation vector, with derivatives by a turn in world axes."""
 
 from typing import Any, no_type_check
 
@@ -47,6 +47,7 @@ def cross_columns(d: Any, m: Any):
 @no_type_check
 @wp.func
 def scaled_identity(x: Any):
+    """Make x times the identity."""
     o = type(x)(0.0)
     return wp.matrix(x, o, o, o, x, o, o, o, x, shape=(3, 3))
 
@@ -103,6 +104,7 @@ def angle_curvature(theta: Any):
 @no_type_check
 @wp.func
 def violation(theta: Any, low: Any, high: Any):
+    """Say by how much an angle is out of its limits."""
     zero = type(theta)(0.0)
     return wp.min(theta - low, zero) + wp.max(theta - high, zero)
 
@@ -110,6 +112,7 @@ def violation(theta: Any, low: Any, high: Any):
 @no_type_check
 @wp.func
 def limit_gradient(c: Any, theta: Any, j: int):
+    """Give half the gradient of the limits' energy by the rotation vector."""
     return c.limit_weight * wp.vector(
         violation(theta[0], c.limits[j, 0][0], c.limits[j, 0][1]),
         violation(theta[1], c.limits[j, 1][0], c.limits[j, 1][1]),

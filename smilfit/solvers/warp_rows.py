@@ -21,108 +21,126 @@ import warp as wp
 @no_type_check
 @wp.func
 def world_row(c: Any, side: int) -> int:
+    """Find the joints' world rotations."""
     return (3 + side) * c.n_joints
 
 
 @no_type_check
 @wp.func
 def curvature_row(c: Any, side: int) -> int:
+    """Find the points' curvatures."""
     return 5 * c.n_joints + side * c.n_points
 
 
 @no_type_check
 @wp.func
 def root_row(c: Any) -> int:
+    """Find the inverse for the root's place."""
     return 5 * c.n_joints + 2 * c.n_points
 
 
 @no_type_check
 @wp.func
 def place_row(c: Any, side: int) -> int:
+    """Find the joints' places."""
     return (5 + side) * c.n_joints
 
 
 @no_type_check
 @wp.func
 def angle_row(c: Any, side: int) -> int:
+    """Find the joints' rotation vectors."""
     return (7 + side) * c.n_joints
 
 
 @no_type_check
 @wp.func
 def own_row(c: Any) -> int:
+    """Find the gradient or load of the joints' own turns."""
     return 9 * c.n_joints
 
 
 @no_type_check
 @wp.func
 def arm_row(c: Any, side: int) -> int:
+    """Find the arms of rigid points."""
     return 10 * c.n_joints + side * c.n_parts
 
 
 @no_type_check
 @wp.func
 def gradient_row(c: Any, side: int) -> int:
+    """Find the points' gradients."""
     return 10 * c.n_joints + 2 * c.n_parts + side * c.n_points
 
 
 @no_type_check
 @wp.func
 def transl_row(c: Any, side: int) -> int:
+    """Find the translation; the root's step for side 2."""
     return 10 * c.n_joints + 2 * c.n_parts + 2 * c.n_points + side
 
 
 @no_type_check
 @wp.func
 def scale_row(c: Any, side: int) -> int:
+    """Find the log scale; the body's second moment for side 2."""
     return 3 * c.n_joints + side
 
 
 @no_type_check
 @wp.func
 def wide_row(c: Any, kind: int, j: int) -> int:
+    """Find a joint's 3-row matrix of a kind."""
     return 3 * (kind * c.n_joints + j)
 
 
 @no_type_check
 @wp.func
 def root_columns(c: Any) -> int:
+    """Find the root's answer to the border."""
     return 12 * c.n_joints
 
 
 @no_type_check
 @wp.func
 def scratch_row(c: Any) -> int:
+    """Find a 3-row scratch."""
     return 12 * c.n_joints + 3
 
 
 @no_type_check
 @wp.func
 def coefficient_row(c: Any, side: int) -> int:
+    """Find the coefficients."""
     return 12 * c.n_joints + 6 + side
 
 
 @no_type_check
 @wp.func
 def side_row(c: Any) -> int:
+    """Find the border's right-hand side, then its step."""
     return 12 * c.n_joints + 8
 
 
 @no_type_check
 @wp.func
 def pivot_row(c: Any) -> int:
+    """Find the border's damping."""
     return 12 * c.n_joints + 9
 
 
 @no_type_check
 @wp.func
 def inverse_row(c: Any) -> int:
+    """Find the inverses of the border's pivots."""
     return 12 * c.n_joints + 10
 
 
 @no_type_check
 @wp.func
 def square_row(c: Any) -> int:
+    """Find the border's matrix."""
     return 12 * c.n_joints + 11
 
 

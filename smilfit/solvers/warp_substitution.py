@@ -23,7 +23,7 @@ from smilfit.solvers.warp_types import FIXED, MOVES
 @no_type_check
 @wp.func
 def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
-    """Reduce the loads of torque, force and own turn to the border's right-hand side; return load^T factor^-1 load."""
+    """Reduce loads to the border's right-hand side; return load^T factor^-1 load."""
     jn, place = c.n_joints, place_row(c, side)
     value = type(c.ftol)(0.0)
     for up in range(jn):

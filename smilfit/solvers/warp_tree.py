@@ -12,6 +12,7 @@ from smilfit.solvers.warp_types import FIXED
 @no_type_check
 @wp.func
 def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
+    """Give a joint's offset from its parent, model unit."""
     v = c.bones[wp.min(frame, c.bones.shape[0] - 1), j]
     if c.has_dirs == 1:
         for i in range(c.n_chunks):

@@ -1,7 +1,7 @@
 """Quadratic models of points, brought to the joints that carry them: what the tree of the fused kernel takes.
 
-A point is a weighted few rigid points, one a bone. Each takes its share of gradient and hessian: by Jensen's inequality
-the hessian is a bound, exact wherever all bones of a point move alike.
+A point is a weighted few rigid points, one a bone. Each takes its share of gradient and hessian: by Jensen's
+inequality the hessian is a bound, exact wherever all bones of a point move alike.
 """
 
 from dataclasses import dataclass
@@ -103,12 +103,7 @@ class JointQuadratic:
 
 
 def add_model(
-    found: JointQuadratic,
-    model: PointModel,
-    kin: Kinematics,
-    pairs: SkinPairs,
-    fitted: Coefficients,
-    scale: bool,
+    found: JointQuadratic, model: PointModel, kin: Kinematics, pairs: SkinPairs, fitted: Coefficients, scale: bool
 ) -> None:
     """Add a model of joints or of all vertices, in place.
 
@@ -139,9 +134,7 @@ def add_model(
 def _add_joints(found: JointQuadratic, model: PointModel, kin: Kinematics) -> None:
     points = point_set(kin.body, model.names)
     if points.landmarks is not None:
-        raise ValueError(
-            'add_model: named points must be joints; some lie on the skin. Give them as vertices.'
-        )
+        raise ValueError('add_model: named points must be joints; some lie on the skin. Give them as vertices.')
     found.gradient[..., 3:].index_add_(1, points.joints, model.gradient)
     found.hessian[..., 3:, 3:].index_add_(1, points.joints, model.hessian)
 

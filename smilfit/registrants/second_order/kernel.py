@@ -42,7 +42,9 @@ class KernelPlan:
     reason: str | None = None
 
 
-def plan_kernel(task: StageTask, layout: Layout, solver: SecondOrderSolver, start: FitState) -> KernelPlan:
+def plan_kernel(
+    task: StageTask, layout: Layout, solver: SecondOrderSolver, start: FitState
+) -> KernelPlan:
     """Look whether the kernel takes a stage.
 
     Raises:
@@ -133,9 +135,7 @@ def _run_steps(
     return StageOutcome(replace(start, params=params), status.converged, result, engine=engine)
 
 
-def _result(
-    found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes
-) -> SolverResult:
+def _result(found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes) -> SolverResult:
     """Say how it went in all processes: what is done next hangs on it, and must be the same in all of them.
 
     Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.

@@ -71,7 +71,9 @@ def run_second_order(
     covariance = fit_covariance(problem, point) if solver.covariance else None
     end = FitState(point.params(), point.camera_shift, start.log_focal)
     engine = 'banded' if problem.moving else 'dense'
-    return StageOutcome(end, status.converged, result, covariance, engine=engine, engine_reason=plan.reason)
+    return StageOutcome(
+        end, status.converged, result, covariance, engine=engine, engine_reason=plan.reason
+    )
 
 
 def _with_covariance(
