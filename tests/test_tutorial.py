@@ -15,7 +15,6 @@ from smilfit.cli import train as train_tool
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
 from smilfit.handlers import ActiveTerm, BodyState
-from smilfit.losses import Residuals
 from smilfit.registry import HANDLERS, INPUTS, LOSSES, build_registrant, read_config
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped, write_sessions
@@ -96,25 +95,38 @@ def test_the_training_uses_both_losses_by_epoch(lab):
 
 
 def test_by_hand_and_for_second_order(lab):
-    """The notebook door; each loss is the sum of squares of its residual, whatever weight and reduction."""
+    """The notebook door; each loss is what it states, whatever weight and reduction, and every solver takes it."""
     cfg = read_config(lab / 'my_fit.py').to_dict()
     cfg.pop('custom_imports')
     mine = importlib.import_module('my_losses')
     body = load_body_model(lab.parent / 'animal.smil.json')
     fitter = build_registrant({**cfg, 'body_model': body})
     dataset = open_dataset(lab.parent / 'demo.h5')
-    seen = mine.BoneDirectionInput(dataset.keypoints3d('session_000'))
-    result = fitter([dataset.keypoints2d('session_000'), seen.to(torch.float32)])
+    seen = mine.BoneDirectionInput(dataset.keypoints3d('session_000')).to(torch.float32)
+    result = fitter([dataset.keypoints2d('session_000'), seen])
     params = result.params.replace(body_pose=result.params.body_pose + 0.4)
-    for key, observation in {'bone_direction': seen.to(torch.float32), 'easy_bend': None}.items():
+    for key, observation in {'bone_direction': seen, 'easy_bend': None}.items():
         handler = fitter.handlers[key]
         state = BodyState(body, params, body(params, handler.need(observation) or ('joints',)))
+        (residuals,) = handler.stated(state, observation)
+        squares = (
+            (residuals.weights() * residuals.value.square().sum(-1)).sum()
+            if key == 'bone_direction'
+            else None
+        )
         for reduction in ('mean', 'sum'):
             loss = handler(state, observation, 3.0, reduction)
             assert loss > 0
-            term = ActiveTerm(handler, observation, 3.0, reduction)
-            assert all(isinstance(item, Residuals) for item in term.stated(state))
-            torch.testing.assert_close(term.per_frame(state).sum(), loss)
+            torch.testing.assert_close(
+                ActiveTerm(handler, observation, 3.0, reduction).per_frame(state).sum(), loss
+            )
+        squares = residuals.value.square().sum() if squares is None else squares
+        torch.testing.assert_close(loss, 3 * squares)
+    stages = [stage | {'n_iter': 30} for stage in cfg['stages']]
+    changed = {'body_model': body, 'optimizer': dict(type='LevenbergMarquardt'), 'stages': stages}
+    turn, pose = build_registrant(cfg | changed)([dataset.keypoints2d('session_000'), seen]).history
+    assert turn['loss_end'] < 1.02 * result.history[0]['loss_end']
+    assert pose['loss_end'] < 1.02 * result.history[1]['loss_end']
 
 
 def test_an_error_is_a_message_and_a_traceback_if_asked_for(lab, capsys):

@@ -1,10 +1,25 @@
 """The stage loop: SMPLify and its kin."""
 
+from smilfit.registrants.hooks import RegistrantHook, SMPLifyVerboseHook
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smalify import SMALify
 from smilfit.registrants.smplify import SMPLify, SMPLifyX
+from smilfit.registrants.smplifyxd import SMPLifyXD
 from smilfit.registrants.stage import Stage
+from smilfit.registrants.vertex_initializer import VertexInitializer
 from smilfit.registrants.view_initializer import ViewInitializer
 
-__all__ = ['PartFiles', 'RigidInitializer', 'SMALify', 'SMPLify', 'SMPLifyX', 'Stage', 'ViewInitializer']
+__all__ = [
+    'PartFiles',
+    'RegistrantHook',
+    'RigidInitializer',
+    'SMALify',
+    'SMPLify',
+    'SMPLifyVerboseHook',
+    'SMPLifyX',
+    'SMPLifyXD',
+    'Stage',
+    'VertexInitializer',
+    'ViewInitializer',
+]

@@ -13,7 +13,7 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.history import history_entry, sentence_of
-from smilfit.registrants.initializer import RigidInitializer
+from smilfit.registrants.hooks import wants_log
 from smilfit.registrants.matching import (
     as_inputs,
     check_batch,
@@ -38,6 +38,7 @@ from smilfit.registrants.stage_task import (
 from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras, underdetermined
+from smilfit.registrants.vertex_initializer import VertexInitializer
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, FitResult
@@ -59,7 +60,7 @@ class SMPLify:
         ignore_keypoints: keypoints that take no part.
         initializer: finds the starting position; None starts where the caller's parameters say, or at rest.
         device: where to compute; the body model's own if None.
-        hooks: called as `hook(stage, step, loss)` after every step; True ends the stage.
+        hooks: called as `hook(stage, step, loss)` after every step; True ends the stage. See `RegistrantHook`.
         verbose: whether to log progress.
         info_level: `'stage'` or `'step'`.
         logger: a logger or its name.
@@ -117,10 +118,12 @@ class SMPLify:
             # What a stage says of the model's groups is checked before the first stage works.
             fitted_joints(stage, self.body.data)
             keypoint_weights(stage, self.body.data, self.ignored)
-        self.initializer = RigidInitializer() if initializer == 'rigid' else initializer
+        self.initializer = (
+            VertexInitializer.of_stages(self.stages, self.body) if initializer == 'rigid' else initializer
+        )
         self.processes = Processes() if processes is None else processes
         self.hooks = tuple(hooks)
-        self.verbose = verbose
+        self.verbose = verbose or wants_log(self.hooks)
         self.info_level = info_level
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
 

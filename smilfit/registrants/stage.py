@@ -23,6 +23,17 @@ POSE_PARTS = {
     'reye_pose': 'reye',
 }
 PART_WEIGHTS = ('body_weight', 'shoulder_weight', 'hip_weight', 'foot_weight', 'hand_weight', 'face_weight')
+# The handler keys of XRMoCap's configs: a weight of 0 of one of these is off, whether or not there is such a handler.
+XRMOCAP_KEYS = (
+    'keypoints3d_mse',
+    'keypoints2d_mse',
+    'keypoints3d_limb_len',
+    'shape_prior',
+    'joint_prior',
+    'smooth_joint',
+    'pose_prior',
+    'pose_reg',
+)
 _PLAIN = ('name', 'n_iter', 'ftol', 'optimizer', 'fit_joint_groups', 'use_shoulder_hip_only', 'part_weights')
 
 
@@ -109,6 +120,8 @@ def stage_from_dict(
     fittable = (*PARAMETERS, *(POSE_PARTS if parts_apart else ()))
     usual = parameter_names(default_fit=True) + ((*POSE_PARTS, 'expression') if parts_apart else ())
     known = [*_PLAIN, *(f'fit_{p}' for p in fittable), *of_handlers, *PART_WEIGHTS]
+    off = [f'{key}_weight' for key in XRMOCAP_KEYS if config.get(f'{key}_weight') == 0]
+    known += off
     reject_unknown(f'SMPLify: {place}', 'stage key', config, known)
     fit = tuple(p for p in fittable if config.get(f'fit_{p}', p in usual))
     parts = dict(config.get('part_weights', {}))

@@ -34,6 +34,7 @@ HANDLERS = _root('handler', 'handlers')
 INPUTS = _root('input', 'handlers')
 SOLVERS = _root('solver', 'solvers')
 REGISTRANTS = _root('registrant', 'registrants')
+REGISTRANT_HOOKS = _root('registrant hook', 'registrants')
 RENDERERS = _root('renderer', 'renderers')
 SESSIONS = _root('session', 'io')
 ANNOTATIONS = _root('annotation format', 'io')
@@ -58,6 +59,7 @@ REGISTRIES = (
     INPUTS,
     SOLVERS,
     REGISTRANTS,
+    REGISTRANT_HOOKS,
     RENDERERS,
     SESSIONS,
     ANNOTATIONS,

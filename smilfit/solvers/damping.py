@@ -28,6 +28,7 @@ class DampingPolicy:
         least_rejected: damping after a rejected step grows from here at least.
         max_converged: the damping above which a small reduction says nothing about convergence.
         digits: a predicted reduction of fewer last digits of the energy is rounding.
+        loosest: most of the actual over the predicted reduction that is believed: a hessian ten times too large.
     """
 
     start: float = 3e-2
@@ -38,6 +39,7 @@ class DampingPolicy:
     least_rejected: float = 1e-6
     max_converged: float = 0.1
     digits: float = 8.0
+    loosest: float = 1.9
 
     def rounding(self, dtype: torch.dtype) -> float:
         """Give the share of an energy below which a predicted reduction is rounding."""
@@ -73,6 +75,19 @@ def next_damping(
     return found, torch.where(accept, torch.full_like(growth, policy.rejected), 2 * growth)
 
 
+def remaining_reduction(
+    policy: DampingPolicy, actual: Float[Tensor, ' B'], predicted: Float[Tensor, ' B']
+) -> Float[Tensor, ' B']:
+    """Estimate what is left to gain after a step whose hessian was a bound.
+
+    A hessian k times too large gives a step k times too short: actual over predicted reduction is `2 - 1 / k`, and
+    the error shrinks by `1 - 1 / k` a step, its energy by the square of that. Near 1 nothing is left.
+    """
+    quality = (actual / predicted.clamp_min(torch.finfo(predicted.dtype).tiny)).clamp(1, policy.loosest)
+    kept = (quality - 1).square()
+    return actual * kept / (1 - kept)
+
+
 def ended(
     policy: DampingPolicy,
     energy: Float[Tensor, ' B'],
@@ -85,7 +100,8 @@ def ended(
 ) -> tuple[Bool[Tensor, ' B'], Bool[Tensor, ' B']]:
     """Say which frames have converged, and which have stalled.
 
-    Converged: a step that was hardly damped gained little, or a rejected one could gain no more than rounding.
+    Converged: a step that was hardly damped gained little and left little, or a rejected one could gain no more than
+    rounding.
     Stalled: steps are rejected under the most damping.
 
     Args:
@@ -98,6 +114,7 @@ def ended(
         predicted_reduction: by the quadratic model.
         ftol: the relative reduction that counts as little.
     """
-    little = accept & (actual_reduction <= ftol * energy) & (damping < policy.max_converged)
+    left = torch.maximum(actual_reduction, remaining_reduction(policy, actual_reduction, predicted_reduction))
+    little = accept & (left <= ftol * energy) & (damping < policy.max_converged)
     rounding = ~accept & (predicted_reduction <= policy.rounding(energy.dtype) * energy)
     return little | rounding, ~accept & (following >= policy.most) & ~rounding

@@ -93,19 +93,19 @@ def solve_motion(
         The motion, and how many iterations it took.
     """
     direction = factor.solve(loads)
-    found, residual, pushed = direction.plus(direction, -1.0), loads, loads
+    found, residual, applied = direction.plus(direction, -1.0), loads, loads
     start = square = _power(factor, residual, direction)
     for i in range(n_iter):
         if square <= tolerance**2 * start:
             return found, i
-        product = pushed.with_force(_between_frames(couplings, direction.velocity))
+        product = applied.with_force(_between_frames(couplings, direction.velocity))
         length = square / _power(factor, product, direction)
         found = found.plus(direction, length)
         residual = residual.plus(product, -length)
         answer = factor.solve(residual)
         before, square = square, _power(factor, residual, answer)
         direction = answer.plus(direction, square / before)
-        pushed = residual.plus(pushed, square / before)
+        applied = residual.plus(applied, square / before)
     return found, n_iter
 
 

@@ -41,6 +41,13 @@ def times(a: Any, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
+def crossed(d: Any, x: Any, y: Any, z: Any):
+    """Compute [d]x of a chunk of columns."""
+    return d[1] * z - d[2] * y, d[2] * x - d[0] * z, d[0] * y - d[1] * x
+
+
+@no_type_check
+@wp.func
 def add_rows(w: Any, slot: int, row: int, i: int, x: Any, y: Any, z: Any):
     """Add a chunk to a stored matrix."""
     w.lanes[slot, row, i] = w.lanes[slot, row, i] + x
@@ -149,7 +156,7 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
             px, py, pz = times(curvature, ex, ey, ez)
             write_rows(w, slot, own, i, ex, ey, ez)
             add_rows(w, slot, wide_row(c, 1, j), i, px, py, pz)
-            qx, qy, qz = times(wp.skew(arm), px, py, pz)
+            qx, qy, qz = crossed(arm, px, py, pz)
             add_rows(w, slot, wide_row(c, 0, j), i, qx, qy, qz)
             add_squares(c, w, slot, i, own, px, py, pz)
         add_loads(c, w, slot, own, gradient)

@@ -21,6 +21,7 @@ from smilfit.solvers.warp_border import (
     add_rows,
     add_squares,
     clear_border,
+    crossed,
     read_rows,
     times,
     write_rows,
@@ -229,7 +230,7 @@ def pass_border(
             w.lanes[slot, square + q, i] = row
         if j > 0:
             add_rows(w, slot, wide_row(c, 1, p), i, sx, sy, sz)
-            cx, cy, cz = times(wp.skew(d), sx, sy, sz)
+            cx, cy, cz = crossed(d, sx, sy, sz)
             bx, by, bz = times(mixed_left, ex, ey, ez)
             add_rows(w, slot, wide_row(c, 0, p), i, tx + bx + cx, ty + by + cy, tz + bz + cz)
 

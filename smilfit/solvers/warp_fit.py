@@ -61,7 +61,11 @@ def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
 def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, predicted: Any) -> bool:
     """Say whether a frame has converged; `damping.ended` is its twin."""
     if accept:
-        return reduction <= c.ftol * energy and mu < c.policy.max_converged
+        one = type(mu)(1.0)
+        quality = wp.clamp(reduction / wp.max(predicted, type(mu)(1e-30)), one, c.policy.loosest)
+        kept = (quality - one) * (quality - one)
+        left = wp.max(reduction, reduction * kept / (one - kept))
+        return left <= c.ftol * energy and mu < c.policy.max_converged
     return predicted <= c.policy.rounding * energy
 
 

@@ -46,6 +46,7 @@ def _policy(t):
         rejected: t.scalar
         least_rejected: t.scalar
         max_converged: t.scalar
+        loosest: t.scalar
         rounding: t.scalar
         longest_turn: t.scalar
 

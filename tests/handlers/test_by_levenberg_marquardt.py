@@ -128,8 +128,10 @@ def test_standing_feet_end_where_first_order_ends(slip):
         keypoints3d_mse_weight=1.0, ground_contact_weight=1.0, body_pose_prior_weight=1e-3,
     )  # fmt: skip
     given = [all_seen(seen, body.joint_names), GroundContactInput(torch.ones(6, 2, dtype=torch.bool))]
-    ends = [fit(body, handlers, stage, given, still, o).history[-1]['loss_end'] for o in (LM, LBFGS)]
-    assert ends[0] < 1.01 * ends[1]
+    ours, theirs = (fit(body, handlers, stage, given, still, o).history[-1] for o in (LM, LBFGS))
+    # What slides couples frames, so that all of them are solved for together.
+    assert ours['engine'] == ('banded' if slip else 'dense')
+    assert ours['loss_end'] == pytest.approx(theirs['loss_end'], rel=1e-3)
 
 
 def test_a_mixture_of_ones_own():

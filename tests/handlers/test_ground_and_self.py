@@ -97,6 +97,30 @@ def test_overlaps_square_to_the_loss_and_have_its_gradient():
         SelfPenetrationLoss()(joints, *numbers)
 
 
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+def test_residuals_are_of_the_pairs_that_overlap_alone(reduction):
+    """Rows that are zero everywhere cost a backward pass each; a mean counts their pairs all the same."""
+    body = SMIL(worm_data(12)).double()
+    pose = torch.zeros(2, 11, 3).double()
+    pose[:, :, 2] = torch.tensor([[0.4], [1.3]])
+    params = body.zero_params(2).replace(body_pose=pose)
+    loss = SelfPenetrationLoss(reduction=reduction, loss_weight=3.0)
+    loss.bind_body(body.data)
+    numbers = body(params).joints, params.scale, torch.ones(2).double()
+    every, rows = loss.overlap(*numbers), loss.residual(*numbers).value
+    count = (every > 0).sum(1)
+    assert 0 < count.max() <= rows.shape[1] < every.shape[1]
+    assert (rows > 0).sum(1).equal(count)
+    total = 3 * rows.square().sum() / (every.numel() if reduction == 'mean' else 1)
+    torch.testing.assert_close(total, loss(*numbers))
+    # Where nothing overlaps there is still a row, with no slope.
+    apart = body(body.zero_params(2)).joints.requires_grad_()
+    rows = loss.residual(apart, *numbers[1:]).value
+    assert rows.shape[1] >= 1
+    assert not rows.any()
+    assert not torch.autograd.grad(rows.sum(), apart)[0].any()
+
+
 def test_feet_stand_on_the_ground_where_contact_is_known():
     """Labels of the feet are wrong by a third of a body's height; contact puts them right."""
     body = worm()

@@ -111,11 +111,9 @@ def shown(points, frame, names):
 class Silent(PriorHandler):
     """A prior of a user's, of which nobody knows what it holds."""
 
+    of = ('body_pose',)
     default_key = 'silent'
     default_loss = PoseRegLoss
-
-    def arguments(self, state):
-        return (state.params.body_pose,)
 
 
 @pytest.mark.parametrize(

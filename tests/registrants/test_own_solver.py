@@ -58,8 +58,8 @@ def test_it_ends_where_ours_ends(registered, loss, engine, shared):
         ]
         handlers.append(dict(type='BodyPosePriorHandler'))
         stage = dict(
-            n_iter=80,
-            ftol=1e-12,
+            n_iter=100,
+            ftol=1e-6,
             fit_scale=True,
             keypoints3d_mse_weight=1.0,
             prior_weight=0.1,

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import BaseInput, Keypoint3dMSEHandler, PriorHandler, SmoothPoseHandler, TermHandler
+from smilfit.handlers import (
+    BaseInput,
+    Keypoint3dMSEHandler,
+    PriorHandler,
+    SilhouetteHandler,
+    SmoothPoseHandler,
+    TermHandler,
+)
 from smilfit.losses import BaseLoss, Energies, KeypointMSELoss, PoseRegLoss, Residuals, SmoothJointLoss
 from smilfit.registrants import SMPLify, Stage
 from smilfit.registrants.second_order import block as block_module
@@ -296,6 +303,23 @@ def test_means_are_of_the_whole_clip_whatever_block_is_looked_at(way, shared, mo
     parts = ends()
     torch.testing.assert_close(whole[0], parts[0], rtol=0, atol=1e-6)
     assert parts[1] == pytest.approx(whole[1], rel=1e-9)
+
+
+def test_a_rendered_energy_is_refused_by_name_before_any_stage_works():
+    body, seen = noisy_clip()
+    steps = []
+    stages = [
+        Stage(n_iter=5, fit=FIT, weights=USUAL),
+        Stage(n_iter=5, fit=FIT, weights={'silhouette': 1.0}, name='outline'),
+    ]
+    handlers = [*usual_handlers(), SilhouetteHandler()]
+    fitter = SMPLify(body, stages, handlers, LevenbergMarquardt(), hooks=[lambda *a: steps.append(a)])
+    refused = (
+        "outline weights SilhouetteHandler 'silhouette', of which SilhouetteRenderer has no second derivative"
+    )
+    with pytest.raises(TypeError, match=refused):
+        fitter([seen])
+    assert steps == []
 
 
 class OneNumberForAll(BendForward):

@@ -100,10 +100,10 @@ def single_2d(backend, shared, processes):
 
 
 BACKENDS = {
-    ignored: ('auto', 'dense'),
-    off_in_a_stage: ('auto', 'dense'),
-    single: ('auto', 'dense'),
-    single_sum: ('dense',),
+    ignored: ('auto', 'torch'),
+    off_in_a_stage: ('auto', 'torch'),
+    single: ('auto', 'torch'),
+    single_sum: ('torch',),
     single_2d: ('auto',),
 }
 CASES = [(kind, b, s) for kind, backends in BACKENDS.items() for b in backends for s in (False, True)]
@@ -158,7 +158,7 @@ def test_two_processes_go_the_way_of_one(index, of_two):
     )
 
 
-@pytest.mark.parametrize('backend', ['auto', 'dense'])
+@pytest.mark.parametrize('backend', ['auto', 'torch'])
 def test_what_no_stage_weights_is_not_observed(backend, caplog):
     result = ignored(backend, True, Processes())
     assert (~result.fitted).nonzero().flatten().tolist() == [2, 3]
@@ -168,7 +168,7 @@ def test_what_no_stage_weights_is_not_observed(backend, caplog):
     assert '2 frames have only observations that no stage weights' in caplog.text
 
 
-@pytest.mark.parametrize('backend', ['auto', 'dense'])
+@pytest.mark.parametrize('backend', ['auto', 'torch'])
 def test_what_one_stage_weights_is_fitted(backend):
     result = off_in_a_stage(backend, True, Processes())
     assert result.fitted.all()

@@ -70,9 +70,9 @@ def tree(n: int = 3, parents: tuple[int, ...] = PARENTS, n_coefficients: int = 2
     )
 
 
-def skinned(n: int = 3) -> ChainProblem:
+def skinned(n: int = 3, n_coefficients: int = 2) -> ChainProblem:
     """The tree with points of three rigid points each, which change with the coefficients; some are pads."""
-    base = tree(n)
+    base = tree(n, n_coefficients=n_coefficients)
     k, j = base.point_joint.shape[0], base.n_joints
     joint = torch.stack((torch.arange(k) % j, (torch.arange(k) + 3) % j, (2 * torch.arange(k)) % j), 1)
     share = normal(k, 3, seed=13).abs()

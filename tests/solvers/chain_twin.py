@@ -140,9 +140,7 @@ def world_hessian(problem: ChainProblem, state: ChainState) -> Tensor:
     That of the pose prior is the full one, as in the kernels.
     """
     weight, problem = problem.pose_weight, replace(problem, pose_weight=None)
-    kept = [
-        (w.sqrt() / (1 + v.square().sum(-1) * s)).unsqueeze(-1) for v, w, s in residuals(problem, state)
-    ]
+    kept = [(w.sqrt() / (1 + v.square().sum(-1) * s)).unsqueeze(-1) for v, w, s in residuals(problem, state)]
 
     def stacked(problem: ChainProblem, state: ChainState) -> Tensor:
         terms = residuals(problem, state)

@@ -26,7 +26,18 @@ pytestmark = pytest.mark.skipif(not warp_available(), reason='warp-lang is not i
 if warp_available():
     from smilfit.solvers import ChainLoads, ChainMotion, ChainSteps
 
-ALL = {**PROBLEMS, 'skin': lambda: with_priors(seen3d(skinned(), truth_of(tree()), 0.02))}
+
+def many_coefficients():
+    """More columns than one vector holds."""
+    base = skinned(3, 19)
+    return with_priors(seen3d(base, truth_of(base), 0.02))
+
+
+ALL = {
+    **PROBLEMS,
+    'wide': many_coefficients,
+    'skin': lambda: with_priors(seen3d(skinned(), truth_of(tree()), 0.02)),
+}
 
 
 def some_state(problem: ChainProblem) -> ChainState:
@@ -63,7 +74,9 @@ def test_gradient_is_autograd_s(name):
     steps = ChainSteps(problem)
     factor = steps.factorise(state, torch.full((problem.n_frames,), 1e-2, dtype=torch.float64))
     torch.testing.assert_close(factor.energy, twin.energy(problem, state), rtol=1e-10, atol=0)
-    zero = torch.zeros(problem.n_frames, 3 * problem.n_joints + 4 + problem.n_coefficients, dtype=torch.float64)
+    zero = torch.zeros(
+        problem.n_frames, 3 * problem.n_joints + 4 + problem.n_coefficients, dtype=torch.float64
+    )
     wanted = torch.func.grad(lambda s: twin.energy(problem, twin.world_moved(problem, state, s)).sum())(zero)
     torch.testing.assert_close(vector(problem, factor.gradient(), state), wanted, rtol=1e-8, atol=1e-8)
 
@@ -75,16 +88,25 @@ def dense_step(problem: ChainProblem, motion: 'ChainMotion') -> Tensor:
     return torch.cat((motion.turns.flatten(1), motion.transl, border[:, s:], border[:, :s]), 1)
 
 
-@pytest.mark.parametrize('name', PROBLEMS)
+@pytest.mark.parametrize('name', [*PROBLEMS, 'wide'])
 def test_a_step_with_next_to_no_damping_solves_the_dense_system(name):
     """H m = load: the twin's Gauss-Newton hessian times the motion gives the loads back; so does any second load."""
     problem = ALL[name]()
+    if name == 'wide':
+        # Points of one rigid point: there is no bound then.
+        one = torch.zeros_like(problem.point_share)
+        one[:, 0] = 1
+        problem = replace(problem, point_share=one)
     state = some_state(problem)
     factor = ChainSteps(problem).factorise(state, torch.full((problem.n_frames,), 1e-12, dtype=torch.float64))
     hessian = twin.world_hessian(problem, state)
     gradient = factor.gradient()
     # Once more the same: the factor does not wear out.
-    for loads in (gradient, gradient.plus(gradient, -2.0), gradient.with_force(normal(*gradient.force.shape))):
+    for loads in (
+        gradient,
+        gradient.plus(gradient, -2.0),
+        gradient.with_force(normal(*gradient.force.shape)),
+    ):
         step = dense_step(problem, factor.solve(loads))
         back = (hessian @ step[..., None])[..., 0]
         torch.testing.assert_close(back, vector(problem, loads, state), rtol=1e-3, atol=1e-3)
@@ -97,7 +119,9 @@ def test_skin_points_bound_the_curvature_from_above():
     loads = factor.gradient()
     step = dense_step(problem, factor.solve(loads))
     power = (step * vector(problem, loads, state)).sum(1)
-    assert (power >= (step * (twin.world_hessian(problem, state) @ step[..., None])[..., 0]).sum(1) * (1 - 1e-9)).all()
+    assert (
+        power >= (step * (twin.world_hessian(problem, state) @ step[..., None])[..., 0]).sum(1) * (1 - 1e-9)
+    ).all()
 
 
 def test_predicted_reduction_is_the_models():
@@ -122,7 +146,9 @@ def test_the_fused_loop_is_the_host_s(name, graduation):
     if graduation:
         sigmas = {'sigma3d': problem.sigma3d, 'sigma2d': problem.sigma2d}
         given = {'sigma3d': 0.2, 'sigma2d': 30.0}
-        problem = replace(problem, **{k: torch.full_like(v, given[k]) for k, v in sigmas.items() if v is not None})
+        problem = replace(
+            problem, **{k: torch.full_like(v, given[k]) for k, v in sigmas.items() if v is not None}
+        )
     n_iter, ftol = 120, 1e-7
     fused = solve_chains(problem, n_iter, ftol, graduation)
     solver = LevenbergMarquardt(graduation=graduation)
@@ -171,7 +197,9 @@ def test_extra_turns_and_border_are_priors():
     problem = replace(PROBLEMS['3d'](), limits=None, limit_weight=0.0)
     start = problem.start
     b, j, s = problem.n_frames, problem.n_joints, problem.n_coefficients
-    bare = replace(problem, pose_weight=None, coefficient_mean=None, coefficient_precision=None, log_scale_weight=0.0)
+    bare = replace(
+        problem, pose_weight=None, coefficient_mean=None, coefficient_precision=None, log_scale_weight=0.0
+    )
     weight = torch.cat((problem.pose_weight.new_zeros(1), problem.pose_weight[1:]))
     eye = torch.eye(3, dtype=torch.float64)
     hessian = torch.zeros(b, s + 1, s + 1, dtype=torch.float64)
@@ -248,8 +276,12 @@ def test_motion_is_solved_as_the_dense_system(shared):
         hessian = join.T @ hessian @ join
     total = sum(c.energy(places).sum() for c in couplings) + twin.energy(problem, state).sum()
     wanted_gradient = torch.func.grad(
-        lambda s: twin.energy(problem, twin.world_moved(problem, state, s)).sum()
-        + sum(c.energy(twin.joints(problem, twin.world_moved(problem, state, s))).sum() for c in couplings)
+        lambda s: (
+            twin.energy(problem, twin.world_moved(problem, state, s)).sum()
+            + sum(
+                c.energy(twin.joints(problem, twin.world_moved(problem, state, s))).sum() for c in couplings
+            )
+        )
     )(torch.zeros(n, own, dtype=torch.float64)).flatten()
     assert total > 0
     dense = torch.linalg.solve(hessian, -(join.T @ wanted_gradient if shared else wanted_gradient))

@@ -103,16 +103,17 @@ def test_one_step_on_fixed_joints_is_the_linear_answer():
         targets3d=normal(3, len(PARENTS) + 2, 3, seed=12),
     )  # fmt: skip
     solution = solve_chains(problem, 60, 0.0)
-    state = ended(solution)
-    assert torch.equal(state.rotations, problem.start.rotations)
-    assert torch.equal(state.log_scale, problem.start.log_scale)
+    end = ended(solution)
+    assert torch.equal(end.rotations, problem.start.rotations)
+    assert torch.equal(end.log_scale, problem.start.log_scale)
     rest = twin.points(problem, problem.start)[0]
-    columns = [twin.points(problem, replace(problem.start, coefficients=problem.start.coefficients + torch.eye(2)[i]))[0] - rest
-               for i in range(2)]  # fmt: skip
+    begin = problem.start.coefficients
+    moved = [replace(problem.start, coefficients=begin + torch.eye(2)[i]) for i in range(2)]
+    columns = [twin.points(problem, state)[0] - rest for state in moved]
     columns += [torch.eye(3, dtype=torch.float64)[i].expand_as(rest) for i in range(3)]
     matrix = torch.stack([c.flatten() for c in columns], 1)
     answer = torch.linalg.lstsq(matrix, (problem.targets3d - rest).flatten(1).T).solution.T
-    torch.testing.assert_close(torch.cat((state.coefficients, state.transl), 1), answer, atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.cat((end.coefficients, end.transl), 1), answer, atol=1e-6, rtol=0)
 
 
 @needs_warp
@@ -275,3 +276,14 @@ def test_halves_are_refused():
     halves = {k: v.half() for k, v in problem.floats().items() if not k.startswith('start.')}
     with pytest.raises(ValueError, match='float32 or float64'):
         replace(problem, **halves, start=ChainState(*(v.half() for v in vars(problem.start).values())))
+
+
+@needs_warp
+def test_a_part_of_the_coefficients_is_fitted():
+    problem = replace(PROBLEMS['3d'](), fit_coefficients=torch.tensor([False, True]))
+    problem = replace(problem, start=replace(problem.start, coefficients=0.1 * normal(3, 2, seed=22)))
+    solution = solve_chains(problem, 300, 1e-14)
+    assert torch.equal(solution.coefficients[:, 0], problem.start.coefficients[:, 0])
+    frame = twin.frame_of(problem, 1)
+    dense = twin.energy(frame, twin.dense_fit(frame)).item()
+    assert solution.energy[1].item() == pytest.approx(dense, rel=1e-7)

@@ -133,7 +133,10 @@ def test_warp_is_asked_for_by_name(monkeypatch):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'fit_coefficients': torch.zeros(2, dtype=torch.bool), 'fit_scale': False}, 'coefficients or scale must be fitted'),
+        (
+            {'fit_coefficients': torch.zeros(2, dtype=torch.bool), 'fit_scale': False},
+            'coefficients or scale must be fitted',
+        ),
         ({'start': truth_of(tree())}, r'start.coefficients must be the same in all frames'),
     ],
 )

@@ -131,3 +131,10 @@ def test_keypoints_clean_what_is_missing():
     assert int(seen.visible.sum()) == 1
     with pytest.raises(ValueError, match='coordinates must be finite where confidence > 0'):
         Keypoints2d(xy, torch.ones(1, 2, 3), ('a', 'b', 'c'))
+
+
+def test_keypoints_without_cameras_say_so():
+    seen = Keypoints2d(torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1), ('a',))
+    assert seen.cameras is None
+    with pytest.raises(ValueError, match=r'cameras that saw them must be known; got None\. Give them'):
+        seen.rig  # noqa: B018

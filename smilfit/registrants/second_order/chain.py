@@ -12,7 +12,13 @@ from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals, Stated
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import is_identity
-from smilfit.registrants.second_order.rigid_points import LINEAR, Coefficients, RigidPoints, bones_at_rest
+from smilfit.registrants.second_order.rigid_points import (
+    LINEAR,
+    Coefficients,
+    RigidPoints,
+    bones_at_rest,
+    hangs_on_several,
+)
 from smilfit.registrants.stage_task import FitState, StageTask
 from smilfit.solvers import ChainProblem, ChainSolution, ChainState
 from smilfit.structures import BodyParams, Cameras
@@ -35,6 +41,7 @@ class ChainTerms:
         mean: of the coefficients: where that is least.
         constant: energy of what does not move, by frame.
         apart: terms that torch has to evaluate and linearise.
+        loose: whether a point hangs on several bones so much that the kernel's bound of its hessian is far off.
     """
 
     points3d: list[tuple[tuple[str, ...], Tensor, Tensor, float]] = field(default_factory=list)
@@ -48,6 +55,7 @@ class ChainTerms:
     mean: Tensor | None = None
     constant: Tensor | float = 0.0
     apart: list[ActiveTerm] = field(default_factory=list)
+    loose: bool = False
 
     def copy(self) -> 'ChainTerms':
         """Give a copy that may be added to."""
@@ -108,6 +116,8 @@ def chain_terms(
         raise UnsupportedError('a stage without observations')
     if state.body.posedirs is not None and found.apart:
         raise UnsupportedError('pose correctives of the skin')
+    names = [name for points in (found.points3d, found.points2d) for seen in points for name in seen[0]]
+    found.loose = bool(names) and hangs_on_several(state.body, tuple(dict.fromkeys(names)))
     if found.precision is not None:
         precision, linear = found.precision.double(), found.linear.double()
         mean = torch.linalg.pinv(precision, hermitian=True) @ linear

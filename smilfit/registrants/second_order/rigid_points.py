@@ -11,6 +11,8 @@ from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.structures import BodyParams
 
 # Parameters by which bones and the skin at rest change linearly.
+# A point with less than this share on its first bone counts as hanging on several.
+MOST_SHARE = 0.9
 LINEAR = ('betas', 'expression', 'joint_offsets')
 
 
@@ -77,6 +79,12 @@ def bones_at_rest(
         else:
             parts.append(steps(body.joint_directions(name)).permute(1, 2, 0))
     return bones, torch.cat(parts, -1).contiguous()
+
+
+def hangs_on_several(body: SMIL, names: tuple[str, ...]) -> bool:
+    """Say whether a named point has no bone with most of its weight."""
+    mark = point_set(body, names).landmarks
+    return mark is not None and bool((mark.shares.amax(1) < MOST_SHARE).any())
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from smilfit.body_models import SMIL
+from smilfit.body_models import SMIL, RestShape
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
-from smilfit.registrants.second_order.kernel import plan_kernel, run_kernel
+from smilfit.registrants.second_order.kernel import KernelPlan, plan_kernel, run_kernel
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
@@ -60,20 +60,66 @@ def run_second_order(
     # A process without the kernel keeps the others from it: all must go the same way.
     if int(processes.sum(torch.tensor(float(plan.reason is None)))) == processes.count:
         outcome = run_kernel(task, layout, solver, start, plan, fitted, processes)
-        if outcome.result.reason is not StopReason.STALLED:
+        if _is_finished(outcome, plan):
             return _with_covariance(outcome, task, layout, fitted, solver, processes)
-        # Its last steps gained nothing, short of what was asked: dense equations go on from there.
-        start, plan = outcome.state, replace(plan, reason='steps that gain nothing')
-        point = BodyPoint.from_params(start.params, fitted, shift)
-    problem = BodyProblem(FrameBlock(task, layout, rest), params.batch_size, processes)
+        # Dense equations go on from where its steps were too short, or gained nothing.
+        point = BodyPoint.from_params(outcome.state.params, fitted, shift)
+        rest_done = _run_dense(task, layout, None, solver, point, start, processes, ~outcome.converged)
+        return _with_covariance(_joined(outcome, rest_done), task, layout, fitted, solver, processes)
+    found = _run_dense(task, layout, rest, solver, point, start, processes)
+    return _with_covariance(replace(found, engine_reason=plan.reason), task, layout, fitted, solver, processes)
+
+
+def _is_finished(outcome: StageOutcome, plan: KernelPlan) -> bool:
+    """Say whether the kernel's end is the end of the stage.
+
+    Of points that hang on several bones it takes a bound for the hessian: where its steps ran out, that may be why.
+    """
+    reason = outcome.result.reason
+    return reason is not StopReason.STALLED and not (plan.terms.loose and reason is StopReason.MAX_STEPS)
+
+
+def _run_dense(
+    task: StageTask,
+    layout: Layout,
+    rest: RestShape | None,
+    solver: SecondOrderSolver,
+    point: BodyPoint,
+    start: FitState,
+    processes: Processes,
+    wanted: Tensor | None = None,
+) -> StageOutcome:
+    """Solve by dense equations: all frames, or of frames by themselves those that are wanted."""
+    stage = task.stage
+    problem = BodyProblem(FrameBlock(task, layout, rest), point.batch_size, processes)
     robust = any(term.robust for term in task.terms)
+    rows = None
+    if wanted is not None and not problem.coupled and processes.count == 1:
+        rows = wanted.nonzero().flatten()
+        problem, whole, point = problem.take(rows), point, point.take(rows)
     point, status, result = solver.minimise(problem, point, stage.n_iter, stage.ftol, task.on_step, robust)
-    covariance = fit_covariance(problem, point) if solver.covariance else None
+    converged = status.converged
+    if rows is not None:
+        point, converged = whole.put(rows, point), (~wanted).index_copy(0, rows, converged)
     end = FitState(point.params(), point.camera_shift, start.log_focal)
-    engine = 'banded' if problem.moving else 'dense'
-    return StageOutcome(
-        end, status.converged, result, covariance, engine=engine, engine_reason=plan.reason
+    return StageOutcome(end, converged, result, engine='banded' if problem.moving else 'dense')
+
+
+def _joined(first: StageOutcome, then: StageOutcome) -> StageOutcome:
+    """Give the outcome of two engines, one after the other."""
+    a, b = first.result, then.result
+    end = b.loss_end
+    if first.energy is not None:
+        # Only frames that had not converged were worked on.
+        end = end + float(first.energy[first.converged].double().sum())
+    result = replace(
+        b,
+        loss_start=a.loss_start,
+        loss_end=end,
+        n_steps=a.n_steps + b.n_steps,
+        n_evaluations=a.n_evaluations + b.n_evaluations,
     )
+    return replace(then, result=result, engine=f'{first.engine}, then {then.engine}')
 
 
 def _with_covariance(
@@ -84,7 +130,7 @@ def _with_covariance(
     solver: SecondOrderSolver,
     processes: Processes,
 ) -> StageOutcome:
-    """Compute the covariance where the kernel ended, if it is asked for."""
+    """Compute the covariance where a stage ended, if it is asked for, whatever it ran on."""
     if not solver.covariance:
         return outcome
     point = BodyPoint.from_params(outcome.state.params, fitted, outcome.state.camera_shift)

@@ -1,0 +1,51 @@
+"""SMPLifyXD, for configs of XRMoCap that name it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smilfit.body_models import SMIL
+from smilfit.handlers import BaseHandler
+from smilfit.registrants.smplify import SMPLifyX
+from smilfit.registrants.stage import Stage
+from smilfit.registry import REGISTRANTS
+
+_KEY = 'fit_displacement'
+
+
+@REGISTRANTS.register_module()
+class SMPLifyXD(SMPLifyX):
+    """SMPLifyX under the name of XRMoCap's registrant with an offset for every vertex.
+
+    XRMoCap hands these offsets to a body model that does not add them, so that they stay 0 and its results are
+    those of SMPLifyX. They are no parameters here either: a stage may say `fit_displacement=False`, or nothing of it.
+
+    Args:
+        body_model: the body.
+        stages: as for `SMPLifyX`.
+        handlers: the terms.
+        kwargs: as for `SMPLifyX`.
+
+    Raises:
+        ValueError: a stage that fits displacements.
+    """
+
+    def __init__(
+        self,
+        body_model: SMIL,
+        stages: Sequence[Stage | Mapping[str, Any]],
+        handlers: Sequence[BaseHandler],
+        **kwargs: Any,
+    ) -> None:
+        stages = [_without_displacement(s, i) for i, s in enumerate(stages)]
+        super().__init__(body_model, stages, handlers, **kwargs)
+
+
+def _without_displacement(stage: Stage | Mapping[str, Any], place: int) -> Stage | Mapping[str, Any]:
+    if isinstance(stage, Stage) or _KEY not in stage:
+        return stage
+    if stage[_KEY]:
+        raise ValueError(
+            f'SMPLifyXD: stage {place} must not fit displacements, because the body models have no offset of every '
+            f'vertex; got {_KEY}=True. Leave it out; betas fit the surface, and joint_offsets fit bones.'
+        )
+    return {key: value for key, value in stage.items() if key != _KEY}
