@@ -2,8 +2,8 @@
 
 With the energy's hessian H (Gauss and Newton's) and the covariance G of its gradient under the noise, the covariance of the
 solution is `H^-1 G H^-1` (the sandwich of Huber 1967). With G_g, the hessian of group g of observations, and its
-variance s_g^2, `G = sum_g 2 s_g^2 G_g`, and priors count as if they had been observed with the common variance s^2. Where
-all noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
+variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the common variance s^2. Where all
+noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import ActiveTerm
-from smilfit.registrants.second_order.block import FrameBlock, Posed, even_parts
+from smilfit.registrants.second_order.ambiguity import depth_ambiguity, only_camera
+from smilfit.registrants.second_order.block import FrameBlock, Posed
 from smilfit.registrants.second_order.covariance_dense import (
     DenseBetween,
     DenseElimination,
@@ -35,10 +36,9 @@ from smilfit.registrants.second_order.noise import (
     LEAST_SLOPE,
     Noise,
     Seen,
-    held_of,
-    observed_of,
     scaled,
     spent_by,
+    statements_of,
 )
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
@@ -48,6 +48,8 @@ from smilfit.structures import FitCovariance
 
 # Frames worked on at once, and of how many what was found is kept; it is found again for those of a longer clip.
 FRAMES, FRAMES_KEPT = 128, 512
+# Rounds in which the noise of groups is parted, unless none changes by more than a share.
+ROUNDS, ENOUGH = 6, 0.05
 # An unknown, or a coordinate, of whose precision this share is what was added to keep matrices invertible is not known.
 NOT_KNOWN = 1e-3
 
@@ -84,8 +86,8 @@ class _Work:
 
     block: FrameBlock
     part: Posed
-    held: list[Model]
     seen: list[Seen]
+    held: list[Model]
 
 
 class _Covariance:
@@ -101,28 +103,35 @@ class _Covariance:
         body = task.body
         seen = (n for n in task.need if n in body.keypoint_names)
         self.names = tuple(dict.fromkeys((*body.joint_names, *seen)))
-        self.rows = even_parts(point.batch_size, FRAMES, point.transl.device)
+        # Each block has frames of the whole clip.
+        parts = -(-point.batch_size // FRAMES)
+        every = torch.arange(point.batch_size, device=point.transl.device)
+        self.rows = [every[i::parts] for i in range(parts)]
         self._kept: dict[tuple[str, int], Any] = {}
 
     def found(self) -> FitCovariance:
         """Give it."""
-        variances, points = zip(*(self._result(i) for i in range(len(self.rows))))
+        variances, points = (self._joined(x) for x in zip(*map(self._result, range(len(self.rows)))))
         self._kept.clear()
         noise = self.noise
         return FitCovariance(
             self.parameters,
             _columns(self.frames.task.body, self.layout),
-            torch.cat(points).to(self.dtype),
+            points.to(self.dtype),
             self.names,
             noise.common**0.5,
-            torch.cat(variances).sqrt().to(self.dtype),
+            variances.sqrt().to(self.dtype),
             {key: group.sqrt().to(self.dtype) for key, group in zip(self.keys, noise.groups)},
         )
 
     def parameters(self) -> Tensor:
         """Give the matrices of all frames' unknowns' covariances."""
         with torch.no_grad():
-            return torch.cat([self._whole(i) for i in range(len(self.rows))]).to(self.dtype)
+            return self._joined([self._whole(i) for i in range(len(self.rows))]).to(self.dtype)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Put frames back into their order."""
+        return torch.cat(list(parts)).index_select(0, torch.cat(self.rows).argsort())
 
     def _once(self, what: str, i: int, make: Callable[[int], Any]) -> Any:
         """Keep what was found of the blocks of a short clip."""
@@ -139,9 +148,7 @@ class _Covariance:
         rows = self.rows[i]
         block = self.frames if len(self.rows) == 1 else self.frames.take(rows)
         part = block.evaluate(self.point if len(self.rows) == 1 else self.point.take(rows))
-        by_view = 'cameras' in self.layout.extra_columns()
-        held = held_of(part, self.observing, by_view)
-        return _Work(block, part, held, observed_of(part, self.observing))
+        return _Work(block, part, *statements_of(part, self.observing))
 
     @cached_property
     def _sums(self) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -175,7 +182,7 @@ class _Covariance:
     def _eliminated(self, i: int) -> DenseElimination | TreeElimination:
         work = self._work(i)
         models = self._models(work, self.slopes)
-        if hangs_on_joints(work.block, models, [s.model for s in work.seen], self.names):
+        if hangs_on_joints(work.block, models, self.names):
             return TreeElimination.of(work.part, self.layout, models)
         return DenseElimination.of(work.block, work.part, models)
 
@@ -198,13 +205,35 @@ class _Covariance:
             elimination = self._elimination(i)
             found = (spent_by(s, elimination, self.common) for s in self._work(i).seen)
             spent = [a + b for a, b in zip(spent, found)]
-        return Noise.of(squares, [n - self.processes.sum(x) for n, x in zip(counted, spent)])
+        numbers = [n - self.processes.sum(x) for n, x in zip(counted, spent)]
+        return self._refined(Noise.of(squares, numbers))
 
-    def _middle(self, work: _Work) -> list[Model]:
-        return self._models(work, [2 * v for v in self.noise.groups], 2 * self.noise.common)
+    def _refined(self, first: Noise) -> Noise:
+        """Part the groups' noises by one block, which stands for all: blocks are drawn from the whole clip."""
+        work, elimination, noise = self._work(0), self._elimination(0), first
+        spent = [spent_by(s, elimination, self.common) for s in work.seen]
+        several = float(len(self.rows))
+        for _ in range(ROUNDS if any(g.numel() > 1 for g in first.groups) else 0):
+            between = elimination.between(self._middle(work, noise))
+            shared = self.common @ self.processes.sum(several * between.schur) @ self.common
+            at = [between.points(s.model.names, self.common, shared) if s.squares.ndim else None for s in work.seen]
+            noise, change = noise.refined(work.seen, spent, at, first)
+            # Processes see frames of their own.
+            groups = tuple(self.processes.sum(g) / self.processes.count for g in noise.groups)
+            noise = Noise(noise.common, groups)
+            if self._largest(change) < ENOUGH:
+                break
+        return noise
+
+    def _largest(self, value: float) -> float:
+        """Give the mean over processes: all must go on or stop together."""
+        return float(self.processes.sum(torch.tensor(value))) / self.processes.count
+
+    def _middle(self, work: _Work, noise: Noise) -> list[Model]:
+        return self._models(work, [2 * v for v in noise.groups], 2 * noise.common)
 
     def _between(self, i: int) -> DenseBetween | TreeBetween:
-        return self._once('between', i, lambda i: self._elimination(i).between(self._middle(self._work(i))))
+        return self._once('between', i, lambda i: self._elimination(i).between(self._middle(self._work(i), self.noise)))
 
     @cached_property
     def shared(self) -> Tensor:
@@ -238,6 +267,10 @@ class _Covariance:
         between = self._between(i)
         variances = between.diagonal(common, shared).clamp_min(0)
         points = between.points(self.names, common, shared)
+        work = self._work(i)
+        alone = only_camera(work.part, work.seen)
+        if alone is not None and bool(alone[0].any()):
+            points[alone[0]] += depth_ambiguity(work.part, alone[1], self.names)[alone[0]]
         if self._any_unknown:
             elimination = self._elimination(i)
             variances = torch.where(self._unknown(i), torch.inf, variances)
@@ -249,7 +282,7 @@ class _Covariance:
     def _whole(self, i: int) -> Tensor:
         work = self._evaluated(i)
         elimination = DenseElimination.of(work.block, work.part, self._models(work, self.slopes))
-        found = elimination.between(self._middle(work)).whole(self.common, self.shared)
+        found = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
         return without(found, elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN)
 
 

@@ -18,12 +18,8 @@ from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import Model, ParameterModel, PointModel
 
 
-def hangs_on_joints(
-    block: FrameBlock, models: Sequence[Model], seen: Sequence[Model], names: tuple[str, ...]
-) -> bool:
-    """Say whether each model is of single joints or of the border, what was seen and points are joints, and cameras stand."""
-    if not all(isinstance(m, PointModel) for m in seen):
-        return False
+def hangs_on_joints(block: FrameBlock, models: Sequence[Model], names: tuple[str, ...]) -> bool:
+    """Say whether each model is of single joints or of the border, points are joints, and no camera moves."""
     groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
     if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
         return False
@@ -173,6 +169,13 @@ class TreeElimination:
         rows = self.rows(names)
         found = self.passes.spreads.twist.take(rows).carried(self.geometry.arms.index_select(1, rows))
         return found.own + found.by @ self.border.whole_inverse(common).unsqueeze(1) @ found.by.mT
+
+    def trace(self, model: Model, common: Tensor) -> Tensor:
+        """Give the sum over frames of `tr(H^-1 G)`, G the hessian of a model of a parameter."""
+        sums, _ = self.geometry.sums([model])
+        border, turn = self.border.whole_inverse(common), self.passes.spreads.turn
+        whole = turn.own + turn.by @ border.unsqueeze(1) @ turn.by.mT
+        return (whole * sums.turn).sum() + (border * sums.border).sum()
 
     def between(self, models: Sequence[Model]) -> 'TreeBetween':
         """Put the hessian of models between two inverses."""

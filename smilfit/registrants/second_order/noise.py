@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.handlers import ActiveTerm
 from smilfit.losses import Residuals
 from smilfit.registrants.second_order.block import Posed
 from smilfit.registrants.second_order.covariance_dense import DenseElimination
@@ -27,6 +27,8 @@ from smilfit.registrants.second_order.models import (
 
 # A group is drawn towards all others as if so many more numbers with the common variance had been seen in it.
 PRIOR_NUMBERS = 20.0
+# By how much a variance changes at most in one round of refinement.
+STEP = (0.25, 4.0)
 # The least slope of a score: with less, most residuals of a group are outliers and say nothing of the noise.
 LEAST_SLOPE = 0.2
 # Relative change of a squared residual by which the derivative of a robust function's slope is found.
@@ -52,47 +54,37 @@ class Seen:
     slopes: Tensor
 
 
-def observed_of(part: Posed, observing: Collection[str]) -> list[Seen]:
-    """Give the statements of squares of the terms that observe, named by their handlers' keys."""
-    return [s for term in part.terms if term.handler.handler_key in observing for s in _of_term(term, part)]
+def statements_of(part: Posed, observing: Collection[str]) -> tuple[list[Seen], list[Model]]:
+    """Give observations of squares, which have a noise, and the models of all else; what couples frames is left out.
 
-
-def held_of(part: Posed, observing: Collection[str], by_view: bool) -> list[Model]:
-    """Give the models of all else: priors, and energies that are no squares. Those that couple frames are left out."""
-    found: list[Model] = []
+    Args:
+        part: posed bodies.
+        observing: the keys of handlers that observe something.
+    """
+    seen, held = [], []
     for term in part.terms:
-        models, coupled = models_of(term, part.state, 1.0, by_view)
-        if term.handler.handler_key not in observing:
-            found += models
-            continue
         stated = term.stated(part.state)
-        kept = (item for i, item in enumerate(stated) if i not in coupled)
-        found += [m for m, item in zip(models, kept) if not isinstance(item, Residuals)]
-    return found
-
-
-def _of_term(term: ActiveTerm, part: Posed) -> list[Seen]:
-    stated = term.stated(part.state)
-    models, coupled = models_of(term, part.state, 1.0, True)
-    kept = [i for i in range(len(stated)) if i not in coupled]
-    shares = term.shares(stated, part.energy)
-    found = []
-    for index, model in zip(kept, models):
-        item = stated[index]
-        if isinstance(item, Residuals):
-            grouped = isinstance(model, PointModel) and model.names is not None
-            key = f'{term.handler.handler_key}[{index}]' if len(stated) > 1 else term.handler.handler_key
-            found.append(Seen(key, model, *_sums(item, shares[index], grouped)))
-    return found
+        models, coupled = models_of(term, part.state, 1.0, True)
+        kept = [i for i in range(len(stated)) if i not in coupled]
+        shares = term.shares(stated, part.energy)
+        key, observes = term.handler.handler_key, term.handler.handler_key in observing
+        for i, model in zip(kept, models):
+            if isinstance(stated[i], Residuals) and observes:
+                grouped = isinstance(model, PointModel) and model.names is not None
+                sums = _sums(stated[i], shares[i], grouped)
+                seen.append(Seen(key if len(stated) == 1 else f'{key}[{i}]', model, *sums))
+            else:
+                held.append(model)
+    return seen, held
 
 
 def _sums(item: Residuals, share: Tensor, grouped: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Sum squared scores, weights and derivatives of scores over frames, and over all else where there are no groups."""
     weight, value = irls_weights(item, 0.5 * share, 1.0)
     terms = item.terms()
-    counts = (terms.weight > 0).to(value)
     width = value.shape[-1] if item.by_vector else 1
     squared = value.square().sum(-1) if item.by_vector else value.square()
+    counts = (terms.weight > 0).to(value)
     slope, curve = torch.ones_like(squared), torch.zeros_like(squared)
     if item.robust is not None:
         slope = terms.slope
@@ -121,13 +113,16 @@ def scaled(model: Model, factor: Tensor) -> Model:
     return replace(model, hessian=views.sum(1), view_hessian=None if model.view_hessian is None else views)
 
 
+def on_points(seen: Seen, covariance: Float[Tensor, 'B K 3 3']) -> Tensor:
+    """Give each group's sum of `tr(W C)`, W the hessians and C covariances of its points."""
+    return (views_hessian(seen.model) * covariance.unsqueeze(1)).sum((0, -2, -1)).reshape(seen.squares.shape)
+
+
 def spent_by(seen: Seen, elimination: DenseElimination | TreeElimination, common: Tensor) -> Tensor:
     """Give the numbers that groups of these frames spend on parameters: the sums of their leverages."""
-    model = seen.model
     if not seen.squares.ndim:
-        return elimination.trace(model, common)
-    at = elimination.points(model.names, common)
-    return (views_hessian(model) * at.unsqueeze(1)).sum((0, -2, -1)).reshape(seen.squares.shape)
+        return elimination.trace(seen.model, common)
+    return on_points(seen, elimination.points(seen.model.names, common))
 
 
 @dataclass(frozen=True)
@@ -144,14 +139,40 @@ class Noise:
         Raises:
             ValueError: nothing was compared.
         """
-        total, count = (sum(float(x.sum()) for x in found) for found in (squares, numbers))
-        if not any(bool((s > 0).any()) for s in squares):
+        if not squares:
             raise ValueError(
                 'LevenbergMarquardt: covariance needs observations to estimate the noise from; no active handler has any '
                 'residuals. Set covariance=False.'
             )
+        total, count = (float(sum(x.sum() for x in found)) for found in (squares, numbers))
         common = total / max(count, 1.0)
         groups = tuple(
             (s + PRIOR_NUMBERS * common) / (n.clamp_min(0) + PRIOR_NUMBERS) for s, n in zip(squares, numbers)
         )
         return cls(common, groups)
+
+    def refined(
+        self, seen: Sequence[Seen], spent: Sequence[Tensor], covariances: Sequence[Tensor | None], first: 'Noise'
+    ) -> tuple['Noise', float]:
+        """Correct groups by what one group's noise leaves in another's residuals; and give the largest relative change.
+
+        `r = n - J x` has the expected weighted square `s_g^2 (N_g - 2 L_g) + tr(W C) / 2` for the solution's covariance C
+        under these variances. Each variance is multiplied by the first estimate over the one expected.
+
+        Args:
+            seen: some frames' statements.
+            spent: what their groups spent on parameters.
+            covariances: of their points; None for a statement without groups, which stays.
+            first: the estimate from squares.
+        """
+        groups, change = [], 0.0
+        for value, item, used, at, found in zip(self.groups, seen, spent, covariances, first.groups):
+            if at is not None:
+                left = item.counted - used
+                expected = value * (item.counted - 2 * used) + 0.5 * on_points(item, at)
+                enough = (left > 1) & (expected > 0)
+                ratio = torch.where(enough, found * left / torch.where(enough, expected, 1.0), 1.0)
+                ratio = ratio.clamp(*STEP)
+                value, change = value * ratio, max(change, float((ratio - 1).abs().max()))
+            groups.append(value)
+        return Noise(self.common, tuple(groups)), change
