@@ -2,7 +2,7 @@
 
 With the energy's hessian H (Gauss and Newton's) and the covariance G of its gradient under the noise, the covariance of the
 solution is `H^-1 G H^-1` (the sandwich of Huber 1967). With G_g, the hessian of group g of observations, and its
-variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the common variance s^2. Where all
+variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the median s^2 of the groups. Where all
 noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
 """
 
@@ -51,7 +51,7 @@ FRAMES, FRAMES_KEPT = 128, 512
 # Rounds in which the noise of groups is parted, unless none changes by more than a share.
 ROUNDS, ENOUGH = 6, 0.05
 # An unknown, or a coordinate, of whose precision this share is what was added to keep matrices invertible is not known.
-NOT_KNOWN = 1e-3
+NOT_KNOWN = 1e-2
 
 
 def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
@@ -230,7 +230,7 @@ class _Covariance:
         return float(self.processes.sum(torch.tensor(value))) / self.processes.count
 
     def _middle(self, work: _Work, noise: Noise) -> list[Model]:
-        return self._models(work, [2 * v for v in noise.groups], 2 * noise.common)
+        return self._models(work, [2 * v for v in noise.groups], 2 * noise.typical)
 
     def _between(self, i: int) -> DenseBetween | TreeBetween:
         return self._once('between', i, lambda i: self._elimination(i).between(self._middle(self._work(i), self.noise)))

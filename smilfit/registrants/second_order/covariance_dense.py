@@ -14,7 +14,7 @@ from smilfit.registrants.second_order.models import Model
 
 # What keeps a matrix positive definite where nothing is known of an unknown, relative to what is known of it, and at
 # least by so much of what is known of the best known one of its kind.
-RIDGE, KIND = 1e-12, 1e-4
+RIDGE, KIND = 1e-10, 1e-2
 
 
 @dataclass(frozen=True)

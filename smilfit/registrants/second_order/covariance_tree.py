@@ -94,6 +94,7 @@ class TreeGeometry:
                 own = slice(place.start - layout.n_pose, place.stop - layout.n_pose)
                 hessian = model.hessian
                 border[:, own, own] += hessian if hessian.ndim == 3 else block_diagonal(hessian)
+        turns = turns * turns.new_zeros(turns.shape[1], 1, 1).index_fill(0, layout.free, 1.0)
         in_order = points.index_select(1, self.tree.order)
         twist = self.arms.mT @ (in_order @ self.arms)
         place = twist.new_zeros(len(twist), 3, 3)

@@ -132,6 +132,11 @@ class Noise:
     common: float
     groups: tuple[Tensor, ...]
 
+    @property
+    def typical(self) -> float:
+        """Give the median group's variance: what weights of priors were likely chosen for."""
+        return float(torch.cat([g.flatten() for g in self.groups]).median())
+
     @classmethod
     def of(cls, squares: Sequence[Tensor], numbers: Sequence[Tensor]) -> 'Noise':
         """Estimate from sums of squares, and the numbers compared less those spent on parameters.
