@@ -92,7 +92,7 @@ class FrameEquations:
         elif term.name in columns:
             own, hessian = columns[term.name], term.hessian
             if hessian.ndim == 4:
-                hessian = _block_diagonal(hessian)
+                hessian = block_diagonal(hessian)
             self.vector[:, own] += term.gradient
             self.matrix[:, own, own] += hessian
 
@@ -137,7 +137,8 @@ class FrameEquations:
         self.matrix[:, :count, :count] += turned.flatten(3, 4).flatten(1, 2)
 
 
-def _block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:
+def block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:
+    """Put blocks on the diagonal."""
     count = blocks.shape[1]
     matrix = blocks.new_zeros(len(blocks), count, 3, count, 3)
     matrix.diagonal(dim1=1, dim2=3).copy_(blocks.permute(0, 2, 3, 1))
