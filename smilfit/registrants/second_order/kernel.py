@@ -42,18 +42,21 @@ class KernelPlan:
     reason: str | None = None
 
 
+def not_planned(solver: SecondOrderSolver) -> KernelPlan:
+    """Say that a solver does without the kernel."""
+    own = not isinstance(solver, LevenbergMarquardt)
+    return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
+
+
 def plan_kernel(
-    task: StageTask, layout: Layout, solver: SecondOrderSolver, start: FitState
+    task: StageTask, layout: Layout, solver: LevenbergMarquardt, start: FitState, state: BodyState
 ) -> KernelPlan:
-    """Look whether the kernel takes a stage.
+    """Look whether the kernel takes a stage; `state` is the body where it starts.
 
     Raises:
         ImportError: the kernel is asked for and not installed.
         TypeError: it is asked for and cannot take a term, by name.
     """
-    if not solver.may_use_kernel:
-        own = not isinstance(solver, LevenbergMarquardt)
-        return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
     if not warp_available():
         if solver.backend == 'warp':
             raise ImportError(
@@ -63,10 +66,6 @@ def plan_kernel(
     try:
         fitted = coefficients_of(task, layout, start.params)
         with torch.no_grad():
-            output = task.body(start.params, task.need)
-            weights = dict(task.keypoint_weights)
-            found = (task.frames, start.camera_shift, start.log_focal)
-            state = BodyState(task.body, start.params, output, weights, *found)
             terms = chain_terms(task, layout, state, fitted, with_torch=True)
     except UnsupportedError as reason:
         if solver.backend == 'warp':

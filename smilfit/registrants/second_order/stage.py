@@ -1,18 +1,20 @@
 """Run one stage of a fit by a solver of second order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
+from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
-from smilfit.registrants.second_order.kernel import KernelPlan, plan_kernel, run_kernel
+from smilfit.registrants.second_order.kernel import KernelPlan, not_planned, plan_kernel, run_kernel
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.slope_check import check_terms
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import Processes, SecondOrderSolver, StopReason
@@ -54,9 +56,18 @@ def run_second_order(
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
-    task = with_clip_totals(task, FrameBlock(task, layout, rest), point, processes)
-    start = replace(start, params=params)
-    plan = plan_kernel(task, layout, solver, start)
+    start = replace(start, params=params, camera_shift=shift)
+    frames = FrameBlock(task, layout, rest)
+    if solver.may_use_kernel:
+        with torch.no_grad():
+            state = task.state(start)
+        task = with_clip_totals(task, [(task.terms, state)], processes)
+        plan = plan_kernel(task, layout, solver, start, state)
+    else:
+        parts = ((part.terms, part.state) for part in BodyProblem(frames, point.batch_size).posed(point))
+        task = with_clip_totals(task, parts, processes)
+        plan = not_planned(solver)
+    check_terms(replace(frames, task=task), point)
     # A process without the kernel keeps the others from it: all must go the same way.
     if int(processes.sum(torch.tensor(float(plan.reason is None)))) == processes.count:
         outcome = run_kernel(task, layout, solver, start, plan, fitted, processes)
@@ -137,19 +148,24 @@ def _with_covariance(
 
 
 def with_clip_totals(
-    task: StageTask, frames: FrameBlock, point: BodyPoint, processes: Processes
+    task: StageTask, parts: Iterable[tuple[tuple[ActiveTerm, ...], BodyState]], processes: Processes
 ) -> StageTask:
     """Hold what means divide by at its value for all frames of all processes.
 
     A term must weigh the same whether a solver looks at all frames, at a block of them, or at those that are left.
+
+    Args:
+        task: the stage.
+        parts: terms and bodies, block by block.
+        processes: those that hold other frames.
     """
     if all(term.kind != 'mean' for term in task.terms):
         return task
     sums: list[list[Tensor]] = [[] for _ in task.terms]
     with torch.no_grad():
-        for part in BodyProblem(frames, point.batch_size, processes).posed(point):
-            for found, term in zip(sums, part.terms):
-                totals = [item.total() for item in term.stated(part.state)]
+        for terms, state in parts:
+            for found, term in zip(sums, terms):
+                totals = [item.total() for item in term.stated(state)]
                 found[:] = [a + b for a, b in zip(found, totals)] if found else totals
     flat = processes.sum(torch.stack([total for found in sums for total in found]))
     every = iter(flat.unbind(0))
