@@ -134,7 +134,9 @@ def _run_steps(
     return StageOutcome(replace(start, params=params), status.converged, result, engine=engine)
 
 
-def _result(found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes) -> SolverResult:
+def _result(
+    found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes
+) -> SolverResult:
     """Say how it went in all processes: what is done next hangs on it, and must be the same in all of them.
 
     Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.

@@ -79,7 +79,9 @@ def run_second_order(
         outcome = _joined(outcome, rest_done)
         return _with_covariance(outcome, task, layout, fitted, solver, processes)
     found = _run_dense(task, layout, rest, solver, point, start, processes)
-    return _with_covariance(replace(found, engine_reason=plan.reason), task, layout, fitted, solver, processes)
+    return _with_covariance(
+        replace(found, engine_reason=plan.reason), task, layout, fitted, solver, processes
+    )
 
 
 def _is_finished(outcome: StageOutcome, plan: KernelPlan) -> bool:
