@@ -99,6 +99,12 @@ class FrameEquations:
     def add_automatic(self, model: AutomaticModel, state: BodyState, widening: float) -> None:
         """Add a term whose derivatives are found automatically."""
         term, index = model.term, model.index
+        seen = term.related_input
+        if 'cameras' in self.layout.extra_columns() and seen is not None and seen.cameras is not None:
+            raise TypeError(
+                f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where they are fitted; '
+                'automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or leave fit_cameras out.'
+            )
         with torch.no_grad():
             stated = term.stated(state)
         share = term.shares(stated, state.params.transl)[index]
