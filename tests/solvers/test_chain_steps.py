@@ -125,7 +125,7 @@ def test_the_fused_loop_is_the_host_s(name, graduation):
         problem = replace(problem, **{k: torch.full_like(v, given[k]) for k, v in sigmas.items() if v is not None})
     n_iter, ftol = 120, 1e-7
     fused = solve_chains(problem, n_iter, ftol, graduation)
-    solver = LevenbergMarquardt(graduation=graduation)
+    solver = LevenbergMarquardt(gnc_schedule=graduation)
     point, status, _ = solver.minimise(
         ChainLeastSquares(problem), problem.start, n_iter - len(graduation), ftol, robust=bool(graduation)
     )
