@@ -348,7 +348,7 @@ class TestRefusals:
         [
             ({'backend': 'gpu'}, 'backend must be one of'),
             ({'damping': 0.0}, 'damping must be positive'),
-            ({'graduation': (4.0, 0.5)}, 'factors of 1 or more'),
+            ({'gnc_schedule': (4.0, 0.5)}, 'factors of 1 or more'),
         ],
     )
     def test_solver_arguments(self, arguments, message):

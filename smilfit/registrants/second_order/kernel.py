@@ -95,7 +95,7 @@ def run_kernel(
     if plan.terms.apart or layout.n_shared:
         return _run_steps(task, layout, solver, start, plan, moving, processes, problem)
     stage = task.stage
-    graduation = solver.graduation if any(term.robust for term in task.terms) else ()
+    graduation = solver.gnc_schedule if any(term.robust for term in task.terms) else ()
     n_iter = stage.n_iter + len(graduation)
     with torch.no_grad():
         found = solve_chains(problem, n_iter, stage.ftol, graduation, solver.policy)

@@ -155,13 +155,14 @@ def with_clip_totals(
     """Hold what means divide by at its value for all frames of all processes.
 
     A term must weigh the same whether a solver looks at all frames, at a block of them, or at those that are left.
+    Totals that are held already, those of a longer clip, stay.
 
     Args:
         task: the stage.
         parts: terms and bodies, block by block.
         processes: those that hold other frames.
     """
-    if all(term.kind != 'mean' for term in task.terms):
+    if all(term.kind != 'mean' or term.totals is not None for term in task.terms):
         return task
     sums: list[list[Tensor]] = [[] for _ in task.terms]
     with torch.no_grad():
