@@ -216,7 +216,10 @@ class _Covariance:
         for _ in range(ROUNDS if any(g.numel() > 1 for g in first.groups) else 0):
             between = elimination.between(self._middle(work, noise))
             shared = self.common @ self.processes.sum(several * between.schur) @ self.common
-            at = [between.points(s.model.names, self.common, shared) if s.squares.ndim else None for s in work.seen]
+            at = [
+                between.points(s.model.names, self.common, shared) if s.squares.ndim else None
+                for s in work.seen
+            ]
             noise, change = noise.refined(work.seen, spent, at, first)
             # Processes see frames of their own.
             groups = tuple(self.processes.sum(g) / self.processes.count for g in noise.groups)
@@ -233,7 +236,9 @@ class _Covariance:
         return self._models(work, [2 * v for v in noise.groups], 2 * noise.typical)
 
     def _between(self, i: int) -> DenseBetween | TreeBetween:
-        return self._once('between', i, lambda i: self._elimination(i).between(self._middle(self._work(i), self.noise)))
+        return self._once(
+            'between', i, lambda i: self._elimination(i).between(self._middle(self._work(i), self.noise))
+        )
 
     @cached_property
     def shared(self) -> Tensor:

@@ -157,7 +157,11 @@ class Noise:
         return cls(common, groups)
 
     def refined(
-        self, seen: Sequence[Seen], spent: Sequence[Tensor], covariances: Sequence[Tensor | None], first: 'Noise'
+        self,
+        seen: Sequence[Seen],
+        spent: Sequence[Tensor],
+        covariances: Sequence[Tensor | None],
+        first: 'Noise',
     ) -> tuple['Noise', float]:
         """Correct groups by what one group's noise leaves in another's residuals; and give the largest relative change.
 
