@@ -56,8 +56,29 @@ class Spreads:
 
 
 @dataclass(frozen=True)
+class Loads:
+    """A level's matrices, or a change of them: by its twists (B, n, 6, 6), by twists and border, and by turns.
+
+    Of twist and S follow `along = twist S`, and `change = turn + S' twist S` by turns when all that hangs on them follows.
+    """
+
+    twist: Tensor
+    cross: Tensor
+    turn: Tensor
+    along: Tensor
+    change: Tensor
+    rest: Tensor
+
+    @classmethod
+    def of(cls, S: Tensor, twist: Tensor, cross: Tensor, turn: Tensor) -> 'Loads':
+        """Bring twists' matrices to turns."""
+        along = twist @ S
+        return cls(twist, cross, turn, along, turn + S.mT @ along, S.mT @ cross)
+
+
+@dataclass(frozen=True)
 class Level:
-    """Joints of one depth, eliminated; `A = 1 - S K'`, and `inverse` that of what is left of the turn's matrix."""
+    """Joints of one depth, eliminated: K, k, and the inverse of what is left of the turns' matrix; `A = 1 - S K'`."""
 
     S: Tensor
     s: Tensor
@@ -67,25 +88,24 @@ class Level:
     A: Tensor
 
     @classmethod
-    def of(cls, S: Tensor, s: Tensor, twist: Tensor, cross: Tensor, turn: Tensor) -> 'Level':
+    def of(cls, S: Tensor, s: Tensor, loads: Loads) -> 'Level':
         """Eliminate the turns."""
-        U = twist @ S
-        inverse = small_inverse(turn + S.mT @ U)
-        K, k = U @ inverse, inverse @ (S.mT @ cross)
-        return cls(S, s, K, k, inverse, torch.eye(6, dtype=S.dtype, device=S.device) - S @ K.mT)
+        inverse = small_inverse(loads.change)
+        K = loads.along @ inverse
+        A = torch.eye(6, dtype=S.dtype, device=S.device) - S @ K.mT
+        return cls(S, s, K, inverse @ loads.rest, inverse, A)
 
-    def left(self, twist: Tensor, cross: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def left(self, loads: Loads) -> tuple[Tensor, Tensor, Tensor]:
         """Give what the turns' best leaves of matrices: by the parent's twist, by it and the border, by the border.
 
-        The matrices are those that were eliminated, or a change of them: the best's own change does not count.
+        They are those that were eliminated, or a change of them: the best's own change does not count.
         """
-        twist_k = twist @ (self.S @ self.k)
-        parent = self.A.mT @ (twist @ self.A) + self.K @ (turn @ self.K.mT)
-        mixed = self.A.mT @ (cross - twist_k) + self.K @ (turn @ self.k)
-        moved = (self.S @ self.k).mT @ (twist_k - cross) + self.k.mT @ (turn @ self.k)
-        border = moved - cross.mT @ (self.S @ self.k)
-        whole = parent @ self.s
-        across = self.s.mT @ mixed
+        # Squares, not differences: directions in which nothing is known must stay so through rounding.
+        parent = self.A.mT @ (loads.twist @ self.A) + self.K @ (loads.turn @ self.K.mT)
+        rest = loads.rest - loads.change @ self.k
+        mixed = loads.cross - loads.along @ self.k - self.K @ rest
+        border = -(self.k.mT @ rest) - loads.rest.mT @ self.k
+        whole, across = parent @ self.s, self.s.mT @ mixed
         return parent, whole + mixed, border + self.s.mT @ whole + across + across.mT
 
 
@@ -98,13 +118,11 @@ class Slope:
     inverse: Tensor
 
     @classmethod
-    def of(cls, level: Level, twist: Tensor, cross: Tensor, turn: Tensor) -> 'Slope':
+    def of(cls, level: Level, loads: Loads) -> 'Slope':
         """Differentiate along a change of the matrices."""
-        S, inverse = level.S, level.inverse
-        back = S.mT @ twist
-        change = turn + back @ S
-        K = (level.A.mT @ back.mT - level.K @ turn) @ inverse
-        return cls(K, inverse @ (S.mT @ cross - change @ level.k), inverse @ change @ inverse)
+        inverse = level.inverse
+        K = (loads.along - level.K @ loads.change) @ inverse
+        return cls(K, inverse @ (loads.rest - loads.change @ level.k), inverse @ loads.change @ inverse)
 
 
 @dataclass(frozen=True)
@@ -124,17 +142,18 @@ class TreePass:
 
         def visit(i: int, *matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             here = slice(*_ends(tree)[i])
-            levels.insert(0, Level.of(S[:, here], s[:, here], *matrices))
-            return levels[0].left(*matrices)
+            loads = Loads.of(S[:, here], *matrices)
+            levels.insert(0, Level.of(S[:, here], s[:, here], loads))
+            return levels[0].left(loads)
 
         twist, cross, border = _collect(tree, sums, s.shape[-1], visit)
         place = None
         if placed:
             # The place is a joint that glides: a "turn" whose twist is S_t = (0, 1).
             glide = torch.cat((twist.new_zeros(3, 3), torch.eye(3).to(twist))).expand(len(twist), 1, 6, 3)
-            matrices = (twist, cross, sums.place.unsqueeze(1))
-            place = Level.of(glide, torch.zeros_like(cross), *matrices)
-            border = border + place.left(*matrices)[2].sum(1)
+            loads = Loads.of(glide, twist, cross, sums.place.unsqueeze(1))
+            place = Level.of(glide, torch.zeros_like(cross), loads)
+            border = border + place.left(loads)[2].sum(1)
         return cls(tree, levels, place, border, _spreads(tree, levels, place, s))
 
     def slopes(self, sums: TreeSums) -> 'TreeSlopes':
@@ -142,15 +161,16 @@ class TreePass:
         found: list[Slope] = []
 
         def visit(i: int, *matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            found.insert(0, Slope.of(self.levels[i], *matrices))
-            return self.levels[i].left(*matrices)
+            loads = Loads.of(self.levels[i].S, *matrices)
+            found.insert(0, Slope.of(self.levels[i], loads))
+            return self.levels[i].left(loads)
 
         twist, cross, border = _collect(self.tree, sums, self.border.shape[-1], visit)
         place = None
         if self.place is not None:
-            matrices = (twist, cross, sums.place.unsqueeze(1))
-            place = Slope.of(self.place, *matrices)
-            border = border + self.place.left(*matrices)[2].sum(1)
+            loads = Loads.of(self.place.S, twist, cross, sums.place.unsqueeze(1))
+            place = Slope.of(self.place, loads)
+            border = border + self.place.left(loads)[2].sum(1)
         return TreeSlopes(border, self._spread_slopes(found, place))
 
     def _spread_slopes(self, slopes: list[Slope], place: Slope | None) -> Spreads:
@@ -196,11 +216,11 @@ def _level_slopes(level: Level, slope: Slope, before: Spread, change: Spread) ->
     held = before.own @ slope.K
     mixed = level.K.mT @ held
     turn = level.K.mT @ change.own @ level.K - mixed - mixed.mT + slope.inverse
-    by = slope.K.mT @ before.by + slope.k
-    turn_by = -(by + level.K.mT @ change.by)
-    across = level.A @ held @ level.S.mT
-    own = level.A @ change.own @ level.A.mT + across + across.mT + level.S @ slope.inverse @ level.S.mT
-    return Spread(turn, turn_by), Spread(own, level.A @ change.by - level.S @ by)
+    by = -(slope.K.mT @ before.by + slope.k + level.K.mT @ change.by)
+    folded = (level.A @ held + 0.5 * level.S @ slope.inverse) @ level.S.mT
+    # A is applied from both sides: it turns what is unknown above, and large, into nothing.
+    own = level.A @ change.own @ level.A.mT + folded + folded.mT
+    return Spread(turn, by), Spread(own, change.by + level.S @ by)
 
 
 def _from_place(place: Level) -> Spread:
@@ -213,10 +233,11 @@ def _spreads(tree: KinematicTree, levels: list[Level], place: Level | None, s: T
     twists, turns = [], []
     for i, level in enumerate(levels):
         above = twists[-1].take(tree.levels[i - 1][1]) if i else above
-        by = above.by + level.s
-        turns.append(Spread(level.K.mT @ above.own @ level.K + level.inverse, -(level.K.mT @ by + level.k)))
+        before = above.by + level.s
+        by = -(level.K.mT @ before + level.k)
+        turns.append(Spread(level.K.mT @ above.own @ level.K + level.inverse, by))
         own = level.A @ above.own @ level.A.mT + level.S @ level.inverse @ level.S.mT
-        twists.append(Spread(own, level.A @ by - level.S @ level.k))
+        twists.append(Spread(own, before + level.S @ by))
     rest = Spread(zero[..., :3, :3], torch.zeros_like(s[:, :1, :3]))
     placed = rest if place is None else Spread(place.inverse, -place.k)
     return Spreads(Spread.cat(twists), Spread.cat(turns), placed)
