@@ -73,15 +73,24 @@ def write_rows(w: Any, slot: int, at: int, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
+def total(v: Any):
+    """Add a chunk's numbers in pairs: one after the other each would wait for the last."""
+    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))
+
+
+@no_type_check
+@wp.func
 def by_step(c: Any, w: Any, slot: int, j: int, kind: int):
     """Multiply a matrix of joint j by the border's step."""
-    zero = type(c.ftol)(0.0)
-    v = wp.vector(zero, zero, zero)
+    # Three of their own: a loop changes its variables in place.
+    a = c.scale_mask[0] * type(c.ftol)(0.0)
+    b = c.scale_mask[0] * type(c.ftol)(0.0)
+    d = c.scale_mask[0] * type(c.ftol)(0.0)
     for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
         z = w.lanes[slot, side_row(), c.chunk[n]]
         x, y, t = read_rows(w, slot, wide_row(kind, n))
-        v = v + wp.vector(wp.dot(z, x), wp.dot(z, y), wp.dot(z, t))
-    return v
+        a, b, d = a + wp.cw_mul(z, x), b + wp.cw_mul(z, y), d + wp.cw_mul(z, t)
+    return wp.vector(total(a), total(b), total(d))
 
 
 @no_type_check
@@ -255,8 +264,9 @@ def border_rise(c: Any, w: Any, slot: int, f: Any, frame: int):
     for i in range(c.n_border):
         k = i // CHUNK
         row = square_row() + i
-        own = type(c.ftol)(2.0) * w.thin[slot, side_row(), i] + wp.dot(w.lanes[slot, row, k], f.border[frame, k])
+        two = type(c.ftol)(2.0)
+        own = wp.cw_mul(w.lanes[slot, row, k], f.border[frame, k])
         for m in range(k + 1, c.n_chunks):
-            own += type(c.ftol)(2.0) * wp.dot(w.lanes[slot, row, m], f.border[frame, m])
-        rise += own * f.border[frame, k][i - CHUNK * k]
+            own = own + wp.cw_mul(w.lanes[slot, row, m], two * f.border[frame, m])
+        rise += (two * w.thin[slot, side_row(), i] + total(own)) * f.border[frame, k][i - CHUNK * k]
     return rise
