@@ -36,6 +36,7 @@ from smilfit.registrants.second_order.noise import (
     LEAST_SLOPE,
     Noise,
     Seen,
+    on_points,
     scaled,
     spent_by,
     statements_of,
@@ -58,8 +59,8 @@ def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
     """Compute the covariances of all unknowns and of all joints and observed keypoints.
 
     What nothing tells of has an infinite variance. Smoothness over time is left out, so where there is any the
-    covariances are on the safe side. Processes give their own frames' covariances, with the noise and the shared unknowns
-    of all frames.
+    covariances are on the safe side. Processes give their own frames' covariances, with the noise and the shared
+    unknowns of all frames.
 
     Raises:
         ValueError: nothing is observed that the noise could be estimated from.
@@ -91,7 +92,7 @@ class _Work:
 
 
 class _Covariance:
-    """The covariance of one solution, found in passes over blocks of frames; each pass needs sums of the one before."""
+    """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
     def __init__(self, problem: BodyProblem, point: BodyPoint) -> None:
         self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
@@ -211,26 +212,22 @@ class _Covariance:
     def _refined(self, first: Noise) -> Noise:
         """Part the groups' noises by one block, which stands for all: blocks are drawn from the whole clip."""
         work, elimination, noise = self._work(0), self._elimination(0), first
-        spent = [spent_by(s, elimination, self.common) for s in work.seen]
-        several = float(len(self.rows))
+        add = self.processes.sum
+        numbers = [add(s.counted) for s in work.seen]
+        spent = [add(spent_by(s, elimination, self.common)) for s in work.seen]
         for _ in range(ROUNDS if any(g.numel() > 1 for g in first.groups) else 0):
             between = elimination.between(self._middle(work, noise))
-            shared = self.common @ self.processes.sum(several * between.schur) @ self.common
-            at = [
-                between.points(s.model.names, self.common, shared) if s.squares.ndim else None
+            shared = self.common @ add(len(self.rows) * between.schur) @ self.common
+            carried = [
+                add(on_points(s, between.points(s.model.names, self.common, shared)))
+                if s.squares.ndim
+                else None
                 for s in work.seen
             ]
-            noise, change = noise.refined(work.seen, spent, at, first)
-            # Processes see frames of their own.
-            groups = tuple(self.processes.sum(g) / self.processes.count for g in noise.groups)
-            noise = Noise(noise.common, groups)
-            if self._largest(change) < ENOUGH:
+            noise, change = noise.refined(numbers, spent, carried, first)
+            if change < ENOUGH:
                 break
         return noise
-
-    def _largest(self, value: float) -> float:
-        """Give the mean over processes: all must go on or stop together."""
-        return float(self.processes.sum(torch.tensor(value))) / self.processes.count
 
     def _middle(self, work: _Work, noise: Noise) -> list[Model]:
         return self._models(work, [2 * v for v in noise.groups], 2 * noise.typical)
