@@ -1,9 +1,9 @@
 """How well a fit's parameters and keypoints are known, by derivatives at the solution, in float64.
 
-With the energy's hessian H (Gauss and Newton's) and the covariance G of its gradient under the noise, the covariance of the
-solution is `H^-1 G H^-1` (the sandwich of Huber 1967). With G_g, the hessian of group g of observations, and its
-variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the median s^2 of the groups. Where all
-noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
+With the energy's hessian H (Gauss and Newton's) and the covariance G of its gradient under the noise, the
+covariance of the solution is `H^-1 G H^-1` (the sandwich of Huber 1967). With G_g, the hessian of group g of
+observations, and its variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the
+median s^2 of the groups. Where all noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ from smilfit.structures import FitCovariance
 FRAMES, FRAMES_KEPT = 128, 512
 # Rounds in which the noise of groups is parted, unless none changes by more than a share.
 ROUNDS, ENOUGH = 6, 0.05
-# An unknown, or a coordinate, of whose precision this share is what was added to keep matrices invertible is not known.
+# What is not known: of its precision this share is what was added to keep matrices invertible.
 NOT_KNOWN = 1e-2
 
 

@@ -1,8 +1,9 @@
 """Elimination along a tree of joints, covariances from the root on, and their derivatives by the matrix.
 
-A joint's twist is v_j = v_parent + s_j b + S_j w_j: its own turn w_j, and the border b of all but turns and place. From the leaves on, turns are eliminated, w_j = -K_j' (v_parent + s_j b) - k_j b (the articulated body of Featherstone
-1983). From the root on follow covariances at b = 0, and by how much twists follow b. What is called a slope is the
-derivative by the matrix H along G; `H^-1 G H^-1` is minus that of H^-1.
+A joint's twist is v_j = v_parent + s_j b + S_j w_j: its own turn w_j, and the border b of all but turns and place.
+From the leaves on, turns are eliminated, w_j = -K_j' (v_parent + s_j b) - k_j b (the articulated body of
+Featherstone 1983). From the root on follow covariances at b = 0, and by how much twists follow b. What is called a
+slope is the derivative by the matrix H along G; `H^-1 G H^-1` is minus that of H^-1.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class TreeSums:
 
 @dataclass(frozen=True)
 class Spread:
-    """Unknowns or twists x = by b + e: the covariance of e, and `by`; or minus the former's slope and the latter's."""
+    """Unknowns or twists x = by b + e: covariance of e, and `by`; or minus the former's slope and the latter's."""
 
     own: Float[Tensor, 'B *j c c']
     by: Float[Tensor, 'B *j c q']

@@ -1,9 +1,9 @@
 """The noise of observations, group by group: by view and keypoint, else by term.
 
-Group g has the mean weighted square `s_g^2 = sum rho'^2 w |r|^2 / (sum rho' - sum of leverages)`. With unbounded squares
-it is the usual estimate of a variance; with a robust loss it is Huber's (Robust Statistics, 1981, 7.6): the score's mean
-square, to which far outliers add nothing. His slope `mean(psi') / mean(psi / r)` corrects reweighted squares' hessian.
-Groups of few numbers are drawn towards the common one, as by a conjugate prior (Smyth 2004).
+Group g has the mean weighted square `s_g^2 = sum rho'^2 w |r|^2 / (sum rho' - sum of leverages)`. With unbounded
+squares it is the usual estimate of a variance; with a robust loss it is Huber's (Robust Statistics, 1981, 7.6): the
+score's mean square, to which far outliers add nothing. His slope `mean(psi') / mean(psi / r)` corrects reweighted
+squares' hessian. Groups of few numbers are drawn towards the common one, as by a conjugate prior (Smyth 2004).
 """
 
 from collections.abc import Collection, Sequence
