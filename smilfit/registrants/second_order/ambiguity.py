@@ -15,7 +15,7 @@ from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.models import PointModel
 from smilfit.registrants.second_order.noise import Seen
 
-# The chance that a fit takes the wrong sign of a bone, chosen so that 90 % intervals of a posed insect under one camera
+# The chance that a fit takes the wrong sign of a bone: so 90 % intervals of a posed insect under one camera
 # hold 90 % of joints (of a posed mouse 94 %). Priors that know the pose better make it smaller, weaker ones larger.
 WRONG_SIGN = 0.1
 
