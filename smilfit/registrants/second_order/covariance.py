@@ -1,9 +1,9 @@
 """How well a fit's parameters and keypoints are known, by derivatives at the solution, in float64.
 
-With the energy's hessian H (Gauss and Newton's) and the covariance G of its gradient under the noise, the covariance of the
-solution is `H^-1 G H^-1` (the sandwich of Huber 1967). With G_g, the hessian of group g of observations, and its
-variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the median s^2 of the groups. Where all
-noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
+With the energy's hessian H (Gauss and Newton's) and the covariance G of its gradient under the noise, the
+covariance of the solution is `H^-1 G H^-1` (the sandwich of Huber 1967). With G_g, the hessian of group g of
+observations, and its variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the
+median s^2 of the groups. Where all noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,6 +36,7 @@ from smilfit.registrants.second_order.noise import (
     LEAST_SLOPE,
     Noise,
     Seen,
+    on_points,
     scaled,
     spent_by,
     statements_of,
@@ -50,7 +51,7 @@ from smilfit.structures import FitCovariance
 FRAMES, FRAMES_KEPT = 128, 512
 # Rounds in which the noise of groups is parted, unless none changes by more than a share.
 ROUNDS, ENOUGH = 6, 0.05
-# An unknown, or a coordinate, of whose precision this share is what was added to keep matrices invertible is not known.
+# What is not known: of its precision this share is what was added to keep matrices invertible.
 NOT_KNOWN = 1e-2
 
 
@@ -58,8 +59,8 @@ def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
     """Compute the covariances of all unknowns and of all joints and observed keypoints.
 
     What nothing tells of has an infinite variance. Smoothness over time is left out, so where there is any the
-    covariances are on the safe side. Processes give their own frames' covariances, with the noise and the shared unknowns
-    of all frames.
+    covariances are on the safe side. Processes give their own frames' covariances, with the noise and the shared
+    unknowns of all frames.
 
     Raises:
         ValueError: nothing is observed that the noise could be estimated from.
@@ -91,7 +92,7 @@ class _Work:
 
 
 class _Covariance:
-    """The covariance of one solution, found in passes over blocks of frames; each pass needs sums of the one before."""
+    """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
     def __init__(self, problem: BodyProblem, point: BodyPoint) -> None:
         self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
@@ -211,26 +212,22 @@ class _Covariance:
     def _refined(self, first: Noise) -> Noise:
         """Part the groups' noises by one block, which stands for all: blocks are drawn from the whole clip."""
         work, elimination, noise = self._work(0), self._elimination(0), first
-        spent = [spent_by(s, elimination, self.common) for s in work.seen]
-        several = float(len(self.rows))
+        add = self.processes.sum
+        numbers = [add(s.counted) for s in work.seen]
+        spent = [add(spent_by(s, elimination, self.common)) for s in work.seen]
         for _ in range(ROUNDS if any(g.numel() > 1 for g in first.groups) else 0):
             between = elimination.between(self._middle(work, noise))
-            shared = self.common @ self.processes.sum(several * between.schur) @ self.common
-            at = [
-                between.points(s.model.names, self.common, shared) if s.squares.ndim else None
+            shared = self.common @ add(len(self.rows) * between.schur) @ self.common
+            carried = [
+                add(on_points(s, between.points(s.model.names, self.common, shared)))
+                if s.squares.ndim
+                else None
                 for s in work.seen
             ]
-            noise, change = noise.refined(work.seen, spent, at, first)
-            # Processes see frames of their own.
-            groups = tuple(self.processes.sum(g) / self.processes.count for g in noise.groups)
-            noise = Noise(noise.common, groups)
-            if self._largest(change) < ENOUGH:
+            noise, change = noise.refined(numbers, spent, carried, first)
+            if change < ENOUGH:
                 break
         return noise
-
-    def _largest(self, value: float) -> float:
-        """Give the mean over processes: all must go on or stop together."""
-        return float(self.processes.sum(torch.tensor(value))) / self.processes.count
 
     def _middle(self, work: _Work, noise: Noise) -> list[Model]:
         return self._models(work, [2 * v for v in noise.groups], 2 * noise.typical)

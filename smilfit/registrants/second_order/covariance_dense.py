@@ -60,7 +60,9 @@ class Reduced:
 
 @dataclass(frozen=True)
 class Between:
-    """`H^-1 G H^-1`: by frame `F G F' + Z S Z' + F G Z C Z' + (F G Z C Z')'`, C and S the shared unknowns' inverse and part of it.
+    """`H^-1 G H^-1`, by frame `F G F' + Z S Z' + F G Z C Z' + (F G Z C Z')'`.
+
+    C is the shared unknowns' inverse, S their part of the result.
 
     Args:
         of: the inverses.

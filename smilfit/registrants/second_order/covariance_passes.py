@@ -1,9 +1,9 @@
 """Elimination along a tree of joints, covariances from the root on, and their derivatives by the matrix.
 
-A joint's twist is v_j = v_parent + s_j b + S_j w_j: its own turn w_j, and the border b of all unknowns but turns and place.
-From the leaves on, turns are eliminated, w_j = -K_j' (v_parent + s_j b) - k_j b (the articulated body of Featherstone
-1983). From the root on follow covariances at b = 0, and by how much twists follow b. What is called a slope is the
-derivative by the matrix H along G; `H^-1 G H^-1` is minus that of H^-1.
+A joint's twist is v_j = v_parent + s_j b + S_j w_j: its own turn w_j, and the border b of all but turns and place.
+From the leaves on, turns are eliminated, w_j = -K_j' (v_parent + s_j b) - k_j b (the articulated body of
+Featherstone 1983). From the root on follow covariances at b = 0, and by how much twists follow b. What is called a
+slope is the derivative by the matrix H along G; `H^-1 G H^-1` is minus that of H^-1.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from smilfit.geometry.kinematic_chain import KinematicTree
 
 @dataclass(frozen=True)
 class TreeSums:
-    """Hessians by each joint's twist and turn, by the place, and by the border; joints in the order of their depth."""
+    """Hessians by joints' twists and turns, by the place, and by the border; joints in the order of their depth."""
 
     twist: Float[Tensor, 'B J 6 6']
     turn: Float[Tensor, 'B J 3 3']
@@ -27,7 +27,7 @@ class TreeSums:
 
 @dataclass(frozen=True)
 class Spread:
-    """Unknowns or twists x = by b + e: the covariance of e, and `by`; or minus the one's slope, and the other's slope."""
+    """Unknowns or twists x = by b + e: covariance of e, and `by`; or minus the former's slope and the latter's."""
 
     own: Float[Tensor, 'B *j c c']
     by: Float[Tensor, 'B *j c q']
@@ -59,7 +59,7 @@ class Spreads:
 class Loads:
     """A level's matrices, or a change of them: by its twists (B, n, 6, 6), by twists and border, and by turns.
 
-    Of twist and S follow `along = twist S`, and `change = turn + S' twist S` by turns when all that hangs on them follows.
+    From them follow `along = twist S`, and by turns that move all below them `change = turn + S' twist S`.
     """
 
     twist: Tensor
@@ -127,7 +127,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class TreePass:
-    """Turns and places eliminated: the levels, the root's place as one more, what is left of the border, and spreads."""
+    """Turns and places eliminated: levels, the root's place as one more, what is left of the border, spreads."""
 
     tree: KinematicTree
     levels: list[Level]

@@ -1,9 +1,9 @@
 """The noise of observations, group by group: by view and keypoint, else by term.
 
-Group g has the mean weighted square `s_g^2 = sum rho'^2 w |r|^2 / (sum rho' - sum of leverages)`. With unbounded squares it is
-the usual estimate of a variance; with a robust loss it is Huber's (Robust Statistics, 1981, 7.6): the score's mean
-square, to which far outliers add nothing. His slope `mean(psi') / mean(psi / r)` corrects the hessian of reweighted squares.
-Groups of few numbers are drawn towards the common one, as by a conjugate prior (Smyth 2004).
+Group g has the mean weighted square `s_g^2 = sum rho'^2 w |r|^2 / (sum rho' - sum of leverages)`. With unbounded
+squares it is the usual estimate of a variance; with a robust loss it is Huber's (Robust Statistics, 1981, 7.6): the
+score's mean square, to which far outliers add nothing. His slope `mean(psi') / mean(psi / r)` corrects reweighted
+squares' hessian. Groups of few numbers are drawn towards the common one, as by a conjugate prior (Smyth 2004).
 """
 
 from collections.abc import Collection, Sequence
@@ -79,7 +79,7 @@ def statements_of(part: Posed, observing: Collection[str]) -> tuple[list[Seen], 
 
 
 def _sums(item: Residuals, share: Tensor, grouped: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum squared scores, weights and derivatives of scores over frames, and over all else where there are no groups."""
+    """Sum squared scores, weights and scores' derivatives over frames, or over all where there are no groups."""
     weight, value = irls_weights(item, 0.5 * share, 1.0)
     terms = item.terms()
     width = value.shape[-1] if item.by_vector else 1
@@ -146,8 +146,8 @@ class Noise:
         """
         if not squares:
             raise ValueError(
-                'LevenbergMarquardt: covariance needs observations to estimate the noise from; no active handler has any '
-                'residuals. Set covariance=False.'
+                'LevenbergMarquardt: covariance needs observations to estimate the noise from; no active '
+                'handler has any residuals. Set covariance=False.'
             )
         total, count = (float(sum(x.sum() for x in found)) for found in (squares, numbers))
         common = total / max(count, 1.0)
@@ -158,27 +158,27 @@ class Noise:
 
     def refined(
         self,
-        seen: Sequence[Seen],
+        numbers: Sequence[Tensor],
         spent: Sequence[Tensor],
-        covariances: Sequence[Tensor | None],
+        carried: Sequence[Tensor | None],
         first: 'Noise',
     ) -> tuple['Noise', float]:
-        """Correct groups by what one group's noise leaves in another's residuals; and give the largest relative change.
+        """Correct groups by what one's noise leaves in another's residuals; and give the largest relative change.
 
-        `r = n - J x` has the expected weighted square `s_g^2 (N_g - 2 L_g) + tr(W C) / 2` for the solution's covariance C
-        under these variances. Each variance is multiplied by the first estimate over the one expected.
+        `r = n - J x` has the expected weighted square `s_g^2 (N_g - 2 L_g) + tr(W C) / 2`, C being the solution's
+        covariance under these variances. Each is multiplied by the first estimate over the one so expected.
 
         Args:
-            seen: some frames' statements.
-            spent: what their groups spent on parameters.
-            covariances: of their points; None for a statement without groups, which stays.
+            numbers: N, that some frames' groups compared.
+            spent: L, that they spent on parameters.
+            carried: `tr(W C)`; None for a statement without groups, which stays.
             first: the estimate from squares.
         """
         groups, change = [], 0.0
-        for value, item, used, at, found in zip(self.groups, seen, spent, covariances, first.groups):
-            if at is not None:
-                left = item.counted - used
-                expected = value * (item.counted - 2 * used) + 0.5 * on_points(item, at)
+        for value, number, used, trace, found in zip(self.groups, numbers, spent, carried, first.groups):
+            if trace is not None:
+                left = number - used
+                expected = value * (number - 2 * used) + 0.5 * trace
                 enough = (left > 1) & (expected > 0)
                 ratio = torch.where(enough, found * left / torch.where(enough, expected, 1.0), 1.0)
                 ratio = ratio.clamp(*STEP)
