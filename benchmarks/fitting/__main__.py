@@ -24,6 +24,7 @@ from benchmarks.fitting.mouse_session import mouse
 from benchmarks.fitting.problems import plain_data
 from benchmarks.fitting.reliability import coverage, outliers
 from benchmarks.fitting.setting import Setting
+from benchmarks.fitting.wrong_keypoints import wrong
 from benchmarks.measuring import RESULTS, Row, print_rows, real_stick, save
 from smilfit.body_models import load_body_model_data
 from smilfit.registry import did_you_mean
@@ -31,7 +32,7 @@ from smilfit.synthetic import make_insect
 
 TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
-    for table in (keypoints3d, multiview, views, session, outliers, mouse, coverage, human, gpu)
+    for table in (keypoints3d, multiview, views, session, outliers, wrong, mouse, coverage, human, gpu)
 }
 # Tables that are about a body of their own.
 OTHER_BODIES = {'mouse': 'SMILy_Mouse_static_joints', 'human': "a made body of SMPL's size"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData, keypoint_definitions
@@ -20,10 +20,10 @@ from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names
 LARGE = 3.0
 # Exchanged, a pair must lie so many times nearer: what lies between both sides says nothing.
 NEARER = 0.5
-# First single pairs and whole limbs as they lie under the fit, then limbs that a fit may have followed.
-ROUNDS = 3
+# What is tried in turn: single pairs, or of each frame the limb that is farthest off and was not tried yet.
+ROUNDS = ('pairs', 'limbs', 'pairs')
 
-Masks = dict[str, Bool[Tensor, 'B *C P']]
+Masks = dict[str, Bool[Tensor, 'B *C _']]
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,18 @@ def exchanged(
 
 @dataclass(frozen=True)
 class PairDistances:
-    """Distances (B, [C,] P) of both points of a pair, summed: as they are named, and exchanged; large ones; seen ones.
+    """How far off both points of each pair are (B, [C,] P).
 
-    `seen` has both points, `large` are pairs of which both are far off, `doubtful` those of which one is.
+    Args:
+        given: sum of both distances as they are labelled.
+        crossed: the same with the labels exchanged.
+        seen: both points were observed and count.
+        large: both are far off.
+        doubtful: at least one is far off.
     """
 
-    named: Tensor
-    other: Tensor
+    given: Tensor
+    crossed: Tensor
     seen: Tensor
     large: Tensor
     doubtful: Tensor
@@ -94,8 +99,11 @@ class PairDistances:
         """Compare an input's pairs with a body."""
         seen = term.related_input.keypoints
         with torch.no_grad():
-            body, points, _ = term.handler.pair(task.state(at), seen)
-        a, b, there = pairs.left, pairs.right, seen.visible
+            state = task.state(at)
+            body, points, _ = term.handler.pair(state, seen)
+        weights = state.weights_of(seen.names)
+        there = seen.visible if weights is None else seen.visible & (weights > 0)
+        a, b = pairs.left, pairs.right
 
         def far(i: Tensor, j: Tensor) -> Tensor:
             return (body[..., i, :] - points[..., j, :]).norm(dim=-1)
@@ -104,17 +112,19 @@ class PairDistances:
         bound = LARGE * every[there].median()
         both = there[..., a] & there[..., b]
         left, right = every[..., a] > bound, every[..., b] > bound
-        return cls(far(a, a) + far(b, b), far(a, b) + far(b, a), both, both & left & right, both & (left | right))
+        return cls(
+            far(a, a) + far(b, b), far(a, b) + far(b, a), both, both & left & right, both & (left | right)
+        )
 
     def exchange(self) -> Bool[Tensor, 'B *C P']:
         """Propose pairs that are both far off and much nearer exchanged."""
-        return self.large & (self.other < NEARER * self.named)
+        return self.large & (self.crossed < NEARER * self.given)
 
     def limbs(self, pairs: KeypointPairs, tried: Tensor) -> Bool[Tensor, 'B *C P']:
         """Propose the limb with the largest distances that was not tried (B, [C,] L); it has a doubtful pair."""
         members = pairs.members.to(self.seen.device)
         by_limb = (self.doubtful.unsqueeze(-2) & members).any(-1) & ~tried
-        size = (torch.where(self.seen, self.named, 0).unsqueeze(-2) * members).sum(-1)
+        size = (torch.where(self.seen, self.given, 0).unsqueeze(-2) * members).sum(-1)
         worst = torch.where(by_limb, size, -1.0).argmax(-1)
         return members[worst] & by_limb.any(-1, keepdim=True)
 
@@ -125,9 +135,10 @@ Refit = Callable[[StageTask, FitState], StageOutcome]
 class SwapSearch:
     """Tries exchanged keypoints after a stage, frame by frame.
 
-    Single pairs that are both far from the fit, and nearer exchanged, are exchanged; then the limbs with the largest
-    distances, one after the other. Each time the frames in question are fitted again, with what all frames share held,
-    and go on with the exchanged labels where their energy has fallen.
+    Pairs that are both far from the fit, and much nearer exchanged, are exchanged; then of each frame (in 2D of each
+    view) the limb that is farthest off, since a fit may have followed its labels; then pairs again. Each time
+    the frames in question are fitted again, with what all frames share held, and go on with the exchanged labels
+    where their energy has fallen.
 
     Args:
         task: the stage.
@@ -157,9 +168,9 @@ class SwapSearch:
         }
         held = tuple(replace(t, totals=totals[t.handler.handler_key]) for t in self.task.terms)
         task = replace(self.task, terms=held)
-        for number in range(ROUNDS):
+        for kind in ROUNDS:
             now = with_exchanged(task, self.pairs, masks)
-            asked = self._asked(now, at, tried, number)
+            asked = self._asked(now, at, tried, kind)
             rows = torch.stack([m.flatten(1).any(1) for m in asked.values()]).any(0).nonzero().flatten()
             if not len(rows):
                 continue
@@ -176,11 +187,11 @@ class SwapSearch:
     def _terms(self, task: StageTask) -> dict[str, ActiveTerm]:
         return {t.handler.handler_key: t for t in task.terms}
 
-    def _asked(self, now: StageTask, at: FitState, tried: Masks, number: int) -> Masks:
+    def _asked(self, now: StageTask, at: FitState, tried: Masks, kind: str) -> Masks:
         asked = {}
         for key, pairs in self.pairs.items():
             far = PairDistances.of(self._terms(now)[key], now, at, pairs)
-            if number == 0:
+            if kind == 'pairs':
                 asked[key] = far.exchange()
                 continue
             asked[key] = far.limbs(pairs, tried[key])
@@ -209,7 +220,9 @@ class SwapSearch:
 def with_exchanged(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks) -> StageTask:
     """Give a stage whose keypoint inputs are copies with pairs exchanged."""
     terms = [
-        replace(t, related_input=exchanged_input(t.related_input, pairs[key], masks[key])) if key in masks else t
+        replace(t, related_input=exchanged_input(t.related_input, pairs[key], masks[key]))
+        if key in masks
+        else t
         for t, key in ((t, t.handler.handler_key) for t in task.terms)
     ]
     return replace(task, terms=tuple(terms))
@@ -227,7 +240,9 @@ def inputs_of(task: StageTask) -> dict[str, BaseInput]:
     return {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
 
 
-def describe(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor) -> dict[str, Any]:
+def describe(
+    task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor
+) -> dict[str, Any]:
     """Say for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
     found = {}
     for key, mask in masks.items():
