@@ -45,20 +45,29 @@ def interleaved(functions: Sequence[Callable[[], torch.Tensor]], backward: bool,
 
 
 def seconds_of(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Time a call that may take long: once if it does, else the median of five; and what it gave."""
+    """Time a call that may take long: once if it does, else the median of five; and what it gave.
+
+    This process's CPU time, so that what else the machine does counts little; with a GPU the time of the clock.
+    """
     times = []
     while not times or (times[0] < SHORT and len(times) < REPEATS):
-        _wait_for_device()
-        start = time.perf_counter()
+        start = now()
         out = function()
-        _wait_for_device()
-        times.append(time.perf_counter() - start)
+        times.append(now() - start)
     return float(np.median(times)), out
 
 
-def _wait_for_device() -> None:
+def now() -> float:
+    """Read the clock that `seconds_of` goes by, s."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def machine_load() -> str:
+    """Say how busy the machine is: processes that want to run, mean of a minute, and its cores."""
+    return f'{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores'
 
 
 def real_data() -> Path | None:
@@ -84,6 +93,7 @@ def about() -> Row:
         'machine': f'{_processor()}, {os.cpu_count()} cores',
         'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else 'none',
         'threads': torch.get_num_threads(),
+        'load': machine_load(),
         'python': platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         'smilfit': __version__,

@@ -2,9 +2,9 @@
 
     python -m benchmarks.fitting [--only TABLE ...] [--quick] [--model FILE] [--out DIR]
 
-One thread, float32. Methods take turns on the same problems in one process; figures are medians over problems.
-Energies are computed again from the returned parameters, in float64, by smplx. Every table is printed and written as
-JSON and CSV with machine, threads, versions and commit.
+One thread, float32, CPU time. Methods take turns on the same problems in one process; figures are medians over
+problems. Energies are computed again from the returned parameters, in float64, by smplx. Every table is printed and
+written as JSON and CSV with machine, load, threads, versions and commit.
 """
 
 import argparse
@@ -17,25 +17,38 @@ from pathlib import Path
 import torch
 
 from benchmarks.fitting.gpu_table import gpu
+from benchmarks.fitting.headings import headings
 from benchmarks.fitting.human_table import human
 from benchmarks.fitting.keypoint_tables import keypoints3d, multiview, views
 from benchmarks.fitting.long_session import session
 from benchmarks.fitting.mouse_session import mouse
 from benchmarks.fitting.problems import plain_data
 from benchmarks.fitting.reliability import coverage, outliers
+from benchmarks.fitting.second_order_table import second_order
 from benchmarks.fitting.setting import Setting
-from benchmarks.fitting.wrong_keypoints import wrong
+from benchmarks.fitting.shipped import shipped
+from benchmarks.fitting.shipped_engines import engines
 from benchmarks.measuring import RESULTS, Row, print_rows, real_stick, save
 from smilfit.body_models import load_body_model_data
 from smilfit.registry import did_you_mean
 from smilfit.synthetic import make_insect
 
+# fmt: off
 TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
-    for table in (keypoints3d, multiview, views, session, outliers, wrong, mouse, coverage, human, gpu)
+    for table in (
+        engines, shipped, headings, keypoints3d, multiview, views, session, second_order, outliers, mouse, coverage,
+        human, gpu,
+    )
 }
+# fmt: on
 # Tables that are about a body of their own.
-OTHER_BODIES = {'mouse': 'SMILy_Mouse_static_joints', 'human': "a made body of SMPL's size"}
+OTHER_BODIES = {
+    'engines': "the demo's animal",
+    'shipped': "the demo's animal",
+    'mouse': 'SMILy_Mouse_static_joints',
+    'human': "a made body of SMPL's size",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -72,15 +72,17 @@ def fit(problem: Problem, solver: Any, stages: list[dict[str, Any]], hooks: tupl
     return Fitted(result.params, sum(stage['evaluations'] for stage in result.history), result)
 
 
-def registrant(problem: Problem, solver: Any, stages: list[dict[str, Any]]) -> Any:
-    """Build the objective as a config's handlers and weights."""
+def registrant(
+    problem: Problem, solver: Any, stages: list[dict[str, Any]], initializer: str | None = None
+) -> Any:
+    """Build the objective as a config's handlers and weights; without an initializer a fit starts at rest."""
     space = isinstance(problem.seen, Keypoints3d)
     return build_registrant(
         dict(
             type='SMPLify',
             body_model=problem.body,
             optimizer=solver,
-            initializer=None,
+            initializer=initializer,
             use_one_betas_per_video=problem.shared_shape,
             handlers=[
                 dict(

@@ -4,13 +4,16 @@
 the axis-angle components of all joints but the root, beta the shape. Poses, shapes and places are normal about rest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
+from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
 NOISE = 0.005
@@ -58,31 +61,66 @@ def plain_data(data: BodyModelData) -> BodyModelData:
     return replace(data, shape_mean=None, shape_cov=None)
 
 
-def draw_truth(body: SMIL, batch: int, rng: torch.Generator, shared_shape: bool = False) -> BodyParams:
-    """Draw poses about rest; the root turns as much as any joint."""
+def draw_truth(
+    body: SMIL,
+    batch: int,
+    rng: torch.Generator,
+    shared_shape: bool = False,
+    pose_sd: float = POSE_SD_RAD,
+    heading: str = 'near',
+    shape_sd: float = SHAPE_SD,
+) -> BodyParams:
+    """Draw poses about rest.
+
+    The root turns as much as any joint, and besides, about the world's z, not at all (`'near'`) or by any angle
+    (`'any'`); or is turned over first, about x (`'upside down'`).
+    """
 
     def normal(sd: float, *shape: int) -> Tensor:
         return sd * torch.randn(shape, generator=rng)
 
-    betas = normal(SHAPE_SD, 1 if shared_shape else batch, body.n_betas)
-    return BodyParams(
-        normal(POSE_SD_RAD, batch, 3),
-        normal(POSE_SD_RAD, batch, body.n_joints - 1, 3),
+    betas = normal(shape_sd, 1 if shared_shape else batch, body.n_betas)
+    orient = normal(POSE_SD_RAD, batch, 3)
+    params = BodyParams(
+        orient,
+        normal(pose_sd, batch, body.n_joints - 1, 3),
         betas.expand(batch, -1).clone(),
         normal(TRANSL_SD, batch, 3),
         torch.ones(batch),
     )
+    return params if heading == 'near' else params.replace(global_orient=_turned(orient, heading, rng))
 
 
-def seen_in_space(data: BodyModelData, batch: int, seed: int, missing: float = 0.0) -> Problem:
-    """Make a problem of all joints in 3D."""
+def _turned(orient: Tensor, heading: str, rng: torch.Generator) -> Tensor:
+    """Turn bodies about z by any angle up to half a circle, and before that over if they are to lie upside down."""
+    angle = 2 * torch.pi * (torch.rand(len(orient), generator=rng) - 0.5)
+    turn = axis_angle_to_rotmat(torch.stack((0 * angle, 0 * angle, angle), 1))
+    if heading == 'upside down':
+        turn = turn @ torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    return rotmat_to_axis_angle(turn @ axis_angle_to_rotmat(orient))
+
+
+def seen_in_space(
+    data: BodyModelData,
+    batch: int,
+    seed: int,
+    missing: float = 0.0,
+    names: Sequence[str] | None = None,
+    **truth_options: Any,
+) -> Problem:
+    """Make a problem of keypoints in 3D: of all joints, or of those named."""
     body, rng = SMIL(data), torch.Generator().manual_seed(seed)
-    truth = draw_truth(body, batch, rng)
-    with torch.no_grad():
-        joints = body(truth).joints
-    noisy = joints + NOISE * torch.randn(joints.shape, generator=rng)
+    truth = draw_truth(body, batch, rng, **truth_options)
+    points = _points(body, truth, names)
+    noisy = points + NOISE * torch.randn(points.shape, generator=rng)
     confidence = (torch.rand(noisy.shape[:2], generator=rng) >= missing).float()
-    return Problem(data, body, truth, Keypoints3d(noisy, confidence, body.joint_names))
+    seen = Keypoints3d(noisy, confidence, tuple(names or body.joint_names))
+    return Problem(data, body, truth, seen, truth_options.get('shared_shape', False))
+
+
+def _points(body: SMIL, truth: BodyParams, names: Sequence[str] | None) -> Tensor:
+    with torch.no_grad():
+        return body(truth).joints if names is None else body(truth, need=tuple(names)).select(tuple(names))
 
 
 def seen_by_cameras(
@@ -92,16 +130,17 @@ def seen_by_cameras(
     n_views: int = 4,
     missing: float = 0.2,
     shared_shape: bool = False,
+    names: Sequence[str] | None = None,
+    **truth_options: Any,
 ) -> Problem:
-    """Make a problem of all joints in several views, some of them not seen."""
+    """Make a problem of keypoints in several views, some of them not seen: of all joints, or of those named."""
     body, rng = SMIL(data), torch.Generator().manual_seed(seed)
-    truth = draw_truth(body, batch, rng, shared_shape)
+    truth = draw_truth(body, batch, rng, shared_shape, **truth_options)
     cameras = ring(n_views)
-    with torch.no_grad():
-        pixels, _, _ = cameras.project(body(truth).joints)
+    pixels, _, _ = cameras.project(_points(body, truth, names))
     noisy = pixels + NOISE_PX * torch.randn(pixels.shape, generator=rng)
     confidence = (torch.rand(noisy.shape[:3], generator=rng) >= missing).float()
-    seen = Keypoints2d(noisy, confidence, body.joint_names, cameras)
+    seen = Keypoints2d(noisy, confidence, tuple(names or body.joint_names), cameras)
     return Problem(data, body, truth, seen, shared_shape, WEIGHT_2D)
 
 

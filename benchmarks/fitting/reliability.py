@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.fitting.methods import PEER_B, joint_lbfgs, own_methods
 from benchmarks.fitting.coverage_cases import cases
+from benchmarks.fitting.methods import PEER_B, joint_lbfgs, own_methods
 from benchmarks.fitting.problems import NOISE, Problem, seen_in_space
 from benchmarks.fitting.setting import Setting, absent
 from benchmarks.measuring import Row
