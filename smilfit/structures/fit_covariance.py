@@ -26,7 +26,7 @@ class FitCovariance:
         noise_by_group: the same as `noise`, by handler key: by view and keypoint, by keypoint, or one for all.
     """
 
-    whole: Float[Tensor, 'B P P'] | Callable[[], Tensor] | None
+    whole: Float[Tensor, 'B P P'] | Callable[[], Tensor | None] | None
     columns: tuple[str, ...]
     keypoints: Float[Tensor, 'B K 3 3']
     keypoint_names: tuple[str, ...]
@@ -50,13 +50,15 @@ class FitCovariance:
 
     def parameter_sd(self) -> Float[Tensor, 'B P']:
         """Give the standard deviation of every unknown."""
-        if self.sd is None:
-            return self.whole.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
-        return self.sd
+        if self.sd is not None:
+            return self.sd
+        whole = self.parameters
+        if whole is None:
+            raise ValueError('FitCovariance: the matrix must be there where sd is not; got none.')
+        return whole.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
 
     def expanded(self, rows: Tensor, count: int) -> 'FitCovariance':
         """Put frames at their places among `count`; the others are NaN: nothing is known of them."""
-
         if len(rows) == count:
             return self
         sd = None if self.sd is None else _spread(self.sd, rows, count)
@@ -76,8 +78,9 @@ class _Expanded:
     rows: Tensor
     count: int
 
-    def __call__(self) -> Tensor:
-        return _spread(self.of.parameters, self.rows, self.count)
+    def __call__(self) -> Tensor | None:
+        whole = self.of.parameters
+        return None if whole is None else _spread(whole, self.rows, self.count)
 
 
 def _spread(value: Tensor, rows: Tensor, count: int) -> Tensor:
