@@ -68,8 +68,8 @@ class SMPLify:
         processes: those that fit one clip together, each a part of its frames; every one is given all of them, and
             returns the whole result. None for this process alone.
         try_swaps: whether frames try left and right keypoints exchanged after the first stage that fits poses
-            (`SwapSearch`), in one process; `report['swapped_keypoints']` says which were. It costs about half of that
-            stage again, and no clean label, but a few of random outliers: off unless labels may be mistaken.
+            (`SwapSearch`), in one process; `report['swapped_keypoints']` says which were. It costs about half of
+            that stage again. Clean labels stay, but it helps only where sides were mistaken: off by default.
     """
 
     # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
