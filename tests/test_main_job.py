@@ -36,7 +36,7 @@ def test_the_real_session_is_fitted(mouse):
     """Per camera at most 1.5 times the reprojection error of the points themselves, given and triangulated."""
     run(
         'tools/fit.py',
-        'configs/fit/multiview_keypoints.py',
+        'configs/fit/multiview_keypoints_lm.py',
         '--data',
         mouse / 'out.h5',
         '--out',
@@ -63,7 +63,7 @@ def test_the_real_session_is_fitted(mouse):
     assert (mouse / 'fit' / 'report.html').stat().st_size > 100_000
     again = run(
         'tools/fit.py',
-        'configs/fit/multiview_keypoints.py',
+        'configs/fit/multiview_keypoints_lm.py',
         '--data',
         mouse / 'out.h5',
         '--out',

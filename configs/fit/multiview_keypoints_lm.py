@@ -2,12 +2,12 @@
 _base_ = ['./multiview_keypoints.py']
 
 # The first stage finds the place with a wide loss; the later ones start from there.
-optimizer = dict(_delete_=True, type='LevenbergMarquardt', graduation=())
+optimizer = dict(_delete_=True, type='LevenbergMarquardt', gnc_schedule=())
 
 stages = [
     dict(
         name='place',
-        optimizer=dict(type='LevenbergMarquardt', graduation=(4.0,)),
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(4.0,)),
         n_iter=10,
         ftol=1e-3,
         fit_body_pose=False,

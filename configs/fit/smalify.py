@@ -12,7 +12,7 @@ mask_side = 128
 window = 32
 # Of pictures without masks, or without keypoints, the others are fitted to.
 optional_handlers = ['keypoints2d_mse', 'mask_distance', 'silhouette']
-optimizer = dict(type='LevenbergMarquardt', graduation=(4.0,))
+optimizer = dict(type='LevenbergMarquardt', gnc_schedule=(4.0,))
 
 handlers = [
     dict(

@@ -131,7 +131,7 @@ def _preprocess(out: Path, body: Path, data: Path, size: DemoSize) -> int:
 def _fit(data: Path, out: Path) -> int:
     from smilfit.cli.fit import main as fit
 
-    config = configs_folder() / 'fit' / 'multiview_keypoints.py'
+    config = configs_folder() / 'fit' / 'multiview_keypoints_lm.py'
     return fit([str(config), '--data', str(data), '--out', str(out / 'fit')])
 
 

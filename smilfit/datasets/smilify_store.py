@@ -193,7 +193,7 @@ class SmilifyFile:
         params = [p for p in known if p is not None]
         if len(params) < len(known):
             return None
-        return BodyParams(**{n: torch.from_numpy(np.stack([p[n] for p in params])) for n in params[0]})
+        return BodyParams.of({n: torch.from_numpy(np.stack([p[n] for p in params])) for n in params[0]})
 
     def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
         """Give a session's shape where it was measured; None where not."""

@@ -204,7 +204,7 @@ class DatasetFile:
         values = self._samples.params(self._rows(session))
         if values is None:
             return None
-        return BodyParams(**{name: torch.from_numpy(value) for name, value in values.items()})
+        return BodyParams.of({name: torch.from_numpy(value) for name, value in values.items()})
 
     def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
         """Give a session's shape where it was measured; None where not."""

@@ -49,8 +49,8 @@ class BaseHandler(nn.Module):
             )
         self.handler_key = handler_key
         self.loss: BaseLoss = as_loss(loss)
-        # Set once a solver has held derivatives that the term hands in against automatic ones.
-        self.slopes_checked = False
+        # How often a solver still looks for a gradient to hold derivatives that the term hands in against.
+        self.looks_left = 3
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
         if device is not None:
             self.to(device)

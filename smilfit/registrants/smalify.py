@@ -83,6 +83,11 @@ class SMALify(SMPLify):
     ) -> None:
         initializer = ViewInitializer() if initializer == 'views' else initializer
         super().__init__(body_model, stages, handlers, initializer=initializer, **kwargs)
+        if self.try_swaps:
+            raise ValueError(
+                'SMALify: try_swaps must be False; got True. One view shows both sides alike: '
+                'use SMPLify with several.'
+            )
         if n_hypotheses < 1 or not 0 <= hypothesis_stages <= len(self.stages):
             raise ValueError(
                 f'SMALify: n_hypotheses must be at least 1 and hypothesis_stages at most {len(self.stages)}, as many '

@@ -36,6 +36,7 @@ from smilfit.registrants.stage_task import (
     task_of,
 )
 from smilfit.registrants.start import check_start, start_params
+from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras, underdetermined
 from smilfit.registrants.vertex_initializer import VertexInitializer
@@ -66,6 +67,9 @@ class SMPLify:
         logger: a logger or its name.
         processes: those that fit one clip together, each a part of its frames; every one is given all of them, and
             returns the whole result. None for this process alone.
+        try_swaps: whether frames try left and right keypoints exchanged after the first stage that fits poses
+            (`SwapSearch`), in one process; `report['swapped_keypoints']` says which were. It costs about half of
+            that stage again. Clean labels stay, but it helps only where sides were mistaken: off by default.
     """
 
     # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
@@ -89,6 +93,7 @@ class SMPLify:
         info_level: str = 'stage',
         logger: logging.Logger | str | None = None,
         processes: Processes | None = None,
+        try_swaps: bool = False,
     ) -> None:
         if info_level not in INFO_LEVELS:
             raise ValueError(f'SMPLify: info_level must be one of {INFO_LEVELS}; got {info_level!r}.')
@@ -122,6 +127,7 @@ class SMPLify:
             VertexInitializer.of_stages(self.stages, self.body) if initializer == 'rigid' else initializer
         )
         self.processes = Processes() if processes is None else processes
+        self.try_swaps = try_swaps
         self.hooks = tuple(hooks)
         self.verbose = verbose or wants_log(self.hooks)
         self.info_level = info_level
@@ -185,6 +191,8 @@ class SMPLify:
                 f'processes must be at most as many as the observed frames, {n_frames}; got {n_processes}. '
                 'Use fewer.'
             )
+        if self.try_swaps:
+            return 'try_swaps must be False: frames are tried and chosen in one process. Set try_swaps=False.'
         reasons = (obstacle(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
         return next((reason for reason in reasons if reason), None)
 
@@ -268,20 +276,40 @@ class SMPLify:
         share_shape: bool | None = None,
     ) -> StageRun:
         """Run stages one after the other; `share_shape` where it is not the registrant's."""
-        history, outcome, task = [], None, None
+        history, outcome, task, report = [], None, None, {}
         for epoch, stage in plan:
             task = self._task(stage, inputs, frames)
             task = task if share_shape is None else replace(task, share_shape=share_shape)
             outcome = self._run(task, state)
-            state = outcome.state
             history.append({'epoch': epoch, **self._summary(task, outcome)})
+            if self.try_swaps and stage.turns and not report:
+                task, state, report = self._with_swaps(task, outcome.state, frames)
+                if report['swapped_keypoints']:
+                    inputs = {**inputs, **inputs_of(task)}
+                    outcome = self._run(task, state)
+                    history.append({'epoch': epoch, **self._summary(task, outcome)})
+            state = outcome.state
         if outcome is None:
             nothing = state.params.transl.new_zeros(state.params.batch_size)
             return StageRun(state, (), nothing, nothing.bool())
         per_frame = task.per_frame(state) if outcome.energy is None else outcome.energy
         return StageRun(
-            state, tuple(history), per_frame, outcome.converged & per_frame.isfinite(), outcome.covariance
+            state,
+            tuple(history),
+            per_frame,
+            outcome.converged & per_frame.isfinite(),
+            outcome.covariance,
+            report,
         )
+
+    def _with_swaps(
+        self, task: StageTask, state: FitState, frames: Tensor
+    ) -> tuple[StageTask, FitState, dict[str, Any]]:
+        """Exchange left and right keypoints where the energy falls; say which in the report."""
+        search = SwapSearch(task, self._run)
+        state, masks = search.run(state)
+        swapped = describe(task, search.pairs, masks, frames)
+        return with_exchanged(task, search.pairs, masks), state, {'swapped_keypoints': swapped}
 
     def _result(
         self, run: StageRun, inputs: Mapping[str, BaseInput], report: dict[str, Any], start: BodyParams
@@ -294,6 +322,7 @@ class SMPLify:
                 "the cameras' direction and unit, and where the fit starts.",
                 int(behind.sum()),
             )
+        report = report | run.report
         return FitResult(
             params=run.state.params.detach(),
             per_frame_loss=run.per_frame,

@@ -68,5 +68,6 @@ def _joined_state(part: FitState, task: StageTask, processes: Processes) -> FitS
 
 
 def _joined_covariance(part: FitCovariance, processes: Processes) -> FitCovariance:
-    rows = {'parameters': part.parameters, 'keypoints': part.keypoints}
-    return replace(part, **{name: processes.gather(value) for name, value in rows.items()})
+    # Matrices of all unknowns are computed by each process when asked for, of its own frames: they are not joined.
+    keypoints, sd = processes.gather(part.keypoints), processes.gather(part.parameter_sd())
+    return replace(part, whole=None, keypoints=keypoints, sd=sd)

@@ -1,7 +1,7 @@
 """One stage of a fit with all it works on, and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -122,13 +122,17 @@ class StageOutcome:
 
 @dataclass(frozen=True)
 class StageRun:
-    """Where several stages ended, their story, and of the last one each frame's loss and whether it has converged."""
+    """Where several stages ended, their story, and of the last one each frame's loss and whether it has converged.
+
+    `report` is what they add to the fit's report.
+    """
 
     state: FitState
     history: tuple[dict[str, Any], ...]
     per_frame: Float[Tensor, ' B']
     converged: Bool[Tensor, ' B']
     covariance: FitCovariance | None = None
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 def first_cameras(inputs: Mapping[str, BaseInput]) -> Cameras | None:

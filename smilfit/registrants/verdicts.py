@@ -92,13 +92,17 @@ def _counting(names: tuple[str, ...], factors: Iterable[Mapping[str, float]]) ->
 
 def _places(points: Tensor, visible: Tensor) -> Tensor:
     """Count different places of visible points (B, *, K, D) by frame, those of each view by themselves."""
-    counts = []
-    for xyz, there in zip(points.split(CHUNK), visible.split(CHUNK)):
+    counts = visible.flatten(1).sum(1)
+    # Points of one place have one first coordinate: only frames with such points are compared point by point.
+    first = torch.where(visible, points[..., 0], torch.nan).sort(-1).values
+    alike = (first.diff(dim=-1) == 0).flatten(1).any(1).nonzero().flatten()
+    for rows in alike.split(CHUNK):
+        xyz, there = points[rows], visible[rows]
         same = (xyz.unsqueeze(-2) == xyz.unsqueeze(-3)).all(-1) & there.unsqueeze(-1) & there.unsqueeze(-2)
         # A point that an earlier one stands at is no new place.
         again = same.tril(-1).any(-1)
-        counts.append((there & ~again).flatten(1).sum(1))
-    return torch.cat(counts)
+        counts[rows] = (there & ~again).flatten(1).sum(1)
+    return counts
 
 
 @torch.no_grad()

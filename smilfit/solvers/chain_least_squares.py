@@ -109,7 +109,7 @@ def solve_shared_chains(
     _check_shared(problem)
     graduation = graduation[:n_iter]
     one = ChainLeastSquares(problem, True, processes, (*graduation, 1.0)[0])
-    solver = LevenbergMarquardt(damping=damping, graduation=graduation)
+    solver = LevenbergMarquardt(damping=damping, gnc_schedule=graduation)
     state, status, result = solver.minimise(
         one, problem.start, n_iter - len(graduation), ftol, robust=bool(graduation)
     )

@@ -4,77 +4,108 @@ A motion's power under loads is `force . velocity + moment . angular + torque . 
 border`, summed over joints. All axes are the world's.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class ChainMotion:
-    """A change of all frames.
-
-    Args:
-        turns: of every joint against its parent, rad.
-        transl: of the root.
-        border: of the fitted coefficients, then the logarithm of the scale; (q,) where it is shared by all frames.
-        angular: velocity of the joint's frame, the sum of the turns from the root.
-        velocity: of the joint's place.
-    """
-
-    turns: Float[Tensor, 'B J 3']
-    transl: Float[Tensor, 'B 3']
-    border: Float[Tensor, '*B q']
-    angular: Float[Tensor, 'B J 3']
-    velocity: Float[Tensor, 'B J 3']
-
-    def plus(self, other: 'ChainMotion', factor: Any = 1.0) -> 'ChainMotion':
-        """Add a multiple of another motion."""
-        return _plus(self, other, factor)
+Kind = TypeVar('Kind', bound='_Rows')
 
 
 @dataclass(frozen=True)
-class ChainLoads:
-    """What the energy's change is linear in; gradients are loads.
+class _Rows:
+    """Vectors of all frames by joint, three kinds one after the other, and one of the root; and the border's.
 
     Args:
-        force: on the joint's place.
-        moment: on the joint's frame.
-        torque: on the joint's own turn.
-        transl: on the root's translation alone.
-        border: on coefficients and scale; (q,) where they are shared.
+        rows: of all joints against the first kind, the second, the third; then the root's.
+        border: of coefficients, then the logarithm of the scale; (q,) where it is shared by all frames.
     """
 
-    force: Float[Tensor, 'B J 3']
-    moment: Float[Tensor, 'B J 3']
-    torque: Float[Tensor, 'B J 3']
-    transl: Float[Tensor, 'B 3']
+    rows: Float[Tensor, 'B R 3']
     border: Float[Tensor, '*B q']
 
-    def plus(self, other: 'ChainLoads', factor: Any = 1.0) -> 'ChainLoads':
-        """Add a multiple of other loads."""
-        return _plus(self, other, factor)
+    def plus(self: Kind, other: Kind, factor: Any = 1.0) -> Kind:
+        """Add a multiple of another."""
+        border = self.border + factor * other.border
+        return type(self)(torch.add(self.rows, other.rows, alpha=factor), border)
+
+    def _kind(self, i: int) -> Float[Tensor, 'B J 3']:
+        n = self.rows.shape[1] // 3
+        return self.rows[:, n * i : n * (i + 1)]
+
+
+class ChainMotion(_Rows):
+    """A change of all frames."""
+
+    @property
+    def velocity(self) -> Float[Tensor, 'B J 3']:
+        """Give the velocity of the joints' places."""
+        return self._kind(0)
+
+    @property
+    def angular(self) -> Float[Tensor, 'B J 3']:
+        """Give the angular velocity of the joints' frames, the sum of the turns from the root."""
+        return self._kind(1)
+
+    @property
+    def turns(self) -> Float[Tensor, 'B J 3']:
+        """Give the turns of every joint against its parent, rad."""
+        return self._kind(2)
+
+    @property
+    def transl(self) -> Float[Tensor, 'B 3']:
+        """Give the root's translation."""
+        return self.rows[:, -1]
+
+    def no_turn_beyond(self, longest: float) -> 'ChainMotion':
+        """Shorten the turns to so many rad at most."""
+        rows = self.rows.clone()
+        turns = ChainMotion(rows, self.border).turns
+        turns *= longest / turns.norm(dim=-1, keepdim=True).clamp_min(longest)
+        return ChainMotion(rows, self.border)
+
+
+class ChainLoads(_Rows):
+    """What the energy's change is linear in; gradients are loads."""
+
+    @property
+    def force(self) -> Float[Tensor, 'B J 3']:
+        """Give the forces on the joints' places."""
+        return self._kind(0)
+
+    @property
+    def moment(self) -> Float[Tensor, 'B J 3']:
+        """Give the moments on the joints' frames."""
+        return self._kind(1)
+
+    @property
+    def torque(self) -> Float[Tensor, 'B J 3']:
+        """Give the torques on the joints' own turns."""
+        return self._kind(2)
+
+    @property
+    def transl(self) -> Float[Tensor, 'B 3']:
+        """Give the load on the root's translation alone."""
+        return self.rows[:, -1]
 
     def with_force(self, force: Float[Tensor, 'B J 3']) -> 'ChainLoads':
         """Add forces on the joints."""
-        return replace(self, force=self.force + force)
+        found = ChainLoads(self.rows.clone(), self.border)
+        found.force.add_(force)
+        return found
 
     def power(self, motion: ChainMotion) -> Float[Tensor, ' B']:
         """Give the power of every frame but that of a shared border, in float64."""
-        pairs = [
-            (self.force, motion.velocity),
-            (self.moment, motion.angular),
-            (self.torque, motion.turns),
-            (self.transl, motion.transl),
-        ]
-        if motion.border.ndim == 2:
-            pairs.append((self.border, motion.border))
-        return sum((a.double() * b.double()).flatten(1).sum(1) for a, b in pairs)
+        own = (self.rows * motion.rows).sum((1, 2), dtype=torch.float64)
+        if motion.border.ndim == 1:
+            return own
+        return own + (self.border * motion.border).sum(1, dtype=torch.float64)
 
     def border_power(self, motion: ChainMotion) -> Float[Tensor, '']:
         """Give the power of a border that all frames share."""
-        return (self.border.double() * motion.border.double()).sum()
+        return (self.border * motion.border).sum(dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -106,7 +137,3 @@ class ChainQuadratic:
                     f'ChainQuadratic: {name}_gradient and {name}_hessian must be given together; got one of them. '
                     'Give zeros for the other.'
                 )
-
-
-def _plus(a: Any, b: Any, factor: Any) -> Any:
-    return type(a)(**{f.name: getattr(a, f.name) + factor * getattr(b, f.name) for f in fields(a)})

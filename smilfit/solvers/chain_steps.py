@@ -12,7 +12,11 @@ from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
 from smilfit.solvers.damping import LONGEST_TURN
 
-FORWARD, BORDER, BACK = 1, 2, 4
+FORWARD, BACK = 1, 2
+KINDS = {
+    'loads': ('force', 'moment', 'torque', 'transl'),
+    'answer': ('velocity', 'angular', 'turns', 'shift'),
+}
 
 
 def alone(sums: Tensor) -> Tensor:
@@ -60,18 +64,16 @@ class ChainSteps:
         self.kernels, self.structs = step_kernels(scalar), step_structs(scalar)
         like = problem.start.transl
         self.active = like.new_ones(problem.n_frames, dtype=torch.bool) if active is None else active
+        self.all_active = bool(self.active.all())
         self.generation = 0
-        b, j, chunks = problem.n_frames, problem.n_joints, self.launch.n_chunks
-        width = chunks * self.launch.types.wide._length_
-        shapes = dict.fromkeys(('force', 'moment', 'torque', 'turns', 'angular', 'velocity'), (b, j, 3))
-        shapes |= {'transl': (b, 3), 'border': (b, width), 'mu': (b,), 'predicted': (b,)}
+        b, rows, width = problem.n_frames, 3 * problem.n_joints + 1, self.launch.width
+        shapes = dict.fromkeys(('loads', 'answer', 'gradient'), (b, rows, 3))
+        shapes |= dict.fromkeys(('border', 'side', 'gradient_border'), (b, width))
+        shapes |= dict.fromkeys(('mu', 'predicted'), (b,))
+        # What the kernels do not write, the rows of frames that take no part among it, stays 0.
         self.buffers = {name: like.new_zeros(shape) for name, shape in shapes.items()}
-        self.square = like.new_zeros((b, problem.n_border, width) if shared else (1, 1, width))
-        self.gradients = {
-            name: like.new_zeros(shapes[name]) for name in ('force', 'moment', 'torque', 'border')
-        }
-        self.solution = self._struct(self.buffers)
-        self.linearisation = self._struct(self.buffers | self.gradients)
+        self.solution = self._struct('loads', 'border')
+        self.linearisation = self._struct('gradient', 'gradient_border')
 
     @property
     def memory(self) -> int:
@@ -109,27 +111,34 @@ class ChainSteps:
         """Give the state after a motion: `R_j <- exp(G_parent^T turn_j) R_j`, the rest is added."""
         from smilfit.solvers.warp_launch import own_state
 
-        self._fill(self.buffers, {'turns': motion.turns, 'transl': motion.transl, 'border': motion.border})
+        self.buffers['answer'].copy_(motion.rows)
+        self.fill_border(motion.border)
         following = own_state(state)
         self._run(self.kernels.follow, [self.launch.view_state(following), self.solution])
         return following
+
+    def fill_border(self, border: Float[Tensor, '*B q'] | float) -> None:
+        """Hand the kernels what the border's columns have, the same in all frames where it is shared."""
+        self.buffers['border'][:, : self.launch.n_border] = border
+
+    def solve(self, part: int, longest: float) -> None:
+        """Run a part of the substitution."""
+        self._run(self.kernels.solve, [self.solution, part, longest])
 
     def _run(self, kernel: Any, inputs: list) -> None:
         if self.problem.n_frames:
             self.launch.launch(kernel, inputs)
 
-    def _struct(self, tensors: dict[str, Tensor]) -> Any:
-        f, launch = self.structs.Factor(), self.launch
-        f.shared = int(self.shared)
-        f.active = launch.integers(self.active)
-        f.square = launch.wide_rows(self.square)
-        for name, value in tensors.items():
-            if name == 'border':
-                f.border = launch.wide_rows(value)
-            elif value.ndim == 1:
-                setattr(f, name, launch.numbers(value))
-            else:
-                setattr(f, name, launch.elements(value, launch.types.vec3))
+    def _struct(self, loads: str, border: str) -> Any:
+        f, launch, buffers = self.structs.Factor(), self.launch, self.buffers
+        f.shared, f.active = int(self.shared), launch.integers(self.active)
+        f.border, f.side = launch.wide_rows(buffers[border]), launch.wide_rows(buffers['side'])
+        f.mu, f.predicted = launch.numbers(buffers['mu']), launch.numbers(buffers['predicted'])
+        n = self.problem.n_joints
+        for kinds, rows in ((KINDS['loads'], buffers[loads]), (KINDS['answer'], buffers['answer'])):
+            for i, name in enumerate(kinds):
+                part = rows[:, -1] if i == 3 else rows[:, n * i : n * (i + 1)]
+                setattr(f, name, launch.elements(part, launch.types.vec3))
         return f
 
     def _extra(self, extra: ChainQuadratic) -> Any:
@@ -151,11 +160,6 @@ class ChainSteps:
                 setattr(e, name, launch.columns(value))
         return e
 
-    def _fill(self, buffers: dict[str, Tensor], values: dict[str, Tensor]) -> None:
-        q = self.problem.n_border
-        for name, value in values.items():
-            (buffers[name][:, :q] if name == 'border' else buffers[name]).copy_(value)
-
 
 class ChainFactor:
     """The factorised damped system of all frames at a state.
@@ -168,87 +172,66 @@ class ChainFactor:
     def __init__(self, steps: ChainSteps, energy: Float[Tensor, ' B']) -> None:
         self.steps, self.energy = steps, energy
         self._generation = steps.generation
-        self._schur = self._shared_schur() if steps.shared else None
+        if steps.shared:
+            self._factorise_shared()
 
     def gradient(self) -> ChainLoads:
         """Give the energy's gradient; of a shared border its sum over all frames."""
         s = self.steps
-        found = {
-            name: torch.where(s.active[(slice(None),) + (None,) * (v.ndim - 1)], v, 0)
-            for name, v in s.gradients.items()
-        }
-        border = found.pop('border')[:, : s.problem.n_border]
+        border = s.buffers['gradient_border'][:, : s.launch.n_border]
         if s.shared:
-            border = s.reduce(border.double().sum(0)).to(border)
-        return ChainLoads(**found, transl=torch.zeros_like(s.buffers['transl']), border=border)
+            border = s.reduce(border.sum(0, dtype=torch.float64)).to(border)
+        return ChainLoads(s.buffers['gradient'].clone(), border.clone())
 
     def solve(self, loads: ChainLoads) -> ChainMotion:
         """Give the motion that answers loads."""
-        return self._solve(loads, float('inf'), loads.border)
+        if not self.steps.shared:
+            return self._solve(loads.rows, loads.border, 0.0, float('inf'))
+        return self._solve(loads.rows, 0.0, loads.border.double(), float('inf'))
 
     def step(self) -> ChainStep:
         """Give the damped Newton step; joints turn by `LONGEST_TURN` at most."""
         s = self.steps
-        gradient = self.gradient()
-        zero = torch.zeros_like(gradient.force)
-        loads = ChainLoads(zero, zero, zero, gradient.transl, torch.zeros_like(gradient.border)).plus(
-            gradient, -1.0
-        )
-        motion = self._solve(loads, LONGEST_TURN, loads.border)
-        predicted = s.buffers['predicted'].clone()
-        if s.shared:
-            predicted = predicted - self._border_rise(motion.border)
-        return ChainStep(motion, torch.where(s.active, predicted, 0))
+        border = s.buffers['gradient_border'][:, : s.launch.n_border]
+        motion = self._solve(-s.buffers['gradient'], -border, 0.0, LONGEST_TURN)
+        return ChainStep(motion, s.buffers['predicted'].clone())
 
-    def _solve(self, loads: ChainLoads, longest: float, border: Tensor) -> ChainMotion:
+    def _solve(self, rows: Tensor, border: Any, together: Any, longest: float) -> ChainMotion:
+        """Answer loads, those on the border by frame and on a shared one together."""
         s = self.steps
         if s.generation != self._generation:
             raise RuntimeError(
                 'ChainFactor: the factor must be the latest of its ChainSteps; another came after it.'
             )
-        values = {name: getattr(loads, name) for name in ('force', 'moment', 'torque', 'transl')}
-        q = s.problem.n_border
-        s.buffers['border'].zero_()
-        s._fill(s.buffers, values if s.shared else values | {'border': border})
+        s.buffers['loads'].copy_(rows)
+        s.fill_border(border)
         if s.shared:
-            s._run(s.kernels.solve, [s.solution, FORWARD, longest])
-            side = torch.where(s.active[:, None], s.buffers['border'][:, :q], 0)
-            self._sides = side + s.gradients['border'][:, :q] * 0.5 if longest < float('inf') else side
-            total = s.reduce(side.double().sum(0)) - 0.5 * border.double()
-            step = self._border_step(total)
-            s.buffers['border'][:, :q] = step.to(side)
-            s._run(s.kernels.solve, [s.solution, BACK, longest])
+            s.solve(FORWARD, longest)
+            sides = s.buffers['side'][:, : s.launch.n_border].sum(0, dtype=torch.float64)
+            step = self._border_step(s.reduce(sides) - 0.5 * together).to(rows)
+            s.fill_border(step)
+            s.solve(BACK, longest)
         else:
-            s._run(s.kernels.solve, [s.solution, FORWARD | BORDER | BACK, longest])
-        names = ('turns', 'transl', 'angular', 'velocity')
-        found = {
-            name: torch.where(s.active.view(-1, *[1] * (s.buffers[name].ndim - 1)), s.buffers[name], 0)
-            for name in names
-        }
-        answer = step.to(side) if s.shared else torch.where(s.active[:, None], s.buffers['border'][:, :q], 0)
-        return ChainMotion(**found, border=answer)
+            s.solve(FORWARD | BACK, longest)
+            step = s.buffers['border'][:, : s.launch.n_border].clone()
+        return ChainMotion(s.buffers['answer'].clone(), step)
 
-    def _shared_schur(self) -> Tensor:
+    def _factorise_shared(self) -> None:
         """Sum the Schur complements of all frames, and damp them by the frames' geometric mean."""
-        s, q = self.steps, self.steps.problem.n_border
-        upper = torch.where(s.active[:, None, None], s.square[:, :, :q], 0).double().sum(0).triu()
+        s, q = self.steps, self.steps.launch.n_border
         # A mean of logarithms: few frames that hardly move are not to hold the border.
-        damping = torch.where(s.active, s.buffers['mu'], 1).double().log().sum()
-        sums = s.reduce(torch.cat((upper.flatten(), damping[None], s.active.sum().double()[None])))
+        squares, logs = s.launch.squares, s.buffers['mu'].log()
+        if not s.all_active:
+            squares, logs = squares[s.active], logs[s.active]
+        upper, count = squares.sum(0, dtype=torch.float64).triu(), torch.full_like(logs[:1], len(logs))
+        sums = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
+        sums = s.reduce(torch.cat(sums))
         upper, mean = sums[: q * q].view(q, q), (sums[-2] / sums[-1].clamp_min(1)).exp()
         matrix = upper + upper.triu(1).T
         diagonal = matrix.diagonal().clamp_min(0)
         # What nothing sees does not move.
-        self._dead = diagonal <= 1e-12 * diagonal.max().clamp_min(1e-300) if q else diagonal > 0
-        return matrix + (mean * diagonal + self._dead.double()).diag()
+        self._alive = diagonal > 1e-12 * diagonal.max().clamp_min(1e-300) if q else diagonal > 0
+        self._schur = torch.linalg.lu_factor(matrix + (mean * diagonal + (~self._alive).double()).diag())
 
     def _border_step(self, side: Tensor) -> Tensor:
-        step = -torch.linalg.solve(self._schur, side)
-        return torch.where(self._dead, torch.zeros_like(step), step)
-
-    def _border_rise(self, z: Tensor) -> Tensor:
-        """Give by how much a shared border's step raises the frames' predicted energies."""
-        upper = self.steps.square[:, :, : len(z)].triu()
-        matrix = upper + upper.triu(1).mT
-        # Sums by frame: matrix products would round by how many frames there are.
-        return ((2 * self._sides + (matrix * z).sum(-1)) * z).sum(-1)
+        return torch.linalg.lu_solve(*self._schur, -side[:, None])[:, 0] * self._alive

@@ -44,7 +44,7 @@ class DistributedProcesses(Processes):
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum a tensor over all processes."""
-        whole = value.detach().double().contiguous()
+        whole = value.detach().double().clone(memory_format=torch.contiguous_format)
         with _all_there():
             torch.distributed.all_reduce(whole)
         return whole.to(value.dtype)

@@ -40,10 +40,8 @@ from smilfit.solvers.warp_rows import (
     gradient_row,
     own_row,
     place_row,
-    root_columns,
     root_row,
     scale_row,
-    scratch_row,
     transl_row,
     wide_row,
     world_row,
@@ -175,17 +173,12 @@ def pass_border(
 
     `d` is the joint's place seen from its parent's, or for the root from the scale's centre.
     """
-    at_turn, at_place, answer, motion = (
-        wide_row(c, 0, j),
-        wide_row(c, 1, j),
-        wide_row(c, 2, j),
-        wide_row(c, 3, j),
-    )
     inverse = scaled_identity(type(size)(0.0))
     if c.roles[j] == MOVES:
         inverse = w.mats[slot, 2 * c.n_joints + j]
-    above = scratch_row(c)
-    p = c.parents[j]
+    up = wp.int32(0)
+    if j > 0:
+        up = c.chunk_start[c.parents[j]]
     turn = parent_turn(c, w, slot, side, j) * size
     first = c.chunk_start[j]
     for n in range(first, c.chunk_start[j + 1]):
@@ -195,26 +188,30 @@ def pass_border(
         if c.has_columns == 1:
             bx, by, bz = times(turn, c.columns[j, 0, i], c.columns[j, 1, i], c.columns[j, 2, i])
             ex, ey, ez = ex + bx, ey + by, ez + bz
-        write_rows(w, slot, motion, i, ex, ey, ez)
-        tx, ty, tz = read_rows(w, slot, at_turn, i)
-        px, py, pz = read_rows(w, slot, at_place, i)
+        write_rows(w, slot, wide_row(3, n), ex, ey, ez)
+        tx, ty, tz = read_rows(w, slot, wide_row(0, n))
+        px, py, pz = read_rows(w, slot, wide_row(1, n))
         ax, ay, az = times(inverse, tx, ty, tz)
         if c.roles[j] == MOVES:
             mx, my, mz = times(wp.transpose(mixed), ax, ay, az)
             px, py, pz = px - mx, py - my, pz - mz
             tx, ty, tz = times(hold, ax, ay, az)
-        write_rows(w, slot, answer, i, ax, ay, az)
+        write_rows(w, slot, wide_row(2, n), ax, ay, az)
         sx, sy, sz = times(shift, ex, ey, ez)
         sx, sy, sz = px + sx, py + sy, pz + sz
-        write_rows(w, slot, above, i, sx, sy, sz)
-        add_squares(c, w, slot, first, n, above, ex, ey, ez)
-        add_squares(c, w, slot, first, n, motion, px, py, pz)
-        add_squares(c, w, slot, first, n, at_turn, -ax, -ay, -az)
+        # What coupled to the place is done with: its rows keep what the parent's place feels.
+        write_rows(w, slot, wide_row(1, n), sx, sy, sz)
+        add_squares(c, w, slot, first, n, 1, ex, ey, ez)
+        add_squares(c, w, slot, first, n, 3, px, py, pz)
+        add_squares(c, w, slot, first, n, 0, -ax, -ay, -az)
         if j > 0:
-            add_rows(w, slot, wide_row(c, 1, p), i, sx, sy, sz)
+            # The parent has all of its children's chunks, in the same order.
+            while c.chunk[up] < i:
+                up += 1
+            add_rows(w, slot, wide_row(1, up), sx, sy, sz)
             cx, cy, cz = crossed(d, sx, sy, sz)
             bx, by, bz = times(mixed_left, ex, ey, ez)
-            add_rows(w, slot, wide_row(c, 0, p), i, tx + bx + cx, ty + by + cy, tz + bz + cz)
+            add_rows(w, slot, wide_row(0, up), tx + bx + cx, ty + by + cy, tz + bz + cz)
 
 
 @no_type_check
@@ -241,14 +238,11 @@ def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
         inverse = inverse_spd(shift + scaled_identity(mu * w.nums[slot, 0]))
     w.mats[slot, root_row(c)] = inverse
     if c.n_border > 0:
-        above, answer = scratch_row(c), root_columns(c)
-        first = c.chunk_start[0]
-        for n in range(first, c.chunk_start[1]):
-            i = c.chunk[n]
-            ax, ay, az = read_rows(w, slot, above, i)
+        for n in range(c.chunk_start[1]):
+            ax, ay, az = read_rows(w, slot, wide_row(1, n))
             x, y, z = times(inverse, ax, ay, az)
-            write_rows(w, slot, answer, i, x, y, z)
-            add_squares(c, w, slot, first, n, above, -x, -y, -z)
+            write_rows(w, slot, wide_row(0, n), x, y, z)
+            add_squares(c, w, slot, 0, n, 1, -x, -y, -z)
 
 
 @no_type_check

@@ -5,7 +5,7 @@ from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.warp_border import add_border_priors, damp_border, factorise_border, solve_border
+from smilfit.solvers.warp_border import add_border_slopes, damp_border, factorise_border, solve_border
 from smilfit.solvers.warp_elimination import eliminate, gather
 from smilfit.solvers.warp_points import count_seen, observe
 from smilfit.solvers.warp_substitution import advance, back, forward
@@ -32,7 +32,7 @@ def propose(c: Any, w: Any, slot: int, side: int, mu: Any):
     gather(c, w, slot, side)
     eliminate(c, w, slot, side, mu)
     if c.n_border > 0:
-        add_border_priors(c, w, slot, side)
+        add_border_slopes(c, w, slot, side)
         damp_border(c, w, slot, mu)
         factorise_border(c, w, slot)
     zero = type(mu)(0.0)

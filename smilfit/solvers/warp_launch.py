@@ -10,7 +10,7 @@ from torch import Tensor
 from smilfit.geometry.distortion import fold_radius
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
 from smilfit.solvers.damping import LONGEST_TURN, DampingPolicy
-from smilfit.solvers.warp_rows import workspace_rows
+from smilfit.solvers.warp_rows import SQUARE, workspace_rows
 from smilfit.solvers.warp_types import FIXED, LANES, MOVES, TURNS_NOTHING, chain_types
 
 # Most bytes of workspace on a CUDA device: frames beyond take turns.
@@ -37,6 +37,7 @@ class Launch:
         self.types = chain_types(wp.float64 if self.dtype == torch.float64 else wp.float32)
         self.n_border = problem.n_border
         self.n_chunks = -(-max(self.n_border, problem.n_coefficients) // LANES)
+        self.width = LANES * self.n_chunks
         self.alive: list[Tensor] = []
         self.chain = self._chain(roles)
         self._chunks(self.chain)
@@ -94,13 +95,16 @@ class Launch:
         return self._view(tensor.to(self.torch_device, torch.int32).contiguous(), wp.int32, 1)
 
     def elements(self, tensor: Tensor, dtype: type) -> wp.array:
-        """View floats as vectors or matrices."""
-        tensor = tensor.detach().contiguous()
-        return self._view(tensor, dtype, tensor.ndim - (2 if dtype is self.types.mat33 else 1))
+        """View floats as vectors or matrices; what is whole within an element is not copied."""
+        n_inner = 2 if dtype is self.types.mat33 else 1
+        tensor = tensor.detach()
+        if n_inner == 2 or tensor.stride(-1) != 1:
+            tensor = tensor.contiguous()
+        return self._view(tensor, dtype, tensor.ndim - n_inner)
 
     def columns(self, dirs: Tensor) -> wp.array:
         """Pad the last dimension to whole vectors."""
-        spare = LANES * self.n_chunks - dirs.shape[-1]
+        spare = self.width - dirs.shape[-1]
         return self.wide_rows(torch.nn.functional.pad(dirs.detach(), (0, spare)))
 
     def wide_rows(self, tensor: Tensor) -> wp.array:
@@ -152,7 +156,7 @@ class Launch:
 
     def _coefficients(self, c: object) -> None:
         p = self.problem
-        mask = torch.zeros(LANES * self.n_chunks, dtype=self.dtype, device=self.torch_device)
+        mask = torch.zeros(self.width, dtype=self.dtype, device=self.torch_device)
         if c.fit_scale == 1:
             mask[self.n_border - 1] = 1.0
         c.scale_mask = self.wide_rows(mask)
@@ -177,13 +181,13 @@ class Launch:
         if self.n_chunks > 1:
             below = [{(self.n_border - 1) // LANES} if p.fit_scale else set() for _ in whole]
             if c.has_dirs == 1:
-                c.dirs_start, c.dirs_chunk = self._lists([sorted(x) for x in _touched(p.bone_dirs)])
+                c.dirs_start, c.dirs_chunk = self._lists(_touched(p.bone_dirs))
                 for found, own in zip(below, _touched(p.bone_dirs[..., p.fit_coefficients])):
-                    found |= own
+                    found.update(own)
             if c.has_part_columns == 1:
                 parts = _touched(p.point_dirs.flatten(0, 1)[..., p.fit_coefficients])
                 for j, own in zip(p.point_joint.flatten().tolist(), parts):
-                    below[j] |= own
+                    below[j].update(own)
             for j, parent in reversed(list(enumerate(p.parents.tolist()))[1:]):
                 below[parent] |= below[j]
             self._below = self._lists([sorted(found) for found in below])
@@ -209,7 +213,20 @@ class Launch:
         if c.has_limits == 1:
             c.limits = self.elements(p.limits, self.types.vec2)
         if p.coefficient_precision is not None:
-            c.mean, c.precision = self.numbers(p.coefficient_mean), self.numbers(p.coefficient_precision)
+            c.n_priors = p.n_coefficients
+            c.mean, c.precision = self.columns(p.coefficient_mean), self.columns(p.coefficient_precision)
+            c.prior_start, c.prior_chunk = self._lists(_touched(p.coefficient_precision.unsqueeze(1)))
+        c.border_precision = self.columns(self._border_precision())
+
+    def _border_precision(self) -> Tensor:
+        p, fitted = self.problem, self.problem.fit_coefficients
+        found = torch.zeros(self.n_border, self.n_border, dtype=self.dtype, device=self.torch_device)
+        if p.coefficient_precision is not None:
+            n = self.n_border - int(p.fit_scale)
+            found[:n, :n] = p.coefficient_precision.detach()[fitted][:, fitted]
+        if p.fit_scale:
+            found[-1, -1] = p.log_scale_weight
+        return found
 
     def _seen(self) -> object:
         p, t = self.problem, self.types
@@ -230,10 +247,10 @@ class Launch:
 
     def _work(self, frames_at_once: int | None) -> tuple[int, object]:
         c, t = self.chain, self.types
-        rows = workspace_rows(c.n_joints, c.n_points, c.n_parts, c.n_border)
+        rows = workspace_rows(c.n_joints, c.n_points, c.n_parts, c.n_border, self.n_chunks)
         shapes = {
             'mats': (t.mat33, 9), 'vecs': (t.vec3, 3), 'quats': (t.quat, 4), 'nums': (t.scalar, 1),
-            'lanes': (t.wide, LANES * self.n_chunks),
+            'lanes': (t.wide, self.width), 'pool': (t.wide, LANES),
         }  # fmt: skip
         size = sum(rows[name] * n for name, (_, n) in shapes.items()) * torch.finfo(self.dtype).bits // 8
         slots = 1 if frames_at_once is None else frames_at_once
@@ -248,7 +265,10 @@ class Launch:
                 memory = memory.transpose(0, 1)
             else:
                 memory = torch.empty((slots, rows[name], n), dtype=self.dtype)
+            if name == 'pool':
+                work.thin_pool = self._view(memory, t.scalar, 3)
             if name == 'lanes':
+                self.squares = memory[:, SQUARE : SQUARE + c.n_border, : c.n_border]
                 work.thin = self._view(memory, t.scalar, 3)
                 work.lanes = self._view(memory.unflatten(2, (self.n_chunks, LANES)), dtype, 3)
             else:
@@ -286,12 +306,12 @@ def joint_roles(problem: ChainProblem) -> Tensor:
     return torch.tensor(roles, dtype=torch.int32)
 
 
-def _touched(dirs: Tensor) -> list[set[int]]:
+def _touched(dirs: Tensor) -> list[list[int]]:
     """Give of every row (N, 3, S) the chunks of columns that are not all zero."""
     found = [set() for _ in dirs]
     for row, column in (dirs.detach() != 0).any(1).nonzero().tolist():
         found[row].add(column // LANES)
-    return found
+    return [sorted(x) for x in found]
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: A
         offset = c.part_offset[wp.min(frame, c.part_offset.shape[0] - 1), n]
         if c.has_part_dirs == 1:
             for i in range(c.n_chunks):
-                z = w.lanes[slot, coefficient_row(c, side), i]
+                z = w.lanes[slot, coefficient_row(side), i]
                 offset = offset + wp.vector(
                     wp.dot(z, c.part_dirs[n, 0, i]),
                     wp.dot(z, c.part_dirs[n, 1, i]),

@@ -7,15 +7,21 @@ Matrices: rotational, mixed and translational part of a joint's articulated iner
 substitutions need: the turn by the parent's twist, and the turn's inverse), world rotations, curvatures of points,
 the root's inverse. Vectors: torque (then the turn), force, first moment, angular and linear velocity, places,
 rotation vectors, the gradient of the joint's own turn; arms of rigid points, gradients of points, translations, the
-root's step. Numbers: mass, second moment and damping of joints, scales, the body's second moment. Wide rows: four
-3-row matrices a joint (what couples to its turn, what couples to its place, the eliminated turn's answer, the motion
-of the place against the parent's); the root's answer, a scratch, coefficients; the border's right-hand side (then its
-step), its damping, the inverses of its pivots, its matrix.
+root's step. Numbers: mass, second moment and damping of joints, scales, the body's second moment. Wide rows:
+coefficients; the border's right-hand side (then its step), its damping, the inverses of its pivots, its matrix. The
+pool: four 3-row matrices a joint, of kind 0 what couples to its turn (of the root, in the end, its place's answer),
+1 what couples to its place, 2 the eliminated turn's answer, 3 the motion of the place against the parent's; chunk by
+chunk of those that the joint has (`Chain.chunk`).
 """
 
 from typing import Any, no_type_check
 
 import warp as wp
+
+# Where the border's matrix begins.
+SQUARE = wp.constant(5)
+# The kind of joint 0's matrix that answers for the root's place.
+ROOT = wp.constant(0)
 
 
 @no_type_check
@@ -90,61 +96,47 @@ def scale_row(c: Any, side: int) -> int:
 
 @no_type_check
 @wp.func
-def wide_row(c: Any, kind: int, j: int) -> int:
-    """Find a joint's 3-row matrix of a kind."""
-    return 3 * (kind * c.n_joints + j)
+def wide_row(kind: int, n: int) -> int:
+    """Find chunk n of all joints' chunks, of the 3-row matrix of a kind."""
+    return 12 * n + 3 * kind
 
 
 @no_type_check
 @wp.func
-def root_columns(c: Any) -> int:
-    """Find the root's answer to the border."""
-    return 12 * c.n_joints
-
-
-@no_type_check
-@wp.func
-def scratch_row(c: Any) -> int:
-    """Find a 3-row scratch."""
-    return 12 * c.n_joints + 3
-
-
-@no_type_check
-@wp.func
-def coefficient_row(c: Any, side: int) -> int:
+def coefficient_row(side: int) -> int:
     """Find the coefficients."""
-    return 12 * c.n_joints + 6 + side
+    return side
 
 
 @no_type_check
 @wp.func
-def side_row(c: Any) -> int:
+def side_row() -> int:
     """Find the border's right-hand side, then its step."""
-    return 12 * c.n_joints + 8
+    return 2
 
 
 @no_type_check
 @wp.func
-def pivot_row(c: Any) -> int:
+def pivot_row() -> int:
     """Find the border's damping."""
-    return 12 * c.n_joints + 9
+    return 3
 
 
 @no_type_check
 @wp.func
-def inverse_row(c: Any) -> int:
+def inverse_row() -> int:
     """Find the inverses of the border's pivots."""
-    return 12 * c.n_joints + 10
+    return 4
 
 
 @no_type_check
 @wp.func
-def square_row(c: Any) -> int:
+def square_row() -> int:
     """Find the border's matrix."""
-    return 12 * c.n_joints + 11
+    return SQUARE
 
 
-def workspace_rows(n_joints: int, n_points: int, n_parts: int, n_border: int) -> dict[str, int]:
+def workspace_rows(n_joints: int, n_points: int, n_parts: int, n_border: int, n_chunks: int) -> dict[str, int]:
     """Count the rows of a thread's workspace by type."""
     j, k = n_joints, n_points
     return {
@@ -152,5 +144,6 @@ def workspace_rows(n_joints: int, n_points: int, n_parts: int, n_border: int) ->
         'vecs': 10 * j + 2 * n_parts + 2 * k + 3,
         'quats': 2 * j,
         'nums': 3 * j + 3,
-        'lanes': 12 * j + n_border + 11,
+        'lanes': SQUARE + n_border,
+        'pool': 12 * j * n_chunks,
     }

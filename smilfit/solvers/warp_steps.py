@@ -10,7 +10,13 @@ from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.warp_border import add_border_priors, damp_border, factorise_border, solve_border
+from smilfit.solvers.warp_border import (
+    add_border_slopes,
+    border_rise,
+    damp_border,
+    factorise_border,
+    solve_border,
+)
 from smilfit.solvers.warp_elimination import eliminate, gather
 from smilfit.solvers.warp_points import observe
 from smilfit.solvers.warp_rows import own_row, pivot_row, side_row, square_row, transl_row, wide_row
@@ -18,8 +24,8 @@ from smilfit.solvers.warp_substitution import advance, back, forward
 from smilfit.solvers.warp_tree import load, pose, priors, store
 from smilfit.solvers.warp_types import OPTIONS, chain_types
 
-# Parts of a solution: from the loads to the border, the border, and back.
-FORWARD, BORDER, BACK = (wp.constant(i) for i in (1, 2, 4))
+# Parts of a solution: from the loads to the border and back.
+FORWARD, BACK = (wp.constant(i) for i in (1, 2))
 
 
 @no_type_check
@@ -61,21 +67,17 @@ def add_border_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
     half = type(c.ftol)(0.5)
     for k in range(c.n_chunks):
         if e.border_gradient.shape[0] > 0:
-            w.lanes[slot, side_row(c), k] = w.lanes[slot, side_row(c), k] + half * e.border_gradient[frame, k]
+            w.lanes[slot, side_row(), k] = w.lanes[slot, side_row(), k] + half * e.border_gradient[frame, k]
         if e.border_hessian.shape[0] > 0:
             for i in range(c.n_border):
-                row = square_row(c) + i
+                row = square_row() + i
                 w.lanes[slot, row, k] = w.lanes[slot, row, k] + half * e.border_hessian[frame, i, k]
-        if e.border_cross.shape[0] > 0:
-            for j in range(c.n_joints):
-                for a in range(3):
-                    at_turn, at_place = wide_row(c, 0, j) + a, wide_row(c, 1, j) + a
-                    w.lanes[slot, at_turn, k] = (
-                        w.lanes[slot, at_turn, k] + half * e.border_cross[frame, j, a, k]
-                    )
-                    w.lanes[slot, at_place, k] = (
-                        w.lanes[slot, at_place, k] + half * e.border_cross[frame, j, 3 + a, k]
-                    )
+    if e.border_cross.shape[0] > 0:
+        for j in range(c.n_joints):
+            for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
+                for a in range(6):
+                    at = wide_row(0, n) + a
+                    w.pool[slot, at] = w.pool[slot, at] + half * e.border_cross[frame, j, a, c.chunk[n]]
 
 
 @no_type_check
@@ -88,7 +90,7 @@ def write_gradient(c: Any, w: Any, slot: int, frame: int, f: Any):
         f.force[frame, j] = two * w.vecs[slot, c.n_joints + j]
     for k in range(c.n_chunks):
         if c.n_border > 0:
-            f.border[frame, k] = two * w.lanes[slot, side_row(c), k]
+            f.border[frame, k] = two * w.lanes[slot, side_row(), k]
 
 
 @no_type_check
@@ -104,18 +106,16 @@ def factorise_frame(c: Any, seen: Any, fit: Any, f: Any, e: Any, w: Any, frame: 
         if e.joint_gradient.shape[0] > 0:
             add_joint_quadratic(c, w, frame, frame, e)
         if c.n_border > 0:
-            add_border_priors(c, w, frame, 0)
+            add_border_slopes(c, w, frame, 0)
             add_border_quadratic(c, w, frame, frame, e)
         write_gradient(c, w, frame, frame, f)
         eliminate(c, w, frame, 0, f.mu[frame])
         for j in range(c.n_joints):
             f.torque[frame, j] = type(c.ftol)(2.0) * w.vecs[frame, own_row(c) + j]
         if f.shared == 1:
+            # The damping of a border of all frames is no single frame's.
             for k in range(c.n_chunks):
-                # The damping of a border of all frames is no single frame's.
-                w.lanes[frame, pivot_row(c), k] = c.scale_mask[k] * type(c.ftol)(0.0)
-                for i in range(c.n_border):
-                    f.square[frame, i, k] = w.lanes[frame, square_row(c) + i, k]
+                w.lanes[frame, pivot_row(), k] = c.scale_mask[k] * type(c.ftol)(0.0)
         elif c.n_border > 0:
             damp_border(c, w, frame, f.mu[frame])
             factorise_border(c, w, frame)
@@ -123,36 +123,45 @@ def factorise_frame(c: Any, seen: Any, fit: Any, f: Any, e: Any, w: Any, frame: 
 
 @no_type_check
 @wp.func
-def solve_frame(c: Any, f: Any, w: Any, frame: int, part: int, longest: Any):
-    """Answer the loads, which stand where the answer will."""
+def solve_forward(c: Any, f: Any, w: Any, frame: int):
+    """Bring the loads to the border; one of all frames is solved for outside."""
     half = type(c.ftol)(-0.5)
-    if (part & FORWARD) != 0:
-        for j in range(c.n_joints):
-            w.vecs[frame, j] = half * f.moment[frame, j]
-            w.vecs[frame, c.n_joints + j] = half * f.force[frame, j]
-            w.vecs[frame, own_row(c) + j] = half * f.torque[frame, j]
-        if c.n_border > 0:
-            for k in range(c.n_chunks):
-                w.lanes[frame, side_row(c), k] = half * f.border[frame, k]
-        f.predicted[frame] = forward(c, w, frame, 0, half * f.transl[frame])
+    for j in range(c.n_joints):
+        w.vecs[frame, j] = half * f.moment[frame, j]
+        w.vecs[frame, c.n_joints + j] = half * f.force[frame, j]
+        w.vecs[frame, own_row(c) + j] = half * f.torque[frame, j]
+    if c.n_border > 0:
+        for k in range(c.n_chunks):
+            w.lanes[frame, side_row(), k] = half * f.border[frame, k]
+    predicted = forward(c, w, frame, 0, half * f.transl[frame])
+    if c.n_border > 0:
         if f.shared == 1:
             for k in range(c.n_chunks):
-                f.border[frame, k] = w.lanes[frame, side_row(c), k]
-    if (part & BORDER) != 0 and c.n_border > 0:
-        f.predicted[frame] = f.predicted[frame] + solve_border(c, w, frame)
-    if (part & BACK) != 0:
+                f.side[frame, k] = w.lanes[frame, side_row(), k]
+        else:
+            predicted += solve_border(c, w, frame)
+    f.predicted[frame] = predicted
+
+
+@no_type_check
+@wp.func
+def solve_back(c: Any, f: Any, w: Any, frame: int, longest: Any):
+    """Follow the border's step to the joints; the predicted reduction is that of whole steps alone."""
+    if c.n_border > 0:
         if f.shared == 1:
+            if wp.isfinite(longest):
+                f.predicted[frame] = f.predicted[frame] - border_rise(c, w, frame, f, frame)
             for k in range(c.n_chunks):
-                w.lanes[frame, side_row(c), k] = f.border[frame, k]
-        f.predicted[frame] = f.predicted[frame] + back(c, w, frame, 0, f.mu[frame], longest)
-        for j in range(c.n_joints):
-            f.turns[frame, j] = w.vecs[frame, j]
-            f.angular[frame, j] = w.vecs[frame, 3 * c.n_joints + j]
-            f.velocity[frame, j] = w.vecs[frame, 4 * c.n_joints + j]
-        f.transl[frame] = w.vecs[frame, transl_row(c, 2)]
-        if c.n_border > 0:
+                w.lanes[frame, side_row(), k] = f.border[frame, k]
+        else:
             for k in range(c.n_chunks):
-                f.border[frame, k] = w.lanes[frame, side_row(c), k]
+                f.border[frame, k] = w.lanes[frame, side_row(), k]
+    f.predicted[frame] = f.predicted[frame] + back(c, w, frame, 0, f.mu[frame], longest)
+    for j in range(c.n_joints):
+        f.turns[frame, j] = w.vecs[frame, j]
+        f.angular[frame, j] = w.vecs[frame, 3 * c.n_joints + j]
+        f.velocity[frame, j] = w.vecs[frame, 4 * c.n_joints + j]
+    f.shift[frame] = w.vecs[frame, transl_row(c, 2)]
 
 
 @no_type_check
@@ -172,8 +181,9 @@ def step_structs(scalar):
         moment: wp.array2d(dtype=t.vec3)
         torque: wp.array2d(dtype=t.vec3)
         transl: wp.array(dtype=t.vec3)
+        shift: wp.array(dtype=t.vec3)  # the root's, which answers
         border: wp.array2d(dtype=t.wide)
-        square: wp.array3d(dtype=t.wide)
+        side: wp.array2d(dtype=t.wide)
         turns: wp.array2d(dtype=t.vec3)
         angular: wp.array2d(dtype=t.vec3)
         velocity: wp.array2d(dtype=t.vec3)
@@ -212,7 +222,10 @@ def step_kernels(scalar):
     def solve(c: t.Chain, f: s.Factor, part: int, longest: t.scalar, w: t.Work, n_slots: int):
         frame = wp.tid()
         if f.active[frame] != 0:
-            solve_frame(c, f, w, frame, part, longest)
+            if (part & FORWARD) != 0:
+                solve_forward(c, f, w, frame)
+            if (part & BACK) != 0:
+                solve_back(c, f, w, frame, longest)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def follow(c: t.Chain, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int):
@@ -221,10 +234,10 @@ def step_kernels(scalar):
         pose(c, w, frame, frame, 1)
         for j in range(c.n_joints):
             w.vecs[frame, j] = f.turns[frame, j]
-        w.vecs[frame, transl_row(c, 2)] = f.transl[frame]
+        w.vecs[frame, transl_row(c, 2)] = f.shift[frame]
         if c.n_border > 0:
             for k in range(c.n_chunks):
-                w.lanes[frame, side_row(c), k] = f.border[frame, k]
+                w.lanes[frame, side_row(), k] = f.border[frame, k]
         advance(c, w, frame, 1)
         store(c, fit, w, frame, frame, 0)
 

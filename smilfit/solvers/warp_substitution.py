@@ -8,14 +8,13 @@ from smilfit.solvers.warp_border import add_loads, by_step, move_border
 from smilfit.solvers.warp_elimination import parent_turn
 from smilfit.solvers.warp_rotations import turned
 from smilfit.solvers.warp_rows import (
+    ROOT,
     own_row,
     pivot_row,
     place_row,
-    root_columns,
     root_row,
     side_row,
     transl_row,
-    wide_row,
 )
 from smilfit.solvers.warp_types import FIXED, MOVES
 
@@ -40,9 +39,9 @@ def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
             value += wp.dot(load, answer)
             w.vecs[slot, j] = answer
         if c.n_border > 0:
-            add_loads(c, w, slot, j, wide_row(c, 3, j), force)
+            add_loads(c, w, slot, j, 3, force)
             if c.roles[j] == MOVES:
-                add_loads(c, w, slot, j, wide_row(c, 2, j), -load)
+                add_loads(c, w, slot, j, 2, -load)
         if j > 0:
             p = c.parents[j]
             d = w.vecs[slot, place + j] - w.vecs[slot, place + p]
@@ -54,7 +53,7 @@ def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
             value += wp.dot(load, answer)
             w.vecs[slot, transl_row(c, 2)] = answer
             if c.n_border > 0:
-                add_loads(c, w, slot, 0, root_columns(c), -load)
+                add_loads(c, w, slot, 0, ROOT, -load)
     return value
 
 
@@ -69,10 +68,10 @@ def back(c: Any, w: Any, slot: int, side: int, mu: Any, longest: Any):
     shift = -w.vecs[slot, transl_row(c, 2)]
     taken = type(mu)(0.0)
     if c.n_border > 0:
-        shift = shift - by_step(c, w, slot, 0, root_columns(c))
+        shift = shift - by_step(c, w, slot, 0, ROOT)
         for i in range(c.n_border):
-            z = w.thin[slot, side_row(c), i]
-            taken += w.thin[slot, pivot_row(c), i] * z * z
+            z = w.thin[slot, side_row(), i]
+            taken += w.thin[slot, pivot_row(), i] * z * z
     w.vecs[slot, transl_row(c, 2)] = shift
     taken += mu * w.nums[slot, 0] * wp.dot(shift, shift)
     zero = type(mu)(0.0)
@@ -84,14 +83,14 @@ def back(c: Any, w: Any, slot: int, side: int, mu: Any, longest: Any):
             omega = w.vecs[slot, 3 * jn + p]
             v = w.vecs[slot, 4 * jn + p] + wp.cross(omega, w.vecs[slot, place + j] - w.vecs[slot, place + p])
         if c.n_border > 0:
-            v = v + by_step(c, w, slot, j, wide_row(c, 3, j))
+            v = v + by_step(c, w, slot, j, 3)
         turn = wp.vector(zero, zero, zero)
         if c.roles[j] != FIXED:
             turn = -w.vecs[slot, j]
             if c.roles[j] == MOVES:
                 turn = turn - w.mats[slot, j] * omega - w.mats[slot, jn + j] * v
                 if c.n_border > 0:
-                    turn = turn - by_step(c, w, slot, j, wide_row(c, 2, j))
+                    turn = turn - by_step(c, w, slot, j, 2)
             length = wp.length(turn)
             if length > longest:
                 turn = turn * (longest / length)

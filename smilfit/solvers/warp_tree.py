@@ -6,7 +6,9 @@ import warp as wp
 
 from smilfit.solvers.warp_rotations import rotation_vector, violation
 from smilfit.solvers.warp_rows import angle_row, coefficient_row, place_row, scale_row, transl_row, world_row
-from smilfit.solvers.warp_types import FIXED
+from smilfit.solvers.warp_types import FIXED, LANES
+
+CHUNK = wp.constant(LANES)
 
 
 @no_type_check
@@ -17,7 +19,7 @@ def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
     if c.has_dirs == 1:
         for n in range(c.dirs_start[j], c.dirs_start[j + 1]):
             i = c.dirs_chunk[n]
-            z = w.lanes[slot, coefficient_row(c, side), i]
+            z = w.lanes[slot, coefficient_row(side), i]
             v = v + wp.vector(
                 wp.dot(z, c.dirs[j, 0, i]), wp.dot(z, c.dirs[j, 1, i]), wp.dot(z, c.dirs[j, 2, i])
             )
@@ -63,8 +65,9 @@ def pose_prior(c: Any, w: Any, slot: int, side: int):
 def prior_slope(c: Any, w: Any, slot: int, side: int, i: int):
     """Compute the i-th row of precision (c - mean)."""
     slope = type(c.ftol)(0.0)
-    for k in range(c.precision.shape[0]):
-        slope += c.precision[i, k] * (w.thin[slot, coefficient_row(c, side), k] - c.mean[k])
+    for n in range(c.prior_start[i], c.prior_start[i + 1]):
+        k = c.prior_chunk[n]
+        slope += wp.dot(c.precision[i, k], w.lanes[slot, coefficient_row(side), k] - c.mean[k])
     return slope
 
 
@@ -75,8 +78,9 @@ def priors(c: Any, w: Any, slot: int, side: int):
     energy = type(c.ftol)(0.0)
     if c.has_priors == 1:
         energy = pose_prior(c, w, slot, side)
-    for i in range(c.precision.shape[0]):
-        energy += (w.thin[slot, coefficient_row(c, side), i] - c.mean[i]) * prior_slope(c, w, slot, side, i)
+    for i in range(c.n_priors):
+        away = w.thin[slot, coefficient_row(side), i] - c.mean[i // CHUNK][i % CHUNK]
+        energy += away * prior_slope(c, w, slot, side, i)
     s = w.nums[slot, scale_row(c, side)]
     return energy + c.log_scale_weight * s * s
 
@@ -91,9 +95,9 @@ def load(c: Any, fit: Any, w: Any, slot: int, frame: int, side: int):
     w.nums[slot, scale_row(c, side)] = fit.log_scale[frame]
     # What is left of the last vector is multiplied by zeros, and must be a number.
     for i in range(c.n_chunks):
-        w.lanes[slot, coefficient_row(c, side), i] = c.scale_mask[i] * type(c.ftol)(0.0)
+        w.lanes[slot, coefficient_row(side), i] = c.scale_mask[i] * type(c.ftol)(0.0)
     for i in range(c.n_coefficients):
-        w.thin[slot, coefficient_row(c, side), i] = fit.coefficients[frame, i]
+        w.thin[slot, coefficient_row(side), i] = fit.coefficients[frame, i]
 
 
 @no_type_check
@@ -108,4 +112,4 @@ def store(c: Any, fit: Any, w: Any, slot: int, frame: int, side: int):
     if c.fit_scale == 1:
         fit.log_scale[frame] = w.nums[slot, scale_row(c, side)]
     for i in range(c.n_fitted):
-        fit.coefficients[frame, c.fitted[i]] = w.thin[slot, coefficient_row(c, side), c.fitted[i]]
+        fit.coefficients[frame, c.fitted[i]] = w.thin[slot, coefficient_row(side), c.fitted[i]]

@@ -103,8 +103,12 @@ def _chain(t):
         scale_mask: wp.array(dtype=t.wide)  # (chunks): 1 in the scale's column
         pose_weight: wp.array(dtype=t.scalar)
         limits: wp.array2d(dtype=t.vec2)
-        mean: wp.array(dtype=t.scalar)
-        precision: wp.array2d(dtype=t.scalar)
+        n_priors: int  # coefficients if they have a prior, else 0
+        prior_start: wp.array(dtype=wp.int32)  # (S + 1): the chunks of a row of the precision that are not zero
+        prior_chunk: wp.array(dtype=wp.int32)
+        mean: wp.array(dtype=t.wide)
+        precision: wp.array2d(dtype=t.wide)
+        border_precision: wp.array2d(dtype=t.wide)  # of fitted coefficients and the scale
         turn_gradient: wp.array2d(dtype=t.vec3)  # more of the joints' own turns, by frame
         turn_hessian: wp.array2d(dtype=t.mat33)
         sharpness3d: wp.array(dtype=t.scalar)  # 1 / sigma^2, 0 for a plain square
@@ -157,5 +161,7 @@ def _work(t):
         nums: wp.array2d(dtype=t.scalar)
         lanes: wp.array3d(dtype=t.wide)  # [thread, row, chunk]
         thin: wp.array3d(dtype=t.scalar)  # the same memory, number by number
+        pool: wp.array2d(dtype=t.wide)
+        thin_pool: wp.array3d(dtype=t.scalar)
 
     return Work

@@ -54,7 +54,7 @@ class BodyParams:
     @classmethod
     def of(cls, values: Mapping[str, Tensor | None]) -> 'BodyParams':
         """Put parameters together by name, further ones too; None is absent."""
-        own = {n: v for n, v in values.items() if n in cls.__dataclass_fields__}
+        own: dict[str, Any] = {n: v for n, v in values.items() if n in cls.__dataclass_fields__}
         return cls(**own, further={n: v for n, v in values.items() if n not in own and v is not None})
 
     @classmethod

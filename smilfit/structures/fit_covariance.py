@@ -1,6 +1,8 @@
 """How sure a fit is of its parameters and keypoints."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -9,30 +11,38 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FitCovariance:
-    """Gauss-Newton covariances at a solution.
+    """Gauss-Newton covariances at a solution; what nothing tells of has an infinite variance.
 
     Args:
-        parameters: of each frame's unknowns, in the order of `columns`: turns of joints (rad, about the world's
-            axes), translation, and the further parameters, those that all frames share last. None where it was read
-            from a file, which keeps `sd` alone.
+        whole: of each frame's unknowns (B, P, P), in the order of `columns`: turns of joints (rad, about the world's
+            axes), translation, and the further parameters, those that all frames share last. A function computes them
+            when `parameters` is first asked for. None where they are not kept: a file keeps `sd` alone, and so do
+            several processes.
         columns: names of the unknowns, such as `'knee.turn_x'`, `'transl_y'`, `'betas[0]'`.
-        keypoints: of every keypoint's place, world unit squared.
+        keypoints: of every keypoint's place, world unit squared; no covariance stands beside an infinite variance.
         keypoint_names: their names.
         noise: estimated standard deviation of a weighted residual; weights are relative to it.
-        sd: standard deviation of every unknown, where `parameters` is None.
+        sd: standard deviation of every unknown; None where `whole` is a matrix.
+        noise_by_group: the same as `noise`, by handler key: by view and keypoint, by keypoint, or one for all.
     """
 
-    parameters: Float[Tensor, 'B P P'] | None
+    whole: Float[Tensor, 'B P P'] | Callable[[], Tensor | None] | None
     columns: tuple[str, ...]
     keypoints: Float[Tensor, 'B K 3 3']
     keypoint_names: tuple[str, ...]
     noise: float
     sd: Float[Tensor, 'B P'] | None = None
+    noise_by_group: Mapping[str, Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Check that something is known of the unknowns."""
-        if (self.parameters is None) == (self.sd is None):
-            raise ValueError('FitCovariance: either parameters or sd must be given; got both or none.')
+        if self.sd is None and not isinstance(self.whole, Tensor):
+            raise ValueError('FitCovariance: sd must be given unless whole is a matrix; got none.')
+
+    @cached_property
+    def parameters(self) -> Float[Tensor, 'B P P'] | None:
+        """Give the covariances of all unknowns, computed now if need be; None where they are not kept."""
+        return self.whole() if callable(self.whole) else self.whole
 
     def keypoint_sd(self) -> Float[Tensor, 'B K 3']:
         """Give the standard deviation of every coordinate, world unit."""
@@ -40,17 +50,38 @@ class FitCovariance:
 
     def parameter_sd(self) -> Float[Tensor, 'B P']:
         """Give the standard deviation of every unknown."""
-        if self.parameters is None:
+        if self.sd is not None:
             return self.sd
-        return self.parameters.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
+        whole = self.parameters
+        if whole is None:
+            raise ValueError('FitCovariance: the matrix must be there where sd is not; got none.')
+        return whole.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
 
     def expanded(self, rows: Tensor, count: int) -> 'FitCovariance':
         """Put frames at their places among `count`; the others are NaN: nothing is known of them."""
+        if len(rows) == count:
+            return self
+        sd = None if self.sd is None else _spread(self.sd, rows, count)
+        whole = self.whole
+        if isinstance(whole, Tensor):
+            whole = _spread(whole, rows, count)
+        elif whole is not None:
+            whole = _Expanded(self, rows, count)
+        return replace(self, whole=whole, keypoints=_spread(self.keypoints, rows, count), sd=sd)
 
-        def spread(value: Tensor | None) -> Tensor | None:
-            if value is None:
-                return None
-            return torch.full((count, *value.shape[1:]), torch.nan).to(value).index_copy(0, rows, value)
 
-        found = {n: spread(getattr(self, n)) for n in ('parameters', 'keypoints', 'sd')}
-        return replace(self, **found)
+@dataclass(frozen=True)
+class _Expanded:
+    """Matrices put at their places when they are asked for."""
+
+    of: FitCovariance
+    rows: Tensor
+    count: int
+
+    def __call__(self) -> Tensor | None:
+        whole = self.of.parameters
+        return None if whole is None else _spread(whole, self.rows, self.count)
+
+
+def _spread(value: Tensor, rows: Tensor, count: int) -> Tensor:
+    return torch.full((count, *value.shape[1:]), torch.nan).to(value).index_copy(0, rows, value)

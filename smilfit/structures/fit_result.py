@@ -223,7 +223,7 @@ def _covariance(arrays: Mapping[str, np.ndarray]) -> FitCovariance | None:
     if 'noise' not in arrays:
         return None
     return FitCovariance(
-        parameters=None,
+        whole=None,
         columns=tuple(arrays['parameter_columns'].tolist()),
         keypoints=torch.from_numpy(arrays['keypoint_covariance']),
         keypoint_names=tuple(arrays['keypoint_names'].tolist()),

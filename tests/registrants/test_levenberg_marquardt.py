@@ -348,12 +348,16 @@ class TestRefusals:
         [
             ({'backend': 'gpu'}, 'backend must be one of'),
             ({'damping': 0.0}, 'damping must be positive'),
-            ({'graduation': (4.0, 0.5)}, 'factors of 1 or more'),
+            ({'gnc_schedule': (4.0, 0.5)}, 'factors of 1 or more'),
         ],
     )
     def test_solver_arguments(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             LevenbergMarquardt(**arguments)
+
+    def test_the_former_name_of_the_schedule(self):
+        with pytest.warns(DeprecationWarning, match='graduation is now gnc_schedule'):
+            assert LevenbergMarquardt(graduation=(8.0,)).gnc_schedule == (8.0,)
 
     def test_nothing_finite_to_start_from(self):
         body, _, points = make_clip()

@@ -48,7 +48,7 @@ def fit(scene, parts, hook):
         handlers,
         n_hypotheses=2,
         window=2,
-        optimizer=LevenbergMarquardt(graduation=(), backend='torch'),
+        optimizer=LevenbergMarquardt(gnc_schedule=(), backend='torch'),
         hooks=[hook],
     )
     fitter.keep_parts(parts)

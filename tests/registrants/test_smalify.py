@@ -28,7 +28,7 @@ from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt, Processes
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped
 
-LM = LevenbergMarquardt(graduation=(4.0,))
+LM = LevenbergMarquardt(gnc_schedule=(4.0,))
 KEYPOINTS = {'keypoints2d_mse_weight': 1.0}
 PLACE = {'name': 'place', 'n_iter': 10, 'ftol': 1e-3, 'fit_body_pose': False, 'fit_betas': False, **KEYPOINTS}
 POSE = {

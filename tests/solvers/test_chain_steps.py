@@ -151,7 +151,7 @@ def test_the_fused_loop_is_the_host_s(name, graduation):
         )
     n_iter, ftol = 120, 1e-7
     fused = solve_chains(problem, n_iter, ftol, graduation)
-    solver = LevenbergMarquardt(graduation=graduation)
+    solver = LevenbergMarquardt(gnc_schedule=graduation)
     point, status, _ = solver.minimise(
         ChainLeastSquares(problem), problem.start, n_iter - len(graduation), ftol, robust=bool(graduation)
     )

@@ -68,7 +68,7 @@ def test_covariance_comes_back_without_its_matrix(result, tmp_path):
     wider = back.expanded(torch.tensor([0, 2, 3]), 4)
     assert wider.parameter_sd()[1].isnan().all()
     assert torch.equal(wider.keypoints[3], back.keypoints[2])
-    with pytest.raises(ValueError, match='either parameters or sd must be given'):
+    with pytest.raises(ValueError, match='sd must be given unless whole is a matrix'):
         replace(back, sd=None)
 
 

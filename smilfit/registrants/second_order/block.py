@@ -1,7 +1,7 @@
 """Some frames of a stage: their terms evaluated, and their equations with the frames' own unknowns eliminated."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -16,13 +16,10 @@ from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import Model, models_of, take_models
 from smilfit.registrants.second_order.point import BodyPoint
-from smilfit.registrants.second_order.slope_check import FRAMES, check_slopes
 from smilfit.registrants.stage_task import StageTask
 
 # Frames whose dense equations are assembled at once: more do not fit the caches.
 CHUNK = 32
-# How far bodies are bent to look at derivatives that are 0 where they stand, rad.
-BEND = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,6 @@ class FrameBlock:
     task: StageTask
     layout: Layout
     rest: RestShape | None = None
-    # Terms whose slopes were looked at in this stage; frames that are taken share it.
-    looked_at: set[str] = field(default_factory=set)
 
     def take(self, index: Tensor) -> 'FrameBlock':
         """Pick frames."""
@@ -84,34 +79,12 @@ class FrameBlock:
         for term in self.task.terms:
             if observed and term.related_input is None:
                 continue
-            self._check_once(term, at)
             own, coupled = models_of(term, at.state, at.widening, by_view)
             models += own
             motions += [
                 MotionModel.of(term, i, at.state, at.kinematics, self.layout, at.widening) for i in coupled
             ]
         return models, motions
-
-    def _check_once(self, term: ActiveTerm, at: Posed) -> None:
-        handler = term.handler
-        if handler.slopes_checked or handler.handler_key in self.looked_at:
-            return
-        self.looked_at.add(handler.handler_key)
-        compared = check_slopes(term, at.state, at.kinematics, self.layout)
-        if not compared:
-            # A body at rest has no gradient of many terms; one that is bent has.
-            bent = self._bent(at)
-            compared = check_slopes(term, bent.state, bent.kinematics, self.layout)
-        handler.slopes_checked = compared
-
-    def _bent(self, at: Posed) -> Posed:
-        """Pose a few of the bodies far from where they are, every one in a way of its own."""
-        rows = torch.arange(min(FRAMES, len(at.energy)), device=at.energy.device)
-        some = self.take(rows)
-        point = at.point.take(rows)
-        turns = BEND * torch.sin(torch.arange(at.kinematics.joints[rows].numel(), dtype=at.energy.dtype))
-        turns = turns.to(at.energy).reshape(at.kinematics.joints[rows].shape)
-        return some.evaluate(point.moved(turns, at.kinematics.parent_rotations[rows], 0 * point.transl, {}))
 
     def eliminate(self, at: Posed, damping: Float[Tensor, ' B']) -> Eliminated:
         """Express the frames' own unknowns by the shared ones.

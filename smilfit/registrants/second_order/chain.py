@@ -60,7 +60,9 @@ class ChainTerms:
     def copy(self) -> 'ChainTerms':
         """Give a copy that may be added to."""
         lists = {n: list(getattr(self, n)) for n in ('points3d', 'points2d', 'apart')}
-        matrices = {n: None if (m := getattr(self, n)) is None else m.clone() for n in ('precision', 'linear')}
+        matrices = {
+            n: None if (m := getattr(self, n)) is None else m.clone() for n in ('precision', 'linear')
+        }
         return replace(self, **lists, **matrices)
 
 
@@ -135,7 +137,12 @@ def _on_joints(item: Residuals | Energies, body: SMIL) -> bool:
     if names is not None and len(body.keypoint_rows(names).vertices):
         return False
     if item.order:
-        return names is not None and item.robust is None and item.by_vector and item.value is item.source.argument
+        return (
+            names is not None
+            and item.robust is None
+            and item.by_vector
+            and item.value is item.source.argument
+        )
     return item.pointwise and item.slope is not None
 
 
@@ -148,7 +155,12 @@ def _why_not(term: ActiveTerm, stated: Stated) -> str:
 
 
 def _take(
-    found: ChainTerms, item: Residuals | Energies, share: float, layout: Layout, state: BodyState, fitted: Coefficients
+    found: ChainTerms,
+    item: Residuals | Energies,
+    share: float,
+    layout: Layout,
+    state: BodyState,
+    fitted: Coefficients,
 ) -> bool:
     if isinstance(item, Energies) or item.order:
         return False

@@ -1,136 +1,315 @@
-"""How well a fit's parameters and keypoints are known: Gauss-Newton at the solution.
+"""How well a fit's parameters and keypoints are known, by derivatives at the solution, in float64.
 
-With energies that are sums of weighted squares whose residuals all have one variance s^2, the posterior's covariance
-is `2 s^2 H^-1`, where H is the second derivative of the whole energy, priors included. s^2 is the observations'
-energy over the numbers compared less the parameters spent on them (the trace of `H^-1 H_observed`).
+With the energy's hessian H (Gauss and Newton's) and the covariance G of its gradient under the noise, the
+covariance of the solution is `H^-1 G H^-1` (the sandwich of Huber 1967). With G_g, the hessian of group g of
+observations, and its variance s_g^2, `G = sum_g 2 s_g^2 G_g`. Priors count as if they had been observed with the
+median s^2 of the groups. Where all noise is alike that is `2 s^2 H^-1`, the posterior's covariance.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.losses import Residuals
-from smilfit.registrants.second_order.block import CHUNK, Posed, even_parts
-from smilfit.registrants.second_order.landmarks import PointSet, point_set
+from smilfit.body_models import SMIL
+from smilfit.handlers import ActiveTerm
+from smilfit.registrants.second_order.ambiguity import depth_ambiguity, only_camera
+from smilfit.registrants.second_order.block import FrameBlock, Posed
+from smilfit.registrants.second_order.covariance_dense import (
+    DenseBetween,
+    DenseElimination,
+    positive_inverse,
+)
+from smilfit.registrants.second_order.covariance_tree import (
+    TreeBetween,
+    TreeElimination,
+    hangs_on_joints,
+)
 from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.models import irls_weights
+from smilfit.registrants.second_order.models import Model
+from smilfit.registrants.second_order.noise import (
+    LEAST_SLOPE,
+    Noise,
+    Seen,
+    on_points,
+    scaled,
+    spent_by,
+    statements_of,
+)
 from smilfit.registrants.second_order.point import BodyPoint
-from smilfit.registrants.second_order.problem import BodyProblem, Evaluation
+from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.stage_task import StageTask
 from smilfit.solvers import Processes
 from smilfit.structures import FitCovariance
 
-# What is not constrained at all has this precision, relative to the best known unknown, instead of none.
-FLOOR = 1e-9
+# Frames worked on at once, and of how many what was found is kept; it is found again for those of a longer clip.
+FRAMES, FRAMES_KEPT = 128, 512
+# Rounds in which the noise of groups is parted, unless none changes by more than a share.
+ROUNDS, ENOUGH = 6, 0.05
+# What is not known: of its precision this share is what was added to keep matrices invertible.
+NOT_KNOWN = 1e-2
 
 
 def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
-    """Compute covariances of all unknowns and of all joints and observed keypoints.
+    """Compute the covariances of all unknowns and of all joints and observed keypoints.
 
-    Smoothness over time is left out, so where there is any the covariances are on the safe side. Processes give
-    their own frames' covariances, with the noise and the shared unknowns of all frames.
+    What nothing tells of has an infinite variance. Smoothness over time is left out, so where there is any the
+    covariances are on the safe side. Processes give their own frames' covariances, with the noise and the shared
+    unknowns of all frames.
+
+    Raises:
+        ValueError: nothing is observed that the noise could be estimated from.
     """
-    layout, n = problem.layout, problem.layout.n_own
     with torch.no_grad():
-        at = problem.evaluate(point)
-        body = problem.frames.task.body
-        names = tuple(dict.fromkeys((*body.joint_names, *_observed(problem))))
-        points = point_set(body, names)
-        frames, spent, sums = [], [], point.transl.new_zeros(2, dtype=torch.float64)
-        schur = point.transl.new_zeros(layout.n_shared, layout.n_shared, dtype=torch.float64)
-        for _, block, part in problem.parts(at):
-            models, _ = block.models(part)
-            seen, _ = block.models(part, observed=True)
-            sums = sums + _compared(part)
-            for rows in even_parts(len(part.energy), CHUNK, point.transl.device):
-                whole = block.equations(part, rows, models).matrix
-                inverse = _inverse(whole[:, :n, :n])
-                influence = inverse @ whole[:, :n, n:]
-                schur += (whole[:, n:, n:] - whole[:, n:, :n] @ influence).sum(0, dtype=torch.float64)
-                frames.append((inverse, influence))
-                spent.append(block.equations(part, rows, seen).matrix)
-        schur = problem.processes.sum(schur)
-        common = (_inverse(schur) if layout.n_shared else schur).to(point.transl)
-        parameters = torch.cat([_joined(i, x, common) for i, x in frames])
-        noise = _noise(sums, parameters, torch.cat(spent), n, common, problem.processes)
-        parameters = 2 * noise**2 * parameters
-        keypoints = torch.cat(list(_of_points(problem, at, points, parameters)))
-    return FitCovariance(parameters, _columns(problem, layout), keypoints, names, noise)
+        return _Covariance(problem, point).found()
 
 
-def _of_points(
-    problem: BodyProblem, at: Evaluation, points: PointSet, parameters: Tensor
-) -> Iterator[Tensor]:
-    """Carry the unknowns' covariances over to points, a few frames at a time: their Jacobians are large."""
-    for own, _, part in problem.parts(at):
-        for rows in even_parts(len(part.energy), CHUNK, parameters.device):
-            jacobian = part.kinematics.take(rows).jacobian(points, problem.layout)
-            yield jacobian @ parameters[own[rows]].unsqueeze(1) @ jacobian.transpose(-1, -2)
+def in_double(task: StageTask) -> StageTask:
+    """Copy a stage into float64: the body, what was observed, and constants of losses."""
+
+    def cast(term: ActiveTerm) -> ActiveTerm:
+        seen = None if term.related_input is None else term.related_input.to(torch.float64)
+        return replace(term, handler=deepcopy(term.handler).double(), related_input=seen)
+
+    focal = None if task.log_focal is None else task.log_focal.double()
+    terms = tuple(cast(t) for t in task.terms)
+    return replace(task, body=deepcopy(task.body).double(), terms=terms, log_focal=focal, on_step=None)
 
 
-def _observed(problem: BodyProblem) -> tuple[str, ...]:
-    known = problem.frames.task.body.keypoint_names
-    return tuple(n for n in problem.frames.task.need if n in known)
+@dataclass(frozen=True)
+class _Work:
+    """Some frames evaluated: their models, and what observations come to."""
+
+    block: FrameBlock
+    part: Posed
+    seen: list[Seen]
+    held: list[Model]
 
 
-def _inverse(matrix: Tensor) -> Tensor:
-    scale = matrix.diagonal(dim1=-2, dim2=-1).clamp_min(1e-30).rsqrt()
-    unit = (scale.unsqueeze(-1) * matrix * scale.unsqueeze(-2)).double()
-    eye = torch.eye(matrix.shape[-1], dtype=torch.float64, device=matrix.device)
-    lower = torch.linalg.cholesky(unit + FLOOR * eye)
-    return (scale.unsqueeze(-1) * torch.cholesky_inverse(lower) * scale.unsqueeze(-2)).to(matrix.dtype)
+class _Covariance:
+    """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
+    def __init__(self, problem: BodyProblem, point: BodyPoint) -> None:
+        self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
+        task = problem.frames.task
+        self.observing = _observing(task, self.processes)
+        self.frames = FrameBlock(task if self.dtype == torch.float64 else in_double(task), problem.layout)
+        extras = {n: v.double() for n, v in point.extras.items()}
+        self.point = BodyPoint(point.quats.double(), point.transl.double(), extras)
+        body = task.body
+        seen = (n for n in task.need if n in body.keypoint_names)
+        self.names = tuple(dict.fromkeys((*body.joint_names, *seen)))
+        # Each block has frames of the whole clip.
+        parts = -(-point.batch_size // FRAMES)
+        every = torch.arange(point.batch_size, device=point.transl.device)
+        self.rows = [every[i::parts] for i in range(parts)]
+        self._kept: dict[tuple[str, int], Any] = {}
 
-def _joined(inverse: Tensor, influence: Tensor, common: Tensor) -> Tensor:
-    """Join own and shared unknowns: what is not known of the shared ones blurs the own ones."""
-    across = -influence @ common
-    own = inverse - across @ influence.transpose(1, 2)
-    top = torch.cat((own, across), 2)
-    corner = common.expand(len(inverse), -1, -1)
-    return torch.cat((top, torch.cat((across.transpose(1, 2), corner), 2)), 1)
-
-
-def _noise(
-    sums: Tensor,
-    parameters: Tensor,
-    observed: Tensor,
-    n_own: int,
-    common: Tensor,
-    processes: Processes,
-) -> float:
-    both = (parameters * observed).double()
-    spent = both[:, :n_own].sum() + both[:, n_own:, :n_own].sum()
-    spent = spent + (common * observed[:, n_own:, n_own:].sum(0, dtype=torch.float64)).sum()
-    squares, compared, spent = processes.sum(torch.cat((sums, spent[None]))).tolist()
-    if not compared:
-        raise ValueError(
-            'LevenbergMarquardt: covariance needs observations to estimate the noise from; no active handler has any '
-            'residuals. Set covariance=False.'
+    def found(self) -> FitCovariance:
+        """Give it."""
+        variances, points = (self._joined(x) for x in zip(*map(self._result, range(len(self.rows)))))
+        self._kept.clear()
+        noise = self.noise
+        return FitCovariance(
+            self.parameters,
+            _columns(self.frames.task.body, self.layout),
+            points.to(self.dtype),
+            self.names,
+            noise.common**0.5,
+            variances.sqrt().to(self.dtype),
+            {key: group.sqrt().to(self.dtype) for key, group in zip(self.keys, noise.groups)},
         )
-    return (squares / max(compared - spent, 1.0)) ** 0.5
+
+    def parameters(self) -> Tensor:
+        """Give the matrices of all frames' unknowns' covariances."""
+        with torch.no_grad():
+            return self._joined([self._whole(i) for i in range(len(self.rows))]).to(self.dtype)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Put frames back into their order."""
+        return torch.cat(list(parts)).index_select(0, torch.cat(self.rows).argsort())
+
+    def _once(self, what: str, i: int, make: Callable[[int], Any]) -> Any:
+        """Keep what was found of the blocks of a short clip."""
+        if len(self.rows) * FRAMES > FRAMES_KEPT:
+            return make(i)
+        if (what, i) not in self._kept:
+            self._kept[what, i] = make(i)
+        return self._kept[what, i]
+
+    def _work(self, i: int) -> _Work:
+        return self._once('work', i, self._evaluated)
+
+    def _evaluated(self, i: int) -> _Work:
+        rows = self.rows[i]
+        block = self.frames if len(self.rows) == 1 else self.frames.take(rows)
+        part = block.evaluate(self.point if len(self.rows) == 1 else self.point.take(rows))
+        return _Work(block, part, *statements_of(part, self.observing))
+
+    @cached_property
+    def _sums(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Give what each statement's groups come to in all frames."""
+        totals: list[Tensor] = []
+        for i in range(len(self.rows)):
+            seen = self._work(i).seen
+            self.keys = tuple(s.key for s in seen)
+            found = [x for s in seen for x in (s.squares, s.counted, s.slopes)]
+            totals = [a + b for a, b in zip(totals, found)] if totals else found
+        totals = [self.processes.sum(x) for x in totals]
+        return list(zip(totals[::3], totals[1::3], totals[2::3]))
+
+    @cached_property
+    def slopes(self) -> list[Tensor]:
+        """Give each group's slope of the score, per unit of the reweighted squares' hessian."""
+        return [
+            torch.where(n > 0, s / n.clamp_min(1e-30), 1.0).clamp_min(LEAST_SLOPE) for _, n, s in self._sums
+        ]
+
+    def _models(self, work: _Work, factors: Sequence[Tensor], held: float = 1.0) -> list[Model]:
+        """Give all models, observations' by their groups' factors."""
+        priors = (
+            [scaled(m, self.point.transl.new_tensor(held)) for m in work.held] if held != 1 else work.held
+        )
+        return [*priors, *(scaled(s.model, f) for s, f in zip(work.seen, factors))]
+
+    def _elimination(self, i: int) -> DenseElimination | TreeElimination:
+        return self._once('elimination', i, self._eliminated)
+
+    def _eliminated(self, i: int) -> DenseElimination | TreeElimination:
+        work = self._work(i)
+        models = self._models(work, self.slopes)
+        if hangs_on_joints(work.block, models, self.names):
+            return TreeElimination.of(work.part, self.layout, models)
+        return DenseElimination.of(work.block, work.part, models)
+
+    @cached_property
+    def common(self) -> Tensor:
+        """Give the shared unknowns' part of the inverse."""
+        none = self.point.transl.new_zeros(0, 0)
+        if not self.layout.n_shared:
+            return none
+        return positive_inverse(
+            self.processes.sum(sum(self._elimination(i).schur for i in range(len(self.rows))))
+        )
+
+    @cached_property
+    def noise(self) -> Noise:
+        """Estimate the noise."""
+        squares, counted, _ = zip(*self._sums) if self._sums else ((), (), ())
+        spent = [torch.zeros_like(x) for x in squares]
+        for i in range(len(self.rows)):
+            elimination = self._elimination(i)
+            found = (spent_by(s, elimination, self.common) for s in self._work(i).seen)
+            spent = [a + b for a, b in zip(spent, found)]
+        numbers = [n - self.processes.sum(x) for n, x in zip(counted, spent)]
+        return self._refined(Noise.of(squares, numbers))
+
+    def _refined(self, first: Noise) -> Noise:
+        """Part the groups' noises by one block, which stands for all: blocks are drawn from the whole clip."""
+        work, elimination, noise = self._work(0), self._elimination(0), first
+        add = self.processes.sum
+        numbers = [add(s.counted) for s in work.seen]
+        spent = [add(spent_by(s, elimination, self.common)) for s in work.seen]
+        for _ in range(ROUNDS if any(g.numel() > 1 for g in first.groups) else 0):
+            between = elimination.between(self._middle(work, noise))
+            shared = self.common @ add(len(self.rows) * between.schur) @ self.common
+            carried = [
+                add(on_points(s, between.points(s.model.names, self.common, shared)))
+                if s.squares.ndim
+                else None
+                for s in work.seen
+            ]
+            noise, change = noise.refined(numbers, spent, carried, first)
+            if change < ENOUGH:
+                break
+        return noise
+
+    def _middle(self, work: _Work, noise: Noise) -> list[Model]:
+        return self._models(work, [2 * v for v in noise.groups], 2 * noise.typical)
+
+    def _between(self, i: int) -> DenseBetween | TreeBetween:
+        return self._once(
+            'between', i, lambda i: self._elimination(i).between(self._middle(self._work(i), self.noise))
+        )
+
+    @cached_property
+    def shared(self) -> Tensor:
+        """Give the shared unknowns' covariance."""
+        return self._shared(self._between)
+
+    @cached_property
+    def shared_ridge(self) -> Tensor:
+        """Give what was added to the diagonal, between two inverses: the shared unknowns' part."""
+        return self._shared(lambda i: self._elimination(i).between_ridge())
+
+    def _shared(self, of_block: Callable[[int], DenseBetween | TreeBetween]) -> Tensor:
+        if not self.layout.n_shared:
+            return self.common
+        schur = self.processes.sum(sum(of_block(i).schur for i in range(len(self.rows))))
+        return self.common @ schur @ self.common
+
+    @cached_property
+    def _any_unknown(self) -> bool:
+        """Whether any process has an unknown that nothing tells of."""
+        found = any(bool(self._unknown(i).any()) for i in range(len(self.rows)))
+        return float(self.processes.sum(torch.tensor(float(found)))) > 0
+
+    def _unknown(self, i: int) -> Tensor:
+        elimination = self._elimination(i)
+        return elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN
+
+    def _result(self, i: int) -> tuple[Tensor, Tensor]:
+        """Give the variances of a block's unknowns, and its points' covariances."""
+        common, shared = self.common, self.shared
+        between = self._between(i)
+        variances = between.diagonal(common, shared).clamp_min(0)
+        points = between.points(self.names, common, shared)
+        work = self._work(i)
+        alone = only_camera(work.part, work.seen)
+        if alone is not None and bool(alone[0].any()):
+            points[alone[0]] += depth_ambiguity(work.part, alone[1], self.names)[alone[0]]
+        if self._any_unknown:
+            elimination = self._elimination(i)
+            variances = torch.where(self._unknown(i), torch.inf, variances)
+            added = elimination.between_ridge().points(self.names, common, self.shared_ridge)
+            whole = elimination.points(self.names, common)
+            points = without(points, _diagonal(added) > NOT_KNOWN * _diagonal(whole))
+        return variances, points
+
+    def _whole(self, i: int) -> Tensor:
+        work = self._evaluated(i)
+        elimination = DenseElimination.of(work.block, work.part, self._models(work, self.slopes))
+        found = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
+        return without(found, elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN)
 
 
-def _compared(part: Posed) -> Tensor:
-    """Sum the weighted squares of observations, and count the numbers compared.
-
-    Outliers count by what weight is left them.
-    """
-    squares = torch.zeros(2, dtype=torch.float64, device=part.energy.device)
-    for term in (t for t in part.terms if t.related_input is not None):
-        stated = term.stated(part.state)
-        for item, share in zip(stated, term.shares(stated, part.energy)):
-            if isinstance(item, Residuals):
-                weight, value = irls_weights(item, 0.5 * share, 1.0)
-                terms = item.terms()
-                wide = weight.unsqueeze(-1).expand_as(value) if item.by_vector else weight
-                inlier = torch.ones_like(terms.weight) if terms.slope is None else terms.slope
-                counted = inlier * (terms.weight > 0) * (value.shape[-1] if item.by_vector else 1)
-                squares = squares + torch.stack(((wide * value.square()).sum(), counted.sum())).double()
-    return squares
+def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
+    """Name the handlers that observe something in some frame of some process."""
+    terms = [t for t in task.terms if t.related_input is not None]
+    flags = torch.tensor([float(t.related_input.observed().any()) for t in terms])
+    flags = processes.sum(flags).tolist() if terms else []
+    return frozenset(t.handler.handler_key for t, flag in zip(terms, flags) if flag)
 
 
-def _columns(problem: BodyProblem, layout: Layout) -> tuple[str, ...]:
-    names = problem.frames.task.body.joint_names
+def _diagonal(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1)
+
+
+def without(matrix: Float[Tensor, '*b n n'], unknown: Bool[Tensor, '*b n']) -> Float[Tensor, '*b n n']:
+    """Make variances of what is not known infinite, with no covariance with the rest."""
+    either = unknown.unsqueeze(-1) | unknown.unsqueeze(-2)
+    matrix = matrix.masked_fill(either, 0.0)
+    _diagonal(matrix).masked_fill_(unknown, torch.inf)
+    return matrix
+
+
+def _columns(body: SMIL, layout: Layout) -> tuple[str, ...]:
+    names = body.joint_names
     found = [f'{names[j]}.turn_{axis}' for j in layout.free.tolist() for axis in 'xyz']
     found += [f'transl_{axis}' for axis in 'xyz'] if layout.transl else []
     found += [f'{name}[{i}]' for name, size in layout.extras for i in range(size)]

@@ -92,13 +92,19 @@ class FrameEquations:
         elif term.name in columns:
             own, hessian = columns[term.name], term.hessian
             if hessian.ndim == 4:
-                hessian = _block_diagonal(hessian)
+                hessian = block_diagonal(hessian)
             self.vector[:, own] += term.gradient
             self.matrix[:, own, own] += hessian
 
     def add_automatic(self, model: AutomaticModel, state: BodyState, widening: float) -> None:
         """Add a term whose derivatives are found automatically."""
         term, index = model.term, model.index
+        seen = term.related_input
+        if 'cameras' in self.layout.extra_columns() and seen is not None and seen.cameras is not None:
+            raise TypeError(
+                f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where they are fitted; '
+                'automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or leave fit_cameras out.'
+            )
         with torch.no_grad():
             stated = term.stated(state)
         share = term.shares(stated, state.params.transl)[index]
@@ -137,7 +143,8 @@ class FrameEquations:
         self.matrix[:, :count, :count] += turned.flatten(3, 4).flatten(1, 2)
 
 
-def _block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:
+def block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:
+    """Put blocks on the diagonal."""
     count = blocks.shape[1]
     matrix = blocks.new_zeros(len(blocks), count, 3, count, 3)
     matrix.diagonal(dim1=1, dim2=3).copy_(blocks.permute(0, 2, 3, 1))

@@ -103,7 +103,12 @@ class JointQuadratic:
 
 
 def add_model(
-    found: JointQuadratic, model: PointModel, kin: Kinematics, pairs: SkinPairs, fitted: Coefficients, scale: bool
+    found: JointQuadratic,
+    model: PointModel,
+    kin: Kinematics,
+    pairs: SkinPairs,
+    fitted: Coefficients,
+    scale: bool,
 ) -> None:
     """Add a model of joints or of all vertices, in place.
 
@@ -134,7 +139,9 @@ def add_model(
 def _add_joints(found: JointQuadratic, model: PointModel, kin: Kinematics) -> None:
     points = point_set(kin.body, model.names)
     if points.landmarks is not None:
-        raise ValueError('add_model: named points must be joints; some lie on the skin. Give them as vertices.')
+        raise ValueError(
+            'add_model: named points must be joints; some lie on the skin. Give them as vertices.'
+        )
     found.gradient[..., 3:].index_add_(1, points.joints, model.gradient)
     found.hessian[..., 3:, 3:].index_add_(1, points.joints, model.hessian)
 

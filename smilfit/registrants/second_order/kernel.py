@@ -42,18 +42,21 @@ class KernelPlan:
     reason: str | None = None
 
 
+def not_planned(solver: SecondOrderSolver) -> KernelPlan:
+    """Say that a solver does without the kernel."""
+    own = not isinstance(solver, LevenbergMarquardt)
+    return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
+
+
 def plan_kernel(
-    task: StageTask, layout: Layout, solver: SecondOrderSolver, start: FitState
+    task: StageTask, layout: Layout, solver: LevenbergMarquardt, start: FitState, state: BodyState
 ) -> KernelPlan:
-    """Look whether the kernel takes a stage.
+    """Look whether the kernel takes a stage; `state` is the body where it starts.
 
     Raises:
         ImportError: the kernel is asked for and not installed.
         TypeError: it is asked for and cannot take a term, by name.
     """
-    if not solver.may_use_kernel:
-        own = not isinstance(solver, LevenbergMarquardt)
-        return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
     if not warp_available():
         if solver.backend == 'warp':
             raise ImportError(
@@ -63,10 +66,6 @@ def plan_kernel(
     try:
         fitted = coefficients_of(task, layout, start.params)
         with torch.no_grad():
-            output = task.body(start.params, task.need)
-            weights = dict(task.keypoint_weights)
-            found = (task.frames, start.camera_shift, start.log_focal)
-            state = BodyState(task.body, start.params, output, weights, *found)
             terms = chain_terms(task, layout, state, fitted, with_torch=True)
     except UnsupportedError as reason:
         if solver.backend == 'warp':
@@ -96,7 +95,7 @@ def run_kernel(
     if plan.terms.apart or layout.n_shared:
         return _run_steps(task, layout, solver, start, plan, moving, processes, problem)
     stage = task.stage
-    graduation = solver.graduation if any(term.robust for term in task.terms) else ()
+    graduation = solver.gnc_schedule if any(term.robust for term in task.terms) else ()
     n_iter = stage.n_iter + len(graduation)
     with torch.no_grad():
         found = solve_chains(problem, n_iter, stage.ftol, graduation, solver.policy)
@@ -135,7 +134,9 @@ def _run_steps(
     return StageOutcome(replace(start, params=params), status.converged, result, engine=engine)
 
 
-def _result(found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes) -> SolverResult:
+def _result(
+    found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes
+) -> SolverResult:
     """Say how it went in all processes: what is done next hangs on it, and must be the same in all of them.
 
     Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.

@@ -120,7 +120,9 @@ class RigidPoints:
         some = share > 0
         safe = torch.where(some, share, torch.ones_like(share))
         shaped = body.rest_vertices(base.betas, mark.index) + body.frame_offsets(base, mark.index)
-        offset = _in_bone(mark.at_rest(shaped), body.rest_joints_of(base, body.rest_shape(base.betas)), joint, safe)
+        offset = _in_bone(
+            mark.at_rest(shaped), body.rest_joints_of(base, body.rest_shape(base.betas)), joint, safe
+        )
         offset = torch.where(some.unsqueeze(-1), offset, torch.zeros_like(offset))
         dirs = cls._directions(body, mark, joint, safe, some, fitted)
         first = points.joints.unsqueeze(1)

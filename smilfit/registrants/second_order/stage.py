@@ -1,18 +1,20 @@
 """Run one stage of a fit by a solver of second order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
+from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
-from smilfit.registrants.second_order.kernel import KernelPlan, plan_kernel, run_kernel
+from smilfit.registrants.second_order.kernel import KernelPlan, not_planned, plan_kernel, run_kernel
 from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.slope_check import check_terms
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import Processes, SecondOrderSolver, StopReason
@@ -54,9 +56,18 @@ def run_second_order(
     layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
-    task = with_clip_totals(task, FrameBlock(task, layout, rest), point, processes)
-    start = replace(start, params=params)
-    plan = plan_kernel(task, layout, solver, start)
+    start = replace(start, params=params, camera_shift=shift)
+    frames = FrameBlock(task, layout, rest)
+    if solver.may_use_kernel:
+        with torch.no_grad():
+            state = task.state(start)
+        task = with_clip_totals(task, [(task.terms, state)], processes)
+        plan = plan_kernel(task, layout, solver, start, state)
+    else:
+        parts = ((part.terms, part.state) for part in BodyProblem(frames, point.batch_size).posed(point))
+        task = with_clip_totals(task, parts, processes)
+        plan = not_planned(solver)
+    check_terms(replace(frames, task=task), point)
     # A process without the kernel keeps the others from it: all must go the same way.
     if int(processes.sum(torch.tensor(float(plan.reason is None)))) == processes.count:
         outcome = run_kernel(task, layout, solver, start, plan, fitted, processes)
@@ -68,7 +79,9 @@ def run_second_order(
         outcome = _joined(outcome, rest_done)
         return _with_covariance(outcome, task, layout, fitted, solver, processes)
     found = _run_dense(task, layout, rest, solver, point, start, processes)
-    return _with_covariance(replace(found, engine_reason=plan.reason), task, layout, fitted, solver, processes)
+    return _with_covariance(
+        replace(found, engine_reason=plan.reason), task, layout, fitted, solver, processes
+    )
 
 
 def _is_finished(outcome: StageOutcome, plan: KernelPlan) -> bool:
@@ -94,30 +107,30 @@ def _run_dense(
     stage = task.stage
     problem = BodyProblem(FrameBlock(task, layout, rest), point.batch_size, processes)
     robust = any(term.robust for term in task.terms)
-    rows = None
-    if wanted is not None and not problem.coupled and processes.count == 1:
+    some, begin, energy = problem, point, None
+    in_part = wanted is not None and not problem.coupled and processes.count == 1
+    if in_part:
         rows = wanted.nonzero().flatten()
-        problem, whole, point = problem.take(rows), point, point.take(rows)
-    point, status, result = solver.minimise(problem, point, stage.n_iter, stage.ftol, task.on_step, robust)
+        some, begin = problem.take(rows), point.take(rows)
+    end, status, result = solver.minimise(some, begin, stage.n_iter, stage.ftol, task.on_step, robust)
     converged = status.converged
-    if rows is not None:
-        point, converged = whole.put(rows, point), (~wanted).index_copy(0, rows, converged)
-    end = FitState(point.params(), point.camera_shift, start.log_focal)
-    energy = None if rows is None else problem.evaluate(point.take(rows)).energy
+    if in_part:
+        end, converged = point.put(rows, end), (~wanted).index_copy(0, rows, converged)
+        energy = problem.evaluate(end).energy
+    state = FitState(end.params(), end.camera_shift, start.log_focal)
     engine = 'banded' if problem.moving else 'dense'
-    return StageOutcome(end, converged, result, energy=energy, engine=engine)
+    return StageOutcome(state, converged, result, energy=energy, engine=engine)
 
 
 def _joined(first: StageOutcome, then: StageOutcome) -> StageOutcome:
     """Give the outcome of two engines, one after the other; the second may have worked on what the first left."""
     a, b = first.result, then.result
-    energy, end = None, b.loss_end
-    if then.energy is not None and first.energy is not None:
-        energy = first.energy.index_copy(0, (~first.converged).nonzero().flatten(), then.energy)
-        end = float(energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
+    end = b.loss_end
+    if then.energy is not None:
+        end = float(then.energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
     steps, evaluations = a.n_steps + b.n_steps, a.n_evaluations + b.n_evaluations
     result = replace(b, loss_start=a.loss_start, loss_end=end, n_steps=steps, n_evaluations=evaluations)
-    return replace(then, result=result, energy=energy, engine=f'{first.engine}, then {then.engine}')
+    return replace(then, result=result, engine=f'{first.engine}, then {then.engine}')
 
 
 def _with_covariance(
@@ -137,19 +150,25 @@ def _with_covariance(
 
 
 def with_clip_totals(
-    task: StageTask, frames: FrameBlock, point: BodyPoint, processes: Processes
+    task: StageTask, parts: Iterable[tuple[tuple[ActiveTerm, ...], BodyState]], processes: Processes
 ) -> StageTask:
     """Hold what means divide by at its value for all frames of all processes.
 
     A term must weigh the same whether a solver looks at all frames, at a block of them, or at those that are left.
+    Totals that are held already, those of a longer clip, stay.
+
+    Args:
+        task: the stage.
+        parts: terms and bodies, block by block.
+        processes: those that hold other frames.
     """
-    if all(term.kind != 'mean' for term in task.terms):
+    if all(term.kind != 'mean' or term.totals is not None for term in task.terms):
         return task
     sums: list[list[Tensor]] = [[] for _ in task.terms]
     with torch.no_grad():
-        for part in BodyProblem(frames, point.batch_size, processes).posed(point):
-            for found, term in zip(sums, part.terms):
-                totals = [item.total() for item in term.stated(part.state)]
+        for terms, state in parts:
+            for found, term in zip(sums, terms):
+                totals = [item.total() for item in term.stated(state)]
                 found[:] = [a + b for a, b in zip(found, totals)] if found else totals
     flat = processes.sum(torch.stack([total for found in sums for total in found]))
     every = iter(flat.unbind(0))

@@ -1,7 +1,7 @@
 """A stage as trees of joints whose steps the fused kernel solves for, with what torch adds to them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -115,9 +115,7 @@ class TreeProblem:
         predicted = 0.5 * loads.power(motion)
         if self.shared:
             predicted = predicted + 0.5 * loads.border_power(motion) / len(predicted)
-        length = motion.turns.norm(dim=-1, keepdim=True)
-        turns = motion.turns * (LONGEST_TURN / length.clamp_min(LONGEST_TURN))
-        return ChainStep(replace(motion, turns=turns), predicted.to(damping))
+        return ChainStep(motion.no_turn_beyond(LONGEST_TURN), predicted.to(damping))
 
     def _extra(self, at: Posed, couplings: list[MotionCoupling]) -> ChainQuadratic:
         """Bring the quadratic models of the terms that torch has to the joints."""

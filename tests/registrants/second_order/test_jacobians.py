@@ -16,7 +16,7 @@ from smilfit.handlers import (
     Keypoint3dMSEHandler,
     Keypoint3dMSEInput,
 )
-from smilfit.losses import JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
+from smilfit.losses import BaseLoss, JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.landmarks import point_set
@@ -117,6 +117,21 @@ def test_equations_have_the_energys_gradient(name, cameras):
         slope = (ahead - behind) / (2 * EPS)
         size = equations.vector.abs().max()
         torch.testing.assert_close(equations.vector[:, column], slope, atol=float(2e-6 * size), rtol=1e-4)
+
+
+class FlatLoss(BaseLoss):
+    """A loss of pixels that leaves derivatives to be found."""
+
+    def residual(self, pred, target, target_conf, keypoint_weight=None):
+        return (pred - target) * target_conf.unsqueeze(-1)
+
+
+def test_automatic_derivatives_do_not_move_cameras():
+    _, inputs = TERMS['pixels']
+    _, problem, point = setting([Keypoint2dHandler(FlatLoss())], inputs, cameras=True)
+    at = problem.evaluate(point)
+    with pytest.raises(TypeError, match="MultiviewKeypoint2dMSEHandler 'keypoints2d_mse' by the cameras must be"):
+        problem.equations(at, torch.arange(3), problem.models(at)[0])
 
 
 def test_energy_is_the_loss():

@@ -1,0 +1,231 @@
+"""Covariances along the tree of joints: what `covariance_dense` computes, at a cost that grows with the joints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.geometry.kinematic_chain import KinematicTree
+from smilfit.geometry.quaternion import skew
+from smilfit.registrants.second_order.block import FrameBlock, Posed
+from smilfit.registrants.second_order.covariance_dense import Between, Reduced, ridge_of
+from smilfit.registrants.second_order.covariance_passes import Spread, Spreads, TreePass, TreeSums
+from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
+from smilfit.registrants.second_order.landmarks import point_set
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.models import Model, ParameterModel, PointModel
+
+
+def hangs_on_joints(block: FrameBlock, models: Sequence[Model], names: tuple[str, ...]) -> bool:
+    """Say whether each model is of single joints or of the border, points are joints, and no camera moves."""
+    groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
+    if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
+        return False
+    if any(point_set(block.task.body, g).landmarks is not None for g in groups):
+        return False
+    return all(isinstance(m, PointModel) or _by_joint(m) for m in models)
+
+
+def _by_joint(model: Model) -> bool:
+    return isinstance(model, ParameterModel) and (model.name != 'body_pose' or model.hessian.ndim == 4)
+
+
+@dataclass(frozen=True)
+class TreeGeometry:
+    """How twists about the root's place hang together: joints in the order of their depth.
+
+    Args:
+        part: the posed bodies.
+        layout: the unknowns.
+        turn: S, zero for joints that do not turn.
+        steps: s.
+        moved: derivative of the joints' places by the border, turns held; in the body's order.
+        arms: what a twist does at the joint's own place.
+    """
+
+    part: Posed
+    layout: Layout
+    turn: Float[Tensor, 'B J 6 3']
+    steps: Float[Tensor, 'B J 6 q']
+    moved: Float[Tensor, 'B J 3 q']
+    arms: Float[Tensor, 'B J 3 6']
+
+    @classmethod
+    def of(cls, part: Posed, layout: Layout) -> 'TreeGeometry':
+        """Look at posed bodies."""
+        kin, tree = part.kinematics, part.kinematics.body.tree
+        places = kin.joints - kin.joints[:, :1]
+        eye = torch.eye(3, dtype=places.dtype, device=places.device).expand(*places.shape, 3)
+        cross = skew(places)
+        turning = places.new_zeros(places.shape[1], 1, 1).index_fill(0, layout.free, 1.0)
+        columns = [kin.joint_columns(name) for name, _ in layout.extras]
+        moved = torch.cat(columns, -1) if columns else places.new_zeros(*places.shape, 0)
+        steps = moved - moved.index_select(1, tree.parents)
+        steps = torch.cat((moved[:, :1], steps[:, 1:]), 1)
+        steps = torch.cat((torch.zeros_like(steps), steps), -2)
+        # v(x) = v + w x (x - root): a joint that turns by w moves the root's place by -w x p = p x w.
+        turn = turning * torch.cat((eye, cross), -2)
+        turn, steps, arms = (
+            x.index_select(1, tree.order) for x in (turn, steps, torch.cat((-cross, eye), -1))
+        )
+        return cls(part, layout, turn, steps, moved, arms)
+
+    @property
+    def tree(self) -> KinematicTree:
+        """Give the body's tree."""
+        return self.part.kinematics.body.tree
+
+    def sums(self, models: Sequence[Model]) -> tuple[TreeSums, Float[Tensor, 'B m']]:
+        """Sum models at the joints that carry them; and give the diagonal of the dense matrix."""
+        kin, layout = self.part.kinematics, self.layout
+        points, turns = torch.zeros_like(kin.linear), torch.zeros_like(kin.linear)
+        border = points.new_zeros(len(points), *(self.steps.shape[-1],) * 2)
+        columns = layout.extra_columns()
+        for model in models:
+            if isinstance(model, PointModel):
+                points.index_add_(1, point_set(kin.body, model.names).joints, model.hessian)
+            elif model.name == 'body_pose':
+                maps = pose_maps(kin)[:, 1:]
+                turns[:, 1:] += maps.mT @ model.hessian @ maps
+            elif model.name in columns:
+                place = columns[model.name]
+                own = slice(place.start - layout.n_pose, place.stop - layout.n_pose)
+                hessian = model.hessian
+                border[:, own, own] += hessian if hessian.ndim == 3 else block_diagonal(hessian)
+        turns = turns * turns.new_zeros(turns.shape[1], 1, 1).index_fill(0, layout.free, 1.0)
+        in_order = points.index_select(1, self.tree.order)
+        twist = self.arms.mT @ (in_order @ self.arms)
+        place = twist.new_zeros(len(twist), 3, 3)
+        sums = TreeSums(twist, turns.index_select(1, self.tree.order), place, border)
+        return sums, self._diagonal(points, sums)
+
+    def _diagonal(self, points: Tensor, sums: TreeSums) -> Tensor:
+        """Each joint's turn moves all that hangs below it."""
+        order = self.tree.order
+        below = self.tree.paths[order][:, order].mT
+        twist = (below @ sums.twist.flatten(2)).view_as(sums.twist)
+        turns = (self.turn * (twist @ self.turn)).sum(-2) + sums.turn.diagonal(dim1=2, dim2=3)
+        place = twist[:, 0].diagonal(dim1=1, dim2=2)[:, 3:]
+        border = (self.moved * (points @ self.moved)).sum((1, 2)) + sums.border.diagonal(dim1=1, dim2=2)
+        return self.unknowns(turns, place, border)
+
+    def unknowns(self, turns: Tensor, place: Tensor, border: Tensor) -> Float[Tensor, 'B m']:
+        """Put numbers of turns (B, J, 3), place and border into the order of the layout."""
+        turns = turns.index_select(1, self.tree.restore).index_select(1, self.layout.free).flatten(1)
+        return torch.cat((turns, place, border) if self.layout.transl else (turns, border), 1)
+
+    def on_diagonal(self, values: Float[Tensor, 'B m'], still: float) -> TreeSums:
+        """Put numbers of the unknowns on the diagonal; `still` is for joints that do not turn."""
+        layout, n = self.layout, 3 * len(self.layout.free)
+        turns = values.new_full((len(values), self.turn.shape[1], 3), still)
+        turns[:, layout.free] = values[:, :n].unflatten(1, (-1, 3))
+        turns = torch.diag_embed(turns.index_select(1, self.tree.order))
+        place = values[:, n : n + 3] if layout.transl else values.new_zeros(len(values), 3)
+        twist = values.new_zeros(*turns.shape[:2], 6, 6)
+        return TreeSums(twist, turns, torch.diag_embed(place), torch.diag_embed(values[:, layout.n_pose :]))
+
+
+@dataclass(frozen=True)
+class TreeElimination:
+    """Frames with their own unknowns eliminated along the tree; as `DenseElimination`."""
+
+    geometry: TreeGeometry
+    ridge: Float[Tensor, 'B m']
+    passes: TreePass
+    border: Reduced
+
+    @classmethod
+    def of(cls, part: Posed, layout: Layout, models: Sequence[Model]) -> 'TreeElimination':
+        """Eliminate."""
+        geometry = TreeGeometry.of(part, layout)
+        sums, diagonal = geometry.sums(models)
+        ridge = ridge_of(diagonal, layout)
+        held = geometry.on_diagonal(ridge, 1.0)
+        turn, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
+        sums = TreeSums(sums.twist, turn, place, border)
+        passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+        return cls(geometry, ridge, passes, Reduced.of(passes.border, layout.n_own - layout.n_pose))
+
+    @property
+    def schur(self) -> Tensor:
+        """Give the sum over frames of what is left of the shared unknowns' matrix."""
+        return self.border.schur
+
+    def rows(self, names: tuple[str, ...]) -> Tensor:
+        """Give where joints stand in the order of their depth."""
+        geometry = self.geometry
+        return geometry.tree.restore[point_set(geometry.part.kinematics.body, names).joints]
+
+    def diagonal(self, common: Tensor) -> Float[Tensor, 'B m']:
+        """Give the inverse's diagonal."""
+        border = self.border.whole_inverse(common)
+        spreads = self.passes.spreads
+        turns, place = (_variance(x, border) for x in (spreads.turn, spreads.place))
+        return self.geometry.unknowns(turns, place[:, 0], border.diagonal(dim1=1, dim2=2))
+
+    def points(self, names: tuple[str, ...], common: Tensor) -> Float[Tensor, 'B K 3 3']:
+        """Carry the inverse over to joints."""
+        rows = self.rows(names)
+        found = self.passes.spreads.twist.take(rows).carried(self.geometry.arms.index_select(1, rows))
+        return found.own + found.by @ self.border.whole_inverse(common).unsqueeze(1) @ found.by.mT
+
+    def trace(self, model: Model, common: Tensor) -> Tensor:
+        """Give the sum over frames of `tr(H^-1 G)`, G the hessian of a model of a parameter."""
+        sums, _ = self.geometry.sums([model])
+        border, turn = self.border.whole_inverse(common), self.passes.spreads.turn
+        whole = turn.own + turn.by @ border.unsqueeze(1) @ turn.by.mT
+        return (whole * sums.turn).sum() + (border * sums.border).sum()
+
+    def between(self, models: Sequence[Model]) -> 'TreeBetween':
+        """Put the hessian of models between two inverses."""
+        return self._between(self.geometry.sums(models)[0])
+
+    def between_ridge(self) -> 'TreeBetween':
+        """Put what was added to the diagonal between two inverses."""
+        return self._between(self.geometry.on_diagonal(self.ridge, 0.0))
+
+    def _between(self, sums: TreeSums) -> 'TreeBetween':
+        slopes = self.passes.slopes(sums)
+        return TreeBetween(self, self.border.between(slopes.border), slopes.spreads)
+
+
+@dataclass(frozen=True)
+class TreeBetween:
+    """`H^-1 G H^-1`; as `DenseBetween`."""
+
+    frames: TreeElimination
+    border: Between
+    spreads: Spreads
+
+    @property
+    def schur(self) -> Tensor:
+        """Give the sum over frames of what there is between the shared unknowns' inverses."""
+        return self.border.schur
+
+    def diagonal(self, common: Tensor, shared: Tensor) -> Float[Tensor, 'B m']:
+        """Give its diagonal."""
+        inverse, border = self.frames.border.whole_inverse(common), self.border.whole(common, shared)
+        values, slopes = self.frames.passes.spreads, self.spreads
+        turns = _slope_variance(values.turn, slopes.turn, inverse, border)
+        place = _slope_variance(values.place, slopes.place, inverse, border)
+        return self.frames.geometry.unknowns(turns, place[:, 0], border.diagonal(dim1=1, dim2=2))
+
+    def points(self, names: tuple[str, ...], common: Tensor, shared: Tensor) -> Float[Tensor, 'B K 3 3']:
+        """Carry it over to joints."""
+        rows = self.frames.rows(names)
+        arms = self.frames.geometry.arms.index_select(1, rows)
+        value, slope = (x.twist.take(rows).carried(arms) for x in (self.frames.passes.spreads, self.spreads))
+        inverse, border = self.frames.border.whole_inverse(common), self.border.whole(common, shared)
+        mixed = slope.by @ inverse.unsqueeze(1) @ value.by.mT
+        return slope.own + value.by @ border.unsqueeze(1) @ value.by.mT - mixed - mixed.mT
+
+
+def _variance(x: Spread, border: Tensor) -> Tensor:
+    return x.own.diagonal(dim1=-2, dim2=-1) + ((x.by @ border.unsqueeze(1)) * x.by).sum(-1)
+
+
+def _slope_variance(value: Spread, slope: Spread, inverse: Tensor, border: Tensor) -> Tensor:
+    mixed = ((slope.by @ inverse.unsqueeze(1)) * value.by).sum(-1)
+    return _variance(Spread(slope.own, value.by), border) - 2 * mixed

@@ -1,0 +1,259 @@
+"""Keypoints of the left and the right side that were mistaken for each other: found, exchanged, fitted again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from smilfit.body_models import BodyModelData, keypoint_definitions
+from smilfit.handlers import ActiveTerm, BaseInput
+from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.handlers.keypoint_mse import KeypointMSEHandler
+from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
+from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names
+
+# A residual is large from so many times the median of its input: noise alone is so far off in 1 of 500 points.
+LARGE = 3.0
+# Exchanged, a pair must lie so many times nearer: what lies between both sides says nothing.
+NEARER = 0.5
+# What is tried in turn: single pairs, or of each frame the limb that is farthest off and was not tried yet.
+ROUNDS = ('pairs', 'limbs', 'pairs')
+
+Masks = dict[str, Bool[Tensor, 'B *C _']]
+
+
+@dataclass(frozen=True)
+class KeypointPairs:
+    """Places (P,) of left and right keypoints among an input's names, and the number of the limb that each is of."""
+
+    left: Int[Tensor, ' P']
+    right: Int[Tensor, ' P']
+    limb: Int[Tensor, ' P']
+
+    @property
+    def members(self) -> Bool[Tensor, 'L P']:
+        """Say which pairs are of which limb."""
+        return self.limb.unique().unsqueeze(1) == self.limb
+
+
+def pairs_of(data: BodyModelData, names: Sequence[str]) -> KeypointPairs:
+    """Find an input's left and right keypoints by the model's `joint_symmetry`; a limb is joined along the tree.
+
+    Keypoints that are no joints have no partner.
+    """
+    table = keypoint_definitions(data)
+    place = {str(table[n]): k for k, n in enumerate(names) if isinstance(table.get(n), str)}
+    parent = {n: data.joint_names[p] if p >= 0 else '' for n, p in zip(data.joint_names, data.parents)}
+    first = {pair[0]: pair for pair in data.joint_symmetry}
+    left_of = {side: pair[0] for pair in data.joint_symmetry for side in pair}
+
+    def root(left: str) -> str:
+        above = left_of.get(parent[left])
+        return left if above is None else root(above)
+
+    kept = [pair for pair in first.values() if pair[0] in place and pair[1] in place]
+    roots = list(dict.fromkeys(root(pair[0]) for pair in kept))
+    rows = [[place[a], place[b], roots.index(root(a))] for a, b in kept]
+    return KeypointPairs(*torch.tensor(rows, dtype=torch.long).reshape(-1, 3).unbind(1))
+
+
+def exchanged(
+    keypoints: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P']
+) -> Keypoints2d | Keypoints3d:
+    """Exchange points and confidences of the pairs where the mask says so; names stay."""
+    confidence = keypoints.confidence
+    index = torch.arange(confidence.shape[-1]).expand(confidence.shape).clone()
+    index[..., pairs.left] = torch.where(mask.cpu(), pairs.right, pairs.left)
+    index[..., pairs.right] = torch.where(mask.cpu(), pairs.left, pairs.right)
+    index = index.to(confidence.device)
+    field = 'xyz' if isinstance(keypoints, Keypoints3d) else 'xy'
+    points = getattr(keypoints, field)
+    points = points.gather(-2, index.unsqueeze(-1).expand_as(points))
+    return replace(keypoints, confidence=confidence.gather(-1, index), **{field: points})
+
+
+@dataclass(frozen=True)
+class PairDistances:
+    """How far off both points of each pair are (B, [C,] P).
+
+    Args:
+        given: sum of both distances as they are labelled.
+        crossed: the same with the labels exchanged.
+        seen: both points were observed and count.
+        large: both are far off.
+        doubtful: at least one is far off.
+    """
+
+    given: Tensor
+    crossed: Tensor
+    seen: Tensor
+    large: Tensor
+    doubtful: Tensor
+
+    @classmethod
+    def of(cls, term: ActiveTerm, task: StageTask, at: FitState, pairs: KeypointPairs) -> 'PairDistances':
+        """Compare an input's pairs with a body."""
+        seen = term.related_input.keypoints
+        with torch.no_grad():
+            state = task.state(at)
+            body, points, _ = term.handler.pair(state, seen)
+        weights = state.weights_of(seen.names)
+        there = seen.visible if weights is None else seen.visible & (weights > 0)
+        a, b = pairs.left, pairs.right
+
+        def far(i: Tensor, j: Tensor) -> Tensor:
+            return (body[..., i, :] - points[..., j, :]).norm(dim=-1)
+
+        every = torch.where(there, (body - points).norm(dim=-1), 0)
+        bound = LARGE * every[there].median()
+        both = there[..., a] & there[..., b]
+        left, right = every[..., a] > bound, every[..., b] > bound
+        return cls(
+            far(a, a) + far(b, b), far(a, b) + far(b, a), both, both & left & right, both & (left | right)
+        )
+
+    def exchange(self) -> Bool[Tensor, 'B *C P']:
+        """Propose pairs that are both far off and much nearer exchanged."""
+        return self.large & (self.crossed < NEARER * self.given)
+
+    def limbs(self, pairs: KeypointPairs, tried: Tensor) -> Bool[Tensor, 'B *C P']:
+        """Propose the limb with the largest distances that was not tried (B, [C,] L); it has a doubtful pair."""
+        members = pairs.members.to(self.seen.device)
+        by_limb = (self.doubtful.unsqueeze(-2) & members).any(-1) & ~tried
+        size = (torch.where(self.seen, self.given, 0).unsqueeze(-2) * members).sum(-1)
+        worst = torch.where(by_limb, size, -1.0).argmax(-1)
+        return members[worst] & by_limb.any(-1, keepdim=True)
+
+
+Refit = Callable[[StageTask, FitState], StageOutcome]
+
+
+class SwapSearch:
+    """Tries exchanged keypoints after a stage, frame by frame.
+
+    Pairs that are both far from the fit, and much nearer exchanged, are exchanged; then of each frame (in 2D of each
+    view) the limb that is farthest off, since a fit may have followed its labels; then pairs again. Each time
+    the frames in question are fitted again, with what all frames share held, and go on with the exchanged labels
+    where their energy has fallen.
+
+    Args:
+        task: the stage.
+        refit: fits a stage.
+    """
+
+    def __init__(self, task: StageTask, refit: Refit) -> None:
+        common = (*parameter_names(of='camera'), *(parameter_names(shared=True) if task.share_shape else ()))
+        stage = replace(task.stage, fit=tuple(n for n in task.stage.fit if n not in common))
+        self.task = replace(task, stage=stage, on_step=None)
+        self.refit = refit
+        data, terms = task.body.data, [t for t in task.terms if isinstance(t.handler, KeypointMSEHandler)]
+        pairs = {t.handler.handler_key: pairs_of(data, t.related_input.keypoints.names) for t in terms}
+        self.pairs = {key: found for key, found in pairs.items() if len(found.left)}
+
+    def run(self, at: FitState) -> tuple[FitState, Masks]:
+        """Search from where the stage ended.
+
+        Returns:
+            Where the frames are, and what is exchanged by handler key.
+        """
+        masks = {key: self._nothing(key, len(self.pairs[key].left)) for key in self.pairs}
+        tried = {key: self._nothing(key, len(self.pairs[key].members)) for key in self.pairs}
+        totals = {
+            t.handler.handler_key: tuple(item.total() for item in t.stated(self.task.state(at)))
+            for t in self.task.terms
+        }
+        held = tuple(replace(t, totals=totals[t.handler.handler_key]) for t in self.task.terms)
+        task = replace(self.task, terms=held)
+        for kind in ROUNDS:
+            now = with_exchanged(task, self.pairs, masks)
+            asked = self._asked(now, at, tried, kind)
+            rows = torch.stack([m.flatten(1).any(1) for m in asked.values()]).any(0).nonzero().flatten()
+            if not len(rows):
+                continue
+            trial = {key: masks[key] ^ asked[key] for key in masks}
+            at, better = self._try(task, now, at, rows, trial)
+            for key in masks:
+                masks[key][better] = trial[key][better]
+        return at, masks
+
+    def _nothing(self, key: str, count: int) -> Tensor:
+        seen = self._terms(self.task)[key].related_input.keypoints.visible
+        return torch.zeros((*seen.shape[:-1], count), dtype=torch.bool, device=seen.device)
+
+    def _terms(self, task: StageTask) -> dict[str, ActiveTerm]:
+        return {t.handler.handler_key: t for t in task.terms}
+
+    def _asked(self, now: StageTask, at: FitState, tried: Masks, kind: str) -> Masks:
+        asked = {}
+        for key, pairs in self.pairs.items():
+            far = PairDistances.of(self._terms(now)[key], now, at, pairs)
+            if kind == 'pairs':
+                asked[key] = far.exchange()
+                continue
+            asked[key] = far.limbs(pairs, tried[key])
+            members = pairs.members.to(asked[key].device)
+            tried[key] |= (asked[key].unsqueeze(-2) & members).any(-1)
+        return asked
+
+    def _try(
+        self, task: StageTask, now: StageTask, at: FitState, rows: Tensor, trial: Masks
+    ) -> tuple[FitState, Tensor]:
+        """Fit some frames with other labels; give the state with those whose energy fell, and which these are."""
+        part = with_exchanged(task, self.pairs, trial).take(rows)
+        before = now.take(rows).per_frame(at.take(rows))
+        found = self.refit(part, at.take(rows)).state
+        better = part.per_frame(found) < before
+        kept, chosen = rows[better], better.nonzero().flatten()
+        if not len(kept):
+            return at, kept
+        merged = {
+            name: value.index_copy(0, kept, getattr(found.params, name)[chosen].to(value))
+            for name, value in at.params.as_dict().items()
+        }
+        return replace(at, params=at.params.replace(**merged)), kept
+
+
+def with_exchanged(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks) -> StageTask:
+    """Give a stage whose keypoint inputs are copies with pairs exchanged."""
+    terms = [
+        replace(t, related_input=exchanged_input(t.related_input, pairs[key], masks[key]))
+        if key in masks
+        else t
+        for t, key in ((t, t.handler.handler_key) for t in task.terms)
+    ]
+    return replace(task, terms=tuple(terms))
+
+
+def exchanged_input(given: KeypointInput, pairs: KeypointPairs, mask: Tensor) -> KeypointInput:
+    """Copy an input, with pairs exchanged."""
+    changed = copy(given)
+    changed.keypoints = exchanged(given.keypoints, pairs, mask)
+    return changed
+
+
+def inputs_of(task: StageTask) -> dict[str, BaseInput]:
+    """Give the inputs of a stage, by handler key."""
+    return {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
+
+
+def describe(
+    task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor
+) -> dict[str, Any]:
+    """Say for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
+    found = {}
+    for key, mask in masks.items():
+        seen = next(t.related_input.keypoints for t in task.terms if t.handler.handler_key == key)
+        names, rows = seen.names, []
+        views = seen.rig.names if isinstance(seen, Keypoints2d) else (None,)
+        for view, by_view in zip(views, mask.reshape(len(mask), len(views), -1).unbind(1)):
+            for p in by_view.any(0).nonzero().flatten().tolist():
+                pair = [names[pairs[key].left[p]], names[pairs[key].right[p]]]
+                there = {'keypoints': pair, 'frames': frames[by_view[:, p].cpu()].tolist()}
+                rows.append(there if view is None else {'view': view, **there})
+        if rows:
+            found[key] = {'count': int(mask.sum()), 'pairs': rows}
+    return found

@@ -1,0 +1,256 @@
+"""Covariances: along the tree as from dense equations, never lost where nothing is known, and covering the truth."""
+
+import pytest
+import torch
+
+from smilfit.body_models import SMIL
+from smilfit.handlers import (
+    BetasPriorHandler,
+    BodyPosePriorHandler,
+    Keypoint2dHandler,
+    Keypoint3dMSEHandler,
+    Keypoint3dMSEInput,
+)
+from smilfit.losses import KeypointMSELoss, PoseRegLoss
+from smilfit.registrants import SMPLify, Stage
+from smilfit.registrants.second_order.block import FrameBlock
+from smilfit.registrants.second_order.covariance import fit_covariance, without
+from smilfit.registrants.second_order.covariance_dense import (
+    DenseElimination,
+    positive_inverse,
+)
+from smilfit.registrants.second_order.covariance_passes import small_inverse
+from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_joints
+from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.noise import Noise, scaled, statements_of
+from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.stage_task import task_of
+from smilfit.solvers import LevenbergMarquardt
+from smilfit.structures import Keypoints2d, Keypoints3d
+from tests.animals import random_params, ring_of_cameras, small_animal, static_animal
+
+NOISE = 0.02
+POSE = ('global_orient', 'transl', 'body_pose')
+
+
+def problem_of(fitted, free, transl, count=6, weight=0.6):
+    """Points of all joints but the root in 3D, some of them not seen, and priors of pose and shape."""
+    data = small_animal(n_joints=8)
+    body = SMIL(data).double()
+    names = data.joint_names[1:]
+    points = body(random_params(data, count, seed=4), names).keypoints
+    confidence = torch.rand(count, 7, generator=torch.Generator().manual_seed(0)).double()
+    seen = Keypoint3dMSEInput(points, names, confidence * (confidence > 0.3)).resolve(data)
+    handlers = (Keypoint3dMSEHandler(KeypointMSELoss(sigma=3.0)), BodyPosePriorHandler(), BetasPriorHandler())
+    for handler in handlers:
+        handler.bind(body)
+    handlers = {h.handler_key: h for h in handlers}
+    stage = Stage(weights=dict.fromkeys(handlers, weight))
+    task = task_of(body, stage, handlers, {'keypoints3d_mse': seen}, {}, True, None, None)
+    point = BodyPoint.from_params(random_params(data, count), fitted)
+    return BodyProblem(FrameBlock(task, Layout.of(body, free, transl, fitted, point)), count), point
+
+
+def close(a, b):
+    """What nothing tells of is large, and is known to its own rounding alone."""
+    largest = float(b.abs().amax()) if b.numel() else 0.0
+    torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7 * largest)
+
+
+@pytest.mark.parametrize(
+    'fitted',
+    [{}, {'betas': False, 'log_scale': True}, {'betas': True, 'joint_offsets': True, 'log_scale': False}],
+)
+@pytest.mark.parametrize(('free', 'transl'), [(list(range(8)), True), ([0, 2, 3, 6], False), ([1, 4], True)])
+def test_covariances_along_the_tree_are_those_of_dense_equations(fitted, free, transl):
+    problem, point = problem_of(fitted, free, transl)
+    block, part = problem.frames, problem.frames.evaluate(point)
+    seen, held = statements_of(part, {'keypoints3d_mse'})
+    models = [*held, *(s.model for s in seen)]
+    assert hangs_on_joints(block, models, block.task.body.joint_names)
+    tree, dense = TreeElimination.of(part, block.layout, models), DenseElimination.of(block, part, models)
+    close(tree.ridge, dense.ridge)
+    close(tree.schur, dense.schur)
+    common, names = positive_inverse(dense.schur), block.task.body.joint_names
+    close(tree.diagonal(common), dense.diagonal(common))
+    close(tree.points(names, common), dense.points(names, common))
+    middle = [*held, *(scaled(s.model, torch.linspace(0.2, 3.0, 7).double()) for s in seen)]
+    a, b = tree.between(middle), dense.between(middle)
+    close(a.schur, b.schur)
+    shared = common @ b.schur @ common
+    close(a.diagonal(common, shared), b.diagonal(common, shared))
+    close(a.points(names, common, shared), b.points(names, common, shared))
+    close(tree.trace(held[0], common), dense.trace(held[0], common))
+    close(
+        tree.between_ridge().points(names, common, shared),
+        dense.between_ridge().points(names, common, shared),
+    )
+
+
+def test_alike_noise_gives_twice_its_variance_times_the_inverse_hessian():
+    problem, point = problem_of({'betas': True}, list(range(8)), True)
+    block, part = problem.frames, problem.frames.evaluate(point)
+    seen, held = statements_of(part, {'keypoints3d_mse'})
+    models = [*held, *(s.model for s in seen)]
+    dense = DenseElimination.of(block, part, models)
+    common = positive_inverse(dense.schur)
+    between = dense.between(models)
+    shared = common @ between.schur @ common
+    torch.testing.assert_close(
+        between.diagonal(common, shared), dense.diagonal(common), rtol=1e-6, atol=1e-12
+    )
+
+
+def test_the_matrix_of_parameters_is_computed_when_asked_for():
+    problem, point = problem_of({'betas': True, 'log_scale': False}, list(range(8)), True)
+    found = fit_covariance(problem, point)
+    matrix = found.parameters
+    torch.testing.assert_close(
+        matrix.diagonal(dim1=1, dim2=2).sqrt(), found.parameter_sd(), rtol=1e-6, atol=0
+    )
+    assert matrix.shape == (6, len(found.columns), len(found.columns))
+    wider = found.expanded(torch.arange(6) + 1, 8)
+    assert wider.parameters[0].isnan().all()
+    assert torch.equal(wider.parameters[1:7], matrix)
+
+
+def test_small_inverse_inverts():
+    factor = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(1)).double()
+    matrix = factor @ factor.mT + 1e-9 * torch.eye(3).double()
+    torch.testing.assert_close(small_inverse(matrix), torch.linalg.inv(matrix), rtol=1e-5, atol=1e-9)
+
+
+def test_positive_inverse_survives_what_has_no_inverse():
+    matrix = torch.stack((torch.zeros(3, 3), torch.ones(3, 3), torch.full((3, 3), torch.nan))).double()
+    found = positive_inverse(matrix)
+    assert found[2].isnan().all()
+    assert not found[1].isnan().any()
+
+
+def test_what_is_not_known_has_no_covariance_with_the_rest():
+    found = without(torch.ones(1, 2, 2).double(), torch.tensor([[True, False]]))
+    assert found.tolist() == [[[torch.inf, 0.0], [0.0, 1.0]]]
+
+
+def fit32(body, seen, handlers, weights, fit, shared=False, n_iter=15):
+    stage = Stage(n_iter=n_iter, fit=fit, weights=weights)
+    stages = [Stage(n_iter=5, fit=('global_orient', 'transl', 'scale'), weights=weights), stage]
+    return SMPLify(
+        body, stages, handlers, LevenbergMarquardt(covariance=True), use_one_betas_per_video=shared
+    )([seen])
+
+
+def seen_from(cameras, points, names):
+    xy, _, valid = cameras.project(points)
+    noisy = xy + torch.randn(xy.shape, generator=torch.Generator().manual_seed(2))
+    return Keypoints2d(noisy, valid.to(xy), names, cameras)
+
+
+def one_turned(data, count):
+    params = random_params(data, count, angle=0.25)
+    return params.map(lambda x: x.float())
+
+
+@pytest.mark.parametrize('n_views', [1, 4])
+def test_keypoints_in_pictures_alone_lose_no_fit(n_views):
+    data = static_animal(n_joints=8)
+    body, names = SMIL(data), data.joint_names
+    points = body(one_turned(data, 4), names).keypoints
+    cameras = ring_of_cameras(n_views).to(torch.float32)
+    seen = seen_from(cameras, points, names)
+    fit = ('global_orient', 'transl', 'scale', 'body_pose')
+    found = fit32(body, seen, [Keypoint2dHandler()], {'keypoints2d_mse': 1.0}, fit, shared=True)
+    sd, columns = found.covariance.parameter_sd(), found.covariance.columns
+    assert not sd.isnan().any()
+    # No joint hangs below a leaf: nothing tells of its turn.
+    leaves = set(range(8)) - set(data.parents.tolist())
+    for joint in leaves:
+        turns = [columns.index(f'{names[joint]}.turn_{axis}') for axis in 'xyz']
+        assert sd[:, turns].isinf().all()
+    if n_views == 4:
+        keypoints = found.covariance.keypoint_sd()
+        assert (keypoints < 1).all()
+
+
+@pytest.mark.parametrize('weight', [1e-12, 1e-5])
+def test_weak_priors_and_3d_keypoints_lose_no_fit(weight):
+    data = static_animal(n_joints=8)
+    body, names = SMIL(data), data.joint_names
+    points = body(one_turned(data, 4), names).keypoints
+    noisy = points + NOISE * torch.randn(points.shape, generator=torch.Generator().manual_seed(2))
+    seen = Keypoints3d(noisy, torch.ones(noisy.shape[:2]), names)
+    prior = BodyPosePriorHandler(PoseRegLoss(reduction='sum'), handler_key='pose')
+    handlers = [Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum')), prior]
+    weights = {'keypoints3d_mse': 1.0, 'pose': weight}
+    found = fit32(body, seen, handlers, weights, (*POSE, 'scale', 'betas')).covariance
+    assert not found.parameter_sd().isnan().any()
+    assert found.keypoint_sd().isfinite().all()
+
+
+def test_what_hangs_on_an_unknown_direction_alone_is_infinite():
+    """The end of a limb is not seen: its place is not known, that of all others is."""
+    data = static_animal(n_joints=8)
+    body, names = SMIL(data), data.joint_names
+    leaf = max(set(range(8)) - set(data.parents.tolist()))
+    points = body(one_turned(data, 4), names).keypoints
+    noisy = points + NOISE * torch.randn(points.shape, generator=torch.Generator().manual_seed(2))
+    confidence = torch.ones(noisy.shape[:2])
+    confidence[:, leaf] = 0
+    seen = Keypoints3d(noisy, confidence, names)
+    handlers = [Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum'))]
+    found = fit32(body, seen, handlers, {'keypoints3d_mse': 1.0}, POSE).covariance
+    sd = found.keypoint_sd()[:, : len(names)]
+    assert sd[:, leaf].isinf().any(-1).all()
+    assert sd[:, [j for j in range(8) if j != leaf]].isfinite().all()
+
+
+def covered(covariance, result, clean, body):
+    sd = covariance.keypoint_sd()[:, : body.n_joints]
+    return ((body(result.params).joints - clean).abs() < 1.645 * sd).double()
+
+
+def test_noise_of_groups_is_parted():
+    """Every second joint is four times as noisy, which nobody said; both kinds of intervals hold."""
+    torch.manual_seed(0)
+    data = static_animal(n_joints=8)
+    body, names = SMIL(data).double(), data.joint_names
+    params = random_params(data, 200, angle=0.2)
+    clean = body(params, names).keypoints.detach()
+    noise = torch.where(torch.arange(8) % 2 == 1, 0.04, 0.01).double()
+    seen = Keypoints3d(clean + noise[:, None] * torch.randn_like(clean), torch.ones(200, 8).double(), names)
+    handlers = [
+        Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum')),
+        BodyPosePriorHandler(PoseRegLoss(reduction='sum'), handler_key='pose'),
+    ]
+    weights = {'keypoints3d_mse': 0.5 / 0.01**2, 'pose': 0.5 / 0.2**2}
+    stage = Stage(n_iter=30, fit=POSE, weights=weights)
+    result = SMPLify(body, [stage], handlers, LevenbergMarquardt(covariance=True))([seen], params)
+    inside = covered(result.covariance, result, clean, body)
+    for kind in (0, 1):
+        assert float(inside[:, kind::2].mean()) == pytest.approx(0.9, abs=0.05)
+
+
+def test_outliers_do_not_widen_intervals():
+    torch.manual_seed(0)
+    data = static_animal(n_joints=8)
+    body, names = SMIL(data).double(), data.joint_names
+    params = random_params(data, 200, angle=0.2)
+    clean = body(params, names).keypoints.detach()
+    points = clean + NOISE * torch.randn_like(clean)
+    points = points + 2.0 * torch.randn_like(clean) * (torch.rand(200, 8, 1) < 0.1)
+    handlers = [
+        Keypoint3dMSEHandler(KeypointMSELoss(6 * NOISE, reduction='sum')),
+        BodyPosePriorHandler(PoseRegLoss(reduction='sum'), handler_key='pose'),
+    ]
+    weights = {'keypoints3d_mse': 0.5 / NOISE**2, 'pose': 0.5 / 0.2**2}
+    stage = Stage(n_iter=30, fit=POSE, weights=weights)
+    seen = Keypoints3d(points, torch.ones(200, 8).double(), names)
+    result = SMPLify(body, [stage], handlers, LevenbergMarquardt(covariance=True))([seen], params)
+    assert 2 * result.covariance.noise**2 == pytest.approx(1.0, abs=0.15)
+    assert float(covered(result.covariance, result, clean, body).mean()) == pytest.approx(0.9, abs=0.04)
+
+
+def test_nothing_observed_is_said():
+    with pytest.raises(ValueError, match='covariance needs observations to estimate the noise from'):
+        Noise.of((), ())

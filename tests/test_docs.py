@@ -1,0 +1,85 @@
+"""What the pages name is there: dependencies, rooms, files, registered classes; what is gone is named nowhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from smilfit.registry import UnknownNameError
+from smilfit.registry.build import find_class
+from tests.test_import_order import ROOMS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*(ROOT / 'docs').rglob('*.md'), *ROOT.glob('*.md')])
+# Names of classes, functions and keys that the contract of losses, handlers and solvers no longer has.
+GONE = (
+    *('QuadraticTerm', 'couples_frames', 'HandlerLosses', 'LossSet', 'PointTerm', 'ParameterTerm'),
+    *('second_order(', '.reweight', 'reweight(', 'tree back end', 'quadratic terms', 'whole mean'),
+)
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding='utf-8')
+
+
+def named(requirement: str) -> str:
+    return re.match(r'[\w-]+', requirement)[0]
+
+
+def test_every_dependency_has_its_line():
+    project = text_of('pyproject.toml')
+    required = re.search(r'^dependencies = \[\n(.*?)^\]', project, re.DOTALL | re.MULTILINE)[1]
+    extras = re.search(r'^\[project\.optional-dependencies\]\n(.*?)^\[', project, re.DOTALL | re.MULTILINE)[1]
+    wanted = {named(r) for r in re.findall(r'"(.*?)"', required)}
+    wanted |= {named(r) for line in extras.splitlines() for r in re.findall(r'"(.*?)"', line)}
+    cells = re.findall(r'^\| (.+?) \|', text_of('docs/dependencies.md'), re.MULTILINE)[1:]
+    listed = [name for cell in cells for name in re.sub(r' \(extra .*?\)', '', cell).split(', ')]
+    assert sorted(listed) == sorted(wanted)
+
+
+def test_the_rooms_of_the_page_are_those_of_the_imports():
+    rows = re.findall(r'^\| `(\w+)/` \| (\d) \|', text_of('docs/architecture.md'), re.MULTILINE)
+    assert {name: int(number) for name, number in rows} == ROOMS
+
+
+def test_files_that_the_architecture_names_are_there():
+    missing = []
+    for name in re.findall(r'`([\w/]+\.py)`', text_of('docs/architecture.md')):
+        places = (ROOT, ROOT / 'smilfit', ROOT / 'smilfit/registrants/second_order')
+        if not any((place / name).is_file() for place in places):
+            missing.append(name)
+    assert not missing
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_names_that_are_gone_are_named_nowhere(page):
+    text = page.read_text(encoding='utf-8')
+    assert [name for name in GONE if name in text] == []
+
+
+# Types that a page registers itself, or that stand for a user's.
+OWN = {'MyHook', 'MarkerLoss', 'MarkerHandler', 'CalmTailLoss', 'EasyBendLoss'}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_types_in_configs_are_registered(page):
+    text = page.read_text(encoding='utf-8')
+    here = set(re.findall(r'^[ +]?class (\w+)', text, re.MULTILINE)) | OWN
+    types = set(re.findall(r"""type=['"](\w+)['"]""", text)) - here
+    assert sorted(name for name in types if not is_registered(name)) == []
+
+
+def is_registered(name: str) -> bool:
+    try:
+        return find_class(name) is not None
+    except UnknownNameError:
+        return False
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r'\]\((?!https?:|#)([^)#\s]+)', page.read_text(encoding='utf-8')):
+            if not (page.parent / target).exists():
+                broken.append(f'{page.name}: {target}')
+    assert not broken
