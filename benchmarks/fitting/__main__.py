@@ -28,6 +28,7 @@ from benchmarks.fitting.second_order_table import second_order
 from benchmarks.fitting.setting import Setting
 from benchmarks.fitting.shipped import shipped, shipped_pictures
 from benchmarks.fitting.shipped_engines import engines
+from benchmarks.fitting.wrong_keypoints import wrong
 from benchmarks.measuring import RESULTS, Row, print_rows, real_stick, save
 from smilfit.body_models import load_body_model_data
 from smilfit.registry import did_you_mean
@@ -38,7 +39,7 @@ TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
     for table in (
         engines, shipped, shipped_pictures, headings, second_order, keypoints3d, multiview, views, session,
-        outliers, mouse, coverage, human, gpu,
+        outliers, wrong, mouse, coverage, human, gpu,
     )
 }
 # fmt: on
