@@ -126,7 +126,8 @@ def _framed(body: SMIL, params: BodyParams, cameras: Cameras, focal: float, toge
             low, high = low.amin(0).expand_as(low), high.amax(0).expand_as(high)
         depth = vertices[..., 2].mean(1)
         depth = depth.mean().expand_as(depth) if together else depth
-        grow = (high - low).amax(1) / (FILLED * SIDE)
+        # At most twice as far in one step: what reaches behind the camera has an image of any size.
+        grow = ((high - low).amax(1) / (FILLED * SIDE)).clamp_max(2.0)
         across = (centre - (low + high) / 2) * (depth / focal).unsqueeze(1)
         move = torch.cat((across, (depth * (grow - 1)).unsqueeze(1)), 1)
     return params

@@ -26,8 +26,9 @@ from benchmarks.fitting.problems import plain_data
 from benchmarks.fitting.reliability import coverage, outliers
 from benchmarks.fitting.second_order_table import second_order
 from benchmarks.fitting.setting import Setting
-from benchmarks.fitting.shipped import shipped
+from benchmarks.fitting.shipped import shipped, shipped_pictures
 from benchmarks.fitting.shipped_engines import engines
+from benchmarks.fitting.wrong_keypoints import wrong
 from benchmarks.measuring import RESULTS, Row, print_rows, real_stick, save
 from smilfit.body_models import load_body_model_data
 from smilfit.registry import did_you_mean
@@ -37,15 +38,16 @@ from smilfit.synthetic import make_insect
 TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
     for table in (
-        engines, shipped, headings, keypoints3d, multiview, views, session, second_order, outliers, mouse, coverage,
-        human, gpu,
+        engines, shipped, shipped_pictures, headings, second_order, keypoints3d, multiview, views, session,
+        outliers, wrong, mouse, coverage, human, gpu,
     )
 }
 # fmt: on
 # Tables that are about a body of their own.
 OTHER_BODIES = {
     'engines': "the demo's animal",
-    'shipped': "the demo's animal",
+    'shipped': "the demo's animal and the mouse",
+    'shipped_pictures': "the demo's animal",
     'mouse': 'SMILy_Mouse_static_joints',
     'human': "a made body of SMPL's size",
 }

@@ -23,7 +23,7 @@ MASK_SIDE, N_HUMAN_VERTICES = 32, 200
 
 
 def engines(setting: Setting) -> list[Row]:
-    """Engine of every stage of every shipped config; a few frames of the demo's animal or of a person, two steps a stage."""
+    """Engine of every stage of every shipped config; a few frames of an animal or a person, two steps each."""
     rows: list[Row] = []
     for path in shipped_configs():
         for stage in tiny_fit(path).history:
