@@ -12,7 +12,9 @@ from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
 from smilfit.solvers.damping import LONGEST_TURN
 
-FORWARD, BACK = 1, 2
+FORWARD, BACK, DAMPING = 1, 2, 4
+# Frames whose matrices are added in their own type, before sums in float64: those are slow.
+BLOCK = 16
 KINDS = {
     'loads': ('force', 'moment', 'torque', 'transl'),
     'answer': ('velocity', 'angular', 'turns', 'shift'),
@@ -196,6 +198,22 @@ class ChainFactor:
         motion = self._solve(-s.buffers['gradient'], -border, 0.0, LONGEST_TURN)
         return ChainStep(motion, s.buffers['predicted'].clone())
 
+    def predicted_reduction(self, loads: ChainLoads, motion: ChainMotion) -> Float[Tensor, ' B']:
+        """Give the quadratic model's reduction by a motion that answers loads, the negative gradient.
+
+        It is `loads . m / 2 + m . D m` with the damping D, also where couplings between frames are in the system. Of a
+        shared border's part every frame has the same share.
+        """
+        s = self.steps
+        s.buffers['answer'].copy_(motion.rows)
+        s.fill_border(motion.border)
+        s.solve(DAMPING, 0.0)
+        found = 0.5 * loads.power(motion) + s.buffers['predicted']
+        if s.shared:
+            damping = (self._border_damping * motion.border.square()).sum()
+            found = found + (0.5 * loads.border_power(motion) + damping) / self._n_frames
+        return found.to(motion.rows)
+
     def _solve(self, rows: Tensor, border: Any, together: Any, longest: float) -> ChainMotion:
         """Answer loads, those on the border by frame and on a shared one together."""
         s = self.steps
@@ -223,15 +241,18 @@ class ChainFactor:
         squares, logs = s.launch.squares, s.buffers['mu'].log()
         if not s.all_active:
             squares, logs = squares[s.active], logs[s.active]
-        upper, count = squares.sum(0, dtype=torch.float64).triu(), torch.full_like(logs[:1], len(logs))
+        blocks = [block.sum(0).double() for block in squares.split(BLOCK)] or [squares.new_zeros(q, q).double()]
+        upper, count = sum(blocks).triu(), logs.new_tensor([len(logs)])
         sums = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
         sums = s.reduce(torch.cat(sums))
-        upper, mean = sums[: q * q].view(q, q), (sums[-2] / sums[-1].clamp_min(1)).exp()
+        self._n_frames = sums[-1].clamp_min(1)
+        upper, mean = sums[: q * q].view(q, q), (sums[-2] / self._n_frames).exp()
         matrix = upper + upper.triu(1).T
         diagonal = matrix.diagonal().clamp_min(0)
         # What nothing sees does not move.
         self._alive = diagonal > 1e-12 * diagonal.max().clamp_min(1e-300) if q else diagonal > 0
-        self._schur = torch.linalg.lu_factor(matrix + (mean * diagonal + (~self._alive).double()).diag())
+        self._border_damping = mean * diagonal
+        self._schur = torch.linalg.lu_factor(matrix + (self._border_damping + (~self._alive).double()).diag())
 
     def _border_step(self, side: Tensor) -> Tensor:
         return torch.linalg.lu_solve(*self._schur, -side[:, None])[:, 0] * self._alive

@@ -114,7 +114,9 @@ def ended(
         predicted_reduction: by the quadratic model.
         ftol: the relative reduction that counts as little.
     """
-    left = torch.maximum(actual_reduction, remaining_reduction(policy, actual_reduction, predicted_reduction))
+    # What a poor step was to gain and did not is left, too.
+    left = torch.maximum(actual_reduction, predicted_reduction - actual_reduction)
+    left = torch.maximum(left, remaining_reduction(policy, actual_reduction, predicted_reduction))
     little = accept & (left <= ftol * energy) & (damping < policy.max_converged)
     rounding = ~accept & (predicted_reduction <= policy.rounding(energy.dtype) * energy)
     return little | rounding, ~accept & (following >= policy.most) & ~rounding

@@ -188,6 +188,8 @@ def add_border_slopes(c: Any, w: Any, slot: int, side: int):
 def damp_border(c: Any, w: Any, slot: int, mu: Any):
     """Add the damping, a share of the border's own diagonal."""
     square = square_row()
+    for k in range(c.n_chunks):
+        w.lanes[slot, pivot_row(), k] = c.scale_mask[k] * type(mu)(0.0)
     for i in range(c.n_border):
         damping = wp.max(mu, type(mu)(LEAST)) * wp.max(w.thin[slot, square + i, i], type(mu)(0.0))
         w.thin[slot, pivot_row(), i] = damping

@@ -64,7 +64,7 @@ def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, pr
         one = type(mu)(1.0)
         quality = wp.clamp(reduction / wp.max(predicted, type(mu)(1e-30)), one, c.policy.loosest)
         kept = (quality - one) * (quality - one)
-        left = wp.max(reduction, reduction * kept / (one - kept))
+        left = wp.max(wp.max(reduction, predicted - reduction), reduction * kept / (one - kept))
         return left <= c.ftol * energy and mu < c.policy.max_converged
     return predicted <= c.policy.rounding * energy
 

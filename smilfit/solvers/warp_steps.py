@@ -22,10 +22,10 @@ from smilfit.solvers.warp_points import observe
 from smilfit.solvers.warp_rows import own_row, pivot_row, side_row, square_row, transl_row, wide_row
 from smilfit.solvers.warp_substitution import advance, back, forward
 from smilfit.solvers.warp_tree import load, pose, priors, store
-from smilfit.solvers.warp_types import OPTIONS, chain_types
+from smilfit.solvers.warp_types import FIXED, OPTIONS, chain_types
 
-# Parts of a solution: from the loads to the border and back.
-FORWARD, BACK = (wp.constant(i) for i in (1, 2))
+# Parts of a solution: from the loads to the border and back; and what the damping takes of it.
+FORWARD, BACK, DAMPING = (wp.constant(i) for i in (1, 2, 4))
 
 
 @no_type_check
@@ -165,6 +165,22 @@ def solve_back(c: Any, f: Any, w: Any, frame: int, longest: Any):
 
 
 @no_type_check
+@wp.func
+def damping_power(c: Any, f: Any, w: Any, frame: int):
+    """Compute `m^T D m` of the damping D and a motion m, which stands where the answer does."""
+    taken = f.mu[frame] * w.nums[frame, 0] * wp.dot(f.shift[frame], f.shift[frame])
+    for j in range(c.n_joints):
+        if c.roles[j] != FIXED:
+            turn = f.turns[frame, j]
+            taken += w.nums[frame, 2 * c.n_joints + j] * wp.dot(turn, turn)
+    for k in range(c.n_chunks):
+        if c.n_border > 0:
+            z = f.border[frame, k]
+            taken += wp.dot(z, wp.cw_mul(w.lanes[frame, pivot_row(), k], z))
+    return taken
+
+
+@no_type_check
 @cache
 def step_structs(scalar):
     """Make the structs of the steps: `Factor` holds loads, answers and gradients, `Extra` what torch computed."""
@@ -226,6 +242,8 @@ def step_kernels(scalar):
                 solve_forward(c, f, w, frame)
             if (part & BACK) != 0:
                 solve_back(c, f, w, frame, longest)
+            if part == DAMPING:
+                f.predicted[frame] = damping_power(c, f, w, frame)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def follow(c: t.Chain, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int):

@@ -67,6 +67,34 @@ def vector(problem: ChainProblem, loads: 'ChainLoads', state: ChainState) -> Ten
     return found
 
 
+def offsets_of_joints() -> ChainProblem:
+    """Every joint has three columns of its own, so that most chunks of the border move little of the tree."""
+    base = tree(3, parents=(-1, 0, 1, 2, 3, 1, 5, 6, 0, 8), n_coefficients=32)
+    dirs = torch.zeros_like(base.bone_dirs)
+    for j in range(base.n_joints):
+        dirs[j, :, 3 * j : 3 * j + 3] = torch.eye(3)
+    dirs[:, :, 30:] = 0.1 * normal(base.n_joints, 3, 2, seed=31)
+    return with_priors(seen3d(replace(base, bone_dirs=dirs), truth_of(base), 0.02))
+
+
+def test_columns_are_left_out_where_they_move_nothing():
+    """The same step as with every column at every joint."""
+    problem = offsets_of_joints()
+    state, damping = some_state(problem), torch.full((3,), 1e-3, dtype=torch.float64)
+    sparse = ChainSteps(problem)
+    step = sparse.factorise(state, damping).step()
+    nothing = torch.zeros(3, problem.n_joints, 6, problem.n_border, dtype=torch.float64)
+    every = ChainSteps(problem).factorise(state, damping, extra=ChainQuadratic(border_cross=nothing)).step()
+    assert len(sparse.launch.chain.chunk.numpy()) < problem.n_joints * sparse.launch.n_chunks
+    torch.testing.assert_close(step.motion.rows, every.motion.rows, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(step.motion.border, every.motion.border, rtol=1e-9, atol=1e-9)
+    hessian = twin.world_hessian(problem, state)
+    tiny = ChainSteps(problem).factorise(state, torch.full((3,), 1e-12, dtype=torch.float64))
+    loads = tiny.gradient()
+    back = (hessian @ dense_step(problem, tiny.solve(loads))[..., None])[..., 0]
+    torch.testing.assert_close(back, vector(problem, loads, state), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize('name', ALL)
 def test_gradient_is_autograd_s(name):
     problem = ALL[name]()
@@ -234,6 +262,21 @@ def test_an_old_factor_is_refused():
     with pytest.raises(RuntimeError, match='must be the latest'):
         old.step()
     assert steps.memory > 0
+
+
+@pytest.mark.parametrize('shared', [False, True])
+def test_predicted_reduction_of_a_solution_is_the_steps(shared):
+    """Without couplings a motion that answers the negative gradient is the step; damping counts in both."""
+    problem = with_priors(seen3d(tree(), truth_of(tree()), 0.02))
+    factor = ChainSteps(problem, shared).factorise(
+        problem.start, torch.full((problem.n_frames,), 0.3, dtype=torch.float64)
+    )
+    gradient = factor.gradient()
+    loads = gradient.plus(gradient, -2.0)
+    found, step = factor.predicted_reduction(loads, factor.solve(loads)), factor.step()
+    torch.testing.assert_close(found.sum(), step.predicted_reduction.sum(), rtol=1e-9, atol=0)
+    if not shared:
+        torch.testing.assert_close(found, step.predicted_reduction, rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize('shared', [False, True])

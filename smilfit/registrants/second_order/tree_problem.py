@@ -112,10 +112,8 @@ class TreeProblem:
         loads = factor.gradient()
         loads = loads.plus(loads, -2.0)
         motion, _ = solve_motion(factor, couplings, loads)
-        predicted = 0.5 * loads.power(motion)
-        if self.shared:
-            predicted = predicted + 0.5 * loads.border_power(motion) / len(predicted)
-        return ChainStep(motion.no_turn_beyond(LONGEST_TURN), predicted.to(damping))
+        predicted = factor.predicted_reduction(loads, motion)
+        return ChainStep(motion.no_turn_beyond(LONGEST_TURN), predicted)
 
     def _extra(self, at: Posed, couplings: list[MotionCoupling]) -> ChainQuadratic:
         """Bring the quadratic models of the terms that torch has to the joints."""
