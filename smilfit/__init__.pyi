@@ -119,5 +119,7 @@ from smilfit.structures import (
     FitResult as FitResult,
     Keypoints2d as Keypoints2d,
     Keypoints3d as Keypoints3d,
+    ParameterSpec as ParameterSpec,
+    register_parameter as register_parameter,
 )
 from smilfit.version import __version__ as __version__

@@ -14,7 +14,7 @@ from smilfit.synthetic import make_quadruped, write_sessions
 FIT_CONFIG = """
 type = 'SMPLify'
 use_one_betas_per_video = True
-optimizer = dict(type='LevenbergMarquardt', backend='torch', graduation=())
+optimizer = dict(type='LevenbergMarquardt', backend='torch', gnc_schedule=())
 handlers = [dict(type='Keypoint2dHandler'), dict(type='BodyPosePriorHandler', handler_key='pose_reg',
     prior_loss=dict(type='PoseRegLoss'))]
 stages = [
@@ -25,7 +25,7 @@ stages = [
 PICTURES_CONFIG = """
 type = 'SMALify'
 n_hypotheses = 2
-optimizer = dict(type='LevenbergMarquardt', backend='torch', graduation=())
+optimizer = dict(type='LevenbergMarquardt', backend='torch', gnc_schedule=())
 handlers = [dict(type='Keypoint2dHandler'), dict(type='BodyPosePriorHandler', handler_key='pose_prior')]
 stages = [
     dict(name='place', n_iter=4, fit_body_pose=False, fit_betas=False, keypoints2d_mse_weight=1.0),

@@ -134,6 +134,9 @@ def _on_joints(item: Residuals | Energies, body: SMIL) -> bool:
     if isinstance(item, Energies) or not isinstance(item.source, PointSource):
         return False
     names = item.source.names
+    if names is None and item.source.cameras is None:
+        # Of whole meshes and scans in space the exact hessian is worth its price: a few steps instead of many.
+        return False
     if names is not None and len(body.keypoint_rows(names).vertices):
         return False
     if item.order:
