@@ -80,10 +80,11 @@ def is_registered(name: str) -> bool:
 
 
 def test_the_arguments_of_levenberg_marquardt_are_those_of_its_table():
-    rows = re.findall(
-        r'^\| `(\w+)` \| (.+?) \|', text_of('docs/fitting.md').split('## What a stage ran on')[0], re.M
+    table = re.search(
+        r'^\| argument of `LevenbergMarquardt`.*?\n\n', text_of('docs/fitting.md'), re.DOTALL | re.MULTILINE
     )
-    found = {name: ast.literal_eval(usual.strip('`')) for name, usual in rows if name != 'LBFGS'}
+    rows = re.findall(r'^\| `(\w+)` \| (.+?) \|', table[0], re.MULTILINE)
+    found = {name: ast.literal_eval(usual.strip('`')) for name, usual in rows}
     signature = inspect.signature(LevenbergMarquardt).parameters
     assert found == {name: parameter.default for name, parameter in signature.items()}
 
