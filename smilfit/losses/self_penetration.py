@@ -11,7 +11,7 @@ from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
-# Distance, as a share of the body's length, by which bones that cross are pushed to one side: where they meet
+# Distance, as a share of the body's length, by which bones that cross are moved to one side: where they meet
 # there is no way out to be seen.
 CROSSING = 1e-4
 # Residuals are given in multiples of so many rows, so that their number seldom hangs on which frames are together.

@@ -59,7 +59,7 @@ class SMALify(SMPLify):
         overlap: frames that a window shares with the one before.
         mask_side: masks are reduced so that their longer side is at most this, px; None keeps them.
         part_files: keeps the fits of windows, so that a fit that was stopped goes on; may be changed between fits.
-        optional_handlers: keys of handlers that are left out, and told, where they are given no Input: one config
+        optional_handlers: keys of handlers that are left out, and reported, where they are given no Input: one config
             then serves keypoints, masks and both.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
         kwargs: as of `SMPLify`.
@@ -155,7 +155,7 @@ class SMALify(SMPLify):
         return count + (count > 1 and self.use_one_betas_per_video)
 
     def why_not_spread(self, n_frames: int, n_processes: int) -> str:
-        """Say why frames are not spread over processes: starts and windows are compared in one."""
+        """Say why frames are not divided among processes: starts and windows are compared in one."""
         return (
             f'SMALify must fit all starts and windows of a sequence in one process; got {n_processes}. Give each '
             'process whole sequences.'

@@ -148,7 +148,7 @@ class SMPLify:
 
         Raises:
             KeyError: an Input without its handler, or a weighted handler without its Input.
-            ValueError: two Inputs of one key, or of different batch sizes; frames that cannot be spread over the
+            ValueError: two Inputs of one key, or of different batch sizes; frames that cannot be divided among the
                 processes, by stage and handler.
             FloatingPointError: the loss is not finite at the start.
             TypeError: a stage's solver is of second order and cannot take a handler that it weights.
@@ -185,7 +185,7 @@ class SMPLify:
         return 1
 
     def why_not_spread(self, n_frames: int, n_processes: int) -> str | None:
-        """Say why so many observed frames cannot be spread over processes, and what to do; None if they can."""
+        """Say why so many observed frames cannot be divided among processes, and what to do; None if they can."""
         if n_processes > n_frames:
             return (
                 f'processes must be at most as many as the observed frames, {n_frames}; got {n_processes}. '

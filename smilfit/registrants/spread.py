@@ -1,4 +1,4 @@
-"""Frames of one fit spread over processes: each solves for its own, all for what the frames share."""
+"""Frames of one fit divided among processes: each solves for its own, all for what the frames share."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +16,7 @@ from smilfit.structures import FitCovariance
 
 
 def obstacle(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
-    """Say why the frames of a stage cannot be spread over processes, and what to do; None if they can."""
+    """Say why the frames of a stage cannot be divided among processes, and what to do; None if they can."""
     if not isinstance(solver, SecondOrderSolver):
         return (
             f'{stage.name}: the optimizer must be of second order; got {type(solver).__name__}, which looks at '

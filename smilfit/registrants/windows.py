@@ -58,7 +58,7 @@ def carried_on(state: FitState, last: FitState, old: int) -> BodyParams:
 
 
 def joined(windows: Sequence[Window], runs: Sequence[StageRun]) -> StageRun:
-    """Make one run of those of all windows; the story says which window each stage belongs to.
+    """Make one run of those of all windows; the history says which window each stage belongs to.
 
     A frame's loss is its share of its window's.
     """

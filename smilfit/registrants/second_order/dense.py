@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Damping of an unknown that nothing constrains, as a share of the largest curvature.
+# Damping of an unknown that nothing constrains, as a share of the largest number on the hessian's diagonal.
 FLOOR = 1e-7
 
 
