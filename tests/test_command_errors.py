@@ -70,13 +70,13 @@ class _Damaged(torch.utils.data.Dataset):
         return 2
 
     def __getitem__(self, index):
-        raise BadFileError('a.h5: the picture must decode; it does not.')
+        raise BadFileError('a.h5: the image must decode; it does not.')
 
 
 def test_a_data_loader_s_worker_says_what_it_met(capsys):
     loader = torch.utils.data.DataLoader(_Damaged(), num_workers=1)
     assert _run(lambda: list(loader)) == 1
-    assert capsys.readouterr().err == 'error: a.h5: the picture must decode; it does not.\n'
+    assert capsys.readouterr().err == 'error: a.h5: the image must decode; it does not.\n'
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root writes everywhere')

@@ -152,11 +152,11 @@ def test_frames_without_observation_are_left_out_and_told(alone, made):
     assert numbers['mpjpe_mm'] < 2.0
     assert numbers['left/median_fitted_px'] < 2.0
     video = cv2.VideoCapture(str(folder / 'overlay.mp4'))
-    pictures = [video.read()[1] for _ in range(8)]
+    images = [video.read()[1] for _ in range(8)]
     assert not video.read()[0]
-    # The picture is there, without a body over it.
-    assert pictures[3].max() > 100
-    blue = [(p[..., 0].astype(int) - p[..., 2] > 60).mean() for p in pictures]
+    # The image is there, without a body over it.
+    assert images[3].max() > 100
+    blue = [(p[..., 0].astype(int) - p[..., 2] > 60).mean() for p in images]
     assert blue[3] < 0.5 * np.median(blue)
 
 

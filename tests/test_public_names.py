@@ -74,6 +74,7 @@ PUBLIC = [
     'GroundContactHandler',
     'GroundContactInput',
     'GroundHandler',
+    'InImageHandler',
     'InPictureHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',

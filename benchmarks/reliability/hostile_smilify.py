@@ -62,12 +62,12 @@ def smilify_changes() -> dict[str, Change]:
         'resolution_huge': ('target_resolution', 10**9), 'scale_zero': ('world_scale', 0.0),
     }  # fmt: skip
     changes |= {f'meta_{name}': set_attribute(key, value, 'metadata') for name, (key, value) in meta.items()}
-    pictures = {
+    encoded = {
         'huge': png_that_claims(60_000, 60_000),
         'cut': jpeg_that_claims(SIDE, SIDE)[:300],
         'empty': b'',
     }
-    for name, data in pictures.items():
+    for name, data in encoded.items():
         changes[f'picture_{name}'] = set_values(
             f'{images}/image_jpeg_view_0', 0, np.frombuffer(data, np.uint8)
         )

@@ -19,7 +19,7 @@ from benchmarks.reliability.hdf5_changes import (
     raw_outside,
     replace_table,
     set_attribute,
-    set_picture,
+    set_image,
     set_session_attribute,
     set_values,
     table_at,
@@ -63,7 +63,7 @@ def hostile_stores(folder: Path) -> dict[str, Path]:
     whole = write_small_store(folder / 'whole.h5')
     found = {}
     changes = attribute_changes() | table_changes() | link_changes() | name_changes() | value_changes()
-    for name, change in (changes | picture_changes()).items():
+    for name, change in (changes | image_changes()).items():
         found[name] = changed(whole, folder / f'{name}.h5', change)
     return found | _damaged(whole, folder)
 
@@ -156,7 +156,7 @@ def name_changes() -> dict[str, Change]:
 
 
 def value_changes() -> dict[str, Change]:
-    """Numbers that no camera, picture or animal has."""
+    """Numbers that no camera, image or animal has."""
     told: dict[str, tuple[str, Any, Any]] = {
         'K_nan': ('sessions/0000/K', (0, 0, 0), np.nan), 'K_singular': ('sessions/0000/K', 0, np.ones((3, 3))),
         'K_zero': ('sessions/0000/K', 0, 0.0), 'K_negative': ('sessions/0000/K', (0, 0, 0), -300.0),
@@ -183,17 +183,17 @@ def value_changes() -> dict[str, Change]:
     return {f'value_{name}': set_values(*change) for name, change in told.items()}
 
 
-def picture_changes() -> dict[str, Change]:
-    """Bytes that are no picture, or one of a size that fills the memory."""
+def image_changes() -> dict[str, Change]:
+    """Bytes that are no image, or one of a size that fills the memory."""
     whole = jpeg_that_claims(SIDE, SIDE)
-    pictures = {
+    images = {
         'png_huge': png_that_claims(60_000, 60_000), 'png_max': png_that_claims(2**31 - 1, 2**31 - 1),
         'jpeg_huge': jpeg_that_claims(65_500, 65_500), 'jpeg_other_size': jpeg_that_claims(64, 64),
         'jpeg_cut': whole[: len(whole) // 2], 'jpeg_zero': jpeg_that_claims(0, 0), 'text': b'GIF89a' + b'x' * 300,
         'bmp_huge': b'BM' + b'\x7f' * 300, 'tiff': b'II*\0' + b'\xff' * 300, 'one_byte': b'\xff',
         'png_no_data': png_that_claims(SIDE, SIDE)[:40],
     }  # fmt: skip
-    return {f'picture_{name}': set_picture(data) for name, data in pictures.items()}
+    return {f'picture_{name}': set_image(data) for name, data in images.items()}
 
 
 def _damaged(whole: Path, folder: Path) -> dict[str, Path]:

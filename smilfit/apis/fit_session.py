@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.apis.fit_overlays import keypoints_of, report_pictures
+from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.session_outputs import SessionOutputs
@@ -36,7 +36,7 @@ MESH_FORMATS = ('obj', 'ply', 'none')
 class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
-    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of pictures and none of recordings.
+    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings.
     """
 
     sessions: tuple[str, ...] = ()
@@ -194,7 +194,7 @@ class SessionFits:
     def _vertices(self, params: Any) -> torch.Tensor:
         return self.body(params, ('vertices',)).vertices.cpu()
 
-    def pictures(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
+    def images(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
         """Draw a few frames for the report."""
         seen, side = self.seen(session, result), self.options.window_px
-        return report_pictures(self.body, result, self.dataset, session, seen, side)
+        return report_images(self.body, result, self.dataset, session, seen, side)

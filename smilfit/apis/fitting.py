@@ -53,7 +53,7 @@ def fit(
         threads: CPU threads of torch meanwhile; the tensors of a fit are small, more is slower.
         window_px: side of a camera in overlays, px.
         video: write overlay videos.
-        meshes: 'obj', 'ply' or 'none'; OBJ of pictures and none of recordings if None.
+        meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
         overwrite: fit again what is fitted already.
         launcher: what started the processes that share the work: 'none', 'pytorch' or 'slurm'.
         progress: called with a `Progress` by the first process.

@@ -45,7 +45,7 @@ def project_points(
 
     Returns:
         Pixels (x, y), depth in world units, and whether each point has an image (inside or outside the
-        picture's frame).
+        image's frame).
     """
     pixels, valid, depth = _pixels(
         world_to_camera(points, rotation, translation), intrinsics, dist, fold, near

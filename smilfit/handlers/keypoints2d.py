@@ -1,4 +1,4 @@
-"""Keypoints in pictures, under any number of cameras."""
+"""Keypoints in images, under any number of cameras."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +67,8 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'MultiviewKeypoint2dMSEInput':
         """Take a session's 2D keypoints and cameras out of a dataset file.
 
-        They are in original px under a rig. Where every picture has a camera of its own, they are in px of the
-        stored crops: pictures of all sizes then mean the same to a loss.
+        They are in original px under a rig. Where every image has a camera of its own, they are in px of the
+        stored crops: images of all sizes then mean the same to a loss.
         """
         stored = dataset.has_own_cameras(session)
         return cls(dataset.keypoints2d(session, stored=stored), handler_key=handler_key)

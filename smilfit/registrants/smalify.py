@@ -1,4 +1,4 @@
-"""SMALify: fit a body to pictures, one view of each, from several starts."""
+"""SMALify: fit a body to images, one view of each, from several starts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -38,7 +38,7 @@ from smilfit.structures import BodyParams, FitResult
 
 @REGISTRANTS.register_module()
 class SMALify(SMPLify):
-    """Stage-wise fitting to single pictures, picture sets and videos: keypoints, masks or both (Biggs et al. 2018).
+    """Stage-wise fitting to single images, image sets and videos: keypoints, masks or both (Biggs et al. 2018).
 
     One view leaves depth and orientation in doubt. Each frame has several starts; the first stages fit all of them
     at once, each with a shape of its own, and each frame goes on from the best: in a video from those that

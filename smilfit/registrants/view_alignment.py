@@ -12,7 +12,7 @@ from smilfit.structures import Cameras
 
 
 class Placed(NamedTuple):
-    """`x_world = rotation @ x + translation`, and the mean (bounded) squared distance in the picture, px^2."""
+    """`x_world = rotation @ x + translation`, and the mean (bounded) squared distance in the image, px^2."""
 
     rotation: Float[Tensor, 'N 3 3']
     translation: Float[Tensor, 'N 3']

@@ -1,7 +1,7 @@
 """The outline of what meshes cover: which bits of which sides it is made of, and how far each pixel is from it.
 
 Seen from a camera, a closed mesh's outline consists of bits of *contour sides*: sides whose faces all lie on one side
-of them in the picture (one face seen from the front and one from behind, or the mesh's own border). A contour side
+of them in the image (one face seen from the front and one from behind, or the mesh's own border). A contour side
 is part of the outline where nothing else covers its outer bank. Whoever finds those bits (`outline_search.py`, or
 the kernels of `warp_outline.py`) gives integers and places only; the distances here are recomputed from the corners,
 with gradients.
@@ -37,9 +37,9 @@ class MeshSides:
 
 @dataclass(frozen=True)
 class ContourSides:
-    """M contour sides in N pictures: their picture, corners, and on which side of them the mesh lies (1 or -1)."""
+    """M contour sides in N images: their image, corners, and on which side of them the mesh lies (1 or -1)."""
 
-    picture: Int[Tensor, 'M']
+    image: Int[Tensor, 'M']
     corners: Int[Tensor, 'M 2']
     inner: Float[Tensor, 'M']
 
@@ -76,7 +76,7 @@ def mesh_sides(faces: Int[Tensor, 'F 3']) -> MeshSides:
 
 
 def contour_sides(meshes: ProjectedMeshes, sides: MeshSides, margin_px: float) -> ContourSides:
-    """Find the sides all of whose faces lie on one side of them, within a margin of the picture."""
+    """Find the sides all of whose faces lie on one side of them, within a margin of the image."""
     # A face that turns like its side's run has its third corner on the side's left (positive cross product).
     bank = meshes.turns[:, sides.faces] * sides.turn
     count, total = bank.abs().sum(2), bank.sum(2)
@@ -85,8 +85,8 @@ def contour_sides(meshes: ProjectedMeshes, sides: MeshSides, margin_px: float) -
     near = ((ends.amax(2) >= -margin_px) & (ends.amin(2) <= limit)).all(2)
     long = (ends[:, :, 1] - ends[:, :, 0]).square().sum(2) > SNAP_PX**2
     chosen = (count > 0) & (total.abs() == count) & near & long
-    picture, side = chosen.nonzero(as_tuple=True)
-    return ContourSides(picture, sides.corners[side], total[picture, side].sign())
+    image, side = chosen.nonzero(as_tuple=True)
+    return ContourSides(image, sides.corners[side], total[image, side].sign())
 
 
 def signed_distance(
@@ -97,12 +97,12 @@ def signed_distance(
     Gradients reach the corners, and those of the side that cuts a bit off.
 
     Returns:
-        Where: picture, row and column; and the distances.
+        Where: image, row and column; and the distances.
     """
     where = (outline.nearest >= 0).nonzero(as_tuple=True)
     bit = outline.nearest[where]
-    side, picture = outline.side[bit], where[0]
-    a, b = (meshes.pixels[picture, contour.corners[side, i]] for i in (0, 1))
+    side, image = outline.side[bit], where[0]
+    a, b = (meshes.pixels[image, contour.corners[side, i]] for i in (0, 1))
     p = torch.stack((where[2], where[1]), 1).to(a)
     along = b - a
     length = along.norm(dim=1)
@@ -113,7 +113,7 @@ def signed_distance(
     # Between the ends the distance is that to a line, which has a gradient even on the line.
     to_line = cross(along, p - a) / length * contour.inner[side]
     cut = torch.where((free > place).unsqueeze(1), outline.cut[bit, 1], outline.cut[bit, 0])
-    place = _crossing(meshes, picture, a, along, cut, place)
+    place = _crossing(meshes, image, a, along, cut, place)
     squared = (a + place.unsqueeze(1) * along - p).square().sum(1)
     apart = squared.detach() > 1e-12
     to_end = torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
@@ -122,10 +122,10 @@ def signed_distance(
 
 
 def _crossing(
-    meshes: ProjectedMeshes, picture: Tensor, a: Tensor, along: Tensor, cut: Tensor, place: Tensor
+    meshes: ProjectedMeshes, image: Tensor, a: Tensor, along: Tensor, cut: Tensor, place: Tensor
 ) -> Tensor:
     """Give the place where the side `a + t along` is cut by another, with its gradient; where none is, the given."""
-    c, d = (meshes.pixels[picture, cut[:, i].clamp_min(0)] for i in (0, 1))
+    c, d = (meshes.pixels[image, cut[:, i].clamp_min(0)] for i in (0, 1))
     other = d - c
     spread = cross(along, other)
     with torch.no_grad():

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from smilfit.renderers.outline import BANK_PX, SNAP_PX, ContourSides, Outline
 from smilfit.renderers.projected import ProjectedMeshes, cross
-from smilfit.renderers.scanline import picture_triangles, visible_faces
+from smilfit.renderers.scanline import image_triangles, visible_faces
 from smilfit.renderers.soft_coverage import pairs_of, pixel_boxes
 
 # Distances are ranked in steps of this share of the reach.
@@ -35,7 +35,7 @@ def find_outline(
 def _covered(meshes: ProjectedMeshes, n: int, max_pairs: int) -> Bool[Tensor, 'H W']:
     faces = meshes.faces[meshes.drawable[n]]
     flat = torch.ones_like(meshes.pixels[n, :, 0])
-    triangles = picture_triangles(meshes.pixels[n], flat, faces, meshes.width, meshes.height)
+    triangles = image_triangles(meshes.pixels[n], flat, faces, meshes.width, meshes.height)
     seen = visible_faces(triangles, meshes.width, meshes.height, 8 * max_pairs)
     return (seen >= 0).reshape(meshes.height, meshes.width)
 
@@ -43,8 +43,8 @@ def _covered(meshes: ProjectedMeshes, n: int, max_pairs: int) -> Bool[Tensor, 'H
 def _exposed(
     meshes: ProjectedMeshes, contour: ContourSides, n: int, max_pairs: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cut the sides of one picture into bits whose outer bank no triangle covers."""
-    mine = (contour.picture == n).nonzero().squeeze(1)
+    """Cut the sides of one image into bits whose outer bank no triangle covers."""
+    mine = (contour.image == n).nonzero().squeeze(1)
     turns = meshes.turns[n]
     faces, turns = meshes.faces[turns != 0], turns[turns != 0]
     triangles = meshes.pixels[n][faces]
@@ -144,7 +144,7 @@ def _nearest(
 ) -> Int[Tensor, 'N H W']:
     """Find the nearest bit of every pixel; -1 where none is within reach."""
     height, width = meshes.height, meshes.width
-    a, b = (meshes.pixels[contour.picture[side], contour.corners[side, i]] for i in (0, 1))
+    a, b = (meshes.pixels[contour.image[side], contour.corners[side, i]] for i in (0, 1))
     ends = torch.stack((a + low.unsqueeze(1) * (b - a), a + high.unsqueeze(1) * (b - a)), 1)
     first, size = pixel_boxes(ends, reach_px, width, height)
     far = torch.iinfo(torch.int64).max
@@ -157,6 +157,6 @@ def _nearest(
         apart = (to - place.unsqueeze(1) * along).norm(dim=1)
         near = apart < reach_px
         key = ((apart / reach_px * STEPS).long() << 32) | chunk[which]
-        pixel = (contour.picture[side[chunk]][which] * height + at[:, 1]) * width + at[:, 0]
+        pixel = (contour.image[side[chunk]][which] * height + at[:, 1]) * width + at[:, 0]
         best.scatter_reduce_(0, pixel[near], key[near], 'amin')
     return torch.where(best < far, best & 0xFFFFFFFF, -1).reshape(len(meshes), height, width)

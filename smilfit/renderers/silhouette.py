@@ -36,7 +36,7 @@ class SilhouetteRenderer(Renderer):
     wherever that is asked at 1/2, whatever the mesh's fineness. `'soft'` is the formula of SoftRasterizer (Liu et al.
     2019) and PyTorch3D, `1 - prod_f (1 - sigmoid(-d_f / sigma))`, with `d_f` the squared distance to triangle f,
     negative inside: where triangles are smaller than the blur, the inside stays below 1 and the silhouette grows by
-    the blur's width. Lengths are in units of half the picture's shorter side, PyTorch3D's NDC.
+    the blur's width. Lengths are in units of half the image's shorter side, PyTorch3D's NDC.
 
     Vertices go through the whole camera as in `ZBufferRenderer`, and faces are left out as there. Only `alpha`
     and `n_cut` are given, unless `surface` renders the rest.

@@ -30,11 +30,11 @@ def soft_alpha(meshes: ProjectedMeshes, sigma: float, max_pairs: int) -> Float[T
         max_pairs: how many (triangle, pixel) pairs may be in memory at once (about 300 bytes each).
     """
     turns = meshes.turns
-    pictures = [
+    images = [
         _log_clear(corners[seen != 0], meshes, sigma, max_pairs)
         for corners, seen in zip(meshes.corners(), turns)
     ]
-    clear = torch.stack(pictures) if pictures else meshes.pixels.new_zeros(0, meshes.height * meshes.width)
+    clear = torch.stack(images) if images else meshes.pixels.new_zeros(0, meshes.height * meshes.width)
     return -torch.expm1(clear).unflatten(1, (meshes.height, meshes.width))
 
 

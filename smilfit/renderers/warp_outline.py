@@ -1,4 +1,4 @@
-"""Find the outline of what meshes cover by kernels, all pictures in one launch; as `outline_search.py`.
+"""Find the outline of what meshes cover by kernels, all images in one launch; as `outline_search.py`.
 
 Triangles are sorted into square tiles, so that a side looks only at the triangles of its own tiles. One thread
 walks along one contour side: over what covers it, then over a gap, and so on to its end.
@@ -66,9 +66,9 @@ def _bits(
     filled = end - count
     listed = [view(filled), len(members), view(members)]
     launch(kernels.sort_into_tiles, len(corners), [*shapes, *tiles, *listed], device)
-    a, b = (pixels[contour.picture, contour.corners[:, i]] for i in (0, 1))
+    a, b = (pixels[contour.image, contour.corners[:, i]] for i in (0, 1))
     sides = [
-        view(contour.picture.int()),
+        view(contour.image.int()),
         *(view(x, kernels.vec2) for x in (a, b)),
         view(contour.inner.to(pixels)),
     ]
@@ -103,13 +103,13 @@ def _nearest(
 ) -> Tensor:
     kernels = outline_kernels(scalar_of(pixels))
     side, low, high = bits
-    picture = contour.picture[side]
-    a, b = (pixels[picture, contour.corners[side, i]] for i in (0, 1))
+    image = contour.image[side]
+    a, b = (pixels[image, contour.corners[side, i]] for i in (0, 1))
     start, end = (a + place.unsqueeze(1) * (b - a) for place in (low, high))
     far = torch.iinfo(torch.int64).max
     size = (len(meshes), meshes.height, meshes.width)
     best = torch.full(size, far, dtype=torch.int64, device=pixels.device)
-    ends = [view(picture.int()), view(start, kernels.vec2), view(end, kernels.vec2)]
+    ends = [view(image.int()), view(start, kernels.vec2), view(end, kernels.vec2)]
     control = [meshes.width, meshes.height, kernels.scalar(reach_px)]
     launch(kernels.nearest, len(side), [*ends, *control, view(best.view(-1))], pixels.device)
     return torch.where(best < far, best & 0xFFFFFFFF, -1)

@@ -36,7 +36,7 @@ def _tile_box(scalar):
 
     @wp.func
     def tile_box(low: vec2, high: vec2, margin: scalar, tile: scalar, across: int, down: int):
-        """Give the first and the last tile of a box; the first tile begins one margin before the picture."""
+        """Give the first and the last tile of a box; the first tile begins one margin before the image."""
         shift = vec2(margin, margin)
         far = scalar(1e8)
         first, last = (low + shift) / tile, (high + shift) / tile
@@ -143,7 +143,7 @@ def _expose(scalar):
         tile: scalar,
         across: int,
         down: int,
-        picture: wp.array(dtype=wp.int32),
+        image: wp.array(dtype=wp.int32),
         starts: wp.array(dtype=vec2),
         ends: wp.array(dtype=vec2),
         inner: wp.array(dtype=scalar),
@@ -173,7 +173,7 @@ def _expose(scalar):
             ahead = wp.vec2i(-1, -1)
             for y in range(box[1], box[3] + 1):
                 for x in range(box[0], box[2] + 1):
-                    cell = (picture[i] * down + y) * across + x
+                    cell = (image[i] * down + y) * across + x
                     for k in range(begin[cell], finish[cell]):
                         j = members[k]
                         c = cover_of(a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j]))
@@ -212,7 +212,7 @@ def _nearest(scalar):
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def nearest(
-        picture: wp.array(dtype=wp.int32),
+        image: wp.array(dtype=wp.int32),
         starts: wp.array(dtype=vec2),
         ends: wp.array(dtype=vec2),
         width: int,
@@ -232,7 +232,7 @@ def _nearest(scalar):
                 apart = wp.length(to - t * way)
                 if apart < reach:
                     key = (wp.int64(apart / reach * steps) << wp.int64(32)) | wp.int64(i)
-                    wp.atomic_min(best, (picture[i] * height + y) * width + x, key)
+                    wp.atomic_min(best, (image[i] * height + y) * width + x, key)
 
     return nearest
 

@@ -51,7 +51,7 @@ def _run(
     which: str,
     corners: Tensor,
     seen: Tensor,
-    picture: Tensor,
+    image: Tensor,
     result: Tensor | None,
     width: int,
     height: int,
@@ -63,8 +63,8 @@ def _run(
     reach2 = squared_reach(sigma_px2)
     points = view(corners.reshape(n * f, 3, 2), kernels.vec2)
     control = [width, height, scalar(1 / sigma_px2), scalar(reach2), scalar(math.sqrt(reach2))]
-    # A picture is one long row of numbers to the kernels.
-    inputs = [points, view(seen.reshape(-1).to(torch.uint8)), f, *control, view(picture.reshape(-1))]
+    # An image is one long row of numbers to the kernels.
+    inputs = [points, view(seen.reshape(-1).to(torch.uint8)), f, *control, view(image.reshape(-1))]
     if result is not None:
         inputs.append(view(result.reshape(n * f, 3, 2), kernels.vec2))
     launch(getattr(kernels, which), n * f, inputs, corners.device)

@@ -1,4 +1,4 @@
-"""Figures of single pictures."""
+"""Figures of single images."""
 
 import numpy as np
 import pytest

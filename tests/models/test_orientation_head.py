@@ -42,7 +42,7 @@ def test_an_untrained_head_agrees_on_the_prior():
 
 
 def test_turning_the_world_turns_the_votes():
-    """The same pictures of the same scene, in a world with other axes."""
+    """The same images of the same scene, in a world with other axes."""
     head, tokens = shaken_head(), torch.randn(2, 4, 5, 8)
     mask = torch.tensor([[True] * 4, [True, False, True, True]])
     cameras, prior = batch_of_cameras(), axis_angle_to_rotmat(torch.randn(3))

@@ -151,7 +151,7 @@ def test_a_focal_length_is_found_in_a_video(truly):
     assert (missed_px(truly, scene, result) < 5).double().mean() > 0.95
 
 
-def test_a_focal_length_of_each_picture_holds_in_later_stages_of_second_order(truly):
+def test_a_focal_length_of_each_image_holds_in_later_stages_of_second_order(truly):
     scene = single_views(truly, 3, seed=0, noise_px=0.0)
     focus = {**POSE, 'n_iter': 2, 'optimizer': LBFGS(max_iter=5), 'fit_focal': True}
     fit = smalify([PLACE, focus, POSE], hypothesis_stages=1)

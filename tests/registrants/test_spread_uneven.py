@@ -92,11 +92,11 @@ def single_sum(backend, shared, processes):
 
 
 def single_2d(backend, shared, processes):
-    """Single precision, in pictures."""
+    """Single precision, in images."""
     body, seen = noisy_clip(torch.float32)
-    pictures = seen_by(ring_of_cameras(), replace(seen, xyz=seen.xyz.double()))
+    images = seen_by(ring_of_cameras(), replace(seen, xyz=seen.xyz.double()))
     solver = LevenbergMarquardt(backend)
-    return registrant(body, stages(WEIGHTS_PX), solver, shared, processes)([pictures])
+    return registrant(body, stages(WEIGHTS_PX), solver, shared, processes)([images])
 
 
 BACKENDS = {

@@ -43,7 +43,7 @@ def covered(points, corners):
 
 
 def two_balls(dtype=torch.float64):
-    """Balls that overlap in the picture, so that their outlines cross; no two corners in one place."""
+    """Balls that overlap in the image, so that their outlines cross; no two corners in one place."""
     ball, faces = sphere(6, 8)
     other = 0.6 * ball + torch.tensor([0.9, 0.5, -0.8])
     vertices = torch.cat((ball, other)) + 1e-3 * torch.randn(2 * len(ball), 3)

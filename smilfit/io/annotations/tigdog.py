@@ -50,11 +50,11 @@ _MOST_NUMBER = 1e9
 class TigDogReader(AnnotationReader):
     """Reads a folder `behaviorDiscovery2.0`: `ranges/<animal>/ranges.mat` and `landmarks/<animal>/<shot>.mat`.
 
-    A shot is a sequence in time, `<animal>+<shot>`. Pictures are `<animal>/%08d.jpg` in the folder; masks come from
+    A shot is a sequence in time, `<animal>+<shot>`. Images are `<animal>/%08d.jpg` in the folder; masks come from
     `<animal>Seg/seg<shot>.mat` where they are. A shot without a file of landmarks is left out and told.
 
     Args:
-        images: the folder of the animals' folders of pictures; the one that is read if None.
+        images: the folder of the animals' folders of images; the one that is read if None.
         animals: which to read, such as ('horse',); all if None.
         with_neck: read the 19th landmark too, which published evaluations leave out.
         first_pixel: the coordinate of the first pixel's centre; MATLAB's tools, in which the landmarks were

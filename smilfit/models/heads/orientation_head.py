@@ -67,7 +67,7 @@ class OrientationHead(nn.Module):
             prior: the rotation to start from while the views know nothing.
         """
         tokens = self.norm(tokens)
-        # Four learnt places to look at: a mean over the picture forgets where the head is.
+        # Four learnt places to look at: a mean over the image forgets where the head is.
         attention = self.pool(tokens).softmax(2)
         pooled = torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2)
         with torch.autocast(tokens.device.type, enabled=False):
@@ -81,7 +81,7 @@ class OrientationHead(nn.Module):
 
 
 def sight_frames(cameras: Cameras) -> Float[Tensor, 'B C 3 3']:
-    """Give the rotation from the world to axes whose z looks along the ray through the picture's middle.
+    """Give the rotation from the world to axes whose z looks along the ray through the image's middle.
 
     It is the camera's own rotation followed by the smallest one that brings that ray onto z.
     """

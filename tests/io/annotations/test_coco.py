@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from smilfit.io.annotations import CocoReader, check_pictures
+from smilfit.io.annotations import CocoReader, check_images
 from smilfit.registry import UnknownNameError, build_annotations
 
 NAMES = ['nose', 'left_ear', 'right_ear']
@@ -137,7 +137,7 @@ def test_real_ants(real_data):
     folder = real_data / 'replicant' / 'SMIL_COCO'
     reader = build_annotations(dict(type='coco', images=folder / 'data'))
     content = json.loads((folder / 'labels.json').read_text())
-    found = check_pictures(reader.read(folder / 'labels.json'))
+    found = check_images(reader.read(folder / 'labels.json'))
     assert (len(found), len(found.skipped)) == (8, 0)
     assert len(found.keypoint_names) == 51
     assert len(found.flip) == 22

@@ -38,7 +38,7 @@ def _read(root, **options):
 
 
 @pytest.mark.parametrize('save', [_save5, write_mat73])
-def test_a_shot_is_a_sequence_of_pictures(tmp_path, save):
+def test_a_shot_is_a_sequence_of_images(tmp_path, save):
     root = _write(tmp_path / 'behaviorDiscovery2.0', save)
     save(root / 'horseSeg/seg4.mat', {'segments': [mask.astype(np.uint8) for mask in MASKS]})
     found = _read(tmp_path)

@@ -11,7 +11,7 @@ from smilfit.handlers import (
     Keypoint3dMSEHandler,
     Keypoint3dMSEInput,
 )
-from smilfit.losses import KeypointMSELoss, PoseRegLoss, ShapePriorLoss
+from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import SMPLify, Stage
 from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance, without
@@ -152,7 +152,7 @@ def one_turned(data, count):
 
 
 @pytest.mark.parametrize('n_views', [1, 4])
-def test_keypoints_in_pictures_alone_lose_no_fit(n_views):
+def test_keypoints_in_images_alone_lose_no_fit(n_views):
     data = static_animal(n_joints=8)
     body, names = SMIL(data), data.joint_names
     points = body(one_turned(data, 4), names).keypoints
