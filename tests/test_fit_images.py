@@ -90,7 +90,7 @@ def test_one_command_from_a_coco_file_to_meshes(made, tmp_path, capsys):
     config = str(CONFIG.with_name('smalify_keypoints.py'))
     model = str(made / 'quadruped.smil.json')
     command = ['coco', str(labels), str(out), '--images', str(tmp_path), '--body-model', model]
-    # Done, but one entry is left out: it is told, and the exit code says so.
+    # Done, but one entry is left out: it is reported, and the exit code says so.
     assert fit_images([*command, '--config', config, '--meshes', 'ply', '--quiet']) == 3
     left_out = json.loads((out / 'pictures.h5.report.json').read_text())['left_out']
     assert ['gone.png' in entry['where'] for entry in left_out] == [True]

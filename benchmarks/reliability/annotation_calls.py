@@ -60,14 +60,14 @@ _import_late()
 
 def read_case(order: Path) -> dict[str, Any]:
     """Read what an order (`{"format", "path", "arguments"}`) names; give what was kept, left out and opened."""
-    told = json.loads(order.read_text())
+    request = json.loads(order.read_text())
     opened: list[str] = []
     sys.addaudithook(lambda event, args: _note(opened, event, args))
-    path = Path(told['path'])
-    if told['format'] in _PLAIN:
-        found = _PLAIN[told['format']](path)
+    path = Path(request['path'])
+    if request['format'] in _PLAIN:
+        found = _PLAIN[request['format']](path)
         return {'kept': 1, 'skipped': [], 'names': [getattr(found, 'name', '')], 'opened': opened}
-    reader = ANNOTATIONS.get(told['format'])(**told['arguments'])
+    reader = ANNOTATIONS.get(request['format'])(**request['arguments'])
     annotations = check_images(reader.read(path))
     skipped = [(entry.where, entry.reason) for entry in annotations.skipped]
     kept = 0

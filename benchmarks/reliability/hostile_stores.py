@@ -74,7 +74,7 @@ def attribute_changes() -> dict[str, Change]:
     # The reader of a float takes any number.
     odd = {name: np.arange(3.0) for name in ATTRIBUTES}
     changes |= {f'attribute_{name}_array': set_attribute(name, value) for name, value in odd.items()}
-    told: dict[str, tuple[str, Any]] = {
+    values: dict[str, tuple[str, Any]] = {
         'version_99': ('version', 99), 'version_negative': ('version', -1), 'complete_text': ('complete', 'yes'),
         'complete_false': ('complete', False), 'n_complete_huge': ('n_complete', 10**12),
         'n_complete_negative': ('n_complete', -1), 'n_complete_less': ('n_complete', SAMPLES - 1),
@@ -90,7 +90,7 @@ def attribute_changes() -> dict[str, Change]:
         'faults_far': ('faults', '{"99": "x"}'), 'faults_number': ('faults', '{"1": 2}'),
         'hash_bytes': ('body_model_hash', np.bytes_(b'\xff\xfe\xff')),
     }  # fmt: skip
-    return changes | {f'attribute_{name}': set_attribute(*pair) for name, pair in told.items()}
+    return changes | {f'attribute_{name}': set_attribute(*pair) for name, pair in values.items()}
 
 
 def table_changes() -> dict[str, Change]:
@@ -157,7 +157,7 @@ def name_changes() -> dict[str, Change]:
 
 def value_changes() -> dict[str, Change]:
     """Numbers that no camera, image or animal has."""
-    told: dict[str, tuple[str, Any, Any]] = {
+    values: dict[str, tuple[str, Any, Any]] = {
         'K_nan': ('sessions/0000/K', (0, 0, 0), np.nan), 'K_singular': ('sessions/0000/K', 0, np.ones((3, 3))),
         'K_zero': ('sessions/0000/K', 0, 0.0), 'K_negative': ('sessions/0000/K', (0, 0, 0), -300.0),
         'K_last_row': ('sessions/0000/K', (0, 2, 2), 2.0), 'R_scaled': ('sessions/0000/R', 0, 2 * np.eye(3)),
@@ -180,7 +180,7 @@ def value_changes() -> dict[str, Change]:
         'keypoints3d_inf': ('samples/keypoints3d', 2, np.inf), 'params_nan': ('params/body_pose', 2, np.nan),
         'scale_zero': ('params/scale', 2, 0.0), 'scale_negative': ('params/scale', 2, -1.0),
     }  # fmt: skip
-    return {f'value_{name}': set_values(*change) for name, change in told.items()}
+    return {f'value_{name}': set_values(*change) for name, change in values.items()}
 
 
 def image_changes() -> dict[str, Change]:

@@ -68,11 +68,11 @@ class SessionFits:
         self.registrant = self._registrant(Processes())
 
     def _registrant(self, processes: Processes) -> SMPLify:
-        told = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
+        overrides = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
         if processes.rank:
-            # What all processes do together is told once.
-            told['verbose'] = False
-        return build_registrant({**self.cfg, 'body_model': self.body, **told})
+            # What all processes do together is reported once.
+            overrides['verbose'] = False
+        return build_registrant({**self.cfg, 'body_model': self.body, **overrides})
 
     def _inputs(self, session: str) -> list[BaseInput]:
         stages, handlers = self.registrant.stages, self.registrant.handlers
@@ -93,7 +93,7 @@ class SessionFits:
         return found
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
-        """Choose the sessions that processes fit together, frames spread over them.
+        """Choose the sessions that processes fit together, frames distributed over them.
 
         Whole sessions need no talk between processes, so none is spread where there is one for everybody.
         """
@@ -103,7 +103,7 @@ class SessionFits:
         for session in sessions:
             inputs = {i.handler_key: i.resolve(self.body.data) for i in self._inputs(session)}
             count = int(observed_frames(inputs).sum())
-            reason = self.registrant.why_not_spread(count, processes.count)
+            reason = self.registrant.why_not_distributed(count, processes.count)
             if reason is None:
                 found.append(session)
             elif processes.rank == 0:

@@ -137,7 +137,7 @@ class ImageOutputs:
     def _panel(self, word: str, shown: FittedImage, body: BodyInImage, surface: Surface) -> Panel:
         view = enlarge(shown.image, body.camera, self.window_px)
         drawn = ShownBody(body.vertices, body.keypoints, surface)
-        return Panel(f'{word} {_said(body.fit)}', view, shown.xy, body=drawn)
+        return Panel(f'{word} {_caption(body.fit)}', view, shown.xy, body=drawn)
 
     def write(self, folder: Path, step: Callable[[], None] = lambda: None) -> list[ImageFigures]:
         """Write every image's overlay, and the tables `images.csv` and `images.json`."""
@@ -166,6 +166,6 @@ class ImageOutputs:
         write_video(path, frames, self.dataset.fps(self.session) or DEFAULT_FPS, n_frames=len(shown))
 
 
-def _said(fit: ImageFit) -> str:
+def _caption(fit: ImageFit) -> str:
     parts = [] if fit.iou is None else [f'IoU {fit.iou:.2f}']
     return '  '.join(parts + ([] if fit.pck_5px is None else [f'PCK {fit.pck_5px:.2f}']))

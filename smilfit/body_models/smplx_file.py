@@ -34,7 +34,7 @@ def read_smplx_file(
         path: a `.npz` or `.pkl`.
         num_betas: how many shape coefficients to keep.
         num_expression_coeffs: how many expression coefficients to keep.
-        logger: is told where the file has fewer.
+        logger: warned where the file has fewer.
 
     Raises:
         ValueError: a key is missing or breaks a rule.

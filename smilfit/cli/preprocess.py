@@ -52,7 +52,7 @@ def build_parser(
         prog=prog,
         description=about,
         epilog='Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, but entries were '
-        'left out, each told with file and entry in OUT.h5.report.json.',
+        'left out, each reported with file and entry in OUT.h5.report.json.',
     )
     add_import(parser)
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')

@@ -130,7 +130,7 @@ def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
         'allow_outside_images',
         action='store_true',
         help='read images and masks, too, that the annotations name outside that folder (by .., an absolute '
-        'path or a link); without it they are left out and told',
+        'path or a link); without it they are left out and reported',
     )
     add_option(
         parser,

@@ -46,7 +46,7 @@ def encode_session(
     pool = ThreadPoolExecutor(options.num_workers) if options.num_workers else None
     try:
         for n, (images, masks, fault) in enumerate(_decode(plan, skip, header.with_masks), start=skip):
-            fault = fault or place.misfit(n, images, masks)
+            fault = fault or place.size_error(n, images, masks)
             crops: list[Crop | None] = [None] * len(plan.cameras) if fault else place.crops(n)
             job = place.job(n, crops, images, masks)
             future = pool.submit(job.run) if pool else None
@@ -114,7 +114,7 @@ class _Placer:
         """Pick the n-th frame's row of a camera tensor, which has `rank` dimensions in a rig."""
         return value if value.ndim == rank else value[n]
 
-    def misfit(self, n: int, images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
+    def size_error(self, n: int, images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
         """Say what is wrong with the sizes of the n-th frame's images.
 
         Raises:

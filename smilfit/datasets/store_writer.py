@@ -43,7 +43,7 @@ class StoreWriter:
         n_expected: how many samples will come, to tell a full disk how much is wanted.
 
     Raises:
-        ValueError: a partial file of other inputs or options. (A damaged one is told and begun anew.)
+        ValueError: a partial file of other inputs or options. (A damaged one is reported and begun anew.)
         DiskFullError: no room; so do `append`, `flush` and `finish`.
     """
 

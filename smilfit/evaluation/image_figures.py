@@ -50,14 +50,14 @@ def write_figures(folder: Path, figures: Sequence[ImageFigures]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / 'images.csv', table.getvalue())
-    told = summary(figures) | {'pictures': [asdict(one) for one in figures]}
-    write_text(folder / 'images.json', json.dumps(told, indent=1))
+    document = summary(figures) | {'pictures': [asdict(one) for one in figures]}
+    write_text(folder / 'images.json', json.dumps(document, indent=1))
 
 
 def read_figures(folder: Path) -> list[ImageFigures]:
     """Read what `write_figures` wrote."""
     path, what = folder / 'images.json', 'the figures of fitted images'
-    told = read_json(path, what, dict)
+    document = read_json(path, what, dict)
     with reading(path, what):
         return [
             ImageFigures(
@@ -65,5 +65,5 @@ def read_figures(folder: Path) -> list[ImageFigures]:
                 ImageFit(**one['fit']),
                 None if one['start'] is None else ImageFit(**one['start']),
             )
-            for one in told['pictures']
+            for one in document['pictures']
         ]

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from smilfit.evaluation.errors import distances, pck, percentiles
 
-# PCK is said in px of an image of this side, so that crops of any size compare.
+# PCK is stated in px of an image of this side, so that crops of any size compare.
 REFERENCE_SIDE_PX = 224
 PCK_PX = 5.0
 # WLDO's threshold, a share of the square root of the silhouette's area (Biggs et al. 2020).
@@ -17,7 +17,7 @@ PCK_AREA_SHARE = 0.15
 
 @dataclass(frozen=True)
 class ImageFit:
-    """One image. `median_px` and `pck_5px` are in px of a crop of 224 px; what cannot be said is None.
+    """One image. `median_px` and `pck_5px` are in px of a crop of 224 px; what cannot be stated is None.
 
     `pck_area` is the share of keypoints within 0.15 of the square root of the mask's area.
     """

@@ -12,7 +12,7 @@ import numpy as np
 from smilfit.files import BadFileError, reading
 from smilfit.io.image_opening import check_image_size
 
-# What a file is told by: a playlist would have the decoder open files and addresses that it names.
+# What a file is recognised by: a playlist would have the decoder open files and addresses that it names.
 _HEAD_BYTES = 512
 _PLAYLISTS = (b'#EXTM3U', b'ffconcat', b'<?xml', b'<MPD', b'v=0', b'[playlist]', b'[Reference]')
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv')

@@ -91,13 +91,13 @@ def _goodness(one: ImageFigures) -> float:
 
 
 def _caption(one: ImageFigures) -> str:
-    said = [f'{one.fit.label}:']
+    parts = [f'{one.fit.label}:']
     for what, name in (('IoU', 'iou'), ('PCK@5px', 'pck_5px')):
         value = getattr(one.fit, name)
         if value is not None:
             before = None if one.start is None else getattr(one.start, name)
-            said.append(f'{what} {value:.2f}' + ('' if before is None else f' (start {before:.2f})'))
-    return ' '.join(said)
+            parts.append(f'{what} {value:.2f}' + ('' if before is None else f' (start {before:.2f})'))
+    return ' '.join(parts)
 
 
 def _beside(value: float | None, digits: int) -> str:

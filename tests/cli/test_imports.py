@@ -158,14 +158,14 @@ def test_a_loss_that_the_command_line_alone_names(folder, capsys):
 
 
 @pytest.mark.parametrize('tool', [preprocess, fit, fit_images, train, testing])
-def test_an_import_that_fails_is_told_before_all_else(folder, tool, capsys):
+def test_an_import_that_fails_is_reported_before_all_else(folder, tool, capsys):
     (folder / 'broken.py').write_text('a = 1\nb = unknown\n')
     assert tool.main(['--import', 'broken.py', 'no', 'such', 'words']) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(
         "error: broken.py: the plugin must be Python that runs; got NameError: name 'unknown'"
     )
-    assert 'in line 2' in told
+    assert 'in line 2' in stderr
     with pytest.raises(SystemExit) as stop:
         tool.main(['--import'])
     assert stop.value.code == 2

@@ -204,7 +204,7 @@ def test_other_inputs_do_not_continue_a_partial_file(tmp_path):
 @pytest.mark.parametrize(
     'damage', [lambda data: b'nothing', lambda data: b'', lambda data: data[: len(data) // 2]]
 )
-def test_a_damaged_partial_file_is_begun_anew_and_told(tmp_path, damage, caplog):
+def test_a_damaged_partial_file_is_begun_anew_and_reported(tmp_path, damage, caplog):
     with StoreWriter(tmp_path / 'a.h5', make_header()) as writer:
         for i in range(BLOCK):
             writer.append(make_sample(i))

@@ -116,7 +116,7 @@ def test_crops_go_round_box_then_mask_then_keypoints(tmp_path, data, image_set):
     assert (extent > 85).all()
 
 
-def test_unknown_cameras_are_guessed_and_said_to_be(tmp_path, data):
+def test_unknown_cameras_are_guessed_and_reported(tmp_path, data):
     made = make_images(tmp_path, data, 2, known_cameras=False)
     file, report = store(made.annotations, tmp_path / 'a.h5', data)
     camera = file.cameras('made')
@@ -130,7 +130,7 @@ def test_unknown_cameras_are_guessed_and_said_to_be(tmp_path, data):
     assert sessions[0].intrinsics_known.all()
 
 
-def test_what_is_broken_is_left_out_and_told(tmp_path, data):
+def test_what_is_broken_is_left_out_and_reported(tmp_path, data):
     made = make_images(tmp_path, data, 4)
     images = list(made.annotations.images)
     whole = images[0].image.read_bytes()
@@ -141,17 +141,17 @@ def test_what_is_broken_is_left_out_and_told(tmp_path, data):
     images[3] = replace(images[3], params=other)
     annotations = replace(made.annotations, images=tuple(images))
     file, report = store(annotations, tmp_path / 'a.h5', data)
-    told = {entry['where']: entry['reason'] for entry in report['left_out']}
-    assert list(told) == [images[i].where for i in (1, 0, 2)]
-    assert 'the image must' in told[images[0].where]
-    assert 'must have a mask or a keypoint' in told[images[1].where]
-    assert 'stated size (10, 20); got (256, 256)' in told[images[2].where]
+    reasons = {entry['where']: entry['reason'] for entry in report['left_out']}
+    assert list(reasons) == [images[i].where for i in (1, 0, 2)]
+    assert 'the image must' in reasons[images[0].where]
+    assert 'must have a mask or a keypoint' in reasons[images[1].where]
+    assert 'stated size (10, 20); got (256, 256)' in reasons[images[2].where]
     assert report['totals']['frames_stored'] == 1
     assert report['totals']['params_of_another_body'] == 1
     assert file.view_mask_of[:, 0].tolist() == [False, False, True]
     assert sorted(file.faults) == [0, 1]
     assert not file.keypoints2d('made').confidence[:2].any()
-    # A second run is told the same.
+    # A second run reports the same.
     again, _ = image_sessions(annotations)
     repeated = preprocess(again, tmp_path / 'a.h5', data, OPTIONS)
     assert repeated['left_out'] == report['left_out']
@@ -188,7 +188,7 @@ def test_masks_alone_are_enough(tmp_path, data, image_set):
     assert report['left_out'] == []
 
 
-def test_a_stopped_run_goes_on_and_tells_what_it_told(tmp_path, data, image_set, monkeypatch):
+def test_a_stopped_run_goes_on_and_repeats_its_report(tmp_path, data, image_set, monkeypatch):
     # Blocks of two samples, so that a broken image lies in one that is written.
     monkeypatch.setattr('smilfit.datasets.store_writer.BLOCK', 2)
     images = list(image_set.annotations.images)

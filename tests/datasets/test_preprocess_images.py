@@ -62,9 +62,9 @@ def test_a_folder_of_images_becomes_a_file(command, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert '2 entries left out' in shown
     assert '001.png' in shown
-    told = json.loads((tmp_path / 'out.h5.report.json').read_text())['left_out']
-    assert len(told) == 2
-    assert all('CollectedData_me.csv' in entry['where'] for entry in told)
+    left_out = json.loads((tmp_path / 'out.h5.report.json').read_text())['left_out']
+    assert len(left_out) == 2
+    assert all('CollectedData_me.csv' in entry['where'] for entry in left_out)
     file = open_dataset(tmp_path / 'out.h5')
     assert (file.crop_mode, file.n_samples, file.camera_names) == ('bbox_crop', 2, ('picture',))
     assert file.body_model_file == str(tmp_path / 'quadruped.smil.json')

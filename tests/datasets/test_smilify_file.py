@@ -126,7 +126,7 @@ def test_sessions_are_as_ours(path, session):
     file.check_body_model(make_body())
 
 
-def test_scale_is_said_never_guessed(path, tmp_path, session):
+def test_scale_is_stated_never_guessed(path, tmp_path, session):
     metres = open_dataset(path, joint_names=JOINTS, world_scale=0.001)
     plain = open_dataset(path, joint_names=JOINTS)
     np.testing.assert_allclose(metres.record(1).t, plain.record(1).t * 0.001)

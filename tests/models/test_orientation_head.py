@@ -36,9 +36,9 @@ def test_a_sight_frame_looks_along_the_middle_of_the_crop():
 def test_an_untrained_head_agrees_on_the_prior():
     prior = axis_angle_to_rotmat(torch.randn(3))
     mask = torch.ones(2, 4, dtype=torch.bool)
-    said = OrientationHead(8)(torch.randn(2, 4, 5, 8), mask, batch_of_cameras(), prior)
-    assert torch.equal(said.votes, torch.zeros(2, 4, 3, 2))
-    assert torch.allclose(said.agreed, prior.expand(2, 3, 3), atol=1e-6)
+    predicted = OrientationHead(8)(torch.randn(2, 4, 5, 8), mask, batch_of_cameras(), prior)
+    assert torch.equal(predicted.votes, torch.zeros(2, 4, 3, 2))
+    assert torch.allclose(predicted.agreed, prior.expand(2, 3, 3), atol=1e-6)
 
 
 def test_turning_the_world_turns_the_votes():

@@ -69,7 +69,7 @@ def test_starts_differ_and_the_best_is_first(body, rigid):
     assert bool(found.transl.isfinite().all())
 
 
-def test_a_missing_group_is_told_and_all_keypoints_count(body, rigid):
+def test_a_missing_group_is_reported_and_all_keypoints_count(body, rigid):
     truth, seen = rigid
     start, given = body.zero_params(N), [MultiviewKeypoint2dMSEInput(seen)]
     found, notes = ViewInitializer('wings')(body, given, start, False)

@@ -44,7 +44,7 @@ def test_the_folder_is_complete_and_reloads(result, tmp_path):
     assert text.count('data:image/png') == 10
 
 
-def test_an_unknown_unit_is_said_everywhere(tmp_path):
+def test_an_unknown_unit_is_shown_everywhere(tmp_path):
     result = make_result(unit=None)
     text = (
         write_benchmark_folder(result, tmp_path).with_name('benchmark_report.txt').read_text(encoding='utf-8')

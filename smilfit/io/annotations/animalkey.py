@@ -106,7 +106,7 @@ def _default_names(folders: Sequence[Path]) -> tuple[str, ...]:
         try:
             count = len(numbers(as_array(read_pickle(file), f'{file}: keypoints'), (None, 3), 'keypoints'))
         except (ValueError, OSError):
-            # It is told when its frame is read.
+            # It is reported when its frame is read.
             continue
         return KEYPOINTS if count == len(KEYPOINTS) else tuple(f'keypoint_{k}' for k in range(count))
     raise BadFileError(f'{folders[0]}: one <frame>.pkl at least must be an array of K x 3 numbers; got none.')

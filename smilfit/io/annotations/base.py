@@ -18,7 +18,7 @@ class AnnotationReader(ABC):
     """Reads one annotation format. A subclass is registered in `ANNOTATIONS` under the format's name.
 
     A file may be anybody's. `read` of every subclass is therefore held to this: what fails is an error that names the
-    file; an entry whose image or mask lies outside the folder of the images is left out and told, as are entries
+    file; an entry whose image or mask lies outside the folder of the images is left out and reported, as are entries
     with numbers that no image has; sequences have names that can name folders.
 
     Args:
@@ -75,15 +75,15 @@ def _guarded(read: Callable[..., AnnotationSet]) -> Callable[..., AnnotationSet]
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Name the annotations in whatever fails; an error that names another file, or an option, is passed on."""
-    told: Exception | None = None
+    failure: Exception | None = None
     with reading(path, 'annotations'):
         try:
             yield
         except (BadFileError, UnknownNameError) as error:
-            told = error
+            failure = error
         except FileNotFoundError as error:
             if error.errno is not None:
                 raise
-            told = error
-    if told is not None:
-        raise told
+            failure = error
+    if failure is not None:
+        raise failure

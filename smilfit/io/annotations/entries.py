@@ -28,7 +28,7 @@ class BadEntry(ValueError):
 def keep_good(
     entries: Iterable[tuple[str, Callable[[], AnnotatedImage]]],
 ) -> tuple[tuple[AnnotatedImage, ...], tuple[SkippedAnnotation, ...]]:
-    """Read entries one by one; those that cannot be read, whatever they cause, are left out and told.
+    """Read entries one by one; those that cannot be read, whatever they cause, are left out and reported.
 
     Args:
         entries: (where, function that reads it).
@@ -57,10 +57,10 @@ def reason_of(error: Exception) -> str:
         raise error
     if isinstance(error, MemoryError):
         return 'an entry must fit into memory; it asks for more. Correct it, or leave it out.'
-    told = shorten(error, _LONGEST_REASON)
+    message = shorten(error, _LONGEST_REASON)
     if isinstance(error, (ValueError, OSError)):
-        return told
-    return f'an entry must be well-formed; got {type(error).__name__}: {told.rstrip(".")}. Correct it.'
+        return message
+    return f'an entry must be well-formed; got {type(error).__name__}: {message.rstrip(".")}. Correct it.'
 
 
 def read_json(path: str | Path, kind: type, form: str) -> Any:

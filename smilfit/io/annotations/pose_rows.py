@@ -34,7 +34,7 @@ def choose_individuals(
 ) -> tuple[list[str], list[SkippedAnnotation]]:
     """Give the individuals to read: those wanted, else all animals.
 
-    Body parts of the scene (individual `single`) are told as skipped where nobody asked for them.
+    Body parts of the scene (individual `single`) are reported as skipped where nobody asked for them.
 
     Raises:
         KeyError: an individual that the table lacks, with the near ones.

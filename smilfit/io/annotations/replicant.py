@@ -84,8 +84,10 @@ class ReplicantReader(AnnotationReader):
                 subjects = _subjects(content)
             except (ValueError, OSError) as error:
                 if file == path:
-                    told = str(error)
-                    raise BadFileError(told if told.startswith(f'{file}') else f'{file}: {told}') from None
+                    message = str(error)
+                    raise BadFileError(
+                        message if message.startswith(f'{file}') else f'{file}: {message}'
+                    ) from None
                 skipped.append(SkippedAnnotation(file.name, reason_of(error)))
                 continue
             for number, subject in subjects:

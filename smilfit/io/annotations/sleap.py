@@ -76,15 +76,15 @@ class SleapReader(AnnotationReader):
                 found = sorted(found, key=_worth)[-1:]
             untracked |= len(found) > 1 and any(instance.track is None for instance in found)
             for place, instance in enumerate(found):
-                told = where if len(found) == 1 else f'{where}, instance {place}'
+                label = where if len(found) == 1 else f'{where}, instance {place}'
                 sequence = sequences[number]
                 if self.instance == 'each':
                     track = instance.track
                     sequence = animals.of(number, id(track) if track else f'{place}', _name_of(track, place))
                 try:
-                    images.append(_entry(told, videos[number], index, instance, sequence))
+                    images.append(_entry(label, videos[number], index, instance, sequence))
                 except Exception as error:  # The file chose what happened here.
-                    skipped.append(SkippedAnnotation(told, reason_of(error)))
+                    skipped.append(SkippedAnnotation(label, reason_of(error)))
         if not images and not skipped:
             raise BadFileError(f'{path}: labels must have instances; got none. Was the right file exported?')
         names = tuple(labels.skeletons[0].node_names)

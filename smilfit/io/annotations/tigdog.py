@@ -51,7 +51,7 @@ class TigDogReader(AnnotationReader):
     """Reads a folder `behaviorDiscovery2.0`: `ranges/<animal>/ranges.mat` and `landmarks/<animal>/<shot>.mat`.
 
     A shot is a sequence in time, `<animal>+<shot>`. Images are `<animal>/%08d.jpg` in the folder; masks come from
-    `<animal>Seg/seg<shot>.mat` where they are. A shot without a file of landmarks is left out and told.
+    `<animal>Seg/seg<shot>.mat` where they are. A shot without a file of landmarks is left out and reported.
 
     Args:
         images: the folder of the animals' folders of images; the one that is read if None.

@@ -114,7 +114,7 @@ class TimmBackbone(nn.Module):
 
 
 def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    """Make the network without a classifier; a ViT is told to take images of any size."""
+    """Make the network without a classifier; a ViT is asked to take images of any size."""
     network = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     known = inspect.signature(type(network).__init__).parameters
     if 'dynamic_img_size' in known and not {'dynamic_img_size', 'img_size'} & options.keys():

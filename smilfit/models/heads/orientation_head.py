@@ -71,8 +71,8 @@ class OrientationHead(nn.Module):
         attention = self.pool(tokens).softmax(2)
         pooled = torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2)
         with torch.autocast(tokens.device.type, enabled=False):
-            said = self.out(self.net(pooled).float())
-            columns = said.unflatten(-1, (2, 3)).transpose(-1, -2)
+            predicted = self.out(self.net(pooled).float())
+            columns = predicted.unflatten(-1, (2, 3)).transpose(-1, -2)
             votes = sight_frames(cameras).transpose(-1, -2) @ columns
             votes = torch.where(view_mask[..., None, None], votes, torch.zeros_like(votes))
             total = (votes.detach().sum(1) + PRIOR_WEIGHT * prior[:, :2]).transpose(-1, -2).flatten(1)

@@ -67,7 +67,7 @@ class _Runs:
         return (open, ('/tmp/never', 'w'))
 
 
-def test_bad_frames_are_told(tmp_path):
+def test_bad_frames_are_reported(tmp_path):
     _write(tmp_path, _points(), '1')
     _write(tmp_path, _points(7), '2')
     _write(tmp_path, _Runs(), '3')

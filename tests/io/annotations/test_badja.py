@@ -73,7 +73,7 @@ def test_a_file_in_the_other_order_is_found_by_its_masks(tmp_path):
     assert 'Rows and columns seem exchanged' in found.skipped[0].reason
 
 
-def test_broken_entries_are_told(tmp_path):
+def test_broken_entries_are_reported(tmp_path):
     entries = [
         frame(),
         frame(joints=[[1, 2]] * 36),

@@ -91,7 +91,7 @@ def test_masks_alone_are_an_annotation(tmp_path):
     assert found.images[0].keypoints.shape == (0, 2)
 
 
-def test_broken_entries_are_told_one_by_one(tmp_path):
+def test_broken_entries_are_reported_one_by_one(tmp_path):
     entries = [
         animal(),
         animal(category_id=7),

@@ -122,7 +122,7 @@ def test_tables_of_other_body_parts_join(tmp_path):
     assert [image.confidence.tolist() for image in found.images] == [[1, 1, 0], [0, 1, 1]]
 
 
-def test_bad_rows_are_told_and_the_rest_is_read(tmp_path, project):
+def test_bad_rows_are_reported_and_the_rest_is_read(tmp_path, project):
     path, _ = project
     names = [f'labeled-data,vid,img{i:03}.png,' for i in range(30, 36)]
     lines = [
@@ -144,7 +144,7 @@ def test_bad_rows_are_told_and_the_rest_is_read(tmp_path, project):
     assert 'must name an image or a frame' in reasons['line 10']
 
 
-def test_a_likelihood_above_one_is_told(tmp_path):
+def test_a_likelihood_above_one_is_reported(tmp_path):
     columns = columns_of(PARTS[:1], coords=('x', 'y', 'likelihood'))
     (tmp_path / 'a.mp4').touch()
     path = write_csv(

@@ -74,12 +74,12 @@ def test_sizes_must_agree(image_path):
     )
 
 
-def test_masks_that_do_not_decode_are_told(image_path, tmp_path):
+def test_masks_that_do_not_decode_are_reported(image_path, tmp_path):
     assert 'must fill' in reason(entry(image_path, mask=RleMask([7], SIZE)))
     assert 'must exist' in reason(entry(image_path, mask=ImageMask(tmp_path / 'none.png')))
 
 
-def test_nothing_to_fit_is_told(image_path):
+def test_nothing_to_fit_is_reported(image_path):
     empty = RleMask([SIZE[0] * SIZE[1]], SIZE)
     nobody = np.zeros(len(POINTS))
     assert 'its mask is empty' in reason(entry(image_path, mask=empty, confidence=nobody))
@@ -124,8 +124,8 @@ def test_rows_and_columns_exchanged_are_found(image_path, known):
         cv2.imwrite(str(image_path.with_name('mask.png')), drawn)
         mask = ImageMask(image_path.with_name('mask.png'))
     assert not checked(entry(image_path, box=box, mask=mask)).skipped
-    told = reason(entry(image_path, box=box, mask=mask, keypoints=POINTS[:, ::-1].copy()))
-    assert 'Rows and columns seem exchanged' in told
+    message = reason(entry(image_path, box=box, mask=mask, keypoints=POINTS[:, ::-1].copy()))
+    assert 'Rows and columns seem exchanged' in message
 
 
 def test_a_turned_image_is_read_as_its_annotator_saw_it(tmp_path):
@@ -150,7 +150,7 @@ def test_sixteen_bits_are_scaled(tmp_path):
     np.testing.assert_array_equal(read_image(entry(tmp_path / 'grey.png'))[..., 1], grey >> 8)
 
 
-def test_many_images_are_read_and_a_broken_one_is_told(image_path, tmp_path, write_video):
+def test_many_images_are_read_and_a_broken_one_is_reported(image_path, tmp_path, write_video):
     video = write_video(tmp_path / 'v.avi')
     cut = tmp_path / 'cut.jpg'
     cv2.imwrite(str(cut), noise())
@@ -171,9 +171,9 @@ def test_many_images_are_read_and_a_broken_one_is_told(image_path, tmp_path, wri
     for position, index in ((0, 4), (3, 1), (4, 4)):
         assert abs(found[position][..., 2].mean() - 20 * index) < 5
     np.testing.assert_array_equal(found[3], read_image(images[3]))
-    for position, told in ((2, 'must decode'), (5, 'must exist'), (6, 'frame 6 must decode')):
+    for position, message in ((2, 'must decode'), (5, 'must exist'), (6, 'frame 6 must decode')):
         assert isinstance(found[position], SkippedAnnotation)
-        assert told in found[position].reason
+        assert message in found[position].reason
 
     kept = checked(*images)
     assert len(kept) == 5

@@ -51,9 +51,9 @@ class Plugin(AnnotationReader):
     [IndexError('list index out of range'), MemoryError(), RecursionError(), AttributeError('x'), EOFError()],
 )
 def test_whatever_a_plugin_raises_names_the_file(tmp_path, error):
-    with pytest.raises(BadFileError) as told:
+    with pytest.raises(BadFileError) as caught:
         Plugin(error).read(tmp_path / 'a.txt')
-    assert str(told.value).startswith(f'{tmp_path / "a.txt"}: annotations must')
+    assert str(caught.value).startswith(f'{tmp_path / "a.txt"}: annotations must')
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_whatever_a_plugin_raises_names_the_file(tmp_path, error):
     [UnknownNameError("no 'a'. Did you mean 'b'?"), BadFileError('/other/file: x must be y; got z. Do it.')],
 )
 def test_errors_that_say_it_already_are_passed_on(tmp_path, error):
-    with pytest.raises(type(error)) as told:
+    with pytest.raises(type(error)) as caught:
         Plugin(error).read(tmp_path / 'a.txt')
-    assert told.value is error
+    assert caught.value is error
     with pytest.raises(ImportError):
         Plugin(ImportError('no such package')).read(tmp_path / 'a.txt')
 

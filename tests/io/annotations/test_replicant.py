@@ -169,7 +169,7 @@ def test_a_class_can_be_chosen(tmp_path):
         ReplicantReader(category='bea').read(folder)
 
 
-def test_cameras_that_are_none_are_told():
+def test_cameras_that_are_none_are_reported():
     view, _ = unreal_view((1.0, 2, 3))
     with pytest.raises(ValueError, match='singular matrix'):
         camera_from_matrices(np.zeros((4, 4)), view @ lens(), SIZE, 'cm')
@@ -190,7 +190,7 @@ def test_folders_without_a_batch_are_refused(tmp_path):
         ReplicantReader().read(folder)
 
 
-def test_a_hidden_subject_is_told_or_kept(tmp_path):
+def test_a_hidden_subject_is_reported_or_kept(tmp_path):
     folder = batch(tmp_path / 'run', [scene({'1': points(0), '3': points(1)})])
     found = ReplicantReader().read(folder)
     assert len(found) == 1

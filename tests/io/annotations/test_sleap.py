@@ -160,7 +160,7 @@ def test_videos_are_found_where_they_are_now(film, tmp_path):
     assert 'the video must exist' in gone.skipped[0].reason
 
 
-def test_broken_points_and_files_are_told(film, tmp_path):
+def test_broken_points_and_files_are_reported(film, tmp_path):
     half = points()
     half[1, 0] = np.nan
     labels(tmp_path / 'a.slp', film, {0: [(half, None, None)], 2: [(points(), None, None)]})

@@ -38,7 +38,7 @@ def test_an_entry_is_read_as_written(tmp_path):
     assert not found.temporal
 
 
-def test_several_dogs_in_one_annotation_are_told_or_kept(tmp_path):
+def test_several_dogs_in_one_annotation_are_reported_or_kept(tmp_path):
     path = written(tmp_path / 'dogs.json', [dog(), dog(is_multiple_dogs=True)])
     found = build_annotations(dict(type='stanfordextra')).read(path)
     assert len(found) == 1
@@ -49,7 +49,7 @@ def test_several_dogs_in_one_annotation_are_told_or_kept(tmp_path):
         build_annotations(dict(type='stanfordextra', multiple='kep'))
 
 
-def test_broken_entries_are_told_one_by_one(tmp_path):
+def test_broken_entries_are_reported_one_by_one(tmp_path):
     entries = [
         dog(),
         dog(joints=[[1, 2, 1]] * 23),

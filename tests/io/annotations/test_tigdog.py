@@ -70,7 +70,7 @@ def test_options(tmp_path):
         _read(root, animals=['hors'])
 
 
-def test_bad_shots_and_frames_are_told(tmp_path):
+def test_bad_shots_and_frames_are_reported(tmp_path):
     root = _write(tmp_path, _save5)
     frames = [{'p': XY[0], 'v': SEEN[0]}, {'p': XY[1, :5], 'v': SEEN[1]}, np.zeros((0, 0))]
     _save5(root / 'landmarks/horse/4.mat', {'landmarks': frames})

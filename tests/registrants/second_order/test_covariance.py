@@ -250,6 +250,6 @@ def test_outliers_do_not_widen_intervals():
     assert float(covered(result.covariance, result, clean, body).mean()) == pytest.approx(0.9, abs=0.04)
 
 
-def test_nothing_observed_is_said():
+def test_nothing_observed_is_reported():
     with pytest.raises(ValueError, match='covariance needs observations to estimate the noise from'):
         Noise.of((), ())
