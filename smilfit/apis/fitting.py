@@ -17,7 +17,7 @@ from smilfit.engine.launch import process_group
 from smilfit.solvers import DistributedProcesses, Processes
 
 # A process that has done its sessions waits for one that still fits; one that is not heard any more ends the run.
-PATIENCE = timedelta(days=14)
+PROCESS_TIMEOUT = timedelta(days=14)
 
 
 def fit(
@@ -68,7 +68,7 @@ def fit(
     """
     check_output_folder(out, '--out')
     # Sums are small and taken on the CPU, on whatever device the bodies are: the CPU's way of talking serves.
-    with _threads(threads), process_group(launcher, 'cpu', PATIENCE):
+    with _threads(threads), process_group(launcher, 'cpu', PROCESS_TIMEOUT):
         alone = launcher == 'none'
         processes = Processes() if alone else DistributedProcesses()
         options = FitOptions(

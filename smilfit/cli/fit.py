@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # Done, but something was left out.
-PARTLY = 3
+EXIT_INCOMPLETE = 3
 STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
 
 
@@ -132,7 +132,7 @@ def show_fit(done: 'FitRun') -> int:
     if done.images:
         console.print(_image_table(done))
     console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
-    return PARTLY if done.n_images_not_fitted else 0
+    return EXIT_INCOMPLETE if done.n_images_not_fitted else 0
 
 
 def _camera_table(done: 'FitRun') -> Table:

@@ -91,8 +91,8 @@ class SilhouetteDistanceTransformLoss(SilhouetteLoss):
     `phi` is the distance of a pixel's centre to the nearest of the mask if it is outside, and to the nearest of what
     is not mask if it is inside, less the half pixel to the outline between; in units of half the image's shorter
     side. So what sticks out pays by how far it sticks out, what is missing by how deep inside it is missed; at the
-    true place the pull is zero, and it grows linearly with the outline's error (the boundary loss of Kervadec et al.
-    2019, with its constant). A mask that is empty, or that fills the image, has the image's diagonal for `phi`.
+    true place the gradient is zero, and it grows linearly with the outline's error (the boundary loss of Kervadec et
+    al. 2019, with its constant). A mask that is empty, or that fills the image, has the image's diagonal for `phi`.
 
     Args:
         reduction: over views.

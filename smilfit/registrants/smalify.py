@@ -24,9 +24,9 @@ from smilfit.registrants.view_initializer import ViewInitializer
 from smilfit.registrants.windows import (
     Part,
     Window,
-    carried_on,
     evenly_spaced_rows,
     joined,
+    warm_start,
     windows_of,
     windows_summary,
     with_shape_of,
@@ -187,7 +187,7 @@ class SMALify(SMPLify):
             here = state.take(window.rows)
             before = None
             if parts and self._is_video:
-                before = carried_on(here, parts[-1].run.state, window.old)
+                before = warm_start(here, parts[-1].run.state, window.old)
             given = (_pick(inputs, window.rows), here, frames[window.rows], find_start, before, window.old)
             parts.append(self._kept(f'window_{i:05d}', partial(self._fit_part, plan, *given), windows))
         run = joined(windows, [part.run for part in parts])

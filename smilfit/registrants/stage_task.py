@@ -122,7 +122,7 @@ class StageOutcome:
 
 @dataclass(frozen=True)
 class StageRun:
-    """Where several stages ended, their history, and of the last one each frame's loss and whether it has converged."""
+    """Where several stages ended, their history, and of the last one each frame's loss and convergence."""
 
     state: FitState
     history: tuple[dict[str, Any], ...]

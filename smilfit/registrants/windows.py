@@ -49,7 +49,7 @@ def evenly_spaced_rows(n_frames: int, count: int) -> Int[Tensor, ' n']:
     return torch.linspace(0, n_frames - 1, min(count, n_frames)).round().long()
 
 
-def carried_on(state: FitState, last: FitState, old: int) -> BodyParams:
+def warm_start(state: FitState, last: FitState, old: int) -> BodyParams:
     """Go on from the end of the window before: its last frames again, then its very last one for all others."""
     fresh = state.params.batch_size - old
     end = last.params.batch_size

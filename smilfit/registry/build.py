@@ -59,8 +59,8 @@ def _made(cls: Any, arguments: Mapping[str, Any]) -> Any:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         given = ', '.join(arguments) or 'none'
         raise kind(
-            f'{name}: its arguments ({given}) must be of the kinds that it takes; got {type(error).__name__}: {message}'
-            '. Correct them in the config.'
+            f'{name}: its arguments ({given}) must be of the kinds that it takes; got {type(error).__name__}: '
+            f'{message}. Correct them in the config.'
         ) from error
 
 

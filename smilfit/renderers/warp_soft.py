@@ -21,11 +21,13 @@ from smilfit.renderers.warp_soft_kernels import soft_kernels
 def soft_alpha_by_warp(meshes: ProjectedMeshes, sigma: float) -> Float[Tensor, 'N H W']:
     """Render soft silhouettes, all meshes in one launch; as `soft_alpha`."""
     seen = meshes.turns != 0
-    clear = _LogClear.apply(meshes.corners(), seen, meshes.width, meshes.height, sigma, meshes.ndc_per_px)
+    clear = _LogTransmittance.apply(
+        meshes.corners(), seen, meshes.width, meshes.height, sigma, meshes.ndc_per_px
+    )
     return -torch.expm1(clear)
 
 
-class _LogClear(torch.autograd.Function):
+class _LogTransmittance(torch.autograd.Function):
     """Sum over triangles of `log(1 - sigmoid(-d / sigma))`."""
 
     @staticmethod

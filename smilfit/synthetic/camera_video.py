@@ -11,7 +11,7 @@ from smilfit.body_models import SMIL
 from smilfit.io import probe_video
 from smilfit.renderers import Renderer, RenderOutput
 from smilfit.structures import BodyParams, Cameras
-from smilfit.synthetic.images import ImageOptions, NoiseBank, background, compose
+from smilfit.synthetic.images import ImageOptions, ShiftedNoise, background, compose
 from smilfit.synthetic.labels import hidden_keypoints
 
 
@@ -44,7 +44,7 @@ class CameraVideo:
         self.colours, self.renderer = colours, renderer
         self.size = tuple(int(n) for n in camera.size[0])
         self.wall = background(self.size, images, rng)
-        self.noise = NoiseBank(self.size, images.noise, rng)
+        self.noise = ShiftedNoise(self.size, images.noise, rng)
 
     def write(
         self,

@@ -58,21 +58,21 @@ def animal_colours(
     return torch.from_numpy(np.clip(rgb, 0, 1).astype(np.float32))
 
 
-class NoiseBank:
+class ShiftedNoise:
     """A few noise images, shifted at random: noise at a hundredth of its cost."""
 
     def __init__(self, size: tuple[int, int], sigma: float, rng: np.random.Generator, n: int = 4) -> None:
         width, height = size
         self._rng = rng
-        self._bank = (sigma * rng.standard_normal((n, 2 * height, 2 * width, 3))).astype(np.float32)
+        self._images = (sigma * rng.standard_normal((n, 2 * height, 2 * width, 3))).astype(np.float32)
         self._size = (width, height)
 
     def draw(self) -> Float[np.ndarray, 'H W 3']:
         """Give one image of noise."""
         width, height = self._size
-        which = self._rng.integers(len(self._bank))
+        which = self._rng.integers(len(self._images))
         y, x = self._rng.integers(height), self._rng.integers(width)
-        return self._bank[which, y : y + height, x : x + width]
+        return self._images[which, y : y + height, x : x + width]
 
 
 def compose(

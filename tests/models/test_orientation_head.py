@@ -3,7 +3,7 @@
 import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.models.heads.orientation_head import OrientationHead, sight_frames
+from smilfit.models.heads.orientation_head import OrientationHead, camera_view_frames
 from smilfit.models.scene import pixel_rays
 from smilfit.structures import Cameras
 from tests.animals import ring_of_cameras
@@ -25,7 +25,7 @@ def shaken_head() -> OrientationHead:
 
 def test_a_sight_frame_looks_along_the_middle_of_the_crop():
     cameras = batch_of_cameras()
-    frames = sight_frames(cameras)
+    frames = camera_view_frames(cameras)
     middle = ((cameras.size - 1) / 2).unsqueeze(2)
     rays, _ = pixel_rays(cameras, middle)
     assert torch.allclose(frames @ frames.transpose(-1, -2), torch.eye(3).expand_as(frames), atol=1e-5)

@@ -12,7 +12,7 @@ from tests.renderers.render_scenes import BACKENDS, LENS, camera, sphere, triang
 
 
 def slow_alpha(vertices, faces, cameras, width, height, half_width):
-    """The profile of the distance to the nearest of many points on sides with an uncovered bank."""
+    """The profile of the distance to the nearest of many points on edges with an uncovered offset."""
     pixels = cameras.project(vertices)[0][0]
     corners = pixels[faces]
     n = 12_000 // len(faces)
@@ -22,8 +22,8 @@ def slow_alpha(vertices, faces, cameras, width, height, half_width):
         a, b = corners[:, start, None], corners[:, end, None]
         points = a + share[:, None] * (b - a)
         normal = torch.stack((a[..., 1] - b[..., 1], b[..., 0] - a[..., 0]), -1)
-        bank = 1e-4 * normal / normal.norm(dim=-1, keepdim=True)
-        outline.append(points[~(covered(points + bank, corners) & covered(points - bank, corners))])
+        offset = 1e-4 * normal / normal.norm(dim=-1, keepdim=True)
+        outline.append(points[~(covered(points + offset, corners) & covered(points - offset, corners))])
     outline = torch.cat(outline)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     centres = torch.stack((x, y), -1).double()

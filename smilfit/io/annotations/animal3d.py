@@ -8,7 +8,14 @@ import numpy as np
 
 from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, image_path, keep_good, numbers, read_json, require
+from smilfit.io.annotations.entries import (
+    BadEntry,
+    image_path,
+    numbers,
+    read_json,
+    read_valid_entries,
+    require,
+)
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.tigdog import LANDMARKS
@@ -56,7 +63,7 @@ class Animal3DReader(AnnotationReader):
             name = entry.get('img_path') if isinstance(entry, dict) else None
             where = f'{path}, entry {i}' + (f' ({shorten(name)})' if isinstance(name, str) else '')
             entries.append((where, partial(self._read_entry, path, where, entry)))
-        images, skipped = keep_good(entries)
+        images, skipped = read_valid_entries(entries)
         return AnnotationSet(path.stem, KEYPOINTS, images, skipped, flip=FLIP)
 
     def _read_entry(self, path: Path, where: str, entry: Any) -> AnnotatedImage:

@@ -10,7 +10,7 @@ import numpy as np
 from smilfit.body_models.pickle_reader import as_array, read_pickle
 from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, read_json
+from smilfit.io.annotations.entries import BadEntry, numbers, read_json, read_valid_entries
 from smilfit.io.annotations.grevyzebra import IMAGE_SUFFIXES, KEYPOINTS
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
@@ -69,7 +69,7 @@ class AnimalKeyReader(AnnotationReader):
             for order, frame in enumerate(frames):
                 read = partial(self._read_frame, folder, frame, order, boxes, names)
                 entries.append((str(folder / f'{frame.stem}.pkl'), read))
-        images, skipped = keep_good(entries)
+        images, skipped = read_valid_entries(entries)
         return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=mirror_pairs(names))
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:

@@ -13,11 +13,11 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     frame_number,
     image_path,
-    keep_good,
     numbers,
     one_of,
     place,
     read_json,
+    read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import ImageMask
@@ -102,7 +102,7 @@ class BadjaReader(AnnotationReader):
                 f'got {len(entries)} entries, the first of them without. Is it another format?'
             )
         (root,) = self.image_folders(path)
-        images, skipped = keep_good(
+        images, skipped = read_valid_entries(
             (where, partial(self._entry, where, root, index, entry))
             for index, entry in enumerate(entries)
             for where in (place(path, index, _name_of(entry)),)

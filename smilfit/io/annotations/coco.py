@@ -14,11 +14,11 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     image_path,
     image_size,
-    keep_good,
     numbers,
     one_of,
     place,
     read_json,
+    read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import PolygonMask, RleMask
@@ -83,7 +83,7 @@ class CocoReader(AnnotationReader):
             keypoint_names=_keypoint_names(path, {i: categories[i] for i in chosen}),
         )
         left_out = set(categories) - chosen
-        images, skipped = keep_good(
+        images, skipped = read_valid_entries(
             (where, partial(self._entry, where, entry, source))
             for index, entry in enumerate(annotations)
             if _get(entry, 'category_id') not in left_out

@@ -25,7 +25,7 @@ class BadEntry(ValueError):
     """What is wrong with one entry; the rest of its file is read."""
 
 
-def keep_good(
+def read_valid_entries(
     entries: Iterable[tuple[str, Callable[[], AnnotatedImage]]],
 ) -> tuple[tuple[AnnotatedImage, ...], tuple[SkippedAnnotation, ...]]:
     """Read entries one by one; those that cannot be read, whatever they cause, are left out and reported.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good
+from smilfit.io.annotations.entries import BadEntry, read_valid_entries
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mat_files import read_mat
 from smilfit.io.annotations.mirror_names import mirror_pairs
@@ -61,7 +61,7 @@ class GrevyZebraReader(AnnotationReader):
         files = sorted(path.glob(f'*{SUFFIX}')) if path.is_dir() else [path]
         if not files or not files[0].is_file():
             raise FileNotFoundError(f'{path}: there must be files <image>{SUFFIX}; there is none.')
-        images, skipped = keep_good((str(file), partial(self._read_file, file)) for file in files)
+        images, skipped = read_valid_entries((str(file), partial(self._read_file, file)) for file in files)
         return AnnotationSet('grevyzebra', KEYPOINTS, images, skipped, flip=FLIP)
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:

@@ -29,7 +29,7 @@ class ImageSizes:
             ValueError: no image, no video, or a frame that it does not hold.
         """
         if isinstance(source, VideoFrame):
-            key = reel_of(source)
+            key = video_of(source)
             if key not in self._videos:
                 self._videos[key] = _probe(source)
             frames, found = self._videos[key]
@@ -45,7 +45,7 @@ class ImageSizes:
         return _turned(stored, orientation) if _is_upright(stored, orientation, size) else stored
 
 
-def reel_of(frame: VideoFrame) -> VideoFrame:
+def video_of(frame: VideoFrame) -> VideoFrame:
     """Give what is equal for all frames of a video: its frame 0."""
     return (
         EmbeddedFrame(frame.video, 0, frame.dataset)
@@ -54,19 +54,19 @@ def reel_of(frame: VideoFrame) -> VideoFrame:
     )
 
 
-def read_frames(reel: VideoFrame, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+def read_frames(source: VideoFrame, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Decode frames of one video in the order of time: (index, RGB uint8 (H, W, 3)).
 
     Raises:
         OSError: no such file.
         ValueError: no video, or a frame that does not decode.
     """
-    if isinstance(reel, EmbeddedFrame):
-        yield from read_embedded(reel, indices)
+    if isinstance(source, EmbeddedFrame):
+        yield from read_embedded(source, indices)
         return
-    with reading(reel.video, 'the video'):
+    with reading(source.video, 'the video'):
         try:
-            for index, images in iterate_videos({'video': reel.video}, indices):
+            for index, images in iterate_videos({'video': source.video}, indices):
                 yield index, images['video']
         except RuntimeError as error:
             raise ValueError(str(error)) from None

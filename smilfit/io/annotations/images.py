@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from smilfit.files import shorten
 from smilfit.io.annotations.entries import BadEntry, reason_of
-from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, reel_of
+from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, video_of
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
 logger = logging.getLogger('smilfit')
@@ -80,19 +80,19 @@ def read_images(
         (position in `images`, the image), stills first, then video by video in the order of time; what cannot
         be read comes as a SkippedAnnotation.
     """
-    reels: dict[VideoFrame, dict[int, list[int]]] = {}
+    by_video: dict[VideoFrame, dict[int, list[int]]] = {}
     for position, image in enumerate(images):
         if isinstance(image.image, VideoFrame):
-            reels.setdefault(reel_of(image.image), {}).setdefault(image.image.index, []).append(position)
+            by_video.setdefault(video_of(image.image), {}).setdefault(image.image.index, []).append(position)
             continue
         try:
             yield position, read_still(image.image, image.size)
         except Exception as error:
             yield position, SkippedAnnotation(image.where, reason_of(error))
-    for reel, positions in reels.items():
+    for video, positions in by_video.items():
         left = sorted(positions, reverse=True)
         try:
-            for index, pixels in read_frames(reel, left[::-1]):
+            for index, pixels in read_frames(video, left[::-1]):
                 left.pop()
                 for position in positions[index]:
                     yield position, pixels

@@ -13,11 +13,11 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     image_path,
     image_size,
-    keep_good,
     numbers,
     one_of,
     place,
     read_json,
+    read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import RleMask
@@ -77,7 +77,7 @@ class StanfordExtraReader(AnnotationReader):
             )
         folder = path.parent if self.images is None else self.images
         chosen = range(len(entries)) if self.split is None else _read_split(self.split, len(entries))
-        images, skipped = keep_good(
+        images, skipped = read_valid_entries(
             (where, partial(self._entry, where, folder, entries[index]))
             for index in chosen
             for where in (place(path, index, _name_of(entries[index])),)

@@ -10,7 +10,7 @@ import numpy as np
 
 from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good, reason_of
+from smilfit.io.annotations.entries import BadEntry, read_valid_entries, reason_of
 from smilfit.io.annotations.masks import RleMask
 from smilfit.io.annotations.mat_files import read_mat
 from smilfit.io.annotations.mirror_names import mirror_pairs
@@ -95,7 +95,7 @@ class TigDogReader(AnnotationReader):
             for shot in _ranges(root / 'ranges' / animal / 'ranges.mat'):
                 file = root / 'landmarks' / animal / f'{shot[0]}.mat'
                 try:
-                    found, left_out = keep_good(self._shot(root, animal, shot, file))
+                    found, left_out = read_valid_entries(self._shot(root, animal, shot, file))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(f'{file} (shot {shot[0]})', reason_of(error)))
                     continue
