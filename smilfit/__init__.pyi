@@ -27,6 +27,7 @@ from smilfit.handlers import (
     GroundContactHandler as GroundContactHandler,
     GroundContactInput as GroundContactInput,
     GroundHandler as GroundHandler,
+    InImageHandler as InImageHandler,
     InPictureHandler as InPictureHandler,
     JointLimitHandler as JointLimitHandler,
     JointOffsetPriorHandler as JointOffsetPriorHandler,
@@ -117,6 +118,8 @@ from smilfit.structures import (
     BodyParams as BodyParams,
     Cameras as Cameras,
     FitResult as FitResult,
+    ParameterSpec as ParameterSpec,
+    register_parameter as register_parameter,
     Keypoints2d as Keypoints2d,
     Keypoints3d as Keypoints3d,
 )

@@ -17,6 +17,8 @@ PUBLIC = [
     'BodyParams',
     'Cameras',
     'FitResult',
+    'ParameterSpec',
+    'register_parameter',
     'Keypoints2d',
     'Keypoints3d',
     'BodyModelData',
