@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope='module')
 def outcomes(tmp_path_factory):
     """What every case did; a fresh interpreter pays the imports once and forks for each."""
-    report_file = tmp_path_factory.mktemp('bad_inputs') / 'told.json'
+    report_file = tmp_path_factory.mktemp('bad_inputs') / 'report.json'
     done = subprocess.run(
         [sys.executable, '-m', 'benchmarks.reliability.bad_inputs', '--json', str(report_file)],
         cwd=ROOT,

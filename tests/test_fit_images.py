@@ -23,7 +23,7 @@ CONFIG = ROOT / 'configs' / 'fit' / 'smalify.py'
 
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
-    """Three images whose cameras are not told, and one that shows nothing that was annotated."""
+    """Three images whose cameras are not known, and one that shows nothing that was annotated."""
     folder = tmp_path_factory.mktemp('pictures')
     data = make_quadruped()
     save_body_model(data, folder / 'quadruped.smil.json')

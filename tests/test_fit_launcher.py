@@ -98,7 +98,7 @@ def arguments(made, out, *more):
 
 
 def by_two(made, out, *more):
-    """Run the tool in two processes; gives what they said."""
+    """Run the tool in two processes; gives what they printed."""
     done = subprocess.run(
         [
             *(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'),

@@ -57,9 +57,9 @@ def faults_of(tool: str, inputs: Path, work: Path, count: int) -> list[Fault]:
         out = work / 'broken'
         first, _, output = _run(one, inputs, before, out, work, (at, mode))
         problems = _problems_of_first(first, mode, output)
-        second = _forked(one.run, inputs, out, work / 'told.txt')
+        second = _forked(one.run, inputs, out, work / 'output.txt')
         if second != 0:
-            last = (work / 'told.txt').read_text().strip().splitlines()[-1:]
+            last = (work / 'output.txt').read_text().strip().splitlines()[-1:]
             problems.append(f'the second run ended with {second}: {" ".join(last)}')
         else:
             problems += differences(whole, out)
@@ -117,7 +117,7 @@ def _run(
     if before.is_dir():
         shutil.copytree(before, out)
     out.mkdir(parents=True, exist_ok=True)
-    output, done = work / 'told.txt', work / 'operations.txt'
+    output, done = work / 'output.txt', work / 'operations.txt'
     done.unlink(missing_ok=True)
     code = _forked(tool.run, inputs, out, output, fault or (-1, 'kill'), done)
     return code, done.read_text() if done.is_file() else '', output.read_text(errors='replace')

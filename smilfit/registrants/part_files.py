@@ -55,6 +55,7 @@ class PartFiles:
         metadata = {'fingerprint': self.fingerprint, 'history': run.history, 'notes': part.notes}
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder / f'{name}.npz') as temporary, temporary.open('wb') as file:
+            # Parts of earlier runs have this key.
             np.savez(file, told=np.array(json.dumps(metadata, default=float)), **arrays)
 
     def read(self, name: str) -> Part | None:

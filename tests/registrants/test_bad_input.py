@@ -1,4 +1,4 @@
-"""Input that no fit can do right by is refused before the first step, or told: never converged in silence."""
+"""Input that no fit can do right by is refused before the first step, or reported: never converged in silence."""
 
 import math
 from dataclasses import replace

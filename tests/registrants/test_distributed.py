@@ -106,9 +106,9 @@ def numbers(result):
         found['parameter_sd'] = result.covariance.parameter_sd()
         found['keypoint_sd'] = result.covariance.keypoint_sd()
         found['noise'] = torch.tensor(result.covariance.noise).double()
-    for i, report in enumerate(result.history):
+    for i, entry in enumerate(result.history):
         what = ('loss_start', 'loss_end', 'steps', 'recoveries', 'frames_converged')
-        found[f'told {i}'] = torch.tensor([float(report[name]) for name in what]).double()
+        found[f'stage {i}'] = torch.tensor([float(entry[name]) for name in what]).double()
     return found
 
 
