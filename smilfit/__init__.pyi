@@ -27,6 +27,7 @@ from smilfit.handlers import (
     GroundContactHandler as GroundContactHandler,
     GroundContactInput as GroundContactInput,
     GroundHandler as GroundHandler,
+    InImageHandler as InImageHandler,
     InPictureHandler as InPictureHandler,
     JointLimitHandler as JointLimitHandler,
     JointOffsetPriorHandler as JointOffsetPriorHandler,

@@ -34,7 +34,7 @@ class PointCloudHandler(BidirectionalDistanceHandler):
             a few times fewer steps), `'point'` holds it where it is. The loss is the same.
         neighbours: how many nearest vertices' triangles are compared.
         max_normal_angle_deg: a point with a normal looks only for surface whose normal differs by less, so that a
-            thin part's two sides are told apart; None for any surface.
+            thin part's two sides are distinguished; None for any surface.
         handler_key: names it in stages.
         device: where its constants live.
         logger: a logger or its name.

@@ -153,7 +153,7 @@ def one_turned(data, count):
 
 
 @pytest.mark.parametrize('n_views', [1, 4])
-def test_keypoints_in_pictures_alone_lose_no_fit(n_views):
+def test_keypoints_in_images_alone_lose_no_fit(n_views):
     data = static_animal(n_joints=8)
     body, names = SMIL(data), data.joint_names
     points = body(one_turned(data, 4), names).keypoints
@@ -251,6 +251,6 @@ def test_outliers_do_not_widen_intervals():
     assert float(covered(result.covariance, result, clean, body).mean()) == pytest.approx(0.9, abs=0.04)
 
 
-def test_nothing_observed_is_said():
+def test_nothing_observed_is_reported():
     with pytest.raises(ValueError, match='covariance needs observations to estimate the noise from'):
         Noise.of((), ())

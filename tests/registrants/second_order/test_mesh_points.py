@@ -53,12 +53,12 @@ def test_equations_are_the_sums_over_vertices_that_count() -> None:
     gradient = torch.randn(*jacobian.shape[:3], generator=draw, dtype=torch.float64)
     # The second frame's vertices count in part, and some along one axis alone.
     root[1, ::3], gradient[1, ::3], root[1, 1, :, 1:] = 0, 0, 0
-    curvature = root @ root.mT
-    term = PointModel(None, gradient, curvature)
+    hessian = root @ root.mT
+    term = PointModel(None, gradient, hessian)
     count = jacobian.shape[-1]
     matrix, vector = jacobian.new_zeros(2, count, count), jacobian.new_zeros(2, count)
     add_mesh(kin, layout, term, matrix, vector)
-    expected = torch.einsum('bnai,bnac,bncj->bij', jacobian, curvature, jacobian)
+    expected = torch.einsum('bnai,bnac,bncj->bij', jacobian, hessian, jacobian)
     torch.testing.assert_close(matrix, expected, rtol=1e-10, atol=1e-9)
     torch.testing.assert_close(
         vector, torch.einsum('bnai,bna->bi', jacobian, gradient), rtol=1e-10, atol=1e-9
