@@ -5,13 +5,13 @@ from torch import Tensor
 
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.registrants.second_order.automatic import value_slopes
-from smilfit.registrants.second_order.block import FrameBlock, Posed
 from smilfit.registrants.second_order.coupled import MotionModel
 from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import models_of
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 
 # Frames that are looked at, and the relative difference of gradients that is no rounding.
 FRAMES, TOLERANCE = 3, 2e-2
@@ -21,7 +21,7 @@ ROUNDING = 1e3
 BEND = 0.5
 
 
-def check_terms(frames: FrameBlock, point: BodyPoint) -> None:
+def check_terms(frames: FrameBatch, point: VariableState) -> None:
     """Hold the slopes of terms that were not looked at yet against automatic ones, before the first step.
 
     A body at rest has no gradient of many terms; then bodies that are bent are looked at too. A term without any is
@@ -44,7 +44,7 @@ def check_terms(frames: FrameBlock, point: BodyPoint) -> None:
         term.handler.looks_left = 0 if compared else term.handler.looks_left - 1
 
 
-def _bent(frames: FrameBlock, at: Posed) -> Posed:
+def _bent(frames: FrameBatch, at: FrameEvaluation) -> FrameEvaluation:
     """Pose bodies far from where they are, every one in a way of its own."""
     kin, point = at.kinematics, at.point
     turns = BEND * torch.sin(torch.arange(kin.joints.numel(), dtype=kin.joints.dtype))
@@ -52,7 +52,7 @@ def _bent(frames: FrameBlock, at: Posed) -> Posed:
     return frames.evaluate(point.moved(turns, kin.parent_rotations, 0 * point.transl, {}))
 
 
-def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> bool:
+def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout) -> bool:
     """Compare the gradient by a term's quadratic model with the automatic gradient of its value.
 
     Columns of cameras are left out: automatic derivatives are by the body.
@@ -85,7 +85,7 @@ def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: La
     return bool(there)
 
 
-def _model_gradient(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> Tensor:
+def _model_gradient(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout) -> Tensor:
     models, coupled = models_of(term, state, 1.0, 'cameras' in layout.extra_columns())
     gradient = FrameEquations(kin, layout).add(models, state, 1.0).vector
     for index in coupled:

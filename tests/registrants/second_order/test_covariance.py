@@ -13,7 +13,6 @@ from smilfit.handlers import (
 )
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance, without
 from smilfit.registrants.second_order.covariance_dense import (
     DenseElimination,
@@ -21,10 +20,11 @@ from smilfit.registrants.second_order.covariance_dense import (
 )
 from smilfit.registrants.second_order.covariance_passes import small_inverse
 from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_joints
-from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.noise import Noise, scaled, statements_of
-from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import task_of
 from smilfit.solvers import LevenbergMarquardt
 from smilfit.structures import Keypoints2d, Keypoints3d
@@ -48,8 +48,8 @@ def problem_of(fitted, free, transl, count=6, weight=0.6):
     handlers = {h.handler_key: h for h in handlers}
     stage = Stage(weights=dict.fromkeys(handlers, weight))
     task = task_of(body, stage, handlers, {'keypoints3d_mse': seen}, {}, True, None, None)
-    point = BodyPoint.from_params(random_params(data, count), fitted)
-    return BodyProblem(FrameBlock(task, Layout.of(body, free, transl, fitted, point)), count), point
+    point = VariableState.from_params(random_params(data, count), fitted)
+    return BodyProblem(FrameBatch(task, VariableLayout.of(body, free, transl, fitted, point)), count), point
 
 
 def close(a, b):
