@@ -17,6 +17,7 @@ from benchmarks.fitting.problems import Problem, plain_data, seen_by_cameras, se
 from benchmarks.fitting.setting import Setting
 from benchmarks.measuring import Row, now
 from smilfit.body_models import BodyModelData
+from smilfit.registrants import SMPLify
 from smilfit.registry import build_solver
 from smilfit.structures import BodyParams, FitResult
 from smilfit.synthetic import make_quadruped
@@ -127,8 +128,12 @@ def best_of(problem: Problem, n_starts: int = STARTS, seed: int = 0) -> FitResul
 
 def fit(problem: Problem, initializer: str | None, start: BodyParams | None = None) -> FitResult:
     """Fit by Levenberg-Marquardt, on the engine that it chooses itself."""
-    fitter = registrant(problem, build_solver(dict(type='LevenbergMarquardt')), [lm_stage()], initializer)
-    return fitter([problem.seen], init_params=start)
+    return fitter_of(problem, initializer)([problem.seen], init_params=start)
+
+
+def fitter_of(problem: Problem, initializer: str | None) -> SMPLify:
+    """Build the registrant."""
+    return registrant(problem, build_solver(dict(type='LevenbergMarquardt')), [lm_stage()], initializer)
 
 
 def rms_error(problem: Problem, params: BodyParams) -> Tensor:

@@ -41,7 +41,20 @@ def own_methods(n_iter: int = LM_STEPS, **options: Any) -> dict[str, Method | No
 
 
 def _own(solver: Any, n_iter: int) -> Method | None:
-    return None if solver is None else lambda problem: fit(problem, solver, [lm_stage(n_iter)])
+    return None if solver is None else fit_again(solver, [lm_stage(n_iter)])
+
+
+def fit_again(solver: Any, stages: list[dict[str, Any]]) -> Method:
+    """Make a method whose registrant is built once a problem, as a user's is; its first fit checks derivatives."""
+    made: list[tuple[Problem, Any]] = []
+
+    def method(problem: Problem) -> Fitted:
+        if not made or made[0][0] is not problem:
+            made[:] = [(problem, registrant(problem, solver, stages))]
+        result = made[0][1]([problem.seen])
+        return Fitted(result.params, sum(stage['evaluations'] for stage in result.history), result)
+
+    return method
 
 
 def levenberg_marquardt(**options: Any) -> dict[str, Any]:
@@ -66,10 +79,9 @@ def lm_stage(n_iter: int = LM_STEPS) -> dict[str, Any]:
     return dict(name='pose', n_iter=n_iter, ftol=LM_FTOL)
 
 
-def fit(problem: Problem, solver: Any, stages: list[dict[str, Any]], hooks: tuple = ()) -> Fitted:
-    """Fit with smilfit's stage loop and a solver of its own, from the zero pose."""
-    result = registrant(problem, solver, stages)([problem.seen])
-    return Fitted(result.params, sum(stage['evaluations'] for stage in result.history), result)
+def fit(problem: Problem, solver: Any, stages: list[dict[str, Any]]) -> Fitted:
+    """Fit once with smilfit's stage loop and a solver of its own, from the zero pose."""
+    return fit_again(solver, stages)(problem)
 
 
 def registrant(

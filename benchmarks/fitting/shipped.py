@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.fitting.headings import default, from_rest
+from benchmarks.fitting.headings import fitter_of
 from benchmarks.fitting.mouse_session import read_session, settled
 from benchmarks.fitting.problems import Problem, plain_data, seen_by_cameras
 from benchmarks.fitting.setting import Setting
@@ -90,8 +90,9 @@ def of_animal(batch: int, setting: Setting) -> list[Run]:
         fit = by_config(config, problem.body, problem.seen, motion, n_iter)
         runs.append(Run('animal', config, ('off', 'on')[motion], batch, fit, error_of(problem)))
     bare = animal_views(batch)
-    for name, method in ((f'{STRIPPED}, default start', default), (f'{STRIPPED}, no start', from_rest)):
-        runs.append(Run('animal', name, 'none', batch, lambda m=method: m(bare), error_of(bare)))
+    for name, initializer in ((f'{STRIPPED}, default start', 'rigid'), (f'{STRIPPED}, no start', None)):
+        fitter = fitter_of(bare, initializer)
+        runs.append(Run('animal', name, 'none', batch, lambda f=fitter: f([bare.seen]), error_of(bare)))
     return runs
 
 

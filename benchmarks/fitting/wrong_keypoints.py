@@ -56,7 +56,7 @@ def _by_schedule(spoilt: Problem, known: Problem) -> Row:
         row[name] = float((spoilt.error(found.params).mean(1) <= NEAR * least).float().mean())
         row[f'{name}, s'] = seconds
     told = found.report['swapped_keypoints']
-    return row | {'exchanged': sum(given['count'] for given in told.values())}
+    return row | {'exchanged': sum(given['count'] for given in told.values()), 'note': ''}
 
 
 def _fitted(
