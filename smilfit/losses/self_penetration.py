@@ -74,7 +74,7 @@ class SelfPenetrationLoss(BaseLoss):
         scale: Float[Tensor, ' B'],
         body_size: Float[Tensor, ' B'],
     ) -> Residuals:
-        """Give the overlaps of the pairs that overlap, of posed joints (world unit) of bodies of a scale and a length.
+        """Give the overlaps of the pairs that overlap, of posed joints (world unit) of bodies of known size.
 
         All others are zero, and so are their slopes: what is differentiated row by row need not hold them. There are
         as many rows as the frame with most overlaps has, in steps of `ROWS`; a mean still counts every pair.

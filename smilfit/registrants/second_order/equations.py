@@ -102,8 +102,8 @@ class FrameEquations:
         seen = term.related_input
         if 'cameras' in self.layout.extra_columns() and seen is not None and seen.cameras is not None:
             raise TypeError(
-                f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where they are fitted; '
-                'automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or leave fit_cameras out.'
+                f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where those are '
+                'fitted; automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or leave fit_cameras out.'
             )
         with torch.no_grad():
             stated = term.stated(state)
