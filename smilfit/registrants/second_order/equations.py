@@ -103,7 +103,7 @@ class FrameEquations:
         if 'cameras' in self.layout.extra_columns() and seen is not None and seen.cameras is not None:
             raise TypeError(
                 f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where those are '
-                'fitted; automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or leave fit_cameras out.'
+                'fitted; automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or no fit_cameras.'
             )
         with torch.no_grad():
             stated = term.stated(state)
