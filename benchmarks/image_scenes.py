@@ -1,4 +1,4 @@
-"""Made pictures of an animal, of which all is known: poses of a walk, seen from all sides, in 224 px crops."""
+"""Made images of an animal, of which all is known: poses of a walk, seen from all sides, in 224 px crops."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from smilfit.synthetic import draw_betas, random_motion
 
 SIDE = 224
 FOCAL = 1.2 * SIDE
-# What an animal fills of its picture's side, and frames of the walk from one picture to the next.
+# What an animal fills of its image's side, and frames of the walk from one image to the next.
 FILLED, APART = 0.75, 12
 KEYPOINT_SET = 'sleap'
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is seen in N pictures a camera, and the truth; all float64."""
+    """What is seen in N images a camera, and the truth; all float64."""
 
     truth: BodyParams
     cameras: Cameras
@@ -54,7 +54,7 @@ def single_views(
         noise_px: standard deviation of keypoints.
         focal: length, px.
         video: whether it is one animal before one camera.
-        apart: frames of the walk from one picture to the next; 1 in a video, else 12.
+        apart: frames of the walk from one image to the next; 1 in a video, else 12.
     """
     rng = np.random.default_rng(seed)
     apart = apart or (1 if video else APART)
@@ -114,7 +114,7 @@ def _cameras(n: int, focal: float) -> Cameras:
 
 
 def _framed(body: SMIL, params: BodyParams, cameras: Cameras, focal: float, together: bool) -> BodyParams:
-    """Move animals, each or all alike, until they fill the middle of their pictures."""
+    """Move animals, each or all alike, until they fill the middle of their images."""
     centre = (SIDE - 1) / 2
     move = torch.tensor([0, 0, 3.0]).double().expand(params.batch_size, 3)
     for _ in range(5):

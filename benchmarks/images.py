@@ -1,4 +1,4 @@
-"""Fits to made pictures: one view (focal length unknown, keypoints or masks alone), a video, four views.
+"""Fits to made images: one view (focal length unknown, keypoints or masks alone), a video, four views.
 
     python -m benchmarks.images [--n N] [--pictures DIR] [--out DIR]
 
@@ -20,7 +20,7 @@ from benchmarks.image_scenes import APART, FOCAL, SIDE, Scene, four_views, masks
 from benchmarks.measuring import RESULTS, Row, print_rows, save
 from smilfit.body_models import SMIL
 from smilfit.geometry.procrustes import procrustes
-from smilfit.handlers import PictureFrameInput
+from smilfit.handlers import ImageFrameInput
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import Cameras, FitResult
 from smilfit.synthetic import make_quadruped
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--n', type=int, default=16, help='pictures of each case')
+    parser.add_argument('--n', type=int, default=16, help='images of each case')
     parser.add_argument('--only', choices=CASES, help='one case alone')
     parser.add_argument('--pictures', type=Path, help='folder for overlays, start above and fit below')
     parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.manual_seed(0)
     cases = [options.only] if options.only else list(CASES)
     rows = [measure(case, options.n, options.pictures) for case in cases]
-    print_rows('Fits to made pictures, 224 px', rows)
+    print_rows('Fits to made images, 224 px', rows)
     save('images', rows, options.out, n=options.n)
     return 0
 
@@ -103,7 +103,7 @@ def masks_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
 def keypoints_alone(body: SMIL, n: int) -> tuple[Scene, list[Any], dict[str, Any]]:
     """No mask."""
     scene = single_views(body, n, seed=0)
-    seen = [scene.keypoints, PictureFrameInput(scene.cameras, n)]
+    seen = [scene.keypoints, ImageFrameInput(scene.cameras, n)]
     return scene, seen, read_config(CONFIG.with_name('smalify_keypoints.py')).to_dict()
 
 
@@ -131,7 +131,7 @@ CASES = {
 }
 
 
-def _scores(body: SMIL, scene: Scene, result: FitResult, picture: Path | None) -> Row:
+def _scores(body: SMIL, scene: Scene, result: FitResult, image: Path | None) -> Row:
     params, cameras = result.params.to(torch.float64), scene.cameras
     fitted = cameras if result.cameras is None else result.cameras.to(torch.float64)
     masks = masks_of(body, params, fitted)
@@ -143,9 +143,9 @@ def _scores(body: SMIL, scene: Scene, result: FitResult, picture: Path | None) -
     length = body.rest_size
     joints, truth = body(params).joints, body(scene.truth).joints
     aligned = procrustes(joints, truth).apply(joints)
-    if picture is not None:
+    if image is not None:
         start = masks_of(body, result.start.to(torch.float64), cameras)
-        _draw(picture, scene, start, masks, fitted, pixels)
+        _draw(image, scene, start, masks, fitted, pixels)
     return {
         'IoU': float(iou.mean()),
         'least IoU': float(iou.min()),
@@ -173,10 +173,10 @@ def _draw(
     for i in range(min(8, len(masks))):
         rows = []
         for drawn in (start, masks):
-            picture = np.full((SIDE, SIDE, 3), 30, np.uint8)
-            picture[..., 1] += 150 * scene.masks[i, 0].numpy().astype(np.uint8)
-            picture[..., 2] += 150 * drawn[i, 0].numpy().astype(np.uint8)
-            rows.append(picture)
+            image = np.full((SIDE, SIDE, 3), 30, np.uint8)
+            image[..., 1] += 150 * scene.masks[i, 0].numpy().astype(np.uint8)
+            image[..., 2] += 150 * drawn[i, 0].numpy().astype(np.uint8)
+            rows.append(image)
         for seen, there in zip(scene.keypoints.xy[i, 0].tolist(), pixels[i, 0].tolist()):
             a, b = (tuple(round(v) for v in p) for p in (seen, there))
             cv2.circle(rows[1], a, 2, (255, 255, 255), -1)

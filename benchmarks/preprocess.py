@@ -63,7 +63,7 @@ def measure_speed(arguments: argparse.Namespace) -> None:
 
 
 class EndlessSession:
-    """A session of any length whose pictures are noise; keypoints wander about the middle."""
+    """A session of any length whose images are noise; keypoints wander about the middle."""
 
     name, unit, fps, keypoint_names = 'endless', 'mm', 50.0, ('root', 'head')
 

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--quick', action='store_true', help='tiny pictures, to see that it runs')
+    parser.add_argument('--quick', action='store_true', help='tiny images, to see that it runs')
     parser.add_argument('--model', type=Path, help='body model; the real stick insect if it is there')
     parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
     arguments = parser.parse_args(argv)
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def peers(mesh: Mesh, sizes: Sequence[int]) -> list[Row]:
-    """Measure every renderer on the same picture."""
+    """Measure every renderer on the same image."""
     renderers = {
         'soft, kernels': SilhouetteRenderer('soft', SIGMA, backend='auto'),
         'soft, tensors': SilhouetteRenderer('soft', SIGMA, backend='torch'),
@@ -109,7 +109,7 @@ def growth(quick: bool) -> list[Row]:
 
 
 def measure(renderer: Renderer, mesh: Mesh, size: int, n_images: int) -> tuple[float, float, torch.Tensor]:
-    """Give milliseconds an image, forward and backward, and the pictures."""
+    """Give milliseconds an image, forward and backward, and the images."""
     vertices, faces = mesh
     vertices = vertices - (vertices.amax(0) + vertices.amin(0)) / 2
     batch = (vertices / vertices.norm(dim=1).max()).expand(n_images, -1, -1)
@@ -131,7 +131,7 @@ def measure(renderer: Renderer, mesh: Mesh, size: int, n_images: int) -> tuple[f
 
 
 def camera(size: int) -> Cameras:
-    """Look at the unit ball from three quarters above, so that it fills most of the picture."""
+    """Look at the unit ball from three quarters above, so that it fills most of the image."""
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
     return Cameras(
         names=('camera',),

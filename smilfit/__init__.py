@@ -74,6 +74,7 @@ _PUBLIC = {
     'GroundContactHandler': 'smilfit.handlers',
     'GroundContactInput': 'smilfit.handlers',
     'GroundHandler': 'smilfit.handlers',
+    'InImageHandler': 'smilfit.handlers',
     'InPictureHandler': 'smilfit.handlers',
     'JointLimitHandler': 'smilfit.handlers',
     'JointOffsetPriorHandler': 'smilfit.handlers',

@@ -27,6 +27,7 @@ from smilfit.handlers import (
     GroundContactHandler as GroundContactHandler,
     GroundContactInput as GroundContactInput,
     GroundHandler as GroundHandler,
+    InImageHandler as InImageHandler,
     InPictureHandler as InPictureHandler,
     JointLimitHandler as JointLimitHandler,
     JointOffsetPriorHandler as JointOffsetPriorHandler,
@@ -119,5 +120,7 @@ from smilfit.structures import (
     FitResult as FitResult,
     Keypoints2d as Keypoints2d,
     Keypoints3d as Keypoints3d,
+    ParameterSpec as ParameterSpec,
+    register_parameter as register_parameter,
 )
 from smilfit.version import __version__ as __version__

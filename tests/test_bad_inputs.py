@@ -16,17 +16,17 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope='module')
 def outcomes(tmp_path_factory):
     """What every case did; a fresh interpreter pays the imports once and forks for each."""
-    told = tmp_path_factory.mktemp('bad_inputs') / 'told.json'
+    report_file = tmp_path_factory.mktemp('bad_inputs') / 'report.json'
     done = subprocess.run(
-        [sys.executable, '-m', 'benchmarks.reliability.bad_inputs', '--json', str(told)],
+        [sys.executable, '-m', 'benchmarks.reliability.bad_inputs', '--json', str(report_file)],
         cwd=ROOT,
         env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.is_file(), done.stdout + done.stderr
-    return json.loads(told.read_text())
+    assert report_file.is_file(), done.stdout + done.stderr
+    return json.loads(report_file.read_text())
 
 
 def test_there_are_many_and_no_two_of_one_name():

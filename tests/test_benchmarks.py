@@ -15,7 +15,7 @@ from tests.animals import small_animal
 def test_a_table_is_printed_and_written(table, tmp_path, capsys):
     model = save_body_model(small_animal(), tmp_path / 'tiny.smil.json')
     assert main(['--only', table, '--quick', '--model', str(model), '--out', str(tmp_path)]) == 0
-    # What runs after it in this process is told as much as before.
+    # What runs after it in this process is reported as much as before.
     assert logging.getLogger('smilfit').level == logging.NOTSET
     printed = capsys.readouterr().out
     written = json.loads((tmp_path / f'fitting_{table}.json').read_text())

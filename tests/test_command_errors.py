@@ -46,10 +46,10 @@ def _raise(error):
 )  # fmt: skip
 def test_bad_input_is_a_sentence(action, message, capsys):
     assert _run(action) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(message)
-    assert 'fault of smilfit' not in told
-    assert 'Traceback' not in told
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(message)
+    assert 'fault of smilfit' not in stderr
+    assert 'Traceback' not in stderr
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_bad_input_is_a_sentence(action, message, capsys):
 )
 def test_a_fault_of_ours_says_so(error, capsys):
     assert _run(lambda: _raise(error)) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f'error: {type(error).__name__}: ')
-    assert 'This is a fault of smilfit, not of your input; run again with --traceback' in told
-    assert 'Traceback' not in told
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(f'error: {type(error).__name__}: ')
+    assert 'This is a fault of smilfit, not of your input; run again with --traceback' in stderr
+    assert 'Traceback' not in stderr
     assert _run(lambda: _raise(error), traceback=True) == 1
     assert 'Traceback' in capsys.readouterr().err
 
@@ -70,17 +70,17 @@ class _Damaged(torch.utils.data.Dataset):
         return 2
 
     def __getitem__(self, index):
-        raise BadFileError('a.h5: the picture must decode; it does not.')
+        raise BadFileError('a.h5: the image must decode; it does not.')
 
 
 def test_a_data_loader_s_worker_says_what_it_met(capsys):
     loader = torch.utils.data.DataLoader(_Damaged(), num_workers=1)
     assert _run(lambda: list(loader)) == 1
-    assert capsys.readouterr().err == 'error: a.h5: the picture must decode; it does not.\n'
+    assert capsys.readouterr().err == 'error: a.h5: the image must decode; it does not.\n'
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root writes everywhere')
-def test_a_folder_that_is_read_only_is_told(tmp_path):
+def test_a_folder_that_is_read_only_is_reported(tmp_path):
     tmp_path.chmod(0o555)
     with pytest.raises(PermissionError, match='--out: the folder must be writable'):
         check_output_folder(tmp_path / 'new', '--out')

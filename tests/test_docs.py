@@ -1,5 +1,7 @@
 """What the pages name is there: dependencies, rooms, files, registered classes; what is gone is named nowhere."""
 
+import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from smilfit.registry import UnknownNameError
 from smilfit.registry.build import find_class
+from smilfit.solvers import LevenbergMarquardt
 from tests.test_import_order import ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +77,16 @@ def is_registered(name: str) -> bool:
         return find_class(name) is not None
     except UnknownNameError:
         return False
+
+
+def test_the_arguments_of_levenberg_marquardt_are_those_of_its_table():
+    table = re.search(
+        r'^\| argument of `LevenbergMarquardt`.*?\n\n', text_of('docs/fitting.md'), re.DOTALL | re.MULTILINE
+    )
+    rows = re.findall(r'^\| `(\w+)` \| (.+?) \|', table[0], re.MULTILINE)
+    found = {name: ast.literal_eval(usual.strip('`')) for name, usual in rows}
+    signature = inspect.signature(LevenbergMarquardt).parameters
+    assert found == {name: parameter.default for name, parameter in signature.items()}
 
 
 def test_links_between_pages_lead_somewhere():

@@ -203,7 +203,7 @@ def test_renderer(lab):
 
 def test_annotation_format(lab, tmp_path):
     path = tmp_path / 'points.csv'
-    path.write_text('picture,keypoint,x,y\na.png,nose,11,21\na.png,tail,31,33\nb.png,tail,5,6\n')
+    path.write_text('image,keypoint,x,y\na.png,nose,11,21\na.png,tail,31,33\nb.png,tail,5,6\n')
     for name in ('a.png', 'b.png'):
         Image.new('RGB', (64, 48), 'gray').save(tmp_path / name)
     model, out = save_body_model(small_animal(), tmp_path / 'mouse.smil.json'), tmp_path / 'out.h5'

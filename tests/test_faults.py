@@ -40,5 +40,5 @@ def test_differences_are_seen(tmp_path):
         (tmp_path / name / 'in').mkdir(parents=True)
         (tmp_path / name / 'in' / 'x.json').write_text(text)
         (tmp_path / name / f'{name}.obj').write_text(text)
-    told = differences(tmp_path / 'one', tmp_path / 'two')
-    assert told == ['one.obj is missing', 'two.obj is left over', 'in/x.json differs']
+    found = differences(tmp_path / 'one', tmp_path / 'two')
+    assert found == ['one.obj is missing', 'two.obj is left over', 'in/x.json differs']

@@ -98,7 +98,7 @@ def arguments(made, out, *more):
 
 
 def by_two(made, out, *more):
-    """Run the tool in two processes; gives what they said."""
+    """Run the tool in two processes; gives what they printed."""
     done = subprocess.run(
         [
             *(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'),
@@ -135,7 +135,7 @@ def assert_same(ours, theirs):
             np.testing.assert_array_equal(ours[name], value, err_msg=name)
 
 
-def test_frames_without_observation_are_left_out_and_told(alone, made):
+def test_frames_without_observation_are_left_out_and_reported(alone, made):
     folder = alone / 'walk'
     found = arrays(folder / 'fit.npz')
     # Frame 6 was seen by no camera and is not in the dataset; frame 3 has no 3D points.
@@ -143,8 +143,8 @@ def test_frames_without_observation_are_left_out_and_told(alone, made):
     assert np.isnan(found['body_pose'][3]).all()
     assert np.isfinite(np.delete(found['body_pose'], 3, 0)).all()
     assert found['keypoint_covariance'].shape[0] == 8
-    told = json.loads((folder / 'fit.json').read_text())['report']
-    assert (told['frames_not_observed'], told['frames_not_finite']) == (1, 0)
+    report = json.loads((folder / 'fit.json').read_text())['report']
+    assert (report['frames_not_observed'], report['frames_not_finite']) == (1, 0)
     numbers = json.loads((folder / 'benchmark.json').read_text())
     assert numbers['n_frames_not_fitted'] == 1
     assert numbers['n_frames'] == numbers['n_frames_finite'] == 7
@@ -152,33 +152,33 @@ def test_frames_without_observation_are_left_out_and_told(alone, made):
     assert numbers['mpjpe_mm'] < 2.0
     assert numbers['left/median_fitted_px'] < 2.0
     video = cv2.VideoCapture(str(folder / 'overlay.mp4'))
-    pictures = [video.read()[1] for _ in range(8)]
+    images = [video.read()[1] for _ in range(8)]
     assert not video.read()[0]
-    # The picture is there, without a body over it.
-    assert pictures[3].max() > 100
-    blue = [(p[..., 0].astype(int) - p[..., 2] > 60).mean() for p in pictures]
+    # The image is there, without a body over it.
+    assert images[3].max() > 100
+    blue = [(p[..., 0].astype(int) - p[..., 2] > 60).mean() for p in images]
     assert blue[3] < 0.5 * np.median(blue)
 
 
 def test_two_sessions_go_to_two_processes(alone, made):
-    said = by_two(made, 'apart', '--no-video')
+    output = by_two(made, 'apart', '--no-video')
     for session in ('walk', 'run'):
         assert_same(arrays(made / 'apart' / session / 'fit.npz'), arrays(alone / session / 'fit.npz'))
         for name in ('fit.json', 'benchmark.json'):
             assert (made / 'apart' / session / name).is_file()
-        assert said.count(f'{session}: fitting') == 1
-    assert said.count('report: ') == 1
+        assert output.count(f'{session}: fitting') == 1
+    assert output.count('report: ') == 1
     assert (made / 'apart' / 'report.html').stat().st_size > 100_000
 
 
 def test_one_session_is_fitted_by_two_processes_together(alone, made):
-    said = by_two(made, 'together', '--no-video', '--sessions', 'walk')
-    assert 'by one process alone' not in said
-    assert said.count('report: ') == 1
+    output = by_two(made, 'together', '--no-video', '--sessions', 'walk')
+    assert 'by one process alone' not in output
+    assert output.count('report: ') == 1
     assert_same(arrays(made / 'together' / 'walk' / 'fit.npz'), arrays(alone / 'walk' / 'fit.npz'))
 
 
-def test_a_session_that_cannot_be_spread_is_told(made, caplog):
+def test_a_session_that_cannot_be_distributed_is_reported(made, caplog):
     dataset = open_dataset(made / 'small.h5')
     body = load_body_model(made / 'small.smil.json')
     cfg = read_config(made / 'config.py').to_dict()

@@ -53,9 +53,9 @@ def test_nothing_is_made_twice(inputs, out):
     assert fit(inputs, out) == 0
     assert times(out) == before
     assert {p.name for p in out.iterdir()} == {'done.json', 'report.html', SESSION}
-    told = json.loads((out / SESSION / 'done.json').read_text())['parts']
-    assert set(told) == {'fit', 'overlay', 'meshes', 'benchmark'}
-    assert told['overlay']['options'] == {'window_px': 64}
+    record = json.loads((out / SESSION / 'done.json').read_text())['parts']
+    assert set(record) == {'fit', 'overlay', 'meshes', 'benchmark'}
+    assert record['overlay']['options'] == {'window_px': 64}
 
 
 def test_other_options_make_their_part_again_and_no_other(inputs, out):
@@ -117,8 +117,8 @@ def test_an_output_that_somebody_writes_is_left_alone(inputs, out, tmp_path, cap
         lock = OutputLock.of_file(output) if output.suffix else OutputLock.of_folder(output)
         with lock:
             assert run() == 1
-        told = capsys.readouterr().err
-        assert f'error: {output}: is being written by process ' in told
-        assert 'elete' not in told
+        record = capsys.readouterr().err
+        assert f'error: {output}: is being written by process ' in record
+        assert 'elete' not in record
     assert content(out) == before
     assert not (tmp_path / 'made.h5').exists()

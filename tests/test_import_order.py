@@ -119,6 +119,8 @@ def test_help_is_light():
         [sys.executable, '-c', code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
     )
     assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     'module', ['apis', 'apis.progress', 'cli.fit', 'cli.train', 'cli.testing', 'cli.demo']
 )

@@ -83,10 +83,10 @@ def test_the_real_session_trains_and_is_measured(mouse):
     assert torch.serialization.get_unsafe_globals_in_checkpoint(checkpoint) == []
     torch.load(checkpoint, weights_only=True)
     # Neither the dataset nor the body model need be named again.
-    said = run('tools/test.py', mouse / 'train' / 'multiview_demo.py', checkpoint, '--device', 'cpu')
-    assert 'mpjpe_mm' in said
-    assert 'mpjpe_baseline_mm' in said
-    assert 'median_error_px_original' in said
+    output = run('tools/test.py', mouse / 'train' / 'multiview_demo.py', checkpoint, '--device', 'cpu')
+    assert 'mpjpe_mm' in output
+    assert 'mpjpe_baseline_mm' in output
+    assert 'median_error_px_original' in output
     folder = mouse / 'train' / 'benchmark'
     for name in (
         'benchmark_report.txt',
@@ -104,9 +104,9 @@ def test_the_demo_in_small(tmp_path):
         'tools/demo.py', '--out', tmp_path / 'demo', '--sessions', 1, '--frames', 60, '--cameras', 3,
         '--epochs', 1, '--resolution', 64,
     ]  # fmt: skip
-    said = run(*command)
+    output = run(*command)
     report = tmp_path / 'demo' / 'report.html'
-    assert f'report: {report}' in said
+    assert f'report: {report}' in output
     page = report.read_text(encoding='utf-8')
     assert 'data:image/png;base64' in page
     assert 'mean keypoint error of the stage-wise fit' in page

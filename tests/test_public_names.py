@@ -11,12 +11,16 @@ import smilfit
 PACKAGE = Path(smilfit.__file__).parent
 # Whoever takes one away breaks programs of others: say so in CHANGELOG.md.
 PUBLIC = [
+    'ParameterSpec',
+    'register_parameter',
     'build_registrant',
     'read_config',
     'BodyOutput',
     'BodyParams',
     'Cameras',
     'FitResult',
+    'ParameterSpec',
+    'register_parameter',
     'Keypoints2d',
     'Keypoints3d',
     'BodyModelData',
@@ -74,6 +78,7 @@ PUBLIC = [
     'GroundContactHandler',
     'GroundContactInput',
     'GroundHandler',
+    'InImageHandler',
     'InPictureHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',

@@ -143,6 +143,6 @@ def test_an_error_is_a_message_and_a_traceback_if_asked_for(lab, capsys):
     assert fit_tool.main(arguments) == 1
     assert "Did you mean 'nose'" in capsys.readouterr().err
     assert fit_tool.main([*arguments, '--traceback']) == 1
-    told = capsys.readouterr().err
-    assert 'Traceback (most recent call last)' in told
-    assert "Did you mean 'nose'" in told.splitlines()[-1]
+    stderr = capsys.readouterr().err
+    assert 'Traceback (most recent call last)' in stderr
+    assert "Did you mean 'nose'" in stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Fit a body model to annotated pictures; see --help."""
+"""Fit a body model to annotated images; see --help."""
 
 import sys
 

@@ -124,6 +124,7 @@ def _pictures(config: str, views: Callable[..., Any] = single_views, n: int = 4)
     cfg = copy.deepcopy(read_config(CONFIGS / f'{config}.py').to_dict())
     for stage in cfg['stages']:
         stage.pop('in_picture_weight', None)
+        stage.pop('in_image_weight', None)
     fitter = build_registrant({**cfg, 'body_model': SMIL(make_quadruped()), 'verbose': False})
     masks = ('mask_distance', 'silhouette') if config == 'smalify' else ()
     seen = [scene.keypoints, *(scene.mask_input(key) for key in masks)]

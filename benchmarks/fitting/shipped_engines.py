@@ -10,7 +10,7 @@ from benchmarks.fitting.setting import Setting
 from benchmarks.image_scenes import Scene, four_views, single_views
 from benchmarks.measuring import ROOT, Row
 from smilfit.body_models import SMIL
-from smilfit.handlers import PictureFrameInput
+from smilfit.handlers import ImageFrameInput
 from smilfit.registrants import SMALify, SMPLify
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import FitResult
@@ -72,6 +72,6 @@ def inputs_of(fitter: SMPLify, scene: Scene) -> list[Any]:
     inputs: list[Any] = [scene.mask_input(key) for key in ('mask_distance', 'silhouette') if key in keys]
     if 'keypoints2d_mse' in keys:
         inputs.append(scene.keypoints)
-    if 'in_picture' in keys:
-        inputs.append(PictureFrameInput(scene.cameras, scene.keypoints.batch_size))
+    if 'in_image' in keys:
+        inputs.append(ImageFrameInput(scene.cameras, scene.keypoints.batch_size))
     return inputs

@@ -117,7 +117,7 @@ ATTACKS = {
     'models (json, npz)': _read(hostile_models, 'read_model', 'whole.npz', judge_model),
     'dataset files': _read(hostile_stores, 'read_store', 'whole.h5', judge_store),
     'SMILify files': _read(hostile_smilify_files, 'read_smilify', 'whole.h5', judge_store),
-    'annotations, pictures, videos': _annotations,
+    'annotations, images, videos': _annotations,
 }
 
 

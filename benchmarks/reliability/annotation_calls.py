@@ -11,12 +11,12 @@ import numpy as np
 
 from smilfit.io import (
     SleapSession,
-    check_pictures,
+    check_images,
     probe_video,
     read_calibration,
+    read_images,
     read_joint_lookup,
     read_labels,
-    read_pictures,
     read_points3d,
     read_shape_betas,
 )
@@ -60,23 +60,23 @@ _import_late()
 
 def read_case(order: Path) -> dict[str, Any]:
     """Read what an order (`{"format", "path", "arguments"}`) names; give what was kept, left out and opened."""
-    told = json.loads(order.read_text())
+    request = json.loads(order.read_text())
     opened: list[str] = []
     sys.addaudithook(lambda event, args: _note(opened, event, args))
-    path = Path(told['path'])
-    if told['format'] in _PLAIN:
-        found = _PLAIN[told['format']](path)
+    path = Path(request['path'])
+    if request['format'] in _PLAIN:
+        found = _PLAIN[request['format']](path)
         return {'kept': 1, 'skipped': [], 'names': [getattr(found, 'name', '')], 'opened': opened}
-    reader = ANNOTATIONS.get(told['format'])(**told['arguments'])
-    annotations = check_pictures(reader.read(path))
+    reader = ANNOTATIONS.get(request['format'])(**request['arguments'])
+    annotations = check_images(reader.read(path))
     skipped = [(entry.where, entry.reason) for entry in annotations.skipped]
     kept = 0
-    for position, picture in read_pictures(annotations.images):
-        if isinstance(picture, SkippedAnnotation):
-            skipped.append((picture.where, picture.reason))
+    for position, pixels in read_images(annotations.images):
+        if isinstance(pixels, SkippedAnnotation):
+            skipped.append((pixels.where, pixels.reason))
             continue
         mask = annotations.images[position].mask
-        assert mask is None or mask.read().shape == picture.shape[:2]
+        assert mask is None or mask.read().shape == pixels.shape[:2]
         assert np.isfinite(annotations.images[position].keypoints).all()
         kept += 1
     names = sorted({annotations.name, *(image.sequence for image in annotations.images)} - {''})

@@ -80,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in changed:
         print(f'input changed: {name}')
     if arguments.json is not None:
-        told = {name: {**outcomes[name].record(), 'faults': wrong[name]} for name in outcomes}
-        arguments.json.write_text(json.dumps({'changed': changed, 'cases': told}, indent=1))
+        records = {name: {**outcomes[name].record(), 'faults': wrong[name]} for name in outcomes}
+        arguments.json.write_text(json.dumps({'changed': changed, 'cases': records}, indent=1))
     refused = sum(not found for found in wrong.values())
     slowest = max((outcome.seconds for outcome in outcomes.values()), default=0)
     print(f'{refused} of {len(cases)} refused as they should be; slowest {slowest:.1f} s')

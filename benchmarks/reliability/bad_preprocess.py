@@ -33,7 +33,7 @@ _PREPROCESS_OPTIONS = usage_errors(
     ('--crop-mode square', 'invalid choice'),
     ('--exclude-cameras', 'expected at least one'),
 )
-_PICTURE_OPTIONS = usage_errors(
+_IMAGE_OPTIONS = usage_errors(
     'preprocess coco',
     _COCO,
     ('--focal-px -1', 'above 0'),
@@ -104,14 +104,14 @@ def _coco(annotations: str = '{coco}', more: str = '', body: str = '{body}', out
     return f'preprocess coco {annotations} {out} --body-model {body} --unit mm --quiet {more}'
 
 
-_PICTURES = input_errors(
+_IMAGES = input_errors(
     'preprocess coco',
     ('annotations that are not there', _coco('{root}/none.json'), r'none\.json'),
     ('annotations that are text', _coco('{text_coco}'), r'text_coco\.json'),
     ('annotations that are a list', _coco('{list_coco}'), r'list_coco\.json'),
     ('no annotation', _coco('{empty_coco}'), r'empty_coco\.json'),
-    ('a folder of pictures that is not there', _coco(more='--images {root}/none'), r'none'),
-    ('an empty folder of pictures', _coco(more='--images {empty_folder}'), r'left out'),
+    ('a folder of images that is not there', _coco(more='--images {root}/none'), r'none'),
+    ('an empty folder of images', _coco(more='--images {empty_folder}'), r'left out'),
     ('an unknown category', _coco(more='--category cat'), r"coco\.json: category .*'cat'.*animal"),
     (
         'an unknown way with hidden points',
@@ -134,4 +134,4 @@ _OTHER_TOOLS = input_errors(
     ('a lookup in another encoding', _rig(more='--joint-lookup {binary_csv}'), r'latin\.csv'),
 )
 
-PREPROCESS = (*_USAGE, *_PREPROCESS_OPTIONS, *_PICTURE_OPTIONS, *_PREPROCESS, *_PICTURES, *_OTHER_TOOLS)
+PREPROCESS = (*_USAGE, *_PREPROCESS_OPTIONS, *_IMAGE_OPTIONS, *_PREPROCESS, *_IMAGES, *_OTHER_TOOLS)

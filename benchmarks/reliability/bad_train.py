@@ -103,7 +103,7 @@ _TRAINING = [
             r'--launcher pytorch: RANK must be set',
         ),
         (
-            'a base batch size that is not said',
+            'a base batch size that is not stated',
             _train(more='--auto-scale-lr --cfg-options auto_scale_lr=None'),
             r'base_batch_size',
         ),

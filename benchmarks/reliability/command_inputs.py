@@ -27,7 +27,7 @@ _TRAIN_OPTIONS = {
 
 
 def make_good_inputs(folder: Path) -> dict[str, str]:
-    """Make a body, sessions, pictures, a dataset file, a config and a checkpoint; give their paths by name."""
+    """Make a body, sessions, images, a dataset file, a config and a checkpoint; give their paths by name."""
     from smilfit.body_models import SMIL, save_body_model
     from smilfit.cli.preprocess import main as preprocess
     from smilfit.cli.train import main as train
@@ -73,7 +73,7 @@ def _train_config(data: Path) -> str:
 
 
 def _make_coco(folder: Path, names: tuple[str, ...]) -> Path:
-    """Write two pictures with keypoints of an animal."""
+    """Write two images with keypoints of an animal."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     points = rng.uniform(10, 50, (2, len(names), 2)).round(1)

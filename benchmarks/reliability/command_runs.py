@@ -17,7 +17,7 @@ from smilfit.cli.main import command_module
 
 MOST_SECONDS = 30
 MOST_BYTES = 2 << 30
-# What a run may write before it notices: what it was told to do, and its log.
+# What a run may write before it notices: what it was asked to do, and its log.
 _NOTES = ('.log', '.py')
 
 
@@ -70,12 +70,12 @@ class Outcome:
 
 def faults(case: Case, outcome: Outcome) -> list[str]:
     """Say what is wrong with how a command refused; nothing where all is right."""
-    told = re.findall(r'^(?:error: |\S.*: error: )(.*)$', outcome.err, re.MULTILINE)
+    errors = re.findall(r'^(?:error: |\S.*: error: )(.*)$', outcome.err, re.MULTILINE)
     found = []
     if outcome.code != case.code:
         found.append(f'exit code {outcome.code}, not {case.code}')
-    if len(told) != 1:
-        found.append(f'{len(told)} lines of error, not 1')
+    if len(errors) != 1:
+        found.append(f'{len(errors)} lines of error, not 1')
     if not re.search(case.message, ' '.join(outcome.err.split())):
         found.append(f'does not say {case.message!r}')
     if 'Traceback' in outcome.err + outcome.out or 'a fault of smilfit' in outcome.err:

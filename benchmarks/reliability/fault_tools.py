@@ -84,9 +84,9 @@ def differences(wanted: Path, found: Path) -> list[str]:
     """Compare two folders of results; what is only left over counts as well."""
     names = [{p.relative_to(f).as_posix() for p in f.rglob('*') if p.is_file()} for f in (wanted, found)]
     one, two = ({n for n in some if not _LOGS.match(n)} for some in names)
-    told = [f'{name} is missing' for name in sorted(one - two)]
-    told += [f'{name} is left over' for name in sorted(two - one)]
-    return told + [
+    problems = [f'{name} is missing' for name in sorted(one - two)]
+    problems += [f'{name} is left over' for name in sorted(two - one)]
+    return problems + [
         f'{name} differs' for name in sorted(one & two) if not _same(wanted / name, found / name, found)
     ]
 

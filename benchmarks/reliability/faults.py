@@ -1,7 +1,7 @@
 """Break every tool off at its file operations, run the same command again, and compare with the unbroken result.
 
 A process with the shim imports everything once and forks for each run. A fault is right if the second run gives what
-one unbroken run gives, and if a full disk was told in a sentence.
+one unbroken run gives, and if a full disk was reported in a sentence.
 """
 
 import json
@@ -55,11 +55,11 @@ def faults_of(tool: str, inputs: Path, work: Path, count: int) -> list[Fault]:
         mode = list(fault_shim.MODES)[(number + number // max(1, len(done))) % len(fault_shim.MODES)]
         begin = time.monotonic()
         out = work / 'broken'
-        first, _, told = _run(one, inputs, before, out, work, (at, mode))
-        problems = _problems_of_first(first, mode, told)
-        second = _forked(one.run, inputs, out, work / 'told.txt')
+        first, _, output = _run(one, inputs, before, out, work, (at, mode))
+        problems = _problems_of_first(first, mode, output)
+        second = _forked(one.run, inputs, out, work / 'output.txt')
         if second != 0:
-            last = (work / 'told.txt').read_text().strip().splitlines()[-1:]
+            last = (work / 'output.txt').read_text().strip().splitlines()[-1:]
             problems.append(f'the second run ended with {second}: {" ".join(last)}')
         else:
             problems += differences(whole, out)
@@ -96,35 +96,35 @@ def _points(done: str, count: int) -> list[int]:
     return sorted(chosen | {others[int((k + 0.5) * len(others) / wanted)] for k in range(wanted)})
 
 
-def _problems_of_first(code: int, mode: str, told: str) -> list[str]:
+def _problems_of_first(code: int, mode: str, output: str) -> list[str]:
     if mode in ('kill', 'torn'):
         return [] if code in (-signal.SIGKILL, 0) else [f'the killed run ended with {code}']
     problems = []
-    if 'Traceback' in told:
-        problems.append(f'a full disk ended in a traceback: {told[-1500:]}')
+    if 'Traceback' in output:
+        problems.append(f'a full disk ended in a traceback: {output[-1500:]}')
     if code not in (0, 1):
         problems.append(f'a full disk ended with {code}')
-    if code == 1 and 'disk' not in told.lower():
-        problems.append(f'a full disk was told so: {" ".join(told.strip().splitlines()[-1:])}')
+    if code == 1 and 'disk' not in output.lower():
+        problems.append(f'a full disk was reported so: {" ".join(output.strip().splitlines()[-1:])}')
     return problems
 
 
 def _run(
     tool: Tool, inputs: Path, before: Path, out: Path, work: Path, fault: tuple[int, str] | None
 ) -> tuple[int, str, str]:
-    """Run once in a fresh folder; gives the exit code (negative: a signal), the operations, and what was told."""
+    """Run once in a fresh folder; gives the exit code (negative: a signal), the operations, and what was reported."""
     shutil.rmtree(out, ignore_errors=True)
     if before.is_dir():
         shutil.copytree(before, out)
     out.mkdir(parents=True, exist_ok=True)
-    told, done = work / 'told.txt', work / 'operations.txt'
+    output, done = work / 'output.txt', work / 'operations.txt'
     done.unlink(missing_ok=True)
-    code = _forked(tool.run, inputs, out, told, fault or (-1, 'kill'), done)
-    return code, done.read_text() if done.is_file() else '', told.read_text(errors='replace')
+    code = _forked(tool.run, inputs, out, output, fault or (-1, 'kill'), done)
+    return code, done.read_text() if done.is_file() else '', output.read_text(errors='replace')
 
 
 def _forked(
-    run, inputs: Path, out: Path, told: Path | None = None, fault=None, done: Path | None = None
+    run, inputs: Path, out: Path, output: Path | None = None, fault=None, done: Path | None = None
 ) -> int:
     """Run in a fork, within a limit of time."""
     sys.stdout.flush()
@@ -133,7 +133,7 @@ def _forked(
     if child == 0:
         code = 70
         try:
-            target = os.open(told or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            target = os.open(output or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(target, 1)
             os.dup2(target, 2)
             signal.alarm(LIMIT_S)

@@ -151,8 +151,8 @@ def set_values(name: str, at: Any, value: Any) -> Change:
     return lambda file: file[name].__setitem__(at, value)
 
 
-def set_picture(data: bytes) -> Change:
-    """Put bytes in the place of one picture."""
+def set_image(data: bytes) -> Change:
+    """Put bytes in the place of one image."""
 
     def change(file: h5py.File) -> None:
         bytes_ = file['images/jpeg']

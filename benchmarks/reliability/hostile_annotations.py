@@ -9,15 +9,15 @@ import numpy as np
 
 from benchmarks.reliability.small_annotations import (
     HEIGHT,
+    IMAGES,
     JSON_FORMATS,
-    PICTURES,
     WIDTH,
     JsonFormat,
     coco_content,
     replicant_content,
     stanford_content,
+    write_images,
     write_json,
-    write_pictures,
 )
 
 Change = Callable[[Any], None]
@@ -39,16 +39,16 @@ def hostile_annotations(folder: Path) -> dict[str, Hostile]:
     Args:
         folder: `inside` and `outside` are made in it; no case may open what is outside.
     """
+    from benchmarks.reliability.hostile_images import hostile_images
     from benchmarks.reliability.hostile_mats import hostile_mats
-    from benchmarks.reliability.hostile_pictures import hostile_pictures
     from benchmarks.reliability.hostile_recordings import hostile_recordings
     from benchmarks.reliability.hostile_sessions import hostile_sessions
     from benchmarks.reliability.hostile_tables import hostile_tables
 
-    write_pictures(folder / 'outside')
+    write_images(folder / 'outside')
     cases: dict[str, Hostile] = {}
     of_json = (_json_cases, _coco_cases, _other_json_cases)
-    of_files = (hostile_pictures, hostile_recordings, hostile_sessions, hostile_tables, hostile_mats)
+    of_files = (hostile_images, hostile_recordings, hostile_sessions, hostile_tables, hostile_mats)
     for make in (*of_json, *of_files):
         for name, case in make(folder):
             if name in cases:
@@ -64,17 +64,17 @@ def _json_cases(folder: Path) -> Iterator[tuple[str, Hostile]]:
             if form != 'coco' and what not in _IN_EVERY_FORMAT:
                 continue
             place = folder / 'inside' / f'{form}_{what}'
-            write_pictures(place)
+            write_images(place)
             content = rules.content()
             change(content)
             if what == 'link':
-                (place / 'link.png').symlink_to(folder / 'outside' / PICTURES[0])
+                (place / 'link.png').symlink_to(folder / 'outside' / IMAGES[0])
             yield f'{form}_{what}', Hostile(form, write_json(place / 'labels.json', content), 1)
         for what, data in _bad_files(rules).items():
             if form != 'coco' and what not in _IN_EVERY_FORMAT:
                 continue
             place = folder / 'inside' / f'{form}_file_{what}'
-            write_pictures(place)
+            write_images(place)
             (place / 'labels.json').write_bytes(data)
             yield f'{form}_file_{what}', Hostile(form, place / 'labels.json', None)
 
@@ -92,8 +92,8 @@ def _bad_entries(rules: JsonFormat, folder: Path) -> dict[str, Change]:
 
         return change
 
-    def picture(value: Any) -> Change:
-        return lambda content: rules.name_picture(content, value)
+    def image(value: Any) -> Change:
+        return lambda content: rules.name_image(content, value)
 
     return {
         'nan': number(float('nan')),
@@ -103,11 +103,11 @@ def _bad_entries(rules: JsonFormat, folder: Path) -> dict[str, Change]:
         'wide_text': number('7' * 300_000),
         'huge_int': number(10**400),
         'entry_null': entry(None),
-        'relative': picture(f'../../outside/{PICTURES[0]}'),
-        'absolute': picture(str(folder / 'outside' / PICTURES[0])),
-        'link': picture('link.png'),
-        'zero_byte': picture('a\0.png'),
-        'long_name': picture('a' * 5000),
+        'relative': image(f'../../outside/{IMAGES[0]}'),
+        'absolute': image(str(folder / 'outside' / IMAGES[0])),
+        'link': image('link.png'),
+        'zero_byte': image('a\0.png'),
+        'long_name': image('a' * 5000),
     }
 
 
@@ -165,7 +165,7 @@ def _coco_cases(folder: Path) -> Iterator[tuple[str, Hostile]]:
     }
     for what, change in (entries | files).items():
         place = folder / 'inside' / f'coco_{what}'
-        write_pictures(place)
+        write_images(place)
         content = coco_content()
         change(content)
         kept = 1 if what in entries else None
@@ -174,7 +174,7 @@ def _coco_cases(folder: Path) -> Iterator[tuple[str, Hostile]]:
 
 def _other_json_cases(folder: Path) -> Iterator[tuple[str, Hostile]]:
     """Make what BADJA, Animal3D, StanfordExtra and replicAnt have of their own."""
-    secret = f'../../outside/mask_{PICTURES[0]}'
+    secret = f'../../outside/mask_{IMAGES[0]}'
     changed: dict[str, tuple[str, str, Any]] = {
         'badja_mask_outside': ('badja', 'segmentation_path', secret),
         'badja_mask_number': ('badja', 'segmentation_path', 7),
@@ -187,12 +187,12 @@ def _other_json_cases(folder: Path) -> Iterator[tuple[str, Hostile]]:
     }
     for name, (form, key, value) in changed.items():
         place, rules = folder / 'inside' / name, JSON_FORMATS[form]
-        write_pictures(place)
+        write_images(place)
         content = rules.content()
         rules.entries(content)[1][key] = value
         yield name, Hostile(form, write_json(place / 'labels.json', content), 1)
     place = folder / 'inside' / 'stanfordextra_split'
-    write_pictures(place)
+    write_images(place)
     labels = write_json(place / 'labels.json', stanford_content())
     with (place / 'split.npy').open('wb') as file:
         np.lib.format.write_array_header_1_0(
@@ -217,18 +217,18 @@ def _replicant_cases(folder: Path) -> Iterator[tuple[str, Hostile]]:
     }
     for what, change in changes.items():
         place = folder / 'inside' / f'replicant_{what}'
-        write_pictures(place)
+        write_images(place)
         content = replicant_content()
         write_json(place / 'run_00.json', content)
         change(content)
         write_json(place / 'run_01.json', content)
-        for i, name in enumerate(PICTURES):
+        for i, name in enumerate(IMAGES):
             (place / name).rename(place / f'run_0{i}.png')
         if what in ('id', 'id_mask_link'):
-            (place / 'run_01_ID.png').symlink_to(folder / 'outside' / f'mask_{PICTURES[0]}')
+            (place / 'run_01_ID.png').symlink_to(folder / 'outside' / f'mask_{IMAGES[0]}')
         yield f'replicant_{what}', Hostile('replicant', place, 1)
     place = folder / 'inside' / 'replicant_batch'
-    write_pictures(place)
+    write_images(place)
     write_json(place / 'run_00.json', replicant_content())
     write_json(
         place / '_BatchData_run.json',

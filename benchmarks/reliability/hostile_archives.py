@@ -33,7 +33,7 @@ def npz_changes() -> dict[str, dict[str, np.ndarray | None]]:
     whole = small_arrays()
     bad = whole['v_template'].copy()
     bad[0, 0] = np.nan
-    told: dict[str, tuple[str, Any]] = {
+    values: dict[str, tuple[str, Any]] = {
         'face_half': ('f', whole['f'] + 0.5), 'face_far': ('f', whole['f'] + 9),
         'face_negative': ('f', whole['f'] - 1),
         'face_true': ('f', whole['f'] > 1), 'face_text': ('f', whole['f'].astype(str)),
@@ -54,7 +54,7 @@ def npz_changes() -> dict[str, dict[str, np.ndarray | None]]:
         'plane_far': ('sym_verts', np.array([10**6])), 'fields': ('f', np.zeros((2, 3), [('a', 'i8')])),
         'objects': ('f', np.array([[{}]], dtype=object)), 'missing': ('weights', None),
     }  # fmt: skip
-    return {f'npz_{name}': {key: value} for name, (key, value) in told.items()}
+    return {f'npz_{name}': {key: value} for name, (key, value) in values.items()}
 
 
 def npz_bytes(whole: bytes) -> dict[str, bytes]:

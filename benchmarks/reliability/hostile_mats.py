@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from benchmarks.reliability.small_annotations import write_pictures
+from benchmarks.reliability.small_annotations import write_images
 
 # Of TigDog's reader, which is that of the zebras, a part is made.
 _BOTH = ('structs_endless', 'bomb', 'wrong_class')
@@ -58,7 +58,7 @@ def hostile_mats(folder: Path) -> Iterator[tuple[str, Any]]:
             if form == 'tigdog' and what not in _BOTH:
                 continue
             place = folder / 'inside' / f'{form}_{what}'
-            write_pictures(place)
+            write_images(place)
             if form == 'grevyzebra':
                 (place / 'a_ferrari-tail-face.mat').write_bytes(data)
                 yield f'{form}_{what}', Hostile(form, place, 0)

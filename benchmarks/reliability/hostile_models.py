@@ -86,7 +86,7 @@ def small_document() -> Document:
 
 def json_changes() -> dict[str, Callable[[Document], None]]:
     """Values of another kind, size or meaning."""
-    told: dict[str, tuple[str, Any]] = {
+    values: dict[str, tuple[str, Any]] = {
         'face_huge': ('faces/0/0', 1e30), 'face_huge_integer': ('faces/0/0', 10**30), 'face_half': ('faces/0/0', 0.5),
         'face_negative': ('faces/0/0', -1), 'face_far': ('faces/0/0', N_VERTICES), 'face_true': ('faces/0/0', True),
         'face_text': ('faces/0/0', '1'), 'face_null': ('faces/0/0', None), 'face_of_two': ('faces/0', [0, 1]),
@@ -138,7 +138,7 @@ def json_changes() -> dict[str, Callable[[Document], None]]:
         'regressor_huge': ('joint_regressor/root/weights', [1e30]),
         'pose_directions': ('pose_directions', [[1.0]]),
     }  # fmt: skip
-    changes = {f'json_{name}': _set(*pair) for name, pair in told.items()}
+    changes = {f'json_{name}': _set(*pair) for name, pair in values.items()}
     for key in ('joints', 'vertices', 'faces', 'skin_weights'):
         changes[f'json_{key}_missing'] = _taken(key)
     return changes | {'json_unknown_key': _set('vertexes', []), 'json_unknown_long': _set('x' * 10**5, 1)}

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import sleap_io
 
-from benchmarks.reliability.hostile_pictures import png
+from benchmarks.reliability.hostile_images import png
 from benchmarks.reliability.small_annotations import NAMES, write_video
 
 

@@ -44,7 +44,7 @@ def smilify_changes() -> dict[str, Change]:
     changes |= {
         f'{plain(name)}_other': replace_table(name, lambda old: np.zeros(old.shape, 'c16')) for name in tables
     }
-    told: dict[str, tuple[str, Any, Any]] = {
+    values: dict[str, tuple[str, Any, Any]] = {
         'K_nan': (f'{keypoints}/camera_intrinsics', 0, np.nan),
         'K_one': (f'{keypoints}/camera_intrinsics', 0, np.eye(3)),
         'R_zero': (f'{keypoints}/camera_extrinsics_R', 0, 0.0),
@@ -55,19 +55,19 @@ def smilify_changes() -> dict[str, Change]:
         'points_inf': (f'{keypoints}/keypoints_3d', 1, np.inf),
         'betas_nan': ('parameters/betas', 1, np.nan), 'session_up': ('auxiliary/session_name', 1, b'..'),
     }  # fmt: skip
-    changes |= {f'value_{name}': set_values(*change) for name, change in told.items()}
+    changes |= {f'value_{name}': set_values(*change) for name, change in values.items()}
     meta = {
         'order_missing': ('canonical_camera_order', None), 'order_deep': ('canonical_camera_order', DEEP),
         'order_twice': ('canonical_camera_order', json.dumps([CAMERAS[0]] * 2)), 'scale_nan': ('world_scale', np.nan),
         'resolution_huge': ('target_resolution', 10**9), 'scale_zero': ('world_scale', 0.0),
     }  # fmt: skip
     changes |= {f'meta_{name}': set_attribute(key, value, 'metadata') for name, (key, value) in meta.items()}
-    pictures = {
+    encoded = {
         'huge': png_that_claims(60_000, 60_000),
         'cut': jpeg_that_claims(SIDE, SIDE)[:300],
         'empty': b'',
     }
-    for name, data in pictures.items():
+    for name, data in encoded.items():
         changes[f'picture_{name}'] = set_values(
             f'{images}/image_jpeg_view_0', 0, np.frombuffer(data, np.uint8)
         )

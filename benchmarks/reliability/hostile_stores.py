@@ -19,7 +19,7 @@ from benchmarks.reliability.hdf5_changes import (
     raw_outside,
     replace_table,
     set_attribute,
-    set_picture,
+    set_image,
     set_session_attribute,
     set_values,
     table_at,
@@ -63,7 +63,7 @@ def hostile_stores(folder: Path) -> dict[str, Path]:
     whole = write_small_store(folder / 'whole.h5')
     found = {}
     changes = attribute_changes() | table_changes() | link_changes() | name_changes() | value_changes()
-    for name, change in (changes | picture_changes()).items():
+    for name, change in (changes | image_changes()).items():
         found[name] = changed(whole, folder / f'{name}.h5', change)
     return found | _damaged(whole, folder)
 
@@ -74,7 +74,7 @@ def attribute_changes() -> dict[str, Change]:
     # The reader of a float takes any number.
     odd = {name: np.arange(3.0) for name in ATTRIBUTES}
     changes |= {f'attribute_{name}_array': set_attribute(name, value) for name, value in odd.items()}
-    told: dict[str, tuple[str, Any]] = {
+    values: dict[str, tuple[str, Any]] = {
         'version_99': ('version', 99), 'version_negative': ('version', -1), 'complete_text': ('complete', 'yes'),
         'complete_false': ('complete', False), 'n_complete_huge': ('n_complete', 10**12),
         'n_complete_negative': ('n_complete', -1), 'n_complete_less': ('n_complete', SAMPLES - 1),
@@ -90,7 +90,7 @@ def attribute_changes() -> dict[str, Change]:
         'faults_far': ('faults', '{"99": "x"}'), 'faults_number': ('faults', '{"1": 2}'),
         'hash_bytes': ('body_model_hash', np.bytes_(b'\xff\xfe\xff')),
     }  # fmt: skip
-    return changes | {f'attribute_{name}': set_attribute(*pair) for name, pair in told.items()}
+    return changes | {f'attribute_{name}': set_attribute(*pair) for name, pair in values.items()}
 
 
 def table_changes() -> dict[str, Change]:
@@ -156,8 +156,8 @@ def name_changes() -> dict[str, Change]:
 
 
 def value_changes() -> dict[str, Change]:
-    """Numbers that no camera, picture or animal has."""
-    told: dict[str, tuple[str, Any, Any]] = {
+    """Numbers that no camera, image or animal has."""
+    values: dict[str, tuple[str, Any, Any]] = {
         'K_nan': ('sessions/0000/K', (0, 0, 0), np.nan), 'K_singular': ('sessions/0000/K', 0, np.ones((3, 3))),
         'K_zero': ('sessions/0000/K', 0, 0.0), 'K_negative': ('sessions/0000/K', (0, 0, 0), -300.0),
         'K_last_row': ('sessions/0000/K', (0, 2, 2), 2.0), 'R_scaled': ('sessions/0000/R', 0, 2 * np.eye(3)),
@@ -180,20 +180,20 @@ def value_changes() -> dict[str, Change]:
         'keypoints3d_inf': ('samples/keypoints3d', 2, np.inf), 'params_nan': ('params/body_pose', 2, np.nan),
         'scale_zero': ('params/scale', 2, 0.0), 'scale_negative': ('params/scale', 2, -1.0),
     }  # fmt: skip
-    return {f'value_{name}': set_values(*change) for name, change in told.items()}
+    return {f'value_{name}': set_values(*change) for name, change in values.items()}
 
 
-def picture_changes() -> dict[str, Change]:
-    """Bytes that are no picture, or one of a size that fills the memory."""
+def image_changes() -> dict[str, Change]:
+    """Bytes that are no image, or one of a size that fills the memory."""
     whole = jpeg_that_claims(SIDE, SIDE)
-    pictures = {
+    images = {
         'png_huge': png_that_claims(60_000, 60_000), 'png_max': png_that_claims(2**31 - 1, 2**31 - 1),
         'jpeg_huge': jpeg_that_claims(65_500, 65_500), 'jpeg_other_size': jpeg_that_claims(64, 64),
         'jpeg_cut': whole[: len(whole) // 2], 'jpeg_zero': jpeg_that_claims(0, 0), 'text': b'GIF89a' + b'x' * 300,
         'bmp_huge': b'BM' + b'\x7f' * 300, 'tiff': b'II*\0' + b'\xff' * 300, 'one_byte': b'\xff',
         'png_no_data': png_that_claims(SIDE, SIDE)[:40],
     }  # fmt: skip
-    return {f'picture_{name}': set_picture(data) for name, data in pictures.items()}
+    return {f'picture_{name}': set_image(data) for name, data in images.items()}
 
 
 def _damaged(whole: Path, folder: Path) -> dict[str, Path]:

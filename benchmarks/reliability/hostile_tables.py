@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 
 from benchmarks.reliability.small_annotations import (
+    IMAGES,
     NAMES,
-    PICTURES,
     table_rows,
-    write_pictures,
+    write_images,
     write_table,
     write_video,
 )
@@ -39,9 +39,9 @@ def _csv_cases(folder: Path) -> Iterator[tuple[str, Any]]:
         rows[row][cell] = value
         return rows
 
-    secret = f'{folder}/outside/{PICTURES[0]}'
+    secret = f'{folder}/outside/{IMAGES[0]}'
     rows: dict[str, tuple[list[list[str]], int | None]] = {
-        'relative': (changed(4, 0, f'labeled-data/../../../outside/{PICTURES[0]}'), 1),
+        'relative': (changed(4, 0, f'labeled-data/../../../outside/{IMAGES[0]}'), 1),
         'link': (changed(4, 0, 'labeled-data/vid/link.png'), 1),
         'number_1e400': (changed(4, 1, '1e400'), 1),
         'text': (changed(4, 1, 'x'), 1),
@@ -56,9 +56,9 @@ def _csv_cases(folder: Path) -> Iterator[tuple[str, Any]]:
             if form == 'lightningpose' and what not in _BOTH:
                 continue
             place = folder / 'inside' / f'{form}_{what}'
-            pictures = place / 'labeled-data' / 'vid'
-            write_pictures(pictures)
-            (pictures / 'link.png').symlink_to(secret)
+            images = place / 'labeled-data' / 'vid'
+            write_images(images)
+            (images / 'link.png').symlink_to(secret)
             yield f'{form}_{what}', Hostile(form, write_table(place / 'CollectedData_me.csv', table), kept)
         for what, encoding in (('latin1', 'latin-1'), ('utf16', 'utf-16')):
             path = folder / 'inside' / f'{form}_{what}' / 'CollectedData_me.csv'
@@ -186,8 +186,8 @@ def _animalkey_cases(folder: Path) -> Iterator[tuple[str, Any]]:
     }
     for what, (data, boxes) in frames.items():
         place = folder / 'inside' / f'animalkey_{what}'
-        write_pictures(place)
-        for name in PICTURES:
+        write_images(place)
+        for name in IMAGES:
             (place / f'mask_{name}').unlink()
         (place / 'a.pkl').write_bytes(good)
         (place / 'b.pkl').write_bytes(data)
@@ -195,10 +195,10 @@ def _animalkey_cases(folder: Path) -> Iterator[tuple[str, Any]]:
             (place / 'bboxes.json').write_bytes(boxes)
         yield f'animalkey_{what}', Hostile('animalkey', place, 1 if boxes is None else None)
     place = folder / 'inside' / 'animalkey_link'
-    write_pictures(place)
-    for name in PICTURES:
+    write_images(place)
+    for name in IMAGES:
         (place / f'mask_{name}').unlink()
         (place / name).with_suffix('.pkl').write_bytes(good)
     (place / 'b.png').unlink()
-    (place / 'b.png').symlink_to(folder / 'outside' / PICTURES[0])
+    (place / 'b.png').symlink_to(folder / 'outside' / IMAGES[0])
     yield 'animalkey_link', Hostile('animalkey', place, 1)

@@ -82,7 +82,7 @@ def _judge_read(case: Outcome, given: Hostile) -> str:
     if found['kept'] != given.kept:
         return f'{found["kept"]} entries are kept, not {given.kept}: {found["skipped"]}'
     if not found['skipped'] and not case.name.startswith('harmless'):
-        return 'nothing is told'
+        return 'nothing is reported'
     if found['opened']:
         return f'opened {found["opened"]}'
     unsafe = [name for name in found['names'] if folder_name(name) != name]

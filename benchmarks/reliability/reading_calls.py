@@ -22,7 +22,7 @@ _OF_A_SESSION = (
 
 
 def read_store(path: Path) -> str:
-    """Read a dataset file: sessions, records, pictures, masks and training samples."""
+    """Read a dataset file: sessions, records, images, masks and training samples."""
     return _digest_of(open_dataset(path), MultiViewDataset(path, split='all', test_mode=True))
 
 

@@ -89,21 +89,21 @@ def run_cases(
 def run_one(name: str, call: Callable[[Path], Any], path: Path, seconds: float, memory_mib: int) -> Outcome:
     """Fork, call, and tell what became of it."""
     begin, before = time.monotonic(), _resident()
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as channel:
         pid = os.fork()
         if pid == 0:
-            _child(call, path, seconds, memory_mib, printed.fileno(), told.fileno())
+            _child(call, path, seconds, memory_mib, printed.fileno(), channel.fileno())
         _, status, used = os.wait4(pid, 0)
         took = time.monotonic() - begin
         printed.seek(0)
-        told.seek(0)
-        said = printed.read().decode(errors='replace').strip()[-_OUTPUT:]
-        report = told.read()
+        channel.seek(0)
+        text = printed.read().decode(errors='replace').strip()[-_OUTPUT:]
+        report = channel.read()
     measured = {
         'name': name,
         'seconds': round(took, 3),
         'peak_mib': round(max(0.0, used.ru_maxrss * 1024 - before) / MIB, 1),
-        'output': said,
+        'output': text,
     }
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -124,12 +124,12 @@ def describe(call: Callable[[Path], Any], path: Path) -> dict[str, Any]:
     try:
         return {'outcome': 'accepted', 'value': call(path)}
     except MemoryError as error:
-        return {'outcome': 'memory', **_told(error)}
+        return {'outcome': 'memory', **_error_record(error)}
     except Exception as error:  # Whatever a hostile file causes is what is looked for here.
-        return {'outcome': 'refused', **_told(error)}
+        return {'outcome': 'refused', **_error_record(error)}
 
 
-def _told(error: BaseException) -> dict[str, Any]:
+def _error_record(error: BaseException) -> dict[str, Any]:
     causes, cause = [], error.__cause__ or error.__context__
     while cause is not None and len(causes) < 10:
         causes.append(type(cause).__name__)
@@ -143,7 +143,7 @@ def _told(error: BaseException) -> dict[str, Any]:
 
 
 def _child(
-    call: Callable[[Path], Any], path: Path, seconds: float, memory_mib: int, printed: int, told: int
+    call: Callable[[Path], Any], path: Path, seconds: float, memory_mib: int, printed: int, channel: int
 ) -> None:
     """Do one case and end the process, whatever happens."""
     status = 70
@@ -159,7 +159,7 @@ def _child(
         signal.setitimer(signal.ITIMER_REAL, seconds)
         report = describe(call, path)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        os.write(told, json.dumps(report).encode())
+        os.write(channel, json.dumps(report).encode())
         status = 0
     finally:
         os._exit(status)

@@ -1,4 +1,4 @@
-"""Small valid annotations for hostile ones to be made of: two pictures, an entry each."""
+"""Small valid annotations for hostile ones to be made of: two images, an entry each."""
 
 import json
 from collections.abc import Callable
@@ -10,27 +10,27 @@ import numpy as np
 
 WIDTH, HEIGHT = 32, 24
 NAMES = ('nose', 'left_paw', 'right_paw', 'tail')
-PICTURES = ('a.png', 'b.png')
+IMAGES = ('a.png', 'b.png')
 N_STANFORD, N_BADJA, N_ANIMAL3D = 24, 37, 26
 
 
 class JsonFormat(NamedTuple):
-    """A format in JSON: its two entries, where a row of coordinates is, and how its pictures are named."""
+    """A format in JSON: its two entries, where a row of coordinates is, and how its images are named."""
 
     content: Callable[[], Any]
     entries: Callable[[Any], list[Any]]
     row: Callable[[Any], list[Any]]
-    name_picture: Callable[[Any, Any], None]
+    name_image: Callable[[Any, Any], None]
 
 
-def write_pictures(folder: Path) -> None:
-    """Write the two pictures, and a mask of each."""
+def write_images(folder: Path) -> None:
+    """Write the two images, and a mask of each."""
     folder.mkdir(parents=True, exist_ok=True)
-    picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[4:20, 4:28] = 255
-    for name in PICTURES:
-        cv2.imwrite(str(folder / name), picture)
+    for name in IMAGES:
+        cv2.imwrite(str(folder / name), image)
         cv2.imwrite(str(folder / f'mask_{name}'), mask)
 
 
@@ -44,13 +44,13 @@ def write_video(path: Path, n_frames: int = 4, codec: int = cv2.VideoWriter_four
 
 
 def points(count: int, flag: float = 1) -> list[list[float]]:
-    """Give points that lie in the picture, with a flag each."""
+    """Give points that lie in the image, with a flag each."""
     return [[5.0 + i % 20, 6.0 + i % 11, flag] for i in range(count)]
 
 
 def coco_content() -> dict[str, Any]:
     """Give COCO's lists."""
-    images = [{'id': i, 'file_name': n, 'width': WIDTH, 'height': HEIGHT} for i, n in enumerate(PICTURES)]
+    images = [{'id': i, 'file_name': n, 'width': WIDTH, 'height': HEIGHT} for i, n in enumerate(IMAGES)]
     flat = [value for row in points(len(NAMES), 2) for value in row]
     entries = [
         {
@@ -78,7 +78,7 @@ def stanford_content() -> list[dict[str, Any]]:
             'img_bbox': [2, 2, 25, 20],
             'is_multiple_dogs': False,
         }
-        for name in PICTURES
+        for name in IMAGES
     ]
 
 
@@ -87,7 +87,7 @@ def badja_content() -> list[dict[str, Any]]:
     joints = [row[:2] for row in points(N_BADJA)]
     return [
         {'image_path': name, 'joints': [list(j) for j in joints], 'visibility': [1] * N_BADJA}
-        for name in PICTURES
+        for name in IMAGES
     ]
 
 
@@ -96,17 +96,17 @@ def animal3d_content() -> dict[str, Any]:
     return {
         'data': [
             {'img_path': name, 'supercategory': 1, 'keypoint_2d': points(N_ANIMAL3D), 'bbox': [2, 2, 25, 20]}
-            for name in PICTURES
+            for name in IMAGES
         ]
     }
 
 
 def _set(key: str) -> Callable[[Any, Any], None]:
-    def name_picture(content: Any, name: Any) -> None:
+    def name_image(content: Any, name: Any) -> None:
         entries = content if isinstance(content, list) else content['data']
         entries[1][key] = name
 
-    return name_picture
+    return name_image
 
 
 def _name_coco(content: Any, name: Any) -> None:
@@ -125,7 +125,7 @@ JSON_FORMATS['animalpose'] = JSON_FORMATS['stanfordextra']
 
 
 def replicant_content() -> dict[str, Any]:
-    """Give one picture of replicAnt: a camera that looks along z, which is Unreal's view of x to the right, y up."""
+    """Give one image of replicAnt: a camera that looks along z, which is Unreal's view of x to the right, y up."""
     view, lens = (
         np.eye(4),
         np.array([[2.0, 0, 0, 0], [0, 2.0 * WIDTH / HEIGHT, 0, 0], [0, 0, 0, 1], [0, 0, 10, 0]]),
@@ -163,7 +163,7 @@ def table_rows(names: tuple[str, ...] = NAMES, scorer: str = 'me') -> list[list[
         ['coords', *[coord for _, coord in columns]],
     ]
     numbers = [str(value) for row in points(len(names)) for value in row[:2]]
-    return [*header, *[[f'labeled-data/vid/{name}', *numbers] for name in PICTURES]]
+    return [*header, *[[f'labeled-data/vid/{name}', *numbers] for name in IMAGES]]
 
 
 def write_table(path: Path, rows: list[list[str]], encoding: str = 'utf-8') -> Path:

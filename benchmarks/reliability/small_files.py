@@ -1,4 +1,4 @@
-"""Small valid files for hostile ones to be made of: a dataset, a SMILify dataset, pictures that claim too much."""
+"""Small valid files for hostile ones to be made of: a dataset, a SMILify dataset, images that claim too much."""
 
 import json
 import struct
@@ -64,7 +64,7 @@ def small_cameras() -> Cameras:
 
 def _sample(i: int) -> EncodedSample:
     rng = np.random.default_rng(i)
-    picture = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     C, K = len(CAMERAS), len(KEYPOINTS)
     params = {
         'global_orient': rng.normal(size=3),
@@ -80,8 +80,8 @@ def _sample(i: int) -> EncodedSample:
         confidence2d=rng.random((C, K)).astype(np.float32),
         keypoints3d=rng.normal(size=(K, 3)),
         confidence3d=rng.random(K).astype(np.float32),
-        images={c: encode_jpeg(picture, 90) for c in range(C)},
-        masks={c: encode_png(picture[..., 0] > 128) for c in range(C)},
+        images={c: encode_jpeg(image, 90) for c in range(C)},
+        masks={c: encode_png(image[..., 0] > 128) for c in range(C)},
         params=params | {'transl': rng.normal(size=3), 'scale': np.array(2.0)},
     )
 
@@ -92,14 +92,14 @@ def write_small_smilify(path: Path) -> Path:
     n, views, joints = 3, 2, len(JOINTS)
     camera = small_cameras()
     with h5py.File(path, 'w') as file:
-        picture = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        image = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         for v in range(views):
             kind = h5py.vlen_dtype(np.uint8)
             table = file.create_dataset(
                 f'multiview_images/image_jpeg_view_{v}', (n,), kind, compression='gzip'
             )
             for i in range(n):
-                table[i] = encode_jpeg(picture, 90)
+                table[i] = encode_jpeg(image, 90)
         file['multiview_images/view_mask'] = np.ones((n, views), np.bool_)
         group = file.create_group('multiview_keypoints')
         group['keypoints_2d'] = rng.random((n, views, joints, 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Inputs of seconds: a made animal, a recording of it, pictures of it, and configs that end at once."""
+"""Inputs of seconds: a made animal, a recording of it, images of it, and configs that end at once."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from smilfit.synthetic import make_quadruped, write_sessions
 FIT_CONFIG = """
 type = 'SMPLify'
 use_one_betas_per_video = True
-optimizer = dict(type='LevenbergMarquardt', backend='torch', graduation=())
+optimizer = dict(type='LevenbergMarquardt', backend='torch', gnc_schedule=())
 handlers = [dict(type='Keypoint2dHandler'), dict(type='BodyPosePriorHandler', handler_key='pose_reg',
     prior_loss=dict(type='PoseRegLoss'))]
 stages = [
@@ -22,10 +22,10 @@ stages = [
     dict(name='pose', n_iter=4, fit_betas=False, keypoints2d_mse_weight=1.0, pose_reg_weight=10.0),
 ]
 """
-PICTURES_CONFIG = """
+IMAGES_CONFIG = """
 type = 'SMALify'
 n_hypotheses = 2
-optimizer = dict(type='LevenbergMarquardt', backend='torch', graduation=())
+optimizer = dict(type='LevenbergMarquardt', backend='torch', gnc_schedule=())
 handlers = [dict(type='Keypoint2dHandler'), dict(type='BodyPosePriorHandler', handler_key='pose_prior')]
 stages = [
     dict(name='place', n_iter=4, fit_body_pose=False, fit_betas=False, keypoints2d_mse_weight=1.0),
@@ -64,9 +64,9 @@ def make_inputs(folder: Path, train_base: Path, n_frames: int = 8, n_pictures: i
     body = SMIL(make_quadruped())
     write_sessions(folder / 'sessions', body, n_sessions=1, n_frames=n_frames, n_cameras=2, size=(96, 80))
     (folder / 'fit.py').write_text(FIT_CONFIG)
-    (folder / 'pictures.py').write_text(PICTURES_CONFIG)
+    (folder / 'pictures.py').write_text(IMAGES_CONFIG)
     (folder / 'train.py').write_text(TRAIN_CONFIG.format(base=train_base))
-    _write_pictures(folder, body, n_pictures)
+    _write_images(folder, body, n_pictures)
     code = preprocess(preprocess_arguments(folder, folder / 'small.h5'))
     if code != 0:
         raise RuntimeError(f'{folder}: the recording must be preprocessed; got exit code {code}.')
@@ -83,16 +83,16 @@ def preprocess_arguments(folder: Path, out: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _write_pictures(folder: Path, body: SMIL, n: int) -> None:
+def _write_images(folder: Path, body: SMIL, n: int) -> None:
     scene = single_views(body.double(), n, seed=0)
     names = list(body.data.keypoint_sets[KEYPOINT_SET])
     (folder / 'pictures').mkdir()
     images, entries = [], []
     for i in range(n):
         mask = scene.masks[i, 0].numpy() > 0.5
-        picture = np.where(mask[..., None], (90, 140, 180), (30, 30, 30)).astype(np.uint8)
+        image = np.where(mask[..., None], (90, 140, 180), (30, 30, 30)).astype(np.uint8)
         name = f'picture_{i}.png'
-        cv2.imwrite(str(folder / 'pictures' / name), picture)
+        cv2.imwrite(str(folder / 'pictures' / name), image)
         height, width = mask.shape
         rows, columns = np.nonzero(mask)
         box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]

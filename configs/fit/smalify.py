@@ -1,16 +1,16 @@
-# Fit a body to single pictures, picture sets or videos: keypoints, masks or both, one view of each.
+# Fit a body to single images, image sets or videos: keypoints, masks or both, one view of each.
 #
 # All weights hold in px of a 224 px crop. Scale stays 1 and depth is free: one view shows both as one. Where the
-# focal length is a guess, docs/pictures_fit.md has a stage for it. Without masks take smalify_keypoints.py, without
+# focal length is a guess, docs/images_fit.md has a stage for it. Without masks take smalify_keypoints.py, without
 # keypoints smalify_masks.py.
 type = 'SMALify'
 n_hypotheses = 4
 # The first two stages fit all starts, each frame goes on from its best.
 hypothesis_stages = 2
 mask_side = 128
-# Pictures fitted at once: a fit that is stopped goes on after the last window.
+# Images fitted at once: a fit that is stopped goes on after the last window.
 window = 32
-# Of pictures without masks, or without keypoints, the others are fitted to.
+# Of images without masks, or without keypoints, the others are fitted to.
 optional_handlers = ['keypoints2d_mse', 'mask_distance', 'silhouette']
 optimizer = dict(type='LevenbergMarquardt', gnc_schedule=(4.0,))
 
@@ -31,7 +31,7 @@ handlers = [
     dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
     dict(type='FocalPriorHandler'),
     # For configs that build on this one; without a weight they cost nothing.
-    dict(type='InPictureHandler'),
+    dict(type='InImageHandler'),
     dict(type='SmoothMotionHandler', prior_loss=dict(type='SmoothPointsLoss', order=2)),
 ]
 

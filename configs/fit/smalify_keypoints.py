@@ -1,5 +1,5 @@
-# The fit of smalify.py where pictures have keypoints and no masks: Levenberg-Marquardt throughout. Without a mask the
-# picture's frame says how near the body may be.
+# The fit of smalify.py where images have keypoints and no masks: Levenberg-Marquardt throughout. Without a mask the
+# image's frame says how near the body may be.
 _base_ = ['./smalify.py']
 
 stages = [
@@ -10,7 +10,7 @@ stages = [
         fit_body_pose=False,
         fit_betas=False,
         keypoints2d_mse_weight=1.0,
-        in_picture_weight=10.0,
+        in_image_weight=10.0,
     ),
     dict(
         name='pose',
@@ -18,7 +18,7 @@ stages = [
         ftol=1e-3,
         fit_betas=False,
         keypoints2d_mse_weight=1.0,
-        in_picture_weight=10.0,
+        in_image_weight=10.0,
         pose_prior_weight=1000.0,
     ),
     dict(
@@ -26,7 +26,7 @@ stages = [
         n_iter=20,
         ftol=1e-4,
         keypoints2d_mse_weight=1.0,
-        in_picture_weight=10.0,
+        in_image_weight=10.0,
         pose_prior_weight=500.0,
         shape_prior_weight=0.5,
     ),

@@ -1,4 +1,4 @@
-# The fit of smalify.py where pictures have masks and no keypoints. A mask tells the place and little of the pose:
+# The fit of smalify.py where images have masks and no keypoints. A mask tells the place and little of the pose:
 # more starts, and a pose prior of the animal's own (MahalanobisPosePriorLoss) where there is one.
 _base_ = ['./smalify.py']
 

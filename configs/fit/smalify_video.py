@@ -1,6 +1,6 @@
 # Fit a body to single-view videos: as smalify.py, with one shape and focal length a video and steady motion.
 #
-# A video's landmarks are mostly keypoints alone: poses are held near rest and the body in its picture until the right
+# A video's landmarks are mostly keypoints alone: poses are held near rest and the body in its image until the right
 # side of the animal is found. Where the landmarks are the model's joints to a px or two, lower pose_prior_weight.
 _base_ = ['./smalify.py']
 
@@ -18,7 +18,7 @@ stages = [
         fit_body_pose=False,
         fit_betas=False,
         keypoints2d_mse_weight=1.0,
-        in_picture_weight=10.0,
+        in_image_weight=10.0,
     ),
     dict(
         name='pose',
@@ -26,7 +26,7 @@ stages = [
         ftol=1e-3,
         fit_betas=False,
         keypoints2d_mse_weight=1.0,
-        in_picture_weight=10.0,
+        in_image_weight=10.0,
         pose_prior_weight=1e4,
     ),
     dict(
@@ -34,7 +34,7 @@ stages = [
         n_iter=15,
         ftol=1e-3,
         keypoints2d_mse_weight=1.0,
-        in_picture_weight=10.0,
+        in_image_weight=10.0,
         mask_distance_weight=0.5,
         pose_prior_weight=1e4,
         shape_prior_weight=0.5,
@@ -46,7 +46,7 @@ stages = [
         ftol=1e-5,
         optimizer=dict(type='Adam', lr=0.01),
         keypoints2d_mse_weight=1.0,
-        in_picture_weight=10.0,
+        in_image_weight=10.0,
         silhouette_weight=4000.0,
         pose_prior_weight=2000.0,
         shape_prior_weight=0.5,

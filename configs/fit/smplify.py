@@ -3,7 +3,7 @@
 # within 2 rad, shape coefficients within 2 of the mean. Exact joints are met within 1 mm; noise is hardly followed.
 type = 'SMPLify'
 use_one_betas_per_video = True
-optimizer = dict(type='LevenbergMarquardt', graduation=())
+optimizer = dict(type='LevenbergMarquardt', gnc_schedule=())
 
 # Where tools mean other points than the model's joints.
 ignore_keypoints = [
@@ -36,7 +36,7 @@ stages = [
     # Outliers are found while the loss is wide.
     dict(
         name='place',
-        optimizer=dict(type='LevenbergMarquardt', graduation=(4.0,)),
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(4.0,)),
         n_iter=10,
         ftol=1e-2,
         fit_body_pose=False,
@@ -46,7 +46,7 @@ stages = [
     # Strong priors first: a limb that starts on the wrong side is not twisted to its place.
     dict(
         name='pose',
-        optimizer=dict(type='LevenbergMarquardt', graduation=(4.0, 2.0)),
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(4.0, 2.0)),
         n_iter=20,
         ftol=1e-3,
         keypoints3d_mse_weight=4e4,

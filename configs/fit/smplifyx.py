@@ -16,7 +16,7 @@ _body_first = dict(
 stages = [
     dict(
         name='place',
-        optimizer=dict(type='LevenbergMarquardt', graduation=(4.0,)),
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(4.0,)),
         n_iter=10,
         ftol=1e-2,
         fit_body_pose=False,
@@ -26,7 +26,7 @@ stages = [
     ),
     dict(
         name='body',
-        optimizer=dict(type='LevenbergMarquardt', graduation=(4.0, 2.0)),
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(4.0, 2.0)),
         n_iter=20,
         ftol=1e-3,
         keypoints3d_mse_weight=4e4,

@@ -1,9 +1,9 @@
-# A single-view regressor on a set of annotated pictures, a dataset file of tools/preprocess.py:
+# A single-view regressor on a set of annotated images, a dataset file of tools/preprocess.py:
 #   python tools/preprocess.py coco animals.json out.h5 --body-model animal.smil.json
 #   python tools/train.py configs/train/single_view_images.py --cfg-options train_dataloader.dataset.data_path=out.h5
-# Keypoints and masks of the pictures are all the truth there is: no 3D. Without masks set
+# Keypoints and masks of the images are all the truth there is: no 3D. Without masks set
 # model.loss_weights.silhouette=0 and empty custom_hooks. Pretrained layers are worth most here: see
-# multiview_resnet.py. One picture does not tell size from distance: the animal begins at the body model's size.
+# multiview_resnet.py. One image does not tell size from distance: the animal begins at the body model's size.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/multiview.py',

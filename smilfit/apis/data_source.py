@@ -1,4 +1,4 @@
-"""Where preprocessing gets its data from: sessions of several cameras, or annotated pictures of any format."""
+"""Where preprocessing gets its data from: sessions of several cameras, or annotated images of any format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,16 +14,16 @@ SLEAP = 'sleap'
 
 @dataclass(frozen=True)
 class DataSource:
-    """Recordings or annotated pictures, and how to read them.
+    """Recordings or annotated images, and how to read them.
 
     Args:
         format: 'sleap', or the name of a reader registered in `ANNOTATIONS`.
         path: the annotations: a file, or a folder.
-        keypoint_map: a csv file (columns model,data) or, of pictures, a shipped map's name.
+        keypoint_map: a csv file (columns model,data) or, of images, a shipped map's name.
         unit: world unit where the data state none.
-        images: folder that picture paths are relative to; where the format itself says if None.
-        allow_outside_images: read pictures that the annotations name outside that folder, too.
-        focal_px: focal length of pictures without a known camera; guessed if None.
+        images: folder that image paths are relative to; where the format itself says if None.
+        allow_outside_images: read images that the annotations name outside that folder, too.
+        focal_px: focal length of images without a known camera; guessed if None.
         category: take only the entries of this category.
         single_view: a folder labelled with SLEAP is no session of several cameras (a file never is).
         partial_labels: labels of a session may end before their video.
@@ -55,7 +55,7 @@ class DataSource:
 
 
 def annotation_readers() -> dict[str, type]:
-    """Give the readers of annotated pictures by the name of their format."""
+    """Give the readers of annotated images by the name of their format."""
     ANNOTATIONS.import_from_location()
     return dict(sorted(ANNOTATIONS.module_dict.items()))
 

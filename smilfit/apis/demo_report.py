@@ -21,7 +21,7 @@ from smilfit.visualization.marks import FIT_MARKS
 
 
 def write_demo_report(out: Path, size: Any) -> Path:
-    """Gather pictures, fit numbers, training curves and the benchmark of a finished demo."""
+    """Gather images, fit numbers, training curves and the benchmark of a finished demo."""
     result = BenchmarkResult.load(out / 'train' / 'benchmark' / 'comparison.npz')
     metrics = benchmark_metrics(result)
     fits = {p.parent.name: json.loads(p.read_text()) for p in sorted((out / 'fit').glob('*/benchmark.json'))}
@@ -40,8 +40,8 @@ def write_demo_report(out: Path, size: Any) -> Path:
     _add_training(page, out)
     page.add_section('Regressor: the benchmark on frames it has not seen')
     drawn = sorted((out / 'train' / 'benchmark').glob('prediction_*.png'))
-    page.add_legend(FIT_MARKS).add_pictures(drawn)
-    page.add_table(metric_rows(result, metrics), 'The regressor beside predictions that need no pictures')
+    page.add_legend(FIT_MARKS).add_images(drawn)
+    page.add_table(metric_rows(result, metrics), 'The regressor beside predictions that need no images')
     for figure, caption in benchmark_figures(result).values():
         page.add_figure(figure, caption)
     page.add_link('fit/report.html', 'the fit, camera by camera')
@@ -66,12 +66,12 @@ def _add_recordings(page: Report, out: Path) -> None:
     videos = {p.parent.name: p for p in sorted(folder.glob('*/*.mp4'))}
     dataset = open_dataset(out / 'demo.h5')
     frame = int(dataset.frame_indices(folder.name)[len(dataset.frame_indices(folder.name)) // 2])
-    for _, pictures in iterate_videos(videos, [frame]):
-        page.add_pictures([grid_of_views(list(pictures.values()))], [f'{folder.name}, frame {frame}'])
+    for _, images in iterate_videos(videos, [frame]):
+        page.add_images([grid_of_views(list(images.values()))], [f'{folder.name}, frame {frame}'])
     sample = int(dataset.samples(folder.name)[len(dataset.samples(folder.name)) // 2])
     present = dataset.view_mask_of[sample]
     stored = [dataset.image(sample, c) for c, there in enumerate(present) if there]
-    page.add_pictures([grid_of_views(stored, columns=len(stored))], ['the crops that the network sees'])
+    page.add_images([grid_of_views(stored, columns=len(stored))], ['the crops that the network sees'])
 
 
 def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
@@ -92,8 +92,8 @@ def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
     for name in list(fits)[:1]:
         video = out / 'fit' / name / 'overlay.mp4'
         middle = probe_video(video).n_frames // 2
-        for _, picture in iterate_videos({'overlay': video}, [middle]):
-            page.add_legend(FIT_MARKS).add_pictures(list(picture.values()), [f'{name}: the middle frame'])
+        for _, image in iterate_videos({'overlay': video}, [middle]):
+            page.add_legend(FIT_MARKS).add_images(list(image.values()), [f'{name}: the middle frame'])
         history = json.loads((out / 'fit' / name / 'fit.json').read_text())['history']
         page.add_figure(plot_fit_stages(history), f'{name}: loss by stage')
         page.add_video(video, f'{name}: the fitted body over the recording')

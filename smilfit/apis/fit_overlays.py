@@ -1,4 +1,4 @@
-"""Pictures of a fit: the body over the recording, through windows that follow the animal."""
+"""Images of a fit: the body over the recording, through windows that follow the animal."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from smilfit.visualization import OverlayPainter, Panel, ShownBody, View, follow
 
 logger = logging.getLogger('smilfit')
 
-REPORT_PICTURES = 4
+REPORT_IMAGES = 4
 # Frames whose meshes are in memory at once.
 BLOCK = 32
 
@@ -54,11 +54,11 @@ def write_overlay(
     write_video(path, counted(frames, step), fps, n_frames=len(rows))
 
 
-def report_pictures(
+def report_images(
     body: SMIL, result: FitResult, dataset: Any, session: str, seen: Keypoints2d, window_px: int
 ) -> dict[str, np.ndarray]:
-    """Draw a few frames, spread over the session: caption -> picture."""
-    rows = np.unique(np.linspace(0, result.params.batch_size - 1, REPORT_PICTURES).round().astype(int))
+    """Draw a few frames, spread over the session: caption -> image."""
+    rows = np.unique(np.linspace(0, result.params.batch_size - 1, REPORT_IMAGES).round().astype(int))
     frames = dataset.frame_indices(session)[rows]
     drawn = _overlays(body, result, dataset, session, seen, rows, window_px)
     return {f'frame {f}': p for f, p in zip(frames, drawn)}
@@ -104,7 +104,7 @@ def _bodies(
 def _views(
     dataset: Any, session: str, cameras: Cameras, rows: np.ndarray, affine: np.ndarray, side: int
 ) -> Iterator[list[View]]:
-    """See the session's own pictures where its folder is still there, else the stored ones."""
+    """See the session's own images where its folder is still there, else the stored ones."""
     source = Path(dataset.source(session))
     frames = dataset.frame_indices(session)[rows]
     singles = [cameras.select([name]) for name in cameras.names]
@@ -116,19 +116,19 @@ def _views(
         order = [recorded.camera_names.index(name) for name in cameras.names]
         bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras
         lens = [(lenses.K[k].numpy(), lenses.dist[k].numpy()) if bent else None for k in order]
-        for i, (_, pictures) in enumerate(recorded.frames(frames.tolist())):
+        for i, (_, images) in enumerate(recorded.frames(frames.tolist())):
             yield [
-                View(look(pictures[name], affine[i, c], (side, side), lens[c]), singles[c], affine[i, c])
+                View(look(images[name], affine[i, c], (side, side), lens[c]), singles[c], affine[i, c])
                 for c, name in enumerate(cameras.names)
             ]
         return
-    logger.info('%s: %s is gone; overlays show the stored pictures.', session, source)
+    logger.info('%s: %s is gone; overlays show the stored images.', session, source)
     for i, sample in enumerate(dataset.samples(session)[rows]):
         stored = dataset.record(int(sample))
         views = []
         for c, name in enumerate(cameras.names):
             u = dataset.camera_names.index(name)
-            # A camera without a picture shows black: all frames of a video are alike.
+            # A camera without an image shows black: all frames of a video are alike.
             shown = np.zeros((side, side, 3), np.uint8)
             if stored.view_mask[u]:
                 to_window = affine[i, c] @ np.vstack((stored.to_original[u], (0.0, 0.0, 1.0)))

@@ -16,7 +16,7 @@ from smilfit.apis.shipped_configs import find_config
 from smilfit.body_models import SMIL, load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.engine.config_options import merge_options
-from smilfit.evaluation import FitBenchmark, PictureFigures, read_figures
+from smilfit.evaluation import FitBenchmark, ImageFigures, read_figures
 from smilfit.files import MadeOf, OutputFolder, OutputLock
 from smilfit.registry import ConfigError, build_body_model, did_you_mean, read_config
 from smilfit.solvers import Processes
@@ -31,18 +31,18 @@ REPORT = 'report.html'
 class FitRun:
     """What came out: results and numbers by session, and the report's path.
 
-    `benchmarks` are of recordings by calibrated cameras, `pictures` of single pictures.
+    `benchmarks` are of recordings by calibrated cameras, `images` of single images.
     """
 
     results: dict[str, FitResult]
     benchmarks: dict[str, FitBenchmark]
-    pictures: dict[str, list[PictureFigures]]
+    images: dict[str, list[ImageFigures]]
     report: Path
 
     @property
-    def n_pictures_not_fitted(self) -> int:
-        """How many pictures have no fit."""
-        return sum(int((~self.results[session].fitted).sum()) for session in self.pictures)
+    def n_images_not_fitted(self) -> int:
+        """How many images have no fit."""
+        return sum(int((~self.results[session].fitted).sum()) for session in self.images)
 
 
 def fit_dataset(
@@ -103,12 +103,12 @@ def _fit_sessions(fits: SessionFits, sessions: Sequence[str], processes: Process
 
 def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitResult]) -> FitRun:
     """Write the page of all sessions; what other processes fitted is read from their files."""
-    results, benchmarks, pictures = {}, {}, {}
+    results, benchmarks, images = {}, {}, {}
     folders = {session: fits.outputs(session) for session in sessions}
     for session, outputs in folders.items():
         results[session] = mine.get(session) or FitResult.load(outputs.folder / FIT, body=fits.body)
         if fits.dataset.has_own_cameras(session):
-            pictures[session] = read_figures(outputs.folder)
+            images[session] = read_figures(outputs.folder)
         else:
             benchmarks[session] = fits.benchmark(session, results[session])
     page = OutputFolder(fits.out)
@@ -122,17 +122,17 @@ def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitRe
         },
     )
     if not page.holds('report', made_of):
-        drawn = _page(fits, results, benchmarks, pictures)
+        drawn = _page(fits, results, benchmarks, images)
         with page.make('report', made_of) as staging:
             drawn.save(staging / REPORT)
-    return FitRun(results, benchmarks, pictures, fits.out / REPORT)
+    return FitRun(results, benchmarks, images, fits.out / REPORT)
 
 
 def _page(
     fits: SessionFits,
     results: Mapping[str, FitResult],
     benchmarks: Mapping[str, FitBenchmark],
-    pictures: Mapping[str, list[PictureFigures]],
+    images: Mapping[str, list[ImageFigures]],
 ) -> Report:
     of = f'{Path(fits.dataset.path).name}, body model {fits.body.data.name}'
     page = Report('Fit', f'{len(results)} session(s) of {of}.', fits.out)
@@ -140,11 +140,11 @@ def _page(
         outputs = fits.outputs(session)
         video = outputs.folder / OVERLAY if OVERLAY in outputs.files('overlay') else None
         section = page.add_section(f'Session {session}')
-        if session in pictures:
+        if session in images:
             overlays = outputs.folder / 'overlays'
-            add_image_sections(section, pictures[session], overlays, result.history, result.report, video)
+            add_image_sections(section, images[session], overlays, result.history, result.report, video)
         else:
-            drawn = fits.pictures(session, result)
+            drawn = fits.images(session, result)
             add_fit_sections(section, benchmarks[session], result.history, result.report, drawn, video)
     return page
 

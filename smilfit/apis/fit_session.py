@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.apis.fit_overlays import keypoints_of, report_pictures
+from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.session_outputs import SessionOutputs
@@ -36,7 +36,7 @@ MESH_FORMATS = ('obj', 'ply', 'none')
 class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
-    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of pictures and none of recordings.
+    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings.
     """
 
     sessions: tuple[str, ...] = ()
@@ -68,11 +68,11 @@ class SessionFits:
         self.registrant = self._registrant(Processes())
 
     def _registrant(self, processes: Processes) -> SMPLify:
-        told = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
+        overrides = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
         if processes.rank:
-            # What all processes do together is told once.
-            told['verbose'] = False
-        return build_registrant({**self.cfg, 'body_model': self.body, **told})
+            # What all processes do together is reported once.
+            overrides['verbose'] = False
+        return build_registrant({**self.cfg, 'body_model': self.body, **overrides})
 
     def _inputs(self, session: str) -> list[BaseInput]:
         stages, handlers = self.registrant.stages, self.registrant.handlers
@@ -93,7 +93,7 @@ class SessionFits:
         return found
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
-        """Choose the sessions that processes fit together, frames spread over them.
+        """Choose the sessions that processes fit together, frames distributed over them.
 
         Whole sessions need no talk between processes, so none is spread where there is one for everybody.
         """
@@ -103,7 +103,7 @@ class SessionFits:
         for session in sessions:
             inputs = {i.handler_key: i.resolve(self.body.data) for i in self._inputs(session)}
             count = int(observed_frames(inputs).sum())
-            reason = self.registrant.why_not_spread(count, processes.count)
+            reason = self.registrant.why_not_distributed(count, processes.count)
             if reason is None:
                 found.append(session)
             elif processes.rank == 0:
@@ -194,7 +194,7 @@ class SessionFits:
     def _vertices(self, params: Any) -> torch.Tensor:
         return self.body(params, ('vertices',)).vertices.cpu()
 
-    def pictures(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
+    def images(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
         """Draw a few frames for the report."""
         seen, side = self.seen(session, result), self.options.window_px
-        return report_pictures(self.body, result, self.dataset, session, seen, side)
+        return report_images(self.body, result, self.dataset, session, seen, side)

@@ -17,7 +17,7 @@ from smilfit.engine.launch import process_group
 from smilfit.solvers import DistributedProcesses, Processes
 
 # A process that has done its sessions waits for one that still fits; one that is not heard any more ends the run.
-PATIENCE = timedelta(days=14)
+PROCESS_TIMEOUT = timedelta(days=14)
 
 
 def fit(
@@ -53,7 +53,7 @@ def fit(
         threads: CPU threads of torch meanwhile; the tensors of a fit are small, more is slower.
         window_px: side of a camera in overlays, px.
         video: write overlay videos.
-        meshes: 'obj', 'ply' or 'none'; OBJ of pictures and none of recordings if None.
+        meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
         overwrite: fit again what is fitted already.
         launcher: what started the processes that share the work: 'none', 'pytorch' or 'slurm'.
         progress: called with a `Progress` by the first process.
@@ -68,7 +68,7 @@ def fit(
     """
     check_output_folder(out, '--out')
     # Sums are small and taken on the CPU, on whatever device the bodies are: the CPU's way of talking serves.
-    with _threads(threads), process_group(launcher, 'cpu', PATIENCE):
+    with _threads(threads), process_group(launcher, 'cpu', PROCESS_TIMEOUT):
         alone = launcher == 'none'
         processes = Processes() if alone else DistributedProcesses()
         options = FitOptions(

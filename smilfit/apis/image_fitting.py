@@ -1,4 +1,4 @@
-"""Fit a body model to annotated pictures or single-view videos, from the annotation file to meshes and overlays."""
+"""Fit a body model to annotated images or single-view videos, from the annotation file to meshes and overlays."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def fit_images(
     """Make `out`/pictures.h5 as `preprocess` does and fit it as `fit` does; what was stopped goes on.
 
     Args:
-        source: the annotated pictures; sessions of several cameras are read, too.
+        source: the annotated images; sessions of several cameras are read, too.
         out: folder for the results.
         body_model: the body model's file.
         config: as of `fit`.
@@ -55,7 +55,7 @@ def fit_images(
         cfg_options: overrides of the config by dotted key.
         device: as of `fit`.
         threads: as of `fit`.
-        window_px: side of a drawn picture, px.
+        window_px: side of a drawn image, px.
         video: write overlay videos of sequences.
         meshes: 'obj', 'ply' or 'none'.
         overwrite: preprocess and fit again.

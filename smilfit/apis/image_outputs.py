@@ -1,4 +1,4 @@
-"""What a fit of pictures leaves behind: meshes, overlays and figures, picture by picture."""
+"""What a fit of images leaves behind: meshes, overlays and figures, image by image."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.evaluation import ImageFit, PictureFigures, image_fit, write_figures
+from smilfit.evaluation import ImageFigures, ImageFit, image_fit, write_figures
 from smilfit.files import file_stem
 from smilfit.io import write_mesh
 from smilfit.renderers import ZBufferRenderer
@@ -21,12 +21,12 @@ from smilfit.visualization.marks import BODY, START_BODY, Surface
 
 # Frames a second of a sequence that does not say.
 DEFAULT_FPS = 25.0
-# Pictures whose meshes are in memory at once.
+# Images whose meshes are in memory at once.
 BLOCK = 32
 
 
 @dataclass(frozen=True)
-class BodyInPicture:
+class BodyInImage:
     """A body in one crop, its annotated keypoints' px (NaN where not in sight), and how well it explains it."""
 
     vertices: Tensor
@@ -36,27 +36,27 @@ class BodyInPicture:
 
 
 @dataclass(frozen=True)
-class PictureFit:
-    """One picture's crop with what was annotated, where its fit began, and where it ended."""
+class FittedImage:
+    """One image's crop with what was annotated, where its fit began, and where it ended."""
 
     row: int
     name: str
-    picture: np.ndarray
+    image: np.ndarray
     xy: np.ndarray
     mask: np.ndarray | None
-    start: BodyInPicture | None
-    end: BodyInPicture
+    start: BodyInImage | None
+    end: BodyInImage
 
 
 class ImageOutputs:
-    """Measures and draws the fitted pictures of one session of a dataset file.
+    """Measures and draws the fitted images of one session of a dataset file.
 
     Args:
         body: the body.
         dataset: an open dataset file.
-        session: one of its sessions whose pictures have cameras of their own.
+        session: one of its sessions whose images have cameras of their own.
         result: its fit.
-        window_px: side of a drawn picture, px.
+        window_px: side of a drawn image, px.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class ImageOutputs:
         self.cameras: Cameras = dataset.stored_cameras(session)
         self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
 
-    def pictures(self) -> Iterator[PictureFit]:
-        """Give the fitted pictures in order; frames that were not fitted are left out."""
+    def images(self) -> Iterator[FittedImage]:
+        """Give the fitted images in order; frames that were not fitted are left out."""
         rows = self.result.fitted.cpu().nonzero().flatten()
         for block in rows.split(BLOCK):
             ends = self._bodies(self.result.params, block)
             starts = None if self.result.start is None else self._bodies(self.result.start, block)
             for i, row in enumerate(block.tolist()):
-                yield self._picture(row, None if starts is None else starts[i], ends[i])
+                yield self._image(row, None if starts is None else starts[i], ends[i])
 
     @torch.no_grad()
     def _bodies(self, params: BodyParams, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -87,16 +87,16 @@ class ImageOutputs:
         points = output.select(self.seen.names).cpu()
         return list(zip(output.vertices.cpu(), points))
 
-    def _picture(
+    def _image(
         self, row: int, start: tuple[Tensor, Tensor] | None, end: tuple[Tensor, Tensor]
-    ) -> PictureFit:
+    ) -> FittedImage:
         sample = int(self.dataset.samples(self.session)[row])
         mask = self.dataset.mask(sample, self.cameras.names[0])
         mask = None if mask is None or not mask.any() else mask > 0
-        return PictureFit(
+        return FittedImage(
             row=row,
             name=self._name(row),
-            picture=self.dataset.image(sample, self.cameras.names[0]),
+            image=self.dataset.image(sample, self.cameras.names[0]),
             xy=self._annotated(row),
             mask=mask,
             start=None if start is None else self._measured(row, *start, self.cameras, mask),
@@ -105,7 +105,7 @@ class ImageOutputs:
 
     def _measured(
         self, row: int, vertices: Tensor, keypoints: Tensor, cameras: Cameras, mask: np.ndarray | None
-    ) -> BodyInPicture:
+    ) -> BodyInImage:
         camera = cameras[torch.tensor([row])].map(lambda x: x[0].cpu().double())
         pixels, _, valid = camera.project(keypoints.double())
         pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)[0].numpy()
@@ -118,39 +118,39 @@ class ImageOutputs:
         confidence, side = self.seen.confidence[row, 0].double().numpy(), int(camera.size[0, 0])
         fit = image_fit(self.labels[row], pixels, annotated, confidence, side, silhouette, mask)
         drawn = np.where(np.isnan(annotated), np.nan, pixels)
-        return BodyInPicture(vertices, drawn, camera, fit)
+        return BodyInImage(vertices, drawn, camera, fit)
 
     def _annotated(self, row: int) -> np.ndarray:
-        """Give a picture's annotated keypoints, px of the crop; NaN where there is none."""
+        """Give an image's annotated keypoints, px of the crop; NaN where there is none."""
         there = self.seen.confidence[row, 0] > 0
         return torch.where(there.unsqueeze(-1), self.seen.xy[row, 0], torch.nan).double().numpy()
 
-    def draw(self, shown: PictureFit) -> np.ndarray:
-        """Draw one picture: what was annotated, the start, the fit."""
-        bare = enlarge(shown.picture, shown.end.camera, self.window_px)
+    def draw(self, shown: FittedImage) -> np.ndarray:
+        """Draw one image: what was annotated, the start, the fit."""
+        bare = enlarge(shown.image, shown.end.camera, self.window_px)
         panels = [Panel('annotated', bare, shown.xy, shown.mask)]
         if shown.start is not None:
             panels.append(self._panel('start', shown, shown.start, START_BODY))
         panels.append(self._panel('fit', shown, shown.end, BODY))
         return self.painter.draw(panels, columns=len(panels))
 
-    def _panel(self, word: str, shown: PictureFit, body: BodyInPicture, surface: Surface) -> Panel:
-        view = enlarge(shown.picture, body.camera, self.window_px)
+    def _panel(self, word: str, shown: FittedImage, body: BodyInImage, surface: Surface) -> Panel:
+        view = enlarge(shown.image, body.camera, self.window_px)
         drawn = ShownBody(body.vertices, body.keypoints, surface)
-        return Panel(f'{word} {_said(body.fit)}', view, shown.xy, body=drawn)
+        return Panel(f'{word} {_caption(body.fit)}', view, shown.xy, body=drawn)
 
-    def write(self, folder: Path, step: Callable[[], None] = lambda: None) -> list[PictureFigures]:
-        """Write every picture's overlay, and the tables `images.csv` and `images.json`."""
-        done: list[PictureFigures] = []
-        for shown in self.pictures():
+    def write(self, folder: Path, step: Callable[[], None] = lambda: None) -> list[ImageFigures]:
+        """Write every image's overlay, and the tables `images.csv` and `images.json`."""
+        done: list[ImageFigures] = []
+        for shown in self.images():
             write_image(folder / 'overlays' / f'{shown.name}.jpg', self.draw(shown))
-            done.append(PictureFigures(shown.name, shown.end.fit, shown.start and shown.start.fit))
+            done.append(ImageFigures(shown.name, shown.end.fit, shown.start and shown.start.fit))
             step()
         write_figures(folder, done)
         return done
 
     def write_meshes(self, folder: Path, mesh_format: str) -> None:
-        """Write every picture's mesh."""
+        """Write every image's mesh."""
         faces = self.body.faces.cpu().numpy()
         for block in self.result.fitted.cpu().nonzero().flatten().split(BLOCK):
             for row, (vertices, _) in zip(block.tolist(), self._bodies(self.result.params, block)):
@@ -160,12 +160,12 @@ class ImageOutputs:
     def _name(self, row: int) -> str:
         return f'{row:06d}_{file_stem(self.labels[row])}'
 
-    def write_video(self, path: Path, overlays: Path, shown: Sequence[PictureFigures]) -> None:
+    def write_video(self, path: Path, overlays: Path, shown: Sequence[ImageFigures]) -> None:
         """Put the overlays of a sequence together as a video."""
         frames = (cv2.imread(str(overlays / f'{one.name}.jpg'))[..., ::-1] for one in shown)
         write_video(path, frames, self.dataset.fps(self.session) or DEFAULT_FPS, n_frames=len(shown))
 
 
-def _said(fit: ImageFit) -> str:
+def _caption(fit: ImageFit) -> str:
     parts = [] if fit.iou is None else [f'IoU {fit.iou:.2f}']
     return '  '.join(parts + ([] if fit.pck_5px is None else [f'PCK {fit.pck_5px:.2f}']))

@@ -1,4 +1,4 @@
-"""Read annotated pictures and videos of one camera, of any registered format, for preprocessing."""
+"""Read annotated images and videos of one camera, of any registered format, for preprocessing."""
 
 import inspect
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets import ImageSession, image_sessions
 from smilfit.io import check_lookup, load_keypoint_map
-from smilfit.io.annotations import check_pictures
+from smilfit.io.annotations import check_images
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import AnnotationSet, SkippedAnnotation
 
 
-def read_pictures(
+def read_images(
     source: DataSource, body: BodyModelData
 ) -> tuple[Sequence[ImageSession], tuple[SkippedAnnotation, ...]]:
     """Read annotations and make sessions of them.
@@ -34,7 +34,7 @@ def read_pictures(
     annotations = _reader(source).read(source.path)
     if source.category is not None:
         annotations = of_category(annotations, source.category)
-    annotations = check_pictures(annotations)
+    annotations = check_images(annotations)
     sessions, repeated = image_sessions(annotations, lookup, source.unit, source.focal_px)
     left_out = (*annotations.skipped, *repeated)
     if not sessions:

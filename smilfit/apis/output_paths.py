@@ -19,9 +19,9 @@ def check_output_file(path: str | Path, option: str) -> Path:
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(f'{option}: must be a file; {_told(path)} is a folder. Name a file in it.')
+        raise IsADirectoryError(f'{option}: must be a file; {_shown(path)} is a folder. Name a file in it.')
     if not path.name:
-        raise IsADirectoryError(f'{option}: must be a file; got {_told(path)!r}. Name a file.')
+        raise IsADirectoryError(f'{option}: must be a file; got {_shown(path)!r}. Name a file.')
     _check_parent(path.parent, option, path)
     return path
 
@@ -30,7 +30,7 @@ def check_output_folder(path: str | Path, option: str) -> Path:
     """Check that files can be written into a folder that is there or can be made; as `check_output_file`."""
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f'{option}: must be a folder; {_told(path)} is a file. Name a folder.')
+        raise NotADirectoryError(f'{option}: must be a folder; {_shown(path)} is a file. Name a folder.')
     _check_parent(path, option, path)
     return path
 
@@ -54,12 +54,12 @@ def check_not_an_input(path: str | Path, inputs: Iterable[str | Path | None], op
         same = target == source or (target.exists() and source.exists() and target.samefile(source))
         if same:
             raise ValueError(
-                f'{option}: must not be one of the inputs; {_told(Path(path))} is. It would be replaced: choose '
+                f'{option}: must not be one of the inputs; {_shown(Path(path))} is. It would be replaced: choose '
                 'another name.'
             )
         if source.is_dir() and target.is_relative_to(source):
             raise ValueError(
-                f'{option}: must not lie inside the inputs; {_told(Path(path))} lies in {_told(source)}. Choose '
+                f'{option}: must not lie inside the inputs; {_shown(Path(path))} lies in {_shown(source)}. Choose '
                 'another folder.'
             )
 
@@ -70,15 +70,15 @@ def _check_parent(folder: Path, option: str, path: Path) -> None:
             continue
         if not existing.is_dir():
             raise NotADirectoryError(
-                f'{option}: {_told(path)} must lie in a folder; {_told(existing)} is a file. Choose another place.'
+                f'{option}: {_shown(path)} must lie in a folder; {_shown(existing)} is a file. Choose another place.'
             )
         if not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError(
-                f'{option}: the folder must be writable; {_told(existing)} is not. Choose another, or change its '
+                f'{option}: the folder must be writable; {_shown(existing)} is not. Choose another, or change its '
                 'permissions.'
             )
         return
 
 
-def _told(path: Path) -> str:
+def _shown(path: Path) -> str:
     return shorten(str(path), 300)

@@ -1,4 +1,4 @@
-"""Make a dataset file from recorded sessions or annotated pictures."""
+"""Make a dataset file from recorded sessions or annotated images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.apis.data_source import DataSource, options_from
-from smilfit.apis.image_source import read_pictures
+from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.apis.session_source import read_sessions
@@ -44,7 +44,7 @@ class PreprocessPlan:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """All that was read before the first picture."""
+    """All that was read before the first image."""
 
     sessions: Sequence[Any]
     body: BodyModelData
@@ -66,7 +66,7 @@ def preprocess(
     """Make a dataset file; a run that was stopped goes on where it was.
 
     Args:
-        source: the recordings or the annotated pictures.
+        source: the recordings or the annotated images.
         out: the dataset file to make.
         body_model: file of the body model whose joints and keypoints the annotations' names are.
         options: fields of `PreprocessOptions` by name; the rest as the kind of source needs.
@@ -110,7 +110,7 @@ def plan_preprocess(
 def _read(
     source: DataSource, out: Path, body_model: str | Path, options: Mapping[str, Any] | None
 ) -> _Inputs:
-    """Read all inputs but pictures, after a look at where the output goes."""
+    """Read all inputs but images, after a look at where the output goes."""
     check_output_file(out, 'OUT')
     check_not_an_input(out, (body_model, source.keypoint_map, source.shape_betas), 'OUT')
     if Path(source.path).is_file():
@@ -122,7 +122,7 @@ def _read(
         return _Inputs(read_sessions(source, body, chosen, out), body, chosen, shape_betas=betas)
     chosen = options_from({'crop_mode': 'bbox_crop', **(options or {}), 'min_views': 1})
     body = load_body_model_data(body_model)
-    sessions, left_out = read_pictures(source, body)
+    sessions, left_out = read_images(source, body)
     return _Inputs(sessions, body, chosen, left_out)
 
 

@@ -1,4 +1,4 @@
-"""What a session's fit leaves beside its parameters: video, meshes, numbers and pictures, each made once."""
+"""What a session's fit leaves beside its parameters: video, meshes, numbers and images, each made once."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class SessionOutputs:
     def write(self) -> None:
         """Write all parts that are asked for; parts of another fit that nobody asks for are removed."""
         if self.fits.dataset.has_own_cameras(self.session):
-            self._pictures()
+            self._images()
         else:
             self._recording()
 
@@ -51,7 +51,7 @@ class SessionOutputs:
         text = json.dumps(numbers, indent=1)
         self._part('benchmark', True, {}, lambda folder: write_text(folder / 'benchmark.json', text))
 
-    def _pictures(self) -> None:
+    def _images(self) -> None:
         fits, options = self.fits, self.fits.options
         images = ImageOutputs(fits.body, fits.dataset, self.session, self.result, options.window_px)
         kind = options.mesh_format or 'obj'

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
-from smilfit.apis.prediction_pictures import prediction_pictures, write_picture
+from smilfit.apis.prediction_images import prediction_images, write_image
 from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.run_hooks import add_progress, hold_work_dir
 from smilfit.apis.shipped_configs import find_config
@@ -104,15 +104,15 @@ def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Pat
 
 
 def _write_result(runner: Any, metric: Any, folder: Path) -> bool:
-    """Write pictures, numbers and the page of a metric that keeps its results; False of one that does not."""
+    """Write images, numbers and the page of a metric that keeps its results; False of one that does not."""
     result = getattr(metric, 'result', None)
     if result is None:
         return False
     model = getattr(runner.model, 'module', runner.model)
-    pictures = prediction_pictures(model, runner.test_dataloader.dataset)
-    write_benchmark_folder(result, folder, edges=_edges(model, result.keypoint_names), pictures=pictures)
-    for i, picture in enumerate(pictures.values()):
-        write_picture(folder / f'prediction_{i:02d}.png', picture)
+    images = prediction_images(model, runner.test_dataloader.dataset)
+    write_benchmark_folder(result, folder, edges=_edges(model, result.keypoint_names), images=images)
+    for i, image in enumerate(images.values()):
+        write_image(folder / f'prediction_{i:02d}.png', image)
     result.save(folder / 'comparison.npz')
     return True
 

@@ -157,7 +157,7 @@ def as_logger(logger: str | logging.Logger | None) -> logging.Logger:
     return logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
 
 
-def kept_coefficients(where: str, thing: str, wanted: int, available: int, logger: logging.Logger) -> int:
+def limit_coefficients(where: str, thing: str, wanted: int, available: int, logger: logging.Logger) -> int:
     """Say how many coefficients a model gets: all there are, and a word in the log, where more are wanted.
 
     Raises:

@@ -22,7 +22,7 @@ KNOWN_UNUSED = {
 
 
 def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, Any]:
-    """Read some keys of a model file; keys that are not wanted and not known are told in the log.
+    """Read some keys of a model file; keys that are not wanted and not known are reported in the log.
 
     Args:
         path: a `.pkl` (read by the allow-list reader) or a `.npz`, of which nothing else is opened: SMPL-X's

@@ -133,6 +133,6 @@ def vector(value: Any, place: str, values: JsonValues) -> np.ndarray:
 def joint_number(index: dict[str, int], name: str, where: str, values: JsonValues) -> int:
     """Find a joint by name."""
     if name not in index:
-        told = shorten(name)
-        raise BadFileError(f'{values.path}: {where}: no joint {told!r}. {did_you_mean(told, index)}')
+        label = shorten(name)
+        raise BadFileError(f'{values.path}: {where}: no joint {label!r}. {did_you_mean(label, index)}')
     return index[name]

@@ -7,7 +7,7 @@ from smilfit.body_models.human_rig import (
     as_logger,
     check_batch_size,
     find_human_file,
-    kept_coefficients,
+    limit_coefficients,
     load_rig,
     name_human,
 )
@@ -48,6 +48,6 @@ class SMPL(SMIL):
         logger = as_logger(logger)
         logger.info('SMPL: %s', path)
         data = name_human(read_smal_file(path, max_betas=num_betas), load_rig('smpl'))
-        kept_coefficients('SMPL', 'num_betas', num_betas, data.n_betas, logger)
+        limit_coefficients('SMPL', 'num_betas', num_betas, data.n_betas, logger)
         super().__init__(data)
         self.keypoint_convention = load_convention(keypoint_convention).name

@@ -45,9 +45,9 @@ class SMPLX(SMIL):
         num_expression_coeffs: how many expression coefficients to keep.
         use_pca: whether `params` and `parts` speak of hands in PCA coefficients.
         num_pca_comps: how many a hand.
-        flat_hand_mean: whether hands are told from the flat hand instead of the mean one.
+        flat_hand_mean: whether hands are relative to the flat hand instead of the mean one.
         use_face_contour: the 17 points of the face's contour slide over the mesh as the head turns and are not
-            computed; True is told in the log, and inputs may name them.
+            computed; True is reported in the log, and inputs may name them.
         keypoint_convention: what callers call the model's keypoints, kept for them. Its set `'smplx'` has 127:
             joints, surface points and landmarks. Inputs may be named in any convention.
         batch_size: only 1 or what the inputs have; parameters decide the batch.
@@ -154,7 +154,7 @@ class SMPLX(SMIL):
         Args:
             params: of this model; rotations may be matrices.
             use_pca: whether hands become PCA coefficients (B, num_pca_comps); the model's `use_pca` if None.
-                Axis-angles (B, 15, 3) are told from the mean hand too.
+                Axis-angles (B, 15, 3) are relative to the mean hand too.
 
         Raises:
             ValueError: hands that so few coefficients cannot say.
@@ -164,8 +164,8 @@ class SMPLX(SMIL):
         parts = dict(zip(PARTS, params.body_pose.split(list(PARTS.values()), 1), strict=True))
         use_pca = self.use_pca if use_pca is None else use_pca
         for hand in HANDS:
-            told = parts[f'{hand}_pose'] - getattr(self, f'{hand}_mean').reshape(15, 3)
-            parts[f'{hand}_pose'] = self.hand_coefficients(hand, told.flatten(1)) if use_pca else told
+            relative = parts[f'{hand}_pose'] - getattr(self, f'{hand}_mean').reshape(15, 3)
+            parts[f'{hand}_pose'] = self.hand_coefficients(hand, relative.flatten(1)) if use_pca else relative
         for name in ('jaw_pose', 'leye_pose', 'reye_pose'):
             parts[name] = parts[name].squeeze(1)
         others = {n: v for n, v in params.as_dict().items() if n != 'body_pose'}
@@ -185,15 +185,15 @@ class SMPLX(SMIL):
             pose = pose @ getattr(self, f'{hand}_components')
         return _rotations(pose, f'{hand}_pose', 15) + mean.reshape(15, 3)
 
-    def hand_coefficients(self, hand: str, told: Float[Tensor, 'B 45']) -> Float[Tensor, 'B n']:
-        """Find the PCA coefficients of a hand told from its mean.
+    def hand_coefficients(self, hand: str, relative: Float[Tensor, 'B 45']) -> Float[Tensor, 'B n']:
+        """Find the PCA coefficients of a hand relative to its mean.
 
         Raises:
             ValueError: a hand that they cannot say.
         """
         components = getattr(self, f'{hand}_components')
-        found = told @ torch.linalg.pinv(components)
-        worst = float((found @ components - told).detach().abs().max())
+        found = relative @ torch.linalg.pinv(components)
+        worst = float((found @ components - relative).detach().abs().max())
         if worst > PCA_TOLERANCE_RAD:
             raise ValueError(
                 f'SMPLX: the {hand.replace("_", " ")} must lie within {PCA_TOLERANCE_RAD} rad of '

@@ -10,7 +10,7 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, KeypointDefinition, PoseSpace
-from smilfit.body_models.human_rig import HumanRig, kept_coefficients, load_rig, name_human
+from smilfit.body_models.human_rig import HumanRig, limit_coefficients, load_rig, name_human
 from smilfit.body_models.model_arrays import read_model_arrays, required_array
 from smilfit.body_models.pickles import shown_names
 from smilfit.body_models.smal_file import READ, body_from_arrays
@@ -34,7 +34,7 @@ def read_smplx_file(
         path: a `.npz` or `.pkl`.
         num_betas: how many shape coefficients to keep.
         num_expression_coeffs: how many expression coefficients to keep.
-        logger: is told where the file has fewer.
+        logger: warned where the file has fewer.
 
     Raises:
         ValueError: a key is missing or breaks a rule.
@@ -49,8 +49,8 @@ def read_smplx_file(
     directions = required_array(raw, 'shapedirs', path, (3,))
     raw.pop('shapedirs')
     shape, expression = split_directions(directions)
-    n_betas = kept_coefficients('SMPLX', 'num_betas', num_betas, shape.shape[2], logger)
-    n_expression = kept_coefficients(
+    n_betas = limit_coefficients('SMPLX', 'num_betas', num_betas, shape.shape[2], logger)
+    n_expression = limit_coefficients(
         'SMPLX', 'num_expression_coeffs', num_expression_coeffs, expression.shape[2], logger
     )
     rig = load_rig('smplx')

@@ -57,7 +57,10 @@ def run_reporting_errors(
     """
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     # A log that cannot be written would print a traceback of its own for every line.
-    told, logging.raiseExceptions = logging.raiseExceptions, bool(getattr(arguments, 'traceback', False))
+    raise_exceptions, logging.raiseExceptions = (
+        logging.raiseExceptions,
+        bool(getattr(arguments, 'traceback', False)),
+    )
     try:
         with _ending_on_sigterm():
             code = command(arguments)
@@ -77,7 +80,7 @@ def run_reporting_errors(
         print(f'error: {message_of(error)}', file=sys.stderr)
         return BAD_INPUT
     finally:
-        logging.raiseExceptions = told
+        logging.raiseExceptions = raise_exceptions
 
 
 def message_of(error: Exception) -> str:
@@ -100,11 +103,11 @@ def message_of(error: Exception) -> str:
 
 def _without_worker(error: Exception) -> Exception:
     """Give an error that a data loader's worker met as the worker had it; torch puts its traceback into the text."""
-    told = str(error)
-    if not _OF_WORKER.match(told):
+    message = str(error)
+    if not _OF_WORKER.match(message):
         return error
-    found = list(_LAST_WORDS.finditer(told))
-    return ValueError(told[found[-1].end() :].strip()) if found else error
+    found = list(_LAST_WORDS.finditer(message))
+    return ValueError(message[found[-1].end() :].strip()) if found else error
 
 
 def _of_system(error: OSError, text: str) -> str:

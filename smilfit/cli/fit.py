@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # Done, but something was left out.
-PARTLY = 3
+EXIT_INCOMPLETE = 3
 STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
 
 
@@ -78,7 +78,7 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--meshes',
         choices=('obj', 'ply', 'none'),
-        help='write the mesh of every frame in this format; if not given, obj for pictures and none for recordings',
+        help='write the mesh of every frame in this format; if not given, obj for images and none for recordings',
     )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
     parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
@@ -100,7 +100,7 @@ def fit_options_of(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
     """Run the command.
 
-    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if a picture was not fitted.
+    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an image was not fitted.
     """
     return run_command(_run, build_parser, argv, prog, STOPPED)
 
@@ -129,10 +129,10 @@ def show_fit(done: 'FitRun') -> int:
     console = Console()
     if done.benchmarks:
         console.print(_camera_table(done))
-    if done.pictures:
-        console.print(_picture_table(done))
+    if done.images:
+        console.print(_image_table(done))
     console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
-    return PARTLY if done.n_pictures_not_fitted else 0
+    return EXIT_INCOMPLETE if done.n_images_not_fitted else 0
 
 
 def _camera_table(done: 'FitRun') -> Table:
@@ -146,13 +146,13 @@ def _camera_table(done: 'FitRun') -> Table:
     return table
 
 
-def _picture_table(done: 'FitRun') -> Table:
+def _image_table(done: 'FitRun') -> Table:
     from smilfit.evaluation import summary
 
-    table = Table(title='means over pictures: start -> fit')
+    table = Table(title='means over images: start -> fit')
     for column in ('session', 'pictures', 'IoU', 'PCK@5px', 'median, px of a 224 px crop'):
         table.add_column(column, justify='left' if column == 'session' else 'right')
-    for session, figures in done.pictures.items():
+    for session, figures in done.images.items():
         means = summary(figures)
         start, fit = means.get('start', {}), means['fit']
         cells = []

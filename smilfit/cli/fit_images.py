@@ -1,4 +1,4 @@
-"""Fit a body model to annotated pictures or single-view videos, from the annotation file to meshes and overlays.
+"""Fit a body model to annotated images or single-view videos, from the annotation file to meshes and overlays.
 
 Makes OUT/pictures.h5 as `preprocess` does and fits it as `fit` does; a run that was stopped goes on where it was
 when the same command is given again.

@@ -11,7 +11,7 @@ from smilfit.version import __version__
 COMMANDS = {
     'preprocess': 'recorded sessions to a dataset file',
     'fit': 'fit a body model to a dataset file, stage by stage',
-    'fit_images': 'fit a body model to annotated pictures or single-view videos',
+    'fit_images': 'fit a body model to annotated images or single-view videos',
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',
     'demo': 'all of it on a made animal, in about ten minutes',

@@ -1,4 +1,4 @@
-"""Make a dataset file from recorded sessions or annotated pictures."""
+"""Make a dataset file from recorded sessions or annotated images."""
 
 import argparse
 import sys
@@ -52,7 +52,7 @@ def build_parser(
         prog=prog,
         description=about,
         epilog='Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, but entries were '
-        'left out, each told with file and entry in OUT.h5.report.json.',
+        'left out, each reported with file and entry in OUT.h5.report.json.',
     )
     add_import(parser)
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
@@ -78,7 +78,7 @@ def _add_format(
     made.add_argument('annotations', type=Path, metavar='IN', help='the annotations: a file, or a folder')
     made.add_argument('out', type=Path, metavar=out[0], help=out[1])
     rigs = name == SLEAP
-    # Sessions and pictures have other defaults: None says that none was chosen.
+    # Sessions and images have other defaults: None says that none was chosen.
     crop_mode = {'crop_mode': None} if rigs else {'crop_mode': 'bbox_crop'}
     add_common(made, without=() if rigs else RIG_OPTIONS, **crop_mode)
     add_option(
@@ -86,7 +86,7 @@ def _add_format(
         'keypoint_map',
         'joint_lookup',
         metavar='NAME_OR_CSV',
-        help='model keypoint -> annotated keypoint: a .csv file (columns model,data) or, of pictures, a shipped map: '
+        help='model keypoint -> annotated keypoint: a .csv file (columns model,data) or, of images, a shipped map: '
         + ', '.join(available_keypoint_maps()),
     )
     if rigs:

@@ -28,23 +28,23 @@ RIG_OPTIONS = (
 _OPTIONS: dict[str, dict[str, Any]] = {
     'max_frames_per_session': {
         'type': positive_int,
-        'help': 'frames (or pictures) to take of each session at most; all if not given',
+        'help': 'frames (or images) to take of each session at most; all if not given',
     },
     'frame_skip': {'type': positive_int, 'help': 'take every n-th of the frames that can be used'},
     'min_views': {'type': positive_int, 'help': 'cameras that must see a keypoint for a frame to count'},
     'crop_mode': {
         'choices': CROP_MODES,
-        'help': 'default: the whole picture made square; centred: its central square; bbox_crop: a square '
+        'help': 'default: the whole image made square; centred: its central square; bbox_crop: a square '
         'around the animal (its annotated box, else its mask, else its keypoints)',
     },
     'bbox_margin': {'type': float_from(1.0, 100.0), 'help': "side of bbox_crop's square over the box"},
-    'target_resolution': {'type': int_from(16, 8192), 'help': 'side of the stored pictures, px'},
+    'target_resolution': {'type': int_from(16, 8192), 'help': 'side of the stored images, px'},
     'no_3d_data': {'action': 'store_true', 'help': 'store no 3D keypoints'},
     'retriangulate': {
         'action': 'store_true',
         'help': 'triangulate 3D keypoints although points3d.h5 is there',
     },
-    'no_undistort': {'action': 'store_true', 'help': 'store pictures as the lens made them'},
+    'no_undistort': {'action': 'store_true', 'help': 'store images as the lens made them'},
     'confidence_threshold': {
         'type': float_from(0.0, 1.0),
         'help': 'labels of a smaller score (0 to 1) count as missing',
@@ -52,7 +52,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'use_reprojections': {'action': 'store_true', 'help': 'take 2D keypoints from reprojections.h5'},
     'num_workers': {
         'type': int_from(0, 256),
-        'help': 'threads that cut and encode pictures while others are decoded',
+        'help': 'threads that cut and encode images while others are decoded',
     },
     'exclude_cameras': {'nargs': '+', 'metavar': 'NAME', 'help': 'cameras to leave out'},
     'allow_inconsistent_cameras': {
@@ -60,7 +60,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         'metavar': 'NAME',
         'help': 'cameras to keep although they contradict the others',
     },
-    'jpeg_quality': {'type': int_from(1, 100), 'help': 'quality of the stored pictures, 1 to 100'},
+    'jpeg_quality': {'type': int_from(1, 100), 'help': 'quality of the stored images, 1 to 100'},
 }
 
 
@@ -117,27 +117,27 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
-    """Add what only pictures take; a reader's own `category` goes before ours."""
+    """Add what only images take; a reader's own `category` goes before ours."""
     add_option(
         parser,
         'images',
         type=Path,
         metavar='DIR',
-        help='folder that picture paths are relative to; where the format itself says if not given',
+        help='folder that image paths are relative to; where the format itself says if not given',
     )
     add_option(
         parser,
         'allow_outside_images',
         action='store_true',
-        help='read pictures and masks, too, that the annotations name outside that folder (by .., an absolute '
-        'path or a link); without it they are left out and told',
+        help='read images and masks, too, that the annotations name outside that folder (by .., an absolute '
+        'path or a link); without it they are left out and reported',
     )
     add_option(
         parser,
         'focal_px',
         type=positive_float,
         metavar='PX',
-        help='focal length of pictures without a known camera; guessed as 1.2 times the longer side if not given',
+        help='focal length of images without a known camera; guessed as 1.2 times the longer side if not given',
     )
     if 'category' not in reader_arguments(reader):
         add_option(parser, 'category', metavar='NAME', help='take only the entries of this category')

@@ -18,7 +18,7 @@ def print_findings(console: Console, plans: Sequence[SessionPlan], body: BodyMod
     """Show what a dry run found, session by session."""
     for plan in plans:
         table = Table(title=f'{plan.session.name}: {plan.counts["frames_stored"]} frames would be stored')
-        for column in ('camera', 'picture, px', 'views', 'keypoints', 'median from 3D points, px'):
+        for column in ('camera', 'image, px', 'views', 'keypoints', 'median from 3D points, px'):
             table.add_column(column, justify='left' if column == 'camera' else 'right')
         for c, name in enumerate(plan.cameras.names):
             px = plan.counts.get('camera_median_px', {}).get(name)

@@ -3,7 +3,7 @@
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
 from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
-from smilfit.datasets.image_plan import plan_pictures
+from smilfit.datasets.image_plan import plan_images, plan_pictures
 from smilfit.datasets.image_session import ImageSession, image_sessions
 from smilfit.datasets.multi_view_dataset import MultiViewDataset
 from smilfit.datasets.open_dataset import open_dataset
@@ -12,6 +12,7 @@ from smilfit.datasets.smilify_store import SmilifyFile
 from smilfit.datasets.splits import split_samples
 from smilfit.datasets.store_layout import (
     EncodedSample,
+    ImageTable,
     PictureTable,
     SampleRecord,
     SessionHeader,
@@ -29,6 +30,7 @@ __all__ = [
     'DatasetReader',
     'EncodedSample',
     'ImageSession',
+    'ImageTable',
     'MultiViewDataset',
     'PhotometricJitter',
     'PictureTable',
@@ -46,6 +48,7 @@ __all__ = [
     'find_crop',
     'image_sessions',
     'open_dataset',
+    'plan_images',
     'plan_pictures',
     'plan_session',
     'preprocess',

@@ -1,8 +1,8 @@
-"""Cut a square picture out of a camera's picture, exactly where the crop's affine map says.
+"""Cut a square image out of a camera's image, exactly where the crop's affine map says.
 
 A crop is a box of whole source pixels resized to a square. With pixel centres at integers, a box that begins
 at x and is w wide maps to `u' = (u - x + 0.5) s - 0.5`, `s = resolution / w`, and so for the rows. The same
-map, composed with K, is the camera of the stored picture. A box may leave the picture: what lies outside is
+map, composed with K, is the camera of the stored image. A box may leave the image: what lies outside is
 black. Shrinking averages over the pixels it covers; undistorting and cropping are one interpolation.
 """
 
@@ -21,7 +21,7 @@ CROP_MODES = ('default', 'centred', 'bbox_crop')
 BBOX_MARGIN = 1.05
 # A box around one or two keypoints is not smaller than this, px.
 MIN_BBOX_SIDE = 32
-# Pictures that shrink a lot are first averaged in blocks, which is fast and exact; then undistorted crops are
+# Images that shrink a lot are first averaged in blocks, which is fast and exact; then undistorted crops are
 # sampled at least this densely, px a sample, and averaged down: linear interpolation spans two px, so every
 # pixel still counts.
 _SAMPLE_STEP = 1.5
@@ -73,10 +73,10 @@ def find_crop(
     """Choose the box.
 
     Args:
-        mode: 'default' takes the whole picture (its aspect ratio changes), 'centred' the central square,
+        mode: 'default' takes the whole image (its aspect ratio changes), 'centred' the central square,
             'bbox_crop' a square around the points.
         size: width and height of the source, px.
-        resolution: side of the stored picture, px.
+        resolution: side of the stored image, px.
         points: the valid keypoints, source px; needed for 'bbox_crop' only.
         margin: side of the keypoint box over the keypoints' larger extent.
     """
@@ -97,7 +97,7 @@ def find_crop(
 
 
 def cut(image: UInt8[np.ndarray, 'H W *c'], crop: Crop) -> UInt8[np.ndarray, 'r r *c']:
-    """Cut a crop out of a picture as it is (no undistortion); outside of the picture is black."""
+    """Cut a crop out of an image as it is (no undistortion); outside of the image is black."""
     height, width = image.shape[:2]
     x0, x1 = max(0, crop.x), min(width, crop.x + crop.width)
     y0, y1 = max(0, crop.y), min(height, crop.y + crop.height)
@@ -153,7 +153,7 @@ def _resize(image: np.ndarray, side: int) -> np.ndarray:
 class UndistortedCut:
     """Undistortion and crop of one camera as one lookup of source positions.
 
-    The picture is averaged in blocks of `block` squared. `maps` are OpenCV's fixed-point maps (1/32 px) into
+    The image is averaged in blocks of `block` squared. `maps` are OpenCV's fixed-point maps (1/32 px) into
     that, on a grid `factor` times as fine as the crop, which is then averaged: a pixel of the crop is the mean of
     its `factor` squared samples around the same centre.
     """
@@ -174,7 +174,7 @@ class UndistortedCut:
         """Find the source positions.
 
         Args:
-            crop: the box, in px of the undistorted picture (same K and size as the source).
+            crop: the box, in px of the undistorted image (same K and size as the source).
             intrinsics: K of the source, px.
             dist: lens coefficients.
             fold: undistorted radius from which the lens model says nothing; black there.
@@ -199,7 +199,7 @@ class UndistortedCut:
         return cls(crop, block, factor, cv2.convertMaps(map_x, map_y, cv2.CV_16SC2))
 
     def __call__(self, image: UInt8[np.ndarray, 'H W *c']) -> UInt8[np.ndarray, 'r r *c']:
-        """Undistort and cut a picture."""
+        """Undistort and cut an image."""
         import cv2
 
         image = _average_blocks(image, self.block)
@@ -211,14 +211,14 @@ class UndistortedCut:
 
 
 def encode_jpeg(image: UInt8[np.ndarray, 'H W 3'], quality: int) -> UInt8[np.ndarray, ' n']:
-    """Encode an RGB picture."""
+    """Encode an RGB image."""
     import cv2
 
     done, data = cv2.imencode(
         '.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )
     if not done:
-        raise RuntimeError(f'encode_jpeg: OpenCV could not encode a picture of shape {image.shape}.')
+        raise RuntimeError(f'encode_jpeg: OpenCV could not encode an image of shape {image.shape}.')
     return data.ravel()
 
 
@@ -232,19 +232,17 @@ def encode_png(mask: Shaped[np.ndarray, 'H W']) -> UInt8[np.ndarray, ' n']:
     return data.ravel()
 
 
-def decode_picture(
+def decode_image(
     data: UInt8[np.ndarray, ' n'], where: str, grey: bool = False
 ) -> UInt8[np.ndarray, 'H W *c']:
     """Decode JPEG or PNG bytes: RGB, or one channel.
 
     Raises:
-        ValueError: bytes that are no picture.
+        ValueError: bytes that are no image.
     """
     import cv2
 
-    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) if len(data) else None
-    if picture is None:
-        raise ValueError(
-            f'{where}: the picture must decode; its {len(data)} bytes do not. Make the file anew.'
-        )
-    return picture if grey else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise ValueError(f'{where}: the image must decode; its {len(data)} bytes do not. Make the file anew.')
+    return image if grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

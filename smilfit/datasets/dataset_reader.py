@@ -12,7 +12,7 @@ from smilfit.structures import RecordedData
 
 @runtime_checkable
 class DatasetReader(RecordedData, Protocol):
-    """Recorded data with pictures, sample by sample: what `open_dataset` gives of any format."""
+    """Recorded data with images, sample by sample: what `open_dataset` gives of any format."""
 
     session_of: Int[np.ndarray, ' N']
     frame_of: Int[np.ndarray, ' N']
@@ -27,11 +27,11 @@ class DatasetReader(RecordedData, Protocol):
         ...
 
     def record(self, sample: SupportsIndex) -> SampleRecord:
-        """Read one sample without its pictures."""
+        """Read one sample without its images."""
         ...
 
     def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode a stored picture, RGB."""
+        """Decode a stored image, RGB."""
         ...
 
     def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W'] | None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.datasets.crops import BBOX_MARGIN, CROP_MODES
-from smilfit.datasets.store_layout import PictureTable
+from smilfit.datasets.store_layout import ImageTable
 from smilfit.io import check_cameras, triangulate_keypoints
 from smilfit.registry import did_you_mean
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
@@ -32,17 +32,17 @@ class Session(Protocol):
         """Give 3D points of all frames, if there are any."""
 
     def frames(self, indices: Sequence[int] | None = None) -> Any:
-        """Decode pictures in order."""
+        """Decode images in order."""
 
 
 @dataclass(frozen=True)
 class PreprocessOptions:
-    """What is kept of a session, and how its pictures are stored.
+    """What is kept of a session, and how its images are stored.
 
     `frame_skip` n keeps every n-th of the frames with `min_views` views; then the first
     `max_frames_per_session` of these are taken. Views are those with a keypoint of at least
     `confidence_threshold`. `retriangulate` places 3D points anew from the kept cameras although the session
-    has some. `num_workers` threads cut and encode pictures while the next ones are decoded; 0 does it in turn.
+    has some. `num_workers` threads cut and encode images while the next ones are decoded; 0 does it in turn.
     """
 
     max_frames_per_session: int | None = None
@@ -99,8 +99,8 @@ class PreprocessOptions:
 class SessionPlan:
     """What will be stored of one session: n frames, its C kept cameras, its K keypoints.
 
-    Keypoints are px of the picture that is cut: undistorted if `undistorted`. `counts` says what was kept
-    and what was left out, with the reason. Of pictures with cameras of their own there are `pictures`, `cameras`
+    Keypoints are px of the image that is cut: undistorted if `undistorted`. `counts` says what was kept
+    and what was left out, with the reason. Of images with cameras of their own there are `images`, `cameras`
     has a row a frame, `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last
     pixel; NaN where the keypoints say it).
     """
@@ -118,7 +118,7 @@ class SessionPlan:
     counts: dict[str, Any] = field(default_factory=dict)
     numbers: Int[np.ndarray, ' n'] | None = None
     boxes: Float[np.ndarray, 'n C 4'] | None = None
-    pictures: PictureTable | None = None
+    images: ImageTable | None = None
 
     def frame_number(self, n: int) -> int:
         """Give the stored number of the n-th frame."""
@@ -207,7 +207,7 @@ def require_consistent_cameras(
 
 
 def plan_session(session: Session, names: Sequence[str], options: PreprocessOptions) -> SessionPlan:
-    """Choose frames and views, move keypoints to the pictures that will be cut, find 3D points.
+    """Choose frames and views, move keypoints to the images that will be cut, find 3D points.
 
     Args:
         session: a reader.
@@ -215,7 +215,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         options: what to keep.
 
     Raises:
-        ValueError: cameras that contradict each other, or no frame left; before any picture is read.
+        ValueError: cameras that contradict each other, or no frame left; before any image is read.
     """
     seen = labels_of_kept_cameras(session, names, options)
     _require_sighted_cameras(session, seen, options)

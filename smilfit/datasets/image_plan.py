@@ -1,4 +1,4 @@
-"""Decide which pictures of an image session are kept and where they are cut; tell each that is not."""
+"""Decide which images of an image session are kept and where they are cut; tell each that is not."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,26 @@ from jaxtyping import Float
 
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.image_session import ImageSession
-from smilfit.datasets.store_layout import PictureTable
+from smilfit.datasets.store_layout import ImageTable
 from smilfit.io.annotations.entries import reason_of
 from smilfit.structures import Cameras, SkippedAnnotation
 
 
-def plan_pictures(
+def plan_images(
     session: ImageSession, names: Sequence[str], options: PreprocessOptions
 ) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
-    """Choose pictures and their boxes, move keypoints to the pictures that will be cut.
+    """Choose images and their boxes, move keypoints to the images that will be cut.
 
-    A picture is kept for one keypoint of sufficient confidence, or for its mask. `min_views` and
+    An image is kept for one keypoint of sufficient confidence, or for its mask. `min_views` and
     `exclude_cameras` are for rigs: there is one camera here, and nothing to triangulate.
 
     Args:
-        session: the pictures.
+        session: the images.
         names: the keypoints to keep, all of them the session's.
-        options: what to keep; `frame_skip` and `max_frames_per_session` count pictures.
+        options: what to keep; `frame_skip` and `max_frames_per_session` count images.
 
     Returns:
-        The plan, with no frames where no picture is left, and what was left out with the reason.
+        The plan, with no frames where no image is left, and what was left out with the reason.
     """
     seen = session.keypoints2d(tuple(names))
     labelled = seen.confidence >= max(options.confidence_threshold, np.finfo(float).tiny)
@@ -40,7 +40,7 @@ def plan_pictures(
     for i in np.flatnonzero(empty):
         if i not in skipped:
             skipped[int(i)] = (
-                f'a picture must have a mask or a keypoint of {", ".join(names)} with confidence >= '
+                f'an image must have a mask or a keypoint of {", ".join(names)} with confidence >= '
                 f'{options.confidence_threshold}; it has none. Lower --confidence-threshold, or map more keypoints.'
             )
     usable = [i for i in range(len(session)) if i not in skipped]
@@ -77,17 +77,24 @@ def plan_pictures(
         counts=counts,
         numbers=np.array(session.frame_numbers, np.int64)[chosen],
         boxes=boxes[chosen],
-        pictures=PictureTable(
+        images=ImageTable(
             tuple(labels[i] for i in chosen), session.intrinsics_known[chosen], session.temporal
         ),
     )
     return plan, tuple(SkippedAnnotation(session.images[i].where, r) for i, r in sorted(skipped.items()))
 
 
+def plan_pictures(
+    session: ImageSession, names: Sequence[str], options: PreprocessOptions
+) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
+    """Deprecated name of `plan_images`."""
+    return plan_images(session, names, options)
+
+
 def _points3d(
     session: ImageSession, names: Sequence[str], options: PreprocessOptions, rows: torch.Tensor
 ) -> tuple[Float[np.ndarray, 'n K 3'], Float[np.ndarray, 'n K']]:
-    """Give the chosen pictures' 3D keypoints; zeros of confidence 0 where there are none."""
+    """Give the chosen images' 3D keypoints; zeros of confidence 0 where there are none."""
     given = None if options.no_3d_data else session.keypoints3d(tuple(names))
     if given is None:
         return np.zeros((len(rows), len(names), 3)), np.zeros((len(rows), len(names)))
@@ -97,7 +104,7 @@ def _points3d(
 def _boxes(
     session: ImageSession, options: PreprocessOptions
 ) -> tuple[Float[np.ndarray, 'n 1 4'], dict[int, str]]:
-    """Find the boxes that crops go round, px of the picture that is cut; NaN where keypoints must say it."""
+    """Find the boxes that crops go round, px of the image that is cut; NaN where keypoints must say it."""
     boxes = np.full((len(session), 1, 4), np.nan)
     broken: dict[int, str] = {}
     if options.crop_mode != 'bbox_crop':

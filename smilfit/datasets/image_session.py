@@ -1,4 +1,4 @@
-"""Annotated pictures as sessions: one camera called 'picture', other in every sample."""
+"""Annotated images as sessions: one camera called 'picture', other in every sample."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from smilfit.datasets.known_params import KnownParams, params_of_pictures
-from smilfit.datasets.picture_decoding import decode_pictures, place_in_video
+from smilfit.datasets.image_decoding import decode_images, place_in_video
+from smilfit.datasets.known_params import KnownParams, params_of_images
 from smilfit.io import check_lookup
 from smilfit.io.annotations import mask_box
 from smilfit.io.annotations.entries import reason_of
@@ -28,29 +28,29 @@ FOCAL_PER_SIDE = 1.2
 
 
 @dataclass(frozen=True)
-class PictureEntry:
-    """One decoded entry; without picture, `fault` says why."""
+class ImageEntry:
+    """One decoded entry; without image, `fault` says why."""
 
     index: int
-    picture: UInt8[np.ndarray, 'H W 3'] | None = None
+    image: UInt8[np.ndarray, 'H W 3'] | None = None
     mask: Shaped[np.ndarray, 'H W'] | None = None
     fault: str = ''
 
 
 class ImageSession:
-    """Pictures of one sequence, or stills, as preprocessing takes them.
+    """Images of one sequence, or stills, as preprocessing takes them.
 
-    Pictures lie in the order of time; stills in their own, frames of one video together.
+    Images lie in the order of time; stills in their own, frames of one video together.
 
     Args:
         name: names it in the dataset file.
-        images: entries whose `size` is known (`check_pictures` finds it).
+        images: entries whose `size` is known (`check_images` finds it).
         keypoint_names: names of the entries' keypoints.
         joint_lookup: model keypoint -> annotated keypoint; None takes the names as they are.
         unit: world unit of cameras and 3D keypoints.
         fps: frames per second.
-        temporal: whether the pictures follow one another in time.
-        focal_px: focal length of pictures without a camera; None guesses 1.2 times their longer side.
+        temporal: whether the images follow one another in time.
+        focal_px: focal length of images without a camera; None guesses 1.2 times their longer side.
 
     Raises:
         ValueError: an entry without size, or a focal length that is not positive.
@@ -75,8 +75,8 @@ class ImageSession:
         for image in self.images:
             if image.size is None:
                 raise ValueError(
-                    f'{image.where}: the size of the picture must be known; it is not. Give the annotations to '
-                    'check_pictures first.'
+                    f'{image.where}: the size of the image must be known; it is not. Give the annotations to '
+                    'check_images first.'
                 )
         lookup = {n: n for n in keypoint_names} if joint_lookup is None else dict(joint_lookup)
         check_lookup(lookup, data_names=keypoint_names, where=name)
@@ -97,24 +97,24 @@ class ImageSession:
 
     @property
     def n_frames(self) -> int:
-        """How many pictures."""
+        """How many images."""
         return len(self.images)
 
     @property
     def has_masks(self) -> bool:
-        """Whether a picture has a mask."""
+        """Whether an image has a mask."""
         return any(image.mask is not None for image in self.images)
 
     @property
     def frame_numbers(self) -> tuple[int, ...]:
-        """Each picture's time in the sequence; its place among stills."""
+        """Each image's time in the sequence; its place among stills."""
         return (
             tuple(image.frame for image in self.images) if self.temporal else tuple(range(len(self.images)))
         )
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Each picture's file (and frame); where several entries show one picture, the later ones are numbered."""
+        """Each image's file (and frame); where several entries show one image, the later ones are numbered."""
         count: dict[str, int] = {}
         labels = []
         for image in self.images:
@@ -124,7 +124,7 @@ class ImageSession:
         return tuple(labels)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give labels of all pictures, px of the whole picture, with each picture's camera."""
+        """Give labels of all images, px of the whole image, with each image's camera."""
         xy = np.stack([image.keypoints[self._columns] for image in self.images])
         confidence = np.stack([image.confidence[self._columns] for image in self.images])
         seen = Keypoints2d(
@@ -153,7 +153,7 @@ class ImageSession:
 
     def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
         """Give the body parameters that entries state, of those whose body has so many joints and betas."""
-        return params_of_pictures([image.params for image in self.images], n_joints, n_betas)
+        return params_of_images([image.params for image in self.images], n_joints, n_betas)
 
     def box(self, index: int) -> Float[np.ndarray, '4'] | None:
         """Give the first and last pixel of the box (x0, y0, x1, y1): the annotation's, else the mask's.
@@ -176,9 +176,9 @@ class ImageSession:
     def frames(
         self, indices: Sequence[int] | None = None
     ) -> Iterator[tuple[int, dict[str, UInt8[np.ndarray, 'H W 3']]]]:
-        """Decode pictures in the order of the indices; where one does not decode there is none."""
+        """Decode images in the order of the indices; where one does not decode there is none."""
         for entry in self.entries(indices, with_masks=False):
-            yield entry.index, {} if entry.picture is None else {CAMERA: entry.picture}
+            yield entry.index, {} if entry.image is None else {CAMERA: entry.image}
 
     def masks(
         self, indices: Sequence[int] | None = None
@@ -188,13 +188,11 @@ class ImageSession:
             mask = self.images[i].mask
             yield i, {} if mask is None else {CAMERA: mask.read()}
 
-    def entries(
-        self, indices: Sequence[int] | None = None, with_masks: bool = True
-    ) -> Iterator[PictureEntry]:
+    def entries(self, indices: Sequence[int] | None = None, with_masks: bool = True) -> Iterator[ImageEntry]:
         """Decode entries in the order of the indices, videos once; one that does not decode says why."""
         indices = range(len(self)) if indices is None else indices
-        pictures = decode_pictures([self.images[i] for i in indices])
-        for i, (picture, fault) in zip(indices, pictures):
+        images = decode_images([self.images[i] for i in indices])
+        for i, (image, fault) in zip(indices, images):
             mask, source = None, self.images[i].mask
             if with_masks and source is not None and not fault:
                 try:
@@ -202,9 +200,9 @@ class ImageSession:
                 except Exception as error:  # The file chose what happened here.
                     fault = f'its mask must decode; {reason_of(error)}'
             if fault:
-                yield PictureEntry(i, fault=fault)
+                yield ImageEntry(i, fault=fault)
             else:
-                yield PictureEntry(i, picture, mask)
+                yield ImageEntry(i, image, mask)
 
 
 def image_sessions(
@@ -216,10 +214,10 @@ def image_sessions(
     """Make one session of each sequence, named so that it can name a folder of results.
 
     Args:
-        annotations: with sizes (see `check_pictures`).
+        annotations: with sizes (see `check_images`).
         joint_lookup: model keypoint -> annotated keypoint; None takes the names as they are.
         unit: world unit where the annotations state none.
-        focal_px: focal length of pictures without a camera.
+        focal_px: focal length of images without a camera.
 
     Returns:
         The sessions, and what was left out of them: a frame that a sequence has twice.
@@ -255,12 +253,12 @@ def image_sessions(
 
 
 def _own_cameras(images: Sequence[AnnotatedImage], focal_px: float | None, unit: str | None) -> Cameras:
-    """Stack the pictures' cameras, (n, 1, ...); a guess at the world's origin where one is unknown."""
+    """Stack the images' cameras, (n, 1, ...); a guess at the world's origin where one is unknown."""
     stacked: dict[str, list[torch.Tensor]] = {name: [] for name in ('K', 'R', 't', 'dist', 'size')}
     for image in images:
         if image.size is None:
             raise ValueError(
-                f'{image.where}: the size of the picture must be known; got None. Call check_pictures first.'
+                f'{image.where}: the size of the image must be known; got None. Call check_images first.'
             )
         width, height = image.size
         camera = image.camera

@@ -47,10 +47,10 @@ def known_params_of(session: Any, n_joints: int, n_betas: int) -> KnownParams | 
     return KnownParams({n: values[n] for n in PARAM_NAMES}, np.ones(len(values['transl']), np.bool_))
 
 
-def params_of_pictures(
+def params_of_images(
     stated: Sequence[Mapping[str, np.ndarray] | None], n_joints: int, n_betas: int
 ) -> KnownParams | None:
-    """Take the parameters that pictures state, where they are of a body with so many joints and betas.
+    """Take the parameters that images state, where they are of a body with so many joints and betas.
 
     A missing scale is 1. A field that is not stored and not 0 makes a body another one, as do numbers that are not
     finite and a scale that is not positive.

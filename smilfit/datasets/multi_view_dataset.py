@@ -106,7 +106,7 @@ class MultiViewDataset(Dataset):
         record = self.file.record(index)
         mask = self._choose_views(record.view_mask)
         sample = make_sample(
-            record, index, mask, self._pictures(index, mask), len(self.file.joint_names), self.file.n_betas
+            record, index, mask, self._images(index, mask), len(self.file.joint_names), self.file.n_betas
         )
         if self.file.has_masks:
             sample['data_samples'] |= self._masks(index, mask)
@@ -115,12 +115,12 @@ class MultiViewDataset(Dataset):
                 sample = transform(sample)
         return sample
 
-    def _pictures(self, index: int, mask: np.ndarray) -> np.ndarray:
+    def _images(self, index: int, mask: np.ndarray) -> np.ndarray:
         side = self.file.target_resolution
-        pictures = np.zeros((len(mask), 3, side, side), np.uint8)
+        images = np.zeros((len(mask), 3, side, side), np.uint8)
         for c in np.flatnonzero(mask):
-            pictures[c] = self.file.image(index, int(c)).transpose(2, 0, 1)
-        return pictures
+            images[c] = self.file.image(index, int(c)).transpose(2, 0, 1)
+        return images
 
     def _masks(self, index: int, view_mask: np.ndarray) -> dict[str, torch.Tensor]:
         side = self.file.target_resolution
@@ -187,7 +187,7 @@ class MultiViewDataset(Dataset):
 
 
 def make_sample(
-    record: SampleRecord, index: int, view_mask: np.ndarray, pictures: np.ndarray, n_joints: int, n_betas: int
+    record: SampleRecord, index: int, view_mask: np.ndarray, images: np.ndarray, n_joints: int, n_betas: int
 ) -> dict[str, Any]:
     """Bring a stored sample into the nested tensors that travel; an absent view is zeros.
 
@@ -195,7 +195,7 @@ def make_sample(
         record: what was stored.
         index: its number in the file.
         view_mask: the views to give, (C,).
-        pictures: (C, 3, H, W) uint8, zeros where there is no view.
+        images: (C, 3, H, W) uint8, zeros where there is no view.
         n_joints: J of the body model.
         n_betas: S of the body model.
     """
@@ -214,7 +214,7 @@ def make_sample(
     params |= {name: record.params[name] for name in PARAM_NAMES} if record.params is not None else {}
     return {
         'inputs': {
-            'image': torch.from_numpy(pictures),
+            'image': torch.from_numpy(images),
             'view_mask': torch.from_numpy(view_mask.copy()),
             **{name: views(getattr(record, name)) for name in ('K', 'R', 't', 'dist', 'size')},
         },

@@ -11,7 +11,7 @@ from smilfit.files.hdf5 import check_hdf5
 
 
 def open_dataset(path: str | Path, **options: Any) -> DatasetReader:
-    """Open a dataset file of this project or of SMILify's multi-view preprocessor, told apart by their attributes.
+    """Open a dataset file of this project or of SMILify's multi-view preprocessor, distinguished by their attributes.
 
     Args:
         path: the file.

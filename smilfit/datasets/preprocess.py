@@ -11,7 +11,7 @@ import numpy as np
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
-from smilfit.datasets.image_plan import plan_pictures
+from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.known_params import known_params_of
 from smilfit.datasets.preprocess_report import make_report
@@ -42,7 +42,7 @@ def preprocess(
 ) -> dict[str, Any]:
     """Write a dataset file from sessions.
 
-    Everything that can be wrong with the inputs is looked for before the first picture is read. A run that
+    Everything that can be wrong with the inputs is looked for before the first image is read. A run that
     was stopped goes on behind its last whole block when it is called again with the same inputs; a finished
     one is not done twice.
 
@@ -92,7 +92,7 @@ def _write(
     restart: bool,
     tell: Callable[[Mapping[int, str]], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Write the samples, and the report that `tell` makes of those without a picture."""
+    """Write the samples, and the report that `tell` makes of those without an image."""
     total = sum(len(plan.frames) for plan in plans)
     with StoreWriter(out, header, restart=restart, n_expected=total) as writer:
         behind = written = writer.n_complete
@@ -113,7 +113,7 @@ def _write(
 def plan_sessions(
     sessions: Sequence[Session], names: Sequence[str], options: PreprocessOptions
 ) -> tuple[list[SessionPlan], list[SkippedAnnotation]]:
-    """Plan every session with those of the keypoints that it has; sets of pictures without one left drop out.
+    """Plan every session with those of the keypoints that it has; sets of images without one left drop out.
 
     Returns:
         The plans, and the annotations that are in none.
@@ -128,7 +128,7 @@ def plan_sessions(
         if not isinstance(session, ImageSession):
             plans.append(plan_session(session, own, options))
             continue
-        plan, skipped = plan_pictures(session, own, options)
+        plan, skipped = plan_images(session, own, options)
         left_out += skipped
         if len(plan.frames):
             plans.append(plan)
@@ -143,7 +143,7 @@ def plan_sessions(
 def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> tuple[str, ...]:
     """Give the keypoints that the sessions and the model have in common, in the model's order.
 
-    Where no session has keypoints at all (pictures with masks), these are the model's joints, seen nowhere.
+    Where no session has keypoints at all (images with masks), these are the model's joints, seen nowhere.
 
     Raises:
         ValueError: a session without one such keypoint; shows its names and the model's.

@@ -24,10 +24,10 @@ def make_report(
         camera_names: cameras of the file.
         known: parameters that the sessions know, one a plan.
         left_out: annotations that are in no plan.
-        faults: sample number -> why its picture was left out while it was encoded.
+        faults: sample number -> why its image was left out while it was encoded.
 
     Returns:
-        `{'sessions': {name: counts}, 'totals': counts, 'cameras', 'keypoints'}`; where there are pictures with
+        `{'sessions': {name: counts}, 'totals': counts, 'cameras', 'keypoints'}`; where there are images with
         cameras of their own, `left_out` lists each that is not in the file with file, entry and reason.
     """
     broken = _broken(plans, faults or {})
@@ -35,7 +35,7 @@ def make_report(
     totals: dict[str, Any] = {}
     for plan, params, lost in zip(plans, known, broken):
         counts = dict(plan.counts)
-        if plan.pictures is not None:
+        if plan.images is not None:
             counts['frames_stored'] -= len(lost)
             counts['views_stored'] -= len(lost)
             counts['frames_that_do_not_decode'] = len(lost)
@@ -57,14 +57,14 @@ def make_report(
         'cameras': list(camera_names),
         'keypoints': list(names),
     }
-    if left_out or any(plan.pictures is not None for plan in plans):
+    if left_out or any(plan.images is not None for plan in plans):
         every = [*left_out, *(entry for lost in broken for entry in lost)]
         report['left_out'] = [{'where': entry.where, 'reason': entry.reason} for entry in every]
     return report
 
 
 def _broken(plans: Sequence[SessionPlan], faults: Mapping[int, str]) -> list[list[SkippedAnnotation]]:
-    """Give each plan's pictures that did not decode; samples are numbered through all plans."""
+    """Give each plan's images that did not decode; samples are numbered through all plans."""
     broken, first = [], 0
     for plan in plans:
         here = [n for n in sorted(faults) if first <= n < first + len(plan.frames)]

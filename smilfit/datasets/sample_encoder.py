@@ -22,16 +22,14 @@ Cutter = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class _FrameJob:
-    """The pictures of one frame with what cuts them, by camera index of the file."""
+    """The images of one frame with what cuts them, by camera index of the file."""
 
     images: Mapping[int, tuple[np.ndarray, Cutter]]
     masks: Mapping[int, tuple[np.ndarray, Cutter]]
     quality: int
 
     def run(self) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        images = {
-            c: encode_jpeg(cutter(picture), self.quality) for c, (picture, cutter) in self.images.items()
-        }
+        images = {c: encode_jpeg(cutter(image), self.quality) for c, (image, cutter) in self.images.items()}
         # A silhouette's edge is where half of a stored pixel is covered.
         masks = {c: encode_png(cutter(mask) >= 128) for c, (mask, cutter) in self.masks.items()}
         return images, masks
@@ -48,7 +46,7 @@ def encode_session(
     pool = ThreadPoolExecutor(options.num_workers) if options.num_workers else None
     try:
         for n, (images, masks, fault) in enumerate(_decode(plan, skip, header.with_masks), start=skip):
-            fault = fault or place.misfit(n, images, masks)
+            fault = fault or place.size_error(n, images, masks)
             crops: list[Crop | None] = [None] * len(plan.cameras) if fault else place.crops(n)
             job = place.job(n, crops, images, masks)
             future = pool.submit(job.run) if pool else None
@@ -66,24 +64,24 @@ def encode_session(
 def _collect(
     place: '_Placer', n: int, crops: list[Crop | None], future: Future | None, job: Any, fault: str
 ) -> EncodedSample:
-    pictures, masks = future.result() if future is not None else job.run()
-    return place.sample(n, crops, pictures, masks, fault)
+    images, masks = future.result() if future is not None else job.run()
+    return place.sample(n, crops, images, masks, fault)
 
 
 def _decode(plan: SessionPlan, skip: int, with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
-    """Give pictures (and masks) of each frame, or the reason why a picture has none."""
+    """Give images (and masks) of each frame, or the reason why an image has none."""
     session, frames = plan.session, plan.frames[skip:].tolist()
-    if plan.pictures is None:
+    if plan.images is None:
         yield from _decode_rig(session, frames, with_masks)
         return
     (camera,) = plan.cameras.names
     for entry in session.entries(frames, with_masks):
-        images = {} if entry.picture is None else {camera: entry.picture}
+        images = {} if entry.image is None else {camera: entry.image}
         yield images, {} if entry.mask is None else {camera: entry.mask}, entry.fault
 
 
 def _decode_rig(session: Any, frames: list[int], with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
-    """Give pictures (and masks) of each frame; refuse a reader that loses frames."""
+    """Give images (and masks) of each frame; refuse a reader that loses frames."""
     masks = iter(session.masks(frames)) if with_masks and hasattr(session, 'masks') else None
     decoded = session.frames(frames)
     for wanted in frames:
@@ -116,11 +114,11 @@ class _Placer:
         """Pick the n-th frame's row of a camera tensor, which has `rank` dimensions in a rig."""
         return value if value.ndim == rank else value[n]
 
-    def misfit(self, n: int, images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
-        """Say what is wrong with the sizes of the n-th frame's pictures.
+    def size_error(self, n: int, images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
+        """Say what is wrong with the sizes of the n-th frame's images.
 
         Raises:
-            ValueError: the same of a rig, whose calibration is then wrong for all its pictures.
+            ValueError: the same of a rig, whose calibration is then wrong for all its images.
         """
         for c, name in enumerate(self.plan.cameras.names):
             for kind, found in (('pictures', images), ('masks', masks)):
@@ -130,7 +128,7 @@ class _Placer:
                 if (width, height) == self._size(n, c):
                     continue
                 rule = f'must have its stated size {self._size(n, c)}; got {(width, height)}'
-                if self.plan.pictures is not None:
+                if self.plan.images is not None:
                     return f'the {kind[:-1]} {rule}.'
                 raise ValueError(
                     f'{self.plan.session.name}: {kind} of camera {name!r} {rule} in frame {self.plan.frames[n]}.'
@@ -160,24 +158,24 @@ class _Placer:
         images: Mapping[str, np.ndarray],
         masks: Mapping[str, np.ndarray],
     ) -> _FrameJob:
-        """Tie the n-th frame's pictures to what cuts them."""
-        pictures, silhouettes = {}, {}
+        """Tie the n-th frame's images to what cuts them."""
+        decoded, silhouettes = {}, {}
         for c, (name, crop) in enumerate(zip(self.plan.cameras.names, crops)):
             if crop is None:
                 continue
             cutter = self._cutter(n, c, crop)
-            pictures[self.columns[c]] = (images[name], cutter)
+            decoded[self.columns[c]] = (images[name], cutter)
             if name in masks:
                 silhouettes[self.columns[c]] = ((masks[name] > 0).astype(np.uint8) * 255, cutter)
-        return _FrameJob(pictures, silhouettes, self.options.jpeg_quality)
+        return _FrameJob(decoded, silhouettes, self.options.jpeg_quality)
 
     def _cutter(self, n: int, c: int, crop: Crop) -> Cutter:
         lens = self._lens(n, c)
         if lens is None:
-            return lambda picture: cut(picture, crop)
-        if self.options.crop_mode == 'bbox_crop' or self.plan.pictures is not None:
+            return lambda image: cut(image, crop)
+        if self.options.crop_mode == 'bbox_crop' or self.plan.images is not None:
             # The box moves with the animal: its map is found in the thread that uses it.
-            return lambda picture: UndistortedCut.plan(crop, *lens)(picture)
+            return lambda image: UndistortedCut.plan(crop, *lens)(image)
         if (c, crop) not in self._cutters:
             self._cutters[c, crop] = UndistortedCut.plan(crop, *lens)
         return self._cutters[c, crop]

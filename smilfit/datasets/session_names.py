@@ -8,7 +8,7 @@ LONGEST_NAME = 200
 def check_session_name(name: str, where: str) -> str:
     """Check that a session's name stays inside the folder that it is joined to, and give it back.
 
-    Sequences of annotated pictures are called `<trial>/<camera>` or `<video>/<animal>`, so a name may have several
+    Sequences of annotated images are called `<trial>/<camera>` or `<video>/<animal>`, so a name may have several
     parts; none may be empty, '.' or '..', so that no name is absolute or climbs.
 
     Args:

@@ -1,10 +1,10 @@
 """Read SMILify's multi-view HDF5 files into the same samples as our own.
 
 Their layout (`multiview_images/image_jpeg_view_{v}`, `multiview_keypoints/*`, `parameters/*`, `auxiliary/*`,
-`metadata`): keypoints are (y / H, x / W) of the stored picture; slots of views are dense and
+`metadata`): keypoints are (y / H, x / W) of the stored image; slots of views are dense and
 `camera_indices` says which camera a slot is; a missing 3D point is exactly (0, 0, 0). The file names neither its
-joints nor its unit, and the crop of a picture is not stored. So the caller gives the joints' names, and
-"original" px are those of the stored picture.
+joints nor its unit, and the crop of an image is not stored. So the caller gives the joints' names, and
+"original" px are those of the stored image.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
 from smilfit.datasets.smilify_schema import KEYPOINTS, PARAMETERS, WHAT, read_smilify_facts
 from smilfit.datasets.store_layout import SampleRecord
-from smilfit.datasets.stored_pictures import decode_stored
+from smilfit.datasets.stored_images import decode_stored
 from smilfit.datasets.stored_values import check_finite
 from smilfit.files import reading
 from smilfit.registry import UnknownNameError, did_you_mean
@@ -108,7 +108,7 @@ class SmilifyFile:
         return self.frame_of[self.samples(session)]
 
     def cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of the stored pictures: one set, or one a sample where crops differ.
+        """Give the cameras of the stored images: one set, or one a sample where crops differ.
 
         Raises:
             ValueError: a camera that only some samples have, while crops differ.
@@ -136,7 +136,7 @@ class SmilifyFile:
         return False
 
     def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
-        """Name the pictures of a session's samples."""
+        """Name the images of a session's samples."""
         name = self.session_names[self.session_index(session)]
         return tuple(f'{name}, frame {frame}' for frame in self.frame_indices(session))
 
@@ -149,7 +149,7 @@ class SmilifyFile:
         return np.ones(len(self.samples(session)), np.bool_)
 
     def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of the stored pictures, (n, C, ...)."""
+        """Give the cameras of the stored images, (n, C, ...)."""
         cameras, n = self.cameras(session), len(self.samples(session))
         return cameras if cameras.K.ndim == 4 else cameras.map(lambda x: x.expand(n, *x.shape))
 
@@ -163,7 +163,7 @@ class SmilifyFile:
     def keypoints2d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
     ) -> Keypoints2d:
-        """Give keypoints in px of the stored pictures (no others are known), cameras attached."""
+        """Give keypoints in px of the stored images (no others are known), cameras attached."""
         records = [self.record(i) for i in self.samples(session)]
         cameras = self.stored_cameras(session) if stored else self.cameras(session)
         used = [self.camera_names.index(name) for name in cameras.names]
@@ -200,7 +200,7 @@ class SmilifyFile:
         return self.record(int(self.samples(session)[0])).betas
 
     def record(self, sample: SupportsIndex) -> SampleRecord:
-        """Read one sample without its pictures."""
+        """Read one sample without its images."""
         i, C = int(sample), len(self.camera_names)
         slots = {int(c): v for v, c in enumerate(self._slots[i]) if c >= 0}
         cameras, views = list(slots), list(slots.values())
@@ -241,10 +241,10 @@ class SmilifyFile:
         )
 
     def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode one stored picture, RGB.
+        """Decode one stored image, RGB.
 
         Raises:
-            KeyError: an unknown camera, or one without a picture in this sample.
+            KeyError: an unknown camera, or one without an image in this sample.
         """
         if isinstance(camera, str) and camera not in self.camera_names:
             raise UnknownNameError(
@@ -254,10 +254,10 @@ class SmilifyFile:
         slot = np.flatnonzero(self._slots[int(sample)] == c)
         if len(slot) == 0:
             raise UnknownNameError(
-                f'{self.path}: sample {sample} has no picture of camera {self.camera_names[c]!r}.'
+                f'{self.path}: sample {sample} has no image of camera {self.camera_names[c]!r}.'
             )
         data = self._handle.read(f'multiview_images/image_jpeg_view_{slot[0]}', int(sample))
-        what = f'the picture of sample {sample}'
+        what = f'the image of sample {sample}'
         return decode_stored(np.asarray(data, np.uint8), self.path, what, self.target_resolution)
 
     def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> None:

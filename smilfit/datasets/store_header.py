@@ -26,7 +26,7 @@ def make_header(
         plans: one a session.
         names: keypoints of the file, in order.
         body: the body model.
-        options: how pictures are stored.
+        options: how images are stored.
         body_model_file: where the body model came from.
         betas: known shapes by session name.
         known: parameters that the sessions know, one a plan.
@@ -39,7 +39,7 @@ def make_header(
             fps=plan.session.fps,
             source=str(getattr(plan.session, 'folder', '')),
             betas=betas.get(plan.session.name),
-            pictures=plan.pictures,
+            images=plan.images,
         )
         for plan in plans
     )
@@ -62,10 +62,10 @@ def make_header(
         ]
         parts += [plan.keypoints2d, plan.confidence2d, plan.keypoints3d, plan.confidence3d]
         parts += [None if header.betas is None else np.asarray(header.betas)]
-        # What only pictures have comes in only there: fingerprints of rigs stay what they were.
-        if plan.pictures is not None:
-            parts += [plan.numbers, plan.boxes, plan.pictures.labels, plan.pictures.intrinsics_known]
-            parts += [plan.pictures.temporal]
+        # What only images have comes in only there: fingerprints of rigs stay what they were.
+        if plan.images is not None:
+            parts += [plan.numbers, plan.boxes, plan.images.labels, plan.images.intrinsics_known]
+            parts += [plan.images.temporal]
     parts += [value for params in known if params for value in params.values.values()]
     parts += [params.known for params in known if params and not params.known.all()]
     return StoreHeader(

@@ -2,7 +2,7 @@
 
 An HDF5 file of N samples (one frame each) of C cameras (the union of all sessions'), K keypoints, J joints and
 S shape coefficients. Lists and records in attributes are JSON. Every dataset carries a fletcher32 checksum.
-Pictures lie end to end in one byte array, because a checksum does not reach data of variable length.
+Images lie end to end in one byte array, because a checksum does not reach data of variable length.
 
 ```
 /                      attributes: format, version, complete, n_complete, fingerprint, body_model_file,
@@ -11,28 +11,28 @@ Pictures lie end to end in one byte array, because a checksum does not reach dat
 /sessions/0000         attributes: name, unit, fps, camera_names, source
     K (c,3,3) R (c,3,3) t (c,3) dist (c,5) size (c,2)      as calibrated, original px, world unit
     betas (S,)                                             where known
-                       of a session whose n pictures have cameras of their own (version 2), beside these:
+                       of a session whose n images have cameras of their own (version 2), beside these:
                        attribute temporal (do its samples follow one another in time)
     K (n,c,3,3) ... size (n,c,2)                           one row a sample
     intrinsics_known (n,)                                  False where K is a guess
-    labels (bytes,)                                        JSON: where each picture came from
+    labels (bytes,)                                        JSON: where each image came from
 /samples
     session (N,) frame (N,)                                which session, which of its frames
-    view_mask (N,C)                                        where there is a picture
+    view_mask (N,C)                                        where there is an image
     affine (N,C,2,3)                                       original px (undistorted if `undistorted`) -> stored px
     keypoints2d (N,C,K,2) confidence2d (N,C,K)             stored px
     keypoints3d (N,K,3) confidence3d (N,K)                 world unit
     image_start (N,C) image_length (N,C)                   bytes in /images/jpeg
     mask_start (N,C) mask_length (N,C)                     bytes in /images/mask, where masks are known
 /images
-    jpeg (bytes,) mask (bytes,)                            RGB pictures, silhouettes as PNG
+    jpeg (bytes,) mask (bytes,)                            RGB images, silhouettes as PNG
 /params                                                    where the truth is known
     global_orient (N,3) body_pose (N,J-1,3) betas (N,S) transl (N,3) scale (N,)
 ```
 
 A relative `body_model_file` is relative to the dataset's folder. While it is written the file is called
 `<name>.partial`; `n_complete` counts the samples that are whole.
-Files without own cameras are of version 1. A picture of version 2 that did not decode leaves a sample without a
+Files without own cameras are of version 1. An image of version 2 that did not decode leaves a sample without a
 view; the attribute `faults` (JSON, sample number -> reason) says why.
 """
 
@@ -54,7 +54,7 @@ FORMAT = 'smilfit-dataset'
 FORMAT_VERSION = 2
 # Samples written at once, and in one chunk.
 BLOCK = 64
-# Bytes of pictures in one chunk: about four pictures of 224 px, so that one read checks little else.
+# Bytes of images in one chunk: about four images of 224 px, so that one read checks little else.
 BYTES_CHUNK = 64 * 1024
 PARTIAL_SUFFIX = '.partial'
 # Metadata of this version carries checksums, and a killed writer leaves a file that opens.
@@ -66,19 +66,23 @@ PARAM_NAMES = parameter_names(of='body', optional=False)
 
 
 @dataclass(frozen=True)
-class PictureTable:
-    """What is known of n pictures with cameras of their own: where each came from, whether its K is measured."""
+class ImageTable:
+    """What is known of n images with cameras of their own: where each came from, whether its K is measured."""
 
     labels: tuple[str, ...]
     intrinsics_known: Bool[np.ndarray, ' n']
     temporal: bool = False
 
 
+# Deprecated name of `ImageTable`.
+PictureTable = ImageTable
+
+
 @dataclass(frozen=True)
 class SessionHeader:
     """What is stored of a session once: its cameras as calibrated, and its known shape (or None).
 
-    With `pictures`, cameras have a leading dimension: one row a sample.
+    With `images`, cameras have a leading dimension: one row a sample.
     """
 
     name: str
@@ -87,7 +91,7 @@ class SessionHeader:
     fps: float | None = None
     source: str = ''
     betas: Float[np.ndarray, 'S'] | None = None
-    pictures: PictureTable | None = None
+    images: ImageTable | None = None
 
     def __post_init__(self) -> None:
         """Check name and cameras: what no reader takes is not written."""
@@ -121,12 +125,12 @@ class StoreHeader:
     @property
     def version(self) -> int:
         """The oldest version of the format that holds this."""
-        return 1 if all(session.pictures is None for session in self.sessions) else 2
+        return 1 if all(session.images is None for session in self.sessions) else 2
 
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """One sample as it is written: pictures as bytes by camera index, points in stored px.
+    """One sample as it is written: images as bytes by camera index, points in stored px.
 
     `fault` says why a sample has no view although one was planned.
     """
@@ -147,7 +151,7 @@ class EncodedSample:
 
 @dataclass(frozen=True)
 class SampleRecord:
-    """One sample as it is read, pictures aside. Cameras are those of the stored crops.
+    """One sample as it is read, images aside. Cameras are those of the stored crops.
 
     An absent view is zeros with `view_mask` False.
     """

@@ -19,7 +19,7 @@ from smilfit.datasets.store_schema import (
     read_index,
     session_groups,
 )
-from smilfit.datasets.stored_pictures import decode_stored
+from smilfit.datasets.stored_images import decode_stored
 from smilfit.datasets.stored_samples import StoredSamples
 from smilfit.datasets.stored_session import read_session
 from smilfit.files import reading
@@ -30,7 +30,7 @@ from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 class DatasetFile:
     """A dataset file of this project, as `store_layout` describes it.
 
-    Cameras and keypoints of a session come in px of the original pictures, undistorted where the stored ones
+    Cameras and keypoints of a session come in px of the original images, undistorted where the stored ones
     are; `stored_cameras`, `masks` and `record` are in px of the stored crops.
 
     Raises:
@@ -64,7 +64,7 @@ class DatasetFile:
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
         self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
-        self._samples.check_pictures(self.view_mask_of)
+        self._samples.check_images(self.view_mask_of)
         self._handle.close()
 
     def __len__(self) -> int:
@@ -111,14 +111,14 @@ class DatasetFile:
         return self.frame_of[self.samples(session)]
 
     def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
-        """Name the pictures of a session's samples: file and entry where they were annotated one by one."""
+        """Name the images of a session's samples: file and entry where they were annotated one by one."""
         found = self._sessions[self.session_index(session)]
         return found.labels(self.frame_indices(session).tolist())
 
     def temporal(self, session: str | SupportsIndex) -> bool:
         """Say whether a session's samples follow one another in time."""
-        pictures = self._header(session).pictures
-        return True if pictures is None else pictures.temporal
+        images = self._header(session).images
+        return True if images is None else images.temporal
 
     def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, ' n']:
         """Say of which of a session's samples the intrinsics were known; of the others K is a guess."""
@@ -126,11 +126,11 @@ class DatasetFile:
         return found.intrinsics_known(len(self.samples(session)))
 
     def has_own_cameras(self, session: str | SupportsIndex) -> bool:
-        """Say whether each sample of a session has cameras of its own, as sets of pictures have."""
-        return self._header(session).pictures is not None
+        """Say whether each sample of a session has cameras of its own, as sets of images have."""
+        return self._header(session).images is not None
 
     def cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give a session's own cameras, float64, original px; ideal where the pictures were undistorted.
+        """Give a session's own cameras, float64, original px; ideal where the images were undistorted.
 
         Where samples have cameras of their own, with a leading dimension: one row a sample.
         """
@@ -138,7 +138,7 @@ class DatasetFile:
         return cameras.ideal() if self.undistorted else cameras
 
     def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of a session's stored crops (n, C, ...), float64; a view without picture is not cut."""
+        """Give the cameras of a session's stored crops (n, C, ...), float64; a view without image is not cut."""
         cameras = self.cameras(session)
         affine = torch.from_numpy(self._affine(session, cameras.names))
         size = cameras.size.new_tensor([self.target_resolution] * 2).expand(1, len(cameras), 2)
@@ -147,7 +147,7 @@ class DatasetFile:
     def keypoints2d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
     ) -> Keypoints2d:
-        """Give a session's keypoints in original px (undistorted where the pictures were), cameras attached.
+        """Give a session's keypoints in original px (undistorted where the images were), cameras attached.
 
         With `stored`, in px of the stored crops, with their cameras.
 
@@ -211,7 +211,7 @@ class DatasetFile:
         return self._header(session).betas
 
     def record(self, sample: SupportsIndex) -> SampleRecord:
-        """Read one sample without its pictures."""
+        """Read one sample without its images."""
         i = self._sample_index(sample)
         session, mask = int(self.session_of[i]), self.view_mask_of[i].copy()
         rig = self._sessions[session].rig_of(i - int(self._first[session]))
@@ -238,32 +238,32 @@ class DatasetFile:
         )
 
     def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode one stored picture, RGB.
+        """Decode one stored image, RGB.
 
         Raises:
-            KeyError: an unknown camera, or one without a picture in this sample.
+            KeyError: an unknown camera, or one without an image in this sample.
             IndexError: no such sample.
-            BadFileError: bytes that are no picture, or one of another size than the file states.
+            BadFileError: bytes that are no image, or one of another size than the file states.
         """
-        data, what = self.picture_bytes(sample, camera), f'the picture of sample {sample}'
+        data, what = self.image_bytes(sample, camera), f'the image of sample {sample}'
         return decode_stored(data, self.path, what, self.target_resolution)
 
     def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W'] | None:
         """Decode one stored silhouette, 0 or 255; None where the file has none of it."""
         if not self.has_masks:
             return None
-        data, what = self.picture_bytes(sample, camera, 'mask'), f'the mask of sample {sample}'
+        data, what = self.image_bytes(sample, camera, 'mask'), f'the mask of sample {sample}'
         return decode_stored(data, self.path, what, self.target_resolution, grey=True) if len(data) else None
 
-    def picture_bytes(
+    def image_bytes(
         self, sample: SupportsIndex, camera: str | SupportsIndex, kind: str = 'image'
     ) -> UInt8[np.ndarray, ' n']:
-        """Read one stored picture as it is encoded."""
+        """Read one stored image as it is encoded."""
         i, c = self._sample_index(sample), self._camera_index(camera)
-        data = self._samples.picture_bytes(i, c, kind)
+        data = self._samples.image_bytes(i, c, kind)
         if len(data) == 0 and kind == 'image':
             raise UnknownNameError(
-                f'{self.path}: sample {i} has no picture of camera {self.camera_names[c]!r}.'
+                f'{self.path}: sample {i} has no image of camera {self.camera_names[c]!r}.'
             )
         return data
 
@@ -288,7 +288,7 @@ class DatasetFile:
         return [self.camera_names.index(name) for name in names]
 
     def _affine(self, session: str | SupportsIndex, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
-        """Give the maps from original to stored px; where there is no picture, the identity."""
+        """Give the maps from original to stored px; where there is no image, the identity."""
         rows, views = self._rows(session), self._views(names)
         return self._samples.affine(rows, self.view_mask_of[rows])[:, views]
 

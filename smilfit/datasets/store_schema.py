@@ -1,7 +1,7 @@
 """What a dataset file must hold, as tables, and the check of an open file against them.
 
 `store_layout` says what the tables mean. Shapes' letters: N samples, C cameras of the file, c of the session, n
-pictures of the session, K keypoints, J joints, S shape coefficients.
+images of the session, K keypoints, J joints, S shape coefficients.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ SAMPLE_TABLES = {
     'keypoints3d': Table('f', ('N', 'K', 3)),
     'confidence3d': Table('f', ('N', 'K')),
 }
-# Pictures: where they lie in their bytes.
+# Images: where they lie in their bytes.
 BYTES_TABLES = {'image': 'jpeg', 'mask': 'mask'}
 PARAM_TABLES = {name: Table('f', ('N', *PARAMETERS[name].shape)) for name in PARAM_NAMES}
 CAMERA_TABLES = dict(
@@ -168,7 +168,7 @@ def check_session_tables(group: h5py.Group, n_cameras: int, own: int | None, pat
     Args:
         group: the session's.
         n_cameras: how many cameras it names.
-        own: how many pictures with cameras of their own it has; None of a rig.
+        own: how many images with cameras of their own it has; None of a rig.
         path: the file.
 
     Raises:

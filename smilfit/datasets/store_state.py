@@ -64,8 +64,8 @@ def finish_store(path: Path, whole: Path, header: StoreHeader, report: Mapping[s
     outputs, name = outputs_of(path), f'{path.name}{REPORT}'
     text = json.dumps(report, indent=1) + '\n'
     beside = path.with_name(name)
-    told = beside.is_file() and beside.read_bytes() == text.encode()
-    if whole == path and told and outputs.reason_to_make(PART, made_of(header)) is None:
+    report_is_whole = beside.is_file() and beside.read_bytes() == text.encode()
+    if whole == path and report_is_whole and outputs.reason_to_make(PART, made_of(header)) is None:
         return
     staged = write_text(path.with_name(f'{name}{PARTIAL_SUFFIX}'), text)
     outputs.publish(PART, made_of(header), {path.name: whole, name: staged})

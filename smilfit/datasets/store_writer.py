@@ -43,7 +43,7 @@ class StoreWriter:
         n_expected: how many samples will come, to tell a full disk how much is wanted.
 
     Raises:
-        ValueError: a partial file of other inputs or options. (A damaged one is told and begun anew.)
+        ValueError: a partial file of other inputs or options. (A damaged one is reported and begun anew.)
         DiskFullError: no room; so do `append`, `flush` and `finish`.
     """
 
@@ -253,12 +253,12 @@ class StoreWriter:
         self._file.attrs.modify('n_complete', self.n_complete + len(block))
         self._flush()
 
-    def _write_bytes(self, kind: str, name: str, pictures: list[Mapping[int, np.ndarray]]) -> None:
+    def _write_bytes(self, kind: str, name: str, images: list[Mapping[int, np.ndarray]]) -> None:
         store = self._file['images'][name]
-        shape = (len(pictures), len(self.header.camera_names))
+        shape = (len(images), len(self.header.camera_names))
         start, length = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         end, parts = len(store), []
-        for i, by_camera in enumerate(pictures):
+        for i, by_camera in enumerate(images):
             for camera, data in sorted(by_camera.items()):
                 start[i, camera], length[i, camera] = end, len(data)
                 end += len(data)

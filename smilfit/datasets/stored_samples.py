@@ -8,14 +8,14 @@ from jaxtyping import Bool, Float, UInt8
 from smilfit.datasets.hdf5_handle import Hdf5Handle
 from smilfit.datasets.store_layout import PARAM_NAMES
 from smilfit.datasets.store_schema import BYTES_TABLES, FileFacts
-from smilfit.datasets.stored_pictures import most_bytes
+from smilfit.datasets.stored_images import most_bytes
 from smilfit.datasets.stored_values import check_affine, check_byte_ranges, check_params, check_points
 from smilfit.datasets.table_checks import refuse
 from smilfit.files.budget import check_budget
 
 # What one session's rows of one table may take, which is what a caller asks for at once.
 MOST_ROWS_BYTES = 1 << 34
-# Offsets of pictures are looked through in pieces of so many samples.
+# Offsets of images are looked through in pieces of so many samples.
 _PIECE = 1 << 16
 
 
@@ -34,7 +34,7 @@ class StoredSamples:
         self._handle, self._facts, self._path = handle, facts, handle.path
 
     def affine(self, rows: slice | int, present: Bool[np.ndarray, '*n C']) -> Float[np.ndarray, '*n C 2 3']:
-        """Read the maps from original to stored px; where there is no picture, the identity."""
+        """Read the maps from original to stored px; where there is no image, the identity."""
         affine = self._read('samples/affine', rows)
         check_affine(affine, present, 'samples/affine', self._path)
         affine[~present] = np.eye(2, 3)
@@ -58,8 +58,8 @@ class StoredSamples:
         check_params(values, self._path)
         return values
 
-    def picture_bytes(self, sample: int, camera: int, kind: str) -> UInt8[np.ndarray, ' n']:
-        """Read one encoded picture, 'image' or 'mask'; no bytes where there is none."""
+    def image_bytes(self, sample: int, camera: int, kind: str) -> UInt8[np.ndarray, ' n']:
+        """Read one encoded image, 'image' or 'mask'; no bytes where there is none."""
         start, length = (
             int(self._handle.read(f'samples/{kind}_{end}', (sample, camera))) for end in ('start', 'length')
         )
@@ -68,8 +68,8 @@ class StoredSamples:
         self._check_ranges(np.array([start]), np.array([length]), kind)
         return self._handle.read(name, slice(start, start + length))
 
-    def check_pictures(self, view_mask: Bool[np.ndarray, 'N C']) -> None:
-        """Check of all samples where their pictures lie, and that there is one in each view that says so."""
+    def check_images(self, view_mask: Bool[np.ndarray, 'N C']) -> None:
+        """Check of all samples where their images lie, and that there is one in each view that says so."""
         for kind in self._facts.n_bytes:
             for first in range(0, self._facts.n_samples, _PIECE):
                 rows = slice(first, first + _PIECE)
@@ -88,7 +88,7 @@ class StoredSamples:
         refuse(
             self._path,
             'samples/image_length',
-            'be positive in every view with a picture',
+            'be positive in every view with an image',
             f'0 in sample {sample}',
         )
 

@@ -1,4 +1,4 @@
-"""What a dataset file holds of a session once: cameras, and what is known of its pictures."""
+"""What a dataset file holds of a session once: cameras, and what is known of its images."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from smilfit.datasets.session_names import check_session_name
-from smilfit.datasets.store_layout import CAMERA_ARRAYS, PictureTable, SessionHeader
+from smilfit.datasets.store_layout import CAMERA_ARRAYS, ImageTable, SessionHeader
 from smilfit.datasets.store_schema import FileFacts, check_session_tables
 from smilfit.datasets.stored_values import LARGEST, check_cameras, check_finite
 from smilfit.datasets.table_checks import Attributes, Table, check_table, refuse
@@ -19,7 +19,7 @@ from smilfit.files import reading
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.structures import Cameras
 
-# Pictures with cameras of their own are many: their tables are read in pieces of so many rows.
+# Images with cameras of their own are many: their tables are read in pieces of so many rows.
 _ROWS = 1024
 
 
@@ -27,7 +27,7 @@ _ROWS = 1024
 class StoredSession:
     """A session as it is read; `rig` holds its cameras spread over the file's union, zeros where it has none.
 
-    `rig` has a row a sample where the session's pictures have cameras of their own.
+    `rig` has a row a sample where the session's images have cameras of their own.
     """
 
     header: SessionHeader
@@ -35,19 +35,19 @@ class StoredSession:
 
     def rig_of(self, row: int) -> dict[str, Float[np.ndarray, 'C ...']]:
         """Give the cameras of the session's `row`-th sample."""
-        if self.header.pictures is None:
+        if self.header.images is None:
             return self.rig
         return {name: value[row] for name, value in self.rig.items()}
 
     def labels(self, frames: Sequence[int]) -> tuple[str, ...]:
-        """Name the pictures of its samples."""
-        if self.header.pictures is None:
+        """Name the images of its samples."""
+        if self.header.images is None:
             return tuple(f'{self.header.name}, frame {frame}' for frame in frames)
-        return self.header.pictures.labels
+        return self.header.images.labels
 
     def intrinsics_known(self, count: int) -> Bool[np.ndarray, ' n']:
         """Say of which samples the intrinsics were known."""
-        known = self.header.pictures
+        known = self.header.images
         return np.ones(count, np.bool_) if known is None else known.intrinsics_known
 
 
@@ -62,14 +62,14 @@ def write_session(group: h5py.Group, session: SessionHeader) -> None:
     dist = cameras.K.new_zeros(*cameras.K.shape[:-2], 5) if cameras.dist is None else cameras.dist
     tensors = {name: getattr(cameras, name) for name in CAMERA_ARRAYS} | {'dist': dist}
     for name, value in tensors.items():
-        _write(group, name, value.detach().cpu().double().numpy(), session.pictures is not None)
+        _write(group, name, value.detach().cpu().double().numpy(), session.images is not None)
     if session.betas is not None and len(session.betas):
         _write(group, 'betas', np.asarray(session.betas, np.float64))
-    if session.pictures is not None:
-        group.attrs['temporal'] = session.pictures.temporal
-        _write(group, 'intrinsics_known', session.pictures.intrinsics_known, True)
+    if session.images is not None:
+        group.attrs['temporal'] = session.images.temporal
+        _write(group, 'intrinsics_known', session.images.intrinsics_known, True)
         # Text as bytes end to end: a checksum does not reach strings of variable length.
-        text = json.dumps(list(session.pictures.labels)).encode()
+        text = json.dumps(list(session.images.labels)).encode()
         _write(group, 'labels', np.frombuffer(text, np.uint8))
 
 
@@ -79,7 +79,7 @@ def _write(group: h5py.Group, name: str, array: np.ndarray, by_row: bool = False
 
 
 def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path) -> StoredSession:
-    """Read what `write_session` wrote; the session's own betas and pictures are None where it has none.
+    """Read what `write_session` wrote; the session's own betas and images are None where it has none.
 
     Args:
         group: the session's.
@@ -112,7 +112,7 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
             fps=_fps(attributes, path),
             source=attributes.text('source'),
             betas=_betas(group, facts.n_betas, path),
-            pictures=None if own is None else _pictures(group, own, attributes, path),
+            images=None if own is None else _images(group, own, attributes, path),
         )
     return StoredSession(header, _spread(cameras, facts.camera_names))
 
@@ -142,7 +142,7 @@ def _betas(group: h5py.Group, n_betas: int, path: Path) -> np.ndarray | None:
     return betas
 
 
-def _pictures(group: h5py.Group, count: int, attributes: Attributes, path: Path) -> PictureTable:
+def _images(group: h5py.Group, count: int, attributes: Attributes, path: Path) -> ImageTable:
     check_table(group, 'labels', Table('u', (None,)), {}, path)
     text = _read(group, 'labels', path).tobytes()
     place = group['labels'].name.strip('/')
@@ -153,7 +153,7 @@ def _pictures(group: h5py.Group, count: int, attributes: Attributes, path: Path)
     if len(labels) != count:
         refuse(path, place, f'name the {count} samples of the session', len(labels))
     known = _read(group, 'intrinsics_known', path)
-    return PictureTable(tuple(labels), known, attributes.flag('temporal'))
+    return ImageTable(tuple(labels), known, attributes.flag('temporal'))
 
 
 def _spread(cameras: Cameras, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ ROTATION_TOLERANCE = 1e-3
 LARGEST_SIDE_PX = 1e6
 # Confidences were rounded to float32.
 CONFIDENCE_ROUNDING = 1e-5
-# A map that shrinks an area by more has lost the picture.
+# A map that shrinks an area by more has lost the image.
 _LEAST_AREA = 1e-12
 
 
@@ -93,7 +93,7 @@ def _faults_of_rotations(R: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str, 
 def check_affine(
     affine: Float[np.ndarray, '*n C 2 3'], present: Bool[np.ndarray, '*n C'], place: str, path: Path
 ) -> None:
-    """Check that the maps to stored pictures are finite, and can be undone where there is a picture.
+    """Check that the maps to stored images are finite, and can be undone where there is an image.
 
     Raises:
         BadFileError: they are not.
@@ -101,7 +101,7 @@ def check_affine(
     check_finite(affine, place, path)
     area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
     if (np.abs(area[present]) <= _LEAST_AREA).any():
-        refuse(path, place, 'be invertible where there is a picture', 'determinant 0')
+        refuse(path, place, 'be invertible where there is an image', 'determinant 0')
 
 
 def check_points(
@@ -150,18 +150,18 @@ def check_byte_ranges(
     place: str,
     path: Path,
 ) -> None:
-    """Check that encoded pictures lie inside the bytes that the file has.
+    """Check that encoded images lie inside the bytes that the file has.
 
     Args:
         start: first byte of each.
         length: bytes of each; 0 where there is none.
         end: how many bytes there are.
-        most: the longest picture.
+        most: the longest image.
         place: the tables' common name, for messages.
         path: the file.
 
     Raises:
-        BadFileError: one lies outside, or is longer than a picture can be.
+        BadFileError: one lies outside, or is longer than an image can be.
     """
     if length.size == 0:
         return
@@ -171,4 +171,4 @@ def check_byte_ranges(
     # Subtraction cannot overflow here: both are at least 0, and a length at most `most`.
     outside = (length > 0) & ((start < 0) | (start > end - length))
     if outside.any():
-        refuse(path, f'{place}_start', f'lie inside the {end} bytes of pictures', int(start[outside].flat[0]))
+        refuse(path, f'{place}_start', f'lie inside the {end} bytes of images', int(start[outside].flat[0]))

@@ -77,8 +77,8 @@ def check_table(parent: h5py.Group, name: str, table: Table, counts: Mapping[str
     wanted = tuple(counts[s] if isinstance(s, str) else s for s in table.shape)
     shape = found.shape
     if shape is None or len(shape) != len(wanted) or any(w not in (None, n) for w, n in zip(wanted, shape)):
-        told = '(' + ', '.join('any' if w is None else str(w) for w in wanted) + ')'
-        refuse(path, place, f'have shape {told}', str(shape))
+        rule = '(' + ', '.join('any' if w is None else str(w) for w in wanted) + ')'
+        refuse(path, place, f'have shape {rule}', str(shape))
     return True
 
 
@@ -200,5 +200,5 @@ class Attributes:
         return f'the attribute {name}' if owner == '/' else f'the attribute {name} of {owner}'
 
     def _refuse(self, name: str, rule: str, got: Any) -> None:
-        # numpy's numbers are told like Python's; an array is told by its type.
+        # numpy's numbers are written like Python's; an array is named by its type.
         refuse(self._path, self._place(name), rule, got.item() if isinstance(got, np.generic) else got)

@@ -28,13 +28,13 @@ def _check_range(where: str, name: str, value: float, high: float) -> None:
 
 @TRANSFORMS.register_module()
 class PhotometricJitter:
-    """Change brightness, contrast, noise and blur of the pictures; nothing else of the sample.
+    """Change brightness, contrast, noise and blur of the images; nothing else of the sample.
 
     Args:
         brightness: largest shift, as a share of white.
-        contrast: largest relative change of the distance from the picture's mean.
+        contrast: largest relative change of the distance from the image's mean.
         noise: largest standard deviation of Gaussian noise, as a share of white.
-        blur_px: largest standard deviation of Gaussian blur, px of the stored picture.
+        blur_px: largest standard deviation of Gaussian blur, px of the stored image.
         shared: draw once for all views of a sample instead of once a view (noise differs always).
     """
 
@@ -57,32 +57,32 @@ class PhotometricJitter:
         self.shared = shared
 
     def __call__(self, sample: Sample) -> Sample:
-        """Change the pictures of the present views."""
+        """Change the images of the present views."""
         inputs = sample['inputs']
         present = inputs['view_mask'].nonzero().squeeze(-1)
-        pictures = inputs['image'][present].float() / 255
+        images = inputs['image'][present].float() / 255
         n = 1 if self.shared else len(present)
         shift, gain = _uniform((n, 1, 1, 1), self.brightness), 1 + _uniform((n, 1, 1, 1), self.contrast)
         noise, blur = torch.rand(n, 1, 1, 1) * self.noise, torch.rand(n).expand(len(present)) * self.blur_px
         if self.blur_px:
-            pictures = torch.stack([_blur(p, float(s)) for p, s in zip(pictures, blur)])
-        mean = pictures.mean((1, 2, 3), keepdim=True)
-        pictures = (pictures - mean) * gain + mean + shift
-        pictures = pictures + noise * torch.randn_like(pictures)
+            images = torch.stack([_blur(p, float(s)) for p, s in zip(images, blur)])
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = (images - mean) * gain + mean + shift
+        images = images + noise * torch.randn_like(images)
         image = inputs['image'].clone()
-        image[present] = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
+        image[present] = (images.clamp(0, 1) * 255).round().to(torch.uint8)
         return {**sample, 'inputs': {**inputs, 'image': image}}
 
 
-def _blur(picture: Float[Tensor, '3 H W'], sigma: float) -> Float[Tensor, '3 H W']:
-    """Blur along rows, then columns; the picture's edge continues outside."""
+def _blur(image: Float[Tensor, '3 H W'], sigma: float) -> Float[Tensor, '3 H W']:
+    """Blur along rows, then columns; the image's edge continues outside."""
     radius = math.ceil(3 * sigma)
-    if sigma < 0.1 or radius >= min(picture.shape[1:]):
-        return picture
-    x = torch.arange(-radius, radius + 1, dtype=picture.dtype)
+    if sigma < 0.1 or radius >= min(image.shape[1:]):
+        return image
+    x = torch.arange(-radius, radius + 1, dtype=image.dtype)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     kernel = (kernel / kernel.sum()).expand(3, 1, 1, -1)
-    padded = torch.nn.functional.pad(picture[None], (radius,) * 4, mode='replicate')
+    padded = torch.nn.functional.pad(image[None], (radius,) * 4, mode='replicate')
     rows = torch.nn.functional.conv2d(padded, kernel, groups=3)
     return torch.nn.functional.conv2d(rows, kernel.transpose(2, 3), groups=3)[0]
 
@@ -130,7 +130,7 @@ def keep_views(sample: Sample, kept: Tensor) -> Sample:
 class CropJitter:
     """Shift, scale and turn each stored crop about its centre, with its camera, mask and keypoints.
 
-    The pictures change by `u' = A u + b`, so K becomes [A b; 0 1] K: projections stay exact, for any lens.
+    The images change by `u' = A u + b`, so K becomes [A b; 0 1] K: projections stay exact, for any lens.
     The body's world pose stays as it is.
 
     Args:
@@ -160,7 +160,7 @@ class CropJitter:
 
 
 def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
-    """Apply `u' = A u + b` to the pictures, masks, cameras and keypoints of the present views.
+    """Apply `u' = A u + b` to the images, masks, cameras and keypoints of the present views.
 
     `to_original` becomes `to_original` after the inverse of the map; `size` stays, so what leaves the frame is
     lost and what enters it is black.
@@ -199,8 +199,8 @@ def _warp(image: Tensor, affine: Tensor, mask: Tensor) -> Tensor:
 
     moved = image.clone()
     for c in mask.nonzero().squeeze(-1).tolist():
-        picture = np.ascontiguousarray(image[c].permute(1, 2, 0).numpy())
-        size = (picture.shape[1], picture.shape[0])
-        warped = cv2.warpAffine(picture, affine[c].numpy(), size, flags=cv2.INTER_LINEAR)
-        moved[c] = torch.from_numpy(warped.reshape(picture.shape)).permute(2, 0, 1)
+        view = np.ascontiguousarray(image[c].permute(1, 2, 0).numpy())
+        size = (view.shape[1], view.shape[0])
+        warped = cv2.warpAffine(view, affine[c].numpy(), size, flags=cv2.INTER_LINEAR)
+        moved[c] = torch.from_numpy(warped.reshape(view.shape)).permute(2, 0, 1)
     return moved

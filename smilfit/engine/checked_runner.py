@@ -10,7 +10,7 @@ from smilfit.files import reading, writing
 
 
 class CheckedRunner(Runner):
-    """What goes wrong with a checkpoint or in the work dir is told with its path."""
+    """What goes wrong with a checkpoint or in the work dir is reported with its path."""
 
     def __init__(self, *args: Any, work_dir: str, **kwargs: Any) -> None:
         with _writing_logs(work_dir):

@@ -91,8 +91,8 @@ def building(cfg: Config) -> Iterator[None]:
 
 def _ours(error: Exception) -> bool:
     """Say whether an error is a sentence of ours or of a registry: `<where>: ...`."""
-    told = str(error.args[0]) if error.args else ''
-    return isinstance(error, KeyError) or _SENTENCE.match(told) is not None
+    message = str(error.args[0]) if error.args else ''
+    return isinstance(error, KeyError) or _SENTENCE.match(message) is not None
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

@@ -131,7 +131,7 @@ def _prepared(cfg: Config, device: str) -> Config:
 
 
 def _end_schedule(cfg: Config) -> None:
-    """Let a schedule that says no end go on to the last epoch, so that max_epochs is said once."""
+    """Let a schedule that says no end go on to the last epoch, so that max_epochs is stated once."""
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
         if 'end' in scheduler or 'T_max' in scheduler or scheduler['type'] != 'CosineAnnealingLR':

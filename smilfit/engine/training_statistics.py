@@ -70,7 +70,7 @@ def compute_statistics(
             'training set: there must be at least one sample; got none. Check data_path and split.'
         )
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), most_samples)).round().astype(int))
-    samples = [_without_pictures(dataset[int(i)]) for i in chosen]
+    samples = [_without_images(dataset[int(i)]) for i in chosen]
     batch = default_collate(samples)
     targets = batch['data_samples']
     xyz, seen = targets['keypoints3d'].double(), targets['confidence3d'] > 0
@@ -128,7 +128,7 @@ def enough_keypoints(seen: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
     return seen.sum(-1) >= _LEAST_KEYPOINTS
 
 
-def _without_pictures(sample: Mapping[str, Any]) -> dict[str, Any]:
+def _without_images(sample: Mapping[str, Any]) -> dict[str, Any]:
     return {
         'inputs': {k: v for k, v in sample['inputs'].items() if k != 'image'},
         'data_samples': {k: v for k, v in sample['data_samples'].items() if k != 'mask'},
@@ -174,7 +174,7 @@ def _from_views(batch: Mapping[str, Any], at_rest: float) -> tuple[Tensor, float
     centre, spread = centre_and_spread(flat, seen.flatten(0, 1))
     centre, spread = centre[:, :2].unflatten(0, usable.shape), spread.unflatten(0, usable.shape)
     centre = torch.where(usable.unsqueeze(-1), centre, (cameras.size - 1) / 2)
-    # A picture shows two of three dimensions: size per distance.
+    # An image shows two of three dimensions: size per distance.
     angle = math.sqrt(3 / 2) * spread / cameras.K[..., 0, 0]
     if not bool((usable.sum(1) > 1).any()):
         directions, _ = pixel_rays(cameras, centre.unsqueeze(2))

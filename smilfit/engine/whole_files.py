@@ -77,7 +77,7 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 class _LateDeletions:
-    """A file backend that only notes what it is told to delete."""
+    """A file backend that only notes what it is asked to delete."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend

@@ -16,9 +16,15 @@ from smilfit.evaluation.errors import (
     percentiles,
 )
 from smilfit.evaluation.fit_quality import CameraFit, FitBenchmark, fit_benchmark, reprojection_errors
+from smilfit.evaluation.image_figures import (
+    ImageFigures,
+    PictureFigures,
+    read_figures,
+    summary,
+    write_figures,
+)
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
-from smilfit.evaluation.picture_figures import PictureFigures, read_figures, summary, write_figures
 from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
 from smilfit.evaluation.units import length_text, to_mm, unit_suffix
@@ -30,6 +36,7 @@ __all__ = [
     'CameraFit',
     'Errors',
     'FitBenchmark',
+    'ImageFigures',
     'ImageFit',
     'MultiViewPoseMetric',
     'PictureFigures',

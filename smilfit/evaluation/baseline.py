@@ -1,4 +1,4 @@
-"""The trivial baseline: answers that look at no picture. A number is judged by the distance from it."""
+"""The trivial baseline: answers that look at no image. A number is judged by the distance from it."""
 
 import numpy as np
 from jaxtyping import Bool, Float

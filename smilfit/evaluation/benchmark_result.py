@@ -45,7 +45,7 @@ SOURCES = (MODEL, BASELINE, BASELINE_PLACED, MEAN_POSE)
 class Errors:
     """Errors of one answer; NaN where there is no truth, inf where the answer is not finite.
 
-    px at the network's crop and at the original picture; 3D in the session's unit, as they are and after each
+    px at the network's crop and at the original image; 3D in the session's unit, as they are and after each
     frame's best similarity.
     """
 
@@ -59,7 +59,7 @@ class Errors:
 class BenchmarkResult:
     """Predictions and truths of N samples in C views with K keypoints.
 
-    2D is px of the network's crop, and `to_original` maps it to the original picture; 3D is in `unit` (None
+    2D is px of the network's crop, and `to_original` maps it to the original image; 3D is in `unit` (None
     where nobody knows it). `baseline3d` is the training set's mean, `baseline2d` its projection into every
     view, `mean_pose` its mean pose with place, heading and size taken out.
     """

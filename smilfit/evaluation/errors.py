@@ -1,4 +1,4 @@
-"""Distances between predicted and true keypoints, and what is said about them. Pure numpy.
+"""Distances between predicted and true keypoints, and what is stated about them. Pure numpy.
 
 Everywhere `weights` (or `seen`) says how much a truth counts; a truth of weight 0 never does, whatever its
 coordinates. A prediction that is not finite is infinitely wrong: it misses every threshold and is not left
@@ -56,7 +56,7 @@ def pck_curve(
     weights: Weights,
     thresholds_px: Float[np.ndarray, 'T'] = PCK_THRESHOLDS_PX,
 ) -> Float[np.ndarray, 'T']:
-    """Give the PCK at each threshold, 1 to 50 px unless told otherwise."""
+    """Give the PCK at each threshold, 1 to 50 px unless given others."""
     kept, weight = _counted(errors_px, weights)
     if not len(kept):
         return np.full(len(thresholds_px), np.nan)

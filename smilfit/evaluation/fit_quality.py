@@ -14,7 +14,7 @@ from smilfit.structures import Keypoints2d, Keypoints3d
 
 @dataclass(frozen=True)
 class CameraFit:
-    """One camera's reprojection errors, px of the pictures that were annotated.
+    """One camera's reprojection errors, px of the images that were annotated.
 
     The two `common` medians are over the keypoints that were seen there and have a given 3D point; they are
     None without given points. A fitted point without an image in the camera is infinitely wrong.

@@ -1,4 +1,4 @@
-"""How well a fitted body explains single pictures: keypoints and silhouette, picture by picture."""
+"""How well a fitted body explains single images: keypoints and silhouette, image by image."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from smilfit.evaluation.errors import distances, pck, percentiles
 
-# PCK is said in px of a picture of this side, so that crops of any size compare.
+# PCK is stated in px of an image of this side, so that crops of any size compare.
 REFERENCE_SIDE_PX = 224
 PCK_PX = 5.0
 # WLDO's threshold, a share of the square root of the silhouette's area (Biggs et al. 2020).
@@ -17,7 +17,7 @@ PCK_AREA_SHARE = 0.15
 
 @dataclass(frozen=True)
 class ImageFit:
-    """One picture. `median_px` and `pck_5px` are in px of a crop of 224 px; what cannot be said is None.
+    """One image. `median_px` and `pck_5px` are in px of a crop of 224 px; what cannot be stated is None.
 
     `pck_area` is the share of keypoints within 0.15 of the square root of the mask's area.
     """
@@ -49,10 +49,10 @@ def image_fit(
     silhouette: Bool[np.ndarray, 'H W'] | None = None,
     mask: Bool[np.ndarray, 'H W'] | None = None,
 ) -> ImageFit:
-    """Measure one picture.
+    """Measure one image.
 
     Args:
-        label: names the picture.
+        label: names the image.
         pixels: the body's keypoints in the crop, px; not finite where they have no image.
         keypoints: the annotated ones.
         confidence: 0 where nothing was annotated.
@@ -78,7 +78,7 @@ def image_fit(
 
 
 def mean_of(fits: Sequence[ImageFit]) -> dict[str, float]:
-    """Average each figure over the pictures that have it; a figure that none has is left out."""
+    """Average each figure over the images that have it; a figure that none has is left out."""
     found = {}
     for name in ('median_px', 'pck_5px', 'pck_area', 'iou'):
         values = [v for v in (getattr(fit, name) for fit in fits) if v is not None]

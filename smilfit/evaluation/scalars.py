@@ -27,7 +27,7 @@ def benchmark_metrics(
 ) -> dict[str, int | float]:
     """Give all scalars of a benchmark by name.
 
-    `pck_5px_original` is a share in [0, 1] at the original picture's resolution, `pck_5px_network` at the
+    `pck_5px_original` is a share in [0, 1] at the original image's resolution, `pck_5px_network` at the
     crop's; `pck_auc_*` the mean of the curve over 1 to 50 px. `mpjpe_<unit>` is not aligned,
     `pa_mpjpe_<unit>` is after each frame's best similarity. A number for which no truth exists is
     absent, and its count is 0.

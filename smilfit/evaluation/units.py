@@ -1,4 +1,4 @@
-"""Units of length in names and texts. An unknown unit is said, never guessed."""
+"""Units of length in names and texts. An unknown unit is stated, never guessed."""
 
 UNKNOWN_UNIT = 'unknown unit'
 MILLIMETRES = {'mm': 1.0, 'cm': 10.0, 'm': 1000.0, 'um': 1e-3}

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a full disk told in a sentence."""
+"""Files that appear whole or not at all, and a full disk reported in a sentence."""
 
 import errno
 import os

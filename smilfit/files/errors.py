@@ -1,4 +1,4 @@
-"""What is wrong with a file, said in a line."""
+"""What is wrong with a file, in one line."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ def shorten(value: Any, most: int = LONGEST) -> str:
         most: characters to show.
     """
     if isinstance(value, BaseException):
-        told = value.args[0] if len(value.args) == 1 and isinstance(value.args[0], str) else str(value)
-        return shorten(' '.join(told[: 20 * most].split()) or type(value).__name__, most)
+        message = value.args[0] if len(value.args) == 1 and isinstance(value.args[0], str) else str(value)
+        return shorten(' '.join(message[: 20 * most].split()) or type(value).__name__, most)
     if isinstance(value, bool) or value is None:
         return repr(value)
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""One process writes an output; another one is told which."""
+"""One process writes an output; another one learns which."""
 
 import json
 import logging

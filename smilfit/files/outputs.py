@@ -74,7 +74,7 @@ class OutputFolder:
         return self._damage(record)
 
     def holds(self, part: str, made_of: MadeOf) -> bool:
-        """Say whether a part is there, whole and made of the same; what is not believed is told in the log."""
+        """Say whether a part is there, whole and made of the same; what is not believed is reported in the log."""
         reason = self.reason_to_make(part, made_of)
         if reason not in (None, 'not made yet'):
             logger.info('%s: %s is made again: %s.', self.folder, part, reason)
@@ -183,8 +183,8 @@ class OutputFolder:
         return records
 
     def _write(self, records: Mapping[str, Any]) -> None:
-        told = {'format': FORMAT, 'version': VERSION, 'parts': records}
-        write_text(self.marker, json.dumps(told, indent=1))
+        document = {'format': FORMAT, 'version': VERSION, 'parts': records}
+        write_text(self.marker, json.dumps(document, indent=1))
 
     def _damage(self, record: Mapping[str, Any]) -> str | None:
         for name, (size, digest) in record['files'].items():

@@ -46,8 +46,8 @@ def reading(path: str | Path, what: str = 'the file', advice: str = ADVICE) -> I
 
 def names(error: BaseException, path: str | Path) -> bool:
     """Say whether an error's message begins with the file's name already."""
-    told = error.args[0] if error.args else ''
-    return isinstance(told, str) and told.startswith(f'{path}')
+    message = error.args[0] if error.args else ''
+    return isinstance(message, str) and message.startswith(f'{path}')
 
 
 def _sentence(path: str | Path, what: str, advice: str, error: BaseException) -> str:
@@ -55,9 +55,9 @@ def _sentence(path: str | Path, what: str, advice: str, error: BaseException) ->
         return f'{path}: {what} must fit into memory; it asks for more. {advice}'
     if isinstance(error, RecursionError):
         return f'{path}: {what} must not be nested so deeply. {advice}'
-    said = shorten(error).rstrip('.')
+    reason = shorten(error).rstrip('.')
     if isinstance(error, (ValueError, OSError, KeyError)):
-        said = f'missing {said}' if type(error) is KeyError else said
+        reason = f'missing {reason}' if type(error) is KeyError else reason
     else:
-        said = f'{type(error).__name__}: {said}'
-    return f'{path}: {what} must be whole and well-formed; got {said}. {advice}'
+        reason = f'{type(error).__name__}: {reason}'
+    return f'{path}: {what} must be whole and well-formed; got {reason}. {advice}'

@@ -40,8 +40,8 @@ def closest_on_triangles(
     second, third = (vv * wu - uv * wv) / area, (uu * wv - uv * wu) / area
     first = 1 - second - third
     inside = ~flat & (first >= 0) & (second >= 0) & (third >= 0)
-    foot = (first, second, third)
-    return torch.stack([torch.where(inside, foot[k], shares[k]) for k in range(3)], -1)
+    perpendicular = (first, second, third)
+    return torch.stack([torch.where(inside, perpendicular[k], shares[k]) for k in range(3)], -1)
 
 
 def _on_side(side: tuple[Tensor, ...], to_point: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -88,7 +88,7 @@ def closest_of_segments(
     s.append(torch.where(parallel, torch.zeros_like(area), (uv * wv - vv * wu) / safe).clamp(0, 1))
     t.append(torch.where(parallel, torch.zeros_like(area), (uu * wv - uv * wu) / safe).clamp(0, 1))
     on_first, on_second = torch.stack(s, -1), torch.stack(t, -1)
-    feet = on_first.unsqueeze(-1) * u.unsqueeze(-2) - on_second.unsqueeze(-1) * v.unsqueeze(-2)
-    between = w.unsqueeze(-2) + feet
+    closest = on_first.unsqueeze(-1) * u.unsqueeze(-2) - on_second.unsqueeze(-1) * v.unsqueeze(-2)
+    between = w.unsqueeze(-2) + closest
     best = between.square().sum(-1).argmin(-1, keepdim=True)
     return on_first.gather(-1, best).squeeze(-1), on_second.gather(-1, best).squeeze(-1)

@@ -12,10 +12,10 @@ from smilfit.geometry.projection import project_points
 from smilfit.geometry.triangulation import triangulate
 
 # A camera is judged by medians, so half of its labels may be wrong. Careful labels of animals miss by 2 to
-# 10 px in a picture of 1280 x 1024; a camera of another place misses by a tenth of the picture.
-# Below this share of the picture's diagonal (16 px there) a camera is never named …
+# 10 px in an image of 1280 x 1024; a camera of another place misses by a tenth of the image.
+# Below this share of the image's diagonal (16 px there) a camera is never named …
 LIMIT_OF_DIAGONAL = 0.01
-# … nor below this many px, in small pictures …
+# … nor below this many px, in small images …
 LIMIT_PX = 5.0
 # … nor below this multiple of the other cameras' median, where all labels are poor.
 LIMIT_RATIO = 4.0
@@ -91,7 +91,7 @@ def camera_consistency(
         intrinsics: K, px.
         rotation: world to camera.
         translation: world to camera, world unit.
-        size: width and height of the pictures, px.
+        size: width and height of the images, px.
         dist: lens coefficients; None for ideal lenses.
         points: 3D points from elsewhere, world unit.
         points_confidence: 0 where there is no 3D point; where None, all finite points count.

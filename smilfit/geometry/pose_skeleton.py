@@ -61,10 +61,12 @@ class _PoseSkeleton(torch.autograd.Function):
         axis_angle, linear, joints = ctx.saved_tensors
         from_tips = ctx.tree.paths.t()
         torque = torch.zeros_like(joints)
-        pull = None
+        subtree_gradient = None
         if d_joints is not None:
-            pull = from_tips @ d_joints
-            torque = from_tips @ torch.linalg.cross(joints, d_joints) - torch.linalg.cross(joints, pull)
+            subtree_gradient = from_tips @ d_joints
+            torque = from_tips @ torch.linalg.cross(joints, d_joints) - torch.linalg.cross(
+                joints, subtree_gradient
+            )
         if d_linear is not None:
             # A frame's columns turn with every joint above it.
             turned = torch.linalg.cross(linear, d_linear, dim=-2).sum(-1)
@@ -74,7 +76,7 @@ class _PoseSkeleton(torch.autograd.Function):
             local = (linear.transpose(-1, -2) @ torque.unsqueeze(-1)).squeeze(-1)
             d_axis_angle = _right_jacobian_transposed(axis_angle, local)
         if ctx.needs_input_grad[1]:
-            d_rest = _rest_gradient(linear, pull, ctx.tree)
+            d_rest = _rest_gradient(linear, subtree_gradient, ctx.tree)
             d_rest = d_rest.sum(0, keepdim=True) if ctx.n_rest == 1 < len(d_rest) else d_rest
         return d_axis_angle, d_rest, None
 
@@ -96,11 +98,13 @@ def _right_jacobian_transposed(axis_angle: Tensor, vector: Tensor) -> Tensor:
     return vector + b * once + c * torch.linalg.cross(axis_angle, once)
 
 
-def _rest_gradient(linear: Tensor, pull: Tensor | None, tree: KinematicTree) -> Tensor:
-    """Turn the pull on each subtree into gradients of the rest joints that span its bone."""
-    if pull is None:
+def _rest_gradient(linear: Tensor, subtree_gradient: Tensor | None, tree: KinematicTree) -> Tensor:
+    """Turn the gradient of each subtree into gradients of the rest joints that span its bone."""
+    if subtree_gradient is None:
         return linear.new_zeros(linear.shape[:2] + (3,))
     above = tree.parents[1:]
-    of_bones = (linear.index_select(1, above).transpose(-1, -2) @ pull[:, 1:].unsqueeze(-1)).squeeze(-1)
-    gradient = torch.cat((pull[:, :1], of_bones), 1)
+    of_bones = (
+        linear.index_select(1, above).transpose(-1, -2) @ subtree_gradient[:, 1:].unsqueeze(-1)
+    ).squeeze(-1)
+    gradient = torch.cat((subtree_gradient[:, :1], of_bones), 1)
     return gradient.index_add(1, above, of_bones, alpha=-1)

@@ -31,7 +31,7 @@ def project_points(
     """Project world points into cameras.
 
     A point at or behind the camera plane, or beyond the fold of the lens polynomial, has no image. It is
-    marked invalid and its pixel is computed from clamped coordinates: finite, with a gradient that pulls it
+    marked invalid and its pixel is computed from clamped coordinates: finite, with a gradient that moves it
     back to where the camera can see, never a folded or mirrored position.
 
     Args:
@@ -45,7 +45,7 @@ def project_points(
 
     Returns:
         Pixels (x, y), depth in world units, and whether each point has an image (inside or outside the
-        picture's frame).
+        image's frame).
     """
     pixels, valid, depth = _pixels(
         world_to_camera(points, rotation, translation), intrinsics, dist, fold, near

@@ -44,11 +44,11 @@ class ClosestPoints:
     found: Bool[Tensor, 'B N']
 
     def on(self, vertices: Float[Tensor, 'B V 3']) -> Float[Tensor, 'B N 3']:
-        """Give the feet's positions, differentiably."""
+        """Give the closest points' positions, differentiably."""
         return (self.shares.unsqueeze(-1) * self.corners(vertices)).sum(2)
 
     def corners(self, vertices: Float[Tensor, 'B V 3']) -> Float[Tensor, 'B N 3 3']:
-        """Give the corners of the feet's triangles."""
+        """Give the corners of the closest points' triangles."""
         rows = torch.arange(len(vertices), device=vertices.device)[:, None, None]
         return vertices[rows, self.vertices]
 
@@ -75,7 +75,7 @@ def closest_on_surface(
 
     Args:
         points: of a scan.
-        observed: False where there is no point; it gets no foot.
+        observed: False where there is no point; it gets no closest point.
         vertices: of the surface.
         around: the surface's topology.
         neighbours: how many nearest vertices' triangles are compared.
@@ -109,15 +109,15 @@ def closest_on_surface(
         cosine = (face_normals(corners) * normals[frame, place][which]).sum(-1)
         allowed = cosine >= least_cosine
     winner = _least(which, distance2, allowed, len(frame))
-    has_foot = winner >= 0
+    has_closest = winner >= 0
     winner = winner.clamp_min(0)
     found = torch.zeros_like(observed)
-    found[frame, place] = has_foot
-    feet = torch.zeros(batch, n_points, 3, dtype=torch.int64, device=device)
+    found[frame, place] = has_closest
+    corner_index = torch.zeros(batch, n_points, 3, dtype=torch.int64, device=device)
     all_shares = torch.zeros_like(points)
-    feet[frame, place] = index[winner] % n_vertices
-    all_shares[frame, place] = shares[winner] * has_foot.unsqueeze(-1)
-    return ClosestPoints(feet, all_shares, found)
+    corner_index[frame, place] = index[winner] % n_vertices
+    all_shares[frame, place] = shares[winner] * has_closest.unsqueeze(-1)
+    return ClosestPoints(corner_index, all_shares, found)
 
 
 def _candidates(nearest: Tensor, around: FacesAround) -> tuple[Tensor, Tensor]:

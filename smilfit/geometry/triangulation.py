@@ -48,7 +48,7 @@ def triangulate(
         rotation: world to camera.
         translation: world to camera, world unit.
         n_refine: steps of refinement; 0 gives the linear solution.
-        huber_px: residual from which a view's pull no longer grows, so that one wrong view among several
+        huber_px: residual from which a view's influence no longer grows, so that one wrong view among several
             good ones does little harm; None for plain least squares.
     """
     dtype = xy.dtype

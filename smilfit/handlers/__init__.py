@@ -3,7 +3,7 @@
 from smilfit.handlers.active_term import ActiveTerm
 from smilfit.handlers.base import BaseHandler, TermHandler
 from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
-from smilfit.handlers.in_picture import InPictureHandler, PictureFrameInput
+from smilfit.handlers.in_image import ImageFrameInput, InImageHandler, InPictureHandler, PictureFrameInput
 from smilfit.handlers.inputs import BaseInput, MissingObservationError
 from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
@@ -51,6 +51,8 @@ __all__ = [
     'GroundContactHandler',
     'GroundContactInput',
     'GroundHandler',
+    'ImageFrameInput',
+    'InImageHandler',
     'InPictureHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',

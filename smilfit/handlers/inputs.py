@@ -72,7 +72,7 @@ class BaseInput:
         return self
 
     def resized(self, side: int) -> 'BaseInput':
-        """Give this Input for pictures whose longer side is at most `side` px; only masks have any."""
+        """Give this Input for images whose longer side is at most `side` px; only masks have any."""
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> 'BaseInput':

@@ -64,7 +64,7 @@ class KeypointInput(BaseInput):
         return resolved
 
 
-def names_or_places(convention: str | Path | Sequence[str], count: int) -> tuple[str, ...]:
+def keypoint_names_or_numbers(convention: str | Path | Sequence[str], count: int) -> tuple[str, ...]:
     """Give the names that a convention spells out, else '0', '1', … until a model names them."""
     if isinstance(convention, (str, Path)):
         return tuple(str(k) for k in range(count))

@@ -1,4 +1,4 @@
-"""What drawing a body's keypoints to observed ones has in common, in pictures and in space."""
+"""What drawing a body's keypoints to observed ones has in common, in images and in space."""
 
 import logging
 from abc import ABC, abstractmethod

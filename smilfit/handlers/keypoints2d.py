@@ -1,4 +1,4 @@
-"""Keypoints in pictures, under any number of cameras."""
+"""Keypoints in images, under any number of cameras."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
+from smilfit.handlers.keypoint_input import KeypointInput, keypoint_names_or_numbers, without_gaps
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler
 from smilfit.handlers.state import BodyState
 from smilfit.losses import KeypointMSELoss, PointSource
@@ -46,7 +46,7 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
             confidence = (
                 torch.ones_like(keypoints2d[..., 0]) if keypoints2d_conf is None else keypoints2d_conf
             )
-            names = names_or_places(keypoints2d_convention, keypoints2d.shape[2])
+            names = keypoint_names_or_numbers(keypoints2d_convention, keypoints2d.shape[2])
             confidence, n_masked = without_gaps(keypoints2d, confidence)
             keypoints = Keypoints2d(keypoints2d, confidence, names, cameras)
             super().__init__(keypoints, keypoints2d_convention, handler_key)
@@ -67,8 +67,8 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
     def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'MultiviewKeypoint2dMSEInput':
         """Take a session's 2D keypoints and cameras out of a dataset file.
 
-        They are in original px under a rig. Where every picture has a camera of its own, they are in px of the
-        stored crops: pictures of all sizes then mean the same to a loss.
+        They are in original px under a rig. Where every image has a camera of its own, they are in px of the
+        stored crops: images of all sizes then mean the same to a loss.
         """
         stored = dataset.has_own_cameras(session)
         return cls(dataset.keypoints2d(session, stored=stored), handler_key=handler_key)

@@ -13,7 +13,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.handlers.base import BaseHandler
 from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.keypoint_input import KeypointInput, names_or_places, without_gaps
+from smilfit.handlers.keypoint_input import KeypointInput, keypoint_names_or_numbers, without_gaps
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler
 from smilfit.handlers.keypoint_names import convention_names
 from smilfit.handlers.state import BodyState
@@ -45,7 +45,7 @@ class Keypoint3dMSEInput(KeypointInput):
             super().__init__(keypoints3d, keypoints3d.names, handler_key)
             return
         confidence = torch.ones_like(keypoints3d[..., 0]) if keypoints3d_conf is None else keypoints3d_conf
-        names = names_or_places(keypoints3d_convention, keypoints3d.shape[1])
+        names = keypoint_names_or_numbers(keypoints3d_convention, keypoints3d.shape[1])
         confidence, n_masked = without_gaps(keypoints3d, confidence)
         keypoints = Keypoints3d(keypoints3d, confidence, names)
         super().__init__(keypoints, keypoints3d_convention, handler_key)

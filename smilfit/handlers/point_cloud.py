@@ -30,11 +30,11 @@ class PointCloudHandler(BidirectionalDistanceHandler):
         loss: scores squared distances, in the world's unit; `PointDistanceLoss()` if None.
         template_weight: factor on the other direction, each vertex to its nearest scanned point; 0 for scans that
             do not show the whole body.
-        metric: what second order assumes: `'plane'` lets each foot slide along the surface (point-to-plane: a
-            few times fewer steps), `'point'` holds it where it is. The loss is the same.
+        metric: what second order assumes: `'plane'` lets each closest point slide along the surface (point-to-plane:
+            a few times fewer steps), `'point'` holds it where it is. The loss is the same.
         neighbours: how many nearest vertices' triangles are compared.
         max_normal_angle_deg: a point with a normal looks only for surface whose normal differs by less, so that a
-            thin part's two sides are told apart; None for any surface.
+            thin part's two sides are distinguished; None for any surface.
         handler_key: names it in stages.
         device: where its constants live.
         logger: a logger or its name.

@@ -1,4 +1,4 @@
-"""Masks: which pixels of each picture show the animal."""
+"""Masks: which pixels of each image show the animal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class SilhouetteInput(BaseInput):
 
     Args:
         masks: bool, or numbers in [0, 1]; uint8 counts as false at 0.
-        cameras: of one set for all frames, or one a frame; their pictures are the masks.
+        cameras: of one set for all frames, or one a frame; their images are the masks.
         view_weight: (B, C), 0 where a view has no mask; None for 1.
         handler_key: the handler's.
     """
@@ -45,7 +45,7 @@ class SilhouetteInput(BaseInput):
         sizes = cameras.size.round().long().reshape(-1, 2)
         if not bool((sizes == sizes.new_tensor([width, height])).all()):
             raise ValueError(
-                f"SilhouetteInput: the cameras' pictures must be the masks ({width} x {height}); got "
+                f"SilhouetteInput: the cameras' images must be the masks ({width} x {height}); got "
                 f'{sizes.unique(dim=0).tolist()}. Resize the cameras with Cameras.transformed.'
             )
         if not bool(((masks >= 0) & (masks <= 1)).all()):
@@ -125,7 +125,7 @@ class SilhouetteInput(BaseInput):
         return SilhouetteInput(masks, cameras, self.view_weight, self.handler_key)
 
     def flat_cameras(self, every: Cameras | None = None) -> Cameras:
-        """Give one camera a picture, frame by frame (B C of them), of the input's own or of corrected ones."""
+        """Give one camera an image, frame by frame (B C of them), of the input's own or of corrected ones."""
         b, c = self.masks.shape[:2]
         every = self.cameras if every is None else every
 

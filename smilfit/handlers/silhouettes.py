@@ -1,4 +1,4 @@
-"""Draw the body's silhouette to masks: through a renderer, or by distances in the picture without one."""
+"""Draw the body's silhouette to masks: through a renderer, or by distances in the image without one."""
 
 import logging
 from dataclasses import replace
@@ -111,7 +111,7 @@ class SilhouetteDistanceHandler(BidirectionalDistanceHandler):
         self.seed = seed
 
     def forward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
-        """Compare vertices with the mask, in every picture."""
+        """Compare vertices with the mask, in every image."""
         pixels, source = self._pixels(state, related_input)
         outside, uphill = distance_and_slope(related_input.distance_px(), pixels)
         weight = related_input.view_weight.unsqueeze(-1).expand(pixels.shape[:-1])
@@ -119,7 +119,7 @@ class SilhouetteDistanceHandler(BidirectionalDistanceHandler):
         return from_source(stated, source)
 
     def backward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
-        """Compare the mask's pixels with the nearest vertices, in every picture."""
+        """Compare the mask's pixels with the nearest vertices, in every image."""
         pixels, source = self._pixels(state, related_input)
         points, there = related_input.points_px(self.n_mask_points, self.seed)
         nearest = nearest_pixels(points, pixels)
@@ -147,7 +147,7 @@ def distance_and_slope(
 def nearest_pixels(
     points: Float[Tensor, 'B C n 2'], pixels: Float[Tensor, 'B C V 2']
 ) -> Int[Tensor, 'B C n']:
-    """Find the nearest projected vertex to each point of its picture."""
+    """Find the nearest projected vertex to each point of its image."""
     pairs = zip(points.flatten(0, 1).cpu().numpy(), pixels.detach().flatten(0, 1).cpu().numpy())
     found = torch.stack([torch.as_tensor(cKDTree(there).query(wanted)[1]) for wanted, there in pairs])
     return found.reshape(points.shape[:-1]).to(pixels.device)
@@ -156,7 +156,7 @@ def nearest_pixels(
 def sample_distance(
     distance_px: Float[Tensor, 'B C H W'], pixels: Float[Tensor, 'B C V 2']
 ) -> Float[Tensor, 'B C V']:
-    """Read a distance map between its pixels, bilinearly; beyond the picture the way to it is added."""
+    """Read a distance map between its pixels, bilinearly; beyond the image the way to it is added."""
     b, c, height, width = distance_px.shape
     limit = pixels.new_tensor([width - 1, height - 1])
     inside = torch.minimum(pixels.clamp_min(0), limit)

@@ -57,13 +57,13 @@ def same_rate(videos: Mapping[str, VideoInfo]) -> float:
 
 
 def check_sizes(videos: Mapping[str, VideoInfo], cameras: Cameras | None) -> None:
-    """Refuse pictures of another size than the calibration's."""
+    """Refuse images of another size than the calibration's."""
     if cameras is None:
         return
     for name, size in zip(cameras.names, cameras.size.round().int().tolist()):
         if tuple(size) != videos[name].size:
             raise ValueError(
-                f'{videos[name].path}: pictures must have the size that camera {name!r} was calibrated with, '
+                f'{videos[name].path}: images must have the size that camera {name!r} was calibrated with, '
                 f'{size[0]}x{size[1]} px; got {videos[name].size[0]}x{videos[name].size[1]}.'
             )
 

@@ -34,7 +34,7 @@ logger = logging.getLogger('smilfit')
 class SleapSession:
     """Read a session folder: one subfolder a camera with labels and video, `calibration.toml`, `points3d.h5`.
 
-    Everything is checked when the object is made; pictures are decoded later, by `frames`. What was left
+    Everything is checked when the object is made; images are decoded later, by `frames`. What was left
     out is counted in `report`.
 
     Args:
@@ -106,7 +106,7 @@ class SleapSession:
         return tuple(self._lookup)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give the labels of all frames, px of the original pictures, with the cameras.
+        """Give the labels of all frames, px of the original images, with the cameras.
 
         Raises:
             KeyError: an unknown name, with the near ones.
@@ -148,7 +148,7 @@ class SleapSession:
         return read_true_params(path, self.n_frames) if path.is_file() else None
 
     def frames(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Decode pictures, every video once and in order, one picture a camera in memory.
+        """Decode images, every video once and in order, one image a camera in memory.
 
         Args:
             indices: strictly increasing frame numbers; all frames where None.

@@ -68,7 +68,7 @@ def _text(file: h5py.File, name: str) -> str:
 
 
 def _check_sizes(path: Path, file: h5py.File) -> None:
-    """Hold every table against the limit, pictures of a package aside, which are read one by one."""
+    """Hold every table against the limit, images of a package aside, which are read one by one."""
 
     def check(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None and not name.endswith('/video'):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from smilfit.files import BadFileError, reading
-from smilfit.io.picture_opening import check_picture_size
+from smilfit.io.image_opening import check_image_size
 
-# What a file is told by: a playlist would have the decoder open files and addresses that it names.
+# What a file is recognised by: a playlist would have the decoder open files and addresses that it names.
 _HEAD_BYTES = 512
 _PLAYLISTS = (b'#EXTM3U', b'ffconcat', b'<?xml', b'<MPD', b'v=0', b'[playlist]', b'[Reference]')
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv')
@@ -61,7 +61,7 @@ def probe_video(path: str | Path) -> VideoInfo:
 def iterate_videos(
     paths: Mapping[str, Path], indices: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Decode frames of several synchronised videos in one pass, holding one picture a video.
+    """Decode frames of several synchronised videos in one pass, holding one image a video.
 
     Random access into compressed video costs a decode from the key frame before; frames in between are
     therefore decoded and dropped.
@@ -102,9 +102,9 @@ def _retrieve(path: Path, capture: Any, index: int) -> np.ndarray:
     import cv2
 
     try:
-        ok, picture = capture.retrieve()
+        ok, image = capture.retrieve()
         if ok:
-            return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error:
         ok = False
     raise RuntimeError(f'{path}: frame {index} must decode; it does not. Copy the video again.')
@@ -143,7 +143,7 @@ def _opened(path: Path) -> Iterator[Any]:
                     f'{path}: the file must be a video that opens; it does not (cut short?). Copy it again.'
                 )
             width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-            check_picture_size(path, int(width), int(height), "the video's picture")
+            check_image_size(path, int(width), int(height), "the video's image")
         yield capture
     finally:
         capture.release()

@@ -20,7 +20,7 @@ class BaseLoss(nn.Module):
     * `energy(...)`: terms that are no squares, a tensor (B, ...) or `Energies`;
     * `forward(..., loss_weight_override, reduction_override)`, as XRMoCap's losses do.
 
-    Everything else is derived from it: value, mean, shares of frames, reweighting, gradient and curvature.
+    Everything else is derived from it: value, mean, shares of frames, gradient and hessian.
 
     Args:
         reduction: `'mean'` divides by the sum of the weights, `'sum'` adds up, `'none'` gives weighted terms.

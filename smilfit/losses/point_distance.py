@@ -20,7 +20,7 @@ class PointDistanceLoss(BaseLoss):
     Args:
         sigma: distance in the points' unit beyond which a point counts less and less (Geman-McClure); None never.
         trim: share of each frame's points, the farthest, that do not count.
-        max_distance: farther points pay for this distance and pull no more; None for no limit.
+        max_distance: farther points pay for this distance and have no gradient; None for no limit.
         reduction: `'mean'` divides by the sum of weights.
         loss_weight: factor on the result.
     """

@@ -37,7 +37,7 @@ class MahalanobisPosePriorLoss(BaseLoss):
         prior_path: `.npz` of `PoseGaussian.save`, or a pickle with `mean_pose` and `cov` or `pic`.
         prior: the distribution itself, instead of a file.
         least_sd_rad: standard deviation below which no direction of a file's or of given poses varies; joints
-            that never moved there are held as stiffly as this says.
+            that never moved there have this one.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
 
-# Distance, as a share of the body's length, by which bones that cross are pushed to one side: where they meet
+# Distance, as a share of the body's length, by which bones that cross are moved to one side: where they meet
 # there is no way out to be seen.
 CROSSING = 1e-4
 # Residuals are given in multiples of so many rows, so that their number seldom hangs on which frames are together.
@@ -74,7 +74,7 @@ class SelfPenetrationLoss(BaseLoss):
         scale: Float[Tensor, ' B'],
         body_size: Float[Tensor, ' B'],
     ) -> Residuals:
-        """Give the overlaps of the pairs that overlap, of posed joints (world unit) of bodies of a scale and a length.
+        """Give the overlaps of the pairs that overlap, of posed joints (world unit) of bodies of known size.
 
         All others are zero, and so are their slopes: what is differentiated row by row need not hold them. There are
         as many rows as the frame with most overlaps has, in steps of `ROWS`; a mean still counts every pair.

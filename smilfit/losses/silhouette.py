@@ -16,7 +16,7 @@ from smilfit.registry import LOSSES
 class SilhouetteLoss(BaseLoss):
     """Compares soft silhouettes with masks, view by view.
 
-    The terms are one number a view: a mean over its pixels (for IoU: over its union), so the picture's size does
+    The terms are one number a view: a mean over its pixels (for IoU: over its union), so the image's size does
     not matter. `'mean'` divides by the sum of the views' weights.
     """
 
@@ -89,10 +89,10 @@ class SilhouetteDistanceTransformLoss(SilhouetteLoss):
     """Difference weighted by the distance to the mask's outline: `|phi| |alpha - mask|`.
 
     `phi` is the distance of a pixel's centre to the nearest of the mask if it is outside, and to the nearest of what
-    is not mask if it is inside, less the half pixel to the outline between; in units of half the picture's shorter
+    is not mask if it is inside, less the half pixel to the outline between; in units of half the image's shorter
     side. So what sticks out pays by how far it sticks out, what is missing by how deep inside it is missed; at the
-    true place the pull is zero, and it grows linearly with the outline's error (the boundary loss of Kervadec et al.
-    2019, with its constant). A mask that is empty, or that fills the picture, has the picture's diagonal for `phi`.
+    true place the gradient is zero, and it grows linearly with the outline's error (the boundary loss of Kervadec et
+    al. 2019, with its constant). A mask that is empty, or that fills the image, has the image's diagonal for `phi`.
 
     Args:
         reduction: over views.
@@ -131,7 +131,7 @@ class SilhouetteDistanceTransformLoss(SilhouetteLoss):
 
 
 def outline_distance(mask: Float[Tensor, 'B C H W']) -> Float[Tensor, 'B C H W']:
-    """Give every pixel's distance to the mask's outline, in units of half the picture's shorter side."""
+    """Give every pixel's distance to the mask's outline, in units of half the image's shorter side."""
     height, width = mask.shape[2:]
     inside = (mask > 0.5).cpu().numpy()
     found = np.full(inside.shape, np.hypot(height, width))

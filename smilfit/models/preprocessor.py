@@ -10,7 +10,7 @@ from smilfit.registry import MODELS
 
 @MODELS.register_module()
 class RegressorPreprocessor(BaseDataPreprocessor):
-    """Move a batch to the model's device; pictures become RGB in [0, 1], real numbers float32."""
+    """Move a batch to the model's device; images become RGB in [0, 1], real numbers float32."""
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Cast a batch."""

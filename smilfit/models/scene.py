@@ -74,7 +74,7 @@ def locate_scene(
 
     Minimises sum_c |(I - d_c d_c^T)(x - o_c)|^2 + prior_weight |x - prior|^2 over the present views. The prior
     (a world position, such as the training set's mean) decides what the rays leave open: with one view, how
-    far along its ray. The pixels are the pictures' centres where they are None.
+    far along its ray. The pixels are the images' centres where they are None.
     """
     pixels = (cameras.size - 1) / 2 if pixels is None else pixels
     directions, valid = pixel_rays(cameras, pixels.unsqueeze(2))

@@ -10,7 +10,7 @@ from smilfit.solvers import FirstOrderSolver, StopReason
 
 
 def run_first_order(task: StageTask, solver: FirstOrderSolver, start: FitState) -> StageOutcome:
-    """Fit the parameters of a stage to the sum of its terms; one verdict holds for all frames."""
+    """Fit the parameters of a stage to the sum of its terms; all frames have converged, or none."""
     params, stage = start.params.with_rest(task.stage.fit, task.body.sizes), task.stage
     shift = start.camera_shift
     if 'cameras' in stage.fit and shift is None:

@@ -52,10 +52,11 @@ class PartFiles:
             'loss': part.loss,
         }
         arrays = {n: v.detach().cpu().numpy() for n, v in tensors.items() if v is not None}
-        told = {'fingerprint': self.fingerprint, 'history': run.history, 'notes': part.notes}
+        metadata = {'fingerprint': self.fingerprint, 'history': run.history, 'notes': part.notes}
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder / f'{name}.npz') as temporary, temporary.open('wb') as file:
-            np.savez(file, told=np.array(json.dumps(told, default=float)), **arrays)
+            # Parts of earlier runs have this key.
+            np.savez(file, told=np.array(json.dumps(metadata, default=float)), **arrays)
 
     def read(self, name: str) -> Part | None:
         """Read a part; None where there is none, one of another fit, or a damaged one."""
@@ -70,8 +71,8 @@ class PartFiles:
             return None
 
     def _part(self, arrays: Mapping[str, np.ndarray]) -> Part | None:
-        told = json.loads(str(arrays['told']))
-        if told['fingerprint'] != self.fingerprint:
+        metadata = json.loads(str(arrays['told']))
+        if metadata['fingerprint'] != self.fingerprint:
             return None
         found = {n: torch.from_numpy(value).to(self.device) for n, value in arrays.items() if n != 'told'}
         state = FitState(
@@ -79,8 +80,8 @@ class PartFiles:
             camera_shift=found.get('camera_shift'),
             log_focal=found.get('log_focal'),
         )
-        run = StageRun(state, tuple(told['history']), found['per_frame'], found['converged'])
-        return Part(_params(found, 'start/'), run, found['choice'], found['loss'], told['notes'])
+        run = StageRun(state, tuple(metadata['history']), found['per_frame'], found['converged'])
+        return Part(_params(found, 'start/'), run, found['choice'], found['loss'], metadata['notes'])
 
     def clear(self) -> None:
         """Delete the files, and what a stopped fit left of them: the fit is whole."""

@@ -1,4 +1,4 @@
-"""SMALify: fit a body to pictures, one view of each, from several starts."""
+"""SMALify: fit a body to images, one view of each, from several starts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -24,11 +24,11 @@ from smilfit.registrants.view_initializer import ViewInitializer
 from smilfit.registrants.windows import (
     Part,
     Window,
-    carried_on,
+    evenly_spaced_rows,
     joined,
-    spread_rows,
-    told,
+    warm_start,
     windows_of,
+    windows_summary,
     with_shape_of,
     without_shape,
 )
@@ -38,7 +38,7 @@ from smilfit.structures import BodyParams, FitResult
 
 @REGISTRANTS.register_module()
 class SMALify(SMPLify):
-    """Stage-wise fitting to single pictures, picture sets and videos: keypoints, masks or both (Biggs et al. 2018).
+    """Stage-wise fitting to single images, image sets and videos: keypoints, masks or both (Biggs et al. 2018).
 
     One view leaves depth and orientation in doubt. Each frame has several starts; the first stages fit all of them
     at once, each with a shape of its own, and each frame goes on from the best: in a video from those that
@@ -59,7 +59,7 @@ class SMALify(SMPLify):
         overlap: frames that a window shares with the one before.
         mask_side: masks are reduced so that their longer side is at most this, px; None keeps them.
         part_files: keeps the fits of windows, so that a fit that was stopped goes on; may be changed between fits.
-        optional_handlers: keys of handlers that are left out, and told, where they are given no Input: one config
+        optional_handlers: keys of handlers that are left out, and reported, where they are given no Input: one config
             then serves keypoints, masks and both.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
         kwargs: as of `SMPLify`.
@@ -126,8 +126,8 @@ class SMALify(SMPLify):
         left_out = [stage.name for stage in self.stages if stage.name not in {s.name for s in fitter.stages}]
         self.logger.info('SMALify: no input for %s; stages left out: %s.', absent, left_out or 'none')
         result = fitter(input_list, init_params, frames)
-        told = {'handlers_without_input': absent, 'stages_without_input': left_out}
-        return replace(result, report=result.report | told)
+        left_out_report = {'handlers_without_input': absent, 'stages_without_input': left_out}
+        return replace(result, report=result.report | left_out_report)
 
     def _without(self, absent: Sequence[str]) -> 'SMALify':
         """Give this registrant without some handlers, and without stages that would be left with priors alone."""
@@ -154,8 +154,8 @@ class SMALify(SMPLify):
         count = len(self._windows(n_frames))
         return count + (count > 1 and self.use_one_betas_per_video)
 
-    def why_not_spread(self, n_frames: int, n_processes: int) -> str:
-        """Say why frames are not spread over processes: starts and windows are compared in one."""
+    def why_not_distributed(self, n_frames: int, n_processes: int) -> str:
+        """Say why frames are not distributed over processes: starts and windows are compared in one."""
         return (
             f'SMALify must fit all starts and windows of a sequence in one process; got {n_processes}. Give each '
             'process whole sequences.'
@@ -182,7 +182,7 @@ class SMALify(SMPLify):
         windows = self._windows(len(frames))
         state, plan, history = FitState(start), self._plan, ()
         if len(windows) > 1 and self.use_one_betas_per_video:
-            rows = spread_rows(len(frames), self.window)
+            rows = evenly_spaced_rows(len(frames), self.window)
             given = (plan, _pick(inputs, rows), state.take(rows), frames[rows], find_start)
             first = self._kept('shape', partial(self._fit_part, *given), windows)
             state, history = with_shape_of(state, first.run.state), first.run.history
@@ -192,13 +192,13 @@ class SMALify(SMPLify):
             here = state.take(window.rows)
             before = None
             if parts and self._is_video:
-                before = carried_on(here, parts[-1].run.state, window.old)
+                before = warm_start(here, parts[-1].run.state, window.old)
             given = (_pick(inputs, window.rows), here, frames[window.rows], find_start, before, window.old)
             parts.append(self._kept(f'window_{i:05d}', partial(self._fit_part, plan, *given), windows))
         run = joined(windows, [part.run for part in parts])
         run = replace(run, history=(*history, *run.history))
         begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])
-        return self._result(run, inputs, report | told(windows, parts), begun)
+        return self._result(run, inputs, report | windows_summary(windows, parts), begun)
 
     def _fit_part(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.history import history_entry, sentence_of
 from smilfit.registrants.hooks import wants_log
@@ -24,7 +25,6 @@ from smilfit.registrants.matching import (
 )
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.second_order import run_second_order
-from smilfit.registrants.spread import obstacle, run_spread
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
 from smilfit.registrants.stage_task import (
     FitState,
@@ -148,7 +148,7 @@ class SMPLify:
 
         Raises:
             KeyError: an Input without its handler, or a weighted handler without its Input.
-            ValueError: two Inputs of one key, or of different batch sizes; frames that cannot be spread over the
+            ValueError: two Inputs of one key, or of different batch sizes; frames that cannot be distributed over the
                 processes, by stage and handler.
             FloatingPointError: the loss is not finite at the start.
             TypeError: a stage's solver is of second order and cannot take a handler that it weights.
@@ -184,8 +184,8 @@ class SMPLify:
         """Say in how many parts, one after the other, so many frames are fitted."""
         return 1
 
-    def why_not_spread(self, n_frames: int, n_processes: int) -> str | None:
-        """Say why so many observed frames cannot be spread over processes, and what to do; None if they can."""
+    def why_not_distributed(self, n_frames: int, n_processes: int) -> str | None:
+        """Say why so many observed frames cannot be distributed over processes, and what to do; None if they can."""
         if n_processes > n_frames:
             return (
                 f'processes must be at most as many as the observed frames, {n_frames}; got {n_processes}. '
@@ -193,7 +193,7 @@ class SMPLify:
             )
         if self.try_swaps:
             return 'try_swaps must be False: frames are tried and chosen in one process. Set try_swaps=False.'
-        reasons = (obstacle(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
+        reasons = (unsupported_reason(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
         return next((reason for reason in reasons if reason), None)
 
     def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
@@ -229,7 +229,9 @@ class SMPLify:
             )
 
     def _check_processes(self, n_frames: int) -> None:
-        reason = self.why_not_spread(n_frames, self.processes.count) if self.processes.count > 1 else None
+        reason = (
+            self.why_not_distributed(n_frames, self.processes.count) if self.processes.count > 1 else None
+        )
         if reason:
             raise ValueError(f'SMPLify: {reason} Or let one process fit alone (processes=None).')
 
@@ -359,7 +361,7 @@ class SMPLify:
     def _run(self, task: StageTask, state: FitState) -> StageOutcome:
         solver = task.stage.optimizer or self.optimizer
         if self.processes.count > 1:
-            outcome = run_spread(task, solver, state, self.processes)
+            outcome = run_distributed(task, solver, state, self.processes)
         else:
             second = isinstance(solver, SecondOrderSolver)
             outcome = (run_second_order if second else run_first_order)(task, solver, state)

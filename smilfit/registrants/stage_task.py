@@ -122,7 +122,7 @@ class StageOutcome:
 
 @dataclass(frozen=True)
 class StageRun:
-    """Where several stages ended, their story, and of the last one each frame's loss and whether it has converged.
+    """Where several stages ended, their history, and of the last one each frame's loss and whether it converged.
 
     `report` is what they add to the fit's report.
     """

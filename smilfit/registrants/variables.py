@@ -24,7 +24,7 @@ class Variables:
         camera_shift: corrections of the cameras; they move where `fit` holds `'cameras'`.
         log_focal: of a factor on focal lengths; it moves where `fit` holds `'focal'`, from 0 where None.
         camera: the one camera that sees the body, of all frames or one a frame; None where there are several. As its
-            focal length grows the body moves away: what a picture shows well, its size, then does not change.
+            focal length grows the body moves away: what an image shows well, its size, then does not change.
     """
 
     def __init__(

@@ -115,7 +115,7 @@ def behind_cameras(
 ) -> Tensor:
     """Find frames whose keypoints all lie behind the cameras that saw them (B,) bool.
 
-    Frames without a keypoint in a picture that has a weight are none of them.
+    Frames without a keypoint in an image that has a weight are none of them.
     """
     seen_by_any = torch.zeros(state.params.batch_size, dtype=torch.bool, device=state.params.transl.device)
     in_front = seen_by_any.clone()

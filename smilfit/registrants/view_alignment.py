@@ -12,7 +12,7 @@ from smilfit.structures import Cameras
 
 
 class Placed(NamedTuple):
-    """`x_world = rotation @ x + translation`, and the mean (bounded) squared distance in the picture, px^2."""
+    """`x_world = rotation @ x + translation`, and the mean (bounded) squared distance in the image, px^2."""
 
     rotation: Float[Tensor, 'N 3 3']
     translation: Float[Tensor, 'N 3']
@@ -45,10 +45,10 @@ def align_to_pixels(
     damping = torch.full_like(sigma_px, 1e-3)
     here = _look(points, rotation, translation, cameras, pixels, share, sigma2)
     for _ in range(n_iter):
-        moved, slope, difference, pull, error = here
+        moved, slope, difference, robust_weight, error = here
         arm = moved - translation.unsqueeze(1)
         jacobian = torch.cat((-slope @ skew(arm).unsqueeze(1), slope), -1)
-        back = (pull[..., None, None] * jacobian).transpose(-1, -2)
+        back = (robust_weight[..., None, None] * jacobian).transpose(-1, -2)
         matrix = (back @ jacobian).sum((1, 2))
         vector = (back @ difference.unsqueeze(-1)).sum((1, 2)).squeeze(-1)
         scale = matrix.diagonal(dim1=-2, dim2=-1)

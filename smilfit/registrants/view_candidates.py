@@ -1,4 +1,4 @@
-"""Orientations that a body may have in a picture: grids, the closed form for parallel rays, its mirror images."""
+"""Orientations that a body may have in an image: grids, the closed form for parallel rays, its mirror images."""
 
 from itertools import permutations, product
 
@@ -49,7 +49,7 @@ def parallel_rays_rotation(
 ) -> Float[Tensor, 'B 3 3']:
     """Find the rotation that shows points as they are seen by parallel rays, at an unknown size.
 
-    The best affine map from points to picture is drawn to the nearest scaled rotation's first two rows (POS,
+    The best affine map from points to image is drawn to the nearest scaled rotation's first two rows (POS,
     DeMenthon and Davis 1995). Points in a plane leave a mirror image: see `mirror_images`.
     """
     a, w = _centred(source, weight)
@@ -66,9 +66,9 @@ def mirror_images(
 ) -> Float[Tensor, 'B 6 3 3']:
     """Give rotations that look alike to a camera far away: mirrored in depth, and turned about the viewing axis.
 
-    What is mirrored in the picture's plane is no rotation; it becomes one by mirroring the points across a
+    What is mirrored in the image's plane is no rotation; it becomes one by mirroring the points across a
     plane that they nearly keep to: those of their three principal axes. A body and its quarter turns in the
-    picture are the other three.
+    image are the other three.
     """
     a, w = _centred(source, weight)
     axes = torch.linalg.eigh((w * a).transpose(-1, -2) @ a).eigenvectors

@@ -1,4 +1,4 @@
-"""How well orientations of a rigid body agree with one picture: with its keypoints, or with its mask."""
+"""How well orientations of a rigid body agree with one image: with its keypoints, or with its mask."""
 
 from dataclasses import dataclass
 
@@ -121,7 +121,7 @@ def mask_evidence(
         vertices: before they are moved.
         faces: corners of each triangle.
         masks: of B frames.
-        view: which of all pictures, frame by frame, counts.
+        view: which of all images, frame by frame, counts.
         cameras: (B, 1) of them.
         usual_depth: where the body is thought to be when a mask has no extent.
     """
@@ -136,7 +136,7 @@ def mask_evidence(
     for direction in view_directions(source):
         for half in (0.0, torch.pi):
             turned = source @ direction.t()
-            # A face counts by its area in the picture.
+            # A face counts by its area in the image.
             weight = (area @ direction.t())[..., 2].abs()
             angle = axis + half - moments(turned[..., :2], weight)[2]
             spin = axis_angle_to_rotmat(torch.stack((0 * angle, 0 * angle, angle), 1))

@@ -1,4 +1,4 @@
-"""Where a fit to single pictures starts: the rest body turned and moved until it is seen as it was."""
+"""Where a fit to single images starts: the rest body turned and moved until it is seen as it was."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from smilfit.structures import BodyParams, Cameras, Keypoints2d
 
 # Starts that differ by less than this are one.
 DISTINCT_RAD = 0.6
-# The share of the picture's longer side that a body of which too little is seen is thought to fill.
+# The share of the image's longer side that a body of which too little is seen is thought to fill.
 UNKNOWN_SHARE = 0.5
 
 
@@ -126,7 +126,7 @@ class ViewInitializer:
     ) -> Evidence:
         vertices = body(start, need=('vertices',)).vertices.cpu().double()[rows]
         chosen = mask[rows.to(mask.masks.device)].to('cpu', torch.float64)
-        # The first view with a mask: one picture tells the place.
+        # The first view with a mask: one image tells the place.
         there = (chosen.masks > 0).flatten(2).any(2) & (chosen.view_weight > 0)
         view = torch.arange(len(rows)) * there.shape[1] + there.to(torch.uint8).argmax(1)
         cameras = chosen.flat_cameras()
@@ -145,7 +145,7 @@ def one_camera_each(cameras: Cameras, n: int) -> Cameras:
 
 
 def _usual_depth(body: SMIL, start: BodyParams, cameras: Cameras, rows: Tensor) -> Tensor:
-    """Say how far away a body is that fills half of its picture."""
+    """Say how far away a body is that fills half of its image."""
     focal = cameras.K[:, 0].diagonal(dim1=-2, dim2=-1)[:, :2].mean(1)
     size = body.rest_size * start.scale.cpu().double()[rows]
     return focal * size / (UNKNOWN_SHARE * cameras.size[:, 0].amax(1))

@@ -44,12 +44,12 @@ def windows_of(n_frames: int, length: int | None, overlap: int) -> list[Window]:
     return found
 
 
-def spread_rows(n_frames: int, count: int) -> Int[Tensor, ' n']:
+def evenly_spaced_rows(n_frames: int, count: int) -> Int[Tensor, ' n']:
     """Pick frames all over a video."""
     return torch.linspace(0, n_frames - 1, min(count, n_frames)).round().long()
 
 
-def carried_on(state: FitState, last: FitState, old: int) -> BodyParams:
+def warm_start(state: FitState, last: FitState, old: int) -> BodyParams:
     """Go on from the end of the window before: its last frames again, then its very last one for all others."""
     fresh = state.params.batch_size - old
     end = last.params.batch_size
@@ -58,7 +58,7 @@ def carried_on(state: FitState, last: FitState, old: int) -> BodyParams:
 
 
 def joined(windows: Sequence[Window], runs: Sequence[StageRun]) -> StageRun:
-    """Make one run of those of all windows; the story says which window each stage belongs to.
+    """Make one run of those of all windows; the history says which window each stage belongs to.
 
     A frame's loss is its share of its window's.
     """
@@ -89,7 +89,7 @@ class Part:
     notes: dict[str, Any]
 
 
-def told(windows: Sequence[Window], parts: Sequence[Part]) -> dict[str, Any]:
+def windows_summary(windows: Sequence[Window], parts: Sequence[Part]) -> dict[str, Any]:
     """Say which start every frame took and what the others cost; counts of frames are added up."""
     notes: dict[str, Any] = {}
     for part in parts:

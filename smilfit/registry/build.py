@@ -53,14 +53,14 @@ def _made(cls: Any, arguments: Mapping[str, Any]) -> Any:
         return cls(**arguments)
     except (TypeError, AttributeError, AssertionError, IndexError, ArithmeticError) as error:
         name = getattr(cls, '__name__', str(cls))
-        told = ' '.join(str(error)[:1000].split()) or type(error).__name__
-        if isinstance(error, FloatingPointError) or told.startswith(name):
+        message = ' '.join(str(error)[:1000].split()) or type(error).__name__
+        if isinstance(error, FloatingPointError) or message.startswith(name):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         given = ', '.join(arguments) or 'none'
         raise kind(
-            f'{name}: its arguments ({given}) must be of the kinds that it takes; got {type(error).__name__}: {told}'
-            '. Correct them in the config.'
+            f'{name}: its arguments ({given}) must be of the kinds that it takes; got {type(error).__name__}: '
+            f'{message}. Correct them in the config.'
         ) from error
 
 

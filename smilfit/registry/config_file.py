@@ -59,13 +59,13 @@ def _sentence(path: Path, error: BaseException) -> str:
     if isinstance(error, ImportError):
         while (before := first.__cause__ or first.__context__) is not None:
             first = before
-    said = cause(path, first)
+    reason = cause(path, first)
     if isinstance(error, ImportError):
         return (
-            f'{path}: the modules of its custom_imports must import; got {said}. Put the module beside the '
+            f'{path}: the modules of its custom_imports must import; got {reason}. Put the module beside the '
             'config or in the working directory, or install it.'
         )
-    return f'{path}: the config must be Python that runs; got {said}. Correct it there.'
+    return f'{path}: the config must be Python that runs; got {reason}. Correct it there.'
 
 
 def cause(path: Path, error: BaseException) -> str:
@@ -95,7 +95,7 @@ def _installed(file: Path) -> bool:
 
 
 def _cut(error: BaseException) -> str:
-    # A SyntaxError's text names a file of mmengine's; its place is told after it.
+    # A SyntaxError's text names a file of mmengine's; its place is reported after it.
     text = str(error.msg) if isinstance(error, SyntaxError) else str(error)
     text = ' '.join(text[: 10 * _LONGEST].split())
     return text if len(text) <= _LONGEST else f'{text[:_LONGEST]} …'

@@ -49,7 +49,9 @@ def _import_file(path: Path) -> ModuleType:
     digest = hashlib.sha256(str(file).encode()).hexdigest()[:8]
     spec = spec_from_file_location(f'smilfit_plugin_{file.stem}_{digest}', file)
     if spec is None or spec.loader is None:
-        raise PluginError(f'{path}: the plugin must be a module that Python can load; it is none. Check the file.')
+        raise PluginError(
+            f'{path}: the plugin must be a module that Python can load; it is none. Check the file.'
+        )
     module = module_from_spec(spec)
     # Dataclasses and pickles look for the module of a class here.
     sys.modules[spec.name] = module

@@ -1,4 +1,4 @@
-"""From meshes to pictures: one renderer a file, behind one interface."""
+"""From meshes to images: one renderer a file, behind one interface."""
 
 from smilfit.renderers.base import Renderer, RenderOutput
 from smilfit.renderers.pytorch3d import PyTorch3DRenderer

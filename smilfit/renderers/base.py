@@ -13,10 +13,10 @@ from smilfit.structures import Cameras
 
 @dataclass(frozen=True)
 class RenderOutput:
-    """N pictures of meshes; a silhouette alone has `alpha` and `n_cut`, and None for the rest.
+    """N images of meshes; a silhouette alone has `alpha` and `n_cut`, and None for the rest.
 
     `alpha` is how much of a pixel the mesh covers (0 or 1 from a hard renderer). `n_cut` counts the faces of each
-    picture that were left out because only some of their corners have an image. `depth` is z in the camera's
+    image that were left out because only some of their corners have an image. `depth` is z in the camera's
     frame, world unit, inf where empty; `normals` are of unit length in the camera's frame and face the
     viewer, 0 where empty; `face_id` is -1 where empty; `barycentric` are the face's coordinates in space
     (perspective undone); `shading` is RGB in [0, 1], 0 where empty.
@@ -34,18 +34,18 @@ class RenderOutput:
         return self.alpha.shape[0]
 
     def __getitem__(self, index: Any) -> 'RenderOutput':
-        """Select pictures; a number keeps the leading dimension."""
+        """Select images; a number keeps the leading dimension."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return RenderOutput(**{name: None if x is None else x[index] for name, x in given.items()})
 
     def with_alpha(self, alpha: Float[Tensor, 'N H W']) -> 'RenderOutput':
-        """Give the same pictures with another silhouette."""
+        """Give the same images with another silhouette."""
         return replace(self, alpha=alpha)
 
 
 class Renderer(nn.Module, ABC):
-    """Turn meshes into pictures.
+    """Turn meshes into images.
 
     A subclass gives `forward`; `differentiable` says whether gradients of `alpha` reach the vertices.
     """
@@ -65,16 +65,16 @@ class Renderer(nn.Module, ABC):
         Args:
             vertices: world points.
             faces: corners of each triangle.
-            cameras: one camera a mesh, or one for all; all pictures of one size.
+            cameras: one camera a mesh, or one for all; all images of one size.
             colour: RGB in [0, 1], of each vertex or of all.
         """
 
 
 def one_camera_a_mesh(cameras: Cameras, n_meshes: int) -> tuple[Cameras, int, int]:
-    """Give cameras of batch N with one camera each, and the common picture size (width, height).
+    """Give cameras of batch N with one camera each, and the common image size (width, height).
 
     Raises:
-        ValueError: neither one camera nor one a mesh, batched cameras, or pictures of different sizes.
+        ValueError: neither one camera nor one a mesh, batched cameras, or images of different sizes.
     """
     if cameras.K.ndim != 3 or len(cameras) not in (1, n_meshes):
         raise ValueError(
@@ -84,12 +84,12 @@ def one_camera_a_mesh(cameras: Cameras, n_meshes: int) -> tuple[Cameras, int, in
     sizes = cameras.size.round().long().unique(dim=0)
     if len(sizes) != 1:
         raise ValueError(
-            f'Renderer: all pictures of one call must have one size; got {sizes.tolist()} (width, height). '
+            f'Renderer: all images of one call must have one size; got {sizes.tolist()} (width, height). '
             f'Render the cameras one after the other.'
         )
     width, height = (int(n) for n in sizes[0])
     if width < 1 or height < 1:
-        raise ValueError(f'Renderer: the picture must have at least one pixel; got {width} x {height}.')
+        raise ValueError(f'Renderer: the image must have at least one pixel; got {width} x {height}.')
 
     def spread(x: Tensor) -> Tensor:
         return x.expand(n_meshes, *x.shape[1:]).unsqueeze(1)

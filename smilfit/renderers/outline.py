@@ -1,10 +1,10 @@
-"""The outline of what meshes cover: which bits of which sides it is made of, and how far each pixel is from it.
+"""The outline of what meshes cover: which segments of which edges it is made of, and how far each pixel is from it.
 
-Seen from a camera, a closed mesh's outline consists of bits of *contour sides*: sides whose faces all lie on one side
-of them in the picture (one face seen from the front and one from behind, or the mesh's own border). A contour side
-is part of the outline where nothing else covers its outer bank. Whoever finds those bits (`outline_search.py`, or
-the kernels of `warp_outline.py`) gives integers and places only; the distances here are recomputed from the corners,
-with gradients.
+Seen from a camera, a closed mesh's outline consists of segments of *silhouette edges*: edges whose faces all lie on
+one side of them in the image (one face seen from the front and one from behind, or the mesh's own border). Such an
+edge is part of the outline where nothing else covers its outer offset. Whoever finds those segments
+(`outline_search.py`, or the kernels of `warp_outline.py`) gives integers and places only; the distances here are
+recomputed from the corners, with gradients.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from torch import Tensor
 
 from smilfit.renderers.projected import ProjectedMeshes, cross
 
-# The outer bank of a side runs this far beside it, px. Sides that touch within it hide each other.
-BANK_PX = 1e-3
-# Ends this near to a corner are the corner, and shorter bits are none, px.
+# The outer offset of an edge runs this far beside it, px. Edges that touch within it hide each other.
+OFFSET_PX = 1e-3
+# Ends this near to a corner are the corner, and shorter segments are none, px.
 SNAP_PX = 1e-2
-# Below this sine of their angle, where two sides cross does not count as moving with them.
+# Below this sine of their angle, where two edges cross does not count as moving with them.
 LEAST_SINE = 0.05
 
 
 @dataclass(frozen=True)
-class MeshSides:
-    """The S sides of a mesh's triangles, and the faces of each (padded with the first face and turn 0).
+class MeshEdges:
+    """The S edges of a mesh's triangles, and the faces of each (padded with the first face and turn 0).
 
-    `turn` is 1 where a face runs along the side from its first to its second corner, else -1.
+    `turn` is 1 where a face runs along the edge from its first to its second corner, else -1.
     """
 
     corners: Int[Tensor, 'S 2']
@@ -36,84 +36,84 @@ class MeshSides:
 
 
 @dataclass(frozen=True)
-class ContourSides:
-    """M contour sides in N pictures: their picture, corners, and on which side of them the mesh lies (1 or -1)."""
+class SilhouetteEdges:
+    """M silhouette edges in N images: their image, corners, and on which side of them the mesh lies (1 or -1)."""
 
-    picture: Int[Tensor, 'M']
+    image: Int[Tensor, 'M']
     corners: Int[Tensor, 'M 2']
     inner: Float[Tensor, 'M']
 
 
 @dataclass(frozen=True)
 class Outline:
-    """P bits of contour sides, and the nearest bit of every pixel that has one within reach.
+    """P segments of silhouette edges, and the nearest segment of every pixel that has one within reach.
 
-    A bit runs from place `low` to `high` of its side, 0 at the first corner and 1 at the second. Where another
-    side cuts it off, `cut` has that side's corners (of the low end, then of the high end), else -1.
+    A segment runs from place `low` to `high` of its edge, 0 at the first corner and 1 at the second. Where another
+    edge cuts it off, `cut` has that edge's corners (of the low end, then of the high end), else -1.
     """
 
     covered: Bool[Tensor, 'N H W']
     nearest: Int[Tensor, 'N H W']
-    side: Int[Tensor, 'P']
+    edge: Int[Tensor, 'P']
     low: Float[Tensor, 'P']
     high: Float[Tensor, 'P']
     cut: Int[Tensor, 'P 2 2']
 
 
-def mesh_sides(faces: Int[Tensor, 'F 3']) -> MeshSides:
-    """List the sides of triangles, however many faces share one."""
+def mesh_edges(faces: Int[Tensor, 'F 3']) -> MeshEdges:
+    """List the edges of triangles, however many faces share one."""
     start, end = faces.flatten(), faces.roll(-1, 1).flatten()
     pairs = torch.stack((torch.minimum(start, end), torch.maximum(start, end)), 1)
-    corners, side = pairs.unique(dim=0, return_inverse=True)
-    order = side.argsort(stable=True)
-    count = torch.bincount(side, minlength=len(corners))
-    rank = torch.arange(len(side), device=side.device) - (count.cumsum(0) - count)[side[order]]
-    table = side.new_zeros((len(corners), int(count.max()) if len(count) else 0))
+    corners, edge = pairs.unique(dim=0, return_inverse=True)
+    order = edge.argsort(stable=True)
+    count = torch.bincount(edge, minlength=len(corners))
+    rank = torch.arange(len(edge), device=edge.device) - (count.cumsum(0) - count)[edge[order]]
+    table = edge.new_zeros((len(corners), int(count.max()) if len(count) else 0))
     turn = torch.zeros_like(table)
-    table[side[order], rank] = order // 3
-    turn[side[order], rank] = torch.where(start < end, 1, -1)[order]
-    return MeshSides(corners, table, turn)
+    table[edge[order], rank] = order // 3
+    turn[edge[order], rank] = torch.where(start < end, 1, -1)[order]
+    return MeshEdges(corners, table, turn)
 
 
-def contour_sides(meshes: ProjectedMeshes, sides: MeshSides, margin_px: float) -> ContourSides:
-    """Find the sides all of whose faces lie on one side of them, within a margin of the picture."""
-    # A face that turns like its side's run has its third corner on the side's left (positive cross product).
-    bank = meshes.turns[:, sides.faces] * sides.turn
-    count, total = bank.abs().sum(2), bank.sum(2)
-    ends = meshes.pixels.detach()[:, sides.corners]
+def silhouette_edges(meshes: ProjectedMeshes, edges: MeshEdges, margin_px: float) -> SilhouetteEdges:
+    """Find the edges all of whose faces lie on one side of them, within a margin of the image."""
+    # A face that turns like its edge's run has its third corner on the edge's left (positive cross product).
+    offset = meshes.turns[:, edges.faces] * edges.turn
+    count, total = offset.abs().sum(2), offset.sum(2)
+    ends = meshes.pixels.detach()[:, edges.corners]
     limit = ends.new_tensor([meshes.width - 1, meshes.height - 1]) + margin_px
     near = ((ends.amax(2) >= -margin_px) & (ends.amin(2) <= limit)).all(2)
     long = (ends[:, :, 1] - ends[:, :, 0]).square().sum(2) > SNAP_PX**2
     chosen = (count > 0) & (total.abs() == count) & near & long
-    picture, side = chosen.nonzero(as_tuple=True)
-    return ContourSides(picture, sides.corners[side], total[picture, side].sign())
+    image, edge = chosen.nonzero(as_tuple=True)
+    return SilhouetteEdges(image, edges.corners[edge], total[image, edge].sign())
 
 
 def signed_distance(
-    meshes: ProjectedMeshes, contour: ContourSides, outline: Outline
+    meshes: ProjectedMeshes, contour: SilhouetteEdges, outline: Outline
 ) -> tuple[tuple[Tensor, ...], Float[Tensor, 'M']]:
     """Give the distance to the outline, px, positive inside, at the pixels that have some of it within reach.
 
-    Gradients reach the corners, and those of the side that cuts a bit off.
+    Gradients reach the corners, and those of the edge that cuts a segment off.
 
     Returns:
-        Where: picture, row and column; and the distances.
+        Where: image, row and column; and the distances.
     """
     where = (outline.nearest >= 0).nonzero(as_tuple=True)
-    bit = outline.nearest[where]
-    side, picture = outline.side[bit], where[0]
-    a, b = (meshes.pixels[picture, contour.corners[side, i]] for i in (0, 1))
+    segment = outline.nearest[where]
+    edge, image = outline.edge[segment], where[0]
+    a, b = (meshes.pixels[image, contour.corners[edge, i]] for i in (0, 1))
     p = torch.stack((where[2], where[1]), 1).to(a)
     along = b - a
     length = along.norm(dim=1)
     with torch.no_grad():
         free = ((p - a) * along).sum(1) / length.square()
-        place = torch.minimum(torch.maximum(free, outline.low[bit]), outline.high[bit])
-        between = (free > outline.low[bit]) & (free < outline.high[bit])
+        place = torch.minimum(torch.maximum(free, outline.low[segment]), outline.high[segment])
+        between = (free > outline.low[segment]) & (free < outline.high[segment])
     # Between the ends the distance is that to a line, which has a gradient even on the line.
-    to_line = cross(along, p - a) / length * contour.inner[side]
-    cut = torch.where((free > place).unsqueeze(1), outline.cut[bit, 1], outline.cut[bit, 0])
-    place = _crossing(meshes, picture, a, along, cut, place)
+    to_line = cross(along, p - a) / length * contour.inner[edge]
+    cut = torch.where((free > place).unsqueeze(1), outline.cut[segment, 1], outline.cut[segment, 0])
+    place = _crossing(meshes, image, a, along, cut, place)
     squared = (a + place.unsqueeze(1) * along - p).square().sum(1)
     apart = squared.detach() > 1e-12
     to_end = torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
@@ -122,16 +122,16 @@ def signed_distance(
 
 
 def _crossing(
-    meshes: ProjectedMeshes, picture: Tensor, a: Tensor, along: Tensor, cut: Tensor, place: Tensor
+    meshes: ProjectedMeshes, image: Tensor, a: Tensor, along: Tensor, cut: Tensor, place: Tensor
 ) -> Tensor:
-    """Give the place where the side `a + t along` is cut by another, with its gradient; where none is, the given."""
-    c, d = (meshes.pixels[picture, cut[:, i].clamp_min(0)] for i in (0, 1))
+    """Give the place where the edge `a + t along` is cut by another, with its gradient; where none is, the given."""
+    c, d = (meshes.pixels[image, cut[:, i].clamp_min(0)] for i in (0, 1))
     other = d - c
-    spread = cross(along, other)
+    denominator = cross(along, other)
     with torch.no_grad():
-        sine = spread.abs() / (along.norm(dim=1) * other.norm(dim=1)).clamp_min(1e-12)
+        sine = denominator.abs() / (along.norm(dim=1) * other.norm(dim=1)).clamp_min(1e-12)
         moves = (cut[:, 0] >= 0) & (sine > LEAST_SINE)
-    found = cross(c - a, other) / torch.where(moves, spread, torch.ones_like(spread))
+    found = cross(c - a, other) / torch.where(moves, denominator, torch.ones_like(denominator))
     return torch.where(moves, found, place)
 
 
@@ -142,7 +142,7 @@ def edge_profile(distance: Float[Tensor, '*n'], half_width: float) -> Float[Tens
 
 
 def visible_alpha(
-    meshes: ProjectedMeshes, contour: ContourSides, outline: Outline, half_width_px: float
+    meshes: ProjectedMeshes, contour: SilhouetteEdges, outline: Outline, half_width_px: float
 ) -> Float[Tensor, 'N H W']:
     """Render silhouettes that are 1 inside, 0 outside, and soft within `half_width_px` of the outline."""
     alpha = outline.covered.to(meshes.pixels.dtype)

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.renderers.outline import BANK_PX, SNAP_PX, ContourSides, Outline
+from smilfit.renderers.outline import OFFSET_PX, SNAP_PX, Outline, SilhouetteEdges
 from smilfit.renderers.projected import ProjectedMeshes, cross
-from smilfit.renderers.scanline import picture_triangles, visible_faces
+from smilfit.renderers.scanline import image_triangles, visible_faces
 from smilfit.renderers.soft_coverage import pairs_of, pixel_boxes
 
 # Distances are ranked in steps of this share of the reach.
@@ -15,55 +15,55 @@ STEPS = 2**30
 
 @torch.no_grad()
 def find_outline(
-    meshes: ProjectedMeshes, contour: ContourSides, reach_px: float, max_pairs: int = 500_000
+    meshes: ProjectedMeshes, contour: SilhouetteEdges, reach_px: float, max_pairs: int = 500_000
 ) -> Outline:
-    """Find the bits of contour sides that the outline is made of, and the nearest one of each pixel.
+    """Find the segments of silhouette edges that the outline is made of, and the nearest one of each pixel.
 
     Args:
         meshes: what the cameras see.
-        contour: their contour sides.
+        contour: their silhouette edges.
         reach_px: how far from the outline a pixel may be.
         max_pairs: how many pairs may be in memory at once.
     """
     covered = torch.stack([_covered(meshes, n, max_pairs) for n in range(len(meshes))])
-    bits = [_exposed(meshes, contour, n, max_pairs) for n in range(len(meshes))]
-    side, low, high, cut = (torch.cat(parts) for parts in zip(*bits))
-    nearest = _nearest(meshes, contour, side, low, high, reach_px, max_pairs)
-    return Outline(covered, nearest, side, low, high, cut)
+    segments = [_exposed(meshes, contour, n, max_pairs) for n in range(len(meshes))]
+    edge, low, high, cut = (torch.cat(parts) for parts in zip(*segments))
+    nearest = _nearest(meshes, contour, edge, low, high, reach_px, max_pairs)
+    return Outline(covered, nearest, edge, low, high, cut)
 
 
 def _covered(meshes: ProjectedMeshes, n: int, max_pairs: int) -> Bool[Tensor, 'H W']:
     faces = meshes.faces[meshes.drawable[n]]
     flat = torch.ones_like(meshes.pixels[n, :, 0])
-    triangles = picture_triangles(meshes.pixels[n], flat, faces, meshes.width, meshes.height)
+    triangles = image_triangles(meshes.pixels[n], flat, faces, meshes.width, meshes.height)
     seen = visible_faces(triangles, meshes.width, meshes.height, 8 * max_pairs)
     return (seen >= 0).reshape(meshes.height, meshes.width)
 
 
 def _exposed(
-    meshes: ProjectedMeshes, contour: ContourSides, n: int, max_pairs: int
+    meshes: ProjectedMeshes, contour: SilhouetteEdges, n: int, max_pairs: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cut the sides of one picture into bits whose outer bank no triangle covers."""
-    mine = (contour.picture == n).nonzero().squeeze(1)
+    """Cut the edges of one image into segments whose outer offset no triangle covers."""
+    mine = (contour.image == n).nonzero().squeeze(1)
     turns = meshes.turns[n]
     faces, turns = meshes.faces[turns != 0], turns[turns != 0]
     triangles = meshes.pixels[n][faces]
     low, high = triangles.amin(1), triangles.amax(1)
-    found = []  # a part of no sides is a part, too
+    found = []  # a part of no edges is a part, too
     for part in mine.split(max(1, max_pairs // max(len(faces), 1))):
         a, b = (meshes.pixels[n, contour.corners[part, i]] for i in (0, 1))
         length = (b - a).norm(dim=1)
         outward = torch.stack((b[:, 1] - a[:, 1], a[:, 0] - b[:, 0]), 1) / length.unsqueeze(1)
-        a, b = (x + BANK_PX * contour.inner[part].unsqueeze(1) * outward for x in (a, b))
+        a, b = (x + OFFSET_PX * contour.inner[part].unsqueeze(1) * outward for x in (a, b))
         meet = (torch.minimum(a, b).unsqueeze(1) <= high).all(2) & (
             torch.maximum(a, b).unsqueeze(1) >= low
         ).all(2)
         which, face = meet.nonzero(as_tuple=True)
-        interval, side = _cover(a[which], b[which], triangles[face], turns[face])
+        interval, edge = _cover(a[which], b[which], triangles[face], turns[face])
         cutters = torch.stack(
             (faces[face], faces[face].roll(-1, 1)), 2
-        )  # corners of the triangle's three sides
-        cutters = cutters.gather(1, side.unsqueeze(2).expand(-1, 2, 2))
+        )  # corners of the triangle's three edges
+        cutters = cutters.gather(1, edge.unsqueeze(2).expand(-1, 2, 2))
         row, *rest = _gaps(which, interval, cutters, length)
         found.append((part[row], *rest))
     return tuple(torch.cat(parts) for parts in zip(*found))
@@ -75,20 +75,20 @@ def _cover(
     corners: Float[Tensor, 'K 3 2'],
     turn: Float[Tensor, 'K'],
 ) -> tuple[Float[Tensor, 'K 2'], Int[Tensor, 'K 2']]:
-    """Give the places where the way from a to b enters and leaves a triangle, and by which of its sides.
+    """Give the places where the way from a to b enters and leaves a triangle, and by which of its edges.
 
     It enters after it leaves if it never does.
     """
-    sides = corners.roll(-1, 1) - corners
-    at_a = cross(sides, a.unsqueeze(1) - corners) * turn.unsqueeze(1)
-    slope = cross(sides, (b - a).unsqueeze(1).expand_as(sides)) * turn.unsqueeze(1)
+    edges = corners.roll(-1, 1) - corners
+    at_a = cross(edges, a.unsqueeze(1) - corners) * turn.unsqueeze(1)
+    slope = cross(edges, (b - a).unsqueeze(1).expand_as(edges)) * turn.unsqueeze(1)
     crossing = -at_a / slope
     infinity = torch.full_like(crossing, torch.inf)
-    enter, enter_side = torch.where(slope > 0, crossing, -infinity).max(1)
-    leave, leave_side = torch.where(slope < 0, crossing, infinity).min(1)
+    enter, enter_edge = torch.where(slope > 0, crossing, -infinity).max(1)
+    leave, leave_edge = torch.where(slope < 0, crossing, infinity).min(1)
     beside = ((slope == 0) & (at_a < 0)).any(1)
     leave = torch.where(beside, -torch.inf, leave)
-    return torch.stack((enter, leave), 1), torch.stack((enter_side, leave_side), 1)
+    return torch.stack((enter, leave), 1), torch.stack((enter_edge, leave_edge), 1)
 
 
 def _gaps(
@@ -97,20 +97,20 @@ def _gaps(
     cutters: Int[Tensor, 'K 2 2'],
     length: Float[Tensor, 'M'],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Give what is left of [0, 1] on each of M sides, once all intervals are taken out.
+    """Give what is left of [0, 1] on each of M edges, once all intervals are taken out.
 
     Args:
-        which: side of each interval.
+        which: edge of each interval.
         interval: enter and leave.
-        cutters: corners of the sides by which it is entered and left.
-        length: of the sides, px.
+        cutters: corners of the edges by which it is entered and left.
+        length: of the edges, px.
 
     Returns:
-        Side, low and high place, and the corners of what cuts there.
+        Edge, low and high place, and the corners of what cuts there.
     """
     real = (interval[:, 1] > interval[:, 0]) & (interval[:, 1] > 0) & (interval[:, 0] < 1)
     which, interval, cutters = which[real], interval[real], cutters[real]
-    # One row a side: an interval that ends where the side begins, its own in order, one that begins where it ends.
+    # One row an edge: an interval that ends where the edge begins, its own in order, one that begins where it ends.
     order = interval[:, 0].argsort(stable=True)
     order = order[which[order].argsort(stable=True)]
     count = torch.bincount(which, minlength=len(length))
@@ -135,21 +135,21 @@ def _gaps(
 
 def _nearest(
     meshes: ProjectedMeshes,
-    contour: ContourSides,
-    side: Tensor,
+    contour: SilhouetteEdges,
+    edge: Tensor,
     low: Tensor,
     high: Tensor,
     reach_px: float,
     max_pairs: int,
 ) -> Int[Tensor, 'N H W']:
-    """Find the nearest bit of every pixel; -1 where none is within reach."""
+    """Find the nearest segment of every pixel; -1 where none is within reach."""
     height, width = meshes.height, meshes.width
-    a, b = (meshes.pixels[contour.picture[side], contour.corners[side, i]] for i in (0, 1))
+    a, b = (meshes.pixels[contour.image[edge], contour.corners[edge, i]] for i in (0, 1))
     ends = torch.stack((a + low.unsqueeze(1) * (b - a), a + high.unsqueeze(1) * (b - a)), 1)
     first, size = pixel_boxes(ends, reach_px, width, height)
     far = torch.iinfo(torch.int64).max
     best = torch.full((len(meshes) * height * width,), far, device=a.device)
-    for chunk in torch.arange(len(side), device=a.device).split(max(1, max_pairs // 256)):
+    for chunk in torch.arange(len(edge), device=a.device).split(max(1, max_pairs // 256)):
         which, at = pairs_of(first[chunk], size[chunk])
         start, along = ends[chunk, 0][which], (ends[chunk, 1] - ends[chunk, 0])[which]
         to = at.to(along) - start
@@ -157,6 +157,6 @@ def _nearest(
         apart = (to - place.unsqueeze(1) * along).norm(dim=1)
         near = apart < reach_px
         key = ((apart / reach_px * STEPS).long() << 32) | chunk[which]
-        pixel = (contour.picture[side[chunk]][which] * height + at[:, 1]) * width + at[:, 0]
+        pixel = (contour.image[edge[chunk]][which] * height + at[:, 1]) * width + at[:, 0]
         best.scatter_reduce_(0, pixel[near], key[near], 'amin')
     return torch.where(best < far, best & 0xFFFFFFFF, -1).reshape(len(meshes), height, width)

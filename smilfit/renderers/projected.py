@@ -11,13 +11,13 @@ from smilfit.geometry.projection import project_points, world_to_camera
 from smilfit.renderers.base import check_mesh, one_camera_a_mesh
 from smilfit.structures import Cameras
 
-# Triangles of a smaller area in the picture, px^2, are seen edge-on.
+# Triangles of a smaller area in the image, px^2, are seen edge-on.
 LEAST_AREA_PX2 = 1e-10
 
 
 @dataclass(frozen=True)
 class ProjectedMeshes:
-    """N meshes of the same faces in pictures of one size.
+    """N meshes of the same faces in images of one size.
 
     `pixels` have their centres at integers; `in_camera` is in the world unit, z ahead. A face is `drawable` if all of
     its corners have an image; `n_cut` counts those of which only some have.
@@ -36,7 +36,7 @@ class ProjectedMeshes:
 
     @property
     def ndc_per_px(self) -> float:
-        """One pixel in units of half the picture's shorter side, which is PyTorch3D's NDC."""
+        """One pixel in units of half the image's shorter side, which is PyTorch3D's NDC."""
         return 2 / min(self.width, self.height)
 
     def corners(self) -> Float[Tensor, 'N F 3 2']:
@@ -67,7 +67,7 @@ def project_meshes(
     """
     check_mesh(vertices, faces)
     faces = faces.long()
-    # Half precision knows a place in a picture to about a pixel.
+    # Half precision knows a place in an image to about a pixel.
     vertices = vertices if vertices.dtype == torch.float64 else vertices.float()
     cameras, width, height = one_camera_a_mesh(cameras.to(vertices), len(vertices))
     pixels, depth, usable = project_points(

@@ -19,13 +19,13 @@ class PyTorch3DRenderer(Renderer):
     """Render `SilhouetteRenderer(mode='soft')`'s formula by PyTorch3D's rasteriser.
 
     Vertices are projected here, through the whole lens, and handed over in PyTorch3D's NDC; so a vertex lands where
-    `Cameras.project` puts it, off-centre principal points, crops and pictures of any shape included. Only the
+    `Cameras.project` puts it, off-centre principal points, crops and images of any shape included. Only the
     `faces_per_pixel` nearest triangles of a pixel count: where more are within the blur, alpha is less than the
     formula's (dense body meshes need hundreds). Without a GPU its rasteriser asks every triangle at every pixel.
     Faces are left out as by `ZBufferRenderer`; only `alpha` and `n_cut` are given, unless `surface` renders the rest.
 
     Args:
-        sigma: squared length over which an edge is blurred, in units of half the picture's shorter side.
+        sigma: squared length over which an edge is blurred, in units of half the image's shorter side.
         faces_per_pixel: how many triangles count at a pixel.
         near: least depth of a corner, world unit.
         bin_size: of PyTorch3D's coarse step on a GPU, px; 0 for none, None for its own choice.

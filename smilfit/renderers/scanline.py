@@ -1,6 +1,6 @@
 """Which face does each pixel see: triangles cut into spans of pixels, spans written into one z-buffer.
 
-In the picture, the barycentric coordinates of a triangle are affine in the pixel, and so is 1/z. A row of pixels
+In the image, the barycentric coordinates of a triangle are affine in the pixel, and so is 1/z. A row of pixels
 meets a triangle in one span; its ends follow from where the three coordinates are zero. So only covered
 pixels are ever enumerated, each with one multiply and one add, and no loop runs over faces.
 """
@@ -18,7 +18,7 @@ EDGE_TOLERANCE_PX = 1e-7
 
 
 @dataclass(frozen=True)
-class PictureTriangles:
+class ImageTriangles:
     """Triangles that may be seen: their index, their affine barycentrics and their box of pixels."""
 
     index: Int[Tensor, 'F']
@@ -28,14 +28,14 @@ class PictureTriangles:
     high: Int[Tensor, 'F 2']
 
 
-def picture_triangles(
+def image_triangles(
     pixels: Float[Tensor, 'V 2'],
     depth: Float[Tensor, 'V'],
     faces: Int[Tensor, 'F 3'],
     width: int,
     height: int,
-) -> PictureTriangles:
-    """Prepare the triangles whose box meets the picture and that are not seen edge-on."""
+) -> ImageTriangles:
+    """Prepare the triangles whose box meets the image and that are not seen edge-on."""
     corners = pixels.double()[faces]
     tolerance = EDGE_TOLERANCE_PX
     limit = pixels.new_tensor([width - 1, height - 1], dtype=torch.float64)
@@ -53,10 +53,10 @@ def picture_triangles(
     index = index[keep]
     over_z = barycentric / depth.double()[faces[index]].unsqueeze(-1)
     inverse_z = over_z[:, 0] + over_z[:, 1] + over_z[:, 2]  # much faster than a sum over three
-    return PictureTriangles(index, barycentric, inverse_z, low[index].long(), high[index].long())
+    return ImageTriangles(index, barycentric, inverse_z, low[index].long(), high[index].long())
 
 
-def _spans(triangles: PictureTriangles, chosen: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _spans(triangles: ImageTriangles, chosen: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cut triangles into rows: triangle, row, first pixel and number of pixels of each span."""
     low, high = triangles.low[chosen], triangles.high[chosen]
     n_rows = high[:, 1] - low[:, 1] + 1
@@ -79,7 +79,7 @@ def _spans(triangles: PictureTriangles, chosen: slice) -> tuple[Tensor, Tensor, 
     return which[used], row[used], first[used].long(), count[used]
 
 
-def _write(buffer: Tensor, triangles: PictureTriangles, chosen: slice, width: int) -> None:
+def _write(buffer: Tensor, triangles: ImageTriangles, chosen: slice, width: int) -> None:
     """Write triangles into the z-buffer: the greatest 1/z wins, the lowest face where they are equal."""
     which, row, first, count = _spans(triangles, chosen)
     affine = triangles.inverse_z[chosen][which]
@@ -95,13 +95,13 @@ def _write(buffer: Tensor, triangles: PictureTriangles, chosen: slice, width: in
     buffer.scatter_reduce_(0, pixel, (bits << 32) | face[span], 'amax')
 
 
-def visible_faces(triangles: PictureTriangles, width: int, height: int, max_pixels: int) -> Int[Tensor, 'P']:
+def visible_faces(triangles: ImageTriangles, width: int, height: int, max_pixels: int) -> Int[Tensor, 'P']:
     """Find the nearest face of every pixel, row by row; -1 where there is none.
 
     Args:
-        triangles: from `picture_triangles`.
-        width: of the picture, px.
-        height: of the picture, px.
+        triangles: from `image_triangles`.
+        width: of the image, px.
+        height: of the image, px.
         max_pixels: how many (face, pixel) pairs of the faces' boxes may be in memory at once.
     """
     buffer = torch.zeros(width * height, dtype=torch.int64, device=triangles.index.device)
@@ -117,17 +117,17 @@ def visible_faces(triangles: PictureTriangles, width: int, height: int, max_pixe
 
 @torch.no_grad()
 def seen_faces(meshes: ProjectedMeshes, max_pixels: int) -> Int[Tensor, 'N H W']:
-    """Find the face that each pixel of each picture sees; -1 where there is none."""
-    pictures = []
+    """Find the face that each pixel of each image sees; -1 where there is none."""
+    images = []
     for n in range(len(meshes)):
         kept = meshes.drawable[n].nonzero().squeeze(1)
-        triangles = picture_triangles(
+        triangles = image_triangles(
             meshes.pixels[n], meshes.in_camera[n, :, 2], meshes.faces[kept], meshes.width, meshes.height
         )
         face = visible_faces(triangles, meshes.width, meshes.height, max_pixels)
-        pictures.append(torch.where(face >= 0, kept[face.clamp_min(0)], -1) if len(kept) else face)
+        images.append(torch.where(face >= 0, kept[face.clamp_min(0)], -1) if len(kept) else face)
     shape = (len(meshes), meshes.height, meshes.width)
-    return torch.stack(pictures).reshape(shape) if pictures else meshes.faces.new_zeros(shape)
+    return torch.stack(images).reshape(shape) if images else meshes.faces.new_zeros(shape)
 
 
 def locate(
@@ -143,7 +143,7 @@ def locate(
     # The inverse of a small triangle's area needs more digits than single precision has.
     to_corner = corners.double() - at.unsqueeze(1)
     area = cross(to_corner.roll(-1, 1), to_corner.roll(-2, 1))
-    in_picture = (area / (area[:, :1] + area[:, 1:2] + area[:, 2:])).clamp(0, 1)
-    weights = in_picture / corner_depth.double()
+    in_image = (area / (area[:, :1] + area[:, 1:2] + area[:, 2:])).clamp(0, 1)
+    weights = in_image / corner_depth.double()
     inverse = weights[:, 0] + weights[:, 1] + weights[:, 2]
     return (weights / inverse.unsqueeze(1)).to(corners.dtype), (1 / inverse).to(corners.dtype)

@@ -1,4 +1,4 @@
-"""From geometry to colour: vertex normals, headlight shading, colours on a mesh, a render over a picture."""
+"""From geometry to colour: vertex normals, headlight shading, colours on a mesh, a render over an image."""
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ def shade(
 def interpolate(
     render: RenderOutput, faces: Int[Tensor, 'F 3'], values: Float[Tensor, 'V D']
 ) -> Float[Tensor, 'N H W D']:
-    """Spread values of vertices over the pictures; 0 where empty."""
+    """Spread values of vertices over the images; 0 where empty."""
     seen = render.face_id >= 0
     spread = values.new_zeros((*seen.shape, values.shape[1]))
     corners = values[faces[render.face_id[seen]]]
@@ -66,23 +66,23 @@ def overlay(
     opacity: float = 0.6,
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> UInt8[np.ndarray, 'H W 3']:
-    """Lay one rendered picture over a photograph.
+    """Lay one rendered image over a photograph.
 
     Args:
         image: RGB of the render's size.
-        render: pictures of which `index` is taken.
-        index: which picture.
+        render: images of which `index` is taken.
+        index: which image.
         opacity: of the mesh, where it covers a pixel.
         colour: RGB in [0, 1] that tints the shading.
 
     Raises:
-        ValueError: the picture and the render differ in size.
+        ValueError: the image and the render differ in size.
     """
     alpha = render.alpha[index].detach().cpu().numpy()
     if alpha.shape != image.shape[:2]:
         raise ValueError(
             f'overlay: image and render must have one size; got {image.shape[:2]} and {alpha.shape} (rows, '
-            f'columns). Render with the cameras of this picture.'
+            f'columns). Render with the cameras of this image.'
         )
     import cv2
 

@@ -10,11 +10,11 @@ from smilfit.registry import RENDERERS
 from smilfit.renderers.backend import choose_backend
 from smilfit.renderers.base import Renderer, RenderOutput
 from smilfit.renderers.outline import (
-    ContourSides,
-    MeshSides,
+    MeshEdges,
     Outline,
-    contour_sides,
-    mesh_sides,
+    SilhouetteEdges,
+    mesh_edges,
+    silhouette_edges,
     visible_alpha,
 )
 from smilfit.renderers.outline_search import find_outline
@@ -36,7 +36,7 @@ class SilhouetteRenderer(Renderer):
     wherever that is asked at 1/2, whatever the mesh's fineness. `'soft'` is the formula of SoftRasterizer (Liu et al.
     2019) and PyTorch3D, `1 - prod_f (1 - sigmoid(-d_f / sigma))`, with `d_f` the squared distance to triangle f,
     negative inside: where triangles are smaller than the blur, the inside stays below 1 and the silhouette grows by
-    the blur's width. Lengths are in units of half the picture's shorter side, PyTorch3D's NDC.
+    the blur's width. Lengths are in units of half the image's shorter side, PyTorch3D's NDC.
 
     Vertices go through the whole camera as in `ZBufferRenderer`, and faces are left out as there. Only `alpha`
     and `n_cut` are given, unless `surface` renders the rest.
@@ -76,7 +76,7 @@ class SilhouetteRenderer(Renderer):
         self.backend = choose_backend(backend, 'SilhouetteRenderer')
         self.surface = surface
         # The sides of the mesh drawn last: a fit draws one mesh over and over.
-        self._sides: tuple[Tensor, MeshSides] | None = None
+        self._edges: tuple[Tensor, MeshEdges] | None = None
 
     def forward(
         self,
@@ -103,18 +103,18 @@ class SilhouetteRenderer(Renderer):
         if len(meshes) == 0:
             return meshes.pixels.new_zeros(0, meshes.height, meshes.width)
         half_width_px = max(math.sqrt(self.sigma) / meshes.ndc_per_px, LEAST_HALF_WIDTH_PX)
-        contour = contour_sides(meshes, self._sides_of(meshes.faces), half_width_px)
+        contour = silhouette_edges(meshes, self._edges_of(meshes.faces), half_width_px)
         return visible_alpha(meshes, contour, self._outline(meshes, contour, half_width_px), half_width_px)
 
-    def _outline(self, meshes: ProjectedMeshes, contour: ContourSides, reach_px: float) -> Outline:
+    def _outline(self, meshes: ProjectedMeshes, contour: SilhouetteEdges, reach_px: float) -> Outline:
         if self.backend == 'torch':
             return find_outline(meshes, contour, reach_px, self.max_pairs)
         from smilfit.renderers.warp_outline import find_outline_by_warp
 
         return find_outline_by_warp(meshes, contour, reach_px)
 
-    def _sides_of(self, faces: Tensor) -> MeshSides:
-        known = self._sides
+    def _edges_of(self, faces: Tensor) -> MeshEdges:
+        known = self._edges
         if known is None or known[0].device != faces.device or not torch.equal(known[0], faces):
-            known = self._sides = (faces, mesh_sides(faces))
+            known = self._edges = (faces, mesh_edges(faces))
         return known[1]

@@ -30,11 +30,11 @@ def soft_alpha(meshes: ProjectedMeshes, sigma: float, max_pairs: int) -> Float[T
         max_pairs: how many (triangle, pixel) pairs may be in memory at once (about 300 bytes each).
     """
     turns = meshes.turns
-    pictures = [
+    images = [
         _log_clear(corners[seen != 0], meshes, sigma, max_pairs)
         for corners, seen in zip(meshes.corners(), turns)
     ]
-    clear = torch.stack(pictures) if pictures else meshes.pixels.new_zeros(0, meshes.height * meshes.width)
+    clear = torch.stack(images) if images else meshes.pixels.new_zeros(0, meshes.height * meshes.width)
     return -torch.expm1(clear).unflatten(1, (meshes.height, meshes.width))
 
 
@@ -97,10 +97,10 @@ def signed_squared_distance(
     points: Float[Tensor, 'P 2'], corners: Float[Tensor, 'P 3 2']
 ) -> Float[Tensor, 'P']:
     """Give the squared distance of each point to its triangle's outline, negative inside."""
-    sides = corners.roll(-1, 1) - corners
+    edges = corners.roll(-1, 1) - corners
     to_point = points.unsqueeze(1) - corners
-    along = (to_point * sides).sum(-1) / sides.square().sum(-1).clamp_min(1e-20)
-    squared = (to_point - along.clamp(0, 1).unsqueeze(-1) * sides).square().sum(-1).amin(1)
-    turn = (sides[..., 0] * to_point[..., 1] - sides[..., 1] * to_point[..., 0]).detach()
+    along = (to_point * edges).sum(-1) / edges.square().sum(-1).clamp_min(1e-20)
+    squared = (to_point - along.clamp(0, 1).unsqueeze(-1) * edges).square().sum(-1).amin(1)
+    turn = (edges[..., 0] * to_point[..., 1] - edges[..., 1] * to_point[..., 0]).detach()
     inside = (turn >= 0).all(1) | (turn <= 0).all(1)
     return torch.where(inside, -squared, squared)

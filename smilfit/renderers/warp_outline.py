@@ -1,7 +1,7 @@
-"""Find the outline of what meshes cover by kernels, all pictures in one launch; as `outline_search.py`.
+"""Find the outline of what meshes cover by kernels, all images in one launch; as `outline_search.py`.
 
-Triangles are sorted into square tiles, so that a side looks only at the triangles of its own tiles. One thread
-walks along one contour side: over what covers it, then over a gap, and so on to its end.
+Triangles are sorted into square tiles, so that an edge looks only at the triangles of its own tiles. One thread
+walks along one silhouette edge: over what covers it, then over a gap, and so on to its end.
 """
 
 import torch
@@ -9,7 +9,7 @@ import warp as wp
 from jaxtyping import Bool
 from torch import Tensor
 
-from smilfit.renderers.outline import ContourSides, Outline
+from smilfit.renderers.outline import Outline, SilhouetteEdges
 from smilfit.renderers.projected import ProjectedMeshes
 from smilfit.renderers.warp_memory import launch, scalar_of, view
 from smilfit.renderers.warp_outline_kernels import outline_kernels
@@ -18,21 +18,21 @@ LEAST_TILE_PX, LARGEST_TILE_PX = 1.0, 8.0
 
 
 @torch.no_grad()
-def find_outline_by_warp(meshes: ProjectedMeshes, contour: ContourSides, reach_px: float) -> Outline:
-    """Find the bits of contour sides that the outline is made of, and the nearest one of each pixel.
+def find_outline_by_warp(meshes: ProjectedMeshes, contour: SilhouetteEdges, reach_px: float) -> Outline:
+    """Find the segments of silhouette edges that the outline is made of, and the nearest one of each pixel.
 
     Args:
         meshes: what the cameras see.
-        contour: their contour sides.
+        contour: their silhouette edges.
         reach_px: how far from the outline a pixel may be.
     """
     pixels = meshes.pixels
     corners = meshes.corners().reshape(-1, 3, 2).contiguous()
     turns = meshes.turns.reshape(-1).to(torch.int8)
-    side, low, high, cut = _bits(meshes, contour, pixels, corners, turns, reach_px)
-    nearest = _nearest(meshes, contour, pixels, (side, low, high), reach_px)
+    edge, low, high, cut = _segments(meshes, contour, pixels, corners, turns, reach_px)
+    nearest = _nearest(meshes, contour, pixels, (edge, low, high), reach_px)
     covered = _covered(meshes, corners, turns)
-    return Outline(covered, nearest, side, low, high, cut)
+    return Outline(covered, nearest, edge, low, high, cut)
 
 
 def _covered(meshes: ProjectedMeshes, corners: Tensor, turns: Tensor) -> Bool[Tensor, 'N H W']:
@@ -44,9 +44,9 @@ def _covered(meshes: ProjectedMeshes, corners: Tensor, turns: Tensor) -> Bool[Te
     return covered.bool().reshape(len(meshes), meshes.height, meshes.width)
 
 
-def _bits(
+def _segments(
     meshes: ProjectedMeshes,
-    contour: ContourSides,
+    contour: SilhouetteEdges,
     pixels: Tensor,
     corners: Tensor,
     turns: Tensor,
@@ -66,26 +66,26 @@ def _bits(
     filled = end - count
     listed = [view(filled), len(members), view(members)]
     launch(kernels.sort_into_tiles, len(corners), [*shapes, *tiles, *listed], device)
-    a, b = (pixels[contour.picture, contour.corners[:, i]] for i in (0, 1))
-    sides = [
-        view(contour.picture.int()),
+    a, b = (pixels[contour.image, contour.corners[:, i]] for i in (0, 1))
+    edges = [
+        view(contour.image.int()),
         *(view(x, kernels.vec2) for x in (a, b)),
         view(contour.inner.to(pixels)),
     ]
     lists = [view(end - count), view(end), view(members), view(meshes.faces.int())]
     room = 2 * len(a) + 64
     while True:
-        side, cut = (torch.empty((room, n), dtype=torch.int32, device=device) for n in (1, 4))
+        edge, cut = (torch.empty((room, n), dtype=torch.int32, device=device) for n in (1, 4))
         places = torch.empty((room, 2), dtype=pixels.dtype, device=device)
         used = torch.zeros(1, dtype=torch.int32, device=device)
-        answers = [room, view(used), view(side[:, 0]), view(places, kernels.vec2), view(cut, wp.vec4i)]
-        launch(kernels.expose, len(a), [*shapes, *tiles, *sides, *lists, *answers], device)
+        answers = [room, view(used), view(edge[:, 0]), view(places, kernels.vec2), view(cut, wp.vec4i)]
+        launch(kernels.expose, len(a), [*shapes, *tiles, *edges, *lists, *answers], device)
         n = int(used)
         if n <= room:
             break
         room = n
     low, high = places[:n].unbind(1)
-    return side[:n, 0].long(), low, high, cut[:n].long().reshape(n, 2, 2)
+    return edge[:n, 0].long(), low, high, cut[:n].long().reshape(n, 2, 2)
 
 
 def _tile_px(corners: Tensor) -> float:
@@ -96,20 +96,20 @@ def _tile_px(corners: Tensor) -> float:
 
 def _nearest(
     meshes: ProjectedMeshes,
-    contour: ContourSides,
+    contour: SilhouetteEdges,
     pixels: Tensor,
-    bits: tuple[Tensor, Tensor, Tensor],
+    segments: tuple[Tensor, Tensor, Tensor],
     reach_px: float,
 ) -> Tensor:
     kernels = outline_kernels(scalar_of(pixels))
-    side, low, high = bits
-    picture = contour.picture[side]
-    a, b = (pixels[picture, contour.corners[side, i]] for i in (0, 1))
+    edge, low, high = segments
+    image = contour.image[edge]
+    a, b = (pixels[image, contour.corners[edge, i]] for i in (0, 1))
     start, end = (a + place.unsqueeze(1) * (b - a) for place in (low, high))
     far = torch.iinfo(torch.int64).max
     size = (len(meshes), meshes.height, meshes.width)
     best = torch.full(size, far, dtype=torch.int64, device=pixels.device)
-    ends = [view(picture.int()), view(start, kernels.vec2), view(end, kernels.vec2)]
+    ends = [view(image.int()), view(start, kernels.vec2), view(end, kernels.vec2)]
     control = [meshes.width, meshes.height, kernels.scalar(reach_px)]
-    launch(kernels.nearest, len(side), [*ends, *control, view(best.view(-1))], pixels.device)
+    launch(kernels.nearest, len(edge), [*ends, *control, view(best.view(-1))], pixels.device)
     return torch.where(best < far, best & 0xFFFFFFFF, -1)

@@ -6,12 +6,12 @@ from typing import no_type_check
 
 import warp as wp
 
-from smilfit.renderers.outline import BANK_PX, SNAP_PX
+from smilfit.renderers.outline import OFFSET_PX, SNAP_PX
 from smilfit.renderers.outline_search import STEPS
 from smilfit.renderers.warp_memory import OPTIONS
 from smilfit.renderers.warp_plane import plane_functions
 
-# A pixel centre this near to a side, px, counts as inside, so that no gap opens between neighbours.
+# A pixel centre this near to an edge, px, counts as inside, so that no gap opens between neighbours.
 TOLERANCE_PX = {wp.float32: 1e-4, wp.float64: 1e-7}
 
 
@@ -36,7 +36,7 @@ def _tile_box(scalar):
 
     @wp.func
     def tile_box(low: vec2, high: vec2, margin: scalar, tile: scalar, across: int, down: int):
-        """Give the first and the last tile of a box; the first tile begins one margin before the picture."""
+        """Give the first and the last tile of a box; the first tile begins one margin before the image."""
         shift = vec2(margin, margin)
         far = scalar(1e8)
         first, last = (low + shift) / tile, (high + shift) / tile
@@ -91,9 +91,9 @@ def _cover_of(scalar):
 
     @wp.func
     def cover_of(a: vec2, way: vec2, p: vec2, q: vec2, r: vec2, turn: scalar):
-        """Give where the way enters a triangle and leaves it, and by which of its sides."""
+        """Give where the way enters a triangle and leaves it, and by which of its edges."""
         enter, leave = -infinity, infinity
-        enter_side, leave_side = scalar(0.0), scalar(0.0)
+        enter_edge, leave_edge = scalar(0.0), scalar(0.0)
         b = a + way
         if (
             wp.min(p[0], wp.min(q[0], r[0])) > wp.max(a[0], b[0])
@@ -101,26 +101,26 @@ def _cover_of(scalar):
             or wp.min(p[1], wp.min(q[1], r[1])) > wp.max(a[1], b[1])
             or wp.max(p[1], wp.max(q[1], r[1])) < wp.min(a[1], b[1])
         ):
-            return vec4(infinity, -infinity, enter_side, leave_side)
+            return vec4(infinity, -infinity, enter_edge, leave_edge)
         for k in range(3):
             start, end = p, q
             if k == 1:
                 start, end = q, r
             elif k == 2:
                 start, end = r, p
-            side = end - start
-            at_a, slope = cross(side, a - start) * turn, cross(side, way) * turn
+            edge = end - start
+            at_a, slope = cross(edge, a - start) * turn, cross(edge, way) * turn
             if slope > scalar(0.0):
                 if -at_a / slope > enter:
                     enter = -at_a / slope
-                    enter_side = scalar(k)
+                    enter_edge = scalar(k)
             elif slope < scalar(0.0):
                 if -at_a / slope < leave:
                     leave = -at_a / slope
-                    leave_side = scalar(k)
+                    leave_edge = scalar(k)
             elif at_a < scalar(0.0):
                 leave = -infinity
-        return vec4(enter, leave, enter_side, leave_side)
+        return vec4(enter, leave, enter_edge, leave_edge)
 
     return cover_of
 
@@ -128,11 +128,11 @@ def _cover_of(scalar):
 @no_type_check
 def _expose(scalar):
     vec2, tile_box, cover_of = plane_functions(scalar).vec2, _tile_box(scalar), _cover_of(scalar)
-    bank, snap_px = (wp.constant(scalar(x)) for x in (BANK_PX, SNAP_PX))
+    offset, snap_px = (wp.constant(scalar(x)) for x in (OFFSET_PX, SNAP_PX))
 
     @wp.func
-    def side_corners(faces: wp.array2d(dtype=wp.int32), face: int, side: scalar):
-        return wp.vec2i(faces[face, wp.int32(side)], faces[face, (wp.int32(side) + 1) % 3])
+    def edge_corners(faces: wp.array2d(dtype=wp.int32), face: int, edge: scalar):
+        return wp.vec2i(faces[face, wp.int32(edge)], faces[face, (wp.int32(edge) + 1) % 3])
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def expose(
@@ -143,7 +143,7 @@ def _expose(scalar):
         tile: scalar,
         across: int,
         down: int,
-        picture: wp.array(dtype=wp.int32),
+        image: wp.array(dtype=wp.int32),
         starts: wp.array(dtype=vec2),
         ends: wp.array(dtype=vec2),
         inner: wp.array(dtype=scalar),
@@ -153,38 +153,38 @@ def _expose(scalar):
         faces: wp.array2d(dtype=wp.int32),
         room: int,
         used: wp.array(dtype=wp.int32),
-        side: wp.array(dtype=wp.int32),
+        edge: wp.array(dtype=wp.int32),
         places: wp.array(dtype=vec2),
         cuts: wp.array(dtype=wp.vec4i),
     ):
-        """Walk along a contour side's outer bank, and note the gaps that no triangle covers."""
+        """Walk along a silhouette edge's outer offset, and note the gaps that no triangle covers."""
         i = wp.tid()
         way = ends[i] - starts[i]
         length = wp.length(way)
-        a = starts[i] + bank * inner[i] / length * vec2(way[1], -way[0])
+        a = starts[i] + offset * inner[i] / length * vec2(way[1], -way[0])
         box = tile_box(wp.min(a, a + way), wp.max(a, a + way), margin, tile, across, down)
         snap = snap_px / length
         here = scalar(0.0)
         behind = wp.vec2i(-1, -1)
         while here < scalar(1.0):
-            # Over whatever covers this place, as far as it goes; else over the gap, to what covers the side next.
+            # Over whatever covers this place, as far as it goes; else over the gap, to what covers the edge next.
             moved = wp.bool(False)
             stop = scalar(1.0)
             ahead = wp.vec2i(-1, -1)
             for y in range(box[1], box[3] + 1):
                 for x in range(box[0], box[2] + 1):
-                    cell = (picture[i] * down + y) * across + x
+                    cell = (image[i] * down + y) * across + x
                     for k in range(begin[cell], finish[cell]):
                         j = members[k]
                         c = cover_of(a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j]))
                         if c[1] > here and c[1] > c[0]:
                             if c[0] <= here:
                                 here = c[1]
-                                behind = side_corners(faces, j % n_faces, c[3])
+                                behind = edge_corners(faces, j % n_faces, c[3])
                                 moved = wp.bool(True)
                             elif c[0] < stop:
                                 stop = c[0]
-                                ahead = side_corners(faces, j % n_faces, c[2])
+                                ahead = edge_corners(faces, j % n_faces, c[2])
             if not moved:
                 low, high = here, stop
                 if low < snap:
@@ -196,7 +196,7 @@ def _expose(scalar):
                 if high - low > snap:
                     at = wp.atomic_add(used, 0, 1)
                     if at < room:
-                        side[at] = i
+                        edge[at] = i
                         places[at] = vec2(low, high)
                         cuts[at] = wp.vec4i(behind[0], behind[1], ahead[0], ahead[1])
                 here = stop
@@ -212,7 +212,7 @@ def _nearest(scalar):
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def nearest(
-        picture: wp.array(dtype=wp.int32),
+        image: wp.array(dtype=wp.int32),
         starts: wp.array(dtype=vec2),
         ends: wp.array(dtype=vec2),
         width: int,
@@ -232,7 +232,7 @@ def _nearest(scalar):
                 apart = wp.length(to - t * way)
                 if apart < reach:
                     key = (wp.int64(apart / reach * steps) << wp.int64(32)) | wp.int64(i)
-                    wp.atomic_min(best, (picture[i] * height + y) * width + x, key)
+                    wp.atomic_min(best, (image[i] * height + y) * width + x, key)
 
     return nearest
 

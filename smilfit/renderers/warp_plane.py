@@ -1,4 +1,4 @@
-"""What all of the renderers' kernels share: vectors in the picture, and boxes of pixels."""
+"""What all of the renderers' kernels share: vectors in the image, and boxes of pixels."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ def plane_functions(scalar):
     """Make the functions of one float type."""
     vec2 = wp.types.vector(length=2, dtype=scalar)
     vec3 = wp.types.vector(length=3, dtype=scalar)
-    # Beyond any picture, and within an integer's range.
+    # Beyond any image, and within an integer's range.
     far = wp.constant(scalar(1e9))
 
     @wp.func
@@ -22,7 +22,7 @@ def plane_functions(scalar):
 
     @wp.func
     def pixel_box(low: vec2, high: vec2, margin: scalar, width: int, height: int):
-        """Give the first and the last pixel (x, y, x, y) within a margin of a box, of those in the picture."""
+        """Give the first and the last pixel (x, y, x, y) within a margin of a box, of those in the image."""
         return wp.vec4i(
             wp.max(wp.int32(wp.ceil(wp.clamp(low[0] - margin, -far, far))), 0),
             wp.max(wp.int32(wp.ceil(wp.clamp(low[1] - margin, -far, far))), 0),

@@ -21,11 +21,13 @@ from smilfit.renderers.warp_soft_kernels import soft_kernels
 def soft_alpha_by_warp(meshes: ProjectedMeshes, sigma: float) -> Float[Tensor, 'N H W']:
     """Render soft silhouettes, all meshes in one launch; as `soft_alpha`."""
     seen = meshes.turns != 0
-    clear = _LogClear.apply(meshes.corners(), seen, meshes.width, meshes.height, sigma, meshes.ndc_per_px)
+    clear = _LogTransmittance.apply(
+        meshes.corners(), seen, meshes.width, meshes.height, sigma, meshes.ndc_per_px
+    )
     return -torch.expm1(clear)
 
 
-class _LogClear(torch.autograd.Function):
+class _LogTransmittance(torch.autograd.Function):
     """Sum over triangles of `log(1 - sigmoid(-d / sigma))`."""
 
     @staticmethod
@@ -51,7 +53,7 @@ def _run(
     which: str,
     corners: Tensor,
     seen: Tensor,
-    picture: Tensor,
+    image: Tensor,
     result: Tensor | None,
     width: int,
     height: int,
@@ -63,8 +65,8 @@ def _run(
     reach2 = squared_reach(sigma_px2)
     points = view(corners.reshape(n * f, 3, 2), kernels.vec2)
     control = [width, height, scalar(1 / sigma_px2), scalar(reach2), scalar(math.sqrt(reach2))]
-    # A picture is one long row of numbers to the kernels.
-    inputs = [points, view(seen.reshape(-1).to(torch.uint8)), f, *control, view(picture.reshape(-1))]
+    # An image is one long row of numbers to the kernels.
+    inputs = [points, view(seen.reshape(-1).to(torch.uint8)), f, *control, view(image.reshape(-1))]
     if result is not None:
         inputs.append(view(result.reshape(n * f, 3, 2), kernels.vec2))
     launch(getattr(kernels, which), n * f, inputs, corners.device)

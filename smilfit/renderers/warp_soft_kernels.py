@@ -38,16 +38,16 @@ def _triangle_functions(scalar):
         over: vec3
 
     @wp.func
-    def nearest_on_side(p: vec2, a: vec2, side: vec2, inverse: scalar):
+    def nearest_on_edge(p: vec2, a: vec2, edge: vec2, inverse: scalar):
         """Give the squared distance and the place of the nearest point on a side."""
         to = p - a
-        t = wp.clamp(wp.dot(to, side) * inverse, scalar(0.0), scalar(1.0))
-        away = to - t * side
+        t = wp.clamp(wp.dot(to, edge) * inverse, scalar(0.0), scalar(1.0))
+        away = to - t * edge
         return vec2(wp.dot(away, away), t)
 
     @wp.func
-    def inverse_square(side: vec2):
-        return scalar(1.0) / wp.max(wp.dot(side, side), scalar(1e-20))
+    def inverse_square(edge: vec2):
+        return scalar(1.0) / wp.max(wp.dot(edge, edge), scalar(1e-20))
 
     @wp.func
     def triangle_of(corners: wp.array2d(dtype=vec2), i: int):
@@ -68,14 +68,14 @@ def _triangle_functions(scalar):
         zero = scalar(0.0)
         return (u >= zero and v >= zero and w >= zero) or (u <= zero and v <= zero and w <= zero)
 
-    return SimpleNamespace(triangle_of=triangle_of, nearest_on_side=nearest_on_side, inside=inside)
+    return SimpleNamespace(triangle_of=triangle_of, nearest_on_edge=nearest_on_edge, inside=inside)
 
 
 @no_type_check
 def _forward(scalar):
     plane, functions = plane_functions(scalar), _triangle_functions(scalar)
     vec2, pixel_box = plane.vec2, plane.pixel_box
-    triangle_of, nearest_on_side, inside = functions.triangle_of, functions.nearest_on_side, functions.inside
+    triangle_of, nearest_on_edge, inside = functions.triangle_of, functions.nearest_on_edge, functions.inside
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def forward(
@@ -99,10 +99,10 @@ def _forward(scalar):
             for x in range(box[0], box[2] + 1):
                 p = vec2(scalar(x), scalar(y))
                 d = wp.min(
-                    nearest_on_side(p, t.a, t.ab, t.over[0])[0],
+                    nearest_on_edge(p, t.a, t.ab, t.over[0])[0],
                     wp.min(
-                        nearest_on_side(p, t.b, t.bc, t.over[1])[0],
-                        nearest_on_side(p, t.c, t.ca, t.over[2])[0],
+                        nearest_on_edge(p, t.b, t.bc, t.over[1])[0],
+                        nearest_on_edge(p, t.c, t.ca, t.over[2])[0],
                     ),
                 )
                 within = inside(p, t)
@@ -120,7 +120,7 @@ def _forward(scalar):
 def _backward(scalar):
     plane, functions = plane_functions(scalar), _triangle_functions(scalar)
     vec2, pixel_box = plane.vec2, plane.pixel_box
-    triangle_of, nearest_on_side, inside = functions.triangle_of, functions.nearest_on_side, functions.inside
+    triangle_of, nearest_on_edge, inside = functions.triangle_of, functions.nearest_on_edge, functions.inside
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def backward(
@@ -144,12 +144,12 @@ def _backward(scalar):
         sum_a, sum_b, sum_c = vec2(), vec2(), vec2()
         for y in range(box[1], box[3] + 1):
             for x in range(box[0], box[2] + 1):
-                push = gradient[first + y * width + x]
-                if push != scalar(0.0):
+                upstream = gradient[first + y * width + x]
+                if upstream != scalar(0.0):
                     p = vec2(scalar(x), scalar(y))
-                    on_ab = nearest_on_side(p, t.a, t.ab, t.over[0])
-                    on_bc = nearest_on_side(p, t.b, t.bc, t.over[1])
-                    on_ca = nearest_on_side(p, t.c, t.ca, t.over[2])
+                    on_ab = nearest_on_edge(p, t.a, t.ab, t.over[0])
+                    on_bc = nearest_on_edge(p, t.b, t.bc, t.over[1])
+                    on_ca = nearest_on_edge(p, t.c, t.ca, t.over[2])
                     d = wp.min(on_ab[0], wp.min(on_bc[0], on_ca[0]))
                     within = inside(p, t)
                     if within or d < reach2:
@@ -158,17 +158,17 @@ def _backward(scalar):
                         share = share / (scalar(1.0) + share)
                         if within:
                             share = share - scalar(1.0)
-                        force = scalar(2.0) * push * share * sharpness
+                        factor = scalar(2.0) * upstream * share * sharpness
                         if on_ab[0] == d:
-                            away = force * (t.a + on_ab[1] * t.ab - p)
+                            away = factor * (t.a + on_ab[1] * t.ab - p)
                             sum_a += (scalar(1.0) - on_ab[1]) * away
                             sum_b += on_ab[1] * away
                         elif on_bc[0] == d:
-                            away = force * (t.b + on_bc[1] * t.bc - p)
+                            away = factor * (t.b + on_bc[1] * t.bc - p)
                             sum_b += (scalar(1.0) - on_bc[1]) * away
                             sum_c += on_bc[1] * away
                         else:
-                            away = force * (t.c + on_ca[1] * t.ca - p)
+                            away = factor * (t.c + on_ca[1] * t.ca - p)
                             sum_c += (scalar(1.0) - on_ca[1]) * away
                             sum_a += on_ca[1] * away
         result[i, 0] = sum_a

@@ -1,4 +1,4 @@
-"""Which face does each pixel see, by a kernel: one thread a triangle, all pictures in one launch."""
+"""Which face does each pixel see, by a kernel: one thread a triangle, all images in one launch."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from smilfit.renderers.warp_plane import plane_functions
 
 @torch.no_grad()
 def seen_faces_by_warp(meshes: ProjectedMeshes) -> Int[Tensor, 'N H W']:
-    """Find the face that each pixel of each picture sees, as `seen_faces`; -1 where there is none."""
+    """Find the face that each pixel of each image sees, as `seen_faces`; -1 where there is none."""
     kernels = z_buffer_kernels()
     n, n_faces = meshes.drawable.shape
     corners = meshes.corners().double().reshape(-1, 3, 2).contiguous()

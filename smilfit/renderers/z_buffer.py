@@ -18,8 +18,8 @@ class ZBufferRenderer(Renderer):
     """Render by a z-buffer, one sample at each pixel's centre.
 
     Vertices go through the whole camera, lens distortion and all, so a vertex lands exactly where
-    `Cameras.project` puts it. Edges between them stay straight in the picture, which is the true image to
-    second order in the edge's length; undistort the picture, or refine the mesh, where a lens bends long edges.
+    `Cameras.project` puts it. Edges between them stay straight in the image, which is the true image to
+    second order in the edge's length; undistort the image, or refine the mesh, where a lens bends long edges.
     Both sides of a face are seen. A face is left out if one of its corners has no image (behind the
     camera, nearer than `near`, or beyond the fold of the lens); those with some corners in view are counted
     in `n_cut`.
@@ -68,13 +68,13 @@ class ZBufferRenderer(Renderer):
 
     def _paint(self, meshes: ProjectedMeshes, face_id: Tensor, colour: Tensor) -> RenderOutput:
         where = (face_id >= 0).nonzero(as_tuple=True)
-        picture = where[0].unsqueeze(1)
+        image = where[0].unsqueeze(1)
         corners = meshes.faces[face_id[where]]
-        position = meshes.in_camera[picture, corners]
+        position = meshes.in_camera[image, corners]
         at = torch.stack((where[2], where[1]), 1)
-        weights, depth = locate(meshes.pixels[picture, corners], position[..., 2], at)
+        weights, depth = locate(meshes.pixels[image, corners], position[..., 2], at)
         share = weights.unsqueeze(-1)
-        normal = _blend(share, vertex_normals(meshes.in_camera, meshes.faces)[picture, corners])
+        normal = _blend(share, vertex_normals(meshes.in_camera, meshes.faces)[image, corners])
         to_viewer = -torch.nn.functional.normalize(_blend(share, position), dim=-1)
         normal = torch.nn.functional.normalize(normal, dim=-1, eps=1e-30)
         normal = torch.where((normal * to_viewer).sum(-1, keepdim=True) < 0, -normal, normal)

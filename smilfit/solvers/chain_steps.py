@@ -201,8 +201,8 @@ class ChainFactor:
     def predicted_reduction(self, loads: ChainLoads, motion: ChainMotion) -> Float[Tensor, ' B']:
         """Give the quadratic model's reduction by a motion that answers loads, the negative gradient.
 
-        It is `loads . m / 2 + m . D m` with the damping D, also where couplings between frames are in the system. Of a
-        shared border's part every frame has the same share.
+        It is `loads . m / 2 + m . D m` with the damping D, also where couplings between frames are in the
+        system. Of a shared border's part every frame has the same share.
         """
         s = self.steps
         s.buffers['answer'].copy_(motion.rows)
@@ -241,7 +241,9 @@ class ChainFactor:
         squares, logs = s.launch.squares, s.buffers['mu'].log()
         if not s.all_active:
             squares, logs = squares[s.active], logs[s.active]
-        blocks = [block.sum(0).double() for block in squares.split(BLOCK)] or [squares.new_zeros(q, q).double()]
+        blocks = [block.sum(0).double() for block in squares.split(BLOCK)] or [
+            squares.new_zeros(q, q).double()
+        ]
         upper, count = sum(blocks).triu(), logs.new_tensor([len(logs)])
         sums = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
         sums = s.reduce(torch.cat(sums))

@@ -113,9 +113,7 @@ def solve_motion(
 def _bands_between(couplings: Sequence[MotionCoupling]) -> list[Float[Tensor, 'B J 1']]:
     """Sum the couplings' hessians of frames one apart, two apart, and so on."""
     furthest = max(c.order for c in couplings)
-    return [
-        sum(c.band(k) for c in couplings if c.order >= k).unsqueeze(-1) for k in range(1, furthest + 1)
-    ]
+    return [sum(c.band(k) for c in couplings if c.order >= k).unsqueeze(-1) for k in range(1, furthest + 1)]
 
 
 def _with_bands(loads: ChainLoads, bands: Sequence[Tensor], motion: ChainMotion) -> ChainLoads:

@@ -48,7 +48,16 @@ class Launch:
         """Set what the fused kernel goes by."""
         c = self.chain
         c.n_iter, c.ftol, c.n_graduation = n_iter, ftol, len(graduation)
-        for name in ('start', 'least', 'most', 'best', 'rejected', 'least_rejected', 'max_converged', 'loosest'):
+        for name in (
+            'start',
+            'least',
+            'most',
+            'best',
+            'rejected',
+            'least_rejected',
+            'max_converged',
+            'loosest',
+        ):
             setattr(c.policy, name, getattr(policy, name))
         c.policy.rounding = policy.rounding(self.dtype)
         if graduation:

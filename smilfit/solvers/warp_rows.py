@@ -136,7 +136,9 @@ def square_row() -> int:
     return SQUARE
 
 
-def workspace_rows(n_joints: int, n_points: int, n_parts: int, n_border: int, n_chunks: int) -> dict[str, int]:
+def workspace_rows(
+    n_joints: int, n_points: int, n_parts: int, n_border: int, n_chunks: int
+) -> dict[str, int]:
     """Count the rows of a thread's workspace by type."""
     j, k = n_joints, n_points
     return {

@@ -87,9 +87,9 @@ def _chain(t):
         parents: wp.array(dtype=wp.int32)
         roles: wp.array(dtype=wp.int32)
         fitted: wp.array(dtype=wp.int32)  # numbers of the fitted coefficients
-        chunk_start: wp.array(dtype=wp.int32)  # (J + 1): the border's chunks that move something below a joint
+        chunk_start: wp.array(dtype=wp.int32)  # (J + 1): the border's chunks below a joint
         chunk: wp.array(dtype=wp.int32)
-        dirs_start: wp.array(dtype=wp.int32)  # (J + 1): the coefficients' chunks that change a joint's own bone
+        dirs_start: wp.array(dtype=wp.int32)  # (J + 1): the coefficients' chunks of a bone
         dirs_chunk: wp.array(dtype=wp.int32)
         part_start: wp.array(dtype=wp.int32)  # (K + 1): the rigid points of a point
         part_joint: wp.array(dtype=wp.int32)
@@ -104,7 +104,7 @@ def _chain(t):
         pose_weight: wp.array(dtype=t.scalar)
         limits: wp.array2d(dtype=t.vec2)
         n_priors: int  # coefficients if they have a prior, else 0
-        prior_start: wp.array(dtype=wp.int32)  # (S + 1): the chunks of a row of the precision that are not zero
+        prior_start: wp.array(dtype=wp.int32)  # (S + 1): a row's chunks that are not zero
         prior_chunk: wp.array(dtype=wp.int32)
         mean: wp.array(dtype=t.wide)
         precision: wp.array2d(dtype=t.wide)

@@ -1,4 +1,4 @@
-"""Annotated pictures: the one form that all annotation formats are read into."""
+"""Annotated images: the one form that all annotation formats are read into."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class MaskSource(ABC):
 
     @abstractmethod
     def read(self) -> Bool[np.ndarray, 'H W']:
-        """Decode it, in px of the whole picture.
+        """Decode it, in px of the whole image.
 
         Raises:
             ValueError: it cannot be decoded.
@@ -37,13 +37,13 @@ class MaskSource(ABC):
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One animal in one picture.
+    """One animal in one image.
 
-    Keypoints are (x, y) in px of the whole picture with pixel centres at integers; what was not annotated has
+    Keypoints are (x, y) in px of the whole image with pixel centres at integers; what was not annotated has
     confidence 0 and coordinates 0. `where` names file and entry for messages. `size` is (width, height) as the
     annotation states it, `box` is (x, y, width, height) px, `camera` one camera where its calibration is known,
     `keypoints3d` are in that camera's world unit, `params` are known body parameters by their field names of
-    `BodyParams`. Pictures of one `sequence` show one animal; `frame` is a picture's time in it.
+    `BodyParams`. Images of one `sequence` show one animal; `frame` is an image's time in it.
     """
 
     where: str
@@ -74,7 +74,7 @@ class SkippedAnnotation:
 class AnnotationSet:
     """What an annotation file (or folder) says.
 
-    `temporal` says whether the pictures of a sequence follow one another in time; stills have one sequence for
+    `temporal` says whether the images of a sequence follow one another in time; stills have one sequence for
     all, or none. `fps` is by sequence, where known. `flip` pairs keypoints that a mirror exchanges, by name.
     """
 
@@ -88,7 +88,7 @@ class AnnotationSet:
     flip: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that every picture has as many keypoints as there are names."""
+        """Check that every image has as many keypoints as there are names."""
         count = len(self.keypoint_names)
         for image in self.images:
             if len(image.keypoints) != count or len(image.confidence) != count:

@@ -104,11 +104,11 @@ class Cameras:
         return points @ self.K[..., :2, :2].transpose(-1, -2) + self.K[..., :2, 2].unsqueeze(-2)
 
     def ideal(self) -> 'Cameras':
-        """Give the same cameras without distortion (of undistorted pictures)."""
+        """Give the same cameras without distortion (of undistorted images)."""
         return replace(self, dist=None, fold=None)
 
     def transformed(self, affine: Float[Tensor, '*b C 2 3'], size: Float[Tensor, '*#b C 2']) -> 'Cameras':
-        """Give the cameras of cropped and resized pictures: `u' = A u + b` changes K to [A b; 0 1] K.
+        """Give the cameras of cropped and resized images: `u' = A u + b` changes K to [A b; 0 1] K.
 
         Exact for any affine map and any lens, because distortion acts before K.
         """
@@ -147,7 +147,7 @@ class Cameras:
         return replace(self, K=self.K * focus, **spread)
 
     def check(self, where: str) -> None:
-        """Look for cameras that no picture can come from.
+        """Look for cameras that no image can come from.
 
         Raises:
             ValueError: a number that is not finite, a focal length that is not positive, or R that is no rotation.

@@ -25,7 +25,7 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True)
 class FitResult:
-    """Fitted parameters with the story of how they were found.
+    """Fitted parameters with the history of how they were found.
 
     `history` holds one dict a stage (name, losses before and after, iterations, evaluations, why it stopped).
     `report` says what was ignored and counted. `body` is the body model, for `joints()` and `vertices()`; it is
@@ -183,9 +183,9 @@ def _read_side_car(path: Path) -> dict[str, Any]:
         if not isinstance(side_car['history'], list) or not isinstance(side_car['report'], dict):
             raise TypeError('history must be a list and report an object')
     # Files of earlier versions do not say.
-    told = side_car.get('npz_sha256')
+    expected = side_car.get('npz_sha256')
     with reading(path, 'fitted parameters'):
-        if told is not None and hashlib.sha256(path.read_bytes()).hexdigest() != told:
+        if expected is not None and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
             raise BadFileError(
                 f'{path}: the parameters must be whole and those that {beside.name} tells of; they are not. '
                 'Fit again.'

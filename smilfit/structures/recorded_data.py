@@ -16,7 +16,7 @@ from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
 class RecordedData(Protocol):
     """Sessions by name or number: their cameras, keypoints, masks, and what is known of the animal.
 
-    `datasets.open_dataset` gives one; pictures are what `datasets.DatasetReader` adds.
+    `datasets.open_dataset` gives one; images are what `datasets.DatasetReader` adds.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class RecordedData(Protocol):
         ...
 
     def cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of the original pictures."""
+        """Give the cameras of the original images."""
         ...
 
     def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
@@ -77,7 +77,7 @@ class RecordedData(Protocol):
     def keypoints2d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
     ) -> Keypoints2d:
-        """Give keypoints in the original pictures, or in the stored crops, px."""
+        """Give keypoints in the original images, or in the stored crops, px."""
         ...
 
     def keypoints3d(

@@ -2,14 +2,15 @@
 
 from smilfit.synthetic.animals import make_insect, make_quadruped
 from smilfit.synthetic.camera_rig import make_rig
+from smilfit.synthetic.images import ImageOptions, PictureOptions
 from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
 from smilfit.synthetic.motion import draw_betas, random_motion
-from smilfit.synthetic.pictures import PictureOptions
 from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
 from smilfit.synthetic.sessions import SessionOptions, write_session, write_sessions
 
 __all__ = [
     'EXACT_LABELS',
+    'ImageOptions',
     'LabelOptions',
     'PictureOptions',
     'SessionOptions',

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from smilfit.synthetic.rigging import chain_weights
-from smilfit.synthetic.tube_surface import Limb, LimbSurface, Station, Trunk, build_limb, build_trunk, outline
+from smilfit.synthetic.tube_surface import (
+    CrossSection,
+    Limb,
+    LimbSurface,
+    Trunk,
+    build_limb,
+    build_trunk,
+    outline,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,7 @@ class AnimalPlan:
     `_L`, those of right ones `_R`.
     """
 
-    stations: list[Station]
+    sections: list[CrossSection]
     back: tuple[float, float]
     front: tuple[float, float]
     limbs: list[Limb]
@@ -54,7 +62,7 @@ class RawMesh:
                     quad = (low[c], low[d], high[d], high[c])
                     self.quads.append(quad[::-1] if flip else quad)
 
-    def fan(self, ring: list[int], pole: int, flip: bool) -> None:
+    def close_ring(self, ring: list[int], pole: int, flip: bool) -> None:
         """Close a tube's end; `ring` counter-clockwise seen from the pole's side, unless `flip`."""
         for a, b in zip(ring, ring[1:] + ring[:1]):
             self.triangles.append((b, a, pole) if flip else (a, b, pole))
@@ -62,7 +70,7 @@ class RawMesh:
 
 def assemble(plan: AnimalPlan) -> RawMesh:
     """Build the mesh of a plan; the same plan with other proportions gives the same vertices in the same order."""
-    trunk = build_trunk(plan.stations, plan.back, plan.front, plan.n_sides, plan.n_between)
+    trunk = build_trunk(plan.sections, plan.back, plan.front, plan.n_sides, plan.n_between)
     mesh = RawMesh()
     rings = _add_trunk(mesh, trunk, plan)
     for limb in plan.limbs:
@@ -84,8 +92,8 @@ def _add_trunk(mesh: RawMesh, trunk: Trunk, plan: AnimalPlan) -> list[list[int]]
     }
     mesh.tube(rings, flip=False, hole=hole)
     (back,), (front,) = mesh.add(trunk.poles[:1], weights[0]), mesh.add(trunk.poles[1:], weights[-1])
-    mesh.fan(rings[0], back, flip=True)
-    mesh.fan(rings[-1], front, flip=False)
+    mesh.close_ring(rings[0], back, flip=True)
+    mesh.close_ring(rings[-1], front, flip=False)
     mesh.landmarks |= {'back': {back: 1.0}, 'front': {front: 1.0}}
     for name, r in trunk.joint_ring.items():
         mesh.regressor[name] = dict.fromkeys(rings[r], 1 / plan.n_sides)
@@ -135,7 +143,7 @@ def _add_limb(
         mesh.weights[vertex] = kept | {joints[0]: 0.25 + kept.get(joints[0], 0.0)}
     (tip,) = mesh.add((surface.tip * mirror)[None], {joints[-1]: 1.0})
     mesh.tube(rings, flip=right)
-    mesh.fan(rings[-1], tip, flip=right)
+    mesh.close_ring(rings[-1], tip, flip=right)
 
     inside = trunk_rings[limb.patch[0]] + trunk_rings[limb.patch[1]]
     first = dict.fromkeys(inside, limb.depth / len(inside))

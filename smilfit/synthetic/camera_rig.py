@@ -5,7 +5,7 @@ import torch
 
 from smilfit.structures import Cameras
 
-# k1, k2, p1, p2 of a lens at most; the fold stays far outside the picture.
+# k1, k2, p1, p2 of a lens at most; the fold stays far outside the image.
 _LENS = np.array([0.12, 0.02, 1e-3, 1e-3])
 
 
@@ -22,9 +22,9 @@ def make_rig(
 
     Args:
         n_cameras: at least one.
-        arena_radius: what every picture shows, world unit; the floor is z = 0.
+        arena_radius: what every image shows, world unit; the floor is z = 0.
         rng: source of all chance.
-        size: width and height of the pictures, px.
+        size: width and height of the images, px.
         unit: world unit.
         lens: with barrel and tangential distortion, of each camera another.
         principal_offset: how far the principal point is off the middle at most, as a share of the size.

@@ -11,8 +11,8 @@ from smilfit.body_models import SMIL
 from smilfit.io import probe_video
 from smilfit.renderers import Renderer, RenderOutput
 from smilfit.structures import BodyParams, Cameras
+from smilfit.synthetic.images import ImageOptions, ShiftedNoise, background, compose
 from smilfit.synthetic.labels import hidden_keypoints
-from smilfit.synthetic.pictures import NoiseBank, PictureOptions, background, compose
 
 
 class CameraVideo:
@@ -23,7 +23,7 @@ class CameraVideo:
         params: of every frame.
         camera: one unbatched camera.
         colours: RGB in [0, 1] of each vertex.
-        pictures: background and noise.
+        images: background and noise.
         rng: source of all chance.
         renderer: draws the animal.
     """
@@ -36,15 +36,15 @@ class CameraVideo:
         params: BodyParams,
         camera: Cameras,
         colours: Tensor,
-        pictures: PictureOptions,
+        images: ImageOptions,
         rng: np.random.Generator,
         renderer: Renderer,
     ) -> None:
         self.body, self.params, self.camera = body, params, camera
         self.colours, self.renderer = colours, renderer
         self.size = tuple(int(n) for n in camera.size[0])
-        self.wall = background(self.size, pictures, rng)
-        self.noise = NoiseBank(self.size, pictures.noise, rng)
+        self.wall = background(self.size, images, rng)
+        self.noise = ShiftedNoise(self.size, images.noise, rng)
 
     def write(
         self,
@@ -89,14 +89,14 @@ class CameraVideo:
                 torch.from_numpy(depth[chosen]).float(),
                 margin.float(),
             ).numpy()
-            for picture in self._pictures(render):
-                writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            for image in self._images(render):
+                writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         writer.release()
         info = probe_video(path)
         if info.n_frames != n_frames:
             raise ValueError(f'{path}: the video must decode to {n_frames} frames; got {info.n_frames}.')
         return hidden
 
-    def _pictures(self, render: RenderOutput) -> Iterator[np.ndarray]:
+    def _images(self, render: RenderOutput) -> Iterator[np.ndarray]:
         for index in range(len(render)):
             yield compose(render, index, self.wall, self.noise.draw())

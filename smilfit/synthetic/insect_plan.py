@@ -6,7 +6,7 @@ Lengths are in body lengths, mandibles to abdomen's tip.
 import numpy as np
 
 from smilfit.synthetic.assembly import AnimalPlan
-from smilfit.synthetic.tube_surface import Limb, Station
+from smilfit.synthetic.tube_surface import CrossSection, Limb
 
 # x, half width, half height, joint at this place.
 _TRUNK = (
@@ -61,7 +61,7 @@ def insect_plan(
     antenna_length: float = 1.0,
 ) -> AnimalPlan:
     """Lay out an insect; every argument is a factor on the mean proportions."""
-    stations = []
+    sections = []
     for x, width, height, joint in _TRUNK:
         wide = girth
         if x > _NECK:
@@ -69,8 +69,8 @@ def insect_plan(
         elif x < _PETIOLE:
             x, wide = _PETIOLE + abdomen_size * (x - _PETIOLE), girth * abdomen_size
         droop = -0.25 * max(0.0, _PETIOLE - x) ** 1.5 - 0.08 * max(0.0, x - _NECK)
-        stations.append(Station(x, droop, width * wide, height * wide, joint))
-    back, front = stations[0], stations[-1]
+        sections.append(CrossSection(x, droop, width * wide, height * wide, joint))
+    back, front = sections[0], sections[-1]
     tree = [('thorax', None), ('head', 'thorax')]
     tree += [('abdomen_1', 'thorax'), ('abdomen_2', 'abdomen_1'), ('abdomen_3', 'abdomen_2')]
     limbs = [_leg(name, rings, heading, leg_length * length) for name, rings, heading, length in _LEGS]
@@ -80,7 +80,7 @@ def insect_plan(
             names = [name.replace('_L', f'_{side}') for name in limb.joints]
             tree += list(zip(names, [limb.parent, *names]))
     return AnimalPlan(
-        stations=stations,
+        sections=sections,
         back=(back.x - 0.35 * back.width, back.z),
         front=(front.x + 0.4 * front.width, front.z),
         limbs=limbs,

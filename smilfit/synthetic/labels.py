@@ -58,7 +58,7 @@ def hidden_keypoints(
     """Say which keypoints the animal itself hides: the mesh at their pixel is nearer by more than a margin.
 
     Args:
-        render: of the same N pictures.
+        render: of the same N images.
         pixels: of the keypoints.
         depth: of the keypoints, world unit.
         margin: how deep each lies below the skin, and some, world unit.
@@ -70,8 +70,8 @@ def hidden_keypoints(
     return nearest < depth - margin
 
 
-def in_picture(pixels: Float[Tensor, '*n 2'], size: Float[Tensor, '2']) -> Bool[Tensor, '*n']:
-    """Say which pixels are inside the picture; its first pixel's centre is 0."""
+def in_image(pixels: Float[Tensor, '*n 2'], size: Float[Tensor, '2']) -> Bool[Tensor, '*n']:
+    """Say which pixels are inside the image; its first pixel's centre is 0."""
     return ((pixels >= -0.5) & (pixels < size - 0.5)).all(-1)
 
 
@@ -87,9 +87,9 @@ def draw_labels(
 
     Args:
         xy: true pixels.
-        seen: whether a keypoint has an image within the picture.
+        seen: whether a keypoint has an image within the image.
         hidden: whether the animal hides it.
-        size: width and height of the picture, px.
+        size: width and height of the image, px.
         options: how labels differ from the truth.
         rng: source of all chance.
     """
@@ -113,10 +113,10 @@ def draw_labels(
 def project_keypoints(
     keypoints: Float[Tensor, 'T K 3'], cameras: Cameras
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Project keypoints into all cameras: pixels (T, C, K, 2), depth and whether each is in the picture."""
+    """Project keypoints into all cameras: pixels (T, C, K, 2), depth and whether each is in the image."""
     n_frames, n_points = keypoints.shape[:2]
     pixels, depth, valid = cameras.project(keypoints.reshape(-1, 3))
-    seen = valid & torch.stack([in_picture(p, s) for p, s in zip(pixels, cameras.size)])
+    seen = valid & torch.stack([in_image(p, s) for p, s in zip(pixels, cameras.size)])
 
     def by_frame(x: Tensor) -> np.ndarray:
         return x.unflatten(1, (n_frames, n_points)).transpose(0, 1).numpy()

@@ -6,7 +6,7 @@ Lengths are in body lengths, nose to tail's base.
 import numpy as np
 
 from smilfit.synthetic.assembly import AnimalPlan
-from smilfit.synthetic.tube_surface import Limb, Station
+from smilfit.synthetic.tube_surface import CrossSection, Limb
 
 # x, z, half width, half height, joint at this place.
 _TRUNK = (
@@ -65,7 +65,7 @@ def quadruped_plan(
     """Lay out a quadruped; every argument is a factor on the mean proportions."""
     tail_root = body_length * _TAIL
     head_root = body_length * _HEAD
-    stations = []
+    sections = []
     for x, z, width, height, joint in _TRUNK:
         wide = girth
         if x < _TAIL:
@@ -74,8 +74,8 @@ def quadruped_plan(
             x, z, wide = head_root + head_size * (x - _HEAD), 0.09 + head_size * (z - 0.09), head_size
         else:
             x = body_length * x
-        stations.append(Station(x, z, width * wide, height * wide, joint))
-    back, front = stations[0], stations[-1]
+        sections.append(CrossSection(x, z, width * wide, height * wide, joint))
+    back, front = sections[0], sections[-1]
     tree = [
         ('pelvis', None),
         ('spine_1', 'pelvis'),
@@ -90,7 +90,7 @@ def quadruped_plan(
             names = [name.replace('_L', f'_{side}') for name in limb.joints]
             tree += list(zip(names, [limb.parent, *names]))
     return AnimalPlan(
-        stations=stations,
+        sections=sections,
         back=(back.x - 0.8 * back.width, back.z),
         front=(front.x + 0.5 * front.width, front.z),
         limbs=limbs,

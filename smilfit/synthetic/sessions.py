@@ -24,6 +24,7 @@ from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 from smilfit.synthetic.camera_rig import make_rig
 from smilfit.synthetic.camera_video import CameraVideo
+from smilfit.synthetic.images import ImageOptions, animal_colours
 from smilfit.synthetic.labels import (
     LabelOptions,
     draw_labels,
@@ -31,13 +32,12 @@ from smilfit.synthetic.labels import (
     project_keypoints,
 )
 from smilfit.synthetic.motion import draw_betas, random_motion
-from smilfit.synthetic.pictures import PictureOptions, animal_colours
 from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
 
 # A keypoint counts as hidden where the skin before it is this many times its depth below the skin away,
 # and this share of the animal's size more.
 _HIDDEN_DEPTHS, _HIDDEN_SIZE = 1.5, 0.015
-# What the pictures of `write_sessions` show, in the animal's greatest extent, and the share that its root roams.
+# What the images of `write_sessions` show, in the animal's greatest extent, and the share that its root roams.
 ARENA_RADIUS, ROAMING = 0.75, 0.35
 
 
@@ -48,7 +48,7 @@ class SessionOptions:
     fps: float = 30.0
     keypoint_set: str = 'sleap'
     labels: LabelOptions = field(default_factory=LabelOptions)
-    pictures: PictureOptions = field(default_factory=PictureOptions)
+    images: ImageOptions = field(default_factory=ImageOptions)
     codec: str = 'mp4v'
     least_views_3d: int = 2
 
@@ -74,9 +74,9 @@ def write_session(
         params: of every frame, world unit.
         rig: unbatched cameras.
         options: noise, gaps and looks.
-        rng: source of all chance; the same one gives the same labels and pictures.
+        rng: source of all chance; the same one gives the same labels and images.
         progress: show a bar with the time left, where there is a terminal.
-        renderer: draws the pictures; a z-buffer where None.
+        renderer: draws the images; a z-buffer where None.
 
     Raises:
         FileExistsError: the folder is there.
@@ -108,9 +108,9 @@ def write_session(
     labelled = np.zeros((params.batch_size, len(names)), int)
     projected = project_keypoints(output.keypoints, rig)
     margin = _hidden_margin(double, params, names)
-    colours = animal_colours(body.data, options.pictures, rng)
+    colours = animal_colours(body.data, options.images, rng)
     for c, camera in enumerate(rig.names):
-        video = CameraVideo(double, params, rig.select([camera]), colours, options.pictures, rng, renderer)
+        video = CameraVideo(double, params, rig.select([camera]), colours, options.images, rng, renderer)
         stem = f'{folder.name}_{camera}'
         place = partial / camera
         place.mkdir()
@@ -153,7 +153,7 @@ def write_sessions(
         n_sessions: how many.
         n_frames: of each session.
         n_cameras: of each session.
-        size: width and height of the pictures, px.
+        size: width and height of the images, px.
         world_scale: model unit in mm; each session varies it by 10 %.
         options: noise, gaps and looks.
         seed: each session has its own chance, so one can be made again alone.

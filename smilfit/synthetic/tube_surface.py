@@ -18,7 +18,7 @@ TIP_RINGS = (0.0, 0.1, 0.3, 0.55, 0.78, 0.92, 0.98)
 
 
 @dataclass(frozen=True)
-class Station:
+class CrossSection:
     """A cross-section of the trunk: centre (x, z), half width along y, half height; maybe a joint's place."""
 
     x: float
@@ -74,16 +74,16 @@ class LimbSurface:
 
 
 def build_trunk(
-    stations: list[Station],
+    sections: list[CrossSection],
     back: tuple[float, float],
     front: tuple[float, float],
     n_sides: int,
     n_between: int,
 ) -> Trunk:
     """Sweep rings through the stations; `n_between` rings an interval, the poles at `back` and `front` (x, z)."""
-    u = np.arange(len(stations))
-    fine = np.linspace(0, len(stations) - 1, (len(stations) - 1) * n_between + 1)
-    table = np.array([[s.x, s.z, s.width, s.height] for s in stations])
+    u = np.arange(len(sections))
+    fine = np.linspace(0, len(sections) - 1, (len(sections) - 1) * n_between + 1)
+    table = np.array([[s.x, s.z, s.width, s.height] for s in sections])
     curve = PchipInterpolator(u, table)
     x, z, width, height = curve(fine).T
     tangent = curve(fine, 1)[:, :2]
@@ -99,7 +99,7 @@ def build_trunk(
     )
     arc = np.concatenate(([0.0], np.linalg.norm(np.diff(centre, axis=0), axis=1).cumsum()))
     poles = np.array([[back[0], 0, back[1]], [front[0], 0, front[1]]])
-    joint_ring = {s.joint: i * n_between for i, s in enumerate(stations) if s.joint is not None}
+    joint_ring = {s.joint: i * n_between for i, s in enumerate(sections) if s.joint is not None}
     return Trunk(rings, poles, arc, joint_ring)
 
 

@@ -38,7 +38,7 @@ def write_benchmark_folder(
     folder: str | Path,
     title: str = 'Benchmark',
     edges: Sequence[tuple[str, str]] = (),
-    pictures: Mapping[str, Any] | None = None,
+    images: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write metrics.json, benchmark_report.txt, report.html, figures and raw errors into a folder.
 
@@ -47,7 +47,7 @@ def write_benchmark_folder(
         folder: made where absent; files of the same names are replaced.
         title: of the page.
         edges: pairs of keypoint names to join by lines.
-        pictures: captions and pictures (overlays) for the page.
+        images: captions and images (overlays) for the page.
 
     Returns:
         The path of report.html.
@@ -62,7 +62,7 @@ def write_benchmark_folder(
     figures = benchmark_figures(result, pairs)
     for name, (figure, _) in figures.items():
         (folder / f'{name}.png').write_bytes(figure_png(figure))
-    return benchmark_page(result, metrics, figures, title, pictures or {}).save(folder / 'report.html')
+    return benchmark_page(result, metrics, figures, title, images or {}).save(folder / 'report.html')
 
 
 def write_raw_errors(result: BenchmarkResult, folder: Path) -> list[Path]:
@@ -95,22 +95,22 @@ def benchmark_figures(
 
 def _figures2d(result: BenchmarkResult, model: Errors, baseline: Errors) -> dict[str, tuple[Figure, str]]:
     there = result.seen2d
-    curves = {'model, original picture': pck_curve(model.px_original, there)}
+    curves = {'model, original image': pck_curve(model.px_original, there)}
     curves['model, network crop'] = pck_curve(model.px_network, there)
     errors = {'model': model.px_original[there]}
     if baseline.px_original is not None:
-        curves['baseline, original picture'] = pck_curve(baseline.px_original, there)
+        curves['baseline, original image'] = pck_curve(baseline.px_original, there)
         curves['baseline, network crop'] = pck_curve(baseline.px_network, there)
         errors['baseline'] = baseline.px_original[there]
-    x = 'error (px of the original picture)'
+    x = 'error (px of the original image)'
     _, by_camera, of_camera = by_group(model.px_original, there, 1)
     _, by_keypoint, of_keypoint = by_group(model.px_original, there, 2)
     return {
         'pck_curve': (
             plot_pck_curves(PCK_THRESHOLDS_PX, curves, 'Share of keypoints within a distance (PCK)'),
-            'Higher and further left is better. Dashed: the answer that looks at no picture.',
+            'Higher and further left is better. Dashed: the answer that looks at no image.',
         ),
-        'error_histogram': (plot_histogram(errors, x, 'Keypoint errors in the pictures'), 'Left is better.'),
+        'error_histogram': (plot_histogram(errors, x, 'Keypoint errors in the images'), 'Left is better.'),
         'camera_errors': (
             plot_bars(
                 result.camera_names, {'median': by_camera}, f'median {x}', 'By camera', of_camera.tolist()
@@ -189,19 +189,19 @@ def benchmark_page(
     metrics: Mapping[str, int | float],
     figures: Mapping[str, tuple[Figure, str]],
     title: str,
-    pictures: Mapping[str, Any],
+    images: Mapping[str, Any],
 ) -> Report:
     """Lay out the HTML page."""
     report = Report(title, benchmark_summary(result, metrics))
     report.add_numbers(headline_numbers(result, metrics))
     samples = [name for name in figures if name.startswith('sample_')]
-    if pictures:
-        report.add_section('Predictions on the pictures').add_legend(FIT_MARKS)
-        report.add_pictures(list(pictures.values()), list(pictures))
+    if images:
+        report.add_section('Predictions on the images').add_legend(FIT_MARKS)
+        report.add_images(list(images.values()), list(images))
     report.add_section('All numbers', EXPLANATIONS)
     report.add_table(metric_rows(result, metrics))
     for heading, names in (
-        ('In the pictures (2D)', ('pck_curve', 'error_histogram', 'camera_errors', 'keypoint_errors')),
+        ('In the images (2D)', ('pck_curve', 'error_histogram', 'camera_errors', 'keypoint_errors')),
         ('In space (3D)', ('mpjpe_histogram', 'keypoint_errors_3d', *samples)),
     ):
         here = [name for name in names if name in figures]

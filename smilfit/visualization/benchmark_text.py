@@ -9,14 +9,14 @@ from smilfit.evaluation.scalars import PCK_THRESHOLD_PX
 Metrics = Mapping[str, int | float]
 
 EXPLANATIONS = (
-    'PCK: the share of keypoints whose predicted place in the picture is within so many pixels of the '
-    'annotated one. It is given in pixels of the original picture and of the smaller crop that the network sees.',
+    'PCK: the share of keypoints whose predicted place in the image is within so many pixels of the '
+    'annotated one. It is given in pixels of the original image and of the smaller crop that the network sees.',
     'PCK, mean of 1 to 50 px: the area under the PCK curve, for which no threshold has to be chosen.',
     'MPJPE: the mean distance in space between predicted and true keypoints, as they are.',
     'PA-MPJPE: the same after turning, moving and scaling each predicted pose onto the true one; '
     'what is left is the error of the pose itself.',
     'Baseline: the mean pose at the mean position of the training set, the same answer for every frame, without '
-    'looking at a picture. A model is worth as much as it is better than this.',
+    'looking at an image. A model is worth as much as it is better than this.',
     'Baseline at the true position: that mean pose, moved to where the animal truly is.',
     "Mean pose: the training set's average pose, turned, moved and scaled onto each true pose.",
 )
@@ -28,13 +28,13 @@ def metric_rows(result: BenchmarkResult, metrics: Metrics) -> list[dict[str, Any
     length = result.unit or 'unknown unit'
     wanted = [
         (f'PCK within {threshold} px, {where} (%)', 'pck', f'_{threshold}px_{key}', 100.0)
-        for key, where in (('original', 'original picture'), ('network', 'network crop'))
+        for key, where in (('original', 'original image'), ('network', 'network crop'))
     ]
     for label, stem, infix, factor in (
         ('PCK, mean of 1 to 50 px, {} (%)', 'pck_auc', '', 100.0),
         ('median error, {} (px)', 'median_error', '_px', 1.0),
     ):
-        for key, where in (('original', 'original picture'), ('network', 'network crop')):
+        for key, where in (('original', 'original image'), ('network', 'network crop')):
             wanted.append((label.format(where), stem, f'{infix}_{key}', factor))
     wanted.append((f'MPJPE ({length})', 'mpjpe', f'_{unit}', 1.0))
     wanted += [(f'3D error, {q} % are below ({length})', f'mpjpe_p{q}', f'_{unit}', 1.0) for q in PERCENTILES]
@@ -71,7 +71,7 @@ def headline_numbers(result: BenchmarkResult, metrics: Metrics) -> list[tuple[st
         )
         found.append((f'{100 * metrics[f"pck_{key}"]:.1f} %', f'of keypoints within {threshold} px', note))
     for stem, label, other in (
-        ('median_error', 'median error, original picture', 'px_original'),
+        ('median_error', 'median error, original image', 'px_original'),
         ('mpjpe', 'mean 3D error (MPJPE)', unit),
         ('pa_mpjpe', 'error of the pose alone (PA-MPJPE)', unit),
     ):
@@ -91,7 +91,7 @@ def benchmark_summary(result: BenchmarkResult, metrics: Metrics) -> list[str]:
     """Say in plain sentences what was measured and whether the model beats the baseline."""
     text = [
         f'{metrics["n_samples"]} frames seen by {len(result.camera_names)} cameras were predicted and compared with '
-        f'{metrics["n_keypoints_2d"]} annotated keypoints in the pictures and {metrics["n_keypoints_3d"]} in space. '
+        f'{metrics["n_keypoints_2d"]} annotated keypoints in the images and {metrics["n_keypoints_3d"]} in space. '
         'Keypoints that were not annotated do not count.'
     ]
     unit = unit_suffix(result.unit)
@@ -134,8 +134,8 @@ def benchmark_text(result: BenchmarkResult, metrics: Metrics, title: str) -> str
             lines.append(f'{row[""]:<{width}}' + ''.join(ends))
     errors = result.errors()
     for heading, names, values, seen, axis, unit in (
-        ('By camera, original picture', result.camera_names, errors.px_original, result.seen2d, 1, 'px'),
-        ('By keypoint, original picture', result.keypoint_names, errors.px_original, result.seen2d, 2, 'px'),
+        ('By camera, original image', result.camera_names, errors.px_original, result.seen2d, 1, 'px'),
+        ('By keypoint, original image', result.keypoint_names, errors.px_original, result.seen2d, 2, 'px'),
         ('By keypoint, in space', result.keypoint_names, errors.world, result.seen3d, 1, result.unit),
     ):
         lines += ['', heading]

@@ -16,7 +16,7 @@ def add_fit_sections(
     benchmark: FitBenchmark,
     history: Sequence[Mapping[str, Any]] = (),
     ignored: Mapping[str, Any] | None = None,
-    pictures: Mapping[str, Any] | None = None,
+    images: Mapping[str, Any] | None = None,
     video: str | Path | None = None,
 ) -> Report:
     """Add a fit's numbers and figures to a page.
@@ -26,17 +26,17 @@ def add_fit_sections(
         benchmark: what `fit_benchmark` measured.
         history: the stages, from `FitResult.history`.
         ignored: what was left out, from `FitResult.report`.
-        pictures: captions and overlays.
+        images: captions and overlays.
         video: an overlay video.
     """
-    report.add_section('Fit: the body on the pictures', fit_summary(benchmark))
-    if pictures or video is not None:
+    report.add_section('Fit: the body on the images', fit_summary(benchmark))
+    if images or video is not None:
         report.add_legend(FIT_MARKS)
-    if pictures:
-        report.add_pictures(list(pictures.values()), list(pictures))
+    if images:
+        report.add_images(list(images.values()), list(images))
     if video is not None:
         report.add_video(video, 'The fitted body over the recording.')
-    report.add_table(camera_rows(benchmark), 'Reprojection error by camera, px of the annotated pictures')
+    report.add_table(camera_rows(benchmark), 'Reprojection error by camera, px of the annotated images')
     series = {'fit': [_number(row.median_fitted_px) for row in benchmark.cameras]}
     if any(row.common_given_px is not None for row in benchmark.cameras):
         series['given 3D points'] = [_number(row.common_given_px) for row in benchmark.cameras]

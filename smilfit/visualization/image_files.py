@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Images as files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from smilfit.files import write_bytes
 
 
 def write_image(path: str | Path, image: UInt8[np.ndarray, 'H W 3']) -> Path:
-    """Write an RGB picture as JPEG or PNG, as the file's name ends; it appears whole or not at all.
+    """Write an RGB image as JPEG or PNG, as the file's name ends; it appears whole or not at all.
 
     Raises:
         ValueError: OpenCV knows no such format.
@@ -23,5 +23,5 @@ def write_image(path: str | Path, image: UInt8[np.ndarray, 'H W 3']) -> Path:
     except cv2.error:
         done = False
     if not done:
-        raise ValueError(f'{path}: a picture must end in .jpg or .png; got {path.suffix!r}.')
+        raise ValueError(f'{path}: an image must end in .jpg or .png; got {path.suffix!r}.')
     return write_bytes(path, data.tobytes())

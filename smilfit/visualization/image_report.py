@@ -1,4 +1,4 @@
-"""The page of fitted pictures: overlays with their figures, the start beside the fit."""
+"""The page of fitted images: overlays with their figures, the start beside the fit."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.evaluation import PictureFigures, summary
+from smilfit.evaluation import ImageFigures, summary
 from smilfit.visualization.marks import FIT_MARKS, MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -24,24 +24,24 @@ SAID = {
 
 def add_image_sections(
     report: Report,
-    figures: Sequence[PictureFigures],
+    figures: Sequence[ImageFigures],
     overlays: Path,
     history: Sequence[Mapping[str, Any]] = (),
     notes: Mapping[str, Any] | None = None,
     video: Path | None = None,
 ) -> Report:
-    """Add the fits of pictures to a page.
+    """Add the fits of images to a page.
 
     Args:
         report: the page.
-        figures: every fitted picture.
+        figures: every fitted image.
         overlays: the folder of their overlays, one `<name>.jpg` each.
         history: the stages, from `FitResult.history`.
         notes: what was left out, from `FitResult.report`.
         video: the overlays as a video.
     """
     means = summary(figures)
-    report.add_section('How well the body explains the pictures', f'{len(figures)} pictures were fitted.')
+    report.add_section('How well the body explains the images', f'{len(figures)} images were fitted.')
     report.add_numbers(
         [
             (f'{means["fit"][key]:.{digits}f}', what, _beside(means.get('start', {}).get(key), digits))
@@ -57,15 +57,15 @@ def add_image_sections(
         report.add_text(
             f'{len(shown)} overlays are shown, those of the worst fits first; all are in {overlays.name}/.'
         )
-    report.add_pictures([overlays / f'{one.name}.jpg' for one in shown], [_caption(one) for one in shown])
-    report.add_table([one.row() for one in figures], 'Every picture: fit and start')
+    report.add_images([overlays / f'{one.name}.jpg' for one in shown], [_caption(one) for one in shown])
+    report.add_table([one.row() for one in figures], 'Every image: fit and start')
     scored = [one for one in figures if one.fit.iou is not None]
     if 1 < len(scored) <= MAX_OVERLAYS:
         series = {'fit': [one.fit.iou for one in scored]}
         if all(one.start is not None for one in scored):
             series['start'] = [one.start.iou for one in scored]
         names = [Path(one.fit.label).stem for one in scored]
-        report.add_figure(plot_bars(names, series, 'IoU', 'Overlap of body and mask, by picture'))
+        report.add_figure(plot_bars(names, series, 'IoU', 'Overlap of body and mask, by image'))
     if history:
         report.add_figure(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
@@ -76,8 +76,8 @@ def add_image_sections(
     return report
 
 
-def _spread(figures: Sequence[PictureFigures]) -> list[PictureFigures]:
-    """Choose all pictures, or of many the worst half of what may be shown and an even sample of the others."""
+def _spread(figures: Sequence[ImageFigures]) -> list[ImageFigures]:
+    """Choose all images, or of many the worst half of what may be shown and an even sample of the others."""
     if len(figures) <= MAX_OVERLAYS:
         return list(figures)
     worst = sorted(figures, key=lambda one: _goodness(one))
@@ -86,18 +86,18 @@ def _spread(figures: Sequence[PictureFigures]) -> list[PictureFigures]:
     return worst[: MAX_OVERLAYS // 2] + [rest[i] for i in places]
 
 
-def _goodness(one: PictureFigures) -> float:
+def _goodness(one: ImageFigures) -> float:
     return one.fit.iou if one.fit.iou is not None else one.fit.pck_5px or 0.0
 
 
-def _caption(one: PictureFigures) -> str:
-    said = [f'{one.fit.label}:']
+def _caption(one: ImageFigures) -> str:
+    parts = [f'{one.fit.label}:']
     for what, name in (('IoU', 'iou'), ('PCK@5px', 'pck_5px')):
         value = getattr(one.fit, name)
         if value is not None:
             before = None if one.start is None else getattr(one.start, name)
-            said.append(f'{what} {value:.2f}' + ('' if before is None else f' (start {before:.2f})'))
-    return ' '.join(said)
+            parts.append(f'{what} {value:.2f}' + ('' if before is None else f' (start {before:.2f})'))
+    return ' '.join(parts)
 
 
 def _beside(value: float | None, digits: int) -> str:

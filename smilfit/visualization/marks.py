@@ -13,9 +13,9 @@ RIM = 1.0  # px of dark around a mark
 LEAST_LETTERS = 0.4
 
 
-def scale_of(picture: np.ndarray) -> float:
-    """Say how large marks and letters are in a picture: they grow with its shorter side."""
-    return max(min(picture.shape[:2]) / 500.0, 0.6)
+def scale_of(image: np.ndarray) -> float:
+    """Say how large marks and letters are in an image: they grow with its shorter side."""
+    return max(min(image.shape[:2]) / 500.0, 0.6)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ MARKS = (*FIT_MARKS, START_BODY)
 
 
 def put_text(canvas: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
-    """Write white letters with a dark edge into `canvas`, kept inside the picture; lower left at `corner`."""
+    """Write white letters with a dark edge into `canvas`, kept inside the image; lower left at `corner`."""
     text = text.encode('ascii', 'replace').decode()
     font, thick = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.6 * size))
     (width, height), _ = cv2.getTextSize(text, font, size, thick)
@@ -109,9 +109,9 @@ def legend_strip(marks: Sequence[Mark], width: int, scale: float) -> UInt8[np.nd
     """Draw a dark strip of a width that names the marks, in as many lines as they need.
 
     Args:
-        marks: what the pictures above show.
+        marks: what the images above show.
         width: px.
-        scale: of the marks in these pictures.
+        scale: of the marks in these images.
     """
     size = max(LEAST_LETTERS, 0.5 * scale)
     unit = size / 0.5

@@ -1,4 +1,4 @@
-"""Bodies and keypoints over pictures, each overlay with its legend. Pictures are RGB uint8 (H, W, 3)."""
+"""Bodies and keypoints over images, each overlay with its legend. Images are RGB uint8 (H, W, 3)."""
 
 import math
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class ShownBody:
 
     Attributes:
         vertices: world points.
-        keypoints: px of the picture behind the view.
+        keypoints: px of the image behind the view.
         surface: whose colour the mesh has.
     """
 
@@ -48,9 +48,9 @@ class Panel:
 
     Attributes:
         label: for the upper left corner.
-        view: the picture as it is shown, and its camera.
-        annotated: keypoints, px of the picture behind the view; NaN where there is none.
-        mask: annotated silhouette, in px of the picture behind the view.
+        view: the image as it is shown, and its camera.
+        annotated: keypoints, px of the image behind the view; NaN where there is none.
+        mask: annotated silhouette, in px of the image behind the view.
         body: the body.
     """
 
@@ -67,7 +67,7 @@ class Panel:
 
 
 class OverlayPainter:
-    """Paint bodies of one topology over pictures: the only painter, so all overlays look alike.
+    """Paint bodies of one topology over images: the only painter, so all overlays look alike.
 
     Args:
         faces: corners of the mesh's triangles.
@@ -95,7 +95,7 @@ class OverlayPainter:
     def tile(self, panel: Panel) -> UInt8[np.ndarray, 'H W 3']:
         """Draw one panel, without a legend: mesh, its keypoints, then what was annotated, and the label."""
         view, body = panel.view, panel.body
-        canvas = view.picture.copy()
+        canvas = view.image.copy()
         if body is not None:
             canvas = self._with_mesh(canvas, view, body)
             _stamp(canvas, view, body.keypoints, FITTED)
@@ -128,30 +128,30 @@ def _stamp(canvas: np.ndarray, view: View, xy: Float[np.ndarray, 'K 2'], mark: M
         mark.stamp(canvas, at, scale)
 
 
-def grid_of_views(pictures: Sequence[np.ndarray], columns: int | None = None) -> UInt8[np.ndarray, 'H W 3']:
-    """Put pictures side by side, as square a grid as possible; each fills its place, never stretched.
+def grid_of_views(images: Sequence[np.ndarray], columns: int | None = None) -> UInt8[np.ndarray, 'H W 3']:
+    """Put images side by side, as square a grid as possible; each fills its place, never stretched.
 
     Args:
-        pictures: RGB uint8, of any sizes; places are as large as the largest.
+        images: RGB uint8, of any sizes; places are as large as the largest.
         columns: how many beside each other; None chooses.
     """
-    if not pictures:
-        raise ValueError('grid_of_views: there must be at least one picture; got none.')
-    columns = columns or math.ceil(math.sqrt(len(pictures)))
-    width, height = max(p.shape[1] for p in pictures), max(p.shape[0] for p in pictures)
-    rows = math.ceil(len(pictures) / columns)
+    if not images:
+        raise ValueError('grid_of_views: there must be at least one image; got none.')
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    width, height = max(p.shape[1] for p in images), max(p.shape[0] for p in images)
+    rows = math.ceil(len(images) / columns)
     canvas = np.zeros((rows * height, columns * width, 3), np.uint8)
-    for i, picture in enumerate(pictures):
-        fitted = _fit(picture, width, height)
+    for i, image in enumerate(images):
+        fitted = _fit(image, width, height)
         top = (i // columns) * height + (height - fitted.shape[0]) // 2
         left = (i % columns) * width + (width - fitted.shape[1]) // 2
         canvas[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
     return canvas
 
 
-def _fit(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    scale = min(width / picture.shape[1], height / picture.shape[0])
+def _fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    scale = min(width / image.shape[1], height / image.shape[0])
     if scale == 1:
-        return picture
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

@@ -20,7 +20,7 @@ FIGURE_DPI = 130
 
 
 class Report:
-    """Collect sections of text, tables, figures and pictures, and write them as one page.
+    """Collect sections of text, tables, figures and images, and write them as one page.
 
     Every text is escaped: names of keypoints, cameras and files may hold any character.
 
@@ -83,16 +83,20 @@ class Report:
         return self
 
     def add_figure(self, figure: Any, caption: str = '') -> 'Report':
-        """Add a matplotlib figure, the path or bytes of a PNG or JPEG, or an RGB uint8 picture."""
+        """Add a matplotlib figure, the path or bytes of a PNG or JPEG, or an RGB uint8 image."""
         self._parts.append(_figure(_data_uri(figure), caption))
         return self
 
-    def add_pictures(self, pictures: Sequence[Any], captions: Sequence[str] = ()) -> 'Report':
-        """Add a grid of pictures, each as for `add_figure`."""
-        captions = list(captions) or [''] * len(pictures)
-        cells = ''.join(_figure(_data_uri(p), c) for p, c in zip(pictures, captions, strict=True))
+    def add_images(self, images: Sequence[Any], captions: Sequence[str] = ()) -> 'Report':
+        """Add a grid of images, each as for `add_figure`."""
+        captions = list(captions) or [''] * len(images)
+        cells = ''.join(_figure(_data_uri(p), c) for p, c in zip(images, captions, strict=True))
         self._parts.append(f'<div class="grid">{cells}</div>')
         return self
+
+    def add_pictures(self, images: Sequence[Any], captions: Sequence[str] = ()) -> 'Report':
+        """Deprecated name of `add_images`."""
+        return self.add_images(images, captions)
 
     def add_legend(self, marks: Sequence[Mark] = MARKS) -> 'Report':
         """Say what the colours of the overlays mean."""
@@ -176,32 +180,30 @@ def _figure(uri: str, caption: str) -> str:
     return f'<figure><img alt="{html.escape(caption, quote=True)}" src="{uri}">{note}</figure>'
 
 
-def _data_uri(picture: Any) -> str:
-    if hasattr(picture, 'savefig'):
-        data = figure_png(picture)
-    elif isinstance(picture, (str, Path)):
-        data = Path(picture).read_bytes()
-    elif isinstance(picture, np.ndarray):
-        data = _encode(picture)
+def _data_uri(image: Any) -> str:
+    if hasattr(image, 'savefig'):
+        data = figure_png(image)
+    elif isinstance(image, (str, Path)):
+        data = Path(image).read_bytes()
+    elif isinstance(image, np.ndarray):
+        data = _encode(image)
     else:
-        data = bytes(picture)
+        data = bytes(image)
     if data[:4] == b'\x89PNG':
         kind = 'png'
     elif data[:3] == b'\xff\xd8\xff':
         kind = 'jpeg'
     else:
-        raise ValueError(f'Report: a picture must be PNG or JPEG; got bytes that begin with {data[:8]!r}.')
+        raise ValueError(f'Report: an image must be PNG or JPEG; got bytes that begin with {data[:8]!r}.')
     return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
 
 
-def _encode(picture: np.ndarray) -> bytes:
+def _encode(image: np.ndarray) -> bytes:
     import cv2
 
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(
-            f'Report: a picture must be RGB uint8 (H, W, 3); got {picture.dtype} {picture.shape}.'
-        )
-    ok, data = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f'Report: an image must be RGB uint8 (H, W, 3); got {image.dtype} {image.shape}.')
+    ok, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     if not ok:
-        raise ValueError(f'Report: the picture of shape {picture.shape} could not be written as JPEG.')
+        raise ValueError(f'Report: the image of shape {image.shape} could not be written as JPEG.')
     return data.tobytes()

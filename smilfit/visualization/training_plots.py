@@ -85,9 +85,9 @@ def plot_fit_stages(history: Sequence[Mapping[str, Any]]) -> Figure:
     """
     figure, axes = new_axes('loss of each stage', '', 'loss')
     names = []
-    for i, story in enumerate(history):
-        start, end = float(story['loss_start']), float(story['loss_end'])
-        names.append(f'{story.get("stage", i)}\n{story.get("steps", "?")} steps')
+    for i, entry in enumerate(history):
+        start, end = float(entry['loss_start']), float(entry['loss_end'])
+        names.append(f'{entry.get("stage", i)}\n{entry.get("steps", "?")} steps')
         axes.plot([i - 0.3, i + 0.3], [start, end], '-o', color=COLOURS[0], linewidth=2)
         axes.annotate(f'{end:.3g}', (i + 0.3, end), xytext=(0, -12), textcoords='offset points', fontsize=8)
     values = np.array([[float(s['loss_start']), float(s['loss_end'])] for s in history])

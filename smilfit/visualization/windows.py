@@ -1,4 +1,4 @@
-"""Pictures as they are shown: enlarged, or through windows that follow the animal; their cameras go along."""
+"""Images as they are shown: enlarged, or through windows that follow the animal; their cameras go along."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,13 @@ def follow(
     """Find square windows around an animal, of one size a camera, that move smoothly.
 
     Args:
-        cameras: of the pictures, one set for all frames.
+        cameras: of the images, one set for all frames.
         points: the animal, world unit.
         side_px: side of the windows as they will be drawn.
         margin: the window's side over the animal's extent.
 
     Returns:
-        Maps from the pictures' px to the windows' px, `u' = A u + b`.
+        Maps from the images' px to the windows' px, `u' = A u + b`.
     """
     with torch.no_grad():
         pixels, _, valid = cameras.project(points.to(cameras.K))
@@ -65,15 +65,15 @@ def _smooth(path: Float[np.ndarray, 'B 2']) -> Float[np.ndarray, 'B 2']:
 
 @dataclass(frozen=True)
 class View:
-    """A picture as it is shown: cut, enlarged, undistorted.
+    """An image as it is shown: cut, enlarged, undistorted.
 
     Attributes:
-        picture: RGB, as shown.
-        behind: the camera of the picture behind it, one; undistorted where the view is.
-        affine: px of the picture behind to shown px, `u' = A u + b`.
+        image: RGB, as shown.
+        behind: the camera of the image behind it, one; undistorted where the view is.
+        affine: px of the image behind to shown px, `u' = A u + b`.
     """
 
-    picture: UInt8[np.ndarray, 'H W 3']
+    image: UInt8[np.ndarray, 'H W 3']
     behind: Cameras
     affine: Float[np.ndarray, '2 3']
 
@@ -85,43 +85,43 @@ class View:
 
     @property
     def camera(self) -> Cameras:
-        """Give the camera of the shown picture."""
-        height, width = self.picture.shape[:2]
+        """Give the camera of the shown image."""
+        height, width = self.image.shape[:2]
         size = torch.tensor([[width, height]]).to(self.behind.K)
         return self.behind.transformed(torch.as_tensor(self.affine)[None].to(self.behind.K), size)
 
     def shown(self, xy: Float[np.ndarray, 'K 2']) -> Float[np.ndarray, 'K 2']:
-        """Map px of the picture behind to shown px."""
+        """Map px of the image behind to shown px."""
         return xy @ self.affine[:, :2].T + self.affine[:, 2]
 
 
 def look(
-    picture: UInt8[np.ndarray, 'H W 3'],
+    image: UInt8[np.ndarray, 'H W 3'],
     affine: Float[np.ndarray, '2 3'],
     size: tuple[int, int],
     lens: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> UInt8[np.ndarray, 'h w 3']:
-    """See a picture through a window; outside of the picture is black.
+    """See an image through a window; outside of the image is black.
 
     Args:
-        picture: RGB.
-        affine: picture px (undistorted where a lens is given) to window px.
+        image: RGB.
+        affine: image px (undistorted where a lens is given) to window px.
         size: width and height of the window.
-        lens: K and distortion coefficients of a picture that is to be undistorted on the way.
+        lens: K and distortion coefficients of an image that is to be undistorted on the way.
     """
     if lens is None:
-        return cv2.warpAffine(picture, affine, size, flags=cv2.INTER_LINEAR)
+        return cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR)
     k, dist = lens
     new_k = np.vstack((affine, (0.0, 0.0, 1.0))) @ k
     maps = cv2.initUndistortRectifyMap(k, dist, np.eye(3), new_k, size, cv2.CV_32FC1)
-    return cv2.remap(picture, *maps, cv2.INTER_LINEAR)
+    return cv2.remap(image, *maps, cv2.INTER_LINEAR)
 
 
-def enlarge(picture: UInt8[np.ndarray, 'h w 3'], camera: Cameras, side_px: int) -> View:
-    """Show a picture at another size, whose longer side is given."""
-    height, width = picture.shape[:2]
+def enlarge(image: UInt8[np.ndarray, 'h w 3'], camera: Cameras, side_px: int) -> View:
+    """Show an image at another size, whose longer side is given."""
+    height, width = image.shape[:2]
     scale = side_px / max(height, width)
-    # Pixel centres are at integers: the picture's corner stays its corner.
+    # Pixel centres are at integers: the image's corner stays its corner.
     shift = (scale - 1) / 2
     affine = np.array([[scale, 0.0, shift], [0.0, scale, shift]])
-    return View(look(picture, affine, (round(width * scale), round(height * scale))), camera, affine)
+    return View(look(image, affine, (round(width * scale), round(height * scale))), camera, affine)

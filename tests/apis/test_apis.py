@@ -82,9 +82,9 @@ def test_fit_images(inputs, tmp_path):
     )
     assert made == [done.dataset]
     assert done.dataset.path == tmp_path / 'out' / 'pictures.h5'
-    (session,) = done.fit.pictures
-    assert len(done.fit.pictures[session]) == 3
-    assert done.fit.n_pictures_not_fitted == 0
+    (session,) = done.fit.images
+    assert len(done.fit.images[session]) == 3
+    assert done.fit.n_images_not_fitted == 0
     check(reports, 'preprocessing', session, f'{session}: drawing')
 
 

@@ -144,7 +144,7 @@ def test_smplx_names(body):
     assert np.allclose(left[0, 1:], -right[0, 1:, ::-1])
 
 
-def test_hands_are_told_one_way_or_the_other(body):
+def test_hands_are_given_one_way_or_the_other(body):
     angles = draw(B, 15, 3)
     params = body.params(left_hand_pose=angles)
     assert torch.allclose(body.parts(params, use_pca=False)['left_hand_pose'], angles, atol=1e-12)
@@ -170,7 +170,7 @@ def test_wrong_smplx_parameters_are_named(body, given, message):
         body.params(**{name: value.double() for name, value in given.items()})
 
 
-def test_what_a_file_lacks_is_told(folder, caplog, tmp_path):
+def test_what_a_file_lacks_is_reported(folder, caplog, tmp_path):
     with caplog.at_level(logging.INFO, 'smilfit'):
         body = SMPLX(folder, 'female', num_betas=12, use_face_contour=True)
     assert body.n_betas == 10
@@ -205,7 +205,7 @@ def test_wrong_arguments_are_named(folder):
 
 
 @pytest.mark.parametrize(('n', 'shape', 'expression'), [(400, 300, 100), (20, 10, 10), (16, 10, 6)])
-def test_shape_and_expression_are_told_apart_by_length(n, shape, expression):
+def test_shape_and_expression_are_kept_apart_by_length(n, shape, expression):
     directions = np.arange(3.0 * n).reshape(1, 3, n)
     first, second = split_directions(directions)
     assert (first.shape[2], second.shape[2]) == (shape, expression)

@@ -77,7 +77,7 @@ def test_no_attack_takes_five_seconds_or_a_gigabyte(reports):
         ('weights_a_dict', 'weights: must be numbers; got dict of 1'),
     ],
 )
-def test_what_is_wrong_is_said(reports, name, message):
+def test_what_is_wrong_is_reported(reports, name, message):
     assert message in reports[name]['message']
 
 

@@ -25,10 +25,10 @@ from smilfit.structures import AnnotatedImage, AnnotationSet
 
 @ANNOTATIONS.register_module(name='flat')
 class FlatReader(AnnotationReader):
-    """Lists of points by picture.
+    """Lists of points by image.
 
     Args:
-        images: the folder of the pictures.
+        images: the folder of the images.
         enlarged: by how much the points must be multiplied.
     """
 
@@ -40,7 +40,7 @@ class FlatReader(AnnotationReader):
         document = json.loads(Path(path).read_text())
         images = tuple(
             AnnotatedImage(name, Path(path).parent / name, self.enlarged * np.array(xy), np.ones(len(xy)))
-            for name, xy in document['pictures'].items()
+            for name, xy in document['images'].items()
         )
         return AnnotationSet('flat', tuple(document['names']), images)
 '''
@@ -83,12 +83,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def write_labels(folder):
-    """Two pictures, and points at half their size."""
+    """Two images, and points at half their size."""
     names = make_quadruped().joint_names[:6]
     xy = np.random.default_rng(0).uniform(10, 40, (2, 6, 2))
     for i in range(2):
         cv2.imwrite(str(folder / f'{i}.png'), np.full((100, 120, 3), 90, np.uint8))
-    document = {'names': names, 'pictures': {f'{i}.png': xy[i].tolist() for i in range(2)}}
+    document = {'names': names, 'images': {f'{i}.png': xy[i].tolist() for i in range(2)}}
     (folder / 'labels.json').write_text(json.dumps(document))
     return xy
 
@@ -158,14 +158,14 @@ def test_a_loss_that_the_command_line_alone_names(folder, capsys):
 
 
 @pytest.mark.parametrize('tool', [preprocess, fit, fit_images, train, testing])
-def test_an_import_that_fails_is_told_before_all_else(folder, tool, capsys):
+def test_an_import_that_fails_is_reported_before_all_else(folder, tool, capsys):
     (folder / 'broken.py').write_text('a = 1\nb = unknown\n')
     assert tool.main(['--import', 'broken.py', 'no', 'such', 'words']) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(
         "error: broken.py: the plugin must be Python that runs; got NameError: name 'unknown'"
     )
-    assert 'in line 2' in told
+    assert 'in line 2' in stderr
     with pytest.raises(SystemExit) as stop:
         tool.main(['--import'])
     assert stop.value.code == 2

@@ -32,7 +32,7 @@ def make_body() -> BodyModelData:
 
 
 def make_cameras(names: Sequence[str] = ('left', 'right', 'above'), lens: bool = True) -> Cameras:
-    """Cameras around the origin, pictures of different, non-square sizes, off-centre principal points."""
+    """Cameras around the origin, images of different, non-square sizes, off-centre principal points."""
     sizes = torch.tensor([[320.0, 240.0], [300.0, 256.0], [280.0, 280.0]], dtype=torch.float64)[: len(names)]
     K, R, t = [], [], []
     for c in range(len(names)):
@@ -58,7 +58,7 @@ def make_cameras(names: Sequence[str] = ('left', 'right', 'above'), lens: bool =
 
 
 class BlobSession:
-    """A session whose pictures show a Gaussian blob at each visible point, drawn by the true camera.
+    """A session whose images show a Gaussian blob at each visible point, drawn by the true camera.
 
     The spots' colour is COLOUR; `missing` are (frame, camera, keypoint) without label (the blob is there).
     """
@@ -77,7 +77,7 @@ class BlobSession:
         self.cameras = make_cameras() if cameras is None else cameras
         self.camera_names, self.unit = self.cameras.names, self.cameras.unit
         self.keypoint_names = tuple(names)
-        # Found by search: in no picture are two blobs nearer than 60 px.
+        # Found by search: in no image are two blobs nearer than 60 px.
         base = [[-55, 34, -14], [-119, -5, 105], [50, 124, 88], [98, -1, -62], [-108, -140, -52]]
         drift = torch.arange(n_frames).double()[:, None, None] * torch.tensor([0.17, -0.23, 0.11]).double()
         self.points = torch.tensor(base).double()[: len(names)] + drift
@@ -99,22 +99,22 @@ class BlobSession:
         seen = Keypoints3d(self.points, torch.ones_like(self.points[..., 0]), self.keypoint_names, self.unit)
         return seen if names is None else seen.select(names)
 
-    def picture(self, frame: int, camera: int) -> np.ndarray:
+    def image(self, frame: int, camera: int) -> np.ndarray:
         width, height = (int(x) for x in self.cameras.size[camera])
         return draw_blobs(self.xy[frame, camera].numpy(), width, height, self.sigma)
 
     def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for i in range(self.n_frames) if indices is None else indices:
             self.decoded.append(i)
-            yield i, {name: self.picture(i, c) for c, name in enumerate(self.camera_names)}
+            yield i, {name: self.image(i, c) for c, name in enumerate(self.camera_names)}
 
 
 class MaskSession(BlobSession):
-    """The same with silhouettes: where the picture is brighter than half."""
+    """The same with silhouettes: where the image is brighter than half."""
 
     def masks(self, indices: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for i in indices:
-            yield i, {name: self.picture(i, c)[..., 0] > 125 for c, name in enumerate(self.camera_names)}
+            yield i, {name: self.image(i, c)[..., 0] > 125 for c, name in enumerate(self.camera_names)}
 
 
 def draw_blobs(xy: np.ndarray, width: int, height: int, sigma: float = 4.0) -> np.ndarray:
@@ -125,11 +125,11 @@ def draw_blobs(xy: np.ndarray, width: int, height: int, sigma: float = 4.0) -> n
     return (np.minimum(light, 1.0)[..., None] * COLOUR).round().astype(np.uint8)
 
 
-def find_blob(picture: np.ndarray, near: np.ndarray, radius: float) -> np.ndarray:
+def find_blob(image: np.ndarray, near: np.ndarray, radius: float) -> np.ndarray:
     """Find a blob's centre as the centroid within a disc that follows it, px."""
     # The ripples of JPEG around a blob are no light of it.
-    light = (picture.astype(np.float64).sum(-1) - 15).clip(0)
-    v, u = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    light = (image.astype(np.float64).sum(-1) - 15).clip(0)
+    v, u = np.mgrid[: image.shape[0], : image.shape[1]]
     centre = np.asarray(near, float)
     for _ in range(20):
         weight = light * np.clip(radius + 0.5 - np.hypot(u - centre[0], v - centre[1]), 0, 1)

@@ -6,7 +6,7 @@ import torch
 
 from smilfit.body_models import BodyModelData
 from smilfit.datasets import CROP_MODES, Crop, PreprocessOptions, cut, find_crop, open_dataset, preprocess
-from smilfit.datasets.crops import apply_affine, decode_picture, encode_jpeg, invert_affine
+from smilfit.datasets.crops import apply_affine, decode_image, encode_jpeg, invert_affine
 from smilfit.structures import Cameras
 from tests.datasets.blob_session import BlobSession, draw_blobs, find_blob
 
@@ -15,7 +15,7 @@ from tests.datasets.blob_session import BlobSession, draw_blobs, find_blob
 @pytest.mark.parametrize('mode', CROP_MODES)
 @pytest.mark.parametrize('resolution', [128, 400])
 def test_known_points_lie_in_the_stored_crops(tmp_path, body, mode, no_undistort, resolution):
-    # Missing labels move the keypoint box, so that it leaves the picture in some views.
+    # Missing labels move the keypoint box, so that it leaves the image in some views.
     # Undistortion moves a round blob's centroid by its curvature, so blobs are no wider than sampling asks for.
     sigma = 4.0 if resolution < 200 else 2.0
     session = BlobSession(n_frames=3, sigma=sigma, missing=[(0, 0, 0), (0, 0, 1), (1, 1, 2), (1, 1, 4)])
@@ -34,13 +34,13 @@ def test_known_points_lie_in_the_stored_crops(tmp_path, body, mode, no_undistort
         pixels, _, valid = cameras.project(session.points[i])
         assert valid.all()
         for c in range(3):
-            picture = file.image(i, c)
+            image = file.image(i, c)
             scale = np.sqrt(np.linalg.det(affine[c, :, :2]))
             for k, point in enumerate(pixels[c].numpy()):
                 radius = 2.75 * sigma * scale + 1
                 if (point < radius + 2).any() or (point > resolution - 3 - radius).any():
                     continue
-                np.testing.assert_allclose(find_blob(picture, point, radius), point, atol=0.05)
+                np.testing.assert_allclose(find_blob(image, point, radius), point, atol=0.05)
                 found += 1
                 if record.confidence2d[c, k] > 0:
                     np.testing.assert_allclose(record.keypoints2d[c, k], point, atol=1e-6)
@@ -50,15 +50,15 @@ def test_known_points_lie_in_the_stored_crops(tmp_path, body, mode, no_undistort
 @pytest.mark.parametrize('crop', [Crop(0, 0, 90, 70, 45), Crop(-8, 22, 60, 60, 96), Crop(50, -9, 50, 90, 64)])
 def test_cut_agrees_with_its_affine(crop):
     spot = np.array([[crop.x + 0.53 * crop.width, crop.y + 0.46 * crop.height]])
-    picture = draw_blobs(spot, 90, 70)
+    image = draw_blobs(spot, 90, 70)
     (expected,) = apply_affine(crop.affine(), spot)
-    stored = cut(picture, crop)
+    stored = cut(image, crop)
     assert stored.shape == (crop.resolution, crop.resolution, 3)
     sx = crop.resolution / crop.width
     np.testing.assert_allclose(find_blob(stored, expected, 12 * sx), expected, atol=0.05)
 
 
-def test_outside_of_the_picture_is_black_and_nothing_is_stretched():
+def test_outside_of_the_image_is_black_and_nothing_is_stretched():
     white = np.full((40, 60, 3), 255, np.uint8)
     stored = cut(white, Crop(-20, -20, 40, 40, 80))
     assert (stored[:39, :] == 0).all()
@@ -69,9 +69,9 @@ def test_outside_of_the_picture_is_black_and_nothing_is_stretched():
 
 def test_shrinking_averages_over_every_source_pixel():
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    stored = cut(picture, Crop(0, 0, 80, 60, 20))
-    means = picture.reshape(20, 3, 20, 4, 3).mean((1, 3))
+    image = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    stored = cut(image, Crop(0, 0, 80, 60, 20))
+    means = image.reshape(20, 3, 20, 4, 3).mean((1, 3))
     assert np.abs(stored - means).max() <= 0.5 + 1e-9
 
 
@@ -98,16 +98,16 @@ def test_affine_inverts_and_composes_with_cameras():
 
 
 def test_jpeg_keeps_red_red():
-    picture = np.zeros((16, 16, 3), np.uint8)
-    picture[..., 0] = 200
-    decoded = decode_picture(encode_jpeg(picture, 95), 'here')
-    assert np.abs(decoded.astype(int) - picture).max() <= 4
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[..., 0] = 200
+    decoded = decode_image(encode_jpeg(image, 95), 'here')
+    assert np.abs(decoded.astype(int) - image).max() <= 4
     with pytest.raises(ValueError, match='must decode'):
-        decode_picture(np.arange(50, dtype=np.uint8), 'here')
+        decode_image(np.arange(50, dtype=np.uint8), 'here')
 
 
-def test_beyond_the_lens_fold_the_picture_is_black(tmp_path, body: BodyModelData):
-    """A wide-angle picture undistorted to corners that no ray reached shows nothing there, not a mirror image."""
+def test_beyond_the_lens_fold_the_image_is_black(tmp_path, body: BodyModelData):
+    """A wide-angle image undistorted to corners that no ray reached shows nothing there, not a mirror image."""
     wide = BlobSession(n_frames=2)
     rig = wide.cameras
     strong = Cameras(
@@ -115,15 +115,15 @@ def test_beyond_the_lens_fold_the_picture_is_black(tmp_path, body: BodyModelData
     )
     assert float(strong.fold[0]) < 0.5
     session = BlobSession(n_frames=2, cameras=strong)
-    session.picture = lambda frame, camera: np.full(
+    session.image = lambda frame, camera: np.full(
         (int(strong.size[camera, 1]), int(strong.size[camera, 0]), 3), 255, np.uint8
     )
     preprocess([session], tmp_path / 'out.h5', body, PreprocessOptions(target_resolution=64))
     file = open_dataset(tmp_path / 'out.h5')
-    record, picture = file.record(0), file.image(0, 0).astype(int).sum(-1)
+    record, image = file.record(0), file.image(0, 0).astype(int).sum(-1)
     v, u = np.mgrid[:64, :64]
     radius = np.hypot(
         (u - record.K[0, 0, 2]) / record.K[0, 0, 0], (v - record.K[0, 1, 2]) / record.K[0, 1, 1]
     )
-    assert picture[radius > float(strong.fold[0]) + 0.05].max() < 120
-    assert picture[radius < 0.3].min() > 700
+    assert image[radius > float(strong.fold[0]) + 0.05].max() < 120
+    assert image[radius < 0.3].min() > 700

@@ -44,7 +44,7 @@ def make_header(**changes: object) -> StoreHeader:
 def make_sample(i: int) -> EncodedSample:
     rng = np.random.default_rng(i)
     mask = np.array([True, i % 2 == 0, True])
-    picture = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
     views = [int(c) for c in np.flatnonzero(mask)]
     return EncodedSample(
         session=0,
@@ -55,8 +55,8 @@ def make_sample(i: int) -> EncodedSample:
         confidence2d=rng.random((C, K)).astype(np.float32) * mask[:, None],
         keypoints3d=rng.normal(size=(K, 3)),
         confidence3d=rng.random(K).astype(np.float32),
-        images={c: encode_jpeg(picture, 95) for c in views},
-        masks={c: encode_png(picture[..., 0] > 128) for c in views if i % 3},
+        images={c: encode_jpeg(image, 95) for c in views},
+        masks={c: encode_png(image[..., 0] > 128) for c in views if i % 3},
         params=None
         if i == 5
         else {
@@ -107,13 +107,13 @@ def test_round_trip(tmp_path):
             np.testing.assert_array_equal(getattr(record, name), getattr(sample, name))
         assert (record.params is None) is (i == 5)
         for c, data in sample.images.items():
-            np.testing.assert_array_equal(file.picture_bytes(i, c), data)
+            np.testing.assert_array_equal(file.image_bytes(i, c), data)
         for name, value in (sample.params or {}).items():
             np.testing.assert_array_equal(record.params[name], value)
         assert (file.mask(i, 'left') is None) is (i % 3 == 0)
         if i % 2:
             assert not record.K[1].any()
-            with pytest.raises(KeyError, match="no picture of camera 'right'"):
+            with pytest.raises(KeyError, match="no image of camera 'right'"):
                 file.image(i, 'right')
     assert file.true_params('one') is None
 
@@ -204,7 +204,7 @@ def test_other_inputs_do_not_continue_a_partial_file(tmp_path):
 @pytest.mark.parametrize(
     'damage', [lambda data: b'nothing', lambda data: b'', lambda data: data[: len(data) // 2]]
 )
-def test_a_damaged_partial_file_is_begun_anew_and_told(tmp_path, damage, caplog):
+def test_a_damaged_partial_file_is_begun_anew_and_reported(tmp_path, damage, caplog):
     with StoreWriter(tmp_path / 'a.h5', make_header()) as writer:
         for i in range(BLOCK):
             writer.append(make_sample(i))

@@ -1,4 +1,4 @@
-"""Pictures with masks as training samples and as Inputs of fits."""
+"""Images with masks as training samples and as Inputs of fits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,29 +21,29 @@ from smilfit.datasets.transforms import keep_views, move_crops
 from smilfit.handlers import Keypoint2dInput, SilhouetteInput
 from smilfit.synthetic import make_quadruped
 from tests.datasets.blob_session import MaskSession, make_body
-from tests.datasets.picture_set import PictureSet, make_pictures
+from tests.datasets.image_set import ImageSet, make_images
 
 SIDE = 64
 
 
 @pytest.fixture(scope='module')
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetFile, PictureSet]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetFile, ImageSet]:
     folder = tmp_path_factory.mktemp('pictures')
     data = make_quadruped()
-    pictures = make_pictures(folder, data, 3)
-    images = list(pictures.annotations.images)
+    image_set = make_images(folder, data, 3)
+    images = list(image_set.annotations.images)
     images[1] = replace(images[1], mask=None)
     images[2].image.write_bytes(b'no picture')
-    sessions, _ = image_sessions(replace(pictures.annotations, images=tuple(images)))
+    sessions, _ = image_sessions(replace(image_set.annotations, images=tuple(images)))
     options = PreprocessOptions(crop_mode='bbox_crop', target_resolution=SIDE, num_workers=0)
     preprocess(sessions, folder / 'a.h5', data, options)
-    return open_dataset(folder / 'a.h5'), pictures
+    return open_dataset(folder / 'a.h5'), image_set
 
 
-def test_samples_have_masks_where_pictures_have(made):
+def test_samples_have_masks_where_images_have(made):
     file, _ = made
     dataset = MultiViewDataset(file.path, split='all', views=1)
-    # The picture that did not decode is no sample.
+    # The image that did not decode is no sample.
     assert len(dataset) == 2
     first, second = dataset[0], dataset[1]
     assert first['data_samples']['has_mask'].tolist() == [True]
@@ -53,7 +53,7 @@ def test_samples_have_masks_where_pictures_have(made):
     assert first['inputs']['image'][0, :, first['data_samples']['mask'][0] > 0].float().mean() > 50
 
 
-def test_masks_move_and_go_with_their_pictures(made):
+def test_masks_move_and_go_with_their_images(made):
     file, _ = made
     sample = MultiViewDataset(file.path, split='all', test_mode=True)[0]
     # A shift by whole pixels moves every pixel of the mask.
@@ -74,16 +74,16 @@ def test_masks_move_and_go_with_their_pictures(made):
     assert ViewDropout(1.0)(sample)['data_samples']['has_mask'].all()
 
 
-def test_inputs_of_pictures_are_in_stored_px(made):
-    file, pictures = made
-    names = pictures.annotations.keypoint_names
+def test_inputs_of_images_are_in_stored_px(made):
+    file, images = made
+    names = images.annotations.keypoint_names
     keypoints = Keypoint2dInput.from_dataset(file, 'made', 'keypoints2d')
     silhouettes = SilhouetteInput.from_dataset(file, 'made', 'silhouette')
     assert keypoints.observed().tolist() == [True, True, False]
     assert silhouettes.observed().tolist() == [True, False, False]
     torch.testing.assert_close(silhouettes.cameras.K, keypoints.cameras.K)
     assert (silhouettes.cameras.size == SIDE).all()
-    points = torch.from_numpy(pictures.annotations.images[0].keypoints3d)
+    points = torch.from_numpy(images.annotations.images[0].keypoints3d)
     off = keypoints.cameras[0].project(points[None])[0] - keypoints.keypoints[0].select(names).xy
     assert float(off.abs().max()) < 1e-6
 
@@ -110,9 +110,9 @@ def test_rigs_keep_their_original_px(tmp_path):
 
 
 def test_a_file_without_masks_says_so(made, tmp_path):
-    _, pictures = made
-    images = tuple(replace(im, mask=None) for im in pictures.annotations.images[:2])
-    sessions, _ = image_sessions(replace(pictures.annotations, images=images))
+    _, image_set = made
+    images = tuple(replace(im, mask=None) for im in image_set.annotations.images[:2])
+    sessions, _ = image_sessions(replace(image_set.annotations, images=images))
     preprocess(sessions, tmp_path / 'a.h5', make_quadruped(), PreprocessOptions(target_resolution=32))
     with pytest.raises(ValueError, match="session 'made' must have a mask for the handler 'silhouette'"):
         SilhouetteInput.from_dataset(open_dataset(tmp_path / 'a.h5'), 'made', 'silhouette')

@@ -1,4 +1,4 @@
-"""Sets of pictures in dataset files: rendered truth comes back through crops, and nothing is lost untold."""
+"""Sets of images in dataset files: rendered truth comes back through crops, and nothing is lost untold."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from smilfit.datasets import ImageSession, PreprocessOptions, image_sessions, op
 from smilfit.structures import AnnotationSet, SkippedAnnotation, VideoFrame
 from smilfit.synthetic import make_quadruped
 from tests.datasets.blob_session import BlobSession
-from tests.datasets.picture_set import SIZES, PictureSet, make_pictures
+from tests.datasets.image_set import SIZES, ImageSet, make_images
 
 OPTIONS = PreprocessOptions(crop_mode='bbox_crop', target_resolution=96, num_workers=0)
 LENS = torch.tensor([-0.2, 0.05, 1e-3, -1e-3, 0.0])
@@ -25,8 +25,8 @@ def data() -> BodyModelData:
 
 
 @pytest.fixture(scope='module')
-def pictures(tmp_path_factory: pytest.TempPathFactory, data: BodyModelData) -> PictureSet:
-    return make_pictures(tmp_path_factory.mktemp('pictures'), data)
+def image_set(tmp_path_factory: pytest.TempPathFactory, data: BodyModelData) -> ImageSet:
+    return make_images(tmp_path_factory.mktemp('pictures'), data)
 
 
 def store(annotations: AnnotationSet, out: Path, data: BodyModelData, **changes):
@@ -35,8 +35,8 @@ def store(annotations: AnnotationSet, out: Path, data: BodyModelData, **changes)
     return open_dataset(out), report
 
 
-def in_mask(file, made: PictureSet) -> float:
-    """Say which share of the vertices on the pictures' masks falls on the stored ones (grown by one px).
+def in_mask(file, made: ImageSet) -> float:
+    """Say which share of the vertices on the images' masks falls on the stored ones (grown by one px).
 
     Vertices of parts thinner than a pixel are on neither.
     """
@@ -58,8 +58,8 @@ def in_mask(file, made: PictureSet) -> float:
 
 
 @pytest.mark.parametrize('case', ['bbox_crop', 'default', 'lens', 'lens kept'])
-def test_rendered_truth_comes_back(tmp_path, data, pictures, case):
-    made = make_pictures(tmp_path, data, 2, dist=LENS) if 'lens' in case else pictures
+def test_rendered_truth_comes_back(tmp_path, data, image_set, case):
+    made = make_images(tmp_path, data, 2, dist=LENS) if 'lens' in case else image_set
     mode = 'bbox_crop' if 'lens' in case else case
     file, _ = store(
         made.annotations, tmp_path / 'a.h5', data, crop_mode=mode, no_undistort=case == 'lens kept'
@@ -70,7 +70,7 @@ def test_rendered_truth_comes_back(tmp_path, data, pictures, case):
     assert file.intrinsics_known('made').all()
     assert file.labels('made') == tuple(str(image.image) for image in made.annotations.images)
     stored = file.stored_cameras('made')
-    # The crops' cameras are the pictures' by the map that the file states.
+    # The crops' cameras are the images' by the map that the file states.
     for i in range(n):
         record, camera = file.record(i), made.cameras[i]
         assert tuple(file.cameras('made').size[i, 0].tolist()) == SIZES[i]
@@ -96,13 +96,13 @@ def made_params(file):
     return file.true_params('made')
 
 
-def test_crops_go_round_box_then_mask_then_keypoints(tmp_path, data, pictures):
-    images = pictures.annotations.images
+def test_crops_go_round_box_then_mask_then_keypoints(tmp_path, data, image_set):
+    images = image_set.annotations.images
     bare = tuple(replace(image, box=None) for image in images)
     only_points = tuple(replace(image, box=None, mask=None) for image in images)
     found = {}
     for name, chosen in (('box', images), ('mask', bare), ('points', only_points)):
-        annotations = replace(pictures.annotations, images=chosen)
+        annotations = replace(image_set.annotations, images=chosen)
         file, report = store(annotations, tmp_path / f'{name}.h5', data)
         found[name] = file.stored_cameras('made').K
         assert report['totals']['masks_stored'] == (0 if name == 'points' else 4)
@@ -116,8 +116,8 @@ def test_crops_go_round_box_then_mask_then_keypoints(tmp_path, data, pictures):
     assert (extent > 85).all()
 
 
-def test_unknown_cameras_are_guessed_and_said_to_be(tmp_path, data):
-    made = make_pictures(tmp_path, data, 2, known_cameras=False)
+def test_unknown_cameras_are_guessed_and_reported(tmp_path, data):
+    made = make_images(tmp_path, data, 2, known_cameras=False)
     file, report = store(made.annotations, tmp_path / 'a.h5', data)
     camera = file.cameras('made')
     assert not file.intrinsics_known('made').any()
@@ -130,8 +130,8 @@ def test_unknown_cameras_are_guessed_and_said_to_be(tmp_path, data):
     assert sessions[0].intrinsics_known.all()
 
 
-def test_what_is_broken_is_left_out_and_told(tmp_path, data):
-    made = make_pictures(tmp_path, data, 4)
+def test_what_is_broken_is_left_out_and_reported(tmp_path, data):
+    made = make_images(tmp_path, data, 4)
     images = list(made.annotations.images)
     whole = images[0].image.read_bytes()
     images[0].image.write_bytes(whole[: len(whole) // 2])
@@ -141,17 +141,17 @@ def test_what_is_broken_is_left_out_and_told(tmp_path, data):
     images[3] = replace(images[3], params=other)
     annotations = replace(made.annotations, images=tuple(images))
     file, report = store(annotations, tmp_path / 'a.h5', data)
-    told = {entry['where']: entry['reason'] for entry in report['left_out']}
-    assert list(told) == [images[i].where for i in (1, 0, 2)]
-    assert 'the picture must' in told[images[0].where]
-    assert 'must have a mask or a keypoint' in told[images[1].where]
-    assert 'stated size (10, 20); got (256, 256)' in told[images[2].where]
+    reasons = {entry['where']: entry['reason'] for entry in report['left_out']}
+    assert list(reasons) == [images[i].where for i in (1, 0, 2)]
+    assert 'the image must' in reasons[images[0].where]
+    assert 'must have a mask or a keypoint' in reasons[images[1].where]
+    assert 'stated size (10, 20); got (256, 256)' in reasons[images[2].where]
     assert report['totals']['frames_stored'] == 1
     assert report['totals']['params_of_another_body'] == 1
     assert file.view_mask_of[:, 0].tolist() == [False, False, True]
     assert sorted(file.faults) == [0, 1]
     assert not file.keypoints2d('made').confidence[:2].any()
-    # A second run is told the same.
+    # A second run reports the same.
     again, _ = image_sessions(annotations)
     repeated = preprocess(again, tmp_path / 'a.h5', data, OPTIONS)
     assert repeated['left_out'] == report['left_out']
@@ -159,11 +159,11 @@ def test_what_is_broken_is_left_out_and_told(tmp_path, data):
         store(replace(annotations, images=(images[1],)), tmp_path / 'b.h5', data)
 
 
-def test_sequences_become_sessions_in_order_of_time(tmp_path, data, pictures):
-    images = pictures.annotations.images
+def test_sequences_become_sessions_in_order_of_time(tmp_path, data, image_set):
+    images = image_set.annotations.images
     times = (('a', 7), ('b', 1), ('a', 3), ('a', 7))
     moved = tuple(replace(im, sequence=s, frame=f) for im, (s, f) in zip(images, times))
-    annotations = replace(pictures.annotations, images=moved, temporal=True, fps={'a': 25.0})
+    annotations = replace(image_set.annotations, images=moved, temporal=True, fps={'a': 25.0})
     _, left_out = image_sessions(annotations)
     assert [entry.where for entry in left_out] == [images[3].where]
     file, _ = store(annotations, tmp_path / 'a.h5', data)
@@ -171,15 +171,15 @@ def test_sequences_become_sessions_in_order_of_time(tmp_path, data, pictures):
     assert file.frame_indices('a').tolist() == [3, 7]
     assert (file.fps('a'), file.fps('b'), file.temporal('a')) == (25.0, None, True)
     assert file.labels('a') == (str(images[2].image), str(images[0].image))
-    torch.testing.assert_close(file.cameras('b').K, pictures.cameras[1].K[None])
-    torch.testing.assert_close(torch.from_numpy(file.record(2).t[0]), pictures.cameras[1].t[0])
+    torch.testing.assert_close(file.cameras('b').K, image_set.cameras[1].K[None])
+    torch.testing.assert_close(torch.from_numpy(file.record(2).t[0]), image_set.cameras[1].t[0])
 
 
-def test_masks_alone_are_enough(tmp_path, data, pictures):
+def test_masks_alone_are_enough(tmp_path, data, image_set):
     none = np.zeros((0, 2))
     images = tuple(
         replace(im, keypoints=none, confidence=none[:, 0], keypoints3d=None)
-        for im in pictures.annotations.images
+        for im in image_set.annotations.images
     )
     file, report = store(AnnotationSet('masks', (), images), tmp_path / 'a.h5', data)
     assert file.keypoint_names == tuple(data.joint_names)
@@ -188,14 +188,14 @@ def test_masks_alone_are_enough(tmp_path, data, pictures):
     assert report['left_out'] == []
 
 
-def test_a_stopped_run_goes_on_and_tells_what_it_told(tmp_path, data, pictures, monkeypatch):
-    # Blocks of two samples, so that a broken picture lies in one that is written.
+def test_a_stopped_run_goes_on_and_repeats_its_report(tmp_path, data, image_set, monkeypatch):
+    # Blocks of two samples, so that a broken image lies in one that is written.
     monkeypatch.setattr('smilfit.datasets.store_writer.BLOCK', 2)
-    images = list(pictures.annotations.images)
+    images = list(image_set.annotations.images)
     broken = tmp_path / 'broken.png'
     broken.write_bytes(b'none')
     images[1] = replace(images[1], image=broken)
-    annotations = replace(pictures.annotations, images=tuple(images))
+    annotations = replace(image_set.annotations, images=tuple(images))
     _, report = store(annotations, tmp_path / 'whole.h5', data)
 
     class Stopped(ImageSession):
@@ -217,7 +217,7 @@ def test_a_stopped_run_goes_on_and_tells_what_it_told(tmp_path, data, pictures, 
         )
 
 
-def test_frames_of_a_video_are_decoded_in_order(tmp_path, data, pictures):
+def test_frames_of_a_video_are_decoded_in_order(tmp_path, data, image_set):
     """The same frame for two animals, frames out of order, and a frame that is not there."""
     video = tmp_path / 'video.avi'
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
@@ -225,7 +225,7 @@ def test_frames_of_a_video_are_decoded_in_order(tmp_path, data, pictures):
         writer.write(np.full((48, 64, 3), grey, np.uint8))
     writer.release()
     first = replace(
-        pictures.annotations.images[0], size=(64, 48), box=None, mask=None, params=None, camera=None
+        image_set.annotations.images[0], size=(64, 48), box=None, mask=None, params=None, camera=None
     )
     first = replace(first, keypoints3d=None, keypoints=first.keypoints % 40)
     wanted = (2, 0, 2, 9, 3)
@@ -233,7 +233,7 @@ def test_frames_of_a_video_are_decoded_in_order(tmp_path, data, pictures):
         replace(first, where=f'v.csv, row {n}', image=VideoFrame(video, index))
         for n, index in enumerate(wanted)
     )
-    annotations = replace(pictures.annotations, images=images)
+    annotations = replace(image_set.annotations, images=images)
     file, report = store(annotations, tmp_path / 'a.h5', data, crop_mode='default')
     assert [entry['where'] for entry in report['left_out']] == ['v.csv, row 3']
     greys = [round(float(file.image(i, 'picture').mean()) / 40) for i in range(4)]
@@ -241,20 +241,20 @@ def test_frames_of_a_video_are_decoded_in_order(tmp_path, data, pictures):
     assert file.labels('made')[2] == f'{VideoFrame(video, 2)} #2'
 
 
-def test_a_long_list_of_what_was_left_out_fits_into_the_file(tmp_path, data, pictures):
+def test_a_long_list_of_what_was_left_out_fits_into_the_file(tmp_path, data, image_set):
     left_out = [
         SkippedAnnotation(f'made.json, entry {i}', 'a reason of some length ' * 4) for i in range(3000)
     ]
-    sessions, _ = image_sessions(pictures.annotations)
+    sessions, _ = image_sessions(image_set.annotations)
     preprocess(sessions, tmp_path / 'a.h5', data, OPTIONS, left_out=left_out)
     assert len(open_dataset(tmp_path / 'a.h5').report['left_out']) == 3000
 
 
-def test_pictures_lie_beside_sessions_of_a_rig(tmp_path, data, pictures):
+def test_images_lie_beside_sessions_of_a_rig(tmp_path, data, image_set):
     """One file of both: each keeps its cameras, and the union of cameras has zeros where a view is absent."""
-    names = pictures.annotations.keypoint_names[:3]
+    names = image_set.annotations.keypoint_names[:3]
     rig = BlobSession('rig', 4, names=names)
-    (shots,), _ = image_sessions(pictures.annotations, unit='mm')
+    (shots,), _ = image_sessions(image_set.annotations, unit='mm')
     report = preprocess([rig, shots], tmp_path / 'a.h5', data, OPTIONS)
     file = open_dataset(tmp_path / 'a.h5')
     assert file.camera_names == ('left', 'right', 'above', 'picture')
@@ -262,7 +262,7 @@ def test_pictures_lie_beside_sessions_of_a_rig(tmp_path, data, pictures):
     assert file.cameras('rig').K.shape == (3, 3, 3)
     assert file.view_mask_of.sum(1).tolist() == [3, 3, 3, 3, 1, 1, 1, 1]
     record = file.record(6)
-    np.testing.assert_array_equal(record.R[3], pictures.cameras[2].R[0])
+    np.testing.assert_array_equal(record.R[3], image_set.cameras[2].R[0])
     assert not record.K[:3].any()
     torch.testing.assert_close(file.stored_cameras('rig').K[1, 2], torch.from_numpy(file.record(1).K[2]))
     assert report['totals']['frames_stored'] == 8

@@ -44,7 +44,7 @@ def test_a_sample_has_the_agreed_form(dataset_path):
     assert data.metainfo['body_model_file'] == 'four.smil.json'
 
 
-def test_points_of_a_sample_project_onto_its_pictures(dataset_path):
+def test_points_of_a_sample_project_onto_its_images(dataset_path):
     data = MultiViewDataset(dataset_path, split='all')
     for index in (0, 30, 55):
         sample = data[index]
@@ -57,10 +57,10 @@ def test_points_of_a_sample_project_onto_its_pictures(dataset_path):
         assert (truth['confidence2d'][keep] > 0).all()
         torch.testing.assert_close(pixels, truth['keypoints2d'][keep], atol=1e-3, rtol=0)
         for c, points in zip(keep.tolist(), pixels.numpy()):
-            picture = inputs['image'][c].permute(1, 2, 0).numpy()
+            image = inputs['image'][c].permute(1, 2, 0).numpy()
             for point in points:
                 if point.min() > 6 and point.max() < 57:
-                    np.testing.assert_allclose(find_blob(picture, point, 3.5), point, atol=0.1)
+                    np.testing.assert_allclose(find_blob(image, point, 3.5), point, atol=0.1)
 
 
 def test_workers_and_collate_give_what_one_process_gives(dataset_path):

@@ -1,4 +1,4 @@
-"""The command on annotated pictures: every registered reader, what was left out, and the exit codes."""
+"""The command on annotated images: every registered reader, what was left out, and the exit codes."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from smilfit.cli.preprocess_options import add_reader_options, describe_argument
 from smilfit.datasets import open_dataset
 from smilfit.io import AnnotationReader
 from smilfit.synthetic import make_quadruped
-from tests.datasets.picture_set import make_pictures
+from tests.datasets.image_set import make_images
 
 
 def write_dlc(path: Path, names: Sequence[str], rows: dict[str, np.ndarray]) -> None:
@@ -35,11 +35,11 @@ def write_dlc(path: Path, names: Sequence[str], rows: dict[str, np.ndarray]) -> 
 
 @pytest.fixture
 def command(tmp_path) -> list[str]:
-    """A folder of four pictures with labels, one of which is no picture, and one that nobody labelled."""
+    """A folder of four images with labels, one of which is no image, and one that nobody labelled."""
     data = make_quadruped()
     folder = tmp_path / 'labeled-data' / 'shots'
     folder.mkdir(parents=True)
-    made = make_pictures(folder, data)
+    made = make_images(folder, data)
     rows = {f'labeled-data/shots/{im.image.name}': im.keypoints for im in made.annotations.images}
     labels = list(made.annotations.keypoint_names)
     (folder / '001.png').write_bytes(b'nothing')
@@ -51,7 +51,7 @@ def command(tmp_path) -> list[str]:
     return ['dlc', table, str(tmp_path / 'out.h5'), '--body-model', str(model)]
 
 
-def test_a_folder_of_pictures_becomes_a_file(command, tmp_path, capsys):
+def test_a_folder_of_images_becomes_a_file(command, tmp_path, capsys):
     command += ['--keypoint-map', str(tmp_path / 'map.csv'), '--target-resolution=64']
     assert main([*command, '--dry-run']) == 3
     shown = capsys.readouterr().out
@@ -62,9 +62,9 @@ def test_a_folder_of_pictures_becomes_a_file(command, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert '2 entries left out' in shown
     assert '001.png' in shown
-    told = json.loads((tmp_path / 'out.h5.report.json').read_text())['left_out']
-    assert len(told) == 2
-    assert all('CollectedData_me.csv' in entry['where'] for entry in told)
+    left_out = json.loads((tmp_path / 'out.h5.report.json').read_text())['left_out']
+    assert len(left_out) == 2
+    assert all('CollectedData_me.csv' in entry['where'] for entry in left_out)
     file = open_dataset(tmp_path / 'out.h5')
     assert (file.crop_mode, file.n_samples, file.camera_names) == ('bbox_crop', 2, ('picture',))
     assert file.body_model_file == str(tmp_path / 'quadruped.smil.json')
@@ -107,7 +107,7 @@ class Reader(AnnotationReader):
     """Reads nothing.
 
     Args:
-        images: pictures.
+        images: images.
         kind: one of two
             kinds, 100 % sure.
         names: several.
@@ -159,7 +159,7 @@ def test_formats_are_named_and_misspelt_ones_refused(capsys):
 
 
 @pytest.mark.real
-def test_real_pictures_of_dogs(real_data, tmp_path):
+def test_real_images_of_dogs(real_data, tmp_path):
     model = save_body_model(make_quadruped(), tmp_path / 'quadruped.smil.json')
     folder = real_data / 'stanfordextra'
     command = ['stanfordextra', str(folder / 'StanfordExtra_sample.json'), str(tmp_path / 'dogs.h5')]

@@ -28,7 +28,7 @@ def test_frames_with_enough_views_then_skip_then_first(body):
 def test_what_is_not_kept_is_counted(body):
     session = BlobSession(n_frames=4, missing=[(0, 0, 1)])
     session.confidence[1, 2, 3] = 0.3
-    # A label on the picture's far corner, where this lens model no longer holds.
+    # A label on the image's far corner, where this lens model no longer holds.
     fold_lens = session.cameras.dist.clone()
     fold_lens[1] = torch.tensor([-0.9, 0, 0, 0, 0])
     session.cameras = replace(session.cameras, dist=fold_lens, fold=None)
@@ -78,11 +78,11 @@ def test_true_params_masks_and_betas_are_stored(tmp_path, body):
     file = open_dataset(tmp_path / 'o.h5')
     torch.testing.assert_close(file.true_params('one').transl.float(), session.true_params.transl[::2])
     assert file.known_betas(0).tolist() == [1.0, 2.0]
-    # The silhouette covers the stored picture where that is brighter than half, but for a rim.
-    mask, picture = file.mask(1, 'left') > 0, file.image(1, 'left')[..., 0]
+    # The silhouette covers the stored image where that is brighter than half, but for a rim.
+    mask, image = file.mask(1, 'left') > 0, file.image(1, 'left')[..., 0]
     assert mask.any()
-    assert (picture[mask] > 80).all()
-    assert (picture[~mask] < 170).all()
+    assert (image[mask] > 80).all()
+    assert (image[~mask] < 170).all()
     session.true_params = BodyParams.zeros(4, 5, 2)
     with pytest.raises(ValueError, match='of a model with 4 joints and 2 betas; got 5 and 2'):
         preprocess([session], tmp_path / 'p.h5', body, SMALL)
@@ -115,7 +115,7 @@ def test_threads_change_nothing(tmp_path, body):
         files.append(open_dataset(path))
     for i in range(9):
         for c in range(3):
-            np.testing.assert_array_equal(files[0].picture_bytes(i, c), files[1].picture_bytes(i, c))
+            np.testing.assert_array_equal(files[0].image_bytes(i, c), files[1].image_bytes(i, c))
         np.testing.assert_array_equal(files[0].record(i).K, files[1].record(i).K)
     assert files[0].fingerprint == files[1].fingerprint
 
@@ -124,10 +124,10 @@ class StoppingSession(BlobSession):
     """Fails at a frame, as a full disk or a closed lid would."""
 
     def frames(self, indices=None):
-        for i, pictures in super().frames(indices):
+        for i, images in super().frames(indices):
             if i == 100:
                 raise RuntimeError('stopped')
-            yield i, pictures
+            yield i, images
 
 
 def test_a_stopped_run_goes_on_and_a_finished_one_is_not_done_twice(tmp_path, body):
@@ -143,7 +143,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_not_done_twice(tmp_path, bo
     preprocess([BlobSession(n_frames=110)], tmp_path / 'once.h5', body, SMALL)
     resumed, once = open_dataset(path), open_dataset(tmp_path / 'once.h5')
     for i in (0, 63, 64, 109):
-        np.testing.assert_array_equal(resumed.picture_bytes(i, 1), once.picture_bytes(i, 1))
+        np.testing.assert_array_equal(resumed.image_bytes(i, 1), once.image_bytes(i, 1))
     session.decoded.clear()
     assert preprocess([session], path, body, SMALL) == report == json.loads(json.dumps(resumed.report))
     assert session.decoded == []

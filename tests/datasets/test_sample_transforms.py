@@ -1,4 +1,4 @@
-"""Transforms: light leaves geometry alone; geometry moves pictures, cameras and keypoints together."""
+"""Transforms: light leaves geometry alone; geometry moves images, cameras and keypoints together."""
 
 import copy
 
@@ -43,7 +43,7 @@ def test_the_given_sample_stays_as_it_is(sample, transform):
     assert _same(sample, before)
 
 
-def test_light_changes_pictures_only(sample):
+def test_light_changes_images_only(sample):
     changed = PhotometricJitter(0.3, 0.3, 0.05, 2.0)(sample)
     assert _same(changed['data_samples'], sample['data_samples'])
     for name in ('view_mask', 'K', 'R', 't', 'dist', 'size'):
@@ -80,8 +80,8 @@ def test_blur_keeps_blobs_in_place(sample):
         for k in range(5):
             point = sample['data_samples']['keypoints2d'][c, k].numpy()
             if sample['data_samples']['confidence2d'][c, k] > 0 and point.min() > 25 and point.max() < 174:
-                picture = blurred['inputs']['image'][c].permute(1, 2, 0).numpy()
-                np.testing.assert_allclose(find_blob(picture, point, 18), point, atol=0.05)
+                image = blurred['inputs']['image'][c].permute(1, 2, 0).numpy()
+                np.testing.assert_allclose(find_blob(image, point, 18), point, atol=0.05)
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -103,10 +103,10 @@ def test_jittered_crops_keep_their_geometry(sample, seed):
 
     torch.testing.assert_close(original(truth)[seen], original(before)[seen], atol=2e-3, rtol=0)
     for c in range(3):
-        picture = moved['inputs']['image'][c].permute(1, 2, 0).numpy()
+        image = moved['inputs']['image'][c].permute(1, 2, 0).numpy()
         for point in pixels[c].numpy():
             if point.min() > 14 and point.max() < 185:
-                np.testing.assert_allclose(find_blob(picture, point, 10), point, atol=0.05)
+                np.testing.assert_allclose(find_blob(image, point, 10), point, atol=0.05)
                 found += 1
     assert found >= 6
 

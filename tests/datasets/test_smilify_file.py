@@ -100,10 +100,10 @@ def test_samples_are_as_ours(path, session):
         pixels, _, _ = cameras.project(session.points[i, :4].float())
         torch.testing.assert_close(pixels, truth['keypoints2d'][keep], atol=1e-3, rtol=0)
         for c, points in zip(keep.tolist(), pixels.numpy()):
-            picture = inputs['image'][c].permute(1, 2, 0).numpy()
-            assert picture[..., 0].max() > picture[..., 1].max() > picture[..., 2].max() > 20
+            image = inputs['image'][c].permute(1, 2, 0).numpy()
+            assert image[..., 0].max() > image[..., 1].max() > image[..., 2].max() > 20
             for point in points:
-                np.testing.assert_allclose(find_blob(picture, point, 6), point, atol=0.1)
+                np.testing.assert_allclose(find_blob(image, point, 6), point, atol=0.1)
         assert truth['frame'] == 5 * i
         assert truth['confidence3d'].tolist() == ([1, 1, 0, 1] if i == 0 else [1, 1, 1, 1])
         assert bool(truth['has_betas']) is (i % 2 == 0)
@@ -126,7 +126,7 @@ def test_sessions_are_as_ours(path, session):
     file.check_body_model(make_body())
 
 
-def test_scale_is_said_never_guessed(path, tmp_path, session):
+def test_scale_is_stated_never_guessed(path, tmp_path, session):
     metres = open_dataset(path, joint_names=JOINTS, world_scale=0.001)
     plain = open_dataset(path, joint_names=JOINTS)
     np.testing.assert_allclose(metres.record(1).t, plain.record(1).t * 0.001)

@@ -1,4 +1,4 @@
-"""Training on a set of pictures with masks, by the shipped config."""
+"""Training on a set of images with masks, by the shipped config."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,23 +15,23 @@ from smilfit.engine.model_building import build_regressor
 from smilfit.engine.training_statistics import compute_statistics
 from smilfit.models import MultiViewRegressor
 from smilfit.synthetic import make_quadruped
-from tests.datasets.picture_set import PictureSet, make_pictures
+from tests.datasets.image_set import ImageSet, make_images
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'train' / 'single_view_images.py'
 
 
 @pytest.fixture(scope='module')
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PictureSet]:
-    """A dataset file of four pictures without known cameras, and what they show."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImageSet]:
+    """A dataset file of four images without known cameras, and what they show."""
     folder = tmp_path_factory.mktemp('pictures')
     data = make_quadruped()
-    pictures = make_pictures(folder, data, known_cameras=False)
-    images = tuple(replace(image, params=None) for image in pictures.annotations.images)
-    sessions, _ = image_sessions(replace(pictures.annotations, images=images))
+    image_set = make_images(folder, data, known_cameras=False)
+    images = tuple(replace(image, params=None) for image in image_set.annotations.images)
+    sessions, _ = image_sessions(replace(image_set.annotations, images=images))
     save_body_model(data, folder / 'quadruped.smil.json')
     options = PreprocessOptions(crop_mode='bbox_crop', target_resolution=64, num_workers=0)
     preprocess(sessions, folder / 'images.h5', data, options, body_model_file='quadruped.smil.json')
-    return folder / 'images.h5', pictures
+    return folder / 'images.h5', image_set
 
 
 def _options(path: Path) -> list[str]:
@@ -92,10 +92,10 @@ def test_a_silhouette_alone_moves_the_head(made, term):
 
 
 def test_one_view_places_the_animal_by_its_resting_size(made):
-    path, pictures = made
+    path, images = made
     dataset = MultiViewDataset(path, split='all', test_mode=True)
-    statistics = compute_statistics(dataset, pictures.body.float())
-    pictures.body.double()
+    statistics = compute_statistics(dataset, images.body.float())
+    images.body.double()
     assert statistics.mean_scale == 1.0
     # True focal lengths are 1.6 of the longer side, guessed ones 1.2; the animal stood 3 away.
     distance = float(statistics.mean_position.norm())

@@ -73,9 +73,9 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path, damage, caplog):
     with caplog.at_level(logging.WARNING, logger='smilfit'):
         set_resume(cfg, 'auto')
     assert cfg.load_from == str(work / 'epoch_1.pth')
-    told = ' '.join(record.getMessage() for record in caplog.records)
-    assert 'epoch_2.pth' in told
-    assert f'goes on from {work / "epoch_1.pth"}' in told
+    log = ' '.join(record.getMessage() for record in caplog.records)
+    assert 'epoch_2.pth' in log
+    assert f'goes on from {work / "epoch_1.pth"}' in log
     with pytest.raises(BadFileError, match=r'epoch_2\.pth: a checkpoint must'):
         set_resume(cfg, str(work / 'epoch_2.pth'))
     (work / 'epoch_1.pth').write_bytes(b'')

@@ -163,7 +163,7 @@ def test_groups_are_along_the_axis_asked_for():
     np.testing.assert_array_equal(count, [3, 2])
 
 
-def test_units_are_said_or_refused():
+def test_units_are_stated_or_refused():
     assert unit_suffix('mm') == 'mm'
     assert unit_suffix(None) == 'unknown_unit'
     assert length_text(1.23456, 'mm') == '1.23 mm'

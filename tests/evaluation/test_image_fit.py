@@ -1,4 +1,4 @@
-"""Figures of single pictures."""
+"""Figures of single images."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_keypoints_are_counted_in_px_of_the_reference_crop():
     assert fit.iou == 1.0
 
 
-def test_a_point_without_image_misses_and_what_is_unknown_is_not_said():
+def test_a_point_without_image_misses_and_what_is_unknown_is_none():
     pixels = np.array([[np.nan, np.nan], [5.0, 5.0]])
     fit = image_fit('a', pixels, np.full((2, 2), 5.0), np.ones(2), 224)
     assert fit.pck_5px == 0.5

@@ -35,9 +35,9 @@ def names(outputs):
 def test_what_was_made_is_believed_once_whole(outputs):
     assert outputs.reason_to_make('meshes', MADE_OF) is None
     assert names(outputs) == ['done.json', 'meshes/0.obj', 'meshes/1.obj']
-    told = json.loads(outputs.marker.read_text())['parts']['meshes']
-    assert told['inputs'] == {'data': 'abc'}
-    assert told['files']['meshes/0.obj'][0] == len('xmeshes/0.obj')
+    record = json.loads(outputs.marker.read_text())['parts']['meshes']
+    assert record['inputs'] == {'data': 'abc'}
+    assert record['files']['meshes/0.obj'][0] == len('xmeshes/0.obj')
 
 
 @pytest.mark.parametrize('damage', ['missing', 'cut', 'bit', 'marker', 'marker gone'])
@@ -135,9 +135,9 @@ def test_a_part_that_nobody_asks_for_goes_with_its_inputs(outputs):
 def test_a_marker_cannot_name_files_elsewhere(outputs, tmp_path):
     victim = tmp_path / 'victim'
     victim.write_text('mine')
-    told = json.loads(outputs.marker.read_text())
-    told['parts']['meshes']['files'] = {'../victim': [4, 'x']}
-    outputs.marker.write_text(json.dumps(told))
+    record = json.loads(outputs.marker.read_text())
+    record['parts']['meshes']['files'] = {'../victim': [4, 'x']}
+    outputs.marker.write_text(json.dumps(record))
     outputs.drop('meshes')
     make(outputs)
     assert victim.read_text() == 'mine'
@@ -152,15 +152,15 @@ with OutputLock.of_folder(sys.argv[1]):
 """
 
 
-def test_a_second_process_is_told_who_holds_an_output(tmp_path):
+def test_a_second_process_learns_who_holds_an_output(tmp_path):
     command = [sys.executable, '-c', HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == 'held\n'
         with pytest.raises(
             OutputHeldError, match=f'is being written by process {first.pid} on .*Wait'
-        ) as told:
+        ) as record:
             OutputLock.of_folder(tmp_path).__enter__()
-        assert 'elete' not in str(told.value)
+        assert 'elete' not in str(record.value)
         first.kill()
     with OutputLock.of_folder(tmp_path):
         pass

@@ -4,10 +4,10 @@ import pytest
 
 from benchmarks.reliability.sandbox import run_cases
 
-CALL = 'tests.files.hostile_calls:end_as_told'
+CALL = 'tests.files.hostile_calls:end_as_asked'
 
 
-def test_every_ending_is_told(tmp_path):
+def test_every_ending_is_reported(tmp_path):
     names = ('fine', 'refuse', 'crash', 'hang', 'leave', 'fill', 'grow')
     found = run_cases(CALL, {name: tmp_path / name for name in names}, seconds=2.0, memory_mib=1024)
     assert {name: o.outcome for name, o in found.items()} == {
@@ -27,6 +27,6 @@ def test_every_ending_is_told(tmp_path):
     assert 190 < found['grow'].peak_mib < 400
 
 
-def test_an_unknown_function_is_told(tmp_path):
+def test_an_unknown_function_is_reported(tmp_path):
     with pytest.raises(RuntimeError, match='no_such_function'):
         run_cases('tests.files.hostile_calls:no_such_function', {'a': tmp_path})

@@ -11,7 +11,7 @@ Rig = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def _make_ring(n: int = 4, distance: float = 8.0, focal: float = 900.0) -> Rig:
-    """K, R, t, size of n cameras around the z axis, tilted downwards, pictures of 1280 x 1024."""
+    """K, R, t, size of n cameras around the z axis, tilted downwards, images of 1280 x 1024."""
     K = torch.tensor([[focal, 0, 640.0], [0, focal, 512.0], [0, 0, 1]], dtype=torch.float64).repeat(n, 1, 1)
     R, t = [], []
     for i in range(n):

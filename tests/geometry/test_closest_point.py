@@ -45,12 +45,12 @@ def test_search_finds_what_every_triangle_would(with_normals):
     observed[1, :40] = False
     around = FacesAround.of(faces, len(vertices))
     normals = torch.nn.functional.normalize(points, dim=-1) if with_normals else None
-    feet = closest_on_surface(points, observed, batch, around, 3, normals, -1.0)
-    assert torch.equal(feet.found, observed)
+    closest = closest_on_surface(points, observed, batch, around, 3, normals, -1.0)
+    assert torch.equal(closest.found, observed)
     corners = batch[:, None].expand(2, 80, -1, 3)[:, :, faces]
     shares = closest_on_triangles(points[:, :, None].expand(2, 80, len(faces), 3), corners)
     slow = ((shares.unsqueeze(-1) * corners).sum(-2) - points[:, :, None]).norm(dim=-1).amin(-1)
-    fast = (feet.on(batch) - points).norm(dim=-1)
+    fast = (closest.on(batch) - points).norm(dim=-1)
     torch.testing.assert_close(fast[observed], slow[observed])
 
 

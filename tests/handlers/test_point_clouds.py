@@ -112,7 +112,7 @@ def test_mesh_vertices_in_second_order():
 
 
 def test_the_second_order_model_never_lies_below():
-    """With feet held, the model's energy bounds the loss from above for any motion of the vertices."""
+    """With closest points held, the model's energy bounds the loss from above for any motion of the vertices."""
     body, truth = worm(), worm_truth()
     seen = PointCloudInput(scan_of(body, truth, 150)[0])
     handler = PointCloudHandler(PointDistanceLoss(), template_weight=0.5)

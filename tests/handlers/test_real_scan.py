@@ -62,8 +62,8 @@ def test_an_insect_is_drawn_onto_a_scanned_ant(real_data):
 
     def median_distance(params):
         now = body(params, ('vertices',)).vertices
-        feet = closest_on_surface(cloud.points, cloud.present, now, around)
-        return (feet.on(now) - cloud.points).norm(dim=-1).median()
+        closest = closest_on_surface(cloud.points, cloud.present, now, around)
+        return (closest.on(now) - cloud.points).norm(dim=-1).median()
 
     # In body lengths of the insect, which is 1 long.
     assert median_distance(result.params) < 0.5 * median_distance(start)

@@ -1,4 +1,4 @@
-"""Masks draw the body, through a renderer and by distances in the picture."""
+"""Masks draw the body, through a renderer and by distances in the image."""
 
 import pytest
 import torch
@@ -146,7 +146,7 @@ def test_silhouette_losses_are_their_formulas(loss, formula):
     assert loss(0 * mask, 0 * mask) < 1e-6
 
 
-def test_distance_maps_are_read_between_pixels_and_beyond_the_picture():
+def test_distance_maps_are_read_between_pixels_and_beyond_the_image():
     mask = torch.zeros(1, 1, 20, 30).double()
     mask[0, 0, 5:10, 5:10] = 1
     seen = SilhouetteInput(mask, one_camera(30, 20))

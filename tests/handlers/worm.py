@@ -12,9 +12,9 @@ from smilfit.registrants.second_order.automatic import value_slopes
 from smilfit.registrants.second_order.coupled import MotionModel
 from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import PointModel, models_of
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.structures import BodyParams
 
 N_SIDES, N_RINGS = 12, 25
@@ -140,8 +140,8 @@ def check_by_unknowns(handler, state, seen=None, weight=None, reduction=None) ->
     """A term's equations have the gradient that autograd finds through the body, whatever its models are made of."""
     body, params = state.body, state.params
     fitted = {'betas': False, 'log_scale': False}
-    point = BodyPoint.from_params(params, fitted)
-    layout = Layout.of(body, list(range(body.n_joints)), True, fitted, point)
+    point = VariableState.from_params(params, fitted)
+    layout = VariableLayout.of(body, list(range(body.n_joints)), True, fitted, point)
     term = active(handler, seen, weight, reduction)
     models, coupled = models_of(term, state, 1.0, False)
     kin = Kinematics.of(body, point)

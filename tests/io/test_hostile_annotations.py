@@ -1,4 +1,4 @@
-"""Hostile annotations, pictures and videos: refused by a sentence that names the file, or left out entry by entry."""
+"""Hostile annotations, images and videos: refused by a sentence that names the file, or left out entry by entry."""
 
 from pathlib import Path
 

@@ -69,8 +69,8 @@ def test_the_three_good_cameras_agree(session):
     assert float(distance.median()) < 6
 
 
-def test_pictures_are_those_of_the_labels(session):
-    (index, pictures), *_ = session.frames([7])
+def test_images_are_those_of_the_labels(session):
+    (index, images), *_ = session.frames([7])
     assert index == 7
-    assert all(picture.shape == (1024, 1280, 3) for picture in pictures.values())
-    assert all(10 < np.mean(picture) < 245 for picture in pictures.values())
+    assert all(image.shape == (1024, 1280, 3) for image in images.values())
+    assert all(10 < np.mean(image) < 245 for image in images.values())

@@ -34,10 +34,10 @@ def test_reads_what_was_recorded(tiny):
 
 def test_frames_are_decoded_in_lockstep(tiny):
     session = SleapSession(tiny.folder)
-    for index, pictures in session.frames([0, 2, 5]):
-        assert list(pictures) == ['left', 'mid', 'right']
-        for picture in pictures.values():
-            assert picture[..., 2].mean() == pytest.approx(20 * index, abs=4)
+    for index, images in session.frames([0, 2, 5]):
+        assert list(images) == ['left', 'mid', 'right']
+        for image in images.values():
+            assert image[..., 2].mean() == pytest.approx(20 * index, abs=4)
     assert [i for i, _ in session.frames()] == list(range(6))
     with pytest.raises(ValueError, match=r'frames must be below 6; got 6'):
         session.frames([6])

@@ -13,19 +13,19 @@ def test_counts_and_reads_in_order(tmp_path, write_video, suffix):
     assert shades == list(range(9))
 
 
-def test_pictures_are_rgb_and_cameras_in_lockstep(tmp_path, write_video):
+def test_images_are_rgb_and_cameras_in_lockstep(tmp_path, write_video):
     paths = {
         'a': write_video(tmp_path / 'a.avi', n_frames=8, shade=10),
         'b': write_video(tmp_path / 'b.avi', n_frames=8, shade=30),
     }
     seen = list(iterate_videos(paths, [1, 2, 6]))
     assert [i for i, _ in seen] == [1, 2, 6]
-    for index, pictures in seen:
-        assert list(pictures) == ['a', 'b']
+    for index, images in seen:
+        assert list(images) == ['a', 'b']
         for name, shade in (('a', 10), ('b', 30)):
-            assert pictures[name].dtype == np.uint8
-            assert pictures[name].shape == (64, 96, 3)
-            np.testing.assert_allclose(pictures[name].mean((0, 1)), [200, 60, shade * index], atol=4)
+            assert images[name].dtype == np.uint8
+            assert images[name].shape == (64, 96, 3)
+            np.testing.assert_allclose(images[name].mean((0, 1)), [200, 60, shade * index], atol=4)
 
 
 @pytest.mark.parametrize('indices', [[-1], [2, 1], [1, 1]])

@@ -134,7 +134,7 @@ def test_smals_prior_file_is_read(real_data):
 
 @pytest.mark.parametrize('kind', ['mixture', 'gaussian'])
 def test_a_prior_of_ones_own_fills_in_what_nobody_saw(kind, tmp_path):
-    """Joint 5 always does as joint 1 does; only joint 1 can be told from the keypoints."""
+    """Joint 5 always does as joint 1 does; only joint 1 is known from the keypoints."""
     body = SMIL(static_animal(n_joints=8)).double()
     rng = np.random.default_rng(0)
     poses = 0.05 * rng.normal(size=(300, 7, 3))

@@ -1,4 +1,4 @@
-"""The distance-transform loss: its formula on a mask whose distances are known, and where its pull is zero."""
+"""The distance-transform loss: its formula on a mask whose distances are known, and where its gradient is zero."""
 
 import pytest
 import torch

@@ -9,7 +9,7 @@ from smilfit.models import TimmBackbone
 
 @pytest.mark.parametrize('name', ['test_resnet', 'test_vit', 'test_convnext'])
 @pytest.mark.parametrize('out_index', [-1, 1])
-def test_non_square_pictures_give_a_map_of_their_shape_and_train_all_that_is_trainable(name, out_index):
+def test_non_square_images_give_a_map_of_their_shape_and_train_all_that_is_trainable(name, out_index):
     backbone = TimmBackbone(name, out_index=out_index)
     features = backbone(torch.rand(2, 3, 64, 96))
     assert features.shape[:2] == (2, backbone.dim)
@@ -20,7 +20,7 @@ def test_non_square_pictures_give_a_map_of_their_shape_and_train_all_that_is_tra
     assert all(p.grad is not None for p in trained)
 
 
-def test_pictures_are_normalised_as_the_network_was_trained():
+def test_images_are_normalised_as_the_network_was_trained():
     backbone = TimmBackbone('resnet18').eval()
     mean = backbone.mean.expand(1, 3, 64, 64)
     zero = backbone.network.forward_features(torch.zeros(1, 3, 64, 64))
@@ -31,9 +31,9 @@ def test_weights_of_a_file_are_loaded_without_its_classifier(tmp_path):
     whole = timm.create_model('test_resnet', num_classes=7)
     torch.save({'state_dict': whole.state_dict()}, tmp_path / 'weights.pth')
     backbone = TimmBackbone('test_resnet', checkpoint=tmp_path / 'weights.pth').eval()
-    picture = torch.rand(1, 3, 64, 64)
-    expected = whole.eval().forward_features((picture - backbone.mean) / backbone.std)
-    torch.testing.assert_close(backbone(picture), expected)
+    image = torch.rand(1, 3, 64, 64)
+    expected = whole.eval().forward_features((image - backbone.mean) / backbone.std)
+    torch.testing.assert_close(backbone(image), expected)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -3,7 +3,7 @@
 import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.models.heads.orientation_head import OrientationHead, sight_frames
+from smilfit.models.heads.orientation_head import OrientationHead, camera_view_frames
 from smilfit.models.scene import pixel_rays
 from smilfit.structures import Cameras
 from tests.animals import ring_of_cameras
@@ -25,7 +25,7 @@ def shaken_head() -> OrientationHead:
 
 def test_a_sight_frame_looks_along_the_middle_of_the_crop():
     cameras = batch_of_cameras()
-    frames = sight_frames(cameras)
+    frames = camera_view_frames(cameras)
     middle = ((cameras.size - 1) / 2).unsqueeze(2)
     rays, _ = pixel_rays(cameras, middle)
     assert torch.allclose(frames @ frames.transpose(-1, -2), torch.eye(3).expand_as(frames), atol=1e-5)
@@ -36,13 +36,13 @@ def test_a_sight_frame_looks_along_the_middle_of_the_crop():
 def test_an_untrained_head_agrees_on_the_prior():
     prior = axis_angle_to_rotmat(torch.randn(3))
     mask = torch.ones(2, 4, dtype=torch.bool)
-    said = OrientationHead(8)(torch.randn(2, 4, 5, 8), mask, batch_of_cameras(), prior)
-    assert torch.equal(said.votes, torch.zeros(2, 4, 3, 2))
-    assert torch.allclose(said.agreed, prior.expand(2, 3, 3), atol=1e-6)
+    predicted = OrientationHead(8)(torch.randn(2, 4, 5, 8), mask, batch_of_cameras(), prior)
+    assert torch.equal(predicted.votes, torch.zeros(2, 4, 3, 2))
+    assert torch.allclose(predicted.agreed, prior.expand(2, 3, 3), atol=1e-6)
 
 
 def test_turning_the_world_turns_the_votes():
-    """The same pictures of the same scene, in a world with other axes."""
+    """The same images of the same scene, in a world with other axes."""
     head, tokens = shaken_head(), torch.randn(2, 4, 5, 8)
     mask = torch.tensor([[True] * 4, [True, False, True, True]])
     cameras, prior = batch_of_cameras(), axis_angle_to_rotmat(torch.randn(3))

@@ -14,7 +14,7 @@ def _inputs(n_views=4, pixels=64, dist=None):
     return {'view_mask': torch.ones(1, n_views, dtype=torch.bool), **cameras}
 
 
-def test_rays_through_the_picture_of_a_point_pass_through_the_point():
+def test_rays_through_the_image_of_a_point_pass_through_the_point():
     for dist in (None, torch.tensor([-0.2, 0.02, 0.001, -0.002, 0.0])):
         inputs = _inputs(dist=dist)
         cameras = cameras_of(inputs)
@@ -31,7 +31,7 @@ def test_rays_through_the_picture_of_a_point_pass_through_the_point():
         )  # fmt: skip
 
 
-def test_patch_centres_are_the_middles_of_equal_shares_of_the_picture():
+def test_patch_centres_are_the_middles_of_equal_shares_of_the_image():
     centres = patch_centres(torch.tensor([[[8.0, 4.0]]]), (2, 4))
     # Columns of 2 px have their middles at 0.5, 2.5, ... with pixel centres at integers.
     assert centres[0, 0, :4, 0].tolist() == [0.5, 2.5, 4.5, 6.5]

@@ -1,4 +1,4 @@
-"""Input that no fit can do right by is refused before the first step, or told: never converged in silence."""
+"""Input that no fit can do right by is refused before the first step, or reported: never converged in silence."""
 
 import math
 from dataclasses import replace
@@ -127,7 +127,7 @@ class Silent(PriorHandler):
         (('transl', 'global_orient', 'body_pose'), {'silent': 1.0}, {}, None),
     ],
 )
-def test_a_frame_that_shows_less_than_is_asked_is_told(clip, fit, weights, more, unknowns, caplog):
+def test_a_frame_that_shows_less_than_is_asked_is_reported(clip, fit, weights, more, unknowns, caplog):
     body, _, points = clip
     handlers = [Keypoint3dHandler(), BodyPosePriorHandler(PoseRegLoss(), 'pose'), Silent()]
     stage = Stage(n_iter=1, fit=fit, weights=IN_SPACE | weights)
@@ -152,7 +152,7 @@ def test_keypoints_in_one_place_are_one(clip):
     assert 'frames_underdetermined' not in fit_in_space(clip).report
 
 
-def test_one_keypoint_in_one_view_is_told(clip):
+def test_one_keypoint_in_one_view_is_reported(clip):
     body, truth, points = clip
     seen = seen_by(ring_of_cameras(), points)
     confidence = torch.zeros_like(seen.confidence)

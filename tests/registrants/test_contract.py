@@ -1,4 +1,4 @@
-"""What a fit promises: its story, XRMoCap's faults absent, each error once."""
+"""What a fit promises: its history, XRMoCap's faults absent, each error once."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from tests.animals import random_params, ring_of_cameras
 from tests.registrants.clip import ALL, RIGID, error, seen_by
 
 
-def test_the_result_tells_the_story(clip, tmp_path):
+def test_the_result_holds_the_history(clip, tmp_path):
     body, _, points = clip
     stages = [
         Stage(n_iter=5, fit=RIGID, weights={'keypoints3d_mse': 1.0}, name='place'),

@@ -1,4 +1,4 @@
-"""The shipped config of fits to pictures reaches what is promised of it, and the benchmark tells it."""
+"""The shipped config of fits to images reaches what is promised of it, and the benchmark tells it."""
 
 import json
 
@@ -8,7 +8,7 @@ from benchmarks.images import CASES, main, measure
 
 
 @pytest.mark.parametrize('case', ['one view', 'one view, masks alone'])
-def test_the_shipped_config_fits_a_made_picture(case, tmp_path):
+def test_the_shipped_config_fits_a_made_image(case, tmp_path):
     row = measure(case, 1, tmp_path)
     assert row['IoU'] > (0.93 if case == 'one view' else 0.7)
     assert case != 'one view' or row['PCK@5px'] >= 0.95

@@ -113,13 +113,13 @@ def test_frames_that_nobody_saw_have_what_is_shared_alone(body, clip):
         ('limb_length', lambda x: x[:3], 'init_params limb_length must have 1 or 4 rows; got 3'),
     ],
 )  # fmt: skip
-def test_a_wrong_start_is_told(body, clip, name, change, message):
+def test_a_wrong_start_is_reported(body, clip, name, change, message):
     truth, points = clip
     with pytest.raises(ValueError, match=message):
         fit(body, points, truth.as_dict() | {name: change(getattr(truth, name))}, fit_transl=True)
 
 
-def test_unknown_names_are_told_with_the_near_ones(body, clip):
+def test_unknown_names_are_reported_with_the_near_ones(body, clip):
     truth, points = clip
     with pytest.raises(KeyError, match=r"stage key 'fit_deform_vert'. Did you mean 'fit_deform_verts'"):
         fit(body, points, truth, fit_deform_vert=True)

@@ -81,7 +81,7 @@ def test_parts_of_another_fit_are_not_taken(scene, tmp_path):
 
 
 @pytest.mark.parametrize('damage', [lambda data: b'', lambda data: data[:-200]])
-def test_a_damaged_part_is_fitted_again_and_told(scene, tmp_path, damage, caplog):
+def test_a_damaged_part_is_fitted_again_and_reported(scene, tmp_path, damage, caplog):
     parts = PartFiles(tmp_path / 'parts', 'one')
     whole = fit(scene, parts, Counter())
     path = parts.folder / 'window_00001.npz'

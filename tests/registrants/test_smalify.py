@@ -77,9 +77,9 @@ def test_one_view_of_keypoints_and_a_mask(truly):
     assert overlap(truly, scene, result.params).min() > 0.85
     assert overlap(truly, scene, result.params).mean() > overlap(truly, scene, result.start).mean() + 0.1
     assert result.report['placed_by_keypoints'] == 4
-    told = result.report['hypotheses']
-    assert len(told['chosen']) == len(told['losses']) == 4
-    assert all(loss[chosen] == min(loss) for loss, chosen in zip(told['losses'], told['chosen']))
+    hypotheses = result.report['hypotheses']
+    assert len(hypotheses['chosen']) == len(hypotheses['losses']) == 4
+    assert all(loss[chosen] == min(loss) for loss, chosen in zip(hypotheses['losses'], hypotheses['chosen']))
     size = truly.rest_size
     root = (result.params.transl.double() - scene.truth.transl).norm(dim=1)
     assert bool((root < 0.3 * size).all())
@@ -151,7 +151,7 @@ def test_a_focal_length_is_found_in_a_video(truly):
     assert (missed_px(truly, scene, result) < 5).double().mean() > 0.95
 
 
-def test_a_focal_length_of_each_picture_holds_in_later_stages_of_second_order(truly):
+def test_a_focal_length_of_each_image_holds_in_later_stages_of_second_order(truly):
     scene = single_views(truly, 3, seed=0, noise_px=0.0)
     focus = {**POSE, 'n_iter': 2, 'optimizer': LBFGS(max_iter=5), 'fit_focal': True}
     fit = smalify([PLACE, focus, POSE], hypothesis_stages=1)
@@ -282,7 +282,7 @@ def test_wrong_arguments_are_named():
         smalify([PLACE], window=4, overlap=4)
 
 
-def test_what_is_optional_is_left_out_and_told(truly):
+def test_what_is_optional_is_left_out_and_reported(truly):
     scene = single_views(truly, 2, seed=0)
     masks = [SilhouetteDistanceHandler(handler_key='mask'), SilhouetteHandler(handler_key='rendered')]
     stages = [PLACE, {**POSE, 'mask_weight': 0.5}, {'name': 'outline', 'n_iter': 3, 'rendered_weight': 1.0}]
@@ -299,7 +299,7 @@ def test_what_is_optional_is_left_out_and_told(truly):
         smalify(stages, *masks, optional_handlers=['maks'])
 
 
-def test_frames_are_not_spread_over_processes(truly):
+def test_frames_are_not_distributed_over_processes(truly):
     scene = single_views(truly, 1, seed=0)
     with pytest.raises(
         ValueError, match='must fit all starts and windows of a sequence in one process; got 2'

@@ -9,9 +9,9 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BodyPosePriorHandler, Keypoint3dMSEHandler, SmoothPoseHandler
 from smilfit.losses import KeypointMSELoss, PoseRegLoss, SmoothJointLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order.block import FrameBlock
-from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.frame_batch import FrameBatch
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import ActiveTerm, StageTask
 from smilfit.solvers import LBFGS, LevenbergMarquardt
 from smilfit.structures import Keypoints3d
@@ -38,9 +38,9 @@ def test_the_jacobian_is_that_of_the_rotations(degree):
     task = StageTask(
         body, Stage(), (ActiveTerm(handler, None, 2.0, None),), {}, False, torch.tensor([0, 1, 2, 5])
     )
-    point = BodyPoint.from_params(params, {})
+    point = VariableState.from_params(params, {})
     free = [0, 2, 3, 6]
-    block = FrameBlock(task, Layout.of(body, free, True, {}, point))
+    block = FrameBatch(task, VariableLayout.of(body, free, True, {}, point))
     at = block.evaluate(point)
     own, (model,) = block.models(at)
     assert own == []

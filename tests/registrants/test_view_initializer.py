@@ -1,4 +1,4 @@
-"""Starts from one picture: rigid truths found, doubts kept apart, masks alone, and frames that show too little."""
+"""Starts from one image: rigid truths found, doubts kept apart, masks alone, and frames that show too little."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def turns(params):
     return axis_angle_to_rotmat(params.global_orient)
 
 
-def test_a_rigid_body_is_found_in_its_picture(body, rigid):
+def test_a_rigid_body_is_found_in_its_image(body, rigid):
     truth, seen = rigid
     found, notes = ViewInitializer()(body, [MultiviewKeypoint2dMSEInput(seen)], body.zero_params(N), False)
     assert torch.allclose(turns(found), turns(truth), atol=1e-5)
@@ -69,7 +69,7 @@ def test_starts_differ_and_the_best_is_first(body, rigid):
     assert bool(found.transl.isfinite().all())
 
 
-def test_a_missing_group_is_told_and_all_keypoints_count(body, rigid):
+def test_a_missing_group_is_reported_and_all_keypoints_count(body, rigid):
     truth, seen = rigid
     start, given = body.zero_params(N), [MultiviewKeypoint2dMSEInput(seen)]
     found, notes = ViewInitializer('wings')(body, given, start, False)

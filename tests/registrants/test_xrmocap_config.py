@@ -169,5 +169,5 @@ def test_the_config_of_xrmocaps_guide_builds_and_runs(tmp_path, second):
     assert result.history[1]['loss_end'] < result.history[1]['loss_start']
     assert result.params.betas.shape == (3, 10)
     assert result.params.scale.eq(1).all()
-    # The mixture of this test is nobody's: with the weight that the guide gives it, it hardly pulls.
+    # The mixture of this test is nobody's: with the weight that the guide gives it, it hardly counts.
     assert (body(result.params).joints - xyz).norm(dim=-1).mean() < 0.05

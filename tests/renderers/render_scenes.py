@@ -60,7 +60,7 @@ def sphere(n_rings=40, n_sides=60, radius=1.0, dtype=torch.float64):
 def slow_depth(vertices, faces, cameras, width, height):
     """Depth by asking every triangle at every pixel; what is behind the camera is skipped."""
     pixels, depth, valid = (x[0] for x in cameras.project(vertices))
-    picture = torch.full((height, width), math.inf, dtype=torch.float64)
+    image = torch.full((height, width), math.inf, dtype=torch.float64)
     for i, j, k in faces.tolist():
         if not (valid[i] and valid[j] and valid[k]):
             continue
@@ -74,8 +74,8 @@ def slow_depth(vertices, faces, cameras, width, height):
                 share = torch.stack((_cross(c - b, p - b), _cross(a - c, p - c), _cross(b - a, p - a))) / area
                 if (share >= 0).all():
                     z = 1 / (share / depth[[i, j, k]]).sum()
-                    picture[y, x] = min(picture[y, x], z)
-    return picture
+                    image[y, x] = min(image[y, x], z)
+    return image
 
 
 def _cross(u, v):

@@ -34,7 +34,7 @@ def centre_of(alpha):
 @pytest.mark.parametrize('config', RENDERERS)
 @pytest.mark.parametrize('dist', [None, LENS])
 def test_a_point_lands_where_it_is_projected(config, dist):
-    """A tiny square, magnified by a crop whose pixels are 1/40 of the picture's, shows its centre to 1/20 px."""
+    """A tiny square, magnified by a crop whose pixels are 1/40 of the image's, shows its centre to 1/20 px."""
     renderer = build_renderer(config)
     cameras = camera(200, 160, 260.0, centre=(91.7, 83.1), dist=dist)
     corner = torch.tensor([[0.31, -0.22, 0.4]], dtype=torch.float64)

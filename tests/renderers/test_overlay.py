@@ -1,4 +1,4 @@
-"""A render over a picture."""
+"""A render over an image."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The silhouette benchmark runs on tiny pictures, prints its tables and writes them."""
+"""The silhouette benchmark runs on tiny images, prints its tables and writes them."""
 
 import json
 

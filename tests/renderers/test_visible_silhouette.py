@@ -12,7 +12,7 @@ from tests.renderers.render_scenes import BACKENDS, LENS, camera, sphere, triang
 
 
 def slow_alpha(vertices, faces, cameras, width, height, half_width):
-    """The profile of the distance to the nearest of many points on sides with an uncovered bank."""
+    """The profile of the distance to the nearest of many points on edges with an uncovered offset."""
     pixels = cameras.project(vertices)[0][0]
     corners = pixels[faces]
     n = 12_000 // len(faces)
@@ -22,8 +22,8 @@ def slow_alpha(vertices, faces, cameras, width, height, half_width):
         a, b = corners[:, start, None], corners[:, end, None]
         points = a + share[:, None] * (b - a)
         normal = torch.stack((a[..., 1] - b[..., 1], b[..., 0] - a[..., 0]), -1)
-        bank = 1e-4 * normal / normal.norm(dim=-1, keepdim=True)
-        outline.append(points[~(covered(points + bank, corners) & covered(points - bank, corners))])
+        offset = 1e-4 * normal / normal.norm(dim=-1, keepdim=True)
+        outline.append(points[~(covered(points + offset, corners) & covered(points - offset, corners))])
     outline = torch.cat(outline)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     centres = torch.stack((x, y), -1).double()
@@ -43,7 +43,7 @@ def covered(points, corners):
 
 
 def two_balls(dtype=torch.float64):
-    """Balls that overlap in the picture, so that their outlines cross; no two corners in one place."""
+    """Balls that overlap in the image, so that their outlines cross; no two corners in one place."""
     ball, faces = sphere(6, 8)
     other = 0.6 * ball + torch.tensor([0.9, 0.5, -0.8])
     vertices = torch.cat((ball, other)) + 1e-3 * torch.randn(2 * len(ball), 3)

@@ -39,7 +39,7 @@ def test_depth_agrees_with_the_slow_twin(dist):
         assert fast.depth[0][~seen].isinf().all()
 
 
-def test_memory_chunks_do_not_change_the_picture():
+def test_memory_chunks_do_not_change_the_image():
     vertices, faces = _random_scene(30)
     one = ZBufferRenderer()(vertices[None], faces, camera())
     many = ZBufferRenderer(max_pixels=50)(vertices[None], faces, camera())
@@ -50,7 +50,7 @@ def test_memory_chunks_do_not_change_the_picture():
 def test_sphere_has_the_analytic_silhouette_and_depth():
     cameras = camera(160, 120, 150.0, centre=(70.0, 66.0), depth=4.0)
     vertices, faces = sphere(120, 160)
-    picture = ZBufferRenderer()(vertices[None], faces, cameras)
+    image = ZBufferRenderer()(vertices[None], faces, cameras)
     y, x = torch.meshgrid(
         torch.arange(120, dtype=torch.float64), torch.arange(160, dtype=torch.float64), indexing='ij'
     )
@@ -59,30 +59,30 @@ def test_sphere_has_the_analytic_silhouette_and_depth():
     a, b, c = (ray**2).sum(-1), -8.0, 15.0
     discriminant = b * b - 4 * a * c
     margin = 0.02 * (b * b)
-    assert (picture.alpha[0][discriminant > margin] == 1).all()
-    assert (picture.alpha[0][discriminant < 0] == 0).all()
+    assert (image.alpha[0][discriminant > margin] == 1).all()
+    assert (image.alpha[0][discriminant < 0] == 0).all()
     inner = discriminant > margin
     depth = (-b - discriminant[inner].sqrt()) / (2 * a[inner])
-    assert torch.allclose(picture.depth[0][inner], depth, atol=3e-3)
+    assert torch.allclose(image.depth[0][inner], depth, atol=3e-3)
     outward = ray[inner] * depth[:, None] - torch.tensor([0, 0, 4.0])
-    assert ((picture.normals[0][inner] * outward).sum(-1) > 0.999).all()
+    assert ((image.normals[0][inner] * outward).sum(-1) > 0.999).all()
 
 
 @pytest.mark.parametrize('dist', [None, (-0.2, 0.03, 0.001, 0.002, 0.0)])
 def test_a_vertex_lands_where_the_camera_projects_it(dist):
-    """Halves of a picture, split at a vertical and a horizontal edge, show the corner to 1/20 px."""
+    """Halves of an image, split at a vertical and a horizontal edge, show the corner to 1/20 px."""
     cameras = camera(200, 160, 260.0, centre=(91.7, 83.1), dist=dist)
     corner = torch.tensor([[0.31, -0.22, 0.4]], dtype=torch.float64)
     where = cameras.project(corner)[0][0, 0]
     size = 0.012
     offsets = [(-size, -size), (size, -size), (size, size), (-size, size)]
-    # A small square, magnified: the crop's pixels are 1/40 of the picture's.
+    # A small square, magnified: the crop's pixels are 1/40 of the image's.
     zoom = 40.0
     square = corner + torch.tensor([[dx, dy, 0.0] for dx, dy in offsets], dtype=torch.float64)
     affine = torch.tensor([[[zoom, 0, 60 - zoom * where[0]], [0, zoom, 60 - zoom * where[1]]]])
     crop = cameras.transformed(affine.double(), torch.tensor([[121.0, 121.0]], dtype=torch.float64))
-    picture = ZBufferRenderer()(square[None], torch.tensor([[0, 1, 2], [0, 2, 3]]), crop)
-    y, x = picture.alpha[0].nonzero().double().mean(0)
+    image = ZBufferRenderer()(square[None], torch.tensor([[0, 1, 2], [0, 2, 3]]), crop)
+    y, x = image.alpha[0].nonzero().double().mean(0)
     assert abs(x - 60) / zoom < 0.05
     assert abs(y - 60) / zoom < 0.05
 
@@ -92,13 +92,13 @@ def test_centroid_of_a_small_mesh_is_its_projected_centre_at_plain_resolution():
     vertices, faces = sphere(80, 120)
     for shift in ([0.0, 0.0, 0.0], [0.137, -0.181, 0.5], [-0.313, 0.177, -0.2]):
         moved = vertices + torch.tensor(shift, dtype=torch.float64)
-        picture = ZBufferRenderer()(moved[None], faces, cameras)
-        y, x = picture.alpha[0].nonzero().double().mean(0)
+        image = ZBufferRenderer()(moved[None], faces, cameras)
+        y, x = image.alpha[0].nonzero().double().mean(0)
         where = cameras.project(moved.mean(0)[None])[0][0, 0]
         assert (torch.stack((x, y)) - where).norm() < 0.05
 
 
-def test_a_crop_is_a_window_of_the_picture():
+def test_a_crop_is_a_window_of_the_image():
     vertices, faces = _random_scene()
     cameras = camera(80, 60, 70.0)
     crop = cameras.transformed(
@@ -171,19 +171,19 @@ def test_faces_across_the_camera_plane_are_left_out_and_counted():
         [[-1, -1, 0], [1, -1, 0], [0, 1, 0], [0, 0, -9], [-1, -1, -8], [1, -1, -8]], dtype=torch.float64
     )
     faces = torch.tensor([[0, 1, 2], [0, 1, 3], [3, 4, 5]])
-    picture = ZBufferRenderer()(vertices[None], faces, camera())
-    assert picture.n_cut.tolist() == [1]
-    assert set(picture.face_id.unique().tolist()) == {-1, 0}
+    image = ZBufferRenderer()(vertices[None], faces, camera())
+    assert image.n_cut.tolist() == [1]
+    assert set(image.face_id.unique().tolist()) == {-1, 0}
     near = ZBufferRenderer(near=5.0)(vertices[None], faces, camera())
     assert (near.alpha == 0).all()
 
 
 def test_beyond_the_fold_of_the_lens_nothing_is_drawn():
     vertices = torch.tensor([[6.0, 0, 0], [7.0, 0, 0], [6.5, 1, 0]], dtype=torch.float64)
-    picture = ZBufferRenderer()(
+    image = ZBufferRenderer()(
         vertices[None], torch.tensor([[0, 1, 2]]), camera(200, 100, 40.0, dist=(-0.3, 0, 0, 0, 0))
     )
-    assert (picture.alpha == 0).all()
+    assert (image.alpha == 0).all()
 
 
 def test_colours_of_vertices_and_faces():
@@ -201,7 +201,7 @@ def test_colours_of_vertices_and_faces():
     assert torch.allclose(where, torch.tensor([32.0, 24.0]).double(), atol=1e-6)
 
 
-def test_an_empty_picture_and_no_meshes():
+def test_an_empty_image_and_no_meshes():
     vertices, faces = _random_scene()
     away = ZBufferRenderer()(vertices[None] + 1000, faces, camera())
     assert (away.face_id == -1).all()
@@ -210,10 +210,10 @@ def test_an_empty_picture_and_no_meshes():
 
 def test_headlight_is_brightest_where_the_surface_faces_the_camera():
     vertices, faces = sphere(60, 80)
-    picture = ZBufferRenderer(ambient=0.25)(vertices[None], faces, camera(65, 49))
-    assert math.isclose(float(picture.shading[0, 24, 32, 0]), 1.0, abs_tol=1e-3)
-    assert picture.shading.max() <= 1
-    assert picture.shading[picture.alpha > 0].min() >= 0.25
+    image = ZBufferRenderer(ambient=0.25)(vertices[None], faces, camera(65, 49))
+    assert math.isclose(float(image.shading[0, 24, 32, 0]), 1.0, abs_tol=1e-3)
+    assert image.shading.max() <= 1
+    assert image.shading[image.alpha > 0].min() >= 0.25
 
 
 def test_errors():

@@ -26,11 +26,11 @@ def _all_pixels() -> torch.Tensor:
     return torch.stack((x, y), -1).reshape(1, -1, 2).double()
 
 
-def test_part_of_a_barrel_lens_picture_lies_beyond_the_fold():
+def test_part_of_a_barrel_lens_image_lies_beyond_the_fold():
     cameras = _cameras(n=1)
     pixels = _all_pixels()
     flat, valid = cameras.undistort(pixels)
-    # The lens polynomial's largest radius is 555 px here; the corners of the picture are 819 px away.
+    # The lens polynomial's largest radius is 555 px here; the corners of the image are 819 px away.
     distance = (pixels - cameras.K[:, :2, 2]).norm(dim=-1)
     assert float(distance[valid].max()) == pytest.approx(555, abs=2)
     assert float((~valid).double().mean()) == pytest.approx(0.28, abs=0.01)
@@ -38,13 +38,13 @@ def test_part_of_a_barrel_lens_picture_lies_beyond_the_fold():
     torch.testing.assert_close(cameras.distort(flat)[valid], pixels[valid], atol=1e-6, rtol=0)
 
 
-def test_undistorted_points_lie_where_undistorted_pictures_show_them():
+def test_undistorted_points_lie_where_undistorted_images_show_them():
     cameras = _cameras([-0.2, 0.05, 0.001, -0.001, 0.0], n=1)
     spot = torch.tensor([[[700.0, 300.0]]], dtype=torch.float64)
-    picture = torch.zeros(1024, 1280).numpy()
+    image = torch.zeros(1024, 1280).numpy()
     y, x = torch.meshgrid(torch.arange(1024.0), torch.arange(1280.0), indexing='ij')
-    picture = torch.exp(-((x - 700) ** 2 + (y - 300) ** 2) / 18).numpy()
-    flat = cv2.undistort(picture, cameras.K[0].numpy(), cameras.dist[0].numpy())
+    image = torch.exp(-((x - 700) ** 2 + (y - 300) ** 2) / 18).numpy()
+    flat = cv2.undistort(image, cameras.K[0].numpy(), cameras.dist[0].numpy())
     total = flat.sum()
     centre = [float((flat * axis.numpy()).sum() / total) for axis in (x, y)]
     found, _ = cameras.undistort(spot)

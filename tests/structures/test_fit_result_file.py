@@ -24,8 +24,8 @@ def test_cameras_and_start_come_back(result, tmp_path):
     rig = ring_of_cameras(2)
     lens = replace(rig, dist=torch.full((2, 5), 0.01).to(rig.K), unit='mm')
     start = result.params.replace(transl=result.params.transl + 1)
-    told = replace(result, cameras=lens, start=start)
-    back = FitResult.load(told.save(tmp_path / 'fit.npz'))
+    extended = replace(result, cameras=lens, start=start)
+    back = FitResult.load(extended.save(tmp_path / 'fit.npz'))
     assert back.cameras.names == lens.names
     assert back.cameras.unit == 'mm'
     for name in ('K', 'R', 't', 'size', 'dist'):
@@ -113,7 +113,7 @@ def test_damaged_files_are_named(result, tmp_path, case):
         FitResult.load(tmp_path / 'fit.npz')
 
 
-def test_parameters_and_report_of_two_fits_are_told_apart(result, tmp_path):
+def test_parameters_and_report_of_two_fits_are_kept_apart(result, tmp_path):
     result.save(tmp_path / 'fit.npz')
     old = (tmp_path / 'fit.json').read_bytes()
     replace(result, per_frame_loss=result.per_frame_loss + 1).save(tmp_path / 'fit.npz')

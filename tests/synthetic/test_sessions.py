@@ -1,4 +1,4 @@
-"""A written session read back: labels, cameras, points, pictures and truth agree."""
+"""A written session read back: labels, cameras, points, images and truth agree."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from smilfit.synthetic import (
     write_session,
     write_sessions,
 )
-from smilfit.synthetic.labels import draw_labels, hidden_keypoints, in_picture
+from smilfit.synthetic.labels import draw_labels, hidden_keypoints, in_image
 
 CAMERA_FIELDS = ('K', 'R', 't', 'size', 'dist')
 
@@ -64,15 +64,15 @@ def test_points_in_space_are_exact_where_two_cameras_saw_them(recording, quadrup
     assert (points.xyz - truth)[points.visible].abs().max() < 1e-6
 
 
-def test_the_animal_is_in_the_picture_where_its_vertices_project(recording, quadruped):
-    """The picture differs from an empty one of the same camera mostly where the true mesh is."""
+def test_the_animal_is_in_the_image_where_its_vertices_project(recording, quadruped):
+    """The image differs from an empty one of the same camera mostly where the true mesh is."""
     folder, params, rig = recording
-    pictures = {name: [] for name in rig.names}
+    images = {name: [] for name in rig.names}
     for _, frame in SleapSession(folder).frames():
-        for name, picture in frame.items():
-            pictures[name].append(picture.astype(np.float64))
+        for name, image in frame.items():
+            images[name].append(image.astype(np.float64))
     for name in rig.names:
-        stack = np.stack(pictures[name])
+        stack = np.stack(images[name])
         wall = np.median(stack, axis=0)
         difference = np.abs(stack - wall).mean(-1)
         with torch.no_grad():
@@ -178,10 +178,10 @@ def test_labels_keep_their_odds():
     assert np.nanmean(score[moved]) < np.nanmean(score[~moved])
 
 
-def test_the_picture_ends_half_a_pixel_around_its_outer_centres():
+def test_the_image_ends_half_a_pixel_around_its_outer_centres():
     size = torch.tensor([10.0, 8.0])
     points = torch.tensor([[-0.5, -0.5], [9.4, 7.4], [9.5, 3], [3, 7.5], [-0.6, 3]])
-    assert in_picture(points, size).tolist() == [True, True, False, False, False]
+    assert in_image(points, size).tolist() == [True, True, False, False, False]
 
 
 def test_rigs_see_the_arena_through_lenses_that_do_not_fold():
@@ -192,7 +192,7 @@ def test_rigs_see_the_arena_through_lenses_that_do_not_fold():
         pixels, depth, valid = rig.project(rim)
         assert valid.all()
         assert (depth > 0).all()
-        assert torch.stack([in_picture(p, s) for p, s in zip(pixels, rig.size)]).all()
+        assert torch.stack([in_image(p, s) for p, s in zip(pixels, rig.size)]).all()
         corners = torch.tensor([[0, 0], [319, 0], [0, 255], [319, 255]]).double().expand(4, 4, 2)
         assert rig.undistort(corners)[1].all()
 

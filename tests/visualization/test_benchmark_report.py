@@ -44,7 +44,7 @@ def test_the_folder_is_complete_and_reloads(result, tmp_path):
     assert text.count('data:image/png') == 10
 
 
-def test_an_unknown_unit_is_said_everywhere(tmp_path):
+def test_an_unknown_unit_is_shown_everywhere(tmp_path):
     result = make_result(unit=None)
     text = (
         write_benchmark_folder(result, tmp_path).with_name('benchmark_report.txt').read_text(encoding='utf-8')
@@ -81,10 +81,10 @@ def test_the_verdict_follows_the_numbers(result):
     assert ', no better than the' in benchmark_summary(result, worse)[1]
 
 
-def test_pictures_have_a_legend(result, tmp_path):
+def test_images_have_a_legend(result, tmp_path):
     assert 'class="legend"' not in write_benchmark_folder(result, tmp_path).read_text(encoding='utf-8')
-    picture = np.zeros((8, 8, 3), np.uint8)
-    page = write_benchmark_folder(result, tmp_path, pictures={'one': picture})
+    image = np.zeros((8, 8, 3), np.uint8)
+    page = write_benchmark_folder(result, tmp_path, images={'one': image})
     assert page.read_text(encoding='utf-8').count('class="legend"') == 1
 
 

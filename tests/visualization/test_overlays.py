@@ -23,8 +23,8 @@ def grey(height=60, width=80):
     return np.full((height, width, 3), 100, np.uint8)
 
 
-def view(picture=None):
-    return View(grey() if picture is None else picture, camera(), np.eye(2, 3))
+def view(image=None):
+    return View(grey() if image is None else image, camera(), np.eye(2, 3))
 
 
 def tile(**parts):
@@ -32,8 +32,8 @@ def tile(**parts):
     return PAINTER.tile(Panel(**{'label': '', 'view': view(), 'annotated': NOWHERE} | parts))
 
 
-def has(picture, mark):
-    return bool((picture == mark.colour).all(-1).any())
+def has(image, mark):
+    return bool((image == mark.colour).all(-1).any())
 
 
 @pytest.mark.parametrize('surface', [BODY, START_BODY])
@@ -48,7 +48,7 @@ def test_a_mesh_covers_the_pixels_where_it_projects_and_no_others(surface):
     np.testing.assert_allclose(drawn[30, 40], 0.4 * 100 + 0.6 * np.array(surface.colour), atol=2)
 
 
-def test_nothing_to_draw_leaves_the_picture_alone():
+def test_nothing_to_draw_leaves_the_image_alone():
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     before = noise.copy()
     far = np.array([[np.nan, 5.0], [1e9, 0.0], [np.inf, 0.0]])
@@ -103,15 +103,15 @@ def test_a_view_moves_points_as_its_camera_does():
         np.testing.assert_allclose(
             shown.shown(behind), shown.camera.project(points)[0][0, 0].numpy(), atol=1e-9
         )
-    assert enlarge(grey(), camera(), 200).picture.shape == (150, 200, 3)
+    assert enlarge(grey(), camera(), 200).image.shape == (150, 200, 3)
     with pytest.raises(ValueError, match='there must be one camera; got 2'):
         View(grey(), camera(names=('one', 'two')), np.eye(2, 3))
 
 
 def test_a_window_shows_its_part_and_black_outside():
-    picture = grey()
-    picture[30, 40] = 255
-    through = look(picture, np.array([[1.0, 0.0, -30.0], [0.0, 1.0, -20.0]]), (64, 20))
+    image = grey()
+    image[30, 40] = 255
+    through = look(image, np.array([[1.0, 0.0, -30.0], [0.0, 1.0, -20.0]]), (64, 20))
     assert through.shape == (20, 64, 3)
     assert (through[10, 10] == 255).all()
     assert (through[:, 51:] == 0).all()
@@ -125,5 +125,5 @@ def test_the_grid_holds_every_view_unstretched():
     assert (grid[60:, 30:50] == 7).all()
     assert (grid[60:, :30] == 0).all()
     assert grid_of_views([grey(), grey(30, 40)], columns=1).shape == (120, 80, 3)
-    with pytest.raises(ValueError, match='at least one picture; got none'):
+    with pytest.raises(ValueError, match='at least one image; got none'):
         grid_of_views([])

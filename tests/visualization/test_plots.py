@@ -111,5 +111,5 @@ def test_a_fit_report_holds_every_camera():
     assert page.count('data:image/png') == 3
     assert 'ignored &lt;b&gt;' in page
     assert 'class="legend"' not in page
-    picture = np.zeros((8, 8, 3), np.uint8)
-    assert 'class="legend"' in add_fit_sections(Report('fit'), benchmark, pictures={'one': picture}).html()
+    image = np.zeros((8, 8, 3), np.uint8)
+    assert 'class="legend"' in add_fit_sections(Report('fit'), benchmark, images={'one': image}).html()

@@ -15,7 +15,7 @@ from smilfit.visualization.plots import new_axes
 EVIL = '<script>alert("x")</script> & \'y\''
 
 
-def picture(height=24, width=32):
+def noise_image(height=24, width=32):
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
@@ -40,7 +40,7 @@ def test_the_legend_has_every_colour_and_word():
 
 def test_every_text_is_escaped(tmp_path):
     report = Report(EVIL, EVIL).add_section(EVIL, EVIL).add_numbers([(EVIL, EVIL, EVIL)])
-    report.add_table([{EVIL: EVIL, 'n': 1.5}], EVIL).add_figure(picture(), EVIL).add_link(EVIL, EVIL)
+    report.add_table([{EVIL: EVIL, 'n': 1.5}], EVIL).add_figure(noise_image(), EVIL).add_link(EVIL, EVIL)
     (tmp_path / 'v<b>.mp4').write_bytes(b'no codec')
     report.add_video(tmp_path / 'v<b>.mp4', EVIL)
     page = report.html()
@@ -51,7 +51,7 @@ def test_every_text_is_escaped(tmp_path):
 
 
 def test_the_page_needs_nothing_outside(tmp_path):
-    page = Report('t').add_section('a').add_figure(picture()).add_section('b').html()
+    page = Report('t').add_section('a').add_figure(noise_image()).add_section('b').html()
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page) == []
     assert 'http' not in page.replace('http-equiv', '')
     assert "default-src 'none'" in page
@@ -63,7 +63,7 @@ def test_figures_of_every_kind_are_inside_at_full_size(tmp_path):
     png = figure_png(figure, dpi=100)
     (tmp_path / 'f.png').write_bytes(png)
     report = Report('t').add_figure(png).add_figure(tmp_path / 'f.png').add_figure(figure)
-    report.add_pictures([picture(), picture(48, 64)], ['one', 'two'])
+    report.add_images([noise_image(), noise_image(48, 64)], ['one', 'two'])
     found = images(report.save(tmp_path / 'deep' / 'r.html').read_text(encoding='utf-8'))
     assert [image.shape[:2] for image in found] == [(100, 200), (100, 200), (130, 260), (24, 32), (48, 64)]
     assert not list((tmp_path / 'deep').glob('*.tmp'))
@@ -77,8 +77,8 @@ def test_colours_are_not_swapped():
 
 
 def test_videos_that_browsers_play_are_embedded_and_others_linked(tmp_path):
-    write_video(tmp_path / 'quick.mp4', [picture(32, 32)] * 3, 10)
-    write_video(tmp_path / 'browser.mp4', [picture(32, 32)] * 3, 10, codec='vp09')
+    write_video(tmp_path / 'quick.mp4', [noise_image(32, 32)] * 3, 10)
+    write_video(tmp_path / 'browser.mp4', [noise_image(32, 32)] * 3, 10, codec='vp09')
     page = Report('t').add_video(tmp_path / 'quick.mp4').add_video(tmp_path / 'browser.mp4').html()
     assert page.count('<video') == 1
     assert 'href="quick.mp4"' in page
@@ -87,7 +87,7 @@ def test_videos_that_browsers_play_are_embedded_and_others_linked(tmp_path):
 def test_bad_parts_are_named():
     with pytest.raises(ValueError, match=r"must have the columns \['a'\]; got \['b'\]"):
         Report('t').add_table([{'a': 1}, {'b': 2}])
-    with pytest.raises(ValueError, match='a picture must be PNG or JPEG'):
+    with pytest.raises(ValueError, match='an image must be PNG or JPEG'):
         Report('t').add_figure(b'GIF89a--')
     with pytest.raises(ValueError, match=r'must be RGB uint8 \(H, W, 3\); got float64'):
         Report('t').add_figure(np.zeros((4, 4, 3)))

@@ -15,10 +15,10 @@ def read(path):
     capture = cv2.VideoCapture(str(path))
     frames = []
     while True:
-        ok, picture = capture.read()
+        ok, image = capture.read()
         if not ok:
             return frames, capture.get(cv2.CAP_PROP_FPS)
-        frames.append(picture)
+        frames.append(image)
 
 
 @pytest.mark.parametrize('codec', ['mp4v', 'vp09'])
@@ -39,10 +39,10 @@ def test_one_frame_at_a_time(tmp_path):
         import weakref
 
         for i in range(6):
-            picture = frame(i)
-            alive.append(weakref.ref(picture))
-            yield picture
-            del picture
+            image = frame(i)
+            alive.append(weakref.ref(image))
+            yield image
+            del image
             assert sum(ref() is not None for ref in alive) <= 1
 
     write_video(tmp_path / 'v.mp4', frames(), 10)

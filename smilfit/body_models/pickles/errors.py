@@ -1,4 +1,4 @@
-"""What can be wrong with a pickle, and how a value of a file's is told without writing it out."""
+"""What can be wrong with a pickle, and how a value of a file's is reported without writing it out."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -23,7 +23,7 @@ for _builtins in ('builtins', '__builtin__'):
     ALLOWED[(_builtins, 'bytes')] = 'bytes'
 for _copyreg in ('copyreg', 'copy_reg'):
     ALLOWED[(_copyreg, '_reconstructor')] = 'reconstructor'
-# Whatever stands below these is kept as what it was made of; the name is told in messages, and so is short and plain.
+# Whatever stands below these is kept as what it was made of; messages show the name, so it is short and plain.
 STAND_IN = re.compile(r'(scipy\.sparse|chumpy)(\.[A-Za-z_][A-Za-z0-9_]{0,40}){1,5}')
 # Kinds whose objects take a state; an ordered dict's would be its attributes.
 TAKES_STATE = {'reconstruct', 'dtype', 'stand_in', 'reconstructor'}

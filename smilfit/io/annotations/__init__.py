@@ -7,11 +7,12 @@ from smilfit.io.annotations.anipose import AniposeReader
 from smilfit.io.annotations.badja import BadjaReader
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.coco import CocoReader
+from smilfit.io.annotations.deprecated import check_pictures, read_picture, read_pictures
 from smilfit.io.annotations.dlc import DeepLabCutReader
 from smilfit.io.annotations.grevyzebra import GrevyZebraReader
+from smilfit.io.annotations.images import check_images, mask_box, read_image, read_images
 from smilfit.io.annotations.lightningpose import LightningPoseReader
 from smilfit.io.annotations.masks import ImageMask, PolygonMask, RleMask
-from smilfit.io.annotations.pictures import check_pictures, mask_box, read_picture, read_pictures
 from smilfit.io.annotations.replicant import ReplicantReader
 from smilfit.io.annotations.sleap import SleapReader
 from smilfit.io.annotations.stanfordextra import StanfordExtraReader
@@ -35,8 +36,11 @@ __all__ = [
     'SleapReader',
     'StanfordExtraReader',
     'TigDogReader',
+    'check_images',
     'check_pictures',
     'mask_box',
+    'read_image',
+    'read_images',
     'read_picture',
     'read_pictures',
 ]

@@ -1,4 +1,4 @@
-"""Animal3D and CtrlAni3D: pictures with 2D and 3D keypoints and SMAL parameters, in AniMer's JSON."""
+"""Animal3D and CtrlAni3D: images with 2D and 3D keypoints and SMAL parameters, in AniMer's JSON."""
 
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,14 @@ import numpy as np
 
 from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, picture_path, read_json, require
+from smilfit.io.annotations.entries import (
+    BadEntry,
+    image_path,
+    numbers,
+    read_json,
+    read_valid_entries,
+    require,
+)
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.tigdog import LANDMARKS
@@ -33,7 +40,7 @@ N_JOINTS, N_BETAS = 35, (20, 41)
 
 @ANNOTATIONS.register_module(name='animal3d')
 class Animal3DReader(AnnotationReader):
-    """Reads `{"data": [...]}`, one animal a picture.
+    """Reads `{"data": [...]}`, one animal an image.
 
     3D keypoints are in the camera's frame; its focal length is not known. Of the parameters those are given that
     an entry has and that are not all zero (which is how the format says that nobody fitted it). Pixels are used as
@@ -56,12 +63,12 @@ class Animal3DReader(AnnotationReader):
             name = entry.get('img_path') if isinstance(entry, dict) else None
             where = f'{path}, entry {i}' + (f' ({shorten(name)})' if isinstance(name, str) else '')
             entries.append((where, partial(self._read_entry, path, where, entry)))
-        images, skipped = keep_good(entries)
+        images, skipped = read_valid_entries(entries)
         return AnnotationSet(path.stem, KEYPOINTS, images, skipped, flip=FLIP)
 
     def _read_entry(self, path: Path, where: str, entry: Any) -> AnnotatedImage:
         folder = self.images or path.parent
-        image = picture_path(folder, require(entry, 'img_path', str))
+        image = image_path(folder, require(entry, 'img_path', str))
         if 'bone' in entry:
             raise BadEntry('an animal must be a quadruped of SMAL; got a bird (key bone). Leave birds out.')
         family = require(entry, 'supercategory', int)
@@ -79,7 +86,7 @@ class Animal3DReader(AnnotationReader):
             keypoints=np.where(confidence[:, None] > 0, points[:, :2], 0.0),
             confidence=confidence,
             box=numbers(require(entry, 'bbox', list), (4,), 'bbox') if 'bbox' in entry else None,
-            mask=ImageMask(picture_path(folder, entry['mask_path'])) if entry.get('mask_path') else None,
+            mask=ImageMask(image_path(folder, entry['mask_path'])) if entry.get('mask_path') else None,
             keypoints3d=xyz,
             confidence3d=confidence3d,
             params=_params(entry) or None,

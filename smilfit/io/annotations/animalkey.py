@@ -10,8 +10,8 @@ import numpy as np
 from smilfit.body_models.pickle_reader import as_array, read_pickle
 from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good, numbers, read_json
-from smilfit.io.annotations.grevyzebra import KEYPOINTS, PICTURE_SUFFIXES
+from smilfit.io.annotations.entries import BadEntry, numbers, read_json, read_valid_entries
+from smilfit.io.annotations.grevyzebra import IMAGE_SUFFIXES, KEYPOINTS
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
@@ -22,13 +22,13 @@ from smilfit.structures import AnnotatedImage, AnnotationSet
 class AnimalKeyReader(AnnotationReader):
     """Reads a folder of frames, or a folder of such folders, each a sequence in time.
 
-    Beside the pictures: `<frame>.pkl` (K x 3: x, y, visible), read by the allow-list reader, so that nothing runs;
-    `masks/<frame>.png`; `bboxes.json` ({name: [x, y, width, height]}). Keypoints are px of the picture that is
-    beside them. Where a folder has `full_size/`, the pictures are crops of those, and `bboxes.json` says where
+    Beside the images: `<frame>.pkl` (K x 3: x, y, visible), read by the allow-list reader, so that nothing runs;
+    `masks/<frame>.png`; `bboxes.json` ({name: [x, y, width, height]}). Keypoints are px of the image that is
+    beside them. Where a folder has `full_size/`, the images are crops of those, and `bboxes.json` says where
     the crops lie, which no crop needs to know. A frame without keypoints is there with its mask alone.
 
     Args:
-        images: the folder of the pictures, with the same folders in it; the one that is read if None.
+        images: the folder of the images, with the same folders in it; the one that is read if None.
         names: the keypoints' names. If None, those of SMALST where there are 28, else `keypoint_0`, ...
         category: the species, which the format does not say.
     """
@@ -48,7 +48,7 @@ class AnimalKeyReader(AnnotationReader):
         """Read the folder.
 
         Raises:
-            FileNotFoundError: no folder, no picture or no keypoints in it.
+            FileNotFoundError: no folder, no image or no keypoints in it.
             ValueError: `bboxes.json` is malformed, or no array of keypoints can be read.
         """
         path = Path(path)
@@ -61,38 +61,38 @@ class AnimalKeyReader(AnnotationReader):
         names = self.names or _default_names(folders)
         entries = []
         for folder in folders:
-            pictures = folder if self.images is None else self.images / folder.relative_to(path)
-            frames = [p for p in sorted(pictures.iterdir()) if p.suffix in PICTURE_SUFFIXES]
+            source = folder if self.images is None else self.images / folder.relative_to(path)
+            frames = [p for p in sorted(source.iterdir()) if p.suffix in IMAGE_SUFFIXES]
             if not frames:
-                raise FileNotFoundError(f'{pictures}: the folder must hold the frames; there is no picture.')
+                raise FileNotFoundError(f'{source}: the folder must hold the frames; there is no image.')
             boxes = _boxes(folder)
-            for order, picture in enumerate(frames):
-                read = partial(self._read_frame, folder, picture, order, boxes, names)
-                entries.append((str(folder / f'{picture.stem}.pkl'), read))
-        images, skipped = keep_good(entries)
+            for order, frame in enumerate(frames):
+                read = partial(self._read_frame, folder, frame, order, boxes, names)
+                entries.append((str(folder / f'{frame.stem}.pkl'), read))
+        images, skipped = read_valid_entries(entries)
         return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=mirror_pairs(names))
 
-    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+    def image_folders(self, path: Path) -> tuple[Path, ...]:
         """Give `images`, and the folder that is read, in which the masks are."""
         return (path,) if self.images is None else (self.images, path)
 
     def _read_frame(
-        self, folder: Path, picture: Path, order: int, boxes: dict[str, np.ndarray], names: tuple[str, ...]
+        self, folder: Path, image: Path, order: int, boxes: dict[str, np.ndarray], names: tuple[str, ...]
     ) -> AnnotatedImage:
-        file, mask = folder / f'{picture.stem}.pkl', folder / 'masks' / f'{picture.stem}.png'
+        file, mask = folder / f'{image.stem}.pkl', folder / 'masks' / f'{image.stem}.png'
         points = np.zeros((len(names), 3))
         if file.is_file():
             points = numbers(as_array(read_pickle(file), f'{file}: keypoints'), (len(names), 3), 'keypoints')
         elif not mask.is_file():
             raise BadEntry('a frame must have keypoints or a mask; got neither.')
         confidence = (points[:, 2] > 0).astype(np.float64)
-        digits = re.search(r'\d{1,15}$', picture.stem)
+        digits = re.search(r'\d{1,15}$', image.stem)
         return AnnotatedImage(
             where=str(file),
-            image=picture,
+            image=image,
             keypoints=np.where(confidence[:, None] > 0, points[:, :2], 0.0),
             confidence=confidence,
-            box=boxes.get(picture.name, boxes.get(picture.stem)),
+            box=boxes.get(image.name, boxes.get(image.stem)),
             mask=ImageMask(mask) if mask.is_file() else None,
             sequence=folder.name,
             frame=int(digits.group()) if digits else order,
@@ -106,14 +106,14 @@ def _default_names(folders: Sequence[Path]) -> tuple[str, ...]:
         try:
             count = len(numbers(as_array(read_pickle(file), f'{file}: keypoints'), (None, 3), 'keypoints'))
         except (ValueError, OSError):
-            # It is told when its frame is read.
+            # It is reported when its frame is read.
             continue
         return KEYPOINTS if count == len(KEYPOINTS) else tuple(f'keypoint_{k}' for k in range(count))
     raise BadFileError(f'{folders[0]}: one <frame>.pkl at least must be an array of K x 3 numbers; got none.')
 
 
 def _boxes(folder: Path) -> dict[str, np.ndarray]:
-    """Give the boxes by picture, where they are px of the pictures beside them."""
+    """Give the boxes by image, where they are px of the images beside them."""
     file = folder / 'bboxes.json'
     if not file.is_file() or (folder / 'full_size').is_dir():
         return {}

@@ -6,7 +6,7 @@ from smilfit.registry import ANNOTATIONS
 
 @ANNOTATIONS.register_module(name='animalpose')
 class AnimalPoseReader(StanfordExtraReader):
-    """Read `animal_pose_data.json`; pictures are those of PASCAL VOC.
+    """Read `animal_pose_data.json`; images are those of PASCAL VOC.
 
     Places are named as Animal Pose (Cao et al., ICCV 2019) names them. TailEnd, Chin and the ears' tips are in
     the order of StanfordExtra only; Animal Pose does not label them.

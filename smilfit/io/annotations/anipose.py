@@ -39,8 +39,8 @@ _REPEATS, _REPEATED_GROUP = re.compile(r'[*+{]'), re.compile(r'\)\s*[*+{]')
 class AniposeReader(AnnotationReader):
     """Reads a session's folder: `pose-2d*/<video>.h5|csv`, `pose-3d*/<trial>.csv`, a calibration, `videos-raw/`.
 
-    Filtered poses are preferred. Every camera of a trial is a sequence of its own (`<trial>+<camera>`), as a
-    picture has one camera; the 3D points of a frame, in the calibration's world, go with every view of it. The
+    Filtered poses are preferred. Every camera of a trial is a sequence of its own (`<trial>+<camera>`), as an
+    image has one camera; the 3D points of a frame, in the calibration's world, go with every view of it. The
     rotation to an animal's own axes, which anipose may have applied to them, is undone.
 
     Args:
@@ -160,7 +160,7 @@ def _cameras(path: Path, unit: str | None) -> Cameras | None:
 
 
 def _view(cameras: Cameras | None, name: str, config: dict[str, Any]) -> Cameras | None:
-    """Give the camera of a video, which may show a part of the calibrated picture (`offset` in config.toml, px)."""
+    """Give the camera of a video, which may show a part of the calibrated image (`offset` in config.toml, px)."""
     if cameras is None:
         return None
     camera = cameras.select([name])

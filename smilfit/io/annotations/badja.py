@@ -12,12 +12,12 @@ from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
     frame_number,
-    keep_good,
+    image_path,
     numbers,
     one_of,
-    picture_path,
     place,
     read_json,
+    read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import ImageMask
@@ -87,7 +87,7 @@ class BadjaReader(AnnotationReader):
             flip=mirror_pairs(self.keypoint_names),
         )
 
-    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+    def image_folders(self, path: Path) -> tuple[Path, ...]:
         """Give `images`, else the folder beside `joint_annotations`, else that of the file."""
         if self.images is not None:
             return (self.images,)
@@ -101,8 +101,8 @@ class BadjaReader(AnnotationReader):
                 f'{path}: BADJA annotations must be a list of entries with image_path and joints; '
                 f'got {len(entries)} entries, the first of them without. Is it another format?'
             )
-        (root,) = self.picture_folders(path)
-        images, skipped = keep_good(
+        (root,) = self.image_folders(path)
+        images, skipped = read_valid_entries(
             (where, partial(self._entry, where, root, index, entry))
             for index, entry in enumerate(entries)
             for where in (place(path, index, _name_of(entry)),)
@@ -123,10 +123,10 @@ class BadjaReader(AnnotationReader):
         frame = PurePosixPath(name).stem
         return AnnotatedImage(
             where=where,
-            image=picture_path(root, name),
+            image=image_path(root, name),
             keypoints=np.where(visible[:, None], joints[:, ::-1], 0.0),
             confidence=visible.astype(np.float64),
-            mask=ImageMask(picture_path(root, segmentation)) if self.masks and segmentation else None,
+            mask=ImageMask(image_path(root, segmentation)) if self.masks and segmentation else None,
             frame=index if (number := frame_number(frame)) is None else number,
         )
 

@@ -18,12 +18,12 @@ class AnnotationReader(ABC):
     """Reads one annotation format. A subclass is registered in `ANNOTATIONS` under the format's name.
 
     A file may be anybody's. `read` of every subclass is therefore held to this: what fails is an error that names the
-    file; an entry whose picture or mask lies outside the folder of the pictures is left out and told, as are entries
-    with numbers that no picture has; sequences have names that can name folders.
+    file; an entry whose image or mask lies outside the folder of the images is left out and reported, as are entries
+    with numbers that no image has; sequences have names that can name folders.
 
     Args:
-        images: the folder that picture paths are relative to; where the format itself says if None.
-        allow_outside_images: read pictures and masks that the annotations name outside that folder, too.
+        images: the folder that image paths are relative to; where the format itself says if None.
+        allow_outside_images: read images and masks that the annotations name outside that folder, too.
     """
 
     images: Path | None = None
@@ -44,15 +44,15 @@ class AnnotationReader(ABC):
     def read(self, path: str | Path) -> AnnotationSet:
         """Read a file, or a folder where the format is one.
 
-        An entry that breaks a rule is left out and named in `skipped`; pictures are not opened here.
+        An entry that breaks a rule is left out and named in `skipped`; images are not opened here.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: the file as a whole is not of this format; names key and rule.
         """
 
-    def picture_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give the folders in which pictures and masks of a file must lie: `images`, else that of the file."""
+    def image_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give the folders in which images and masks of a file must lie: `images`, else that of the file."""
         if self.images is not None:
             return (self.images,)
         return (path if path.is_dir() else path.parent,)
@@ -66,7 +66,7 @@ def _guarded(read: Callable[..., AnnotationSet]) -> Callable[..., AnnotationSet]
             found = read(self, path, *args, **kwargs)
             if not isinstance(found, AnnotationSet):
                 return found
-            fence = None if self.allow_outside_images else Fence(self.picture_folders(path))
+            fence = None if self.allow_outside_images else Fence(self.image_folders(path))
             return sound_set(path, found, fence)
 
     return guarded
@@ -75,15 +75,15 @@ def _guarded(read: Callable[..., AnnotationSet]) -> Callable[..., AnnotationSet]
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Name the annotations in whatever fails; an error that names another file, or an option, is passed on."""
-    told: Exception | None = None
+    failure: Exception | None = None
     with reading(path, 'annotations'):
         try:
             yield
         except (BadFileError, UnknownNameError) as error:
-            told = error
+            failure = error
         except FileNotFoundError as error:
             if error.errno is not None:
                 raise
-            told = error
-    if told is not None:
-        raise told
+            failure = error
+    if failure is not None:
+        raise failure

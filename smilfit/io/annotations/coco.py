@@ -12,13 +12,13 @@ from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
-    keep_good,
+    image_path,
+    image_size,
     numbers,
     one_of,
-    picture_path,
-    picture_size,
     place,
     read_json,
+    read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import PolygonMask, RleMask
@@ -33,7 +33,7 @@ class _Source:
     """What all entries of a file share."""
 
     folder: Path
-    pictures: Mapping[int | str, Any]
+    images: Mapping[int | str, Any]
     categories: Mapping[int | str, Any]
     keypoint_names: tuple[str, ...]
 
@@ -46,7 +46,7 @@ class CocoReader(AnnotationReader):
     of the first pixel (COCO's format page), so boxes are shifted by half a pixel.
 
     Args:
-        images: the folder of the pictures; the file's own if None.
+        images: the folder of the images; the file's own if None.
         category: read this category; needed where categories have different keypoints. All that are used if None.
         occluded: what becomes of keypoints that are labelled but not visible (1): 'keep' or 'drop'.
     """
@@ -63,7 +63,7 @@ class CocoReader(AnnotationReader):
         self.occluded = one_of('CocoReader', 'occluded', occluded, ('keep', 'drop'))
 
     def read(self, path: str | Path) -> AnnotationSet:
-        """Read the file. Crowds, and entries of unknown pictures or categories, are in `skipped`.
+        """Read the file. Crowds, and entries of unknown images or categories, are in `skipped`.
 
         Raises:
             FileNotFoundError: no such file.
@@ -73,21 +73,21 @@ class CocoReader(AnnotationReader):
         path = Path(path)
         content = read_json(path, dict, 'COCO')
         categories = _by_id(path, content, 'categories')
-        pictures = _by_id(path, content, 'images')
+        entries = _by_id(path, content, 'images')
         annotations = _listed(path, content, 'annotations')
         chosen = self._choose(path, _names_of_categories(path, categories), annotations)
         source = _Source(
             folder=path.parent if self.images is None else self.images,
-            pictures=pictures,
+            images=entries,
             categories=categories,
             keypoint_names=_keypoint_names(path, {i: categories[i] for i in chosen}),
         )
         left_out = set(categories) - chosen
-        images, skipped = keep_good(
+        images, skipped = read_valid_entries(
             (where, partial(self._entry, where, entry, source))
             for index, entry in enumerate(annotations)
             if _get(entry, 'category_id') not in left_out
-            for where in (place(path, index, _file_name(entry, pictures)),)
+            for where in (place(path, index, _file_name(entry, entries)),)
         )
         return AnnotationSet(
             name=path.stem,
@@ -118,16 +118,16 @@ class CocoReader(AnnotationReader):
                 f'{", ".join(sorted(shorten(c, 40) for c in list(source.categories)[:20]))}. Correct it.'
             )
         number = require(entry, 'image_id', (int, str))
-        if number not in source.pictures:
+        if number not in source.images:
             raise BadEntry(f'image_id must be one of images; got {shorten(number)}. Correct it.')
         if entry.get('iscrowd'):
             raise BadEntry('iscrowd must be 0: a crowd is more than one animal.')
-        picture = source.pictures[number]
-        size = picture_size(picture, 'width', 'height')
+        image = source.images[number]
+        size = image_size(image, 'width', 'height')
         xy, confidence = self._keypoints(entry, source.keypoint_names)
         return AnnotatedImage(
             where=where,
-            image=picture_path(source.folder, require(picture, 'file_name', str)),
+            image=image_path(source.folder, require(image, 'file_name', str)),
             keypoints=xy,
             confidence=confidence,
             size=size,
@@ -224,17 +224,17 @@ def _mask(segmentation: Any, size: tuple[int, int]) -> MaskSource | None:
     height, width = numbers(require(segmentation, 'size', list), (2,), 'size of segmentation').tolist()
     if (width, height) != size:
         raise BadEntry(
-            f'size of segmentation must be that of the picture, {size[1]}x{size[0]} (height x width) px; got '
-            f'{height:g}x{width:g}. Was the mask made for another picture?'
+            f'size of segmentation must be that of the image, {size[1]}x{size[0]} (height x width) px; got '
+            f'{height:g}x{width:g}. Was the mask made for another image?'
         )
     width, height = size
     return RleMask(counts if isinstance(counts, str) else tuple(counts), (width, height))
 
 
-def _file_name(entry: Any, pictures: Mapping[int | str, Any]) -> str:
+def _file_name(entry: Any, images: Mapping[int | str, Any]) -> str:
     number = _get(entry, 'image_id')
-    picture = None if number is None else pictures.get(number)
-    return str(_get(picture, 'file_name') or '')
+    image = None if number is None else images.get(number)
+    return str(_get(image, 'file_name') or '')
 
 
 def _get(entry: Any, key: str) -> int | str | None:

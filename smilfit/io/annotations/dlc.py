@@ -1,4 +1,4 @@
-"""DeepLabCut: labels of pictures (`CollectedData_*`), and predictions for a video; Horse-10 is such a project."""
+"""DeepLabCut: labels of images (`CollectedData_*`), and predictions for a video; Horse-10 is such a project."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,13 @@ from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.pose_rows import (
-    RowPicture,
+    RowImage,
     annotate_rows,
     body_parts,
     choose_individuals,
     find_video,
     row_frames,
-    row_pictures,
+    row_images,
 )
 from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
 from smilfit.registry import ANNOTATIONS
@@ -26,13 +26,13 @@ class DeepLabCutReader(AnnotationReader):
 
     A folder stands for all `CollectedData_*` tables in it, in its `labeled-data/*`, or in its own folders; of a
     table that is there as csv and as h5 the csv is read. Labels are stills of their video's sequence, predictions
-    are frames in time with the likelihood as confidence. Where a picture has several animals, each is an entry, and
+    are frames in time with the likelihood as confidence. Where an image has several animals, each is an entry, and
     a sequence `<video>+<individual>`.
 
-    DeepLabCut's tools draw labels on pictures whose pixel centres are integers, so px are as they stand.
+    DeepLabCut's tools draw labels on images whose pixel centres are integers, so px are as they stand.
 
     Args:
-        images: the project's folder, from which rows name pictures; found above the table if None.
+        images: the project's folder, from which rows name images; found above the table if None.
         individuals: the animals to read; all, without the scene's body parts, if None.
         video: for predictions, the video or the folder with it; looked for beside the table if None.
     """
@@ -58,13 +58,13 @@ class DeepLabCutReader(AnnotationReader):
         tables = [read_pose_table(table) for table in find_tables(path)]
         return read_tables(path, tables, self, self.individuals, self.video)
 
-    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+    def image_folders(self, path: Path) -> tuple[Path, ...]:
         """Give `images`, or the folders in which a project is looked for; rows are held to the one found."""
-        return picture_folders_of(self, path)
+        return image_folders_of(self, path)
 
 
-def picture_folders_of(reader: AnnotationReader, path: Path) -> tuple[Path, ...]:
-    """Give the folders in which pictures of a project's tables may lie."""
+def image_folders_of(reader: AnnotationReader, path: Path) -> tuple[Path, ...]:
+    """Give the folders in which images of a project's tables may lie."""
     if reader.images is not None:
         return (reader.images,)
     return tuple(list(path.absolute().parents)[:4][-1:]) + (path,)
@@ -94,12 +94,12 @@ def read_tables(
     individuals: Sequence[str] | None,
     video: Path | None,
 ) -> AnnotationSet:
-    """Put tables into one set; keypoints that only some of them have are missing in the others' pictures.
+    """Put tables into one set; keypoints that only some of them have are missing in the others' images.
 
     Args:
         path: the table, or the project's folder.
         tables: what was read.
-        reader: says where pictures are.
+        reader: says where images are.
         individuals: the animals to read; all, without the scene's body parts, if None.
         video: for predictions, the video or the folder with it.
 
@@ -111,7 +111,7 @@ def read_tables(
     of_video = {table.of_video for table in tables if table.rows}
     if len(of_video) > 1:
         raise BadFileError(
-            f'{path}: tables must be all of pictures or all of videos; got both. Read them one by one.'
+            f'{path}: tables must be all of images or all of videos; got both. Read them one by one.'
         )
     chosen, entries, skipped = [], [], []
     for table in tables:
@@ -119,13 +119,13 @@ def read_tables(
         chosen.append((table, names))
         skipped += [*table.skipped, *left_out]
     keypoint_names = body_parts(chosen)
-    pictures: list[RowPicture | str | None]
+    images: list[RowImage | str | None]
     for table, names in chosen:
         if table.rows and table.of_video:
-            pictures = [*row_frames(table, find_video(table.path, video))]
+            images = [*row_frames(table, find_video(table.path, video))]
         else:
-            pictures = row_pictures(table, reader.images, reader.allow_outside_images)
-        found, left_out = annotate_rows(table, pictures, names, keypoint_names)
+            images = row_images(table, reader.images, reader.allow_outside_images)
+        found, left_out = annotate_rows(table, images, names, keypoint_names)
         entries += found
         skipped += left_out
     return AnnotationSet(

@@ -10,7 +10,7 @@ import numpy as np
 
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.io.hdf5_files import open_hdf5
-from smilfit.io.picture_opening import check_picture_size, open_picture
+from smilfit.io.image_opening import check_image_size, open_image
 from smilfit.structures import VideoFrame
 
 _WHAT = 'the package'
@@ -31,13 +31,13 @@ def probe_embedded(frame: EmbeddedFrame) -> tuple[frozenset[int], tuple[int, int
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no package, or one without pictures of this video.
+        ValueError: no package, or one without images of this video.
     """
     with open_hdf5(frame.video, _WHAT) as file:
         video = _open(frame)
         _check_size(frame, file[video.dataset], next(iter(video.frame_map.values())))
         height, width = video.shape[1:3]
-        check_picture_size(str(frame), int(width), int(height))
+        check_image_size(str(frame), int(width), int(height))
         return frozenset(int(i) for i in video.frame_map), (int(width), int(height))
 
 
@@ -56,29 +56,29 @@ def read_embedded(frame: EmbeddedFrame, indices: Sequence[int]) -> Iterator[tupl
                     f'{frame.video}: the package must hold frame {index} of {frame.dataset}; it does not.'
                 )
             _check_size(frame, file[video.dataset], video.frame_map[index])
-            picture = np.asarray(video[index])
-            if picture.ndim != 3 or picture.shape[-1] not in (1, 3) or picture.dtype != np.uint8:
+            image = np.asarray(video[index])
+            if image.ndim != 3 or image.shape[-1] not in (1, 3) or image.dtype != np.uint8:
                 raise BadFileError(
-                    f'{frame.video}: frame {index} must be a picture of 8 bits, grey or in colours; got '
-                    f'{picture.dtype} of shape {picture.shape}. Export the package again.'
+                    f'{frame.video}: frame {index} must be an image of 8 bits, grey or in colours; got '
+                    f'{image.dtype} of shape {image.shape}. Export the package again.'
                 )
-            yield index, np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
+            yield index, np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 
 
 def _check_size(frame: EmbeddedFrame, table: h5py.Dataset, row: int) -> None:
     """Hold a frame's stated size against the limit before it is decoded."""
     if table.ndim == 4:
         # Rows, columns and channels, or channels first: the product bounds both.
-        check_picture_size(str(frame), int(np.prod(table.shape[1:], dtype=object)), 1)
+        check_image_size(str(frame), int(np.prod(table.shape[1:], dtype=object)), 1)
         return
     data = np.asarray(table[row]).astype(np.uint8, copy=False).tobytes()
     with reading(frame.video, _WHAT):
         try:
-            with open_picture(io.BytesIO(data), frame.video, f'the picture in row {row}'):
+            with open_image(io.BytesIO(data), frame.video, f'the image in row {row}'):
                 return
         except OSError as error:
             raise BadFileError(
-                f'{frame.video}: the picture in row {row} of {frame.dataset} must decode; got: {shorten(error)}. '
+                f'{frame.video}: the image in row {row} of {frame.dataset} must decode; got: {shorten(error)}. '
                 'Export the package again.'
             ) from None
 
@@ -93,5 +93,5 @@ def _open(frame: EmbeddedFrame) -> Any:
             f'{frame.video}: the file must be a SLEAP package; reading failed with: {shorten(error)}.'
         ) from None
     if not video.frame_map:
-        raise ValueError(f'{frame.video}: the package must hold pictures in {frame.dataset}; it holds none.')
+        raise ValueError(f'{frame.video}: the package must hold images in {frame.dataset}; it holds none.')
     return video

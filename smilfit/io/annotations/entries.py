@@ -10,7 +10,7 @@ import numpy as np
 
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.budget import read_text
-from smilfit.io.picture_opening import check_picture_size
+from smilfit.io.image_opening import check_image_size
 from smilfit.registry import did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation
 
@@ -25,10 +25,10 @@ class BadEntry(ValueError):
     """What is wrong with one entry; the rest of its file is read."""
 
 
-def keep_good(
+def read_valid_entries(
     entries: Iterable[tuple[str, Callable[[], AnnotatedImage]]],
 ) -> tuple[tuple[AnnotatedImage, ...], tuple[SkippedAnnotation, ...]]:
-    """Read entries one by one; those that cannot be read, whatever they cause, are left out and told.
+    """Read entries one by one; those that cannot be read, whatever they cause, are left out and reported.
 
     Args:
         entries: (where, function that reads it).
@@ -57,10 +57,10 @@ def reason_of(error: Exception) -> str:
         raise error
     if isinstance(error, MemoryError):
         return 'an entry must fit into memory; it asks for more. Correct it, or leave it out.'
-    told = shorten(error, _LONGEST_REASON)
+    message = shorten(error, _LONGEST_REASON)
     if isinstance(error, (ValueError, OSError)):
-        return told
-    return f'an entry must be well-formed; got {type(error).__name__}: {told.rstrip(".")}. Correct it.'
+        return message
+    return f'an entry must be well-formed; got {type(error).__name__}: {message.rstrip(".")}. Correct it.'
 
 
 def read_json(path: str | Path, kind: type, form: str) -> Any:
@@ -171,7 +171,7 @@ def _kind_of(value: Any) -> str:
     return shown if shown.startswith(type(value).__name__) else f'{type(value).__name__} {shown}'
 
 
-def picture_size(entry: Any, width: str, height: str) -> tuple[int, int]:
+def image_size(entry: Any, width: str, height: str) -> tuple[int, int]:
     """Give (width, height) px from two keys.
 
     Raises:
@@ -182,23 +182,23 @@ def picture_size(entry: Any, width: str, height: str) -> tuple[int, int]:
         raise BadEntry(
             f'{width} and {height} must be positive; got {shorten(size[0])} and {shorten(size[1])}. Correct them.'
         )
-    check_picture_size('picture', *(min(side, 1 << 40) for side in size))
+    check_image_size('image', *(min(side, 1 << 40) for side in size))
     return size
 
 
-def picture_path(folder: Path, name: str) -> Path:
-    """Join a folder and a picture's name as an annotation writes it, with either kind of slash.
+def image_path(folder: Path, name: str) -> Path:
+    """Join a folder and an image's name as an annotation writes it, with either kind of slash.
 
     Raises:
         BadEntry: no text, no name, or one that no file can have.
     """
     if not isinstance(name, str):
-        raise BadEntry(f'the name of a picture must be text; got {shorten(name)}. Correct the entry.')
+        raise BadEntry(f'the name of an image must be text; got {shorten(name)}. Correct the entry.')
     if not name.strip():
-        raise BadEntry("the picture's name must be given; got nothing. Correct the entry.")
+        raise BadEntry("the image's name must be given; got nothing. Correct the entry.")
     if '\0' in name or len(name) > _LONGEST_PATH:
         raise BadEntry(
-            f"the picture's name must be one that a file can have; got {shorten(name)!r}. Correct it."
+            f"the image's name must be one that a file can have; got {shorten(name)!r}. Correct it."
         )
     return folder / name.replace('\\', '/')
 

@@ -1,4 +1,4 @@
-"""Pictures that an annotation file names must lie in the folder of the pictures, links followed."""
+"""Images that an annotation file names must lie in the folder of the images, links followed."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Grevy's zebras of SMALST: one picture a file of 28 keypoints, made in MATLAB."""
+"""Grevy's zebras of SMALST: one image a file of 28 keypoints, made in MATLAB."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good
+from smilfit.io.annotations.entries import BadEntry, read_valid_entries
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.mat_files import read_mat
 from smilfit.io.annotations.mirror_names import mirror_pairs
@@ -17,7 +17,7 @@ from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
 
 SUFFIX = '_ferrari-tail-face.mat'
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG')
 KEYPOINTS = (
     *LANDMARKS,
     'tail_tip',
@@ -35,11 +35,11 @@ FLIP = mirror_pairs(KEYPOINTS)
 
 @ANNOTATIONS.register_module(name='grevyzebra')
 class GrevyZebraReader(AnnotationReader):
-    """Reads a folder of `<picture>_ferrari-tail-face.mat` files: a struct `annotation` of `kp` and `invisible`.
+    """Reads a folder of `<image>_ferrari-tail-face.mat` files: a struct `annotation` of `kp` and `invisible`.
 
     Args:
-        images: the folder of the pictures; that of the annotations if None.
-        masks: the folder of `<picture>.png` silhouettes, where there is one.
+        images: the folder of the images; that of the annotations if None.
+        masks: the folder of `<image>.png` silhouettes, where there is one.
         first_pixel: the coordinate of the first pixel's centre; MATLAB's tools, in which the points were clicked,
             say 1.
     """
@@ -60,13 +60,13 @@ class GrevyZebraReader(AnnotationReader):
         path = Path(path)
         files = sorted(path.glob(f'*{SUFFIX}')) if path.is_dir() else [path]
         if not files or not files[0].is_file():
-            raise FileNotFoundError(f'{path}: there must be files <picture>{SUFFIX}; there is none.')
-        images, skipped = keep_good((str(file), partial(self._read_file, file)) for file in files)
+            raise FileNotFoundError(f'{path}: there must be files <image>{SUFFIX}; there is none.')
+        images, skipped = read_valid_entries((str(file), partial(self._read_file, file)) for file in files)
         return AnnotationSet('grevyzebra', KEYPOINTS, images, skipped, flip=FLIP)
 
-    def picture_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give the folder of the pictures, and that of the masks."""
-        folders = super().picture_folders(path)
+    def image_folders(self, path: Path) -> tuple[Path, ...]:
+        """Give the folder of the images, and that of the masks."""
+        folders = super().image_folders(path)
         return folders if self.masks is None else (*folders, self.masks)
 
     def _read_file(self, file: Path) -> AnnotatedImage:
@@ -75,7 +75,7 @@ class GrevyZebraReader(AnnotationReader):
         mask = None if self.masks is None else self.masks / f'{stem}.png'
         return AnnotatedImage(
             where=str(file),
-            image=find_picture(self.images or file.parent, stem),
+            image=find_image(self.images or file.parent, stem),
             keypoints=np.where(confidence[:, None] > 0, keypoints - self.first_pixel, 0.0),
             confidence=confidence,
             mask=ImageMask(mask) if mask is not None else None,
@@ -83,9 +83,9 @@ class GrevyZebraReader(AnnotationReader):
         )
 
 
-def find_picture(folder: Path, stem: str) -> Path:
-    """Give the picture of that name, of any usual type; `.jpg` where there is none."""
-    found = (folder / f'{stem}{suffix}' for suffix in PICTURE_SUFFIXES)
+def find_image(folder: Path, stem: str) -> Path:
+    """Give the image of that name, of any usual type; `.jpg` where there is none."""
+    found = (folder / f'{stem}{suffix}' for suffix in IMAGE_SUFFIXES)
     return next((path for path in found if path.is_file()), folder / f'{stem}.jpg')
 
 

@@ -1,10 +1,10 @@
-"""LightningPose: labels of pictures and predictions, csv in DeepLabCut's layout, one animal."""
+"""LightningPose: labels of images and predictions, csv in DeepLabCut's layout, one animal."""
 
 from pathlib import Path
 
 from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.dlc import find_tables, picture_folders_of, read_tables
+from smilfit.io.annotations.dlc import find_tables, image_folders_of, read_tables
 from smilfit.io.annotations.pose_tables import read_pose_table
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotationSet
@@ -15,11 +15,11 @@ class LightningPoseReader(AnnotationReader):
     """Reads csv files of LightningPose.
 
     Labels (`CollectedData*.csv` beside `labeled-data/`, one file a view in a project of several) and predictions
-    for labelled pictures are stills; predictions for a video are frames in time, with the likelihood as
+    for labelled images are stills; predictions for a video are frames in time, with the likelihood as
     confidence. The column `set` and the variances of ensembles are not read.
 
     Args:
-        images: the data folder, from which rows name pictures; found above the table if None.
+        images: the data folder, from which rows name images; found above the table if None.
         video: for predictions, the video or the folder with it; looked for beside the table if None.
     """
 
@@ -52,6 +52,6 @@ class LightningPoseReader(AnnotationReader):
             tables.append(table)
         return read_tables(path, tables, self, None, self.video)
 
-    def picture_folders(self, path: Path) -> tuple[Path, ...]:
+    def image_folders(self, path: Path) -> tuple[Path, ...]:
         """Give `images`, or the folders in which a project is looked for."""
-        return picture_folders_of(self, path)
+        return image_folders_of(self, path)

@@ -1,4 +1,4 @@
-"""Silhouettes as annotation files write them: run lengths, polygons, pictures of labels."""
+"""Silhouettes as annotation files write them: run lengths, polygons, images of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from smilfit.files import reading, shorten
 from smilfit.io.annotations.polygons import fill_polygons
 from smilfit.io.annotations.run_lengths import fill_runs, read_runs
-from smilfit.io.picture_opening import check_picture_size, open_picture
+from smilfit.io.image_opening import check_image_size, open_image
 from smilfit.structures import MaskSource
 
 
@@ -28,9 +28,9 @@ class RleMask(MaskSource):
         """Decode the run lengths.
 
         Raises:
-            ValueError: text that is no run lengths, or runs that do not fill the picture; a size over the limit.
+            ValueError: text that is no run lengths, or runs that do not fill the image; a size over the limit.
         """
-        check_picture_size('mask', *self.size, 'the mask')
+        check_image_size('mask', *self.size, 'the mask')
         return fill_runs(read_runs(self.counts, self.size), self.size)
 
 
@@ -52,15 +52,15 @@ class PolygonMask(MaskSource):
             ValueError: a polygon of an odd count of numbers, of fewer than three corners or with no finite number; a
                 size or a count of corners over the limit.
         """
-        check_picture_size('mask', *self.size, 'the mask')
+        check_image_size('mask', *self.size, 'the mask')
         return fill_polygons(self.polygons, self.size)
 
 
 @dataclass(frozen=True)
 class ImageMask(MaskSource):
-    """A picture of labels: what is not black (or not index 0), or what has given values.
+    """An image of labels: what is not black (or not index 0), or what has given values.
 
-    `values` are numbers (of a grey picture, or indices of a palette) or (red, green, blue) colours. Transparency
+    `values` are numbers (of a grey image, or indices of a palette) or (red, green, blue) colours. Transparency
     is not looked at.
     """
 
@@ -68,11 +68,11 @@ class ImageMask(MaskSource):
     values: tuple[int | tuple[int, int, int], ...] | None = None
 
     def read(self) -> Bool[np.ndarray, 'H W']:
-        """Open the picture and pick the values.
+        """Open the image and pick the values.
 
         Raises:
             OSError: it is not there.
-            ValueError: it is no picture, or the values are colours and it has none, or the reverse.
+            ValueError: it is no image, or the values are colours and it has none, or the reverse.
         """
         labels = _read_labels(self.path, any(np.ndim(value) for value in self.values or ()))
         if self.values is None:
@@ -88,7 +88,7 @@ class ImageMask(MaskSource):
 
 
 def _read_labels(path: Path, colours: bool) -> np.ndarray:
-    """Read numbers (H, W) or colours (H, W, 3); a palette's picture has both."""
+    """Read numbers (H, W) or colours (H, W, 3); a palette's image has both."""
     from PIL import UnidentifiedImageError
 
     if not path.is_file():
@@ -97,11 +97,11 @@ def _read_labels(path: Path, colours: bool) -> np.ndarray:
         )
     with reading(path, 'the mask'):
         try:
-            with open_picture(path, path, 'the mask') as picture:
-                if picture.mode in ('RGBA', 'CMYK', 'YCbCr') or (picture.mode == 'P' and colours):
-                    return np.asarray(picture.convert('RGB'))
-                return np.asarray(picture.convert('L') if picture.mode in ('LA', 'La') else picture)
+            with open_image(path, path, 'the mask') as image:
+                if image.mode in ('RGBA', 'CMYK', 'YCbCr') or (image.mode == 'P' and colours):
+                    return np.asarray(image.convert('RGB'))
+                return np.asarray(image.convert('L') if image.mode in ('LA', 'La') else image)
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise ValueError(
-                f'{path}: the mask must be a picture that opens; got: {shorten(error)}. Copy it again.'
+                f'{path}: the mask must be an image that opens; got: {shorten(error)}. Copy it again.'
             ) from None

@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from smilfit.files import shorten
 
 MOST_CORNERS = 200_000
-# Rows that the edges of one mask may cross, and boxes of polygons in areas of the picture: both bound the time.
+# Rows that the edges of one mask may cross, and boxes of polygons in areas of the image: both bound the time.
 MOST_CROSSED_ROWS = 20_000_000
-MOST_PICTURES_COVERED = 100
+MOST_IMAGES_COVERED = 100
 MOST_COORDINATE_PX = 1e7
 
 
@@ -23,7 +23,7 @@ def fill_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) ->
 
     Raises:
         ValueError: a polygon of an odd count of numbers, of fewer than three corners, with no finite number or one
-            that no picture has; more corners or area than a silhouette can have.
+            that no image has; more corners or area than a silhouette can have.
     """
     width, height = size
     corners = [_corners(polygon) for polygon in polygons]
@@ -37,9 +37,9 @@ def fill_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int]) ->
         float(np.abs(np.diff(y, append=y[:1])).sum()) for y in (_clipped(c, height) for c in corners)
     )
     covered = sum(_area(c, width, height) for c in corners)
-    if crossed > MOST_CROSSED_ROWS or covered > MOST_PICTURES_COVERED * width * height:
+    if crossed > MOST_CROSSED_ROWS or covered > MOST_IMAGES_COVERED * width * height:
         raise ValueError(
-            f'mask: polygons must cover the picture at most {MOST_PICTURES_COVERED} times and cross at most '
+            f'mask: polygons must cover the image at most {MOST_IMAGES_COVERED} times and cross at most '
             f'{MOST_CROSSED_ROWS} rows; these do more. Write the mask as run lengths.'
         )
     for polygon in corners:
@@ -60,7 +60,7 @@ def _corners(polygon: Sequence[float]) -> Float[np.ndarray, 'n 2']:
         )
     if np.abs(values).max() > MOST_COORDINATE_PX:
         raise ValueError(
-            f'mask: corners of a polygon must be px of the picture; got {shorten(float(np.abs(values).max()))}. '
+            f'mask: corners of a polygon must be px of the image; got {shorten(float(np.abs(values).max()))}. '
             'Correct them.'
         )
     return values.reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Rows of a pose table as annotated pictures: the pictures that rows name, or the frames of a video."""
+"""Rows of a pose table as annotated images: the images that rows name, or the frames of a video."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,8 @@ SCENE = 'single'
 
 
 @dataclass(frozen=True)
-class RowPicture:
-    """The picture of a row, the sequence that it belongs to and its place there."""
+class RowImage:
+    """The image of a row, the sequence that it belongs to and its place there."""
 
     image: Path | VideoFrame
     sequence: str
@@ -34,7 +34,7 @@ def choose_individuals(
 ) -> tuple[list[str], list[SkippedAnnotation]]:
     """Give the individuals to read: those wanted, else all animals.
 
-    Body parts of the scene (individual `single`) are told as skipped where nobody asked for them.
+    Body parts of the scene (individual `single`) are reported as skipped where nobody asked for them.
 
     Raises:
         KeyError: an individual that the table lacks, with the near ones.
@@ -61,28 +61,28 @@ def body_parts(tables: Iterable[tuple[PoseTable, Sequence[str]]]) -> tuple[str, 
 
 def annotate_rows(
     table: PoseTable,
-    pictures: Sequence[RowPicture | str | None],
+    sources: Sequence[RowImage | str | None],
     individuals: Sequence[str],
     names: Sequence[str],
 ) -> tuple[list[AnnotatedImage], list[SkippedAnnotation]]:
-    """Make one entry a row and individual; an individual without a point in a row is not in that picture.
+    """Make one entry a row and individual; an individual without a point in a row is not in that image.
 
     Args:
         table: the table.
-        pictures: of every row; the reason why it is left out, or None where the row names none.
+        images: of every row; the reason why it is left out, or None where the row names none.
         individuals: the tracks to read. Each is a sequence of its own where there are several.
         names: keypoint names of all entries.
     """
     images, skipped = [], []
     place = {name: k for k, name in enumerate(names)}
-    for row, picture in enumerate(pictures):
+    for row, source in enumerate(sources):
         where = table.where[row]
-        if isinstance(picture, str):
-            skipped.append(SkippedAnnotation(where, picture))
+        if isinstance(source, str):
+            skipped.append(SkippedAnnotation(where, source))
             continue
-        if picture is None:
+        if source is None:
             label = shorten('/'.join(table.rows[row]))
-            reason = f'a row must name a picture or a frame; got {label!r}. Correct the row.'
+            reason = f'a row must name an image or a frame; got {label!r}. Correct the row.'
             skipped.append(SkippedAnnotation(where, reason))
             continue
         found = 0
@@ -100,11 +100,11 @@ def annotate_rows(
             images.append(
                 AnnotatedImage(
                     where=where if alone else f'{where}, individual {individual!r}',
-                    image=picture.image,
+                    image=source.image,
                     keypoints=keypoints,
                     confidence=confidence,
-                    sequence=picture.sequence if alone else sequence_name(picture.sequence, individual),
-                    frame=picture.frame,
+                    sequence=source.sequence if alone else sequence_name(source.sequence, individual),
+                    frame=source.frame,
                 )
             )
         if not found:
@@ -112,37 +112,37 @@ def annotate_rows(
     return images, skipped
 
 
-def row_pictures(
+def row_images(
     table: PoseTable, folder: Path | None, allow_outside: bool = False
-) -> list[RowPicture | str | None]:
-    """Find the pictures that rows name.
+) -> list[RowImage | str | None]:
+    """Find the images that rows name.
 
-    A row says `labeled-data/<video>/<picture>`, in one cell or in three. The path is meant from the project's
-    folder: `folder` if given, else the nearest one above the table from which the first picture can be reached.
-    Pictures may also lie beside the table. The video is the sequence, the number at the end of the name the frame.
-    A picture must lie in that folder or beside the table, unless others are allowed: in its place stands the reason
+    A row says `labeled-data/<video>/<image>`, in one cell or in three. The path is meant from the project's
+    folder: `folder` if given, else the nearest one above the table from which the first image can be reached.
+    Images may also lie beside the table. The video is the sequence, the number at the end of the name the frame.
+    An image must lie in that folder or beside the table, unless others are allowed: in its place stands the reason
     why it is left out.
     """
     paths = [PurePosixPath('/'.join(row).replace('\\', '/')) for row in table.rows]
     root = folder or _project(table.path, paths)
     fence = Fence([root] if folder is not None else [root, table.path.parent])
-    pictures: list[RowPicture | str | None] = []
+    images: list[RowImage | str | None] = []
     for order, path in enumerate(paths):
         if not path.suffix:
-            pictures.append(None)
+            images.append(None)
             continue
         image, beside = root / path, table.path.parent / path.name
         if folder is None and _is_file(beside) and not _is_file(image):
             image = beside
         if not allow_outside and not fence.holds(image):
-            pictures.append(
-                f'the picture must lie in {root}; {shorten(str(path))} does not, by its path or by a link. Move it '
+            images.append(
+                f'the image must lie in {root}; {shorten(str(path))} does not, by its path or by a link. Move it '
                 'there, or read it where it is by --allow-outside-images.'
             )
             continue
         number = re.search(r'\d{1,15}$', path.stem)
-        pictures.append(RowPicture(image, path.parent.name, int(number.group()) if number else order))
-    return pictures
+        images.append(RowImage(image, path.parent.name, int(number.group()) if number else order))
+    return images
 
 
 def _is_file(path: Path) -> bool:
@@ -164,10 +164,10 @@ def _project(table: Path, paths: Sequence[PurePosixPath]) -> Path:
     return next((folder.parent for folder in above if folder.name == first.parts[0]), table.parent)
 
 
-def row_frames(table: PoseTable, video: Path) -> list[RowPicture | None]:
+def row_frames(table: PoseTable, video: Path) -> list[RowImage | None]:
     """Give the video's frames that rows number, from 0; the video's name is the sequence."""
     return [
-        None if frame is None else RowPicture(VideoFrame(video, frame), video.stem, frame)
+        None if frame is None else RowImage(VideoFrame(video, frame), video.stem, frame)
         for frame in (frame_number(row[0]) for row in table.rows)
     ]
 

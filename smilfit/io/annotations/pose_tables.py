@@ -27,7 +27,7 @@ LEVELS = ('scorer', 'individuals', 'bodyparts', 'coords')
 
 @dataclass(frozen=True)
 class Track:
-    """One animal's points over the rows: px of the picture, NaN where missing; confidence 0 where missing."""
+    """One animal's points over the rows: px of the image, NaN where missing; confidence 0 where missing."""
 
     names: tuple[str, ...]
     xy: Float[np.ndarray, 'n K 2']
@@ -38,7 +38,7 @@ class Track:
 class PoseTable:
     """What one table says.
 
-    `rows` holds the parts of every row's label (a picture's path in one or three parts, or a frame's number),
+    `rows` holds the parts of every row's label (an image's path in one or three parts, or a frame's number),
     `where` names the rows for messages, `tracks` is by individual ('' in a table of one animal), `skipped` are
     the rows that break a rule.
     """
@@ -51,7 +51,7 @@ class PoseTable:
 
     @property
     def of_video(self) -> bool:
-        """Whether rows are frames of a video (labelled by number), not pictures (labelled by path), most of them."""
+        """Whether rows are frames of a video (labelled by number), not images (labelled by path), most of them."""
         numbered = sum(len(row) == 1 and frame_number(row[0]) is not None for row in self.rows)
         named = sum(bool(PurePosixPath('/'.join(row)).suffix) for row in self.rows)
         return numbered > named or not self.rows

@@ -1,4 +1,4 @@
-"""replicAnt: rendered animals with keypoints in 2D and 3D, the camera, and a picture of the subjects' ids."""
+"""replicAnt: rendered animals with keypoints in 2D and 3D, the camera, and an image of the subjects' ids."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +16,13 @@ from smilfit.io.annotations.replicant_files import (
     BATCH,
     Batch,
     batch_name,
-    find_picture,
+    find_image,
     list_files,
     read_batch,
 )
 from smilfit.io.annotations.unreal_camera import MIRROR, camera_from_matrices, matrix_of, project_row_vectors
+from smilfit.io.image_opening import check_image_size
 from smilfit.io.keypoint_names import check_keypoint_names
-from smilfit.io.picture_opening import check_picture_size
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
@@ -37,12 +37,12 @@ _MOST_SIDE = 1e6
 class ReplicantReader(AnnotationReader):
     """Read one JSON file, `_BatchData_<name>.json` for its whole batch, or a folder of batches.
 
-    A subject in a picture is an entry. 2D positions count from the outer corner of the first pixel, as Unreal's
+    A subject in an image is an entry. 2D positions count from the outer corner of the first pixel, as Unreal's
     viewport does, and are shifted by half a pixel. Unreal's world is left-handed: y changes its sign, in points
     and cameras alike. Keypoints say where a joint is, seen or hidden; those behind the camera are missing.
 
     Args:
-        images: the folder of pictures and id masks; that of the JSON files if None.
+        images: the folder of images and id masks; that of the JSON files if None.
         masks: take `<name>_ID.png` where it is there; a subject's id is its red.
         category: read subjects of this class only; needed where classes have different keypoints.
         hidden: what becomes of subjects without a pixel in their id mask: 'skip' (and tell) or 'keep'.
@@ -84,8 +84,10 @@ class ReplicantReader(AnnotationReader):
                 subjects = _subjects(content)
             except (ValueError, OSError) as error:
                 if file == path:
-                    told = str(error)
-                    raise BadFileError(told if told.startswith(f'{file}') else f'{file}: {told}') from None
+                    message = str(error)
+                    raise BadFileError(
+                        message if message.startswith(f'{file}') else f'{file}: {message}'
+                    ) from None
                 skipped.append(SkippedAnnotation(file.name, reason_of(error)))
                 continue
             for number, subject in subjects:
@@ -145,8 +147,8 @@ class ReplicantReader(AnnotationReader):
         off = np.abs(expected - uv)[seen].max(initial=0.0)
         if not off < _AGREEMENT_PX:
             raise BadEntry(
-                f'2DPos must be the projection of 3DPos in pictures of {size[0]}x{size[1]} px; '
-                f'got {off:.2f} px beside it. Is the batch file of other pictures?'
+                f'2DPos must be the projection of 3DPos in images of {size[0]}x{size[1]} px; '
+                f'got {off:.2f} px beside it. Is the batch file of other images?'
             )
         folder = file.parent if self.images is None else self.images
         ids = folder / f'{file.stem}_ID.png'
@@ -160,7 +162,7 @@ class ReplicantReader(AnnotationReader):
         betas = subject.get('shape betas')
         return AnnotatedImage(
             where=where,
-            image=find_picture(folder, file.stem),
+            image=find_image(folder, file.stem),
             keypoints=np.where(seen[:, None], uv - 0.5, 0.0),
             confidence=seen.astype(np.float64),
             size=size,
@@ -191,20 +193,20 @@ def _vectors(points: Mapping[str, Any], names: tuple[str, ...], key: str, axes: 
 
 
 def _solve_size(device: np.ndarray, uv: np.ndarray) -> tuple[int, int]:
-    """Find the size of the pictures from points in device coordinates and in px."""
+    """Find the size of the images from points in device coordinates and in px."""
     along = device * (0.5, -0.5) + 0.5
     length = (along**2).sum(0)
     if not (length > 0).all():
         raise BadEntry(
-            'the size of the pictures must be known; no point tells it. Keep the _BatchData file beside.'
+            'the size of the images must be known; no point tells it. Keep the _BatchData file beside.'
         )
     sides = np.round((along * uv).sum(0) / length)
     if not ((sides >= 1) & (sides < _MOST_SIDE)).all():
         raise BadEntry(
-            'the size of the pictures must be known; points tell none. Keep the _BatchData file beside.'
+            'the size of the images must be known; points tell none. Keep the _BatchData file beside.'
         )
     width, height = sides.astype(int).tolist()
-    check_picture_size('picture', width, height)
+    check_image_size('image', width, height)
     return width, height
 
 

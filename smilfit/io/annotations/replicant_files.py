@@ -1,4 +1,4 @@
-"""Which files replicAnt writes: a JSON file and pictures a sample, and one file for the batch."""
+"""Which files replicAnt writes: a JSON file and images a sample, and one file for the batch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from smilfit.files import BadFileError
 from smilfit.io.annotations.entries import numbers, read_json, require
-from smilfit.io.picture_opening import check_picture_size
+from smilfit.io.image_opening import check_image_size
 
 BATCH = '_BatchData_'
-_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.exr')
+_IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.exr')
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What `_BatchData_<name>.json` says: the size of the pictures and the class of each subject."""
+    """What `_BatchData_<name>.json` says: the size of the images and the class of each subject."""
 
     size: tuple[int, int] | None = None
     classes: Mapping[str, str] | None = None
@@ -34,7 +34,7 @@ def list_files(path: Path) -> list[Path]:
     files = sorted(file for file in folder.glob('*.json') if not file.name.startswith(BATCH))
     files = files if path.is_dir() else [file for file in files if batch_name(file) == path.name]
     if not files:
-        raise FileNotFoundError(f'{path}: a batch must have a .json file for every picture; got none.')
+        raise FileNotFoundError(f'{path}: a batch must have a .json file for every image; got none.')
     return files
 
 
@@ -51,7 +51,7 @@ def read_batch(path: Path) -> Batch:
     try:
         resolution = require(content, 'Image Resolution', dict)
         width, height = (int(numbers(require(resolution, axis, (int, float)), (), axis)) for axis in 'xy')
-        check_picture_size('Image Resolution', width, height)
+        check_image_size('Image Resolution', width, height)
         subjects = require(content, 'Subject Variations', dict)
         classes = {number: require(subject, 'Class', str) for number, subject in subjects.items()}
     except ValueError as error:
@@ -59,7 +59,7 @@ def read_batch(path: Path) -> Batch:
     return Batch((width, height), classes)
 
 
-def find_picture(folder: Path, stem: str) -> Path:
-    """Find the picture of any kind and spelling; where there is none, name the one that replicAnt writes."""
-    candidates = (folder / f'{stem}{spelt}' for suffix in _PICTURES for spelt in (suffix, suffix.upper()))
+def find_image(folder: Path, stem: str) -> Path:
+    """Find the image of any kind and spelling; where there is none, name the one that replicAnt writes."""
+    candidates = (folder / f'{stem}{spelt}' for suffix in _IMAGES for spelt in (suffix, suffix.upper()))
     return next((path for path in candidates if path.is_file()), folder / f'{stem}.JPG')

@@ -16,14 +16,14 @@ _NUMBERS_PER_PIXEL = 2
 
 
 def read_runs(counts: str | bytes | Sequence[int], size: tuple[int, int]) -> Int[np.ndarray, ' runs']:
-    """Read run lengths that fill a picture.
+    """Read run lengths that fill an image.
 
     Args:
         counts: text or whole numbers.
         size: (width, height) px.
 
     Raises:
-        ValueError: more of them than the picture can have, no run lengths, or such as do not fill it.
+        ValueError: more of them than the image can have, no run lengths, or such as do not fill it.
     """
     width, height = size
     pixels = width * height
@@ -31,22 +31,22 @@ def read_runs(counts: str | bytes | Sequence[int], size: tuple[int, int]) -> Int
     if len(counts) > most:
         raise ValueError(
             f'mask: run lengths of {width}x{height} px must be at most {most} in number; got {len(counts)}. Was the '
-            'mask made for a picture of another size?'
+            'mask made for an image of another size?'
         )
     runs = decompress(counts) if isinstance(counts, str | bytes) else _whole_numbers(counts)
-    # Single runs are looked at before their sum, which a run beyond the picture could make wrap around.
+    # Single runs are looked at before their sum, which a run beyond the image could make wrap around.
     total = int(runs.sum()) if not ((runs < 0) | (runs > pixels)).any() else None
     if total != pixels:
         raise ValueError(
             f'mask: run lengths must fill {width}x{height} = {pixels} px; got '
-            f'{"one that is negative or longer" if total is None else total}. Was the mask made for a picture of '
+            f'{"one that is negative or longer" if total is None else total}. Was the mask made for an image of '
             'another size?'
         )
     return runs
 
 
 def fill_runs(runs: Int[np.ndarray, ' runs'], size: tuple[int, int]) -> Bool[np.ndarray, 'H W']:
-    """Make a mask of run lengths that fill a picture of (width, height) px."""
+    """Make a mask of run lengths that fill an image of (width, height) px."""
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(size).T
 

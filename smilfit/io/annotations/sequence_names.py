@@ -16,7 +16,7 @@ def sequence_name(*parts: str) -> str:
     joined = _JOIN.join(parts)
     if all(part and _JOIN not in part for part in parts):
         return folder_name(joined)
-    # A zero byte is in no name: which part ends where is told by it, and `folder_name` takes it as not fine.
+    # A zero byte is in no name: which part ends where is seen by it, and `folder_name` takes it as not fine.
     return folder_name('\0'.join(parts))
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from smilfit.files import folder_name, shorten
 from smilfit.io.annotations.entries import BadEntry
 from smilfit.io.annotations.fence import Fence
+from smilfit.io.image_opening import check_image_size
 from smilfit.io.keypoint_names import check_keypoint_names
-from smilfit.io.picture_opening import check_picture_size
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
 # Frames of ten years at 30 a second.
@@ -23,12 +23,12 @@ def sound_set(path: Path, annotations: AnnotationSet, fence: Fence | None) -> An
     """Leave out entries that break a rule, and make names of sequences such as can name folders.
 
     Rules: keypoints, boxes and 3D points are finite, a size is within limits, a frame is a number that a recording
-    can have, and pictures and masks lie where they may. Videos may lie anywhere: labels name them by absolute paths.
+    can have, and images and masks lie where they may. Videos may lie anywhere: labels name them by absolute paths.
 
     Args:
         path: the annotations, for messages.
         annotations: as read.
-        fence: where pictures and masks must lie; anywhere if None.
+        fence: where images and masks must lie; anywhere if None.
 
     Raises:
         BadFileError: keypoint names that are no different short words.
@@ -57,7 +57,7 @@ def sound_set(path: Path, annotations: AnnotationSet, fence: Fence | None) -> An
 
 def _check_numbers(image: AnnotatedImage) -> None:
     if image.size is not None:
-        check_picture_size('picture', *image.size)
+        check_image_size('image', *image.size)
     if not isinstance(image.frame, Integral) or not 0 <= image.frame < MOST_FRAMES:
         raise BadEntry(
             f'the frame must be a number from 0 to {MOST_FRAMES}; got {shorten(image.frame)}. Correct it.'
@@ -68,9 +68,7 @@ def _check_numbers(image: AnnotatedImage) -> None:
     if image.box is not None:
         box = np.asarray(image.box, dtype=np.float64)
         if not (np.abs(box) <= MOST_COORDINATE_PX).all() or not (box[2:] > 0).all():
-            raise BadEntry(
-                f'the box must be px of the picture; got {shorten(str(box.tolist()))}. Correct it.'
-            )
+            raise BadEntry(f'the box must be px of the image; got {shorten(str(box.tolist()))}. Correct it.')
     if image.keypoints3d is not None and not np.isfinite(image.keypoints3d).all():
         raise BadEntry('3D keypoints must be finite; got a number that is not. Correct it.')
 
@@ -78,7 +76,7 @@ def _check_numbers(image: AnnotatedImage) -> None:
 def _check_place(image: AnnotatedImage, fence: Fence | None) -> None:
     if fence is None:
         return
-    for what, file in (('picture', image.image), ('mask', getattr(image.mask, 'path', None))):
+    for what, file in (('image', image.image), ('mask', getattr(image.mask, 'path', None))):
         if isinstance(file, Path) and not fence.holds(file):
             folders = ' or '.join(map(str, fence.folders))
             raise BadEntry(

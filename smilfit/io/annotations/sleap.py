@@ -1,4 +1,4 @@
-"""SLEAP labels of single views: `.slp`, `.pkg.slp` with its pictures inside, analysis `.h5`."""
+"""SLEAP labels of single views: `.slp`, `.pkg.slp` with its images inside, analysis `.h5`."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -25,13 +25,13 @@ class SleapReader(AnnotationReader):
     """Read labelled frames of one or more videos, each an own view of an own animal.
 
     In a frame that a person labelled only the person's instances count, as in SLEAP's own training. A video is a
-    sequence (with `instance='each'`, a track of it, `<video>+<track>`); a list of pictures is stills in the order of
+    sequence (with `instance='each'`, a track of it, `<video>+<track>`); a list of images is stills in the order of
     the list. Videos are named by absolute paths, as SLEAP does, and read where they are, if they open as videos;
-    pictures of a list must lie in the folder of pictures. Coordinates have pixel centres at integers. A person's
+    images of a list must lie in the folder of images. Coordinates have pixel centres at integers. A person's
     points have confidence 1, others their score.
 
     Args:
-        images: the folder of videos and pictures; where the labels say, else beside the labels if None.
+        images: the folder of videos and images; where the labels say, else beside the labels if None.
         instance: what becomes of frames with several instances: 'only' leaves them out (and tells), 'best'
             takes the one of the highest score, of a person's the one with the most points, 'each' takes all.
     """
@@ -76,15 +76,15 @@ class SleapReader(AnnotationReader):
                 found = sorted(found, key=_worth)[-1:]
             untracked |= len(found) > 1 and any(instance.track is None for instance in found)
             for place, instance in enumerate(found):
-                told = where if len(found) == 1 else f'{where}, instance {place}'
+                label = where if len(found) == 1 else f'{where}, instance {place}'
                 sequence = sequences[number]
                 if self.instance == 'each':
                     track = instance.track
                     sequence = animals.of(number, id(track) if track else f'{place}', _name_of(track, place))
                 try:
-                    images.append(_entry(told, videos[number], index, instance, sequence))
+                    images.append(_entry(label, videos[number], index, instance, sequence))
                 except Exception as error:  # The file chose what happened here.
-                    skipped.append(SkippedAnnotation(told, reason_of(error)))
+                    skipped.append(SkippedAnnotation(label, reason_of(error)))
         if not images and not skipped:
             raise BadFileError(f'{path}: labels must have instances; got none. Was the right file exported?')
         names = tuple(labels.skeletons[0].node_names)
@@ -111,28 +111,28 @@ class _Video:
         self._dataset = known.get('dataset') if known.get('has_embedded_images') else None
         self._package = labels
         source = video.source_video.filename if self._dataset and video.source_video else video.filename
-        self._pictures: list[Path] | None = None
+        self._images: list[Path] | None = None
         if isinstance(source, list):
-            self._pictures = [_resolve(labels, folder, name) for name in source]
-            # Pictures of a list may differ in size; the labels know that of the first one.
+            self._images = [_resolve(labels, folder, name) for name in source]
+            # Images of a list may differ in size; the labels know that of the first one.
             self.size = None
-            self.name = self._pictures[0].parent.name if self._pictures else ''
+            self.name = self._images[0].parent.name if self._images else ''
         else:
             self._film = _resolve(labels, folder, source) if source and source != '.' else labels
             self.name = self._film.name
-        self.is_film = self._pictures is None
+        self.is_film = self._images is None
 
     def at(self, index: int) -> Path | VideoFrame:
-        """Give the picture of a frame; a package's own before the video that it was made from."""
+        """Give the image of a frame; a package's own before the video that it was made from."""
         if self._dataset:
             return EmbeddedFrame(self._package, index, self._dataset)
-        if self._pictures is None:
+        if self._images is None:
             return VideoFrame(self._film, index)
-        if not 0 <= index < len(self._pictures):
+        if not 0 <= index < len(self._images):
             raise BadEntry(
-                f'the frame must be one of the {len(self._pictures)} pictures; got {index}. Correct it.'
+                f'the frame must be one of the {len(self._images)} images; got {index}. Correct it.'
             )
-        return self._pictures[index]
+        return self._images[index]
 
 
 def _load(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""StanfordExtra: dogs in single pictures, 24 keypoints and a run-length mask each (Biggs et al., ECCV 2020)."""
+"""StanfordExtra: dogs in single images, 24 keypoints and a run-length mask each (Biggs et al., ECCV 2020)."""
 
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -11,13 +11,13 @@ from smilfit.files.budget import check_budget
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
-    keep_good,
+    image_path,
+    image_size,
     numbers,
     one_of,
-    picture_path,
-    picture_size,
     place,
     read_json,
+    read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import RleMask
@@ -28,13 +28,13 @@ from smilfit.structures import AnnotatedImage, AnnotationSet
 
 @ANNOTATIONS.register_module(name='stanfordextra')
 class StanfordExtraReader(AnnotationReader):
-    """Read StanfordExtra's JSON: a list of dogs, with pictures relative to Stanford Dogs' folder `Images`.
+    """Read StanfordExtra's JSON: a list of dogs, with images relative to Stanford Dogs' folder `Images`.
 
     Keypoints are means of clicked pixels, so pixel centres are at integers already. An entry's category is the
     breed, from the name of its folder.
 
     Args:
-        images: the folder that picture paths are relative to; the file's own if None.
+        images: the folder that image paths are relative to; the file's own if None.
         multiple: what becomes of entries marked as several dogs: 'skip' (and tell) or 'keep'.
         split: `.npy` file of the indices of a split; all entries if None.
     """
@@ -77,7 +77,7 @@ class StanfordExtraReader(AnnotationReader):
             )
         folder = path.parent if self.images is None else self.images
         chosen = range(len(entries)) if self.split is None else _read_split(self.split, len(entries))
-        images, skipped = keep_good(
+        images, skipped = read_valid_entries(
             (where, partial(self._entry, where, folder, entries[index]))
             for index in chosen
             for where in (place(path, index, _name_of(entries[index])),)
@@ -96,7 +96,7 @@ class StanfordExtraReader(AnnotationReader):
             raise BadEntry(
                 "is_multiple_dogs must be false: this annotation is of several animals. multiple='keep' takes it."
             )
-        size = picture_size(entry, 'img_width', 'img_height')
+        size = image_size(entry, 'img_width', 'img_height')
         joints = numbers(require(entry, 'joints', list), (len(self.keypoint_names), 3), 'joints')
         confidence = joints[:, 2]
         if ((confidence < 0) | (confidence > 1)).any():
@@ -109,7 +109,7 @@ class StanfordExtraReader(AnnotationReader):
         breed = PurePosixPath(name).parent.name
         return AnnotatedImage(
             where=where,
-            image=picture_path(folder, name),
+            image=image_path(folder, name),
             keypoints=np.where(confidence[:, None] > 0, joints[:, :2], 0.0),
             confidence=confidence,
             size=size,

@@ -10,7 +10,7 @@ import numpy as np
 
 from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, keep_good, reason_of
+from smilfit.io.annotations.entries import BadEntry, read_valid_entries, reason_of
 from smilfit.io.annotations.masks import RleMask
 from smilfit.io.annotations.mat_files import read_mat
 from smilfit.io.annotations.mirror_names import mirror_pairs
@@ -50,11 +50,11 @@ _MOST_NUMBER = 1e9
 class TigDogReader(AnnotationReader):
     """Reads a folder `behaviorDiscovery2.0`: `ranges/<animal>/ranges.mat` and `landmarks/<animal>/<shot>.mat`.
 
-    A shot is a sequence in time, `<animal>+<shot>`. Pictures are `<animal>/%08d.jpg` in the folder; masks come from
-    `<animal>Seg/seg<shot>.mat` where they are. A shot without a file of landmarks is left out and told.
+    A shot is a sequence in time, `<animal>+<shot>`. Images are `<animal>/%08d.jpg` in the folder; masks come from
+    `<animal>Seg/seg<shot>.mat` where they are. A shot without a file of landmarks is left out and reported.
 
     Args:
-        images: the folder of the animals' folders of pictures; the one that is read if None.
+        images: the folder of the animals' folders of images; the one that is read if None.
         animals: which to read, such as ('horse',); all if None.
         with_neck: read the 19th landmark too, which published evaluations leave out.
         first_pixel: the coordinate of the first pixel's centre; MATLAB's tools, in which the landmarks were
@@ -95,7 +95,7 @@ class TigDogReader(AnnotationReader):
             for shot in _ranges(root / 'ranges' / animal / 'ranges.mat'):
                 file = root / 'landmarks' / animal / f'{shot[0]}.mat'
                 try:
-                    found, left_out = keep_good(self._shot(root, animal, shot, file))
+                    found, left_out = read_valid_entries(self._shot(root, animal, shot, file))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(f'{file} (shot {shot[0]})', reason_of(error)))
                     continue

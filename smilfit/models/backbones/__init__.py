@@ -1,4 +1,4 @@
-"""Networks that turn a picture into a grid of tokens."""
+"""Networks that turn an image into a grid of tokens."""
 
 from smilfit.models.backbones.timm_backbone import TimmBackbone
 

@@ -1,4 +1,4 @@
-"""Any timm network as a backbone that gives one grid of tokens a picture."""
+"""Any timm network as a backbone that gives one grid of tokens an image."""
 
 import inspect
 import logging
@@ -25,7 +25,7 @@ _PROBE_PX = 64
 class TimmBackbone(nn.Module):
     """Give the tokens of one feature map of a timm network: a CNN's cells, or a ViT's patches.
 
-    Pictures come as RGB in [0, 1] and are normalised here by the mean and deviation that the network was made
+    Images come as RGB in [0, 1] and are normalised here by the mean and deviation that the network was made
     for. Parameters that the chosen map does not depend on (later stages, classifier) are removed or frozen,
     so that distributed training waits for none of them.
 
@@ -72,9 +72,9 @@ class TimmBackbone(nn.Module):
         if frozen:
             self.requires_grad_(False)
 
-    def forward(self, pictures: Float[Tensor, 'N 3 H W']) -> Float[Tensor, 'N D h w']:
-        """Compute the feature map of pictures in [0, 1]."""
-        normalised = (pictures - self.mean) / self.std
+    def forward(self, images: Float[Tensor, 'N 3 H W']) -> Float[Tensor, 'N D h w']:
+        """Compute the feature map of images in [0, 1]."""
+        normalised = (images - self.mean) / self.std
         (features,) = self.network.forward_intermediates(
             normalised, indices=[self.out_index], norm=True, output_fmt='NCHW', intermediates_only=True
         )
@@ -103,7 +103,7 @@ class TimmBackbone(nn.Module):
         return features.shape[1]
 
     def _probe_size(self) -> tuple[int, int]:
-        """Choose a small picture that the network takes."""
+        """Choose a small image that the network takes."""
         patches = getattr(self.network, 'patch_embed', None)
         if not getattr(self.network, 'dynamic_img_size', False):
             fixed = self.network.pretrained_cfg.get('fixed_input_size', False)
@@ -114,7 +114,7 @@ class TimmBackbone(nn.Module):
 
 
 def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    """Make the network without a classifier; a ViT is told to take pictures of any size."""
+    """Make the network without a classifier; a ViT is asked to take images of any size."""
     network = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     known = inspect.signature(type(network).__init__).parameters
     if 'dynamic_img_size' in known and not {'dynamic_img_size', 'img_size'} & options.keys():

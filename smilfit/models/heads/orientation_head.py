@@ -67,21 +67,21 @@ class OrientationHead(nn.Module):
             prior: the rotation to start from while the views know nothing.
         """
         tokens = self.norm(tokens)
-        # Four learnt places to look at: a mean over the picture forgets where the head is.
+        # Four learnt places to look at: a mean over the image forgets where the head is.
         attention = self.pool(tokens).softmax(2)
         pooled = torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2)
         with torch.autocast(tokens.device.type, enabled=False):
-            said = self.out(self.net(pooled).float())
-            columns = said.unflatten(-1, (2, 3)).transpose(-1, -2)
-            votes = sight_frames(cameras).transpose(-1, -2) @ columns
+            predicted = self.out(self.net(pooled).float())
+            columns = predicted.unflatten(-1, (2, 3)).transpose(-1, -2)
+            votes = camera_view_frames(cameras).transpose(-1, -2) @ columns
             votes = torch.where(view_mask[..., None, None], votes, torch.zeros_like(votes))
             total = (votes.detach().sum(1) + PRIOR_WEIGHT * prior[:, :2]).transpose(-1, -2).flatten(1)
             agreed = rot6d_to_rotmat(total)
         return OrientationVotes(votes, agreed)
 
 
-def sight_frames(cameras: Cameras) -> Float[Tensor, 'B C 3 3']:
-    """Give the rotation from the world to axes whose z looks along the ray through the picture's middle.
+def camera_view_frames(cameras: Cameras) -> Float[Tensor, 'B C 3 3']:
+    """Give the rotation from the world to axes whose z looks along the ray through the image's middle.
 
     It is the camera's own rotation followed by the smallest one that brings that ray onto z.
     """

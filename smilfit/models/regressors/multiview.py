@@ -1,4 +1,4 @@
-"""The multi-view regressor: pictures and cameras of one moment to body parameters."""
+"""The multi-view regressor: images and cameras of one moment to body parameters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,7 +55,7 @@ class MultiViewRegressor(BaseModel):
     body as they are. A view outside `view_mask` changes nothing: it does not even enter the backbone.
 
     Args:
-        backbone: pictures (N, 3, H, W) to maps (N, D, h, w).
+        backbone: images (N, 3, H, W) to maps (N, D, h, w).
         fusion: tokens (B, C, N, D), rays and mask to fused tokens (B, C, N, E).
         head: fused tokens and a start to a list of `BodyEstimate`.
         body_model: the body.

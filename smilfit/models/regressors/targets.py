@@ -1,6 +1,6 @@
 """Feed the handlers of fitting from training samples.
 
-Losses are computed in the scene frame: lengths in scene units, pictures as if they were `NOMINAL_PX` wide. A
+Losses are computed in the scene frame: lengths in scene units, images as if they were `NOMINAL_PX` wide. A
 weight or a robust loss's width then means the same for a mouse in mm and a fly in m, at any crop size.
 """
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.registrants.second_order.block import Posed
+from smilfit.registrants.second_order.frame_batch import FrameEvaluation
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.models import PointModel
 from smilfit.registrants.second_order.noise import Seen
@@ -20,7 +20,7 @@ from smilfit.registrants.second_order.noise import Seen
 WRONG_SIGN = 0.1
 
 
-def only_camera(part: Posed, seen: list[Seen]) -> tuple[Tensor, Tensor] | None:
+def only_camera(part: FrameEvaluation, seen: list[Seen]) -> tuple[Tensor, Tensor] | None:
     """Say which frames one camera alone saw (B,), and from where (B, 3); None where none can be."""
     views = [s.model for s in seen]
     if not views or any(not isinstance(m, PointModel) or m.view_hessian is None for m in views):
@@ -36,7 +36,7 @@ def only_camera(part: Posed, seen: list[Seen]) -> tuple[Tensor, Tensor] | None:
 
 
 def depth_ambiguity(
-    part: Posed, centre: Float[Tensor, 'B 3'], names: tuple[str, ...]
+    part: FrameEvaluation, centre: Float[Tensor, 'B 3'], names: tuple[str, ...]
 ) -> Float[Tensor, 'B K 3 3']:
     """Give what wrong signs of bones add to the covariances of points seen from one place."""
     kin = part.kinematics

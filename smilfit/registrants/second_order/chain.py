@@ -10,7 +10,6 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals, Stated
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import is_identity
 from smilfit.registrants.second_order.rigid_points import (
     LINEAR,
@@ -19,6 +18,7 @@ from smilfit.registrants.second_order.rigid_points import (
     bones_at_rest,
     hangs_on_several,
 )
+from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.stage_task import FitState, StageTask
 from smilfit.solvers import ChainProblem, ChainSolution, ChainState
 from smilfit.structures import BodyParams, Cameras
@@ -66,7 +66,7 @@ class ChainTerms:
         return replace(self, **lists, **matrices)
 
 
-def coefficients_of(task: StageTask, layout: Layout, params: BodyParams) -> Coefficients:
+def coefficients_of(task: StageTask, layout: VariableLayout, params: BodyParams) -> Coefficients:
     """Choose the coefficients that a stage fits.
 
     Raises:
@@ -88,7 +88,7 @@ def coefficients_of(task: StageTask, layout: Layout, params: BodyParams) -> Coef
 
 
 def chain_terms(
-    task: StageTask, layout: Layout, state: BodyState, fitted: Coefficients, with_torch: bool
+    task: StageTask, layout: VariableLayout, state: BodyState, fitted: Coefficients, with_torch: bool
 ) -> ChainTerms:
     """Sort a stage's statements into the kernel's terms.
 
@@ -134,6 +134,9 @@ def _on_joints(item: Residuals | Energies, body: SMIL) -> bool:
     if isinstance(item, Energies) or not isinstance(item.source, PointSource):
         return False
     names = item.source.names
+    if names is None and item.source.cameras is None:
+        # Of whole meshes and scans in space the exact hessian is worth its price: a few steps instead of many.
+        return False
     if names is not None and len(body.keypoint_rows(names).vertices):
         return False
     if item.order:
@@ -158,7 +161,7 @@ def _take(
     found: ChainTerms,
     item: Residuals | Energies,
     share: float,
-    layout: Layout,
+    layout: VariableLayout,
     state: BodyState,
     fitted: Coefficients,
 ) -> bool:
@@ -201,7 +204,7 @@ def _take_parameter(
     item: Residuals,
     source: ParameterSource,
     share: float,
-    layout: Layout,
+    layout: VariableLayout,
     state: BodyState,
     fitted: Coefficients,
 ) -> bool:
@@ -263,7 +266,7 @@ def _same_cameras(a: Cameras, b: Cameras) -> bool:
 
 
 def chain_problem(
-    task: StageTask, layout: Layout, start: FitState, fitted: Coefficients, terms: ChainTerms
+    task: StageTask, layout: VariableLayout, start: FitState, fitted: Coefficients, terms: ChainTerms
 ) -> ChainProblem:
     """Write a stage as a tree of joints with seen points."""
     params, body = start.params, task.body

@@ -14,7 +14,7 @@ from smilfit.registrants.second_order.dense import damping_of, solve_positive
 from smilfit.registrants.second_order.equations import unknown_rows
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.variable_layout import VariableLayout
 
 # The coefficients of backward differences, the present frame first.
 DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
@@ -38,7 +38,13 @@ class MotionModel:
 
     @classmethod
     def of(
-        cls, term: ActiveTerm, index: int, state: BodyState, kin: Kinematics, layout: Layout, widening: float
+        cls,
+        term: ActiveTerm,
+        index: int,
+        state: BodyState,
+        kin: Kinematics,
+        layout: VariableLayout,
+        widening: float,
     ) -> 'MotionModel':
         """Differentiate what a statement of a term compares from frame to frame."""
         with torch.no_grad():
@@ -81,7 +87,7 @@ class MotionModel:
 
 
 def _value_rows(
-    term: ActiveTerm, index: int, state: BodyState, kin: Kinematics, layout: Layout, item: Residuals
+    term: ActiveTerm, index: int, state: BodyState, kin: Kinematics, layout: VariableLayout, item: Residuals
 ) -> Float[Tensor, 'B n m']:
     source = item.source
     if isinstance(source, PointSource) and source.slope is None and item.value is source.argument:

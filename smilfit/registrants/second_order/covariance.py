@@ -19,7 +19,6 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.handlers import ActiveTerm
 from smilfit.registrants.second_order.ambiguity import depth_ambiguity, only_camera
-from smilfit.registrants.second_order.block import FrameBlock, Posed
 from smilfit.registrants.second_order.covariance_dense import (
     DenseBetween,
     DenseElimination,
@@ -30,7 +29,7 @@ from smilfit.registrants.second_order.covariance_tree import (
     TreeElimination,
     hangs_on_joints,
 )
-from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.models import Model
 from smilfit.registrants.second_order.noise import (
     LEAST_SLOPE,
@@ -41,8 +40,9 @@ from smilfit.registrants.second_order.noise import (
     spent_by,
     statements_of,
 )
-from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import StageTask
 from smilfit.solvers import Processes
 from smilfit.structures import FitCovariance
@@ -55,7 +55,7 @@ ROUNDS, ENOUGH = 6, 0.05
 NOT_KNOWN = 1e-2
 
 
-def fit_covariance(problem: BodyProblem, point: BodyPoint) -> FitCovariance:
+def fit_covariance(problem: BodyProblem, point: VariableState) -> FitCovariance:
     """Compute the covariances of all unknowns and of all joints and observed keypoints.
 
     What nothing tells of has an infinite variance. Smoothness over time is left out, so where there is any the
@@ -85,8 +85,8 @@ def in_double(task: StageTask) -> StageTask:
 class _Work:
     """Some frames evaluated: their models, and what observations come to."""
 
-    block: FrameBlock
-    part: Posed
+    block: FrameBatch
+    part: FrameEvaluation
     seen: list[Seen]
     held: list[Model]
 
@@ -94,13 +94,13 @@ class _Work:
 class _Covariance:
     """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
-    def __init__(self, problem: BodyProblem, point: BodyPoint) -> None:
+    def __init__(self, problem: BodyProblem, point: VariableState) -> None:
         self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
         task = problem.frames.task
         self.observing = _observing(task, self.processes)
-        self.frames = FrameBlock(task if self.dtype == torch.float64 else in_double(task), problem.layout)
+        self.frames = FrameBatch(task if self.dtype == torch.float64 else in_double(task), problem.layout)
         extras = {n: v.double() for n, v in point.extras.items()}
-        self.point = BodyPoint(point.quats.double(), point.transl.double(), extras)
+        self.point = VariableState(point.quats.double(), point.transl.double(), extras)
         body = task.body
         seen = (n for n in task.need if n in body.keypoint_names)
         self.names = tuple(dict.fromkeys((*body.joint_names, *seen)))
@@ -308,7 +308,7 @@ def without(matrix: Float[Tensor, '*b n n'], unknown: Bool[Tensor, '*b n']) -> F
     return matrix
 
 
-def _columns(body: SMIL, layout: Layout) -> tuple[str, ...]:
+def _columns(body: SMIL, layout: VariableLayout) -> tuple[str, ...]:
     names = body.joint_names
     found = [f'{names[j]}.turn_{axis}' for j in layout.free.tolist() for axis in 'xyz']
     found += [f'transl_{axis}' for axis in 'xyz'] if layout.transl else []

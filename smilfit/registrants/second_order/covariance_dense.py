@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.registrants.second_order.block import FrameBlock, Posed
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import Model
+from smilfit.registrants.second_order.variable_layout import VariableLayout
 
 # What keeps a matrix positive definite where nothing is known of an unknown, relative to what is known of it, and at
 # least by so much of what is known of the best known one of its kind.
@@ -91,13 +91,13 @@ class Between:
 class DenseElimination:
     """Frames with their own unknowns eliminated, and what was added to the diagonal."""
 
-    block: FrameBlock
-    part: Posed
+    block: FrameBatch
+    part: FrameEvaluation
     reduced: Reduced
     ridge: Float[Tensor, 'B m']
 
     @classmethod
-    def of(cls, block: FrameBlock, part: Posed, models: Sequence[Model]) -> 'DenseElimination':
+    def of(cls, block: FrameBatch, part: FrameEvaluation, models: Sequence[Model]) -> 'DenseElimination':
         """Eliminate."""
         matrix, _ = block.whole_equations(part, models)
         ridge = ridge_of(matrix.diagonal(dim1=1, dim2=2), block.layout)
@@ -162,7 +162,7 @@ class DenseBetween:
         return self.found.whole(common, shared)
 
 
-def ridge_of(diagonal: Float[Tensor, 'B m'], layout: Layout) -> Float[Tensor, 'B m']:
+def ridge_of(diagonal: Float[Tensor, 'B m'], layout: VariableLayout) -> Float[Tensor, 'B m']:
     """Give what is added to the diagonal; kinds of unknowns have units of their own."""
     sizes = [3 * len(layout.free), *([3] if layout.transl else []), *(size for _, size in layout.extras)]
     parts = []

@@ -9,16 +9,16 @@ from torch import Tensor
 
 from smilfit.geometry.kinematic_chain import KinematicTree
 from smilfit.geometry.quaternion import skew
-from smilfit.registrants.second_order.block import FrameBlock, Posed
 from smilfit.registrants.second_order.covariance_dense import Between, Reduced, ridge_of
 from smilfit.registrants.second_order.covariance_passes import Spread, Spreads, TreePass, TreeSums
 from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import Model, ParameterModel, PointModel
+from smilfit.registrants.second_order.variable_layout import VariableLayout
 
 
-def hangs_on_joints(block: FrameBlock, models: Sequence[Model], names: tuple[str, ...]) -> bool:
+def hangs_on_joints(block: FrameBatch, models: Sequence[Model], names: tuple[str, ...]) -> bool:
     """Say whether each model is of single joints or of the border, points are joints, and no camera moves."""
     groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
     if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
@@ -45,15 +45,15 @@ class TreeGeometry:
         arms: what a twist does at the joint's own place.
     """
 
-    part: Posed
-    layout: Layout
+    part: FrameEvaluation
+    layout: VariableLayout
     turn: Float[Tensor, 'B J 6 3']
     steps: Float[Tensor, 'B J 6 q']
     moved: Float[Tensor, 'B J 3 q']
     arms: Float[Tensor, 'B J 3 6']
 
     @classmethod
-    def of(cls, part: Posed, layout: Layout) -> 'TreeGeometry':
+    def of(cls, part: FrameEvaluation, layout: VariableLayout) -> 'TreeGeometry':
         """Look at posed bodies."""
         kin, tree = part.kinematics, part.kinematics.body.tree
         places = kin.joints - kin.joints[:, :1]
@@ -137,7 +137,7 @@ class TreeElimination:
     border: Reduced
 
     @classmethod
-    def of(cls, part: Posed, layout: Layout, models: Sequence[Model]) -> 'TreeElimination':
+    def of(cls, part: FrameEvaluation, layout: VariableLayout, models: Sequence[Model]) -> 'TreeElimination':
         """Eliminate."""
         geometry = TreeGeometry.of(part, layout)
         sums, diagonal = geometry.sums(models)

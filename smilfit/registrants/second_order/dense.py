@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Damping of an unknown that nothing constrains, as a share of the largest curvature.
+# Damping of an unknown that nothing constrains, as a share of the largest number on the hessian's diagonal.
 FLOOR = 1e-7
 
 
 @dataclass(frozen=True)
-class Eliminated:
+class ReducedSystem:
     """Frames whose own unknowns are expressed by the shared ones: `x = start - influence q`.
 
     `schur` and `gradient` are the frames' sums of what is left of the shared unknowns' equations:
@@ -27,14 +27,14 @@ class Eliminated:
     slope: Float[Tensor, 'B m']
 
     @staticmethod
-    def cat(parts: list['Eliminated']) -> 'Eliminated':
+    def cat(parts: list['ReducedSystem']) -> 'ReducedSystem':
         """Join blocks of frames."""
         if len(parts) == 1:
             return parts[0]
         rows = (torch.cat([getattr(p, n) for p in parts]) for n in ('start', 'influence', 'scale', 'slope'))
         start, influence, scale, slope = rows
         schur, gradient = sum(p.schur for p in parts), sum(p.gradient for p in parts)
-        return Eliminated(start, influence, schur, gradient, scale, slope)
+        return ReducedSystem(start, influence, schur, gradient, scale, slope)
 
 
 def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:
@@ -50,7 +50,7 @@ def eliminate(
     vector: Float[Tensor, 'B m'],
     damping: Float[Tensor, ' B'],
     scale: Float[Tensor, 'B n'],
-) -> Eliminated:
+) -> ReducedSystem:
     """Eliminate each frame's own unknowns, the first n of m, damped by `damping` times `scale`."""
     n = scale.shape[1]
     own = matrix[:, :n, :n] + torch.diag_embed(damping.unsqueeze(1) * scale)
@@ -60,7 +60,7 @@ def eliminate(
     across = matrix[:, :n, n:].transpose(1, 2)
     schur = (matrix[:, n:, n:] - across @ influence).sum(0, dtype=torch.float64)
     gradient = (vector[:, n:] + (across @ start.unsqueeze(-1)).squeeze(-1)).sum(0, dtype=torch.float64)
-    return Eliminated(start, influence, 0.5 * (schur + schur.t()), gradient, scale, vector)
+    return ReducedSystem(start, influence, 0.5 * (schur + schur.t()), gradient, scale, vector)
 
 
 def solve_positive(

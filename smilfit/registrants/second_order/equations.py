@@ -12,7 +12,6 @@ from smilfit.losses import Energies
 from smilfit.registrants.second_order.automatic import Slopes, energy_slopes, residual_slopes
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import PointSet, point_set
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.mesh_points import add_mesh
 from smilfit.registrants.second_order.models import (
     AutomaticModel,
@@ -21,6 +20,7 @@ from smilfit.registrants.second_order.models import (
     PointModel,
     irls_weights,
 )
+from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.structures import BodyOutput
 
 # Numbers in one block of Jacobians of vertices: what fits a cache.
@@ -30,7 +30,7 @@ BLOCK = 2_000_000
 class FrameEquations:
     """Sums `matrix` (B, m, m) and `vector` (B, m) of a quadratic model `E + b . x + x . A x / 2`."""
 
-    def __init__(self, kin: Kinematics, layout: Layout) -> None:
+    def __init__(self, kin: Kinematics, layout: VariableLayout) -> None:
         count = layout.n_own + layout.n_shared
         self.kin, self.layout = kin, layout
         self.matrix = kin.joints.new_zeros(len(kin.joints), count, count)
@@ -102,8 +102,8 @@ class FrameEquations:
         seen = term.related_input
         if 'cameras' in self.layout.extra_columns() and seen is not None and seen.cameras is not None:
             raise TypeError(
-                f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where they are fitted; '
-                'automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or leave fit_cameras out.'
+                f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where those are '
+                'fitted; automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or no fit_cameras.'
             )
         with torch.no_grad():
             stated = term.stated(state)
@@ -158,7 +158,7 @@ def pose_maps(kin: Kinematics) -> Float[Tensor, 'B J 3 3']:
 
 
 def unknown_rows(
-    slopes: Slopes, output: BodyOutput, kin: Kinematics, layout: Layout
+    slopes: Slopes, output: BodyOutput, kin: Kinematics, layout: VariableLayout
 ) -> Float[Tensor, 'B R m']:
     """Turn derivatives by points and parameters into derivatives by the unknowns, by the body's geometry."""
     first = next(iter(slopes.values()))
@@ -173,7 +173,7 @@ def unknown_rows(
     return jacobian
 
 
-def _jacobian(kin: Kinematics, points: PointSet, layout: Layout, name: str) -> Tensor:
+def _jacobian(kin: Kinematics, points: PointSet, layout: VariableLayout, name: str) -> Tensor:
     if name != 'vertices':
         return kin.jacobian(points, layout)
     rows = max(1, BLOCK // (3 * len(kin.joints) * (layout.n_own + layout.n_shared)))
@@ -181,7 +181,9 @@ def _jacobian(kin: Kinematics, points: PointSet, layout: Layout, name: str) -> T
     return torch.cat(parts, 1)
 
 
-def _add_parameter_rows(jacobian: Tensor, name: str, slope: Tensor, kin: Kinematics, layout: Layout) -> None:
+def _add_parameter_rows(
+    jacobian: Tensor, name: str, slope: Tensor, kin: Kinematics, layout: VariableLayout
+) -> None:
     columns = layout.extra_columns()
     if name == 'scale':
         name, slope = 'log_scale', slope * kin.params.scale[:, None]

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from smilfit.handlers import BodyState
-from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.chain import (
     ChainTerms,
     UnsupportedError,
@@ -16,9 +15,10 @@ from smilfit.registrants.second_order.chain import (
     coefficients_of,
     solved_params,
 )
-from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.rigid_points import Coefficients
 from smilfit.registrants.second_order.tree_problem import TreeProblem, TreeStage
+from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import (
     ChainProblem,
@@ -49,7 +49,7 @@ def not_planned(solver: SecondOrderSolver) -> KernelPlan:
 
 
 def plan_kernel(
-    task: StageTask, layout: Layout, solver: LevenbergMarquardt, start: FitState, state: BodyState
+    task: StageTask, layout: VariableLayout, solver: LevenbergMarquardt, start: FitState, state: BodyState
 ) -> KernelPlan:
     """Look whether the kernel takes a stage; `state` is the body where it starts.
 
@@ -79,7 +79,7 @@ def plan_kernel(
 
 def run_kernel(
     task: StageTask,
-    layout: Layout,
+    layout: VariableLayout,
     solver: LevenbergMarquardt,
     start: FitState,
     plan: KernelPlan,
@@ -112,7 +112,7 @@ def run_kernel(
 
 def _run_steps(
     task: StageTask,
-    layout: Layout,
+    layout: VariableLayout,
     solver: LevenbergMarquardt,
     start: FitState,
     plan: KernelPlan,
@@ -122,7 +122,7 @@ def _run_steps(
 ) -> StageOutcome:
     stage, terms = task.stage, plan.terms
     apart = replace(task, terms=tuple(terms.apart))
-    frames = FrameBlock(apart, layout)
+    frames = FrameBatch(apart, layout)
     known = TreeStage(frames, start.params, plan.fitted, moving, terms.constant)
     tree = TreeProblem(problem, known, layout.n_shared > 0, processes)
     robust = any(term.robust for term in task.terms)

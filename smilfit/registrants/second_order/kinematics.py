@@ -14,8 +14,8 @@ from torch import Tensor
 from smilfit.body_models import SMIL, RestShape
 from smilfit.geometry.quaternion import skew
 from smilfit.registrants.second_order.landmarks import PointSet
-from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.structures import BodyParams
 
 # Matrices of fewer multiplications than this torch multiplies in another way, which rounds otherwise.
@@ -36,14 +36,14 @@ class Kinematics:
     """
 
     body: SMIL
-    point: BodyPoint
+    point: VariableState
     params: BodyParams
     rest: RestShape
     linear: Float[Tensor, 'B J 3 3']
     positions: Float[Tensor, 'B J 3']
 
     @classmethod
-    def of(cls, body: SMIL, point: BodyPoint, rest: RestShape | None = None) -> 'Kinematics':
+    def of(cls, body: SMIL, point: VariableState, rest: RestShape | None = None) -> 'Kinematics':
         """Pose the body of a point; `rest` is its shape where that does not change."""
         params = point.params()
         if rest is None:
@@ -90,7 +90,7 @@ class Kinematics:
         maps[:, 0] = torch.eye(3, dtype=maps.dtype, device=maps.device)
         return self.params.scale[:, None, None, None] * maps
 
-    def jacobian(self, points: PointSet, layout: Layout) -> Float[Tensor, 'B N 3 m']:
+    def jacobian(self, points: PointSet, layout: VariableLayout) -> Float[Tensor, 'B N 3 m']:
         """Differentiate points with respect to all columns of a layout."""
         parts = [self._turns(points, layout)]
         if layout.transl:
@@ -100,7 +100,7 @@ class Kinematics:
         parts += [self.extra_columns(points, name) for name, _ in layout.extras]
         return torch.cat(parts, -1)
 
-    def _turns(self, points: PointSet, layout: Layout) -> Tensor:
+    def _turns(self, points: PointSet, layout: VariableLayout) -> Tensor:
         paths = self.body.tree.paths[:, layout.free]
         pivots = self.joints.index_select(1, layout.free)
         parts = []

@@ -13,8 +13,8 @@ from torch import Tensor
 from smilfit.geometry.quaternion import skew
 from smilfit.geometry.skinning import bone_maps
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import PointModel
+from smilfit.registrants.second_order.variable_layout import VariableLayout
 
 # Vertices of one block: its Jacobian of a hundred unknowns fits a cache.
 VERTICES = 1024
@@ -24,7 +24,9 @@ _CROSS = ((0, 1, 2, -1), (0, 2, 1, 1), (1, 0, 2, 1), (1, 2, 0, -1), (2, 0, 1, -1
 Block = slice | Tensor
 
 
-def add_mesh(kin: Kinematics, layout: Layout, term: PointModel, matrix: Tensor, vector: Tensor) -> None:
+def add_mesh(
+    kin: Kinematics, layout: VariableLayout, term: PointModel, matrix: Tensor, vector: Tensor
+) -> None:
     """Add a term of all vertices to the equations of its frames, in place.
 
     Args:
@@ -72,7 +74,7 @@ def _add_turned(found: Tensor, blended: Float[Tensor, '3 3 n'], change: Float[Te
 class MeshJacobian:
     """Derivatives of vertices of posed bodies with respect to all unknowns of a layout."""
 
-    def __init__(self, kin: Kinematics, layout: Layout) -> None:
+    def __init__(self, kin: Kinematics, layout: VariableLayout) -> None:
         self.kin, self.layout = kin, layout
         body, params = kin.body, kin.params
         self.maps = bone_maps(kin.linear, kin.positions, kin.rest_joints, params.scale, params.transl)

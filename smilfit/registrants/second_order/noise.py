@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.losses import Residuals
-from smilfit.registrants.second_order.block import Posed
 from smilfit.registrants.second_order.covariance_dense import DenseElimination
 from smilfit.registrants.second_order.covariance_tree import TreeElimination
+from smilfit.registrants.second_order.frame_batch import FrameEvaluation
 from smilfit.registrants.second_order.models import (
     AutomaticModel,
     Model,
@@ -54,7 +54,7 @@ class Seen:
     slopes: Tensor
 
 
-def statements_of(part: Posed, observing: Collection[str]) -> tuple[list[Seen], list[Model]]:
+def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[list[Seen], list[Model]]:
     """Give observations of squares, which have a noise, and the models of all else; what couples frames is left out.
 
     Args:

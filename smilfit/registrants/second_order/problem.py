@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.registrants.second_order.block import FrameBlock, Posed, even_parts
 from smilfit.registrants.second_order.coupled import coupled_step
-from smilfit.registrants.second_order.dense import Eliminated, damping_of, solve_positive
-from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.dense import ReducedSystem, damping_of, solve_positive
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation, even_parts
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.solvers import Processes
 
 # Frames evaluated at once, and how many blocks' evaluations are kept until the step needs them; those of a longer
@@ -23,10 +23,10 @@ BLOCK, BLOCKS_KEPT = 1024, 16
 class Evaluation:
     """Bodies and their energies by frame. `parts` holds the blocks, or None."""
 
-    point: BodyPoint
+    point: VariableState
     energy: Float[Tensor, ' B']
     widening: float
-    parts: tuple[Posed, ...] | None
+    parts: tuple[FrameEvaluation, ...] | None
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class BodyProblem:
         processes: those that hold the other frames.
     """
 
-    def __init__(self, frames: FrameBlock, n_frames: int, processes: Processes | None = None) -> None:
+    def __init__(self, frames: FrameBatch, n_frames: int, processes: Processes | None = None) -> None:
         self.frames, self.n_frames = frames, n_frames
-        self.layout: Layout = frames.layout
+        self.layout: VariableLayout = frames.layout
         self.processes = processes or Processes()
         self.moving = any(t.handler.frame_order for t in frames.task.terms)
         self.coupled = self.layout.n_shared > 0 or self.moving
@@ -70,7 +70,7 @@ class BodyProblem:
         whole = values.sum(dtype=torch.float64)
         return (self.processes.sum(whole) if self.coupled else whole).to(values.dtype)
 
-    def evaluate(self, point: BodyPoint, widening: float = 1.0) -> Evaluation:
+    def evaluate(self, point: VariableState, widening: float = 1.0) -> Evaluation:
         """Pose the body and evaluate every term."""
         keep = len(self._rows) <= BLOCKS_KEPT
         parts, energies = [], []
@@ -80,16 +80,16 @@ class BodyProblem:
                 parts.append(part)
         return Evaluation(point, torch.cat(energies), widening, tuple(parts) if keep else None)
 
-    def posed(self, point: BodyPoint, widening: float = 1.0) -> Iterator[Posed]:
+    def posed(self, point: VariableState, widening: float = 1.0) -> Iterator[FrameEvaluation]:
         """Evaluate block after block."""
         return (self._posed(i, point, widening) for i in range(len(self._rows)))
 
     @torch.no_grad()
-    def _posed(self, i: int, point: BodyPoint, widening: float) -> Posed:
+    def _posed(self, i: int, point: VariableState, widening: float) -> FrameEvaluation:
         here = point if len(self._rows) == 1 else point.take(self._rows[i])
         return self._blocks[i].evaluate(here, widening)
 
-    def parts(self, at: Evaluation) -> Iterator[tuple[Tensor, FrameBlock, Posed]]:
+    def parts(self, at: Evaluation) -> Iterator[tuple[Tensor, FrameBatch, FrameEvaluation]]:
         """Go through the blocks: rows, block, and its bodies."""
         for i, (rows, block) in enumerate(zip(self._rows, self._blocks)):
             part = self._posed(i, at.point, at.widening) if at.parts is None else at.parts[i]
@@ -107,7 +107,7 @@ class BodyProblem:
         if self.moving:
             return self._step_in_time(at, damping)
         parts = [block.eliminate(part, damping[rows]) for rows, block, part in self.parts(at)]
-        found = Eliminated.cat(parts)
+        found = ReducedSystem.cat(parts)
         shared = self._shared_step(found, damping)
         own = found.start
         if len(shared):
@@ -123,7 +123,7 @@ class BodyProblem:
         matrix, vector = block.whole_equations(part, models)
         return Step(*coupled_step(matrix, vector, motions, self.layout.n_own, damping))
 
-    def _shared_step(self, found: Eliminated, damping: Tensor) -> Tensor:
+    def _shared_step(self, found: ReducedSystem, damping: Tensor) -> Tensor:
         if not self.layout.n_shared:
             return damping.new_zeros(0)
         schur, gradient = self.processes.sum(found.schur), self.processes.sum(found.gradient)
@@ -134,7 +134,7 @@ class BodyProblem:
         return -step.to(damping.dtype)
 
     @torch.no_grad()
-    def moved(self, at: Evaluation, step: Step) -> BodyPoint:
+    def moved(self, at: Evaluation, step: Step) -> VariableState:
         """Take a step."""
         parts = [b.moved(p, step.own[rows], step.shared) for rows, b, p in self.parts(at)]
-        return BodyPoint.cat(parts)
+        return VariableState.cat(parts)

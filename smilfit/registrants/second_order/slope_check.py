@@ -5,21 +5,23 @@ from torch import Tensor
 
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.registrants.second_order.automatic import value_slopes
-from smilfit.registrants.second_order.block import FrameBlock, Posed
 from smilfit.registrants.second_order.coupled import MotionModel
 from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import models_of
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 
 # Frames that are looked at, and the relative difference of gradients that is no rounding.
 FRAMES, TOLERANCE = 3, 2e-2
+# A gradient of so many last digits of what it is summed of is none.
+ROUNDING = 1e3
 # How far bodies are bent to look at derivatives that are 0 where they stand, rad.
 BEND = 0.5
 
 
-def check_terms(frames: FrameBlock, point: BodyPoint) -> None:
+def check_terms(frames: FrameBatch, point: VariableState) -> None:
     """Hold the slopes of terms that were not looked at yet against automatic ones, before the first step.
 
     A body at rest has no gradient of many terms; then bodies that are bent are looked at too. A term without any is
@@ -42,7 +44,7 @@ def check_terms(frames: FrameBlock, point: BodyPoint) -> None:
         term.handler.looks_left = 0 if compared else term.handler.looks_left - 1
 
 
-def _bent(frames: FrameBlock, at: Posed) -> Posed:
+def _bent(frames: FrameBatch, at: FrameEvaluation) -> FrameEvaluation:
     """Pose bodies far from where they are, every one in a way of its own."""
     kin, point = at.kinematics, at.point
     turns = BEND * torch.sin(torch.arange(kin.joints.numel(), dtype=kin.joints.dtype))
@@ -50,7 +52,7 @@ def _bent(frames: FrameBlock, at: Posed) -> Posed:
     return frames.evaluate(point.moved(turns, kin.parent_rotations, 0 * point.transl, {}))
 
 
-def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> bool:
+def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout) -> bool:
     """Compare the gradient by a term's quadratic model with the automatic gradient of its value.
 
     Columns of cameras are left out: automatic derivatives are by the body.
@@ -70,16 +72,20 @@ def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: La
     given = _model_gradient(term, state, kin, layout)[:, of_body]
     size = expected.norm()
     off = (given - expected).norm()
-    if bool(size.isfinite()) and bool(off > TOLERANCE * size) and bool(size > 0):
+    # A term of what this stage does not move has a gradient of rounding alone.
+    reach = (kin.joints - kin.joints[:, :1]).abs().max().clamp_min(1)
+    parts = sum(slope.abs().sum() for slope in exact.values())
+    there = size > ROUNDING * torch.finfo(size.dtype).eps * reach * parts
+    if bool(size.isfinite()) and bool(there) and bool(off > TOLERANCE * size):
         raise TypeError(
             f'LevenbergMarquardt: the slopes that {term.name} hands in contradict the derivative of its residuals: '
             f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or '
             'leave them out: derivatives are then found automatically.'
         )
-    return bool(size > 0)
+    return bool(there)
 
 
-def _model_gradient(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Layout) -> Tensor:
+def _model_gradient(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout) -> Tensor:
     models, coupled = models_of(term, state, 1.0, 'cameras' in layout.extra_columns())
     gradient = FrameEquations(kin, layout).add(models, state, 1.0).vector
     for index in coupled:

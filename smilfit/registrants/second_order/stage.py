@@ -8,13 +8,13 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
 from smilfit.handlers import ActiveTerm, BodyState
-from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance
+from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.kernel import KernelPlan, not_planned, plan_kernel, run_kernel
-from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.second_order.slope_check import check_terms
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import Processes, SecondOrderSolver, StopReason
@@ -52,12 +52,12 @@ def run_second_order(
     if 'cameras' in stage.fit:
         fitted['cameras'] = True
         shift = params.transl.new_zeros(len(task.cameras()), 6) if shift is None else shift
-    point = BodyPoint.from_params(params, fitted, shift)
-    layout = Layout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
+    point = VariableState.from_params(params, fitted, shift)
+    layout = VariableLayout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
     start = replace(start, params=params, camera_shift=shift)
-    frames = FrameBlock(task, layout, rest)
+    frames = FrameBatch(task, layout, rest)
     if solver.may_use_kernel:
         with torch.no_grad():
             state = task.state(start)
@@ -74,7 +74,7 @@ def run_second_order(
         if _is_finished(outcome, plan):
             return _with_covariance(outcome, task, layout, fitted, solver, processes)
         # Dense equations go on from where its steps were too short, or gained nothing.
-        point = BodyPoint.from_params(outcome.state.params, fitted, shift)
+        point = VariableState.from_params(outcome.state.params, fitted, shift)
         rest_done = _run_dense(task, layout, None, solver, point, start, processes, ~outcome.converged)
         outcome = _joined(outcome, rest_done)
         return _with_covariance(outcome, task, layout, fitted, solver, processes)
@@ -95,17 +95,17 @@ def _is_finished(outcome: StageOutcome, plan: KernelPlan) -> bool:
 
 def _run_dense(
     task: StageTask,
-    layout: Layout,
+    layout: VariableLayout,
     rest: RestShape | None,
     solver: SecondOrderSolver,
-    point: BodyPoint,
+    point: VariableState,
     start: FitState,
     processes: Processes,
     wanted: Tensor | None = None,
 ) -> StageOutcome:
     """Solve by dense equations: all frames, or of frames by themselves those that are wanted."""
     stage = task.stage
-    problem = BodyProblem(FrameBlock(task, layout, rest), point.batch_size, processes)
+    problem = BodyProblem(FrameBatch(task, layout, rest), point.batch_size, processes)
     robust = any(term.robust for term in task.terms)
     some, begin, energy = problem, point, None
     in_part = wanted is not None and not problem.coupled and processes.count == 1
@@ -136,7 +136,7 @@ def _joined(first: StageOutcome, then: StageOutcome) -> StageOutcome:
 def _with_covariance(
     outcome: StageOutcome,
     task: StageTask,
-    layout: Layout,
+    layout: VariableLayout,
     fitted: Mapping[str, bool],
     solver: SecondOrderSolver,
     processes: Processes,
@@ -144,8 +144,8 @@ def _with_covariance(
     """Compute the covariance where a stage ended, if it is asked for, whatever it ran on."""
     if not solver.covariance:
         return outcome
-    point = BodyPoint.from_params(outcome.state.params, fitted, outcome.state.camera_shift)
-    problem = BodyProblem(FrameBlock(task, layout), point.batch_size, processes)
+    point = VariableState.from_params(outcome.state.params, fitted, outcome.state.camera_shift)
+    problem = BodyProblem(FrameBatch(task, layout), point.batch_size, processes)
     return replace(outcome, covariance=fit_covariance(problem, point))
 
 

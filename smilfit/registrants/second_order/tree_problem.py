@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.handlers import ActiveTerm
-from smilfit.registrants.second_order.block import FrameBlock, Posed
 from smilfit.registrants.second_order.chain import solved_params
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.joint_quadratics import JointQuadratic, SkinPairs, add_model
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.models import models_of
-from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.rigid_points import Coefficients
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.solvers import (
     ChainProblem,
     ChainQuadratic,
@@ -42,7 +42,7 @@ class TreeStage:
         constant: energy by frame of what does not move.
     """
 
-    frames: FrameBlock
+    frames: FrameBatch
     start: BodyParams
     fitted: Coefficients
     moving: Mapping[str, bool]
@@ -55,10 +55,10 @@ class TreeStage:
             constant = constant[index]
         return TreeStage(self.frames.take(index), self.start[index], self.fitted, self.moving, constant)
 
-    def posed(self, state: ChainState, widening: float) -> Posed:
+    def posed(self, state: ChainState, widening: float) -> FrameEvaluation:
         """Pose the bodies of a state, and evaluate the terms that torch has."""
         params = solved_params(self.start, state, self.fitted)
-        return self.frames.evaluate(BodyPoint.from_params(params, self.moving), widening)
+        return self.frames.evaluate(VariableState.from_params(params, self.moving), widening)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TreeEvaluation:
     point: ChainState
     energy: Float[Tensor, ' B']
     widening: float
-    posed: Posed | None
+    posed: FrameEvaluation | None
 
 
 class TreeProblem:
@@ -115,7 +115,7 @@ class TreeProblem:
         predicted = factor.predicted_reduction(loads, motion)
         return ChainStep(motion.no_turn_beyond(LONGEST_TURN), predicted)
 
-    def _extra(self, at: Posed, couplings: list[MotionCoupling]) -> ChainQuadratic:
+    def _extra(self, at: FrameEvaluation, couplings: list[MotionCoupling]) -> ChainQuadratic:
         """Bring the quadratic models of the terms that torch has to the joints."""
         kin, fitted = at.kinematics, self.stage.fitted
         models = [m for term in self.terms for m in models_of(term, at.state, at.widening, False)[0]]
@@ -138,7 +138,7 @@ class TreeProblem:
             border_hessian=found.border_hessian,
         )
 
-    def _couplings(self, at: Posed) -> list[MotionCoupling]:
+    def _couplings(self, at: FrameEvaluation) -> list[MotionCoupling]:
         return [c for term in self.terms if term.handler.frame_order for c in couplings_of(term, at)]
 
     def moved(self, at: TreeEvaluation, step: ChainStep) -> ChainState:
@@ -155,7 +155,7 @@ class TreeProblem:
         return (self.processes.sum(whole) if self.coupled else whole).to(values.dtype)
 
 
-def couplings_of(term: ActiveTerm, at: Posed) -> list[MotionCoupling]:
+def couplings_of(term: ActiveTerm, at: FrameEvaluation) -> list[MotionCoupling]:
     """Give what a term couples in time, as differences of joints."""
     stated, found = term.stated(at.state), []
     shares = term.shares(stated, at.energy)

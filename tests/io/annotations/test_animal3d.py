@@ -85,7 +85,7 @@ def test_a_fourth_column_is_the_confidence(tmp_path):
         ({'bone': [1.0] * 24}, 'got a bird'),
     ],
 )
-def test_bad_entries_are_told(tmp_path, change, reason):
+def test_bad_entries_are_reported(tmp_path, change, reason):
     found = _read(tmp_path, [_entry(), _entry(**change)])
     assert len(found) == 1
     assert 'entry 1' in found.skipped[0].where

@@ -46,7 +46,7 @@ def test_a_folder_of_frames(tmp_path):
     np.testing.assert_array_equal(second.box, [5, 6, 7, 8])
 
 
-def test_boxes_of_full_pictures_are_not_boxes_of_crops(tmp_path):
+def test_boxes_of_full_images_are_not_boxes_of_crops(tmp_path):
     _write(tmp_path / 'walk', _points())
     (tmp_path / 'walk/full_size').mkdir()
     (tmp_path / 'walk/bboxes.json').write_text('{"00012": [1, 2, 3, 4]}')
@@ -67,7 +67,7 @@ class _Runs:
         return (open, ('/tmp/never', 'w'))
 
 
-def test_bad_frames_are_told(tmp_path):
+def test_bad_frames_are_reported(tmp_path):
     _write(tmp_path, _points(), '1')
     _write(tmp_path, _points(7), '2')
     _write(tmp_path, _Runs(), '3')

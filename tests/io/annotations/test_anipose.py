@@ -100,7 +100,7 @@ def test_missing_points_and_frames(session):
     assert not images[1].keypoints3d[1].any()
 
 
-def test_a_camera_without_its_video_is_told(session):
+def test_a_camera_without_its_video_is_reported(session):
     (session / 'videos-raw/walk 1-camB.mp4').unlink()
     found = _read(session)
     assert len(found) == 4

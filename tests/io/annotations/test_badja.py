@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from smilfit.io.annotations import BadjaReader, check_pictures
+from smilfit.io.annotations import BadjaReader, check_images
 from smilfit.registry import build_annotations
 
 SIZE = (80, 50)
@@ -24,7 +24,7 @@ def frame(name='0007', **changes):
 
 
 def data_set(folder, **sequences):
-    """Write a data set of sequences with pictures and masks of columns 25 to 74 and rows 5 to 44."""
+    """Write a data set of sequences with images and masks of columns 25 to 74 and rows 5 to 44."""
     (folder / 'joint_annotations').mkdir()
     for name, frames in sequences.items():
         (folder / 'joint_annotations' / f'{name}.json').write_text(json.dumps(frames))
@@ -40,7 +40,7 @@ def data_set(folder, **sequences):
 
 def test_rows_and_columns_become_x_and_y_in_the_order_of_time(tmp_path):
     folder = data_set(tmp_path, cow=[frame('0007'), frame('0002')])
-    found = check_pictures(BadjaReader().read(folder / 'cow.json'))
+    found = check_images(BadjaReader().read(folder / 'cow.json'))
     assert not found.skipped
     assert found.temporal
     assert [(image.sequence, image.frame) for image in found.images] == [('cow', 2), ('cow', 7)]
@@ -68,12 +68,12 @@ def test_a_folder_has_one_sequence_a_file_and_options_hold(tmp_path):
 def test_a_file_in_the_other_order_is_found_by_its_masks(tmp_path):
     turned = [place[::-1] for place in frame()['joints']]
     folder = data_set(tmp_path, cow=[frame(), frame('0009', joints=turned)])
-    found = check_pictures(BadjaReader().read(folder))
+    found = check_images(BadjaReader().read(folder))
     assert len(found) == 1
     assert 'Rows and columns seem exchanged' in found.skipped[0].reason
 
 
-def test_broken_entries_are_told(tmp_path):
+def test_broken_entries_are_reported(tmp_path):
     entries = [
         frame(),
         frame(joints=[[1, 2]] * 36),

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from smilfit.io.annotations import CocoReader, check_pictures
+from smilfit.io.annotations import CocoReader, check_images
 from smilfit.registry import UnknownNameError, build_annotations
 
 NAMES = ['nose', 'left_ear', 'right_ear']
@@ -91,7 +91,7 @@ def test_masks_alone_are_an_annotation(tmp_path):
     assert found.images[0].keypoints.shape == (0, 2)
 
 
-def test_broken_entries_are_told_one_by_one(tmp_path):
+def test_broken_entries_are_reported_one_by_one(tmp_path):
     entries = [
         animal(),
         animal(category_id=7),
@@ -137,7 +137,7 @@ def test_real_ants(real_data):
     folder = real_data / 'replicant' / 'SMIL_COCO'
     reader = build_annotations(dict(type='coco', images=folder / 'data'))
     content = json.loads((folder / 'labels.json').read_text())
-    found = check_pictures(reader.read(folder / 'labels.json'))
+    found = check_images(reader.read(folder / 'labels.json'))
     assert (len(found), len(found.skipped)) == (8, 0)
     assert len(found.keypoint_names) == 51
     assert len(found.flip) == 22

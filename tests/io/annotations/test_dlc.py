@@ -67,7 +67,7 @@ def test_labels_of_a_project(tmp_path, project):
     assert _read(path, images=tmp_path / 'other').images[0].image == tmp_path / 'other' / PATHS[0]
 
 
-def test_pictures_beside_a_moved_table_are_found(tmp_path):
+def test_images_beside_a_moved_table_are_found(tmp_path):
     path = write_csv(tmp_path / 'CollectedData.csv', columns_of(PARTS), ROWS[:1], _values(6, 1))
     (tmp_path / 'img003.png').touch()
     assert _read(path).images[0].image == tmp_path / 'img003.png'
@@ -122,7 +122,7 @@ def test_tables_of_other_body_parts_join(tmp_path):
     assert [image.confidence.tolist() for image in found.images] == [[1, 1, 0], [0, 1, 1]]
 
 
-def test_bad_rows_are_told_and_the_rest_is_read(tmp_path, project):
+def test_bad_rows_are_reported_and_the_rest_is_read(tmp_path, project):
     path, _ = project
     names = [f'labeled-data,vid,img{i:03}.png,' for i in range(30, 36)]
     lines = [
@@ -141,10 +141,10 @@ def test_bad_rows_are_told_and_the_rest_is_read(tmp_path, project):
     assert 'must have 9 cells; got 8' in reasons['line 7']
     assert "could not convert string to float: 'six'" in reasons['line 8']
     assert 'one body part at least must be labelled' in reasons['line 9']
-    assert 'must name a picture or a frame' in reasons['line 10']
+    assert 'must name an image or a frame' in reasons['line 10']
 
 
-def test_a_likelihood_above_one_is_told(tmp_path):
+def test_a_likelihood_above_one_is_reported(tmp_path):
     columns = columns_of(PARTS[:1], coords=('x', 'y', 'likelihood'))
     (tmp_path / 'a.mp4').touch()
     path = write_csv(

@@ -23,7 +23,7 @@ def _read(path, **options):
     return build_annotations({'type': 'grevyzebra', **options}).read(path)
 
 
-def test_pictures_with_28_keypoints(tmp_path):
+def test_images_with_28_keypoints(tmp_path):
     _write(tmp_path, 'img_1')
     _write(tmp_path, 'img_2', XY[:19])
     (tmp_path / 'img_1.png').touch()

@@ -88,7 +88,7 @@ def test_broken_polygons_say_so(polygon):
         PolygonMask([polygon], (4, 4)).read()
 
 
-def test_a_picture_of_labels_by_number_colour_and_palette(tmp_path):
+def test_an_image_of_labels_by_number_colour_and_palette(tmp_path):
     from PIL import Image
 
     labels = np.random.default_rng(0).integers(0, 4, size=(6, 9)).astype(np.uint8)
@@ -111,11 +111,11 @@ def test_a_picture_of_labels_by_number_colour_and_palette(tmp_path):
     np.testing.assert_array_equal(ImageMask(tmp_path / 'colours.png', ((3, 0, 0),)).read(), labels == 3)
 
 
-def test_pictures_that_are_no_masks_say_so(tmp_path):
+def test_images_that_are_no_masks_say_so(tmp_path):
     with pytest.raises(FileNotFoundError, match='must exist'):
         ImageMask(tmp_path / 'none.png').read()
-    (tmp_path / 'text.png').write_text('no picture')
-    with pytest.raises(ValueError, match='must be a picture that opens'):
+    (tmp_path / 'text.png').write_text('no image')
+    with pytest.raises(ValueError, match='must be an image that opens'):
         ImageMask(tmp_path / 'text.png').read()
     cv2.imwrite(str(tmp_path / 'colours.png'), np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(ValueError, match='must be colours'):

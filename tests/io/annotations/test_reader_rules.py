@@ -1,4 +1,4 @@
-"""What holds for every reader of annotations, a plugin's too: the wrapper, the folder of pictures, safe names."""
+"""What holds for every reader of annotations, a plugin's too: the wrapper, the folder of images, safe names."""
 
 import json
 from dataclasses import replace
@@ -15,11 +15,11 @@ from smilfit.io.annotations import (
     PolygonMask,
     RleMask,
     SleapReader,
-    check_pictures,
+    check_images,
 )
 from smilfit.io.annotations.fence import Fence
 from smilfit.io.annotations.sequence_names import AnimalSequences, different_names, sequence_name
-from smilfit.io.picture_opening import MOST_PIXELS
+from smilfit.io.image_opening import MOST_PIXELS
 from smilfit.io.videos import probe_video
 from smilfit.registry import ANNOTATIONS, UnknownNameError, build_annotations
 from smilfit.structures import AnnotatedImage, AnnotationSet, VideoFrame
@@ -51,9 +51,9 @@ class Plugin(AnnotationReader):
     [IndexError('list index out of range'), MemoryError(), RecursionError(), AttributeError('x'), EOFError()],
 )
 def test_whatever_a_plugin_raises_names_the_file(tmp_path, error):
-    with pytest.raises(BadFileError) as told:
+    with pytest.raises(BadFileError) as caught:
         Plugin(error).read(tmp_path / 'a.txt')
-    assert str(told.value).startswith(f'{tmp_path / "a.txt"}: annotations must')
+    assert str(caught.value).startswith(f'{tmp_path / "a.txt"}: annotations must')
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_whatever_a_plugin_raises_names_the_file(tmp_path, error):
     [UnknownNameError("no 'a'. Did you mean 'b'?"), BadFileError('/other/file: x must be y; got z. Do it.')],
 )
 def test_errors_that_say_it_already_are_passed_on(tmp_path, error):
-    with pytest.raises(type(error)) as told:
+    with pytest.raises(type(error)) as caught:
         Plugin(error).read(tmp_path / 'a.txt')
-    assert told.value is error
+    assert caught.value is error
     with pytest.raises(ImportError):
         Plugin(ImportError('no such package')).read(tmp_path / 'a.txt')
 
 
-def test_numbers_that_no_picture_has_leave_an_entry_out(tmp_path):
+def test_numbers_that_no_image_has_leave_an_entry_out(tmp_path):
     good = entry(tmp_path / 'a.png')
     bad = [
         entry(tmp_path / 'a.png', frame=-1),
@@ -120,7 +120,7 @@ def test_sequences_of_several_parts_never_collide():
 
 @pytest.fixture
 def coco(tmp_path):
-    """Pictures inside and outside of a folder, and labels that name all of them."""
+    """Images inside and outside of a folder, and labels that name all of them."""
     (tmp_path / 'in' / 'deep').mkdir(parents=True)
     (tmp_path / 'out').mkdir()
     for name in ('in/a.png', 'in/deep/b.png', 'out/c.png'):
@@ -148,14 +148,14 @@ def coco(tmp_path):
     return tmp_path / 'in' / 'labels.json', len(inside), len(outside)
 
 
-def test_pictures_outside_are_left_out_unless_allowed(coco):
+def test_images_outside_are_left_out_unless_allowed(coco):
     path, inside, outside = coco
     for reader in (CocoReader(), CocoReader(images=path.parent)):
-        found = check_pictures(reader.read(path))
+        found = check_images(reader.read(path))
         assert (len(found), len(found.skipped)) == (inside, outside)
         assert all('--allow-outside-images' in skipped.reason for skipped in found.skipped)
     allowed = build_annotations(dict(type='coco', allow_outside_images=True))
-    found = check_pictures(allowed.read(path))
+    found = check_images(allowed.read(path))
     assert (len(found), len(found.skipped)) == (inside + outside, 0)
 
 
@@ -175,22 +175,22 @@ def test_a_fence_refuses_what_is_no_path(tmp_path):
     assert not fence.holds(Path('/'))
 
 
-def test_a_mask_is_as_large_as_its_picture_before_it_is_decoded(tmp_path):
+def test_a_mask_is_as_large_as_its_image_before_it_is_decoded(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((20, 30, 3), np.uint8))
     # Decoded, each would be an error of its own.
     for mask in (RleMask([7], (100_000, 100_000)), PolygonMask([[0, 0]], (31, 20))):
-        found = check_pictures(AnnotationSet('a', ('nose',), (entry(tmp_path / 'a.png', mask=mask),)))
-        assert 'the mask must be of the size of its picture, 30x20 px' in found.skipped[0].reason
+        found = check_images(AnnotationSet('a', ('nose',), (entry(tmp_path / 'a.png', mask=mask),)))
+        assert 'the mask must be of the size of its image, 30x20 px' in found.skipped[0].reason
 
 
-def test_a_large_picture_leaves_the_rest_of_its_set(tmp_path):
+def test_a_large_image_leaves_the_rest_of_its_set(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((20, 30, 3), np.uint8))
     header = b'P5 %d %d 255\n'
     (tmp_path / 'bomb.pgm').write_bytes(header % (30_000, 30_000))
     (tmp_path / 'large.pgm').write_bytes(header % (MOST_PIXELS // 10_000 + 1, 10_000))
     (tmp_path / 'just.pgm').write_bytes(header % (MOST_PIXELS // 10_000, 10_000))
     names = ('bomb.pgm', 'a.png', 'large.pgm', 'just.pgm')
-    found = check_pictures(AnnotationSet('a', ('nose',), tuple(entry(tmp_path / name) for name in names)))
+    found = check_images(AnnotationSet('a', ('nose',), tuple(entry(tmp_path / name) for name in names)))
     assert [image.image.name for image in found.images] == ['a.png', 'just.pgm']
     assert all('million px' in skipped.reason for skipped in found.skipped)
 
@@ -218,5 +218,5 @@ def test_videos_may_lie_where_labels_say(tmp_path, write_video):
 
     film = write_video(tmp_path / 'elsewhere' / 'film.avi')
     write_slp(tmp_path / 'labels' / 'a.slp', np.full((1, 3, 2), 7.0), ('a', 'b', 'c'), film)
-    found = check_pictures(SleapReader().read(tmp_path / 'labels' / 'a.slp'))
+    found = check_images(SleapReader().read(tmp_path / 'labels' / 'a.slp'))
     assert found.images[0].image == VideoFrame(film, 0)

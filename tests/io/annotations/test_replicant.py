@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.io.annotations import ReplicantReader, check_pictures
+from smilfit.io.annotations import ReplicantReader, check_images
 from smilfit.io.annotations.unreal_camera import camera_from_matrices
 from smilfit.registry import UnknownNameError, build_annotations
 
@@ -88,7 +88,7 @@ def reprojection(image):
 
 def test_points_camera_and_mask_of_two_subjects(tmp_path):
     folder = batch(tmp_path / 'run', [scene({'1': points(0), '2': points(1)}, iteration=7)])
-    found = check_pictures(ReplicantReader().read(folder))
+    found = check_images(ReplicantReader().read(folder))
     assert not found.skipped
     assert [image.where for image in found.images] == ['run_00.json, subject 1', 'run_00.json, subject 2']
     for number, image in enumerate(found.images):
@@ -169,7 +169,7 @@ def test_a_class_can_be_chosen(tmp_path):
         ReplicantReader(category='bea').read(folder)
 
 
-def test_cameras_that_are_none_are_told():
+def test_cameras_that_are_none_are_reported():
     view, _ = unreal_view((1.0, 2, 3))
     with pytest.raises(ValueError, match='singular matrix'):
         camera_from_matrices(np.zeros((4, 4)), view @ lens(), SIZE, 'cm')
@@ -190,12 +190,12 @@ def test_folders_without_a_batch_are_refused(tmp_path):
         ReplicantReader().read(folder)
 
 
-def test_a_hidden_subject_is_told_or_kept(tmp_path):
+def test_a_hidden_subject_is_reported_or_kept(tmp_path):
     folder = batch(tmp_path / 'run', [scene({'1': points(0), '3': points(1)})])
     found = ReplicantReader().read(folder)
     assert len(found) == 1
     assert 'it is hidden' in found.skipped[0].reason
-    assert len(check_pictures(ReplicantReader(hidden='keep').read(folder))) == 2
+    assert len(check_images(ReplicantReader(hidden='keep').read(folder))) == 2
 
 
 @pytest.mark.real
@@ -206,7 +206,7 @@ def test_real_batches_project_to_a_tenth_of_a_pixel(real_data, name, count, hidd
     for image in found.images:
         assert reprojection(image) < 1e-6
         assert torch.linalg.det(image.camera.R[0]).item() == pytest.approx(1)
-    checked = check_pictures(found)
+    checked = check_images(found)
     assert len(checked) == count
     for image in checked.images:
         assert (image.mask is not None) == (name == 'SMIL')

@@ -4,7 +4,7 @@ import pytest
 import sleap_io
 
 from smilfit.io import write_slp
-from smilfit.io.annotations import SleapReader, check_pictures, read_picture, read_pictures
+from smilfit.io.annotations import SleapReader, check_images, read_image, read_images
 from smilfit.registry import build_annotations
 from smilfit.structures import VideoFrame
 
@@ -58,7 +58,7 @@ def test_frames_of_a_video(film, tmp_path):
     xy[4, 1] = np.nan
     scores = np.random.default_rng(1).uniform(0.1, 1, size=(6, 3))
     write_slp(tmp_path / 'run.slp', xy, NODES, film, scores)
-    found = check_pictures(SleapReader().read(tmp_path / 'run.slp'))
+    found = check_images(SleapReader().read(tmp_path / 'run.slp'))
     assert not found.skipped
     assert [image.frame for image in found.images] == [0, 1, 3, 4, 5]
     assert found.images[2].image == VideoFrame(film, 3)
@@ -113,36 +113,36 @@ def test_an_analysis_file(film, tmp_path):
     made = labels(tmp_path / 'a.slp', film, frames, tracks=('a',))
     for preset in ('matlab', 'standard'):
         sleap_io.save_analysis_h5(made, str(tmp_path / 'a.h5'), preset=preset)
-        found = check_pictures(SleapReader().read(tmp_path / 'a.h5'))
+        found = check_images(SleapReader().read(tmp_path / 'a.h5'))
         assert [image.frame for image in found.images] == [1, 4]
         np.testing.assert_allclose(found.images[1].keypoints, points(1))
         np.testing.assert_allclose(found.images[1].confidence, 0.7)
 
 
-def test_a_package_gives_its_own_pictures(film, tmp_path):
+def test_a_package_gives_its_own_images(film, tmp_path):
     path = tmp_path / 'run.pkg.slp'
     labels(path, film, {1: [(points(0), None, None)], 4: [(points(1), None, None)]}, embed=True)
-    pictures = [read_picture(image) for image in SleapReader().read(path).images]
+    stored = [read_image(image) for image in SleapReader().read(path).images]
     film.unlink()
-    found = check_pictures(SleapReader().read(path))
+    found = check_images(SleapReader().read(path))
     assert not found.skipped
     assert [image.where for image in found.images] == [f'run.pkg.slp, frame {i} of run.avi' for i in (1, 4)]
     assert {image.size for image in found.images} == {SIZE}
-    for image, (position, picture) in zip(found.images, read_pictures(found.images), strict=True):
+    for image, (position, pixels) in zip(found.images, read_images(found.images), strict=True):
         # The i-th frame's blue is 20 i.
-        assert abs(picture[..., 2].mean() - 20 * image.frame) < 5
-        np.testing.assert_array_equal(picture, pictures[position])
+        assert abs(pixels[..., 2].mean() - 20 * image.frame) < 5
+        np.testing.assert_array_equal(pixels, stored[position])
     assert found.temporal
 
 
-def test_a_list_of_pictures_is_stills(tmp_path):
+def test_a_list_of_images_is_stills(tmp_path):
     folder = tmp_path / 'day_1'
     folder.mkdir()
     names = [str(folder / f'{i}.png') for i in range(3)]
     for i, name in enumerate(names):
         cv2.imwrite(name, np.full((64 + i, 96, 3), 20 * i, np.uint8))
     labels(tmp_path / 'stills.slp', names, {2: [(points(0), None, None)]})
-    found = check_pictures(SleapReader().read(tmp_path / 'stills.slp'))
+    found = check_images(SleapReader().read(tmp_path / 'stills.slp'))
     assert found.images[0].image == folder / '2.png'
     assert (found.images[0].size, found.images[0].sequence) == ((96, 66), '')
     assert found.images[0].where == 'stills.slp, frame 2 of day_1'
@@ -156,11 +156,11 @@ def test_videos_are_found_where_they_are_now(film, tmp_path):
     moved.parent.mkdir(parents=True)
     film.rename(moved)
     assert SleapReader(images=tmp_path / 'films').read(tmp_path / 'a.slp').images[0].image.video == moved
-    gone = check_pictures(SleapReader().read(tmp_path / 'a.slp'))
+    gone = check_images(SleapReader().read(tmp_path / 'a.slp'))
     assert 'the video must exist' in gone.skipped[0].reason
 
 
-def test_broken_points_and_files_are_told(film, tmp_path):
+def test_broken_points_and_files_are_reported(film, tmp_path):
     half = points()
     half[1, 0] = np.nan
     labels(tmp_path / 'a.slp', film, {0: [(half, None, None)], 2: [(points(), None, None)]})
@@ -189,7 +189,7 @@ def test_symmetries_of_the_skeleton_are_the_pairs(film, tmp_path):
 @pytest.mark.real
 def test_a_real_view_of_the_mouse(real_data):
     path = real_data / 'mouse_sessions' / 'minimal_session' / 'mid' / 'minimal_mid_proofread.slp'
-    found = check_pictures(build_annotations(dict(type='sleap')).read(path))
+    found = check_images(build_annotations(dict(type='sleap')).read(path))
     assert (len(found), len(found.skipped)) == (120, 0)
     assert found.images[7].image == VideoFrame(path.with_name('minimal_mid.mp4'), 7)
     assert found.images[0].size == (1280, 1024)

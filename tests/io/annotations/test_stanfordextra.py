@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from smilfit.io.annotations import check_pictures
+from smilfit.io.annotations import check_images
 from smilfit.registry import build_annotations
 
 
@@ -38,7 +38,7 @@ def test_an_entry_is_read_as_written(tmp_path):
     assert not found.temporal
 
 
-def test_several_dogs_in_one_annotation_are_told_or_kept(tmp_path):
+def test_several_dogs_in_one_annotation_are_reported_or_kept(tmp_path):
     path = written(tmp_path / 'dogs.json', [dog(), dog(is_multiple_dogs=True)])
     found = build_annotations(dict(type='stanfordextra')).read(path)
     assert len(found) == 1
@@ -49,7 +49,7 @@ def test_several_dogs_in_one_annotation_are_told_or_kept(tmp_path):
         build_annotations(dict(type='stanfordextra', multiple='kep'))
 
 
-def test_broken_entries_are_told_one_by_one(tmp_path):
+def test_broken_entries_are_reported_one_by_one(tmp_path):
     entries = [
         dog(),
         dog(joints=[[1, 2, 1]] * 23),
@@ -68,7 +68,7 @@ def test_broken_entries_are_told_one_by_one(tmp_path):
     rules = (
         'joints must be 24x3', 'visibility in [0, 1]', 'img_width must be int', 'must be positive',
         'seg must be text', 'img_bbox must be 4', 'joints must be finite', 'must be an object',
-        'img_width must be given', "picture's name must be given",
+        'img_width must be given', "image's name must be given",
     )  # fmt: skip
     for skipped, rule in zip(found.skipped, rules, strict=True):
         assert rule in skipped.reason
@@ -108,7 +108,7 @@ def test_a_split_chooses_entries(tmp_path):
 def test_real_dogs_pass_every_check(real_data):
     folder = real_data / 'stanfordextra'
     reader = build_annotations(dict(type='stanfordextra', images=folder / 'sample_imgs'))
-    found = check_pictures(reader.read(folder / 'StanfordExtra_sample.json'))
+    found = check_images(reader.read(folder / 'StanfordExtra_sample.json'))
     assert (len(found), len(found.skipped)) == (25, 0)
     assert found.images[0].category == 'Rhodesian_ridgeback'
 
@@ -129,6 +129,6 @@ def test_real_animal_pose(real_data):
         # Keypoints are on the animal, give or take its edge.
         near = [mask[max(v - 12, 0) : v + 13, max(u - 12, 0) : u + 13].any() for u, v in zip(x, y)]
         assert np.mean(near) > 0.7
-    gone = check_pictures(found)
+    gone = check_images(found)
     assert len(gone.skipped) == 104
     assert 'must exist' in gone.skipped[0].reason

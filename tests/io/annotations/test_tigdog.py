@@ -38,7 +38,7 @@ def _read(root, **options):
 
 
 @pytest.mark.parametrize('save', [_save5, write_mat73])
-def test_a_shot_is_a_sequence_of_pictures(tmp_path, save):
+def test_a_shot_is_a_sequence_of_images(tmp_path, save):
     root = _write(tmp_path / 'behaviorDiscovery2.0', save)
     save(root / 'horseSeg/seg4.mat', {'segments': [mask.astype(np.uint8) for mask in MASKS]})
     found = _read(tmp_path)
@@ -70,7 +70,7 @@ def test_options(tmp_path):
         _read(root, animals=['hors'])
 
 
-def test_bad_shots_and_frames_are_told(tmp_path):
+def test_bad_shots_and_frames_are_reported(tmp_path):
     root = _write(tmp_path, _save5)
     frames = [{'p': XY[0], 'v': SEEN[0]}, {'p': XY[1, :5], 'v': SEEN[1]}, np.zeros((0, 0))]
     _save5(root / 'landmarks/horse/4.mat', {'landmarks': frames})

@@ -13,7 +13,6 @@ from smilfit.handlers import (
 )
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.covariance import fit_covariance, without
 from smilfit.registrants.second_order.covariance_dense import (
     DenseElimination,
@@ -21,10 +20,11 @@ from smilfit.registrants.second_order.covariance_dense import (
 )
 from smilfit.registrants.second_order.covariance_passes import small_inverse
 from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_joints
-from smilfit.registrants.second_order.layout import Layout
+from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.noise import Noise, scaled, statements_of
-from smilfit.registrants.second_order.point import BodyPoint
 from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import task_of
 from smilfit.solvers import LevenbergMarquardt
 from smilfit.structures import Keypoints2d, Keypoints3d
@@ -48,8 +48,8 @@ def problem_of(fitted, free, transl, count=6, weight=0.6):
     handlers = {h.handler_key: h for h in handlers}
     stage = Stage(weights=dict.fromkeys(handlers, weight))
     task = task_of(body, stage, handlers, {'keypoints3d_mse': seen}, {}, True, None, None)
-    point = BodyPoint.from_params(random_params(data, count), fitted)
-    return BodyProblem(FrameBlock(task, Layout.of(body, free, transl, fitted, point)), count), point
+    point = VariableState.from_params(random_params(data, count), fitted)
+    return BodyProblem(FrameBatch(task, VariableLayout.of(body, free, transl, fitted, point)), count), point
 
 
 def close(a, b):
@@ -153,7 +153,7 @@ def one_turned(data, count):
 
 
 @pytest.mark.parametrize('n_views', [1, 4])
-def test_keypoints_in_pictures_alone_lose_no_fit(n_views):
+def test_keypoints_in_images_alone_lose_no_fit(n_views):
     data = static_animal(n_joints=8)
     body, names = SMIL(data), data.joint_names
     points = body(one_turned(data, 4), names).keypoints
@@ -251,6 +251,6 @@ def test_outliers_do_not_widen_intervals():
     assert float(covered(result.covariance, result, clean, body).mean()) == pytest.approx(0.9, abs=0.04)
 
 
-def test_nothing_observed_is_said():
+def test_nothing_observed_is_reported():
     with pytest.raises(ValueError, match='covariance needs observations to estimate the noise from'):
         Noise.of((), ())

@@ -18,10 +18,10 @@ from smilfit.handlers import (
 )
 from smilfit.losses import BaseLoss, JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
-from smilfit.registrants.second_order.block import FrameBlock
+from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import FitState, task_of
 from tests.animals import random_params, ring_of_cameras, small_animal
 
@@ -42,14 +42,14 @@ def setting(handlers, inputs, directions=0.0, extras=False, cameras=False):
     shift = 0.05 * torch.randn(4, 6, generator=torch.Generator().manual_seed(6)).double() if cameras else None
     if cameras:
         fitted['cameras'] = True
-    point = BodyPoint.from_params(params, fitted, shift)
-    layout = Layout.of(body, [0, 1, 3, 4, 7], True, fitted, point)
+    point = VariableState.from_params(params, fitted, shift)
+    layout = VariableLayout.of(body, [0, 1, 3, 4, 7], True, fitted, point)
     for handler in handlers:
         handler.bind(body)
     inputs = {i.handler_key: i.resolve(data) for i in inputs}
     stage = Stage(weights={h.handler_key: 0.7 for h in handlers})
     task = task_of(body, stage, {h.handler_key: h for h in handlers}, inputs, {'tail': 0.5}, True, None, None)
-    return body, FrameBlock(task, layout), point
+    return body, FrameBatch(task, layout), point
 
 
 def stepped(problem, at, column, eps):
@@ -130,7 +130,9 @@ def test_automatic_derivatives_do_not_move_cameras():
     _, inputs = TERMS['pixels']
     _, problem, point = setting([Keypoint2dHandler(FlatLoss())], inputs, cameras=True)
     at = problem.evaluate(point)
-    with pytest.raises(TypeError, match="MultiviewKeypoint2dMSEHandler 'keypoints2d_mse' by the cameras must be"):
+    with pytest.raises(
+        TypeError, match="MultiviewKeypoint2dMSEHandler 'keypoints2d_mse' by the cameras must be"
+    ):
         problem.equations(at, torch.arange(3), problem.models(at)[0])
 
 
@@ -148,7 +150,7 @@ def test_the_hessian_of_exact_points_is_the_second_derivative():
     exact = Keypoint3dMSEInput(body(point.params(), NAMES).keypoints, NAMES).resolve(body.data)
     key = handler.handler_key
     task = task_of(body, Stage(weights={key: 1.0}), {key: handler}, {key: exact}, {}, True, None, None)
-    problem = FrameBlock(task, problem.layout)
+    problem = FrameBatch(task, problem.layout)
     at = problem.evaluate(point)
     equations = problem.equations(at, torch.arange(3), problem.models(at)[0])
     for column in range(0, equations.vector.shape[1], 5):

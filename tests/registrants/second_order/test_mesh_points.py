@@ -7,10 +7,10 @@ from torch import Tensor
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.mesh_points import MeshJacobian, add_mesh
 from smilfit.registrants.second_order.models import PointModel
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from tests.animals import random_params, small_animal, static_animal
 
 EXTRAS = ('log_scale', 'betas', 'log_joint_scales', 'joint_offsets')
@@ -18,14 +18,14 @@ EXTRAS = ('log_scale', 'betas', 'log_joint_scales', 'joint_offsets')
 
 def posed(
     data: BodyModelData, free: list[int], transl: bool = True, **kwargs: float
-) -> tuple[Kinematics, Layout]:
+) -> tuple[Kinematics, VariableLayout]:
     body = SMIL(data, **kwargs).double()
     fitted = dict.fromkeys(EXTRAS, False)
-    point = BodyPoint.from_params(random_params(data, 2), fitted)
-    return Kinematics.of(body, point), Layout.of(body, free, transl, fitted, point)
+    point = VariableState.from_params(random_params(data, 2), fitted)
+    return Kinematics.of(body, point), VariableLayout.of(body, free, transl, fitted, point)
 
 
-def twin(kin: Kinematics, layout: Layout) -> Tensor:
+def twin(kin: Kinematics, layout: VariableLayout) -> Tensor:
     return kin.jacobian(point_set(kin.body, None), layout)
 
 
@@ -53,12 +53,12 @@ def test_equations_are_the_sums_over_vertices_that_count() -> None:
     gradient = torch.randn(*jacobian.shape[:3], generator=draw, dtype=torch.float64)
     # The second frame's vertices count in part, and some along one axis alone.
     root[1, ::3], gradient[1, ::3], root[1, 1, :, 1:] = 0, 0, 0
-    curvature = root @ root.mT
-    term = PointModel(None, gradient, curvature)
+    hessian = root @ root.mT
+    term = PointModel(None, gradient, hessian)
     count = jacobian.shape[-1]
     matrix, vector = jacobian.new_zeros(2, count, count), jacobian.new_zeros(2, count)
     add_mesh(kin, layout, term, matrix, vector)
-    expected = torch.einsum('bnai,bnac,bncj->bij', jacobian, curvature, jacobian)
+    expected = torch.einsum('bnai,bnac,bncj->bij', jacobian, hessian, jacobian)
     torch.testing.assert_close(matrix, expected, rtol=1e-10, atol=1e-9)
     torch.testing.assert_close(
         vector, torch.einsum('bnai,bna->bi', jacobian, gradient), rtol=1e-10, atol=1e-9

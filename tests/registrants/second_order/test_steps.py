@@ -8,11 +8,11 @@ from smilfit.handlers import Keypoint3dMSEHandler, Keypoint3dMSEInput
 from smilfit.losses import KeypointMSELoss
 from smilfit.registrants import Stage
 from smilfit.registrants.second_order.banded import factorise_banded
-from smilfit.registrants.second_order.block import FrameBlock
 from smilfit.registrants.second_order.coupled import MotionModel, coupled_step
-from smilfit.registrants.second_order.layout import Layout
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import task_of
 from tests.animals import random_params, small_animal
 
@@ -30,8 +30,8 @@ def some_problem(fitted, free, transl, handlers):
         handler.bind(body)
     stage = Stage(weights=dict.fromkeys(handlers, 0.6))
     task = task_of(body, stage, handlers, inputs, {}, True, None, None)
-    point = BodyPoint.from_params(params, fitted)
-    return task, Layout.of(body, free, transl, fitted, point), point
+    point = VariableState.from_params(params, fitted)
+    return task, VariableLayout.of(body, free, transl, fitted, point), point
 
 
 def positive(*shape):
@@ -86,6 +86,6 @@ def test_coupled_step_solves_the_whole_system(order):
 def test_problems_of_some_frames_keep_what_they_share():
     task, layout, point = some_problem({'betas': True}, [0, 1, 2], True, [])
     rows = torch.tensor([4, 1])
-    part = BodyProblem(FrameBlock(task, layout), 6).take(rows)
+    part = BodyProblem(FrameBatch(task, layout), 6).take(rows)
     assert point.take(rows).extras['betas'].shape[0] == 1
     assert part.evaluate(point.take(rows)).energy.shape == (2,)

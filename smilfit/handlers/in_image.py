@@ -1,4 +1,4 @@
-"""Keep a body in the picture that was cut out around the animal."""
+"""Keep a body in the image that was cut out around the animal."""
 
 import logging
 from typing import Any
@@ -18,20 +18,20 @@ from smilfit.structures import Cameras
 
 
 @INPUTS.register_module()
-class PictureFrameInput(BaseInput):
-    """The frames of B pictures in C views, which hold the whole animal.
+class ImageFrameInput(BaseInput):
+    """The frames of B images in C views, which hold the whole animal.
 
     Args:
-        cameras: of the pictures, one set for all frames or one a frame.
+        cameras: of the images, one set for all frames or one a frame.
         n_frames: B.
         handler_key: the handler's.
     """
 
-    def __init__(self, cameras: Cameras, n_frames: int, handler_key: str = 'in_picture') -> None:
+    def __init__(self, cameras: Cameras, n_frames: int, handler_key: str = 'in_image') -> None:
         self._cameras, self._n_frames, self.handler_key = cameras, n_frames, handler_key
 
     @classmethod
-    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'PictureFrameInput':
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'ImageFrameInput':
         """Take the frames of a session's stored crops."""
         return cls(dataset.stored_cameras(session), len(dataset.samples(session)), handler_key)
 
@@ -42,30 +42,38 @@ class PictureFrameInput(BaseInput):
 
     @property
     def cameras(self) -> Cameras:
-        """The cameras of the pictures."""
+        """The cameras of the images."""
         return self._cameras
 
     def observed(self) -> Bool[Tensor, ' B']:
         """A frame alone shows no animal."""
         return torch.zeros(self.batch_size, dtype=torch.bool)
 
-    def to(self, *args: Any, **kwargs: Any) -> 'PictureFrameInput':
+    def to(self, *args: Any, **kwargs: Any) -> 'ImageFrameInput':
         """Move or cast."""
-        return PictureFrameInput(self.cameras.to(*args, **kwargs), self.batch_size, self.handler_key)
+        return ImageFrameInput(self.cameras.to(*args, **kwargs), self.batch_size, self.handler_key)
 
-    def __getitem__(self, index: Any) -> 'PictureFrameInput':
+    def __getitem__(self, index: Any) -> 'ImageFrameInput':
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         count = len(torch.arange(self.batch_size)[index.cpu() if isinstance(index, Tensor) else index])
-        return PictureFrameInput(self.cameras[index], count, self.handler_key)
+        return ImageFrameInput(self.cameras[index], count, self.handler_key)
+
+
+@INPUTS.register_module()
+class PictureFrameInput(ImageFrameInput):
+    """Deprecated name of `ImageFrameInput`; its handler_key is that of `InPictureHandler`."""
+
+    def __init__(self, cameras: Cameras, n_frames: int, handler_key: str = 'in_picture') -> None:
+        super().__init__(cameras, n_frames, handler_key)
 
 
 @HANDLERS.register_module()
-class InPictureHandler(BaseHandler):
-    """Draws joints that fall beside their picture back into it: a joint pays its squared distance to the frame.
+class InImageHandler(BaseHandler):
+    """Draws joints that fall beside their image back into it: a joint pays its squared distance to the frame.
 
     From few keypoints of one view a body close to the camera that points into the depth looks as good as one that
-    lies in the picture. The cut was made around the animal and tells them apart.
+    lies in the image. The cut was made around the animal and tells them apart.
 
     Args:
         loss: scores squared distances, px; `PointDistanceLoss()` if None.
@@ -74,12 +82,12 @@ class InPictureHandler(BaseHandler):
         logger: a logger or its name.
     """
 
-    input_type = PictureFrameInput
+    input_type = ImageFrameInput
 
     def __init__(
         self,
         loss: nn.Module | None = None,
-        handler_key: str = 'in_picture',
+        handler_key: str = 'in_image',
         device: torch.device | str | None = None,
         logger: logging.Logger | str | None = None,
     ) -> None:
@@ -90,19 +98,31 @@ class InPictureHandler(BaseHandler):
         return ('joints',)
 
     def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
-        """Score the distances of all joints to the pictures."""
+        """Score the distances of all joints to the images."""
         cameras, joints = state.corrected(related_input.cameras), state.output.joints
         pixels, _, valid = cameras.project(joints)
-        beyond = beyond_picture(pixels, cameras.size)
-        # Beside the picture a pixel's distance changes as the pixel does, and not at all inside.
+        beyond = beyond_image(pixels, cameras.size)
+        # Beside the image a pixel's distance changes as the pixel does, and not at all inside.
         slope = torch.diag_embed((beyond != 0).to(beyond))
         stated = self.loss.stated(beyond, valid.to(beyond), slope)
         return from_source(stated, pixels_of(pixels, tuple(state.output.joint_names), cameras, joints))
 
 
-def beyond_picture(
-    pixels: Float[Tensor, 'B C P 2'], size: Float[Tensor, '*b C 2']
-) -> Float[Tensor, 'B C P 2']:
-    """Give the way from the picture's nearest pixel to each point, px; 0 inside."""
+@HANDLERS.register_module()
+class InPictureHandler(InImageHandler):
+    """Deprecated name of `InImageHandler`; stages name it by `in_picture_weight`."""
+
+    def __init__(
+        self,
+        loss: nn.Module | None = None,
+        handler_key: str = 'in_picture',
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        super().__init__(loss, handler_key, device, logger)
+
+
+def beyond_image(pixels: Float[Tensor, 'B C P 2'], size: Float[Tensor, '*b C 2']) -> Float[Tensor, 'B C P 2']:
+    """Give the way from the image's nearest pixel to each point, px; 0 inside."""
     last = (size - 1).unsqueeze(-2)
     return pixels - torch.minimum(pixels.clamp_min(0), last.to(pixels))

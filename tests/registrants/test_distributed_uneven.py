@@ -23,7 +23,7 @@ from tests.registrants.clip import ALL, RIGID, seen_by
 FRAMES = 41
 WEIGHTS = {'keypoints3d_mse': 1.0, 'pose_reg': 1e-3, 'shape': 1e-3}
 WEIGHTS_PX = {'keypoints2d_mse': 1.0, 'pose_reg': 10.0, 'shape': 10.0}
-TOLD = ('stage', 'loss_start', 'loss_end', 'steps', 'recoveries', 'reason', 'frames_converged')
+HISTORY_KEYS = ('stage', 'loss_start', 'loss_end', 'steps', 'recoveries', 'reason', 'frames_converged')
 
 
 def noisy_clip(dtype, frames=FRAMES):
@@ -92,11 +92,11 @@ def single_sum(backend, shared, processes):
 
 
 def single_2d(backend, shared, processes):
-    """Single precision, in pictures."""
+    """Single precision, in images."""
     body, seen = noisy_clip(torch.float32)
-    pictures = seen_by(ring_of_cameras(), replace(seen, xyz=seen.xyz.double()))
+    images = seen_by(ring_of_cameras(), replace(seen, xyz=seen.xyz.double()))
     solver = LevenbergMarquardt(backend)
-    return registrant(body, stages(WEIGHTS_PX), solver, shared, processes)([pictures])
+    return registrant(body, stages(WEIGHTS_PX), solver, shared, processes)([images])
 
 
 BACKENDS = {
@@ -118,7 +118,7 @@ def found_of(case, processes):
         'converged': result.converged,
         'per_frame_loss': result.per_frame_loss,
         'report': result.report,
-        'told': [[stage[name] for name in TOLD] for stage in result.history],
+        'history': [[stage[name] for name in HISTORY_KEYS] for stage in result.history],
     }
 
 
@@ -143,9 +143,9 @@ def name_of(case):
 def test_two_processes_go_the_way_of_one(index, of_two):
     first, second = (found[index] for found in of_two)
     alone = found_of(CASES[index], Processes())
-    assert first['told'] == second['told']
+    assert first['history'] == second['history']
     assert first['report'] == second['report'] == alone['report']
-    for ours, theirs in zip(first['told'], alone['told'], strict=True):
+    for ours, theirs in zip(first['history'], alone['history'], strict=True):
         assert ours[:1] + ours[3:] == theirs[:1] + theirs[3:]
         assert ours[1:3] == pytest.approx(theirs[1:3], rel=1e-9)
     for name in ('fitted', 'converged'):

@@ -1,4 +1,4 @@
-"""Pictures and videos are opened here: their stated size is held against a limit before a pixel is decoded."""
+"""Images and videos are opened here: their stated size is held against a limit before a pixel is decoded."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from typing import Any
 
 from smilfit.files import BadFileError
 
-# Larger pictures are those of microscopes and satellites, or made to fill the memory.
+# Larger images are those of microscopes and satellites, or made to fill the memory.
 MOST_PIXELS = 120_000_000
 # PostScript is a program, which PIL has Ghostscript run.
 _PROGRAMS = {'EPS'}
 
 
-def check_picture_size(where: str | Path, width: int, height: int, what: str = 'the picture') -> None:
+def check_image_size(where: str | Path, width: int, height: int, what: str = 'the image') -> None:
     """Check a stated size.
 
     Raises:
@@ -29,8 +29,8 @@ def check_picture_size(where: str | Path, width: int, height: int, what: str = '
 
 
 @contextmanager
-def open_picture(source: Path | BytesIO, where: str | Path, what: str = 'the picture') -> Iterator[Any]:
-    """Open a picture by PIL; of animations and files of several pages it is the first.
+def open_image(source: Path | BytesIO, where: str | Path, what: str = 'the image') -> Iterator[Any]:
+    """Open an image by PIL; of animations and files of several pages it is the first.
 
     Args:
         source: the file, or its bytes as a stream.
@@ -47,18 +47,18 @@ def open_picture(source: Path | BytesIO, where: str | Path, what: str = 'the pic
         # PIL warns at three quarters of our limit.
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
         try:
-            picture = Image.open(source)
+            image = Image.open(source)
         except Image.DecompressionBombError:
             raise BadFileError(
                 f'{where}: {what} must have at most {MOST_PIXELS // 1_000_000} million px; it states more than '
                 f'{2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million. Scale it down, together with its '
                 'annotations.'
             ) from None
-    with picture:
-        check_picture_size(where, *picture.size, what)
-        if picture.format in _PROGRAMS:
+    with image:
+        check_image_size(where, *image.size, what)
+        if image.format in _PROGRAMS:
             raise BadFileError(
-                f'{where}: {what} must be a picture; got {picture.format}, which is a program. Nothing was run. Save '
+                f'{where}: {what} must be an image; got {image.format}, which is a program. Nothing was run. Save '
                 'it as PNG.'
             )
-        yield picture
+        yield image

@@ -1,10 +1,11 @@
-"""The term that keeps a body in its picture."""
+"""The term that keeps a body in its image."""
 
 import pytest
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import BodyState, InPictureHandler, PictureFrameInput
+from smilfit.handlers import BodyState, ImageFrameInput, InImageHandler
+from smilfit.registry import build_handler, build_input
 from tests.animals import random_params, ring_of_cameras, small_animal
 from tests.handlers.worm import active, point_model
 
@@ -16,10 +17,10 @@ def scene():
     rig = ring_of_cameras(2)
     cameras = rig.map(lambda x: x.double())
     pixels, _, _ = cameras.project(body(params).joints)
-    # Pictures that end in the middle of the body.
+    # Images that end in the middle of the body.
     middle = pixels.flatten(0, 2).median(0).values.round()
     size = middle.expand_as(cameras.size).clone()
-    return body, params, PictureFrameInput(type(cameras)(
+    return body, params, ImageFrameInput(type(cameras)(
         names=cameras.names, K=cameras.K, R=cameras.R, t=cameras.t, size=size, dist=cameras.dist
     ), 2)  # fmt: skip
 
@@ -29,22 +30,22 @@ def state_of(body, params, move=None):
     return BodyState(body, params, output)
 
 
-def test_what_is_in_the_picture_costs_nothing(scene):
+def test_what_is_in_the_image_costs_nothing(scene):
     body, params, frames = scene
     large = frames.cameras.size + 1e6
     from dataclasses import replace
 
-    inside = PictureFrameInput(replace(frames.cameras, size=large), 2)
+    inside = ImageFrameInput(replace(frames.cameras, size=large), 2)
     pixels, _, valid = inside.cameras.project(body(params).joints)
     beside = torch.where(valid, (-pixels).clamp_min(0).square().sum(-1), 0.0).sum() / valid.sum()
-    assert float(InPictureHandler()(state_of(body, params), inside)) == pytest.approx(float(beside))
+    assert float(InImageHandler()(state_of(body, params), inside)) == pytest.approx(float(beside))
     assert not inside.observed().any()
     assert inside[torch.tensor([True, False])].batch_size == 1
 
 
 def test_the_quadratic_model_is_that_of_the_loss(scene):
     body, params, frames = scene
-    handler = InPictureHandler()
+    handler = InImageHandler()
     term = active(handler, frames)
     model = point_model(term, state_of(body, params))
     value = handler(state_of(body, params), frames)
@@ -55,3 +56,13 @@ def test_the_quadratic_model_is_that_of_the_loss(scene):
     (slope,) = torch.autograd.grad(handler(state_of(body, params, move), frames), move)
     torch.testing.assert_close(model.gradient.sum(1), slope, rtol=1e-9, atol=1e-12)
     assert torch.linalg.eigvalsh(model.hessian).min() >= -1e-9
+
+
+def test_old_names_keep_their_key_and_energy(scene):
+    body, params, frames = scene
+    new = build_handler({'type': 'InImageHandler'})
+    old = build_handler({'type': 'InPictureHandler'})
+    assert (new.handler_key, old.handler_key) == ('in_image', 'in_picture')
+    given = build_input({'type': 'PictureFrameInput', 'cameras': frames.cameras, 'n_frames': 2})
+    assert given[torch.tensor([True, False])].handler_key == 'in_picture'
+    assert float(old(state_of(body, params), given)) == float(new(state_of(body, params), frames))

@@ -1,4 +1,4 @@
-"""Rendered quadrupeds as annotated pictures: other sizes, cameras and crops in each, all truth known."""
+"""Rendered quadrupeds as annotated images: other sizes, cameras and crops in each, all truth known."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import AnnotatedImage, AnnotationSet, BodyParams, Cameras, MaskSource
 
 SIZES = ((200, 150), (140, 180), (256, 256), (330, 170))
-# Off-centre principal points, as shares of the picture.
+# Off-centre principal points, as shares of the image.
 CENTRES = ((0.4, 0.55), (0.55, 0.42), (0.5, 0.6), (0.45, 0.5))
 
 
@@ -27,8 +27,8 @@ class ArrayMask(MaskSource):
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """Annotations, and the truth by picture."""
+class ImageSet:
+    """Annotations, and the truth by image."""
 
     annotations: AnnotationSet
     body: SMIL
@@ -43,7 +43,7 @@ def camera_of(index: int, dist: torch.Tensor | None = None) -> Cameras:
     K = [[focal, 0, cx * width], [0, 1.05 * focal, cy * height], [0, 0, 1]]
     angle = 0.5 * index
     turn = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
-    # World z is up; the picture's y is down.
+    # World z is up; the image's y is down.
     R = torch.tensor(turn).double() @ torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
     return Cameras(
         names=('shot',),
@@ -55,15 +55,15 @@ def camera_of(index: int, dist: torch.Tensor | None = None) -> Cameras:
     )
 
 
-def make_pictures(
+def make_images(
     folder: Path,
     data: BodyModelData,
     n: int = 4,
     boxes: bool = True,
     dist: torch.Tensor | None = None,
     known_cameras: bool = True,
-) -> PictureSet:
-    """Render and write pictures (PNG), with keypoints, masks, boxes and parameters."""
+) -> ImageSet:
+    """Render and write images (PNG), with keypoints, masks, boxes and parameters."""
     body = SMIL(data).double()
     rng = np.random.default_rng(0)
     rest = BodyParams.zeros(n, body.n_joints, body.n_betas).map(torch.Tensor.double)
@@ -77,9 +77,9 @@ def make_pictures(
         camera = camera_of(i, dist)
         render = renderer(vertices[i : i + 1], body.faces, camera)
         alpha = render.alpha[0].numpy() > 0.5
-        picture = np.where(alpha[..., None], 200 * render.shading[0].numpy() + 55, 20).astype(np.uint8)
+        image = np.where(alpha[..., None], 200 * render.shading[0].numpy() + 55, 20).astype(np.uint8)
         path = folder / f'{i:03d}.png'
-        cv2.imwrite(str(path), picture)
+        cv2.imwrite(str(path), image)
         xy, _, _ = camera.project(points[i])
         rows, columns = np.nonzero(alpha)
         low = np.array([columns.min(), rows.min()], np.float64)
@@ -99,4 +99,4 @@ def make_pictures(
             )
         )
         cameras.append(camera)
-    return PictureSet(AnnotationSet('made', names, tuple(images)), body, vertices, tuple(cameras))
+    return ImageSet(AnnotationSet('made', names, tuple(images)), body, vertices, tuple(cameras))

@@ -1,4 +1,4 @@
-"""Frames spread over two processes: the result of one process, in both of them."""
+"""Frames distributed over two processes: the result of one process, in both of them."""
 
 from dataclasses import replace
 
@@ -106,9 +106,9 @@ def numbers(result):
         found['parameter_sd'] = result.covariance.parameter_sd()
         found['keypoint_sd'] = result.covariance.keypoint_sd()
         found['noise'] = torch.tensor(result.covariance.noise).double()
-    for i, told in enumerate(result.history):
+    for i, entry in enumerate(result.history):
         what = ('loss_start', 'loss_end', 'steps', 'recoveries', 'frames_converged')
-        found[f'told {i}'] = torch.tensor([float(told[name]) for name in what]).double()
+        found[f'stage {i}'] = torch.tensor([float(entry[name]) for name in what]).double()
     return found
 
 
@@ -160,7 +160,7 @@ class Pair(Processes):
         ),
     ],
 )
-def test_what_cannot_be_spread_is_told_before_the_work(processes, solver, weights, message):
+def test_what_cannot_be_distributed_is_reported_before_the_work(processes, solver, weights, message):
     body, inputs = spoiled()
     plan = stages(weights=weights)
     with pytest.raises(ValueError, match=message):

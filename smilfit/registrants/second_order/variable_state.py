@@ -13,7 +13,7 @@ from smilfit.structures import BodyParams
 
 
 @dataclass(frozen=True)
-class BodyPoint:
+class VariableState:
     """B bodies. `extras` holds the parameters that are not rotations or translation, by name.
 
     Extras are those of `BodyParams`, scale as `log_scale`; one row stands for all frames where it is shared.
@@ -29,7 +29,7 @@ class BodyPoint:
         params: BodyParams,
         fitted: dict[str, bool],
         camera_shift: Float[Tensor, 'C 6'] | None = None,
-    ) -> 'BodyPoint':
+    ) -> 'VariableState':
         """Take parameters apart.
 
         Args:
@@ -66,7 +66,7 @@ class BodyPoint:
         return self.extras['cameras'][0] if 'cameras' in self.extras else None
 
     @staticmethod
-    def cat(points: list['BodyPoint']) -> 'BodyPoint':
+    def cat(points: list['VariableState']) -> 'VariableState':
         """Join blocks of frames, of which the first has several; what they share is one row in each."""
         if len(points) == 1:
             return points[0]
@@ -76,7 +76,7 @@ class BodyPoint:
             shared = len(value) == 1 and first.batch_size > 1
             extras[name] = value if shared else torch.cat([p.extras[name] for p in points])
         quats, transl = torch.cat([p.quats for p in points]), torch.cat([p.transl for p in points])
-        return BodyPoint(quats, transl, extras)
+        return VariableState(quats, transl, extras)
 
     def rotations(self) -> Float[Tensor, 'B J 3 3']:
         """Give every joint's rotation in its parent's frame."""
@@ -105,7 +105,7 @@ class BodyPoint:
         parents: Float[Tensor, 'B J 3 3'],
         shift: Float[Tensor, 'B 3'],
         extras: dict[str, Tensor],
-    ) -> 'BodyPoint':
+    ) -> 'VariableState':
         """Take a step.
 
         Args:
@@ -123,30 +123,30 @@ class BodyPoint:
         if 'cameras' in extras:
             step = extras['cameras'].reshape(-1, 6)
             changed['cameras'] = _turned_cameras(self.extras['cameras'][0], step).unsqueeze(0)
-        return BodyPoint(quats, self.transl + shift, self.extras | changed)
+        return VariableState(quats, self.transl + shift, self.extras | changed)
 
-    def map(self, function: Any) -> 'BodyPoint':
+    def map(self, function: Any) -> 'VariableState':
         """Apply a function to every tensor that has a row a frame."""
         rows = self.batch_size
         extras = {
             n: v if n == 'cameras' or v.shape[0] != rows else function(v) for n, v in self.extras.items()
         }
-        return BodyPoint(function(self.quats), function(self.transl), extras)
+        return VariableState(function(self.quats), function(self.transl), extras)
 
-    def take(self, index: Tensor) -> 'BodyPoint':
+    def take(self, index: Tensor) -> 'VariableState':
         """Pick frames."""
         return self.map(lambda x: x[index])
 
-    def put(self, index: Tensor, other: 'BodyPoint') -> 'BodyPoint':
+    def put(self, index: Tensor, other: 'VariableState') -> 'VariableState':
         """Give a copy in which some frames are another point's."""
 
         def merged(mine: Tensor, theirs: Tensor) -> Tensor:
             return theirs if mine.shape[0] != self.batch_size else mine.index_copy(0, index, theirs)
 
         extras = {n: merged(v, other.extras[n]) for n, v in self.extras.items()}
-        return BodyPoint(merged(self.quats, other.quats), merged(self.transl, other.transl), extras)
+        return VariableState(merged(self.quats, other.quats), merged(self.transl, other.transl), extras)
 
-    def where(self, accept: Tensor, other: 'BodyPoint') -> 'BodyPoint':
+    def where(self, accept: Tensor, other: 'VariableState') -> 'VariableState':
         """Give this point where `accept` is False and another where it is True."""
 
         def chosen(mine: Tensor, theirs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Figures of many pictures: the start of each fit beside its end, as tables and files."""
+"""Figures of many images: the start of each fit beside its end, as tables and files."""
 
 import csv
 import io
@@ -15,15 +15,15 @@ SHOWN = ('iou', 'pck_5px', 'pck_area', 'median_px')
 
 
 @dataclass(frozen=True)
-class PictureFigures:
-    """How well one picture was explained where its fit began, and where it ended. `name` names its files."""
+class ImageFigures:
+    """How well one image was explained where its fit began, and where it ended. `name` names its files."""
 
     name: str
     fit: ImageFit
     start: ImageFit | None = None
 
     def row(self) -> dict[str, Any]:
-        """Give the picture's line of a table."""
+        """Give the image's line of a table."""
         line: dict[str, Any] = {'picture': self.fit.label, 'n_keypoints': self.fit.n_keypoints}
         for what, fit in (('fit', self.fit), ('start', self.start)):
             numbers = {} if fit is None else fit.numbers()
@@ -31,14 +31,18 @@ class PictureFigures:
         return line
 
 
-def summary(figures: Sequence[PictureFigures]) -> dict[str, Any]:
+# Deprecated name of `ImageFigures`.
+PictureFigures = ImageFigures
+
+
+def summary(figures: Sequence[ImageFigures]) -> dict[str, Any]:
     """Average the figures of the fits and of their starts."""
     found: dict[str, Any] = {'n_pictures': len(figures), 'fit': mean_of([one.fit for one in figures])}
     starts = [one.start for one in figures if one.start is not None]
     return found | ({'start': mean_of(starts)} if starts else {})
 
 
-def write_figures(folder: Path, figures: Sequence[PictureFigures]) -> None:
+def write_figures(folder: Path, figures: Sequence[ImageFigures]) -> None:
     """Write `images.csv`, a table for spreadsheets, and `images.json`, which `read_figures` reads."""
     rows = [one.row() for one in figures]
     table = io.StringIO(newline='')
@@ -46,20 +50,20 @@ def write_figures(folder: Path, figures: Sequence[PictureFigures]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / 'images.csv', table.getvalue())
-    told = summary(figures) | {'pictures': [asdict(one) for one in figures]}
-    write_text(folder / 'images.json', json.dumps(told, indent=1))
+    document = summary(figures) | {'pictures': [asdict(one) for one in figures]}
+    write_text(folder / 'images.json', json.dumps(document, indent=1))
 
 
-def read_figures(folder: Path) -> list[PictureFigures]:
+def read_figures(folder: Path) -> list[ImageFigures]:
     """Read what `write_figures` wrote."""
-    path, what = folder / 'images.json', 'the figures of fitted pictures'
-    told = read_json(path, what, dict)
+    path, what = folder / 'images.json', 'the figures of fitted images'
+    document = read_json(path, what, dict)
     with reading(path, what):
         return [
-            PictureFigures(
+            ImageFigures(
                 one['name'],
                 ImageFit(**one['fit']),
                 None if one['start'] is None else ImageFit(**one['start']),
             )
-            for one in told['pictures']
+            for one in document['pictures']
         ]

@@ -1,4 +1,4 @@
-"""Pictures, masks and videos that are none, are cut, state sizes that no memory has, or lead elsewhere."""
+"""Images, masks and videos that are none, are cut, state sizes that no memory has, or lead elsewhere."""
 
 import os
 import struct
@@ -12,12 +12,12 @@ from PIL import Image
 
 from benchmarks.reliability.small_annotations import (
     HEIGHT,
-    PICTURES,
+    IMAGES,
     WIDTH,
     animal3d_content,
     coco_content,
+    write_images,
     write_json,
-    write_pictures,
     write_video,
 )
 
@@ -25,14 +25,14 @@ _ENDLESS = 30_000
 _MASKS = ('endless', 'cut', 'pipe')
 
 
-def hostile_pictures(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Make a picture set with one such picture each, sets with such a mask, and videos."""
+def hostile_images(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Make an image set with one such image each, sets with such a mask, and videos."""
     from benchmarks.reliability.hostile_annotations import Hostile
 
-    for what, write in _PICTURES.items():
+    for what, write in _IMAGES.items():
         for form in ('picture', 'mask') if what in _MASKS else ('picture',):
             place = folder / 'inside' / f'{form}_{what}'
-            write_pictures(place)
+            write_images(place)
             content: Any = coco_content() if form == 'picture' else animal3d_content()
             if form == 'picture':
                 content['images'][1]['file_name'] = 'c.png'
@@ -42,8 +42,8 @@ def hostile_pictures(folder: Path) -> Iterator[tuple[str, Any]]:
             kind = 'coco' if form == 'picture' else 'animal3d'
             yield f'{form}_{what}', Hostile(kind, write_json(place / 'labels.json', content), 1)
     place = folder / 'inside' / 'harmless_exif'
-    write_pictures(place)
-    _damaged_exif(place / PICTURES[1])
+    write_images(place)
+    _damaged_exif(place / IMAGES[1])
     yield 'harmless_exif', Hostile('coco', write_json(place / 'labels.json', coco_content()), 2)
     yield from _videos(folder)
 
@@ -98,12 +98,12 @@ def _gif_of_a_large_page(path: Path) -> None:
                      + b',' + struct.pack('<HHHHB', 0, 0, 65_535, 65_535, 0) + b'\x02\x02L\x01\0;')  # fmt: skip
 
 
-_PICTURES: dict[str, Callable[[Path], Any]] = {
+_IMAGES: dict[str, Callable[[Path], Any]] = {
     'endless': lambda path: path.write_bytes(png(_ENDLESS, _ENDLESS)),
     'over_the_limit': lambda path: path.write_bytes(png(12_000, 10_001)),
     'no_rows': lambda path: path.write_bytes(png(WIDTH, HEIGHT)),
     'cut': _cut,
-    'text': lambda path: path.write_text('no picture'),
+    'text': lambda path: path.write_text('no image'),
     'missing': lambda path: None,
     'pipe': os.mkfifo,
     'postscript': _postscript,
@@ -125,8 +125,8 @@ def _videos(folder: Path) -> Iterator[tuple[str, Any]]:
     files = {
         'video_empty': b'',
         'video_text': b'no video at all, but text that goes on for a while',
-        'video_playlist': f'#EXTM3U\n#EXTINF:1,\n{folder}/outside/{PICTURES[0]}\n#EXT-X-ENDLIST\n'.encode(),
-        'video_concat': f'ffconcat version 1.0\nfile {folder}/outside/{PICTURES[0]}\n\0'.encode(),
+        'video_playlist': f'#EXTM3U\n#EXTINF:1,\n{folder}/outside/{IMAGES[0]}\n#EXT-X-ENDLIST\n'.encode(),
+        'video_concat': f'ffconcat version 1.0\nfile {folder}/outside/{IMAGES[0]}\n\0'.encode(),
         'video_cut': film[:200],
         'video_sizes': bytes(sizes),
         'video_noise': bytes(np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)),

@@ -1,4 +1,4 @@
-"""Pictures that annotations name: opened, read, and compared with what the annotations say of them."""
+"""Images that annotations name: opened, read, and compared with what the annotations say of them."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from smilfit.files import shorten
 from smilfit.io.annotations.entries import BadEntry, reason_of
-from smilfit.io.annotations.picture_files import PictureSizes, read_frames, read_still, reel_of
+from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, video_of
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
 logger = logging.getLogger('smilfit')
@@ -21,16 +21,16 @@ _SWAPPED_INSIDE, _GIVEN_INSIDE = 0.9, 0.6
 _SWAPPED_POINTS = 4
 
 
-def check_pictures(annotations: AnnotationSet) -> AnnotationSet:
-    """Open the pictures and masks that a reader named and leave out the entries that cannot be used.
+def check_images(annotations: AnnotationSet) -> AnnotationSet:
+    """Open the images and masks that a reader named and leave out the entries that cannot be used.
 
-    Of a picture only the header is read; a mask is decoded. What is left out is in `skipped`: a picture that is
+    Of an image only the header is read; a mask is decoded. What is left out is in `skipped`: an image that is
     missing or unreadable or of another size than stated, a mask that is unreadable or of another size, nothing
-    to fit (no visible keypoint and no pixel of a mask), all keypoints outside the picture, rows and columns
-    exchanged. A keypoint outside the picture loses its confidence, an empty mask beside keypoints is dropped;
+    to fit (no visible keypoint and no pixel of a mask), all keypoints outside the image, rows and columns
+    exchanged. A keypoint outside the image loses its confidence, an empty mask beside keypoints is dropped;
     both are counted in the log. Entries that are kept have their `size`.
     """
-    sizes = PictureSizes()
+    sizes = ImageSizes()
     images: list[AnnotatedImage] = []
     skipped: list[SkippedAnnotation] = []
     lost, empty_masks = [], 0
@@ -45,7 +45,7 @@ def check_pictures(annotations: AnnotationSet) -> AnnotationSet:
         empty_masks += image.mask is not None and checked.mask is None
     if any(lost):
         logger.warning(
-            '%s: %d keypoints of %d entries are outside their pictures and count as missing (%d in %s).',
+            '%s: %d keypoints of %d entries are outside their images and count as missing (%d in %s).',
             annotations.name,
             sum(lost),
             sum(n > 0 for n in lost),
@@ -57,10 +57,10 @@ def check_pictures(annotations: AnnotationSet) -> AnnotationSet:
     return replace(annotations, images=tuple(images), skipped=annotations.skipped + tuple(skipped))
 
 
-def read_picture(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
-    """Read a picture, RGB, upright as its camera noted, or as it is stored where the annotation's size says so.
+def read_image(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
+    """Read an image, RGB, upright as its camera noted, or as it is stored where the annotation's size says so.
 
-    A frame of a video costs the decoding of all before it: read many by `read_pictures`.
+    A frame of a video costs the decoding of all before it: read many by `read_images`.
 
     Raises:
         OSError: it is not there.
@@ -71,43 +71,43 @@ def read_picture(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
     return read_still(image.image, image.size)
 
 
-def read_pictures(
+def read_images(
     images: Sequence[AnnotatedImage],
 ) -> Iterator[tuple[int, UInt8[np.ndarray, 'H W 3'] | SkippedAnnotation]]:
-    """Read many pictures, every video once, one picture in memory.
+    """Read many images, every video once, one image in memory.
 
     Yields:
-        (position in `images`, the picture), stills first, then video by video in the order of time; what cannot
+        (position in `images`, the image), stills first, then video by video in the order of time; what cannot
         be read comes as a SkippedAnnotation.
     """
-    reels: dict[VideoFrame, dict[int, list[int]]] = {}
+    by_video: dict[VideoFrame, dict[int, list[int]]] = {}
     for position, image in enumerate(images):
         if isinstance(image.image, VideoFrame):
-            reels.setdefault(reel_of(image.image), {}).setdefault(image.image.index, []).append(position)
+            by_video.setdefault(video_of(image.image), {}).setdefault(image.image.index, []).append(position)
             continue
         try:
             yield position, read_still(image.image, image.size)
         except Exception as error:
             yield position, SkippedAnnotation(image.where, reason_of(error))
-    for reel, positions in reels.items():
+    for video, positions in by_video.items():
         left = sorted(positions, reverse=True)
         try:
-            for index, picture in read_frames(reel, left[::-1]):
+            for index, pixels in read_frames(video, left[::-1]):
                 left.pop()
                 for position in positions[index]:
-                    yield position, picture
+                    yield position, pixels
         except Exception as error:
             for position in (p for index in reversed(left) for p in positions[index]):
                 yield position, SkippedAnnotation(images[position].where, reason_of(error))
 
 
-def _checked(image: AnnotatedImage, sizes: PictureSizes) -> AnnotatedImage:
+def _checked(image: AnnotatedImage, sizes: ImageSizes) -> AnnotatedImage:
     size = sizes.find(image.image, image.size)
     if image.size is not None and tuple(image.size) != size:
         turned = ' It is turned by a quarter.' if tuple(image.size) == size[::-1] else ''
         raise BadEntry(
-            f'{image.image}: the picture must be {image.size[0]}x{image.size[1]} px as its annotation says; '
-            f'got {size[0]}x{size[1]}.{turned} Give the folder of the pictures that were annotated.'
+            f'{image.image}: the image must be {image.size[0]}x{image.size[1]} px as its annotation says; '
+            f'got {size[0]}x{size[1]}.{turned} Give the folder of the images that were annotated.'
         )
     if image.mask is not None:
         # Stated sizes first: a hostile one would be decoded to gigabytes.
@@ -134,19 +134,19 @@ def _checked(image: AnnotatedImage, sizes: PictureSizes) -> AnnotatedImage:
 def _require_size(image: AnnotatedImage, size: tuple[int, int], found: tuple[int, int]) -> None:
     if tuple(found) != tuple(size):
         raise BadEntry(
-            f'{image.image}: the mask must be of the size of its picture, {size[0]}x{size[1]} px; '
-            f'got {shorten(found[0])}x{shorten(found[1])}. Was it made for another picture?'
+            f'{image.image}: the mask must be of the size of its image, {size[0]}x{size[1]} px; '
+            f'got {shorten(found[0])}x{shorten(found[1])}. Was it made for another image?'
         )
 
 
 def _drop_outside(image: AnnotatedImage, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Take the confidence of keypoints that no pixel of the picture shows."""
+    """Take the confidence of keypoints that no pixel of the image shows."""
     visible = image.confidence > 0
     inside = ((image.keypoints >= -0.5) & (image.keypoints <= np.asarray(size) - 0.5)).all(-1)
     if visible.any() and not (visible & inside).any():
         x, y = image.keypoints[visible][0]
         raise BadEntry(
-            f'{image.image}: keypoints must be within the picture of {size[0]}x{size[1]} px; all '
+            f'{image.image}: keypoints must be within the image of {size[0]}x{size[1]} px; all '
             f'{int(visible.sum())} are outside, such as ({x:.1f}, {y:.1f}).'
         )
     kept = visible & inside
@@ -163,7 +163,7 @@ def _reject_swapped(image: AnnotatedImage, size: tuple[int, int], mask: np.ndarr
     elif mask is not None and mask.any():
         box, margin, what = mask_box(mask), _BOX_MARGIN, 'their mask'
     else:
-        box, margin, what = (-0.5, -0.5, float(size[0]), float(size[1])), 0.0, 'the picture'
+        box, margin, what = (-0.5, -0.5, float(size[0]), float(size[1])), 0.0, 'the image'
     given, swapped = _part_inside(points, box, margin), _part_inside(points[:, ::-1], box, margin)
     if swapped >= _SWAPPED_INSIDE and given <= _GIVEN_INSIDE:
         raise BadEntry(

@@ -16,7 +16,7 @@ from smilfit.visualization import OverlayPainter, Panel, ShownBody, enlarge
 CROP_PX = 320
 
 
-def prediction_pictures(model: Any, dataset: Any, count: int = 4) -> dict[str, np.ndarray]:
+def prediction_images(model: Any, dataset: Any, count: int = 4) -> dict[str, np.ndarray]:
     """Draw the predicted body on all views of some samples, spread over the dataset.
 
     Args:
@@ -25,7 +25,7 @@ def prediction_pictures(model: Any, dataset: Any, count: int = 4) -> dict[str, n
         count: how many samples.
 
     Returns:
-        Caption -> picture, a row of views each.
+        Caption -> image, a row of views each.
     """
     rows = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
     samples = [dataset[int(i)] for i in rows]
@@ -34,12 +34,12 @@ def prediction_pictures(model: Any, dataset: Any, count: int = 4) -> dict[str, n
         batch = model.data_preprocessor(default_collate(samples))
         predictions = model(**batch, mode='predict')
     names = dataset.metainfo['camera_names']
-    pictures = {}
+    images = {}
     for sample, predicted in zip(samples, predictions):
         truth = sample['data_samples']
         place = f'session {int(truth["session"])}, frame {int(truth["frame"])}'
-        pictures[place] = _draw(model.body_model, sample, predicted, names)
-    return pictures
+        images[place] = _draw(model.body_model, sample, predicted, names)
+    return images
 
 
 def _draw(
@@ -53,18 +53,18 @@ def _draw(
     panels = []
     for c in np.flatnonzero(inputs['view_mask'].numpy()):
         one = {k: inputs[k][c : c + 1].float() for k in ('K', 'R', 't', 'size', 'dist')}
-        picture = inputs['image'][c].permute(1, 2, 0).contiguous().numpy()
-        view = enlarge(picture, Cameras(names=(names[c],), **one), CROP_PX)
+        image = inputs['image'][c].permute(1, 2, 0).contiguous().numpy()
+        view = enlarge(image, Cameras(names=(names[c],), **one), CROP_PX)
         shown = ShownBody(vertices, predicted['keypoints2d'][c].double().numpy())
         panels.append(Panel(names[c], view, annotated[c].double().numpy(), body=shown))
     return OverlayPainter(body.faces).draw(panels, columns=len(panels))
 
 
-def write_picture(path: Path, picture: np.ndarray) -> Path:
-    """Write an RGB picture as a PNG."""
+def write_image(path: Path, image: np.ndarray) -> Path:
+    """Write an RGB image as a PNG."""
     import cv2
 
-    done, data = cv2.imencode('.png', picture[..., ::-1])
+    done, data = cv2.imencode('.png', image[..., ::-1])
     if not done:
-        raise RuntimeError(f'{path}: OpenCV could not encode a picture of shape {picture.shape}.')
+        raise RuntimeError(f'{path}: OpenCV could not encode an image of shape {image.shape}.')
     return write_bytes(path, data.tobytes())

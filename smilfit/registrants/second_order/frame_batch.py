@@ -10,12 +10,12 @@ from torch import Tensor
 from smilfit.body_models import RestShape
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.registrants.second_order.coupled import MotionModel
-from smilfit.registrants.second_order.dense import Eliminated, damping_of, eliminate
+from smilfit.registrants.second_order.dense import ReducedSystem, damping_of, eliminate
 from smilfit.registrants.second_order.equations import FrameEquations
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.layout import Layout
 from smilfit.registrants.second_order.models import Model, models_of, take_models
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import StageTask
 
 # Frames whose dense equations are assembled at once: more do not fit the caches.
@@ -23,10 +23,10 @@ CHUNK = 32
 
 
 @dataclass(frozen=True)
-class Posed:
+class FrameEvaluation:
     """Bodies of a block and their energies, the terms' robust functions widened by a factor."""
 
-    point: BodyPoint
+    point: VariableState
     energy: Float[Tensor, ' B']
     kinematics: Kinematics
     state: BodyState
@@ -35,7 +35,7 @@ class Posed:
 
 
 @dataclass(frozen=True)
-class FrameBlock:
+class FrameBatch:
     """Frames that are worked on at once.
 
     Args:
@@ -45,15 +45,15 @@ class FrameBlock:
     """
 
     task: StageTask
-    layout: Layout
+    layout: VariableLayout
     rest: RestShape | None = None
 
-    def take(self, index: Tensor) -> 'FrameBlock':
+    def take(self, index: Tensor) -> 'FrameBatch':
         """Pick frames."""
         rest = None if self.rest is None else self.rest.take(index)
         return replace(self, task=self.task.take(index), rest=rest)
 
-    def evaluate(self, point: BodyPoint, widening: float = 1.0) -> Posed:
+    def evaluate(self, point: VariableState, widening: float = 1.0) -> FrameEvaluation:
         """Pose the body and evaluate every term."""
         task = self.task
         kin = Kinematics.of(task.body, point, self.rest)
@@ -65,9 +65,9 @@ class FrameBlock:
         energy = torch.zeros_like(point.transl[:, 0])
         for term in task.terms:
             energy = energy + term.per_frame(state, widening)
-        return Posed(point, energy, kin, state, widening, task.terms)
+        return FrameEvaluation(point, energy, kin, state, widening, task.terms)
 
-    def models(self, at: Posed, observed: bool = False) -> tuple[list[Model], list[MotionModel]]:
+    def models(self, at: FrameEvaluation, observed: bool = False) -> tuple[list[Model], list[MotionModel]]:
         """Give the quadratic models of all terms, or of observations alone.
 
         Returns:
@@ -86,7 +86,7 @@ class FrameBlock:
             ]
         return models, motions
 
-    def eliminate(self, at: Posed, damping: Float[Tensor, ' B']) -> Eliminated:
+    def eliminate(self, at: FrameEvaluation, damping: Float[Tensor, ' B']) -> ReducedSystem:
         """Express the frames' own unknowns by the shared ones.
 
         Args:
@@ -99,22 +99,22 @@ class FrameBlock:
             equations = self.equations(at, rows, models)
             own = equations.matrix[:, : self.layout.n_own, : self.layout.n_own]
             parts.append(eliminate(equations.matrix, equations.vector, damping[rows], damping_of(own)))
-        return Eliminated.cat(parts)
+        return ReducedSystem.cat(parts)
 
-    def equations(self, at: Posed, rows: Tensor, models: Sequence[Model]) -> FrameEquations:
+    def equations(self, at: FrameEvaluation, rows: Tensor, models: Sequence[Model]) -> FrameEquations:
         """Sum the quadratic models of some frames, in ascending order."""
         if len(rows) == len(at.energy):
             return FrameEquations(at.kinematics, self.layout).add(models, at.state, at.widening)
         kin, state = at.kinematics.take(rows), at.state.take(rows)
         return FrameEquations(kin, self.layout).add(take_models(models, rows), state, at.widening)
 
-    def whole_equations(self, at: Posed, models: Sequence[Model]) -> tuple[Tensor, Tensor]:
+    def whole_equations(self, at: FrameEvaluation, models: Sequence[Model]) -> tuple[Tensor, Tensor]:
         """Give the dense equations of all frames, motion left out."""
         rows = even_parts(len(at.energy), CHUNK, at.energy.device)
         parts = [self.equations(at, r, models) for r in rows]
         return torch.cat([p.matrix for p in parts]), torch.cat([p.vector for p in parts])
 
-    def moved(self, at: Posed, own: Tensor, shared: Tensor) -> BodyPoint:
+    def moved(self, at: FrameEvaluation, own: Tensor, shared: Tensor) -> VariableState:
         """Take a step."""
         layout, point = self.layout, at.point
         turns = torch.zeros_like(at.kinematics.joints)

@@ -1,4 +1,4 @@
-"""Files that hold pictures: sizes from headers, and decoding, of stills, videos and packages."""
+"""Files that hold images: sizes from headers, and decoding, of stills, videos and packages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 
 from smilfit.files import reading, shorten
 from smilfit.io.annotations.embedded_frames import EmbeddedFrame, probe_embedded, read_embedded
-from smilfit.io.picture_opening import open_picture
+from smilfit.io.image_opening import open_image
 from smilfit.io.videos import iterate_videos, probe_video
 from smilfit.structures import VideoFrame
 
 _ORIENTATION_TAG = 0x0112
 
 
-class PictureSizes:
-    """Sizes of pictures, each file looked into once."""
+class ImageSizes:
+    """Sizes of images, each file looked into once."""
 
     def __init__(self) -> None:
         self._stills: dict[Path, tuple[tuple[int, int], int]] = {}
@@ -26,10 +26,10 @@ class PictureSizes:
 
         Raises:
             OSError: no such file.
-            ValueError: no picture, no video, or a frame that it does not hold.
+            ValueError: no image, no video, or a frame that it does not hold.
         """
         if isinstance(source, VideoFrame):
-            key = reel_of(source)
+            key = video_of(source)
             if key not in self._videos:
                 self._videos[key] = _probe(source)
             frames, found = self._videos[key]
@@ -45,7 +45,7 @@ class PictureSizes:
         return _turned(stored, orientation) if _is_upright(stored, orientation, size) else stored
 
 
-def reel_of(frame: VideoFrame) -> VideoFrame:
+def video_of(frame: VideoFrame) -> VideoFrame:
     """Give what is equal for all frames of a video: its frame 0."""
     return (
         EmbeddedFrame(frame.video, 0, frame.dataset)
@@ -54,26 +54,26 @@ def reel_of(frame: VideoFrame) -> VideoFrame:
     )
 
 
-def read_frames(reel: VideoFrame, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+def read_frames(source: VideoFrame, indices: list[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Decode frames of one video in the order of time: (index, RGB uint8 (H, W, 3)).
 
     Raises:
         OSError: no such file.
         ValueError: no video, or a frame that does not decode.
     """
-    if isinstance(reel, EmbeddedFrame):
-        yield from read_embedded(reel, indices)
+    if isinstance(source, EmbeddedFrame):
+        yield from read_embedded(source, indices)
         return
-    with reading(reel.video, 'the video'):
+    with reading(source.video, 'the video'):
         try:
-            for index, pictures in iterate_videos({'video': reel.video}, indices):
-                yield index, pictures['video']
+            for index, images in iterate_videos({'video': source.video}, indices):
+                yield index, images['video']
         except RuntimeError as error:
             raise ValueError(str(error)) from None
 
 
 def read_still(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """Decode a picture, RGB uint8 (H, W, 3), upright unless only its stored size is the annotation's.
+    """Decode an image, RGB uint8 (H, W, 3), upright unless only its stored size is the annotation's.
 
     Raises:
         OSError: no such file.
@@ -82,19 +82,19 @@ def read_still(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     from PIL import ImageOps
 
     stored, orientation = _read_header(path)
-    with reading(path, 'the picture'):
+    with reading(path, 'the image'):
         try:
-            with open_picture(path, path) as picture:
+            with open_image(path, path) as image:
                 if _is_upright(stored, orientation, size):
-                    picture = ImageOps.exif_transpose(picture)
-                if picture.mode.startswith('I'):
+                    image = ImageOps.exif_transpose(image)
+                if image.mode.startswith('I'):
                     # PIL clips 16 bits at 255 instead of scaling them.
-                    grey = (np.asarray(picture) >> 8).astype(np.uint8)
+                    grey = (np.asarray(image) >> 8).astype(np.uint8)
                     return np.repeat(grey[..., None], 3, axis=-1)
-                return np.array(picture.convert('RGB'))
+                return np.array(image.convert('RGB'))
         except (OSError, SyntaxError) as error:
             raise ValueError(
-                f'{path}: the picture must decode; got: {shorten(error)}. Copy it again.'
+                f'{path}: the image must decode; got: {shorten(error)}. Copy it again.'
             ) from None
 
 
@@ -111,16 +111,14 @@ def _read_header(path: Path) -> tuple[tuple[int, int], int]:
 
     if not path.is_file():
         raise FileNotFoundError(
-            f'{path}: the picture must exist; there is no such file. Check the path, or give the folder.'
+            f'{path}: the image must exist; there is no such file. Check the path, or give the folder.'
         )
-    with reading(path, 'the picture'):
+    with reading(path, 'the image'):
         try:
-            with open_picture(path, path) as picture:
-                return picture.size, _orientation(picture.getexif().get(_ORIENTATION_TAG, 1))
+            with open_image(path, path) as image:
+                return image.size, _orientation(image.getexif().get(_ORIENTATION_TAG, 1))
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ValueError(
-                f'{path}: the picture must open; got: {shorten(error)}. Copy it again.'
-            ) from None
+            raise ValueError(f'{path}: the image must open; got: {shorten(error)}. Copy it again.') from None
 
 
 def _orientation(value: object) -> int:
@@ -129,7 +127,7 @@ def _orientation(value: object) -> int:
 
 
 def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:
-    """Say whether the annotator saw the picture turned upright: yes, unless only the stored size agrees."""
+    """Say whether the annotator saw the image turned upright: yes, unless only the stored size agrees."""
     upright = _turned(stored, orientation)
     return size is None or tuple(size) == upright or tuple(size) != stored
 

@@ -1,11 +1,11 @@
-"""Decode pictures that a dataset file holds, after a look at the size that they declare."""
+"""Decode images that a dataset file holds, after a look at the size that they declare."""
 
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from smilfit.datasets.crops import decode_picture
+from smilfit.datasets.crops import decode_image
 from smilfit.datasets.table_checks import REMEDY
 from smilfit.files import BadFileError, reading
 
@@ -18,7 +18,7 @@ _BARE = {0x01, *range(0xD0, 0xD9)}
 
 
 def most_bytes(side: int) -> int:
-    """Give what an encoded picture of side squared may take: noise at the best quality, and room for its headers."""
+    """Give what an encoded image of side squared may take: noise at the best quality, and room for its headers."""
     return 8 * side * side + (1 << 16)
 
 
@@ -56,12 +56,12 @@ def decode_stored(
     Args:
         data: JPEG or PNG.
         path: the dataset file, for messages.
-        what: which of its pictures.
+        what: which of its images.
         side: px, of the square that it must be.
         grey: whether it is a mask.
 
     Raises:
-        BadFileError: no picture, or one of another size; what it declares is looked at before it is decoded.
+        BadFileError: no image, or one of another size; what it declares is looked at before it is decoded.
     """
     encoded = data[: most_bytes(side)].tobytes()
     size = declared_size(encoded)
@@ -80,7 +80,7 @@ def decode_stored(
             f'{REMEDY}'
         )
     with reading(path, what, REMEDY):
-        picture = decode_picture(data, f'{path}: {what}', grey)
-        if picture.shape[:2] != (side, side):
-            raise ValueError(f'a picture of shape {picture.shape}')
-        return picture
+        image = decode_image(data, f'{path}: {what}', grey)
+        if image.shape[:2] != (side, side):
+            raise ValueError(f'an image of shape {image.shape}')
+        return image

@@ -1,4 +1,4 @@
-"""Priors of fits to pictures: what they are for."""
+"""Priors of fits to images: what they are for."""
 
 import pytest
 import torch

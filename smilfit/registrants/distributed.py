@@ -1,4 +1,4 @@
-"""Frames of one fit spread over processes: each solves for its own, all for what the frames share."""
+"""Frames of one fit distributed over processes: each solves for its own, all for what the frames share."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,8 +15,8 @@ from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import FitCovariance
 
 
-def obstacle(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
-    """Say why the frames of a stage cannot be spread over processes, and what to do; None if they can."""
+def unsupported_reason(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
+    """Say why the frames of a stage cannot be distributed over processes, and what to do; None if they can."""
     if not isinstance(solver, SecondOrderSolver):
         return (
             f'{stage.name}: the optimizer must be of second order; got {type(solver).__name__}, which looks at '
@@ -31,7 +31,7 @@ def obstacle(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> 
     return None
 
 
-def run_spread(
+def run_distributed(
     task: StageTask, solver: SecondOrderSolver, start: FitState, processes: Processes
 ) -> StageOutcome:
     """Run a stage on this process's share of the frames, and join what all processes found.

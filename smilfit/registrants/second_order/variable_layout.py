@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.registrants.second_order.point import BodyPoint
+from smilfit.registrants.second_order.variable_state import VariableState
 
 
 @dataclass(frozen=True)
-class Layout:
+class VariableLayout:
     """The columns of a frame: turns of the joints that may turn, translation, own extras; then shared extras.
 
     Args:
@@ -27,8 +27,8 @@ class Layout:
 
     @classmethod
     def of(
-        cls, body: SMIL, free: list[int], transl: bool, fitted: dict[str, bool], at: BodyPoint
-    ) -> 'Layout':
+        cls, body: SMIL, free: list[int], transl: bool, fitted: dict[str, bool], at: VariableState
+    ) -> 'VariableLayout':
         """Lay out the unknowns; an extra without numbers (a model without betas) is left out."""
         sizes = {name: at.extras[name][0].numel() for name in fitted}
         own = tuple((n, sizes[n]) for n, shared in fitted.items() if not shared and sizes[n])

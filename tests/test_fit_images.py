@@ -1,4 +1,4 @@
-"""The fit command on pictures: one command, and everything that it leaves behind."""
+"""The fit command on images: one command, and everything that it leaves behind."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from smilfit.cli.fit_images import main as fit_images
 from smilfit.datasets import PreprocessOptions, image_sessions, preprocess
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped
-from tests.datasets.picture_set import make_pictures
+from tests.datasets.image_set import make_images
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'fit' / 'smalify.py'
@@ -23,11 +23,11 @@ CONFIG = ROOT / 'configs' / 'fit' / 'smalify.py'
 
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
-    """Three pictures whose cameras are not told, and one that shows nothing that was annotated."""
+    """Three images whose cameras are not known, and one that shows nothing that was annotated."""
     folder = tmp_path_factory.mktemp('pictures')
     data = make_quadruped()
     save_body_model(data, folder / 'quadruped.smil.json')
-    annotations = make_pictures(folder, data, 4, known_cameras=False).annotations
+    annotations = make_images(folder, data, 4, known_cameras=False).annotations
     blind = replace(annotations.images[3], mask=None, confidence=0 * annotations.images[3].confidence)
     images = (*annotations.images[:3], blind)
     sessions, _ = image_sessions(replace(annotations, images=images))
@@ -46,7 +46,7 @@ def done(made):
     return made / 'out'
 
 
-def test_what_a_fit_of_pictures_leaves_behind(done):
+def test_what_a_fit_of_images_leaves_behind(done):
     folder = done / 'made'
     rows = list(csv.DictReader((folder / 'images.csv').open()))
     assert len(rows) == 3
@@ -73,15 +73,15 @@ def test_a_finished_fit_is_not_done_again(made, done, caplog):
 
 
 def test_one_command_from_a_coco_file_to_meshes(made, tmp_path, capsys):
-    annotations = make_pictures(tmp_path, make_quadruped(), 2, known_cameras=False).annotations
+    annotations = make_images(tmp_path, make_quadruped(), 2, known_cameras=False).annotations
     names = list(annotations.keypoint_names)
     images, entries = [], []
-    for i, picture in enumerate(annotations.images):
-        width, height = picture.size
-        name = picture.image.name if i == 0 else 'gone.png'
+    for i, image in enumerate(annotations.images):
+        width, height = image.size
+        name = image.image.name if i == 0 else 'gone.png'
         images.append({'id': i, 'file_name': name, 'width': width, 'height': height})
-        x, y, w, h = (float(v) for v in picture.box)
-        flat = [float(v) for xy in picture.keypoints for v in (*xy, 2)]
+        x, y, w, h = (float(v) for v in image.box)
+        flat = [float(v) for xy in image.keypoints for v in (*xy, 2)]
         entries.append({'id': i, 'image_id': i, 'category_id': 1, 'keypoints': flat, 'bbox': [x, y, w, h]})
     category = {'id': 1, 'name': 'animal', 'keypoints': names}
     labels = tmp_path / 'labels.json'
@@ -90,7 +90,7 @@ def test_one_command_from_a_coco_file_to_meshes(made, tmp_path, capsys):
     config = str(CONFIG.with_name('smalify_keypoints.py'))
     model = str(made / 'quadruped.smil.json')
     command = ['coco', str(labels), str(out), '--images', str(tmp_path), '--body-model', model]
-    # Done, but one entry is left out: it is told, and the exit code says so.
+    # Done, but one entry is left out: it is reported, and the exit code says so.
     assert fit_images([*command, '--config', config, '--meshes', 'ply', '--quiet']) == 3
     left_out = json.loads((out / 'pictures.h5.report.json').read_text())['left_out']
     assert ['gone.png' in entry['where'] for entry in left_out] == [True]

@@ -12,8 +12,8 @@ from smilfit.renderers import RenderOutput
 
 
 @dataclass(frozen=True)
-class PictureOptions:
-    """How pictures look; grey levels are of 255.
+class ImageOptions:
+    """How images look; grey levels are of 255.
 
     `noise` is the standard deviation of each value, `texture` the contrast of the background.
     """
@@ -25,24 +25,28 @@ class PictureOptions:
     pattern: float = 0.35
 
 
+# Deprecated name of `ImageOptions`.
+PictureOptions = ImageOptions
+
+
 def background(
-    size: tuple[int, int], options: PictureOptions, rng: np.random.Generator
+    size: tuple[int, int], options: ImageOptions, rng: np.random.Generator
 ) -> Float[np.ndarray, 'H W 3']:
     """Draw a wall with large and small stains, grey levels."""
     import cv2
 
     width, height = size
-    picture = np.full((height, width, 3), options.background, np.float32)
-    picture += rng.uniform(-15, 15, 3).astype(np.float32)
+    image = np.full((height, width, 3), options.background, np.float32)
+    image += rng.uniform(-15, 15, 3).astype(np.float32)
     for cells, share in ((4, 1.0), (12, 0.6), (40, 0.35)):
         coarse = rng.standard_normal((cells, cells)).astype(np.float32)
         stain = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        picture += options.texture * share * stain[..., None]
-    return picture
+        image += options.texture * share * stain[..., None]
+    return image
 
 
 def animal_colours(
-    data: BodyModelData, options: PictureOptions, rng: np.random.Generator
+    data: BodyModelData, options: ImageOptions, rng: np.random.Generator
 ) -> Float[Tensor, 'V 3']:
     """Colour the skin: waves of light and dark across the rest pose, RGB in [0, 1]."""
     points = data.v_template / np.ptp(data.v_template, axis=0).max()
@@ -54,28 +58,28 @@ def animal_colours(
     return torch.from_numpy(np.clip(rgb, 0, 1).astype(np.float32))
 
 
-class NoiseBank:
-    """A few noise pictures, shifted at random: noise at a hundredth of its cost."""
+class ShiftedNoise:
+    """A few noise images, shifted at random: noise at a hundredth of its cost."""
 
     def __init__(self, size: tuple[int, int], sigma: float, rng: np.random.Generator, n: int = 4) -> None:
         width, height = size
         self._rng = rng
-        self._bank = (sigma * rng.standard_normal((n, 2 * height, 2 * width, 3))).astype(np.float32)
+        self._images = (sigma * rng.standard_normal((n, 2 * height, 2 * width, 3))).astype(np.float32)
         self._size = (width, height)
 
     def draw(self) -> Float[np.ndarray, 'H W 3']:
-        """Give one picture of noise."""
+        """Give one image of noise."""
         width, height = self._size
-        which = self._rng.integers(len(self._bank))
+        which = self._rng.integers(len(self._images))
         y, x = self._rng.integers(height), self._rng.integers(width)
-        return self._bank[which, y : y + height, x : x + width]
+        return self._images[which, y : y + height, x : x + width]
 
 
 def compose(
     render: RenderOutput, index: int, wall: Float[np.ndarray, 'H W 3'], noise: Float[np.ndarray, 'H W 3']
 ) -> UInt8[np.ndarray, 'H W 3']:
     """Put one rendered animal before the wall and add noise; RGB."""
-    picture = wall + noise
+    image = wall + noise
     there = render.face_id[index].numpy() >= 0
-    picture[there] = 255.0 * render.shading[index].numpy()[there] + noise[there]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image[there] = 255.0 * render.shading[index].numpy()[there] + noise[there]
+    return np.clip(image, 0, 255).astype(np.uint8)
