@@ -27,6 +27,9 @@ class FirstOrderSolver(ABC):
     belong to the loss, and a line search that believes it goes astray.
     """
 
+    # How many steps in a row must gain little: without a line search one may do so by chance.
+    settled_steps: int = 1
+
     def __init__(self, lr: float) -> None:
         if lr <= 0:
             raise ValueError(f'{type(self).__name__}: lr must be positive; got {lr}.')
@@ -81,7 +84,7 @@ class FirstOrderSolver(ABC):
                 loss.backward()
             return loss
 
-        before, step, reason = start, 0, StopReason.MAX_STEPS
+        before, step, settled, reason = start, 0, 0, StopReason.MAX_STEPS
         while step < n_iter:
             optimizer.step(closure)
             step += 1
@@ -102,7 +105,8 @@ class FirstOrderSolver(ABC):
             if on_step is not None and on_step(step, after):
                 reason = StopReason.CALLBACK
                 break
-            if has_converged(before, after, ftol):
+            settled = settled + 1 if has_converged(before, after, ftol) else 0
+            if settled >= self.settled_steps:
                 reason = StopReason.CONVERGED
                 break
             before = after
@@ -156,6 +160,8 @@ class Adam(FirstOrderSolver):
         lr: step size.
         betas: decay of the two running means.
     """
+
+    settled_steps = 5
 
     def __init__(self, lr: float = 1e-2, betas: tuple[float, float] = (0.9, 0.999)) -> None:
         super().__init__(lr)
