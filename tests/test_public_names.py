@@ -11,8 +11,6 @@ import smilfit
 PACKAGE = Path(smilfit.__file__).parent
 # Whoever takes one away breaks programs of others: say so in CHANGELOG.md.
 PUBLIC = [
-    'ParameterSpec',
-    'register_parameter',
     'build_registrant',
     'read_config',
     'BodyOutput',

@@ -13,7 +13,8 @@ from smilfit.solvers.chain_problem import ChainProblem, ChainState
 from smilfit.solvers.damping import LONGEST_TURN
 
 FORWARD, BACK, DAMPING = 1, 2, 4
-# Frames whose matrices are added in their own type, before sums in float64: those are slow.
+# Frames whose matrices are added at a time: in float64, so that the sum hardly depends on who holds which frames, and
+# few, so that a copy in float64 stays in the cache.
 BLOCK = 16
 KINDS = {
     'loads': ('force', 'moment', 'torque', 'transl'),
@@ -241,10 +242,9 @@ class ChainFactor:
         squares, logs = s.launch.squares, s.buffers['mu'].log()
         if not s.all_active:
             squares, logs = squares[s.active], logs[s.active]
-        blocks = [block.sum(0).double() for block in squares.split(BLOCK)] or [
-            squares.new_zeros(q, q).double()
-        ]
-        upper, count = sum(blocks).triu(), logs.new_tensor([len(logs)])
+        blocks = [block.sum(0, dtype=torch.float64) for block in squares.split(BLOCK)]
+        upper = sum(blocks, squares.new_zeros(q, q, dtype=torch.float64)).triu()
+        count = logs.new_tensor([len(logs)])
         sums = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
         sums = s.reduce(torch.cat(sums))
         self._n_frames = sums[-1].clamp_min(1)

@@ -27,7 +27,7 @@ from smilfit.losses import (
     SmoothPointsLoss,
 )
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order import block as block_module
+from smilfit.registrants.second_order import frame_batch as frame_batch_module
 from smilfit.registrants.second_order import problem as problem_module
 from smilfit.solvers import LBFGS, LevenbergMarquardt
 from smilfit.structures import BodyParams, Keypoints2d, Keypoints3d
@@ -118,7 +118,7 @@ def test_blocks_of_frames_and_finished_frames_change_nothing(monkeypatch, kept):
     for shared in (False, True):
         whole = fit(body, [points], handlers, weights, shared=shared)
         with monkeypatch.context() as patched:
-            patched.setattr(block_module, 'CHUNK', 2)
+            patched.setattr(frame_batch_module, 'CHUNK', 2)
             patched.setattr(problem_module, 'BLOCK', 3)
             patched.setattr(problem_module, 'BLOCKS_KEPT', kept)
             blocks = fit(body, [points], handlers, weights, shared=shared)

@@ -17,7 +17,7 @@ from smilfit.handlers import (
 )
 from smilfit.losses import BaseLoss, Energies, KeypointMSELoss, PoseRegLoss, Residuals, SmoothJointLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order import block as block_module
+from smilfit.registrants.second_order import frame_batch as frame_batch_module
 from smilfit.registrants.second_order import problem as problem_module
 from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt
 from smilfit.structures import Keypoints3d
@@ -299,7 +299,7 @@ def test_means_are_of_the_whole_clip_whatever_block_is_looked_at(way, shared, mo
 
     whole = ends()
     monkeypatch.setattr(problem_module, 'BLOCK', 2)
-    monkeypatch.setattr(block_module, 'CHUNK', 1)
+    monkeypatch.setattr(frame_batch_module, 'CHUNK', 1)
     parts = ends()
     torch.testing.assert_close(whole[0], parts[0], rtol=0, atol=1e-6)
     assert parts[1] == pytest.approx(whole[1], rel=1e-9)
