@@ -155,7 +155,7 @@ class ChainProblem:
 
     @property
     def n_cameras(self) -> int:
-        """Count the cameras; 0 where nothing was seen in pictures."""
+        """Count the cameras; 0 where nothing was seen in images."""
         return 0 if self.xy is None else self.xy.shape[1]
 
     def take(self, index: Int[Tensor, ' n']) -> 'ChainProblem':

@@ -1,6 +1,6 @@
 """Frames that one camera alone saw: by how much a linear covariance is too sure of depth.
 
-A picture tells how long a bone looks, so how steep it is, but not whether it points to the camera or away from it
+An image tells how long a bone looks, so how steep it is, but not whether it points to the camera or away from it
 (C. J. Taylor 2000, Reconstruction of articulated objects from point correspondences in a single image). A fit takes
 one sign, and derivatives there know of no other. A bone of depth d whose sign is wrong with the chance p adds `4 p
 d^2` to the variance of depth of all that hangs on it, about the body's middle.
