@@ -10,7 +10,6 @@ from benchmarks.fitting.__main__ import TABLES, main
 from smilfit.body_models import save_body_model
 from tests.animals import small_animal
 
-
 # Columns of what a case may not have at all.
 MAY_LACK = {'seconds', 'not_observed', 'one_camera'}
 
