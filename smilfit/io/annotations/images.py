@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from smilfit.files import shorten
 from smilfit.io.annotations.entries import BadEntry, reason_of
+from smilfit.io.annotations.entry_checks import Repetitions, check_box
 from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, video_of
 from smilfit.io.annotations.placement import PlacedSet
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
@@ -21,17 +22,20 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
 
     Of an image only the header is read; a mask is decoded. What is left out is in `skipped`: an image that is
     missing or unreadable or of another size than stated, a mask that is unreadable or of another size, nothing
-    to fit (no visible keypoint and no pixel of a mask), all keypoints outside the image, or most where no size
-    is stated, rows and columns exchanged. The last two are looked for in the set as a whole, too. A keypoint
-    outside the image loses its confidence, an empty mask beside keypoints is dropped; both are counted in the
-    log. Entries that are kept have their `size`.
+    to fit (no visible keypoint and no pixel of a mask), a box that shows nothing or has nothing of the mask in it,
+    all keypoints outside the image, or most where no size is stated, rows and columns exchanged, an entry that is
+    another once more. Images of another size and exchanged rows are looked for in the set as a whole, too. A
+    keypoint outside the image loses its confidence, an empty mask beside keypoints is dropped; both are counted in
+    the log. Entries that are kept have their `size`.
     """
-    sizes, placed = ImageSizes(), PlacedSet()
+    sizes, placed, seen = ImageSizes(), PlacedSet(), Repetitions()
     kept: list[tuple[AnnotatedImage, AnnotatedImage]] = []
     skipped: list[SkippedAnnotation] = []
     for image in annotations.images:
         try:
-            kept.append((image, _checked(image, sizes, placed)))
+            checked = _checked(image, sizes, placed)
+            seen.reject(image)
+            kept.append((image, checked))
         except Exception as error:  # A file chose what happened here: no kind of error can be left out.
             skipped.append(SkippedAnnotation(image.where, reason_of(error)))
     reasons = [placed.fault_of(image) for image, _ in kept]
@@ -117,6 +121,7 @@ def _checked(image: AnnotatedImage, sizes: ImageSizes, placed: PlacedSet) -> Ann
         raise BadEntry(f'{image.image}: an entry must have a visible keypoint or a mask; its mask is empty.')
     if mask is None and not visible.any():
         raise BadEntry(f'{image.image}: an entry must have a visible keypoint or a mask; got neither.')
+    check_box(image, size, mask)
     placed.add(image, size, mask)
     keypoints, confidence = _drop_outside(image, size)
     return replace(
