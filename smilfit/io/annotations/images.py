@@ -11,6 +11,7 @@ from smilfit.files import shorten
 from smilfit.io.annotations.entries import BadEntry, reason_of
 from smilfit.io.annotations.entry_checks import Repetitions, check_box
 from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, video_of
+from smilfit.io.annotations.masks import PolygonMask
 from smilfit.io.annotations.placement import PlacedSet
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
@@ -110,6 +111,8 @@ def _checked(image: AnnotatedImage, sizes: ImageSizes, placed: PlacedSet) -> Ann
             f'{image.image}: the image must be {image.size[0]}x{image.size[1]} px as its annotation says; '
             f'got {size[0]}x{size[1]}.{turned} Give the folder of the images that were annotated.'
         )
+    if isinstance(image.mask, PolygonMask) and image.mask.size is None:
+        image = replace(image, mask=replace(image.mask, size=size))
     if image.mask is not None:
         # Stated sizes first: a hostile one would be decoded to gigabytes.
         _require_size(image, size, getattr(image.mask, 'size', size))
