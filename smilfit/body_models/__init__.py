@@ -17,6 +17,7 @@ from smilfit.body_models.keypoint_conventions import (
 from smilfit.body_models.keypoint_conversion import convert_keypoints
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
+from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.body_models.smal import SMAL
 from smilfit.body_models.smil import SMIL, RestShape
 from smilfit.body_models.smpl import SMPL
@@ -33,6 +34,7 @@ __all__ = [
     'KeypointRows',
     'PoseSpace',
     'RestShape',
+    'ShapeMixture',
     'SparseMatrix',
     'UnsafePickleError',
     'available_conventions',
