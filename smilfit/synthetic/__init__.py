@@ -5,6 +5,7 @@ from smilfit.synthetic.camera_rig import make_rig
 from smilfit.synthetic.images import ImageOptions, PictureOptions
 from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
 from smilfit.synthetic.motion import draw_betas, random_motion
+from smilfit.synthetic.quadruped_family import make_quadruped_family
 from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
 from smilfit.synthetic.sessions import SessionOptions, write_session, write_sessions
 
@@ -19,6 +20,7 @@ __all__ = [
     'draw_betas',
     'make_insect',
     'make_quadruped',
+    'make_quadruped_family',
     'make_rig',
     'random_motion',
     'write_joint_lookup',
