@@ -37,7 +37,10 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     parser.add_argument('--data', type=Path, required=True, metavar='FILE.h5', help='dataset file to fit')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
     parser.add_argument(
-        '--body-model', type=Path, help='body model file, instead of the one the dataset names'
+        '--body-model',
+        type=Path,
+        metavar='FILE|NAME',
+        help='body model file, or quadruped or insect, instead of the one the dataset names',
     )
     parser.add_argument('--sessions', nargs='+', metavar='NAME', help='sessions to fit; all if not given')
     parser.add_argument(
