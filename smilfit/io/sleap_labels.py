@@ -148,7 +148,7 @@ def _read_slp(path: Path) -> SleapLabels:
     stated = shape[0] if isinstance(shape, list | tuple) and shape else None
     stated = stated if isinstance(stated, int) else None
     return SleapLabels(
-        path, names, xy, _fill_scores(score), labelled, stated, skipped, tell_high_peaks(path, score)
+        path, names, xy, _fill_scores(score), labelled, stated, skipped, int((score > 1).sum())
     )
 
 
@@ -216,7 +216,7 @@ def _read_analysis(path: Path) -> SleapLabels:
         in_frame[best],
         None,
         int(in_frame.sum() - in_frame[best].sum()),
-        tell_high_peaks(path, score),
+        int((score > 1).sum()),
     )
 
 
@@ -231,10 +231,7 @@ def _fill_scores(score: np.ndarray) -> np.ndarray:
     return np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0)
 
 
-def tell_high_peaks(path: Path, scores: np.ndarray | Sequence[np.ndarray]) -> int:
-    """Count scores above 1, and tell once that they are taken as 1: a confidence map's peak may exceed it."""
-    every = np.concatenate([np.ravel(part) for part in scores]) if len(scores) else np.zeros(0)
-    high = every[every > 1]
-    if len(high):
-        logger.info('%s: %d scores exceed 1 (up to %.3f) and are taken as 1.', path, len(high), high.max())
-    return len(high)
+def tell_high_peaks(where: str | Path, count: int) -> None:
+    """Tell that scores above 1 are taken as 1: a confidence map's peak may exceed it."""
+    if count:
+        logger.info('%s: %d scores exceed 1 and are taken as 1, as peaks of confidence maps.', where, count)

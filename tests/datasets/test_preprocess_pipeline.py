@@ -236,3 +236,15 @@ def test_a_reader_that_loses_frames_is_refused(tmp_path):
 
     with pytest.raises(RuntimeError, match='frame 5 must come next'):
         preprocess([Losing()], tmp_path / 'o.h5', make_body(), SMALL)
+
+
+@pytest.mark.parametrize('straight', [True, False])
+def test_annotated_px_are_those_of_the_labels_whatever_was_stored(tmp_path, body, straight):
+    session = BlobSession(n_frames=3)
+    preprocess([session], tmp_path / 'o.h5', body, replace(SMALL, no_undistort=not straight))
+    file = open_dataset(tmp_path / 'o.h5')
+    annotated = file.annotated2d(session.name)
+    labels = session.keypoints2d(annotated.names)
+    torch.testing.assert_close(annotated.xy, labels.xy, atol=1e-3, rtol=0)
+    torch.testing.assert_close(annotated.rig.dist, session.cameras.dist)
+    assert (file.keypoints2d(session.name).xy - labels.xy).abs().max() > 0.5 or not straight

@@ -64,7 +64,7 @@ class SleapReader(AnnotationReader):
         skipped: list[SkippedAnnotation] = []
         animals = AnimalSequences(sequences)
         untracked = False
-        peaks: list[np.ndarray] = []
+        n_high = 0
         for frame in sorted(labels, key=lambda frame: (order[id(frame.video)], frame.frame_idx)):
             number = order[id(frame.video)]
             index, found = int(frame.frame_idx), _counting_instances(frame)
@@ -79,7 +79,7 @@ class SleapReader(AnnotationReader):
                 found = sorted(found, key=_worth)[-1:]
             untracked |= len(found) > 1 and any(instance.track is None for instance in found)
             for place, instance in enumerate(found):
-                peaks.append(_points(instance)[2])
+                n_high += int((_points(instance)[2] > 1).sum())
                 label = where if len(found) == 1 else f'{where}, instance {place}'
                 sequence = sequences[number]
                 if self.instance == 'each':
@@ -89,7 +89,7 @@ class SleapReader(AnnotationReader):
                     images.append(_entry(label, videos[number], index, instance, sequence))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(label, reason_of(error)))
-        tell_high_peaks(path, peaks)
+        tell_high_peaks(path, n_high)
         if not images and not skipped:
             raise BadFileError(f'{path}: labels must have instances; got none. Was the right file exported?')
         names = tuple(labels.skeletons[0].node_names)
