@@ -111,6 +111,11 @@ class BodyModelData:
         return 0 if self.expressiondirs is None else self.expressiondirs.shape[2]
 
     @property
+    def rest_size(self) -> float:
+        """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
+        return float((self.joints.max(0) - self.joints.min(0)).max())
+
+    @property
     def static_joints(self) -> bool:
         """Whether shape leaves the joints where they are."""
         return self.joint_regressor is None

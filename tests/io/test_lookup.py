@@ -66,3 +66,11 @@ def test_shape_betas_match_by_exact_label(tmp_path):
 def test_shape_betas_errors(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_shape_betas(_file(tmp_path, text))
+
+
+def test_other_columns_are_remarks_and_misspelt_ones_errors(tmp_path):
+    assert read_joint_lookup(_file(tmp_path, 'remark,model,data\nx,a,b\n')) == {'a': 'b'}
+    with pytest.raises(
+        ValueError, match="columns must be spelt as they are known; got 'offset sd'. Did you mean"
+    ):
+        read_joint_lookup(_file(tmp_path, 'model,data,offset sd\na,b,1\n'))
