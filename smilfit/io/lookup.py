@@ -41,11 +41,12 @@ class LookupRow:
 def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
     """Read `joint_lookup.csv`, columns `model,data` and, where rows describe landmarks, `LANDMARK_COLUMNS`.
 
-    Rows with an empty `data` are keypoints that nobody annotated; they are left out. Other columns are remarks.
+    Rows with an empty `data` are keypoints that nobody annotated, those with an empty `model` annotated ones that are
+    no keypoint of the model; both are left out. Other columns are remarks.
 
     Raises:
-        ValueError: no such columns, or one that is nearly called so; an empty `model`, a name given twice in either
-            column, no mapped row.
+        ValueError: no such columns, or one that is nearly called so; a landmark without a name, a name given twice in
+            either column, no mapped row.
     """
     path = Path(path)
     rows: list[LookupRow] = []
@@ -53,6 +54,9 @@ def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
     place_of: dict[str, str] = {}
     for line, row in _rows(path, ('model', 'data'), LANDMARK_COLUMNS):
         place, model, data = f'{path}, line {line}', row['model'], row['data']
+        cells = {name: row[name] for name in LANDMARK_COLUMNS if row.get(name)}
+        if not model and not cells and data:
+            continue
         if not model:
             raise ValueError(f'{place}: model must be a name; got nothing.')
         if model in seen:
@@ -67,7 +71,6 @@ def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
                 'Correct a row.'
             )
         place_of[data] = model
-        cells = {name: row[name] for name in LANDMARK_COLUMNS if row.get(name)}
         rows.append(LookupRow(place, model, data, cells))
     if not rows:
         raise ValueError(f'{path}: one row at least must map a model name to a data name; got none.')
