@@ -20,6 +20,8 @@ _PUBLIC = {
     'Keypoints2d': 'smilfit.structures',
     'Keypoints3d': 'smilfit.structures',
     'BodyModelData': 'smilfit.body_models',
+    'Landmark': 'smilfit.body_models',
+    'PartSize': 'smilfit.body_models',
     'SMAL': 'smilfit.body_models',
     'SMIL': 'smilfit.body_models',
     'SMPL': 'smilfit.body_models',

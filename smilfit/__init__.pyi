@@ -1,6 +1,8 @@
 """What editors and type checkers see of the names that `__init__.py` imports when they are first used."""
 
 from smilfit.body_models import (
+    Landmark as Landmark,
+    PartSize as PartSize,
     SMAL as SMAL,
     SMIL as SMIL,
     SMPL as SMPL,

@@ -22,6 +22,8 @@ PUBLIC = [
     'Keypoints2d',
     'Keypoints3d',
     'BodyModelData',
+    'Landmark',
+    'PartSize',
     'SMAL',
     'SMIL',
     'SMPL',

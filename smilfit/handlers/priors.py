@@ -27,6 +27,7 @@ from smilfit.losses import (
 )
 from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS
+from smilfit.structures import PARAMETERS
 
 
 @HANDLERS.register_module()
@@ -102,22 +103,18 @@ def quantity(state: BodyState, name: str) -> Tensor:
         zero = torch.zeros_like(params.transl[:, :1])
         return zero if state.log_focal is None else state.log_focal.unsqueeze(1).expand_as(zero)
     if name == 'joint_offset_shares':
-        return _of_joints(state, params.joint_offsets) / state.body.rest_size
-    if name in ('log_joint_scales', 'joint_offsets'):
-        return _of_joints(state, getattr(params, name))
-    return getattr(params.as_axis_angle(), name)
+        return quantity(state, 'joint_offsets') / state.body.rest_size
+    value = getattr(params.as_axis_angle(), name)
+    if value is None:
+        row = PARAMETERS[name].row(state.body.sizes)
+        value = PARAMETERS[name].rest(row, params.batch_size, params.transl)
+    return value
 
 
 # Quantities that are a parameter but for a factor.
 _PARAMETERS: dict[str, tuple[str, Callable[[BodyState], float]]] = {
     'joint_offset_shares': ('joint_offsets', lambda state: 1 / state.body.rest_size)
 }
-
-
-def _of_joints(state: BodyState, value: Tensor | None) -> Tensor:
-    if value is not None:
-        return value
-    return state.params.transl.new_zeros(state.params.batch_size, state.params.n_joints, 3)
 
 
 @HANDLERS.register_module()

@@ -12,7 +12,7 @@ from smilfit.io.landmark_rows import landmark_of
 from smilfit.io.lookup import LookupRow
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow
 from smilfit.visualization.marks import ANNOTATED, FITTED, Dot
-from smilfit.visualization.named_points import NamedPoint, model_views
+from smilfit.visualization.named_points import NamedPoint, Side, model_views
 from smilfit.visualization.report import Report
 
 _IN_JOINT = Dot('in a joint', ANNOTATED.colour)
@@ -49,7 +49,8 @@ def lookup_page(
         page.add_section('The proposed table')
         page.add_table([_shown(row) for row in rows])
         page.add_section(
-            'The places on the model', 'Names are those of the annotation. Each side shows its near half.'
+            'The places on the model',
+            'Names are those of the annotation. The left and right side show their own half.',
         )
         _add_views(page, body, axes, _points_of(rows, body))
         page.add_section('Labelled frames')
@@ -73,15 +74,14 @@ def _add_keypoint_sets(page: Report, body: BodyModelData, axes: BodyAxes) -> Non
 
 
 def _add_views(page: Report, body: BodyModelData, axes: BodyAxes, points: Sequence[NamedPoint]) -> None:
-    directions = {
-        'from the left': (axes.left, axes.up),
-        'from the right': (-axes.left, axes.up),
-        'from above': (axes.up, axes.forward),
-        'from below': (-axes.up, axes.forward),
-        'from the front': (axes.forward, axes.up),
+    sides = {
+        'from the left': Side(axes.left, axes.up, near_half=True),
+        'from the right': Side(-axes.left, axes.up, near_half=True),
+        'from above': Side(axes.up, axes.forward),
+        'from the front': Side(axes.forward, axes.up),
     }
     page.add_legend((_IN_JOINT, _ON_SKIN))
-    views = model_views(body.v_template, body.faces, points, directions)
+    views = model_views(body.v_template, body.faces, points, sides)
     page.add_images(list(views.values()))
 
 

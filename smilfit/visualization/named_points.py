@@ -34,6 +34,18 @@ class NamedPoint:
     on_skin: bool = False
 
 
+@dataclass(frozen=True)
+class Side:
+    """From where a body is seen: a unit vector away from it, and what is up in the image.
+
+    With `near_half`, points of the far half are left out.
+    """
+
+    seen_from: Float[np.ndarray, '3']
+    up: Float[np.ndarray, '3']
+    near_half: bool = False
+
+
 def plot_named_points(
     image: UInt8[np.ndarray, 'H W 3'],
     xy: Float[np.ndarray, 'K 2'],
@@ -69,7 +81,7 @@ def plot_named_points(
         rows = _spread(xy[side, 1], _LINE / _WIDTH * width, -extra, height + extra)
         for k, y in zip(side, rows):
             colour = ANNOTATED.hex if colours is None else colours[k]
-            axes.plot([at, xy[k, 0]], [y, xy[k, 1]], color='#555555', linewidth=0.6)
+            axes.plot([at, xy[k, 0]], [y, xy[k, 1]], color='#8a8a8a', linewidth=0.8)
             axes.plot(*xy[k], 'o', color=colour, markersize=5, markeredgecolor='black', markeredgewidth=0.6)
             axes.text(at, y, plain_text(names[k]), ha=align, va='center', fontsize=8)
     return figure
@@ -113,7 +125,7 @@ def model_views(
     vertices: Float[np.ndarray, 'V 3'],
     faces: Int[np.ndarray, 'F 3'],
     points: Sequence[NamedPoint],
-    directions: Mapping[str, tuple[Float[np.ndarray, '3'], Float[np.ndarray, '3']]],
+    sides: Mapping[str, Side],
     renderer: Renderer | None = None,
 ) -> dict[str, Figure]:
     """Draw a model from several sides with named points.
@@ -121,8 +133,8 @@ def model_views(
     Args:
         vertices: of the body at rest.
         faces: its triangles.
-        points: what is named; from a side, those of the near half.
-        directions: by title: from where it is seen (a unit vector away from the body), and what is up in the image.
+        points: what is named.
+        sides: by title.
         renderer: a z-buffer if None.
 
     Returns:
@@ -133,17 +145,17 @@ def model_views(
     places = np.array([point.xyz for point in points]).reshape(-1, 3)
     colours = [FITTED.hex if point.on_skin else ANNOTATED.hex for point in points]
     figures = {}
-    for title, (seen_from, up) in directions.items():
-        camera = _camera(vertices, centre, seen_from, up)
+    for title, side in sides.items():
+        camera = _camera(vertices, centre, side.seen_from, side.up)
         mesh = torch.from_numpy(np.ascontiguousarray(vertices)).float().unsqueeze(0)
         width, height = (int(n) for n in camera.size[0])
         canvas = np.full((height, width, 3), 255, np.uint8)
         tint = tuple(c / 255 for c in BODY.colour)
         drawn = overlay(canvas, renderer(mesh, torch.as_tensor(faces), camera), 0, 0.75, tint)
-        depth = (vertices - centre) @ seen_from
-        near = (places - centre) @ seen_from >= depth.mean() - _MIDDLE * np.ptp(depth)
         xy = _pixels(camera, places)
-        xy[~near] = np.nan
+        if side.near_half:
+            depth = (vertices - centre) @ side.seen_from
+            xy[(places - centre) @ side.seen_from < -_MIDDLE * np.ptp(depth)] = np.nan
         figures[title] = plot_named_points(drawn, xy, [p.name for p in points], title, colours)
     return figures
 

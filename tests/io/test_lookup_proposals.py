@@ -149,7 +149,9 @@ def test_the_mouse_session(real_data):
     }  # fmt: skip
     # 0.262, 0.492 and 0.729 of the tail in the session's own 3D points; joint Tail_03 is at 0.441, Tail_04 at 0.590.
     assert rows['Tail_1'].cells['joint'] == 'Tail_03'
-    above = {'Head': 'skull', 'Neck': 'cervical-vertebrae', 'Trunk': 'tharocic-vertebrae'}
+    # 0.46 of the way from neck to tail base in the 3D points; neck -0.007, tail base 0.721.
+    assert body.v_template[int(rows['Trunk'].cells['vertices'])][1] == pytest.approx(0.357, abs=0.03)
+    above = {'Head': 'skull', 'Neck': 'cervical-vertebrae'}
     for name, joint in above.items():
         apart = (
             body.v_template[int(rows[name].cells['vertices'])] - body.joints[body.joint_names.index(joint)]

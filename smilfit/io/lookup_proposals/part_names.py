@@ -31,12 +31,13 @@ class PartName:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of an animal: its names, joints that rigs have there, where its labels lie, what they rather mean."""
+    """A part of an animal, as the table of parts describes it."""
 
     name: str
     names: frozenset[tuple[str, ...]]
     joints: frozenset[tuple[str, ...]]
     skin: str = ''
+    between: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
 
 
@@ -71,6 +72,7 @@ def load_parts() -> Parts:
                 words(entry['names']),
                 words(entry.get('joints', [])),
                 entry.get('skin', ''),
+                tuple(entry.get('between', ())),
                 tuple(entry.get('instead', ())),
             )
             for name, entry in document['parts'].items()

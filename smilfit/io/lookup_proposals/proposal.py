@@ -10,7 +10,7 @@ from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
 from smilfit.io.landmark_rows import BODY_LENGTH, cells_of, moved_by
 from smilfit.io.lookup_proposals.body_axes import BodyAxes
-from smilfit.io.lookup_proposals.chains import ChainPlace, chain_places
+from smilfit.io.lookup_proposals.chains import ChainPlace, chain_joints, chain_places
 from smilfit.io.lookup_proposals.part_names import (
     Part,
     PartName,
@@ -20,7 +20,7 @@ from smilfit.io.lookup_proposals.part_names import (
     read_name,
     says,
 )
-from smilfit.io.lookup_proposals.skin_points import skin_vertex, tip_vertex
+from smilfit.io.lookup_proposals.skin_points import skin_above, skin_vertex, tip_vertex
 
 # The same name; another word for the part; a near spelling, or a place along a chain.
 CONFIDENCES = ('sure', 'likely', 'guess')
@@ -115,6 +115,10 @@ class _Proposal:
         found, how = self._same_name(data, name)
         if not found and part:
             found, how = self._candidates(name, part)
+        if part and not any(says(self.known[known].words, part.names) for known in found):
+            between = self._between(data, part)
+            if between is not None:
+                return between
         place = self.places.get(data)
         if place and not (place.end and len(found) == 1):
             return self._along(data, place)
@@ -145,6 +149,29 @@ class _Proposal:
             if found:
                 return self._different(bare or found), how
         return [], ''
+
+    def _between(self, data: str, part: Part) -> ProposedRow | None:
+        """Give the skin above the middle of two other parts; None where that is not how the part lies."""
+        joints = [self._joint_of(name) for name in part.between]
+        ends = [joint for joint in joints if joint is not None]
+        if not joints or len(ends) < len(joints):
+            return None
+        middle = np.mean([self.body.joints[self.body.joint_names.index(joint)] for joint in ends], axis=0)
+        vertex = skin_above(self.body, middle, self.axes)
+        if vertex is None:
+            return None
+        remark = f'the skin midway between {" and ".join(ends)}'
+        return self._landmark(data, _skin_landmark(vertex, self.body), 'guess', remark)
+
+    def _joint_of(self, part: str) -> str | None:
+        """Name the joint of a part that has no side."""
+        found, _ = self._candidates(PartName((), '', ()), load_parts().named(part))
+        joints = [name for name in found if name in self.body.joint_names]
+        if not joints:
+            # A rig calls a chain's base by its number.
+            chain = load_parts().chains.get(part.removesuffix(' base'), frozenset())
+            joints = [self.body.joint_names[j] for j in chain_joints(self.body, chain, '')[:1]]
+        return joints[0] if len(joints) == 1 else None
 
     def _different(self, found: list[str]) -> list[str]:
         """Leave out names of a point that has one already."""

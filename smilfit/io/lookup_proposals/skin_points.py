@@ -1,7 +1,7 @@
 """Points of the skin beside a joint, where an annotator sees what a rig has inside."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.io.lookup_proposals.body_axes import BodyAxes
@@ -31,10 +31,23 @@ def skin_vertex(body: BodyModelData, joint: str, towards: str, side: str, axes: 
     index = body.joint_names.index(joint)
     start = body.joints[index]
     direction = axes.up if towards == 'up' else axes.left * _sign(body, start, side, axes)
+    return _outermost(body, start, direction, _share_of(body, index) >= _LEAST_WEIGHT)
+
+
+def skin_above(body: BodyModelData, start: Float[np.ndarray, '3'], axes: BodyAxes) -> int | None:
+    """Find the skin's outermost vertex straight above a point; None where there is none."""
+    return _outermost(body, start, axes.up, np.ones(body.n_vertices, bool))
+
+
+def _outermost(
+    body: BodyModelData,
+    start: Float[np.ndarray, '3'],
+    direction: Float[np.ndarray, '3'],
+    ours: Bool[np.ndarray, 'V'],
+) -> int | None:
     seen = body.v_template - start
     along = seen @ direction
     across = np.linalg.norm(seen - along[:, None] * direction, axis=1)
-    ours = _share_of(body, index) >= _LEAST_WEIGHT
     for reach in _REACHES:
         near = np.flatnonzero(ours & (along > 0) & (across < reach * body.rest_size))
         if len(near):
