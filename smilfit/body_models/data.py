@@ -1,7 +1,7 @@
 """What a model file says, as numpy arrays: the one form between all files and the nn.Module."""
 
 import hashlib
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,10 @@ class BodyModelData:
     def static_joints(self) -> bool:
         """Whether shape leaves the joints where they are."""
         return self.joint_regressor is None
+
+    def hash_without_landmarks(self) -> str:
+        """Hash the model as `content_hash` does, whatever landmarks a session has added to it."""
+        return replace(self, landmarks={}).content_hash()
 
     def content_hash(self) -> str:
         """Hash what decides the geometry and the names (sha256, 16 hex digits); not texts such as a licence.

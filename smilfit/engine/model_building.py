@@ -29,7 +29,7 @@ def load_body_for(
         body = build({**cfg, 'model_path': path}, BODY_MODELS)
     else:
         body = load_body_model(path, **{key: value for key, value in cfg.items() if key != 'model_path'})
-    found = body.data.content_hash()
+    found = body.data.hash_without_landmarks()
     if override is None and names.body_model_hash and found != names.body_model_hash:
         raise ValueError(
             f'body model: {path} must be the model that the dataset was made with (hash '

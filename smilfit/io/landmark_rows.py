@@ -19,10 +19,12 @@ length: `5mm`, `0 0 0.02L`.
 import math
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.landmarks import Landmark
 from smilfit.files import shorten
@@ -49,6 +51,19 @@ def read_landmarks(path: str | Path, body: BodyModelData) -> dict[str, Landmark]
         KeyError: a joint that the model has not, with the near ones.
     """
     return {row.model: landmark_of(row, body) for row in read_lookup_rows(path) if row.landmark}
+
+
+def body_with_lookup(body: BodyModelData, path: str | Path) -> BodyModelData:
+    """Give a model the landmarks that a joint lookup describes.
+
+    Raises:
+        ValueError: a cell that breaks a rule, or a name that a joint has.
+        KeyError: a joint that the model has not, with the near ones.
+    """
+    found = read_landmarks(path, body)
+    return (
+        check_body_model(replace(body, landmarks={**body.landmarks, **found}), str(path)) if found else body
+    )
 
 
 def landmark_of(row: LookupRow, body: BodyModelData) -> Landmark:
