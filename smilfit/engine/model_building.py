@@ -1,6 +1,7 @@
 """Build a regressor from a config, its parts' sizes taken from each other and from the body."""
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from torch import nn
 
 from smilfit.body_models import SMIL, load_body_model
+from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.smil_json_parts import landmarks
 from smilfit.engine.training_statistics import find_body_model_file
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import BODY_MODELS, MODELS, build, build_backbone, build_handler, build_head
@@ -36,7 +39,15 @@ def load_body_for(
             f'{names.body_model_hash}); got hash {found}. Give the right file by --body-model, or preprocess '
             f'again with this one.'
         )
-    return body, path
+    return _with_landmarks(body, names), path
+
+
+def _with_landmarks(body: SMIL, names: DatasetNames) -> SMIL:
+    """Give a body the landmarks that the dataset's lookup described."""
+    if not names.landmarks or names.landmarks == '{}':
+        return body
+    values = JsonValues(Path(names.data_path or 'the dataset'), 'Preprocess again.')
+    return body.with_landmarks(landmarks(json.loads(names.landmarks), values))
 
 
 def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:
