@@ -17,7 +17,7 @@ from smilfit.body_models.keypoint_conventions import (
 from smilfit.body_models.keypoint_conversion import convert_keypoints
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
-from smilfit.body_models.part_sizes import PartSize, default_part_sizes
+from smilfit.body_models.part_sizes import PartSize, default_part_sizes, describe_parts
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
 from smilfit.body_models.smal import SMAL
 from smilfit.body_models.smil import SMIL, RestShape
@@ -44,6 +44,7 @@ __all__ = [
     'check_body_model',
     'convert_keypoints',
     'default_part_sizes',
+    'describe_parts',
     'keypoint_definitions',
     'load_body_model',
     'load_body_model_data',

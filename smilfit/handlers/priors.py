@@ -15,7 +15,9 @@ from smilfit.losses import (
     JointLimitLoss,
     JointOffsetPriorLoss,
     JointScalePriorLoss,
+    LandmarkOffsetPriorLoss,
     ParameterSource,
+    PartSizePriorLoss,
     PointSource,
     PoseRegLoss,
     SelfPenetrationLoss,
@@ -171,6 +173,22 @@ class JointOffsetPriorHandler(PriorHandler):
 
     of, holds = ('joint_offset_shares',), ('joint_offsets',)
     default_key, default_loss = 'joint_offset_prior', JointOffsetPriorLoss
+
+
+@HANDLERS.register_module()
+class LandmarkOffsetPriorHandler(PriorHandler):
+    """Keeps landmarks near where the model expects them, by `LandmarkOffsetPriorLoss` unless another is given."""
+
+    of, holds = ('landmark_offsets',), ('landmark_offsets',)
+    default_key, default_loss = 'landmark_offset_prior', LandmarkOffsetPriorLoss
+
+
+@HANDLERS.register_module()
+class PartSizePriorHandler(PriorHandler):
+    """Keeps parts of the body near the model's sizes, by `PartSizePriorLoss` unless another is given."""
+
+    of, holds = ('part_sizes',), ('part_sizes',)
+    default_key, default_loss = 'part_size_prior', PartSizePriorLoss
 
 
 @HANDLERS.register_module()

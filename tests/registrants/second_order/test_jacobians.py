@@ -15,6 +15,8 @@ from smilfit.handlers import (
     Keypoint3dLimbLenInput,
     Keypoint3dMSEHandler,
     Keypoint3dMSEInput,
+    LandmarkOffsetPriorHandler,
+    PartSizePriorHandler,
 )
 from smilfit.losses import BaseLoss, JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
@@ -41,7 +43,7 @@ def setting(handlers, inputs, directions=0.0, extras=False, cameras=False):
         fitted['log_joint_scales'] = False
     draw = torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(7)).double()
     params = params.replace(
-        scale=params.scale[:1].expand(3).clone(), landmark_offsets=0.2 * draw, part_sizes=0.2 * draw[:, 0, :2]
+        scale=params.scale[:1].expand(3).clone(), landmark_offsets=0.2 * draw, part_sizes=0.4 * draw[:, 0, :2]
     )
     shift = 0.05 * torch.randn(4, 6, generator=torch.Generator().manual_seed(6)).double() if cameras else None
     if cameras:
@@ -103,6 +105,8 @@ def make_terms():
         'automatic': ([BodyPosePriorHandler(JointPriorLoss(True, smooth_spine=True))], []),
         'betas': ([BetasPriorHandler()], []),
         'offsets': ([JointOffsetPriorHandler()], []),
+        'landmarks': ([LandmarkOffsetPriorHandler()], []),
+        'sizes': ([PartSizePriorHandler()], []),
     }
 
 
