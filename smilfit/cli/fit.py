@@ -51,6 +51,13 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         '(slurm). Each takes whole sessions; where there are fewer sessions than processes, stages solved by '
         'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
     )
+    parser.add_argument(
+        '--landmarks',
+        type=Path,
+        metavar='FILE.json',
+        help='landmarks.json of an earlier session of the same animal and lab: landmarks are expected where it '
+        'found them',
+    )
     parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
     add_fit_options(parser)
     add_import(parser)
@@ -120,6 +127,7 @@ def _run(arguments: argparse.Namespace) -> int:
             body_model=arguments.body_model,
             sessions=tuple(arguments.sessions or ()),
             launcher=arguments.launcher,
+            landmarks=arguments.landmarks,
             overwrite=arguments.overwrite,
             progress=progress,
             **fit_options_of(arguments),
