@@ -10,12 +10,15 @@ from jaxtyping import UInt8
 from smilfit.files import shorten
 from smilfit.io.annotations.entries import BadEntry, reason_of
 from smilfit.io.annotations.entry_checks import Repetitions, check_box
-from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, video_of
+from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, unused_bits, video_of
 from smilfit.io.annotations.masks import PolygonMask
 from smilfit.io.annotations.placement import PlacedSet
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
 logger = logging.getLogger('smilfit')
+
+# Upper bits that no pixel of a 16-bit image uses: two make it a quarter as bright.
+_DARK_BITS = 2
 
 
 def check_images(annotations: AnnotationSet) -> AnnotationSet:
@@ -56,7 +59,28 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
         )
     if empty_masks:
         logger.warning('%s: %d empty masks are left out.', annotations.name, empty_masks)
+    _tell_dark(annotations.name, images)
     return replace(annotations, images=images, skipped=annotations.skipped + tuple(skipped))
+
+
+def _tell_dark(name: str, images: Sequence[AnnotatedImage]) -> None:
+    """Tell of cameras of 10 to 14 bits, whose 16-bit images are nearly black; the first image speaks for the set."""
+    first = next((image.image for image in images if not isinstance(image.image, VideoFrame)), None)
+    try:
+        unused = 0 if first is None else unused_bits(first)
+    except Exception as error:
+        # It is left out, with this reason, when it is read.
+        logger.debug('%s: %s', first, error)
+        return
+    if unused >= _DARK_BITS:
+        logger.warning(
+            '%s: grey images of 16 bits should use all of them; %s uses %d and will be nearly black, as will others '
+            'like it. Multiply such images by %d before.',
+            name,
+            first,
+            16 - unused,
+            2**unused,
+        )
 
 
 def read_image(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
