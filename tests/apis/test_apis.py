@@ -1,13 +1,17 @@
 """What commands do, called from Python: results and progress."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.reliability.small_inputs import make_inputs
 from smilfit import apis
 from smilfit.apis.shipped_configs import configs_folder
+from smilfit.body_models import save_body_model
 from smilfit.datasets import open_dataset
 from smilfit.registry import UnknownNameError, read_config
 from smilfit.structures import FitResult
+from smilfit.synthetic import make_quadruped
 
 SESSION = 'session_000'
 
@@ -86,6 +90,47 @@ def test_fit_images(inputs, tmp_path):
     assert len(done.fit.images[session]) == 3
     assert done.fit.n_images_not_fitted == 0
     check(reports, 'preprocessing', session, f'{session}: drawing')
+
+
+@pytest.mark.parametrize(
+    ('right', 'wrong', 'reason'),
+    [
+        ('n_hypotheses', 'n_hypothesis', "unexpected keyword argument 'n_hypothesis'"),
+        ('n_iter', 'n_itr', "unknown stage key 'n_itr'. Did you mean 'n_iter'"),
+    ],
+)
+def test_a_misspelt_config_is_found_before_images_are_cut(inputs, tmp_path, right, wrong, reason):
+    config = tmp_path / 'mine.py'
+    config.write_text((inputs / 'pictures.py').read_text().replace(right, wrong))
+    with pytest.raises((ValueError, UnknownNameError), match=r'mine\.py: ') as refused:
+        apis.fit_images(
+            apis.DataSource('coco', inputs / 'labels.json', images=inputs / 'pictures'),
+            tmp_path / 'out',
+            inputs / 'animal.smil.json',
+            config,
+        )
+    assert reason in str(refused.value)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_body_model_without_faces_is_refused_where_its_surface_is_needed(inputs, tmp_path):
+    data = make_quadruped()
+    model = save_body_model(replace(data, faces=data.faces[:0]), tmp_path / 'bare.smil.json')
+    with pytest.raises(ValueError, match='must have faces for overlays and meshes; it has none'):
+        apis.fit_images(
+            apis.DataSource('coco', inputs / 'labels.json', images=inputs / 'pictures'),
+            tmp_path / 'out',
+            model,
+            inputs / 'pictures.py',
+        )
+    assert not (tmp_path / 'out').exists()
+    dataset = tmp_path / 'small.h5'
+    options = {'target_resolution': 32, 'num_workers': 0}
+    apis.preprocess(rig(inputs), dataset, model, options)
+    with pytest.raises(ValueError, match='must have faces for overlays and meshes'):
+        apis.fit(inputs / 'fit.py', dataset, tmp_path / 'fitted', window_px=48)
+    done = apis.fit(inputs / 'fit.py', dataset, tmp_path / 'fitted', video=False, meshes='none')
+    assert done.results[SESSION].fitted.all()
 
 
 @pytest.mark.filterwarnings('ignore::UserWarning')
