@@ -93,7 +93,11 @@ def test_fit(inputs, tmp_path):
     reports = []
     done = apis.fit(inputs / 'fit.py', inputs / 'small.h5', tmp_path, window_px=48, progress=reports.append)
     assert set(done.results) == set(done.benchmarks) == {SESSION}
-    saved = FitResult.load(tmp_path / SESSION / 'fit.npz')
+    saved = FitResult.load(tmp_path / SESSION / 'fit.npz', SMIL(make_quadruped()))
+    dataset = open_dataset(inputs / 'small.h5')
+    assert saved.keypoints3d.names == dataset.keypoints2d(SESSION).names
+    assert saved.keypoints3d.unit == saved.recorded_cameras.unit == 'mm'
+    assert torch.equal(saved.recorded_cameras.K, dataset.cameras(SESSION).K)
     assert saved.params.transl.equal(done.results[SESSION].params.transl)
     assert (tmp_path / SESSION / 'overlay.mp4').is_file()
     assert done.report == tmp_path / 'report.html'
