@@ -75,7 +75,12 @@ def add_option(parser: argparse.ArgumentParser, name: str, *aliases: str, **argu
 def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **defaults: Any) -> None:
     """Add what all formats share; `defaults` replace those of PreprocessOptions."""
     add_option(
-        parser, 'body_model', type=Path, required=True, metavar='FILE', help='body model (.smil.json, .pkl)'
+        parser,
+        'body_model',
+        type=Path,
+        required=True,
+        metavar='FILE|NAME',
+        help='body model (.smil.json, .pkl), or a shipped one: quadruped, insect',
     )
     add_option(parser, 'unit', metavar='UNIT', help='world unit where the data state none, such as mm')
     for name, arguments in _OPTIONS.items():

@@ -64,6 +64,8 @@ class DatasetFile:
         self.undistorted, self.confidence_threshold = facts.undistorted, facts.confidence_threshold
         self.options, self.report, self.faults = facts.options, facts.report, facts.faults
         self.has_masks = facts.has_masks
+        # What a lookup describes and the body model's file has not; `body.with_landmarks` takes them.
+        self.landmarks = facts.landmarks
         self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
@@ -279,12 +281,12 @@ class DatasetFile:
         return data
 
     def check_body_model(self, data: BodyModelData) -> None:
-        """Check that a body model is the one that this file was made with.
+        """Check that a body model is the one that this file was made with, landmarks aside.
 
         Raises:
             ValueError: another one.
         """
-        found = data.content_hash()
+        found = data.hash_without_landmarks()
         if found != self.body_model_hash:
             raise ValueError(
                 f'{self.path}: the body model must be the one of the dataset, {self.body_model_file} '

@@ -160,11 +160,10 @@ def test_formats_are_named_and_misspelt_ones_refused(capsys):
 
 @pytest.mark.real
 def test_real_images_of_dogs(real_data, tmp_path):
-    model = save_body_model(make_quadruped(), tmp_path / 'quadruped.smil.json')
     folder = real_data / 'stanfordextra'
     command = ['stanfordextra', str(folder / 'StanfordExtra_sample.json'), str(tmp_path / 'dogs.h5')]
     command += ['--images', str(folder / 'sample_imgs'), '--keypoint-map', 'stanfordextra_to_quadruped']
-    command += ['--body-model', str(model), '--max-frames-per-session=4', '--target-resolution=64']
+    command += ['--body-model', 'quadruped', '--max-frames-per-session=4', '--target-resolution=64']
     assert main(command) == 0
     file = open_dataset(tmp_path / 'dogs.h5')
     masks, weight = file.masks(0)
