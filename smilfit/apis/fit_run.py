@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 
 from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
+from smilfit.apis.session_landmarks import body_with_landmarks
 from smilfit.apis.session_outputs import OVERLAY
 from smilfit.apis.shipped_configs import find_config
 from smilfit.body_models import SMIL, is_shipped, load_body_model
@@ -81,8 +82,9 @@ def fit_dataset(
     for name in options.sessions:
         if name not in dataset.session_names:
             raise KeyError(f'{data}: no session {name!r}. {did_you_mean(name, dataset.session_names)}')
-    body = _body(cfg.pop('body_model', None), body_model, dataset).to(options.device)
+    body = _body(cfg.pop('body_model', None), body_model, dataset)
     dataset.check_body_model(body.data)
+    body = body_with_landmarks(body, dataset, options.landmarks).to(options.device)
     sessions = options.sessions or dataset.session_names
     # The first process holds the folder for all.
     with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():

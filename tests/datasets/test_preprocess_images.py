@@ -183,3 +183,8 @@ def test_one_real_view_labelled_with_sleap(real_data, tmp_path):
     assert file.camera_names == ('picture',)
     assert file.temporal(0)
     assert file.frame_indices(0).tolist() == [0, 4, 8]
+    # Half of these labels have scores below 0.5; somebody looked at them all.
+    report = json.loads((tmp_path / 'one.h5.report.json').read_text())['sessions']
+    cameras = next(iter(report.values()))['cameras']
+    assert cameras['picture']['labels_below_threshold'] == 0
+    assert cameras['picture']['confidence_threshold'] == 0
