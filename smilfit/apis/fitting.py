@@ -33,6 +33,8 @@ def fit(
     window_px: int = 400,
     video: bool = True,
     meshes: str | None = None,
+    verdict: bool = True,
+    verdict_thresholds: str | Path | None = None,
     overwrite: bool = False,
     launcher: str = 'none',
     progress: ProgressCallback | None = None,
@@ -54,6 +56,8 @@ def fit(
         window_px: side of a camera in overlays, px.
         video: write overlay videos.
         meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
+        verdict: judge every fit, by fits of few frames without a camera and with shuffled keypoints, among others.
+        verdict_thresholds: a file that replaces thresholds of the shipped one.
         overwrite: fit again what is fitted already.
         launcher: what started the processes that share the work: 'none', 'pytorch' or 'slurm'.
         progress: called with a `Progress` by the first process.
@@ -78,6 +82,8 @@ def fit(
             video=video,
             overwrite=overwrite,
             mesh_format=meshes or '',
+            verdict=verdict,
+            thresholds=verdict_thresholds,
             progress=progress if progress is not None and processes.rank == 0 else ignore,
         )
         return fit_dataset(config, data, out, body_model, cfg_options, options, processes)

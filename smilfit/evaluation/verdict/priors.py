@@ -1,0 +1,48 @@
+"""What a fit takes of the room that the model gives it: shape, offsets of landmarks, turns of joints."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.structures import BodyParams
+
+# A joint is at its limit within so many degrees of it.
+NEAR_LIMIT_DEG = 1.0
+# Where a model states no limits: no joint of a living animal is often turned so far from rest.
+FAR_TURN_DEG = 100.0
+
+
+def betas_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B S']:
+    """Give each shape coefficient in standard deviations of the model's shape space, along its main axes."""
+    data, betas = body.data, params.betas
+    mean = betas.new_zeros(betas.shape[1]) if data.shape_mean is None else torch.as_tensor(data.shape_mean)
+    off = (betas - mean.to(betas)).abs()
+    if data.shape_cov is None:
+        return off
+    root = torch.linalg.cholesky(torch.as_tensor(data.shape_cov).double())
+    return torch.linalg.solve_triangular(root, (betas - mean.to(betas)).double().mT, upper=False).mT.abs()
+
+
+def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
+    """Give the share of joints that stand at a limit of the model or beyond.
+
+    Of a model without limits: the share that is turned by more than `FAR_TURN_DEG` from rest.
+    """
+    pose = params.as_axis_angle().body_pose
+    if body.data.joint_limits is None:
+        return (pose.norm(dim=-1) > math.radians(FAR_TURN_DEG)).double().mean(1)
+    limits = torch.as_tensor(body.data.joint_limits[1:]).to(pose)
+    near = math.radians(NEAR_LIMIT_DEG)
+    # What has no room to turn is always at its limit.
+    free = (limits[..., 1] - limits[..., 0]) > 4 * near
+    touched = ((pose < limits[..., 0] + near) | (pose > limits[..., 1] - near)) & free
+    return touched.any(-1).double().sum(1) / free.any(-1).sum().clamp_min(1)
+
+
+def camera_distance(body: SMIL, params: BodyParams, centres: Float[Tensor, '*b C 3']) -> Float[Tensor, 'B C']:
+    """Give how far the root is from each camera, in the body's lengths."""
+    size = body.rest_size * params.scale
+    return (params.transl.unsqueeze(1) - centres.to(params.transl)).norm(dim=-1) / size.unsqueeze(1)
