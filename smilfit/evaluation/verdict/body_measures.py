@@ -9,7 +9,7 @@ from smilfit.evaluation.verdict.bones import bone_asymmetry, bone_ratios, joint_
 from smilfit.evaluation.verdict.evidence import names_seen
 from smilfit.evaluation.verdict.intersections import new_crossings
 from smilfit.evaluation.verdict.judge import Found
-from smilfit.evaluation.verdict.mesh import inverted_share, torn_share
+from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
 from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, limits_share
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams, Keypoints2d
@@ -42,9 +42,11 @@ def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
     if not len(body.faces):
         return found
     few = params[torch.linspace(0, params.batch_size - 1, min(N_MESHES, params.batch_size)).round().long()]
-    found['torn'] = Found(float(torn_share(body, few).mean()))
-    found['inverted'] = Found(float(inverted_share(body, few).mean()))
-    found['self_intersection'] = Found(_crossings(body, few[:: max(1, few.batch_size // N_CROSSINGS)]))
+    vertices = posed(body, few)
+    found['torn'] = Found(float(torn_share(body, few, vertices).mean()))
+    found['inverted'] = Found(float(inverted_share(body, few, vertices).mean()))
+    chosen = vertices[:: max(1, few.batch_size // N_CROSSINGS)].cpu().numpy()
+    found['self_intersection'] = Found(_crossings(body, chosen))
     return found
 
 
@@ -61,7 +63,7 @@ def frame_meshes(body: SMIL, params: BodyParams) -> dict[str, np.ndarray]:
 
 
 def body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, np.ndarray]:
-    """Measure every frame: joints at limits, distances to cameras, and how many keypoints were seen."""
+    """Measure every frame: joints beyond limits, distances to cameras, and how many keypoints were seen."""
     centres = seen.rig.centres().to(params.transl)
     distance = camera_distance(body, params, centres)
     with torch.no_grad():
@@ -90,7 +92,5 @@ def _worst(values: Tensor, names: tuple[str, ...] | list[str], largest: bool) ->
     return Found(float(filled[at]), names[at])
 
 
-def _crossings(body: SMIL, params: BodyParams) -> float:
-    with torch.no_grad():
-        posed = body(params.to(body.v_template), ('vertices',)).vertices.cpu().numpy()
-    return float(new_crossings(posed, body.data.v_template, body.faces.cpu().numpy()).mean())
+def _crossings(body: SMIL, vertices: np.ndarray) -> float:
+    return float(new_crossings(vertices, body.data.v_template, body.faces.cpu().numpy()).mean())

@@ -72,16 +72,17 @@ def judge(
     """
     frames = frames or {}
     reject_unknown('judge', 'measure', {*values, *frames}, list(thresholds))
-    words, reasons = _frames(frames, thresholds)
     measures = [thresholds[name].measure(name, *found) for name, found in values.items()]
+    words, reasons = _frames(frames, thresholds)
+    common = max(measures, key=lambda m: m.severity, default=None)
     if words:
         shares = {
             SHARE_DOUBTFUL: sum(w != GOOD for w in words) / len(words),
             SHARE_NOT_BELIEVABLE: words.count(NOT_BELIEVABLE) / len(words),
         }
-        counts = {r: reasons.count(r) for r in reasons if r}
-        common = max(counts, key=lambda r: counts[r], default='')
-        measures += [thresholds[n].measure(n, share, common) for n, share in shares.items()]
+        example = next((r for w, r in zip(words, reasons) if w == worst(words)), '')
+        measures += [thresholds[n].measure(n, share, example) for n, share in shares.items()]
+        words, reasons = _no_better(words, reasons, common)
     # What is not judged good, the worst first.
     bad = sorted((m for m in measures if m.word != GOOD), key=lambda m: -m.severity)
     return Verdict(
@@ -91,6 +92,19 @@ def judge(
         words,
         reasons,
     )
+
+
+def _no_better(
+    words: tuple[str, ...], reasons: tuple[str, ...], common: Measure | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give frames at best the word of what they all share: a frame of a wrong skeleton is wrong."""
+    if common is None or common.word == GOOD:
+        return words, reasons
+    held = [
+        (w, r) if WORDS.index(w) > WORDS.index(common.word) else (common.word, common.reason)
+        for w, r in zip(words, reasons)
+    ]
+    return tuple(w for w, _ in held), tuple(r for _, r in held)
 
 
 def _frames(

@@ -9,8 +9,9 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.structures import BodyParams
 
-# A joint is at its limit within so many degrees of it.
-NEAR_LIMIT_DEG = 1.0
+# Limits are stated by component of the axis-angle, and what no keypoint shows (a bone's twist) strays beyond: joints
+# count from so many degrees.
+BEYOND_DEG = 15.0
 # Where a model states no limits: no joint of a living animal is often turned so far from rest.
 FAR_TURN_DEG = 100.0
 
@@ -27,7 +28,7 @@ def betas_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B S']:
 
 
 def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
-    """Give the share of joints that stand at a limit of the model or beyond.
+    """Give the share of joints that stand beyond a limit of the model, by `BEYOND_DEG` at least.
 
     Of a model without limits: the share that is turned by more than `FAR_TURN_DEG` from rest.
     """
@@ -35,11 +36,8 @@ def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
     if body.data.joint_limits is None:
         return (pose.norm(dim=-1) > math.radians(FAR_TURN_DEG)).double().mean(1)
     limits = torch.as_tensor(body.data.joint_limits[1:]).to(pose)
-    near = math.radians(NEAR_LIMIT_DEG)
-    # What has no room to turn is always at its limit.
-    free = (limits[..., 1] - limits[..., 0]) > 4 * near
-    touched = ((pose < limits[..., 0] + near) | (pose > limits[..., 1] - near)) & free
-    return touched.any(-1).double().sum(1) / free.any(-1).sum().clamp_min(1)
+    beyond = ((limits[..., 0] - pose).relu() + (pose - limits[..., 1]).relu()).norm(dim=-1)
+    return (beyond > math.radians(BEYOND_DEG)).double().mean(1)
 
 
 def camera_distance(body: SMIL, params: BodyParams, centres: Float[Tensor, '*b C 3']) -> Float[Tensor, 'B C']:
