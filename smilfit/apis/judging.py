@@ -105,7 +105,7 @@ def _pictures(
     step: Callable[[str], None],
 ) -> Any:
     drawn = ImageOutputs(fits.body, fits.dataset, session, result, fits.options.window_px)
-    covered = {row: pair for row, *pair in drawn.silhouettes()}
+    covered = {row: (body, mask) for row, body, mask in drawn.silhouettes()}
     some = any(isinstance(i, KeypointInput) for i in inputs)
     seen = replace(drawn.seen, cameras=drawn.fitted_cameras)
     return picture_numbers(fits.body, result, seen, inputs, fit if some else None, covered, step)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smilfit.evaluation.verdict import GOOD, Verdict
+from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Verdict
 from smilfit.visualization.report import Report
 
 # Frames that a page lists by themselves.
@@ -62,7 +62,7 @@ def add_verdict(
     bad = [
         {'frame': name, 'word': word, 'reason': reason}
         for name, word, reason in zip(names, verdict.frame_words, verdict.frame_reasons)
-        if word != GOOD
+        if word not in (GOOD, NOT_FITTED)
     ]
     if bad:
         more = f'; {len(bad) - MAX_FRAMES} more are in verdict.json' if len(bad) > MAX_FRAMES else ''

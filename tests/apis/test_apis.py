@@ -88,7 +88,7 @@ def test_fit_images(inputs, tmp_path):
     (session,) = done.fit.images
     assert len(done.fit.images[session]) == 3
     assert done.fit.n_images_not_fitted == 0
-    check(reports, 'preprocessing', session, f'{session}: drawing')
+    check(reports, 'preprocessing', session, f'{session}: judging', f'{session}: drawing')
 
 
 @pytest.mark.filterwarnings('ignore::UserWarning')

@@ -13,6 +13,7 @@ from smilfit.evaluation.verdict import (
     DOUBTFUL,
     GOOD,
     NOT_BELIEVABLE,
+    NOT_FITTED,
     Found,
     Measure,
     Verdict,
@@ -252,9 +253,12 @@ def test_words_follow_from_thresholds_in_either_direction():
 
 def test_the_weightiest_reasons_come_first_and_frames_follow_their_session():
     thresholds = load_thresholds()
-    frames = {'frame_error': [0.0, 0.06, math.nan], 'keypoints': [9.0, 9.0, 2.0]}
+    # Of the last frame nothing is known: it counts neither way.
+    frames = {'frame_error': [0.0, 0.06, math.nan, math.nan], 'keypoints': [9.0, 9.0, 2.0, math.nan]}
     verdict = judge({'bone_longest': Found(1.0, 'hip_L')}, thresholds, frames)
-    assert verdict.frame_words == (GOOD, DOUBTFUL, NOT_BELIEVABLE)
+    assert verdict.frame_words == (GOOD, DOUBTFUL, NOT_BELIEVABLE, NOT_FITTED)
+    shares = {m.name: m.value for m in verdict.measures}
+    assert shares['frames_not_believable'] == pytest.approx(1 / 3)
     assert verdict.word == NOT_BELIEVABLE
     assert '2 different places' in verdict.frame_reasons[2]
     values = {'bone_longest': Found(9.0, 'hip_L'), 'betas_sd': Found(6.0, '0'), 'torn': Found(0.012)}

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, WORDS, Measure, worst
+from smilfit.evaluation.verdict.measure import (
+    DOUBTFUL,
+    GOOD,
+    NOT_BELIEVABLE,
+    NOT_FITTED,
+    WORDS,
+    Measure,
+    worst,
+)
 from smilfit.evaluation.verdict.thresholds import Threshold
 from smilfit.registry import reject_unknown
 
@@ -51,7 +59,7 @@ class Verdict:
         """Read what `as_dict` gave."""
         measures = tuple(Measure(**{k: v for k, v in m.items() if k != 'word'}) for m in document['measures'])
         words, reasons = (tuple(frame[k] for frame in document['frames']) for k in ('word', 'reason'))
-        reject_unknown('verdict', 'word', {document['word'], *words}, WORDS)
+        reject_unknown('verdict', 'word', {document['word'], *words}, (*WORDS, NOT_FITTED))
         return cls(document['word'], tuple(document['reasons']), measures, words, reasons)
 
 
@@ -75,12 +83,13 @@ def judge(
     measures = [thresholds[name].measure(name, *found) for name, found in values.items()]
     words, reasons = _frames(frames, thresholds)
     common = max(measures, key=lambda m: m.severity, default=None)
-    if words:
+    fitted = [word for word in words if word != NOT_FITTED]
+    if fitted:
         shares = {
-            SHARE_DOUBTFUL: sum(w != GOOD for w in words) / len(words),
-            SHARE_NOT_BELIEVABLE: words.count(NOT_BELIEVABLE) / len(words),
+            SHARE_DOUBTFUL: sum(w != GOOD for w in fitted) / len(fitted),
+            SHARE_NOT_BELIEVABLE: fitted.count(NOT_BELIEVABLE) / len(fitted),
         }
-        example = next((r for w, r in zip(words, reasons) if w == worst(words)), '')
+        example = next(r for w, r in zip(words, reasons) if w == worst(fitted))
         measures += [thresholds[n].measure(n, share, example) for n, share in shares.items()]
         words, reasons = _no_better(words, reasons, common)
     # What is not judged good, the worst first.
@@ -100,8 +109,9 @@ def _no_better(
     """Give frames at best the word of what they all share: a frame of a wrong skeleton is wrong."""
     if common is None or common.word == GOOD:
         return words, reasons
+    at_best = WORDS.index(common.word)
     held = [
-        (w, r) if WORDS.index(w) > WORDS.index(common.word) else (common.word, common.reason)
+        (w, r) if w == NOT_FITTED or WORDS.index(w) > at_best else (common.word, common.reason)
         for w, r in zip(words, reasons)
     ]
     return tuple(w for w, _ in held), tuple(r for _, r in held)
@@ -118,7 +128,7 @@ def _frames(
             for name, numbers in frames.items()
             if not np.isnan(numbers[row])
         ]
-        words.append(worst([m.word for m in found]))
+        words.append(worst([m.word for m in found]) if found else NOT_FITTED)
         bad = max(
             (m for m in found if m.word in (DOUBTFUL, NOT_BELIEVABLE)), key=lambda m: m.severity, default=None
         )

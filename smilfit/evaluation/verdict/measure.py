@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 
 GOOD, DOUBTFUL, NOT_BELIEVABLE = 'good', 'doubtful', 'not believable'
+# Of a frame that has no fit, and so no number.
+NOT_FITTED = 'not fitted'
 # From best to worst.
 WORDS = (GOOD, DOUBTFUL, NOT_BELIEVABLE)
 
