@@ -15,8 +15,10 @@ from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
+from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.evaluation.verdict import Verdict, load_thresholds
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
@@ -38,8 +40,9 @@ MESH_FORMATS = ('obj', 'ply', 'none')
 class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
-    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `verdict` says
-    whether fits are judged, and `thresholds` by which file, the shipped one if None.
+    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `landmarks` is a file
+    that an earlier session's fit wrote. `verdict` says whether fits are judged, and `thresholds` by which file, the
+    shipped one if None.
     """
 
     sessions: tuple[str, ...] = ()
@@ -51,6 +54,7 @@ class FitOptions:
     mesh_format: str = ''
     verdict: bool = True
     thresholds: str | Path | None = None
+    landmarks: str | Path | None = None
 
     def __post_init__(self) -> None:
         reject_unknown('FitOptions', 'mesh format', [self.mesh_format], ('', *MESH_FORMATS))
@@ -73,6 +77,7 @@ class SessionFits:
         self.registrant = self._registrant(Processes())
         # Read at once: a file that is wrong is told of before the first fit.
         self.thresholds = load_thresholds(options.thresholds)
+        warn_of_unfitted(body, self.registrant.stages)
 
     def _registrant(self, processes: Processes) -> SMPLify:
         overrides = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
@@ -139,6 +144,9 @@ class SessionFits:
                 names = np.array(self.body.joint_names)
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
+                    landmarks = found_landmarks(self.body, result, session)
+                    if landmarks is not None:
+                        write_landmark_file(staging / LANDMARKS, landmarks)
                 # What a stopped fit would have gone on from.
                 self._parts(session, self._fingerprint(made_of)).clear()
             SessionOutputs(self, session, result, outputs).write()
@@ -184,10 +192,18 @@ class SessionFits:
         seen = self.dataset.keypoints2d(session)
         return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
 
+    def annotated(self, session: str, result: FitResult) -> Keypoints2d:
+        """Give the keypoints in px of the annotated images, with the cameras as the fit corrected them."""
+        seen = self.dataset.annotated2d(session)
+        if result.cameras is None:
+            return seen
+        corrected = result.cameras.to(seen.rig.K)
+        return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
+
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""
         rows = result.fitted.cpu()
-        seen, given = self.seen(session, result)[rows], self.dataset.keypoints3d(session)
+        seen, given = self.annotated(session, result)[rows], self.dataset.keypoints3d(session)
         truth, true_vertices, vertices = None, None, None
         true_params = self.dataset.true_params(session)
         params = result.params[rows.to(result.params.transl.device)]

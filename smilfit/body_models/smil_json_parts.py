@@ -9,13 +9,16 @@ import numpy as np
 
 from smilfit.body_models.data import KeypointDefinition, PoseSpace, SparseMatrix
 from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.part_sizes import PartSize
+from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.files import BadFileError, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.registry import did_you_mean
+from smilfit.registry import did_you_mean, reject_unknown
 
 
-def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[str, np.ndarray | None]:
-    """Take the shape directions, their mean and covariance, and what they do to joints."""
+def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[str, Any]:
+    """Take the shape directions, their mean, covariance and mixture, and what they do to joints."""
     shape = values.record(value, 'shape')
     directions = [
         values.record(d, f'shape.directions[{s}]', ('vertices',))
@@ -25,9 +28,35 @@ def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[s
         'shapedirs': _stack([d['vertices'] for d in directions], 'shape.directions[{}].vertices', values),
         'shape_mean': values.optional(shape.get('mean'), 'shape.mean', 1),
         'shape_cov': values.optional(shape.get('covariance'), 'shape.covariance', 2),
+        'shape_mixture': _mixture(shape.get('mixture'), values),
         'scaledirs': _joint_directions(directions, 'joint_scales', index, values),
         'transdirs': _joint_directions(directions, 'joint_offsets', index, values),
     }
+
+
+def _mixture(value: Any, values: JsonValues) -> ShapeMixture | None:
+    place = 'shape.mixture'
+    kinds = [
+        values.record(kind, f'{place}[{i}]', ('name', 'weight', 'mean', 'covariance'))
+        for i, kind in enumerate(values.items(value, place))
+    ]
+    if not kinds:
+        return None
+    means = [values.numbers(kind['mean'], f'{place}[{i}].mean') for i, kind in enumerate(kinds)]
+    covs = [
+        values.numbers(kind['covariance'], f'{place}[{i}].covariance', (2,)) for i, kind in enumerate(kinds)
+    ]
+    n_betas = len(means[0])
+    for i, (mean, cov) in enumerate(zip(means, covs)):
+        if mean.shape != (n_betas,) or cov.shape != (n_betas, n_betas):
+            rule = f'have {n_betas} means, as the first, and a covariance of as many rows'
+            values.refuse(f'{place}[{i}]', rule, f'{mean.shape} and {cov.shape}')
+    return ShapeMixture(
+        tuple(values.name(kind['name'], f'{place}[{i}].name') for i, kind in enumerate(kinds)),
+        np.array([values.number(kind['weight'], f'{place}[{i}].weight') for i, kind in enumerate(kinds)]),
+        np.stack(means),
+        np.stack(covs),
+    )
 
 
 def _joint_directions(
@@ -91,6 +120,37 @@ def _keypoint(definition: Any, place: str, values: JsonValues) -> KeypointDefini
     if len(np.unique(vertices)) != len(vertices):
         values.refuse(place, 'name a vertex once', 'one twice')
     return dict(zip(vertices.tolist(), weights.tolist()))
+
+
+def landmarks(value: Any, values: JsonValues) -> dict[str, Landmark]:
+    """Take landmarks: an anchor, a bone, and what is known of the offset."""
+    found = {}
+    for name, entry in values.record(value, 'landmarks').items():
+        place = f'landmarks.{name}'
+        entry = values.record(entry, place, ('anchor', 'bone'))
+        reject_unknown(f'{values.path}: {place}', 'key', entry, ('anchor', 'bone', 'offset', 'sd'))
+        x, y, z = vector(entry.get('offset', [0.0, 0.0, 0.0]), f'{place}.offset', values).tolist()
+        found[name] = Landmark(
+            _keypoint(entry['anchor'], f'{place}.anchor', values),
+            values.name(entry['bone'], f'{place}.bone'),
+            (x, y, z),
+            values.number(entry.get('sd', 0.0), f'{place}.sd'),
+        )
+    return found
+
+
+def part_sizes(value: Any, values: JsonValues) -> dict[str, PartSize]:
+    """Take the parts of the body whose sizes a fit may change."""
+    found = {}
+    for name, entry in values.record(value, 'part_sizes').items():
+        place = f'part_sizes.{name}'
+        entry = values.record(entry, place, ('joints',))
+        reject_unknown(f'{values.path}: {place}', 'key', entry, ('joints', 'sd', 'limit'))
+        numbers = {
+            key: values.number(entry[key], f'{place}.{key}') for key in ('sd', 'limit') if key in entry
+        }
+        found[name] = PartSize(values.names(entry['joints'], f'{place}.joints'), **numbers)
+    return found
 
 
 def sparse_matrix(

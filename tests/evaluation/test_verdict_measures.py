@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
+from smilfit.body_models.landmarks import Landmark
 from smilfit.evaluation.verdict import (
     DOUBTFUL,
     GOOD,
@@ -25,7 +26,7 @@ from smilfit.evaluation.verdict.evidence import extents_px, kept_share, names_se
 from smilfit.evaluation.verdict.intersections import crossing_triangles, new_crossings
 from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
 from smilfit.evaluation.verdict.pictures import mask_margins
-from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, limits_share
+from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, landmark_offsets_sd, limits_share
 from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import camera_medians, left_out_triangulation_px, triangulation_px
@@ -171,6 +172,15 @@ def test_joints_beyond_their_limits_are_counted(body, params):
     pose = torch.zeros_like(pose)
     pose[1, :3, 2] = math.radians(120)
     assert limits_share(free, params.replace(body_pose=pose)).tolist() == pytest.approx([0, 3 / len(limits)])
+
+
+def test_landmarks_are_measured_by_what_is_known_of_them(body, params):
+    marks = {'haunch': Landmark('hip_L', 'hip_L', sd=0.02), 'known': Landmark('hip_L', 'hip_L')}
+    marked = body.with_landmarks({**marks, 'trunk': Landmark('spine_1', 'spine_1', sd=0.1)})
+    offsets = torch.tensor([[[0.0, -0.05, 0.01], [0.1, 0.0, 0.0]]]).double().expand(2, 2, 3)
+    found = landmark_offsets_sd(marked, params.replace(landmark_offsets=offsets))
+    assert torch.allclose(found, torch.tensor([2.5, 1.0]).double())
+    assert landmark_offsets_sd(body, params).shape == (2, 0)
 
 
 def test_distance_is_in_body_lengths(body, params):

@@ -10,7 +10,7 @@ from smilfit.evaluation.verdict.evidence import names_seen
 from smilfit.evaluation.verdict.intersections import new_crossings
 from smilfit.evaluation.verdict.judge import Found
 from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
-from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, limits_share
+from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, landmark_offsets_sd, limits_share
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams, Keypoints2d
 
@@ -36,6 +36,9 @@ def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
     if asymmetry.shape[1]:
         pairs = [joints[a] for a, _ in side_pairs(body.data, joints) if a > 0]
         found['bone_asymmetry'] = _worst(asymmetry, pairs, largest=True)
+    offsets = landmark_offsets_sd(body, params)
+    if offsets.shape[1]:
+        found['landmark_offsets_sd'] = _worst(offsets, body.data.unknown_landmarks, largest=True)
     if params.betas.shape[1]:
         names = [str(s) for s in range(params.betas.shape[1])]
         found['betas_sd'] = _worst(betas_sd(body, params), names, largest=True)

@@ -27,6 +27,18 @@ def betas_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B S']:
     return torch.linalg.solve_triangular(root, (betas - mean.to(betas)).double().mT, upper=False).mT.abs()
 
 
+def landmark_offsets_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
+    """Give how far each landmark with an unknown offset is from where it is expected, in its standard deviations.
+
+    Of its three directions the farthest stands. Rows as `body.data.unknown_landmarks`; none where none was fitted.
+    """
+    if params.landmark_offsets is None:
+        return params.transl.new_zeros(params.batch_size, 0)
+    landmarks = body.data.landmarks
+    sd = [landmarks[name].sd for name in body.data.unknown_landmarks]
+    return params.landmark_offsets.abs().amax(-1) / params.landmark_offsets.new_tensor(sd)
+
+
 def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
     """Give the share of joints that stand beyond a limit of the model, by `BEYOND_DEG` at least.
 
