@@ -108,4 +108,4 @@ def _pictures(
     covered = {row: (body, mask) for row, body, mask in drawn.silhouettes()}
     some = any(isinstance(i, KeypointInput) for i in inputs)
     seen = replace(drawn.seen, cameras=drawn.fitted_cameras)
-    return picture_numbers(fits.body, result, seen, inputs, fit if some else None, covered, step)
+    return picture_numbers(fits.body, result, seen, inputs, fit if some else None, covered, step=step)

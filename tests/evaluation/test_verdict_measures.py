@@ -25,6 +25,7 @@ from smilfit.evaluation.verdict.bones import bone_asymmetry, bone_ratios, joint_
 from smilfit.evaluation.verdict.evidence import extents_px, kept_share, names_seen, places_seen
 from smilfit.evaluation.verdict.intersections import crossing_triangles, new_crossings
 from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
+from smilfit.evaluation.verdict.one_view import start_margins
 from smilfit.evaluation.verdict.pictures import mask_margins
 from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, landmark_offsets_sd, limits_share
 from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
@@ -239,6 +240,17 @@ def test_maps_are_dealt_out_and_sides_exchanged(seen, body):
     (back,) = with_sides_exchanged([exchanged], body.data)
     assert torch.equal(back.keypoints.xy, labels.xy)
     assert with_sides_exchanged([MultiviewKeypoint2dMSEInput(labels.select(['nose']))], body.data) is None
+
+
+def test_another_direction_that_costs_as_much_is_a_doubt():
+    around = torch.tensor([0.0, 0, math.pi]).double()
+    still = torch.zeros(3).double()
+    orients = torch.stack((still, 0.1 * around, around)).expand(3, 3, 3)
+    inf = math.inf
+    losses = torch.tensor([[2.0, 2.1, 3.0], [2.0, 1.0, inf], [3.0, 3.0, 2.7]]).double()
+    margins = start_margins(losses, orients)
+    assert margins[[0, 2]].tolist() == pytest.approx([1.5, 3.0 / 2.7])
+    assert margins[1].isnan()
 
 
 def test_a_mask_that_others_cover_as_well_is_no_evidence():

@@ -12,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.evidence import extents_px, kept_share
 from smilfit.evaluation.verdict.judge import Found
+from smilfit.evaluation.verdict.one_view import view_frames
 from smilfit.evaluation.verdict.refits import (
     Fit,
     Inputs,
@@ -88,6 +89,8 @@ def session_numbers(
     values, frames = body_values(body, params), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
     few = spread_rows(rows, N_REFITTED)
+    if len(seen.rig) == 1:
+        frames |= {name: value[rows.numpy()] for name, value in view_frames(body, result).items()}
     table = _cameras(labels, errors, extent, values)
     chosen = [i[few] for i in inputs]
 
