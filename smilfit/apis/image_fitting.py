@@ -39,6 +39,8 @@ def fit_images(
     window_px: int = 400,
     video: bool = True,
     meshes: str | None = None,
+    verdict: bool = True,
+    verdict_thresholds: str | Path | None = None,
     overwrite: bool = False,
     preprocessed: Callable[[PreprocessRun], Any] | None = None,
     progress: ProgressCallback | None = None,
@@ -58,6 +60,8 @@ def fit_images(
         window_px: side of a drawn image, px.
         video: write overlay videos of sequences.
         meshes: 'obj', 'ply' or 'none'.
+        verdict: as of `fit`.
+        verdict_thresholds: as of `fit`.
         overwrite: preprocess and fit again.
         preprocessed: called when the dataset file is there, before the fit.
         progress: called with a `Progress`.
@@ -86,6 +90,8 @@ def fit_images(
         window_px=window_px,
         video=video,
         meshes=meshes,
+        verdict=verdict,
+        verdict_thresholds=verdict_thresholds,
         overwrite=overwrite,
         progress=progress,
     )

@@ -102,7 +102,10 @@ def test_fit(inputs, tmp_path):
     assert saved.params.transl.equal(done.results[SESSION].params.transl)
     assert (tmp_path / SESSION / 'overlay.mp4').is_file()
     assert done.report == tmp_path / 'report.html'
-    check(reports, SESSION, f'{SESSION}: overlay')
+    check(reports, SESSION, f'{SESSION}: judging', f'{SESSION}: overlay')
+    # Two cameras of 96 px and eight steps: judged, whatever comes out.
+    assert done.verdicts[SESSION].frame_words
+    assert 'verdict on this fit' in done.report.read_text()
     assert any(r.note.startswith('pose: loss ') for r in reports)
     # The same config as a dict: nothing is left to do, and the caller's dict stays as it was.
     config = read_config(inputs / 'fit.py').to_dict()
@@ -131,7 +134,7 @@ def test_fit_images(inputs, tmp_path):
     (session,) = done.fit.images
     assert len(done.fit.images[session]) == 3
     assert done.fit.n_images_not_fitted == 0
-    check(reports, 'preprocessing', session, f'{session}: drawing')
+    check(reports, 'preprocessing', session, f'{session}: judging', f'{session}: drawing')
 
 
 @pytest.mark.parametrize(
