@@ -21,6 +21,8 @@ from smilfit.structures.parameters import PARAMETERS, parameter_names
 FORMAT = 'smilfit-fit'
 # The newest version that is read. A file states the oldest that can hold it: 2 with further parameters.
 FORMAT_VERSION = 2
+# Arrays of frames that had several starts.
+TRIED = ('start_losses', 'start_orients')
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class FitResult:
     `report` says what was ignored and counted. `body` is the body model, for `joints()` and `vertices()`; it is
     not stored in the file. `cameras` are the corrected ones where a stage moved them, and `covariance` is there
     where a solver was asked for it. `start` is where the first stage began. A frame without any observation is
-    not fitted: its pose and place are NaN.
+    not fitted: its pose and place are NaN. Where frames had N starts, `start_losses` (B, N) are what they cost when
+    they were compared, infinite where a frame did not have one, and `start_orients` (B, N, 3) the body's rotations in
+    the world (axis-angle, rad) at their ends.
     """
 
     params: BodyParams
@@ -43,6 +47,8 @@ class FitResult:
     cameras: Cameras | None = None
     covariance: FitCovariance | None = field(default=None, repr=False)
     start: BodyParams | None = field(default=None, repr=False)
+    start_losses: Float[Tensor, 'B N'] | None = field(default=None, repr=False)
+    start_orients: Float[Tensor, 'B N 3'] | None = field(default=None, repr=False)
 
     @property
     def fitted(self) -> Bool[Tensor, 'B']:
@@ -82,6 +88,8 @@ class FitResult:
             per_frame_loss=spread(self.per_frame_loss),
             converged=spread(self.converged),
             covariance=covariance,
+            start_losses=None if self.start_losses is None else spread(self.start_losses),
+            start_orients=None if self.start_orients is None else spread(self.start_orients),
         )
 
     def _output(self, need: str) -> BodyOutput:
@@ -115,6 +123,7 @@ class FitResult:
             self.params.as_dict(),
             {f'start_{name}': value for name, value in start.items()},
             {'per_frame_loss': self.per_frame_loss, 'converged': self.converged},
+            _tried_arrays(self),
             {} if self.covariance is None else _covariance_arrays(self.covariance),
             {} if self.cameras is None else _camera_arrays(self.cameras),
             extra,
@@ -167,7 +176,12 @@ class FitResult:
                 cameras=_cameras(arrays),
                 covariance=_covariance(arrays),
                 start=BodyParams.of(start) if start else None,
+                **{n: torch.from_numpy(arrays[n]) for n in TRIED if n in arrays},
             )
+
+
+def _tried_arrays(result: FitResult) -> dict[str, Tensor]:
+    return {name: value for name in TRIED if (value := getattr(result, name)) is not None}
 
 
 def _read_side_car(path: Path) -> dict[str, Any]:

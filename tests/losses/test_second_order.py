@@ -75,6 +75,7 @@ CASES = {
     ),
     'splay': case('SplayPriorLoss', 'body_pose', POSE),
     'betas': case('ShapePriorLoss', 'betas', draw(4, 3)),
+    'kinds': case('ShapeMixturePriorLoss', 'betas', draw(4, 3)),
     'scales': case('JointScalePriorLoss', 'extras', POINTS),
     'offsets': case('JointOffsetPriorLoss', 'extras', POINTS, loss_weight=0.5),
     'ties': case('TiedJointScalePriorLoss', 'log_joint_scales', 0.3 * POINTS, groups=('spine',), tie=7.0),
