@@ -23,6 +23,9 @@ FORMAT = 'smilfit-fit'
 FORMAT_VERSION = 2
 # Arrays of frames that had several starts.
 TRIED = ('start_losses', 'start_orients')
+FIRST_PARAMETERS = (
+    'global_orient', 'transl', 'body_pose', 'betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class FitResult:
             arrays |= {n: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for n, v in part.items()}
         side_car = {
             'format': FORMAT,
-            'version': 2 if self.params.further else 1,
+            'version': 1 if set(self.params.as_dict()) <= set(FIRST_PARAMETERS) else 2,
             'parameters': list(self.params.as_dict()),
             'n_frames': self.params.batch_size,
             'history': list(self.history),

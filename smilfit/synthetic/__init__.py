@@ -8,6 +8,7 @@ from smilfit.synthetic.motion import draw_betas, random_motion
 from smilfit.synthetic.quadruped_family import make_quadruped_family
 from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
 from smilfit.synthetic.sessions import SessionOptions, write_session, write_sessions
+from smilfit.synthetic.shipped import shipped_bodies, write_shipped_models
 
 __all__ = [
     'EXACT_LABELS',
@@ -23,7 +24,9 @@ __all__ = [
     'make_quadruped_family',
     'make_rig',
     'random_motion',
+    'shipped_bodies',
     'write_joint_lookup',
     'write_session',
     'write_sessions',
+    'write_shipped_models',
 ]
