@@ -1,13 +1,11 @@
-"""Which way the trunk points in a fit, against the truth."""
+"""Which way the trunk points in fits, against the truth."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from smilfit.body_models import SMIL
-from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.structures import BodyParams
+from benchmarks.measuring import Row
 
 # Below this angle to the image plane the sign of depth is no question of left or right.
 FLAT_DEG = 10.0
@@ -15,30 +13,41 @@ FLAT_DEG = 10.0
 
 @dataclass(frozen=True)
 class Turned:
-    """What is wrong with each picture's body: `trunk_deg` between the trunks, `depth_wrong` where they point to
-    opposite sides of the image plane, `flat` where the true one hardly leaves it."""
+    """What is wrong with each frame's trunk.
+
+    Args:
+        trunk_deg: its angle to the true one.
+        depth_wrong: where it points to the other side of the image plane.
+        flat: where the true one hardly leaves it.
+    """
 
     trunk_deg: Tensor
     depth_wrong: Tensor
     flat: Tensor
 
 
-def trunk_direction(body: SMIL, params: BodyParams, R: Tensor) -> Tensor:
-    """Give the root's forward axis as the cameras see it (B, 3)."""
-    axis = body.data.forward_axis
-    forward = torch.zeros(3).to(params.transl)
-    forward['xyz'.index(axis[1])] = 1.0 if axis[0] == '+' else -1.0
-    return (R.to(params.transl) @ axis_angle_to_rotmat(params.global_orient) @ forward.unsqueeze(-1)).squeeze(
-        -1
-    )
-
-
 def compare(found: Tensor, true: Tensor) -> Turned:
-    """Compare directions (B, 3); what was not fitted is NaN."""
+    """Compare directions (B, 3) as cameras see them."""
     found, true = (x / x.norm(dim=1, keepdim=True) for x in (found.double(), true.double()))
     angle = torch.rad2deg((found * true).sum(1).clamp(-1, 1).acos())
     out = torch.rad2deg(true[:, 2].clamp(-1, 1).asin())
     return Turned(angle, found[:, 2].sign() != true[:, 2].sign(), out.abs() < FLAT_DEG)
+
+
+def figures(turned: Turned, doubted: Tensor, among: Tensor) -> Row:
+    """Give the figures of some frames, in percent of those that are not doubted where it says so."""
+    sure = among & ~doubted
+    return {
+        'n': int(among.sum()),
+        'median deg': float(turned.trunk_deg[among].median()),
+        'within 20 deg %': share(turned.trunk_deg < 20, among),
+        'beyond 40 deg %': share(turned.trunk_deg > 40, among),
+        'sign right %': share(~turned.depth_wrong, among),
+        'doubted %': share(doubted, among),
+        'sure: sign right %': share(~turned.depth_wrong, sure),
+        'sure: sign right, not flat %': share(~turned.depth_wrong, sure & ~turned.flat),
+        'sure: beyond 40 deg %': share(turned.trunk_deg > 40, sure),
+    }
 
 
 def share(which: Tensor, among: Tensor) -> float:

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from benchmarks.one_view.scenes import pictures
-from benchmarks.one_view.scores import compare, trunk_direction
+from benchmarks.one_view.scores import compare
 from smilfit.body_models import SMIL
 from smilfit.handlers import ImageFrameInput
 from smilfit.registrants.view_candidates import mirror_images
+from smilfit.registrants.view_doubt import trunk_direction
 from smilfit.registrants.view_sufficiency import places_of
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import FitResult
@@ -65,8 +66,10 @@ def test_nothing_is_fitted_where_no_frame_shows_enough(fit, seen):
 
 def test_the_heading_of_an_animal_of_unknown_kind_is_found(truly, seen, found):
     R, rows = seen.cameras.R[:, 0], found.fitted
-    true = trunk_direction(truly, seen.truth, R)
-    turned = compare(trunk_direction(truly, found.params.to(torch.float64), R), true).trunk_deg[rows]
+    true = trunk_direction(truly.data, seen.truth.global_orient.double(), R)
+    turned = compare(trunk_direction(truly.data, found.params.global_orient.double(), R), true).trunk_deg[
+        rows
+    ]
     assert turned.median() < 15
     assert turned.max() < 40
 
