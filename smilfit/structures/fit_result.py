@@ -35,6 +35,8 @@ FORMAT = 'smilfit-fit'
 FORMAT_VERSION = 2
 # What the recorded cameras' arrays begin with.
 RECORDED = 'recorded_camera'
+# Arrays of frames that had several starts.
+TRIED = ('start_losses', 'start_orients')
 FIRST_PARAMETERS = (
     'global_orient', 'transl', 'body_pose', 'betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets',
 )  # fmt: skip
@@ -49,7 +51,9 @@ class FitResult:
     not stored in the file. `cameras` are the corrected ones where a stage moved them, and `covariance` is there
     where a solver was asked for it. `start` is where the first stage began. A frame without any observation is
     not fitted: its pose and place are NaN. `recorded_cameras` are those that saw, as calibrated, `keypoints3d` the
-    fitted keypoints in the world's unit, and `model` names the body model; these the file keeps.
+    fitted keypoints in the world's unit, and `model` names the body model; these the file keeps. Where frames had N
+    starts, `start_losses` (B, N) are what they cost when they were compared, infinite where a frame did not have one,
+    and `start_orients` (B, N, 3) the body's rotations in the world (axis-angle, rad) at their ends.
     """
 
     params: BodyParams
@@ -64,6 +68,8 @@ class FitResult:
     recorded_cameras: Cameras | None = field(default=None, repr=False)
     keypoints3d: Keypoints3d | None = field(default=None, repr=False)
     model: FittedModel | None = None
+    start_losses: Float[Tensor, 'B N'] | None = field(default=None, repr=False)
+    start_orients: Float[Tensor, 'B N 3'] | None = field(default=None, repr=False)
 
     @property
     def fitted(self) -> Bool[Tensor, 'B']:
@@ -103,6 +109,8 @@ class FitResult:
             per_frame_loss=spread(self.per_frame_loss),
             converged=spread(self.converged),
             covariance=covariance,
+            start_losses=None if self.start_losses is None else spread(self.start_losses),
+            start_orients=None if self.start_orients is None else spread(self.start_orients),
         )
 
     def _output(self, need: str) -> BodyOutput:
@@ -136,6 +144,7 @@ class FitResult:
             self.params.as_dict(),
             {f'start_{name}': value for name, value in start.items()},
             {'per_frame_loss': self.per_frame_loss, 'converged': self.converged},
+            _tried_arrays(self),
             {} if self.covariance is None else _covariance_arrays(self.covariance),
             camera_arrays(self.cameras),
             camera_arrays(self.recorded_cameras, RECORDED),
@@ -206,6 +215,7 @@ class FitResult:
                 recorded_cameras=cameras_of_arrays(arrays, RECORDED),
                 keypoints3d=keypoints_of_arrays(arrays),
                 model=model,
+                **{n: torch.from_numpy(arrays[n]) for n in TRIED if n in arrays},
             )
 
 
@@ -224,6 +234,10 @@ def _check_model(path: Path, model: FittedModel | None, body: Any, allow: bool) 
         if not allow:
             raise ValueError(f'{text} Load that one, or insist with allow_other_model=True.')
         logger.warning('%s It is taken as asked.', text)
+
+
+def _tried_arrays(result: FitResult) -> dict[str, Tensor]:
+    return {name: value for name in TRIED if (value := getattr(result, name)) is not None}
 
 
 def _read_side_car(path: Path) -> dict[str, Any]:
