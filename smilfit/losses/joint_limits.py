@@ -1,6 +1,5 @@
 """Joints beyond the limits that the model file states."""
 
-import logging
 import math
 
 import torch
@@ -12,8 +11,6 @@ from smilfit.body_models.default_limits import LIMB_RAD, MIDLINE_RAD, default_jo
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
-
-logger = logging.getLogger('smilfit')
 
 
 class _LimitLoss(BaseLoss):
@@ -68,11 +65,10 @@ class JointLimitLoss(_LimitLoss):
             super().bind_body(data)
             return
         limits = default_joint_limits(data)
-        logger.info(
-            'JointLimitLoss: %s states no limits; joints turn up to %.0f degrees from rest, on the midline %.0f.',
-            data.name,
-            math.degrees(LIMB_RAD),
-            math.degrees(MIDLINE_RAD),
+        limb, midline = math.degrees(LIMB_RAD), math.degrees(MIDLINE_RAD)
+        self.note = (
+            f'{data.name} states no joint limits; joints turn up to {limb:.0f} degrees from rest, on the midline '
+            f'{midline:.0f}.'
         )
         self.limits = torch.as_tensor(limits[1:], dtype=torch.float32)
 
