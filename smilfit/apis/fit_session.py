@@ -107,7 +107,10 @@ class SessionFits:
 
     def probe(self) -> SMPLify:
         """Build the registrant anew, for fits of few frames that nobody is told of."""
-        return build_registrant({**self.cfg, 'body_model': self.body, 'hooks': (), 'verbose': False})
+        # Fits of few frames would say again what the whole one said.
+        silent = logging.Logger('smilfit.probe', logging.CRITICAL + 1)
+        quiet = {'hooks': (), 'verbose': False, 'logger': silent}
+        return build_registrant({**self.cfg, 'body_model': self.body, **quiet})
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames distributed over them.

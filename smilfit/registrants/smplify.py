@@ -38,6 +38,7 @@ from smilfit.registrants.stage_task import (
 )
 from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
+from smilfit.registrants.unmoved import unmoved
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras, underdetermined
 from smilfit.registrants.vertex_initializer import VertexInitializer
@@ -180,6 +181,7 @@ class SMPLify:
         start = share_shape(start) if self.use_one_betas_per_video else start
         report['frames_not_observed'] = int((~seen).sum())
         self._doubt(inputs, seen, report)
+        report |= self._unmoved(inputs, start)
         result = self._fit(inputs, start, init_params is None, numbers, report)
         result = result if bool(seen.all()) else result.expanded(seen, cameras)
         return described(result, self.body, cameras, observed_names(inputs))
@@ -234,6 +236,13 @@ class SMPLify:
                 'is not known from them. Add views, keypoints or priors, or fit fewer parameters.',
                 *(count, len(short), unknowns),
             )
+
+    def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
+        """Tell of shape and sizes that are asked for and that no keypoint tells."""
+        found = unmoved(self.body, self._weighted(), self.handlers, inputs, start)
+        for one in found:
+            self.logger.warning('SMPLify: %s.', one.sentence)
+        return {'unmoved': [one.record() for one in found]} if found else {}
 
     def _check_processes(self, n_frames: int) -> None:
         reason = (
