@@ -14,8 +14,10 @@ import torch
 from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
+from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, fit_benchmark
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
@@ -36,7 +38,8 @@ MESH_FORMATS = ('obj', 'ply', 'none')
 class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
-    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings.
+    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `landmarks` is a file
+    that an earlier session's fit wrote.
     """
 
     sessions: tuple[str, ...] = ()
@@ -46,6 +49,7 @@ class FitOptions:
     overwrite: bool = False
     progress: ProgressCallback = ignore
     mesh_format: str = ''
+    landmarks: str | Path | None = None
 
     def __post_init__(self) -> None:
         reject_unknown('FitOptions', 'mesh format', [self.mesh_format], ('', *MESH_FORMATS))
@@ -66,6 +70,7 @@ class SessionFits:
         self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
         self.steps = FitProgress(options.progress)
         self.registrant = self._registrant(Processes())
+        warn_of_unfitted(body, self.registrant.stages)
 
     def _registrant(self, processes: Processes) -> SMPLify:
         overrides = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
@@ -127,6 +132,9 @@ class SessionFits:
                 names = np.array(self.body.joint_names)
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
+                    landmarks = found_landmarks(self.body, result, session)
+                    if landmarks is not None:
+                        write_landmark_file(staging / LANDMARKS, landmarks)
                 # What a stopped fit would have gone on from.
                 self._parts(session, self._fingerprint(made_of)).clear()
             SessionOutputs(self, session, result, outputs).write()
@@ -172,10 +180,18 @@ class SessionFits:
         seen = self.dataset.keypoints2d(session)
         return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
 
+    def annotated(self, session: str, result: FitResult) -> Keypoints2d:
+        """Give the keypoints in px of the annotated images, with the cameras as the fit corrected them."""
+        seen = self.dataset.annotated2d(session)
+        if result.cameras is None:
+            return seen
+        corrected = result.cameras.to(seen.rig.K)
+        return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
+
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""
         rows = result.fitted.cpu()
-        seen, given = self.seen(session, result)[rows], self.dataset.keypoints3d(session)
+        seen, given = self.annotated(session, result)[rows], self.dataset.keypoints3d(session)
         truth, true_vertices, vertices = None, None, None
         true_params = self.dataset.true_params(session)
         params = result.params[rows.to(result.params.transl.device)]

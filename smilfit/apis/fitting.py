@@ -34,6 +34,7 @@ def fit(
     video: bool = True,
     meshes: str | None = None,
     overwrite: bool = False,
+    landmarks: str | Path | None = None,
     launcher: str = 'none',
     progress: ProgressCallback | None = None,
 ) -> FitRun | None:
@@ -46,7 +47,7 @@ def fit(
         config: a registrant's config: a file, a shipped one's name such as `fit/multiview_keypoints.py`, or its dict.
         data: the dataset file.
         out: folder for the results.
-        body_model: a body model file, instead of the config's or the dataset's.
+        body_model: a body model file or a shipped model's name, instead of the config's or the dataset's.
         sessions: names of those to fit; all if none is given.
         cfg_options: overrides of the config by dotted key.
         device: 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'.
@@ -55,6 +56,8 @@ def fit(
         video: write overlay videos.
         meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
         overwrite: fit again what is fitted already.
+        landmarks: `landmarks.json` of an earlier session of the same animal and lab: its landmarks are expected where
+            that one's fit found them.
         launcher: what started the processes that share the work: 'none', 'pytorch' or 'slurm'.
         progress: called with a `Progress` by the first process.
 
@@ -78,6 +81,7 @@ def fit(
             video=video,
             overwrite=overwrite,
             mesh_format=meshes or '',
+            landmarks=landmarks,
             progress=progress if progress is not None and processes.rank == 0 else ignore,
         )
         return fit_dataset(config, data, out, body_model, cfg_options, options, processes)

@@ -19,6 +19,8 @@ from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.part_sizes import PartSize, default_part_sizes, describe_parts
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
+from smilfit.body_models.shape_mixture import ShapeMixture
+from smilfit.body_models.shipped_models import find_body_model, is_shipped, shipped_models
 from smilfit.body_models.smal import SMAL
 from smilfit.body_models.smil import SMIL, RestShape
 from smilfit.body_models.smpl import SMPL
@@ -37,6 +39,7 @@ __all__ = [
     'PartSize',
     'PoseSpace',
     'RestShape',
+    'ShapeMixture',
     'SparseMatrix',
     'UnsafePickleError',
     'available_conventions',
@@ -45,10 +48,13 @@ __all__ = [
     'convert_keypoints',
     'default_part_sizes',
     'describe_parts',
+    'find_body_model',
+    'is_shipped',
     'keypoint_definitions',
     'load_body_model',
     'load_body_model_data',
     'load_convention',
     'read_pickle',
     'save_body_model',
+    'shipped_models',
 ]

@@ -1,17 +1,25 @@
 """What a model file says, as numpy arrays: the one form between all files and the nn.Module."""
 
 import hashlib
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.part_sizes import PartSize
+from smilfit.body_models.shape_mixture import ShapeMixture
 
 KeypointDefinition = str | dict[int, float]
 # Younger than the first files: where a model has none, its hash stays what it was before they existed.
-_HASHED_WHERE_PRESENT = ('expressiondirs', 'pose_spaces', 'keypoint_groups', 'landmarks', 'part_sizes')
+_HASHED_WHERE_PRESENT = (
+    'expressiondirs',
+    'pose_spaces',
+    'keypoint_groups',
+    'shape_mixture',
+    'landmarks',
+    'part_sizes',
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class BodyModelData:
     shapedirs: np.ndarray | None = None  # (V, 3, S)
     shape_mean: np.ndarray | None = None  # (S,)
     shape_cov: np.ndarray | None = None  # (S, S)
+    shape_mixture: ShapeMixture | None = None  # kinds of animals in this shape space
     expressiondirs: np.ndarray | None = None  # (V, 3, E)
     scaledirs: np.ndarray | None = None  # (S, J, 3)
     transdirs: np.ndarray | None = None  # (S, J, 3)
@@ -117,6 +126,11 @@ class BodyModelData:
         return 0 if self.expressiondirs is None else self.expressiondirs.shape[2]
 
     @property
+    def rest_size(self) -> float:
+        """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
+        return float((self.joints.max(0) - self.joints.min(0)).max())
+
+    @property
     def unknown_landmarks(self) -> tuple[str, ...]:
         """Landmarks whose offset is not known, in the order of `landmark_offsets`."""
         return tuple(name for name, mark in self.landmarks.items() if mark.sd > 0)
@@ -125,6 +139,10 @@ class BodyModelData:
     def static_joints(self) -> bool:
         """Whether shape leaves the joints where they are."""
         return self.joint_regressor is None
+
+    def hash_without_landmarks(self) -> str:
+        """Hash the model as `content_hash` does, whatever landmarks a session has added to it."""
+        return replace(self, landmarks={}).content_hash()
 
     def content_hash(self) -> str:
         """Hash what decides the geometry and the names (sha256, 16 hex digits); not texts such as a licence.
@@ -152,6 +170,8 @@ def _feed(digest: Any, value: Any) -> None:
         _feed(digest, astuple(value))
     elif isinstance(value, PoseSpace):
         _feed(digest, (*value.joints, value.mean, value.components))
+    elif isinstance(value, ShapeMixture):
+        _feed(digest, (*value.names, value.weights, value.means, value.covs))
     elif isinstance(value, np.ndarray):
         integer = np.issubdtype(value.dtype, np.integer)
         # + 0 turns -0.0 into 0.0, which files need not tell apart.

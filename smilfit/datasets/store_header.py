@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models import BodyModelData
+from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import KnownParams
 from smilfit.datasets.store_layout import SessionHeader, StoreHeader, fingerprint
@@ -43,7 +44,7 @@ def make_header(
         )
         for plan in plans
     )
-    parts: list[Any] = [body.content_hash(), options.deciding(), names]
+    parts: list[Any] = [body.hash_without_landmarks(), options.deciding(), names]
     for plan, header in zip(plans, headers):
         cameras = plan.cameras
         parts += [
@@ -68,9 +69,11 @@ def make_header(
             parts += [plan.images.temporal]
     parts += [value for params in known if params for value in params.values.values()]
     parts += [params.known for params in known if params and not params.known.all()]
+    if body.landmarks:
+        parts += [landmarks_out(body.landmarks)]
     return StoreHeader(
         body_model_file=body_model_file,
-        body_model_hash=body.content_hash(),
+        body_model_hash=body.hash_without_landmarks(),
         keypoint_names=names,
         joint_names=tuple(body.joint_names),
         n_betas=body.n_betas,
@@ -78,11 +81,15 @@ def make_header(
         crop_mode=options.crop_mode,
         target_resolution=options.target_resolution,
         undistorted=not options.no_undistort,
-        confidence_threshold=options.confidence_threshold,
+        # Of several kinds of labels the largest; the report has each.
+        confidence_threshold=max(
+            row['confidence_threshold'] for plan in plans for row in plan.counts['cameras'].values()
+        ),
         options=options.deciding(),
         sessions=headers,
         fingerprint=fingerprint(*parts),
         with_params=any(params is not None for params in known),
+        landmarks=body.landmarks,
         with_masks=any(_has_masks(plan.session) for plan in plans),
     )
 

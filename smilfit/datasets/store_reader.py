@@ -1,6 +1,7 @@
 """Read a dataset file: read-only, and with a handle of its own in every worker process."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -60,6 +61,8 @@ class DatasetFile:
         self.undistorted, self.confidence_threshold = facts.undistorted, facts.confidence_threshold
         self.options, self.report, self.faults = facts.options, facts.report, facts.faults
         self.has_masks = facts.has_masks
+        # What a lookup describes and the body model's file has not; `body.with_landmarks` takes them.
+        self.landmarks = facts.landmarks
         self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
@@ -169,6 +172,13 @@ class DatasetFile:
         )
         return seen if names is None else seen.select(names)
 
+    def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
+        """Give a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
+        seen, lenses = self.keypoints2d(session), self._header(session).cameras
+        if not self.undistorted or lenses.dist is None:
+            return seen
+        return replace(seen, xy=lenses.distort(seen.xy), cameras=lenses)
+
     def masks(
         self, session: str | SupportsIndex
     ) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
@@ -268,12 +278,12 @@ class DatasetFile:
         return data
 
     def check_body_model(self, data: BodyModelData) -> None:
-        """Check that a body model is the one that this file was made with.
+        """Check that a body model is the one that this file was made with, landmarks aside.
 
         Raises:
             ValueError: another one.
         """
-        found = data.content_hash()
+        found = data.hash_without_landmarks()
         if found != self.body_model_hash:
             raise ValueError(
                 f'{self.path}: the body model must be the one of the dataset, {self.body_model_file} '
