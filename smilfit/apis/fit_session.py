@@ -13,12 +13,14 @@ import torch
 
 from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
+from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, fit_benchmark
+from smilfit.evaluation.verdict import Verdict, load_thresholds
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
@@ -39,7 +41,8 @@ class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
     `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `landmarks` is a file
-    that an earlier session's fit wrote.
+    that an earlier session's fit wrote. `verdict` says whether fits are judged, and `thresholds` by which file, the
+    shipped one if None.
     """
 
     sessions: tuple[str, ...] = ()
@@ -49,6 +52,8 @@ class FitOptions:
     overwrite: bool = False
     progress: ProgressCallback = ignore
     mesh_format: str = ''
+    verdict: bool = True
+    thresholds: str | Path | None = None
     landmarks: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +75,8 @@ class SessionFits:
         self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
         self.steps = FitProgress(options.progress)
         self.registrant = self._registrant(Processes())
+        # Read at once: a file that is wrong is told of before the first fit.
+        self.thresholds = load_thresholds(options.thresholds)
         warn_of_unfitted(body, self.registrant.stages)
 
     def _registrant(self, processes: Processes) -> SMPLify:
@@ -79,7 +86,8 @@ class SessionFits:
             overrides['verbose'] = False
         return build_registrant({**self.cfg, 'body_model': self.body, **overrides})
 
-    def _inputs(self, session: str) -> list[BaseInput]:
+    def inputs(self, session: str) -> list[BaseInput]:
+        """Give what a session is fitted to: an Input of each weighted handler that needs one."""
         stages, handlers = self.registrant.stages, self.registrant.handlers
         weighted = {key for stage in stages for key, weight in stage.weights.items() if weight}
         optional = self.registrant.optional_handlers
@@ -97,6 +105,10 @@ class SessionFits:
                 found.append(given)
         return found
 
+    def probe(self) -> SMPLify:
+        """Build the registrant anew, for fits of few frames that nobody is told of."""
+        return build_registrant({**self.cfg, 'body_model': self.body, 'hooks': (), 'verbose': False})
+
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames distributed over them.
 
@@ -106,7 +118,7 @@ class SessionFits:
             return []
         found = []
         for session in sessions:
-            inputs = {i.handler_key: i.resolve(self.body.data) for i in self._inputs(session)}
+            inputs = {i.handler_key: i.resolve(self.body.data) for i in self.inputs(session)}
             count = int(observed_frames(inputs).sum())
             reason = self.registrant.why_not_distributed(count, processes.count)
             if reason is None:
@@ -130,6 +142,7 @@ class SessionFits:
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
+                result = replace(result, recorded_cameras=self.dataset.annotated2d(session).rig)
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
                     landmarks = found_landmarks(self.body, result, session)
@@ -145,7 +158,7 @@ class SessionFits:
         return OutputFolder(inside(self.out, folder_name(session)))
 
     def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
-        inputs = self._inputs(session)
+        inputs = self.inputs(session)
         logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
         registrant = self.registrant if processes.count == 1 else self._registrant(processes)
         parts = self._parts(session, fingerprint)
@@ -210,7 +223,13 @@ class SessionFits:
     def _vertices(self, params: Any) -> torch.Tensor:
         return self.body(params, ('vertices',)).vertices.cpu()
 
-    def images(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
-        """Draw a few frames for the report."""
+    def verdict(self, session: str) -> tuple[Verdict, list[dict[str, Any]]] | None:
+        """Read the verdict on a session's fit and the table of its cameras; None where it was not judged."""
+        outputs = self.outputs(session)
+        there = self.options.verdict and VERDICT in outputs.files('verdict')
+        return read_verdict(outputs.folder) if there else None
+
+    def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Draw a few frames for the report, with what each was judged to be."""
         seen, side = self.seen(session, result), self.options.window_px
-        return report_images(self.body, result, self.dataset, session, seen, side)
+        return report_images(self.body, result, self.dataset, session, seen, side, words)

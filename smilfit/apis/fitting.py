@@ -33,6 +33,8 @@ def fit(
     window_px: int = 400,
     video: bool = True,
     meshes: str | None = None,
+    verdict: bool = True,
+    verdict_thresholds: str | Path | None = None,
     overwrite: bool = False,
     landmarks: str | Path | None = None,
     launcher: str = 'none',
@@ -55,6 +57,8 @@ def fit(
         window_px: side of a camera in overlays, px.
         video: write overlay videos.
         meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
+        verdict: judge every fit, by fits of few frames without a camera and with shuffled keypoints, among others.
+        verdict_thresholds: a file that replaces thresholds of the shipped one.
         overwrite: fit again what is fitted already.
         landmarks: `landmarks.json` of an earlier session of the same animal and lab: its landmarks are expected where
             that one's fit found them.
@@ -81,6 +85,8 @@ def fit(
             video=video,
             overwrite=overwrite,
             mesh_format=meshes or '',
+            verdict=verdict,
+            thresholds=verdict_thresholds,
             landmarks=landmarks,
             progress=progress if progress is not None and processes.rank == 0 else ignore,
         )
