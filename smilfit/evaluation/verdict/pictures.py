@@ -55,7 +55,7 @@ def picture_numbers(
     """
     step('measuring')
     rows = result.fitted.cpu()
-    params, labels = result.params[rows.to(result.params.transl.device)], seen[rows]
+    params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), seen[rows]
     with torch.no_grad():
         points = body(params.to(body.v_template), labels.names).select(labels.names).cpu()
     extent = extents_px(labels, pooled=False)
