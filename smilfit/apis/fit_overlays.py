@@ -13,6 +13,7 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.io import SleapSession, write_mesh
+from smilfit.io.session_folder import CALIBRATION_FILE, cameras_of
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 from smilfit.visualization import (
     OverlayPainter,
@@ -137,18 +138,36 @@ def _bodies(
         yield from zip(output.vertices.cpu(), output.select(names).cpu())
 
 
+def _recording(source: Path, session: str, cameras: Sequence[str], last: int) -> SleapSession | None:
+    """Open a session's own videos up to a frame; None, and the reason told, where that cannot be done.
+
+    A fit is there when this is asked for: nothing about its pictures may end the work.
+    """
+    if not (source / CALIBRATION_FILE).is_file():
+        reason = f'its folder {source} is not there; put it beside the dataset file'
+    else:
+        try:
+            others = [name for name in cameras_of(source) if name not in cameras]
+            recorded = SleapSession(
+                source, exclude_cameras=others, confidence_threshold=0.0, with_3d=False, partial_labels=True
+            )
+            if last < recorded.n_frames:
+                return recorded
+            reason = f'the videos of {source} must have frame {last}; they have {recorded.n_frames} frames'
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error)
+    logger.warning('%s: overlays show the small stored images: %s', session, reason)
+    return None
+
+
 def _views(
     dataset: Any, session: str, cameras: Cameras, rows: np.ndarray, affine: np.ndarray, side: int
 ) -> Iterator[list[View]]:
     """See the session's own images where its folder is still there, else the stored ones."""
-    source = Path(dataset.source(session))
     frames = dataset.frame_indices(session)[rows]
     singles = [cameras.select([name]) for name in cameras.names]
-    if (source / 'calibration.toml').is_file():
-        others = [c.name for c in source.iterdir() if c.is_dir() and c.name not in cameras.names]
-        recorded = SleapSession(
-            source, exclude_cameras=tuple(others), confidence_threshold=0.0, with_3d=False
-        )
+    recorded = _recording(Path(dataset.source(session)), session, cameras.names, int(frames.max(initial=0)))
+    if recorded is not None:
         order = [recorded.camera_names.index(name) for name in cameras.names]
         bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras
         lens = [(lenses.K[k].numpy(), lenses.dist[k].numpy()) if bent else None for k in order]
@@ -158,7 +177,6 @@ def _views(
                 for c, name in enumerate(cameras.names)
             ]
         return
-    logger.info('%s: %s is gone; overlays show the stored images.', session, source)
     for i, sample in enumerate(dataset.samples(session)[rows]):
         stored = dataset.record(int(sample))
         views = []

@@ -1,8 +1,8 @@
 """What `fit` does: sessions of a dataset file become parameters, videos and a report."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,16 @@ from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, ImageFigures, read_figures
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, Verdict
 from smilfit.files import MadeOf, OutputFolder, OutputLock
-from smilfit.registry import ConfigError, build_body_model, did_you_mean, read_config
+from smilfit.handlers import SilhouetteDistanceHandler, SilhouetteHandler
+from smilfit.registrants import SMPLify
+from smilfit.registry import (
+    ConfigError,
+    UnknownNameError,
+    build_body_model,
+    build_registrant,
+    did_you_mean,
+    read_config,
+)
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult
 from smilfit.version import __version__
@@ -100,8 +109,67 @@ def fit_dataset(
     body = body_with_landmarks(body, dataset, options.landmarks).to(options.device)
     sessions = options.sessions or dataset.session_names
     # The first process holds the folder for all.
+    of_images = any(map(dataset.has_own_cameras, sessions))
     with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
-        return _fit_sessions(SessionFits(cfg, body, dataset, Path(out), options), sessions, processes)
+        with _naming(config):
+            fits = SessionFits(cfg, body, dataset, Path(out), options)
+        check_faces(fits.registrant, of_images or options.video or options.mesh_format in ('obj', 'ply'))
+        return _fit_sessions(fits, sessions, processes)
+
+
+def check_images_fit(
+    config: str | Path | Mapping[str, Any],
+    body_model: str | Path,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Build what a fit of images is made of, so that a fault of config or model shows before other work.
+
+    Args:
+        config: as of `fit_dataset`.
+        body_model: the body model's file.
+        cfg_options: overrides of the config by dotted key.
+
+    Raises:
+        ValueError, KeyError: the config cannot be built, or the body model has no faces.
+    """
+    cfg = _load_config(config, cfg_options or {}) | {'body_model': load_body_model(body_model)}
+    with _naming(config):
+        registrant = build_registrant(cfg)
+    check_faces(registrant, drawn=True)
+
+
+def check_faces(registrant: SMPLify, drawn: bool) -> None:
+    """Check that the body has faces where a fit needs its surface.
+
+    Args:
+        registrant: of the fit.
+        drawn: whether bodies are drawn or written as meshes.
+
+    Raises:
+        ValueError: it has none.
+    """
+    body = registrant.body
+    of_masks = (SilhouetteHandler, SilhouetteDistanceHandler)
+    masks = [key for key, handler in registrant.handlers.items() if isinstance(handler, of_masks)]
+    if len(body.faces) or not (drawn or masks):
+        return
+    what = f'masks ({masks[0]})' if masks else 'overlays and meshes'
+    raise ValueError(
+        f'{body.data.name}: the body model must have faces for {what}; it has none. Give one with faces, or fit a '
+        'recording to keypoints alone by --no-video --meshes none.'
+    )
+
+
+@contextmanager
+def _naming(config: str | Path | Mapping[str, Any]) -> Iterator[None]:
+    """Name the config's file in what cannot be built of it."""
+    try:
+        yield
+    except (ValueError, TypeError, UnknownNameError) as error:
+        if isinstance(config, Mapping) or str(error).startswith(str(config)):
+            raise
+        kind = UnknownNameError if isinstance(error, UnknownNameError) else ConfigError
+        raise kind(f'{config}: {error}') from error
 
 
 def _fit_sessions(fits: SessionFits, sessions: Sequence[str], processes: Processes) -> FitRun | None:

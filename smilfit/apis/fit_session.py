@@ -142,6 +142,7 @@ class SessionFits:
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
+                result = replace(result, recorded_cameras=self.dataset.annotated2d(session).rig)
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
                     landmarks = found_landmarks(self.body, result, session)

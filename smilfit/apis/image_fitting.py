@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.apis.data_source import DataSource
-from smilfit.apis.fit_run import FitRun
+from smilfit.apis.fit_run import FitRun, check_images_fit
 from smilfit.apis.fitting import fit
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.preprocessing import PreprocessRun, preprocess
@@ -71,6 +71,7 @@ def fit_images(
         ValueError, KeyError: as of `preprocess` and `fit`.
     """
     folder = check_images_folder(out)
+    check_images_fit(config, body_model, cfg_options)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     made = preprocess(

@@ -1,6 +1,7 @@
 """Gather what a dataset file states once, from the plans of its sessions."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def make_header(
             cameras=plan.cameras,
             unit=plan.session.unit,
             fps=plan.session.fps,
-            source=str(getattr(plan.session, 'folder', '')),
+            source=_source_of(plan.session),
             betas=betas.get(plan.session.name),
             images=plan.images,
         )
@@ -92,6 +93,12 @@ def make_header(
         landmarks=body.landmarks,
         with_masks=any(_has_masks(plan.session) for plan in plans),
     )
+
+
+def _source_of(session: Any) -> str:
+    """Give where a session lies, wherever the file is read from."""
+    folder = getattr(session, 'folder', '')
+    return str(Path(folder).resolve()) if folder else ''
 
 
 def _has_masks(session: Any) -> bool:
