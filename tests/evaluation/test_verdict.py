@@ -13,7 +13,7 @@ def verdict_on(body, seen):
     inputs = [MultiviewKeypoint2dMSEInput(seen)]
     told = []
     numbers = session_numbers(
-        body, fitter(inputs), seen, inputs, lambda given, rows: fitter(given, frames=rows), told.append
+        body, fitter(inputs), seen, inputs, lambda given, rows: fitter(given, frames=rows), step=told.append
     )
     assert len(told) == n_steps(len(seen.rig))
     return judge(numbers.values, load_thresholds(), numbers.frames), numbers
