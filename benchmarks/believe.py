@@ -19,7 +19,15 @@ import torch
 
 from benchmarks.believe_cases import Case, cases
 from benchmarks.measuring import RESULTS, Row, print_rows, save
-from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, Verdict, judge, load_thresholds, session_numbers
+from smilfit.evaluation.verdict import (
+    GOOD,
+    NOT_BELIEVABLE,
+    Verdict,
+    judge,
+    load_thresholds,
+    session_numbers,
+    stiffened,
+)
 from smilfit.handlers import MultiviewKeypoint2dMSEInput
 from smilfit.registry import build_registrant
 from smilfit.structures import FitResult
@@ -63,12 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def judged_case(case: Case, out: Path) -> tuple[Row, Verdict]:
     """Fit and judge a case, and draw it from free viewpoints."""
     body, seen = case.make()
-    fitter = build_registrant({**case.config(), 'body_model': body, 'verbose': False})
+    cfg = case.config()
+    fitter = build_registrant({**cfg, 'body_model': body, 'verbose': False})
+    stiff = build_registrant({**stiffened(cfg, fitter.handlers), 'body_model': body, 'verbose': False})
     inputs = [MultiviewKeypoint2dMSEInput(seen)]
     start = time.process_time()
     result = fitter(inputs)
     fitted = time.process_time()
-    numbers = session_numbers(body, result, seen, inputs, lambda given, rows: fitter(given, frames=rows))
+    numbers = session_numbers(
+        body,
+        result,
+        seen,
+        inputs,
+        lambda given, rows: fitter(given, frames=rows),
+        lambda given, rows: stiff(given, frames=rows),
+    )
     verdict = judge(numbers.values, load_thresholds(), numbers.frames)
     done = time.process_time()
     draw(case, result, out)

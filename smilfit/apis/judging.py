@@ -1,7 +1,7 @@
 """The verdict on a session's fit: measured, judged, and kept as a file."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,21 +47,24 @@ def judge_session(
     """
     inputs = [i.resolve(fits.body.data) for i in fits.inputs(session)]
     images = fits.dataset.has_own_cameras(session)
-    registrant, frames = fits.probe(), fits.dataset.frame_indices(session)
+    registrant, stiff = fits.probe(), fits.probe(stiff=True)
+    frames = fits.dataset.frame_indices(session)
     # Rendering masks takes most of the time of images, and whether a map of keypoints is right shows in keypoints.
     asked = [i for i in inputs if not images or _needed(i, registrant)]
 
-    def fit(changed: list[BaseInput], rows: torch.Tensor) -> FitResult:
-        return registrant(changed, frames=frames[rows.numpy()])
+    def fit_by(registrant: SMPLify) -> Callable[[Sequence[BaseInput], torch.Tensor], FitResult]:
+        return lambda changed, rows: registrant(changed, frames=frames[rows.numpy()])
 
     seen = fits.annotated(session, result)
     total = _PICTURE_STEPS if images else n_steps(len(seen.rig))
     with steps(f'{session}: judging', total, fits.options.progress) as step:
         if images:
-            numbers = _pictures(fits, session, result, asked, fit, _told(step))
+            numbers = _pictures(fits, session, result, asked, fit_by(stiff), _told(step))
             return judge(numbers.values, thresholds, numbers.frames, numbers.notes), []
         doubt = _doubt(fits, result, seen)
-        found: SessionNumbers = session_numbers(fits.body, result, seen, asked, fit, doubt, _told(step))
+        found: SessionNumbers = session_numbers(
+            fits.body, result, seen, asked, fit_by(registrant), fit_by(stiff), doubt, _told(step)
+        )
     return judge(found.values, thresholds, found.frames, found.notes), [asdict(row) for row in found.cameras]
 
 
@@ -103,7 +106,7 @@ def _pictures(
     session: str,
     result: FitResult,
     inputs: list[BaseInput],
-    fit: Callable[[list[BaseInput], torch.Tensor], FitResult],
+    stiff: Callable[[Sequence[BaseInput], torch.Tensor], FitResult],
     step: Callable[[str], None],
 ) -> PictureNumbers:
     drawn = ImageOutputs(fits.body, fits.dataset, session, result, fits.options.window_px)
@@ -111,7 +114,7 @@ def _pictures(
     some = any(isinstance(i, KeypointInput) for i in inputs)
     seen = replace(drawn.seen, cameras=drawn.fitted_cameras)
     doubt = _doubt(fits, result, seen)
-    return picture_numbers(fits.body, result, seen, inputs, fit if some else None, covered, doubt, step)
+    return picture_numbers(fits.body, result, seen, inputs, stiff if some else None, covered, doubt, step)
 
 
 def _doubt(fits: 'SessionFits', result: FitResult, seen: Keypoints2d) -> OneViewDoubt | None:

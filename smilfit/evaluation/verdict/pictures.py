@@ -39,7 +39,7 @@ def picture_numbers(
     result: FitResult,
     seen: Keypoints2d,
     inputs: Inputs,
-    fit: Callable[[Inputs, Tensor], FitResult] | None,
+    stiff: Callable[[Inputs, Tensor], FitResult] | None,
     silhouettes: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
     doubt: OneViewDoubt | None = None,
     step: Callable[[str], None] = lambda what: None,
@@ -51,7 +51,8 @@ def picture_numbers(
         result: its fits to B images.
         seen: the labels, a camera an image.
         inputs: what was fitted to, B images each.
-        fit: fits such inputs of fewer images, whose rows are given; None where there is nothing to shuffle.
+        stiff: fits such inputs of fewer images, whose rows are given, with heavier priors (`stiffened`); None where
+            there is nothing to shuffle.
         silhouettes: by row, what the body covers and the mask, for images that have one.
         doubt: what the other starts of each image came to, where it had several.
         step: told what is done next.
@@ -81,11 +82,11 @@ def picture_numbers(
         whole['mask_margin'] = mask_margins(silhouettes, len(rows), np.flatnonzero(blind).tolist())
     values: dict[str, Found] = {}
     few = spread_rows(rows & seen.visible.flatten(1).any(1), N_REFITTED)
-    if fit is not None and len(few):
+    if stiff is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
-        loss = mean_loss(fit(chosen, few))
-        found = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, loss)
+        loss = mean_loss(stiff(chosen, few))
+        found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED, loss)
         values['shuffled_maps'] = Found(min(found.shuffled))
     return PictureNumbers(values, whole, notes)
 

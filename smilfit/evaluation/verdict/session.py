@@ -71,6 +71,7 @@ def session_numbers(
     seen: Keypoints2d,
     inputs: Inputs,
     fit: Callable[[Inputs, Tensor], FitResult],
+    stiff: Callable[[Inputs, Tensor], FitResult],
     doubt: OneViewDoubt | None = None,
     step: Callable[[str], None] = lambda what: None,
 ) -> SessionNumbers:
@@ -82,6 +83,7 @@ def session_numbers(
         seen: the labels of these frames and their cameras.
         inputs: what was fitted to, B frames each.
         fit: fits such inputs of fewer frames, whose rows are given, the way `result` was made.
+        stiff: fits them likewise with heavier priors (`stiffened`), to compare maps.
         doubt: of one camera, what the other starts of each frame came to, where it had several.
         step: told what is done next.
     """
@@ -106,7 +108,7 @@ def session_numbers(
 
     if len(table) > 2:
         table = _left_out(again, chosen, seen[few], extent, table, values, step)
-    _against_null_maps(body, again, chosen, values, step)
+    _against_null_maps(body, lambda changed: stiff(changed, few), chosen, values, step)
     return SessionNumbers(values, whole, tuple(table), notes)
 
 
