@@ -20,7 +20,7 @@ from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, fit_benchmark
-from smilfit.evaluation.verdict import Verdict, load_thresholds
+from smilfit.evaluation.verdict import Verdict, load_thresholds, stiffened
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
@@ -105,12 +105,13 @@ class SessionFits:
                 found.append(given)
         return found
 
-    def probe(self) -> SMPLify:
-        """Build the registrant anew, for fits of few frames that nobody is told of."""
-        # Fits of few frames would say again what the whole one said.
-        silent = logging.Logger('smilfit.probe', logging.CRITICAL + 1)
-        quiet = {'hooks': (), 'verbose': False, 'logger': silent}
-        return build_registrant({**self.cfg, 'body_model': self.body, **quiet})
+    def probe(self, stiff: bool = False) -> SMPLify:
+        """Build the registrant anew, for fits of few frames that nobody is told of; with heavier priors if stiff."""
+        cfg = stiffened(self.cfg, self.registrant.handlers) if stiff else self.cfg
+        silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
+        return build_registrant(
+            {**cfg, 'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
+        )
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames distributed over them.
