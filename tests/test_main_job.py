@@ -55,7 +55,7 @@ def test_the_real_session_is_fitted(mouse):
     pixels, _, valid = seen.cameras.project(placed.xyz)
     distance = (pixels - seen.xy).norm(dim=-1)
     for c, camera in enumerate(('back', 'mid', 'top')):
-        assert numbers[f'{camera}/ratio'] < 1.5
+        assert numbers[f'{camera}/ratio_to_triangulated'] < 1.5
         there = seen.visible[:, c] & valid[:, c] & placed.visible
         assert numbers[f'{camera}/median_fitted_px'] < 1.5 * float(distance[:, c][there].median())
     video = cv2.VideoCapture(str(folder / 'overlay.mp4'))

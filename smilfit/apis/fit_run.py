@@ -13,7 +13,7 @@ from mmengine.config import Config
 from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
 from smilfit.apis.session_outputs import OVERLAY
 from smilfit.apis.shipped_configs import find_config
-from smilfit.body_models import SMIL, load_body_model
+from smilfit.body_models import SMIL, is_shipped, load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, ImageFigures, read_figures
@@ -63,7 +63,7 @@ def fit_dataset(
         config: a registrant's config: a file, a shipped one's name, or what stands in one.
         data: the dataset file.
         out: folder for the results.
-        body_model: a body model file, instead of the config's or the dataset's.
+        body_model: a body model file or a shipped model's name, instead of the config's or the dataset's.
         cfg_options: overrides of the config by dotted key.
         options: sessions, device, drawing.
         processes: those that share the work; this one alone if None.
@@ -170,7 +170,7 @@ def _body(from_config: Any, from_command: str | Path | None, dataset: Any) -> SM
         return load_body_model(from_command)
     if from_config is not None:
         return build_body_model(from_config)
-    if not Path(dataset.body_model_file).is_file():
+    if not (Path(dataset.body_model_file).is_file() or is_shipped(dataset.body_model_file)):
         raise FileNotFoundError(
             f'{dataset.path}: its body model {dataset.body_model_file} is not there any more. Give --body-model FILE.'
         )

@@ -172,10 +172,18 @@ class SessionFits:
         seen = self.dataset.keypoints2d(session)
         return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
 
+    def annotated(self, session: str, result: FitResult) -> Keypoints2d:
+        """Give the keypoints in px of the annotated images, with the cameras as the fit corrected them."""
+        seen = self.dataset.annotated2d(session)
+        if result.cameras is None:
+            return seen
+        corrected = result.cameras.to(seen.rig.K)
+        return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
+
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""
         rows = result.fitted.cpu()
-        seen, given = self.seen(session, result)[rows], self.dataset.keypoints3d(session)
+        seen, given = self.annotated(session, result)[rows], self.dataset.keypoints3d(session)
         truth, true_vertices, vertices = None, None, None
         true_params = self.dataset.true_params(session)
         params = result.params[rows.to(result.params.transl.device)]

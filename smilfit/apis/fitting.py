@@ -46,7 +46,7 @@ def fit(
         config: a registrant's config: a file, a shipped one's name such as `fit/multiview_keypoints.py`, or its dict.
         data: the dataset file.
         out: folder for the results.
-        body_model: a body model file, instead of the config's or the dataset's.
+        body_model: a body model file or a shipped model's name, instead of the config's or the dataset's.
         sessions: names of those to fit; all if none is given.
         cfg_options: overrides of the config by dotted key.
         device: 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'.

@@ -48,7 +48,7 @@ def fit_images(
     Args:
         source: the annotated images; sessions of several cameras are read, too.
         out: folder for the results.
-        body_model: the body model's file.
+        body_model: the body model's file, or the name of a shipped one.
         config: as of `fit`.
         options: as of `preprocess`.
         restart: throw a stopped preprocessing's partial file away.

@@ -12,7 +12,7 @@ from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.apis.session_source import read_sessions
-from smilfit.body_models import BodyModelData, load_body_model_data
+from smilfit.body_models import BodyModelData, is_shipped, load_body_model_data
 from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
 from smilfit.datasets import preprocess as write_dataset
 from smilfit.datasets.preprocess import plan_sessions
@@ -68,7 +68,8 @@ def preprocess(
     Args:
         source: the recordings or the annotated images.
         out: the dataset file to make.
-        body_model: file of the body model whose joints and keypoints the annotations' names are.
+        body_model: file of the body model whose joints and keypoints the annotations' names are, or the name of a
+            shipped one.
         options: fields of `PreprocessOptions` by name; the rest as the kind of source needs.
         restart: throw a stopped run's partial file away.
         overwrite: replace a file of other inputs or options.
@@ -79,7 +80,7 @@ def preprocess(
         KeyError: an unknown option, camera, category or keypoint map.
         FileExistsError: `out` exists and was made of other inputs.
     """
-    out, body_model = Path(out), Path(body_model)
+    out = Path(out)
     found = _read(source, out, body_model, options)
     report = write_dataset(
         found.sessions,
@@ -130,7 +131,12 @@ def _reports(progress: ProgressCallback) -> Any:
     return lambda done, total: progress(Progress('preprocessing', done, total))
 
 
-def _portable(file: Path, out: Path) -> Path:
-    """Name a file relative to the dataset where it lies beside or below it, so that both can move together."""
-    file, folder = file.resolve(), out.parent.resolve()
+def _portable(body_model: str | Path, out: Path) -> Path:
+    """Name a file relative to the dataset where it lies beside or below it, so that both can move together.
+
+    A shipped model keeps its name: where the package lies is not the dataset's business.
+    """
+    if is_shipped(body_model):
+        return Path(body_model)
+    file, folder = Path(body_model).resolve(), out.parent.resolve()
     return file.relative_to(folder) if file.is_relative_to(folder) else file

@@ -11,6 +11,7 @@ from smilfit.datasets import PreprocessOptions
 from smilfit.io import SleapSession, check_lookup, find_sessions, read_joint_lookup
 from smilfit.io.calibration import read_calibration
 from smilfit.io.session_folder import CALIBRATION_FILE
+from smilfit.io.sleap_labels import tell_high_peaks
 from smilfit.registry import UnknownNameError, did_you_mean
 
 # What lies beside the cameras' folders.
@@ -38,7 +39,7 @@ def read_sessions(
     folders = find_sessions(source.path)
     check_not_an_input(out, _inputs_of(folders), 'OUT')
     excluded = _excluded_of(folders, options.exclude_cameras)
-    return [
+    sessions = [
         SleapSession(
             folder,
             joint_lookup=source.keypoint_map,
@@ -52,6 +53,10 @@ def read_sessions(
         )
         for folder in folders
     ]
+    for session in sessions:
+        for camera in session.camera_names:
+            tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
+    return sessions
 
 
 def _inputs_of(folders: Sequence[Path]) -> list[Path]:

@@ -50,7 +50,7 @@ def test(
         work_dir: its folder `benchmark` is written; else the config's, else `work_dirs/<config name>`.
         out: write the metrics to this .json; else `<work dir>/benchmark/metrics.json`.
         cfg_options: overrides of the config by dotted key.
-        body_model: a body model file, instead of the one that the dataset names.
+        body_model: a body model file or a shipped model's name, instead of the one that the dataset names.
         device: 'auto', 'cpu' or 'cuda'.
         launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
         progress: called with a `Progress` after every batch, by the first process.

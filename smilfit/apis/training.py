@@ -52,7 +52,7 @@ def train(
         config: a config file, or a shipped one's name such as `train/multiview_demo.py`.
         work_dir: where to write; else the config's, else `work_dirs/<config name>`.
         cfg_options: overrides of the config by dotted key.
-        body_model: a body model file, instead of the one that the dataset names.
+        body_model: a body model file or a shipped model's name, instead of the one that the dataset names.
         device: 'auto', 'cpu' or 'cuda'.
         launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
         resume: a checkpoint to go on from, or 'auto' for the newest whole one in the work dir.

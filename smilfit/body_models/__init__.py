@@ -17,6 +17,8 @@ from smilfit.body_models.keypoint_conventions import (
 from smilfit.body_models.keypoint_conversion import convert_keypoints
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
+from smilfit.body_models.shape_mixture import ShapeMixture
+from smilfit.body_models.shipped_models import find_body_model, is_shipped, shipped_models
 from smilfit.body_models.smal import SMAL
 from smilfit.body_models.smil import SMIL, RestShape
 from smilfit.body_models.smpl import SMPL
@@ -33,16 +35,20 @@ __all__ = [
     'KeypointRows',
     'PoseSpace',
     'RestShape',
+    'ShapeMixture',
     'SparseMatrix',
     'UnsafePickleError',
     'available_conventions',
     'body_model_reader',
     'check_body_model',
     'convert_keypoints',
+    'find_body_model',
+    'is_shipped',
     'keypoint_definitions',
     'load_body_model',
     'load_body_model_data',
     'load_convention',
     'read_pickle',
     'save_body_model',
+    'shipped_models',
 ]

@@ -62,6 +62,13 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
         _check_numbers(value, name, where)
     for name in COVARIANCES:
         _check_symmetric(getattr(data, name), name, where)
+    if data.shape_mixture is not None and data.shape_mixture.n_betas != n_betas:
+        _fail(
+            where,
+            f'shape_mixture must be over {n_betas} coefficients',
+            data.shape_mixture.n_betas,
+            'Cut it with the shape space.',
+        )
     _check_tree(data, where)
     _check_matrices(data, where)
     _check_names(data, where)

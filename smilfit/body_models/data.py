@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.body_models.shape_mixture import ShapeMixture
+
 KeypointDefinition = str | dict[int, float]
 # Younger than the first files: where a model has none, its hash stays what it was before they existed.
-_HASHED_WHERE_PRESENT = ('expressiondirs', 'pose_spaces', 'keypoint_groups')
+_HASHED_WHERE_PRESENT = ('expressiondirs', 'pose_spaces', 'keypoint_groups', 'shape_mixture')
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class BodyModelData:
     shapedirs: np.ndarray | None = None  # (V, 3, S)
     shape_mean: np.ndarray | None = None  # (S,)
     shape_cov: np.ndarray | None = None  # (S, S)
+    shape_mixture: ShapeMixture | None = None  # kinds of animals in this shape space
     expressiondirs: np.ndarray | None = None  # (V, 3, E)
     scaledirs: np.ndarray | None = None  # (S, J, 3)
     transdirs: np.ndarray | None = None  # (S, J, 3)
@@ -139,6 +142,8 @@ def _feed(digest: Any, value: Any) -> None:
             _feed(digest, array)
     elif isinstance(value, PoseSpace):
         _feed(digest, (*value.joints, value.mean, value.components))
+    elif isinstance(value, ShapeMixture):
+        _feed(digest, (*value.names, value.weights, value.means, value.covs))
     elif isinstance(value, np.ndarray):
         integer = np.issubdtype(value.dtype, np.integer)
         # + 0 turns -0.0 into 0.0, which files need not tell apart.

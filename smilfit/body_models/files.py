@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smal import SMAL
 from smilfit.body_models.smal_file import read_smal_file
 from smilfit.body_models.smil import SMIL
@@ -52,13 +53,15 @@ def _read_arrays(path: Path) -> BodyModelData:
 def load_body_model_data(path: str | Path) -> BodyModelData:
     """Read a body model file: `*.json`, a SMIL, SMAL or SMPL `*.pkl` or `*.npz`, or what has a registered reader.
 
+    Args:
+        path: the file, or the name of a shipped model: `quadruped` or `insect`.
+
     Raises:
+        FileNotFoundError: no such file or model.
         ValueError: another ending, or a file that breaks a rule.
         TypeError: a registered reader that gives something else.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: the body model file is not there. Check the path.')
+    path = find_body_model(path)
     known = BODY_MODEL_READERS.module_dict
     fitting = [ending for ending in known if path.name.endswith(ending)]
     if not fitting:
@@ -82,7 +85,12 @@ def _registered() -> str:
 
 
 def load_body_model(path: str | Path, **kwargs: Any) -> SMIL:
-    """Read a body model file and make the module; keyword arguments go to `SMIL`, or to `SMAL` where they are its."""
+    """Read a body model file, or a shipped model by name (`quadruped`, `insect`), and make the module.
+
+    Args:
+        path: as of `load_body_model_data`.
+        kwargs: of `SMIL`, or of `SMAL` where they are its.
+    """
     kind = SMAL if SMAL_KEYWORDS & set(kwargs) else SMIL
     return kind(load_body_model_data(path), **kwargs)
 

@@ -100,6 +100,12 @@ def _shape_out(data: BodyModelData) -> dict[str, Any] | None:
         'mean': None if data.shape_mean is None else data.shape_mean.tolist(),
         'covariance': None if data.shape_cov is None else data.shape_cov.tolist(),
     }
+    if data.shape_mixture is not None:
+        mixture = data.shape_mixture
+        shape['mixture'] = [
+            {'name': name, 'weight': float(weight), 'mean': mean.tolist(), 'covariance': cov.tolist()}
+            for name, weight, mean, cov in zip(mixture.names, mixture.weights, mixture.means, mixture.covs)
+        ]
     directions = []
     for s in range(data.n_betas):
         direction: dict[str, Any] = {'vertices': data.shapedirs[..., s].tolist()}

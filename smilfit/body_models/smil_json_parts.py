@@ -9,13 +9,14 @@ import numpy as np
 
 from smilfit.body_models.data import KeypointDefinition, PoseSpace, SparseMatrix
 from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.files import BadFileError, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.registry import did_you_mean
 
 
-def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[str, np.ndarray | None]:
-    """Take the shape directions, their mean and covariance, and what they do to joints."""
+def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[str, Any]:
+    """Take the shape directions, their mean, covariance and mixture, and what they do to joints."""
     shape = values.record(value, 'shape')
     directions = [
         values.record(d, f'shape.directions[{s}]', ('vertices',))
@@ -25,9 +26,35 @@ def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[s
         'shapedirs': _stack([d['vertices'] for d in directions], 'shape.directions[{}].vertices', values),
         'shape_mean': values.optional(shape.get('mean'), 'shape.mean', 1),
         'shape_cov': values.optional(shape.get('covariance'), 'shape.covariance', 2),
+        'shape_mixture': _mixture(shape.get('mixture'), values),
         'scaledirs': _joint_directions(directions, 'joint_scales', index, values),
         'transdirs': _joint_directions(directions, 'joint_offsets', index, values),
     }
+
+
+def _mixture(value: Any, values: JsonValues) -> ShapeMixture | None:
+    place = 'shape.mixture'
+    kinds = [
+        values.record(kind, f'{place}[{i}]', ('name', 'weight', 'mean', 'covariance'))
+        for i, kind in enumerate(values.items(value, place))
+    ]
+    if not kinds:
+        return None
+    means = [values.numbers(kind['mean'], f'{place}[{i}].mean') for i, kind in enumerate(kinds)]
+    covs = [
+        values.numbers(kind['covariance'], f'{place}[{i}].covariance', (2,)) for i, kind in enumerate(kinds)
+    ]
+    n_betas = len(means[0])
+    for i, (mean, cov) in enumerate(zip(means, covs)):
+        if mean.shape != (n_betas,) or cov.shape != (n_betas, n_betas):
+            rule = f'have {n_betas} means, as the first, and a covariance of as many rows'
+            values.refuse(f'{place}[{i}]', rule, f'{mean.shape} and {cov.shape}')
+    return ShapeMixture(
+        tuple(values.name(kind['name'], f'{place}[{i}].name') for i, kind in enumerate(kinds)),
+        np.array([values.number(kind['weight'], f'{place}[{i}].weight') for i, kind in enumerate(kinds)]),
+        np.stack(means),
+        np.stack(covs),
+    )
 
 
 def _joint_directions(

@@ -37,7 +37,10 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     parser.add_argument('--data', type=Path, required=True, metavar='FILE.h5', help='dataset file to fit')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
     parser.add_argument(
-        '--body-model', type=Path, help='body model file, instead of the one the dataset names'
+        '--body-model',
+        type=Path,
+        metavar='FILE|NAME',
+        help='body model file, or quadruped or insect, instead of the one the dataset names',
     )
     parser.add_argument('--sessions', nargs='+', metavar='NAME', help='sessions to fit; all if not given')
     parser.add_argument(
@@ -136,12 +139,22 @@ def show_fit(done: 'FitRun') -> int:
 
 
 def _camera_table(done: 'FitRun') -> Table:
-    table = Table(title='median distance of fitted keypoints from annotated ones, px')
-    for column in ('session', 'camera', 'fit', 'given 3D points', 'fit / given'):
+    table = Table(
+        title='median distance of keypoints from annotated ones, px of the annotated images',
+        caption='no body: points triangulated from the same labels',
+    )
+    for column in (
+        'session',
+        'camera',
+        'fit',
+        'no body',
+        'given 3D points',
+        'fit / no body',
+    ):
         table.add_column(column, justify='left' if column in ('session', 'camera') else 'right')
     for session, benchmark in done.benchmarks.items():
         for row in benchmark.cameras:
-            numbers = (row.median_fitted_px, row.common_given_px, row.ratio)
+            numbers = (row.median_fitted_px, row.common_triangulated_px, row.given_px, row.ratio)
             table.add_row(session, row.camera, *('-' if n is None else f'{n:.2f}' for n in numbers))
     return table
 

@@ -47,7 +47,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'no_undistort': {'action': 'store_true', 'help': 'store images as the lens made them'},
     'confidence_threshold': {
         'type': float_from(0.0, 1.0),
-        'help': 'labels of a smaller score (0 to 1) count as missing',
+        'help': "labels of a smaller score (0 to 1) count as missing (default: what the labels' kind of score asks "
+        "for: 0.2 for SLEAP's peaks, 0 for files with 'proofread' in the name, 0.6 for likelihoods in DeepLabCut's "
+        "tables, 0.5 elsewhere; a person's labels always count)",
     },
     'use_reprojections': {'action': 'store_true', 'help': 'take 2D keypoints from reprojections.h5'},
     'num_workers': {
@@ -73,7 +75,12 @@ def add_option(parser: argparse.ArgumentParser, name: str, *aliases: str, **argu
 def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **defaults: Any) -> None:
     """Add what all formats share; `defaults` replace those of PreprocessOptions."""
     add_option(
-        parser, 'body_model', type=Path, required=True, metavar='FILE', help='body model (.smil.json, .pkl)'
+        parser,
+        'body_model',
+        type=Path,
+        required=True,
+        metavar='FILE|NAME',
+        help='body model (.smil.json, .pkl), or a shipped one: quadruped, insect',
     )
     add_option(parser, 'unit', metavar='UNIT', help='world unit where the data state none, such as mm')
     for name, arguments in _OPTIONS.items():

@@ -1,6 +1,6 @@
 """What the preprocess command shows of its findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ MOST_SHOWN = 20
 
 def print_findings(console: Console, plans: Sequence[SessionPlan], body: BodyModelData) -> None:
     """Show what a dry run found, session by session."""
+    columns = ('camera', 'image, px', 'views', 'keypoints', 'below threshold', 'median from 3D points, px')
     for plan in plans:
         table = Table(title=f'{plan.session.name}: {plan.counts["frames_stored"]} frames would be stored')
-        for column in ('camera', 'image, px', 'views', 'keypoints', 'median from 3D points, px'):
+        for column in columns:
             table.add_column(column, justify='left' if column == 'camera' else 'right')
         for c, name in enumerate(plan.cameras.names):
             px = plan.counts.get('camera_median_px', {}).get(name)
-            row = (plan.view_mask[:, c].sum(), (plan.confidence2d[:, c] > 0).sum())
+            dropped = _dropped(plan.counts['cameras'][name])
+            row = (plan.view_mask[:, c].sum(), (plan.confidence2d[:, c] > 0).sum(), dropped)
             table.add_row(name, _sizes(plan, c), *map(str, row), 'unknown' if px is None else f'{px:.1f}')
         console.print(table)
         missing = [name for name in body.joint_names if name not in plan.names]
@@ -30,6 +32,14 @@ def print_findings(console: Console, plans: Sequence[SessionPlan], body: BodyMod
         console.print(
             f'{len(missing)} joints without a label: {", ".join(missing) or "none"}', soft_wrap=True
         )
+
+
+def _dropped(counts: Mapping[str, Any]) -> str:
+    lost, threshold = counts['labels_below_threshold'], counts['confidence_threshold']
+    if threshold == 0:
+        return '0, all count'
+    share = 100 * lost / counts['labels'] if counts['labels'] else 0
+    return f'{lost} ({share:.0f} %) < {threshold:g}'
 
 
 def _sizes(plan: SessionPlan, c: int) -> str:
@@ -52,6 +62,19 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
     for key, total in report['totals'].items():
         cells = [str(report['sessions'][name].get(key, '')) for name in shown]
         table.add_row(key.replace('_', ' '), *cells, *([str(total)] if len(shown) != 1 else []))
+    console.print(table)
+    if shown:
+        _print_cameras(console, report['sessions'])
+
+
+def _print_cameras(console: Console, sessions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show each camera's labels, and how many the threshold leaves out."""
+    table = Table(title='labels by camera')
+    for column in ('session', 'camera', 'labels', 'below threshold'):
+        table.add_column(column, justify='left' if column in ('session', 'camera') else 'right')
+    for session, counts in sessions.items():
+        for camera, row in counts['cameras'].items():
+            table.add_row(session, camera, str(row['labels']), _dropped(row))
     console.print(table)
 
 

@@ -22,7 +22,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='override the config, such as train_dataloader.dataset.data_path=out.h5; unknown keys are errors',
     )
-    parser.add_argument('--body-model', help='body model file, instead of the one that the dataset names')
+    parser.add_argument(
+        '--body-model',
+        metavar='FILE|NAME',
+        help='body model file, or quadruped or insect, instead of the one that the dataset names',
+    )
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='where to compute')
     parser.add_argument(
         '--launcher',

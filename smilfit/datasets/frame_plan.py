@@ -1,7 +1,7 @@
 """Decide which frames and views of a session are kept, and where their keypoints are; count what is not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.datasets.crops import BBOX_MARGIN, CROP_MODES
+from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
 from smilfit.datasets.store_layout import ImageTable
 from smilfit.io import check_cameras, triangulate_keypoints
 from smilfit.registry import did_you_mean
@@ -41,8 +42,10 @@ class PreprocessOptions:
 
     `frame_skip` n keeps every n-th of the frames with `min_views` views; then the first
     `max_frames_per_session` of these are taken. Views are those with a keypoint of at least
-    `confidence_threshold`. `retriangulate` places 3D points anew from the kept cameras although the session
-    has some. `num_workers` threads cut and encode images while the next ones are decoded; 0 does it in turn.
+    `confidence_threshold`; None takes what the labels' kind of score asks for (0.2 for SLEAP's peaks, 0 for its
+    proofread files, 0.6 for likelihoods in DeepLabCut's tables, 0.5 elsewhere). `retriangulate` places
+    3D points anew from the kept cameras although the session has some. `num_workers` threads cut and encode images
+    while the next ones are decoded; 0 does it in turn.
     """
 
     max_frames_per_session: int | None = None
@@ -54,7 +57,7 @@ class PreprocessOptions:
     no_3d_data: bool = False
     retriangulate: bool = False
     no_undistort: bool = False
-    confidence_threshold: float = 0.5
+    confidence_threshold: float | None = None
     use_reprojections: bool = False
     num_workers: int = 1
     exclude_cameras: tuple[str, ...] = ()
@@ -132,7 +135,7 @@ class SessionPlan:
 
 
 def labels_of_kept_cameras(session: Session, names: Sequence[str], options: PreprocessOptions) -> Keypoints2d:
-    """Give a session's labels by name, without the excluded cameras and below-threshold points.
+    """Give a session's labels by name, without the excluded cameras.
 
     Raises:
         ValueError: no calibration, or too few cameras for `min_views`.
@@ -149,25 +152,22 @@ def labels_of_kept_cameras(session: Session, names: Sequence[str], options: Prep
             f'{session.name}: cameras must be at least min_views = {options.min_views}; '
             f'{len(keep)} are left without {list(options.exclude_cameras)}. Exclude fewer, or lower min_views.'
         )
-    confidence = seen.confidence[:, keep]
-    confidence = torch.where(
-        confidence >= options.confidence_threshold, confidence, torch.zeros_like(confidence)
-    )
     return Keypoints2d(
         xy=seen.xy[:, keep].double(),
-        confidence=confidence.double(),
+        confidence=seen.confidence[:, keep].double(),
         names=seen.names,
         cameras=session.cameras.select([session.cameras.names[i] for i in keep]).to(torch.float64),
     )
 
 
-def _require_sighted_cameras(session: Session, seen: Keypoints2d, options: PreprocessOptions) -> None:
+def _require_sighted_cameras(session: Session, seen: Keypoints2d, thresholds: torch.Tensor) -> None:
     counts = seen.visible.sum((0, 2)).tolist()
     blind = [name for name, count in zip(seen.rig.names, counts) if count == 0]
     if blind:
+        least = float(thresholds[seen.rig.names.index(blind[0])])
         raise ValueError(
-            f'{session.name}: every camera must have a keypoint of confidence >= '
-            f'{options.confidence_threshold}; {", ".join(blind)} has none. '
+            f'{session.name}: every camera must have a keypoint of confidence >= {least:g}; '
+            f'{", ".join(blind)} has none. '
             f'Lower --confidence-threshold, or leave it out with --exclude-cameras {" ".join(blind)}.'
         )
 
@@ -217,8 +217,10 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     Raises:
         ValueError: cameras that contradict each other, or no frame left; before any image is read.
     """
-    seen = labels_of_kept_cameras(session, names, options)
-    _require_sighted_cameras(session, seen, options)
+    raw = labels_of_kept_cameras(session, names, options)
+    thresholds = thresholds_of(session, raw.rig.names, options.confidence_threshold)
+    seen = replace(raw, confidence=counting_scores(raw.confidence, thresholds))
+    _require_sighted_cameras(session, seen, thresholds)
     given = None if options.no_3d_data else session.keypoints3d(tuple(names))
     figures = require_consistent_cameras(session, seen, given, options)
     cameras = seen.rig
@@ -231,14 +233,13 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     if len(chosen) == 0:
         raise ValueError(
             f'{session.name}: a frame must have {options.min_views} views with a keypoint of confidence '
-            f'>= {options.confidence_threshold}; of {len(enough)} none has. Lower min_views or the threshold.'
+            f'>= {float(thresholds.min()):g}; of {len(enough)} none has. Lower min_views or the threshold.'
         )
     kept = Keypoints2d(seen.xy[chosen], confidence[chosen], seen.names, cameras)
     points, source = _points3d(kept, given, chosen, options)
     xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
-    raw = session.keypoints2d(tuple(names))
-    raw_camera = [raw.rig.names.index(name) for name in cameras.names]
-    present = raw.confidence[:, raw_camera] > 0
+    below = raw.visible & ~labelled
+    tell_large_losses(session.name, camera_counts(cameras.names, raw.visible, below, thresholds))
     counts = {
         'frames': len(enough),
         'frames_stored': len(chosen),
@@ -247,13 +248,14 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         'views_stored': int(views[chosen].sum()),
         'views_without_keypoints': int((~views[chosen]).sum()),
         'keypoints_stored': int((confidence[chosen] > 0).sum()),
-        'keypoints_missing': int((~present[chosen]).sum()),
-        'keypoints_below_threshold': int((present & ~labelled)[chosen].sum()),
+        'keypoints_missing': int((~raw.visible[chosen]).sum()),
+        'keypoints_below_threshold': int(below[chosen].sum()),
         'keypoints_beyond_lens_fold': int((labelled & ~inside)[chosen].sum()),
         'points3d_stored': int((points.confidence > 0).sum()),
         'points3d_missing': int((points.confidence == 0).sum()),
         'points3d_from': source,
         'camera_median_px': figures,
+        'cameras': camera_counts(cameras.names, raw.visible[chosen], below[chosen], thresholds),
     }
     return SessionPlan(
         session=session,

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.image_session import ImageSession
+from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
 from smilfit.datasets.store_layout import ImageTable
 from smilfit.io.annotations.entries import reason_of
 from smilfit.structures import Cameras, SkippedAnnotation
@@ -30,7 +31,9 @@ def plan_images(
         The plan, with no frames where no image is left, and what was left out with the reason.
     """
     seen = session.keypoints2d(tuple(names))
-    labelled = seen.confidence >= max(options.confidence_threshold, np.finfo(float).tiny)
+    thresholds = thresholds_of(session, session.camera_names, options.confidence_threshold)
+    counting = counting_scores(seen.confidence, thresholds)
+    labelled, below = counting > 0, seen.visible & (counting == 0)
     ideal, inside = session.cameras.undistort(seen.xy)
     confidence = torch.where(labelled & inside, seen.confidence, 0.0)
     points = seen.xy if options.no_undistort else ideal
@@ -41,7 +44,7 @@ def plan_images(
         if i not in skipped:
             skipped[int(i)] = (
                 f'an image must have a mask or a keypoint of {", ".join(names)} with confidence >= '
-                f'{options.confidence_threshold}; it has none. Lower --confidence-threshold, or map more keypoints.'
+                f'{float(thresholds[0]):g}; it has none. Lower --confidence-threshold, or map more keypoints.'
             )
     usable = [i for i in range(len(session)) if i not in skipped]
     chosen = np.array(usable[:: options.frame_skip][: options.max_frames_per_session], np.int64)
@@ -57,11 +60,13 @@ def plan_images(
         'masks_stored': sum(shown[i] for i in chosen),
         'keypoints_stored': int((kept > 0).sum()),
         'keypoints_missing': int((seen.confidence[rows] == 0).sum()),
-        'keypoints_below_threshold': int(((seen.confidence > 0) & ~labelled)[rows].sum()),
+        'keypoints_below_threshold': int(below[rows].sum()),
         'keypoints_beyond_lens_fold': int((labelled & ~inside)[rows].sum()),
         'points3d_stored': int((confidence3d > 0).sum()),
+        'cameras': camera_counts(session.camera_names, seen.visible[rows], below[rows], thresholds),
         'pictures_with_guessed_intrinsics': int((~session.intrinsics_known[chosen]).sum()),
     }
+    tell_large_losses(session.name, camera_counts(session.camera_names, seen.visible, below, thresholds))
     labels = session.labels
     plan = SessionPlan(
         session=session,

@@ -51,6 +51,7 @@ class ImageSession:
         fps: frames per second.
         temporal: whether the images follow one another in time.
         focal_px: focal length of images without a camera; None guesses 1.2 times their longer side.
+        confidence_threshold: what labels of a smaller confidence count as missing by, where nobody asks otherwise.
 
     Raises:
         ValueError: an entry without size, or a focal length that is not positive.
@@ -66,10 +67,12 @@ class ImageSession:
         fps: float | None = None,
         temporal: bool = False,
         focal_px: float | None = None,
+        confidence_threshold: float = 0.5,
     ) -> None:
         if focal_px is not None and not focal_px > 0:
             raise ValueError(f'{name}: focal_px must be positive; got {focal_px}.')
         self.name, self.unit, self.fps, self.temporal = name, unit, fps, temporal
+        self.confidence_thresholds = {CAMERA: confidence_threshold}
         # Sorting is stable: stills keep their order.
         self.images = tuple(sorted(images, key=_time if temporal else place_in_video))
         for image in self.images:
@@ -246,6 +249,7 @@ def image_sessions(
             annotations.fps.get(sequence),
             annotations.temporal,
             focal_px,
+            annotations.confidence_threshold,
         )
         for name, (sequence, images) in zip(names, by_sequence.items())
     )

@@ -175,6 +175,10 @@ class SmilifyFile:
         )
         return seen if names is None else seen.select(names)
 
+    def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
+        """Give keypoints as `keypoints2d` does: the file does not tell of lenses."""
+        return self.keypoints2d(session)
+
     def keypoints3d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None
     ) -> Keypoints3d | None:

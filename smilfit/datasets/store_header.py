@@ -78,7 +78,10 @@ def make_header(
         crop_mode=options.crop_mode,
         target_resolution=options.target_resolution,
         undistorted=not options.no_undistort,
-        confidence_threshold=options.confidence_threshold,
+        # Of several kinds of labels the largest; the report has each.
+        confidence_threshold=max(
+            row['confidence_threshold'] for plan in plans for row in plan.counts['cameras'].values()
+        ),
         options=options.deciding(),
         sessions=headers,
         fingerprint=fingerprint(*parts),

@@ -1,6 +1,7 @@
 """Read a dataset file: read-only, and with a handle of its own in every worker process."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -168,6 +169,13 @@ class DatasetFile:
             cameras=cameras,
         )
         return seen if names is None else seen.select(names)
+
+    def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
+        """Give a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
+        seen, lenses = self.keypoints2d(session), self._header(session).cameras
+        if not self.undistorted or lenses.dist is None:
+            return seen
+        return replace(seen, xy=lenses.distort(seen.xy), cameras=lenses)
 
     def masks(
         self, session: str | SupportsIndex

@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from smilfit.body_models import SMIL
+from smilfit.body_models import SMIL, find_body_model, is_shipped, shipped_models
 from smilfit.models.scene import cameras_of, locate_scene, pixel_rays
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
+from smilfit.registry import did_you_mean
 from smilfit.structures import BodyParams
 
 logger = logging.getLogger('smilfit')
@@ -188,7 +189,7 @@ def _from_views(batch: Mapping[str, Any], at_rest: float) -> tuple[Tensor, float
 
 
 def find_body_model_file(named: Sequence[str | Path | None], data_path: str | None) -> Path:
-    """Choose the body model's file: the first that is named; a relative one may lie beside the dataset.
+    """Choose the body model's file: the first that is named, beside the dataset if relative, or a shipped one.
 
     Raises:
         FileNotFoundError: none is named, or the one named is not there.
@@ -200,7 +201,10 @@ def find_body_model_file(named: Sequence[str | Path | None], data_path: str | No
         for path in [Path(name).expanduser(), *beside]:
             if path.is_file():
                 return path
+        if is_shipped(name):
+            return find_body_model(name)
         raise FileNotFoundError(
-            f'body model: {name} is not there, nor beside the dataset file. Give the file by --body-model.'
+            f'body model: {name} is not there, nor beside the dataset file. Give the file by --body-model, or name a '
+            f'shipped model. {did_you_mean(Path(name).name, shipped_models())}'
         )
     raise FileNotFoundError('body model: none is named in the config or the dataset file. Give --body-model.')

@@ -42,7 +42,8 @@ class SleapSession:
         joint_lookup: csv (columns `model,data`) that renames annotated keypoints to a body model's; what it
             does not map is left out.
         exclude_cameras: cameras to leave out, files and all.
-        confidence_threshold: labels of a smaller score count as missing.
+        confidence_threshold: labels of a smaller score count as missing. None takes SLEAP's own threshold of peaks,
+            0.2, and files with 'proofread' in the name whole. A person's labels have score 1.
         use_reprojections: take 2D points from `reprojections.h5` (confidence 1) and not from the labels.
         with_3d: read `points3d.h5` where it is there.
         unit: world unit of calibration and 3D points, where the calibration does not state it.
@@ -58,7 +59,7 @@ class SleapSession:
         folder: str | Path,
         joint_lookup: str | Path | None = None,
         exclude_cameras: Sequence[str] | str = (),
-        confidence_threshold: float = 0.5,
+        confidence_threshold: float | None = None,
         use_reprojections: bool = False,
         with_3d: bool = True,
         unit: str | None = None,
@@ -68,7 +69,7 @@ class SleapSession:
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{self.folder}: a session must be a folder; there is no such folder.')
         exclude_cameras = (exclude_cameras,) if isinstance(exclude_cameras, str) else tuple(exclude_cameras)
-        if not 0.0 <= confidence_threshold <= 1.0:
+        if confidence_threshold is not None and not 0.0 <= confidence_threshold <= 1.0:
             raise ValueError(
                 f'SleapSession: confidence_threshold must be in [0, 1]; got {confidence_threshold}.'
             )
@@ -94,10 +95,16 @@ class SleapSession:
         check_sizes(self._videos, self.cameras)
         for name in folders:
             check_labels_fit(labels[name], self._videos[name], partial_labels)
-        self._xy, self._confidence = self._stack(labels, confidence_threshold)
+        # What each camera's labels are held against where nobody asks otherwise.
+        self.confidence_thresholds = {name: label.usual_threshold for name, label in labels.items()}
+        if confidence_threshold is not None:
+            thresholds = dict.fromkeys(labels, confidence_threshold)
+        else:
+            thresholds = self.confidence_thresholds
+        self._xy, self._confidence = self._stack(labels, thresholds)
         if use_reprojections:
             self._xy, self._confidence = self._read_reprojections()
-        self._reject_blind_cameras(confidence_threshold)
+        self._reject_blind_cameras(thresholds)
         self._xyz = self._read_points3d() if with_3d else None
 
     @property
@@ -175,7 +182,9 @@ class SleapSession:
             logger.info('%s: the lookup leaves out %s.', self.folder, ', '.join(unused))
         return lookup
 
-    def _stack(self, labels: Mapping[str, SleapLabels], threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    def _stack(
+        self, labels: Mapping[str, SleapLabels], thresholds: Mapping[str, float]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Bring the cameras' labels to one length and node order; count what is missing and why."""
         shape = (self.n_frames, len(labels), len(self._node_names))
         xy, confidence = np.full((*shape, 2), np.nan), np.zeros(shape)
@@ -183,17 +192,19 @@ class SleapSession:
             order = [label.node_names.index(node) for node in self._node_names]
             there = np.isfinite(label.xy[:, order]).all(-1)
             score = label.score[:, order]
-            kept = there & (score >= threshold) & (score > 0)
+            kept = there & (score >= thresholds[name]) & (score > 0)
             xy[: len(label), c] = np.where(kept[..., None], label.xy[:, order], np.nan)
             confidence[: len(label), c] = np.where(kept, score, 0.0)
             self.report[name] = {
                 'labels': label.path.name,
                 'points': int(kept.sum()),
                 'points_missing': int(self.n_frames * len(order) - there.sum()),
-                'points_below_threshold': int((there & ~kept).sum()),
+                'scores_above_1': label.scores_above_1,
                 'frames_without_labels': int(self.n_frames - label.labelled.sum()),
                 'instances_of_others': label.skipped_instances,
             }
+            if thresholds[name] > 0:
+                self.report[name]['points_below_threshold'] = int((there & ~kept).sum())
             logger.debug('%s, camera %s: %s', self.folder, name, self.report[name])
         return xy, confidence
 
@@ -216,11 +227,12 @@ class SleapSession:
             )
         return xyz
 
-    def _reject_blind_cameras(self, threshold: float) -> None:
+    def _reject_blind_cameras(self, thresholds: Mapping[str, float]) -> None:
         counts = (self._confidence[:, :, self._nodes()] > 0).sum((0, 2))
         blind = [name for name, count in zip(self.camera_names, counts) if count == 0]
         if blind:
             raise ValueError(
                 f'{self.folder}: every camera must have a valid keypoint; {", ".join(blind)} has none at '
-                f'confidence_threshold {threshold}. Lower it, or leave the camera out with exclude_cameras.'
+                f'confidence_threshold {thresholds[blind[0]]:g}. Lower it, or leave the camera out with '
+                'exclude_cameras.'
             )

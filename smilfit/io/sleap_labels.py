@@ -1,5 +1,6 @@
 """One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.slp_files import load_slp
 
+logger = logging.getLogger('smilfit')
+
+# SLEAP's own `peak_threshold`: its inference takes no lower peak for a point.
+PEAK_THRESHOLD = 0.2
+
 
 @dataclass(frozen=True)
 class SleapLabels:
@@ -22,7 +28,7 @@ class SleapLabels:
     `xy` (frames, nodes, 2) px is NaN where missing; `score` (frames, nodes) is 1 where a person set the
     point. Frames run from 0 to the last labelled one. `labelled` (frames,) says which have labels.
     `video_frames` is the video's length where the file states it. `skipped_instances` counts what belonged
-    to other animals or tracks.
+    to other animals or tracks, `scores_above_1` peaks that were taken as 1.
     """
 
     path: Path
@@ -32,9 +38,25 @@ class SleapLabels:
     labelled: np.ndarray
     video_frames: int | None = None
     skipped_instances: int = 0
+    scores_above_1: int = 0
+
+    @property
+    def usual_threshold(self) -> float:
+        """The score below which labels count as missing where nobody asks otherwise; see `usual_threshold`."""
+        return usual_threshold(self.path)
 
     def __len__(self) -> int:
         return len(self.xy)
+
+
+def usual_threshold(path: Path) -> float:
+    """Give the score that labels of a file must reach where nobody asks otherwise.
+
+    SLEAP's scores are peaks of confidence maps, no probabilities: good points of a poor view lie between 0.2 and 0.5.
+    Labels that somebody looked through (files with 'proofread' in the name, as sleap-anipose asks for) count whole.
+    What a person set or corrected has score 1 and passes every threshold.
+    """
+    return 0.0 if 'proofread' in path.stem.lower() else PEAK_THRESHOLD
 
 
 def read_labels(path: str | Path) -> SleapLabels:
@@ -125,7 +147,9 @@ def _read_slp(path: Path) -> SleapLabels:
     shape = labels.videos[0].backend_metadata.get('shape')
     stated = shape[0] if isinstance(shape, list | tuple) and shape else None
     stated = stated if isinstance(stated, int) else None
-    return SleapLabels(path, names, xy, _fill_scores(score), labelled, stated, skipped)
+    return SleapLabels(
+        path, names, xy, _fill_scores(score), labelled, stated, skipped, int((score > 1).sum())
+    )
 
 
 def _choose_instances(labels: Any) -> tuple[dict[int, Any], int]:
@@ -133,17 +157,23 @@ def _choose_instances(labels: Any) -> tuple[dict[int, Any], int]:
     by_track: dict[int, int] = {}
     for frame in labels:
         for instance in frame.instances:
-            if instance.track is not None:
-                by_track[id(instance.track)] = by_track.get(id(instance.track), 0) + instance.n_visible
+            if (track := _track_of(instance)) is not None:
+                by_track[id(track)] = by_track.get(id(track), 0) + instance.n_visible
     best = max(by_track, key=by_track.__getitem__) if by_track else None
     chosen: dict[int, Any] = {}
     total = 0
     for frame in labels:
-        candidates = [i for i in frame.instances if best is None or id(i.track) == best]
+        candidates = [i for i in frame.instances if best is None or id(_track_of(i)) == best]
         total += len(frame.instances)
         if candidates:
             chosen[int(frame.frame_idx)] = max(candidates, key=_preference)
     return chosen, total - len(chosen)
+
+
+def _track_of(instance: Any) -> Any:
+    """Give the track; a person's correction without one has that of the prediction it was made from."""
+    source = getattr(instance, 'from_predicted', None)
+    return instance.track if instance.track is not None or source is None else source.track
 
 
 def _preference(instance: Any) -> tuple[bool, float]:
@@ -186,6 +216,7 @@ def _read_analysis(path: Path) -> SleapLabels:
         in_frame[best],
         None,
         int(in_frame.sum() - in_frame[best].sum()),
+        int((score > 1).sum()),
     )
 
 
@@ -198,3 +229,9 @@ def _floats(path: Path, table: Any) -> np.ndarray:
 def _fill_scores(score: np.ndarray) -> np.ndarray:
     """Give points without a score, which a person set, 1; peaks of a network may exceed 1 by a little."""
     return np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0)
+
+
+def tell_high_peaks(where: str | Path, count: int) -> None:
+    """Tell that scores above 1 are taken as 1: a confidence map's peak may exceed it."""
+    if count:
+        logger.info('%s: %d scores exceed 1 and are taken as 1, as peaks of confidence maps.', where, count)

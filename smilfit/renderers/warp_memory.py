@@ -1,11 +1,10 @@
 """Hand tensors to Warp's kernels without a copy. Imported only where warp is used."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import warp as wp
 from torch import Tensor
+
+from smilfit.geometry.quiet_warp import quietly
 
 # Multiply-adds in one instruction: warp's own default keeps products and sums apart.
 OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=fast'}
@@ -30,15 +29,3 @@ def launch(kernel: wp.Kernel, n_threads: int, inputs: list, device: torch.device
         place = wp.get_device(str(device))
         stream = wp.stream_from_torch(torch.cuda.current_stream(device)) if place.is_cuda else None
         wp.launch(kernel, dim=n_threads, inputs=inputs, device=place, stream=stream)
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep warp from telling its version and every compilation."""
-    level = wp.config.log_level
-    wp.config.log_level = max(level, wp.LOG_WARNING)
-    try:
-        wp.init()
-        yield
-    finally:
-        wp.config.log_level = level

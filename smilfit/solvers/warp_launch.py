@@ -1,13 +1,13 @@
 """Hand a problem's tensors to the kernels without a copy. Imported only where warp is used."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 import warp as wp
 from torch import Tensor
 
 from smilfit.geometry.distortion import fold_radius
+from smilfit.geometry.quiet_warp import quietly
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
 from smilfit.solvers.damping import LONGEST_TURN, DampingPolicy
 from smilfit.solvers.warp_rows import SQUARE, workspace_rows
@@ -28,12 +28,11 @@ class Launch:
     """
 
     def __init__(self, problem: ChainProblem, frames_at_once: int | None, roles: Tensor) -> None:
-        with _quietly():
-            wp.init()
         start = problem.start
         self.problem = problem
         self.dtype, self.torch_device = start.rotations.dtype, start.rotations.device
-        self.device = wp.get_device(str(self.torch_device))
+        with quietly():
+            self.device = wp.get_device(str(self.torch_device))
         self.types = chain_types(wp.float64 if self.dtype == torch.float64 else wp.float32)
         self.n_border = problem.n_border
         self.n_chunks = -(-max(self.n_border, problem.n_coefficients) // LANES)
@@ -68,7 +67,7 @@ class Launch:
         stream = None
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
-        with _quietly():
+        with quietly():
             inputs = [self.chain, *inputs, self.work, self.n_slots]
             wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
 
@@ -321,14 +320,3 @@ def _touched(dirs: Tensor) -> list[list[int]]:
     for row, column in (dirs.detach() != 0).any(1).nonzero().tolist():
         found[row].add(column // LANES)
     return [sorted(x) for x in found]
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep warp from telling its version and every compilation."""
-    level = wp.config.log_level
-    wp.config.log_level = max(level, wp.LOG_WARNING)
-    try:
-        yield
-    finally:
-        wp.config.log_level = level

@@ -76,6 +76,8 @@ class AnnotationSet:
 
     `temporal` says whether the images of a sequence follow one another in time; stills have one sequence for
     all, or none. `fps` is by sequence, where known. `flip` pairs keypoints that a mirror exchanges, by name.
+    `confidence_threshold` is what the format's scores are customarily held against: labels below it count as missing
+    where nobody asks otherwise.
     """
 
     name: str
@@ -86,6 +88,7 @@ class AnnotationSet:
     unit: str | None = None
     fps: Mapping[str, float] = field(default_factory=dict)
     flip: tuple[tuple[str, str], ...] = ()
+    confidence_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         """Check that every image has as many keypoints as there are names."""

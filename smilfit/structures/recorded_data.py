@@ -80,6 +80,10 @@ class RecordedData(Protocol):
         """Give keypoints in the original images, or in the stored crops, px."""
         ...
 
+    def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
+        """Give keypoints in px of the images that were annotated, with cameras that bend as their lenses do."""
+        ...
+
     def keypoints3d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None
     ) -> Keypoints3d | None:

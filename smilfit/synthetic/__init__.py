@@ -5,8 +5,10 @@ from smilfit.synthetic.camera_rig import make_rig
 from smilfit.synthetic.images import ImageOptions, PictureOptions
 from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
 from smilfit.synthetic.motion import draw_betas, random_motion
+from smilfit.synthetic.quadruped_family import make_quadruped_family
 from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
 from smilfit.synthetic.sessions import SessionOptions, write_session, write_sessions
+from smilfit.synthetic.shipped import shipped_bodies, write_shipped_models
 
 __all__ = [
     'EXACT_LABELS',
@@ -19,9 +21,12 @@ __all__ = [
     'draw_betas',
     'make_insect',
     'make_quadruped',
+    'make_quadruped_family',
     'make_rig',
     'random_motion',
+    'shipped_bodies',
     'write_joint_lookup',
     'write_session',
     'write_sessions',
+    'write_shipped_models',
 ]

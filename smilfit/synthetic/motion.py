@@ -66,7 +66,14 @@ def random_motion(
 
 
 def draw_betas(data: BodyModelData, rng: np.random.Generator, most: float = 2.0) -> np.ndarray:
-    """Draw shape coefficients from the model's distribution, none beyond `most` standard deviations."""
+    """Draw shape coefficients from the model's distribution, none beyond `most` standard deviations.
+
+    Where the model knows kinds of animals, one of them is drawn first.
+    """
+    if data.shape_mixture is not None:
+        kind = rng.choice(len(data.shape_mixture.names), p=data.shape_mixture.weights)
+        root = np.linalg.cholesky(data.shape_mixture.covs[kind])
+        return data.shape_mixture.means[kind] + root @ np.clip(rng.standard_normal(data.n_betas), -most, most)
     mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
     root = np.eye(data.n_betas) if data.shape_cov is None else np.linalg.cholesky(data.shape_cov)
     return mean + root @ np.clip(rng.standard_normal(data.n_betas), -most, most)

@@ -160,11 +160,10 @@ def test_formats_are_named_and_misspelt_ones_refused(capsys):
 
 @pytest.mark.real
 def test_real_images_of_dogs(real_data, tmp_path):
-    model = save_body_model(make_quadruped(), tmp_path / 'quadruped.smil.json')
     folder = real_data / 'stanfordextra'
     command = ['stanfordextra', str(folder / 'StanfordExtra_sample.json'), str(tmp_path / 'dogs.h5')]
     command += ['--images', str(folder / 'sample_imgs'), '--keypoint-map', 'stanfordextra_to_quadruped']
-    command += ['--body-model', str(model), '--max-frames-per-session=4', '--target-resolution=64']
+    command += ['--body-model', 'quadruped', '--max-frames-per-session=4', '--target-resolution=64']
     assert main(command) == 0
     file = open_dataset(tmp_path / 'dogs.h5')
     masks, weight = file.masks(0)
@@ -184,3 +183,8 @@ def test_one_real_view_labelled_with_sleap(real_data, tmp_path):
     assert file.camera_names == ('picture',)
     assert file.temporal(0)
     assert file.frame_indices(0).tolist() == [0, 4, 8]
+    # Half of these labels have scores below 0.5; somebody looked at them all.
+    report = json.loads((tmp_path / 'one.h5.report.json').read_text())['sessions']
+    cameras = next(iter(report.values()))['cameras']
+    assert cameras['picture']['labels_below_threshold'] == 0
+    assert cameras['picture']['confidence_threshold'] == 0

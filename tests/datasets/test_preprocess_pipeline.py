@@ -39,6 +39,24 @@ def test_what_is_not_kept_is_counted(body):
     assert counts['keypoints_below_threshold'] == 1
     assert counts['keypoints_beyond_lens_fold'] == 1
     assert counts['keypoints_stored'] == 4 * 3 * 5 - 3
+    cameras = counts['cameras']
+    assert [row['labels'] for row in cameras.values()] == [19, 20, 20]
+    assert [row['labels_below_threshold'] for row in cameras.values()] == [0, 0, 1]
+
+
+def test_labels_are_held_against_what_their_session_states_unless_asked_otherwise(caplog):
+    session = BlobSession(n_frames=4)
+    session.confidence[:, 1] = 0.3
+    session.confidence_thresholds = {'left': 0.2, 'right': 0.2, 'above': 0.4}
+    options = replace(SMALL, confidence_threshold=None)
+    counts = plan_session(session, NAMES, options).counts
+    assert (counts['keypoints_stored'], counts['keypoints_below_threshold']) == (60, 0)
+    assert counts['cameras']['above']['confidence_threshold'] == 0.4
+    assert not caplog.records
+    session.confidence[0] = 0.9
+    counts = plan_session(session, NAMES, replace(options, confidence_threshold=0.5)).counts
+    assert counts['cameras']['right']['labels_below_threshold'] == 15
+    assert 'camera right loses 15 of its 20 labels to the confidence threshold 0.5' in caplog.text
 
 
 def test_sessions_with_other_cameras_and_keypoints_join(tmp_path, body):
@@ -218,3 +236,15 @@ def test_a_reader_that_loses_frames_is_refused(tmp_path):
 
     with pytest.raises(RuntimeError, match='frame 5 must come next'):
         preprocess([Losing()], tmp_path / 'o.h5', make_body(), SMALL)
+
+
+@pytest.mark.parametrize('straight', [True, False])
+def test_annotated_px_are_those_of_the_labels_whatever_was_stored(tmp_path, body, straight):
+    session = BlobSession(n_frames=3)
+    preprocess([session], tmp_path / 'o.h5', body, replace(SMALL, no_undistort=not straight))
+    file = open_dataset(tmp_path / 'o.h5')
+    annotated = file.annotated2d(session.name)
+    labels = session.keypoints2d(annotated.names)
+    torch.testing.assert_close(annotated.xy, labels.xy, atol=1e-3, rtol=0)
+    torch.testing.assert_close(annotated.rig.dist, session.cameras.dist)
+    assert (file.keypoints2d(session.name).xy - labels.xy).abs().max() > 0.5 or not straight

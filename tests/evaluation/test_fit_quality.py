@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from smilfit.evaluation import fit_benchmark, reprojection_errors
+from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d, Keypoints3d
 
 
@@ -35,12 +36,29 @@ def test_medians_are_over_the_points_that_both_have(world, seen, truth):
     shifted = Keypoints2d(world.truth2d + torch.tensor([6.0, 8.0]).double(), *_rest(seen))
     given = replace(truth, confidence=truth.confidence * (torch.arange(5) < 3))
     found = fit_benchmark(shifted, world.truth3d, given)
+    placed = triangulate_keypoints(shifted).visible
     for c, row in enumerate(found.cameras):
         assert row.median_fitted_px == pytest.approx(10.0)
-        assert row.common_given_px == pytest.approx(10.0)
+        assert row.common_fitted_px == pytest.approx(10.0)
+        assert row.given_px == pytest.approx(10.0)
+        assert row.n_common == int((world.confidence2d[:, c] * placed).sum())
+
+
+def test_the_yardstick_is_a_triangulation_of_the_same_labels(world, seen, truth):
+    noisy = replace(seen, xy=seen.xy + torch.randn_like(seen.xy))
+    placed = triangulate_keypoints(noisy)
+    smoothed = replace(truth, xyz=truth.xyz + 0.5)
+    found = fit_benchmark(noisy, placed.xyz, smoothed)
+    for row in found.cameras:
         assert row.ratio == pytest.approx(1.0)
-        assert row.n_common == int(world.confidence2d[:, c, :3].sum())
-    assert found.metrics()['left/ratio'] == pytest.approx(1.0)
+        assert row.common_triangulated_px == pytest.approx(row.common_fitted_px)
+        assert row.given_px > 3 * row.common_triangulated_px
+    assert found.metrics()['left/ratio_to_triangulated'] == pytest.approx(1.0)
+    assert all(row.ratio > 0.5 for row in fit_benchmark(noisy, world.truth3d, smoothed).cameras)
+    one = replace(
+        noisy, xy=noisy.xy[:, :1], confidence=noisy.confidence[:, :1], cameras=world.cameras.select(['left'])
+    )
+    assert fit_benchmark(one, world.truth3d).cameras[0].ratio is None
 
 
 def test_a_point_without_an_image_is_infinitely_wrong(world, seen):
@@ -85,6 +103,7 @@ def test_the_recorded_points_reproject_as_known(real_data):
     session = SleapSession(folder, exclude_cameras=('side',), confidence_threshold=0.0)
     given = session.keypoints3d()
     found = fit_benchmark(session.keypoints2d(given.names), given.xyz, given)
-    medians = {row.camera: row.common_given_px for row in found.cameras}
+    medians = {row.camera: row.given_px for row in found.cameras}
     assert medians == pytest.approx({'back': 9.6, 'mid': 5.6, 'top': 5.3}, abs=0.1)
-    assert all(row.ratio == 1.0 for row in found.cameras)
+    # Smoothed, these points follow no label; points triangulated from the labels do.
+    assert all(row.ratio > 1.1 for row in found.cameras)

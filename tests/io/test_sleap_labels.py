@@ -92,6 +92,27 @@ def test_without_tracks_a_person_goes_before_the_best_score(tmp_path):
     assert labels.skipped_instances == 2
 
 
+def test_a_persons_correction_without_a_track_replaces_the_prediction_it_was_made_from(tmp_path):
+    skeleton, video = sleap_io.Skeleton(list(NODES)), sleap_io.Video(filename='v.mp4', open_backend=False)
+    track, xy = sleap_io.Track('a'), _points()
+    frames = []
+    for i, points in enumerate(xy):
+        made = sleap_io.PredictedInstance.from_numpy(
+            points + 5, skeleton=skeleton, point_scores=np.full(3, 0.3), score=0.3, track=track
+        )
+        found = [made]
+        if i == 3:
+            found.append(sleap_io.Instance.from_numpy(points, skeleton=skeleton, from_predicted=made))
+        frames.append(sleap_io.LabeledFrame(video=video, frame_idx=i, instances=found))
+    labels = sleap_io.Labels(frames, videos=[video], skeletons=[skeleton], tracks=[track])
+    sleap_io.save_slp(labels, str(tmp_path / 'a.slp'), embed=False, verbose=False)
+    read = read_labels(tmp_path / 'a.slp')
+    np.testing.assert_array_equal(read.xy[3], xy[3])
+    assert read.score[3].tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(read.xy[2], xy[2] + 5)
+    assert read.score[2].tolist() == [0.3, 0.3, 0.3]
+
+
 def test_analysis_file(tmp_path):
     xy = _points()
     tracks = np.full((2, 2, 3, 5), np.nan)

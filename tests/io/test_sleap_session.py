@@ -62,12 +62,28 @@ def test_a_lookup_of_other_labels_is_an_error(tiny, tmp_path):
         SleapSession(tiny.folder, joint_lookup=lookup)
 
 
+def test_peaks_count_from_sleaps_own_threshold_and_proofread_files_whole(tiny):
+    scores = np.linspace(0.05, 1.04, 24).reshape(6, 4)
+    write_slp(tiny.folder / 'mid' / 'mid.slp', tiny.xy[:, 1], NODES, 'mid.avi', scores)
+    session = SleapSession(tiny.folder)
+    seen = session.keypoints2d().confidence[:, 1].numpy()
+    np.testing.assert_allclose(seen, np.where(scores < 0.2, 0, scores.clip(0, 1)))
+    assert session.report['mid']['points_below_threshold'] == (scores < 0.2).sum()
+    assert session.report['mid']['scores_above_1'] == (scores > 1).sum()
+    (tiny.folder / 'mid' / 'mid.slp').rename(tiny.folder / 'mid' / 'mid.proofread.slp')
+    whole = SleapSession(tiny.folder)
+    np.testing.assert_allclose(whole.keypoints2d().confidence[:, 1].numpy(), scores.clip(0, 1))
+    assert whole.confidence_thresholds == {'left': 0.2, 'mid': 0.0, 'right': 0.2}
+    asked = SleapSession(tiny.folder, confidence_threshold=0.7).keypoints2d().visible[:, 1].numpy()
+    np.testing.assert_array_equal(asked, scores >= 0.7)
+
+
 def test_low_scores_and_missing_points_are_counted(tiny):
     xy = tiny.xy[:, 1].copy()
     xy[0, 0] = np.nan
     _relabel(tiny, 'mid', xy, 0.4)
     with pytest.raises(ValueError, match=r'mid has none at confidence_threshold 0.5'):
-        SleapSession(tiny.folder)
+        SleapSession(tiny.folder, confidence_threshold=0.5)
     session = SleapSession(tiny.folder, confidence_threshold=0.3)
     assert session.report['mid']['points_missing'] == 1
     assert session.report['mid']['points'] == 23

@@ -95,7 +95,7 @@ def test_stage_losses_are_drawn():
 
 def test_a_fit_report_holds_every_camera():
     benchmark = FitBenchmark(
-        (CameraFit('back', 10, 8.0, 20.0, 9, 8.0, 4.0), CameraFit('side', 0, None, None)),
+        (CameraFit('back', 10, 8.0, 20.0, 9, 8.0, 4.0, 6.0), CameraFit('side', 0, None, None)),
         5,
         5,
         'mm',
@@ -104,7 +104,7 @@ def test_a_fit_report_holds_every_camera():
         {'mpjpe_mm': 2.5},
     )
     text = ' '.join(fit_summary(benchmark))
-    assert '2.00 times the error of the 3D points' in text
+    assert '2.00 times the 4.0 px of points that are triangulated from the same labels' in text
     assert 'Camera side saw no keypoint.' in text
     assert '2.5 mm on average' in text
     page = add_fit_sections(Report('fit'), benchmark, HISTORY, {'ignored <b>': ['x']}).html()

@@ -10,9 +10,10 @@ from smilfit.io.annotations.coco import CocoReader
 from smilfit.io.annotations.deprecated import check_pictures, read_picture, read_pictures
 from smilfit.io.annotations.dlc import DeepLabCutReader
 from smilfit.io.annotations.grevyzebra import GrevyZebraReader
-from smilfit.io.annotations.images import check_images, mask_box, read_image, read_images
+from smilfit.io.annotations.images import check_images, read_image, read_images
 from smilfit.io.annotations.lightningpose import LightningPoseReader
 from smilfit.io.annotations.masks import ImageMask, PolygonMask, RleMask
+from smilfit.io.annotations.placement import mask_box
 from smilfit.io.annotations.replicant import ReplicantReader
 from smilfit.io.annotations.sleap import SleapReader
 from smilfit.io.annotations.stanfordextra import StanfordExtraReader

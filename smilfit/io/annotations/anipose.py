@@ -16,7 +16,7 @@ from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, numbers
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.pose_rows import annotate_rows, row_frames, video_of
-from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
+from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table, usual_threshold
 from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.io.calibration import read_calibration
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
@@ -115,6 +115,7 @@ class AniposeReader(AnnotationReader):
             temporal=True,
             unit=unit,
             flip=mirror_pairs(names),
+            confidence_threshold=usual_threshold(tables.values()),
         )
 
 

@@ -15,7 +15,7 @@ from smilfit.io.annotations.pose_rows import (
     row_frames,
     row_images,
 )
-from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table
+from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table, usual_threshold
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotationSet
 
@@ -135,4 +135,5 @@ def read_tables(
         skipped=tuple(skipped),
         temporal=True in of_video,
         flip=mirror_pairs(keypoint_names),
+        confidence_threshold=usual_threshold(tables),
     )

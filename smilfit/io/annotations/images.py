@@ -9,16 +9,12 @@ from jaxtyping import UInt8
 
 from smilfit.files import shorten
 from smilfit.io.annotations.entries import BadEntry, reason_of
+from smilfit.io.annotations.entry_checks import Repetitions, check_box
 from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, video_of
+from smilfit.io.annotations.placement import PlacedSet
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
 logger = logging.getLogger('smilfit')
-
-# Keypoints must lie in their box, grown by this part of its longer side, to count as within it.
-_BOX_MARGIN = 0.15
-# Rows and columns were exchanged where this part of the points is in the box only when they are changed back.
-_SWAPPED_INSIDE, _GIVEN_INSIDE = 0.9, 0.6
-_SWAPPED_POINTS = 4
 
 
 def check_images(annotations: AnnotationSet) -> AnnotationSet:
@@ -26,23 +22,28 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
 
     Of an image only the header is read; a mask is decoded. What is left out is in `skipped`: an image that is
     missing or unreadable or of another size than stated, a mask that is unreadable or of another size, nothing
-    to fit (no visible keypoint and no pixel of a mask), all keypoints outside the image, rows and columns
-    exchanged. A keypoint outside the image loses its confidence, an empty mask beside keypoints is dropped;
-    both are counted in the log. Entries that are kept have their `size`.
+    to fit (no visible keypoint and no pixel of a mask), a box that shows nothing or has nothing of the mask in it,
+    all keypoints outside the image, or most where no size is stated, rows and columns exchanged, an entry that is
+    another once more. Images of another size and exchanged rows are looked for in the set as a whole, too. A
+    keypoint outside the image loses its confidence, an empty mask beside keypoints is dropped; both are counted in
+    the log. Entries that are kept have their `size`.
     """
-    sizes = ImageSizes()
-    images: list[AnnotatedImage] = []
+    sizes, placed, seen = ImageSizes(), PlacedSet(), Repetitions()
+    kept: list[tuple[AnnotatedImage, AnnotatedImage]] = []
     skipped: list[SkippedAnnotation] = []
-    lost, empty_masks = [], 0
     for image in annotations.images:
         try:
-            checked = _checked(image, sizes)
+            checked = _checked(image, sizes, placed)
+            seen.reject(image)
+            kept.append((image, checked))
         except Exception as error:  # A file chose what happened here: no kind of error can be left out.
             skipped.append(SkippedAnnotation(image.where, reason_of(error)))
-            continue
-        images.append(checked)
-        lost.append(int((image.confidence > 0).sum() - (checked.confidence > 0).sum()))
-        empty_masks += image.mask is not None and checked.mask is None
+    reasons = [placed.fault_of(image) for image, _ in kept]
+    skipped += [SkippedAnnotation(pair[0].where, reason) for pair, reason in zip(kept, reasons) if reason]
+    kept = [pair for pair, reason in zip(kept, reasons) if not reason]
+    images = tuple(checked for _, checked in kept)
+    lost = [int((image.confidence > 0).sum() - (checked.confidence > 0).sum()) for image, checked in kept]
+    empty_masks = sum(image.mask is not None and checked.mask is None for image, checked in kept)
     if any(lost):
         logger.warning(
             '%s: %d keypoints of %d entries are outside their images and count as missing (%d in %s).',
@@ -54,7 +55,7 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
         )
     if empty_masks:
         logger.warning('%s: %d empty masks are left out.', annotations.name, empty_masks)
-    return replace(annotations, images=tuple(images), skipped=annotations.skipped + tuple(skipped))
+    return replace(annotations, images=images, skipped=annotations.skipped + tuple(skipped))
 
 
 def read_image(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
@@ -101,7 +102,7 @@ def read_images(
                 yield position, SkippedAnnotation(images[position].where, reason_of(error))
 
 
-def _checked(image: AnnotatedImage, sizes: ImageSizes) -> AnnotatedImage:
+def _checked(image: AnnotatedImage, sizes: ImageSizes, placed: PlacedSet) -> AnnotatedImage:
     size = sizes.find(image.image, image.size)
     if image.size is not None and tuple(image.size) != size:
         turned = ' It is turned by a quarter.' if tuple(image.size) == size[::-1] else ''
@@ -120,7 +121,8 @@ def _checked(image: AnnotatedImage, sizes: ImageSizes) -> AnnotatedImage:
         raise BadEntry(f'{image.image}: an entry must have a visible keypoint or a mask; its mask is empty.')
     if mask is None and not visible.any():
         raise BadEntry(f'{image.image}: an entry must have a visible keypoint or a mask; got neither.')
-    _reject_swapped(image, size, mask)
+    check_box(image, size, mask)
+    placed.add(image, size, mask)
     keypoints, confidence = _drop_outside(image, size)
     return replace(
         image,
@@ -151,36 +153,3 @@ def _drop_outside(image: AnnotatedImage, size: tuple[int, int]) -> tuple[np.ndar
         )
     kept = visible & inside
     return np.where(kept[:, None], image.keypoints, 0.0), np.where(kept, image.confidence, 0.0)
-
-
-def _reject_swapped(image: AnnotatedImage, size: tuple[int, int], mask: np.ndarray | None) -> None:
-    """Look for keypoints that are in the animal's box only as (row, column)."""
-    points = image.keypoints[image.confidence > 0]
-    if len(points) < _SWAPPED_POINTS:
-        return
-    if image.box is not None:
-        box, margin, what = tuple(image.box), _BOX_MARGIN, 'their box'
-    elif mask is not None and mask.any():
-        box, margin, what = mask_box(mask), _BOX_MARGIN, 'their mask'
-    else:
-        box, margin, what = (-0.5, -0.5, float(size[0]), float(size[1])), 0.0, 'the image'
-    given, swapped = _part_inside(points, box, margin), _part_inside(points[:, ::-1], box, margin)
-    if swapped >= _SWAPPED_INSIDE and given <= _GIVEN_INSIDE:
-        raise BadEntry(
-            f'{image.image}: keypoints must be (x, y); {given:.0%} of them are in {what}, {swapped:.0%} when they '
-            'are read as (y, x). Rows and columns seem exchanged.'
-        )
-
-
-def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """Give the box (x, y, width, height) of the pixels of a mask (H, W) that is not empty, outer edges, px."""
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    width, height = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
-    return float(columns[0] - 0.5), float(rows[0] - 0.5), float(width), float(height)
-
-
-def _part_inside(points: np.ndarray, box: Sequence[float], margin: float) -> float:
-    x, y, width, height = box
-    grown = margin * max(width, height)
-    low, high = np.array([x, y]) - grown, np.array([x + width, y + height]) + grown
-    return float(((points >= low) & (points <= high)).all(-1).mean())

@@ -7,6 +7,7 @@ anipose use it.
 import csv
 import io
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,10 +19,19 @@ from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.budget import read_text
 from smilfit.io.annotations.entries import frame_number
 from smilfit.io.annotations.pandas_tables import read_pandas_table
+from smilfit.io.sleap_labels import PEAK_THRESHOLD
 from smilfit.structures import SkippedAnnotation
+
+logger = logging.getLogger('smilfit')
 
 MOST_TABLE_BYTES = 1 << 29
 MOST_COLUMNS = 20_000
+# A likelihood is a probability (a sigmoid's output): DeepLabCut's `pcutoff`, and anipose's for triangulation.
+LIKELIHOOD_THRESHOLD = 0.6
+# Peaks of confidence maps (SLEAP's scores, brought into this layout) exceed 1 by some; beyond this is no score.
+HIGHEST_SCORE = 1.25
+# Networks' single-precision likelihoods may end a hair above 1.
+_SLACK = 1e-3
 LEVELS = ('scorer', 'individuals', 'bodyparts', 'coords')
 
 
@@ -40,7 +50,7 @@ class PoseTable:
 
     `rows` holds the parts of every row's label (an image's path in one or three parts, or a frame's number),
     `where` names the rows for messages, `tracks` is by individual ('' in a table of one animal), `skipped` are
-    the rows that break a rule.
+    the rows that break a rule. `of_peaks` says that scores exceed 1, as peaks of confidence maps do.
     """
 
     path: Path
@@ -48,6 +58,7 @@ class PoseTable:
     where: tuple[str, ...]
     tracks: Mapping[str, Track]
     skipped: tuple[SkippedAnnotation, ...]
+    of_peaks: bool = False
 
     @property
     def of_video(self) -> bool:
@@ -55,6 +66,11 @@ class PoseTable:
         numbered = sum(len(row) == 1 and frame_number(row[0]) is not None for row in self.rows)
         named = sum(bool(PurePosixPath('/'.join(row)).suffix) for row in self.rows)
         return numbered > named or not self.rows
+
+
+def usual_threshold(tables: Iterable[PoseTable]) -> float:
+    """Give the score that labels must reach where nobody asks otherwise: as likelihoods, or as SLEAP's peaks."""
+    return PEAK_THRESHOLD if any(table.of_peaks for table in tables) else LIKELIHOOD_THRESHOLD
 
 
 def read_pose_table(path: str | Path) -> PoseTable:
@@ -179,6 +195,7 @@ def _checked(
     tracks = {individual: _track(parts, values) for individual, parts in place.items()}
     faults = {i: text for track in tracks.values() for i, text in _faults(track)}
     kept = [i for i in range(len(where)) if i not in faults]
+    of_peaks = _tell_high_scores(path, [track.confidence[kept] for track in tracks.values()])
     skipped += [SkippedAnnotation(where[i], text) for i, text in sorted(faults.items())]
     return PoseTable(
         path=path,
@@ -189,6 +206,7 @@ def _checked(
             for individual, track in tracks.items()
         },
         skipped=tuple(skipped),
+        of_peaks=of_peaks,
     )
 
 
@@ -201,14 +219,28 @@ def _track(parts: Mapping[str, Mapping[str, int]], values: np.ndarray) -> Track:
     return Track(tuple(parts), xy, np.where(np.isnan(xy).all(-1), 0.0, confidence))
 
 
+def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> bool:
+    """Tell once of scores above 1, which become 1; gives whether there are any."""
+    high = np.concatenate([part[part > 1 + _SLACK] for part in scores])
+    if len(high):
+        logger.warning(
+            '%s: %d likelihoods exceed 1 (up to %.3f) and are taken as 1. They are peaks of confidence maps, not '
+            "probabilities: labels count from SLEAP's threshold %g on unless --confidence-threshold says otherwise.",
+            path,
+            len(high),
+            high.max(),
+            PEAK_THRESHOLD,
+        )
+    return bool(len(high))
+
+
 def _faults(track: Track) -> Iterator[tuple[int, str]]:
     """Give the rows with a point that is none, and what is wrong with it."""
     half = np.isinf(track.xy).any(-1) | (np.isnan(track.xy).sum(-1) == 1)
     for i, k in np.argwhere(half):
         point = f'{track.xy[i, k].tolist()} for {track.names[k]!r}'
         yield int(i), f'x and y of a point must be both numbers or both empty; got {point}. Correct the row.'
-    # Networks' single-precision likelihoods may end a hair above 1.
-    for i, k in np.argwhere((track.confidence < -1e-3) | (track.confidence > 1.001)):
+    for i, k in np.argwhere((track.confidence < -_SLACK) | (track.confidence > HIGHEST_SCORE)):
         yield (
             int(i),
             f'likelihood must be from 0 to 1; got {track.confidence[i, k]:g} for {track.names[k]!r}. Correct the '

@@ -1,5 +1,6 @@
 """replicAnt: rendered animals with keypoints in 2D and 3D, the camera, and an image of the subjects' ids."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ _AGREEMENT_PX = 0.1
 # Unreal's unit of length.
 _UNIT = 'cm'
 _MOST_SIDE = 1e6
+# A key of a shape coefficient: its principal component, counted from 1.
+_COMPONENT = re.compile(r'PC_([0-9]{1,4})')
 
 
 @ANNOTATIONS.register_module(name='replicant')
@@ -171,7 +174,7 @@ class ReplicantReader(AnnotationReader):
             camera=camera_from_matrices(view, projection, size, _UNIT),
             keypoints3d=xyz * MIRROR,
             confidence3d=np.ones(len(names)),
-            params=None if betas is None else {'betas': numbers(betas, (None,), 'shape betas')},
+            params=None if betas is None else {'betas': _betas(betas)},
             frame=int(numbers(content.get('iteration', 0), (), 'iteration')),
             category=kind,
         )
@@ -217,6 +220,24 @@ def _box(bounds: Any) -> np.ndarray | None:
     if not (x1 > x0 and y1 > y0):
         return None
     return np.array([x0 - 0.5, y0 - 0.5, x1 - x0, y1 - y0])
+
+
+def _betas(written: Any) -> np.ndarray:
+    """Give shape coefficients: a list of them, or an object of `PC_01`, `PC_02`, ..., which count from 1."""
+    if not isinstance(written, Mapping):
+        return numbers(written, (None,), 'shape betas')
+    matches = {key: _COMPONENT.fullmatch(key) for key in written}
+    by_number = {int(match[1]): key for key, match in matches.items() if match}
+    # Two spellings of a number ('PC_1' and 'PC_01') leave fewer numbers than keys.
+    if sorted(by_number) != list(range(1, len(written) + 1)):
+        wrong = next((key for key, match in matches.items() if not match), None)
+        got = (
+            ', '.join(shorten(key, 40) for key in list(written)[:20]) if wrong is None else shorten(wrong, 40)
+        )
+        raise BadEntry(
+            f'shape betas must be a list, or named PC_01, PC_02, ... without a gap; got {got}. Name them so.'
+        )
+    return numbers([written[by_number[n + 1]] for n in range(len(written))], (None,), 'shape betas')
 
 
 def _red(number: str) -> int:

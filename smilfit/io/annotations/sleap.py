@@ -12,6 +12,7 @@ from smilfit.io.annotations.embedded_frames import EmbeddedFrame
 from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.sequence_names import AnimalSequences, different_names, sequence_name
+from smilfit.io.sleap_labels import tell_high_peaks, usual_threshold
 from smilfit.io.slp_files import load_analysis, load_slp
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
@@ -28,7 +29,8 @@ class SleapReader(AnnotationReader):
     sequence (with `instance='each'`, a track of it, `<video>+<track>`); a list of images is stills in the order of
     the list. Videos are named by absolute paths, as SLEAP does, and read where they are, if they open as videos;
     images of a list must lie in the folder of images. Coordinates have pixel centres at integers. A person's
-    points have confidence 1, others their score.
+    points have confidence 1, others their score: the peak of a confidence map, at most 1. Peaks below SLEAP's own
+    threshold count as missing, of files with 'proofread' in the name none.
 
     Args:
         images: the folder of videos and images; where the labels say, else beside the labels if None.
@@ -62,6 +64,7 @@ class SleapReader(AnnotationReader):
         skipped: list[SkippedAnnotation] = []
         animals = AnimalSequences(sequences)
         untracked = False
+        n_high = 0
         for frame in sorted(labels, key=lambda frame: (order[id(frame.video)], frame.frame_idx)):
             number = order[id(frame.video)]
             index, found = int(frame.frame_idx), _counting_instances(frame)
@@ -76,6 +79,7 @@ class SleapReader(AnnotationReader):
                 found = sorted(found, key=_worth)[-1:]
             untracked |= len(found) > 1 and any(instance.track is None for instance in found)
             for place, instance in enumerate(found):
+                n_high += int((_points(instance)[2] > 1).sum())
                 label = where if len(found) == 1 else f'{where}, instance {place}'
                 sequence = sequences[number]
                 if self.instance == 'each':
@@ -85,6 +89,7 @@ class SleapReader(AnnotationReader):
                     images.append(_entry(label, videos[number], index, instance, sequence))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(label, reason_of(error)))
+        tell_high_peaks(path, n_high)
         if not images and not skipped:
             raise BadFileError(f'{path}: labels must have instances; got none. Was the right file exported?')
         names = tuple(labels.skeletons[0].node_names)
@@ -97,6 +102,7 @@ class SleapReader(AnnotationReader):
             temporal=all(video.is_film for video in videos) and not untracked,
             fps={sequences[i]: video.fps for i, video in enumerate(videos) if video.fps},
             flip=_symmetries(labels.skeletons[0]) or mirror_pairs(names),
+            confidence_threshold=usual_threshold(path),
         )
 
 

@@ -152,7 +152,21 @@ def test_a_likelihood_above_one_is_reported(tmp_path):
     )
     found = _read(path)
     assert found.images[0].confidence[0] == 1
+    assert found.confidence_threshold == 0.6
     assert 'likelihood must be from 0 to 1; got 1.5' in found.skipped[0].reason
+
+
+def test_peaks_above_one_are_clipped_and_told_once(tmp_path, caplog):
+    columns = columns_of(PARTS[:1], coords=('x', 'y', 'likelihood'))
+    (tmp_path / 'a.mp4').touch()
+    values = np.array([[1, 2, 1.006], [1, 2, 1.1], [1, 2, 0.3]])
+    found = _read(write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',), ('2',)], values))
+    assert [image.confidence[0] for image in found.images] == [1, 1, 0.3]
+    assert not found.skipped
+    assert found.confidence_threshold == 0.2
+    assert [
+        r.getMessage() for r in caplog.records if '2 likelihoods exceed 1 (up to 1.100)' in r.getMessage()
+    ]
 
 
 @pytest.mark.parametrize(

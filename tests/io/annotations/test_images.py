@@ -160,7 +160,7 @@ def test_many_images_are_read_and_a_broken_one_is_reported(image_path, tmp_path,
         entry(image_path),
         entry(cut),
         entry(VideoFrame(video, 1), size=None),
-        entry(VideoFrame(video, 4), size=None),
+        entry(VideoFrame(video, 4), size=None, keypoints=POINTS + 1),
         entry(VideoFrame(tmp_path / 'none.avi', 0)),
         entry(VideoFrame(video, 99)),
     ]

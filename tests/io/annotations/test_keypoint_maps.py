@@ -10,7 +10,7 @@ from smilfit.io.annotations import (
     grevyzebra,
     tigdog,
 )
-from smilfit.synthetic import make_quadruped
+from smilfit.synthetic import make_quadruped_family
 
 # SMAL's joints (Zuffi et al., CVPR 2017; ears as in 2018) and the places on its surface that have names.
 SMAL = [
@@ -58,7 +58,7 @@ FORMATS = {
 
 @pytest.fixture(scope='module')
 def models():
-    return {'smal': SMAL, 'quadruped': list(keypoint_definitions(make_quadruped()))}
+    return {'smal': SMAL, 'quadruped': list(keypoint_definitions(make_quadruped_family()))}
 
 
 @pytest.mark.parametrize('name', available_keypoint_maps())

@@ -140,7 +140,7 @@ def coco(tmp_path):
     content = {
         'images': [{'id': i, 'file_name': n, 'width': 30, 'height': 20} for i, n in enumerate(names)],
         'annotations': [
-            {'id': i, 'image_id': i, 'category_id': 1, 'keypoints': [3, 4, 2]} for i in range(len(names))
+            {'id': i, 'image_id': i, 'category_id': 1, 'keypoints': [3 + i, 4, 2]} for i in range(len(names))
         ],
         'categories': [{'id': 1, 'name': 'x', 'keypoints': ['nose']}],
     }

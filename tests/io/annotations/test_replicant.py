@@ -102,6 +102,41 @@ def test_points_camera_and_mask_of_two_subjects(tmp_path):
     assert found.flip == (('l_1_co_l', 'l_1_co_r'),)
 
 
+@pytest.mark.parametrize(
+    ('written', 'betas'),
+    [
+        ({'PC_01': -0.8, 'PC_02': 0.25, 'PC_03': 0}, [-0.8, 0.25, 0]),
+        # By their numbers, in whatever order and width they stand.
+        ({f'PC_{n}': n / 10 for n in range(12, 0, -1)}, [n / 10 for n in range(1, 13)]),
+        ([0.5, 0], [0.5, 0]),
+        ({}, []),
+    ],
+)
+def test_shape_coefficients_are_a_list_or_numbered_by_name(tmp_path, written, betas):
+    content = scene({'1': points()})
+    content['iterationData']['subject Data'][0]['1']['shape betas'] = written
+    found = ReplicantReader().read(batch(tmp_path / 'run', [content]))
+    assert found.images[0].params['betas'].tolist() == betas
+
+
+@pytest.mark.parametrize(
+    ('written', 'got'),
+    [
+        ({'PC_01': 1, 'PC_03': 2}, 'without a gap; got PC_01, PC_03'),
+        ({'PC_00': 1, 'PC_01': 2}, 'without a gap; got PC_00, PC_01'),
+        ({'PC_1': 1, 'PC_01': 2}, 'without a gap; got PC_1, PC_01'),
+        ({'PC_01': 1, 'length': 2}, 'without a gap; got length'),
+        ({'PC_01': 'long'}, 'shape betas must be n numbers'),
+    ],
+)
+def test_other_shape_coefficients_are_reported(tmp_path, written, got):
+    content = scene({'1': points()})
+    content['iterationData']['subject Data'][0]['1']['shape betas'] = written
+    found = ReplicantReader().read(batch(tmp_path / 'run', [scene({'1': points()}), content]))
+    assert len(found) == 1
+    assert got in found.skipped[0].reason
+
+
 def test_the_camera_is_right_handed_and_where_unreal_says(tmp_path):
     folder = batch(tmp_path / 'run', [scene({'1': points()}, centre=(0.2, -0.1))])
     image = ReplicantReader(masks=False).read(folder).images[0]
