@@ -1,6 +1,8 @@
 """What editors and type checkers see of the names that `__init__.py` imports when they are first used."""
 
 from smilfit.body_models import (
+    Landmark as Landmark,
+    PartSize as PartSize,
     SMAL as SMAL,
     SMIL as SMIL,
     SMPL as SMPL,
@@ -31,6 +33,8 @@ from smilfit.handlers import (
     InPictureHandler as InPictureHandler,
     JointLimitHandler as JointLimitHandler,
     JointOffsetPriorHandler as JointOffsetPriorHandler,
+    LandmarkOffsetPriorHandler as LandmarkOffsetPriorHandler,
+    PartSizePriorHandler as PartSizePriorHandler,
     JointScalePriorHandler as JointScalePriorHandler,
     Keypoint2dHandler as Keypoint2dHandler,
     Keypoint2dInput as Keypoint2dInput,
@@ -64,6 +68,8 @@ from smilfit.losses import (
     FocalPriorLoss as FocalPriorLoss,
     GroundContactLoss as GroundContactLoss,
     JointLimitLoss as JointLimitLoss,
+    LandmarkOffsetPriorLoss as LandmarkOffsetPriorLoss,
+    PartSizePriorLoss as PartSizePriorLoss,
     JointOffsetPriorLoss as JointOffsetPriorLoss,
     JointPriorLoss as JointPriorLoss,
     JointScalePriorLoss as JointScalePriorLoss,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from smilfit.body_models import BodyModelData, SparseMatrix
+from smilfit.body_models import BodyModelData, Landmark, PartSize, SparseMatrix
 from smilfit.structures import BodyParams, Cameras
 
 
@@ -55,6 +55,20 @@ def small_animal(n_joints: int = 6, n_vertices: int = 40, n_betas: int = 3, seed
         licence='CC0-1.0',
         version='1',
     )
+
+
+MARKS = {
+    'mark_on_joint': Landmark('joint_1', 'joint_1', (0.3, -0.2, 0.1), 0.2),
+    'mark_on_skin': Landmark({3: 0.5, 9: 0.5}, 'joint_3', sd=0.1),
+    'mark_known': Landmark('joint_2', 'joint_2', (0.0, 0.1, 0.4)),
+    'mark_on_parent': Landmark('joint_4', 'joint_3', (0.1, 0.0, 0.0), 0.15),
+}
+
+
+def marked_animal(**kwargs: int) -> BodyModelData:
+    """Make a body with landmarks and with parts whose sizes may change."""
+    parts = {'middle': PartSize(('joint_1', 'joint_3')), 'end': PartSize(('joint_4', 'joint_5'), 0.2, 0.4)}
+    return replace(small_animal(**kwargs), landmarks=dict(MARKS), part_sizes=parts)
 
 
 def static_animal(**kwargs: int) -> BodyModelData:

@@ -16,6 +16,8 @@ from smilfit.body_models.keypoint_conventions import (
 )
 from smilfit.body_models.keypoint_conversion import convert_keypoints
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
+from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.part_sizes import PartSize, default_part_sizes, describe_parts
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.body_models.shipped_models import find_body_model, is_shipped, shipped_models
@@ -33,6 +35,8 @@ __all__ = [
     'BodyModelReader',
     'KeypointConvention',
     'KeypointRows',
+    'Landmark',
+    'PartSize',
     'PoseSpace',
     'RestShape',
     'ShapeMixture',
@@ -42,6 +46,8 @@ __all__ = [
     'body_model_reader',
     'check_body_model',
     'convert_keypoints',
+    'default_part_sizes',
+    'describe_parts',
     'find_body_model',
     'is_shipped',
     'keypoint_definitions',

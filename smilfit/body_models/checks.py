@@ -210,19 +210,77 @@ def _check_names(data: BodyModelData, where: str) -> None:
                     _fail(
                         where, f"{place} has a joint's name and must be that joint", 'vertices', 'Rename it.'
                     )
-                if not definition or not all(0 <= v < data.n_vertices for v in definition):
-                    _fail(
-                        where,
-                        f'{place} must name vertices 0 to {data.n_vertices - 1}',
-                        f'{len(definition)} vertices',
-                        'Mend it.',
-                    )
-                total = sum(definition.values())
-                # NaN fails every comparison.
-                if not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:
-                    _fail(where, f'{place} must have weights that sum to 1', total, 'Normalise them.')
+                _check_mix(definition, place, data.n_vertices, where)
+    mentioned += _check_landmarks(data, where) + _check_part_sizes(data, where)
     for place, name in mentioned:
         if name not in known:
             raise ValueError(
                 f'{where}: {place} names a joint {shorten(name)!r} that is not there. {did_you_mean(name, names)}'
             )
+
+
+def _check_mix(definition: dict[int, float], place: str, n_vertices: int, where: str) -> None:
+    """Check a weighted few vertices."""
+    if not definition or not all(0 <= v < n_vertices for v in definition):
+        _fail(
+            where,
+            f'{place} must name vertices 0 to {n_vertices - 1}',
+            f'{len(definition)} vertices',
+            'Mend it.',
+        )
+    total = sum(definition.values())
+    # NaN fails every comparison.
+    if not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:
+        _fail(where, f'{place} must have weights that sum to 1', total, 'Normalise them.')
+
+
+def _check_landmarks(data: BodyModelData, where: str) -> list[tuple[str, str]]:
+    """Check numbers and names of landmarks; give the joints that they name, and where."""
+    mentioned = []
+    for name, mark in data.landmarks.items():
+        place = f'landmarks.{name}'
+        if name in data.joint_names:
+            _fail(where, f'{place} must have a name that no joint has', name, 'Rename it.')
+        _check_numbers(np.asarray(mark.offset), f'{place}.offset', where)
+        if len(mark.offset) != 3:
+            _fail(where, f'{place}.offset must be 3 numbers', mark.offset, 'Give x, y and z, model unit.')
+        if not 0 <= mark.sd <= LARGEST:
+            _fail(
+                where,
+                f'{place}.sd must be a length, 0 or more',
+                mark.sd,
+                'Give 0 where the offset is known.',
+            )
+        mentioned.append((f'{place}.bone', mark.bone))
+        if isinstance(mark.anchor, str):
+            mentioned.append((f'{place}.anchor', mark.anchor))
+        else:
+            _check_mix(mark.anchor, f'{place}.anchor', data.n_vertices, where)
+    return mentioned
+
+
+def _check_part_sizes(data: BodyModelData, where: str) -> list[tuple[str, str]]:
+    """Check that parts share no joint; give the joints that they name, and where."""
+    owner: dict[str, str] = {}
+    mentioned = []
+    for name, part in data.part_sizes.items():
+        place = f'part_sizes.{name}'
+        if not (0 < part.sd <= LARGEST and 0 < part.limit < 1):
+            _fail(
+                where,
+                f'{place} must have a positive sd and a limit between 0 and 1',
+                f'{part.sd} and {part.limit}',
+                'Both are shares of the size.',
+            )
+        if not part.joints:
+            _fail(where, f'{place} must name a joint', 'none', 'Name some, or leave the part out.')
+        for joint in part.joints:
+            if owner.setdefault(joint, name) != name:
+                _fail(
+                    where,
+                    f'{place} must not name a joint of another part',
+                    f'{joint}, of {owner[joint]}',
+                    'Leave it out of one of them.',
+                )
+            mentioned.append((f'{place}.joints', joint))
+    return mentioned

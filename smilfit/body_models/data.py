@@ -1,16 +1,25 @@
 """What a model file says, as numpy arrays: the one form between all files and the nn.Module."""
 
 import hashlib
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.part_sizes import PartSize
 from smilfit.body_models.shape_mixture import ShapeMixture
 
 KeypointDefinition = str | dict[int, float]
 # Younger than the first files: where a model has none, its hash stays what it was before they existed.
-_HASHED_WHERE_PRESENT = ('expressiondirs', 'pose_spaces', 'keypoint_groups', 'shape_mixture')
+_HASHED_WHERE_PRESENT = (
+    'expressiondirs',
+    'pose_spaces',
+    'keypoint_groups',
+    'shape_mixture',
+    'landmarks',
+    'part_sizes',
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class BodyModelData:
     `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad. Expression moves
     vertices, and the joints by the regressor, as shape does, but changes from frame to frame. A group of
     `joint_groups` names joints; `keypoint_groups` adds keypoints that are no joints to a group of that name.
+    `part_sizes` are the parts whose sizes a fit may change; where there are none, `default_part_sizes` gives some.
     """
 
     name: str
@@ -84,6 +94,8 @@ class BodyModelData:
     joint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     keypoint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     keypoint_sets: dict[str, dict[str, KeypointDefinition]] = field(default_factory=dict)
+    landmarks: dict[str, Landmark] = field(default_factory=dict)
+    part_sizes: dict[str, PartSize] = field(default_factory=dict)
     pose_spaces: dict[str, PoseSpace] = field(default_factory=dict)
     pose_prior_mean: np.ndarray | None = None  # (3 (J-1),) rad
     pose_prior_precision: np.ndarray | None = None  # (3 (J-1), 3 (J-1)) rad^-2
@@ -114,6 +126,11 @@ class BodyModelData:
         return 0 if self.expressiondirs is None else self.expressiondirs.shape[2]
 
     @property
+    def unknown_landmarks(self) -> tuple[str, ...]:
+        """Landmarks whose offset is not known, in the order of `landmark_offsets`."""
+        return tuple(name for name, mark in self.landmarks.items() if mark.sd > 0)
+
+    @property
     def static_joints(self) -> bool:
         """Whether shape leaves the joints where they are."""
         return self.joint_regressor is None
@@ -140,6 +157,8 @@ def _feed(digest: Any, value: Any) -> None:
         order = np.lexsort((value.cols, value.rows))
         for array in (value.rows[order], value.cols[order], value.values[order]):
             _feed(digest, array)
+    elif isinstance(value, (Landmark, PartSize)):
+        _feed(digest, astuple(value))
     elif isinstance(value, PoseSpace):
         _feed(digest, (*value.joints, value.mean, value.components))
     elif isinstance(value, ShapeMixture):

@@ -1,7 +1,8 @@
 """The rigged body as an nn.Module: shape, pose, place; only what is asked for is computed."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
-from smilfit.geometry.kinematic_chain import KinematicTree, forward_kinematics
+from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.part_sizes import default_part_sizes, part_directions
+from smilfit.geometry.kinematic_chain import KinematicTree, chain_products, forward_kinematics
 from smilfit.geometry.pose_skeleton import pose_skeleton
 from smilfit.geometry.skinning import SkinTable, blend, bone_maps
 from smilfit.registry import BODY_MODELS
-from smilfit.structures import PARAMETERS, BodyOutput, BodyParams
+from smilfit.structures import PARAMETERS, BodyOutput, BodyParams, parameter_names
 
 # A joint scale from shape directions never falls below this: entangled shape spaces can turn it negative.
 MIN_JOINT_SCALE = 1e-4
@@ -104,8 +108,10 @@ class SMIL(nn.Module):
         self.joint_scale_mode = joint_scale_mode or data.joint_scale_mode
         self.joint_names = data.joint_names
         self.keypoint_names = tuple(keypoint_definitions(data))
+        self.part_sizes = data.part_sizes or default_part_sizes(data)
         self._rows: dict[tuple[str, ...], KeypointRows] = {}
         self._tables: dict[tuple[str, ...] | None, SkinTable] = {}
+        self._parts: tuple[Tensor, Tensor] | None = None
         self._keep('v_template', data.v_template)
         self._keep('weights', _normalised(data.weights.to_dense()))
         self._keep('joints_template', data.joints)
@@ -140,12 +146,33 @@ class SMIL(nn.Module):
         super()._apply(fn, recurse)
         self._rows.clear()
         self._tables.clear()
-        self._tree = None
+        self._tree = self._parts = None
         if self.v_template.dtype == torch.float64 != before:
             for name, array in self._exact.items():
                 buffer = getattr(self, name)
                 buffer.copy_(torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64))
         return self
+
+    def with_landmarks(self, landmarks: Mapping[str, Landmark]) -> 'SMIL':
+        """Give a body that has these keypoints too; one of a name that it has already takes that one's place.
+
+        Args:
+            landmarks: by name. What a fit found becomes known by `replace(mark, offset=old + found)`.
+
+        Raises:
+            ValueError: a name that a joint has, a joint or vertex that is not there, or an offset of no 3 numbers.
+        """
+        body = self.__new__(type(self))
+        body.__dict__ = self.__dict__.copy()
+        # Tensors are common until one of the two is moved or cast.
+        body._buffers, body._exact = self._buffers.copy(), self._exact.copy()
+        body.data = check_body_model(
+            replace(self.data, landmarks={**self.data.landmarks, **landmarks}),
+            f'{self.data.name}, with_landmarks',
+        )
+        body.keypoint_names = tuple(keypoint_definitions(body.data))
+        body._rows, body._tables = {}, {}
+        return body
 
     @property
     def tree(self) -> KinematicTree:
@@ -186,7 +213,14 @@ class SMIL(nn.Module):
     @property
     def sizes(self) -> dict[str, int]:
         """What the letters in the shapes of parameters stand for; a subclass may add letters of its own."""
-        return {'J': self.n_joints, 'S': self.n_betas, 'E': self.n_expression, 'V': self.data.n_vertices}
+        return {
+            'J': self.n_joints,
+            'S': self.n_betas,
+            'E': self.n_expression,
+            'V': self.data.n_vertices,
+            'K': len(self.data.unknown_landmarks),
+            'G': len(self.part_sizes),
+        }
 
     @property
     def rest_size(self) -> float:
@@ -237,7 +271,8 @@ class SMIL(nn.Module):
         Args:
             params: parameters of B bodies.
             need: `'joints'`, `'vertices'` and any keypoint names; what is not named is not computed.
-            rest: the shape, where the caller has it; it must belong to `params.betas`. Expression is added to it.
+            rest: the shape, where the caller has it; it must belong to `params.betas`. Expression and sizes of parts
+                are added to it.
             skeleton: what `posed_skeleton` gave for the same parameters, where the caller has it.
 
         Returns:
@@ -264,12 +299,28 @@ class SMIL(nn.Module):
         return BodyOutput(
             joints=joints if 'joints' in need else None,
             vertices=vertices,
-            keypoints=self._keypoints(rows, joints, vertices, maps, params) if names else None,
+            keypoints=self._keypoints(rows, joints, vertices, maps, params, linear) if names else None,
             keypoint_names=names,
             joint_names=self.joint_names if 'joints' in need else (),
         )
 
     def _keypoints(
+        self,
+        rows: KeypointRows,
+        joints: Tensor,
+        vertices: Tensor | None,
+        maps: Tensor | None,
+        params: BodyParams,
+        linear: Tensor,
+    ) -> Tensor:
+        points = self._anchors(rows, joints, vertices, maps, params)
+        if not len(rows.marked):
+            return points
+        offsets = rows.offsets(params.landmark_offsets)
+        turned = self.bone_rotations(params, linear).index_select(1, rows.bone) @ offsets.unsqueeze(-1)
+        return points.index_add(1, rows.marked, params.scale[:, None, None] * turned.squeeze(-1))
+
+    def _anchors(
         self,
         rows: KeypointRows,
         joints: Tensor,
@@ -305,35 +356,63 @@ class SMIL(nn.Module):
             params.rotations(), rest_joints, self.tree, scales, offsets, self.joint_scale_mode
         )
 
-    def joint_directions(self, name: str) -> Float[Tensor, 'S J 3']:
-        """Give how rest joints move a unit of a shape parameter, model unit; zeros for static joints."""
-        directions = {'betas': self.joint_shapedirs, 'expression': self.joint_expressiondirs}[name]
-        if directions is None:
-            return self.joints_template.new_zeros(self.n_betas, self.n_joints, 3)
-        return directions
+    def bone_rotations(
+        self, params: BodyParams, linear: Float[Tensor, 'B J 3 3']
+    ) -> Float[Tensor, 'B J 3 3']:
+        """Give every joint's rotation from the rest frame to the model's, of maps as `posed_skeleton` gives them."""
+        if params.log_joint_scales is None and self.scaledirs is None:
+            return linear
+        return chain_products(params.rotations(), self.tree)
 
-    def vertex_directions(self, name: str) -> Float[Tensor, 'S V 3'] | None:
-        """Give how rest vertices move a unit of a shape parameter, model unit; None where they do not."""
-        return {'betas': self.shapedirs, 'expression': self.expressiondirs}[name]
+    def joint_directions(self, name: str) -> Float[Tensor, 'n J 3'] | None:
+        """Give how rest joints move a unit of a linear parameter, model unit; None where they do not.
+
+        Zeros for betas of static joints. A subclass gives what linear parameters of its own do.
+        """
+        if name == 'betas' and self.joint_shapedirs is None:
+            return self.joints_template.new_zeros(self.n_betas, self.n_joints, 3)
+        if name == 'part_sizes':
+            return self._part_directions()[0]
+        return {'betas': self.joint_shapedirs, 'expression': self.joint_expressiondirs}.get(name)
+
+    def vertex_directions(self, name: str) -> Float[Tensor, 'n V 3'] | None:
+        """Give how rest vertices move a unit of a linear parameter, model unit; None where they do not."""
+        if name == 'part_sizes':
+            return self._part_directions()[1]
+        return {'betas': self.shapedirs, 'expression': self.expressiondirs}.get(name)
+
+    def _part_directions(self) -> tuple[Tensor, Tensor]:
+        if self._parts is None:
+            found = part_directions(self.part_sizes, self.data, self._exact['weights'])
+            joints, vertices = (torch.as_tensor(x).to(self.v_template) for x in found)
+            self._parts = joints, vertices
+        return self._parts
 
     def rest_joints_of(self, params: BodyParams, rest: RestShape) -> Float[Tensor, '_ J 3']:
-        """Give the rest joints of every frame: those of the shape, moved by expression, or by a subclass's own."""
-        if params.expression is None:
-            return rest.joints
-        return rest.joints + _blend_directions(params.expression, self.joint_expressiondirs)
+        """Give the rest joints of every frame: those of the shape, moved by other linear parameters.
+
+        A subclass adds what a parameter of its own does: `super().rest_joints_of(params, rest) + ...`.
+        """
+        joints = rest.joints
+        for name, value in _beside_shape(params):
+            directions = self.joint_directions(name)
+            if directions is not None:
+                joints = joints + _blend_directions(value, directions)
+        return joints
 
     def frame_offsets(self, params: BodyParams, vertices: Tensor | None) -> Float[Tensor, 'B V 3'] | float:
-        """Give what pose and expression add to rest vertices, frame by frame, all or those of an index; model unit.
+        """Give what is added to rest vertices of a shape, frame by frame, all or those of an index; model unit.
 
-        A subclass adds what a parameter of its own does to the skin: `super().frame_offsets(params, vertices) + ...`.
+        Pose, expression and sizes of parts add to them. A subclass adds what a parameter of its own does to the skin:
+        `super().frame_offsets(params, vertices) + ...`.
         """
         offsets = self._pose_correctives(params, vertices)
-        if params.expression is None:
-            return offsets
-        directions = self.expressiondirs
-        if directions is not None and vertices is not None:
-            directions = directions[:, vertices]
-        return offsets + _blend_directions(params.expression, directions)
+        for name, value in _beside_shape(params):
+            directions = self.vertex_directions(name)
+            if directions is not None:
+                directions = directions if vertices is None else directions[:, vertices]
+                offsets = offsets + _blend_directions(value, directions)
+        return offsets
 
     def _pose_correctives(self, params: BodyParams, vertices: Tensor | None) -> Tensor | float:
         if self.posedirs is None:
@@ -375,12 +454,16 @@ class SMIL(nn.Module):
             PARAMETERS[name].check(f'{self.data.name}: ', value, sizes, value.shape[0], advice)
 
 
+def _beside_shape(params: BodyParams) -> list[tuple[str, Float[Tensor, 'B n']]]:
+    """Give the linear parameters that are present, each frame's numbers in a row; betas have their own place."""
+    linear = parameter_names(of='body', linear=True)
+    return [(n, v.flatten(1)) for n, v in params.as_dict().items() if n in linear and n != 'betas']
+
+
 def _blend_directions(
-    coefficients: Float[Tensor, 'B n'], directions: Float[Tensor, 'n P 3'] | None
-) -> Float[Tensor, 'B P 3'] | float:
-    """Sum directions of P points, weighted; 0 where there are none."""
-    if directions is None:
-        return 0.0
+    coefficients: Float[Tensor, 'B n'], directions: Float[Tensor, 'n P 3']
+) -> Float[Tensor, 'B P 3']:
+    """Sum directions of P points, weighted."""
     return (coefficients @ directions.flatten(1)).unflatten(1, (-1, 3))
 
 

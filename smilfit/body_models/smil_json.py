@@ -62,6 +62,21 @@ def _document(data: BodyModelData) -> dict[str, Any]:
         set_name: {keypoint: _keypoint_out(definition) for keypoint, definition in definitions.items()}
         for set_name, definitions in data.keypoint_sets.items()
     }
+    if data.landmarks:
+        document['landmarks'] = {
+            name: {
+                'anchor': _keypoint_out(mark.anchor),
+                'bone': mark.bone,
+                'offset': [float(x) for x in mark.offset],
+                'sd': float(mark.sd),
+            }
+            for name, mark in data.landmarks.items()
+        }
+    if data.part_sizes:
+        document['part_sizes'] = {
+            name: {'joints': list(part.joints), 'sd': part.sd, 'limit': part.limit}
+            for name, part in data.part_sizes.items()
+        }
     document['shape'] = _shape_out(data)
     if data.expressiondirs is not None:
         document['expression'] = {'directions': [d.tolist() for d in np.moveaxis(data.expressiondirs, -1, 0)]}

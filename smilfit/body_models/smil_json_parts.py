@@ -9,10 +9,12 @@ import numpy as np
 
 from smilfit.body_models.data import KeypointDefinition, PoseSpace, SparseMatrix
 from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.part_sizes import PartSize
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.files import BadFileError, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.registry import did_you_mean
+from smilfit.registry import did_you_mean, reject_unknown
 
 
 def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[str, Any]:
@@ -118,6 +120,37 @@ def _keypoint(definition: Any, place: str, values: JsonValues) -> KeypointDefini
     if len(np.unique(vertices)) != len(vertices):
         values.refuse(place, 'name a vertex once', 'one twice')
     return dict(zip(vertices.tolist(), weights.tolist()))
+
+
+def landmarks(value: Any, values: JsonValues) -> dict[str, Landmark]:
+    """Take landmarks: an anchor, a bone, and what is known of the offset."""
+    found = {}
+    for name, entry in values.record(value, 'landmarks').items():
+        place = f'landmarks.{name}'
+        entry = values.record(entry, place, ('anchor', 'bone'))
+        reject_unknown(f'{values.path}: {place}', 'key', entry, ('anchor', 'bone', 'offset', 'sd'))
+        x, y, z = vector(entry.get('offset', [0.0, 0.0, 0.0]), f'{place}.offset', values).tolist()
+        found[name] = Landmark(
+            _keypoint(entry['anchor'], f'{place}.anchor', values),
+            values.name(entry['bone'], f'{place}.bone'),
+            (x, y, z),
+            values.number(entry.get('sd', 0.0), f'{place}.sd'),
+        )
+    return found
+
+
+def part_sizes(value: Any, values: JsonValues) -> dict[str, PartSize]:
+    """Take the parts of the body whose sizes a fit may change."""
+    found = {}
+    for name, entry in values.record(value, 'part_sizes').items():
+        place = f'part_sizes.{name}'
+        entry = values.record(entry, place, ('joints',))
+        reject_unknown(f'{values.path}: {place}', 'key', entry, ('joints', 'sd', 'limit'))
+        numbers = {
+            key: values.number(entry[key], f'{place}.{key}') for key in ('sd', 'limit') if key in entry
+        }
+        found[name] = PartSize(values.names(entry['joints'], f'{place}.joints'), **numbers)
+    return found
 
 
 def sparse_matrix(

@@ -15,6 +15,8 @@ from smilfit.body_models.smil_json_parts import (
     expression_directions,
     joint_number,
     keypoint_sets,
+    landmarks,
+    part_sizes,
     pose_spaces,
     shape_space,
     sparse_matrix,
@@ -34,8 +36,9 @@ MOST_BYTES = 1 << 30
 
 _TOP = (
     'format', 'format_version', 'name', 'version', 'licence', 'unit', 'up_axis', 'forward_axis', 'joint_scale_mode',
-    'joints', 'joint_groups', 'keypoint_groups', 'symmetry', 'keypoint_sets', 'shape', 'expression', 'pose_prior',
-    'pose_spaces', 'vertices', 'faces', 'skin_weights', 'joint_regressor', 'pose_directions',
+    'joints', 'joint_groups', 'keypoint_groups', 'symmetry', 'keypoint_sets', 'landmarks', 'part_sizes', 'shape',
+    'expression', 'pose_prior', 'pose_spaces', 'vertices', 'faces', 'skin_weights', 'joint_regressor',
+    'pose_directions',
 )  # fmt: skip
 
 
@@ -102,6 +105,8 @@ def _data(document: dict[str, Any], values: JsonValues) -> BodyModelData:
         joint_groups=_groups(document, 'joint_groups', values),
         keypoint_groups=_groups(document, 'keypoint_groups', values),
         keypoint_sets=keypoint_sets(document.get('keypoint_sets'), values),
+        landmarks=landmarks(document.get('landmarks'), values),
+        part_sizes=part_sizes(document.get('part_sizes'), values),
         pose_spaces=pose_spaces(document.get('pose_spaces'), values),
         pose_prior_mean=values.optional(prior.get('mean'), 'pose_prior.mean', 1),
         pose_prior_precision=values.optional(prior.get('precision'), 'pose_prior.precision', 2),

@@ -15,7 +15,9 @@ from smilfit.losses import (
     JointLimitLoss,
     JointOffsetPriorLoss,
     JointScalePriorLoss,
+    LandmarkOffsetPriorLoss,
     ParameterSource,
+    PartSizePriorLoss,
     PointSource,
     PoseRegLoss,
     SelfPenetrationLoss,
@@ -27,6 +29,7 @@ from smilfit.losses import (
 )
 from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS
+from smilfit.structures import PARAMETERS
 
 
 @HANDLERS.register_module()
@@ -102,22 +105,18 @@ def quantity(state: BodyState, name: str) -> Tensor:
         zero = torch.zeros_like(params.transl[:, :1])
         return zero if state.log_focal is None else state.log_focal.unsqueeze(1).expand_as(zero)
     if name == 'joint_offset_shares':
-        return _of_joints(state, params.joint_offsets) / state.body.rest_size
-    if name in ('log_joint_scales', 'joint_offsets'):
-        return _of_joints(state, getattr(params, name))
-    return getattr(params.as_axis_angle(), name)
+        return quantity(state, 'joint_offsets') / state.body.rest_size
+    value = getattr(params.as_axis_angle(), name)
+    if value is None:
+        row = PARAMETERS[name].row(state.body.sizes)
+        value = PARAMETERS[name].rest(row, params.batch_size, params.transl)
+    return value
 
 
 # Quantities that are a parameter but for a factor.
 _PARAMETERS: dict[str, tuple[str, Callable[[BodyState], float]]] = {
     'joint_offset_shares': ('joint_offsets', lambda state: 1 / state.body.rest_size)
 }
-
-
-def _of_joints(state: BodyState, value: Tensor | None) -> Tensor:
-    if value is not None:
-        return value
-    return state.params.transl.new_zeros(state.params.batch_size, state.params.n_joints, 3)
 
 
 @HANDLERS.register_module()
@@ -174,6 +173,22 @@ class JointOffsetPriorHandler(PriorHandler):
 
     of, holds = ('joint_offset_shares',), ('joint_offsets',)
     default_key, default_loss = 'joint_offset_prior', JointOffsetPriorLoss
+
+
+@HANDLERS.register_module()
+class LandmarkOffsetPriorHandler(PriorHandler):
+    """Keeps landmarks near where the model expects them, by `LandmarkOffsetPriorLoss` unless another is given."""
+
+    of, holds = ('landmark_offsets',), ('landmark_offsets',)
+    default_key, default_loss = 'landmark_offset_prior', LandmarkOffsetPriorLoss
+
+
+@HANDLERS.register_module()
+class PartSizePriorHandler(PriorHandler):
+    """Keeps parts of the body near the model's sizes, by `PartSizePriorLoss` unless another is given."""
+
+    of, holds = ('part_sizes',), ('part_sizes',)
+    default_key, default_loss = 'part_size_prior', PartSizePriorLoss
 
 
 @HANDLERS.register_module()

@@ -6,8 +6,10 @@ from smilfit.losses.ground_contact import GroundContactLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
 from smilfit.losses.joint_scale_ties import TiedJointScalePriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
+from smilfit.losses.landmark_prior import LandmarkOffsetPriorLoss
 from smilfit.losses.limb_length import LimbLengthLoss
 from smilfit.losses.max_mixture import MaxMixturePriorLoss
+from smilfit.losses.part_size_prior import PartSizePriorLoss
 from smilfit.losses.point_distance import PointDistanceLoss
 from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
 from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose_mixture
@@ -41,10 +43,12 @@ __all__ = [
     'JointPriorLoss',
     'JointScalePriorLoss',
     'KeypointMSELoss',
+    'LandmarkOffsetPriorLoss',
     'LimbLengthLoss',
     'MahalanobisPosePriorLoss',
     'MaxMixturePriorLoss',
     'ParameterSource',
+    'PartSizePriorLoss',
     'PointDistanceLoss',
     'PointSource',
     'PoseGaussian',

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smilfit.body_models import SMIL
+from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
@@ -161,7 +161,10 @@ class SMPLify:
         batch = check_batch(inputs)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
-        start, report = start_params(self.body, init_params, batch), self._ignored(inputs)
+        start, report = (
+            start_params(self.body, init_params, batch),
+            self._ignored(inputs) | self._fitted_rows(),
+        )
         seen = self._counting(inputs, report)
         self._check_processes(int(seen.sum()))
         numbers = numbered(frames, batch)
@@ -336,6 +339,22 @@ class SMPLify:
             covariance=run.covariance,
             start=start.detach(),
         )
+
+    def _fitted_rows(self) -> dict[str, Any]:
+        """Name the rows of parameters that belong to landmarks and parts, for whoever reads the result."""
+        fitted = {name for stage in self.stages for name in stage.fit}
+        found: dict[str, Any] = {}
+        if 'landmark_offsets' in fitted and self.body.data.unknown_landmarks:
+            found['landmark_offsets'] = list(self.body.data.unknown_landmarks)
+        if 'part_sizes' in fitted and self.body.part_sizes:
+            found['part_sizes'] = {name: list(part.joints) for name, part in self.body.part_sizes.items()}
+            if not self.body.data.part_sizes:
+                self.logger.info(
+                    'SMPLify: %s names no parts; by its tree and sides they are: %s',
+                    self.body.data.name,
+                    describe_parts(self.body.part_sizes),
+                )
+        return found
 
     def _ignored(self, inputs: Mapping[str, BaseInput]) -> dict[str, Any]:
         """Say what of the inputs takes no part."""

@@ -207,6 +207,7 @@ def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -
     joint_of = {name: name for name in data.joint_names}
     for definitions in data.keypoint_sets.values():
         joint_of |= {k: d if isinstance(d, str) else '' for k, d in definitions.items()}
+    joint_of |= {name: mark.bone for name, mark in data.landmarks.items()}
     weights = {}
     for name, joint in joint_of.items():
         mine = [g for g, members in groups.items() if joint in members or name in points.get(g, ())]

@@ -70,6 +70,7 @@ def _unknowns(
     trusted = False
     sizes = {'global_orient': 3, 'transl': 3, 'scale': 1, 'betas': body.n_betas, 'focal': 1}
     sizes |= dict.fromkeys(('log_joint_scales', 'joint_offsets'), 3 * body.n_joints)
+    sizes |= {'landmark_offsets': 3 * len(body.data.unknown_landmarks), 'part_sizes': len(body.part_sizes)}
     common = parameter_names(shared=True) if share_shape else ()
     for stage, _ in stages:
         found |= {n: sizes[n] for n in stage.fit if n in sizes and n not in common}

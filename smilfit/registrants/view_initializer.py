@@ -167,4 +167,5 @@ def _group(data: BodyModelData, name: str | None) -> set[str]:
     joints = set(data.joint_groups.get(name or '', ()))
     found = joints | set(data.keypoint_groups.get(name or '', ()))
     sets: Sequence[Mapping[str, Any]] = tuple(data.keypoint_sets.values())
+    found |= {name for name, mark in data.landmarks.items() if mark.bone in joints}
     return found | {k for s in sets for k, d in s.items() if isinstance(d, str) and d in joints}

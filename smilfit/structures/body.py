@@ -30,6 +30,8 @@ class BodyParams:
     log_joint_scales: Float[Tensor, 'B J 3'] | None = None
     joint_offsets: Float[Tensor, 'B J 3'] | None = None
     expression: Float[Tensor, 'B E'] | None = None
+    landmark_offsets: Float[Tensor, 'B K 3'] | None = None
+    part_sizes: Float[Tensor, 'B G'] | None = None
     further: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

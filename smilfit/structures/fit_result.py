@@ -21,6 +21,9 @@ from smilfit.structures.parameters import PARAMETERS, parameter_names
 FORMAT = 'smilfit-fit'
 # The newest version that is read. A file states the oldest that can hold it: 2 with further parameters.
 FORMAT_VERSION = 2
+FIRST_PARAMETERS = (
+    'global_orient', 'transl', 'body_pose', 'betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class FitResult:
             arrays |= {n: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for n, v in part.items()}
         side_car = {
             'format': FORMAT,
-            'version': 2 if self.params.further else 1,
+            'version': 1 if set(self.params.as_dict()) <= set(FIRST_PARAMETERS) else 2,
             'parameters': list(self.params.as_dict()),
             'n_frames': self.params.batch_size,
             'history': list(self.history),

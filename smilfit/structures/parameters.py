@@ -24,13 +24,16 @@ class ParameterSpec:
     Args:
         name: an identifier; stages fit it by `fit_<name>`.
         shape: of one body's row: numbers, and the body's sizes by letter (J joints, S betas, E coefficients of the
-            expression, V vertices, C cameras, or one that a body of your own adds to `sizes`); `'J-1'` is one less.
+            expression, V vertices, K landmarks whose offset is not
+            known, G sizes of parts, C cameras, or one that a body of your own adds to `sizes`); `'J-1'` is one less.
         unit: of its numbers, in words.
         kind: a `'scale'` is positive and moves as its logarithm; a `'rotation'` is axis-angle in rad (the last
             dimension) or a matrix; a `'vector'` is any other.
         shared: whether one value serves a clip whose shape is shared.
         default_fit: fitted where a stage says nothing.
         optional: absent (None) until it is given or fitted, which is as good as resting.
+        linear: whether rest positions of joints, skin or keypoints are linear in it: the body gives them by
+            `joint_directions` and `vertex_directions`.
         of: whether it is the body's (a field of `BodyParams`) or the cameras' (in `FitState`).
     """
 
@@ -41,6 +44,7 @@ class ParameterSpec:
     shared: bool = False
     default_fit: bool = False
     optional: bool = True
+    linear: bool = False
     of: Literal['body', 'camera'] = 'body'
 
     def __post_init__(self) -> None:
@@ -167,11 +171,15 @@ _BUILT_IN = (
     ParameterSpec('global_orient', (3,), 'rad', 'rotation', default_fit=True, optional=False),
     ParameterSpec('transl', (3,), 'world unit', default_fit=True, optional=False),
     ParameterSpec('body_pose', ('J-1', 3), 'rad', 'rotation', default_fit=True, optional=False),
-    ParameterSpec('betas', ('S',), 'coefficients', shared=True, default_fit=True, optional=False),
-    ParameterSpec('expression', ('E',), 'coefficients'),
+    ParameterSpec(
+        'betas', ('S',), 'coefficients', shared=True, default_fit=True, optional=False, linear=True
+    ),
+    ParameterSpec('expression', ('E',), 'coefficients', linear=True),
     ParameterSpec('scale', (), 'world unit per model unit', 'scale', shared=True, optional=False),
     ParameterSpec('log_joint_scales', ('J', 3), 'logarithm', shared=True),
-    ParameterSpec('joint_offsets', ('J', 3), 'model unit', shared=True),
+    ParameterSpec('joint_offsets', ('J', 3), 'model unit', shared=True, linear=True),
+    ParameterSpec('landmark_offsets', ('K', 3), 'model unit', shared=True, linear=True),
+    ParameterSpec('part_sizes', ('G',), 'share of the size', shared=True, linear=True),
     ParameterSpec('cameras', ('C', 6), 'rad and world unit', shared=True, of='camera'),
     # The logarithm of a factor on focal lengths.
     ParameterSpec('focal', (), 'logarithm', shared=True, of='camera'),

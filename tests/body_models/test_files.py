@@ -24,7 +24,7 @@ from smilfit.body_models import (
 from smilfit.body_models.pickle_reader import as_array
 from smilfit.body_models.smil_json import SCHEMA
 from smilfit.registry import build_body_model
-from tests.animals import small_animal, static_animal
+from tests.animals import marked_animal, small_animal, static_animal
 
 
 def same(a, b):
@@ -61,7 +61,7 @@ def as_smil_pickle(data, path, **changes):
     return path
 
 
-@pytest.mark.parametrize('make', [small_animal, static_animal])
+@pytest.mark.parametrize('make', [small_animal, static_animal, marked_animal])
 def test_json_round_trip_is_exact(make, tmp_path):
     data = make()
     path = save_body_model(data, tmp_path / 'a.smil.json')

@@ -13,11 +13,11 @@ from torch.autograd.functional import jacobian
 from smilfit import losses
 from smilfit.losses import BaseLoss, Energies, Residuals, fit_pose_mixture, reduced
 from smilfit.registry import LOSSES
-from tests.animals import small_animal
+from tests.animals import marked_animal
 from tests.handlers.worm import worm_data
 
 DATA = replace(
-    (ANIMAL := small_animal(n_joints=8)),
+    (ANIMAL := marked_animal(n_joints=8)),
     joint_groups={**ANIMAL.joint_groups, 'spine': ANIMAL.joint_names[1:4], 'foot': ANIMAL.joint_names[-1:]},
 )
 # A worm whose joints are all near each other.
@@ -77,6 +77,8 @@ CASES = {
     'betas': case('ShapePriorLoss', 'betas', draw(4, 3)),
     'scales': case('JointScalePriorLoss', 'extras', POINTS),
     'offsets': case('JointOffsetPriorLoss', 'extras', POINTS, loss_weight=0.5),
+    'landmarks': case('LandmarkOffsetPriorLoss', 'landmark_offsets', POINTS[:, :3], loss_weight=0.5),
+    'part_sizes': case('PartSizePriorLoss', 'part_sizes', POINTS[:, 0, :2], wall=0.5),
     'ties': case('TiedJointScalePriorLoss', 'log_joint_scales', 0.3 * POINTS, groups=('spine',), tie=7.0),
     'focal': case('FocalPriorLoss', 'log_focal', draw(4, 1), sd=0.2),
     'keypoints': case('KeypointMSELoss', 'pred', POINTS, SEEN),

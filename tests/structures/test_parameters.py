@@ -26,8 +26,8 @@ def test_a_body_at_rest_has_the_shapes_of_the_table():
     full = body.zero_params(2).with_rest(parameter_names(of='body'), body.sizes)
     for spec in BODY:
         value = getattr(full, spec.name)
-        # This model has no expression: nothing of it is there.
-        assert (value is None) == (spec.name == 'expression')
+        # This model has no expression and no landmarks: nothing of them is there.
+        assert (value is None) == (spec.name in ('expression', 'landmark_offsets'))
         if value is not None:
             assert value.shape == (2, *spec.row(body.sizes))
             assert torch.equal(spec.from_free(spec.free(value)), value)

@@ -10,6 +10,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals, Stated
+from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.models import is_identity
 from smilfit.registrants.second_order.rigid_points import (
     LINEAR,
@@ -137,7 +138,7 @@ def _on_joints(item: Residuals | Energies, body: SMIL) -> bool:
     if names is None and item.source.cameras is None:
         # Of whole meshes and scans in space the exact hessian is worth its price: a few steps instead of many.
         return False
-    if names is not None and len(body.keypoint_rows(names).vertices):
+    if names is not None and not point_set(body, names).only_joints:
         return False
     if item.order:
         return (
@@ -183,7 +184,8 @@ def _take_points(
     bounded = robust is None or (isinstance(robust, GemanMcClure) and robust.limit is None)
     if not (plain and bounded):
         return False
-    if state.body.posedirs is not None and len(state.body.keypoint_rows(source.names).vertices):
+    points = point_set(state.body, source.names)
+    if points.offsets is not None or (state.body.posedirs is not None and points.landmarks is not None):
         return False
     sigma = float('inf') if robust is None or robust.sigma is None else robust.sigma
     # The residual is the difference to a target: where the points are, less the residual, it is.

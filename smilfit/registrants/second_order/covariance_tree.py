@@ -23,7 +23,7 @@ def hangs_on_joints(block: FrameBatch, models: Sequence[Model], names: tuple[str
     groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
     if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
         return False
-    if any(point_set(block.task.body, g).landmarks is not None for g in groups):
+    if not all(point_set(block.task.body, g).only_joints for g in groups):
         return False
     return all(isinstance(m, PointModel) or _by_joint(m) for m in models)
 

@@ -138,10 +138,8 @@ def add_model(
 
 def _add_joints(found: JointQuadratic, model: PointModel, kin: Kinematics) -> None:
     points = point_set(kin.body, model.names)
-    if points.landmarks is not None:
-        raise ValueError(
-            'add_model: named points must be joints; some lie on the skin. Give them as vertices.'
-        )
+    if not points.only_joints:
+        raise ValueError('add_model: named points must be joints; some lie elsewhere. Give them as vertices.')
     found.gradient[..., 3:].index_add_(1, points.joints, model.gradient)
     found.hessian[..., 3:, 3:].index_add_(1, points.joints, model.hessian)
 

@@ -70,12 +70,14 @@ class Kinematics:
         return self.params.scale[:, None, None] * self.positions + self.params.transl.unsqueeze(1)
 
     @cached_property
+    def bone_rotations(self) -> Float[Tensor, 'B J 3 3']:
+        """Each joint's rotation from the rest frame to the world."""
+        return self.linear if self._scales is None else self.linear / self._scales.unsqueeze(-2)
+
+    @cached_property
     def parent_rotations(self) -> Float[Tensor, 'B J 3 3']:
         """Each joint's parent's rotation in the world; of the root the identity."""
-        rotations = self.linear
-        if self._scales is not None:
-            rotations = rotations / self._scales.unsqueeze(-2)
-        above = rotations.index_select(1, self.body.tree.parents)
+        above = self.bone_rotations.index_select(1, self.body.tree.parents)
         above[:, 0] = torch.eye(3, dtype=above.dtype, device=above.device)
         return above
 
@@ -116,15 +118,21 @@ class Kinematics:
             if self.body.posedirs is not None:
                 turns = turns + mark.corrective_turns(self, layout.free)
             parts.append(turns)
+        turned = points.in_order(parts)
+        if points.offsets is not None:
+            turned = points.offsets.add_turns(self, layout.free, turned)
         # (B, N, k, 3, 3) -> (B, N, 3, k * 3)
-        return points.in_order(parts).transpose(2, 3).flatten(3)
+        return turned.transpose(2, 3).flatten(3)
 
     def places(self, points: PointSet) -> Float[Tensor, 'B N 3']:
         """Give points in the world."""
         parts = [self.joints.index_select(1, points.joints)] if len(points.joints) else []
         if points.landmarks is not None:
             parts.append(points.landmarks.carried(self).sum(2))
-        return points.in_order(parts)
+        places = points.in_order(parts)
+        if points.offsets is None:
+            return places
+        return places.index_add(1, points.offsets.rows, points.offsets.arms(self))
 
     def extra_columns(self, points: PointSet, name: str) -> Float[Tensor, 'B N 3 n']:
         """Differentiate points with respect to one extra, rotations and translation held."""
@@ -133,6 +141,10 @@ class Kinematics:
             return self.linear.new_zeros(shape)
         if name == 'log_scale':
             return (self.places(points) - self.params.transl.unsqueeze(1)).unsqueeze(-1)
+        if name == 'landmark_offsets':
+            if points.offsets is None:
+                return self.linear.new_zeros(len(self.linear), len(points), 3, self._count(name))
+            return points.offsets.columns(self, len(points))
         of_joints = self._joint_columns[name]
         parts = [of_joints.index_select(1, points.joints)] if len(points.joints) else []
         if points.landmarks is not None:
@@ -149,9 +161,14 @@ class Kinematics:
             return (self.joints - self.params.transl.unsqueeze(1)).unsqueeze(-1)
         return self._joint_columns[name]
 
+    def _count(self, name: str) -> int:
+        return self.point.extras[name][0].numel()
+
     def shape_steps(self, name: str) -> Float[Tensor, 'S J 3']:
-        """Give how far each joint's offset from its parent changes a unit of a shape coefficient, model unit."""
+        """Give how far each joint's offset from its parent changes a unit of a linear parameter, model unit."""
         directions = self.body.joint_directions(name)
+        if directions is None:
+            return self.linear.new_zeros(self._count(name), self.linear.shape[1], 3)
         steps = directions - directions.index_select(1, self.body.tree.parents)
         return torch.cat((directions[:, :1], steps[:, 1:]), 1)
 
@@ -171,12 +188,8 @@ class _JointColumns(dict):
         self._of = of
 
     def __missing__(self, name: str) -> Tensor:
-        self[name] = {
-            'betas': self._shape,
-            'expression': self._shape,
-            'joint_offsets': self._offsets,
-            'log_joint_scales': self._joint_scales,
-        }[name](name)
+        own = {'joint_offsets': self._offsets, 'log_joint_scales': self._joint_scales}
+        self[name] = own.get(name, self._shape)(name)
         return self[name]
 
     def _shape(self, name: str) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from smilfit.body_models import SMIL
+from smilfit.body_models import SMIL, KeypointRows
 from smilfit.geometry.quaternion import skew
 
 if TYPE_CHECKING:
@@ -17,14 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PointSet:
-    """Named points: those that are joints, those on the skin, and how to bring them into the order asked for."""
+    """Named points: those that are joints, those on the skin, and how to bring them into the order asked for.
+
+    Some of them may be moved from there by an offset in the frame of a bone.
+    """
 
     joints: Int[Tensor, ' a']
     landmarks: 'Landmarks | None'
     order: Int[Tensor, ' N']
+    offsets: 'PointOffsets | None' = None
 
     def __len__(self) -> int:
         return len(self.order)
+
+    @property
+    def only_joints(self) -> bool:
+        """Whether every point is a joint."""
+        return self.landmarks is None and self.offsets is None
 
     def in_order(self, parts: Sequence[Tensor]) -> Tensor:
         """Put joints' rows and landmarks' rows (dimension 1) into the order of the names."""
@@ -35,6 +44,45 @@ class PointSet:
         """Pick some of the points of a set that has landmarks alone."""
         few = self.landmarks.part(rows)
         return PointSet(self.joints, few, torch.arange(len(few.index), device=self.order.device))
+
+
+@dataclass(frozen=True)
+class PointOffsets:
+    """What is added to M of the points: an offset in the frame of a bone, turned with it.
+
+    Args:
+        rows: of the points.
+        bones: of each the joint.
+        unknown: row of the landmark offsets; as many as there are for none.
+        keypoints: gives the offsets.
+    """
+
+    rows: Int[Tensor, ' M']
+    bones: Int[Tensor, ' M']
+    unknown: Int[Tensor, ' M']
+    keypoints: KeypointRows
+
+    def arms(self, kin: 'Kinematics') -> Float[Tensor, 'B M 3']:
+        """Give the offsets in the world."""
+        offsets = self.keypoints.offsets(kin.params.landmark_offsets)
+        return (self.turned(kin) @ offsets.unsqueeze(-1)).squeeze(-1)
+
+    def turned(self, kin: 'Kinematics') -> Float[Tensor, 'B M 3 3']:
+        """Give the maps from the bones' frames, model unit, to the world."""
+        return kin.params.scale[:, None, None, None] * kin.bone_rotations.index_select(1, self.bones)
+
+    def add_turns(self, kin: 'Kinematics', free: Tensor, turns: Float[Tensor, 'B N f 3 3']) -> Tensor:
+        """Add how turns of joints move points by turning their bones."""
+        moved = kin.body.tree.paths[self.bones][:, free]
+        return turns.index_add(1, self.rows, -skew(moved[..., None] * self.arms(kin).unsqueeze(2)))
+
+    def columns(self, kin: 'Kinematics', count: int) -> Float[Tensor, 'B N 3 n']:
+        """Differentiate all N points with respect to the landmark offsets."""
+        turned = self.turned(kin)
+        found = turned.new_zeros(len(turned), count, 3, len(kin.body.data.unknown_landmarks), 3)
+        known = (self.unknown < found.shape[3]).nonzero().flatten()
+        found[:, self.rows[known], :, self.unknown[known]] = turned[:, known].transpose(0, 1)
+        return found.flatten(3)
 
 
 @dataclass(frozen=True)
@@ -80,12 +128,13 @@ class Landmarks:
         """Differentiate with respect to an extra, given the joints' derivatives."""
         columns = torch.einsum('kj,bjcn->bkcn', self.shares, of_joints)
         scale = kin.params.scale[:, None, None, None]
-        if name in ('betas', 'expression'):
-            change = kin.body.vertex_directions(name)
-            if change is not None:
-                moved = self.at_rest(change[:, self.index])
-                moved = moved - self.shares[..., None] * kin.body.joint_directions(name).unsqueeze(1)
-                columns = columns + scale * torch.einsum('bjac,nkjc->bkan', kin.linear, moved)
+        change = kin.body.vertex_directions(name)
+        if change is not None:
+            moved = self.at_rest(change[:, self.index])
+            of_joint = kin.body.joint_directions(name)
+            if of_joint is not None:
+                moved = moved - self.shares[..., None] * of_joint.unsqueeze(1)
+            columns = columns + scale * torch.einsum('bjac,nkjc->bkan', kin.linear, moved)
         if name == 'log_joint_scales' or (name == 'betas' and kin.body.scaledirs is not None):
             resting = self.at_rest(self.rest_vertices(kin))
             arms = resting - self.shares[..., None] * kin.rest_joints.unsqueeze(1)
@@ -127,7 +176,8 @@ def point_set(body: SMIL, names: Sequence[str] | None) -> PointSet:
         every = torch.arange(count, device=none.device)
         return PointSet(none, Landmarks(every, None, body.weights), every)
     rows = body.keypoint_rows(tuple(names))
+    offsets = PointOffsets(rows.marked, rows.bone, rows.unknown, rows) if len(rows.marked) else None
     if not len(rows.vertices):
-        return PointSet(rows.joints, None, rows.order)
+        return PointSet(rows.joints, None, rows.order, offsets)
     marks = Landmarks(rows.vertices, rows.mix, body.weights[rows.vertices])
-    return PointSet(rows.joints, marks, rows.order)
+    return PointSet(rows.joints, marks, rows.order, offsets)

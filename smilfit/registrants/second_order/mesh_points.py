@@ -144,7 +144,7 @@ class MeshJacobian:
             return
         columns = self.of_joints[name][frame].permute(2, 1, 0)
         found += (columns.flatten(0, 1) @ skin).unflatten(0, (-1, 3))
-        change = body.vertex_directions(name) if name in ('betas', 'expression') else None
+        change = body.vertex_directions(name)
         if change is not None:
             _add_turned(found, blended, change[:, block].transpose(1, 2).contiguous())
         if name == 'log_joint_scales':
@@ -157,9 +157,11 @@ class MeshJacobian:
     def _of_joints(self, name: str) -> Float[Tensor, 'B J 3 n']:
         """Differentiate the bones' shifts: of their joints, less what the joints' rest places take along."""
         columns = self.kin.joint_columns(name)
-        if name not in ('betas', 'expression') or self.kin.body.vertex_directions(name) is None:
+        body = self.kin.body
+        directions = body.joint_directions(name)
+        if directions is None or body.vertex_directions(name) is None:
             return columns
-        held = torch.einsum('bjac,njc->bjan', self.maps[..., :3], self.kin.body.joint_directions(name))
+        held = torch.einsum('bjac,njc->bjan', self.maps[..., :3], directions)
         return columns - held
 
     def _stretch(self, frame: int, rest: Tensor, skin: Tensor) -> Float[Tensor, 'n 3 v']:

@@ -18,7 +18,7 @@ from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import Processes, SecondOrderSolver, StopReason
-from smilfit.structures import BodyParams, parameter_names
+from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
 
 def run_second_order(
@@ -33,10 +33,11 @@ def run_second_order(
     task = replace(task, log_focal=start.log_focal)
     body, stage, params = task.body, task.stage, start.params.as_axis_angle()
     params = params.with_rest(stage.fit, body.sizes)
-    if params.further:
+    further = [n for n in params.further if not PARAMETERS[n].linear]
+    if further:
         raise TypeError(
             f'LevenbergMarquardt: {stage.name} must be of parameters whose derivatives are known; got '
-            f'{", ".join(params.further)}. Use optimizer=dict(type="LBFGS").'
+            f'{", ".join(further)}. Use optimizer=dict(type="LBFGS").'
         )
     if 'focal' in stage.fit:
         raise TypeError(

@@ -45,10 +45,10 @@ class VariableState:
         if camera_shift is not None:
             extras['cameras'] = camera_shift.unsqueeze(0)
         for name, shared in fitted.items():
-            if name not in extras and name == 'expression':
-                extras[name] = params.transl.new_zeros(params.batch_size, 0)
-            elif name not in extras:
-                extras[name] = params.transl.new_zeros(params.batch_size, params.n_joints, 3)
+            if name not in extras:
+                # A parameter without numbers, as of a model without expression, is not among those of a body.
+                shape = (params.n_joints, 3) if name in ('log_joint_scales', 'joint_offsets') else (0,)
+                extras[name] = params.transl.new_zeros(params.batch_size, *shape)
             if shared:
                 # About the first row: of equal rows the mean is that row, whatever their number.
                 first = extras[name][:1]
@@ -88,15 +88,17 @@ class VariableState:
         extras = {
             n: v.expand(self.batch_size, *v.shape[1:])
             for n, v in self.extras.items()
-            if n != 'cameras' and (n != 'expression' or v.numel())
+            if n != 'cameras' and (n == 'betas' or v.numel())
         }
         scale = extras.pop('log_scale').exp()
-        return BodyParams(
-            global_orient=axis_angle[:, 0],
-            body_pose=axis_angle[:, 1:],
-            transl=self.transl,
-            scale=scale,
-            **extras,
+        return BodyParams.of(
+            {
+                'global_orient': axis_angle[:, 0],
+                'body_pose': axis_angle[:, 1:],
+                'transl': self.transl,
+                'scale': scale,
+                **extras,
+            }
         )
 
     def moved(

@@ -15,6 +15,8 @@ from smilfit.handlers import (
     Keypoint3dLimbLenInput,
     Keypoint3dMSEHandler,
     Keypoint3dMSEInput,
+    LandmarkOffsetPriorHandler,
+    PartSizePriorHandler,
 )
 from smilfit.losses import BaseLoss, JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
@@ -23,22 +25,26 @@ from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import FitState, task_of
-from tests.animals import random_params, ring_of_cameras, small_animal
+from tests.animals import marked_animal, random_params, ring_of_cameras
 
-NAMES = ('joint_3', 'nose', 'tail', 'joint_7', 'joint_0')
+NAMES = ('joint_3', 'nose', 'mark_on_skin', 'tail', 'joint_7', 'joint_0', 'mark_on_joint', 'mark_known')
 EPS = 1e-6
 
 
 def setting(handlers, inputs, directions=0.0, extras=False, cameras=False):
-    data = small_animal(n_joints=8)
+    data = marked_animal(n_joints=8)
     body = SMIL(data, scale_directions=directions, offset_directions=directions).double()
     params = random_params(data, 3)
     fitted = {'betas': False, 'log_scale': True, 'joint_offsets': False}
+    fitted |= {'landmark_offsets': False, 'part_sizes': False}
     if extras:
         draw = torch.randn(2, 3, 8, 3, generator=torch.Generator().manual_seed(5)).double()
         params = params.replace(log_joint_scales=0.1 * draw[0], joint_offsets=0.1 * draw[1])
         fitted['log_joint_scales'] = False
-    params = params.replace(scale=params.scale[:1].expand(3).clone())
+    draw = torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(7)).double()
+    params = params.replace(
+        scale=params.scale[:1].expand(3).clone(), landmark_offsets=0.2 * draw, part_sizes=0.4 * draw[:, 0, :2]
+    )
     shift = 0.05 * torch.randn(4, 6, generator=torch.Generator().manual_seed(6)).double() if cameras else None
     if cameras:
         fitted['cameras'] = True
@@ -87,8 +93,9 @@ def draw(*shape, seed=2):
 
 
 def make_terms():
-    seen = Keypoint3dMSEInput(draw(3, 5, 3), NAMES)
-    pixels = Keypoint2dInput(300 + 60 * draw(3, 4, 5, 2), NAMES, cameras=ring_of_cameras(dist=-0.1))
+    count = len(NAMES)
+    seen = Keypoint3dMSEInput(draw(3, count, 3), NAMES)
+    pixels = Keypoint2dInput(300 + 60 * draw(3, 4, count, 2), NAMES, cameras=ring_of_cameras(dist=-0.1))
     limbs = Keypoint3dLimbLenInput(draw(3, 3, 3), ('joint_3', 'joint_1', 'joint_4'))
     return {
         'points': ([Keypoint3dMSEHandler(KeypointMSELoss(sigma=2.0))], [seen]),
@@ -98,6 +105,8 @@ def make_terms():
         'automatic': ([BodyPosePriorHandler(JointPriorLoss(True, smooth_spine=True))], []),
         'betas': ([BetasPriorHandler()], []),
         'offsets': ([JointOffsetPriorHandler()], []),
+        'landmarks': ([LandmarkOffsetPriorHandler()], []),
+        'sizes': ([PartSizePriorHandler()], []),
     }
 
 
