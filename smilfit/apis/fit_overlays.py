@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from smilfit.apis.progress import counted
+from smilfit.apis.recordings import open_recording
 from smilfit.body_models import SMIL
-from smilfit.io import SleapSession, write_mesh
+from smilfit.io import write_mesh
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 from smilfit.visualization import OverlayPainter, Panel, ShownBody, View, follow, look, write_video
 
@@ -105,14 +106,10 @@ def _views(
     dataset: Any, session: str, cameras: Cameras, rows: np.ndarray, affine: np.ndarray, side: int
 ) -> Iterator[list[View]]:
     """See the session's own images where its folder is still there, else the stored ones."""
-    source = Path(dataset.source(session))
     frames = dataset.frame_indices(session)[rows]
     singles = [cameras.select([name]) for name in cameras.names]
-    if (source / 'calibration.toml').is_file():
-        others = [c.name for c in source.iterdir() if c.is_dir() and c.name not in cameras.names]
-        recorded = SleapSession(
-            source, exclude_cameras=tuple(others), confidence_threshold=0.0, with_3d=False
-        )
+    recorded = open_recording(dataset, session)
+    if recorded is not None:
         order = [recorded.camera_names.index(name) for name in cameras.names]
         bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras
         lens = [(lenses.K[k].numpy(), lenses.dist[k].numpy()) if bent else None for k in order]
@@ -122,7 +119,7 @@ def _views(
                 for c, name in enumerate(cameras.names)
             ]
         return
-    logger.info('%s: %s is gone; overlays show the stored images.', session, source)
+    logger.info('%s: %s is gone; overlays show the stored images.', session, dataset.source(session))
     for i, sample in enumerate(dataset.samples(session)[rows]):
         stored = dataset.record(int(sample))
         views = []

@@ -14,6 +14,7 @@ import torch
 from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.recordings import open_recording
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
 from smilfit.evaluation import FitBenchmark, fit_benchmark
@@ -36,7 +37,8 @@ MESH_FORMATS = ('obj', 'ply', 'none')
 class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
-    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings.
+    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `masks` says where
+    those of a fit with mask stages come from, as `with_masks` takes it.
     """
 
     sessions: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class FitOptions:
     overwrite: bool = False
     progress: ProgressCallback = ignore
     mesh_format: str = ''
+    masks: str | Path | None = None
 
     def __post_init__(self) -> None:
         reject_unknown('FitOptions', 'mesh format', [self.mesh_format], ('', *MESH_FORMATS))
@@ -145,12 +148,27 @@ class SessionFits:
             parts.clear()
         registrant.keep_parts(parts)
         frames = self.dataset.frame_indices(session)
+        further = self._recorded(session) if registrant.needs_recording else {}
         with self.steps.running(session, registrant, len(frames)):
-            result = registrant(inputs, frames=frames)
+            result = registrant(inputs, frames=frames, **further)
         finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
         broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']
         notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
         return replace(result, report=result.report | notes)
+
+    def _recorded(self, session: str) -> dict[str, Any]:
+        """Give what a fit to the images themselves takes.
+
+        Raises:
+            FileNotFoundError: the recording is not there any more.
+        """
+        recording = open_recording(self.dataset, session)
+        if recording is None:
+            raise FileNotFoundError(
+                f'{session}: masks are found in the recording, which must be where it was preprocessed, '
+                f'{self.dataset.source(session)}; it is not there. Put it back, or take a config without masks.'
+            )
+        return {'recording': recording, 'session': session}
 
     def _parts(self, session: str, fingerprint: str) -> PartFiles:
         return PartFiles(self.outputs(session).folder / 'parts', fingerprint, self.options.device)
@@ -162,6 +180,8 @@ class SessionFits:
             'body_model': self.body.data.content_hash(),
             'smilfit': __version__,
         }
+        if self.registrant.needs_recording:
+            inputs['masks'] = self.registrant.segmenter.fingerprint()
         return MadeOf(inputs, {key: self.cfg[key] for key in sorted(self.cfg)})
 
     def _fingerprint(self, made_of: MadeOf) -> str:

@@ -33,6 +33,7 @@ def fit(
     window_px: int = 400,
     video: bool = True,
     meshes: str | None = None,
+    masks: str | Path | None = None,
     overwrite: bool = False,
     launcher: str = 'none',
     progress: ProgressCallback | None = None,
@@ -54,6 +55,8 @@ def fit(
         window_px: side of a camera in overlays, px.
         video: write overlay videos.
         meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
+        masks: of a config with mask stages: 'grabcut', 'background', or a folder with SESSION/CAMERA/000000.png; as
+            the config says if None.
         overwrite: fit again what is fitted already.
         launcher: what started the processes that share the work: 'none', 'pytorch' or 'slurm'.
         progress: called with a `Progress` by the first process.
@@ -78,6 +81,7 @@ def fit(
             video=video,
             overwrite=overwrite,
             mesh_format=meshes or '',
+            masks=masks,
             progress=progress if progress is not None and processes.rank == 0 else ignore,
         )
         return fit_dataset(config, data, out, body_model, cfg_options, options, processes)

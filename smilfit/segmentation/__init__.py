@@ -1,10 +1,13 @@
-"""Which pixels of an image show the animal: masks out of files, or found beside a fitted body."""
+"""Which pixels show the animal: masks out of files, or found beside a fitted body; and fits of shape to them."""
 
 from smilfit.segmentation.background import BackgroundSubtraction
 from smilfit.segmentation.base import Frame, Segmentation, Segmenter
+from smilfit.segmentation.frame_choice import spread_frames
 from smilfit.segmentation.grab_cut import GrabCutSegmenter
 from smilfit.segmentation.mask_files import MaskFiles
+from smilfit.segmentation.mask_smplify import MaskSMPLify
 from smilfit.segmentation.plausibility import MaskLimits, contrast, joined_parts, why_implausible
+from smilfit.segmentation.recorded_masks import RecordedMasks, Recording, recorded_masks
 
 __all__ = [
     'BackgroundSubtraction',
@@ -12,9 +15,14 @@ __all__ = [
     'GrabCutSegmenter',
     'MaskFiles',
     'MaskLimits',
+    'MaskSMPLify',
+    'RecordedMasks',
+    'Recording',
     'Segmentation',
     'Segmenter',
     'contrast',
     'joined_parts',
+    'recorded_masks',
+    'spread_frames',
     'why_implausible',
 ]

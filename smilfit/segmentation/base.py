@@ -19,12 +19,14 @@ class Frame:
         silhouette: the fitted body, in the same pixels.
         camera: the camera's name.
         number: the frame's number in the recording.
+        session: the recording's name.
     """
 
     image: UInt8[np.ndarray, 'H W 3']
     silhouette: Bool[np.ndarray, 'h w']
     camera: str = ''
     number: int = 0
+    session: str = ''
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[:2] != self.silhouette.shape:
@@ -69,6 +71,10 @@ class Segmenter(ABC):
 
     def prepare(self, frames: Sequence[Frame]) -> None:  # noqa: B027
         """Look at frames of one camera, spread over the recording, before its frames are segmented."""
+
+    def fingerprint(self) -> str:
+        """Say which masks it gives beside what its arguments say: other files, other fits."""
+        return ''
 
     @abstractmethod
     def find_mask(self, frame: Frame) -> Bool[np.ndarray, 'H W'] | str:

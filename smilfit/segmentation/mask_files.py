@@ -1,5 +1,6 @@
 """Masks out of a folder of images."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ class MaskFiles(Segmenter):
 
     Args:
         folder: holds the files.
-        pattern: of their names in it, by camera and frame number (the first frame is 0).
+        pattern: of their names in it, by camera, frame number (the first frame is 0) and, if it likes, session.
         limits: what a mask must keep to beside the fitted body; `MaskLimits()` if None.
 
     Raises:
@@ -34,7 +35,7 @@ class MaskFiles(Segmenter):
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{folder}: masks must be in a folder; there is no such folder.')
         try:
-            names = {pattern.format(camera=c, frame=n) for c in 'ab' for n in (0, 1)}
+            names = {pattern.format(camera=c, frame=n, session='') for c in 'ab' for n in (0, 1)}
         except (KeyError, IndexError, ValueError):
             names = set()
         if len(names) != 4:
@@ -48,7 +49,8 @@ class MaskFiles(Segmenter):
         Raises:
             ValueError: a file that is no image, or of another size than the recording.
         """
-        name = self.pattern.format(camera=folder_name(frame.camera), frame=frame.number)
+        session = folder_name(frame.session) if frame.session else ''
+        name = self.pattern.format(camera=folder_name(frame.camera), frame=frame.number, session=session)
         path = inside(self.folder, name, 'MaskFiles')
         if not path.is_file():
             return f'there is no file {name}'
@@ -60,6 +62,12 @@ class MaskFiles(Segmenter):
                 f'{mask.shape[0]}. Write masks of the recording as it was annotated.'
             )
         return mask
+
+    def fingerprint(self) -> str:
+        """Give a digest of names, sizes and times of the files."""
+        files = sorted(path for path in self.folder.rglob('*') if path.is_file())
+        facts = [(str(p.relative_to(self.folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def quality(self, frame: Frame, mask: Bool[np.ndarray, 'H W']) -> float:
         """Believe who drew it."""

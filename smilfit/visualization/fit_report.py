@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smilfit.evaluation import FitBenchmark, length_text
+from smilfit.evaluation import FitBenchmark, length_text, mask_rows, mask_sentences
 from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -29,7 +29,9 @@ def add_fit_sections(
         images: captions and overlays.
         video: an overlay video.
     """
-    report.add_section('Fit: the body on the images', fit_summary(benchmark))
+    report.add_section(
+        'Fit: the body on the images', [*fit_summary(benchmark), *mask_sentences(ignored or {})]
+    )
     if images or video is not None:
         report.add_legend(FIT_MARKS)
     if images:
@@ -61,6 +63,12 @@ def add_fit_sections(
         ),
         'All cameras together.',
     )
+    if overlaps := mask_rows(ignored or {}):
+        report.add_table(
+            overlaps,
+            'IoU of the body and masks: of the fit to keypoints alone, of this one, and of the body as it stood at '
+            'another time. Frames that were checked took no part in the shape',
+        )
     if benchmark.against_truth:
         rows = [{'against the known truth': n, 'value': v} for n, v in benchmark.against_truth.items()]
         report.add_table(rows, f'Errors in space, {benchmark.unit or "unknown unit"}')
@@ -69,7 +77,7 @@ def add_fit_sections(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
         )
     if ignored:
-        rows = [{'what': str(k), 'value': str(v)} for k, v in ignored.items()]
+        rows = [{'what': str(k), 'value': str(v)} for k, v in ignored.items() if k != 'masks']
         report.add_table(rows, 'What was left out, and other notes')
     return report
 
