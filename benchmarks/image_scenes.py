@@ -62,12 +62,12 @@ def single_views(
     count = 1 if video else n
     betas = torch.from_numpy(np.stack([draw_betas(body.data, rng, 1.5) for _ in range(count)]))
     azimuth, elevation = rng.uniform(0, 2 * np.pi, count), np.deg2rad(rng.uniform(0, 50, count))
-    turn = torch.from_numpy(np.stack([_look(a, e) for a, e in zip(azimuth, elevation)]))
+    turn = torch.from_numpy(np.stack([look(a, e) for a, e in zip(azimuth, elevation)]))
     orient = rotmat_to_axis_angle(turn @ axis_angle_to_rotmat(walk.global_orient))
     params = walk.replace(global_orient=orient, betas=betas.expand(n, -1), transl=torch.zeros(n, 3).double())
-    cameras = _cameras(n, focal)
-    params = _framed(body, params, cameras, focal, together=video)
-    return _seen(body, params, cameras, noise_px, rng)
+    cameras = cameras_of(n, focal)
+    params = framed(body, params, cameras, focal, together=video)
+    return seen_by(body, params, cameras, noise_px, rng)
 
 
 def four_views(body: SMIL, n: int, seed: int, noise_px: float = 1.0) -> Scene:
@@ -75,15 +75,15 @@ def four_views(body: SMIL, n: int, seed: int, noise_px: float = 1.0) -> Scene:
     rng = np.random.default_rng(seed)
     params = random_motion(body, APART * n, rng, 0.01)[::APART]
     params = params.replace(transl=torch.zeros(n, 3).double())
-    turns = torch.from_numpy(np.stack([_look(np.pi / 2 * c + 0.3, np.deg2rad(30)) for c in range(4)]))
+    turns = torch.from_numpy(np.stack([look(np.pi / 2 * c + 0.3, np.deg2rad(30)) for c in range(4)]))
     size = np.ptp(body.data.v_template, axis=0).max()
     distance = FOCAL * size / (0.9 * FILLED * SIDE) + size / 2
-    K = _cameras(1, FOCAL).K[0].expand(4, 3, 3).clone()
+    K = cameras_of(1, FOCAL).K[0].expand(4, 3, 3).clone()
     t = torch.tensor([0, 0, distance]).double().expand(4, 3).clone()
     cameras = Cameras(
         tuple(f'cam_{c}' for c in range(4)), K, turns, t, torch.full((4, 2), float(SIDE)).double()
     )
-    return _seen(body, params, cameras, noise_px, rng)
+    return seen_by(body, params, cameras, noise_px, rng)
 
 
 def masks_of(body: SMIL, params: BodyParams, cameras: Cameras) -> Tensor:
@@ -95,7 +95,7 @@ def masks_of(body: SMIL, params: BodyParams, cameras: Cameras) -> Tensor:
     return (ZBufferRenderer()(vertices, body.faces, flat).alpha > 0).reshape(n, c, SIDE, SIDE)
 
 
-def _look(azimuth: float, elevation: float) -> np.ndarray:
+def look(azimuth: float, elevation: float) -> np.ndarray:
     """Give the rotation of a camera that looks at the origin, the world's +z upwards."""
     back = np.array(
         [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
@@ -105,7 +105,8 @@ def _look(azimuth: float, elevation: float) -> np.ndarray:
     return np.stack((right, np.cross(-back, right), -back))
 
 
-def _cameras(n: int, focal: float) -> Cameras:
+def cameras_of(n: int, focal: float) -> Cameras:
+    """Give each of n images its own camera, at the origin."""
     centre = (SIDE - 1) / 2
     K = torch.tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]).double()
     eye = torch.eye(3).double()
@@ -113,7 +114,7 @@ def _cameras(n: int, focal: float) -> Cameras:
     return Cameras(('picture',), K.repeat(n, 1, 1, 1), eye.repeat(n, 1, 1, 1), zero, size)
 
 
-def _framed(body: SMIL, params: BodyParams, cameras: Cameras, focal: float, together: bool) -> BodyParams:
+def framed(body: SMIL, params: BodyParams, cameras: Cameras, focal: float, together: bool) -> BodyParams:
     """Move animals, each or all alike, until they fill the middle of their images."""
     centre = (SIDE - 1) / 2
     move = torch.tensor([0, 0, 3.0]).double().expand(params.batch_size, 3)
@@ -133,9 +134,10 @@ def _framed(body: SMIL, params: BodyParams, cameras: Cameras, focal: float, toge
     return params
 
 
-def _seen(
+def seen_by(
     body: SMIL, params: BodyParams, cameras: Cameras, noise_px: float, rng: np.random.Generator
 ) -> Scene:
+    """Show bodies to cameras: keypoints with noise, and masks."""
     names = tuple(body.data.keypoint_sets[KEYPOINT_SET])
     xy = cameras.project(body(params, names).keypoints)[0]
     xy = xy + noise_px * torch.from_numpy(rng.standard_normal(xy.shape))

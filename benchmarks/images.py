@@ -31,7 +31,7 @@ MASKS = ('mask_distance', 'silhouette')
 # How much longer the true focal length is than what is thought, and the stage that finds it.
 WRONG = 1.35
 FOCAL_STAGE = {
-    'fit_focal': True, 'focal_prior_weight': 0.02, 'pose_prior_weight': 200.0, 'n_iter': 20, 'ftol': 1e-4,
+    'fit_focal': True, 'focal_prior_weight': 0.02, 'pose_prior_weight': 3.0, 'n_iter': 20, 'ftol': 1e-4,
     'optimizer': {'type': 'LBFGS', 'max_iter': 20, 'history_size': 50},
 }  # fmt: skip
 

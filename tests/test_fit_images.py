@@ -37,7 +37,7 @@ def made(tmp_path_factory):
 
 
 def fit(made, out, *more):
-    return main([str(CONFIG), '--data', str(made / 'pictures.h5'), '--out', str(out), *more])
+    return main([str(CONFIG), '--data', str(made / 'pictures.h5'), '--out', str(out), '--traceback', *more])
 
 
 @pytest.fixture(scope='module')

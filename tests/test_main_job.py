@@ -41,7 +41,12 @@ def test_the_real_session_is_fitted(mouse):
         mouse / 'out.h5',
         '--out',
         mouse / 'fit',
+        code=3,
     )
+    # Small px, and yet no mouse: bones of many times their length.
+    verdict = json.loads((mouse / 'fit' / 'minimal_session' / 'verdict.json').read_text())
+    assert verdict['word'] == 'not believable'
+    assert any('bone femur' in reason for reason in verdict['reasons'])
     folder = mouse / 'fit' / 'minimal_session'
     result = FitResult.load(folder / 'fit.npz')
     assert result.params.batch_size == 120
@@ -68,6 +73,7 @@ def test_the_real_session_is_fitted(mouse):
         mouse / 'out.h5',
         '--out',
         mouse / 'fit',
+        code=3,
     )
     assert 'already fitted' in again
 

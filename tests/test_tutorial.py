@@ -61,7 +61,12 @@ def lab(tmp_path_factory):
 
 def test_the_fit_uses_both_losses(lab):
     data, out = lab.parent / 'demo.h5', lab / 'fit'
-    assert fit_tool.main([str(lab / 'my_fit.py'), '--data', str(data), '--out', str(out), '--no-video']) == 0
+    assert (
+        fit_tool.main(
+            [str(lab / 'my_fit.py'), '--data', str(data), '--out', str(out), '--no-video', '--no-verdict']
+        )
+        == 0
+    )
     turn, pose = FitResult.load(out / 'session_000' / 'fit.npz').history
     assert turn['terms'].keys() == {'keypoints2d_mse', 'bone_direction'}
     assert turn['terms']['bone_direction'] > 0

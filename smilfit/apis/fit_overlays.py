@@ -11,13 +11,27 @@ import torch
 from smilfit.apis.progress import counted
 from smilfit.apis.recordings import open_recording
 from smilfit.body_models import SMIL
-from smilfit.io import write_mesh
+from smilfit.evaluation.verdict.refits import spread_rows
+from smilfit.evaluation.verdict.sides import side_pairs
+from smilfit.io import SleapSession, write_mesh
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
-from smilfit.visualization import OverlayPainter, Panel, ShownBody, View, follow, look, write_video
+from smilfit.visualization import (
+    OverlayPainter,
+    Panel,
+    ShownBody,
+    View,
+    body_axes,
+    follow,
+    free_views,
+    look,
+    write_video,
+)
 
 logger = logging.getLogger('smilfit')
 
 REPORT_IMAGES = 4
+# Bodies of a report that are drawn from free viewpoints.
+FREE_VIEWS = 4
 # Frames whose meshes are in memory at once.
 BLOCK = 32
 
@@ -47,22 +61,40 @@ def write_overlay(
     path: Path,
     window_px: int,
     step: Callable[[], None],
+    words: Sequence[str] = (),
 ) -> None:
-    """Write the overlay video of all frames; `step` is called once a frame."""
+    """Write the overlay video of all frames, with what each was judged to be; `step` is called once a frame."""
     rows = np.arange(result.params.batch_size)
-    frames = _overlays(body, result, dataset, session, seen, rows, window_px)
+    frames = _overlays(body, result, dataset, session, seen, rows, window_px, words)
     fps = dataset.fps(session) or 25.0
     write_video(path, counted(frames, step), fps, n_frames=len(rows))
 
 
 def report_images(
-    body: SMIL, result: FitResult, dataset: Any, session: str, seen: Keypoints2d, window_px: int
+    body: SMIL,
+    result: FitResult,
+    dataset: Any,
+    session: str,
+    seen: Keypoints2d,
+    window_px: int,
+    words: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Draw a few frames, spread over the session: caption -> image."""
     rows = np.unique(np.linspace(0, result.params.batch_size - 1, REPORT_IMAGES).round().astype(int))
     frames = dataset.frame_indices(session)[rows]
-    drawn = _overlays(body, result, dataset, session, seen, rows, window_px)
+    drawn = _overlays(body, result, dataset, session, seen, rows, window_px, words)
     return {f'frame {f}': p for f, p in zip(frames, drawn)}
+
+
+def draw_free_views(
+    body: SMIL, result: FitResult, labels: Sequence[str], words: Sequence[str] = ()
+) -> tuple[list[np.ndarray], list[str]]:
+    """Draw a few fitted bodies from three free viewpoints; images and captions. Nothing of a model without faces."""
+    rows = spread_rows(result.fitted.cpu(), FREE_VIEWS).tolist() if len(body.faces) else []
+    axes = body_axes(body, side_pairs(body.data, body.joint_names))
+    images = [free_views(body, result.params[row], axes) for row in rows]
+    captions = [f'{labels[row]}{f": {words[row]}" if words else ""}; free viewpoints' for row in rows]
+    return images, captions
 
 
 def _overlays(
@@ -73,6 +105,7 @@ def _overlays(
     seen: Keypoints2d,
     rows: np.ndarray,
     window_px: int,
+    words: Sequence[str],
 ) -> Iterator[np.ndarray]:
     cameras, names = seen.cameras, dataset.frame_indices(session)
     affine = follow(cameras, result.joints().cpu(), window_px)
@@ -85,7 +118,10 @@ def _overlays(
         fitted = torch.where(valid.unsqueeze(-1), pixels, torch.nan).double().numpy()
         panels = [
             Panel(
-                f'{name}  frame {names[row]}', view[c], annotated[row, c], body=ShownBody(vertices, fitted[c])
+                f'{name}  frame {names[row]}{f"  {words[row]}" if words else ""}',
+                view[c],
+                annotated[row, c],
+                body=ShownBody(vertices, fitted[c]),
             )
             for c, name in enumerate(cameras.names)
         ]
@@ -102,13 +138,25 @@ def _bodies(
         yield from zip(output.vertices.cpu(), output.select(names).cpu())
 
 
+def _recording(dataset: Any, session: str) -> SleapSession | None:
+    """Open a session's own videos; None, and the reason told, where that cannot be done.
+
+    A fit is there when this is asked for: nothing about its pictures may end the work.
+    """
+    try:
+        return open_recording(dataset, session)
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning('%s: overlays show the small stored images: %s', session, error)
+    return None
+
+
 def _views(
     dataset: Any, session: str, cameras: Cameras, rows: np.ndarray, affine: np.ndarray, side: int
 ) -> Iterator[list[View]]:
     """See the session's own images where its folder is still there, else the stored ones."""
     frames = dataset.frame_indices(session)[rows]
     singles = [cameras.select([name]) for name in cameras.names]
-    recorded = open_recording(dataset, session)
+    recorded = _recording(dataset, session)
     if recorded is not None:
         order = [recorded.camera_names.index(name) for name in cameras.names]
         bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras
@@ -119,7 +167,6 @@ def _views(
                 for c, name in enumerate(cameras.names)
             ]
         return
-    logger.info('%s: %s is gone; overlays show the stored images.', session, dataset.source(session))
     for i, sample in enumerate(dataset.samples(session)[rows]):
         stored = dataset.record(int(sample))
         views = []

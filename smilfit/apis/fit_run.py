@@ -1,29 +1,41 @@
 """What `fit` does: sessions of a dataset file become parameters, videos and a report."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
+from smilfit.apis.fit_overlays import draw_free_views
 from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
 from smilfit.apis.mask_choice import with_masks
+from smilfit.apis.session_landmarks import body_with_landmarks
 from smilfit.apis.session_outputs import OVERLAY
 from smilfit.apis.shipped_configs import find_config
 from smilfit.body_models import SMIL, is_shipped, load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, ImageFigures, read_figures
+from smilfit.evaluation.verdict import NOT_BELIEVABLE, Verdict
 from smilfit.files import MadeOf, OutputFolder, OutputLock
-from smilfit.registry import ConfigError, build_body_model, did_you_mean, read_config
+from smilfit.handlers import SilhouetteDistanceHandler, SilhouetteHandler
+from smilfit.registrants import SMPLify
+from smilfit.registry import (
+    ConfigError,
+    UnknownNameError,
+    build_body_model,
+    build_registrant,
+    did_you_mean,
+    read_config,
+)
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult
 from smilfit.version import __version__
-from smilfit.visualization import Report, add_fit_sections, add_image_sections
+from smilfit.visualization import Report, add_fit_sections, add_image_sections, add_verdict
 
 REPORT = 'report.html'
 
@@ -32,18 +44,29 @@ REPORT = 'report.html'
 class FitRun:
     """What came out: results and numbers by session, and the report's path.
 
-    `benchmarks` are of recordings by calibrated cameras, `images` of single images.
+    `benchmarks` are of recordings by calibrated cameras, `images` of single images. `verdicts` are empty
+    where nothing was judged.
     """
 
     results: dict[str, FitResult]
     benchmarks: dict[str, FitBenchmark]
     images: dict[str, list[ImageFigures]]
     report: Path
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     @property
     def n_images_not_fitted(self) -> int:
         """How many images have no fit."""
         return sum(int((~self.results[session].fitted).sum()) for session in self.images)
+
+    @property
+    def not_believable(self) -> list[str]:
+        """Name the sessions that are not believable, or hold an image that is not."""
+        return [
+            session
+            for session, verdict in self.verdicts.items()
+            if verdict.word == NOT_BELIEVABLE or (session in self.images and verdict.count(NOT_BELIEVABLE))
+        ]
 
 
 def fit_dataset(
@@ -82,12 +105,72 @@ def fit_dataset(
     for name in options.sessions:
         if name not in dataset.session_names:
             raise KeyError(f'{data}: no session {name!r}. {did_you_mean(name, dataset.session_names)}')
-    body = _body(cfg.pop('body_model', None), body_model, dataset).to(options.device)
+    body = _body(cfg.pop('body_model', None), body_model, dataset)
     dataset.check_body_model(body.data)
+    body = body_with_landmarks(body, dataset, options.landmarks).to(options.device)
     sessions = options.sessions or dataset.session_names
     # The first process holds the folder for all.
+    of_images = any(map(dataset.has_own_cameras, sessions))
     with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
-        return _fit_sessions(SessionFits(cfg, body, dataset, Path(out), options), sessions, processes)
+        with _naming(config):
+            fits = SessionFits(cfg, body, dataset, Path(out), options)
+        check_faces(fits.registrant, of_images or options.video or options.mesh_format in ('obj', 'ply'))
+        return _fit_sessions(fits, sessions, processes)
+
+
+def check_images_fit(
+    config: str | Path | Mapping[str, Any],
+    body_model: str | Path,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Build what a fit of images is made of, so that a fault of config or model shows before other work.
+
+    Args:
+        config: as of `fit_dataset`.
+        body_model: the body model's file.
+        cfg_options: overrides of the config by dotted key.
+
+    Raises:
+        ValueError, KeyError: the config cannot be built, or the body model has no faces.
+    """
+    cfg = _load_config(config, cfg_options or {}) | {'body_model': load_body_model(body_model)}
+    with _naming(config):
+        registrant = build_registrant(cfg)
+    check_faces(registrant, drawn=True)
+
+
+def check_faces(registrant: SMPLify, drawn: bool) -> None:
+    """Check that the body has faces where a fit needs its surface.
+
+    Args:
+        registrant: of the fit.
+        drawn: whether bodies are drawn or written as meshes.
+
+    Raises:
+        ValueError: it has none.
+    """
+    body = registrant.body
+    of_masks = (SilhouetteHandler, SilhouetteDistanceHandler)
+    masks = [key for key, handler in registrant.handlers.items() if isinstance(handler, of_masks)]
+    if len(body.faces) or not (drawn or masks):
+        return
+    what = f'masks ({masks[0]})' if masks else 'overlays and meshes'
+    raise ValueError(
+        f'{body.data.name}: the body model must have faces for {what}; it has none. Give one with faces, or fit a '
+        'recording to keypoints alone by --no-video --meshes none.'
+    )
+
+
+@contextmanager
+def _naming(config: str | Path | Mapping[str, Any]) -> Iterator[None]:
+    """Name the config's file in what cannot be built of it."""
+    try:
+        yield
+    except (ValueError, TypeError, UnknownNameError) as error:
+        if isinstance(config, Mapping) or str(error).startswith(str(config)):
+            raise
+        kind = UnknownNameError if isinstance(error, UnknownNameError) else ConfigError
+        raise kind(f'{config}: {error}') from error
 
 
 def _fit_sessions(fits: SessionFits, sessions: Sequence[str], processes: Processes) -> FitRun | None:
@@ -104,29 +187,34 @@ def _fit_sessions(fits: SessionFits, sessions: Sequence[str], processes: Process
 
 def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitResult]) -> FitRun:
     """Write the page of all sessions; what other processes fitted is read from their files."""
-    results, benchmarks, images = {}, {}, {}
+    results, benchmarks, images, judged = {}, {}, {}, {}
     folders = {session: fits.outputs(session) for session in sessions}
     for session, outputs in folders.items():
         results[session] = mine.get(session) or FitResult.load(outputs.folder / FIT, body=fits.body)
+        found = fits.verdict(session)
+        if found is not None:
+            judged[session] = found
         if fits.dataset.has_own_cameras(session):
             images[session] = read_figures(outputs.folder)
         else:
             benchmarks[session] = fits.benchmark(session, results[session])
     page = OutputFolder(fits.out)
-    parts = ('fit', 'benchmark', 'pictures', 'overlay')
+    parts = ('fit', 'verdict', 'benchmark', 'pictures', 'overlay')
     made_of = MadeOf(
         {session: {part: outputs.checksum(part) for part in parts} for session, outputs in folders.items()},
         {
             'window_px': fits.options.window_px,
+            'verdict': fits.options.verdict,
             'dataset': Path(fits.dataset.path).name,
             'smilfit': __version__,
         },
     )
     if not page.holds('report', made_of):
-        drawn = _page(fits, results, benchmarks, images)
+        drawn = _page(fits, results, benchmarks, images, judged)
         with page.make('report', made_of) as staging:
             drawn.save(staging / REPORT)
-    return FitRun(results, benchmarks, images, fits.out / REPORT)
+    verdicts = {session: verdict for session, (verdict, _) in judged.items()}
+    return FitRun(results, benchmarks, images, fits.out / REPORT, verdicts)
 
 
 def _page(
@@ -134,6 +222,7 @@ def _page(
     results: Mapping[str, FitResult],
     benchmarks: Mapping[str, FitBenchmark],
     images: Mapping[str, list[ImageFigures]],
+    judged: Mapping[str, tuple[Verdict, list[dict[str, Any]]]],
 ) -> Report:
     of = f'{Path(fits.dataset.path).name}, body model {fits.body.data.name}'
     page = Report('Fit', f'{len(results)} session(s) of {of}.', fits.out)
@@ -141,13 +230,24 @@ def _page(
         outputs = fits.outputs(session)
         video = outputs.folder / OVERLAY if OVERLAY in outputs.files('overlay') else None
         section = page.add_section(f'Session {session}')
+        verdict, cameras = judged.get(session, (None, []))
+        words = verdict.frame_words if verdict else ()
+        labels = _labels(fits, session)
+        add_verdict(section, verdict, cameras, labels)
+        section.add_images(*draw_free_views(fits.body, result, labels, words))
         if session in images:
             overlays = outputs.folder / 'overlays'
             add_image_sections(section, images[session], overlays, result.history, result.report, video)
         else:
-            drawn = fits.images(session, result)
+            drawn = fits.images(session, result, words)
             add_fit_sections(section, benchmarks[session], result.history, result.report, drawn, video)
     return page
+
+
+def _labels(fits: SessionFits, session: str) -> list[str]:
+    if fits.dataset.has_own_cameras(session):
+        return list(fits.dataset.labels(session))
+    return [f'frame {frame}' for frame in fits.dataset.frame_indices(session)]
 
 
 def _load_config(config: str | Path | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,16 @@ import torch
 
 from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
+from smilfit.apis.judging import VERDICT, read_verdict
+from smilfit.apis.mask_choice import without_masks
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.recordings import open_recording
+from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
+from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, fit_benchmark
+from smilfit.evaluation.verdict import Verdict, load_thresholds
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
@@ -37,8 +42,9 @@ MESH_FORMATS = ('obj', 'ply', 'none')
 class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
-    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `masks` says where
-    those of a fit with mask stages come from, as `with_masks` takes it.
+    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `landmarks` is a file
+    that an earlier session's fit wrote. `masks` says where those of a fit with mask stages come from, as `with_masks`
+    takes it. `verdict` says whether fits are judged, and `thresholds` by which file, the shipped one if None.
     """
 
     sessions: tuple[str, ...] = ()
@@ -49,6 +55,9 @@ class FitOptions:
     progress: ProgressCallback = ignore
     mesh_format: str = ''
     masks: str | Path | None = None
+    verdict: bool = True
+    thresholds: str | Path | None = None
+    landmarks: str | Path | None = None
 
     def __post_init__(self) -> None:
         reject_unknown('FitOptions', 'mesh format', [self.mesh_format], ('', *MESH_FORMATS))
@@ -69,6 +78,9 @@ class SessionFits:
         self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
         self.steps = FitProgress(options.progress)
         self.registrant = self._registrant(Processes())
+        # Read at once: a file that is wrong is told of before the first fit.
+        self.thresholds = load_thresholds(options.thresholds)
+        warn_of_unfitted(body, self.registrant.stages)
 
     def _registrant(self, processes: Processes) -> SMPLify:
         overrides = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
@@ -77,7 +89,8 @@ class SessionFits:
             overrides['verbose'] = False
         return build_registrant({**self.cfg, 'body_model': self.body, **overrides})
 
-    def _inputs(self, session: str) -> list[BaseInput]:
+    def inputs(self, session: str) -> list[BaseInput]:
+        """Give what a session is fitted to: an Input of each weighted handler that needs one."""
         stages, handlers = self.registrant.stages, self.registrant.handlers
         weighted = {key for stage in stages for key, weight in stage.weights.items() if weight}
         optional = self.registrant.optional_handlers
@@ -95,6 +108,12 @@ class SessionFits:
                 found.append(given)
         return found
 
+    def probe(self) -> SMPLify:
+        """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of."""
+        return build_registrant(
+            {**without_masks(self.cfg), 'body_model': self.body, 'hooks': (), 'verbose': False}
+        )
+
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames distributed over them.
 
@@ -104,7 +123,7 @@ class SessionFits:
             return []
         found = []
         for session in sessions:
-            inputs = {i.handler_key: i.resolve(self.body.data) for i in self._inputs(session)}
+            inputs = {i.handler_key: i.resolve(self.body.data) for i in self.inputs(session)}
             count = int(observed_frames(inputs).sum())
             reason = self.registrant.why_not_distributed(count, processes.count)
             if reason is None:
@@ -128,8 +147,12 @@ class SessionFits:
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
+                result = replace(result, recorded_cameras=self.dataset.annotated2d(session).rig)
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
+                    landmarks = found_landmarks(self.body, result, session)
+                    if landmarks is not None:
+                        write_landmark_file(staging / LANDMARKS, landmarks)
                 # What a stopped fit would have gone on from.
                 self._parts(session, self._fingerprint(made_of)).clear()
             SessionOutputs(self, session, result, outputs).write()
@@ -140,7 +163,7 @@ class SessionFits:
         return OutputFolder(inside(self.out, folder_name(session)))
 
     def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
-        inputs = self._inputs(session)
+        inputs = self.inputs(session)
         logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
         registrant = self.registrant if processes.count == 1 else self._registrant(processes)
         parts = self._parts(session, fingerprint)
@@ -162,12 +185,13 @@ class SessionFits:
         Raises:
             FileNotFoundError: the recording is not there any more.
         """
-        recording = open_recording(self.dataset, session)
-        if recording is None:
+        try:
+            recording = open_recording(self.dataset, session)
+        except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'{session}: masks are found in the recording, which must be where it was preprocessed, '
-                f'{self.dataset.source(session)}; it is not there. Put it back, or take a config without masks.'
-            )
+                f'{session}: masks are found in the recording, which must be where it was preprocessed; {error}, or '
+                'take a config without masks.'
+            ) from None
         return {'recording': recording, 'session': session}
 
     def _parts(self, session: str, fingerprint: str) -> PartFiles:
@@ -222,7 +246,13 @@ class SessionFits:
     def _vertices(self, params: Any) -> torch.Tensor:
         return self.body(params, ('vertices',)).vertices.cpu()
 
-    def images(self, session: str, result: FitResult) -> dict[str, np.ndarray]:
-        """Draw a few frames for the report."""
+    def verdict(self, session: str) -> tuple[Verdict, list[dict[str, Any]]] | None:
+        """Read the verdict on a session's fit and the table of its cameras; None where it was not judged."""
+        outputs = self.outputs(session)
+        there = self.options.verdict and VERDICT in outputs.files('verdict')
+        return read_verdict(outputs.folder) if there else None
+
+    def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Draw a few frames for the report, with what each was judged to be."""
         seen, side = self.seen(session, result), self.options.window_px
-        return report_images(self.body, result, self.dataset, session, seen, side)
+        return report_images(self.body, result, self.dataset, session, seen, side, words)

@@ -34,7 +34,10 @@ def fit(
     video: bool = True,
     meshes: str | None = None,
     masks: str | Path | None = None,
+    verdict: bool = True,
+    verdict_thresholds: str | Path | None = None,
     overwrite: bool = False,
+    landmarks: str | Path | None = None,
     launcher: str = 'none',
     progress: ProgressCallback | None = None,
 ) -> FitRun | None:
@@ -57,7 +60,11 @@ def fit(
         meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
         masks: of a config with mask stages: 'grabcut', 'background', or a folder with SESSION/CAMERA/000000.png; as
             the config says if None.
+        verdict: judge every fit, by fits of few frames without a camera and with shuffled keypoints, among others.
+        verdict_thresholds: a file that replaces thresholds of the shipped one.
         overwrite: fit again what is fitted already.
+        landmarks: `landmarks.json` of an earlier session of the same animal and lab: its landmarks are expected where
+            that one's fit found them.
         launcher: what started the processes that share the work: 'none', 'pytorch' or 'slurm'.
         progress: called with a `Progress` by the first process.
 
@@ -82,6 +89,9 @@ def fit(
             overwrite=overwrite,
             mesh_format=meshes or '',
             masks=masks,
+            verdict=verdict,
+            thresholds=verdict_thresholds,
+            landmarks=landmarks,
             progress=progress if progress is not None and processes.rank == 0 else ignore,
         )
         return fit_dataset(config, data, out, body_model, cfg_options, options, processes)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.apis.data_source import DataSource
-from smilfit.apis.fit_run import FitRun
+from smilfit.apis.fit_run import FitRun, check_images_fit
 from smilfit.apis.fitting import fit
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.preprocessing import PreprocessRun, preprocess
@@ -39,6 +39,8 @@ def fit_images(
     window_px: int = 400,
     video: bool = True,
     meshes: str | None = None,
+    verdict: bool = True,
+    verdict_thresholds: str | Path | None = None,
     overwrite: bool = False,
     preprocessed: Callable[[PreprocessRun], Any] | None = None,
     progress: ProgressCallback | None = None,
@@ -58,6 +60,8 @@ def fit_images(
         window_px: side of a drawn image, px.
         video: write overlay videos of sequences.
         meshes: 'obj', 'ply' or 'none'.
+        verdict: as of `fit`.
+        verdict_thresholds: as of `fit`.
         overwrite: preprocess and fit again.
         preprocessed: called when the dataset file is there, before the fit.
         progress: called with a `Progress`.
@@ -67,6 +71,7 @@ def fit_images(
         ValueError, KeyError: as of `preprocess` and `fit`.
     """
     folder = check_images_folder(out)
+    check_images_fit(config, body_model, cfg_options)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     made = preprocess(
@@ -85,6 +90,8 @@ def fit_images(
         window_px=window_px,
         video=video,
         meshes=meshes,
+        verdict=verdict,
+        verdict_thresholds=verdict_thresholds,
         overwrite=overwrite,
         progress=progress,
     )

@@ -57,13 +57,20 @@ class ImageOutputs:
         session: one of its sessions whose images have cameras of their own.
         result: its fit.
         window_px: side of a drawn image, px.
+        words: what each image's fit was judged to be, where it was.
     """
 
     def __init__(
-        self, body: SMIL, dataset: Any, session: str, result: FitResult, window_px: int = 400
+        self,
+        body: SMIL,
+        dataset: Any,
+        session: str,
+        result: FitResult,
+        window_px: int = 400,
+        words: Sequence[str] = (),
     ) -> None:
         self.body, self.dataset, self.session, self.result = body, dataset, session, result
-        self.window_px = window_px
+        self.window_px, self.words = window_px, tuple(words)
         self.renderer = ZBufferRenderer()
         self.painter = OverlayPainter(body.faces, self.renderer)
         self.labels = dataset.labels(session)
@@ -90,9 +97,7 @@ class ImageOutputs:
     def _image(
         self, row: int, start: tuple[Tensor, Tensor] | None, end: tuple[Tensor, Tensor]
     ) -> FittedImage:
-        sample = int(self.dataset.samples(self.session)[row])
-        mask = self.dataset.mask(sample, self.cameras.names[0])
-        mask = None if mask is None or not mask.any() else mask > 0
+        sample, mask = int(self.dataset.samples(self.session)[row]), self._mask(row)
         return FittedImage(
             row=row,
             name=self._name(row),
@@ -106,19 +111,36 @@ class ImageOutputs:
     def _measured(
         self, row: int, vertices: Tensor, keypoints: Tensor, cameras: Cameras, mask: np.ndarray | None
     ) -> BodyInImage:
-        camera = cameras[torch.tensor([row])].map(lambda x: x[0].cpu().double())
+        camera = _single(cameras, row)
         pixels, _, valid = camera.project(keypoints.double())
         pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)[0].numpy()
-        silhouette = None
-        if mask is not None:
-            silhouette = (
-                self.renderer(vertices.double().unsqueeze(0), self.body.faces.cpu(), camera).alpha[0] > 0.5
-            ).numpy()
+        silhouette = None if mask is None else self._covered(vertices, camera)
         annotated = self._annotated(row)
         confidence, side = self.seen.confidence[row, 0].double().numpy(), int(camera.size[0, 0])
         fit = image_fit(self.labels[row], pixels, annotated, confidence, side, silhouette, mask)
         drawn = np.where(np.isnan(annotated), np.nan, pixels)
         return BodyInImage(vertices, drawn, camera, fit)
+
+    def _covered(self, vertices: Tensor, camera: Cameras) -> np.ndarray:
+        """Say which px of a crop a body covers."""
+        drawn = self.renderer(vertices.double().unsqueeze(0), self.body.faces.cpu(), camera)
+        return (drawn.alpha[0] > 0.5).numpy()
+
+    def silhouettes(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Give of each fitted image that has a mask its row, what the fit covers, and the mask."""
+        for row in self.result.fitted.cpu().nonzero().flatten().tolist():
+            mask = self._mask(row)
+            if mask is not None:
+                (vertices, _), camera = (
+                    self._bodies(self.result.params, torch.tensor([row]))[0],
+                    self.fitted_cameras,
+                )
+                yield row, self._covered(vertices, _single(camera, row)), mask
+
+    def _mask(self, row: int) -> np.ndarray | None:
+        sample = int(self.dataset.samples(self.session)[row])
+        mask = self.dataset.mask(sample, self.cameras.names[0])
+        return None if mask is None or not mask.any() else mask > 0
 
     def _annotated(self, row: int) -> np.ndarray:
         """Give an image's annotated keypoints, px of the crop; NaN where there is none."""
@@ -131,7 +153,8 @@ class ImageOutputs:
         panels = [Panel('annotated', bare, shown.xy, shown.mask)]
         if shown.start is not None:
             panels.append(self._panel('start', shown, shown.start, START_BODY))
-        panels.append(self._panel('fit', shown, shown.end, BODY))
+        word = f'fit: {self.words[shown.row]} ' if self.words else 'fit'
+        panels.append(self._panel(word, shown, shown.end, BODY))
         return self.painter.draw(panels, columns=len(panels))
 
     def _panel(self, word: str, shown: FittedImage, body: BodyInImage, surface: Surface) -> Panel:
@@ -164,6 +187,10 @@ class ImageOutputs:
         """Put the overlays of a sequence together as a video."""
         frames = (cv2.imread(str(overlays / f'{one.name}.jpg'))[..., ::-1] for one in shown)
         write_video(path, frames, self.dataset.fps(self.session) or DEFAULT_FPS, n_frames=len(shown))
+
+
+def _single(cameras: Cameras, row: int) -> Cameras:
+    return cameras[torch.tensor([row])].map(lambda x: x[0].cpu().double())
 
 
 def _caption(fit: ImageFit) -> str:

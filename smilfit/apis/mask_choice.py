@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smilfit.registrants import SMPLify
 from smilfit.registry import REGISTRANTS, ConfigError
 from smilfit.registry.build import find_class
-from smilfit.segmentation import MaskSMPLify
+from smilfit.segmentation import MASK_ARGUMENTS, MaskSMPLify
 
 FOUND_BY = {'grabcut': 'GrabCutSegmenter', 'background': 'BackgroundSubtraction'}
 # Of files of several sessions in one folder.
@@ -34,3 +35,11 @@ def with_masks(config: Mapping[str, Any], masks: str | Path | None) -> dict[str,
     if str(masks) in FOUND_BY:
         return {**config, 'segmenter': {'type': FOUND_BY[str(masks)]}}
     return {**config, 'segmenter': {'type': 'MaskFiles', 'folder': str(masks), 'pattern': FILES}}
+
+
+def without_masks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the part of a fit's config that keypoints alone need: a `MaskSMPLify` without what it does with masks."""
+    if not issubclass(find_class(config['type'], REGISTRANTS), MaskSMPLify):
+        return dict(config)
+    own = {'type': SMPLify.__name__}
+    return {k: v for k, v in config.items() if k not in MASK_ARGUMENTS} | own

@@ -17,6 +17,8 @@ from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_nam
 from smilfit.datasets import preprocess as write_dataset
 from smilfit.datasets.preprocess import plan_sessions
 from smilfit.io import read_shape_betas
+from smilfit.io.keypoint_maps import keypoint_map_file
+from smilfit.io.landmark_rows import body_with_lookup
 from smilfit.structures import SkippedAnnotation
 
 
@@ -118,13 +120,19 @@ def _read(
         check_not_an_input(out, (source.path,), 'OUT')
     if source.of_rigs:
         chosen = options_from(options)
-        body = load_body_model_data(body_model)
+        body = _body(body_model, source)
         betas = read_shape_betas(source.shape_betas) if source.shape_betas else {}
         return _Inputs(read_sessions(source, body, chosen, out), body, chosen, shape_betas=betas)
     chosen = options_from({'crop_mode': 'bbox_crop', **(options or {}), 'min_views': 1})
-    body = load_body_model_data(body_model)
+    body = _body(body_model, source)
     sessions, left_out = read_images(source, body)
     return _Inputs(sessions, body, chosen, left_out)
+
+
+def _body(body_model: str | Path, source: DataSource) -> BodyModelData:
+    """Load the model, with the landmarks that the lookup describes."""
+    body = load_body_model_data(body_model)
+    return body_with_lookup(body, keypoint_map_file(source.keypoint_map)) if source.keypoint_map else body
 
 
 def _reports(progress: ProgressCallback) -> Any:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smilfit.apis.fit_overlays import write_meshes, write_overlay
 from smilfit.apis.image_outputs import ImageOutputs
+from smilfit.apis.judging import judge_session, write_verdict
 from smilfit.apis.progress import steps
 from smilfit.evaluation import read_figures
 from smilfit.files import MadeOf, OutputFolder, write_text
@@ -36,10 +38,28 @@ class SessionOutputs:
 
     def write(self) -> None:
         """Write all parts that are asked for; parts of another fit that nobody asks for are removed."""
+        self._verdict()
         if self.fits.dataset.has_own_cameras(self.session):
             self._images()
         else:
             self._recording()
+
+    def _verdict(self) -> None:
+        fits = self.fits
+        options = {name: asdict(threshold) for name, threshold in fits.thresholds.items()}
+
+        def judge(folder: Path) -> None:
+            write_verdict(folder, *judge_session(fits, self.session, self.result, fits.thresholds))
+
+        self._part('verdict', fits.options.verdict, {'thresholds': options}, judge)
+        if fits.options.verdict:
+            # Drawings say what each frame was judged to be.
+            self.inputs = {**self.inputs, 'verdict': self.outputs.checksum('verdict')}
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        found = self.fits.verdict(self.session)
+        return () if found is None else found[0].frame_words
 
     def _recording(self) -> None:
         fits, options = self.fits, self.fits.options
@@ -53,7 +73,9 @@ class SessionOutputs:
 
     def _images(self) -> None:
         fits, options = self.fits, self.fits.options
-        images = ImageOutputs(fits.body, fits.dataset, self.session, self.result, options.window_px)
+        images = ImageOutputs(
+            fits.body, fits.dataset, self.session, self.result, options.window_px, self._words
+        )
         kind = options.mesh_format or 'obj'
         self._part(
             'meshes', kind != NO_MESHES, {'format': kind}, lambda folder: images.write_meshes(folder, kind)
@@ -96,6 +118,7 @@ class SessionOutputs:
                 folder / OVERLAY,
                 options.window_px,
                 step,
+                self._words,
             )
 
     def _meshes(self, folder: Path, kind: str) -> None:

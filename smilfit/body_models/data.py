@@ -1,7 +1,7 @@
 """What a model file says, as numpy arrays: the one form between all files and the nn.Module."""
 
 import hashlib
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,11 @@ class BodyModelData:
         return 0 if self.expressiondirs is None else self.expressiondirs.shape[2]
 
     @property
+    def rest_size(self) -> float:
+        """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
+        return float((self.joints.max(0) - self.joints.min(0)).max())
+
+    @property
     def unknown_landmarks(self) -> tuple[str, ...]:
         """Landmarks whose offset is not known, in the order of `landmark_offsets`."""
         return tuple(name for name, mark in self.landmarks.items() if mark.sd > 0)
@@ -134,6 +139,10 @@ class BodyModelData:
     def static_joints(self) -> bool:
         """Whether shape leaves the joints where they are."""
         return self.joint_regressor is None
+
+    def hash_without_landmarks(self) -> str:
+        """Hash the model as `content_hash` does, whatever landmarks a session has added to it."""
+        return replace(self, landmarks={}).content_hash()
 
     def content_hash(self) -> str:
         """Hash what decides the geometry and the names (sha256, 16 hex digits); not texts such as a licence.

@@ -19,7 +19,7 @@ logger = logging.getLogger('smilfit')
 BodyModelReader = Callable[[Path], BodyModelData]
 
 # What belongs to a SMAL model and stands in files of its own.
-SMAL_KEYWORDS = {'data_file', 'family', 'pose_prior_file', 'symmetry_file'}
+SMAL_KEYWORDS = {'data_file', 'family', 'pose_prior_file', 'shape_prior_file', 'symmetry_file'}
 
 
 def body_model_reader(*endings: str) -> Callable[[BodyModelReader], BodyModelReader]:

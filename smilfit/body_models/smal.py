@@ -24,6 +24,7 @@ class SMAL(SMIL):
         family: cats, dogs, horses, cows or hippos, or an index.
         pose_prior_file: `walking_toy_symmetric_pose_prior_with_cov_35parts.pkl` or its like.
         symmetry_file: `symIdx.pkl`.
+        shape_prior_file: WLDO's `unity_betas.npz`, instead of a family; it knows 20 shape coefficients.
         num_betas: how many shape coefficients to keep; all if None.
         kwargs: as of `SMIL`.
     """
@@ -37,6 +38,7 @@ class SMAL(SMIL):
         family: str | int | None = None,
         pose_prior_file: str | Path | None = None,
         symmetry_file: str | Path | None = None,
+        shape_prior_file: str | Path | None = None,
         num_betas: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -46,4 +48,5 @@ class SMAL(SMIL):
             data = read_smal_file(model_path, max_betas=num_betas)
         elif data is None or model_path is not None:
             raise ValueError('SMAL: give the model either as data or as model_path.')
-        super().__init__(with_smal_parts(data, data_file, family, pose_prior_file, symmetry_file), **kwargs)
+        parts = with_smal_parts(data, data_file, family, pose_prior_file, symmetry_file, shape_prior_file)
+        super().__init__(parts, **kwargs)

@@ -13,6 +13,7 @@ from smilfit.body_models.data import BodyModelData, KeypointDefinition
 from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbers
 from smilfit.body_models.pickles import shown, shown_names
 from smilfit.body_models.pose_prior_file import read_pose_prior
+from smilfit.body_models.shape_prior_file import read_shape_prior
 from smilfit.registry import UnknownNameError, did_you_mean
 
 RIG = Path(__file__).parent / 'rigs' / 'smal.json'
@@ -26,6 +27,7 @@ def with_smal_parts(
     family: str | int | None = None,
     pose_prior_file: str | Path | None = None,
     symmetry_file: str | Path | None = None,
+    shape_prior_file: str | Path | None = None,
 ) -> BodyModelData:
     """Complete what a SMAL model file says.
 
@@ -35,20 +37,29 @@ def with_smal_parts(
         family: one of them, by name (cats, dogs, horses, cows, hippos) or index.
         pose_prior_file: `walking_toy_symmetric_pose_prior_with_cov_35parts.pkl` or its like.
         symmetry_file: `symIdx.pkl`: for every vertex the one on the other side.
+        shape_prior_file: WLDO's `unity_betas.npz`, instead of a family: mean and covariance of the shapes of dogs.
 
     Raises:
         KeyError: no such family.
-        ValueError: a file that does not fit the model, or one of `data_file` and `family` without the other.
+        ValueError: a file that does not fit the model, one of `data_file` and `family` without the other, or a shape
+            prior beside them.
     """
     if (data_file is None) != (family is None):
         raise ValueError(
             f'SMAL: data_file and family must be given together; got {data_file} and {family!r}. The data file holds '
             'the shapes of families.'
         )
+    if shape_prior_file is not None and family is not None:
+        raise ValueError(
+            f'SMAL: give either a family or shape_prior_file; got {family!r} and {shape_prior_file}. Both say what '
+            'shapes are usual.'
+        )
     data = _named(data, json.loads(RIG.read_text(encoding='utf-8')))
     changes: dict[str, Any] = {}
     if data_file is not None and family is not None:
         changes |= _family(Path(data_file), family, data.n_betas)
+    if shape_prior_file is not None:
+        changes |= _shape_prior(Path(shape_prior_file), data.n_betas)
     if pose_prior_file is not None:
         changes |= _pose_prior(Path(pose_prior_file), data)
     if symmetry_file is not None:
@@ -106,6 +117,17 @@ def _family(path: Path, family: str | int, n_betas: int) -> dict[str, np.ndarray
         )
     mean, spread = means[index, :n_betas], spreads[index, :n_betas, :n_betas]
     return {'shape_mean': mean.astype(np.float64), 'shape_cov': spread.astype(np.float64)}
+
+
+def _shape_prior(path: Path, n_betas: int) -> dict[str, np.ndarray]:
+    mean, cov = read_shape_prior(path)
+    known = len(mean)
+    if n_betas > known:
+        raise ValueError(
+            f'{path}: mean must have the {n_betas} shape coefficients of the model; got {known}. Load the model with '
+            f'num_betas={known}.'
+        )
+    return {'shape_mean': mean[:n_betas], 'shape_cov': cov[:n_betas, :n_betas]}
 
 
 def _pose_prior(path: Path, data: BodyModelData) -> dict[str, np.ndarray]:

@@ -225,8 +225,7 @@ class SMIL(nn.Module):
     @property
     def rest_size(self) -> float:
         """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
-        joints = self.data.joints
-        return float((joints.max(0) - joints.min(0)).max())
+        return self.data.rest_size
 
     def zero_params(self, batch_size: int = 1) -> BodyParams:
         """Give the rest pose of the mean shape at the origin, in the module's type and device."""

@@ -5,6 +5,7 @@ joint's name; vertices are numbered from 0. Numbers are written so that they rea
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, KeypointDefinition, SparseMatrix
+from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.smil_json_reader import FORMAT, FORMAT_VERSION, SCHEMA, read_smil_json
 from smilfit.files import write_text
 
@@ -63,15 +65,7 @@ def _document(data: BodyModelData) -> dict[str, Any]:
         for set_name, definitions in data.keypoint_sets.items()
     }
     if data.landmarks:
-        document['landmarks'] = {
-            name: {
-                'anchor': _keypoint_out(mark.anchor),
-                'bone': mark.bone,
-                'offset': [float(x) for x in mark.offset],
-                'sd': float(mark.sd),
-            }
-            for name, mark in data.landmarks.items()
-        }
+        document['landmarks'] = landmarks_out(data.landmarks)
     if data.part_sizes:
         document['part_sizes'] = {
             name: {'joints': list(part.joints), 'sd': part.sd, 'limit': part.limit}
@@ -100,6 +94,19 @@ def _document(data: BodyModelData) -> dict[str, Any]:
     if data.posedirs is not None:
         document['pose_directions'] = data.posedirs.tolist()
     return document
+
+
+def landmarks_out(landmarks: Mapping[str, Landmark]) -> dict[str, dict[str, Any]]:
+    """Write landmarks as `smil_json_parts.landmarks` reads them."""
+    return {
+        name: {
+            'anchor': _keypoint_out(mark.anchor),
+            'bone': mark.bone,
+            'offset': [float(x) for x in mark.offset],
+            'sd': float(mark.sd),
+        }
+        for name, mark in landmarks.items()
+    }
 
 
 def _keypoint_out(definition: KeypointDefinition) -> Any:

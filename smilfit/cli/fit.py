@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-# Done, but something was left out.
+# Done, but something was left out, or is not believable.
 EXIT_INCOMPLETE = 3
 STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
 
@@ -58,6 +58,13 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         'SESSION/CAMERA/000000.png, or found by colours beside the fitted body, or by what differs from the empty '
         'place; as the config says if not given',
     )
+    parser.add_argument(
+        '--landmarks',
+        type=Path,
+        metavar='FILE.json',
+        help='landmarks.json of an earlier session of the same animal and lab: landmarks are expected where it '
+        'found them',
+    )
     parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
     add_fit_options(parser)
     add_import(parser)
@@ -91,6 +98,18 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         help='write the mesh of every frame in this format; if not given, obj for images and none for recordings',
     )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
+    parser.add_argument(
+        '--no-verdict',
+        action='store_true',
+        help='do not judge the fits: saves fits of few frames without a camera and with shuffled keypoints; the '
+        'report then says that nothing was judged',
+    )
+    parser.add_argument(
+        '--verdict-thresholds',
+        type=Path,
+        metavar='FILE.json',
+        help='thresholds of your own, by measure, instead of the shipped ones (docs/verdict.md)',
+    )
     parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
     parser.add_argument(
         '--cfg-options',
@@ -103,14 +122,16 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
 
 def fit_options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Gather what `add_fit_options` added, as `fit` takes it."""
-    names = ('device', 'threads', 'window_px', 'meshes', 'cfg_options')
-    return {name: getattr(arguments, name) for name in names} | {'video': not arguments.no_video}
+    names = ('device', 'threads', 'window_px', 'meshes', 'cfg_options', 'verdict_thresholds')
+    switches = {'video': not arguments.no_video, 'verdict': not arguments.no_verdict}
+    return {name: getattr(arguments, name) for name in names} | switches
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
     """Run the command.
 
-    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an image was not fitted.
+    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an image was not fitted or a
+    session or an image is not believable.
     """
     return run_command(_run, build_parser, argv, prog, STOPPED)
 
@@ -127,6 +148,7 @@ def _run(arguments: argparse.Namespace) -> int:
             body_model=arguments.body_model,
             sessions=tuple(arguments.sessions or ()),
             launcher=arguments.launcher,
+            landmarks=arguments.landmarks,
             overwrite=arguments.overwrite,
             masks=arguments.masks,
             progress=progress,
@@ -144,8 +166,25 @@ def show_fit(done: 'FitRun') -> int:
         console.print(_mask_table(done))
     if done.images:
         console.print(_image_table(done))
+    _print_verdicts(console, done)
     console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
-    return EXIT_INCOMPLETE if done.n_images_not_fitted else 0
+    return EXIT_INCOMPLETE if done.n_images_not_fitted or done.not_believable else 0
+
+
+def _print_verdicts(console: Console, done: 'FitRun') -> None:
+    """Say of every session what its fit was judged to be, and why."""
+    for session in done.results:
+        verdict = done.verdicts.get(session)
+        if verdict is None:
+            console.print(f'{session}: not judged', highlight=False, soft_wrap=True, markup=False)
+            continue
+        words = list(dict.fromkeys(verdict.frame_words))
+        counts = ', '.join(f'{verdict.count(word)} {word}' for word in words)
+        console.print(
+            f'{session}: {verdict.word} (frames: {counts})', highlight=False, soft_wrap=True, markup=False
+        )
+        for reason in verdict.reasons:
+            console.print(f'  - {reason}', highlight=False, soft_wrap=True, markup=False)
 
 
 def _camera_table(done: 'FitRun') -> Table:

@@ -1,5 +1,6 @@
 """Multi-view samples of a dataset file, as a regressor takes them."""
 
+import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.splits import SPLITS, split_samples
 from smilfit.datasets.store_layout import PARAM_NAMES, SampleRecord
@@ -77,6 +79,8 @@ class MultiViewDataset(Dataset):
             'session_names': file.session_names,
             'body_model_file': file.body_model_file,
             'body_model_hash': file.body_model_hash,
+            # Text, as checkpoints keep what stands here.
+            'landmarks': json.dumps(landmarks_out(getattr(file, 'landmarks', {}))),
             'unit': file.unit,
             'target_resolution': file.target_resolution,
             'data_path': str(file.path),

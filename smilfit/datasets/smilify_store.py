@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from smilfit.body_models import BodyModelData
+from smilfit.body_models import BodyModelData, Landmark
 from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
 from smilfit.datasets.smilify_schema import KEYPOINTS, PARAMETERS, WHAT, read_smilify_facts
 from smilfit.datasets.store_layout import SampleRecord
@@ -76,6 +76,7 @@ class SmilifyFile:
         self._slots: Int[np.ndarray, 'N V'] = facts.slots
         self.frame_of, self.n_samples = facts.frames, len(facts.frames)
         self.body_model_file = self.body_model_hash = ''
+        self.landmarks: dict[str, Landmark] = {}
         self.session_names = tuple(dict.fromkeys(facts.sessions))
         numbers = {name: i for i, name in enumerate(self.session_names)}
         self.session_of = np.array([numbers[name] for name in facts.sessions], np.int64)

@@ -1,11 +1,13 @@
 """Gather what a dataset file states once, from the plans of its sessions."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from smilfit.body_models import BodyModelData
+from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import KnownParams
 from smilfit.datasets.store_layout import SessionHeader, StoreHeader, fingerprint
@@ -37,13 +39,13 @@ def make_header(
             cameras=plan.cameras,
             unit=plan.session.unit,
             fps=plan.session.fps,
-            source=str(getattr(plan.session, 'folder', '')),
+            source=_source_of(plan.session),
             betas=betas.get(plan.session.name),
             images=plan.images,
         )
         for plan in plans
     )
-    parts: list[Any] = [body.content_hash(), options.deciding(), names]
+    parts: list[Any] = [body.hash_without_landmarks(), options.deciding(), names]
     for plan, header in zip(plans, headers):
         cameras = plan.cameras
         parts += [
@@ -68,9 +70,11 @@ def make_header(
             parts += [plan.images.temporal]
     parts += [value for params in known if params for value in params.values.values()]
     parts += [params.known for params in known if params and not params.known.all()]
+    if body.landmarks:
+        parts += [landmarks_out(body.landmarks)]
     return StoreHeader(
         body_model_file=body_model_file,
-        body_model_hash=body.content_hash(),
+        body_model_hash=body.hash_without_landmarks(),
         keypoint_names=names,
         joint_names=tuple(body.joint_names),
         n_betas=body.n_betas,
@@ -86,8 +90,15 @@ def make_header(
         sessions=headers,
         fingerprint=fingerprint(*parts),
         with_params=any(params is not None for params in known),
+        landmarks=body.landmarks,
         with_masks=any(_has_masks(plan.session) for plan in plans),
     )
+
+
+def _source_of(session: Any) -> str:
+    """Give where a session lies, wherever the file is read from."""
+    folder = getattr(session, 'folder', '')
+    return str(Path(folder).resolve()) if folder else ''
 
 
 def _has_masks(session: Any) -> bool:

@@ -8,6 +8,7 @@ Images lie end to end in one byte array, because a checksum does not reach data 
 /                      attributes: format, version, complete, n_complete, fingerprint, body_model_file,
                        body_model_hash, keypoint_names, joint_names, n_betas, camera_names, crop_mode,
                        target_resolution (px), undistorted, confidence_threshold, options, report
+                       landmarks (version 3)                   keypoints that the body model's file does not have
 /sessions/0000         attributes: name, unit, fps, camera_names, source
     K (c,3,3) R (c,3,3) t (c,3) dist (c,5) size (c,2)      as calibrated, original px, world unit
     betas (S,)                                             where known
@@ -30,8 +31,8 @@ Images lie end to end in one byte array, because a checksum does not reach data 
     global_orient (N,3) body_pose (N,J-1,3) betas (N,S) transl (N,3) scale (N,)
 ```
 
-A relative `body_model_file` is relative to the dataset's folder. While it is written the file is called
-`<name>.partial`; `n_complete` counts the samples that are whole.
+`body_model_hash` is the model's without landmarks. A relative `body_model_file` is relative to the dataset's folder.
+While it is written the file is called `<name>.partial`; `n_complete` counts the samples that are whole.
 Files without own cameras are of version 1. An image of version 2 that did not decode leaves a sample without a
 view; the attribute `faults` (JSON, sample number -> reason) says why.
 """
@@ -39,19 +40,20 @@ view; the attribute `faults` (JSON, sample number -> reason) says why.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from smilfit.body_models import Landmark
 from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.stored_values import check_cameras
 from smilfit.structures import Cameras, parameter_names
 
 FORMAT = 'smilfit-dataset'
 # The newest version that is read. A file states the oldest that can hold it.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Samples written at once, and in one chunk.
 BLOCK = 64
 # Bytes of images in one chunk: about four images of 224 px, so that one read checks little else.
@@ -121,10 +123,13 @@ class StoreHeader:
     fingerprint: str
     with_params: bool = False
     with_masks: bool = False
+    landmarks: Mapping[str, Landmark] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
         """The oldest version of the format that holds this."""
+        if self.landmarks:
+            return 3
         return 1 if all(session.images is None for session in self.sessions) else 2
 
 

@@ -27,6 +27,9 @@ from smilfit.files import reading
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
+# So many folders of a session's path are looked for beside the file.
+_MOST_PARTS = 20
+
 
 class DatasetFile:
     """A dataset file of this project, as `store_layout` describes it.
@@ -61,6 +64,8 @@ class DatasetFile:
         self.undistorted, self.confidence_threshold = facts.undistorted, facts.confidence_threshold
         self.options, self.report, self.faults = facts.options, facts.report, facts.faults
         self.has_masks = facts.has_masks
+        # What a lookup describes and the body model's file has not; `body.with_landmarks` takes them.
+        self.landmarks = facts.landmarks
         self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
@@ -86,8 +91,8 @@ class DatasetFile:
         return self._header(session).fps
 
     def source(self, session: str | SupportsIndex) -> str:
-        """Say where a session came from, such as its folder; it may be gone."""
-        return self._header(session).source
+        """Say where a session came from, such as its folder: as it was, or moved with this file; it may be gone."""
+        return _moved_folder(self.path, self._header(session).source)
 
     def session_index(self, session: str | SupportsIndex) -> int:
         """Find a session by name (or number).
@@ -276,12 +281,12 @@ class DatasetFile:
         return data
 
     def check_body_model(self, data: BodyModelData) -> None:
-        """Check that a body model is the one that this file was made with.
+        """Check that a body model is the one that this file was made with, landmarks aside.
 
         Raises:
             ValueError: another one.
         """
-        found = data.content_hash()
+        found = data.hash_without_landmarks()
         if found != self.body_model_hash:
             raise ValueError(
                 f'{self.path}: the body model must be the one of the dataset, {self.body_model_file} '
@@ -332,4 +337,15 @@ def _beside(path: Path, name: str) -> str:
         return str(candidate) if name and candidate.is_file() else name
     except (OSError, ValueError):
         # Too long for a path, or with a byte that none has; whoever opens it says so.
+        return name
+
+
+def _moved_folder(path: Path, name: str) -> str:
+    """Find a folder where it was, else by the end of its name from the dataset's folder on."""
+    parts = [part for part in Path(name).parts if part != '..'][-_MOST_PARTS:]
+    tails = (path.parent.joinpath(*parts[i:]) for i in range(len(parts)) if parts[i] != Path(name).anchor)
+    try:
+        found = (str(folder) for folder in (Path(name), *tails) if name and folder.is_dir())
+        return next(found, name)
+    except (OSError, ValueError):
         return name

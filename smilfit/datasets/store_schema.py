@@ -11,9 +11,20 @@ from typing import Any
 import h5py
 import numpy as np
 
+from smilfit.body_models import Landmark
+from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.smil_json_parts import landmarks
 from smilfit.datasets.session_names import check_session_names
 from smilfit.datasets.store_layout import CAMERA_ARRAYS, FORMAT, FORMAT_VERSION, PARAM_NAMES
-from smilfit.datasets.table_checks import Attributes, Table, check_group, check_table, check_tables, refuse
+from smilfit.datasets.table_checks import (
+    REMEDY,
+    Attributes,
+    Table,
+    check_group,
+    check_table,
+    check_tables,
+    refuse,
+)
 from smilfit.files import reading, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.hdf5 import check_hdf5
@@ -22,6 +33,7 @@ from smilfit.structures import PARAMETERS
 WHAT = 'a dataset'
 MOST_RESOLUTION = 8192
 MOST_BETAS = 100_000
+MOST_LANDMARKS = 5000
 # Frame numbers may be times of the clock; a float64 holds them exactly.
 MOST_FRAME = 1 << 53
 
@@ -65,6 +77,7 @@ class FileFacts:
     # How many bytes of 'image's and 'mask's there are.
     n_bytes: dict[str, int]
     has_params: bool
+    landmarks: dict[str, Landmark]
 
     @property
     def has_masks(self) -> bool:
@@ -112,6 +125,7 @@ def read_facts(file: h5py.File, path: Path) -> FileFacts:
         n_samples=n_samples,
         n_bytes=_byte_counts(check_group(file, 'images', path), path),
         has_params='params' in file,
+        landmarks=_landmarks(attributes, path),
     )
     if not facts.joint_names:
         refuse(path, 'the attribute joint_names', 'name a joint', 'none')
@@ -246,6 +260,14 @@ def _byte_counts(images: h5py.Group, path: Path) -> dict[str, int]:
         if check_table(images, name, Table('u', (None,), optional=kind == 'mask'), {}, path):
             counts[kind] = images[name].shape[0]
     return counts
+
+
+def _landmarks(attributes: Attributes, path: Path) -> dict[str, Landmark]:
+    if 'landmarks' not in attributes:
+        return {}
+    found = attributes.record('landmarks')
+    check_budget(path, 'landmarks', len(found), MOST_LANDMARKS, 'landmarks')
+    return landmarks(found, JsonValues(path, REMEDY))
 
 
 def _faults(attributes: Attributes, n_samples: int, path: Path) -> dict[int, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.guarded_file import GuardedFile
 from smilfit.datasets.store_layout import (
     BLOCK,
@@ -191,6 +192,8 @@ class StoreWriter:
         for name in ('keypoint_names', 'joint_names', 'camera_names', 'options'):
             value = getattr(header, name)
             file.attrs[name] = json.dumps(value if isinstance(value, Mapping) else list(value))
+        if header.landmarks:
+            file.attrs['landmarks'] = json.dumps(landmarks_out(header.landmarks))
         file.attrs.update(format=FORMAT, version=header.version, complete=False, n_complete=0, report='{}')
         for i, session in enumerate(header.sessions):
             write_session(file.create_group(f'sessions/{i:04d}'), session)

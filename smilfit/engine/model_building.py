@@ -1,6 +1,7 @@
 """Build a regressor from a config, its parts' sizes taken from each other and from the body."""
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from torch import nn
 
 from smilfit.body_models import SMIL, load_body_model
+from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.smil_json_parts import landmarks
 from smilfit.engine.training_statistics import find_body_model_file
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import BODY_MODELS, MODELS, build, build_backbone, build_handler, build_head
@@ -29,14 +32,22 @@ def load_body_for(
         body = build({**cfg, 'model_path': path}, BODY_MODELS)
     else:
         body = load_body_model(path, **{key: value for key, value in cfg.items() if key != 'model_path'})
-    found = body.data.content_hash()
+    found = body.data.hash_without_landmarks()
     if override is None and names.body_model_hash and found != names.body_model_hash:
         raise ValueError(
             f'body model: {path} must be the model that the dataset was made with (hash '
             f'{names.body_model_hash}); got hash {found}. Give the right file by --body-model, or preprocess '
             f'again with this one.'
         )
-    return body, path
+    return _with_landmarks(body, names), path
+
+
+def _with_landmarks(body: SMIL, names: DatasetNames) -> SMIL:
+    """Give a body the landmarks that the dataset's lookup described."""
+    if not names.landmarks or names.landmarks == '{}':
+        return body
+    values = JsonValues(Path(names.data_path or 'the dataset'), 'Preprocess again.')
+    return body.with_landmarks(landmarks(json.loads(names.landmarks), values))
 
 
 def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:

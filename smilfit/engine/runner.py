@@ -59,7 +59,7 @@ def _train_runner(
     dataset = build_dataset(cfg.train_dataloader.dataset)
     names = _names(dataset, cfg.train_dataloader.dataset)
     body, path = load_body_for(names, cfg.model, body_model)
-    names = replace(names, body_model_file=str(path), body_model_hash=body.data.content_hash())
+    names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
     statistics = compute_statistics(dataset, body, names, summarise)
     loaders = {'train_dataloader': build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset)}
     return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
@@ -95,7 +95,7 @@ def _test_runner(
     if body_model is None and entry.get('body_model_hash') == names.body_model_hash:
         body_model = _existing(entry.get('body_model_file'))
     body, path = load_body_for(names, cfg.model, body_model)
-    names = replace(names, body_model_file=str(path), body_model_hash=body.data.content_hash())
+    names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
     statistics = TrainingStatistics.neutral(body.n_joints, names)
     statistics.summaries = dict(entry.get('summaries', {}))
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):

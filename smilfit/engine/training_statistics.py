@@ -35,7 +35,9 @@ def dataset_names(dataset: Any) -> DatasetNames:
     for key in ('keypoint_names', 'camera_names'):
         if not meta.get(key):
             raise ValueError(f'{type(dataset).__name__}: metainfo must hold {key}; got {sorted(meta)}.')
-    texts = {key: meta.get(key) for key in ('unit', 'body_model_file', 'body_model_hash', 'data_path')}
+    texts = {
+        key: meta.get(key) for key in ('unit', 'body_model_file', 'body_model_hash', 'data_path', 'landmarks')
+    }
     return DatasetNames(
         keypoint_names=tuple(meta['keypoint_names']),
         camera_names=tuple(meta['camera_names']),

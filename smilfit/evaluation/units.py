@@ -1,7 +1,8 @@
 """Units of length in names and texts. An unknown unit is stated, never guessed."""
 
+from smilfit.structures.units import MILLIMETRES
+
 UNKNOWN_UNIT = 'unknown unit'
-MILLIMETRES = {'mm': 1.0, 'cm': 10.0, 'm': 1000.0, 'um': 1e-3}
 
 
 def unit_suffix(unit: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from pathlib import Path
 
 from smilfit.files.errors import BadFileError, shorten
@@ -9,6 +10,9 @@ from smilfit.files.errors import BadFileError, shorten
 LONGEST_NAME = 100
 # Names that Windows keeps for devices, whatever ending they have.
 _DEVICES = {'con', 'prn', 'aux', 'nul', *(f'{d}{n}' for d in ('com', 'lpt') for n in range(1, 10))}
+_NOT_IN_STEM = re.compile(r'[^\w.-]+')
+# Of a file, at the end of a label or before the number of an entry or a frame.
+_ENDING = re.compile(r'(?<=.)\.\w{1,5}(?=$|,| #)')
 _SAFE = re.compile(r'[^\w.\- ()+,=@]+')
 
 
@@ -45,8 +49,13 @@ def folder_name(name: str) -> str:
 
 
 def file_stem(label: str, most: int = 60) -> str:
-    """Make the readable end of a label (a path, a caption) part of a file's name."""
-    return re.sub(r'[^A-Za-z0-9_.-]+', '_', Path(label.replace('\0', '_')).stem)[-most:]
+    """Make the readable end of a label (a path, a caption) part of a file's name.
+
+    Letters of any script stay, and what a label says behind the ending of its file: `dog.png #2` gives `dog_2`.
+    """
+    # Composed: one letter is one character, however it was typed.
+    name = unicodedata.normalize('NFC', Path(label.replace('\0', '_')).name)
+    return _NOT_IN_STEM.sub('_', _ENDING.sub('', name))[-most:]
 
 
 def inside(folder: str | Path, name: str | Path, where: str = '') -> Path:

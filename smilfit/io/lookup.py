@@ -1,8 +1,10 @@
 """Small tables beside a session: which model keypoint is which annotated one, and known shapes."""
 
 import csv
+import difflib
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,39 +15,75 @@ from smilfit.registry import UnknownNameError, did_you_mean
 
 # Tables of names and numbers that a person keeps.
 MOST_TABLE_BYTES = 1 << 24
+# Where a keypoint of the body is, for those that are no joint and in no keypoint set; `landmark_rows` reads them.
+LANDMARK_COLUMNS = ('joint', 'vertices', 'triangle', 'barycentric', 'bone', 'offset', 'offset_sd')
+# Headers so near to one of these are misspelt.
+_NEAR_HEADER = 0.8
 
 
-def read_joint_lookup(path: str | Path) -> dict[str, str]:
-    """Read `joint_lookup.csv` (columns `model,data`): model keypoint -> annotated keypoint, in file order.
+@dataclass(frozen=True)
+class LookupRow:
+    """A row of a joint lookup: a keypoint of the model, and the annotated one that it is.
 
-    Rows with an empty `data` are keypoints that nobody annotated; they are left out.
+    Args:
+        place: the file and the line, for messages.
+        model: the keypoint's name in the model; where `landmark` is filled, that of the landmark which it describes.
+        data: the annotated keypoint.
+        landmark: the filled ones of the cells in `LANDMARK_COLUMNS`, as they are written.
+    """
+
+    place: str
+    model: str
+    data: str
+    landmark: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
+    """Read `joint_lookup.csv`, columns `model,data` and, where rows describe landmarks, `LANDMARK_COLUMNS`.
+
+    Rows with an empty `data` are keypoints that nobody annotated, those with an empty `model` annotated ones that are
+    no keypoint of the model; both are left out. Other columns are remarks.
 
     Raises:
-        ValueError: other columns, an empty `model`, a name given twice in either column, no mapped row.
+        ValueError: no such columns, or one that is nearly called so; a landmark without a name, a name given twice in
+            either column, no mapped row.
     """
     path = Path(path)
-    lookup: dict[str, str] = {}
+    rows: list[LookupRow] = []
     seen: set[str] = set()
     place_of: dict[str, str] = {}
-    for line, row in _rows(path, ('model', 'data')):
-        model, data = row['model'], row['data']
+    for line, row in _rows(path, ('model', 'data'), LANDMARK_COLUMNS):
+        place, model, data = f'{path}, line {line}', row['model'], row['data']
+        cells = {name: row[name] for name in LANDMARK_COLUMNS if row.get(name)}
+        if not model and not cells and data:
+            continue
         if not model:
-            raise ValueError(f'{path}, line {line}: model must be a name; got nothing.')
+            raise ValueError(f'{place}: model must be a name; got nothing.')
         if model in seen:
-            raise ValueError(f'{path}, line {line}: model names must differ; got {shorten(model)!r} again.')
+            raise ValueError(f'{place}: model names must differ; got {shorten(model)!r} again.')
         seen.add(model)
         if not data:
             continue
         if data in place_of:
             raise ValueError(
-                f'{path}, line {line}: data names must differ; got {shorten(data)!r} for {shorten(model)!r} '
+                f'{place}: data names must differ; got {shorten(data)!r} for {shorten(model)!r} '
                 f'and for {shorten(place_of[data])!r}. One annotated point cannot be two places of the body. '
                 'Correct a row.'
             )
-        lookup[model], place_of[data] = data, model
-    if not lookup:
+        place_of[data] = model
+        rows.append(LookupRow(place, model, data, cells))
+    if not rows:
         raise ValueError(f'{path}: one row at least must map a model name to a data name; got none.')
-    return lookup
+    return tuple(rows)
+
+
+def read_joint_lookup(path: str | Path) -> dict[str, str]:
+    """Read the names of a joint lookup: model keypoint -> annotated keypoint, in file order.
+
+    Raises:
+        ValueError: as `read_lookup_rows`.
+    """
+    return {row.model: row.data for row in read_lookup_rows(path)}
 
 
 def check_lookup(
@@ -113,7 +151,9 @@ def read_shape_betas(path: str | Path) -> dict[str, np.ndarray]:
     return betas
 
 
-def _rows(path: Path, required: tuple[str, ...]) -> Iterable[tuple[int, dict[str, str]]]:
+def _rows(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Iterable[tuple[int, dict[str, str]]]:
     """Yield (line, row) with stripped names and values; comment-free CSV with a header."""
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the file must exist; there is none.')
@@ -127,6 +167,13 @@ def _rows(path: Path, required: tuple[str, ...]) -> Iterable[tuple[int, dict[str
             raise ValueError(
                 f'{path}: columns must be {", ".join(required)}, each once; got {got}. Correct the header.'
             )
+        for name in header:
+            meant = difflib.get_close_matches(name.lower(), optional, n=1, cutoff=_NEAR_HEADER)
+            if meant and name not in optional:
+                raise ValueError(
+                    f'{path}: columns must be spelt as they are known; got {shorten(name)!r}. Did you mean '
+                    f'{meant[0]!r}? Correct the header.'
+                )
         for row in reader:
             values = [value.strip() for value in row]
             if not any(values):

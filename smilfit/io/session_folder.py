@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 
 from smilfit.files import reading
+from smilfit.io.calibration import read_calibration
 from smilfit.io.videos import VIDEO_SUFFIXES
 from smilfit.registry import UnknownNameError, did_you_mean
 
@@ -78,6 +79,14 @@ def match_cameras(folder: Path, calibrated: Sequence[str] | None, exclude: Seque
     if not wanted:
         raise ValueError(f'{folder}: one camera at least must be left; got none.')
     return {name: folders[pairs[name]] for name in wanted}
+
+
+def cameras_of(folder: Path) -> tuple[str, ...]:
+    """Name all that `match_cameras` takes for cameras: the calibrated ones, and folders with labels."""
+    calibration = folder / CALIBRATION_FILE
+    names = read_calibration(calibration).names if calibration.is_file() else ()
+    with_labels = (child.name for child in _subfolders(folder) if _labels_in(child))
+    return tuple(dict.fromkeys((*names, *with_labels)))
 
 
 def _pair(cameras: list[str], folders: list[str]) -> dict[str, str]:

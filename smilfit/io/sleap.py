@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from smilfit.body_models import BodyModelData
+from smilfit.body_models.landmarks import Landmark
 from smilfit.files import folder_name
 from smilfit.io.calibration import read_calibration
+from smilfit.io.landmark_rows import read_landmarks
 from smilfit.io.lookup import check_lookup, read_joint_lookup
 from smilfit.io.points3d import read_points3d, read_reprojections
 from smilfit.io.session_checks import (
@@ -40,7 +43,7 @@ class SleapSession:
     Args:
         folder: the session.
         joint_lookup: csv (columns `model,data`) that renames annotated keypoints to a body model's; what it
-            does not map is left out.
+            does not map is left out. Where its rows describe landmarks, `landmarks` gives them.
         exclude_cameras: cameras to leave out, files and all.
         confidence_threshold: labels of a smaller score count as missing. None takes SLEAP's own threshold of peaks,
             0.2, and files with 'proofread' in the name whole. A person's labels have score 1.
@@ -86,6 +89,7 @@ class SleapSession:
         videos = {name: find_video(folders[name], label_files[name]) for name in folders}
         labels = {name: read_labels(path) for name, path in label_files.items()}
         self._node_names = same_nodes(labels)
+        self._lookup_file = joint_lookup
         self._lookup = self._read_lookup(joint_lookup)
         self._videos = {name: probe_video(path) for name, path in videos.items()}
         for video in self._videos.values():
@@ -143,6 +147,15 @@ class SleapSession:
             unit=self.unit,
         )
         return seen if names is None else seen.select(names)
+
+    def landmarks(self, body: BodyModelData) -> dict[str, Landmark]:
+        """Give the landmarks that the lookup describes on a body, for `body.with_landmarks`.
+
+        Raises:
+            ValueError: a row that breaks a rule, with its line.
+            KeyError: a joint that the model has not, with the near ones.
+        """
+        return {} if self._lookup_file is None else read_landmarks(self._lookup_file, body)
 
     @property
     def true_params(self) -> BodyParams | None:

@@ -17,6 +17,7 @@ from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
 from smilfit.losses.robust import Absolute, GemanMcClure, Robust
 from smilfit.losses.self_penetration import SelfPenetrationLoss
+from smilfit.losses.shape_mixture_prior import ShapeMixturePriorLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
 from smilfit.losses.silhouette import (
     SilhouetteBCELoss,
@@ -57,6 +58,7 @@ __all__ = [
     'Residuals',
     'Robust',
     'SelfPenetrationLoss',
+    'ShapeMixturePriorLoss',
     'ShapePriorLoss',
     'SilhouetteBCELoss',
     'SilhouetteDistanceTransformLoss',

@@ -1,5 +1,6 @@
 """Joints beyond the limits that the model file states."""
 
+import logging
 import math
 
 import torch
@@ -10,6 +11,11 @@ from smilfit.body_models.data import BodyModelData
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
+
+logger = logging.getLogger('smilfit')
+
+# As far as no joint turns.
+UNLIMITED_RAD = 1e3
 
 
 class _LimitLoss(BaseLoss):
@@ -42,7 +48,29 @@ class _LimitLoss(BaseLoss):
 
 @LOSSES.register_module()
 class JointLimitLoss(_LimitLoss):
-    """Squared violation of the joint limits, rad^2; 0 inside them."""
+    """Squared violation of the joint limits, rad^2; 0 inside them.
+
+    Args:
+        reduction: over joints and frames.
+        loss_weight: factor on the result.
+        required: whether a model without limits is an error; where not, its joints have none, and a warning says so.
+    """
+
+    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0, required: bool = True) -> None:
+        super().__init__(reduction, loss_weight)
+        self.required = required
+
+    def bind_body(self, data: BodyModelData) -> None:
+        """Take the joint limits of a model.
+
+        Raises:
+            ValueError: the model file states none, and they are required.
+        """
+        if data.joint_limits is not None or self.required:
+            super().bind_body(data)
+            return
+        logger.warning('JointLimitLoss: %s states no joint limits; its joints have none.', data.name)
+        self.limits = torch.tensor([-UNLIMITED_RAD, UNLIMITED_RAD]).expand(data.n_joints - 1, 3, 2)
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
         """Give the violations; their derivative is 1 outside the limits and 0 inside."""

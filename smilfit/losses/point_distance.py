@@ -23,6 +23,8 @@ class PointDistanceLoss(BaseLoss):
         max_distance: farther points pay for this distance and have no gradient; None for no limit.
         reduction: `'mean'` divides by the sum of weights.
         loss_weight: factor on the result.
+        frame_means: divide the weights of a frame's points by their sum: with reduction `'sum'` each frame counts
+            alike, however many points it has and however many frames there are.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class PointDistanceLoss(BaseLoss):
         max_distance: float | None = None,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
+        frame_means: bool = False,
     ) -> None:
         super().__init__(reduction, loss_weight)
         for name, value in (('sigma', sigma), ('max_distance', max_distance)):
@@ -42,6 +45,7 @@ class PointDistanceLoss(BaseLoss):
         self.sigma = sigma
         self.trim = trim
         self.limit = max_distance
+        self.frame_means = frame_means
 
     def residual(
         self, difference: Float[Tensor, 'B *n D'], weight: Float[Tensor, 'B *n'], slope: Tensor | None = None
@@ -53,6 +57,10 @@ class PointDistanceLoss(BaseLoss):
             weight: 0 is no point.
             slope: of the difference by the points, where it is not their own.
         """
+        if self.frame_means:
+            weight = weight.expand(difference.shape[:-1])
+            total = weight.sum(tuple(range(1, weight.ndim)), keepdim=True)
+            weight = weight / total.clamp_min(torch.finfo(weight.dtype).tiny)
         kept = weight * self._kept(difference.square().sum(-1), weight)
         if slope is None:
             slope = torch.eye(difference.shape[-1], dtype=difference.dtype, device=difference.device)

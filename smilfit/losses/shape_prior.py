@@ -29,11 +29,7 @@ class ShapePriorLoss(BaseLoss):
         if data.shape_mean is not None:
             self.mean = torch.as_tensor(data.shape_mean, dtype=torch.float32)
         if data.shape_cov is not None:
-            cov = torch.as_tensor(data.shape_cov, dtype=torch.float64)
-            # Directions without variance in the model's own specimens must not be infinitely unlikely.
-            floor = 1e-4 * cov.diagonal().max().clamp_min(1e-12)
-            factor = torch.linalg.cholesky(cov + floor * torch.eye(len(cov), dtype=cov.dtype))
-            self.whitening = torch.linalg.inv(factor).t().float()
+            self.whitening = whitening_of(torch.as_tensor(data.shape_cov)).float()
 
     def residual(self, betas: Float[Tensor, 'B S']) -> Residuals:
         """Give the whitened coefficients."""
@@ -43,3 +39,17 @@ class ShapePriorLoss(BaseLoss):
         else:
             slope = self.whitening.to(betas).t()
         return Residuals(centred @ slope.t(), slope=slope.unsqueeze(0))
+
+
+def whitening_of(cov: Float[Tensor, 'S S'], most: float | None = None) -> Float[Tensor, 'S S']:
+    """Give the float64 matrix W of a covariance for which `(x - mean) @ W` has the covariance 1.
+
+    Args:
+        cov: the covariance.
+        most: the largest variance around, the covariance's own if None. A ten-thousandth of it is added to every
+            one: directions without variance in the model's own specimens must not be infinitely unlikely.
+    """
+    cov = cov.double()
+    floor = 1e-4 * max(float(cov.diagonal().max()) if most is None else most, 1e-12)
+    factor = torch.linalg.cholesky(cov + floor * torch.eye(len(cov), dtype=cov.dtype))
+    return torch.linalg.inv(factor).t().contiguous()

@@ -18,6 +18,8 @@ class DatasetNames:
     body_model_file: str | None = None
     body_model_hash: str | None = None
     data_path: str | None = None
+    # JSON, as in a body model file.
+    landmarks: str | None = None
     session_names: tuple[str, ...] = field(default=())
 
 

@@ -1,12 +1,14 @@
 """Several starts for every frame, and which of them each frame goes on from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.handlers import BaseInput
+from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.structures import BodyParams
 
 # Frames of different starts are never neighbours in time: so far apart are their numbers.
 GAP = 10
@@ -52,6 +54,46 @@ def best_path(
     for frame in range(batch - 1, 0, -1):
         path.append(int(came_from[frame, path[-1]]))
     return torch.tensor(path[::-1], device=loss.device)
+
+
+def path_cost(
+    loss: Float[Tensor, 'H B'],
+    rotation: Float[Tensor, 'H B 3 3'],
+    continues: Bool[Tensor, ' B'],
+    turn_weight: float,
+    path: Int[Tensor, ' B'],
+) -> float:
+    """Give what `best_path` makes least, of a path."""
+    frames = torch.arange(len(path), device=path.device)
+    along = rotation[path, frames]
+    turns = angle_between(along[1:], along[:-1]).square() * continues[1:].to(along)
+    return float(loss[path, frames].sum() + turn_weight * turns.sum())
+
+
+def rows_by_kind(kind: Int[Tensor, ' N']) -> list[Int[Tensor, ' n']]:
+    """Give the rows of each kind that there is, in the order of the kinds' numbers."""
+    return [(kind == k).nonzero().flatten() for k in kind.unique().tolist()]
+
+
+def in_order(runs: Sequence[StageRun], rows: Sequence[Tensor]) -> StageRun:
+    """Make one run of runs on parts of the frames; `rows` says which each had.
+
+    Covariances and corrections of cameras are those of one run alone: none are kept.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    back = torch.cat(list(rows)).argsort()
+    params = BodyParams.cat([run.state.params for run in runs])[back]
+    focal = [run.state.log_focal for run in runs]
+    if focal[0] is not None:
+        focal = torch.cat([f.expand(len(r)) for f, r in zip(focal, rows)])[back]
+    history = tuple({**stage, 'frames': len(r)} for run, r in zip(runs, rows) for stage in run.history)
+    return StageRun(
+        FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
+        history,
+        torch.cat([run.per_frame for run in runs])[back],
+        torch.cat([run.converged for run in runs])[back],
+    )
 
 
 def angle_between(a: Float[Tensor, '*#n 3 3'], b: Float[Tensor, '*#n 3 3']) -> Float[Tensor, '*n']:

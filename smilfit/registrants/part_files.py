@@ -50,6 +50,7 @@ class PartFiles:
             'converged': run.converged,
             'choice': part.choice,
             'loss': part.loss,
+            'orient': part.orient,
         }
         arrays = {n: v.detach().cpu().numpy() for n, v in tensors.items() if v is not None}
         metadata = {'fingerprint': self.fingerprint, 'history': run.history, 'notes': part.notes}
@@ -81,7 +82,10 @@ class PartFiles:
             log_focal=found.get('log_focal'),
         )
         run = StageRun(state, tuple(metadata['history']), found['per_frame'], found['converged'])
-        return Part(_params(found, 'start/'), run, found['choice'], found['loss'], metadata['notes'])
+        if 'orient' not in found:
+            return None
+        tried = (found['choice'], found['loss'], found['orient'])
+        return Part(_params(found, 'start/'), run, *tried, metadata['notes'])
 
     def clear(self) -> None:
         """Delete the files, and what a stopped fit left of them: the fit is whole."""

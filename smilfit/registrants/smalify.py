@@ -12,20 +12,24 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.registrants.hypotheses import best_path, repeated
+from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEInput
+from smilfit.losses import ShapeMixturePriorLoss
+from smilfit.registrants.hypotheses import best_path, in_order, path_cost, repeated, rows_by_kind
 from smilfit.registrants.matching import as_inputs
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Stage
-from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.registrants.stage_task import FitState, StageRun, first_cameras
 from smilfit.registrants.variables import share_shape
+from smilfit.registrants.view_doubt import DoubtThresholds, one_view_doubt
 from smilfit.registrants.view_initializer import ViewInitializer
+from smilfit.registrants.view_sufficiency import missing_evidence
 from smilfit.registrants.windows import (
     Part,
     Window,
     evenly_spaced_rows,
     joined,
+    tried_starts,
     warm_start,
     windows_of,
     windows_summary,
@@ -40,9 +44,10 @@ from smilfit.structures import BodyParams, FitResult
 class SMALify(SMPLify):
     """Stage-wise fitting to single images, image sets and videos: keypoints, masks or both (Biggs et al. 2018).
 
-    One view leaves depth and orientation in doubt. Each frame has several starts; the first stages fit all of them
-    at once, each with a shape of its own, and each frame goes on from the best: in a video from those that
-    make the smoothest path. Scale is not fitted unless a stage says so: one view shows a body's size and
+    One view leaves depth and orientation in doubt. Each frame has several starts, for each kind of animal in the
+    model's shape mixture; the first stages fit all of them at once, each with a shape of its own, and each frame
+    goes on from the best: in a video, of one kind, from those that make the smoothest path. Frames that show too
+    little are not fitted. Scale is not fitted unless a stage says so: one view shows a body's size and
     its distance as one. A focal length that is not known is fitted by stages with `fit_focal` (solvers of first
     order), one for all frames where they share their shape.
 
@@ -50,7 +55,10 @@ class SMALify(SMPLify):
         body_model: the body.
         stages: as of `SMPLify`.
         handlers: the terms.
-        n_hypotheses: how many starts a frame has, where the initializer gives several (`candidates`).
+        n_hypotheses: how many starts a frame has of each kind of animal, where the initializer gives several
+            (`candidates`).
+        start_kinds: whether each kind of the model's shape mixture has starts of its own where the stages that
+            compare them fit betas; else all starts have the shape that the fit starts from.
         hypothesis_stages: how many of the first stages fit all of them.
         path_weight: what a turn of one radian between neighbouring frames of a video costs, in units of a frame's
             median loss. Frames are a video where they share their shape or a handler couples them.
@@ -61,6 +69,10 @@ class SMALify(SMPLify):
         part_files: keeps the fits of windows, so that a fit that was stopped goes on; may be changed between fits.
         optional_handlers: keys of handlers that are left out, and reported, where they are given no Input: one config
             then serves keypoints, masks and both.
+        least_keypoints: frames with fewer keypoints in different places, and without a mask, are not fitted:
+            `report['frames_without_evidence']` says what they lack.
+        doubt: when a frame of one view is reported as doubted (`report['frames_doubted']`), where losses are in
+            units of noise; None reports none.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
         kwargs: as of `SMPLify`.
     """
@@ -71,6 +83,7 @@ class SMALify(SMPLify):
         stages: Sequence[Stage | Mapping[str, Any]],
         handlers: Sequence[BaseHandler],
         n_hypotheses: int = 4,
+        start_kinds: bool = True,
         hypothesis_stages: int = 1,
         path_weight: float = 2.0,
         window: int | None = None,
@@ -78,6 +91,8 @@ class SMALify(SMPLify):
         mask_side: int | None = None,
         part_files: PartFiles | None = None,
         optional_handlers: Sequence[str] = (),
+        least_keypoints: int = 6,
+        doubt: DoubtThresholds | Mapping[str, float] | None = None,
         initializer: Any = 'views',
         **kwargs: Any,
     ) -> None:
@@ -95,9 +110,14 @@ class SMALify(SMPLify):
             )
         if window is not None and not 0 <= overlap < window:
             raise ValueError(f'SMALify: overlap must be less than window; got {overlap} and {window}.')
+        self.start_kinds = start_kinds
         self.n_hypotheses, self.hypothesis_stages = n_hypotheses, hypothesis_stages
         self.path_weight, self.window, self.overlap = path_weight, window, overlap
         self.mask_side = mask_side
+        if least_keypoints < 1:
+            raise ValueError(f'SMALify: least_keypoints must be at least 1; got {least_keypoints}.')
+        self.least_keypoints = least_keypoints
+        self.doubt = DoubtThresholds(**doubt) if isinstance(doubt, Mapping) else doubt
         self.part_files = part_files
         for key in optional_handlers:
             if key not in self.handlers:
@@ -144,6 +164,30 @@ class SMALify(SMPLify):
         # Where all stages that tried every start are gone, the first of the others does.
         fitter.hypothesis_stages = max(tried, min(self.hypothesis_stages, 1, len(stages)))
         return fitter
+
+    def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
+        """As `SMPLify`, without frames that show too little of the animal."""
+        seen = super()._counting(inputs, report)
+        missing = missing_evidence(inputs, self.handlers, self._weighted(), self.least_keypoints)
+        lacking = {row: reason for row, reason in missing.items() if bool(seen[row])}
+        if not lacking:
+            return seen
+        row, reason = next(iter(lacking.items()))
+        if len(lacking) == int(seen.sum()):
+            raise ValueError(
+                f'SMALify: at least one frame must show enough to fit; none of {len(seen)} does. Frame {row} has '
+                f'{reason}. Annotate more keypoints, lower least_keypoints, or give masks.'
+            )
+        report['frames_without_evidence'] = {
+            'count': len(lacking),
+            'rows': list(lacking),
+            'missing': list(lacking.values()),
+        }
+        self.logger.warning(
+            'SMALify: %d of %d frames show too little and are not fitted. Frame %d has %s.',
+            *(len(lacking), len(seen), row, reason),
+        )
+        return seen & ~torch.tensor([r in lacking for r in range(len(seen))])
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
         """Keep the windows of the next fits in files, so that one that was stopped goes on; None keeps none."""
@@ -198,7 +242,20 @@ class SMALify(SMPLify):
         run = joined(windows, [part.run for part in parts])
         run = replace(run, history=(*history, *run.history))
         begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])
-        return self._result(run, inputs, report | windows_summary(windows, parts), begun)
+        result = self._result(run, inputs, report | windows_summary(windows, parts), begun)
+        losses, orients = tried_starts(windows, parts)
+        return self._with_doubt(replace(result, start_losses=losses, start_orients=orients), inputs)
+
+    def _with_doubt(self, result: FitResult, inputs: Mapping[str, BaseInput]) -> FitResult:
+        """Keep in the report which frames may be turned wrongly, where one view and several starts can tell."""
+        cameras = first_cameras(inputs)
+        if self.doubt is None or result.start_losses.shape[1] < 2 or cameras is None or len(cameras) > 1:
+            return result
+        seen = next(
+            (i.keypoints for i in inputs.values() if isinstance(i, MultiviewKeypoint2dMSEInput)), None
+        )
+        doubt = one_view_doubt(result, self.body.data, cameras, seen, self.doubt)
+        return replace(result, report=result.report | {'frames_doubted': doubt.report()})
 
     def _fit_part(
         self,
@@ -224,28 +281,35 @@ class SMALify(SMPLify):
         batch, notes = len(frames), {}
         starts = [] if find_start else [state.params]
         if find_start:
-            found, notes = self._found(list(inputs.values()), state.params)
+            found, notes = self._found(list(inputs.values()), state.params, self._kinds(plan))
             self._warn_of_scale(notes)
             starts = [found[h : h + batch] for h in range(0, found.batch_size, batch)]
         starts += [] if before is None else [before]
         every = BodyParams.cat(starts)
         count = self.hypothesis_stages if len(starts) > 1 else 0
         loss = every.transl.new_zeros(len(starts), batch)
+        orient = every.global_orient.unflatten(0, loss.shape)
         state, tried = replace(state, params=every[:batch]), ()
         choice = torch.zeros(batch, dtype=torch.long, device=loss.device)
         if count:
+            kind = self._kind_of(every.betas).unflatten(0, loss.shape)[:, 0]
             first = self._try(plan[:count], inputs, replace(state, params=every), frames, len(starts))
             loss, tried = first.per_frame.reshape(-1, batch).nan_to_num(torch.inf, torch.inf), first.history
+            orient = first.state.params.global_orient.unflatten(0, loss.shape)
             # What the window before has fitted goes on from there.
             loss[:-1, :old] = torch.inf
-            choice = self._choice(loss, first.state.params, frames)
+            choice = self._choice(loss, orient, kind, frames)
             state = first.state.take(_rows(choice))
         if self.use_one_betas_per_video:
             focal = None if state.log_focal is None else state.log_focal.mean(0, keepdim=True)
             state = replace(state, params=share_shape(state.params), log_focal=focal)
-        run = self._run_stages(plan[count:], inputs, state, frames)
+        rest = plan[count:]
+        run = (self._run_stages if self._is_video else self._run_by_kind)(rest, inputs, state, frames)
+        if not rest:
+            at = choice, torch.arange(batch, device=loss.device)
+            run = replace(run, per_frame=loss[at], converged=first.converged.reshape(loss.shape)[at])
         run = replace(run, history=(*tried, *run.history))
-        return Part(every[_rows(choice)], run, choice, loss, notes)
+        return Part(every[_rows(choice)], run, choice, loss, orient.detach(), notes)
 
     def _try(
         self,
@@ -259,21 +323,85 @@ class SMALify(SMPLify):
         many, numbers = repeated(inputs, frames, count)
         focal = state.log_focal
         focal = focal if focal is None or len(focal) == 1 else focal.repeat(count)
-        return self._run_stages(plan, many, replace(state, log_focal=focal), numbers, share_shape=False)
+        return self._run_by_kind(plan, many, replace(state, log_focal=focal), numbers, share_shape=False)
 
-    def _found(self, inputs: list[BaseInput], start: BodyParams) -> tuple[BodyParams, dict[str, Any]]:
+    def _run_by_kind(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+        share_shape: bool | None = None,
+    ) -> StageRun:
+        """Run stages on the bodies of each kind by themselves: each kind has one prior, as the fused kernel asks.
+
+        In a stage a body may become one of another kind.
+        """
+        history: list[dict[str, Any]] = []
+        run = self._run_stages((), inputs, state, frames)
+        for entry in plan:
+            at = run.state
+            rows = rows_by_kind(self._kind_of(at.params.betas))
+            run = in_order(
+                [
+                    self._run_stages([entry], _pick(inputs, r), at.take(r), frames[r], share_shape)
+                    for r in rows
+                ],
+                rows,
+            )
+            history += run.history
+        return replace(run, history=tuple(history))
+
+    def _kind_of(self, betas: Tensor) -> Tensor:
+        """Say to which kind of animal shapes belong by the prior that a stage weights."""
+        weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
+        losses = (self.handlers[key].loss for key in self.handlers if key in weighted)
+        prior = next((loss for loss in losses if isinstance(loss, ShapeMixturePriorLoss)), None)
+        return (
+            torch.zeros(len(betas), dtype=torch.long, device=betas.device)
+            if prior is None
+            else prior.kind_of(betas)
+        )
+
+    def _kinds(self, plan: Sequence[tuple[int, Stage]]) -> Tensor | None:
+        """Give each kind's mean shape, where the model has kinds and stages choose between them."""
+        mixture = self.body.data.shape_mixture
+        if (
+            mixture is None
+            or not self.start_kinds
+            or not any('betas' in stage.fit for _, stage in plan[: self.hypothesis_stages])
+        ):
+            return None
+        return torch.as_tensor(mixture.means).to(self.body.v_template)
+
+    def _found(
+        self, inputs: list[BaseInput], start: BodyParams, kinds: Tensor | None
+    ) -> tuple[BodyParams, dict[str, Any]]:
         shared = self.use_one_betas_per_video
-        if hasattr(self.initializer, 'candidates'):
-            count = self.n_hypotheses
-            return self.initializer.candidates(self.body, inputs, start, count, shared, self._scaled)
-        return self.initializer(self.body, inputs, start, shared, self._scaled)
+        if not hasattr(self.initializer, 'candidates'):
+            return self.initializer(self.body, inputs, start, shared, self._scaled)
+        starts = [start]
+        if kinds is not None:
+            starts = [start.replace(betas=kind.expand_as(start.betas).clone()) for kind in kinds]
+        found = [
+            self.initializer.candidates(self.body, inputs, one, self.n_hypotheses, shared, self._scaled)
+            for one in starts
+        ]
+        return BodyParams.cat([params for params, _ in found]), found[0][1]
 
-    def _choice(self, loss: Tensor, params: BodyParams, frames: Tensor) -> Tensor:
-        rotation = axis_angle_to_rotmat(params.global_orient).unflatten(0, loss.shape)
+    def _choice(self, loss: Tensor, orient: Tensor, kind: Tensor, frames: Tensor) -> Tensor:
+        """Choose a start for each frame; frames of one shape are of one kind."""
+        rotation = axis_angle_to_rotmat(orient)
         follows = torch.zeros(len(frames), dtype=torch.bool)
         follows[1:] = (frames[1:] - frames[:-1]).cpu() == 1
-        unit = loss.amin(0).median() if self._is_video else 0.0
-        return best_path(loss, rotation, follows, self.path_weight * float(unit))
+        weight = self.path_weight * float(loss.amin(0).median()) if self._is_video else 0.0
+        groups = rows_by_kind(kind) if self.use_one_betas_per_video else [torch.arange(len(loss))]
+        paths = []
+        for rows in groups:
+            given = (loss[rows], rotation[rows], follows, weight)
+            path = best_path(*given)
+            paths.append((path_cost(*given, path), rows.to(path.device)[path]))
+        return min(paths, key=lambda found: found[0])[1]
 
 
 def _pick(inputs: Mapping[str, BaseInput], rows: Tensor) -> dict[str, BaseInput]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registrants.description import described, observed_names
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.history import history_entry, sentence_of
@@ -180,7 +181,8 @@ class SMPLify:
         report['frames_not_observed'] = int((~seen).sum())
         self._doubt(inputs, seen, report)
         result = self._fit(inputs, start, init_params is None, numbers, report)
-        return result if bool(seen.all()) else result.expanded(seen, cameras)
+        result = result if bool(seen.all()) else result.expanded(seen, cameras)
+        return described(result, self.body, cameras, observed_names(inputs))
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
         """Keep the parts of the next fits in files, so that one that was stopped goes on; this fits in one piece."""

@@ -80,12 +80,22 @@ def joined(windows: Sequence[Window], runs: Sequence[StageRun]) -> StageRun:
 
 @dataclass(frozen=True)
 class Part:
-    """Frames fitted at once: where they started, how it went, which start each took, and what all starts cost."""
+    """Frames fitted at once.
+
+    Args:
+        start: where they started.
+        run: how it went.
+        choice: which start each took (B,).
+        loss: what all starts cost (N, B); infinite where a frame does not have one.
+        orient: how the body stood at each start's end (N, B, 3).
+        notes: for the report.
+    """
 
     start: BodyParams
     run: StageRun
     choice: Tensor
     loss: Tensor
+    orient: Tensor
     notes: dict[str, Any]
 
 
@@ -102,6 +112,21 @@ def windows_summary(windows: Sequence[Window], parts: Sequence[Part]) -> dict[st
         [x if math.isfinite(x) else None for x in row] for k, p in kept for row in p.loss[:, k].t().tolist()
     ]
     return notes | {'windows': len(windows), 'hypotheses': {'chosen': chosen, 'losses': losses}}
+
+
+def tried_starts(windows: Sequence[Window], parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
+    """Give what all starts of every frame cost (B, N) and how the body stood at their ends (B, N, 3).
+
+    A start that a frame does not have costs infinitely much, and stands nowhere (NaN).
+    """
+    most = max(len(part.loss) for part in parts)
+    losses, orients = [], []
+    for window, part in zip(windows, parts):
+        spare = most - len(part.loss)
+        loss, orient = part.loss[:, window.kept].t(), part.orient[:, window.kept].transpose(0, 1)
+        losses.append(torch.nn.functional.pad(loss, (0, spare), value=torch.inf))
+        orients.append(torch.nn.functional.pad(orient, (0, 0, 0, spare), value=torch.nan))
+    return torch.cat(losses), torch.cat(orients)
 
 
 def without_shape(stage: Stage) -> Stage:

@@ -5,11 +5,12 @@ from smilfit.segmentation.base import Frame, Segmentation, Segmenter
 from smilfit.segmentation.frame_choice import spread_frames
 from smilfit.segmentation.grab_cut import GrabCutSegmenter
 from smilfit.segmentation.mask_files import MaskFiles
-from smilfit.segmentation.mask_smplify import MaskSMPLify
+from smilfit.segmentation.mask_smplify import MASK_ARGUMENTS, MaskSMPLify
 from smilfit.segmentation.plausibility import MaskLimits, contrast, joined_parts, why_implausible
 from smilfit.segmentation.recorded_masks import RecordedMasks, Recording, recorded_masks
 
 __all__ = [
+    'MASK_ARGUMENTS',
     'BackgroundSubtraction',
     'Frame',
     'GrabCutSegmenter',

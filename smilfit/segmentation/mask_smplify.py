@@ -23,6 +23,8 @@ from smilfit.structures import BodyParams, FitResult, parameter_names
 
 # Of so many frames with masks one is left out of the fit, and judges it.
 _CHECKED = 4
+# What `MaskSMPLify` takes beside the arguments of `SMPLify`.
+MASK_ARGUMENTS = ('segmenter', 'mask_stages', 'pose_stages', 'n_mask_frames', 'side_px')
 
 
 @REGISTRANTS.register_module()

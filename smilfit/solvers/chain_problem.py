@@ -57,7 +57,8 @@ class ChainProblem:
     `x = exp(log_scale) sum_p share_p (p_j + G_j (offset_p + dirs_p c)) + transl`. The energy of a frame is
 
         sum w rho(|x - target|^2) + sum w rho(|pixel - xy|^2) + sum_j pose_weight_j |log R_j|^2
-        + limit_weight sum violation^2 + (c - mean)^T precision (c - mean) + log_scale_weight log_scale^2
+        + limit_weight sum violation^2 + (c - mean)^T precision (c - mean)
+        + sum_i coefficient_limit_weight_i violation_i^2 + log_scale_weight log_scale^2
 
     with `rho(s) = s / (1 + s / sigma^2)` (Geman and McClure 1987; sigma inf is a plain square). Pixels of points
     that no camera sees are those of `smilfit.geometry.projection`. All floats are of one type and on one device.
@@ -88,6 +89,8 @@ class ChainProblem:
         limit_weight: per rad^2.
         coefficient_mean: the likeliest coefficients.
         coefficient_precision: weight of the difference to them, symmetric; None for no such term.
+        coefficient_limits: lowest and highest coefficients; None for none.
+        coefficient_limit_weight: of what is beyond, by coefficient.
         log_scale_weight: weight of the scale's distance from 1.
 
     Raises:
@@ -122,6 +125,8 @@ class ChainProblem:
     limit_weight: float = 0.0
     coefficient_mean: Float[Tensor, ' S'] | None = None
     coefficient_precision: Float[Tensor, 'S S'] | None = None
+    coefficient_limits: Float[Tensor, 'S 2'] | None = None
+    coefficient_limit_weight: Float[Tensor, ' S'] | None = None
     log_scale_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -192,6 +197,8 @@ class ChainProblem:
             ('camera_dist', 'xy'),
             ('camera_fold', 'camera_dist'),
             ('coefficient_mean', 'coefficient_precision'),
+            ('coefficient_limits', 'coefficient_limit_weight'),
+            ('coefficient_limit_weight', 'coefficient_limits'),
         ):
             if getattr(self, name) is not None and getattr(self, of) is None:
                 raise ValueError(f'ChainProblem: {name} must come with {of}; got None for {of}.')
@@ -212,7 +219,8 @@ class ChainProblem:
             'xy': (b, c, k, 2), 'weights2d': (b, c, k), 'sigma2d': (k,), 'camera_K': (either, c, 3, 3),
             'camera_R': (either, c, 3, 3), 'camera_t': (either, c, 3), 'camera_dist': (either, c, 5),
             'camera_fold': (either, c), 'pose_weight': (j,), 'limits': (j, 3, 2),
-            'coefficient_mean': (s,), 'coefficient_precision': (s, s),
+            'coefficient_mean': (s,), 'coefficient_precision': (s, s), 'coefficient_limits': (s, 2),
+            'coefficient_limit_weight': (s,),
         }  # fmt: skip
         dtype, device = self.start.rotations.dtype, self.start.rotations.device
         for name, tensor in self.floats().items():

@@ -19,7 +19,7 @@ from smilfit.solvers.warp_rows import (
     wide_row,
     world_row,
 )
-from smilfit.solvers.warp_tree import prior_slope
+from smilfit.solvers.warp_tree import beyond_limits, prior_slope
 from smilfit.solvers.warp_types import LANES
 
 CHUNK = wp.constant(LANES)
@@ -172,11 +172,19 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
 @no_type_check
 @wp.func
 def add_border_slopes(c: Any, w: Any, slot: int, side: int):
-    """Add the slopes of what is known of coefficients and scale beforehand."""
+    """Add the slopes of what is known of coefficients and scale beforehand, and the curvature of their limits."""
     if c.n_priors > 0:
         for i in range(c.n_fitted):
             slope = prior_slope(c, w, slot, side, c.fitted[i])
             w.thin[slot, side_row(), i] = w.thin[slot, side_row(), i] + slope
+    if c.n_limits > 0:
+        for i in range(c.n_fitted):
+            over = beyond_limits(c, w, slot, side, c.fitted[i])
+            if over != type(c.ftol)(0.0):
+                weight = c.coefficient_limit_weight[c.fitted[i]]
+                square = square_row() + i
+                w.thin[slot, side_row(), i] = w.thin[slot, side_row(), i] + weight * over
+                w.thin[slot, square, i] = w.thin[slot, square, i] + weight
     if c.fit_scale == 1:
         i = c.n_border - 1
         slope = c.log_scale_weight * w.nums[slot, scale_row(c, side)]

@@ -224,6 +224,10 @@ class Launch:
             c.n_priors = p.n_coefficients
             c.mean, c.precision = self.columns(p.coefficient_mean), self.columns(p.coefficient_precision)
             c.prior_start, c.prior_chunk = self._lists(_touched(p.coefficient_precision.unsqueeze(1)))
+        if p.coefficient_limits is not None:
+            c.n_limits = p.n_coefficients
+            c.coefficient_limits = self.elements(p.coefficient_limits, self.types.vec2)
+            c.coefficient_limit_weight = self.numbers(p.coefficient_limit_weight)
         c.border_precision = self.columns(self._border_precision())
 
     def _border_precision(self) -> Tensor:

@@ -73,6 +73,14 @@ def prior_slope(c: Any, w: Any, slot: int, side: int, i: int):
 
 @no_type_check
 @wp.func
+def beyond_limits(c: Any, w: Any, slot: int, side: int, i: int):
+    """Say by how much the i-th coefficient is out of its limits."""
+    limits = c.coefficient_limits[i]
+    return violation(w.thin[slot, coefficient_row(side), i], limits[0], limits[1])
+
+
+@no_type_check
+@wp.func
 def priors(c: Any, w: Any, slot: int, side: int):
     """Compute the energy of what is known beforehand."""
     energy = type(c.ftol)(0.0)
@@ -81,6 +89,9 @@ def priors(c: Any, w: Any, slot: int, side: int):
     for i in range(c.n_priors):
         away = w.thin[slot, coefficient_row(side), i] - c.mean[i // CHUNK][i % CHUNK]
         energy += away * prior_slope(c, w, slot, side, i)
+    for i in range(c.n_limits):
+        over = beyond_limits(c, w, slot, side, i)
+        energy += c.coefficient_limit_weight[i] * over * over
     s = w.nums[slot, scale_row(c, side)]
     return energy + c.log_scale_weight * s * s
 

@@ -108,6 +108,9 @@ def _chain(t):
         prior_chunk: wp.array(dtype=wp.int32)
         mean: wp.array(dtype=t.wide)
         precision: wp.array2d(dtype=t.wide)
+        n_limits: int  # coefficients if they have limits, else 0
+        coefficient_limits: wp.array(dtype=t.vec2)
+        coefficient_limit_weight: wp.array(dtype=t.scalar)
         border_precision: wp.array2d(dtype=t.wide)  # of fitted coefficients and the scale
         turn_gradient: wp.array2d(dtype=t.vec3)  # more of the joints' own turns, by frame
         turn_hessian: wp.array2d(dtype=t.mat33)

@@ -10,6 +10,7 @@ from smilfit.structures.annotation import (
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
+from smilfit.structures.fit_record import FittedModel
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
 from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
@@ -24,6 +25,7 @@ __all__ = [
     'Cameras',
     'FitCovariance',
     'FitResult',
+    'FittedModel',
     'Keypoints2d',
     'Keypoints3d',
     'MaskSource',

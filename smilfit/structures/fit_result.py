@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +17,26 @@ from smilfit.files import BadFileError, read_json, read_npz, reading, replacing,
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
+from smilfit.structures.fit_record import (
+    FittedModel,
+    camera_arrays,
+    cameras_of_arrays,
+    contents,
+    keypoint_arrays,
+    keypoints_of_arrays,
+)
+from smilfit.structures.keypoints import Keypoints3d
 from smilfit.structures.parameters import PARAMETERS, parameter_names
+
+logger = logging.getLogger('smilfit')
 
 FORMAT = 'smilfit-fit'
 # The newest version that is read. A file states the oldest that can hold it: 2 with further parameters.
 FORMAT_VERSION = 2
+# What the recorded cameras' arrays begin with.
+RECORDED = 'recorded_camera'
+# Arrays of frames that had several starts.
+TRIED = ('start_losses', 'start_orients')
 FIRST_PARAMETERS = (
     'global_orient', 'transl', 'body_pose', 'betas', 'expression', 'scale', 'log_joint_scales', 'joint_offsets',
 )  # fmt: skip
@@ -34,7 +50,10 @@ class FitResult:
     `report` says what was ignored and counted. `body` is the body model, for `joints()` and `vertices()`; it is
     not stored in the file. `cameras` are the corrected ones where a stage moved them, and `covariance` is there
     where a solver was asked for it. `start` is where the first stage began. A frame without any observation is
-    not fitted: its pose and place are NaN.
+    not fitted: its pose and place are NaN. `recorded_cameras` are those that saw, as calibrated, `keypoints3d` the
+    fitted keypoints in the world's unit, and `model` names the body model; these the file keeps. Where frames had N
+    starts, `start_losses` (B, N) are what they cost when they were compared, infinite where a frame did not have one,
+    and `start_orients` (B, N, 3) the body's rotations in the world (axis-angle, rad) at their ends.
     """
 
     params: BodyParams
@@ -46,6 +65,11 @@ class FitResult:
     cameras: Cameras | None = None
     covariance: FitCovariance | None = field(default=None, repr=False)
     start: BodyParams | None = field(default=None, repr=False)
+    recorded_cameras: Cameras | None = field(default=None, repr=False)
+    keypoints3d: Keypoints3d | None = field(default=None, repr=False)
+    model: FittedModel | None = None
+    start_losses: Float[Tensor, 'B N'] | None = field(default=None, repr=False)
+    start_orients: Float[Tensor, 'B N 3'] | None = field(default=None, repr=False)
 
     @property
     def fitted(self) -> Bool[Tensor, 'B']:
@@ -85,6 +109,8 @@ class FitResult:
             per_frame_loss=spread(self.per_frame_loss),
             converged=spread(self.converged),
             covariance=covariance,
+            start_losses=None if self.start_losses is None else spread(self.start_losses),
+            start_orients=None if self.start_orients is None else spread(self.start_orients),
         )
 
     def _output(self, need: str) -> BodyOutput:
@@ -118,8 +144,11 @@ class FitResult:
             self.params.as_dict(),
             {f'start_{name}': value for name, value in start.items()},
             {'per_frame_loss': self.per_frame_loss, 'converged': self.converged},
+            _tried_arrays(self),
             {} if self.covariance is None else _covariance_arrays(self.covariance),
-            {} if self.cameras is None else _camera_arrays(self.cameras),
+            camera_arrays(self.cameras),
+            camera_arrays(self.recorded_cameras, RECORDED),
+            keypoint_arrays(self.keypoints3d),
             extra,
         )
         arrays: dict[str, np.ndarray] = {}
@@ -134,6 +163,8 @@ class FitResult:
             'version': 1 if set(self.params.as_dict()) <= set(FIRST_PARAMETERS) else 2,
             'parameters': list(self.params.as_dict()),
             'n_frames': self.params.batch_size,
+            'body_model': None if self.model is None else self.model.record(),
+            'contents': contents(arrays, {n: PARAMETERS[n].unit for n in self.params.as_dict()}),
             'history': list(self.history),
             'report': self.report,
         }
@@ -146,18 +177,29 @@ class FitResult:
         return path
 
     @classmethod
-    def load(cls, path: str | Path, body: Callable[..., BodyOutput] | None = None) -> 'FitResult':
+    def load(
+        cls, path: str | Path, body: Callable[..., BodyOutput] | None = None, allow_other_model: bool = False
+    ) -> 'FitResult':
         """Read what `save` wrote. Of a covariance the file keeps `FitCovariance.sd`, not the whole matrix.
+
+        Args:
+            path: the npz file.
+            body: the body model of the fit, for `joints()` and `vertices()`.
+            allow_other_model: take a body model of other content than the fit's, and only warn.
 
         Raises:
             FileNotFoundError: one of the two files is not there.
-            ValueError: not such files, damaged ones, ones of two fits, of a newer version, or with a parameter that
-                nobody has registered.
+            ValueError: not such files, damaged ones, ones of two fits, of a newer version, with a parameter that
+                nobody has registered, or of another body model.
         """
         path = Path(path)
         side_car = _read_side_car(path)
         arrays = read_npz(path, what='fitted parameters')
         names = _parameter_names(path, side_car, arrays)
+        with reading(path.with_suffix('.json'), 'the report of a fit'):
+            stated = side_car.get('body_model')
+            model = None if stated is None else FittedModel(**stated)
+        _check_model(path, model, body, allow_other_model)
         with reading(path, 'fitted parameters'):
             start = {n: torch.from_numpy(arrays[f'start_{n}']) for n in names if f'start_{n}' in arrays}
             return cls(
@@ -167,10 +209,35 @@ class FitResult:
                 history=tuple(side_car['history']),
                 report=side_car['report'],
                 body=body,
-                cameras=_cameras(arrays),
+                cameras=cameras_of_arrays(arrays),
                 covariance=_covariance(arrays),
                 start=BodyParams.of(start) if start else None,
+                recorded_cameras=cameras_of_arrays(arrays, RECORDED),
+                keypoints3d=keypoints_of_arrays(arrays),
+                model=model,
+                **{n: torch.from_numpy(arrays[n]) for n in TRIED if n in arrays},
             )
+
+
+def _check_model(path: Path, model: FittedModel | None, body: Any, allow: bool) -> None:
+    """Refuse a body model of other content than the fit's, whose numbers would make another animal of it."""
+    data = getattr(body, 'data', None)
+    if data is None:
+        return
+    if model is None:
+        logger.info('%s: the file does not state its body model; %s is taken for it.', path, data.name)
+    elif (found := FittedModel.of(data)).content_hash != model.content_hash:
+        text = (
+            f'{path}: the body model must be the one of the fit, {model.name} ({model.content_hash}); got '
+            f'{found.name} ({found.content_hash}).'
+        )
+        if not allow:
+            raise ValueError(f'{text} Load that one, or insist with allow_other_model=True.')
+        logger.warning('%s It is taken as asked.', text)
+
+
+def _tried_arrays(result: FitResult) -> dict[str, Tensor]:
+    return {name: value for name in TRIED if (value := getattr(result, name)) is not None}
 
 
 def _read_side_car(path: Path) -> dict[str, Any]:
@@ -233,19 +300,3 @@ def _covariance(arrays: Mapping[str, np.ndarray]) -> FitCovariance | None:
         noise=float(arrays['noise']),
         sd=torch.from_numpy(arrays['parameter_sd']),
     )
-
-
-def _camera_arrays(cameras: Cameras) -> dict[str, np.ndarray]:
-    tensors = {n: getattr(cameras, n) for n in ('K', 'R', 't', 'size', 'dist')}
-    arrays = {f'camera_{n}': value.cpu().numpy() for n, value in tensors.items() if value is not None}
-    return arrays | {'camera_names': np.array(cameras.names), 'camera_unit': np.array(cameras.unit or '')}
-
-
-def _cameras(arrays: Mapping[str, np.ndarray]) -> Cameras | None:
-    # Files of the first version state no names.
-    if 'camera_names' not in arrays:
-        return None
-    stored = {n: f'camera_{n}' for n in ('K', 'R', 't', 'size', 'dist')}
-    tensors = {n: torch.from_numpy(arrays[key]) for n, key in stored.items() if key in arrays}
-    names, unit = tuple(arrays['camera_names'].tolist()), str(arrays['camera_unit']) or None
-    return Cameras(names=names, unit=unit, **tensors)

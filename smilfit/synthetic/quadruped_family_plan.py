@@ -19,26 +19,25 @@ _HIND_DIRECTIONS = ((0.32, 0.10, -0.94), (-0.48, 0.0, -0.877), (0.20, 0.0, -0.98
 # Legs are this much thinner from side to side than from front to back.
 _LEG_FLATNESS = 0.7
 _EAR_DIRECTION = (-0.12, 0.42, 0.90)
-_TAIL_ROOT, _NECK_ROOT = np.array([-0.77, 0.0]), np.array([0.68, 0.0])
+_TAIL_ROOT, _NECK_ROOT = np.array([-0.70, 0.0]), np.array([0.54, 0.0])
 
 # Along the trunk: x, height of the centre as a share of the chest's depth, half width as a share of its width, half
 # height as a share of its depth, joint. The back is nearly level; the belly rises towards the loin.
 _TRUNK = (
-    (-0.73, 0.095, 0.17, 0.18, None),
-    (-0.68, 0.075, 0.27, 0.28, None),
-    (-0.62, 0.045, 0.34, 0.36, None),
-    (-0.50, 0.01, 0.41, 0.42, None),
-    (-0.38, 0.00, 0.42, 0.43, 'pelvis'),
-    (-0.18, -0.01, 0.43, 0.44, 'spine_1'),
+    (-0.665, 0.185, 0.16, 0.175, None),
+    (-0.625, 0.145, 0.27, 0.285, None),
+    (-0.58, 0.085, 0.36, 0.36, None),
+    (-0.51, 0.03, 0.41, 0.41, None),
+    (-0.41, 0.00, 0.42, 0.43, 'pelvis'),
+    (-0.20, -0.01, 0.43, 0.44, 'spine_1'),
     (0.04, -0.03, 0.46, 0.47, None),
     (0.26, -0.05, 0.49, 0.50, 'spine_2'),
-    (0.40, -0.045, 0.48, 0.49, None),
-    (0.50, -0.03, 0.46, 0.46, None),
-    (0.60, 0.01, 0.39, 0.39, None),
+    (0.37, -0.04, 0.48, 0.485, None),
+    (0.46, 0.00, 0.43, 0.44, None),
 )
 # Along the tail: share of its length, half size as a share of the chest's depth, joint.
 _TAIL = (
-    (1.0, 0.02, None),
+    (0.98, 0.02, None),
     (0.88, 0.03, None),
     (0.74, 0.035, 'tail_4'),
     (0.50, 0.042, 'tail_3'),
@@ -47,8 +46,8 @@ _TAIL = (
 )
 # Along the neck: share of its length, half height and half width: shares of the chest's and of the head's length.
 _NECK = (
-    (0.0, (0.30, 0.02), (0.28, 0.02), 'neck'),
-    (0.27, (0.22, 0.06), (0.19, 0.05), None),
+    (0.0, (0.34, 0.02), (0.34, 0.02), 'neck'),
+    (0.27, (0.23, 0.06), (0.21, 0.05), None),
     (0.55, (0.14, 0.12), (0.11, 0.09), 'neck_mid'),
     (0.82, (0.07, 0.17), (0.05, 0.13), None),
 )
@@ -118,11 +117,11 @@ def quadruped_family_plan(
     """
     sections = []
     for share, size, joint in _TAIL:
-        x, z = _TAIL_ROOT + (0, 0.10 * chest_depth) + share * tail * _TAIL_DIRECTION
+        x, z = _TAIL_ROOT + (0, 0.20 * chest_depth) + share * tail * _TAIL_DIRECTION
         sections.append(CrossSection(x, z, size * chest_depth, size * chest_depth, joint))
     for x, z, height, width, joint in _TRUNK:
         sections.append(CrossSection(x, z * chest_depth, width * chest_width, height * chest_depth, joint))
-    neck_root = _NECK_ROOT + (0, 0.07 * chest_depth)
+    neck_root = _NECK_ROOT + (0, 0.08 * chest_depth)
     for share, (a, b), (c, d), joint in _NECK:
         x, z = neck_root + share * neck * _NECK_DIRECTION
         sections.append(CrossSection(x, z, c * chest_width + d * head, a * chest_depth + b * head, joint))

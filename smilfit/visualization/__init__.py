@@ -7,12 +7,14 @@ from smilfit.visualization.benchmark_report import (
     write_raw_errors,
 )
 from smilfit.visualization.fit_report import add_fit_sections, fit_summary
+from smilfit.visualization.free_views import body_axes, free_views
 from smilfit.visualization.image_files import write_image
 from smilfit.visualization.image_report import add_image_sections
 from smilfit.visualization.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
 from smilfit.visualization.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
 from smilfit.visualization.report import Report, figure_png
 from smilfit.visualization.training_plots import plot_fit_stages, plot_training, read_scalars
+from smilfit.visualization.verdict_report import add_verdict
 from smilfit.visualization.video import write_video
 from smilfit.visualization.windows import View, enlarge, follow, look
 
@@ -24,12 +26,15 @@ __all__ = [
     'View',
     'add_fit_sections',
     'add_image_sections',
+    'add_verdict',
     'benchmark_figures',
     'benchmark_page',
+    'body_axes',
     'enlarge',
     'figure_png',
     'fit_summary',
     'follow',
+    'free_views',
     'grid_of_views',
     'look',
     'plot_bars',

@@ -168,3 +168,24 @@ def test_a_real_prior_fits_the_model(files, real_data):
     mean = as_array(read_pickle(path)['mean_pose'], 'mean_pose')
     assert np.array_equal(data.pose_prior_mean, mean[3:])
     assert np.linalg.eigvalsh(data.pose_prior_precision).min() > 0
+
+
+def test_the_shape_prior_of_dogs_is_that_of_the_file(files, tmp_path):
+    """WLDO's file: 20 coefficients, 6 scales of limbs, one number that nobody uses."""
+    rng = np.random.default_rng(1)
+    mean, factor = rng.normal(size=27), rng.normal(size=(27, 27))
+    path = tmp_path / 'unity_betas.npz'
+    np.savez_compressed(path, mean=mean, cov=factor @ factor.T, models=rng.normal(size=(13, 27)))
+    body = SMAL(model_path=files['model'], num_betas=20, shape_prior_file=path)
+    assert np.array_equal(body.data.shape_mean, mean[:20])
+    assert np.allclose(body.data.shape_cov, (factor @ factor.T)[:20, :20])
+    loss = ShapePriorLoss(reduction='sum')
+    loss.bind_body(body.data)
+    assert loss(torch.from_numpy(mean[None, :20]).float()) < 1e-6
+    with pytest.raises(ValueError, match='Load the model with num_betas=20'):
+        SMAL(model_path=files['model'], shape_prior_file=path)
+    with pytest.raises(ValueError, match='either a family or shape_prior_file'):
+        SMAL(model_path=files['model'], shape_prior_file=path, data_file=files['data'], family='dogs')
+    np.savez(path, mean=mean)
+    with pytest.raises(ValueError, match='must hold the numbers mean'):
+        SMAL(model_path=files['model'], num_betas=20, shape_prior_file=path)

@@ -11,6 +11,7 @@ from smilfit.files import (
     DiskFullError,
     OutputLock,
     check_entry_name,
+    file_stem,
     folder_name,
     inside,
     reading,
@@ -151,3 +152,28 @@ def test_links_under_temporary_names_lead_nowhere(tmp_path):
         OutputLock.of_folder(tmp_path).__enter__()
     assert victim.read_text() == 'mine'
     assert (tmp_path / 'a.json').read_text() == '{}'
+
+
+@pytest.mark.parametrize(
+    ('label', 'stem'),
+    [
+        ('photos/dog.png', 'dog'),
+        ('photos/狗 子.jpg', '狗_子'),
+        ('фото/собака.2.jpeg', 'собака.2'),
+        # Typed as a letter and an accent, kept as one letter.
+        ('e\u0301te\u0301.png', '\u00e9t\u00e9'),
+        # Which of the animals of an image, and which frame.
+        ('photos/dog.png #2', 'dog_2'),
+        ('film.avi, frame 17', 'film_frame_17'),
+        ('a/../\0b:*?.png', '_b_'),
+        ('broken \udce9.png', 'broken_'),
+        ('.hidden', '.hidden'),
+    ],
+)
+def test_the_stem_of_a_label_keeps_letters_of_any_script(label, stem):
+    assert file_stem(label) == stem
+    assert (
+        len(('犬' * 500 + '.png').encode())
+        > 255
+        > len(f'000001_{file_stem("犬" * 500 + ".png")}.jpg'.encode())
+    )

@@ -11,7 +11,7 @@ def _file(tmp_path, text):
 
 
 def test_reads_what_is_mapped_in_order(tmp_path):
-    path = _file(tmp_path, '\ufeffmodel,data\r\nskull, Head\r\nEar_L,\r\n\r\nNose,Nose\r\n')
+    path = _file(tmp_path, '\ufeffmodel,data\r\nskull, Head\r\nEar_L,\r\n\r\n,Tongue\r\nNose,Nose\r\n')
     assert list(read_joint_lookup(path).items()) == [('skull', 'Head'), ('Nose', 'Nose')]
 
 
@@ -20,7 +20,7 @@ def test_reads_what_is_mapped_in_order(tmp_path):
     [
         ('joint,data\na,b\n', 'columns must be model, data'),
         ('', 'columns must be model, data'),
-        ('model,data\n,b\n', 'line 2: model must be a name'),
+        ('model,data,vertices\n,b,3\n', 'line 2: model must be a name'),
         ('model,data\na,b\na,c\n', "line 3: model names must differ; got 'a' again"),
         ('model,data\na,b\nc,b\n', "line 3: data names must differ; got 'b' for 'c' and for 'a'"),
         ('model,data\na,\n', 'one row at least must map'),
@@ -66,3 +66,11 @@ def test_shape_betas_match_by_exact_label(tmp_path):
 def test_shape_betas_errors(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_shape_betas(_file(tmp_path, text))
+
+
+def test_other_columns_are_remarks_and_misspelt_ones_errors(tmp_path):
+    assert read_joint_lookup(_file(tmp_path, 'remark,model,data\nx,a,b\n')) == {'a': 'b'}
+    with pytest.raises(
+        ValueError, match="columns must be spelt as they are known; got 'offset sd'. Did you mean"
+    ):
+        read_joint_lookup(_file(tmp_path, 'model,data,offset sd\na,b,1\n'))

@@ -75,6 +75,7 @@ CASES = {
     ),
     'splay': case('SplayPriorLoss', 'body_pose', POSE),
     'betas': case('ShapePriorLoss', 'betas', draw(4, 3)),
+    'kinds': case('ShapeMixturePriorLoss', 'betas', draw(4, 3)),
     'scales': case('JointScalePriorLoss', 'extras', POINTS),
     'offsets': case('JointOffsetPriorLoss', 'extras', POINTS, loss_weight=0.5),
     'landmarks': case('LandmarkOffsetPriorLoss', 'landmark_offsets', POINTS[:, :3], loss_weight=0.5),

@@ -129,6 +129,8 @@ def with_priors(problem: ChainProblem) -> ChainProblem:
     return replace(
         problem, pose_weight=weight, limits=limits, limit_weight=0.5, coefficient_mean=0.1 * normal(s, seed=11),
         coefficient_precision=factor @ factor.T + 0.05 * torch.eye(s, dtype=torch.float64), log_scale_weight=0.3,
+        coefficient_limits=torch.tensor([[-0.2, 0.15]]).double().expand(s, -1).clone(),
+        coefficient_limit_weight=0.4 + 0.1 * torch.arange(s).double(),
     )  # fmt: skip
 
 

@@ -93,6 +93,10 @@ def residuals(
     if problem.coefficient_precision is not None:
         root = torch.linalg.cholesky(problem.coefficient_precision)
         plain(((state.coefficients - problem.coefficient_mean) @ root)[:, None], theta.new_ones(()))
+    if problem.coefficient_limits is not None:
+        low, high = problem.coefficient_limits.unbind(-1)
+        over = (state.coefficients - low).clamp_max(0) + (state.coefficients - high).clamp_min(0)
+        plain(over.unsqueeze(-1), problem.coefficient_limit_weight)
     plain(state.log_scale[:, None, None], theta.new_tensor(problem.log_scale_weight))
     return terms
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from smilfit.body_models import SMIL
 from smilfit.files import BadFileError
-from smilfit.structures import FitCovariance, FitResult
+from smilfit.structures import FitCovariance, FitResult, FittedModel, Keypoints3d
 from tests.animals import random_params, ring_of_cameras, small_animal
 
 
@@ -35,6 +36,44 @@ def test_cameras_and_start_come_back(result, tmp_path):
     plain = FitResult.load(result.save(tmp_path / 'plain.npz'))
     assert plain.cameras is None
     assert plain.start is None
+
+
+def test_a_file_tells_its_cameras_keypoints_and_body_model(result, tmp_path):
+    rig = ring_of_cameras(2)
+    lens = replace(rig, dist=torch.full((2, 5), 0.01).to(rig.K), unit='mm')
+    points = Keypoints3d(torch.randn(3, 2, 3), torch.ones(3, 2), ('nose', 'tail'), 'mm')
+    body = SMIL(small_animal())
+    told = replace(result, recorded_cameras=lens, keypoints3d=points, model=FittedModel.of(body.data))
+    back = FitResult.load(told.save(tmp_path / 'fit.npz'), body)
+    assert back.cameras is None
+    assert (back.recorded_cameras.names, back.recorded_cameras.unit) == (lens.names, 'mm')
+    assert torch.equal(back.recorded_cameras.dist, lens.dist)
+    assert torch.equal(back.keypoints3d.xyz, points.xyz)
+    assert (back.keypoints3d.names, back.keypoints3d.unit) == (('nose', 'tail'), 'mm')
+    assert back.model == told.model
+    side_car = json.loads((tmp_path / 'fit.json').read_text())
+    with np.load(tmp_path / 'fit.npz') as file:
+        assert set(side_car['contents']) == set(file.files)
+    assert side_car['contents']['global_orient']['unit'] == 'rad'
+    assert side_car['contents']['keypoints3d']['shape'] == [3, 2, 3]
+    assert side_car['body_model']['content_hash'] == body.data.content_hash()
+
+
+def test_another_body_model_is_refused_unless_asked_for(result, tmp_path, caplog):
+    body = SMIL(small_animal())
+    told = replace(result, model=FittedModel.of(body.data))
+    path = told.save(tmp_path / 'fit.npz')
+    other = SMIL(replace(body.data, v_template=1.1 * body.data.v_template))
+    with pytest.raises(
+        ValueError, match=r'must be the one of the fit, .* insist with allow_other_model=True'
+    ):
+        FitResult.load(path, other)
+    assert FitResult.load(path, other, allow_other_model=True).body is other
+    assert 'It is taken as asked' in caplog.text
+    # A file that does not say is taken, and that is told.
+    with caplog.at_level('INFO', logger='smilfit'):
+        FitResult.load(result.save(tmp_path / 'old.npz'), other)
+    assert 'does not state its body model' in caplog.text
 
 
 def test_cameras_of_their_own_stay_with_their_frames(result):

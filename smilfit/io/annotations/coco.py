@@ -43,7 +43,9 @@ class CocoReader(AnnotationReader):
     """Read COCO's JSON: `images`, `annotations`, `categories`. Every annotation is an entry of its own.
 
     Keypoints are indices of pixels, from 0, and stay as they are; boxes and polygons count from the outer corner
-    of the first pixel (COCO's format page), so boxes are shifted by half a pixel.
+    of the first pixel (COCO's format page), so boxes are shifted by half a pixel. Exports of predictions write scores
+    in [0, 1] in place of the visibility 0, 1 or 2: an entry with such a number has scores, which are its confidences.
+    An image without `width` and `height` has those of its file.
 
     Args:
         images: the folder of the images; the file's own if None.
@@ -123,7 +125,8 @@ class CocoReader(AnnotationReader):
         if entry.get('iscrowd'):
             raise BadEntry('iscrowd must be 0: a crowd is more than one animal.')
         image = source.images[number]
-        size = image_size(image, 'width', 'height')
+        stated = (_get_any(image, 'width'), _get_any(image, 'height'))
+        size = None if stated == (None, None) else image_size(image, 'width', 'height')
         xy, confidence = self._keypoints(entry, source.keypoint_names)
         return AnnotatedImage(
             where=where,
@@ -141,9 +144,14 @@ class CocoReader(AnnotationReader):
             return np.zeros((0, 2)), np.zeros(0)
         rows = numbers(require(entry, 'keypoints', list), (3 * len(names),), 'keypoints').reshape(-1, 3)
         visibility = rows[:, 2]
-        if not np.isin(visibility, (0, 1, 2)).all():
-            wrong = visibility[~np.isin(visibility, (0, 1, 2))][0]
-            raise BadEntry(f'keypoints must have a visibility of 0, 1 or 2; got {wrong:g}.')
+        odd = visibility[~np.isin(visibility, (0, 1, 2))]
+        if len(odd) and ((visibility >= 0) & (visibility <= 1)).all():
+            return np.where(visibility[:, None] > 0, rows[:, :2], 0.0), visibility.copy()
+        if len(odd):
+            raise BadEntry(
+                f'keypoints must have a visibility of 0, 1 or 2, or scores in [0, 1]; got {odd[0]:g} among '
+                f'{visibility.min():g} to {visibility.max():g}. Correct it.'
+            )
         there = visibility >= (2 if self.occluded == 'drop' else 1)
         return np.where(there[:, None], rows[:, :2], 0.0), there.astype(np.float64)
 
@@ -213,7 +221,7 @@ def _box(entry: Mapping[str, Any]) -> np.ndarray | None:
     return box - np.array([0.5, 0.5, 0.0, 0.0])
 
 
-def _mask(segmentation: Any, size: tuple[int, int]) -> MaskSource | None:
+def _mask(segmentation: Any, size: tuple[int, int] | None) -> MaskSource | None:
     if not segmentation:
         return None
     if isinstance(segmentation, list):
@@ -222,6 +230,9 @@ def _mask(segmentation: Any, size: tuple[int, int]) -> MaskSource | None:
         return PolygonMask(tuple(tuple(polygon) for polygon in segmentation), size)
     counts = require(segmentation, 'counts', (str, list))
     height, width = numbers(require(segmentation, 'size', list), (2,), 'size of segmentation').tolist()
+    if size is None:
+        # `check_images` holds it against the image's.
+        size = image_size({'width': width, 'height': height}, 'width', 'height')
     if (width, height) != size:
         raise BadEntry(
             f'size of segmentation must be that of the image, {size[1]}x{size[0]} (height x width) px; got '
@@ -235,6 +246,10 @@ def _file_name(entry: Any, images: Mapping[int | str, Any]) -> str:
     number = _get(entry, 'image_id')
     image = None if number is None else images.get(number)
     return str(_get(image, 'file_name') or '')
+
+
+def _get_any(entry: Any, key: str) -> Any:
+    return entry.get(key) if isinstance(entry, dict) else None
 
 
 def _get(entry: Any, key: str) -> int | str | None:

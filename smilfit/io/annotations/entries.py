@@ -175,14 +175,18 @@ def image_size(entry: Any, width: str, height: str) -> tuple[int, int]:
     """Give (width, height) px from two keys.
 
     Raises:
-        BadEntry: not two positive whole numbers.
+        BadEntry: not two positive whole numbers, as which 640.0 counts.
     """
-    size = (require(entry, width, int), require(entry, height, int))
+    sides = (require(entry, width, (int, float)), require(entry, height, (int, float)))
+    wrong = next((side for side in sides if isinstance(side, float) and not side.is_integer()), None)
+    if wrong is not None:
+        raise BadEntry(f'{width} and {height} must be whole numbers; got {shorten(wrong)}. Correct them.')
+    size = (int(sides[0]), int(sides[1]))
     if min(size) < 1:
         raise BadEntry(
             f'{width} and {height} must be positive; got {shorten(size[0])} and {shorten(size[1])}. Correct them.'
         )
-    check_image_size('image', *(min(side, 1 << 40) for side in size))
+    check_image_size('image', min(size[0], 1 << 40), min(size[1], 1 << 40))
     return size
 
 

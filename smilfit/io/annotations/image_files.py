@@ -98,6 +98,26 @@ def read_still(path: Path, size: tuple[int, int] | None) -> np.ndarray:
             ) from None
 
 
+def unused_bits(path: Path) -> int:
+    """Count the upper bits that no pixel of a grey 16-bit image uses; 0 of every other image.
+
+    Raises:
+        OSError: no such file.
+        ValueError: it does not decode.
+    """
+    _read_header(path)
+    with reading(path, 'the image'):
+        try:
+            with open_image(path, path) as image:
+                if not image.mode.startswith('I'):
+                    return 0
+                return 16 - min(16, int(np.asarray(image).max()).bit_length())
+        except (OSError, SyntaxError) as error:
+            raise ValueError(
+                f'{path}: the image must decode; got: {shorten(error)}. Copy it again.'
+            ) from None
+
+
 def _probe(frame: VideoFrame) -> tuple[frozenset[int] | range, tuple[int, int]]:
     if isinstance(frame, EmbeddedFrame):
         return probe_embedded(frame)

@@ -10,11 +10,15 @@ from jaxtyping import UInt8
 from smilfit.files import shorten
 from smilfit.io.annotations.entries import BadEntry, reason_of
 from smilfit.io.annotations.entry_checks import Repetitions, check_box
-from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, video_of
+from smilfit.io.annotations.image_files import ImageSizes, read_frames, read_still, unused_bits, video_of
+from smilfit.io.annotations.masks import PolygonMask
 from smilfit.io.annotations.placement import PlacedSet
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
 logger = logging.getLogger('smilfit')
+
+# Upper bits that no pixel of a 16-bit image uses: two make it a quarter as bright.
+_DARK_BITS = 2
 
 
 def check_images(annotations: AnnotationSet) -> AnnotationSet:
@@ -55,7 +59,28 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
         )
     if empty_masks:
         logger.warning('%s: %d empty masks are left out.', annotations.name, empty_masks)
+    _tell_dark(annotations.name, images)
     return replace(annotations, images=images, skipped=annotations.skipped + tuple(skipped))
+
+
+def _tell_dark(name: str, images: Sequence[AnnotatedImage]) -> None:
+    """Tell of cameras of 10 to 14 bits, whose 16-bit images are nearly black; the first image speaks for the set."""
+    first = next((image.image for image in images if not isinstance(image.image, VideoFrame)), None)
+    try:
+        unused = 0 if first is None else unused_bits(first)
+    except Exception as error:
+        # It is left out, with this reason, when it is read.
+        logger.debug('%s: %s', first, error)
+        return
+    if unused >= _DARK_BITS:
+        logger.warning(
+            '%s: grey images of 16 bits should use all of them; %s uses %d and will be nearly black, as will others '
+            'like it. Multiply such images by %d before.',
+            name,
+            first,
+            16 - unused,
+            2**unused,
+        )
 
 
 def read_image(image: AnnotatedImage) -> UInt8[np.ndarray, 'H W 3']:
@@ -110,6 +135,8 @@ def _checked(image: AnnotatedImage, sizes: ImageSizes, placed: PlacedSet) -> Ann
             f'{image.image}: the image must be {image.size[0]}x{image.size[1]} px as its annotation says; '
             f'got {size[0]}x{size[1]}.{turned} Give the folder of the images that were annotated.'
         )
+    if isinstance(image.mask, PolygonMask) and image.mask.size is None:
+        image = replace(image, mask=replace(image.mask, size=size))
     if image.mask is not None:
         # Stated sizes first: a hostile one would be decoded to gigabytes.
         _require_size(image, size, getattr(image.mask, 'size', size))

@@ -39,19 +39,24 @@ class PolygonMask(MaskSource):
     """A union of polygons `[x1, y1, x2, y2, ...]`, each filled by the even-odd rule.
 
     Coordinates are COCO's: px from the outer corner of the first pixel, whose centre is thus (0.5, 0.5). A pixel
-    belongs to a polygon that its centre lies in. `size` is (width, height) px.
+    belongs to a polygon that its centre lies in. `size` is (width, height) px; `check_images` fills in that of the
+    image where it is None.
     """
 
     polygons: Sequence[Sequence[float]]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
 
     def read(self) -> Bool[np.ndarray, 'H W']:
         """Fill the polygons.
 
         Raises:
             ValueError: a polygon of an odd count of numbers, of fewer than three corners or with no finite number; a
-                size or a count of corners over the limit.
+                size or a count of corners over the limit, or no size.
         """
+        if self.size is None:
+            raise ValueError(
+                'mask: the size of its image must be known; it is not. Give the annotations to check_images first.'
+            )
         check_image_size('mask', *self.size, 'the mask')
         return fill_polygons(self.polygons, self.size)
 

@@ -29,12 +29,21 @@ def load_keypoint_map(name_or_path: str | Path) -> dict[str, str]:
         FileNotFoundError: no file at that path.
         ValueError: a file that breaks a rule.
     """
+    return read_joint_lookup(keypoint_map_file(name_or_path))
+
+
+def keypoint_map_file(name_or_path: str | Path) -> Path:
+    """Find the file of a map.
+
+    Raises:
+        KeyError: no shipped map of that name, with the near ones.
+    """
     if str(name_or_path).endswith('.csv'):
-        return read_joint_lookup(name_or_path)
+        return Path(name_or_path)
     name = str(name_or_path)
     if name not in available_keypoint_maps():
         raise UnknownNameError(
             f'keypoint map: there is no {name!r}. {did_you_mean(name, available_keypoint_maps())} '
             'A map of your own is given by the path of its .csv file.'
         )
-    return read_joint_lookup(FOLDER / f'{name}.csv')
+    return FOLDER / f'{name}.csv'

@@ -13,16 +13,16 @@ from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource,
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.models import is_identity
 from smilfit.registrants.second_order.rigid_points import (
-    LINEAR,
     Coefficients,
     RigidPoints,
     bones_at_rest,
     hangs_on_several,
+    share_of_bone,
 )
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.stage_task import FitState, StageTask
 from smilfit.solvers import ChainProblem, ChainSolution, ChainState
-from smilfit.structures import BodyParams, Cameras
+from smilfit.structures import BodyParams, Cameras, parameter_names
 
 
 class UnsupportedError(Exception):
@@ -40,6 +40,7 @@ class ChainTerms:
         limits: of rotation vectors, and their weight.
         precision: of the coefficients, with `linear`: `c' P c - 2 l' c`.
         mean: of the coefficients: where that is least.
+        wall: of the coefficients, lowest and highest (S, 2), and the weight of what is beyond (S,).
         constant: energy of what does not move, by frame.
         apart: terms that torch has to evaluate and linearise.
         loose: whether a point hangs on several bones so much that the kernel's bound of its hessian is far off.
@@ -54,6 +55,7 @@ class ChainTerms:
     precision: Tensor | None = None
     linear: Tensor | None = None
     mean: Tensor | None = None
+    wall: tuple[Tensor, Tensor] | None = None
     constant: Tensor | float = 0.0
     apart: list[ActiveTerm] = field(default_factory=list)
     loose: bool = False
@@ -73,8 +75,9 @@ def coefficients_of(task: StageTask, layout: VariableLayout, params: BodyParams)
     Raises:
         UnsupportedError: a parameter that moves bones otherwise than linearly, or is shared while another is not.
     """
+    linear = parameter_names(of='body', linear=True)
     for name, _ in layout.extras:
-        if name not in (*LINEAR, 'log_scale'):
+        if name not in (*linear, 'log_scale'):
             raise UnsupportedError(f'fit_{name}')
     shared = {name in dict(layout.shared) for name, _ in layout.extras}
     if len(shared) > 1:
@@ -84,7 +87,7 @@ def coefficients_of(task: StageTask, layout: VariableLayout, params: BodyParams)
     extras = dict(layout.extras)
     if task.body.transdirs is not None and 'betas' in extras:
         raise UnsupportedError('joint offsets that betas drive')
-    names = tuple(name for name in LINEAR if name in extras)
+    names = tuple(name for name in linear if name in extras)
     return Coefficients(names, tuple(extras[name] for name in names))
 
 
@@ -185,8 +188,15 @@ def _take_points(
     if not (plain and bounded):
         return False
     points = point_set(state.body, source.names)
-    if points.offsets is not None or (state.body.posedirs is not None and points.landmarks is not None):
+    if state.body.posedirs is not None and points.landmarks is not None:
         return False
+    if points.offsets is not None:
+        apart = share_of_bone(state.body, points) <= 0
+        if bool(apart.any()):
+            row = int(points.offsets.rows[apart][0])
+            raise UnsupportedError(
+                f'the landmark {source.names[row]!r}, whose anchor does not hang on its bone'
+            )
     sigma = float('inf') if robust is None or robust.sigma is None else robust.sigma
     # The residual is the difference to a target: where the points are, less the residual, it is.
     target = (source.argument - item.value).detach()
@@ -219,9 +229,11 @@ def _take_parameter(
         return False
     if source.name == 'body_pose':
         return _take_pose(found, item, source, share)
+    place = fitted.slices()[source.name]
+    if item.interval is not None:
+        return _take_wall(found, item, source, share, place, fitted.count)
     if item.slope is None:
         return False
-    place = fitted.slices()[source.name]
     slope = _matrix(item, source)
     if slope is None:
         return False
@@ -237,10 +249,26 @@ def _take_parameter(
     return True
 
 
+def _take_wall(
+    found: ChainTerms, item: Residuals, source: ParameterSource, share: float, place: slice, count: int
+) -> bool:
+    """Take limits of coefficients, each coefficient's once."""
+    like = item.interval
+    limits, weight = (like.new_zeros(count, 2), like.new_zeros(count)) if found.wall is None else found.wall
+    if source.factor != 1 or bool(weight[place].any()):
+        return False
+    limits, weight = limits.clone(), weight.clone()
+    limits[place], weight[place] = like.reshape(-1, 2), share
+    found.wall = limits, weight
+    return True
+
+
 def _matrix(item: Residuals, source: ParameterSource) -> Tensor | None:
     """Give a linear statement's one matrix for all frames; None where frames differ."""
     if not item.pointwise:
         return source.factor * item.slope[0] if len(item.slope) == 1 else None
+    if item.slope.ndim == 3:
+        return source.factor * torch.block_diag(*item.slope)
     if item.slope.ndim != 2:
         return None
     count = source.argument.flatten(1).shape[1] // item.slope.shape[1]
@@ -294,6 +322,8 @@ def chain_problem(
         limit_weight=terms.limit_weight,
         coefficient_mean=terms.mean,
         coefficient_precision=terms.precision,
+        coefficient_limits=None if terms.wall is None else terms.wall[0],
+        coefficient_limit_weight=None if terms.wall is None else terms.wall[1],
         **_points(task, params, fitted, terms),
     )
 

@@ -149,14 +149,16 @@ def rigid_motion(
 ) -> tuple[Float[Tensor, 'B M 3'], Float[Tensor, 'B M 3 q']]:
     """Give each rigid point's arm from its joint, and its motion against the joint by the border's columns."""
     body, size = kin.body, kin.params.scale[:, None, None]
-    rest = kin.rest.vertices[:, pairs.vertex] - kin.rest_joints[:, pairs.joint]
+    rest = kin.rest.vertices[:, pairs.vertex] + body.frame_offsets(kin.params, pairs.vertex)
+    rest = rest - kin.rest_joints[:, pairs.joint]
     linear = kin.linear.index_select(1, pairs.joint)
     arm = size * (linear @ rest.unsqueeze(-1)).squeeze(-1)
     motion = arm.new_zeros(*arm.shape, n_border)
     for name, place in fitted.slices().items():
-        change = None if name == 'joint_offsets' else body.vertex_directions(name)
+        change, of_joints = body.vertex_directions(name), body.joint_directions(name)
         if change is not None:
-            moved = change[:, pairs.vertex] - body.joint_directions(name)[:, pairs.joint]
+            moved = change[:, pairs.vertex]
+            moved = moved if of_joints is None else moved - of_joints[:, pairs.joint]
             motion[..., place] = size.unsqueeze(-1) * (linear @ moved.permute(1, 2, 0))
     if scale:
         motion[..., -1] = arm

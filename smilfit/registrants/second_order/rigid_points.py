@@ -1,19 +1,17 @@
 """Bones and points of a body as the fused kernel knows them: rigid parts that change linearly with coefficients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.structures import BodyParams
+from smilfit.registrants.second_order.landmarks import PointOffsets, PointSet, point_set
+from smilfit.structures import BodyParams, parameter_names
 
-# Parameters by which bones and the skin at rest change linearly.
 # A point with less than this share on its first bone counts as hanging on several.
 MOST_SHARE = 0.9
-LINEAR = ('betas', 'expression', 'joint_offsets')
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,38 @@ def bones_at_rest(
         if name == 'joint_offsets':
             parts.append(torch.eye(size, dtype=bones.dtype, device=bones.device).view(-1, 3, size))
         else:
-            parts.append(steps(body.joint_directions(name)).permute(1, 2, 0))
+            directions = body.joint_directions(name)
+            none = bones.new_zeros(size, *bones.shape[1:])
+            parts.append(steps(none if directions is None else directions).permute(1, 2, 0))
     return bones, torch.cat(parts, -1).contiguous()
 
 
 def hangs_on_several(body: SMIL, names: tuple[str, ...]) -> bool:
-    """Say whether a named point has no bone with most of its weight."""
-    mark = point_set(body, names).landmarks
-    return mark is not None and bool((mark.shares.amax(1) < MOST_SHARE).any())
+    """Say whether a named point has no bone with most of its weight, or is moved in the frame of another bone."""
+    points = point_set(body, names)
+    if points.landmarks is None:
+        return False
+    shares = points.landmarks.shares
+    if bool((shares.amax(1) < MOST_SHARE).any()):
+        return True
+    if points.offsets is None:
+        return False
+    share = share_of_bone(body, points)
+    return bool(((share > 0) & (share < MOST_SHARE)).any())
+
+
+def share_of_bone(body: SMIL, points: PointSet) -> Float[Tensor, ' M']:
+    """Give how much of each landmark's anchor hangs on its bone: 1 of a joint that the bone begins or ends at."""
+    marked = points.offsets
+    like, parents = body.v_template, body.tree.parents
+    eye = torch.eye(len(parents), dtype=like.dtype, device=like.device)
+    ends = eye.index_put((torch.arange(1, len(parents), device=like.device), parents[1:]), like.new_ones(()))
+    shares = [ends[points.joints]]
+    if points.landmarks is not None:
+        shares.append(points.landmarks.shares)
+    shares = torch.cat(shares)
+    rows = shares if points.landmarks is None else shares.index_select(0, points.order)
+    return rows[marked.rows, marked.bones]
 
 
 @dataclass(frozen=True)
@@ -109,6 +131,13 @@ class RigidPoints:
     ) -> 'RigidPoints':
         """Take points apart into what hangs on each bone."""
         points = point_set(body, names)
+        found = cls._anchors(body, points, params, fitted)
+        return found if points.offsets is None else found._moved(body, points.offsets, params, fitted)
+
+    @classmethod
+    def _anchors(
+        cls, body: SMIL, points: PointSet, params: BodyParams, fitted: Coefficients
+    ) -> 'RigidPoints':
         like, count = body.v_template, len(points)
         if points.landmarks is None:
             joint = points.joints.unsqueeze(1)
@@ -141,13 +170,48 @@ class RigidPoints:
         parts = []
         for name, size in zip(fitted.names, fitted.sizes):
             part = share.new_zeros(*joint.shape, 3, size)
-            if name != 'joint_offsets':
-                change = body.vertex_directions(name)
-                if change is not None:
-                    moved = mark.at_rest(change[:, mark.index])
-                    part = _in_bone(moved, body.joint_directions(name), joint, share).permute(1, 2, 3, 0)
+            change = body.vertex_directions(name)
+            if change is not None:
+                moved, of_joints = mark.at_rest(change[:, mark.index]), body.joint_directions(name)
+                none = change.new_zeros(size, body.n_joints, 3)
+                of_joints = none if of_joints is None else of_joints
+                part = _in_bone(moved, of_joints, joint, share).permute(1, 2, 3, 0)
             parts.append(torch.where(some[..., None, None], part, torch.zeros_like(part)))
         return torch.cat(parts, -1) if parts else share.new_zeros(*joint.shape, 3, 0)
+
+    def _moved(
+        self, body: SMIL, marked: PointOffsets, params: BodyParams, fitted: Coefficients
+    ) -> 'RigidPoints':
+        """Move landmarks in the frames of their bones.
+
+        A joint that its bone ends at becomes a point of that bone, and its own bone's changes are the point's.
+        """
+        base = _one_row(fitted.without(params))
+        bones, bone_dirs = bones_at_rest(body, params, fitted)
+        offsets = marked.keypoints.offsets(base.landmark_offsets)
+        joint, share = self.joint.clone(), self.share
+        offset = self.offset.expand(max(len(bones), len(offsets)), -1, -1, -1).clone()
+        dirs = offset.new_zeros(*joint.shape, 3, fitted.count) if self.dirs is None else self.dirs.clone()
+        place = fitted.slices().get('landmark_offsets')
+        rows = zip(marked.rows.tolist(), marked.bones.tolist(), marked.unknown.tolist())
+        for m, (row, bone, unknown) in enumerate(rows):
+            first = int(joint[row, 0])
+            if first != bone and int(body.tree.parents[first]) == bone and self._is_joint(row):
+                joint[row, 0] = bone
+                offset[:, row, 0] = bones[:, first]
+                if bone_dirs is not None:
+                    dirs[row, 0] = bone_dirs[first]
+            part = int(((joint[row] == bone) & (share[row] > 0)).to(torch.uint8).argmax())
+            offset[:, row, part] += offsets[:, m] / share[row, part]
+            if place is not None and 3 * unknown < place.stop - place.start:
+                own = slice(place.start + 3 * unknown, place.start + 3 * unknown + 3)
+                eye = torch.eye(3, dtype=share.dtype, device=share.device)
+                dirs[row, part, :, own] += eye / share[row, part]
+        return replace(self, joint=joint, offset=offset, dirs=dirs if fitted.count else self.dirs)
+
+    def _is_joint(self, row: int) -> bool:
+        still = not bool(self.offset[:, row].any()) and bool(self.share[row, 0] == 1)
+        return still and (self.dirs is None or not bool(self.dirs[row].any()))
 
 
 def _in_bone(
@@ -160,6 +224,7 @@ def _in_bone(
 
 def _one_row(params: BodyParams) -> BodyParams:
     """Keep one row where all frames have the same shape."""
-    shape = {n: v for n, v in params.as_dict().items() if n in LINEAR and v.numel()}
+    linear = parameter_names(of='body', linear=True)
+    shape = {n: v for n, v in params.as_dict().items() if n in linear and v.numel()}
     same = all(bool((v == v[:1]).all()) for v in shape.values())
     return params[:1] if same else params

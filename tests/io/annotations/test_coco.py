@@ -1,5 +1,6 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -84,6 +85,50 @@ def test_categories_of_one_skeleton_are_read_together_others_need_a_choice(tmp_p
         CocoReader(category='dogg').read(path)
 
 
+def test_scores_in_place_of_visibility_are_confidences(tmp_path):
+    scored = animal(keypoints=[10, 11, 0.87, 20, 21, 1, 30, 31, 0])
+    mixed = animal(keypoints=[10, 11, 0.87, 20, 21, 2, 30, 31, 0])
+    found = CocoReader(occluded='drop').read(written(tmp_path / 'a.json', [scored, mixed, animal()]))
+    assert [image.confidence.tolist() for image in found.images] == [[0.87, 1, 0], [1, 0, 0]]
+    assert found.images[0].keypoints.tolist() == [[10, 11], [20, 21], [0, 0]]
+    assert 'or scores in [0, 1]; got 0.87 among 0 to 2' in found.skipped[0].reason
+
+
+@pytest.mark.parametrize('size', [{'width': 40.0, 'height': 30.0}, {}, {'width': None, 'height': None}])
+@pytest.mark.parametrize(
+    'segmentation', [[[2, 1, 6, 1, 6, 4, 2, 4]], {'counts': [3, 4, 1193], 'size': [30, 40]}, None]
+)
+def test_sizes_may_be_floats_or_left_to_the_image(tmp_path, size, segmentation):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((30, 40, 3), np.uint8))
+    images = [{'id': 5, 'file_name': 'a.png', **size}]
+    entry = animal(segmentation=segmentation, bbox=None, keypoints=[3, 1, 2, 4, 2, 1, 0, 0, 0])
+    if isinstance(segmentation, dict):
+        entry['keypoints'][:6] = [0, 4, 2, 1, 5, 2]
+    found = check_images(CocoReader().read(written(tmp_path / 'a.json', [entry], images=images)))
+    assert not found.skipped
+    (image,) = found.images
+    assert image.size == (40, 30)
+    assert (image.mask is None) == (segmentation is None)
+    assert image.mask is None or image.mask.read().shape == (30, 40)
+
+
+@pytest.mark.parametrize(
+    ('size', 'reason'),
+    [
+        ({'width': 40.5, 'height': 30}, 'must be whole numbers; got 40.5'),
+        ({'width': 40}, 'height must be given'),
+        ({'width': 41.0, 'height': 30}, 'must be 41x30 px as its annotation says'),
+    ],
+)
+def test_sizes_that_are_none_are_reported(tmp_path, size, reason):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((30, 40, 3), np.uint8))
+    images = [{'id': 5, 'file_name': 'a.png', **size}]
+    found = check_images(
+        CocoReader().read(written(tmp_path / 'a.json', [animal(segmentation=None)], images=images))
+    )
+    assert reason in found.skipped[0].reason
+
+
 def test_masks_alone_are_an_annotation(tmp_path):
     path = written(tmp_path / 'a.json', [animal()], categories=[{'id': 1, 'name': 'dog'}])
     found = CocoReader().read(path)
@@ -108,8 +153,8 @@ def test_broken_entries_are_reported_one_by_one(tmp_path):
     found = CocoReader().read(written(tmp_path / 'a.json', entries))
     rules = (
         'category_id must be one of categories; got 7', 'image_id must be one of', 'more than one animal',
-        'keypoints must be 9', '0, 1 or 2; got 3', 'positive width', 'list of polygons', 'counts must be str or list',
-        'category_id must be int or str', 'must be an object',
+        'keypoints must be 9', 'or scores in [0, 1]; got 3', 'positive width', 'list of polygons',
+        'counts must be str or list', 'category_id must be int or str', 'must be an object',
     )  # fmt: skip
     assert len(found) == 1
     for skipped, rule in zip(found.skipped, rules, strict=True):

@@ -150,6 +150,16 @@ def test_sixteen_bits_are_scaled(tmp_path):
     np.testing.assert_array_equal(read_image(entry(tmp_path / 'grey.png'))[..., 1], grey >> 8)
 
 
+@pytest.mark.parametrize(('most', 'bits'), [(4095, 12), (1000, 10), (65535, 0), (20_000, 0)])
+def test_few_bits_in_sixteen_are_told(tmp_path, caplog, most, bits):
+    grey = np.linspace(0, most, SIZE[0] * SIZE[1]).astype(np.uint16).reshape(SIZE[::-1])
+    cv2.imwrite(str(tmp_path / 'grey.png'), grey)
+    with caplog.at_level(logging.WARNING, logger='smilfit'):
+        assert len(checked(entry(tmp_path / 'grey.png'))) == 1
+    told = f'uses {bits} and will be nearly black'
+    assert (told in caplog.text) if bits else not caplog.text
+
+
 def test_many_images_are_read_and_a_broken_one_is_reported(image_path, tmp_path, write_video):
     video = write_video(tmp_path / 'v.avi')
     cut = tmp_path / 'cut.jpg'

@@ -1,0 +1,122 @@
+"""Propose a joint lookup for annotations of a model, and show it."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.apis.data_source import DataSource
+from smilfit.apis.image_source import read_images
+from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.body_models import BodyModelData, load_body_model_data
+from smilfit.io import SleapSession, find_sessions
+from smilfit.io.lookup_proposals import BodyAxes, ProposedRow, body_axes, propose_lookup, write_proposal
+from smilfit.io.lookup_proposals.proposal import SKIN_SD
+from smilfit.visualization.lookup_page import lookup_page
+from smilfit.visualization.named_points import crop_around, plot_named_points
+
+# What a page shows: frames of the first session, and their first cameras.
+FRAMES_SHOWN, CAMERAS_SHOWN = 2, 6
+
+
+@dataclass(frozen=True)
+class LookupProposal:
+    """What was proposed and where it lies; without data there is no table."""
+
+    body: BodyModelData
+    axes: BodyAxes
+    rows: list[ProposedRow]
+    table: Path | None
+    page: Path
+
+
+def propose_joint_lookup(
+    body_model: str | Path,
+    source: DataSource | None = None,
+    out: str | Path | None = None,
+    *,
+    page: str | Path | None = None,
+    up: str | None = None,
+    forward: str | None = None,
+    offset_sd: float = SKIN_SD,
+    overwrite: bool = False,
+) -> LookupProposal:
+    """Propose which place of a model each annotated keypoint is; write the table and a page that shows it.
+
+    Args:
+        body_model: the model's file.
+        source: the annotations; None to show the model alone.
+        out: the table to write, a `.csv` file.
+        page: the page to write; beside the table under its name if None, else after the model.
+        up: the model's axis that points up, such as '+z'; None takes the file's, else what its names tell.
+        forward: the same of forward.
+        offset_sd: how far labels may be from proposed places of the skin, share of the body.
+        overwrite: replace files that are there.
+
+    Raises:
+        FileExistsError: a file is there already.
+        ValueError: the data cannot be read, or the axes contradict each other.
+    """
+    body = load_body_model_data(body_model)
+    table = None if source is None else Path(out or 'joint_lookup.csv')
+    if page is None:
+        page = Path(f'{body.name}.keypoints.html') if table is None else table.with_suffix('.html')
+    for path, what in ((table, 'OUT'), (Path(page), '--page')):
+        if path is None:
+            continue
+        check_output_file(path, what)
+        check_not_an_input(path, (body_model, *_input_files(source)), what)
+        if path.exists() and not overwrite:
+            raise FileExistsError(
+                f'{what}: the file must not exist yet; {path} does. It may hold what somebody wrote by hand: choose '
+                'another name, or give --force.'
+            )
+    axes = body_axes(body, up, forward)
+    sessions = [] if source is None else _sessions(source, body)
+    names = list(dict.fromkeys(name for session in sessions for name in session.keypoint_names))
+    rows = propose_lookup(body, names, axes, offset_sd)
+    figures = dict(_frames(sessions[0])) if sessions else {}
+    drawn = lookup_page(body, axes, rows, figures, Path(page).parent)
+    if table is not None:
+        write_proposal(table, rows, body)
+    drawn.save(page)
+    return LookupProposal(body, axes, rows, table, Path(page))
+
+
+def _input_files(source: DataSource | None) -> list[Path]:
+    return [Path(source.path)] if source is not None and Path(source.path).is_file() else []
+
+
+def _sessions(source: DataSource, body: BodyModelData) -> Sequence[Any]:
+    if not source.of_rigs:
+        return read_images(source, body)[0]
+    return [
+        SleapSession(
+            folder,
+            confidence_threshold=0.0,
+            with_3d=False,
+            unit=source.unit,
+            partial_labels=source.partial_labels,
+        )
+        for folder in find_sessions(source.path)
+    ]
+
+
+def _frames(session: Any) -> Iterator[tuple[str, Any]]:
+    """Draw the frames with most keypoints, in different parts of the session."""
+    seen = session.keypoints2d()
+    xy, confidence = seen.xy.numpy(), seen.confidence.numpy()
+    xy = np.where(confidence[..., None] > 0, xy, np.nan)
+    count = (confidence > 0).sum((1, 2))
+    parts = np.array_split(np.arange(len(count)), min(FRAMES_SHOWN, len(count)))
+    wanted = [int(part[count[part].argmax()]) for part in parts]
+    for index, images in session.frames(wanted):
+        for camera, image in itertools.islice(images.items(), CAMERAS_SHOWN):
+            points = xy[index, list(session.camera_names).index(camera)]
+            if np.isfinite(points).any():
+                cut, moved = crop_around(image, points)
+                title = f'{session.name}, frame {index}, camera {camera}'
+                yield title, plot_named_points(cut, moved, seen.names, title)

@@ -1,0 +1,143 @@
+"""Show a model's keypoints, and propose which of them the keypoints of annotations are."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from smilfit.cli.argument_types import positive_float
+from smilfit.cli.command import add_import, run_command
+from smilfit.cli.preprocess_options import add_traceback
+
+if TYPE_CHECKING:
+    from smilfit.apis.lookup_proposal import LookupProposal
+
+AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
+# Done, but keypoints have no place.
+LEFT_EMPTY = 3
+
+
+def build_parser(prog: str | None = 'landmarks') -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=__doc__
+        + ' Writes joint_lookup.csv, the table to go on with by hand, and a page with the model from '
+        'several sides beside labelled frames. Without DATA it lists and shows the keypoints of the model.',
+        epilog='Exit codes: 0 every keypoint has a place; 1 nothing could be done; 2 a bad command line; 3 done, but '
+        'keypoints were left without a place.',
+    )
+    parser.add_argument('model', type=Path, metavar='MODEL', help='body model (.smil.json, .pkl)')
+    parser.add_argument(
+        'data', type=Path, nargs='?', metavar='DATA', help='sessions or annotations: a folder or file'
+    )
+    parser.add_argument(
+        'out', type=Path, nargs='?', metavar='OUT.csv', help='the table to write (default: joint_lookup.csv)'
+    )
+    parser.add_argument(
+        '--format', default='sleap', metavar='NAME', help='format of DATA, as preprocess names them'
+    )
+    parser.add_argument('--images', type=Path, metavar='DIR', help='folder that image paths are relative to')
+    parser.add_argument('--unit', metavar='UNIT', help='world unit where the data state none, such as mm')
+    parser.add_argument('--partial-labels', action='store_true', help='labels may end before their video')
+    parser.add_argument(
+        '--page', type=Path, metavar='FILE.html', help='the page to write (default: beside OUT.csv)'
+    )
+    why = 'of the model; its own if not given, else what the names of its joints tell'
+    parser.add_argument('--up', choices=AXES, help=f'axis that points up {why}')
+    parser.add_argument('--forward', choices=AXES, help=f'axis that points forward {why}')
+    parser.add_argument(
+        '--offset-sd',
+        type=positive_float,
+        default=0.02,
+        metavar='SHARE',
+        help='how far labels may be from proposed places of the skin, share of the body (default: 0.02)',
+    )
+    parser.add_argument('--force', action='store_true', help='replace OUT.csv and the page')
+    add_traceback(parser)
+    add_import(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = 'landmarks') -> int:
+    """Run the command; the exit codes are those that the parser's help names."""
+    return run_command(_run, build_parser, argv, prog)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Imported late: --help should not wait for torch.
+    from smilfit.apis.data_source import DataSource
+    from smilfit.apis.lookup_proposal import propose_joint_lookup
+
+    source = None
+    if arguments.data is not None:
+        source = DataSource(
+            arguments.format,
+            arguments.data,
+            unit=arguments.unit,
+            images=arguments.images,
+            partial_labels=arguments.partial_labels,
+        )
+    done = propose_joint_lookup(
+        arguments.model,
+        source,
+        arguments.out,
+        page=arguments.page,
+        up=arguments.up,
+        forward=arguments.forward,
+        offset_sd=arguments.offset_sd,
+        overwrite=arguments.force,
+    )
+    return show_proposal(done)
+
+
+def show_proposal(done: 'LookupProposal') -> int:
+    """Print what was proposed; gives the exit code."""
+    console = Console()
+    console.print(f'axes: {done.axes.source}', highlight=False, soft_wrap=True, markup=False)
+    if done.table is None:
+        _print_keypoints(console, done)
+    else:
+        _print_rows(console, done)
+        console.print(f'table: {done.table}', highlight=False, soft_wrap=True, markup=False)
+    console.print(f'page: {done.page}', highlight=False, soft_wrap=True, markup=False)
+    return LEFT_EMPTY if any(not row.model for row in done.rows) else 0
+
+
+def _print_rows(console: Console, done: 'LookupProposal') -> None:
+    table = Table(title='proposed lookup')
+    for column in ('annotated', 'model', 'confidence', 'why'):
+        table.add_column(column)
+    for row in done.rows:
+        table.add_row(
+            *(_plain(cell) for cell in (row.data, row.model or '-', row.confidence or '-', row.remark))
+        )
+    console.print(table)
+    empty = [row.data for row in done.rows if not row.model]
+    if empty:
+        text = (
+            f'{len(empty)} without a place: {", ".join(empty)}. Write one into the table, or leave them out.'
+        )
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_keypoints(console: Console, done: 'LookupProposal') -> None:
+    body = done.body
+    console.print(f'{body.n_joints} joints: {", ".join(body.joint_names)}', highlight=False, markup=False)
+    for name, keypoints in body.keypoint_sets.items():
+        text = f'keypoint set {name}: {", ".join(keypoints)}'
+        console.print(text, highlight=False, markup=False)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""A verdict on a fit, from what it did not see and what it cannot game: words, reasons, thresholds from a file."""
+
+from smilfit.evaluation.verdict.body_measures import body_frames, body_values
+from smilfit.evaluation.verdict.judge import Found, Verdict, judge
+from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
+from smilfit.evaluation.verdict.pictures import PictureNumbers, picture_numbers
+from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers
+from smilfit.evaluation.verdict.thresholds import Threshold, load_thresholds
+
+__all__ = [
+    'DOUBTFUL',
+    'GOOD',
+    'NOT_BELIEVABLE',
+    'NOT_FITTED',
+    'CameraNumbers',
+    'Found',
+    'Measure',
+    'PictureNumbers',
+    'SessionNumbers',
+    'Threshold',
+    'Verdict',
+    'body_frames',
+    'body_values',
+    'judge',
+    'load_thresholds',
+    'n_steps',
+    'picture_numbers',
+    'session_numbers',
+]

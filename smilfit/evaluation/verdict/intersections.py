@@ -1,0 +1,77 @@
+"""Skin that passes through skin: triangles that cross, without those that cross at rest."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+# A triangle that reaches so many times the median one is torn, counted as such, and not searched here. Those that
+# reach less than the second number are searched all at once.
+_LONGEST, _USUAL = 6.0, 1.5
+
+
+def crossing_triangles(
+    vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
+) -> Bool[np.ndarray, ' F']:
+    """Say which triangles of a mesh are crossed by another with which they share no vertex.
+
+    An edge of one that passes through the inside of the other (Moller and Trumbore 1997) is a crossing.
+    """
+    corners = vertices[faces]
+    centres = corners.mean(1)
+    radii = np.linalg.norm(corners - centres[:, None], axis=-1).max(1)
+    asked = np.flatnonzero(radii < _LONGEST * np.median(radii))
+    hit = np.zeros(len(faces), bool)
+    if len(asked) < 2:
+        return hit
+    a, b = _neighbours(centres, radii, asked)
+    near = np.linalg.norm(centres[a] - centres[b], axis=-1) < radii[a] + radii[b]
+    a, b = a[near], b[near]
+    joined = (faces[a][:, :, None] == faces[b][:, None, :]).any((1, 2))
+    a, b = a[~joined], b[~joined]
+    crossed = _pierces(corners[a], corners[b]) | _pierces(corners[b], corners[a])
+    hit[a[crossed]] = hit[b[crossed]] = True
+    return hit
+
+
+def new_crossings(
+    poses: Float[np.ndarray, 'B V 3'], rest: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
+) -> Float[np.ndarray, ' B']:
+    """Give the share of the skin, of its area at rest, that crosses other skin in a pose and does not at rest."""
+    a, b, c = (rest[faces[:, i]] for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
+    before = crossing_triangles(rest, faces)
+    return np.array([area[crossing_triangles(pose, faces) & ~before].sum() / area.sum() for pose in poses])
+
+
+def _neighbours(centres: np.ndarray, radii: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find pairs of triangles whose spheres may touch."""
+    usual = asked[radii[asked] < _USUAL * np.median(radii)]
+    large = np.setdiff1d(asked, usual)
+    tree = cKDTree(centres[usual])
+    pairs = [usual[tree.query_pairs(2 * radii[usual].max(initial=0.0), output_type='ndarray')]]
+    if len(large):
+        reach = radii[large] + radii[asked].max()
+        around = cKDTree(centres[asked]).query_ball_point(centres[large], reach)
+        first = np.repeat(large, [len(found) for found in around])
+        pairs.append(np.stack((first, asked[np.concatenate(around).astype(int)]), 1))
+    a, b = np.concatenate(pairs).T
+    return a, b
+
+
+def _pierces(edges_of: np.ndarray, into: np.ndarray) -> np.ndarray:
+    """Say of pairs of triangles whether an edge of the first passes through the inside of the second."""
+    first, second, third = into.transpose(1, 0, 2)
+    one, two = second - first, third - first
+    found = np.zeros(len(into), bool)
+    for i in range(3):
+        start, ray = edges_of[:, i], edges_of[:, (i + 1) % 3] - edges_of[:, i]
+        p = np.cross(ray, two)
+        determinant = (one * p).sum(-1)
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+            q = start - first
+            u = (q * p).sum(-1) / determinant
+            r = np.cross(q, one)
+            v = (ray * r).sum(-1) / determinant
+            t = (two * r).sum(-1) / determinant
+            found |= (u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)
+    return found

@@ -1,0 +1,136 @@
+"""From numbers to a word with its reasons."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from smilfit.evaluation.verdict.measure import (
+    DOUBTFUL,
+    GOOD,
+    NOT_BELIEVABLE,
+    NOT_FITTED,
+    WORDS,
+    Measure,
+    worst,
+)
+from smilfit.evaluation.verdict.thresholds import Threshold
+from smilfit.registry import reject_unknown
+
+N_REASONS = 3
+# The measures of a session that are made of its frames' words.
+SHARE_DOUBTFUL, SHARE_NOT_BELIEVABLE = 'frames_not_good', 'frames_not_believable'
+
+
+class Found(NamedTuple):
+    """A number, and what it is of: a bone, a camera, a parameter."""
+
+    value: float
+    where: str = ''
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word, up to three reasons (the weightiest first), and all numbers that it rests on.
+
+    `frame_words` are those of frames or images, by row; `frame_reasons` the weightiest reason of each that is
+    not good.
+    """
+
+    word: str
+    reasons: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    frame_words: tuple[str, ...] = ()
+    frame_reasons: tuple[str, ...] = ()
+
+    def count(self, word: str) -> int:
+        """How many frames have a word."""
+        return self.frame_words.count(word)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold; `from_dict` reads it."""
+        measures = [{**asdict(m), 'word': m.word} for m in self.measures]
+        frames = [{'word': w, 'reason': r} for w, r in zip(self.frame_words, self.frame_reasons)]
+        return {'word': self.word, 'reasons': list(self.reasons), 'measures': measures, 'frames': frames}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> 'Verdict':
+        """Read what `as_dict` gave."""
+        measures = tuple(Measure(**{k: v for k, v in m.items() if k != 'word'}) for m in document['measures'])
+        words, reasons = (tuple(frame[k] for frame in document['frames']) for k in ('word', 'reason'))
+        reject_unknown('verdict', 'word', {document['word'], *words}, (*WORDS, NOT_FITTED))
+        return cls(document['word'], tuple(document['reasons']), measures, words, reasons)
+
+
+def judge(
+    values: Mapping[str, Found],
+    thresholds: Mapping[str, Threshold],
+    frames: Mapping[str, Sequence[float] | np.ndarray] | None = None,
+) -> Verdict:
+    """Judge a session or an image.
+
+    Args:
+        values: numbers of the whole, by the name of their measure.
+        thresholds: what they are held against.
+        frames: numbers of frames, a row each, by the name of their measure; NaN where a frame has none.
+
+    Raises:
+        KeyError: a number of an unknown measure.
+    """
+    frames = frames or {}
+    reject_unknown('judge', 'measure', {*values, *frames}, list(thresholds))
+    measures = [thresholds[name].measure(name, *found) for name, found in values.items()]
+    words, reasons = _frames(frames, thresholds)
+    common = max(measures, key=lambda m: m.severity, default=None)
+    fitted = [word for word in words if word != NOT_FITTED]
+    if fitted:
+        shares = {
+            SHARE_DOUBTFUL: sum(w != GOOD for w in fitted) / len(fitted),
+            SHARE_NOT_BELIEVABLE: fitted.count(NOT_BELIEVABLE) / len(fitted),
+        }
+        example = next(r for w, r in zip(words, reasons) if w == worst(fitted))
+        measures += [thresholds[n].measure(n, share, example) for n, share in shares.items()]
+        words, reasons = _no_better(words, reasons, common)
+    # What is not judged good, the worst first.
+    bad = sorted((m for m in measures if m.word != GOOD), key=lambda m: -m.severity)
+    return Verdict(
+        worst([m.word for m in measures]),
+        tuple(m.reason for m in bad[:N_REASONS]),
+        tuple(measures),
+        words,
+        reasons,
+    )
+
+
+def _no_better(
+    words: tuple[str, ...], reasons: tuple[str, ...], common: Measure | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give frames at best the word of what they all share: a frame of a wrong skeleton is wrong."""
+    if common is None or common.word == GOOD:
+        return words, reasons
+    at_best = WORDS.index(common.word)
+    held = [
+        (w, r) if w == NOT_FITTED or WORDS.index(w) > at_best else (common.word, common.reason)
+        for w, r in zip(words, reasons)
+    ]
+    return tuple(w for w, _ in held), tuple(r for _, r in held)
+
+
+def _frames(
+    frames: Mapping[str, Sequence[float] | np.ndarray], thresholds: Mapping[str, Threshold]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    count = len(next(iter(frames.values()), ()))
+    words, reasons = [], []
+    for row in range(count):
+        found = [
+            thresholds[name].measure(name, float(numbers[row]))
+            for name, numbers in frames.items()
+            if not np.isnan(numbers[row])
+        ]
+        words.append(worst([m.word for m in found]) if found else NOT_FITTED)
+        bad = max(
+            (m for m in found if m.word in (DOUBTFUL, NOT_BELIEVABLE)), key=lambda m: m.severity, default=None
+        )
+        reasons.append('' if bad is None else bad.reason)
+    return tuple(words), tuple(reasons)

@@ -1,0 +1,58 @@
+"""What a fit takes of the room that the model gives it: shape, offsets of landmarks, turns of joints."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.structures import BodyParams
+
+# Limits are stated by component of the axis-angle, and what no keypoint shows (a bone's twist) strays beyond: joints
+# count from so many degrees.
+BEYOND_DEG = 15.0
+# Where a model states no limits: no joint of a living animal is often turned so far from rest.
+FAR_TURN_DEG = 100.0
+
+
+def betas_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B S']:
+    """Give each shape coefficient in standard deviations of the model's shape space, along its main axes."""
+    data, betas = body.data, params.betas
+    mean = betas.new_zeros(betas.shape[1]) if data.shape_mean is None else torch.as_tensor(data.shape_mean)
+    off = (betas - mean.to(betas)).abs()
+    if data.shape_cov is None:
+        return off
+    root = torch.linalg.cholesky(torch.as_tensor(data.shape_cov).double())
+    return torch.linalg.solve_triangular(root, (betas - mean.to(betas)).double().mT, upper=False).mT.abs()
+
+
+def landmark_offsets_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
+    """Give how far each landmark with an unknown offset is from where it is expected, in its standard deviations.
+
+    Of its three directions the farthest stands. Rows as `body.data.unknown_landmarks`; none where none was fitted.
+    """
+    if params.landmark_offsets is None:
+        return params.transl.new_zeros(params.batch_size, 0)
+    landmarks = body.data.landmarks
+    sd = [landmarks[name].sd for name in body.data.unknown_landmarks]
+    return params.landmark_offsets.abs().amax(-1) / params.landmark_offsets.new_tensor(sd)
+
+
+def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
+    """Give the share of joints that stand beyond a limit of the model, by `BEYOND_DEG` at least.
+
+    Of a model without limits: the share that is turned by more than `FAR_TURN_DEG` from rest.
+    """
+    pose = params.as_axis_angle().body_pose
+    if body.data.joint_limits is None:
+        return (pose.norm(dim=-1) > math.radians(FAR_TURN_DEG)).double().mean(1)
+    limits = torch.as_tensor(body.data.joint_limits[1:]).to(pose)
+    beyond = ((limits[..., 0] - pose).relu() + (pose - limits[..., 1]).relu()).norm(dim=-1)
+    return (beyond > math.radians(BEYOND_DEG)).double().mean(1)
+
+
+def camera_distance(body: SMIL, params: BodyParams, centres: Float[Tensor, '*b C 3']) -> Float[Tensor, 'B C']:
+    """Give how far the root is from each camera, in the body's lengths."""
+    size = body.rest_size * params.scale
+    return (params.transl.unsqueeze(1) - centres.to(params.transl)).norm(dim=-1) / size.unsqueeze(1)

@@ -1,0 +1,144 @@
+"""Few frames fitted again without a camera, with another map, or with both sides exchanged.
+
+What these fits come to says what the numbers of the first one are worth.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from smilfit.body_models import BodyModelData
+from smilfit.evaluation.verdict.sides import side_pairs
+from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
+from smilfit.handlers import BaseInput
+from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
+
+Inputs = Sequence[BaseInput]
+Fit = Callable[[Inputs], FitResult]
+
+
+@dataclass(frozen=True)
+class NullMaps:
+    """What wrong maps from keypoints to the body come to, in shares of the loss that the given map has.
+
+    `shuffled` are of keypoints dealt out at random, `swapped` is of both sides exchanged (None without pairs).
+    """
+
+    shuffled: tuple[float, ...]
+    swapped: float | None
+
+
+def spread_rows(there: Tensor, count: int) -> Int[Tensor, ' n']:
+    """Choose frames, evenly spread over those where `there` is True."""
+    rows = there.nonzero().flatten()
+    if len(rows) <= count:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, count).round().long()]
+
+
+def left_out_px(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> Float[Tensor, 'B K']:
+    """Fit without a camera's keypoints, and measure px there.
+
+    Args:
+        fit: fits.
+        inputs: of the frames.
+        seen: the labels of these frames, by all cameras.
+        camera: which is left out.
+    """
+    blind = [_changed(i, lambda k: without_camera(k, camera), Keypoints2d) for i in inputs]
+    return errors_px(seen, keypoints_of(fit(blind), seen.names))[:, camera]
+
+
+def null_maps(
+    fit: Fit, inputs: Inputs, data: BodyModelData, count: int, loss: float | None = None, seed: int = 0
+) -> NullMaps:
+    """Fit with keypoints dealt out at random and with sides exchanged, and compare the losses.
+
+    Args:
+        fit: fits.
+        inputs: of the frames, with the map in question.
+        data: says which keypoints are left and right.
+        count: how many random maps.
+        loss: that of the given map on these frames, where it is known.
+        seed: of the random maps.
+    """
+    if loss is None:
+        loss = mean_loss(fit(inputs))
+    rng = np.random.default_rng(seed)
+    shuffled = tuple(mean_loss(fit(dealt_out(inputs, rng))) / loss for _ in range(count))
+    swapped = with_sides_exchanged(inputs, data)
+    return NullMaps(shuffled, None if swapped is None else mean_loss(fit(swapped)) / loss)
+
+
+def dealt_out(inputs: Inputs, rng: np.random.Generator) -> list[BaseInput]:
+    """Give every keypoint the name of another, in all views and frames alike."""
+    orders: dict[tuple[str, ...], list[int]] = {}
+
+    def deal(keypoints: Keypoints2d | Keypoints3d) -> Keypoints2d | Keypoints3d:
+        if keypoints.names not in orders:
+            orders[keypoints.names] = _derangement(len(keypoints.names), rng)
+        return _reordered(keypoints, orders[keypoints.names])
+
+    return [_changed(i, deal) for i in inputs]
+
+
+def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput] | None:
+    """Exchange the left and right keypoints; None where there are no pairs."""
+    some = False
+
+    def exchange(keypoints: Keypoints2d | Keypoints3d) -> Keypoints2d | Keypoints3d:
+        nonlocal some
+        order = list(range(len(keypoints.names)))
+        for a, b in side_pairs(data, keypoints.names):
+            order[a], order[b], some = b, a, True
+        return _reordered(keypoints, order)
+
+    changed = [_changed(i, exchange) for i in inputs]
+    return changed if some else None
+
+
+def mean_loss(result: FitResult) -> float:
+    """Average the loss over frames; infinite where no frame has one."""
+    loss = result.per_frame_loss.double()
+    loss = loss[loss.isfinite()]
+    return float(loss.mean()) if len(loss) else float('inf')
+
+
+def keypoints_of(result: FitResult, names: Sequence[str]) -> Float[Tensor, 'B K 3']:
+    """Compute named keypoints of a fit, world unit, on the CPU."""
+    if result.body is None:
+        raise ValueError('keypoints_of: the fit must know its body model; got none. Load it with body=....')
+    with torch.no_grad():
+        return result.body(result.params, tuple(names)).select(tuple(names)).cpu()
+
+
+def _derangement(count: int, rng: np.random.Generator) -> list[int]:
+    """Draw an order in which nothing stays in its place."""
+    if count < 2:
+        return list(range(count))
+    while True:
+        order = rng.permutation(count)
+        if not (order == np.arange(count)).any():
+            return order.tolist()
+
+
+def _reordered(keypoints: Keypoints2d | Keypoints3d, order: list[int]) -> Keypoints2d | Keypoints3d:
+    field = 'xyz' if isinstance(keypoints, Keypoints3d) else 'xy'
+    points = getattr(keypoints, field)[..., order, :]
+    return replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
+
+
+def _changed(
+    given: BaseInput, change: Callable, kind: type | tuple = (Keypoints2d, Keypoints3d)
+) -> BaseInput:
+    if not isinstance(given, KeypointInput) or not isinstance(given.keypoints, kind):
+        return given
+    changed = copy(given)
+    changed.keypoints = change(given.keypoints)
+    return changed

@@ -1,0 +1,178 @@
+"""The numbers that a recording's fit is judged by: one set of cameras, many frames."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.evaluation.verdict.body_measures import body_frames, body_values
+from smilfit.evaluation.verdict.evidence import extents_px, kept_share
+from smilfit.evaluation.verdict.judge import Found
+from smilfit.evaluation.verdict.one_view import view_frames
+from smilfit.evaluation.verdict.refits import (
+    Fit,
+    Inputs,
+    left_out_px,
+    mean_loss,
+    null_maps,
+    spread_rows,
+)
+from smilfit.evaluation.verdict.yardstick import (
+    camera_medians,
+    errors_px,
+    left_out_triangulation_px,
+    triangulation_px,
+    worst_camera,
+)
+from smilfit.structures import FitResult, Keypoints2d
+
+# Frames that are fitted again, and random maps that are tried.
+N_REFITTED, N_SHUFFLED = 12, 3
+
+
+def n_steps(n_cameras: int) -> int:
+    """Say how often `session_numbers` tells what it does, of a session of so many cameras."""
+    return 3 + (n_cameras if n_cameras > 2 else 0)
+
+
+@dataclass(frozen=True)
+class CameraNumbers:
+    """One camera's medians, px: of the fit, of the labels' triangulation, and both where the camera is left out.
+
+    `labels_kept` is the share of its keypoints that it has labels of; NaN is what could not be measured.
+    """
+
+    camera: str
+    labels_kept: float
+    fit_px: float
+    triangulation_px: float
+    left_out_fit_px: float
+    left_out_triangulation_px: float
+
+
+@dataclass(frozen=True)
+class SessionNumbers:
+    """Numbers by measure, of the session and of its frames, and the table of its cameras."""
+
+    values: Mapping[str, Found]
+    frames: Mapping[str, Float[np.ndarray, ' B']]
+    cameras: tuple[CameraNumbers, ...]
+
+
+def session_numbers(
+    body: SMIL,
+    result: FitResult,
+    seen: Keypoints2d,
+    inputs: Inputs,
+    fit: Callable[[Inputs, Tensor], FitResult],
+    step: Callable[[str], None] = lambda what: None,
+) -> SessionNumbers:
+    """Measure all that a recording's fit is judged by.
+
+    Args:
+        body: the body.
+        result: its fit, of B frames.
+        seen: the labels of these frames and their cameras.
+        inputs: what was fitted to, B frames each.
+        fit: fits such inputs of fewer frames, whose rows are given, the way `result` was made.
+        step: told what is done next.
+    """
+    step('measuring')
+    rows = result.fitted.cpu()
+    params, labels = result.params[rows.to(result.params.transl.device)], seen[rows]
+    extent = extents_px(labels)
+    errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
+    values, frames = body_values(body, params), body_frames(body, params, labels)
+    frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
+    few = spread_rows(rows, N_REFITTED)
+    if len(seen.rig) == 1:
+        frames |= {name: value[rows.numpy()] for name, value in view_frames(body, result).items()}
+    table = _cameras(labels, errors, extent, values)
+    chosen = [i[few] for i in inputs]
+
+    def again(changed: Inputs) -> FitResult:
+        return fit(changed, few)
+
+    if len(table) > 2:
+        table = _left_out(again, chosen, seen[few], extent, table, values, step)
+    _against_null_maps(body, again, chosen, values, step)
+    return SessionNumbers(values, {n: _whole(v, rows) for n, v in frames.items()}, tuple(table))
+
+
+def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
+    with torch.no_grad():
+        return body(result.params.to(body.v_template), names).select(names).cpu()
+
+
+def _cameras(
+    seen: Keypoints2d, errors: Tensor, extent: Tensor, values: dict[str, Found]
+) -> list[CameraNumbers]:
+    """Compare the fit with the labels' own triangulation; fills in `values`."""
+    names, size = seen.rig.names, extent[0]
+    several = len(names) > 1
+    own = triangulation_px(seen) if several else torch.full_like(errors, torch.nan)
+    fitted, given = camera_medians(errors), camera_medians(own)
+    values['fit_error'] = Found(*worst_camera(fitted / size, names))
+    kept = kept_share(seen)
+    at = int(kept.argmin())
+    values['labels_kept'] = Found(float(kept[at]), names[at])
+    if several and bool((~own.isnan()).any()):
+        there = ~own.isnan()
+        values['fit_excess'] = Found(*worst_camera((camera_medians(errors, there) - given) / size, names))
+        values['triangulation'] = Found(*worst_camera(given / size, names))
+    nothing = float('nan')
+    rows = zip(names, kept.tolist(), fitted.tolist(), given.tolist())
+    return [CameraNumbers(n, k, f, g, nothing, nothing) for n, k, f, g in rows]
+
+
+def _left_out(
+    fit: Fit,
+    inputs: Inputs,
+    seen: Keypoints2d,
+    extent: Tensor,
+    table: list[CameraNumbers],
+    values: dict[str, Found],
+    step: Callable[[str], None],
+) -> list[CameraNumbers]:
+    """Fit without each camera in turn; fills in `values`."""
+    own, rows, medians = left_out_triangulation_px(seen), [], []
+    for c, row in enumerate(table):
+        step(f'fitting without camera {row.camera}')
+        errors = left_out_px(fit, inputs, seen, c)
+        # The same points in both: where the others see a keypoint twice at least.
+        there = ~own[:, c].isnan()
+        both = [
+            float(e[there].nanmedian()) if bool(there.any()) else float('nan') for e in (errors, own[:, c])
+        ]
+        medians.append(both)
+        rows.append(CameraNumbers(row.camera, row.labels_kept, row.fit_px, row.triangulation_px, *both))
+    fitted, given = (torch.tensor(m).double() for m in zip(*medians))
+    names, size = seen.rig.names, extent[0]
+    if bool((~given.isnan()).any()):
+        values['left_out_labels'] = Found(*worst_camera(given / size, names))
+        values['left_out_excess'] = Found(*worst_camera((fitted - given) / size, names))
+    return rows
+
+
+def _against_null_maps(
+    body: SMIL, fit: Fit, inputs: Inputs, values: dict[str, Found], step: Callable[[str], None]
+) -> None:
+    """Compare with wrong maps; fills in `values`."""
+    step('fitting again')
+    loss = mean_loss(fit(inputs))
+    step('fitting with shuffled keypoints')
+    found = null_maps(fit, inputs, body.data, N_SHUFFLED, loss)
+    values['shuffled_maps'] = Found(min(found.shuffled))
+    if found.swapped is not None:
+        values['swapped_sides'] = Found(found.swapped)
+
+
+def _whole(values: np.ndarray, rows: Tensor) -> np.ndarray:
+    """Put the numbers of fitted frames at their places; a frame that was not fitted has none."""
+    found = np.full(len(rows), np.nan)
+    found[rows.numpy()] = values
+    return found

@@ -1,0 +1,236 @@
+"""Match an annotator's keypoints with a model's by what their names mean."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.keypoint_rows import keypoint_definitions
+from smilfit.body_models.landmarks import Landmark
+from smilfit.io.landmark_rows import BODY_LENGTH, cells_of, moved_by
+from smilfit.io.lookup_proposals.body_axes import BodyAxes
+from smilfit.io.lookup_proposals.chains import ChainPlace, chain_joints, chain_places
+from smilfit.io.lookup_proposals.part_names import (
+    Part,
+    PartName,
+    load_parts,
+    nearly_says,
+    part_of,
+    read_name,
+    says,
+)
+from smilfit.io.lookup_proposals.skin_points import skin_above, skin_vertex, tip_vertex
+
+# The same name; another word for the part; a near spelling, or a place along a chain.
+CONFIDENCES = ('sure', 'likely', 'guess')
+# How far a label may be from a proposed place of the skin, share of the body.
+SKIN_SD = 0.02
+# So many of the annotator's names are the model's own: then they mean the model's points.
+_SAME_VOCABULARY = 0.8
+
+
+@dataclass(frozen=True)
+class ProposedRow:
+    """A row of a proposed lookup; `model` and `confidence` are empty where nothing fits.
+
+    Args:
+        data: the annotated keypoint.
+        model: the model's keypoint, or the name of the landmark in `cells`.
+        cells: of `LANDMARK_COLUMNS`.
+        confidence: one of `CONFIDENCES`.
+        remark: why, in words.
+    """
+
+    data: str
+    model: str = ''
+    cells: dict[str, str] = field(default_factory=dict)
+    confidence: str = ''
+    remark: str = ''
+
+
+def propose_lookup(
+    body: BodyModelData, names: Sequence[str], axes: BodyAxes, offset_sd: float = SKIN_SD
+) -> list[ProposedRow]:
+    """Propose a row for every annotated keypoint.
+
+    Args:
+        body: the model.
+        names: the annotator's keypoints.
+        axes: the model's.
+        offset_sd: how far labels may be from proposed places of the skin, share of the body.
+
+    Returns:
+        One row a name, in their order. No two have one place of the model.
+    """
+    return _Proposal(body, names, axes, offset_sd).rows()
+
+
+class _Proposal:
+    def __init__(self, body: BodyModelData, names: Sequence[str], axes: BodyAxes, offset_sd: float) -> None:
+        self.body, self.axes, self.offset_sd = body, axes, offset_sd
+        self.table = table = keypoint_definitions(body)
+        # A keypoint of a set comes by its plain name too.
+        own = {f'{s}/{name}' for s, keypoints in body.keypoint_sets.items() for name in keypoints}
+        self.known = {name: read_name(name) for name in table if name not in own or name in body.joint_names}
+        self.names = {name: read_name(name) for name in names}
+        by_spelling: dict[PartName, list[str]] = {}
+        for name, read in self.known.items():
+            by_spelling.setdefault(read, []).append(name)
+        self.by_spelling = by_spelling
+        same = sum(name in self.known or read in by_spelling for name, read in self.names.items())
+        self.same_vocabulary = bool(names) and same >= _SAME_VOCABULARY * len(names)
+        self.places = {} if self.same_vocabulary else chain_places(self.names, body)
+
+    def rows(self) -> list[ProposedRow]:
+        found = [self._row(name) for name in self.names]
+        taken: dict[str, str] = {}
+        rows = []
+        # The surer row keeps a place that two names claim.
+        order = sorted(range(len(found)), key=lambda i: [*CONFIDENCES, ''].index(found[i].confidence))
+        for i in order:
+            row = found[i]
+            place = row.cells.get('vertices') or (row.model if not row.cells else str(row.cells))
+            if row.confidence and place in taken:
+                reason = f'{place} is {taken[place]} already: choose another place'
+                row = ProposedRow(row.data, remark=reason)
+            elif row.confidence:
+                taken[place] = row.data
+            rows.append((i, row))
+        return [row for _, row in sorted(rows, key=lambda item: item[0])]
+
+    def _row(self, data: str) -> ProposedRow:
+        name = self.names[data]
+        if self.same_vocabulary:
+            if data in self.known:
+                return ProposedRow(data, data, confidence='sure', remark='the same name')
+            if len(self.by_spelling.get(name, ())) == 1:
+                return ProposedRow(data, self.by_spelling[name][0], confidence='sure', remark='the same name')
+        part = part_of(name)
+        for instead in part.instead if part else ():
+            found, how = self._candidates(name, load_parts().named(instead))
+            if len(found) == 1:
+                remark = f'a label called {data} is taken for the {instead}, which is seen'
+                return ProposedRow(data, found[0], confidence='guess', remark=remark)
+        found, how = self._same_name(data, name)
+        if not found and part:
+            found, how = self._candidates(name, part)
+        if part and not any(says(self.known[known].words, part.names) for known in found):
+            between = self._between(data, part)
+            if between is not None:
+                return between
+        place = self.places.get(data)
+        if place and not (place.end and len(found) == 1):
+            return self._along(data, place)
+        if not found:
+            return ProposedRow(data, remark='nothing of the model is called so')
+        if len(found) > 1:
+            return ProposedRow(data, remark=f'several fit: {", ".join(found[:8])}')
+        return self._on_skin(data, found[0], how, part)
+
+    def _same_name(self, data: str, name: PartName) -> tuple[list[str], str]:
+        spelt = self.by_spelling.get(name, [])
+        return ([data] if data in spelt else spelt), 'sure'
+
+    def _candidates(self, name: PartName, part: Part) -> tuple[list[str], str]:
+        """Find the model's keypoints of a part, on the same side and of the same numbers; names before bones."""
+        here = {known: read for known, read in self.known.items() if read.place == name.place}
+        if not name.numbers:
+            # A rig may number what an annotator has one of.
+            here = {known: read for known, read in self.known.items() if read.side == name.side}
+        ways = (
+            ('likely', lambda words: says(words, part.names)),
+            ('likely', lambda words: says(words, part.joints)),
+            ('guess', lambda words: nearly_says(words, part.names | part.joints)),
+        )
+        for how, fits in ways:
+            found = [known for known, read in here.items() if fits(read.words)]
+            bare = [known for known in found if not self.known[known].numbers]
+            if found:
+                return self._different(bare or found), how
+        return [], ''
+
+    def _between(self, data: str, part: Part) -> ProposedRow | None:
+        """Give the skin above the middle of two other parts; None where that is not how the part lies."""
+        joints = [self._joint_of(name) for name in part.between]
+        ends = [joint for joint in joints if joint is not None]
+        if not joints or len(ends) < len(joints):
+            return None
+        middle = np.mean([self.body.joints[self.body.joint_names.index(joint)] for joint in ends], axis=0)
+        vertex = skin_above(self.body, middle, self.axes)
+        if vertex is None:
+            return None
+        remark = f'the skin midway between {" and ".join(ends)}'
+        return self._landmark(data, _skin_landmark(vertex, self.body), 'guess', remark)
+
+    def _joint_of(self, part: str) -> str | None:
+        """Name the joint of a part that has no side."""
+        found, _ = self._candidates(PartName((), '', ()), load_parts().named(part))
+        joints = [name for name in found if name in self.body.joint_names]
+        if not joints:
+            # A rig calls a chain's base by its number.
+            chain = load_parts().chains.get(part.removesuffix(' base'), frozenset())
+            joints = [self.body.joint_names[j] for j in chain_joints(self.body, chain, '')[:1]]
+        return joints[0] if len(joints) == 1 else None
+
+    def _different(self, found: list[str]) -> list[str]:
+        """Leave out names of a point that has one already."""
+        points = [self.table[name] for name in found]
+        return [name for i, name in enumerate(found) if points[i] not in points[:i]]
+
+    def _along(self, data: str, place: ChainPlace) -> ProposedRow:
+        """Give the joint of a place in a chain, or a landmark between two joints or at the tip."""
+        if place.end == 'tip' and (vertex := tip_vertex(self.body, place.joint)) is not None:
+            remark = f'the tip of the chain, beyond {place.joint}'
+            return self._landmark(data, _skin_landmark(vertex, self.body), 'likely', remark)
+        if place.end:
+            return ProposedRow(data, place.joint, confidence='likely', remark=f'the {place.end} of the chain')
+        remark = 'evenly spaced along the chain'
+        if not place.share:
+            return ProposedRow(data, place.joint, confidence='guess', remark=remark)
+        j = self.body.joint_names.index(place.joint)
+        child = next(
+            c for c in np.flatnonzero(self.body.parents == j) if self._continues(int(c), place.joint)
+        )
+        offset = (place.share * (self.body.joints[child] - self.body.joints[j])).round(6)
+        x, y, z = (offset + 0.0).tolist()
+        between = Landmark(place.joint, place.joint, (x, y, z))
+        return self._landmark(data, between, 'guess', f'{remark}: between two joints')
+
+    def _landmark(self, data: str, landmark: Landmark, how: str, remark: str) -> ProposedRow:
+        cells = cells_of(landmark) | {'offset_sd': f'{self.offset_sd:g}{BODY_LENGTH}'}
+        return ProposedRow(data, _free_name(data, self.known), cells, how, remark)
+
+    def _continues(self, child: int, joint: str) -> bool:
+        return self.known[self.body.joint_names[child]].words == self.known[joint].words
+
+    def _on_skin(self, data: str, found: str, how: str, part: Part | None) -> ProposedRow:
+        """Move a joint inside the body to where its label is seen."""
+        remark = {'sure': 'the same name', 'likely': 'another word for it', 'guess': 'nearly the same name'}[
+            how
+        ]
+        if part is None or not part.skin or found not in self.body.joint_names:
+            return ProposedRow(data, found, confidence=how, remark=remark)
+        side = self.names[data].side
+        vertex = skin_vertex(self.body, found, part.skin, side, self.axes)
+        if vertex is None:
+            return ProposedRow(
+                data, found, confidence='guess', remark=f'{remark}; no skin was found beside the joint'
+            )
+        where = 'above' if part.skin == 'up' else 'beside'
+        how = 'likely' if how == 'sure' else how
+        return self._landmark(
+            data, _skin_landmark(vertex, self.body), how, f'{remark}; the skin {where} {found}'
+        )
+
+
+def _skin_landmark(vertex: int, body: BodyModelData) -> Landmark:
+    return Landmark({vertex: 1.0}, moved_by({vertex: 1.0}, body))
+
+
+def _free_name(name: str, taken: Iterable[str]) -> str:
+    """Give a name that no keypoint of the model has."""
+    found, taken = name, set(taken)
+    while found in taken:
+        found += '_skin'
+    return found

@@ -1,0 +1,37 @@
+"""What a fit's result tells beside the parameters: its body, its cameras, and where the observed keypoints are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from smilfit.body_models import SMIL
+from smilfit.handlers import BaseInput
+from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.structures import Cameras, FitResult, FittedModel, Keypoints3d
+
+
+def observed_names(inputs: Mapping[str, BaseInput]) -> tuple[str, ...]:
+    """Name the keypoints that somebody observed, once each."""
+    found = (i.keypoints.names for i in inputs.values() if isinstance(i, KeypointInput))
+    return tuple(dict.fromkeys(name for names in found for name in names))
+
+
+def described(result: FitResult, body: SMIL, cameras: Cameras | None, names: Sequence[str]) -> FitResult:
+    """Add the body model's name, the cameras that saw, and the fitted keypoints.
+
+    Where no keypoint was observed, these are the joints. Frames that were not fitted have keypoints of confidence 0.
+    """
+    names = tuple(names) or tuple(body.joint_names)
+    fitted = result.fitted
+    with torch.no_grad():
+        xyz = body(result.params.to(body.v_template), names).select(names)
+    there = fitted.to(xyz.device)[:, None] & xyz.isfinite().all(-1)
+    xyz = torch.where(there.unsqueeze(-1), xyz, torch.zeros_like(xyz))
+    unit = None if cameras is None else cameras.unit
+    return replace(
+        result,
+        recorded_cameras=cameras,
+        keypoints3d=Keypoints3d(xyz.detach(), there.to(xyz.dtype), names, unit),
+        model=FittedModel.of(body.data),
+    )

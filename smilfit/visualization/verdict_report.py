@@ -1,0 +1,82 @@
+"""What a report says of a fit's verdict: the word, why, and the numbers behind it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Verdict
+from smilfit.visualization.report import Report
+
+# Frames that a page lists by themselves.
+MAX_FRAMES = 40
+NOT_JUDGED = 'not judged'
+
+
+def add_verdict(
+    report: Report,
+    verdict: Verdict | None,
+    cameras: Sequence[Mapping[str, Any]] = (),
+    labels: Sequence[str] = (),
+) -> Report:
+    """Add a verdict to a page: its word, its reasons, the table of cameras, all numbers, and the frames not good.
+
+    Args:
+        report: the page.
+        verdict: None where nothing was judged.
+        cameras: a row a camera: px of the fit and of the labels' triangulation, also where the camera is left out.
+        labels: names of the frames.
+    """
+    if verdict is None:
+        return report.add_text('This fit was not judged: px alone do not tell whether it is believable.')
+    report.add_numbers([(verdict.word, 'verdict on this fit', _counted(verdict))])
+    report.add_text(*(f'{reason[:1].upper()}{reason[1:]}.' for reason in verdict.reasons))
+    if cameras:
+        report.add_table(
+            [
+                {
+                    'camera': row['camera'],
+                    'labels kept': _number(row['labels_kept']),
+                    'fit (px)': _number(row['fit_px']),
+                    'triangulation of the labels (px)': _number(row['triangulation_px']),
+                    'fit without this camera (px)': _number(row['left_out_fit_px']),
+                    'triangulation without it (px)': _number(row['left_out_triangulation_px']),
+                }
+                for row in cameras
+            ],
+            'Median px by camera; without this camera: a few frames fitted to the others alone, measured here',
+        )
+    report.add_table(
+        [
+            {
+                'measure': m.name,
+                'value': _number(m.value),
+                'doubtful from': m.threshold_doubtful,
+                'not believable from': m.threshold_not_believable,
+                'unit': m.unit,
+                'word': m.word,
+            }
+            for m in verdict.measures
+        ],
+        'What the verdict rests on',
+    )
+    names = labels or [str(row) for row in range(len(verdict.frame_words))]
+    bad = [
+        {'frame': name, 'word': word, 'reason': reason}
+        for name, word, reason in zip(names, verdict.frame_words, verdict.frame_reasons)
+        if word not in (GOOD, NOT_FITTED)
+    ]
+    if bad:
+        more = f'; {len(bad) - MAX_FRAMES} more are in verdict.json' if len(bad) > MAX_FRAMES else ''
+        report.add_table(bad[:MAX_FRAMES], f'Frames that are not good{more}')
+    return report
+
+
+def _counted(verdict: Verdict) -> str:
+    """Say how many frames have which word."""
+    words = list(dict.fromkeys(verdict.frame_words))
+    return ', '.join(f'{verdict.count(word)} {word}' for word in words)
+
+
+def _number(value: Any) -> float | str:
+    """Numbers that are none come as words from the file."""
+    number = float(value)
+    return number if abs(number) < float('inf') else '-'
