@@ -4,23 +4,10 @@ _base_ = ['./multiview_keypoints_lm.py']
 type = 'MaskSMPLify'
 segmenter = dict(type='GrabCutSegmenter')
 n_mask_frames = 16
-side_px = 256
+side_px = 160
 
 handlers = [
-    dict(
-        type='Keypoint2dHandler',
-        handler_key='keypoints2d_mse',
-        # A residual of 20 px counts half of its square, one of 100 px next to nothing.
-        mse_loss=dict(type='KeypointMSELoss', sigma=20.0, reduction='mean'),
-    ),
-    dict(type='BodyPosePriorHandler', handler_key='pose_reg', prior_loss=dict(type='PoseRegLoss')),
-    dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
-    dict(type='JointOffsetPriorHandler', handler_key='joint_offset_prior'),
-    dict(
-        type='SmoothMotionHandler',
-        handler_key='smooth_motion',
-        prior_loss=dict(type='SmoothPointsLoss', order=2),
-    ),
+    *_base_.handlers,
     dict(
         type='SilhouetteDistanceHandler',
         handler_key='mask_distance',
@@ -29,35 +16,25 @@ handlers = [
     dict(type='SilhouetteHandler', loss=dict(type='SilhouetteL2Loss')),
 ]
 
+# What is found, and the priors, are those of the last stage by keypoints; frames far apart have no motion.
+found = {
+    k: v for k, v in _base_.stages[-1].items() if k not in ('name', 'n_iter', 'ftol', 'smooth_motion_weight')
+}
 mask_stages = [
     # Distances in the image reach far: they find size and shape.
-    dict(
-        name='masks, far',
-        n_iter=12,
-        ftol=1e-3,
-        fit_scale=True,
-        fit_joint_offsets=True,
-        keypoints2d_mse_weight=1.0,
-        mask_distance_weight=0.5,
-        pose_reg_weight=10.0,
-        shape_prior_weight=0.1,
-        joint_offset_prior_weight=2e5,
-    ),
+    dict(found, name='masks, far', n_iter=12, ftol=1e-3, fit_scale=True, mask_distance_weight=0.5),
     # The rendered outline finds the rest.
     dict(
+        found,
         name='masks, near',
-        n_iter=60,
+        n_iter=40,
         ftol=1e-5,
         optimizer=dict(type='Adam', lr=0.01),
         fit_scale=True,
-        fit_joint_offsets=True,
-        keypoints2d_mse_weight=1.0,
         silhouette_weight=4000.0,
-        pose_reg_weight=10.0,
-        shape_prior_weight=0.1,
-        joint_offset_prior_weight=2e5,
     ),
 ]
+del found
 # Joints stay as masks have corrected them, and keypoints place each frame. With fit_body_pose=True they bend it too:
 # px fall, and silhouettes fill less of the masks, as far as landmarks are not where the model has them.
 pose_stages = [
