@@ -24,6 +24,7 @@ from smilfit.evaluation.image_figures import (
     write_figures,
 )
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
+from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
 from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
@@ -50,6 +51,8 @@ __all__ = [
     'image_fit',
     'length_text',
     'mask_iou',
+    'mask_rows',
+    'mask_sentences',
     'mean_error',
     'mean_of',
     'mean_pose',

@@ -76,6 +76,8 @@ class SMPLify:
 
     # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
     parts_apart: ClassVar[bool] = False
+    # Whether it looks at the images themselves, and takes `recording` and `session`.
+    needs_recording: ClassVar[bool] = False
     # Keys of handlers that may be given no Input.
     optional_handlers: tuple[str, ...] = ()
 
@@ -188,6 +190,11 @@ class SMPLify:
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
         """Keep the parts of the next fits in files, so that one that was stopped goes on; this fits in one piece."""
+
+    @property
+    def n_steps(self) -> int:
+        """The most steps that all stages of one part may take."""
+        return self.n_epochs * sum(stage.n_iter for stage in self.stages)
 
     def n_parts(self, n_frames: int) -> int:
         """Say in how many parts, one after the other, so many frames are fitted."""
