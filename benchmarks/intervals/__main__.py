@@ -24,6 +24,7 @@ from benchmarks.measuring import RESULTS, Row, print_rows, save
 from smilfit.evaluation import held
 
 GOAL = (87.0, 93.0)
+ONE_SCALE = ', one scale'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             print('no real data; set SMILFIT_REAL_DATA')
     options.out.mkdir(parents=True, exist_ok=True)
-    draw(curves, options.out / 'intervals.png')
+    save('intervals_curves', [{'session': name, **found} for name, found in curves.items()], options.out)
+    draw(curves, options.out / 'intervals.svg')
     return 0
 
 
@@ -102,7 +104,7 @@ def real(kind: Real, curves: dict[str, Mapping[str, float]]) -> list[Row]:
     rows.append(_real_row(kind, 'all', outs, scaled))
     rows[-1]['one scale'] = float(scales.median())
     curves[kind.name] = curve(torch.cat([out.scores.flatten() for out in outs]))
-    curves[f'{kind.name}, one scale'] = curve(torch.cat([x.flatten() for x in scaled]))
+    curves[kind.name + ONE_SCALE] = curve(torch.cat([x.flatten() for x in scaled]))
     return rows
 
 
@@ -127,15 +129,20 @@ def _mean(outs: Sequence[LeftOut], name: str) -> float:
 
 def draw(curves: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw shares held over shares that should be."""
-    figure, axes = plt.subplots(figsize=(7, 6), layout='constrained')
+    figure, axes = plt.subplots(figsize=(7, 5.5), layout='constrained')
     axes.plot([50, 100], [50, 100], color='0.8', lw=1)
-    axes.axvspan(89.5, 90.5, *(v / 100 for v in GOAL), color='0.9')
+    axes.errorbar(90, 90, sum(GOAL) / 2 - GOAL[0], color='0.5', capsize=4, lw=1, label='the goal')
+    nominal = [100 * p for p in NOMINAL]
+    colours: dict[str, str] = {}
     for name, found in curves.items():
-        style = '--' if name.endswith('one scale') else ('-' if 'mouse' in name else ':')
-        axes.plot([100 * p for p in NOMINAL], list(found.values()), style, marker='o', ms=3, label=name)
+        session = name.removesuffix(ONE_SCALE)
+        style = ':' if session in {kind.name for kind in MADE} else '--' if session != name else '-'
+        colour = colours.setdefault(session, f'C{len(colours)}')
+        axes.plot(nominal, list(found.values()), style, color=colour, marker='o', ms=3, label=name)
     axes.set(xlabel='intervals that should hold so many, %', ylabel='left-out labels held, %', ylim=(0, 101))
-    axes.legend(fontsize='x-small')
-    figure.savefig(path, dpi=110)
+    axes.legend(fontsize='x-small', loc='lower right')
+    with plt.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'smilfit'}):
+        figure.savefig(path, metadata={'Date': None})
     plt.close(figure)
     print(f'figure: {path}')
 
