@@ -19,12 +19,19 @@ import torch
 
 from benchmarks.believe_cases import Case, cases
 from benchmarks.measuring import RESULTS, Row, print_rows, save
-from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, Verdict, judge, load_thresholds, session_numbers
-from smilfit.evaluation.verdict.sides import side_pairs
+from smilfit.evaluation.verdict import (
+    GOOD,
+    NOT_BELIEVABLE,
+    Verdict,
+    judge,
+    load_thresholds,
+    session_numbers,
+    stiffened,
+)
 from smilfit.handlers import MultiviewKeypoint2dMSEInput
 from smilfit.registry import build_registrant
 from smilfit.structures import FitResult
-from smilfit.visualization import body_axes, free_views, write_image
+from smilfit.visualization import free_views, write_image
 
 # Of these many, and of the judged seed none, the thresholds were chosen.
 CALIBRATION_SEEDS = (7, 8)
@@ -64,12 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def judged_case(case: Case, out: Path) -> tuple[Row, Verdict]:
     """Fit and judge a case, and draw it from free viewpoints."""
     body, seen = case.make()
-    fitter = build_registrant({**case.config(), 'body_model': body, 'verbose': False})
+    cfg = case.config()
+    fitter = build_registrant({**cfg, 'body_model': body, 'verbose': False})
+    stiff = build_registrant({**stiffened(cfg, fitter.handlers), 'body_model': body, 'verbose': False})
     inputs = [MultiviewKeypoint2dMSEInput(seen)]
     start = time.process_time()
     result = fitter(inputs)
     fitted = time.process_time()
-    numbers = session_numbers(body, result, seen, inputs, lambda given, rows: fitter(given, frames=rows))
+    numbers = session_numbers(
+        body,
+        result,
+        seen,
+        inputs,
+        lambda given, rows: fitter(given, frames=rows),
+        lambda given, rows: stiff(given, frames=rows),
+    )
     verdict = judge(numbers.values, load_thresholds(), numbers.frames)
     done = time.process_time()
     draw(case, result, out)
@@ -87,9 +103,7 @@ def judged_case(case: Case, out: Path) -> tuple[Row, Verdict]:
 
 def draw(case: Case, result: FitResult, out: Path) -> None:
     """Write the middle frame's picture."""
-    body = result.body
-    axes = body_axes(body, side_pairs(body.data, body.joint_names))
-    shown = free_views(body, result.params[result.params.batch_size // 2], axes)
+    shown = free_views(result.body, result.params[result.params.batch_size // 2])
     name = ''.join(c if c.isalnum() else '_' for c in case.name)
     write_image(out / 'believe' / f'{"right" if case.right else "wrong"}_{name}.png', shown)
 

@@ -12,7 +12,6 @@ from smilfit.apis.progress import counted
 from smilfit.apis.recordings import open_recording
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
-from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.io import SleapSession, write_mesh
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 from smilfit.visualization import (
@@ -20,7 +19,6 @@ from smilfit.visualization import (
     Panel,
     ShownBody,
     View,
-    body_axes,
     follow,
     free_views,
     look,
@@ -91,8 +89,7 @@ def draw_free_views(
 ) -> tuple[list[np.ndarray], list[str]]:
     """Draw a few fitted bodies from three free viewpoints; images and captions. Nothing of a model without faces."""
     rows = spread_rows(result.fitted.cpu(), FREE_VIEWS).tolist() if len(body.faces) else []
-    axes = body_axes(body, side_pairs(body.data, body.joint_names))
-    images = [free_views(body, result.params[row], axes) for row in rows]
+    images = [free_views(body, result.params[row]) for row in rows]
     captions = [f'{labels[row]}{f": {words[row]}" if words else ""}; free viewpoints' for row in rows]
     return images, captions
 

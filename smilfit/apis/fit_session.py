@@ -22,7 +22,7 @@ from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, fit_benchmark
-from smilfit.evaluation.verdict import Verdict, load_thresholds
+from smilfit.evaluation.verdict import Verdict, load_thresholds, stiffened
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
@@ -108,10 +108,16 @@ class SessionFits:
                 found.append(given)
         return found
 
-    def probe(self) -> SMPLify:
-        """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of."""
+    def probe(self, stiff: bool = False) -> SMPLify:
+        """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
+
+        Args:
+            stiff: with heavier priors.
+        """
+        cfg = stiffened(self.cfg, self.registrant.handlers) if stiff else self.cfg
+        silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
         return build_registrant(
-            {**without_masks(self.cfg), 'body_model': self.body, 'hooks': (), 'verbose': False}
+            {**without_masks(cfg), 'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
         )
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # Done, but something was left out, or is not believable.
 EXIT_INCOMPLETE = 3
+EXIT_CODES = (
+    'Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, and all files are written, '
+    'but an image was not fitted, or a session or an image is judged not believable (verdict.json and report.html '
+    'say why).'
+)
 STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
 
 
@@ -29,6 +34,7 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         prog=prog,
         description=__doc__ + ' Writes per session the parameters (.npz and .json), numbers and an overlay '
         'video, and one report.html. A session that is already fitted the same way is not fitted again.',
+        epilog=EXIT_CODES,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -128,11 +134,7 @@ def fit_options_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
-    """Run the command.
-
-    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an image was not fitted or a
-    session or an image is not believable.
-    """
+    """Run the command; the exit codes are those that the parser's help names."""
     return run_command(_run, build_parser, argv, prog, STOPPED)
 
 

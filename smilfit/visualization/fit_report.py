@@ -29,9 +29,8 @@ def add_fit_sections(
         images: captions and overlays.
         video: an overlay video.
     """
-    report.add_section(
-        'Fit: the body on the images', [*fit_summary(benchmark), *mask_sentences(ignored or {})]
-    )
+    text = [*fit_summary(benchmark), *mask_sentences(ignored or {}), *sentences(ignored or {})]
+    report.add_section('Fit: the body on the images', text)
     if images or video is not None:
         report.add_legend(FIT_MARKS)
     if images:
@@ -77,9 +76,18 @@ def add_fit_sections(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
         )
     if ignored:
-        rows = [{'what': str(k), 'value': str(v)} for k, v in ignored.items() if k != 'masks']
-        report.add_table(rows, 'What was left out, and other notes')
+        report.add_table(note_rows(ignored), 'What was left out, and other notes')
     return report
+
+
+def sentences(notes: Mapping[str, Any]) -> list[str]:
+    """Give what `FitResult.report` says in words of its own: shape and sizes that no keypoint tells."""
+    return [f'{text[0].upper()}{text[1:]}.' for text in (one['sentence'] for one in notes.get('unmoved', ()))]
+
+
+def note_rows(notes: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Give a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
+    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in ('unmoved', 'masks')]
 
 
 def fit_summary(benchmark: FitBenchmark) -> list[str]:

@@ -3,18 +3,27 @@
 import pytest
 
 from benchmarks.believe_cases import CONFIG, made_session, shuffled
-from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, judge, load_thresholds, n_steps, session_numbers
+from smilfit.evaluation.verdict import (
+    GOOD,
+    NOT_BELIEVABLE,
+    judge,
+    load_thresholds,
+    n_steps,
+    session_numbers,
+    stiffened,
+)
 from smilfit.handlers import MultiviewKeypoint2dMSEInput
 from smilfit.registry import build_registrant, read_config
 
 
 def verdict_on(body, seen):
-    fitter = build_registrant({**read_config(CONFIG).to_dict(), 'body_model': body, 'verbose': False})
+    cfg = {**read_config(CONFIG).to_dict(), 'body_model': body, 'verbose': False}
+    fitter = build_registrant(cfg)
+    stiff = build_registrant(stiffened(cfg, fitter.handlers))
     inputs = [MultiviewKeypoint2dMSEInput(seen)]
     told = []
-    numbers = session_numbers(
-        body, fitter(inputs), seen, inputs, lambda given, rows: fitter(given, frames=rows), told.append
-    )
+    fits = [lambda given, rows, by=by: by(given, frames=rows) for by in (fitter, stiff)]
+    numbers = session_numbers(body, fitter(inputs), seen, inputs, *fits, step=told.append)
     assert len(told) == n_steps(len(seen.rig))
     return judge(numbers.values, load_thresholds(), numbers.frames), numbers
 

@@ -3,9 +3,10 @@
 What these fits come to says what the numbers of the first one are worth.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,14 @@ from torch import Tensor
 from smilfit.body_models import BodyModelData
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
-from smilfit.handlers import BaseInput
+from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]
+# Priors are so many times heavier where maps are compared: a pose that is nearly free follows any map.
+STIFF = 20.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ def spread_rows(there: Tensor, count: int) -> Int[Tensor, ' n']:
     if len(rows) <= count:
         return rows
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()]
+
+
+def stiffened(cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler]) -> dict[str, Any]:
+    """Give a registrant's config with the weights of its priors `STIFF` times as heavy.
+
+    Args:
+        cfg: of the registrant.
+        handlers: that it has; those without an Input of their own are priors.
+    """
+    priors = {f'{key}_weight' for key, handler in handlers.items() if not handler.requires_input()}
+    stages = [
+        {key: STIFF * value if key in priors else value for key, value in stage.items()}
+        for stage in cfg['stages']
+    ]
+    return {**cfg, 'stages': stages}
 
 
 def left_out_px(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> Float[Tensor, 'B K']:
