@@ -16,21 +16,31 @@ handlers = [
     dict(type='SilhouetteHandler', loss=dict(type='SilhouetteL2Loss')),
 ]
 
-# What is found, and the priors, are those of the last stage by keypoints; frames far apart have no motion.
+# What is found, and the priors, are those of the last stage by keypoints, but the shape is free to follow
+# the masks; frames far apart have no motion.
 found = {
     k: v for k, v in _base_.stages[-1].items() if k not in ('name', 'n_iter', 'ftol', 'smooth_motion_weight')
 }
 mask_stages = [
     # Distances in the image reach far: they find size and shape.
-    dict(found, name='masks, far', n_iter=12, ftol=1e-3, fit_scale=True, mask_distance_weight=0.5),
+    dict(
+        found,
+        name='masks, far',
+        n_iter=12,
+        ftol=1e-3,
+        fit_scale=True,
+        shape_prior_weight=0.1,
+        mask_distance_weight=0.5,
+    ),
     # The rendered outline finds the rest.
     dict(
         found,
         name='masks, near',
         n_iter=40,
         ftol=1e-5,
-        optimizer=dict(type='Adam', lr=0.01),
+        optimizer=dict(type='Adam', lr=0.02),
         fit_scale=True,
+        shape_prior_weight=0.1,
         silhouette_weight=4000.0,
     ),
 ]

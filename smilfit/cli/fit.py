@@ -165,7 +165,7 @@ def show_fit(done: 'FitRun') -> int:
     if done.benchmarks:
         console.print(_camera_table(done))
     if any('masks' in result.report for result in done.results.values()):
-        console.print(_mask_table(done))
+        _print_masks(console, done)
     if done.images:
         console.print(_image_table(done))
     _print_verdicts(console, done)
@@ -208,6 +208,16 @@ def _camera_table(done: 'FitRun') -> Table:
             numbers = (row.median_fitted_px, row.common_triangulated_px, row.given_px, row.ratio)
             table.add_row(session, row.camera, *('-' if n is None else f'{n:.2f}' for n in numbers))
     return table
+
+
+def _print_masks(console: Console, done: 'FitRun') -> None:
+    """Say how well silhouettes fill masks, where these came from, and which were refused."""
+    from smilfit.evaluation import mask_sentences
+
+    console.print(_mask_table(done))
+    for session, result in done.results.items():
+        for sentence in mask_sentences(result.report):
+            console.print(f'{session}: {sentence}', highlight=False, soft_wrap=True, markup=False)
 
 
 def _mask_table(done: 'FitRun') -> Table:

@@ -31,6 +31,6 @@ def mask_sentences(report: Mapping[str, Any]) -> list[str]:
         f'({masks["segmenter"]}); {len(masks["frames_checked"])} further frames judge it.'
     ]
     for camera, reasons in masks['masks_refused'].items():
-        count = sum(reasons.values())
-        text.append(f'Camera {camera}: {count} masks were refused: {"; ".join(reasons)}.')
+        told = '; '.join(f'{count}: {reason}' for reason, count in reasons.items())
+        text.append(f'Camera {camera}: {sum(reasons.values())} masks were refused ({told}).')
     return text

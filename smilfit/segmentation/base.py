@@ -72,6 +72,14 @@ class Segmenter(ABC):
     def prepare(self, frames: Sequence[Frame]) -> None:  # noqa: B027
         """Look at frames of one camera, spread over the recording, before its frames are segmented."""
 
+    def may_find(self, camera: str, number: int, session: str = '') -> bool:
+        """Say whether there can be a mask of a frame, before its image is looked at."""
+        return True
+
+    def where(self, session: str = '') -> str:
+        """Say where masks are looked for, for messages; nothing where that is in the images."""
+        return ''
+
     def fingerprint(self) -> str:
         """Say which masks it gives beside what its arguments say: other files, other fits."""
         return ''

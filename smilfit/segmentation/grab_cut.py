@@ -70,7 +70,7 @@ class GrabCutSegmenter(Segmenter):
         mask[window] = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) > 0
         quality = self.quality(frame, mask) if mask.any() else 0.0
         if quality < self.least_quality:
-            return f'colours of animal and ground part by {quality:.2f} only (at least {self.least_quality})'
+            return f'colours of animal and ground part by less than {self.least_quality}'
         return mask
 
 

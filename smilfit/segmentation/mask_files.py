@@ -49,11 +49,9 @@ class MaskFiles(Segmenter):
         Raises:
             ValueError: a file that is no image, or of another size than the recording.
         """
-        session = folder_name(frame.session) if frame.session else ''
-        name = self.pattern.format(camera=folder_name(frame.camera), frame=frame.number, session=session)
-        path = inside(self.folder, name, 'MaskFiles')
+        path = self._path(frame.camera, frame.number, frame.session)
         if not path.is_file():
-            return f'there is no file {name}'
+            return f'there is no file {self.pattern}'
         mask = ImageMask(path).read()
         if mask.shape != frame.silhouette.shape:
             height, width = frame.silhouette.shape
@@ -62,6 +60,20 @@ class MaskFiles(Segmenter):
                 f'{mask.shape[0]}. Write masks of the recording as it was annotated.'
             )
         return mask
+
+    def may_find(self, camera: str, number: int, session: str = '') -> bool:
+        """Say whether there is a file."""
+        return self._path(camera, number, session).is_file()
+
+    def where(self, session: str = '') -> str:
+        """Name the folder and the pattern."""
+        example = self.pattern.replace('{session}', folder_name(session) if session else '')
+        return f' (as {self.folder / example})'
+
+    def _path(self, camera: str, number: int, session: str) -> Path:
+        session = folder_name(session) if session else ''
+        name = self.pattern.format(camera=folder_name(camera), frame=number, session=session)
+        return inside(self.folder, name, 'MaskFiles')
 
     def fingerprint(self) -> str:
         """Give a digest of names, sizes and times of the files."""

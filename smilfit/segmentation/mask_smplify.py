@@ -104,12 +104,7 @@ class MaskSMPLify(SMPLify):
         first = super().__call__(inputs, init_params, frames)
         numbers = list(range(first.params.batch_size)) if frames is None else [int(n) for n in frames]
         fitted = first.fitted.nonzero().flatten().cpu()
-        if len(fitted) < 2:
-            raise ValueError(
-                f'MaskSMPLify: at least two frames must be fitted by keypoints; got {len(fitted)}. Use SMPLify.'
-            )
-        joints = first.joints()[fitted]
-        rows = fitted[spread_frames(joints, self.n_mask_frames)]
+        rows = self._rows(first, fitted, numbers, recording, session)
         found = recorded_masks(
             self.segmenter, recording, self.body, first.params, rows, numbers, self.side_px, session
         )
@@ -132,6 +127,22 @@ class MaskSMPLify(SMPLify):
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str | None:
         """Refuse: a few frames of the whole recording give the shape."""
         return 'shape comes from masks of a few frames all over the recording. Let one process fit.'
+
+    def _rows(
+        self, first: FitResult, fitted: Tensor, numbers: list[int], recording: Recording, session: str
+    ) -> Tensor:
+        """Choose the frames to segment, of those that may have a mask."""
+        cameras = () if recording.cameras is None else recording.cameras.names
+        may = [any(self.segmenter.may_find(c, numbers[r], session) for c in cameras) for r in fitted.tolist()]
+        there = fitted[torch.tensor(may, dtype=torch.bool)]
+        if len(there) < 2:
+            kind = type(self.segmenter).__name__
+            raise ValueError(
+                f'MaskSMPLify: at least two frames must be fitted by keypoints and may have masks; {len(fitted)} are '
+                f'fitted, and {kind} may find masks of {len(there)} of them{self.segmenter.where(session)}. Give '
+                'more masks, or use SMPLify.'
+            )
+        return there[spread_frames(first.joints()[there], self.n_mask_frames)]
 
     def _fit_shape(
         self,

@@ -21,6 +21,7 @@ class MaskLimits:
         least_overlap: the share of the silhouette that the mask covers.
         least_joined: the share of what was found that hangs together with what lies on the silhouette.
         bridge: gaps up to this share of the square root of the silhouette's area do not part what hangs together.
+        whole: whether a mask that touches the image's edge, and so may not be of the whole animal, is refused.
     """
 
     least_area: float = 0.4
@@ -28,6 +29,7 @@ class MaskLimits:
     least_overlap: float = 0.4
     least_joined: float = 0.7
     bridge: float = 0.05
+    whole: bool = True
 
     def __post_init__(self) -> None:
         shares = (self.least_area, self.least_overlap, self.least_joined, self.bridge)
@@ -57,7 +59,7 @@ def why_implausible(
     silhouette: Bool[np.ndarray, 'H W'],
     limits: MaskLimits,
 ) -> str:
-    """Say which limit a mask breaks; nothing where it keeps to all.
+    """Say which limit a mask breaks, in words that count alike; nothing where it keeps to all.
 
     Args:
         mask: what hangs together.
@@ -65,15 +67,21 @@ def why_implausible(
         silhouette: of the fitted body.
         limits: what holds.
     """
+    if not found.any():
+        return 'it is empty'
     area = float(mask.sum()) / float(silhouette.sum())
     overlap = float((mask & silhouette).sum()) / float(silhouette.sum())
     joined = float(mask.sum()) / max(1.0, float(found.sum()))
     if not limits.least_area <= area <= limits.most_area:
-        return f'its area is {area:.2f} of the fitted silhouette (allowed: {limits.least_area} to {limits.most_area})'
+        return (
+            f'its area is not {limits.least_area} to {limits.most_area} times that of the fitted silhouette'
+        )
     if overlap < limits.least_overlap:
-        return f'it covers {overlap:.2f} of the fitted silhouette (at least {limits.least_overlap})'
+        return f'it covers less than {limits.least_overlap:.0%} of the fitted silhouette'
     if joined < limits.least_joined:
-        return f'it is in pieces: {joined:.2f} of it hangs together (at least {limits.least_joined})'
+        return f'it is in pieces: less than {limits.least_joined:.0%} of it hangs together'
+    if limits.whole and (mask[[0, -1]].any() or mask[:, [0, -1]].any()):
+        return "it touches the image's edge: the animal may not be whole"
     return ''
 
 

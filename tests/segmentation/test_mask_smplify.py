@@ -2,6 +2,8 @@
 
 import copy
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -120,6 +122,27 @@ def test_what_was_refused_is_told_and_counts_for_nothing(fat_animal, recording, 
     assert found.given.view_weight.tolist() == [[1, 0, 1]] * 3
     with pytest.raises(ValueError, match='at least one of 3 frames; all were refused: it is dark'):
         recorded_masks(Drawn(recording, 'all'), *given)
+
+
+def test_masks_of_files_are_looked_for_in_frames_that_have_them(fat_animal, recording, seen, tmp_path):
+    for frame in (1, 3, 4):
+        path = tmp_path / 'mouse' / 'cam_1' / f'{frame:06d}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), recording.mask(frame, 'cam_1').astype(np.uint8) * 255)
+    files = dict(type='MaskFiles', folder=str(tmp_path), pattern='{session}/{camera}/{frame:06d}.png')
+    quick = dict(
+        segmenter=files, stages=CONFIG['stages'][:1], mask_stages=[CONFIG['mask_stages'][0] | dict(n_iter=1)]
+    )
+    fitter = built(fat_animal, **quick)
+    told = fitter([seen], recording=recording, session='mouse').report['masks']
+    assert {*told['frames_used'], *told['frames_checked']} == {1, 3, 4}
+    assert told['masks_refused']['cam_top'] == {f'there is no file {files["pattern"]}': 3}
+    assert told['iou']['used']['cam_top']['masks'] is None
+    assert told['iou']['used']['cam_1']['masks'] > 0.5
+    with pytest.raises(
+        ValueError, match='6 are fitted, and MaskFiles may find masks of 0 of them .as .*/rat/'
+    ):
+        fitter([seen], recording=recording, session='rat')
 
 
 def test_frames_are_chosen_far_apart():

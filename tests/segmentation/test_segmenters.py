@@ -90,7 +90,7 @@ def moving_frames(places, rng):
 
 def test_what_differs_from_the_empty_place_is_the_animal():
     rng = np.random.default_rng(1)
-    frames, truths = moving_frames([(50 + 8 * i, 110 - 8 * i) for i in range(9)], rng)
+    frames, truths = moving_frames([(62 + 6 * i, 104 - 6 * i) for i in range(9)], rng)
     segmenter = BackgroundSubtraction(n_frames=9)
     segmenter.prepare(frames)
     overlap = [mask_iou(segmenter.segment(f).mask, truth) for f, truth in zip(frames, truths)]
@@ -114,9 +114,13 @@ def test_masks_are_read_from_files(frame, tmp_path):
     found = MaskFiles(tmp_path).segment(seen)
     np.testing.assert_array_equal(found.mask, truth)
     assert found.quality == 1
+    before = MaskFiles(tmp_path).fingerprint()
+    assert MaskFiles(tmp_path).may_find('top', 3)
+    assert not MaskFiles(tmp_path).may_find('top', 4)
     other = MaskFiles(tmp_path, '{camera}/{frame:04d}.png').segment(seen)
-    assert other.refused == 'there is no file top/0003.png'
+    assert other.refused == 'there is no file {camera}/{frame:04d}.png'
     cv2.imwrite(str(tmp_path / 'top' / '000003.png'), np.ones((8, 9), np.uint8))
+    assert MaskFiles(tmp_path).fingerprint() != before
     with pytest.raises(ValueError, match='must have the size of its image, 160 x 160 px; got 9 x 8'):
         MaskFiles(tmp_path).segment(seen)
 
@@ -134,7 +138,8 @@ class Given(Segmenter):
     ('found', 'reason'),
     [
         (animal_at(80, 80, fat=3.0) | animal_at(80, 80, 120.0, 3.0), 'its area is'),
-        (np.zeros((SIDE, SIDE), bool), 'its area is 0.00'),
+        (np.zeros((SIDE, SIDE), bool), 'it is empty'),
+        (animal_at(80, 80) | animal_at(38, 80, 180.0), "it touches the image's edge"),
         (animal_at(118, 112), 'it covers'),
         (animal_at(80, 80) | (np.indices((SIDE, SIDE)).sum(0) < 70), 'it is in pieces'),
     ],
