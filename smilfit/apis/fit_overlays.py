@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from smilfit.apis.progress import counted
+from smilfit.apis.recordings import open_recording
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import SleapSession, write_mesh
-from smilfit.io.session_folder import CALIBRATION_FILE, cameras_of
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 from smilfit.visualization import (
     OverlayPainter,
@@ -135,25 +135,15 @@ def _bodies(
         yield from zip(output.vertices.cpu(), output.select(names).cpu())
 
 
-def _recording(source: Path, session: str, cameras: Sequence[str], last: int) -> SleapSession | None:
-    """Open a session's own videos up to a frame; None, and the reason told, where that cannot be done.
+def _recording(dataset: Any, session: str) -> SleapSession | None:
+    """Open a session's own videos; None, and the reason told, where that cannot be done.
 
     A fit is there when this is asked for: nothing about its pictures may end the work.
     """
-    if not (source / CALIBRATION_FILE).is_file():
-        reason = f'its folder {source} is not there; put it beside the dataset file'
-    else:
-        try:
-            others = [name for name in cameras_of(source) if name not in cameras]
-            recorded = SleapSession(
-                source, exclude_cameras=others, confidence_threshold=0.0, with_3d=False, partial_labels=True
-            )
-            if last < recorded.n_frames:
-                return recorded
-            reason = f'the videos of {source} must have frame {last}; they have {recorded.n_frames} frames'
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error)
-    logger.warning('%s: overlays show the small stored images: %s', session, reason)
+    try:
+        return open_recording(dataset, session)
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning('%s: overlays show the small stored images: %s', session, error)
     return None
 
 
@@ -163,7 +153,7 @@ def _views(
     """See the session's own images where its folder is still there, else the stored ones."""
     frames = dataset.frame_indices(session)[rows]
     singles = [cameras.select([name]) for name in cameras.names]
-    recorded = _recording(Path(dataset.source(session)), session, cameras.names, int(frames.max(initial=0)))
+    recorded = _recording(dataset, session)
     if recorded is not None:
         order = [recorded.camera_names.index(name) for name in cameras.names]
         bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras

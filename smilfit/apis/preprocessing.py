@@ -18,7 +18,7 @@ from smilfit.datasets import preprocess as write_dataset
 from smilfit.datasets.preprocess import plan_sessions
 from smilfit.io import read_shape_betas
 from smilfit.io.keypoint_maps import keypoint_map_file
-from smilfit.io.landmark_rows import body_with_lookup
+from smilfit.io.landmark_rows import JOINT_SD, body_with_lookup
 from smilfit.structures import SkippedAnnotation
 
 
@@ -132,7 +132,11 @@ def _read(
 def _body(body_model: str | Path, source: DataSource) -> BodyModelData:
     """Load the model, with the landmarks that the lookup describes."""
     body = load_body_model_data(body_model)
-    return body_with_lookup(body, keypoint_map_file(source.keypoint_map)) if source.keypoint_map else body
+    if not source.keypoint_map:
+        return body
+    # Only many frames of one animal tell how far from a joint its label is.
+    joint_sd = JOINT_SD if source.of_rigs else '0'
+    return body_with_lookup(body, keypoint_map_file(source.keypoint_map), joint_sd)
 
 
 def _reports(progress: ProgressCallback) -> Any:

@@ -58,6 +58,13 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
     )
     parser.add_argument(
+        '--masks',
+        metavar='DIR|grabcut|background',
+        help='where the masks of a config with mask stages (configs/fit/multiview_masks.py) come from: a folder with '
+        'SESSION/CAMERA/000000.png, or found by colours beside the fitted body, or by what differs from the empty '
+        'place; as the config says if not given',
+    )
+    parser.add_argument(
         '--landmarks',
         type=Path,
         metavar='FILE.json',
@@ -145,6 +152,7 @@ def _run(arguments: argparse.Namespace) -> int:
             launcher=arguments.launcher,
             landmarks=arguments.landmarks,
             overwrite=arguments.overwrite,
+            masks=arguments.masks,
             progress=progress,
             **fit_options_of(arguments),
         )
@@ -156,6 +164,8 @@ def show_fit(done: 'FitRun') -> int:
     console = Console()
     if done.benchmarks:
         console.print(_camera_table(done))
+    if any('masks' in result.report for result in done.results.values()):
+        console.print(_mask_table(done))
     if done.images:
         console.print(_image_table(done))
     _print_verdicts(console, done)
@@ -197,6 +207,20 @@ def _camera_table(done: 'FitRun') -> Table:
         for row in benchmark.cameras:
             numbers = (row.median_fitted_px, row.common_triangulated_px, row.given_px, row.ratio)
             table.add_row(session, row.camera, *('-' if n is None else f'{n:.2f}' for n in numbers))
+    return table
+
+
+def _mask_table(done: 'FitRun') -> Table:
+    from smilfit.evaluation import mask_rows
+
+    table = Table(title='IoU of the body and masks of frames that took no part in the shape')
+    for column in ('session', 'camera', 'keypoints alone', 'with masks', 'as another time'):
+        table.add_column(column, justify='left' if column in ('session', 'camera') else 'right')
+    for session, result in done.results.items():
+        for row in mask_rows(result.report):
+            if row['frames'] == 'checked':
+                values = [row[name] for name in ('keypoints alone', 'with masks', 'as another time')]
+                table.add_row(session, row['camera'], *('-' if v is None else f'{v:.2f}' for v in values))
     return table
 
 
