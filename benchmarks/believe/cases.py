@@ -28,6 +28,7 @@ class Case:
         config: of `configs/fit`.
         options: that all its stages but the first are changed by.
         seed: of all chance; None of real data.
+        apart: how many frames of the recording one is from the next.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Case:
     config: str = SESSION_CONFIG
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    apart: int = 1
 
     @property
     def slug(self) -> str:
@@ -81,7 +83,7 @@ def _right(base: int, real_ones: bool) -> list[Case]:
         )
     if real_ones:
         found.append(Case('real mouse, proposed landmarks', True, lambda: real.mouse('proposed')))
-        found.append(Case('real mouse of DANNCE, six cameras', True, real.dannce_mouse))
+        found.append(Case('real mouse of DANNCE, six cameras', True, real.dannce_mouse, apart=100))
     return found
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -37,7 +38,6 @@ from smilfit.visualization import (
     free_views,
     write_image,
 )
-from smilfit.visualization.overlays import grid_of_views
 
 WINDOW_PX, GREY = 300, 60
 # By row what the fit covers and the mask, of images of masks alone.
@@ -68,13 +68,14 @@ def judged(case: Case) -> Judged:
     )
     silhouettes: Silhouettes = {}
     start = time.process_time()
-    result = fitter(inputs)
+    numbers = case.apart * np.arange(inputs[0].batch_size)
+    result = fitter(inputs, frames=numbers)
     fitted = time.process_time()
     if isinstance(given, Scene):
         silhouettes = _silhouettes(body, result, given)
-        found: Any = _of_views(result, given, inputs, by(stiff), fitter.doubt, silhouettes)
+        found: Any = _of_views(result, given, inputs, by(stiff, numbers), fitter.doubt, silhouettes)
     else:
-        found = session_numbers(body, result, seen, inputs, by(fitter), by(stiff))
+        found = session_numbers(body, result, seen, inputs, by(fitter, numbers), by(stiff, numbers))
     verdict = judge(found.values, load_thresholds(), found.frames, found.notes)
     row: Row = {
         'case': case.name,
@@ -89,9 +90,9 @@ def judged(case: Case) -> Judged:
     return Judged(case, result, seen.to(torch.float32), masks, verdict, row, overlaps)
 
 
-def by(registrant: Any) -> Callable:
-    """Wrap a registrant as verdicts want it."""
-    return lambda inputs, rows: registrant(inputs, frames=rows)
+def by(registrant: Any, numbers: np.ndarray | None = None) -> Callable:
+    """Wrap a registrant as verdicts want it; `numbers` are those of the frames in the recording."""
+    return lambda inputs, rows: registrant(inputs, frames=rows if numbers is None else numbers[rows.numpy()])
 
 
 def _of_labels(labels: Keypoints2d) -> list[BaseInput]:
@@ -158,7 +159,10 @@ def draw(found: Judged, path: Path) -> None:
         ]
     painter = OverlayPainter(body.faces)
     free = free_views(body, params, label=found.verdict.word)
-    write_image(path, grid_of_views([free, painter.draw(shown, columns=min(len(shown), 4))], columns=1))
+    seen = painter.draw(shown, columns=min(len(shown), 4))
+    # One below the other, both as wide as the drawing with the cameras.
+    high = round(free.shape[0] * seen.shape[1] / free.shape[1])
+    write_image(path, np.concatenate((cv2.resize(free, (seen.shape[1], high)), seen)))
 
 
 def _one(cameras: Cameras, row: int) -> Cameras:

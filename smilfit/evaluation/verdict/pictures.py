@@ -15,7 +15,7 @@ from smilfit.evaluation.verdict.judge import Found
 from smilfit.evaluation.verdict.masks import mask_margins, outline_convexity
 from smilfit.evaluation.verdict.one_view import view_frames
 from smilfit.evaluation.verdict.priors import betas_sd
-from smilfit.evaluation.verdict.refits import Inputs, mean_loss, null_maps, spread_rows
+from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
 from smilfit.evaluation.verdict.yardstick import errors_px
 from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitResult, Keypoints2d
@@ -89,9 +89,9 @@ def picture_numbers(
     if stiff is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
-        loss = mean_loss(stiff(chosen, few))
-        found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED, loss)
-        values['shuffled_maps'] = Found(min(found.shuffled))
+        found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
+        if found is not None:
+            values['shuffled_maps'] = Found(min(found.shuffled))
     return PictureNumbers(values, whole, notes)
 
 
