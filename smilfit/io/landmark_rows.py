@@ -97,8 +97,8 @@ def landmark_of(row: LookupRow, body: BodyModelData, joint_sd: str | None = None
                 f'Write another name, such as {row.data}_skin, under model.',
             )
         inner = body.joint_names.index(row.model) in body.parents
-        sd = joint_sd or (JOINT_SD if inner else TIP_SD)
-        row = replace(row, landmark={'offset_sd': sd, **row.landmark, 'joint': row.model})
+        spread = joint_sd or (JOINT_SD if inner else TIP_SD)
+        row = replace(row, landmark={'offset_sd': spread, **row.landmark, 'joint': row.model})
     given = [name for name in ANCHORS if name in row.landmark]
     if len(given) != 1:
         _refuse(
