@@ -161,8 +161,10 @@ class SMIL(nn.Module):
         Args:
             landmarks: by name. What a fit found becomes known by `replace(mark, offset=old + found)`.
 
+        A landmark may have the name of its joint: the keypoint is then what is seen of the joint, which itself stays.
+
         Raises:
-            ValueError: a name that a joint has, a joint or vertex that is not there, or an offset of no 3 numbers.
+            ValueError: the name of another joint, a joint or vertex that is not there, or an offset of no 3 numbers.
         """
         body = self.__new__(type(self))
         body.__dict__ = self.__dict__.copy()

@@ -76,6 +76,8 @@ class SMPLify:
 
     # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
     parts_apart: ClassVar[bool] = False
+    # Whether it looks at the images themselves, and takes `recording` and `session`.
+    needs_recording: ClassVar[bool] = False
     # Keys of handlers that may be given no Input.
     optional_handlers: tuple[str, ...] = ()
 
@@ -161,6 +163,8 @@ class SMPLify:
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         match(inputs, self.handlers, weighted)
         batch = check_batch(inputs)
+        for key, note in self.notes().items():
+            self.logger.info('SMPLify: %s: %s', key, note)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
         start, report = (
@@ -186,6 +190,11 @@ class SMPLify:
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
         """Keep the parts of the next fits in files, so that one that was stopped goes on; this fits in one piece."""
+
+    @property
+    def n_steps(self) -> int:
+        """The most steps that all stages of one part may take."""
+        return self.n_epochs * sum(stage.n_iter for stage in self.stages)
 
     def n_parts(self, n_frames: int) -> int:
         """Say in how many parts, one after the other, so many frames are fitted."""
@@ -351,6 +360,12 @@ class SMPLify:
             start=start.detach(),
         )
 
+    def notes(self) -> dict[str, str]:
+        """Give what weighted handlers' losses have to say of the body model, by handler key; none if not verbose."""
+        weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
+        found = {key: self.handlers[key].loss.note for key in weighted if self.verbose}
+        return {key: note for key, note in sorted(found.items()) if note}
+
     def _fitted_rows(self) -> dict[str, Any]:
         """Name the rows of parameters that belong to landmarks and parts, for whoever reads the result."""
         fitted = {name for stage in self.stages for name in stage.fit}
@@ -359,7 +374,7 @@ class SMPLify:
             found['landmark_offsets'] = list(self.body.data.unknown_landmarks)
         if 'part_sizes' in fitted and self.body.part_sizes:
             found['part_sizes'] = {name: list(part.joints) for name, part in self.body.part_sizes.items()}
-            if not self.body.data.part_sizes:
+            if not self.body.data.part_sizes and self.verbose:
                 self.logger.info(
                     'SMPLify: %s names no parts; by its tree and sides they are: %s',
                     self.body.data.name,

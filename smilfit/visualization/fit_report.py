@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smilfit.evaluation import FitBenchmark, length_text, strongest_baselines, unit_suffix
+from smilfit.evaluation import (
+    FitBenchmark,
+    length_text,
+    mask_rows,
+    mask_sentences,
+    strongest_baselines,
+    unit_suffix,
+)
 from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -29,7 +36,8 @@ def add_fit_sections(
         images: captions and overlays.
         video: an overlay video.
     """
-    report.add_section('Fit: the body on the images', [*fit_summary(benchmark), *sentences(ignored or {})])
+    text = [*fit_summary(benchmark), *mask_sentences(ignored or {}), *sentences(ignored or {})]
+    report.add_section('Fit: the body on the images', text)
     if images or video is not None:
         report.add_legend(FIT_MARKS)
     if images:
@@ -61,6 +69,12 @@ def add_fit_sections(
         ),
         'All cameras together.',
     )
+    if overlaps := mask_rows(ignored or {}):
+        report.add_table(
+            overlaps,
+            'IoU of the body and masks: of the fit to keypoints alone, of this one, and of the body as it stood at '
+            'another time. Frames that were checked took no part in the shape',
+        )
     if benchmark.against_truth:
         report.add_table(truth_rows(benchmark), f'Errors in space, {benchmark.unit or "unknown unit"}')
     if history:
@@ -78,8 +92,8 @@ def sentences(notes: Mapping[str, Any]) -> list[str]:
 
 
 def note_rows(notes: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Give a table of `FitResult.report`, without what `sentences` says."""
-    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k != 'unmoved']
+    """Give a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
+    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in ('unmoved', 'masks')]
 
 
 def fit_summary(benchmark: FitBenchmark) -> list[str]:
