@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smilfit.evaluation import FitBenchmark, length_text
+from smilfit.evaluation import FitBenchmark, length_text, mask_rows, mask_sentences
 from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -29,7 +29,8 @@ def add_fit_sections(
         images: captions and overlays.
         video: an overlay video.
     """
-    report.add_section('Fit: the body on the images', fit_summary(benchmark))
+    text = [*fit_summary(benchmark), *mask_sentences(ignored or {}), *sentences(ignored or {})]
+    report.add_section('Fit: the body on the images', text)
     if images or video is not None:
         report.add_legend(FIT_MARKS)
     if images:
@@ -61,6 +62,12 @@ def add_fit_sections(
         ),
         'All cameras together.',
     )
+    if overlaps := mask_rows(ignored or {}):
+        report.add_table(
+            overlaps,
+            'IoU of the body and masks: of the fit to keypoints alone, of this one, and of the body as it stood at '
+            'another time. Frames that were checked took no part in the shape',
+        )
     if benchmark.against_truth:
         rows = [{'against the known truth': n, 'value': v} for n, v in benchmark.against_truth.items()]
         report.add_table(rows, f'Errors in space, {benchmark.unit or "unknown unit"}')
@@ -69,9 +76,18 @@ def add_fit_sections(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
         )
     if ignored:
-        rows = [{'what': str(k), 'value': str(v)} for k, v in ignored.items()]
-        report.add_table(rows, 'What was left out, and other notes')
+        report.add_table(note_rows(ignored), 'What was left out, and other notes')
     return report
+
+
+def sentences(notes: Mapping[str, Any]) -> list[str]:
+    """Give what `FitResult.report` says in words of its own: shape and sizes that no keypoint tells."""
+    return [f'{text[0].upper()}{text[1:]}.' for text in (one['sentence'] for one in notes.get('unmoved', ()))]
+
+
+def note_rows(notes: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Give a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
+    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in ('unmoved', 'masks')]
 
 
 def fit_summary(benchmark: FitBenchmark) -> list[str]:

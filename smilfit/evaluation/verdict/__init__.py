@@ -4,6 +4,7 @@ from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.judge import Found, Verdict, judge
 from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
 from smilfit.evaluation.verdict.pictures import PictureNumbers, picture_numbers
+from smilfit.evaluation.verdict.refits import stiffened
 from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers
 from smilfit.evaluation.verdict.thresholds import Threshold, load_thresholds
 
@@ -26,4 +27,5 @@ __all__ = [
     'n_steps',
     'picture_numbers',
     'session_numbers',
+    'stiffened',
 ]

@@ -8,50 +8,32 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.geometry.rotation import axis_angle_to_rotmat
+from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitCovariance, FitResult
-
-# Starts whose directions are nearer to each other than this came to one and the same place.
-APART_DEG = 30.0
-
-
-def start_margins(losses: Float[Tensor, 'B N'], orients: Float[Tensor, 'B N 3']) -> Float[Tensor, ' B']:
-    """Give the least loss that another direction of the body reached, over the least of all; at least 1.
-
-    Args:
-        losses: of each frame's starts when they were compared; infinite where a frame did not have one.
-        orients: the body's rotations there, axis-angle, rad.
-
-    Returns:
-        NaN where no other start came to another direction.
-    """
-    least, at = losses.double().min(1)
-    turns = axis_angle_to_rotmat(orients.double())
-    best = turns[torch.arange(len(turns)), at].unsqueeze(1)
-    cosine = ((best.mT @ turns).diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
-    apart = cosine.clamp(-1, 1).acos() > math.radians(APART_DEG)
-    others = torch.where(apart & losses.isfinite(), losses.double(), torch.inf).amin(1)
-    margin = others / least.clamp_min(1e-12)
-    return torch.where(margin.isfinite(), margin, torch.nan)
 
 
 def view_frames(
-    body: SMIL, result: FitResult, starts: tuple[Tensor, Tensor] | None = None
-) -> dict[str, np.ndarray]:
+    body: SMIL, result: FitResult, doubt: OneViewDoubt | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Measure the doubt of one view, frame by frame, of all frames of a fit.
 
     Args:
         body: the body.
         result: its fit; its covariance is used where there is one.
-        starts: losses and rotations as of `start_margins`, where frames had several starts.
+        doubt: what the other starts of each frame came to.
+
+    Returns:
+        Numbers by measure, and of the doubt its reasons.
     """
-    found: dict[str, Tensor] = {}
-    if starts is not None:
-        found['start_margin'] = start_margins(*starts)
+    found: dict[str, np.ndarray] = {}
+    notes: dict[str, tuple[str, ...]] = {}
+    if doubt is not None:
+        doubted = torch.where(result.fitted.cpu(), doubt.doubted.cpu().double(), torch.nan)
+        found['view_doubt'], notes['view_doubt'] = doubted.numpy(), doubt.reasons
     if result.covariance is not None:
-        found['yaw_sd'] = turn_sd_deg(body, result.covariance)
-        found['depth_sd'] = depth_sd(body, result, result.covariance)
-    return {name: value.cpu().numpy() for name, value in found.items()}
+        found['yaw_sd'] = turn_sd_deg(body, result.covariance).cpu().numpy()
+        found['depth_sd'] = depth_sd(body, result, result.covariance).cpu().numpy()
+    return found, notes
 
 
 def turn_sd_deg(body: SMIL, covariance: FitCovariance) -> Float[Tensor, ' B']:
