@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from smilfit.apis.fit_overlays import draw_free_views
+from smilfit.apis.judging import read_verdict
+from smilfit.body_models import load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.evaluation import BenchmarkResult, benchmark_metrics
 from smilfit.io import iterate_videos
 from smilfit.io.videos import probe_video
+from smilfit.structures import FitResult
 from smilfit.visualization import (
     Report,
     benchmark_figures,
@@ -76,7 +80,8 @@ def _add_recordings(page: Report, out: Path) -> None:
 
 def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
     page.add_section(
-        'Stage-wise fit', 'One shape, one scale and one skeleton a session, a pose for every frame.'
+        'Stage-wise fit',
+        'One shape, one scale and one skeleton a session, a pose for every frame; each fit is judged in words.',
     )
     rows = [
         {
@@ -89,6 +94,14 @@ def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
         for name, numbers in fits.items()
     ]
     page.add_table(rows, 'The fitted body against the truth')
+    body = load_body_model(out / 'animal.smil.json')
+    for name in fits:
+        verdict, _ = read_verdict(out / 'fit' / name)
+        page.add_text(f'{name}: {verdict.word}, judged by what the fit did not see.', *verdict.reasons)
+        result = FitResult.load(out / 'fit' / name / 'fit.npz', body=body)
+        labels = [f'{name}, frame {row}' for row in range(result.params.batch_size)]
+        shown, captions = draw_free_views(body, result, labels, verdict.frame_words)
+        page.add_images(shown[:1], captions[:1])
     for name in list(fits)[:1]:
         video = out / 'fit' / name / 'overlay.mp4'
         middle = probe_video(video).n_frames // 2

@@ -74,6 +74,8 @@ class ImageOutputs:
         self.renderer = ZBufferRenderer()
         self.painter = OverlayPainter(body.faces, self.renderer)
         self.labels = dataset.labels(session)
+        # A reader of somebody else's need not know of them.
+        self.entries = getattr(dataset, 'entries', lambda _: ('',) * len(self.labels))(session)
         self.seen: Keypoints2d = dataset.keypoints2d(session, stored=True)
         self.cameras: Cameras = dataset.stored_cameras(session)
         self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
@@ -167,7 +169,8 @@ class ImageOutputs:
         done: list[ImageFigures] = []
         for shown in self.images():
             write_image(folder / 'overlays' / f'{shown.name}.jpg', self.draw(shown))
-            done.append(ImageFigures(shown.name, shown.end.fit, shown.start and shown.start.fit))
+            start = shown.start and shown.start.fit
+            done.append(ImageFigures(shown.name, shown.end.fit, start, self.entries[shown.row]))
             step()
         write_figures(folder, done)
         return done

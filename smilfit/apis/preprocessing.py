@@ -18,7 +18,7 @@ from smilfit.datasets import preprocess as write_dataset
 from smilfit.datasets.preprocess import plan_sessions
 from smilfit.io import read_shape_betas
 from smilfit.io.keypoint_maps import keypoint_map_file
-from smilfit.io.landmark_rows import JOINT_SD, body_with_lookup
+from smilfit.io.landmark_rows import body_with_lookup
 from smilfit.structures import SkippedAnnotation
 
 
@@ -135,7 +135,7 @@ def _body(body_model: str | Path, source: DataSource) -> BodyModelData:
     if not source.keypoint_map:
         return body
     # Only many frames of one animal tell how far from a joint its label is.
-    joint_sd = JOINT_SD if source.of_rigs else '0'
+    joint_sd = None if source.of_rigs else '0'
     return body_with_lookup(body, keypoint_map_file(source.keypoint_map), joint_sd)
 
 

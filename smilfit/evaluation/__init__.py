@@ -24,6 +24,7 @@ from smilfit.evaluation.image_figures import (
     write_figures,
 )
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
+from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held
 from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
 from smilfit.evaluation.procrustes import align_similarity
@@ -37,6 +38,7 @@ __all__ = [
     'BenchmarkResult',
     'CameraFit',
     'Errors',
+    'ExpectedKeypoints',
     'FitBenchmark',
     'ImageFigures',
     'ImageFit',
@@ -47,7 +49,9 @@ __all__ = [
     'benchmark_metrics',
     'by_group',
     'distances',
+    'expected_keypoints',
     'fit_benchmark',
+    'held',
     'image_fit',
     'length_text',
     'mask_iou',

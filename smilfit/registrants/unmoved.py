@@ -33,7 +33,7 @@ class Unmoved:
         numbers: which ones: indices of betas, names of parts or joints.
         of: how many numbers the parameter has.
         n_keypoints: how many keypoints were observed.
-        given: whether it starts elsewhere than at the mean or at rest.
+        given: whether it starts elsewhere than at the mean or at rest, or at the means of several kinds of animal.
     """
 
     parameter: str
@@ -46,16 +46,18 @@ class Unmoved:
     def sentence(self) -> str:
         """Say so, and what would tell."""
         thing, numbers, rest = _TOLD[self.parameter]
-        rest = 'where it was given' if self.given else f'at {rest}'
-        if len(self.numbers) == self.of:
+        rest = 'where the fit starts' if self.given else f'at {rest}'
+        count = len(self.numbers)
+        if count == self.of:
             found = (
                 f'none of {self.of} {numbers} moves any of the {self.n_keypoints} keypoints: it stays {rest}'
             )
             return f'{thing}: {found}; masks would move it'
-        named = ', '.join(map(str, self.numbers[:12])) + (', ...' if len(self.numbers) > 12 else '')
+        named = ', '.join(map(str, self.numbers[:12])) + (', ...' if count > 12 else '')
+        move, stay, them = ('moves', 'it stays', 'it') if count == 1 else ('move', 'they stay', 'them')
         return (
-            f'{thing}: {len(self.numbers)} of {self.of} {numbers} ({named}) move none of the {self.n_keypoints} '
-            f'keypoints: they stay {rest}; masks would move them'
+            f'{thing}: {count} of {self.of} {numbers} ({named}) {move} none of the {self.n_keypoints} keypoints: '
+            f'{stay} {rest}; masks would move {them}'
         )
 
     def record(self) -> dict[str, Any]:
@@ -138,6 +140,8 @@ def _numbers(body: SMIL, name: str) -> Sequence[int | str]:
 
 
 def _elsewhere(body: SMIL, name: str, start: BodyParams) -> bool:
+    if name == 'betas' and body.data.shape_mixture is not None:
+        return True
     value = start.as_dict().get(name)
     if value is None:
         return False

@@ -1,6 +1,6 @@
 """How sure a fit is of its parameters and keypoints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures.cameras import Cameras
 
 
@@ -67,6 +68,20 @@ class FitCovariance:
         found = slope @ known @ slope.mT
         eye = torch.eye(2, dtype=torch.bool, device=found.device)
         return torch.where(unknown[:, None, :, None, None], torch.where(eye, torch.inf, 0.0), found)
+
+    def select(self, names: Sequence[str]) -> 'FitCovariance':
+        """Pick keypoints by name, in the order given.
+
+        Raises:
+            KeyError: an unknown name, with the near ones.
+        """
+        for name in names:
+            if name not in self.keypoint_names:
+                raise UnknownNameError(
+                    f'FitCovariance: no keypoint {name!r}. {did_you_mean(name, self.keypoint_names)}'
+                )
+        rows = [self.keypoint_names.index(name) for name in names]
+        return replace(self, keypoints=self.keypoints[:, rows], keypoint_names=tuple(names))
 
     def parameter_sd(self) -> Float[Tensor, 'B P']:
         """Give the standard deviation of every unknown."""

@@ -24,7 +24,7 @@ from smilfit.evaluation.verdict import (
 from smilfit.evaluation.verdict.bones import bone_asymmetry, bone_ratios, joint_moves, lengths
 from smilfit.evaluation.verdict.evidence import extents_px, kept_share, names_seen, places_seen
 from smilfit.evaluation.verdict.intersections import crossing_triangles, new_crossings
-from smilfit.evaluation.verdict.masks import mask_margins, plain_overlap
+from smilfit.evaluation.verdict.masks import mask_margins, outline_convexity, plain_overlap
 from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
 from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, landmark_offsets_sd, limits_share
 from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
@@ -260,6 +260,9 @@ def test_a_plain_mask_alone_is_no_evidence_of_an_animal():
     assert plain_overlap(rock) > 0.95
     assert plain_overlap(legs) < 0.75
     assert plain_overlap(y == 3) == 1.0
+    assert outline_convexity(rock) > 0.97
+    assert outline_convexity(legs) < 0.85
+    assert outline_convexity(y == 3) == 1.0
     # All the same, the fit to a rock covers it nearly whole.
     curled = (x - 40) ** 2 + 2 * (y - 40) ** 2 < 870
     margins = mask_margins({0: (curled, rock), 1: (legs, legs)}, 2, alone=(0, 1))

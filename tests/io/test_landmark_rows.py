@@ -114,9 +114,12 @@ def test_unknown_joints_and_units(tmp_path):
 def test_a_joint_alone_is_seen_near_it(tmp_path):
     body = small_animal()
     path = tmp_path / 'lookup.csv'
-    path.write_text('model,data,offset_sd\njoint_1,knee,\njoint_2,hip,0\njoint_3,,\n')
-    ((name, mark),) = read_landmarks(path, body).items()
-    assert (name, mark.anchor, mark.bone) == ('joint_1', 'joint_1', 'joint_1')
-    assert mark.offset == (0, 0, 0)
-    assert mark.sd == pytest.approx(0.05 * body.rest_size)
+    tip = body.joint_names[-1]
+    path.write_text(f'model,data,offset_sd\njoint_1,knee,\njoint_2,hip,0\njoint_3,,\n{tip},tip,\n')
+    found = read_landmarks(path, body)
+    assert [(n, m.anchor, m.bone, m.offset) for n, m in found.items()] == [
+        (n, n, n, (0, 0, 0)) for n in ('joint_1', tip)
+    ]
+    # Joints lie inside; what ends a chain is seen.
+    assert [m.sd / body.rest_size for m in found.values()] == pytest.approx([0.05, 0.01])
     assert not read_landmarks(path, body, joint_sd='0')

@@ -46,6 +46,20 @@ def mask_margins(
     return found
 
 
+def outline_convexity(mask: Bool[np.ndarray, 'H W']) -> float:
+    """Divide the perimeter of a mask's convex hull by its own, of its largest piece; 1 of a convex one.
+
+    Steps of less than a hundredth of the outline's extent do not count: pixels are steps.
+    """
+    import cv2
+
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(outlines, key=cv2.contourArea)
+    smooth = cv2.approxPolyDP(outline, 0.01 * float(np.ptp(outline, axis=0).max()), True)
+    around = cv2.arcLength(smooth, True)
+    return min(cv2.arcLength(cv2.convexHull(smooth), True) / around, 1.0) if around > 0 else 1.0
+
+
 def plain_overlap(mask: Bool[np.ndarray, 'H W']) -> float:
     """Give the larger IoU of a mask with its convex hull and with the ellipse of its second moments; 1 of a line."""
     import cv2

@@ -12,10 +12,10 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.body_measures import body_frames, frame_meshes
 from smilfit.evaluation.verdict.evidence import extents_px, places_seen
 from smilfit.evaluation.verdict.judge import Found
-from smilfit.evaluation.verdict.masks import mask_margins
+from smilfit.evaluation.verdict.masks import mask_margins, outline_convexity
 from smilfit.evaluation.verdict.one_view import view_frames
 from smilfit.evaluation.verdict.priors import betas_sd
-from smilfit.evaluation.verdict.refits import Inputs, mean_loss, null_maps, spread_rows
+from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
 from smilfit.evaluation.verdict.yardstick import errors_px
 from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitResult, Keypoints2d
@@ -79,15 +79,19 @@ def picture_numbers(
     blind = (rows & ~seen.visible.flatten(1).any(1)).numpy()
     _doubt_of_masks(whole, notes, blind)
     if silhouettes:
-        whole['mask_margin'] = mask_margins(silhouettes, len(rows), np.flatnonzero(blind).tolist())
+        alone = [row for row in silhouettes if blind[row]]
+        whole['mask_margin'] = mask_margins(silhouettes, len(rows), alone)
+        plain = np.full(len(rows), np.nan)
+        plain[alone] = [outline_convexity(silhouettes[row][1]) for row in alone]
+        whole['mask_outline'] = plain
     values: dict[str, Found] = {}
     few = spread_rows(rows & seen.visible.flatten(1).any(1), N_REFITTED)
     if stiff is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
-        loss = mean_loss(stiff(chosen, few))
-        found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED, loss)
-        values['shuffled_maps'] = Found(min(found.shuffled))
+        found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
+        if found is not None:
+            values['shuffled_maps'] = Found(min(found.shuffled))
     return PictureNumbers(values, whole, notes)
 
 
