@@ -8,7 +8,7 @@ from smilfit.apis.fit_overlays import draw_free_views
 from smilfit.apis.judging import read_verdict
 from smilfit.body_models import load_body_model
 from smilfit.datasets import open_dataset
-from smilfit.evaluation import BenchmarkResult, benchmark_metrics
+from smilfit.evaluation import BenchmarkResult, benchmark_metrics, strongest_baselines
 from smilfit.io import iterate_videos
 from smilfit.io.videos import probe_video
 from smilfit.structures import FitResult
@@ -58,7 +58,16 @@ def _fit_numbers(fits: dict[str, Any]) -> list[tuple[str, str, str]]:
     if not errors:
         return []
     mean = sum(errors) / len(errors)
-    return [(f'{mean:.2f} mm', 'mean keypoint error of the stage-wise fit', 'the animal is about 90 mm long')]
+    shared = {k for f in fits.values() for k in f if '/' not in k and k.endswith('_mm')}
+    means = {k: sum(f.get(k, float('nan')) for f in fits.values()) / len(fits) for k in sorted(shared)}
+    strongest = strongest_baselines(means)
+    notes = ['the animal is about 90 mm long']
+    if 'mpjpe_mm' in strongest:
+        notes.append(strongest['mpjpe_mm'].sentence)
+    if 'mpjpe_shared_mm' in strongest:
+        of_shared = f'{means["mpjpe_shared_mm"]:.2f} mm of points that two cameras saw'
+        notes.append(f'{of_shared}, {strongest["mpjpe_shared_mm"].sentence}')
+    return [(f'{mean:.2f} mm', 'mean keypoint error of the stage-wise fit', '; '.join(notes))]
 
 
 def _add_recordings(page: Report, out: Path) -> None:

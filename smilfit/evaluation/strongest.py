@@ -7,12 +7,16 @@ from smilfit.evaluation.benchmark_result import BASELINE, BASELINE_PLACED, MEAN_
 from smilfit.evaluation.errors import PERCENTILES
 from smilfit.evaluation.scalars import INFIX
 
+# The labels of a fit by themselves.
+TRIANGULATED = 'triangulated'
+_INFIX = INFIX | {TRIANGULATED: '_triangulated'}
 # What each trivial answer is called in texts.
 BASELINE_WORDS = {
     BASELINE: 'mean pose at the mean position',
     BASELINE_PLACED: 'mean pose at the true position',
     MEAN_POSE: 'mean pose, aligned as the prediction is',
     MEAN_POSE_PLACED: 'mean pose at the predicted place',
+    TRIANGULATED: 'labels triangulated without a body',
 }
 # Beginnings of names, and whether more is better; the longer ones first.
 _MEASURES = {
@@ -20,6 +24,7 @@ _MEASURES = {
     'pck': True,
     'median_error': False,
     **{f'mpjpe_p{q}': False for q in PERCENTILES},
+    'mpjpe_shared': False,
     'mpjpe': False,
     'pa_mpjpe': False,
 }
@@ -55,7 +60,7 @@ def strongest_baselines(metrics: Mapping[str, int | float]) -> dict[str, Stronge
     """Find the strongest trivial answer to each of the model's numbers.
 
     Args:
-        metrics: from `benchmark_metrics`; names may have a prefix that ends in `/`.
+        metrics: from `benchmark_metrics` or `errors_against_truth`; names may have a prefix that ends in `/`.
 
     Returns:
         By the name of the model's number; one that no trivial answer has is absent.
@@ -67,9 +72,9 @@ def strongest_baselines(metrics: Mapping[str, int | float]) -> dict[str, Stronge
         if stem is None:
             continue
         rest = bare[len(stem) :]
-        if any(rest.startswith(f'{infix}_') for source, infix in INFIX.items() if source != MODEL):
+        if any(rest.startswith(f'{infix}_') for source, infix in _INFIX.items() if source != MODEL):
             continue
-        of_answer = {s: metrics.get(f'{prefix}{slash}{stem}{infix}{rest}') for s, infix in INFIX.items()}
+        of_answer = {s: metrics.get(f'{prefix}{slash}{stem}{infix}{rest}') for s, infix in _INFIX.items()}
         answers = {s: float(v) for s, v in of_answer.items() if s != MODEL and v is not None}
         if answers:
             sign = 1.0 if _MEASURES[stem] else -1.0

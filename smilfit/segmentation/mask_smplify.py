@@ -120,6 +120,11 @@ class MaskSMPLify(SMPLify):
         report = first.report | {'masks': self._judge(first.params, last.params, found, used, numbers)}
         return replace(last, history=(*first.history, *history), report=report, start=first.start)
 
+    def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
+        """Tell of shape that no keypoint tells, where no stage looks for it in masks either."""
+        masked = any('betas' in stage.fit for stage in self._shape.stages)
+        return {} if masked else super()._unmoved(inputs, start)
+
     @property
     def n_steps(self) -> int:
         """The most steps that all stages may take."""

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smilfit.evaluation import FitBenchmark, length_text, mask_rows, mask_sentences
+from smilfit.evaluation import (
+    FitBenchmark,
+    length_text,
+    mask_rows,
+    mask_sentences,
+    strongest_baselines,
+    unit_suffix,
+)
 from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -69,8 +76,7 @@ def add_fit_sections(
             'another time. Frames that were checked took no part in the shape',
         )
     if benchmark.against_truth:
-        rows = [{'against the known truth': n, 'value': v} for n, v in benchmark.against_truth.items()]
-        report.add_table(rows, f'Errors in space, {benchmark.unit or "unknown unit"}')
+        report.add_table(truth_rows(benchmark), f'Errors in space, {benchmark.unit or "unknown unit"}')
     if history:
         report.add_figure(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
@@ -104,10 +110,33 @@ def fit_summary(benchmark: FitBenchmark) -> list[str]:
                 'are triangulated from the same labels without a body'
             )
         text.append(sentence + '.')
-    for name, value in benchmark.against_truth.items():
-        if name.startswith('mpjpe'):
-            text.append(f'Against the known truth: {length_text(value, benchmark.unit)} on average.')
+    for name, words in (
+        (f'mpjpe_{unit_suffix(benchmark.unit)}', ''),
+        (f'mpjpe_shared_{unit_suffix(benchmark.unit)}', ' for the keypoints that two cameras saw'),
+    ):
+        if name in benchmark.against_truth:
+            value, best = (
+                benchmark.against_truth[name],
+                strongest_baselines(benchmark.against_truth).get(name),
+            )
+            beside = '' if best is None else f', {best.sentence}'
+            text.append(
+                f'Against the known truth: {length_text(value, benchmark.unit)} on average{words}{beside}.'
+            )
     return text
+
+
+def truth_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
+    """Give the table of errors against known truth, each beside the strongest trivial answer."""
+    strongest = strongest_baselines(benchmark.against_truth)
+    return [
+        {
+            'against the known truth': name,
+            'value': value,
+            'beside': strongest[name].sentence if name in strongest else None,
+        }
+        for name, value in benchmark.against_truth.items()
+    ]
 
 
 def camera_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
