@@ -13,12 +13,12 @@ import torch
 from benchmarks.measuring import RESULTS, ROOT, Row, now, print_rows, save
 from benchmarks.one_view.real import ants
 from benchmarks.one_view.scenes import VIEWS, clip, pictures
-from benchmarks.one_view.scores import compare, figures
+from benchmarks.one_view.scores import compare, doubted_of, figures
 from smilfit.body_models import SMIL
+from smilfit.evaluation.verdict import trunk_direction
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import ImageFrameInput
 from smilfit.registrants.hypotheses import angle_between
-from smilfit.registrants.view_doubt import trunk_direction
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped_family
@@ -68,7 +68,7 @@ def one_view(case: str, n: int) -> list[Row]:
         turned = compare(*(trunk_direction(body.data, p.global_orient.double(), views.scene.cameras.R[:, 0])
                            for p in (params, views.scene.truth)))  # fmt: skip
         if what == 'fit':
-            doubted[result.report['frames_doubted']['rows']] = True
+            doubted = doubted_of(body, result, views.scene.keypoints)
         for kind, name in enumerate(('all', *VIEWS)):
             among = torch.ones(n, dtype=torch.bool) if name == 'all' else views.view == kind - 1
             rows.append({'case': case, 'what': what, 'view': name, **figures(turned, doubted, among)})

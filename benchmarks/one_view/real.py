@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import ROOT, Row, real_data
+from benchmarks.one_view.scores import doubted_of
 from smilfit.body_models import load_body_model
 from smilfit.geometry.procrustes import procrustes
 from smilfit.handlers import ImageFrameInput
@@ -34,7 +35,7 @@ def ants() -> list[Row]:
     seen = Keypoints2d(xy, torch.ones_like(xy[..., 0]), names, cameras)
     config = read_config(ROOT / 'configs' / 'fit' / 'smalify_keypoints.py').to_dict()
     result = build_registrant({**config, 'body_model': body})([seen, ImageFrameInput(cameras, len(xy))])
-    doubted = set(result.report['frames_doubted']['rows'])
+    doubted = doubted_of(body, result, seen)
     rows = []
     for what, params in (('start, the mean pose', result.start), ('fit', result.params)):
         with torch.no_grad():
@@ -50,7 +51,7 @@ def ants() -> list[Row]:
                     'what': what,
                     'rotation error deg': float(turned[i]),
                     'PA error % of mean distance from the middle': float(100 * error[i]),
-                    'doubted': i in doubted if what == 'fit' else None,
+                    'doubted': bool(doubted[i]) if what == 'fit' else None,
                 }
             )
     return rows

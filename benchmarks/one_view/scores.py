@@ -1,4 +1,4 @@
-"""Which way the trunk points in fits, against the truth."""
+"""Which way the trunk points in fits, against the truth, and whether the verdict doubts it."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import Row
+from smilfit.body_models import SMIL
+from smilfit.evaluation.verdict import GOOD, judge, load_thresholds, view_frames
+from smilfit.structures import FitResult, Keypoints2d
 
 # Below this angle to the image plane the sign of depth is no question of left or right.
 FLAT_DEG = 10.0
@@ -24,6 +27,12 @@ class Turned:
     trunk_deg: Tensor
     depth_wrong: Tensor
     flat: Tensor
+
+
+def doubted_of(body: SMIL, result: FitResult, seen: Keypoints2d) -> Tensor:
+    """Say which frames the verdict does not call good by what one view leaves open (B)."""
+    words = judge({}, load_thresholds(), view_frames(body, result, seen)).frame_words
+    return torch.tensor([word != GOOD for word in words])
 
 
 def compare(found: Tensor, true: Tensor) -> Turned:

@@ -16,11 +16,16 @@ SHOWN = ('iou', 'pck_5px', 'pck_area', 'median_px')
 
 @dataclass(frozen=True)
 class ImageFigures:
-    """How well one image was explained where its fit began, and where it ended. `name` names its files."""
+    """How well one image was explained where its fit began, and where it ended. `name` names its files.
+
+    `verdict` is the word that its fit was judged by, where it was, and `reason` the weightiest one if it is not good.
+    """
 
     name: str
     fit: ImageFit
     start: ImageFit | None = None
+    verdict: str = ''
+    reason: str = ''
 
     def row(self) -> dict[str, Any]:
         """Give the image's line of a table."""
@@ -28,7 +33,7 @@ class ImageFigures:
         for what, fit in (('fit', self.fit), ('start', self.start)):
             numbers = {} if fit is None else fit.numbers()
             line |= {f'{what}_{n}': numbers.get(n) for n in SHOWN}
-        return line
+        return line | {'verdict': self.verdict, 'reason': self.reason}
 
 
 # Deprecated name of `ImageFigures`.
@@ -64,6 +69,8 @@ def read_figures(folder: Path) -> list[ImageFigures]:
                 one['name'],
                 ImageFit(**one['fit']),
                 None if one['start'] is None else ImageFit(**one['start']),
+                one['verdict'],
+                one['reason'],
             )
             for one in document['pictures']
         ]

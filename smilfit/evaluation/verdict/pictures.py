@@ -38,7 +38,6 @@ def picture_numbers(
     inputs: Inputs,
     fit: Callable[[Inputs, Tensor], FitResult] | None,
     silhouettes: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
-    starts: tuple[Tensor, Tensor] | None = None,
     step: Callable[[str], None] = lambda what: None,
 ) -> PictureNumbers:
     """Measure all that fits of single images are judged by.
@@ -50,7 +49,6 @@ def picture_numbers(
         inputs: what was fitted to, B images each.
         fit: fits such inputs of fewer images, whose rows are given; None where there is nothing to shuffle.
         silhouettes: by row, what the body covers and the mask, for images that have one.
-        starts: losses and rotations that each image's starts reached (see `start_margins`), where it had several.
         step: told what is done next.
     """
     step('measuring')
@@ -70,7 +68,8 @@ def picture_numbers(
     if params.betas.shape[1]:
         frames['betas_sd'] = betas_sd(body, params).amax(1).double().cpu().numpy()
     whole = {name: _whole(value, rows) for name, value in frames.items()}
-    whole |= view_frames(body, result, starts)
+    if len(seen.rig) == 1:
+        whole |= view_frames(body, result, seen)
     if silhouettes:
         whole['mask_margin'] = mask_margins(silhouettes, len(rows))
     values: dict[str, Found] = {}

@@ -90,7 +90,7 @@ def session_numbers(
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
     few = spread_rows(rows, N_REFITTED)
     if len(seen.rig) == 1:
-        frames |= {name: value[rows.numpy()] for name, value in view_frames(body, result).items()}
+        frames |= {name: value[rows.numpy()] for name, value in view_frames(body, result, seen).items()}
     table = _cameras(labels, errors, extent, values)
     chosen = [i[few] for i in inputs]
 
