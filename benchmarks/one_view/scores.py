@@ -43,6 +43,18 @@ def compare(found: Tensor, true: Tensor) -> Turned:
     return Turned(angle, found[:, 2].sign() != true[:, 2].sign(), out.abs() < FLAT_DEG)
 
 
+def flat_direction(seen: Keypoints2d) -> Tensor:
+    """Give the trunk's direction as if it lay in the image plane (B, 3): no body, no depth.
+
+    From the tail's base to the neck's; where one is missing, to the right.
+    """
+    ends = [seen.names.index(name) for name in ('tail_base', 'neck_base')]
+    along = seen.xy[:, 0, ends[1]] - seen.xy[:, 0, ends[0]]
+    there = seen.visible[:, 0, ends].all(1, keepdim=True)
+    along = torch.where(there, along, along.new_tensor([1.0, 0.0]))
+    return torch.cat((along, torch.zeros_like(along[:, :1])), 1)
+
+
 def figures(turned: Turned, doubted: Tensor, among: Tensor) -> Row:
     """Give the figures of some frames, in percent of those that are not doubted where it says so."""
     sure = among & ~doubted

@@ -79,7 +79,7 @@ def picture_numbers(
         chosen = [i[few] for i in inputs]
         loss = mean_loss(fit(chosen, few))
         found = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, loss)
-        values['shuffled_maps'] = Found(min(found.shuffled))
+        values['shuffled_images'] = Found(min(found.shuffled))
     return PictureNumbers(values, whole)
 
 
