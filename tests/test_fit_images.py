@@ -83,6 +83,12 @@ def test_one_command_from_a_coco_file_to_meshes(made, tmp_path, capsys):
         x, y, w, h = (float(v) for v in image.box)
         flat = [float(v) for xy in image.keypoints for v in (*xy, 2)]
         entries.append({'id': i, 'image_id': i, 'category_id': 1, 'keypoints': flat, 'bbox': [x, y, w, h]})
+    # A second animal in the first image.
+    again = entries[0] | {
+        'id': 'mate',
+        'keypoints': [v + 7 * (k % 3 < 2) for k, v in enumerate(entries[0]['keypoints'])],
+    }
+    entries.append(again)
     category = {'id': 1, 'name': 'animal', 'keypoints': names}
     labels = tmp_path / 'labels.json'
     labels.write_text(json.dumps({'images': images, 'annotations': entries, 'categories': [category]}))
@@ -94,7 +100,11 @@ def test_one_command_from_a_coco_file_to_meshes(made, tmp_path, capsys):
     assert fit_images([*command, '--config', config, '--meshes', 'ply', '--quiet']) == 3
     left_out = json.loads((out / 'pictures.h5.report.json').read_text())['left_out']
     assert ['gone.png' in entry['where'] for entry in left_out] == [True]
-    assert len(list(out.glob('labels/meshes/*.ply'))) == 1
+    assert [path.stem for path in sorted(out.glob('labels/meshes/*.ply'))] == ['000000_000_1', '000001_000_2']
+    rows = list(csv.DictReader((out / 'labels' / 'images.csv').open()))
+    assert [Path(row['picture']).name for row in rows] == [f'{images[0]["file_name"]} #{n}' for n in (1, 2)]
+    assert ['id 0)' in rows[0]['annotation'], 'id mate)' in rows[1]['annotation']] == [True, True]
+    assert [(out / 'labels' / 'overlays' / f'{row["files"]}.jpg').is_file() for row in rows] == [True, True]
     assert (out / 'report.html').is_file()
     with pytest.raises(SystemExit):
         fit_images(['coccco', str(labels), str(out)])

@@ -130,7 +130,8 @@ def assert_same(ours, theirs):
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         if value.dtype.kind == 'f':
-            np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+            # Single precision rounds by the number of frames on some processors.
+            np.testing.assert_allclose(ours[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
         else:
             np.testing.assert_array_equal(ours[name], value, err_msg=name)
 

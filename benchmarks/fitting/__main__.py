@@ -20,6 +20,7 @@ from benchmarks.fitting.gpu_table import gpu
 from benchmarks.fitting.headings import headings
 from benchmarks.fitting.human_table import human
 from benchmarks.fitting.keypoint_tables import keypoints3d, multiview, views
+from benchmarks.fitting.landmark_sessions import landmarks
 from benchmarks.fitting.long_session import session
 from benchmarks.fitting.mouse_session import mouse
 from benchmarks.fitting.problems import plain_data
@@ -39,7 +40,7 @@ TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
     for table in (
         engines, shipped, shipped_pictures, headings, second_order, keypoints3d, multiview, views, session,
-        outliers, wrong, mouse, coverage, human, gpu,
+        landmarks, outliers, wrong, mouse, coverage, human, gpu,
     )
 }
 # fmt: on
@@ -48,6 +49,7 @@ OTHER_BODIES = {
     'engines': "the demo's animal",
     'shipped': "the demo's animal and the mouse",
     'shipped_pictures': "the demo's animal",
+    'landmarks': 'made animals and the mouse',
     'mouse': 'SMILy_Mouse_static_joints',
     'human': "a made body of SMPL's size",
 }

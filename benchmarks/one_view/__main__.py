@@ -15,10 +15,10 @@ from benchmarks.one_view.real import ants, mouse
 from benchmarks.one_view.scenes import VIEWS, clip, pictures
 from benchmarks.one_view.scores import compare, doubted_of, figures, flat_direction
 from smilfit.body_models import SMIL
-from smilfit.evaluation.verdict import trunk_direction
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import ImageFrameInput
 from smilfit.registrants.hypotheses import angle_between
+from smilfit.registrants.view_doubt import trunk_direction
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped_family
@@ -73,7 +73,7 @@ def one_view(case: str, n: int) -> list[Row]:
     for what, found, doubted in (
         ('zero depth', flat_direction(views.scene.keypoints), nobody),
         ('start, the mean pose', start, nobody),
-        ('fit', end, doubted_of(body, result, views.scene.keypoints)),
+        ('fit', end, doubted_of(result)),
     ):
         turned = compare(found, true)
         for kind, name in enumerate(('all', *VIEWS)):

@@ -46,7 +46,7 @@ def ants() -> list[Row]:
     for what, chosen in (('each by itself', config), ('ten pictures of one', one_animal(config))):
         result: FitResult = build_registrant({**chosen, 'body_model': body})(inputs)
         for stage, params in (('start', result.start), ('fit', result.params)):
-            doubted = doubted_of(body, result, seen) if stage == 'fit' else None
+            doubted = doubted_of(result) if stage == 'fit' else None
             rows.append({'what': f'{what}, {stage}'} | _turned(body, params, names, truth, doubted))
     return rows
 
@@ -111,7 +111,7 @@ def mouse() -> list[Row]:
             flat = _along(one.xy[:, 0, ends].double(), torch.eye(2).double())
             flat = torch.cat((flat, torch.zeros_like(flat[:, :1])), 1)
             known = points.visible[chosen][:, ends].all(1) & result.fitted
-            turned, doubted = compare(fitted, true), doubted_of(body, result, one)
+            turned, doubted = compare(fitted, true), doubted_of(result)
             labelled = known & one.visible[:, 0, ends].all(1)
             rows.append(
                 {

@@ -1,4 +1,4 @@
-"""Which way the trunk points in fits, against the truth, and whether the verdict doubts it."""
+"""Which way the trunk points in fits, against the truth, and whether the fit doubts it."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import Row
-from smilfit.body_models import SMIL
-from smilfit.evaluation.verdict import GOOD, judge, load_thresholds, view_frames
 from smilfit.structures import FitResult, Keypoints2d
 
 # Below this angle to the image plane the sign of depth is no question of left or right.
@@ -29,10 +27,11 @@ class Turned:
     flat: Tensor
 
 
-def doubted_of(body: SMIL, result: FitResult, seen: Keypoints2d) -> Tensor:
-    """Say which frames the verdict does not call good by what one view leaves open (B)."""
-    words = judge({}, load_thresholds(), view_frames(body, result, seen)).frame_words
-    return torch.tensor([word != GOOD for word in words])
+def doubted_of(result: FitResult) -> Tensor:
+    """Say which frames a fit doubts (B), as the verdict tells."""
+    doubted = torch.zeros(len(result.fitted), dtype=torch.bool)
+    doubted[result.report['frames_doubted']['rows']] = True
+    return doubted
 
 
 def compare(found: Tensor, true: Tensor) -> Turned:

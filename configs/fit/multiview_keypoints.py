@@ -1,6 +1,7 @@
 # Fit a body to the 2D keypoints of a calibrated multi-camera session.
 #
-# One shape, one scale and one skeleton for the session; a pose for every frame. All data terms are in px, so the
+# One shape, one scale, one size of every part (the same left and right) and one place of every label on the animal
+# for the session; a pose for every frame. All data terms are in px, and lengths of the body in shares of it, so the
 # weights hold whatever unit the cameras are calibrated in. The start is found in closed form from triangulated
 # keypoints.
 type = 'SMPLify'
@@ -14,12 +15,18 @@ handlers = [
     dict(
         type='Keypoint2dHandler',
         handler_key='keypoints2d_mse',
-        # A residual of 20 px counts half of its square, one of 100 px next to nothing.
-        mse_loss=dict(type='KeypointMSELoss', sigma=20.0, reduction='mean'),
+        # A residual of 10 px counts half of its square, one of 50 px next to nothing.
+        mse_loss=dict(type='KeypointMSELoss', sigma=10.0, reduction='mean'),
     ),
     dict(type='BodyPosePriorHandler', handler_key='pose_reg', prior_loss=dict(type='PoseRegLoss')),
     dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
-    dict(type='JointOffsetPriorHandler', handler_key='joint_offset_prior'),
+    dict(
+        type='JointLimitHandler',
+        handler_key='joint_limit',
+        prior_loss=dict(type='JointLimitLoss', required=False),
+    ),
+    dict(type='LandmarkOffsetPriorHandler', handler_key='landmark_prior'),
+    dict(type='PartSizePriorHandler', handler_key='part_size_prior'),
     dict(
         type='SmoothMotionHandler',
         handler_key='smooth_motion',
@@ -36,25 +43,33 @@ stages = [
         fit_scale=True,
         keypoints2d_mse_weight=1.0,
     ),
-    # An annotator's landmark is rarely exactly a joint of the model: the skeleton gives way a little, once for the
-    # session, while poses are still held near rest. Posing first would fold what is too long.
+    # Where labels lie on the animal and how large its parts are, while poses are held near rest. Posing first would
+    # fold what is too long.
     dict(
         name='skeleton',
         n_iter=25,
-        fit_joint_offsets=True,
+        fit_scale=True,
+        fit_landmark_offsets=True,
+        fit_part_sizes=True,
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=100.0,
-        shape_prior_weight=0.5,
-        joint_offset_prior_weight=1e4,
+        shape_prior_weight=2.0,
+        joint_limit_weight=100.0,
+        landmark_prior_weight=0.1,
+        part_size_prior_weight=0.3,
     ),
     dict(
         name='pose',
         n_iter=25,
-        fit_joint_offsets=True,
+        fit_scale=True,
+        fit_landmark_offsets=True,
+        fit_part_sizes=True,
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=5.0,
-        shape_prior_weight=0.5,
-        joint_offset_prior_weight=5e3,
+        shape_prior_weight=2.0,
+        joint_limit_weight=100.0,
+        landmark_prior_weight=0.05,
+        part_size_prior_weight=0.3,
         smooth_motion_weight=5e3,
     ),
 ]

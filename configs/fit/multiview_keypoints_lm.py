@@ -7,7 +7,7 @@ optimizer = dict(_delete_=True, type='LevenbergMarquardt', gnc_schedule=())
 stages = [
     dict(
         name='place',
-        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(4.0,)),
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(8.0,)),
         n_iter=10,
         ftol=1e-3,
         fit_body_pose=False,
@@ -15,27 +15,35 @@ stages = [
         fit_scale=True,
         keypoints2d_mse_weight=1.0,
     ),
-    # An annotator's landmark is rarely exactly a joint of the model: the skeleton gives way a little, once for the
-    # session, while poses are still held near rest. Posing first would fold what is too long.
+    # Where labels lie on the animal and how large its parts are, while poses are held near rest. Posing first would
+    # fold what is too long.
     dict(
         name='skeleton',
         n_iter=25,
         ftol=1e-3,
-        fit_joint_offsets=True,
+        fit_scale=True,
+        fit_landmark_offsets=True,
+        fit_part_sizes=True,
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=100.0,
-        shape_prior_weight=0.5,
-        joint_offset_prior_weight=1e4,
+        shape_prior_weight=2.0,
+        joint_limit_weight=100.0,
+        landmark_prior_weight=0.1,
+        part_size_prior_weight=0.3,
     ),
     dict(
         name='pose',
         n_iter=25,
         ftol=1e-3,
-        fit_joint_offsets=True,
+        fit_scale=True,
+        fit_landmark_offsets=True,
+        fit_part_sizes=True,
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=5.0,
-        shape_prior_weight=0.5,
-        joint_offset_prior_weight=5e3,
+        shape_prior_weight=2.0,
+        joint_limit_weight=100.0,
+        landmark_prior_weight=0.05,
+        part_size_prior_weight=0.3,
         smooth_motion_weight=5e3,
     ),
 ]

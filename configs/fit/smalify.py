@@ -17,6 +17,8 @@ mask_side = 128
 window = 32
 # Of images without masks, or without keypoints, the others are fitted to.
 optional_handlers = ['keypoints2d_mse', 'mask_distance', 'silhouette']
+# When a fit is reported as one that may be turned wrongly: losses are in units of noise.
+doubt = dict(margin=4.0, sign_margin=6.0)
 optimizer = dict(type='LevenbergMarquardt', gnc_schedule=(4.0,))
 
 stages = [

@@ -5,6 +5,8 @@ _base_ = ['./smalify.py']
 
 n_hypotheses = 8
 start_kinds = False
+# A mask's distances are no noise: what other starts cost says little.
+doubt = None
 
 stages = [
     dict(

@@ -11,6 +11,7 @@ _PUBLIC = {
     'EvaluationRun': 'smilfit.apis.testing',
     'FitImagesRun': 'smilfit.apis.image_fitting',
     'FitRun': 'smilfit.apis.fit_run',
+    'LookupProposal': 'smilfit.apis.lookup_proposal',
     'PreprocessPlan': 'smilfit.apis.preprocessing',
     'PreprocessRun': 'smilfit.apis.preprocessing',
     'Progress': 'smilfit.apis.progress',
@@ -20,6 +21,7 @@ _PUBLIC = {
     'fit_images': 'smilfit.apis.image_fitting',
     'plan_preprocess': 'smilfit.apis.preprocessing',
     'preprocess': 'smilfit.apis.preprocessing',
+    'propose_joint_lookup': 'smilfit.apis.lookup_proposal',
     'test': 'smilfit.apis.testing',
     'train': 'smilfit.apis.training',
 }

@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from smilfit.apis.fit_overlays import draw_free_views
+from smilfit.apis.judging import read_verdict
+from smilfit.body_models import load_body_model
 from smilfit.datasets import open_dataset
-from smilfit.evaluation import BenchmarkResult, benchmark_metrics
+from smilfit.evaluation import BenchmarkResult, benchmark_metrics, strongest_baselines
 from smilfit.io import iterate_videos
 from smilfit.io.videos import probe_video
+from smilfit.structures import FitResult
 from smilfit.visualization import (
     Report,
     benchmark_figures,
@@ -54,7 +58,16 @@ def _fit_numbers(fits: dict[str, Any]) -> list[tuple[str, str, str]]:
     if not errors:
         return []
     mean = sum(errors) / len(errors)
-    return [(f'{mean:.2f} mm', 'mean keypoint error of the stage-wise fit', 'the animal is about 90 mm long')]
+    shared = {k for f in fits.values() for k in f if '/' not in k and k.endswith('_mm')}
+    means = {k: sum(f.get(k, float('nan')) for f in fits.values()) / len(fits) for k in sorted(shared)}
+    strongest = strongest_baselines(means)
+    notes = ['the animal is about 90 mm long']
+    if 'mpjpe_mm' in strongest:
+        notes.append(strongest['mpjpe_mm'].sentence)
+    if 'mpjpe_shared_mm' in strongest:
+        of_shared = f'{means["mpjpe_shared_mm"]:.2f} mm of points that two cameras saw'
+        notes.append(f'{of_shared}, {strongest["mpjpe_shared_mm"].sentence}')
+    return [(f'{mean:.2f} mm', 'mean keypoint error of the stage-wise fit', '; '.join(notes))]
 
 
 def _add_recordings(page: Report, out: Path) -> None:
@@ -76,7 +89,8 @@ def _add_recordings(page: Report, out: Path) -> None:
 
 def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
     page.add_section(
-        'Stage-wise fit', 'One shape, one scale and one skeleton a session, a pose for every frame.'
+        'Stage-wise fit',
+        'One shape, one scale and one skeleton a session, a pose for every frame; each fit is judged in words.',
     )
     rows = [
         {
@@ -89,6 +103,14 @@ def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
         for name, numbers in fits.items()
     ]
     page.add_table(rows, 'The fitted body against the truth')
+    body = load_body_model(out / 'animal.smil.json')
+    for name in fits:
+        verdict, _ = read_verdict(out / 'fit' / name)
+        page.add_text(f'{name}: {verdict.word}, judged by what the fit did not see.', *verdict.reasons)
+        result = FitResult.load(out / 'fit' / name / 'fit.npz', body=body)
+        labels = [f'{name}, frame {row}' for row in range(result.params.batch_size)]
+        shown, captions = draw_free_views(body, result, labels, verdict.frame_words)
+        page.add_images(shown[:1], captions[:1])
     for name in list(fits)[:1]:
         video = out / 'fit' / name / 'overlay.mp4'
         middle = probe_video(video).n_frames // 2

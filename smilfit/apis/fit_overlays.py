@@ -9,18 +9,16 @@ import numpy as np
 import torch
 
 from smilfit.apis.progress import counted
+from smilfit.apis.recordings import open_recording
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
-from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.io import SleapSession, write_mesh
-from smilfit.io.session_folder import CALIBRATION_FILE, cameras_of
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 from smilfit.visualization import (
     OverlayPainter,
     Panel,
     ShownBody,
     View,
-    body_axes,
     follow,
     free_views,
     look,
@@ -91,8 +89,7 @@ def draw_free_views(
 ) -> tuple[list[np.ndarray], list[str]]:
     """Draw a few fitted bodies from three free viewpoints; images and captions. Nothing of a model without faces."""
     rows = spread_rows(result.fitted.cpu(), FREE_VIEWS).tolist() if len(body.faces) else []
-    axes = body_axes(body, side_pairs(body.data, body.joint_names))
-    images = [free_views(body, result.params[row], axes) for row in rows]
+    images = [free_views(body, result.params[row]) for row in rows]
     captions = [f'{labels[row]}{f": {words[row]}" if words else ""}; free viewpoints' for row in rows]
     return images, captions
 
@@ -138,25 +135,15 @@ def _bodies(
         yield from zip(output.vertices.cpu(), output.select(names).cpu())
 
 
-def _recording(source: Path, session: str, cameras: Sequence[str], last: int) -> SleapSession | None:
-    """Open a session's own videos up to a frame; None, and the reason told, where that cannot be done.
+def _recording(dataset: Any, session: str) -> SleapSession | None:
+    """Open a session's own videos; None, and the reason told, where that cannot be done.
 
     A fit is there when this is asked for: nothing about its pictures may end the work.
     """
-    if not (source / CALIBRATION_FILE).is_file():
-        reason = f'its folder {source} is not there; put it beside the dataset file'
-    else:
-        try:
-            others = [name for name in cameras_of(source) if name not in cameras]
-            recorded = SleapSession(
-                source, exclude_cameras=others, confidence_threshold=0.0, with_3d=False, partial_labels=True
-            )
-            if last < recorded.n_frames:
-                return recorded
-            reason = f'the videos of {source} must have frame {last}; they have {recorded.n_frames} frames'
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error)
-    logger.warning('%s: overlays show the small stored images: %s', session, reason)
+    try:
+        return open_recording(dataset, session)
+    except (OSError, ValueError, KeyError) as error:
+        logger.warning('%s: overlays show the small stored images: %s', session, error)
     return None
 
 
@@ -166,7 +153,7 @@ def _views(
     """See the session's own images where its folder is still there, else the stored ones."""
     frames = dataset.frame_indices(session)[rows]
     singles = [cameras.select([name]) for name in cameras.names]
-    recorded = _recording(Path(dataset.source(session)), session, cameras.names, int(frames.max(initial=0)))
+    recorded = _recording(dataset, session)
     if recorded is not None:
         order = [recorded.camera_names.index(name) for name in cameras.names]
         bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras

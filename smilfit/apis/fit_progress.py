@@ -33,8 +33,7 @@ class FitProgress:
     @contextmanager
     def running(self, task: str, registrant: SMPLify, n_frames: int) -> Iterator[None]:
         """Report a fit of so many frames that runs in this context."""
-        steps_of_part = registrant.n_epochs * sum(stage.n_iter for stage in registrant.stages)
-        self._task, self._total = task, steps_of_part * registrant.n_parts(n_frames)
+        self._task, self._total = task, registrant.n_steps * registrant.n_parts(n_frames)
         self._before, self._last = 0, (None, 0)
         self.report(Progress(task, 0, self._total))
         yield

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from smilfit.apis.fit_overlays import draw_free_views
 from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
+from smilfit.apis.mask_choice import with_masks
 from smilfit.apis.session_landmarks import body_with_landmarks
 from smilfit.apis.session_outputs import OVERLAY
 from smilfit.apis.shipped_configs import find_config
@@ -99,7 +100,7 @@ def fit_dataset(
         KeyError: an unknown session, config key or stage key.
     """
     options, processes = options or FitOptions(), processes or Processes()
-    cfg = _load_config(config, cfg_options or {})
+    cfg = with_masks(_load_config(config, cfg_options or {}), options.masks)
     dataset = open_dataset(data)
     for name in options.sessions:
         if name not in dataset.session_names:

@@ -14,13 +14,15 @@ import torch
 from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.judging import VERDICT, read_verdict
+from smilfit.apis.mask_choice import without_masks
 from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.recordings import open_recording
 from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, fit_benchmark
-from smilfit.evaluation.verdict import Verdict, load_thresholds
+from smilfit.evaluation.verdict import Verdict, load_thresholds, stiffened
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
@@ -41,8 +43,8 @@ class FitOptions:
     """How to fit: which sessions (all if none is named), where, and what to draw and write.
 
     `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `landmarks` is a file
-    that an earlier session's fit wrote. `verdict` says whether fits are judged, and `thresholds` by which file, the
-    shipped one if None.
+    that an earlier session's fit wrote. `masks` says where those of a fit with mask stages come from, as `with_masks`
+    takes it. `verdict` says whether fits are judged, and `thresholds` by which file, the shipped one if None.
     """
 
     sessions: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class FitOptions:
     overwrite: bool = False
     progress: ProgressCallback = ignore
     mesh_format: str = ''
+    masks: str | Path | None = None
     verdict: bool = True
     thresholds: str | Path | None = None
     landmarks: str | Path | None = None
@@ -105,9 +108,17 @@ class SessionFits:
                 found.append(given)
         return found
 
-    def probe(self) -> SMPLify:
-        """Build the registrant anew, for fits of few frames that nobody is told of."""
-        return build_registrant({**self.cfg, 'body_model': self.body, 'hooks': (), 'verbose': False})
+    def probe(self, stiff: bool = False) -> SMPLify:
+        """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
+
+        Args:
+            stiff: with heavier priors.
+        """
+        cfg = stiffened(self.cfg, self.registrant.handlers) if stiff else self.cfg
+        silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
+        return build_registrant(
+            {**without_masks(cfg), 'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
+        )
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames distributed over them.
@@ -166,12 +177,28 @@ class SessionFits:
             parts.clear()
         registrant.keep_parts(parts)
         frames = self.dataset.frame_indices(session)
+        further = self._recorded(session) if registrant.needs_recording else {}
         with self.steps.running(session, registrant, len(frames)):
-            result = registrant(inputs, frames=frames)
+            result = registrant(inputs, frames=frames, **further)
         finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
         broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']
         notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
         return replace(result, report=result.report | notes)
+
+    def _recorded(self, session: str) -> dict[str, Any]:
+        """Give what a fit to the images themselves takes.
+
+        Raises:
+            FileNotFoundError: the recording is not there any more.
+        """
+        try:
+            recording = open_recording(self.dataset, session)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{session}: masks are found in the recording, which must be where it was preprocessed; {error}, or '
+                'take a config without masks.'
+            ) from None
+        return {'recording': recording, 'session': session}
 
     def _parts(self, session: str, fingerprint: str) -> PartFiles:
         return PartFiles(self.outputs(session).folder / 'parts', fingerprint, self.options.device)
@@ -183,6 +210,8 @@ class SessionFits:
             'body_model': self.body.data.content_hash(),
             'smilfit': __version__,
         }
+        if self.registrant.needs_recording:
+            inputs['masks'] = self.registrant.segmenter.fingerprint()
         return MadeOf(inputs, {key: self.cfg[key] for key in sorted(self.cfg)})
 
     def _fingerprint(self, made_of: MadeOf) -> str:

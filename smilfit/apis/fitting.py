@@ -33,6 +33,7 @@ def fit(
     window_px: int = 400,
     video: bool = True,
     meshes: str | None = None,
+    masks: str | Path | None = None,
     verdict: bool = True,
     verdict_thresholds: str | Path | None = None,
     overwrite: bool = False,
@@ -57,6 +58,8 @@ def fit(
         window_px: side of a camera in overlays, px.
         video: write overlay videos.
         meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
+        masks: of a config with mask stages: 'grabcut', 'background', or a folder with SESSION/CAMERA/000000.png; as
+            the config says if None.
         verdict: judge every fit, by fits of few frames without a camera and with shuffled keypoints, among others.
         verdict_thresholds: a file that replaces thresholds of the shipped one.
         overwrite: fit again what is fitted already.
@@ -85,6 +88,7 @@ def fit(
             video=video,
             overwrite=overwrite,
             mesh_format=meshes or '',
+            masks=masks,
             verdict=verdict,
             thresholds=verdict_thresholds,
             landmarks=landmarks,

@@ -76,6 +76,8 @@ class ImageOutputs:
         self.renderer = ZBufferRenderer()
         self.painter = OverlayPainter(body.faces, self.renderer)
         self.labels = dataset.labels(session)
+        # A reader of somebody else's need not know of them.
+        self.entries = getattr(dataset, 'entries', lambda _: ('',) * len(self.labels))(session)
         self.seen: Keypoints2d = dataset.keypoints2d(session, stored=True)
         self.cameras: Cameras = dataset.stored_cameras(session)
         self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
@@ -169,8 +171,9 @@ class ImageOutputs:
         done: list[ImageFigures] = []
         for shown in self.images():
             write_image(folder / 'overlays' / f'{shown.name}.jpg', self.draw(shown))
+            start = shown.start and shown.start.fit
             said = (self.words[shown.row], self.reasons[shown.row]) if self.words else ('', '')
-            done.append(ImageFigures(shown.name, shown.end.fit, shown.start and shown.start.fit, *said))
+            done.append(ImageFigures(shown.name, shown.end.fit, start, self.entries[shown.row], *said))
             step()
         write_figures(folder, done)
         return done

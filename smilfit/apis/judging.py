@@ -1,7 +1,7 @@
 """The verdict on a session's fit: measured, judged, and kept as a file."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import torch
 from smilfit.apis.image_outputs import ImageOutputs
 from smilfit.apis.progress import steps
 from smilfit.evaluation.verdict import (
+    PictureNumbers,
     SessionNumbers,
     Threshold,
     Verdict,
@@ -23,8 +24,8 @@ from smilfit.evaluation.verdict import (
 from smilfit.files import read_json, reading, write_text
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
-from smilfit.registrants import SMPLify
-from smilfit.structures import FitResult
+from smilfit.registrants import OneViewDoubt, SMPLify, one_view_doubt
+from smilfit.structures import FitResult, Keypoints2d
 
 if TYPE_CHECKING:
     from smilfit.apis.fit_session import SessionFits
@@ -46,21 +47,25 @@ def judge_session(
     """
     inputs = [i.resolve(fits.body.data) for i in fits.inputs(session)]
     images = fits.dataset.has_own_cameras(session)
-    registrant, frames = fits.probe(), fits.dataset.frame_indices(session)
+    registrant, stiff = fits.probe(), fits.probe(stiff=True)
+    frames = fits.dataset.frame_indices(session)
     # Rendering masks takes most of the time of images, and whether a map of keypoints is right shows in keypoints.
     asked = [i for i in inputs if not images or _needed(i, registrant)]
 
-    def fit(changed: list[BaseInput], rows: torch.Tensor) -> FitResult:
-        return registrant(changed, frames=frames[rows.numpy()])
+    def fit_by(registrant: SMPLify) -> Callable[[Sequence[BaseInput], torch.Tensor], FitResult]:
+        return lambda changed, rows: registrant(changed, frames=frames[rows.numpy()])
 
-    total = _PICTURE_STEPS if images else n_steps(len(fits.seen(session, result).rig))
+    seen = fits.annotated(session, result)
+    total = _PICTURE_STEPS if images else n_steps(len(seen.rig))
     with steps(f'{session}: judging', total, fits.options.progress) as step:
         if images:
-            numbers = _pictures(fits, session, result, asked, fit, _told(step))
-            return judge(numbers.values, thresholds, numbers.frames), []
-        seen = fits.seen(session, result)
-        found: SessionNumbers = session_numbers(fits.body, result, seen, asked, fit, _told(step))
-    return judge(found.values, thresholds, found.frames), [asdict(row) for row in found.cameras]
+            numbers = _pictures(fits, session, result, asked, fit_by(stiff), _told(step))
+            return judge(numbers.values, thresholds, numbers.frames, numbers.notes), []
+        doubt = _doubt(fits, result, seen)
+        found: SessionNumbers = session_numbers(
+            fits.body, result, seen, asked, fit_by(registrant), fit_by(stiff), doubt, _told(step)
+        )
+    return judge(found.values, thresholds, found.frames, found.notes), [asdict(row) for row in found.cameras]
 
 
 def write_verdict(folder: Path, verdict: Verdict, cameras: list[CameraRow]) -> None:
@@ -101,11 +106,21 @@ def _pictures(
     session: str,
     result: FitResult,
     inputs: list[BaseInput],
-    fit: Callable[[list[BaseInput], torch.Tensor], FitResult],
+    stiff: Callable[[Sequence[BaseInput], torch.Tensor], FitResult],
     step: Callable[[str], None],
-) -> Any:
+) -> PictureNumbers:
     drawn = ImageOutputs(fits.body, fits.dataset, session, result, fits.options.window_px)
     covered = {row: (body, mask) for row, body, mask in drawn.silhouettes()}
     some = any(isinstance(i, KeypointInput) for i in inputs)
     seen = replace(drawn.seen, cameras=drawn.fitted_cameras)
-    return picture_numbers(fits.body, result, seen, inputs, fit if some else None, covered, step=step)
+    doubt = _doubt(fits, result, seen)
+    return picture_numbers(fits.body, result, seen, inputs, stiff if some else None, covered, doubt, step)
+
+
+def _doubt(fits: 'SessionFits', result: FitResult, seen: Keypoints2d) -> OneViewDoubt | None:
+    """Compare the starts of each frame, where its config says how; of several cameras nothing is in doubt."""
+    thresholds = getattr(fits.registrant, 'doubt', None)
+    tried = result.start_losses
+    if thresholds is None or tried is None or tried.shape[1] < 2 or len(seen.rig) > 1:
+        return None
+    return one_view_doubt(result, fits.body.data, seen.rig, seen, thresholds)

@@ -132,7 +132,11 @@ def _read(
 def _body(body_model: str | Path, source: DataSource) -> BodyModelData:
     """Load the model, with the landmarks that the lookup describes."""
     body = load_body_model_data(body_model)
-    return body_with_lookup(body, keypoint_map_file(source.keypoint_map)) if source.keypoint_map else body
+    if not source.keypoint_map:
+        return body
+    # Only many frames of one animal tell how far from a joint its label is.
+    joint_sd = None if source.of_rigs else '0'
+    return body_with_lookup(body, keypoint_map_file(source.keypoint_map), joint_sd)
 
 
 def _reports(progress: ProgressCallback) -> Any:

@@ -239,8 +239,9 @@ def _check_landmarks(data: BodyModelData, where: str) -> list[tuple[str, str]]:
     mentioned = []
     for name, mark in data.landmarks.items():
         place = f'landmarks.{name}'
-        if name in data.joint_names:
-            _fail(where, f'{place} must have a name that no joint has', name, 'Rename it.')
+        if name in data.joint_names and (mark.anchor, mark.bone) != (name, name):
+            rule = f'{place} must have a name that no other joint has'
+            _fail(where, rule, f'anchor {mark.anchor}, bone {mark.bone}', 'Rename it.')
         _check_numbers(np.asarray(mark.offset), f'{place}.offset', where)
         if len(mark.offset) != 3:
             _fail(where, f'{place}.offset must be 3 numbers', mark.offset, 'Give x, y and z, model unit.')

@@ -140,6 +140,10 @@ class BodyModelData:
         """Whether shape leaves the joints where they are."""
         return self.joint_regressor is None
 
+    def landmark_records(self) -> dict[str, dict[str, Any]]:
+        """Give the landmarks as JSON has them."""
+        return {name: mark.record() for name, mark in self.landmarks.items()}
+
     def hash_without_landmarks(self) -> str:
         """Hash the model as `content_hash` does, whatever landmarks a session has added to it."""
         return replace(self, landmarks={}).content_hash()

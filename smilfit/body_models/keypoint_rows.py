@@ -16,7 +16,7 @@ def keypoint_definitions(data: BodyModelData) -> dict[str, KeypointDefinition]:
 
     Joints come by their names. A keypoint of a set comes by its name and by `set/name`; a plain name that two
     sets define differently is left out and must be asked for as `set/name`. A landmark comes by its name, defined by
-    its anchor; `data.landmarks` knows its offset.
+    its anchor; `data.landmarks` knows its offset. One of a joint's name is what is seen of that joint.
     """
     table: dict[str, KeypointDefinition] = {}
     ambiguous = set()

@@ -1,6 +1,7 @@
 """Keypoints that an annotator clicked near a joint or on the skin, with what is not known of their place."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,19 @@ class Landmark:
     bone: str
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     sd: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """Give it as JSON has it, which `smil_json_parts.landmarks` reads."""
+        return {
+            'anchor': keypoint_record(self.anchor),
+            'bone': self.bone,
+            'offset': [float(x) for x in self.offset],
+            'sd': float(self.sd),
+        }
+
+
+def keypoint_record(definition: str | dict[int, float]) -> Any:
+    """Give a joint's name, or vertices and their weights, as JSON has them."""
+    if isinstance(definition, str):
+        return definition
+    return {'vertices': list(definition), 'weights': list(definition.values())}

@@ -89,6 +89,12 @@ def default_part_sizes(data: 'BodyModelData') -> dict[str, PartSize]:
     return {name: PartSize(joints) for name, joints in found.items() if name in kept and length[name] > 0}
 
 
+def midline_joints(data: 'BodyModelData') -> tuple[str, ...]:
+    """Name the joints that lie on neither side, such as those of spine and tail; none where there are no sides."""
+    tree = _Tree(data)
+    return tuple(tree.midline) if tree.limbs else ()
+
+
 def describe_parts(parts: Mapping[str, PartSize]) -> str:
     """Say in one line which joints belong to which part."""
     return '; '.join(f'{name}: {", ".join(part.joints)}' for name, part in parts.items()) or 'none'
@@ -114,11 +120,11 @@ class _Tree:
         pairs = data.joint_symmetry or _pairs_by_name(self.names, self.parent)
         paired = {joint for pair in pairs for joint in pair}
         self.limbs = [pair for pair in pairs if self.parent[pair[0]] not in paired]
-        midline = [n for n in self.names if n not in paired and not self._hangs_on(n, paired)]
+        self.midline = [n for n in self.names if n not in paired and not self._hangs_on(n, paired)]
         self.trunk = {self.names[0]}
         for left, _ in self.limbs:
             joint = self.parent[left]
-            ends = not any(self.parent[n] == joint for n in midline)
+            ends = not any(self.parent[n] == joint for n in self.midline)
             if len(self.below(left)) >= LIMB_JOINTS and not ends:
                 while joint:
                     self.trunk.add(joint)

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.json_values import JsonValues
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.part_sizes import default_part_sizes, part_directions
+from smilfit.body_models.smil_json_parts import landmarks as take_landmarks
 from smilfit.geometry.kinematic_chain import KinematicTree, chain_products, forward_kinematics
 from smilfit.geometry.pose_skeleton import pose_skeleton
 from smilfit.geometry.skinning import SkinTable, blend, bone_maps
@@ -159,8 +161,10 @@ class SMIL(nn.Module):
         Args:
             landmarks: by name. What a fit found becomes known by `replace(mark, offset=old + found)`.
 
+        A landmark may have the name of its joint: the keypoint is then what is seen of the joint, which itself stays.
+
         Raises:
-            ValueError: a name that a joint has, a joint or vertex that is not there, or an offset of no 3 numbers.
+            ValueError: the name of another joint, a joint or vertex that is not there, or an offset of no 3 numbers.
         """
         body = self.__new__(type(self))
         body.__dict__ = self.__dict__.copy()
@@ -173,6 +177,24 @@ class SMIL(nn.Module):
         body.keypoint_names = tuple(keypoint_definitions(body.data))
         body._rows, body._tables = {}, {}
         return body
+
+    def with_recorded_landmarks(self, records: Mapping[str, Any], where: str | Path) -> 'SMIL':
+        """Give the body that a file's fit was made with: it has these landmarks, and no others.
+
+        Args:
+            records: landmarks by name, as `Landmark.record` gives them.
+            where: the file, for messages.
+
+        Raises:
+            ValueError: anything that is no landmark of this body.
+        """
+        advice = 'Fit again, or load the file with the body model of its fit.'
+        recorded = take_landmarks(dict(records), JsonValues(Path(where), advice))
+        if list(recorded.items()) == list(self.data.landmarks.items()):
+            return self
+        body = copy.copy(self)
+        body.data = replace(self.data, landmarks={})
+        return body.with_landmarks(recorded)
 
     @property
     def tree(self) -> KinematicTree:

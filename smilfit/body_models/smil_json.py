@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData, KeypointDefinition, SparseMatrix
-from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.data import BodyModelData, SparseMatrix
+from smilfit.body_models.landmarks import Landmark, keypoint_record
 from smilfit.body_models.smil_json_reader import FORMAT, FORMAT_VERSION, SCHEMA, read_smil_json
 from smilfit.files import write_text
 
@@ -61,7 +61,7 @@ def _document(data: BodyModelData) -> dict[str, Any]:
         'plane_vertices': None if plane is None else plane.tolist(),
     }
     document['keypoint_sets'] = {
-        set_name: {keypoint: _keypoint_out(definition) for keypoint, definition in definitions.items()}
+        set_name: {keypoint: keypoint_record(definition) for keypoint, definition in definitions.items()}
         for set_name, definitions in data.keypoint_sets.items()
     }
     if data.landmarks:
@@ -98,21 +98,7 @@ def _document(data: BodyModelData) -> dict[str, Any]:
 
 def landmarks_out(landmarks: Mapping[str, Landmark]) -> dict[str, dict[str, Any]]:
     """Write landmarks as `smil_json_parts.landmarks` reads them."""
-    return {
-        name: {
-            'anchor': _keypoint_out(mark.anchor),
-            'bone': mark.bone,
-            'offset': [float(x) for x in mark.offset],
-            'sd': float(mark.sd),
-        }
-        for name, mark in landmarks.items()
-    }
-
-
-def _keypoint_out(definition: KeypointDefinition) -> Any:
-    if isinstance(definition, str):
-        return definition
-    return {'vertices': list(definition), 'weights': list(definition.values())}
+    return {name: mark.record() for name, mark in landmarks.items()}
 
 
 def _shape_out(data: BodyModelData) -> dict[str, Any] | None:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # Done, but something was left out, or is not believable.
 EXIT_INCOMPLETE = 3
+EXIT_CODES = (
+    'Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, and all files are written, '
+    'but an image was not fitted, or a session or an image is judged not believable (verdict.json and report.html '
+    'say why).'
+)
 STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
 
 
@@ -29,6 +34,7 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         prog=prog,
         description=__doc__ + ' Writes per session the parameters (.npz and .json), numbers and an overlay '
         'video, and one report.html. A session that is already fitted the same way is not fitted again.',
+        epilog=EXIT_CODES,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -50,6 +56,13 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         help='what started the processes that share the work: python -m torch.distributed.run (pytorch) or srun '
         '(slurm). Each takes whole sessions; where there are fewer sessions than processes, stages solved by '
         'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
+    )
+    parser.add_argument(
+        '--masks',
+        metavar='DIR|grabcut|background',
+        help='where the masks of a config with mask stages (configs/fit/multiview_masks.py) come from: a folder with '
+        'SESSION/CAMERA/000000.png, or found by colours beside the fitted body, or by what differs from the empty '
+        'place; as the config says if not given',
     )
     parser.add_argument(
         '--landmarks',
@@ -121,11 +134,7 @@ def fit_options_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
-    """Run the command.
-
-    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an image was not fitted or a
-    session or an image is not believable.
-    """
+    """Run the command; the exit codes are those that the parser's help names."""
     return run_command(_run, build_parser, argv, prog, STOPPED)
 
 
@@ -143,6 +152,7 @@ def _run(arguments: argparse.Namespace) -> int:
             launcher=arguments.launcher,
             landmarks=arguments.landmarks,
             overwrite=arguments.overwrite,
+            masks=arguments.masks,
             progress=progress,
             **fit_options_of(arguments),
         )
@@ -154,6 +164,8 @@ def show_fit(done: 'FitRun') -> int:
     console = Console()
     if done.benchmarks:
         console.print(_camera_table(done))
+    if any('masks' in result.report for result in done.results.values()):
+        _print_masks(console, done)
     if done.images:
         console.print(_image_table(done))
     _print_verdicts(console, done)
@@ -195,6 +207,30 @@ def _camera_table(done: 'FitRun') -> Table:
         for row in benchmark.cameras:
             numbers = (row.median_fitted_px, row.common_triangulated_px, row.given_px, row.ratio)
             table.add_row(session, row.camera, *('-' if n is None else f'{n:.2f}' for n in numbers))
+    return table
+
+
+def _print_masks(console: Console, done: 'FitRun') -> None:
+    """Say how well silhouettes fill masks, where these came from, and which were refused."""
+    from smilfit.evaluation import mask_sentences
+
+    console.print(_mask_table(done))
+    for session, result in done.results.items():
+        for sentence in mask_sentences(result.report):
+            console.print(f'{session}: {sentence}', highlight=False, soft_wrap=True, markup=False)
+
+
+def _mask_table(done: 'FitRun') -> Table:
+    from smilfit.evaluation import mask_rows
+
+    table = Table(title='IoU of the body and masks of frames that took no part in the shape')
+    for column in ('session', 'camera', 'keypoints alone', 'with masks', 'as another time'):
+        table.add_column(column, justify='left' if column in ('session', 'camera') else 'right')
+    for session, result in done.results.items():
+        for row in mask_rows(result.report):
+            if row['frames'] == 'checked':
+                values = [row[name] for name in ('keypoints alone', 'with masks', 'as another time')]
+                table.add_row(session, row['camera'], *('-' if v is None else f'{v:.2f}' for v in values))
     return table
 
 

@@ -19,7 +19,9 @@ from smilfit.cli.progress_bar import progress_bar
 
 def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
     """Describe the command line: a subcommand an annotation format."""
-    return preprocess.build_parser(prog, __doc__, ('OUT', 'folder for the results'), _extend)
+    parser = preprocess.build_parser(prog, __doc__, ('OUT', 'folder for the results'), _extend)
+    parser.epilog = f'{parser.epilog} 3 also where an image was not fitted or a fit is judged not believable.'
+    return parser
 
 
 def _extend(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +31,7 @@ def _extend(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
-    """Run the command.
-
-    0 if all went well, 1 with a message on bad input, 2 on a bad command line, 3 if an entry was left out.
-    """
+    """Run the command; the exit codes are those that the parser's help names."""
     return run_command(_run, build_parser, argv, prog, fit.STOPPED)
 
 

@@ -47,8 +47,8 @@ def build_parser(prog: str | None = 'landmarks') -> argparse.ArgumentParser:
     parser.add_argument(
         '--page', type=Path, metavar='FILE.html', help='the page to write (default: beside OUT.csv)'
     )
-    why = 'of the model; its own if not given, else what the names of its joints tell'
-    parser.add_argument('--up', choices=AXES, help=f'axis that points up {why}')
+    why = 'in the model; by its file if not given, else by the names of its joints'
+    parser.add_argument('--up', choices=AXES, help=f'axis that points up {why}; negative ones as --up=-z')
     parser.add_argument('--forward', choices=AXES, help=f'axis that points forward {why}')
     parser.add_argument(
         '--offset-sd',

@@ -26,13 +26,17 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     from smilfit import apis
+    from smilfit.evaluation import strongest_baselines
 
     done = apis.test(arguments.config, arguments.checkpoint, out=arguments.out, **run_arguments_of(arguments))
     if done is None:
         return
     width = max(map(len, done.metrics), default=0)
+    strongest = strongest_baselines(done.metrics)
     for name, value in done.metrics.items():
-        print(f'{name:<{width}}  {value:.4g}')
+        best = strongest.get(name)
+        beside = '' if best is None else f'  {best.sentence}'
+        print(f'{name:<{width}}  {value:<9.4g}{beside}'.rstrip())
     if done.report is not None:
         print(f'report: {done.report}')
     print(f'metrics: {done.metrics_file}')

@@ -83,7 +83,10 @@ def plan_images(
         numbers=np.array(session.frame_numbers, np.int64)[chosen],
         boxes=boxes[chosen],
         images=ImageTable(
-            tuple(labels[i] for i in chosen), session.intrinsics_known[chosen], session.temporal
+            tuple(labels[i] for i in chosen),
+            session.intrinsics_known[chosen],
+            session.temporal,
+            tuple(session.images[i].where for i in chosen),
         ),
     )
     return plan, tuple(SkippedAnnotation(session.images[i].where, r) for i, r in sorted(skipped.items()))

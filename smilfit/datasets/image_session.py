@@ -1,5 +1,6 @@
 """Annotated images as sessions: one camera called 'picture', other in every sample."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -117,13 +118,12 @@ class ImageSession:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Each image's file (and frame); where several entries show one image, the later ones are numbered."""
-        count: dict[str, int] = {}
-        labels = []
-        for image in self.images:
-            label = str(image.image)
-            count[label] = count.get(label, 0) + 1
-            labels.append(label if count[label] == 1 else f'{label} #{count[label]}')
+        """Each image's file (and frame); where several entries show one image, `#` and the animal's number in it."""
+        files = [str(image.image) for image in self.images]
+        shown, count, labels = Counter(files), Counter[str](), []
+        for file in files:
+            count[file] += 1
+            labels.append(file if shown[file] == 1 else f'{file} #{count[file]}')
         return tuple(labels)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:

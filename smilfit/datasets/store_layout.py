@@ -17,6 +17,7 @@ Images lie end to end in one byte array, because a checksum does not reach data 
     K (n,c,3,3) ... size (n,c,2)                           one row a sample
     intrinsics_known (n,)                                  False where K is a guess
     labels (bytes,)                                        JSON: where each image came from
+    entries (bytes,)                                       JSON: which annotation it is (file, number), if known
 /samples
     session (N,) frame (N,)                                which session, which of its frames
     view_mask (N,C)                                        where there is an image
@@ -69,11 +70,15 @@ PARAM_NAMES = parameter_names(of='body', optional=False)
 
 @dataclass(frozen=True)
 class ImageTable:
-    """What is known of n images with cameras of their own: where each came from, whether its K is measured."""
+    """What is known of n images with cameras of their own: where each came from, whether its K is measured.
+
+    `entries` name the annotation of each, by file and number; none in files that do not say.
+    """
 
     labels: tuple[str, ...]
     intrinsics_known: Bool[np.ndarray, ' n']
     temporal: bool = False
+    entries: tuple[str, ...] = ()
 
 
 # Deprecated name of `ImageTable`.

@@ -121,6 +121,12 @@ class DatasetFile:
         found = self._sessions[self.session_index(session)]
         return found.labels(self.frame_indices(session).tolist())
 
+    def entries(self, session: str | SupportsIndex) -> tuple[str, ...]:
+        """Name the annotation of each of a session's samples, by file and number; `''` where that is not known."""
+        images = self._header(session).images
+        known = () if images is None else images.entries
+        return known or ('',) * len(self.samples(session))
+
     def temporal(self, session: str | SupportsIndex) -> bool:
         """Say whether a session's samples follow one another in time."""
         images = self._header(session).images

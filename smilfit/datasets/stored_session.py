@@ -69,8 +69,13 @@ def write_session(group: h5py.Group, session: SessionHeader) -> None:
         group.attrs['temporal'] = session.images.temporal
         _write(group, 'intrinsics_known', session.images.intrinsics_known, True)
         # Text as bytes end to end: a checksum does not reach strings of variable length.
-        text = json.dumps(list(session.images.labels)).encode()
-        _write(group, 'labels', np.frombuffer(text, np.uint8))
+        _write_texts(group, 'labels', session.images.labels)
+        if session.images.entries:
+            _write_texts(group, 'entries', session.images.entries)
+
+
+def _write_texts(group: h5py.Group, name: str, texts: Sequence[str]) -> None:
+    _write(group, name, np.frombuffer(json.dumps(list(texts)).encode(), np.uint8))
 
 
 def _write(group: h5py.Group, name: str, array: np.ndarray, by_row: bool = False) -> None:
@@ -143,17 +148,23 @@ def _betas(group: h5py.Group, n_betas: int, path: Path) -> np.ndarray | None:
 
 
 def _images(group: h5py.Group, count: int, attributes: Attributes, path: Path) -> ImageTable:
-    check_table(group, 'labels', Table('u', (None,)), {}, path)
-    text = _read(group, 'labels', path).tobytes()
-    place = group['labels'].name.strip('/')
-    with reading(path, place):
-        labels = json.loads(text)
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        refuse(path, place, 'be a JSON list of texts', labels)
-    if len(labels) != count:
-        refuse(path, place, f'name the {count} samples of the session', len(labels))
+    labels = _texts(group, 'labels', count, path)
+    entries = _texts(group, 'entries', count, path) if 'entries' in group else ()
     known = _read(group, 'intrinsics_known', path)
-    return ImageTable(tuple(labels), known, attributes.flag('temporal'))
+    return ImageTable(labels, known, attributes.flag('temporal'), entries)
+
+
+def _texts(group: h5py.Group, name: str, count: int, path: Path) -> tuple[str, ...]:
+    check_table(group, name, Table('u', (None,)), {}, path)
+    text = _read(group, name, path).tobytes()
+    place = group[name].name.strip('/')
+    with reading(path, place):
+        texts = json.loads(text)
+    if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+        refuse(path, place, 'be a JSON list of texts', texts)
+    if len(texts) != count:
+        refuse(path, place, f'name the {count} samples of the session', len(texts))
+    return tuple(texts)
 
 
 def _spread(cameras: Cameras, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Metrics with the unit in the name."""
 
-from smilfit.evaluation.baseline import mean_pose, place_at_truth, trivial_baseline
+from smilfit.evaluation.baseline import mean_pose, place_at_prediction, place_at_truth, trivial_baseline
 from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors
 from smilfit.evaluation.errors import (
     PCK_THRESHOLDS_PX,
@@ -24,9 +24,12 @@ from smilfit.evaluation.image_figures import (
     write_figures,
 )
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
+from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held
+from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
 from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
+from smilfit.evaluation.strongest import StrongestBaseline, strongest_baselines
 from smilfit.evaluation.units import length_text, to_mm, unit_suffix
 
 __all__ = [
@@ -35,19 +38,25 @@ __all__ = [
     'BenchmarkResult',
     'CameraFit',
     'Errors',
+    'ExpectedKeypoints',
     'FitBenchmark',
     'ImageFigures',
     'ImageFit',
     'MultiViewPoseMetric',
     'PictureFigures',
+    'StrongestBaseline',
     'align_similarity',
     'benchmark_metrics',
     'by_group',
     'distances',
+    'expected_keypoints',
     'fit_benchmark',
+    'held',
     'image_fit',
     'length_text',
     'mask_iou',
+    'mask_rows',
+    'mask_sentences',
     'mean_error',
     'mean_of',
     'mean_pose',
@@ -57,9 +66,11 @@ __all__ = [
     'pck',
     'pck_curve',
     'percentiles',
+    'place_at_prediction',
     'place_at_truth',
     'read_figures',
     'reprojection_errors',
+    'strongest_baselines',
     'summary',
     'to_mm',
     'trivial_baseline',

@@ -78,3 +78,28 @@ def place_at_truth(
     weight = common[..., None] / np.maximum(common.sum(1), 1)[:, None, None]
     shift = (weight * (np.where(common[..., None], truth, 0.0) - np.nan_to_num(pose))).sum(1)
     return pose + shift[:, None]
+
+
+def place_at_prediction(
+    pose: Float[np.ndarray, 'K 3'],
+    predicted: Float[np.ndarray, 'B K 3'],
+    counting: Bool[np.ndarray, 'B K'] | None = None,
+) -> Float[np.ndarray, 'B K 3']:
+    """Put one pose where each frame's animal was predicted: turned, moved and scaled onto the predicted keypoints.
+
+    What a prediction is better than this, its articulation is worth. NaN in frames with fewer than 3 keypoints that
+    are finite in both. Keypoints that are not `counting` (see `compared_keypoints`) are placed, and place nothing.
+    """
+    common = np.isfinite(predicted).all(-1) & np.isfinite(pose).all(-1)
+    common = common if counting is None else common & counting
+    source = np.broadcast_to(np.nan_to_num(pose), predicted.shape)
+    placed = align_similarity(source, np.where(common[..., None], predicted, 0.0), common * 1.0)
+    there = np.isfinite(pose).all(-1) & (common.sum(1) >= 3)[:, None]
+    return np.where(there[..., None], placed, np.nan)
+
+
+def compared_keypoints(
+    seen2d: Bool[np.ndarray, 'B C K'], seen3d: Bool[np.ndarray, 'B K']
+) -> Bool[np.ndarray, 'B K']:
+    """Say which predicted keypoints are compared with a truth: in space, or in images where too few are in space."""
+    return np.where((seen3d.sum(1) >= 3)[:, None], seen3d, seen2d.any(1))

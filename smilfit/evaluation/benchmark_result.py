@@ -1,21 +1,22 @@
 """What a benchmark measured: predictions beside truths, with every number derived from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from smilfit.evaluation.baseline import place_at_truth
+from smilfit.evaluation.baseline import compared_keypoints, place_at_prediction, place_at_truth
 from smilfit.evaluation.errors import distances, pa_distances
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.numpy_files import read_npz
 from smilfit.registry import UnknownNameError
 
 FORMAT = 'smilfit-benchmark'
-FORMAT_VERSION = 1
+# 2 may have mean_pose2d.
+FORMAT_VERSION = 2
 TEXTS = ('keypoint_names', 'camera_names')
 
 # Kinds and shapes of the arrays of a file: N samples, C views, K keypoints.
@@ -32,13 +33,15 @@ ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     'baseline2d': ('f', ('N', 'C', 'K', 2)),
     'baseline3d': ('f', ('K', 3)),
     'mean_pose': ('f', ('K', 3)),
+    'mean_pose2d': ('f', ('N', 'C', 'K', 2)),
 }
 
 MODEL = 'model'
 BASELINE = 'baseline'
 BASELINE_PLACED = 'baseline_at_true_position'
 MEAN_POSE = 'mean_pose'
-SOURCES = (MODEL, BASELINE, BASELINE_PLACED, MEAN_POSE)
+MEAN_POSE_PLACED = 'mean_pose_at_predicted_place'
+SOURCES = (MODEL, BASELINE, BASELINE_PLACED, MEAN_POSE, MEAN_POSE_PLACED)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class BenchmarkResult:
 
     2D is px of the network's crop, and `to_original` maps it to the original image; 3D is in `unit` (None
     where nobody knows it). `baseline3d` is the training set's mean, `baseline2d` its projection into every
-    view, `mean_pose` its mean pose with place, heading and size taken out.
+    view, `mean_pose` its mean pose with place, heading and size taken out; `mean_pose2d` is that pose at the place,
+    heading and size of each prediction (`place_at_prediction`), projected into every view.
     """
 
     keypoint_names: tuple[str, ...]
@@ -79,6 +83,7 @@ class BenchmarkResult:
     baseline2d: Float[np.ndarray, 'N C K 2'] | None = None
     baseline3d: Float[np.ndarray, 'K 3'] | None = None
     mean_pose: Float[np.ndarray, 'K 3'] | None = None
+    mean_pose2d: Float[np.ndarray, 'N C K 2'] | None = None
 
     def __post_init__(self) -> None:
         """Check that names are as many as what they name."""
@@ -101,8 +106,8 @@ class BenchmarkResult:
     @property
     def sources(self) -> tuple[str, ...]:
         """Whose errors can be asked for: the model, and the baselines that were given."""
-        there = (True, self.baseline3d is not None, self.baseline3d is not None, self.mean_pose is not None)
-        return tuple(source for source, ok in zip(SOURCES, there) if ok)
+        baseline, pose = self.baseline3d is not None, self.mean_pose is not None
+        return tuple(s for s, ok in zip(SOURCES, (True, baseline, baseline, pose, pose)) if ok)
 
     def errors(self, source: str = MODEL) -> Errors:
         """Measure the errors of the model or of a baseline (one of `sources`)."""
@@ -112,6 +117,14 @@ class BenchmarkResult:
             return Errors(aligned=self._errors3d(self._repeat(self.mean_pose))[1])
         if source == BASELINE_PLACED and self.baseline3d is not None:
             return Errors(world=self._errors3d(place_at_truth(self.baseline3d, self.truth3d, self.seen3d))[0])
+        if source == MEAN_POSE_PLACED and self.mean_pose is not None:
+            counting = compared_keypoints(self.seen2d, self.seen3d)
+            placed = place_at_prediction(self.mean_pose, self.predicted3d, counting)
+            at_place = Errors(world=self._errors3d(placed)[0])
+            if self.mean_pose2d is None:
+                return at_place
+            in_crop, in_image = self._errors2d(self.mean_pose2d)
+            return replace(at_place, px_network=in_crop, px_original=in_image)
         pixels: np.ndarray | None = self.predicted2d
         points = self.predicted3d
         if source != MODEL and self.baseline3d is not None:

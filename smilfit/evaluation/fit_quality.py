@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.evaluation.errors import distances, mpjpe, pa_mpjpe, percentiles
+from smilfit.evaluation.against_truth import errors_against_truth
+from smilfit.evaluation.errors import distances, percentiles
 from smilfit.evaluation.units import unit_suffix
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d, Keypoints3d
@@ -93,7 +94,8 @@ def fit_benchmark(
     """
     _check(seen, fitted, given, truth, vertices, true_vertices)
     errors = reprojection_errors(seen, fitted)
-    placed, recorded = (_errors_of(seen, points) for points in (_triangulated(seen), given))
+    without_body = _triangulated(seen)
+    placed, recorded = (_errors_of(seen, points) for points in (without_body, given))
     rows = tuple(
         _camera(name, errors[:, c], placed[:, c], recorded[:, c]) for c, name in enumerate(seen.rig.names)
     )
@@ -107,7 +109,7 @@ def fit_benchmark(
         unit=unit,
         keypoint_names=tuple(seen.names),
         keypoint_median_px=per_keypoint,
-        against_truth=_against_truth(fitted, truth, vertices, true_vertices, unit_suffix(unit)),
+        against_truth=_against_truth(fitted, truth, without_body, vertices, true_vertices, unit_suffix(unit)),
     )
 
 
@@ -164,18 +166,12 @@ def _median(errors: np.ndarray) -> float | None:
 def _against_truth(
     fitted: Tensor,
     truth: Keypoints3d | None,
+    placed: Keypoints3d | None,
     vertices: Tensor | None,
     true_vertices: Tensor | None,
     unit: str,
 ) -> dict[str, int | float]:
-    found = {}
-    if truth is not None:
-        points = fitted.detach().cpu().double().numpy()
-        true, seen = truth.xyz.cpu().double().numpy(), (truth.confidence > 0).cpu().numpy()
-        found = {
-            f'mpjpe_{unit}': mpjpe(points, true, seen),
-            f'pa_mpjpe_{unit}': pa_mpjpe(points, true, seen),
-        }
+    found = {} if truth is None else errors_against_truth(fitted, truth, placed, unit)
     if vertices is not None and true_vertices is not None:
         distance = (vertices.detach() - true_vertices).norm(dim=-1)
         found[f'vertex_error_{unit}'] = float(distance.double().mean())

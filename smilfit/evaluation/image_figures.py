@@ -16,20 +16,27 @@ SHOWN = ('iou', 'pck_5px', 'pck_area', 'median_px')
 
 @dataclass(frozen=True)
 class ImageFigures:
-    """How well one image was explained where its fit began, and where it ended. `name` names its files.
+    """How well one animal in one image was explained where its fit began, and where it ended.
 
-    `verdict` is the word that its fit was judged by, where it was, and `reason` the weightiest one if it is not good.
+    `name` names its files, and `entry` its annotation, by file and number. `verdict` is the word that its fit was
+    judged by, where it was, and `reason` the weightiest one if it is not good.
     """
 
     name: str
     fit: ImageFit
     start: ImageFit | None = None
+    entry: str = ''
     verdict: str = ''
     reason: str = ''
 
     def row(self) -> dict[str, Any]:
         """Give the image's line of a table."""
-        line: dict[str, Any] = {'picture': self.fit.label, 'n_keypoints': self.fit.n_keypoints}
+        line: dict[str, Any] = {
+            'picture': self.fit.label,
+            'annotation': self.entry,
+            'files': self.name,
+            'n_keypoints': self.fit.n_keypoints,
+        }
         for what, fit in (('fit', self.fit), ('start', self.start)):
             numbers = {} if fit is None else fit.numbers()
             line |= {f'{what}_{n}': numbers.get(n) for n in SHOWN}
@@ -69,8 +76,9 @@ def read_figures(folder: Path) -> list[ImageFigures]:
                 one['name'],
                 ImageFit(**one['fit']),
                 None if one['start'] is None else ImageFit(**one['start']),
-                one['verdict'],
-                one['reason'],
+                one.get('entry', ''),
+                one.get('verdict', ''),
+                one.get('reason', ''),
             )
             for one in document['pictures']
         ]

@@ -10,6 +10,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from smilfit.evaluation.baseline import compared_keypoints, place_at_prediction
 from smilfit.evaluation.benchmark_result import BenchmarkResult
 from smilfit.evaluation.scalars import PCK_THRESHOLD_PX, benchmark_metrics
 from smilfit.geometry.projection import project_points
@@ -73,11 +74,15 @@ class MultiViewPoseMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Keep what the comparison needs of each sample, as float64 arrays on the CPU."""
-        baseline = self._pose('baseline')
+        baseline, pose = self._pose('baseline'), self._pose('mean_pose')
         for i, sample in enumerate(data_samples):
             kept = _compact(sample)
             if baseline is not None:
-                kept['baseline2d'] = _project_baseline(baseline, data_batch, i)
+                kept['baseline2d'] = _project(baseline, data_batch, i)
+            if pose is not None:
+                counting = compared_keypoints(kept['seen2d'][None], kept['seen3d'][None])
+                placed = place_at_prediction(pose, kept['predicted3d'][None], counting)[0]
+                kept['mean_pose2d'] = _project(placed, data_batch, i)
             self.results.append(kept)
 
     def compute_metrics(self, results: list[dict[str, np.ndarray]]) -> dict[str, int | float]:
@@ -141,8 +146,8 @@ def _compact(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def _project_baseline(baseline: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
-    """Project the mean pose into one sample's given cameras; NaN where it has no image there."""
+def _project(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
+    """Project an answer into one sample's given cameras; NaN where it has no image there."""
     if not isinstance(data_batch, Mapping) or 'inputs' not in data_batch:
         raise ValueError(
             'MultiViewPoseMetric: the batch must hold the given cameras as "inputs" for the baseline; got '
@@ -150,6 +155,6 @@ def _project_baseline(baseline: np.ndarray, data_batch: Any, i: int) -> np.ndarr
         )
     inputs: Mapping[str, Tensor] = data_batch['inputs']
     K, R, t, dist = (torch.as_tensor(inputs[key][i]).cpu().double() for key in ('K', 'R', 't', 'dist'))
-    pixels, _, valid = project_points(torch.from_numpy(baseline).nan_to_num(), K, R, t, dist)
-    valid = valid & torch.from_numpy(np.isfinite(baseline).all(-1))
+    pixels, _, valid = project_points(torch.from_numpy(points).nan_to_num(), K, R, t, dist)
+    valid = valid & torch.from_numpy(np.isfinite(points).all(-1))
     return torch.where(valid.unsqueeze(-1), pixels, torch.nan).numpy()

@@ -6,6 +6,7 @@ from smilfit.evaluation.benchmark_result import (
     BASELINE,
     BASELINE_PLACED,
     MEAN_POSE,
+    MEAN_POSE_PLACED,
     MODEL,
     BenchmarkResult,
     Errors,
@@ -19,6 +20,7 @@ INFIX = {
     BASELINE: '_baseline',
     BASELINE_PLACED: '_baseline_at_true_position',
     MEAN_POSE: '_mean_pose',
+    MEAN_POSE_PLACED: '_mean_pose_at_predicted_place',
 }
 
 

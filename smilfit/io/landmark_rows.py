@@ -12,6 +12,10 @@ offset       x y z: where the keypoint is expected, seen from the anchor
 offset_sd    how far it may be from there, in any direction; 0 where empty
 ```
 
+A row whose `model` is a joint and whose cells are empty, as in tables of two columns, is that joint with an offset
+that is not known (`JOINT_SD`, `TIP_SD`): people label what they see, and joints lie inside, but for tips. `offset_sd`
+0 says that labels are the joint itself.
+
 Lengths are in the model's unit; behind the last number may stand mm, cm, m or um, or L for shares of the body's
 length: `5mm`, `0 0 0.02L`.
 """
@@ -34,54 +38,68 @@ from smilfit.structures.units import MILLIMETRES
 
 ANCHORS = ('joint', 'vertices', 'triangle')
 BODY_LENGTH = 'L'
+# How far a label may be from the joint that it is named after, in each direction, where nothing is said of it; and
+# from one where a chain ends, such as the nose or a tail's tip, which is seen itself.
+JOINT_SD, TIP_SD = '0.05L', '0.01L'
 MOST_VERTICES = 1000
 # Weights that people round add up to 1 within this.
 _SUM_TOLERANCE = 0.011
 
 
-def read_landmarks(path: str | Path, body: BodyModelData) -> dict[str, Landmark]:
+def read_landmarks(path: str | Path, body: BodyModelData, joint_sd: str | None = None) -> dict[str, Landmark]:
     """Read the landmarks that a joint lookup describes, by name, in file order.
+
+    A joint that is said to be exact is none.
 
     Args:
         path: the lookup.
         body: the model whose joints and vertices the rows name.
+        joint_sd: `offset_sd` of joints of which the lookup says nothing; if None, `JOINT_SD`, and `TIP_SD` where a
+            chain ends.
 
     Raises:
         ValueError: a cell that breaks a rule; the message names file and line.
         KeyError: a joint that the model has not, with the near ones.
     """
-    return {row.model: landmark_of(row, body) for row in read_lookup_rows(path) if row.landmark}
+    rows = [row for row in read_lookup_rows(path) if row.landmark or row.model in body.joint_names]
+    found = {row.model: landmark_of(row, body, joint_sd) for row in rows}
+    return {n: mark for n, mark in found.items() if n not in body.joint_names or mark.sd or any(mark.offset)}
 
 
-def body_with_lookup(body: BodyModelData, path: str | Path) -> BodyModelData:
+def body_with_lookup(body: BodyModelData, path: str | Path, joint_sd: str | None = None) -> BodyModelData:
     """Give a model the landmarks that a joint lookup describes.
 
     Raises:
-        ValueError: a cell that breaks a rule, or a name that a joint has.
+        ValueError: a cell that breaks a rule.
         KeyError: a joint that the model has not, with the near ones.
     """
-    found = read_landmarks(path, body)
+    found = read_landmarks(path, body, joint_sd)
     return (
         check_body_model(replace(body, landmarks={**body.landmarks, **found}), str(path)) if found else body
     )
 
 
-def landmark_of(row: LookupRow, body: BodyModelData) -> Landmark:
+def landmark_of(row: LookupRow, body: BodyModelData, joint_sd: str | None = None) -> Landmark:
     """Turn the filled cells of a row into a landmark.
 
     Raises:
         ValueError: a cell that breaks a rule.
         KeyError: a joint that the model has not, with the near ones.
     """
-    given = [name for name in ANCHORS if name in row.landmark]
     if row.model in body.joint_names:
-        _refuse(
-            row,
-            'model',
-            'be a name of its own where the row describes a landmark',
-            row.model,
-            f'Write {row.model} under joint and another name, such as {row.data}_skin, under model.',
-        )
+        given = [name for name in row.landmark if name not in ('joint', 'offset', 'offset_sd')]
+        if given or row.landmark.get('joint', row.model) != row.model:
+            _refuse(
+                row,
+                'model',
+                'be a name of its own where the row describes another point than that joint',
+                row.model,
+                f'Write another name, such as {row.data}_skin, under model.',
+            )
+        inner = body.joint_names.index(row.model) in body.parents
+        spread = joint_sd or (JOINT_SD if inner else TIP_SD)
+        row = replace(row, landmark={'offset_sd': spread, **row.landmark, 'joint': row.model})
+    given = [name for name in ANCHORS if name in row.landmark]
     if len(given) != 1:
         _refuse(
             row,

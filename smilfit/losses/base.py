@@ -33,6 +33,8 @@ class BaseLoss(nn.Module):
     limit: float | None = None
     # How many frames before it a frame's terms depend on.
     frame_order: int = 0
+    # What users should know of the model that it was bound to.
+    note: str = ''
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,6 +1,5 @@
 """Joints beyond the limits that the model file states."""
 
-import logging
 import math
 
 import torch
@@ -8,14 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.default_limits import LIMB_RAD, MIDLINE_RAD, default_joint_limits
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
-
-logger = logging.getLogger('smilfit')
-
-# As far as no joint turns.
-UNLIMITED_RAD = 1e3
 
 
 class _LimitLoss(BaseLoss):
@@ -53,7 +48,7 @@ class JointLimitLoss(_LimitLoss):
     Args:
         reduction: over joints and frames.
         loss_weight: factor on the result.
-        required: whether a model without limits is an error; where not, its joints have none, and a warning says so.
+        required: whether a model without limits is an error; where not, it gets `default_joint_limits`, told.
     """
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0, required: bool = True) -> None:
@@ -69,8 +64,13 @@ class JointLimitLoss(_LimitLoss):
         if data.joint_limits is not None or self.required:
             super().bind_body(data)
             return
-        logger.warning('JointLimitLoss: %s states no joint limits; its joints have none.', data.name)
-        self.limits = torch.tensor([-UNLIMITED_RAD, UNLIMITED_RAD]).expand(data.n_joints - 1, 3, 2)
+        limits = default_joint_limits(data)
+        limb, midline = math.degrees(LIMB_RAD), math.degrees(MIDLINE_RAD)
+        self.note = (
+            f'{data.name} states no joint limits; joints turn up to {limb:.0f} degrees from rest, on the midline '
+            f'{midline:.0f}.'
+        )
+        self.limits = torch.as_tensor(limits[1:], dtype=torch.float32)
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
         """Give the violations; their derivative is 1 outside the limits and 0 inside."""

@@ -8,9 +8,12 @@ from smilfit.registrants.smplify import SMPLify, SMPLifyX
 from smilfit.registrants.smplifyxd import SMPLifyXD
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.vertex_initializer import VertexInitializer
+from smilfit.registrants.view_doubt import DoubtThresholds, OneViewDoubt, one_view_doubt
 from smilfit.registrants.view_initializer import ViewInitializer
 
 __all__ = [
+    'DoubtThresholds',
+    'OneViewDoubt',
     'PartFiles',
     'RegistrantHook',
     'RigidInitializer',
@@ -22,4 +25,5 @@ __all__ = [
     'Stage',
     'VertexInitializer',
     'ViewInitializer',
+    'one_view_doubt',
 ]

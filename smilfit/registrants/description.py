@@ -20,9 +20,10 @@ def observed_names(inputs: Mapping[str, BaseInput]) -> tuple[str, ...]:
 def described(result: FitResult, body: SMIL, cameras: Cameras | None, names: Sequence[str]) -> FitResult:
     """Add the body model's name, the cameras that saw, and the fitted keypoints.
 
-    Where no keypoint was observed, these are the joints. Frames that were not fitted have keypoints of confidence 0.
+    Where no keypoint was observed, these are the joints and the landmarks. Frames that were not fitted have keypoints
+    of confidence 0.
     """
-    names = tuple(names) or tuple(body.joint_names)
+    names = tuple(names) or (*body.joint_names, *body.data.landmarks)
     fitted = result.fitted
     with torch.no_grad():
         xyz = body(result.params.to(body.v_template), names).select(names)

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEInput
 from smilfit.losses import ShapeMixturePriorLoss
 from smilfit.registrants.hypotheses import best_path, in_order, path_cost, repeated, rows_by_kind
 from smilfit.registrants.matching import as_inputs
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Stage
-from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.registrants.stage_task import FitState, StageRun, first_cameras
 from smilfit.registrants.variables import share_shape
+from smilfit.registrants.view_doubt import DoubtThresholds, one_view_doubt
 from smilfit.registrants.view_initializer import ViewInitializer
 from smilfit.registrants.view_sufficiency import missing_evidence
 from smilfit.registrants.windows import (
@@ -71,6 +72,8 @@ class SMALify(SMPLify):
         least_keypoints: frames with fewer keypoints in different places, and without a mask, are not fitted:
             `report['frames_without_evidence']` says what they lack. None asks for twice as many numbers as place and
             turn have: 6, and one more each where stages fit scale or focal length.
+        doubt: when a frame of one view is reported as doubted (`report['frames_doubted']`), where losses are in
+            units of noise; None reports none.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
         kwargs: as of `SMPLify`.
     """
@@ -90,6 +93,7 @@ class SMALify(SMPLify):
         part_files: PartFiles | None = None,
         optional_handlers: Sequence[str] = (),
         least_keypoints: int | None = None,
+        doubt: DoubtThresholds | Mapping[str, float] | None = None,
         initializer: Any = 'views',
         **kwargs: Any,
     ) -> None:
@@ -114,6 +118,7 @@ class SMALify(SMPLify):
         if least_keypoints is not None and least_keypoints < 1:
             raise ValueError(f'SMALify: least_keypoints must be at least 1; got {least_keypoints}.')
         self.least_keypoints = least_keypoints
+        self.doubt = DoubtThresholds(**doubt) if isinstance(doubt, Mapping) else doubt
         self.part_files = part_files
         for key in optional_handlers:
             if key not in self.handlers:
@@ -240,7 +245,18 @@ class SMALify(SMPLify):
         begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])
         result = self._result(run, inputs, report | windows_summary(windows, parts), begun)
         losses, orients = tried_starts(windows, parts)
-        return replace(result, start_losses=losses, start_orients=orients)
+        return self._with_doubt(replace(result, start_losses=losses, start_orients=orients), inputs)
+
+    def _with_doubt(self, result: FitResult, inputs: Mapping[str, BaseInput]) -> FitResult:
+        """Keep in the report which frames may be turned wrongly, where one view and several starts can tell."""
+        cameras = first_cameras(inputs)
+        if self.doubt is None or result.start_losses.shape[1] < 2 or cameras is None or len(cameras) > 1:
+            return result
+        seen = next(
+            (i.keypoints for i in inputs.values() if isinstance(i, MultiviewKeypoint2dMSEInput)), None
+        )
+        doubt = one_view_doubt(result, self.body.data, cameras, seen, self.doubt)
+        return replace(result, report=result.report | {'frames_doubted': doubt.report()})
 
     def _fit_part(
         self,

@@ -38,6 +38,7 @@ from smilfit.registrants.stage_task import (
 )
 from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
+from smilfit.registrants.unmoved import unmoved
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras, underdetermined
 from smilfit.registrants.vertex_initializer import VertexInitializer
@@ -75,6 +76,8 @@ class SMPLify:
 
     # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
     parts_apart: ClassVar[bool] = False
+    # Whether it looks at the images themselves, and takes `recording` and `session`.
+    needs_recording: ClassVar[bool] = False
     # Keys of handlers that may be given no Input.
     optional_handlers: tuple[str, ...] = ()
 
@@ -160,6 +163,8 @@ class SMPLify:
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         match(inputs, self.handlers, weighted)
         batch = check_batch(inputs)
+        for key, note in self.notes().items():
+            self.logger.info('SMPLify: %s: %s', key, note)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
         start, report = (
@@ -178,12 +183,18 @@ class SMPLify:
         start = share_shape(start) if self.use_one_betas_per_video else start
         report['frames_not_observed'] = int((~seen).sum())
         self._doubt(inputs, seen, report)
+        report |= self._unmoved(inputs, start)
         result = self._fit(inputs, start, init_params is None, numbers, report)
         result = result if bool(seen.all()) else result.expanded(seen, cameras)
         return described(result, self.body, cameras, observed_names(inputs))
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
         """Keep the parts of the next fits in files, so that one that was stopped goes on; this fits in one piece."""
+
+    @property
+    def n_steps(self) -> int:
+        """The most steps that all stages of one part may take."""
+        return self.n_epochs * sum(stage.n_iter for stage in self.stages)
 
     def n_parts(self, n_frames: int) -> int:
         """Say in how many parts, one after the other, so many frames are fitted."""
@@ -232,6 +243,13 @@ class SMPLify:
                 'is not known from them. Add views, keypoints or priors, or fit fewer parameters.',
                 *(count, len(short), unknowns),
             )
+
+    def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
+        """Tell of shape and sizes that are asked for and that no keypoint tells."""
+        found = unmoved(self.body, self._weighted(), self.handlers, inputs, start)
+        for one in found:
+            self.logger.warning('SMPLify: %s.', one.sentence)
+        return {'unmoved': [one.record() for one in found]} if found else {}
 
     def _check_processes(self, n_frames: int) -> None:
         reason = (
@@ -342,6 +360,12 @@ class SMPLify:
             start=start.detach(),
         )
 
+    def notes(self) -> dict[str, str]:
+        """Give what weighted handlers' losses have to say of the body model, by handler key; none if not verbose."""
+        weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
+        found = {key: self.handlers[key].loss.note for key in weighted if self.verbose}
+        return {key: note for key, note in sorted(found.items()) if note}
+
     def _fitted_rows(self) -> dict[str, Any]:
         """Name the rows of parameters that belong to landmarks and parts, for whoever reads the result."""
         fitted = {name for stage in self.stages for name in stage.fit}
@@ -350,7 +374,7 @@ class SMPLify:
             found['landmark_offsets'] = list(self.body.data.unknown_landmarks)
         if 'part_sizes' in fitted and self.body.part_sizes:
             found['part_sizes'] = {name: list(part.joints) for name, part in self.body.part_sizes.items()}
-            if not self.body.data.part_sizes:
+            if not self.body.data.part_sizes and self.verbose:
                 self.logger.info(
                     'SMPLify: %s names no parts; by its tree and sides they are: %s',
                     self.body.data.name,

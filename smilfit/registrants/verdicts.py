@@ -56,7 +56,7 @@ def underdetermined(
             continue
         seen = given.keypoints
         points = seen.xyz if isinstance(handler, Keypoint3dMSEHandler) else seen.xy
-        visible = seen.visible & _counting(seen.names, factors).to(seen.visible.device)
+        visible = seen.visible & counting_keypoints(seen.names, factors).to(seen.visible.device)
         rows += points.shape[-1] * _places(points, visible).cpu()
     return rows < unknowns, unknowns
 
@@ -86,7 +86,7 @@ def _unknowns(
     return {} if trusted else {name: count for name, count in found.items() if name not in held}
 
 
-def _counting(names: tuple[str, ...], factors: Iterable[Mapping[str, float]]) -> Tensor:
+def counting_keypoints(names: tuple[str, ...], factors: Iterable[Mapping[str, float]]) -> Tensor:
     """Say which keypoints have a weight under any of some factors (K,) bool."""
     return torch.tensor([any(f.get(name, 1.0) != 0 for f in factors) for name in names], dtype=torch.bool)
 
@@ -126,7 +126,7 @@ def behind_cameras(
         if not factors or not isinstance(handlers[key], MultiviewKeypoint2dMSEHandler):
             continue
         seen = given.keypoints
-        used = seen.visible & _counting(seen.names, factors).to(seen.visible.device)
+        used = seen.visible & counting_keypoints(seen.names, factors).to(seen.visible.device)
         cameras = seen.cameras
         cameras = cameras if state.camera_shift is None else cameras.shifted(state.camera_shift)
         _, depth, _ = cameras.project(body(state.params, seen.names).select(seen.names))

@@ -33,11 +33,12 @@ LOSSES = _root('loss', 'losses')
 HANDLERS = _root('handler', 'handlers')
 INPUTS = _root('input', 'handlers')
 SOLVERS = _root('solver', 'solvers')
-REGISTRANTS = _root('registrant', 'registrants')
+REGISTRANTS = _root('registrant', 'registrants', 'segmentation')
 REGISTRANT_HOOKS = _root('registrant hook', 'registrants')
 RENDERERS = _root('renderer', 'renderers')
 SESSIONS = _root('session', 'io')
 ANNOTATIONS = _root('annotation format', 'io')
+SEGMENTERS = _root('segmenter', 'segmentation')
 # Functions path -> model data under the endings of their files, such as '.npz': not built from configs.
 BODY_MODEL_READERS = _root('body model reader', 'body_models')
 
@@ -63,6 +64,7 @@ REGISTRIES = (
     RENDERERS,
     SESSIONS,
     ANNOTATIONS,
+    SEGMENTERS,
     MODELS,
     DATASETS,
     DATA_SAMPLERS,

@@ -75,23 +75,32 @@ class FirstOrderSolver(ABC):
         # Torch's tolerances are absolute: told in units of where the fit starts, no weight or unit decides the end.
         unit = 1 / abs(start) if start else 1.0
 
-        def closure() -> Tensor:
+        # The loss after a step, whose gradient is there too, is the next step's first.
+        known: Tensor | None = None
+
+        def evaluate(with_gradient: bool = True) -> Tensor:
             nonlocal evaluations
             evaluations += 1
             optimizer.zero_grad(set_to_none=True)
-            loss = unit * objective()
-            if loss.requires_grad:
-                loss.backward()
-            return loss
+            with torch.set_grad_enabled(with_gradient):
+                loss = objective()
+                if loss.requires_grad:
+                    (unit * loss).backward()
+            return loss.detach()
+
+        def closure() -> Tensor:
+            nonlocal known
+            loss, known = evaluate() if known is None else known, None
+            return unit * loss
 
         before, step, settled, reason = start, 0, 0, StopReason.MAX_STEPS
         while step < n_iter:
             optimizer.step(closure)
             step += 1
-            with torch.no_grad():
-                after = float(objective())
-            evaluations += 1
+            known = evaluate(with_gradient=step < n_iter)
+            after = float(known)
             if not math.isfinite(after):
+                known = None
                 recoveries += 1
                 best.restore()
                 if recoveries > MAX_RECOVERIES:

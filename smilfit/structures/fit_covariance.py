@@ -1,12 +1,15 @@
 """How sure a fit is of its parameters and keypoints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.structures.cameras import Cameras
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,38 @@ class FitCovariance:
     def keypoint_sd(self) -> Float[Tensor, 'B K 3']:
         """Give the standard deviation of every coordinate, world unit."""
         return self.keypoints.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
+
+    def in_cameras(self, points: Float[Tensor, 'B N 3'], cameras: Cameras) -> Float[Tensor, 'B C N 2 2']:
+        """Carry the keypoints' covariances over to images, px squared.
+
+        They are those of where the fit expects keypoints, what its shared unknowns leave open included: whoever
+        compares them with labels adds the labels' own noise. Cameras need not be those of the fit. What is not known
+        in space is not in images.
+
+        Args:
+            points: the keypoints' places, in the order of `keypoint_names`, world unit.
+            cameras: those that look at them.
+        """
+        _, slope = cameras.to(self.keypoints).linearise(points.to(self.keypoints))
+        unknown = ~self.keypoints.isfinite().all(-1).all(-1)
+        known = self.keypoints.masked_fill(unknown[..., None, None], 0.0).unsqueeze(-4)
+        found = slope @ known @ slope.mT
+        eye = torch.eye(2, dtype=torch.bool, device=found.device)
+        return torch.where(unknown[:, None, :, None, None], torch.where(eye, torch.inf, 0.0), found)
+
+    def select(self, names: Sequence[str]) -> 'FitCovariance':
+        """Pick keypoints by name, in the order given.
+
+        Raises:
+            KeyError: an unknown name, with the near ones.
+        """
+        for name in names:
+            if name not in self.keypoint_names:
+                raise UnknownNameError(
+                    f'FitCovariance: no keypoint {name!r}. {did_you_mean(name, self.keypoint_names)}'
+                )
+        rows = [self.keypoint_names.index(name) for name in names]
+        return replace(self, keypoints=self.keypoints[:, rows], keypoint_names=tuple(names))
 
     def parameter_sd(self) -> Float[Tensor, 'B P']:
         """Give the standard deviation of every unknown."""

@@ -1,7 +1,7 @@
 """What a fit's file tells of the fit: of which body, seen by which cameras, and where its keypoints are."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,18 +30,26 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class FittedModel:
-    """The body model of a fit: its name, the hash of its content, and its unit."""
+    """The body model of a fit.
+
+    Args:
+        name: its name.
+        content_hash: hash of its content without landmarks: a session adds some of its own.
+        unit: of its lengths.
+        landmarks: those that the fit was made with, by name, as JSON has them.
+    """
 
     name: str
     content_hash: str
     unit: str | None = None
+    landmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Any) -> 'FittedModel':
         """Describe a `BodyModelData`."""
-        return cls(data.name, data.content_hash(), data.unit)
+        return cls(data.name, data.hash_without_landmarks(), data.unit, data.landmark_records())
 
-    def record(self) -> dict[str, str | None]:
+    def record(self) -> dict[str, Any]:
         """Give it as JSON has it."""
         return asdict(self)
 

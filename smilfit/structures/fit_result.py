@@ -184,7 +184,8 @@ class FitResult:
 
         Args:
             path: the npz file.
-            body: the body model of the fit, for `joints()` and `vertices()`.
+            body: the body model of the fit, for `joints()` and `vertices()`. Landmarks that the fit's session gave
+                it come from the file: the result's `body` has them.
             allow_other_model: take a body model of other content than the fit's, and only warn.
 
         Raises:
@@ -200,6 +201,7 @@ class FitResult:
             stated = side_car.get('body_model')
             model = None if stated is None else FittedModel(**stated)
         _check_model(path, model, body, allow_other_model)
+        body = _with_landmarks(path, model, body)
         with reading(path, 'fitted parameters'):
             start = {n: torch.from_numpy(arrays[f'start_{n}']) for n in names if f'start_{n}' in arrays}
             return cls(
@@ -234,6 +236,13 @@ def _check_model(path: Path, model: FittedModel | None, body: Any, allow: bool) 
         if not allow:
             raise ValueError(f'{text} Load that one, or insist with allow_other_model=True.')
         logger.warning('%s It is taken as asked.', text)
+
+
+def _with_landmarks(path: Path, model: FittedModel | None, body: Any) -> Any:
+    """Give a body the landmarks of a fit, of which some offsets are among the parameters."""
+    if model is None or not model.landmarks or not hasattr(body, 'with_recorded_landmarks'):
+        return body
+    return body.with_recorded_landmarks(model.landmarks, path.with_suffix('.json'))
 
 
 def _tried_arrays(result: FitResult) -> dict[str, Tensor]:

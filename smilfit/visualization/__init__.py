@@ -7,7 +7,7 @@ from smilfit.visualization.benchmark_report import (
     write_raw_errors,
 )
 from smilfit.visualization.fit_report import add_fit_sections, fit_summary
-from smilfit.visualization.free_views import body_axes, free_views
+from smilfit.visualization.free_views import free_views
 from smilfit.visualization.image_files import write_image
 from smilfit.visualization.image_report import add_image_sections
 from smilfit.visualization.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
@@ -29,7 +29,6 @@ __all__ = [
     'add_verdict',
     'benchmark_figures',
     'benchmark_page',
-    'body_axes',
     'enlarge',
     'figure_png',
     'fit_summary',

@@ -12,9 +12,11 @@ from smilfit.evaluation import (
     PCK_THRESHOLDS_PX,
     BenchmarkResult,
     Errors,
+    StrongestBaseline,
     benchmark_metrics,
     by_group,
     pck_curve,
+    strongest_baselines,
 )
 from smilfit.evaluation.units import UNKNOWN_UNIT, unit_suffix
 from smilfit.registry import UnknownNameError, did_you_mean
@@ -83,32 +85,35 @@ def benchmark_figures(
 ) -> dict[str, tuple[Figure, str]]:
     """Draw all figures: file name -> (figure, caption). What has no truth has no figure."""
     model = result.errors()
-    baseline = result.errors('baseline') if 'baseline' in result.sources else Errors()
+    strongest = strongest_baselines(benchmark_metrics(result))
     figures = {}
     if result.seen2d.any():
-        figures |= _figures2d(result, model, baseline)
+        figures |= _figures2d(result, model, strongest.get('pck_auc_original'))
     if result.seen3d.any():
-        figures |= _figures3d(result, model, baseline)
+        figures |= _figures3d(result, model, strongest.get(f'mpjpe_{unit_suffix(result.unit)}'))
         figures |= _samples3d(result, model, edges)
     return figures
 
 
-def _figures2d(result: BenchmarkResult, model: Errors, baseline: Errors) -> dict[str, tuple[Figure, str]]:
+def _figures2d(
+    result: BenchmarkResult, model: Errors, best: StrongestBaseline | None
+) -> dict[str, tuple[Figure, str]]:
     there = result.seen2d
     curves = {'model, original image': pck_curve(model.px_original, there)}
     curves['model, network crop'] = pck_curve(model.px_network, there)
     errors = {'model': model.px_original[there]}
-    if baseline.px_original is not None:
-        curves['baseline, original image'] = pck_curve(baseline.px_original, there)
-        curves['baseline, network crop'] = pck_curve(baseline.px_network, there)
-        errors['baseline'] = baseline.px_original[there]
+    if best is not None:
+        baseline, word = result.errors(best.source), f'baseline ({best.words})'
+        curves[f'{word}, original image'] = pck_curve(baseline.px_original, there)
+        curves[f'{word}, network crop'] = pck_curve(baseline.px_network, there)
+        errors[word] = baseline.px_original[there]
     x = 'error (px of the original image)'
     _, by_camera, of_camera = by_group(model.px_original, there, 1)
     _, by_keypoint, of_keypoint = by_group(model.px_original, there, 2)
     return {
         'pck_curve': (
             plot_pck_curves(PCK_THRESHOLDS_PX, curves, 'Share of keypoints within a distance (PCK)'),
-            'Higher and further left is better. Dashed: the answer that looks at no image.',
+            'Higher and further left is better. Dashed: the strongest trivial answer.',
         ),
         'error_histogram': (plot_histogram(errors, x, 'Keypoint errors in the images'), 'Left is better.'),
         'camera_errors': (
@@ -130,11 +135,13 @@ def _figures2d(result: BenchmarkResult, model: Errors, baseline: Errors) -> dict
     }
 
 
-def _figures3d(result: BenchmarkResult, model: Errors, baseline: Errors) -> dict[str, tuple[Figure, str]]:
+def _figures3d(
+    result: BenchmarkResult, model: Errors, best: StrongestBaseline | None
+) -> dict[str, tuple[Figure, str]]:
     unit = result.unit or UNKNOWN_UNIT
     errors = {'model': model.world[result.seen3d]}
-    if baseline.world is not None:
-        errors['baseline'] = baseline.world[result.seen3d]
+    if best is not None:
+        errors[f'baseline ({best.words})'] = result.errors(best.source).world[result.seen3d]
     _, median, count = by_group(model.world, result.seen3d, 1)
     return {
         'mpjpe_histogram': (

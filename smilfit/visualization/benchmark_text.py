@@ -3,8 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smilfit.evaluation import PERCENTILES, BenchmarkResult, by_group, length_text, unit_suffix
-from smilfit.evaluation.scalars import PCK_THRESHOLD_PX
+from smilfit.evaluation import (
+    PERCENTILES,
+    BenchmarkResult,
+    StrongestBaseline,
+    by_group,
+    length_text,
+    strongest_baselines,
+    unit_suffix,
+)
+from smilfit.evaluation.scalars import INFIX, PCK_THRESHOLD_PX
 
 Metrics = Mapping[str, int | float]
 
@@ -16,10 +24,22 @@ EXPLANATIONS = (
     'PA-MPJPE: the same after turning, moving and scaling each predicted pose onto the true one; '
     'what is left is the error of the pose itself.',
     'Baseline: the mean pose at the mean position of the training set, the same answer for every frame, without '
-    'looking at an image. A model is worth as much as it is better than this.',
+    'looking at an image.',
     'Baseline at the true position: that mean pose, moved to where the animal truly is.',
     "Mean pose: the training set's average pose, turned, moved and scaled onto each true pose.",
+    'Mean pose at the predicted place: that average pose, turned, moved and scaled onto each prediction. What the '
+    'model is better than this, its articulation is worth.',
+    'Each number of the model stands beside the strongest of these trivial answers: it is worth as much as it is '
+    'better than that one.',
 )
+# Columns of the table, by whose errors they are.
+COLUMNS = {
+    'model': 'model',
+    'baseline': 'baseline',
+    'baseline_at_true_position': 'baseline at the true position',
+    'mean_pose': 'mean pose',
+    'mean_pose_at_predicted_place': 'mean pose at the predicted place',
+}
 
 
 def metric_rows(result: BenchmarkResult, metrics: Metrics) -> list[dict[str, Any]]:
@@ -39,77 +59,85 @@ def metric_rows(result: BenchmarkResult, metrics: Metrics) -> list[dict[str, Any
     wanted.append((f'MPJPE ({length})', 'mpjpe', f'_{unit}', 1.0))
     wanted += [(f'3D error, {q} % are below ({length})', f'mpjpe_p{q}', f'_{unit}', 1.0) for q in PERCENTILES]
     wanted.append((f'PA-MPJPE ({length})', 'pa_mpjpe', f'_{unit}', 1.0))
-    columns = {
-        'model': '',
-        'baseline': '_baseline',
-        'baseline at the true position': '_baseline_at_true_position',
-        'mean pose': '_mean_pose',
-    }
-    present = [
-        c
-        for c, source in zip(columns, ('model', 'baseline', 'baseline_at_true_position', 'mean_pose'))
-        if source in result.sources
-    ]
+    strongest = strongest_baselines(metrics)
     rows = []
     for label, stem, end, factor in wanted:
-        values = {c: metrics.get(f'{stem}{columns[c]}{end}') for c in present}
-        if any(v is not None for v in values.values()):
-            rows.append({'': label} | {c: None if v is None else v * factor for c, v in values.items()})
+        values = {COLUMNS[s]: metrics.get(f'{stem}{INFIX[s]}{end}') for s in result.sources}
+        if all(v is None for v in values.values()):
+            continue
+        row = {'': label} | {c: None if v is None else v * factor for c, v in values.items()}
+        best = strongest.get(f'{stem}{end}')
+        rows.append(row | {'better than all': None if best is None else 'yes' if best.beaten else 'NO'})
     return rows
 
 
 def headline_numbers(result: BenchmarkResult, metrics: Metrics) -> list[tuple[str, str, str]]:
-    """Give the few numbers for the top of the page: (value, what it is, the baseline's)."""
-    unit, threshold = unit_suffix(result.unit), f'{PCK_THRESHOLD_PX:g}'
-    found = []
-    key = f'{threshold}px_original'
-    if f'pck_{key}' in metrics:
-        note = (
-            f'baseline: {100 * metrics[f"pck_baseline_{key}"]:.1f} %'
-            if f'pck_baseline_{key}' in metrics
-            else ''
-        )
-        found.append((f'{100 * metrics[f"pck_{key}"]:.1f} %', f'of keypoints within {threshold} px', note))
-    for stem, label, other in (
-        ('median_error', 'median error, original image', 'px_original'),
-        ('mpjpe', 'mean 3D error (MPJPE)', unit),
-        ('pa_mpjpe', 'error of the pose alone (PA-MPJPE)', unit),
-    ):
-        name, beside = f'{stem}_{other}', f'{stem}_baseline_{other}'
-        shown = 'px' if stem == 'median_error' else result.unit
+    """Give the few numbers for the top of the page: (value, what it is, the strongest trivial answer's)."""
+    strongest, found = strongest_baselines(metrics), []
+    for name, label, shown in _headlines(result):
         if name in metrics:
-            note = (
-                f'baseline: {length_text(metrics[beside], shown)}'
-                if beside in metrics
-                else 'no baseline given'
-            )
-            found.append((length_text(metrics[name], shown), label, note))
+            note = _beside(strongest.get(name), name, shown)
+            found.append((_shown(metrics[name], name, shown), label, note))
     return found
 
 
+def _headlines(result: BenchmarkResult) -> list[tuple[str, str, str | None]]:
+    """List the weightiest metrics: name, what it is, its unit."""
+    unit, threshold = unit_suffix(result.unit), f'{PCK_THRESHOLD_PX:g}'
+    return [
+        (f'pck_{threshold}px_original', f'of keypoints within {threshold} px', 'px'),
+        ('median_error_px_original', 'median error, original image', 'px'),
+        (f'mpjpe_{unit}', 'mean 3D error (MPJPE)', result.unit),
+        (f'pa_mpjpe_{unit}', 'error of the pose alone (PA-MPJPE)', result.unit),
+    ]
+
+
+def _shown(value: float, name: str, unit: str | None) -> str:
+    return f'{100 * value:.1f} %' if name.startswith('pck') else length_text(value, unit)
+
+
+def _beside(best: StrongestBaseline | None, name: str, unit: str | None) -> str:
+    if best is None:
+        return 'no baseline given'
+    verdict = 'better than' if best.beaten else 'NO BETTER than'
+    return f'{verdict} {_shown(best.value, name, unit)} of the {best.words}'
+
+
 def benchmark_summary(result: BenchmarkResult, metrics: Metrics) -> list[str]:
-    """Say in plain sentences what was measured and whether the model beats the baseline."""
+    """Say in plain sentences what was measured and whether the model beats the strongest trivial answers."""
     text = [
         f'{metrics["n_samples"]} frames seen by {len(result.camera_names)} cameras were predicted and compared with '
         f'{metrics["n_keypoints_2d"]} annotated keypoints in the images and {metrics["n_keypoints_3d"]} in space. '
         'Keypoints that were not annotated do not count.'
     ]
-    unit = unit_suffix(result.unit)
-    model, baseline = metrics.get(f'mpjpe_{unit}'), metrics.get(f'mpjpe_baseline_{unit}')
-    if model is not None:
-        sentence = (
-            f'In space a predicted keypoint is on average {length_text(model, result.unit)} from the truth'
-        )
-        if baseline is not None:
-            verdict = 'better than' if model < baseline else 'no better than'
-            sentence += (
-                f', {verdict} the {length_text(baseline, result.unit)} of always answering the mean pose of the '
-                'training set'
-            )
+    strongest, unit = strongest_baselines(metrics), unit_suffix(result.unit)
+    for name, begins in (
+        (f'mpjpe_{unit}', 'In space a predicted keypoint is on average {} from the truth'),
+        (
+            f'pa_mpjpe_{unit}',
+            'Turned, moved and scaled onto the true poses, the predicted ones are {} from them',
+        ),
+        ('median_error_px_original', 'In the original images half of the keypoints are within {}'),
+    ):
+        if name not in metrics:
+            continue
+        shown, best = 'px' if name.startswith('median') else result.unit, strongest.get(name)
+        sentence = begins.format(length_text(metrics[name], shown))
+        if best is not None:
+            verdict = 'better than' if best.beaten else 'no better than'
+            sentence += f', {verdict} the {length_text(best.value, shown)} of the {best.words}'
         text.append(sentence + '.')
-    else:
+    if f'mpjpe_{unit}' not in metrics:
         text.append('No true 3D keypoints were there, so there is no error in space.')
-    if 'baseline' not in result.sources:
+    lost = [
+        label for name, label, _ in _headlines(result) if name in strongest and not strongest[name].beaten
+    ]
+    if lost:
+        text.append(
+            f'One pose for all frames is as good or better by: {", ".join(lost)}. By these numbers nothing shows '
+            'that the model has learnt poses.'
+        )
+    if len(result.sources) == 1:
         text.append('No baseline was given, so these numbers cannot be judged by themselves.')
     if result.unit is None:
         text.append(
@@ -129,7 +157,7 @@ def benchmark_text(result: BenchmarkResult, metrics: Metrics, title: str) -> str
         width = max(len(row['']) for row in rows)
         lines.append(' ' * width + ''.join(f'  {c:>14}' for c in columns[1:]))
         for row in rows:
-            cells = ('–' if row[c] is None else f'{row[c]:.4g}' for c in columns[1:])
+            cells = map(_cell, (row[c] for c in columns[1:]))
             ends = (f'  {cell:>{max(len(c), 14)}}' for c, cell in zip(columns[1:], cells))
             lines.append(f'{row[""]:<{width}}' + ''.join(ends))
     errors = result.errors()
@@ -148,3 +176,7 @@ def benchmark_text(result: BenchmarkResult, metrics: Metrics, title: str) -> str
     lines += ['', 'What the numbers mean', *(f'  {text}' for text in EXPLANATIONS), '', 'All metrics']
     lines += [f'  {name} = {value:.6g}' for name, value in metrics.items()]
     return '\n'.join(lines) + '\n'
+
+
+def _cell(value: float | str | None) -> str:
+    return '–' if value is None else value if isinstance(value, str) else f'{value:.4g}'

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smilfit.evaluation import FitBenchmark, length_text
+from smilfit.evaluation import (
+    FitBenchmark,
+    length_text,
+    mask_rows,
+    mask_sentences,
+    strongest_baselines,
+    unit_suffix,
+)
 from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -29,7 +36,8 @@ def add_fit_sections(
         images: captions and overlays.
         video: an overlay video.
     """
-    report.add_section('Fit: the body on the images', fit_summary(benchmark))
+    text = [*fit_summary(benchmark), *mask_sentences(ignored or {}), *sentences(ignored or {})]
+    report.add_section('Fit: the body on the images', text)
     if images or video is not None:
         report.add_legend(FIT_MARKS)
     if images:
@@ -61,17 +69,31 @@ def add_fit_sections(
         ),
         'All cameras together.',
     )
+    if overlaps := mask_rows(ignored or {}):
+        report.add_table(
+            overlaps,
+            'IoU of the body and masks: of the fit to keypoints alone, of this one, and of the body as it stood at '
+            'another time. Frames that were checked took no part in the shape',
+        )
     if benchmark.against_truth:
-        rows = [{'against the known truth': n, 'value': v} for n, v in benchmark.against_truth.items()]
-        report.add_table(rows, f'Errors in space, {benchmark.unit or "unknown unit"}')
+        report.add_table(truth_rows(benchmark), f'Errors in space, {benchmark.unit or "unknown unit"}')
     if history:
         report.add_figure(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
         )
     if ignored:
-        rows = [{'what': str(k), 'value': str(v)} for k, v in ignored.items()]
-        report.add_table(rows, 'What was left out, and other notes')
+        report.add_table(note_rows(ignored), 'What was left out, and other notes')
     return report
+
+
+def sentences(notes: Mapping[str, Any]) -> list[str]:
+    """Give what `FitResult.report` says in words of its own: shape and sizes that no keypoint tells."""
+    return [f'{text[0].upper()}{text[1:]}.' for text in (one['sentence'] for one in notes.get('unmoved', ()))]
+
+
+def note_rows(notes: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Give a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
+    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in ('unmoved', 'masks')]
 
 
 def fit_summary(benchmark: FitBenchmark) -> list[str]:
@@ -88,10 +110,33 @@ def fit_summary(benchmark: FitBenchmark) -> list[str]:
                 'are triangulated from the same labels without a body'
             )
         text.append(sentence + '.')
-    for name, value in benchmark.against_truth.items():
-        if name.startswith('mpjpe'):
-            text.append(f'Against the known truth: {length_text(value, benchmark.unit)} on average.')
+    for name, words in (
+        (f'mpjpe_{unit_suffix(benchmark.unit)}', ''),
+        (f'mpjpe_shared_{unit_suffix(benchmark.unit)}', ' for the keypoints that two cameras saw'),
+    ):
+        if name in benchmark.against_truth:
+            value, best = (
+                benchmark.against_truth[name],
+                strongest_baselines(benchmark.against_truth).get(name),
+            )
+            beside = '' if best is None else f', {best.sentence}'
+            text.append(
+                f'Against the known truth: {length_text(value, benchmark.unit)} on average{words}{beside}.'
+            )
     return text
+
+
+def truth_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
+    """Give the table of errors against known truth, each beside the strongest trivial answer."""
+    strongest = strongest_baselines(benchmark.against_truth)
+    return [
+        {
+            'against the known truth': name,
+            'value': value,
+            'beside': strongest[name].sentence if name in strongest else None,
+        }
+        for name, value in benchmark.against_truth.items()
+    ]
 
 
 def camera_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:

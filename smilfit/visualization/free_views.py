@@ -1,13 +1,12 @@
 """A fitted body from viewpoints that no camera had: from its side, from above, from the front, in its own frame."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.io.lookup_proposals import body_axes
 from smilfit.renderers import Renderer, ZBufferRenderer, overlay
 from smilfit.structures import BodyParams, Cameras
 from smilfit.visualization.marks import BODY, put_text, scale_of
@@ -22,17 +21,17 @@ VIEWS = ('side', 'above', 'front')
 def free_views(
     body: SMIL,
     params: BodyParams,
-    axes: Float[Tensor, '3 3'],
     side_px: int = 300,
     label: str = '',
     renderer: Renderer | None = None,
 ) -> UInt8[np.ndarray, 'H W 3']:
     """Draw one body from its side, from above and from the front, its root's turn taken back.
 
+    Where these are on a model that does not say it, the names of its joints tell.
+
     Args:
         body: the body.
         params: of one body.
-        axes: the directions forward, left and up of the body at rest, as rows.
         side_px: of each view.
         label: for the first view.
         renderer: a z-buffer if None.
@@ -45,7 +44,8 @@ def free_views(
     )
     with torch.no_grad():
         vertices = body(still.to(body.v_template), ('vertices',)).vertices[0].cpu().double()
-    forward, left, up = axes.double()
+    axes = body_axes(body.data)
+    forward, left, up = (torch.from_numpy(axis) for axis in (axes.forward, axes.left, axes.up))
     # Rows: to the right, down and into the image.
     looks = {'side': (forward, -up, left), 'above': (forward, left, -up), 'front': (left, -up, -forward)}
     low, high = vertices.amin(0), vertices.amax(0)
@@ -65,45 +65,6 @@ def free_views(
         put_text(canvas, text, (round(8 * scale), round(22 * scale)), max(0.65 * scale, 0.4))
         tiles.append(canvas)
     return grid_of_views(tiles, columns=len(tiles))
-
-
-def body_axes(body: SMIL, pairs: Sequence[tuple[int, int]] = ()) -> Float[Tensor, '3 3']:
-    """Give forward, left and up of a body at rest, as rows: what the model file says, else what its form tells.
-
-    A model that does not say its axes: left is where the left ones of its joint pairs are, forward the longest extent
-    across that, with an unknown sign; so up may be down.
-
-    Args:
-        body: the body.
-        pairs: joints of both sides, for models without stated axes.
-    """
-    data = body.data
-    if data.forward_axis is not None and data.up_axis is not None:
-        forward, up = _axis(data.forward_axis), _axis(data.up_axis)
-        return torch.stack((forward, torch.linalg.cross(up, forward), up))
-    points = torch.as_tensor(data.v_template).double()
-    points = points - points.mean(0)
-    _, _, main = torch.linalg.svd(points, full_matrices=False)
-    left = main[1]
-    if pairs:
-        joints = torch.as_tensor(data.joints).double()
-        apart = sum(
-            (joints[a] - joints[b]) * (1.0 if _is_left(data.joint_names[a]) else -1.0) for a, b in pairs
-        )
-        left = torch.as_tensor(apart) if float(torch.as_tensor(apart).norm()) > 0 else left
-    left = left / left.norm()
-    across = points - (points @ left).unsqueeze(1) * left
-    _, _, main = torch.linalg.svd(across, full_matrices=False)
-    return torch.stack((main[0], left, torch.linalg.cross(main[0], left)))
-
-
-def _is_left(name: str) -> bool:
-    words = name.lower().replace('-', '_').split('_')
-    return 'left' in words or 'l' in words[1:] or words[0] == 'l'
-
-
-def _axis(name: str) -> Tensor:
-    return torch.eye(3).double()['xyz'.index(name[1])] * (1.0 if name[0] == '+' else -1.0)
 
 
 def _camera(

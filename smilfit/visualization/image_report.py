@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.evaluation import ImageFigures, summary
+from smilfit.visualization.fit_report import note_rows, sentences
 from smilfit.visualization.marks import FIT_MARKS, MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -41,7 +42,10 @@ def add_image_sections(
         video: the overlays as a video.
     """
     means = summary(figures)
-    report.add_section('How well the body explains the images', f'{len(figures)} images were fitted.')
+    report.add_section(
+        'How well the body explains the images',
+        [f'{len(figures)} images were fitted.', *sentences(notes or {})],
+    )
     report.add_numbers(
         [
             (f'{means["fit"][key]:.{digits}f}', what, _beside(means.get('start', {}).get(key), digits))
@@ -71,8 +75,7 @@ def add_image_sections(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
         )
     if notes:
-        rows = [{'what': str(k), 'value': str(v)} for k, v in notes.items()]
-        report.add_table(rows, 'What was left out, and other notes')
+        report.add_table(note_rows(notes), 'What was left out, and other notes')
     return report
 
 

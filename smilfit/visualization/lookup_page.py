@@ -50,7 +50,7 @@ def lookup_page(
         page.add_table([_shown(row) for row in rows])
         page.add_section(
             'The places on the model',
-            'Names are those of the annotation. The left and right side show their own half.',
+            'Names are those of the annotation. From the sides and the front only the near half is named.',
         )
         _add_views(page, body, axes, _points_of(rows, body))
         page.add_section('Labelled frames')
@@ -78,7 +78,7 @@ def _add_views(page: Report, body: BodyModelData, axes: BodyAxes, points: Sequen
         'from the left': Side(axes.left, axes.up, near_half=True),
         'from the right': Side(-axes.left, axes.up, near_half=True),
         'from above': Side(axes.up, axes.forward),
-        'from the front': Side(axes.forward, axes.up),
+        'from the front': Side(axes.forward, axes.up, near_half=True),
     }
     page.add_legend((_IN_JOINT, _ON_SKIN))
     views = model_views(body.v_template, body.faces, points, sides)
@@ -93,8 +93,10 @@ def _points_of(rows: Sequence[ProposedRow], body: BodyModelData) -> list[NamedPo
             mark = landmark_of(LookupRow(row.data, row.model, row.data, row.cells), body)
             points.append(NamedPoint(row.data, _place(mark, body), True))
         elif row.model:
+            mark = body.landmarks.get(row.model)
+            xyz = _place(mark, body) if mark else place_of(table[row.model], body)
             points.append(
-                NamedPoint(row.data, place_of(table[row.model], body), not isinstance(table[row.model], str))
+                NamedPoint(row.data, xyz, mark is not None or not isinstance(table[row.model], str))
             )
     return points
 

@@ -48,6 +48,7 @@ def add_verdict(
         [
             {
                 'measure': m.name,
+                'of': m.where,
                 'value': _number(m.value),
                 'doubtful from': m.threshold_doubtful,
                 'not believable from': m.threshold_not_believable,
@@ -59,14 +60,16 @@ def add_verdict(
         'What the verdict rests on',
     )
     names = labels or [str(row) for row in range(len(verdict.frame_words))]
+    # What all frames share is said once, above.
+    common = {m.reason for m in verdict.measures}
     bad = [
         {'frame': name, 'word': word, 'reason': reason}
         for name, word, reason in zip(names, verdict.frame_words, verdict.frame_reasons)
-        if word not in (GOOD, NOT_FITTED)
+        if word not in (GOOD, NOT_FITTED) and reason not in common
     ]
     if bad:
         more = f'; {len(bad) - MAX_FRAMES} more are in verdict.json' if len(bad) > MAX_FRAMES else ''
-        report.add_table(bad[:MAX_FRAMES], f'Frames that are not good{more}')
+        report.add_table(bad[:MAX_FRAMES], f'Frames that are not good by themselves{more}')
     return report
 
 

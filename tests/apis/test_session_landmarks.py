@@ -5,15 +5,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.reliability.small_inputs import make_inputs
 from smilfit import apis
 from smilfit.apis.shipped_configs import configs_folder
-from smilfit.body_models import load_body_model_data
+from smilfit.body_models import load_body_model, load_body_model_data
 from smilfit.body_models.landmark_file import read_landmark_file
 from smilfit.datasets import MultiViewDataset, open_dataset
 from smilfit.io.lookup import LANDMARK_COLUMNS
 from smilfit.registry import read_config
+from smilfit.structures import FitResult
 
 SESSION = 'session_000'
 WRONG = np.array([0.03, 0.0, 0.04])
@@ -80,6 +82,18 @@ def test_a_fit_finds_them_and_the_next_one_expects_them_there(inputs, tmp_path):
     # The truth is no offset at all; two cameras and eight frames do not tell all of it.
     assert np.linalg.norm(found.landmarks['nape'].offset) < 0.5 * np.linalg.norm(WRONG * size)
     assert found.landmarks['nape'].sd <= found.expected['nape'].sd
+    # The plain model's file is enough to go on with: the fit brings its session's landmarks.
+    plain = load_body_model(inputs / 'animal.smil.json')
+    loaded = FitResult.load(file.with_name('fit.npz'), plain)
+    assert loaded.body.data.landmarks == found.expected
+    names = loaded.keypoints3d.names
+    assert 'nape' in names
+    points = loaded.body(loaded.params, names).select(names)
+    torch.testing.assert_close(points, loaded.keypoints3d.xyz)
+    # Where the nape was found, and not where its joint is.
+    moved = points[:, names.index('nape')] - loaded.body(loaded.params, ('neck',)).select(('neck',))[:, 0]
+    offset = torch.tensor(found.landmarks['nape'].offset)
+    torch.testing.assert_close(moved.norm(dim=1), loaded.params.scale * offset.norm(), rtol=1e-3, atol=0)
     again = apis.fit(cfg, data, tmp_path / 'next', window_px=48, video=False, landmarks=file)
     assert set(again.results) == {SESSION}
     following = read_landmark_file(tmp_path / 'next' / SESSION / 'landmarks.json')

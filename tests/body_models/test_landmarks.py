@@ -97,7 +97,10 @@ def test_a_body_without_landmarks_keeps_its_hash(tmp_path):
 @pytest.mark.parametrize(
     ('mark', 'message'),
     [
-        ({'joint_1': Landmark('joint_1', 'joint_1')}, 'landmarks.joint_1 must have a name that no joint has'),
+        (
+            {'joint_1': Landmark('joint_2', 'joint_1')},
+            'landmarks.joint_1 must have a name that no other joint has',
+        ),
         (
             {'a': Landmark('joint_9', 'joint_1')},
             "landmarks.a.anchor names a joint 'joint_9' that is not there",

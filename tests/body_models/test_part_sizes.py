@@ -87,7 +87,9 @@ def test_a_fit_says_which_parts_it_found_by_itself(caplog):
     handler = Keypoint3dMSEHandler()
     stage = Stage(fit=('transl', 'part_sizes'), weights={handler.handler_key: 1.0})
     with caplog.at_level('INFO', logger='smilfit'):
-        SMPLify(body, [stage], [handler], LevenbergMarquardt('torch'), use_one_betas_per_video=True)([points])
+        SMPLify(
+            body, [stage], [handler], LevenbergMarquardt('torch'), use_one_betas_per_video=True, verbose=True
+        )([points])
     assert (
         'quadruped names no parts; by its tree and sides they are: shoulder: shoulder_L, elbow_L'
         in caplog.text

@@ -238,7 +238,9 @@ def test_frames_of_a_video_are_decoded_in_order(tmp_path, data, image_set):
     assert [entry['where'] for entry in report['left_out']] == ['v.csv, row 3']
     greys = [round(float(file.image(i, 'picture').mean()) / 40) for i in range(4)]
     assert greys == [0, 2, 2, 3]
-    assert file.labels('made')[2] == f'{VideoFrame(video, 2)} #2'
+    assert file.labels('made')[1:3] == tuple(f'{VideoFrame(video, 2)} #{n}' for n in (1, 2))
+    assert file.labels('made')[0] == str(VideoFrame(video, 0))
+    assert file.entries('made') == tuple(f'v.csv, row {n}' for n in (1, 0, 2, 4, 3))
 
 
 def test_a_long_list_of_what_was_left_out_fits_into_the_file(tmp_path, data, image_set):

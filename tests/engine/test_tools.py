@@ -45,6 +45,8 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert metrics['n_samples'] == 4
     assert {'mpjpe_mm', 'mpjpe_baseline_mm', 'pa_mpjpe_mean_pose_mm', 'pck_5px_original'} <= metrics.keys()
     assert (work_dir / 'benchmark' / 'report.html').is_file()
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('pa_mpjpe_mm ')]
+    assert 'of the mean pose' in line
 
 
 def test_check_config_builds_everything_and_trains_nothing(tmp_path, monkeypatch, capsys):

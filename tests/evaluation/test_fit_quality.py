@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.evaluation import fit_benchmark, reprojection_errors
+from smilfit.evaluation import fit_benchmark, reprojection_errors, strongest_baselines
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d, Keypoints3d
 
@@ -30,6 +30,26 @@ def test_an_exact_fit_has_no_error(world, seen, truth):
     assert found.n_frames_finite == 6
     for name in ('mpjpe_mm', 'pa_mpjpe_mm', 'vertex_error_mm'):
         assert found.metrics()[name] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_beside_errors_against_truth_stand_answers_without_a_body_or_a_pose(world, seen, truth):
+    noisy = replace(seen, xy=seen.xy + torch.randn_like(seen.xy))
+    placed = triangulate_keypoints(noisy)
+    found = fit_benchmark(noisy, world.truth3d + 0.001, truth=truth).against_truth
+    best = strongest_baselines(found)
+    assert {name: answer.source for name, answer in best.items()} == {
+        'mpjpe_mm': 'mean_pose_at_predicted_place',
+        'pa_mpjpe_mm': 'mean_pose',
+        'mpjpe_shared_mm': 'triangulated',
+    }
+    assert all(answer.beaten for answer in best.values())
+    distance = (placed.xyz - world.truth3d).norm(dim=-1)[placed.visible]
+    assert best['mpjpe_shared_mm'].value == pytest.approx(float(distance.mean()))
+    # A fit that is what the labels' own triangulation is, is no better.
+    worse = torch.where(placed.visible.unsqueeze(-1), placed.xyz, world.truth3d)
+    assert not strongest_baselines(fit_benchmark(noisy, worse, truth=truth).against_truth)[
+        'mpjpe_shared_mm'
+    ].beaten
 
 
 def test_medians_are_over_the_points_that_both_have(world, seen, truth):

@@ -129,7 +129,7 @@ def test_an_absent_unit_and_baseline_survive_the_file(world, meta, tmp_path):
 
 def test_another_file_is_refused(tmp_path):
     np.savez(tmp_path / 'other.npz', x=np.zeros(3))
-    with pytest.raises(ValueError, match="format must be 'smilfit-benchmark' up to version 1; got ''"):
+    with pytest.raises(ValueError, match="format must be 'smilfit-benchmark' up to version 2; got ''"):
         BenchmarkResult.load(tmp_path / 'other.npz')
 
 

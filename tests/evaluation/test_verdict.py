@@ -2,26 +2,37 @@
 
 import pytest
 
-from benchmarks.believe_cases import CONFIG, made_session, shuffled
-from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, judge, load_thresholds, n_steps, session_numbers
+from benchmarks.believe.cases import Case, registrant_config
+from benchmarks.believe.judging import by, judged
+from benchmarks.believe.sessions import made_session, shuffled
+from benchmarks.believe.single_views import log, masks_of_things, rock
+from smilfit.evaluation.verdict import (
+    GOOD,
+    NOT_BELIEVABLE,
+    judge,
+    load_thresholds,
+    n_steps,
+    session_numbers,
+    stiffened,
+)
 from smilfit.handlers import MultiviewKeypoint2dMSEInput
-from smilfit.registry import build_registrant, read_config
+from smilfit.registry import build_registrant
 
 
 def verdict_on(body, seen):
-    fitter = build_registrant({**read_config(CONFIG).to_dict(), 'body_model': body, 'verbose': False})
+    cfg = {**registrant_config(), 'body_model': body, 'verbose': False}
+    fitter = build_registrant(cfg)
+    stiff = build_registrant(stiffened(cfg, fitter.handlers))
     inputs = [MultiviewKeypoint2dMSEInput(seen)]
     told = []
-    numbers = session_numbers(
-        body, fitter(inputs), seen, inputs, lambda given, rows: fitter(given, frames=rows), told.append
-    )
+    numbers = session_numbers(body, fitter(inputs), seen, inputs, by(fitter), by(stiff), step=told.append)
     assert len(told) == n_steps(len(seen.rig))
     return judge(numbers.values, load_thresholds(), numbers.frames), numbers
 
 
 @pytest.fixture(scope='module')
 def made():
-    body, seen = made_session('quadruped', 3, n_cameras=3)
+    body, seen = made_session('made quadruped', 3, n_cameras=3)
     return body, seen[:16]
 
 
@@ -39,4 +50,23 @@ def test_a_shuffled_lookup_is_not_believable(made):
     verdict, numbers = verdict_on(*shuffled(made, 0))
     assert verdict.word == NOT_BELIEVABLE
     # Other random maps do as well.
-    assert numbers.values['shuffled_maps'].value < 4.0
+    threshold = load_thresholds()['shuffled_maps']
+    assert numbers.values['shuffled_maps'].value < threshold.not_believable
+
+
+@pytest.mark.parametrize('thing', [rock, log])
+def test_a_mask_of_no_animal_is_not_believable_however_well_it_is_covered(thing):
+    found = judged(Case('', False, lambda: masks_of_things(thing, 3, n=2), 'smalify_masks'))
+    assert found.verdict.frame_words == (NOT_BELIEVABLE,) * 2
+    assert all('plain as a rock' in r or 'convex hull' in r for r in found.verdict.frame_reasons)
+    assert found.overlaps.min() > 0.8
+
+
+def test_only_priors_are_stiffened():
+    body, _ = made_session('made insect', 0)
+    cfg = registrant_config()
+    before = build_registrant({**cfg, 'body_model': body, 'verbose': False})
+    after = build_registrant({**stiffened(cfg, before.handlers), 'body_model': body, 'verbose': False})
+    for loose, stiff in zip(before.stages, after.stages):
+        assert stiff.weights['keypoints2d_mse'] == loose.weights['keypoints2d_mse']
+        assert stiff.weights.get('pose_reg', 0.0) == pytest.approx(20 * loose.weights.get('pose_reg', 0.0))

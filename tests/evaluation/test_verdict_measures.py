@@ -24,9 +24,8 @@ from smilfit.evaluation.verdict import (
 from smilfit.evaluation.verdict.bones import bone_asymmetry, bone_ratios, joint_moves, lengths
 from smilfit.evaluation.verdict.evidence import extents_px, kept_share, names_seen, places_seen
 from smilfit.evaluation.verdict.intersections import crossing_triangles, new_crossings
+from smilfit.evaluation.verdict.masks import mask_margins, outline_convexity, plain_overlap
 from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
-from smilfit.evaluation.verdict.one_view import start_margins
-from smilfit.evaluation.verdict.pictures import mask_margins
 from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, landmark_offsets_sd, limits_share
 from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
 from smilfit.evaluation.verdict.sides import side_pairs
@@ -159,7 +158,7 @@ def test_shape_is_measured_along_the_main_axes_of_its_space():
     root = np.linalg.cholesky(small.data.shape_cov)
     z = torch.tensor([[3.0, 0.0, -1.0]]).double()
     betas = torch.as_tensor(small.data.shape_mean) + z @ torch.as_tensor(root).T
-    assert torch.allclose(betas_sd(small, small.zero_params(1).replace(betas=betas)), z.abs())
+    assert torch.allclose(betas_sd(small, small.zero_params(1).replace(betas=betas)), z.abs(), atol=1e-3)
 
 
 def test_joints_beyond_their_limits_are_counted(body, params):
@@ -242,17 +241,6 @@ def test_maps_are_dealt_out_and_sides_exchanged(seen, body):
     assert with_sides_exchanged([MultiviewKeypoint2dMSEInput(labels.select(['nose']))], body.data) is None
 
 
-def test_another_direction_that_costs_as_much_is_a_doubt():
-    around = torch.tensor([0.0, 0, math.pi]).double()
-    still = torch.zeros(3).double()
-    orients = torch.stack((still, 0.1 * around, around)).expand(3, 3, 3)
-    inf = math.inf
-    losses = torch.tensor([[2.0, 2.1, 3.0], [2.0, 1.0, inf], [3.0, 3.0, 2.7]]).double()
-    margins = start_margins(losses, orients)
-    assert margins[[0, 2]].tolist() == pytest.approx([1.5, 3.0 / 2.7])
-    assert margins[1].isnan()
-
-
 def test_a_mask_that_others_cover_as_well_is_no_evidence():
     y, x = np.mgrid[:40, :40]
     disc, bar = (x - 20) ** 2 + (y - 20) ** 2 < 150, (abs(x - 10) < 4) & (abs(y - 20) < 15)
@@ -263,6 +251,24 @@ def test_a_mask_that_others_cover_as_well_is_no_evidence():
     # Each lies on the other's mask: the other one's silhouette would do better.
     assert (mask_margins({0: (bar, disc), 1: (disc, bar)}, 2) < 0).all()
     assert np.isnan(mask_margins({0: (disc, disc)}, 1)).all()
+
+
+def test_a_plain_mask_alone_is_no_evidence_of_an_animal():
+    y, x = np.mgrid[:80, :80]
+    rock = (x - 40) ** 2 + 2 * (y - 40) ** 2 < 900
+    legs = (abs(y - 30) < 8) & (abs(x - 40) < 30) | (abs(abs(x - 40) - 25) < 4) & (y > 30) & (y < 70)
+    assert plain_overlap(rock) > 0.95
+    assert plain_overlap(legs) < 0.75
+    assert plain_overlap(y == 3) == 1.0
+    assert outline_convexity(rock) > 0.97
+    assert outline_convexity(legs) < 0.85
+    assert outline_convexity(y == 3) == 1.0
+    # All the same, the fit to a rock covers it nearly whole.
+    curled = (x - 40) ** 2 + 2 * (y - 40) ** 2 < 870
+    margins = mask_margins({0: (curled, rock), 1: (legs, legs)}, 2, alone=(0, 1))
+    assert margins[0] < 0.02 < 0.2 < margins[1]
+    # Where keypoints say what it is, a round animal is one.
+    assert mask_margins({0: (curled, rock), 1: (legs, legs)}, 2)[0] > 0.2
 
 
 def test_words_follow_from_thresholds_in_either_direction():
@@ -288,6 +294,7 @@ def test_the_weightiest_reasons_come_first_and_frames_follow_their_session():
     assert [m.word for m in verdict.measures][:3] == [NOT_BELIEVABLE, NOT_BELIEVABLE, DOUBTFUL]
     assert len(verdict.reasons) == 3
     assert verdict.reasons[0] == 'bone hip_L is 9 times as long as at rest'
+    assert verdict.reasons[2] == '1.2 % of the skin is torn (stretched three times and more)'
     assert verdict.frame_words == (NOT_BELIEVABLE,)
     assert Verdict.from_dict(json.loads(json.dumps(verdict.as_dict()))) == verdict
     with pytest.raises(UnknownNameError, match="Did you mean 'torn'"):

@@ -76,9 +76,10 @@ def test_a_landmark_is_read_as_it_was_written(tmp_path, landmark):
         ({'offset': '0 0 1'}, 'line 2: one of joint, vertices and triangle must be filled; got none'),
         ({'joint': 'joint_1', 'vertices': '3'}, 'must be filled; got joint and vertices'),
         (
-            {'model': 'joint_1', 'joint': 'joint_1'},
-            'model must be a name of its own .*; got joint_1. Write joint_1',
+            {'model': 'joint_1', 'joint': 'joint_2'},
+            'model must be a name of its own .*; got joint_1. Write another',
         ),
+        ({'model': 'joint_1', 'vertices': '3'}, 'model must be a name of its own'),
         ({'vertices': '40'}, 'vertices must be whole numbers from 0 to 39; got 40'),
         ({'vertices': '3:1.0 4'}, 'vertices must all have a weight, or none'),
         ({'vertices': '3 3'}, 'vertices must differ'),
@@ -108,3 +109,17 @@ def test_unknown_joints_and_units(tmp_path):
         ValueError, match='offset_sd in mm must have a model of known unit, small states none'
     ):
         _read(tmp_path, replace(small_animal(), unit=None), joint='joint_1', offset_sd='1mm')
+
+
+def test_a_joint_alone_is_seen_near_it(tmp_path):
+    body = small_animal()
+    path = tmp_path / 'lookup.csv'
+    tip = body.joint_names[-1]
+    path.write_text(f'model,data,offset_sd\njoint_1,knee,\njoint_2,hip,0\njoint_3,,\n{tip},tip,\n')
+    found = read_landmarks(path, body)
+    assert [(n, m.anchor, m.bone, m.offset) for n, m in found.items()] == [
+        (n, n, n, (0, 0, 0)) for n in ('joint_1', tip)
+    ]
+    # Joints lie inside; what ends a chain is seen.
+    assert [m.sd / body.rest_size for m in found.values()] == pytest.approx([0.05, 0.01])
+    assert not read_landmarks(path, body, joint_sd='0')

@@ -69,6 +69,22 @@ def test_synonyms_find_the_points_of_a_quadruped():
     assert {row.confidence for row in rows.values()} <= {'sure', 'likely'}
 
 
+def test_words_of_limbs_are_turned_to_fore_and_hind():
+    names = [
+        'left_front_top',
+        'left_front_middle',
+        'R_F_Paw',
+        'right_rear_top',
+        'right_rear_middle',
+        'hindpaw_left',
+    ]
+    places = ['elbow_L', 'wrist_L', 'fore_paw_R', 'knee_R', 'ankle_R', 'hind_paw_L']
+    body = make_quadruped()
+    known = body.keypoint_sets['sleap']
+    rows = _rows(body, names)
+    assert [known.get(row.model, row.model) for row in rows.values()] == [known.get(p, p) for p in places]
+
+
 def test_a_joint_inside_becomes_the_skin_beside_it():
     body = make_quadruped()
     names = ['left_shoulder', 'right_shoulder', 'HauntLeft', 'haunch-left']

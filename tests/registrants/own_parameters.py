@@ -37,3 +37,30 @@ class SoftAnimal(SMIL):
         starts = joints[:, self.tree.parents[index]]
         ends = starts + params.limb_length.unsqueeze(-1) * (joints[:, index] - starts)
         return joints.expand(len(ends), -1, -1).index_copy(1, index, ends)
+
+
+register_parameter(ParameterSpec('bulges', ('Q',), 'share', shared=True, linear=True))
+
+
+@BODY_MODELS.register_module(force=True)
+class BulgingAnimal(SMIL):
+    """A body with two directions of its own, of joints and skin, at rest."""
+
+    @property
+    def sizes(self):
+        """Q: how many directions."""
+        return super().sizes | {'Q': 2}
+
+    def joint_directions(self, name):
+        """Lengthen the last bones."""
+        if name != 'bulges':
+            return super().joint_directions(name)
+        joints = torch.zeros_like(self.joints_template).expand(2, -1, -1).clone()
+        joints[0, 4:, 0], joints[1, 7:, 1] = 0.5, 0.5
+        return joints
+
+    def vertex_directions(self, name):
+        """Move the skin with them, and more."""
+        if name != 'bulges':
+            return super().vertex_directions(name)
+        return self.weights @ self.joint_directions(name) + 0.1 * self.v_template.abs()

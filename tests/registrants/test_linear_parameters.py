@@ -109,3 +109,22 @@ def test_a_strong_prior_holds_them():
     result = fit(body, truth, points, LevenbergMarquardt('torch'), 30, handler, **strong)
     assert float(result.params.landmark_offsets.abs().max()) < 1e-6
     assert float(result.params.part_sizes.abs().max()) < 1e-6
+
+
+def test_their_uncertainty_is_that_of_their_errors():
+    body, truth, points = make_session()
+    noise, sd = torch.randn(points.xyz.shape, generator=torch.Generator().manual_seed(9)).double(), 0.02
+    seen = replace(points, xyz=points.xyz + sd * noise)
+    handler = Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum'))
+    # Weights in standard deviations: the prior's weight is the statistical one.
+    weights = {handler.handler_key: sd**-2, 'landmark_offset_prior': 1.0, 'part_size_prior': 1.0}
+    result = fit(body, truth, seen, LevenbergMarquardt('torch', covariance=True), 60, handler, **weights)
+    sds = dict(zip(result.covariance.columns, result.covariance.parameter_sd()[0].tolist()))
+    offsets = result.params.landmark_offsets[0] - truth.landmark_offsets[0]
+    errors = dict(enumerate(offsets.flatten().tolist()))
+    found = torch.tensor([error / sds[f'landmark_offsets[{i}]'] for i, error in errors.items()])
+    assert 0.6 < float(found.square().mean().sqrt()) < 1.5
+    sizes = result.params.part_sizes[0] - truth.part_sizes[0]
+    assert all(abs(float(e)) < 3.5 * sds[f'part_sizes[{i}]'] < 0.2 for i, e in enumerate(sizes))
+    # Landmarks' own covariances are among the keypoints'.
+    assert 'unknown_joint_3' in result.covariance.keypoint_names

@@ -9,10 +9,10 @@ import torch
 from benchmarks.one_view.scenes import pictures
 from benchmarks.one_view.scores import compare
 from smilfit.body_models import SMIL
-from smilfit.evaluation.verdict import trunk_direction
 from smilfit.handlers import ImageFrameInput
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.view_candidates import mirror_images
+from smilfit.registrants.view_doubt import trunk_direction
 from smilfit.registrants.view_sufficiency import least_places, places_of
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import FitResult

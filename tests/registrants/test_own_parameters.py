@@ -13,6 +13,7 @@ from smilfit.handlers import Keypoint3dHandler
 from smilfit.io.truth import read_true_params, write_truth
 from smilfit.registrants import SMPLify
 from smilfit.registry import BODY_MODELS, build_body_model
+from smilfit.solvers import LevenbergMarquardt
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, Keypoints3d
 from tests.animals import random_params, small_animal
 
@@ -31,6 +32,7 @@ def body():
     PARAMETERS.clear()
     PARAMETERS.update(before)
     BODY_MODELS.module_dict.pop('SoftAnimal')
+    BODY_MODELS.module_dict.pop('BulgingAnimal')
     sys.modules.pop(MODULE)
 
 
@@ -151,3 +153,23 @@ def test_the_truth_of_a_made_session_keeps_it(clip, tmp_path):
     write_truth(tmp_path / 'truth.npz', truth, none, none, ['a'], ['a'], 'hash')
     back = read_true_params(tmp_path / 'truth.npz', B)
     assert torch.equal(back.deform_verts, truth.deform_verts)
+
+
+@pytest.mark.usefixtures('body')
+@pytest.mark.parametrize('backend', ['torch', 'auto'])
+def test_one_that_is_linear_at_rest_is_fitted_by_second_order(backend):
+    body = build_body_model(dict(type='BulgingAnimal', data=small_animal(n_joints=8))).double()
+    truth = random_params(body.data, B, angle=0.2)
+    bulges = torch.tensor([[0.4, -0.3]]).double().expand(B, -1).clone()
+    truth = truth.replace(betas=0 * truth.betas, scale=torch.ones(B).double(), bulges=bulges)
+    names = (*body.joint_names, 'nose', 'tail')
+    seen = Keypoints3d(body(truth, names).keypoints, torch.ones(B, len(names)).double(), names)
+    # Joints' turns would do what bulges do.
+    still = dict(fit_body_pose=False, fit_betas=False)
+    stage = dict(n_iter=40, ftol=1e-14, fit_bulges=True, keypoints3d_mse_weight=1.0, **still)
+    solver = LevenbergMarquardt(backend, covariance=True)
+    fitter = SMPLify(body, [stage], [Keypoint3dHandler()], solver, use_one_betas_per_video=True)
+    start = truth.replace(bulges=None, global_orient=0 * truth.global_orient)
+    result = fitter([seen], init_params=start)
+    assert torch.allclose(result.params.bulges, truth.bulges, atol=1e-5)
+    assert result.covariance.columns[-2:] == ('bulges[0]', 'bulges[1]')

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.body_models import SMIL
+from smilfit.body_models import SMIL, Landmark
 from smilfit.files import BadFileError
 from smilfit.structures import FitCovariance, FitResult, FittedModel, Keypoints3d
-from tests.animals import random_params, ring_of_cameras, small_animal
+from tests.animals import MARKS, random_params, ring_of_cameras, small_animal
 
 
 @pytest.fixture
@@ -57,6 +57,40 @@ def test_a_file_tells_its_cameras_keypoints_and_body_model(result, tmp_path):
     assert side_car['contents']['global_orient']['unit'] == 'rad'
     assert side_car['contents']['keypoints3d']['shape'] == [3, 2, 3]
     assert side_car['body_model']['content_hash'] == body.data.content_hash()
+
+
+@pytest.mark.parametrize('others', [{}, {'mark_known': Landmark('joint_0', 'joint_0')}])
+def test_a_file_brings_its_landmarks_to_the_plain_body_model(tmp_path, others):
+    plain = SMIL(small_animal()).double()
+    marked = plain.with_landmarks({**MARKS, 'mark_skin': Landmark({3: 0.25, 7: 0.75}, 'joint_2', sd=0.2)})
+    unknown = marked.data.unknown_landmarks
+    offsets = torch.randn(1, len(unknown), 3).double().expand(3, -1, -1)
+    params = random_params(plain.data, 3).replace(landmark_offsets=offsets)
+    told = FitResult(params, torch.ones(3), torch.ones(3).bool(), model=FittedModel.of(marked.data))
+    back = FitResult.load(told.save(tmp_path / 'fit.npz'), plain.with_landmarks(others))
+    assert back.body.data.landmarks == marked.data.landmarks
+    assert back.body.data.unknown_landmarks == unknown
+    names = (*marked.data.landmarks, 'joint_3')
+    there, here = (body(params, names).select(names) for body in (marked, back.body))
+    assert torch.equal(there, here)
+    assert torch.equal(back.vertices(), marked(params, ('vertices',)).vertices)
+    # The caller's body is as it was, and one that has them already is taken itself.
+    assert plain.data.landmarks == {}
+    assert FitResult.load(tmp_path / 'fit.npz', marked).body is marked
+    assert back.model == told.model
+    assert back.model.content_hash == plain.data.content_hash()
+
+
+def test_landmarks_of_a_damaged_file_are_refused(result, tmp_path):
+    plain = SMIL(small_animal())
+    model = FittedModel.of(plain.with_landmarks(MARKS).data)
+    model.landmarks['mark_on_joint']['bone'] = 'joint_99'
+    path = replace(result, model=model).save(tmp_path / 'fit.npz')
+    with pytest.raises(ValueError, match="'joint_99'"):
+        FitResult.load(path, plain)
+    model.landmarks['mark_on_joint']['bone'] = 5
+    with pytest.raises(BadFileError, match=r'fit\.json: landmarks\.mark_on_joint\.bone must be'):
+        FitResult.load(replace(result, model=model).save(path), plain)
 
 
 def test_another_body_model_is_refused_unless_asked_for(result, tmp_path, caplog):

@@ -7,7 +7,12 @@ import pytest
 
 from smilfit.evaluation import benchmark_metrics
 from smilfit.visualization import benchmark_figures, write_benchmark_folder
-from smilfit.visualization.benchmark_text import benchmark_summary, benchmark_text, metric_rows
+from smilfit.visualization.benchmark_text import (
+    benchmark_summary,
+    benchmark_text,
+    headline_numbers,
+    metric_rows,
+)
 from tests.visualization.conftest import make_result
 
 ALWAYS = {
@@ -74,11 +79,20 @@ def test_the_baseline_stands_beside_every_number_it_has(result):
         assert word in text
 
 
-def test_the_verdict_follows_the_numbers(result):
+def test_the_verdict_follows_the_strongest_trivial_answer(result):
     metrics = benchmark_metrics(result)
     assert ', better than the' in benchmark_summary(result, metrics)[1]
-    worse = metrics | {'mpjpe_mm': metrics['mpjpe_baseline_mm'] + 1}
-    assert ', no better than the' in benchmark_summary(result, worse)[1]
+    assert not any('One pose for all' in text for text in benchmark_summary(result, metrics))
+    # Far better than the baseline, and no better than the mean pose.
+    worse = metrics | {'pa_mpjpe_mm': 6.94, 'pa_mpjpe_baseline_mm': 24.5, 'pa_mpjpe_mean_pose_mm': 6.49}
+    text = benchmark_summary(result, worse)
+    assert ', no better than the 6.49 mm of the mean pose' in text[2]
+    assert text[-1].startswith('One pose for all frames is as good or better by: error of the pose alone')
+    notes = {label: note for _, label, note in headline_numbers(result, worse)}
+    assert notes['error of the pose alone (PA-MPJPE)'].startswith('NO BETTER than 6.49 mm of the mean pose')
+    assert notes['mean 3D error (MPJPE)'].startswith('better than')
+    rows = {row['']: row['better than all'] for row in metric_rows(result, worse)}
+    assert (rows['PA-MPJPE (mm)'], rows['MPJPE (mm)']) == ('NO', 'yes')
 
 
 def test_images_have_a_legend(result, tmp_path):

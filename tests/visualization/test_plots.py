@@ -107,8 +107,11 @@ def test_a_fit_report_holds_every_camera():
     assert '2.00 times the 4.0 px of points that are triangulated from the same labels' in text
     assert 'Camera side saw no keypoint.' in text
     assert '2.5 mm on average' in text
-    page = add_fit_sections(Report('fit'), benchmark, HISTORY, {'ignored <b>': ['x']}).html()
+    told = {'ignored <b>': ['x'], 'unmoved': [{'sentence': 'joint sizes: 1 of 3 joints (Ear_L)'}]}
+    page = add_fit_sections(Report('fit'), benchmark, HISTORY, told).html()
     assert page.count('data:image/png') == 3
+    assert '<p>Joint sizes: 1 of 3 joints (Ear_L).</p>' in page
+    assert 'unmoved' not in page
     assert 'ignored &lt;b&gt;' in page
     assert 'class="legend"' not in page
     image = np.zeros((8, 8, 3), np.uint8)

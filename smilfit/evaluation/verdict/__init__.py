@@ -3,8 +3,8 @@
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.judge import Found, Verdict, judge
 from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
-from smilfit.evaluation.verdict.one_view import trunk_direction, view_frames
 from smilfit.evaluation.verdict.pictures import PictureNumbers, picture_numbers
+from smilfit.evaluation.verdict.refits import stiffened
 from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers
 from smilfit.evaluation.verdict.thresholds import Threshold, load_thresholds
 
@@ -27,6 +27,5 @@ __all__ = [
     'n_steps',
     'picture_numbers',
     'session_numbers',
-    'trunk_direction',
-    'view_frames',
+    'stiffened',
 ]

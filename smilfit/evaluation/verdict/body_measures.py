@@ -10,7 +10,13 @@ from smilfit.evaluation.verdict.evidence import names_seen
 from smilfit.evaluation.verdict.intersections import new_crossings
 from smilfit.evaluation.verdict.judge import Found
 from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
-from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, landmark_offsets_sd, limits_share
+from smilfit.evaluation.verdict.priors import (
+    betas_sd,
+    camera_distance,
+    landmark_offsets_sd,
+    limits_share,
+    part_sizes_sd,
+)
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams, Keypoints2d
 
@@ -37,8 +43,13 @@ def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
         pairs = [joints[a] for a, _ in side_pairs(body.data, joints) if a > 0]
         found['bone_asymmetry'] = _worst(asymmetry, pairs, largest=True)
     offsets = landmark_offsets_sd(body, params)
-    if offsets.shape[1]:
+    if params.landmark_offsets is not None and offsets.shape[1]:
         found['landmark_offsets_sd'] = _worst(offsets, body.data.unknown_landmarks, largest=True)
+        lengths = params.landmark_offsets.norm(dim=-1) / body.rest_size
+        found['landmark_offsets'] = _worst(lengths, body.data.unknown_landmarks, largest=True)
+    sizes = part_sizes_sd(body, params)
+    if sizes.shape[1]:
+        found['part_sizes_sd'] = _worst(sizes, tuple(body.part_sizes), largest=True)
     if params.betas.shape[1]:
         names = [str(s) for s in range(params.betas.shape[1])]
         found['betas_sd'] = _worst(betas_sd(body, params), names, largest=True)

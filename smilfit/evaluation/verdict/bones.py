@@ -27,13 +27,15 @@ def unposed_joints(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J 3']:
 
 
 def bone_ratios(body: SMIL, params: BodyParams) -> Float[Tensor, 'B b']:
-    """Divide each bone's length by that of the mean shape at rest; bones as all joints but the root.
+    """Divide each bone's length by that at rest of a body of the same shape; bones as all joints but the root.
 
-    Scale is taken out: a body that is drawn smaller with bones that are all longer is the same body. So ratios are
-    against the median one. NaN of bones too short for a ratio (`SHORTEST`).
+    What shape coefficients make of bones is judged by how usual these are. Scale is taken out: a body that is drawn
+    smaller with bones that are all longer is the same body. So ratios are against the median one. NaN of bones too
+    short for a ratio (`SHORTEST`).
     """
-    fitted, rest = lengths(body, unposed_joints(body, params)), lengths(body, body.joints_template[None])
-    rest = rest.to(fitted)
+    fitted = lengths(body, unposed_joints(body, params))
+    shaped = body.zero_params(params.batch_size).to(params.betas).replace(betas=params.betas)
+    rest = lengths(body, unposed_joints(body, shaped)).to(fitted)
     ratio = torch.where(rest > SHORTEST * body.rest_size, fitted / rest, torch.nan)
     return ratio / ratio.nanmedian(1, keepdim=True).values
 

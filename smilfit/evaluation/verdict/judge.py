@@ -67,6 +67,7 @@ def judge(
     values: Mapping[str, Found],
     thresholds: Mapping[str, Threshold],
     frames: Mapping[str, Sequence[float] | np.ndarray] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
 ) -> Verdict:
     """Judge a session or an image.
 
@@ -74,6 +75,7 @@ def judge(
         values: numbers of the whole, by the name of their measure.
         thresholds: what they are held against.
         frames: numbers of frames, a row each, by the name of their measure; NaN where a frame has none.
+        notes: of some of these measures, what each frame's number is of.
 
     Raises:
         KeyError: a number of an unknown measure.
@@ -81,7 +83,7 @@ def judge(
     frames = frames or {}
     reject_unknown('judge', 'measure', {*values, *frames}, list(thresholds))
     measures = [thresholds[name].measure(name, *found) for name, found in values.items()]
-    words, reasons = _frames(frames, thresholds)
+    words, reasons = _frames(frames, notes or {}, thresholds)
     common = max(measures, key=lambda m: m.severity, default=None)
     fitted = [word for word in words if word != NOT_FITTED]
     if fitted:
@@ -118,13 +120,15 @@ def _no_better(
 
 
 def _frames(
-    frames: Mapping[str, Sequence[float] | np.ndarray], thresholds: Mapping[str, Threshold]
+    frames: Mapping[str, Sequence[float] | np.ndarray],
+    notes: Mapping[str, Sequence[str]],
+    thresholds: Mapping[str, Threshold],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     count = len(next(iter(frames.values()), ()))
     words, reasons = [], []
     for row in range(count):
         found = [
-            thresholds[name].measure(name, float(numbers[row]))
+            thresholds[name].measure(name, float(numbers[row]), notes[name][row] if name in notes else '')
             for name, numbers in frames.items()
             if not np.isnan(numbers[row])
         ]

@@ -14,8 +14,8 @@ WORDS = (GOOD, DOUBTFUL, NOT_BELIEVABLE)
 class Measure:
     """A number with the two values at which it makes a fit doubtful, and not believable.
 
-    Where the second threshold is the larger one, large numbers are bad, else small ones. `reason` says in words what
-    the number means, for whoever reads why.
+    Where the second threshold is the larger one, large numbers are bad, else small ones. `where` names the bone,
+    camera or parameter that the number is of, and `reason` says in words why it is not good; empty where it is.
     """
 
     name: str
@@ -23,7 +23,8 @@ class Measure:
     threshold_doubtful: float
     threshold_not_believable: float
     unit: str
-    reason: str
+    where: str = ''
+    reason: str = ''
 
     @property
     def severity(self) -> float:

@@ -1,7 +1,7 @@
 """The numbers that fits of single images are judged by: one view of each, no other to tell."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -9,26 +9,29 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict.body_measures import body_frames, frame_meshes
 from smilfit.evaluation.verdict.evidence import extents_px, places_seen
 from smilfit.evaluation.verdict.judge import Found
+from smilfit.evaluation.verdict.masks import mask_margins, outline_convexity
 from smilfit.evaluation.verdict.one_view import view_frames
 from smilfit.evaluation.verdict.priors import betas_sd
-from smilfit.evaluation.verdict.refits import Inputs, mean_loss, null_maps, spread_rows
+from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
 from smilfit.evaluation.verdict.yardstick import errors_px
+from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitResult, Keypoints2d
 
-# Images that are fitted again with shuffled keypoints, random maps, and other animals laid over a mask.
-N_REFITTED, N_SHUFFLED, N_OTHERS = 6, 2, 5
+# Images that are fitted again with shuffled keypoints, and random maps.
+N_REFITTED, N_SHUFFLED = 6, 2
+MASK_ALONE = 'a mask alone shows front and back alike'
 
 
 @dataclass(frozen=True)
 class PictureNumbers:
-    """Numbers by measure, of all images together and of each."""
+    """Numbers by measure, of all images together and of each, and notes on the numbers of images."""
 
     values: Mapping[str, Found]
     frames: Mapping[str, Float[np.ndarray, ' B']]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def picture_numbers(
@@ -36,8 +39,9 @@ def picture_numbers(
     result: FitResult,
     seen: Keypoints2d,
     inputs: Inputs,
-    fit: Callable[[Inputs, Tensor], FitResult] | None,
+    stiff: Callable[[Inputs, Tensor], FitResult] | None,
     silhouettes: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
+    doubt: OneViewDoubt | None = None,
     step: Callable[[str], None] = lambda what: None,
 ) -> PictureNumbers:
     """Measure all that fits of single images are judged by.
@@ -47,13 +51,15 @@ def picture_numbers(
         result: its fits to B images.
         seen: the labels, a camera an image.
         inputs: what was fitted to, B images each.
-        fit: fits such inputs of fewer images, whose rows are given; None where there is nothing to shuffle.
+        stiff: fits such inputs of fewer images, whose rows are given, with heavier priors (`stiffened`); None where
+            there is nothing to shuffle.
         silhouettes: by row, what the body covers and the mask, for images that have one.
+        doubt: what the other starts of each image came to, where it had several.
         step: told what is done next.
     """
     step('measuring')
     rows = result.fitted.cpu()
-    params, labels = result.params[rows.to(result.params.transl.device)], seen[rows]
+    params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), seen[rows]
     with torch.no_grad():
         points = body(params.to(body.v_template), labels.names).select(labels.names).cpu()
     extent = extents_px(labels, pooled=False)
@@ -68,64 +74,36 @@ def picture_numbers(
     if params.betas.shape[1]:
         frames['betas_sd'] = betas_sd(body, params).amax(1).double().cpu().numpy()
     whole = {name: _whole(value, rows) for name, value in frames.items()}
-    if len(seen.rig) == 1:
-        whole |= view_frames(body, result, seen)
+    of_view, notes = view_frames(body, result, doubt)
+    whole |= of_view
+    blind = (rows & ~seen.visible.flatten(1).any(1)).numpy()
+    _doubt_of_masks(whole, notes, blind)
     if silhouettes:
-        whole['mask_margin'] = mask_margins(silhouettes, len(rows))
+        alone = [row for row in silhouettes if blind[row]]
+        whole['mask_margin'] = mask_margins(silhouettes, len(rows), alone)
+        plain = np.full(len(rows), np.nan)
+        plain[alone] = [outline_convexity(silhouettes[row][1]) for row in alone]
+        whole['mask_outline'] = plain
     values: dict[str, Found] = {}
     few = spread_rows(rows & seen.visible.flatten(1).any(1), N_REFITTED)
-    if fit is not None and len(few):
+    if stiff is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
-        loss = mean_loss(fit(chosen, few))
-        found = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, loss)
-        values['shuffled_images'] = Found(min(found.shuffled))
-    return PictureNumbers(values, whole)
+        found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
+        if found is not None:
+            values['shuffled_maps'] = Found(min(found.shuffled))
+    return PictureNumbers(values, whole, notes)
 
 
-def mask_margins(
-    silhouettes: Mapping[int, tuple[Bool[np.ndarray, 'H W'], Bool[np.ndarray, 'H W']]], count: int
-) -> Float[np.ndarray, ' B']:
-    """Compare each fit's overlap with its mask to that of other images' fits, moved and scaled over the mask's box.
-
-    Any body covers a part of any mask: what counts is by how much the right one covers more (IoU less the others'
-    median IoU). NaN of an image without mask, or where there is no other image.
-
-    Args:
-        silhouettes: by row, what the body covers and the mask.
-        count: how many rows there are.
-    """
-    found = np.full(count, np.nan)
-    rows = list(silhouettes)
-    for i, row in enumerate(rows):
-        covered, mask = silhouettes[row]
-        others = [rows[(i + k) % len(rows)] for k in range(1, min(N_OTHERS, len(rows) - 1) + 1)]
-        overlaps = [
-            mask_iou(moved, mask)
-            for moved in (_over(silhouettes[other][0], mask) for other in others)
-            if moved is not None
-        ]
-        if overlaps:
-            found[row] = mask_iou(covered, mask) - float(np.median(overlaps))
-    return found
-
-
-def _over(silhouette: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """Stretch a silhouette so that its box is the mask's; None of an empty one."""
-    if not silhouette.any() or not mask.any():
-        return None
-    (y0, y1), (x0, x1) = _box(silhouette)
-    (v0, v1), (u0, u1) = _box(mask)
-    rows = np.round(np.linspace(y0, y1, v1 - v0 + 1)).astype(int)
-    columns = np.round(np.linspace(x0, x1, u1 - u0 + 1)).astype(int)
-    moved = np.zeros_like(mask)
-    moved[v0 : v1 + 1, u0 : u1 + 1] = silhouette[np.ix_(rows, columns)]
-    return moved
-
-
-def _box(mask: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (int(rows[0]), int(rows[-1])), (int(columns[0]), int(columns[-1]))
+def _doubt_of_masks(
+    frames: dict[str, np.ndarray], notes: dict[str, tuple[str, ...]], blind: Bool[np.ndarray, ' B']
+) -> None:
+    """Doubt the direction of images without keypoints; fills in `frames` and `notes`."""
+    if blind.any():
+        doubted = frames.get('view_doubt', np.full(len(blind), np.nan))
+        told = notes.get('view_doubt', ('',) * len(blind))
+        frames['view_doubt'] = np.where(blind, 1.0, doubted)
+        notes['view_doubt'] = tuple(MASK_ALONE if b else note for b, note in zip(blind, told))
 
 
 def _whole(values: np.ndarray, rows: Tensor) -> np.ndarray:

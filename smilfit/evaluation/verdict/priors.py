@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.losses.shape_prior import whitening_of
 from smilfit.structures import BodyParams
 
 # Limits are stated by component of the axis-angle, and what no keypoint shows (a bone's twist) strays beyond: joints
@@ -17,14 +18,27 @@ FAR_TURN_DEG = 100.0
 
 
 def betas_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B S']:
-    """Give each shape coefficient in standard deviations of the model's shape space, along its main axes."""
-    data, betas = body.data, params.betas
-    mean = betas.new_zeros(betas.shape[1]) if data.shape_mean is None else torch.as_tensor(data.shape_mean)
-    off = (betas - mean.to(betas)).abs()
-    if data.shape_cov is None:
-        return off
-    root = torch.linalg.cholesky(torch.as_tensor(data.shape_cov).double())
-    return torch.linalg.solve_triangular(root, (betas - mean.to(betas)).double().mT, upper=False).mT.abs()
+    """Give each shape coefficient in standard deviations of the model's shape space, along its main axes.
+
+    Of a model that knows several kinds of animals: of the nearest one.
+    """
+    data, betas = body.data, params.betas.double()
+    mixture = data.shape_mixture
+    if mixture is None:
+        if data.shape_cov is None:
+            mean = 0.0 if data.shape_mean is None else torch.as_tensor(data.shape_mean).to(betas)
+            return (betas - mean).abs()
+        mean = (
+            torch.zeros(len(data.shape_cov)) if data.shape_mean is None else torch.as_tensor(data.shape_mean)
+        )
+        means, covs = mean.to(betas).unsqueeze(0), torch.as_tensor(data.shape_cov).to(betas).unsqueeze(0)
+    else:
+        means, covs = (torch.as_tensor(x).to(betas) for x in (mixture.means, mixture.covs))
+    most = float(covs.diagonal(dim1=1, dim2=2).max())
+    factors = torch.stack([whitening_of(cov, most) for cov in covs]).to(betas)
+    white = torch.einsum('bms,mst->bmt', betas.unsqueeze(1) - means, factors)
+    nearest = white.square().sum(-1).argmin(1)
+    return white[torch.arange(len(white)), nearest].abs()
 
 
 def landmark_offsets_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
@@ -37,6 +51,13 @@ def landmark_offsets_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
     landmarks = body.data.landmarks
     sd = [landmarks[name].sd for name in body.data.unknown_landmarks]
     return params.landmark_offsets.abs().amax(-1) / params.landmark_offsets.new_tensor(sd)
+
+
+def part_sizes_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B G']:
+    """Give the size of each part in standard deviations of the model file; none where no size was fitted."""
+    if params.part_sizes is None:
+        return params.transl.new_zeros(params.batch_size, 0)
+    return params.part_sizes.abs() / params.part_sizes.new_tensor([p.sd for p in body.part_sizes.values()])
 
 
 def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:

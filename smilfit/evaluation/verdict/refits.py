@@ -3,9 +3,10 @@
 What these fits come to says what the numbers of the first one are worth.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,19 +14,24 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
+from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
-from smilfit.handlers import BaseInput
+from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]
+# Priors are so many times heavier where maps are compared: a pose that is nearly free follows any map.
+STIFF = 20.0
+# A label is missed by half where the body is so far off, a share of the animal's size.
+NEAR = 0.1
 
 
 @dataclass(frozen=True)
 class NullMaps:
-    """What wrong maps from keypoints to the body come to, in shares of the loss that the given map has.
+    """How much of the labels wrong maps from keypoints to the body miss, over what the given map does (`misfit`).
 
     `shuffled` are of keypoints dealt out at random, `swapped` is of both sides exchanged (None without pairs).
     """
@@ -42,6 +48,21 @@ def spread_rows(there: Tensor, count: int) -> Int[Tensor, ' n']:
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()]
 
 
+def stiffened(cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler]) -> dict[str, Any]:
+    """Give a registrant's config with the weights of its priors `STIFF` times as heavy.
+
+    Args:
+        cfg: of the registrant.
+        handlers: that it has; those without an Input of their own are priors.
+    """
+    priors = {f'{key}_weight' for key, handler in handlers.items() if not handler.requires_input()}
+    stages = [
+        {key: STIFF * value if key in priors else value for key, value in stage.items()}
+        for stage in cfg['stages']
+    ]
+    return {**cfg, 'stages': stages}
+
+
 def left_out_px(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> Float[Tensor, 'B K']:
     """Fit without a camera's keypoints, and measure px there.
 
@@ -56,24 +77,55 @@ def left_out_px(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> Flo
 
 
 def null_maps(
-    fit: Fit, inputs: Inputs, data: BodyModelData, count: int, loss: float | None = None, seed: int = 0
-) -> NullMaps:
-    """Fit with keypoints dealt out at random and with sides exchanged, and compare the losses.
+    fit: Fit, inputs: Inputs, data: BodyModelData, count: int, pooled: bool = True, seed: int = 0
+) -> NullMaps | None:
+    """Fit with keypoints dealt out at random and with sides exchanged, and compare how many labels are missed.
 
     Args:
         fit: fits.
         inputs: of the frames, with the map in question.
         data: says which keypoints are left and right.
         count: how many random maps.
-        loss: that of the given map on these frames, where it is known.
+        pooled: as of `extents_px`.
         seed: of the random maps.
+
+    Returns:
+        None where no keypoints in images were fitted to.
     """
-    if loss is None:
-        loss = mean_loss(fit(inputs))
+    if _labels(inputs) is None:
+        return None
     rng = np.random.default_rng(seed)
-    shuffled = tuple(mean_loss(fit(dealt_out(inputs, rng))) / loss for _ in range(count))
+
+    def missed(changed: Inputs) -> float:
+        seen = _labels(changed)
+        return 1.0 if seen is None else misfit(seen, keypoints_of(fit(changed), seen.names), pooled)
+
+    # Labels without noise may be met exactly.
+    given = max(missed(inputs), 1e-4)
+    shuffled = tuple(missed(dealt_out(inputs, rng)) / given for _ in range(count))
     swapped = with_sides_exchanged(inputs, data)
-    return NullMaps(shuffled, None if swapped is None else mean_loss(fit(swapped)) / loss)
+    return NullMaps(shuffled, None if swapped is None else missed(swapped) / given)
+
+
+def misfit(seen: Keypoints2d, points: Float[Tensor, 'B K 3'], pooled: bool = True) -> float:
+    """Average over labels how far they are missed: 0 where a point is met, 1/2 at `NEAR`, towards 1 beyond.
+
+    So it does not matter in which unit, and how robustly, a config weighs px.
+
+    Args:
+        seen: the labels.
+        points: of the body, world unit.
+        pooled: as of `extents_px`.
+    """
+    share = errors_px(seen, points) / extents_px(seen, pooled).clamp_min(1e-9).unsqueeze(-1)
+    missed = torch.where(share.isinf(), torch.ones_like(share), share**2 / (share**2 + NEAR**2))
+    return float(missed.nanmean())
+
+
+def _labels(inputs: Inputs) -> Keypoints2d | None:
+    """Give the keypoints in images that are fitted to."""
+    given = (i.keypoints for i in inputs if isinstance(i, KeypointInput))
+    return next((k for k in given if isinstance(k, Keypoints2d)), None)
 
 
 def dealt_out(inputs: Inputs, rng: np.random.Generator) -> list[BaseInput]:
@@ -101,13 +153,6 @@ def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput]
 
     changed = [_changed(i, exchange) for i in inputs]
     return changed if some else None
-
-
-def mean_loss(result: FitResult) -> float:
-    """Average the loss over frames; infinite where no frame has one."""
-    loss = result.per_frame_loss.double()
-    loss = loss[loss.isfinite()]
-    return float(loss.mean()) if len(loss) else float('inf')
 
 
 def keypoints_of(result: FitResult, names: Sequence[str]) -> Float[Tensor, 'B K 3']:

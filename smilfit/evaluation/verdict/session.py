@@ -1,7 +1,7 @@
 """The numbers that a recording's fit is judged by: one set of cameras, many frames."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from smilfit.evaluation.verdict.refits import (
     Fit,
     Inputs,
     left_out_px,
-    mean_loss,
     null_maps,
     spread_rows,
 )
@@ -28,6 +27,7 @@ from smilfit.evaluation.verdict.yardstick import (
     triangulation_px,
     worst_camera,
 )
+from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitResult, Keypoints2d
 
 # Frames that are fitted again, and random maps that are tried.
@@ -36,7 +36,7 @@ N_REFITTED, N_SHUFFLED = 12, 3
 
 def n_steps(n_cameras: int) -> int:
     """Say how often `session_numbers` tells what it does, of a session of so many cameras."""
-    return 3 + (n_cameras if n_cameras > 2 else 0)
+    return 2 + (n_cameras if n_cameras > 2 else 0)
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,12 @@ class CameraNumbers:
 
 @dataclass(frozen=True)
 class SessionNumbers:
-    """Numbers by measure, of the session and of its frames, and the table of its cameras."""
+    """Numbers by measure of the session and of its frames, notes on frames' numbers, and the table of cameras."""
 
     values: Mapping[str, Found]
     frames: Mapping[str, Float[np.ndarray, ' B']]
     cameras: tuple[CameraNumbers, ...]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def session_numbers(
@@ -69,6 +70,8 @@ def session_numbers(
     seen: Keypoints2d,
     inputs: Inputs,
     fit: Callable[[Inputs, Tensor], FitResult],
+    stiff: Callable[[Inputs, Tensor], FitResult],
+    doubt: OneViewDoubt | None = None,
     step: Callable[[str], None] = lambda what: None,
 ) -> SessionNumbers:
     """Measure all that a recording's fit is judged by.
@@ -79,18 +82,23 @@ def session_numbers(
         seen: the labels of these frames and their cameras.
         inputs: what was fitted to, B frames each.
         fit: fits such inputs of fewer frames, whose rows are given, the way `result` was made.
+        stiff: fits them likewise with heavier priors (`stiffened`), to compare maps.
+        doubt: of one camera, what the other starts of each frame came to, where it had several.
         step: told what is done next.
     """
     step('measuring')
     rows = result.fitted.cpu()
-    params, labels = result.params[rows.to(result.params.transl.device)], seen[rows]
+    params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), seen[rows]
     extent = extents_px(labels)
     errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
     values, frames = body_values(body, params), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
+    notes: dict[str, tuple[str, ...]] = {}
+    whole = {n: _whole(v, rows) for n, v in frames.items()}
     few = spread_rows(rows, N_REFITTED)
     if len(seen.rig) == 1:
-        frames |= {name: value[rows.numpy()] for name, value in view_frames(body, result, seen).items()}
+        of_view, notes = view_frames(body, result, doubt)
+        whole |= of_view
     table = _cameras(labels, errors, extent, values)
     chosen = [i[few] for i in inputs]
 
@@ -99,8 +107,8 @@ def session_numbers(
 
     if len(table) > 2:
         table = _left_out(again, chosen, seen[few], extent, table, values, step)
-    _against_null_maps(body, again, chosen, values, step)
-    return SessionNumbers(values, {n: _whole(v, rows) for n, v in frames.items()}, tuple(table))
+    _against_null_maps(body, lambda changed: stiff(changed, few), chosen, values, step)
+    return SessionNumbers(values, whole, tuple(table), notes)
 
 
 def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
@@ -162,12 +170,11 @@ def _against_null_maps(
     body: SMIL, fit: Fit, inputs: Inputs, values: dict[str, Found], step: Callable[[str], None]
 ) -> None:
     """Compare with wrong maps; fills in `values`."""
-    step('fitting again')
-    loss = mean_loss(fit(inputs))
     step('fitting with shuffled keypoints')
-    found = null_maps(fit, inputs, body.data, N_SHUFFLED, loss)
-    values['shuffled_maps'] = Found(min(found.shuffled))
-    if found.swapped is not None:
+    found = null_maps(fit, inputs, body.data, N_SHUFFLED)
+    if found is not None:
+        values['shuffled_maps'] = Found(min(found.shuffled))
+    if found is not None and found.swapped is not None:
         values['swapped_sides'] = Found(found.swapped)
 
 

@@ -1,10 +1,10 @@
 """The values at which numbers make a fit doubtful or not believable: a file, the shipped one or a user's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smilfit.evaluation.verdict.measure import Measure
+from smilfit.evaluation.verdict.measure import GOOD, Measure
 from smilfit.files import read_json, reading
 from smilfit.registry import reject_unknown
 
@@ -30,8 +30,14 @@ class Threshold:
 
     def measure(self, name: str, value: float, where: str = '') -> Measure:
         """Hold a number against the two values; `where` says which bone, camera or parameter it is of."""
-        reason = self.reason.format(value=f'{value:.3g}', where=where)
-        return Measure(name, float(value), self.doubtful, self.not_believable, self.unit, reason)
+        measure = Measure(name, float(value), self.doubtful, self.not_believable, self.unit, where)
+        if measure.word == GOOD:
+            return measure
+        return replace(measure, reason=self.reason.format(value=self._text(value), where=where))
+
+    def _text(self, value: float) -> str:
+        """Write shares in percent."""
+        return f'{100 * value:.3g} %' if self.unit.startswith('share') else f'{value:.3g}'
 
 
 def load_thresholds(path: str | Path | None = None) -> dict[str, Threshold]:

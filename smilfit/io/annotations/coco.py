@@ -89,7 +89,7 @@ class CocoReader(AnnotationReader):
             (where, partial(self._entry, where, entry, source))
             for index, entry in enumerate(annotations)
             if _get(entry, 'category_id') not in left_out
-            for where in (place(path, index, _file_name(entry, entries)),)
+            for where in (place(path, index, _named(entry, entries)),)
         )
         return AnnotationSet(
             name=path.stem,
@@ -242,10 +242,12 @@ def _mask(segmentation: Any, size: tuple[int, int] | None) -> MaskSource | None:
     return RleMask(counts if isinstance(counts, str) else tuple(counts), (width, height))
 
 
-def _file_name(entry: Any, images: Mapping[int | str, Any]) -> str:
-    number = _get(entry, 'image_id')
+def _named(entry: Any, images: Mapping[int | str, Any]) -> str:
+    """Name an annotation's image and its id, as far as they are known."""
+    number, own = _get(entry, 'image_id'), _get(entry, 'id')
     image = None if number is None else images.get(number)
-    return str(_get(image, 'file_name') or '')
+    name = _get(image, 'file_name')
+    return ', '.join(str(part) for part in (name, None if own is None else f'id {own}') if part)
 
 
 def _get_any(entry: Any, key: str) -> Any:

@@ -1,7 +1,8 @@
 """Whether keypoints lie where their image, box and mask say: by entry, and over a set, which tells more."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,6 +20,9 @@ _SWAPPED_POINTS = 4
 _SET_POINTS, _SET_SHARE, _SET_RATIO = 5, 0.1, 3
 # An image is of the annotated size where at least this part of its points, or of the set's points, is inside.
 _SAME_SIZE = 0.5
+# Images of a sequence are not where this part of all its points is outside, the furthest by this part of a side:
+# labels lie outside an image by chance or by a model's mistake, and not so often and so far.
+_OUTSIDE, _FAR_OUTSIDE = 0.1, 0.1
 
 _GIVE_THOSE = 'Images of another size seem to have been annotated: give those, with their masks.'
 
@@ -57,14 +61,35 @@ class Placement:
         return self.given / max(self.n_points, 1), self.swapped / max(self.n_points, 1)
 
 
+@dataclass
+class Reach:
+    """Points of several images: how they are placed, how large the images are, how far the points go, px."""
+
+    placed: Placement = field(default_factory=Placement)
+    largest: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    furthest: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+    def add(self, placed: Placement, size: tuple[int, int], points: Float[np.ndarray, 'n 2']) -> None:
+        """Count an image's points."""
+        self.placed += placed
+        self.largest = np.maximum(self.largest, size)
+        self.furthest = np.maximum(self.furthest, points.max(0))
+
+    @property
+    def words(self) -> str:
+        """Say how large the images are and how far the points go."""
+        (width, height), (x, y) = self.largest, self.furthest
+        return f'in images up to {width:.0f}x{height:.0f} px with keypoints up to x = {x:.0f} and y = {y:.0f}'
+
+
 class PlacedSet:
     """Entries of one set, each judged when it is added, and all together when they are in."""
 
     def __init__(self) -> None:
         self._all = Placement()
-        # Entries whose size nobody states, with a mask: how large their images are.
-        self._unsized = Placement()
-        self._largest, self._furthest = np.zeros(2), np.zeros(2)
+        # Entries whose size nobody states: with a mask, and without one by sequence.
+        self._masked = Reach()
+        self._bare: defaultdict[str, Reach] = defaultdict(Reach)
         self._what = ''
 
     def add(self, image: AnnotatedImage, size: tuple[int, int], mask: Bool[np.ndarray, 'H W'] | None) -> None:
@@ -84,10 +109,13 @@ class PlacedSet:
         placed, what = _place(points, image, size, mask)
         self._all += placed
         self._what = self._what or what
-        if _may_be_resized(image):
-            self._unsized += placed
-            self._largest = np.maximum(self._largest, size)
-            self._furthest = np.maximum(self._furthest, points.max(0))
+        if image.size is None:
+            if image.mask is not None:
+                self._masked.add(placed, size, points)
+            else:
+                # Whatever its box says.
+                inside = int(_inside_image(size)(points).sum())
+                self._bare[image.sequence].add(Placement(len(points), inside), size, points)
         given, swapped = placed.shares()
         if len(points) >= _SWAPPED_POINTS and swapped >= _SWAPPED_INSIDE and given <= _GIVEN_INSIDE:
             raise BadEntry(f'{image.image}: {_swapped_words(placed, what)}')
@@ -99,12 +127,17 @@ class PlacedSet:
             return ''
         if self._is_swapped():
             return f'{image.image}: of the whole set, {_swapped_words(self._all, self._what)}'
-        if _may_be_resized(image) and self._is_resized():
-            (width, height), (x, y) = self._largest, self._furthest
+        if image.size is None and image.mask is not None and _beside_masks(self._masked):
             return (
-                f'{image.image}: of the whole set, keypoints must lie on their masks; {self._unsized.given} of '
-                f'{self._unsized.n_points} do, in images up to {width:.0f}x{height:.0f} px with keypoints up to '
-                f'x = {x:.0f} and y = {y:.0f}. {_GIVE_THOSE}'
+                f'{image.image}: of the whole set, keypoints must lie on their masks; {self._masked.placed.given} of '
+                f'{self._masked.placed.n_points} do, {self._masked.words}. {_GIVE_THOSE}'
+            )
+        if image.size is None and image.mask is None and _outside(self._bare[image.sequence]):
+            reach = self._bare[image.sequence]
+            outside = reach.placed.n_points - reach.placed.given
+            return (
+                f'{image.image}: of the whole sequence, keypoints must be within their images; {outside} of '
+                f'{reach.placed.n_points} are outside, {reach.words}. {_GIVE_THOSE}'
             )
         return ''
 
@@ -114,13 +147,15 @@ class PlacedSet:
         enough = max(_SET_POINTS, _SET_SHARE * total.n_points, _SET_RATIO * total.only_given)
         return total.only_swapped >= enough and total.shares()[1] >= _SWAPPED_INSIDE
 
-    def _is_resized(self) -> bool:
-        return self._unsized.n_points >= _SET_POINTS and self._unsized.shares()[0] < _SAME_SIZE
+
+def _beside_masks(reach: Reach) -> bool:
+    return reach.placed.n_points >= _SET_POINTS and reach.placed.shares()[0] < _SAME_SIZE
 
 
-def _may_be_resized(image: AnnotatedImage) -> bool:
-    """Whether only its mask says that an entry's image is of the size that was annotated."""
-    return image.mask is not None and image.size is None
+def _outside(reach: Reach) -> bool:
+    outside = reach.placed.n_points - reach.placed.given
+    far = bool((reach.furthest > (1 + _FAR_OUTSIDE) * reach.largest).any())
+    return far and outside >= max(_SET_POINTS, _OUTSIDE * reach.placed.n_points)
 
 
 def _place(
@@ -130,7 +165,7 @@ def _place(
     mask: Bool[np.ndarray, 'H W'] | None,
 ) -> tuple[Placement, str]:
     """Count points inside the image and the mask, or the box where there is no mask, and name the latter."""
-    insides: list[Inside] = [_inside_box((-0.5, -0.5, size[0], size[1]), 0.0)]
+    insides: list[Inside] = [_inside_image(size)]
     what = 'image'
     if mask is not None and mask.any():
         insides.append(_inside_mask(mask))
@@ -148,7 +183,7 @@ def _reject_other_size(
     image: AnnotatedImage, points: Float[np.ndarray, 'n 2'], size: tuple[int, int]
 ) -> None:
     """Look for an image smaller than the one that was annotated, where its annotation does not state the size."""
-    inside = _inside_box((-0.5, -0.5, size[0], size[1]), 0.0)(points)
+    inside = _inside_image(size)(points)
     if image.size is not None or inside.mean() >= _SAME_SIZE:
         return
     x, y = points.max(0)
@@ -171,6 +206,10 @@ def _swapped_words(placed: Placement, what: str) -> str:
         f'keypoints must be (x, y); {given:.0%} of them are in their {what}, {swapped:.0%} when they are read as '
         '(y, x). Rows and columns seem exchanged.'
     )
+
+
+def _inside_image(size: tuple[int, int]) -> Inside:
+    return _inside_box((-0.5, -0.5, *size), 0.0)
 
 
 def _inside_box(box: Sequence[float] | np.ndarray, margin: float) -> Inside:

@@ -24,8 +24,9 @@ from smilfit.io.lookup_proposals.skin_points import skin_above, skin_vertex, tip
 
 # The same name; another word for the part; a near spelling, or a place along a chain.
 CONFIDENCES = ('sure', 'likely', 'guess')
-# How far a label may be from a proposed place of the skin, share of the body.
-SKIN_SD = 0.02
+# How far a label may be from a proposed place of the skin, share of the body: a fat animal bulges out of a lean
+# model, whose legs would be splayed to reach its labels.
+SKIN_SD = 0.05
 # So many of the annotator's names are the model's own: then they mean the model's points.
 _SAME_VOCABULARY = 0.8
 

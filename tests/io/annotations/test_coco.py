@@ -35,7 +35,7 @@ def written(path, entries, **changes):
 def test_an_annotation_is_read_as_written(tmp_path):
     found = CocoReader(images=tmp_path / 'pictures').read(written(tmp_path / 'a.json', [animal()]))
     image = found.images[0]
-    assert image.where == 'a.json, entry 0 (a.png)'
+    assert image.where == 'a.json, entry 0 (a.png, id 0)'
     assert image.image == tmp_path / 'pictures' / 'a.png'
     assert image.keypoints.tolist() == [[10, 11], [20, 21], [0, 0]]
     assert image.confidence.tolist() == [1, 1, 0]
@@ -74,7 +74,7 @@ def test_categories_of_one_skeleton_are_read_together_others_need_a_choice(tmp_p
     path = written(tmp_path / 'a.json', both, categories=categories)
     assert [image.category for image in CocoReader().read(path).images] == ['dog', 'cat']
     found = CocoReader(category='cat').read(path)
-    assert [image.where for image in found.images] == ['a.json, entry 1 (a.png)']
+    assert [image.where for image in found.images] == ['a.json, entry 1 (a.png, id 1)']
     assert not found.skipped
     fly = animal(2, category_id=3, keypoints=[1, 2, 2])
     path = written(tmp_path / 'a.json', [*both, fly], categories=categories)
@@ -159,7 +159,7 @@ def test_broken_entries_are_reported_one_by_one(tmp_path):
     assert len(found) == 1
     for skipped, rule in zip(found.skipped, rules, strict=True):
         assert rule in skipped.reason
-    assert found.skipped[0].where == 'a.json, entry 1 (a.png)'
+    assert found.skipped[0].where == 'a.json, entry 1 (a.png, id 0)'
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Keypoints against their images, boxes and masks, over a whole set."""
 
+import json
 from dataclasses import replace
 
 import cv2
@@ -94,6 +95,29 @@ def test_frames_of_another_size_than_annotated(tmp_path, by, reason):
     found = check_images(BadjaReader().read(shrunk(tmp_path, by)))
     assert len(found) == (0 if reason else 2)
     assert all(reason in skipped.reason for skipped in found.skipped)
+
+
+def test_frames_of_another_size_without_masks_are_known_by_their_sequence(tmp_path):
+    """A frame whose points happen to be inside is of the size of the others."""
+    near = frame()['joints']
+    for joint, place in {8: (10, 30), 12: (12, 25), 15: (14, 30), 33: (20, 10)}.items():
+        near[joint] = list(place)
+    frames = [frame('0001'), frame('0002'), frame('0003', joints=near), frame('0004', joints=near)]
+    folder = data_set(tmp_path, cow=frames, dog=[frame('1001', joints=near)])
+    read = BadjaReader(masks=False).read
+    assert len(check_images(read(folder))) == 5
+    for path in tmp_path.glob('extra/*/*.png'):
+        cv2.imwrite(str(path), np.zeros((22, 36), np.uint8))
+    found = check_images(read(folder))
+    assert [image.sequence for image in found.images] == ['dog']
+    reasons = [skipped.reason for skipped in found.skipped]
+    assert ['3 of 4 are outside' in reason for reason in reasons] == [True, True, False, False]
+    for reason in reasons[2:]:
+        assert 'of the whole sequence, keypoints must be within their images; 6 of 16 are outside' in reason
+    # One label beside its image is no other size.
+    some = [frame('0001', joints=[*near[:8], [10, 60], *near[9:]]), *frames[2:]]
+    (folder / 'cow.json').write_text(json.dumps(some))
+    assert len(check_images(read(folder))) == 4
 
 
 @pytest.mark.real
