@@ -74,8 +74,7 @@ class BackgroundSubtraction(Segmenter):
         unknown = float((frame.silhouette & ~known).sum()) / float(frame.silhouette.sum())
         if unknown > self.most_unknown:
             return (
-                f'the animal hardly moves: more than {self.most_unknown:.0%} of its place is never seen empty; '
-                'GrabCutSegmenter, or masks from files, may do'
+                f'the animal hardly moves: more than {self.most_unknown:.0%} of its place is never seen empty'
             )
         difference = cv2.GaussianBlur(cv2.absdiff(frame.image, empty), (3, 3), 0).max(2)
         return (difference >= self.least_difference) & _near(frame.silhouette, self.reach) & known

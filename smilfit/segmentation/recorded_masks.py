@@ -97,7 +97,7 @@ def recorded_masks(
         why = '; '.join(sorted({reason for counts in refused.values() for reason in counts}))
         raise ValueError(
             f'{type(segmenter).__name__}: there must be a mask of at least one of {len(rows)} frames; all were '
-            f'refused: {why}. Use another segmenter, or masks from files.'
+            f'refused: {why}. Use another of GrabCutSegmenter and BackgroundSubtraction, or masks from files.'
         )
     shape = (len(rows), len(cameras))
     size = cameras.K.new_full((*shape, 2), float(side_px))

@@ -50,7 +50,7 @@ def lookup_page(
         page.add_table([_shown(row) for row in rows])
         page.add_section(
             'The places on the model',
-            'Names are those of the annotation. From the sides and the front only the near half is named.',
+            'Names are those of the annotation. From the sides and the front only what is in view is named.',
         )
         _add_views(page, body, axes, _points_of(rows, body))
         page.add_section('Labelled frames')

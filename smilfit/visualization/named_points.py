@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from smilfit.renderers import Renderer, ZBufferRenderer, overlay
+from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer, overlay
 from smilfit.structures import Cameras
 from smilfit.visualization.marks import ANNOTATED, BODY, FITTED
 from smilfit.visualization.plots import new_figure, plain_text
@@ -23,6 +23,9 @@ _LINE, _MARGIN = 0.17, 1.9
 _WIDTH = 5.0
 # So far beyond the middle a point still belongs to a side, share of the depth.
 _MIDDLE = 0.05
+# Joints lie inside; what is deeper below the surface that hides it than this is behind something else. Share of the
+# body's least extent.
+_DEEP = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class NamedPoint:
 class Side:
     """From where a body is seen: a unit vector away from it, and what is up in the image.
 
-    With `near_half`, points of the far half are left out.
+    With `near_half`, points of the far half are left out, and those that something before them hides.
     """
 
     seen_from: Float[np.ndarray, '3']
@@ -151,11 +154,13 @@ def model_views(
         width, height = (int(n) for n in camera.size[0])
         canvas = np.full((height, width, 3), 255, np.uint8)
         tint = tuple(c / 255 for c in BODY.colour)
-        drawn = overlay(canvas, renderer(mesh, torch.as_tensor(faces), camera), 0, 0.75, tint)
+        rendered = renderer(mesh, torch.as_tensor(faces), camera)
+        drawn = overlay(canvas, rendered, 0, 0.75, tint)
         xy = _pixels(camera, places)
         if side.near_half:
             depth = (vertices - centre) @ side.seen_from
-            xy[(places - centre) @ side.seen_from < -_MIDDLE * np.ptp(depth)] = np.nan
+            far = (places - centre) @ side.seen_from < -_MIDDLE * np.ptp(depth)
+            xy[far | _hidden(rendered, camera, places, _DEEP * np.ptp(vertices, axis=0).min())] = np.nan
         figures[title] = plot_named_points(drawn, xy, [p.name for p in points], title, colours)
     return figures
 
@@ -165,6 +170,19 @@ def _pixels(camera: Cameras, places: Float[np.ndarray, 'K 3']) -> Float[np.ndarr
         return np.zeros((0, 2))
     pixels, _, _ = camera.project(torch.from_numpy(places).to(camera.K).unsqueeze(0))
     return pixels[0, 0].numpy().astype(float)
+
+
+def _hidden(
+    rendered: RenderOutput, camera: Cameras, places: Float[np.ndarray, 'K 3'], deep: float
+) -> Bool[np.ndarray, ' K']:
+    """Say which places lie deeper than so much below the first surface; none where there are no depths."""
+    if rendered.depth is None or not len(places):
+        return np.zeros(len(places), bool)
+    pixels, depth, _ = camera.project(torch.from_numpy(places).to(camera.K).unsqueeze(0))
+    surface = rendered.depth[0]
+    x, y = pixels[0, 0].round().long().unbind(-1)
+    first = surface[y.clamp(0, surface.shape[0] - 1), x.clamp(0, surface.shape[1] - 1)]
+    return (depth[0, 0] - first > deep).numpy()
 
 
 def _camera(vertices: np.ndarray, centre: np.ndarray, seen_from: np.ndarray, up: np.ndarray) -> Cameras:

@@ -289,6 +289,9 @@ def test_the_weightiest_reasons_come_first_and_frames_follow_their_session():
     assert shares['frames_not_believable'] == pytest.approx(1 / 3)
     assert verdict.word == NOT_BELIEVABLE
     assert '2 different places' in verdict.frame_reasons[2]
+    # Two of three frames are not good: that is said once.
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith('33.3 % of the frames are not believable, such as: 2 different')
     values = {'bone_longest': Found(9.0, 'hip_L'), 'betas_sd': Found(6.0, '0'), 'torn': Found(0.012)}
     verdict = judge(values, thresholds, {'frame_error': [0.0]})
     assert [m.word for m in verdict.measures][:3] == [NOT_BELIEVABLE, NOT_BELIEVABLE, DOUBTFUL]

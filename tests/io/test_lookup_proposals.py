@@ -147,7 +147,7 @@ def test_the_written_table_is_read_again(tmp_path):
     path = write_proposal(tmp_path / 'joint_lookup.csv', rows, body)
     assert read_joint_lookup(path) == {'nose': 'Snout', 'left_shoulder': 'left_shoulder'}
     (mark,) = read_landmarks(path, body).values()
-    assert mark.sd == pytest.approx(0.02 * body.rest_size)
+    assert mark.sd == pytest.approx(0.05 * body.rest_size)
     with path.open(newline='') as file:
         table = list(csv.DictReader(file))
     assert {row['data']: row['model'] for row in table}['tongue'] == ''
@@ -174,11 +174,12 @@ def test_the_mouse_session(real_data):
         )
         assert apart[2] > 0.1
         assert np.abs(apart[:2]).max() < 0.05
-    beside = {'Shoulder': 'humerus', 'Haunch': 'femur'}
-    for name, joint in beside.items():
+    # The haunch bulges between hip and knee.
+    beside = {'Shoulder': ('humerus',), 'Haunch': ('femur', 'tibia')}
+    for name, joints in beside.items():
         for side, sign in (('left', 1), ('right', -1)):
-            vertex = int(rows[f'{name}_{side}'].cells['vertices'])
-            apart = (
-                body.v_template[vertex] - body.joints[body.joint_names.index(f'{joint}_{side[0].upper()}')]
-            )
+            skin = body.v_template[int(rows[f'{name}_{side}'].cells['vertices'])]
+            inside = [body.joints[body.joint_names.index(f'{j}_{side[0].upper()}')] for j in joints]
+            apart = skin - np.mean(inside, axis=0)
             assert sign * apart[0] > 0.08
+            assert np.abs(apart[1:]).max() < 0.1

@@ -60,6 +60,18 @@ def test_points_of_the_far_half_are_left_out_where_asked():
     assert names == {'one': {'near'}, 'both': {'near', 'far'}}
 
 
+def test_points_that_something_hides_are_left_out_where_asked():
+    body = make_quadruped()
+    axes = body_axes(body)
+    tail = tuple(body.joints[body.joint_names.index('tail_1')].tolist())
+    nose = tuple(body.v_template[body.v_template[:, 0].argmax()].tolist())
+    points = [NamedPoint('nose', nose), NamedPoint('tail base', tail)]
+    sides = {'front': Side(axes.forward, axes.up, near_half=True), 'whole': Side(axes.forward, axes.up)}
+    figures = model_views(body.v_template, body.faces, points, sides)
+    names = {title: {t.get_text() for t in figure.axes[0].texts} for title, figure in figures.items()}
+    assert names == {'front': {'nose'}, 'whole': {'nose', 'tail base'}}
+
+
 def test_points_go_along_with_the_cut():
     image = np.zeros((60, 80, 3), np.uint8)
     image[20, 30] = image[40, 50] = 255

@@ -96,6 +96,9 @@ def judge(
         words, reasons = _no_better(words, reasons, common)
     # What is not judged good, the worst first.
     bad = sorted((m for m in measures if m.word != GOOD), key=lambda m: -m.severity)
+    if any(m.name == SHARE_NOT_BELIEVABLE for m in bad):
+        # It says the same, and more.
+        bad = [m for m in bad if m.name != SHARE_DOUBTFUL]
     return Verdict(
         worst([m.word for m in measures]),
         tuple(m.reason for m in bad[:N_REASONS]),

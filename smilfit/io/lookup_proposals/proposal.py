@@ -20,7 +20,7 @@ from smilfit.io.lookup_proposals.part_names import (
     read_name,
     says,
 )
-from smilfit.io.lookup_proposals.skin_points import skin_above, skin_vertex, tip_vertex
+from smilfit.io.lookup_proposals.skin_points import skin_from, skin_vertex, tip_vertex
 
 # The same name; another word for the part; a near spelling, or a place along a chain.
 CONFIDENCES = ('sure', 'likely', 'guess')
@@ -152,26 +152,27 @@ class _Proposal:
         return [], ''
 
     def _between(self, data: str, part: Part) -> ProposedRow | None:
-        """Give the skin above the middle of two other parts; None where that is not how the part lies."""
-        joints = [self._joint_of(name) for name in part.between]
+        """Give the skin about the middle of two other parts; None where that is not how the part lies."""
+        side = self.names[data].side
+        joints = [self._joint_of(name, side) for name in part.between]
         ends = [joint for joint in joints if joint is not None]
         if not joints or len(ends) < len(joints):
             return None
         middle = np.mean([self.body.joints[self.body.joint_names.index(joint)] for joint in ends], axis=0)
-        vertex = skin_above(self.body, middle, self.axes)
+        vertex = skin_from(self.body, middle, part.skin, side, self.axes)
         if vertex is None:
             return None
         remark = f'the skin midway between {" and ".join(ends)}'
         return self._landmark(data, _skin_landmark(vertex, self.body), 'guess', remark)
 
-    def _joint_of(self, part: str) -> str | None:
-        """Name the joint of a part that has no side."""
-        found, _ = self._candidates(PartName((), '', ()), load_parts().named(part))
+    def _joint_of(self, part: str, side: str) -> str | None:
+        """Name the joint of a part on a side, or of one that has none."""
+        found, _ = self._candidates(PartName((), side, ()), load_parts().named(part))
         joints = [name for name in found if name in self.body.joint_names]
         if not joints:
             # A rig calls a chain's base by its number.
             chain = load_parts().chains.get(part.removesuffix(' base'), frozenset())
-            joints = [self.body.joint_names[j] for j in chain_joints(self.body, chain, '')[:1]]
+            joints = [self.body.joint_names[j] for j in chain_joints(self.body, chain, side)[:1]]
         return joints[0] if len(joints) == 1 else None
 
     def _different(self, found: list[str]) -> list[str]:

@@ -34,9 +34,12 @@ def skin_vertex(body: BodyModelData, joint: str, towards: str, side: str, axes: 
     return _outermost(body, start, direction, _share_of(body, index) >= _LEAST_WEIGHT)
 
 
-def skin_above(body: BodyModelData, start: Float[np.ndarray, '3'], axes: BodyAxes) -> int | None:
-    """Find the skin's outermost vertex straight above a point; None where there is none."""
-    return _outermost(body, start, axes.up, np.ones(body.n_vertices, bool))
+def skin_from(
+    body: BodyModelData, start: Float[np.ndarray, '3'], towards: str, side: str, axes: BodyAxes
+) -> int | None:
+    """Find the skin's outermost vertex from a point, straight above it or to a side; None where there is none."""
+    direction = axes.left * _sign(body, start, side, axes) if towards == 'side' else axes.up
+    return _outermost(body, start, direction, np.ones(body.n_vertices, bool))
 
 
 def _outermost(
