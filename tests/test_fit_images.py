@@ -113,3 +113,19 @@ def test_one_command_from_a_coco_file_to_meshes(made, tmp_path, capsys):
     command[2] = str(tmp_path / 'file')
     assert fit_images(command) == 1
     assert 'OUT must be a folder' in capsys.readouterr().err
+
+
+def test_what_is_not_believable_ends_with_3_and_is_written(made, done, tmp_path, capsys):
+    mine = tmp_path / 'thresholds.json'
+    measures = {'frame_error': {'doubtful': -1.0, 'not_believable': 0.0}}
+    mine.write_text(json.dumps({'format': 'smilfit-verdict-thresholds', 'version': 1, 'measures': measures}))
+    before = (done / 'made' / 'fit.npz').stat().st_mtime_ns
+    assert fit(made, done, '--verdict-thresholds', str(mine)) == 3
+    assert 'made: not believable (frames: 3 not believable, 1 not fitted)' in capsys.readouterr().out
+    verdict = json.loads((done / 'made' / 'verdict.json').read_text())
+    assert verdict['word'] == 'not believable'
+    assert [frame['word'] for frame in verdict['frames']] == ['not believable'] * 3 + ['not fitted']
+    assert (done / 'made' / 'fit.npz').stat().st_mtime_ns == before
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    assert 'not believable' in ' '.join(capsys.readouterr().out.split())

@@ -31,31 +31,44 @@ def mouse(real_data, tmp_path_factory):
     return folder
 
 
-@pytest.mark.real
-def test_the_real_session_is_fitted(mouse):
-    """Per camera at most 1.5 times the reprojection error of the points themselves, given and triangulated."""
+@pytest.fixture(scope='module')
+def proposed(real_data, tmp_path_factory):
+    """The real session with the places on the skin that `smilfit landmarks` proposes for its keypoints."""
+    folder = tmp_path_factory.mktemp('proposed')
+    sessions, model = real_data / 'mouse_sessions', real_data / 'models' / 'SMILy_Mouse_static_joints.pkl'
+    table = folder / 'joint_lookup.csv'
+    run('tools/landmarks.py', model, sessions, table, '--unit', 'mm')
     run(
-        'tools/fit.py',
-        'configs/fit/multiview_keypoints_lm.py',
-        '--data',
-        mouse / 'out.h5',
-        '--out',
-        mouse / 'fit',
-    )
-    folder = mouse / 'fit' / 'minimal_session'
-    # A mouse: bones of its own lengths, both sides alike, its skin whole.
+        'tools/preprocess.py', 'sleap', sessions, folder / 'out.h5', '--body-model', model,
+        '--joint-lookup', table, '--unit', 'mm', '--crop-mode', 'bbox_crop', '--target-resolution', 96,
+        '--confidence-threshold', 0, '--exclude-cameras', 'side',
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.real
+def test_the_real_session_is_fitted(proposed):
+    """Per camera at most 1.5 times the reprojection error of the points themselves, given and triangulated."""
+    command = ['tools/fit.py', 'configs/fit/multiview_keypoints_lm.py', '--data', proposed / 'out.h5']
+    run(*command, '--out', proposed / 'fit')
+    folder = proposed / 'fit' / 'minimal_session'
     verdict = json.loads((folder / 'verdict.json').read_text())
-    measured = {measure['name']: measure for measure in verdict['measures']}
-    assert verdict['word'] != 'not believable'
-    for name in ('bone_longest', 'bone_shortest', 'bone_asymmetry', 'torn', 'left_out_excess'):
-        assert measured[name]['word'] == 'good', name
+    assert verdict['word'] in ('good', 'doubtful'), verdict['reasons']
+    found = {measure['name']: measure['value'] for measure in verdict['measures']}
+    assert found['bone_longest'] < 1.4
+    assert found['bone_shortest'] > 0.7
     result = FitResult.load(folder / 'fit.npz')
     assert result.params.batch_size == 120
+    shared = {
+        n: v
+        for n, v in result.params.as_dict().items()
+        if n in ('betas', 'scale', 'part_sizes', 'landmark_offsets')
+    }
+    assert len(shared) == 4
+    assert all(v.unique(dim=0).shape[0] == 1 for v in shared.values())
     assert all(v.isfinite().all() for v in result.params.as_dict().values())
-    for name in ('betas', 'scale', 'landmark_offsets', 'part_sizes'):
-        assert getattr(result.params, name).unique(dim=0).shape[0] == 1
     numbers = json.loads((folder / 'benchmark.json').read_text())
-    dataset = open_dataset(mouse / 'out.h5')
+    dataset = open_dataset(proposed / 'out.h5')
     seen = dataset.keypoints2d('minimal_session')
     placed = triangulate_keypoints(seen)
     pixels, _, valid = seen.cameras.project(placed.xyz)
@@ -66,15 +79,8 @@ def test_the_real_session_is_fitted(mouse):
         assert numbers[f'{camera}/median_fitted_px'] < 1.5 * float(distance[:, c][there].median())
     video = cv2.VideoCapture(str(folder / 'overlay.mp4'))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 120
-    assert (mouse / 'fit' / 'report.html').stat().st_size > 100_000
-    again = run(
-        'tools/fit.py',
-        'configs/fit/multiview_keypoints_lm.py',
-        '--data',
-        mouse / 'out.h5',
-        '--out',
-        mouse / 'fit',
-    )
+    assert (proposed / 'fit' / 'report.html').stat().st_size > 100_000
+    again = run(*command, '--out', proposed / 'fit')
     assert 'already fitted' in again
 
 

@@ -1,5 +1,6 @@
 """Real mice before several cameras, and what goes wrong with them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,8 @@ from benchmarks.fitting.mouse_session import EXCLUDED
 from benchmarks.measuring import real_data
 from smilfit.body_models import SMIL, load_body_model
 from smilfit.io import SleapSession
+from smilfit.io.landmark_rows import read_landmarks
+from smilfit.io.lookup import read_lookup_rows
 from smilfit.io.lookup_proposals import body_axes, propose_lookup, write_proposal
 from smilfit.structures import Cameras, Keypoints2d
 
@@ -20,11 +23,11 @@ MOUSE_TO_STICK = {
     'humerus_L': 'l_1_fe_l', 'humerus_R': 'l_1_fe_r', 'femur_L': 'l_3_fe_l', 'femur_R': 'l_3_fe_r',
     'Ear_L_tip': 'l_2_fe_l', 'Ear_R_tip': 'l_2_fe_r', 'Tail_00': 'b_a_1', 'Tail_02': 'b_a_2',
 }  # fmt: skip
-# The keypoints of DANNCE's mouse, in their order, as joints of SMILify's.
-DANNCE_JOINTS = (
-    'Ear_L_tip', 'Ear_R_tip', 'Nose', 'cervical-vertebrae', 'tharocic-vertebrae', 'Tail_00', 'Tail_03', 'Tail_07',
-    '', 'paw_L', 'ulna-radius_L', 'humerus_L', '', 'paw_R', 'ulna-radius_R', 'humerus_R',
-    'Foot_L_tip', 'Foot_L', 'tibia_L', 'Foot_R_tip', 'Foot_R', 'tibia_R',
+# The keypoints of DANNCE's mouse, in their order; its paws are the toes'.
+DANNCE_KEYPOINTS = (
+    'EarL', 'EarR', 'Snout', 'SpineF', 'SpineM', 'TailBase', 'TailMid', 'TailTip',
+    'ForepawL', 'WristL', 'ElbowL', 'ShoulderL', 'ForepawR', 'WristR', 'ElbowR', 'ShoulderR',
+    'HindpawL', 'AnkleL', 'KneeL', 'HindpawR', 'AnkleR', 'KneeR',
 )  # fmt: skip
 
 
@@ -46,9 +49,7 @@ def mouse(lookup: str = 'joints', cameras_left_out: tuple[str, ...] = EXCLUDED) 
         return body, _session(folder, folder / 'joint_lookup.csv', cameras_left_out).keypoints2d()
     bare = _session(folder, None, cameras_left_out)
     with TemporaryDirectory() as scratch:
-        table = Path(scratch) / 'joint_lookup.csv'
-        names = list(bare.keypoint_names)
-        write_proposal(table, propose_lookup(body.data, names, body_axes(body.data)), body.data)
+        table = _proposed(body, bare.keypoint_names, Path(scratch))
         session = _session(folder, table, cameras_left_out)
         return body.with_landmarks(session.landmarks(body.data)), session.keypoints2d()
 
@@ -66,7 +67,6 @@ def dannce_mouse() -> Labels:
     seen = np.stack(
         [labels.data_2d.reshape(len(labels.data_2d), -1, 2) for labels in content['labelData']], 1
     )
-    named = [k for k, joint in enumerate(DANNCE_JOINTS) if joint]
 
     def stacked(values: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.stack(values)).double()
@@ -81,11 +81,20 @@ def dannce_mouse() -> Labels:
         dist=stacked([np.array([*c.RDistort[:2], *c.TDistort, c.RDistort[2]]) for c in cameras]),
         unit='mm',
     )
-    xy = torch.from_numpy(seen[:, :, named]).double()
+    xy = torch.from_numpy(seen).double()
     there = xy.isfinite().all(-1)
-    names = tuple(DANNCE_JOINTS[k] for k in named)
-    labels = Keypoints2d((xy - 1).nan_to_num(0.0), there.double(), names, rig)
-    return real_model('SMILy_Mouse_static_joints'), labels.to(torch.float32)
+    labels = Keypoints2d((xy - 1).nan_to_num(0.0), there.double(), DANNCE_KEYPOINTS, rig).to(torch.float32)
+    body = real_model('SMILy_Mouse_static_joints')
+    with TemporaryDirectory() as scratch:
+        table = _proposed(body, DANNCE_KEYPOINTS, Path(scratch))
+        given = {row.data: row.model for row in read_lookup_rows(table) if row.data and row.model}
+        return renamed(body.with_landmarks(read_landmarks(table, body.data)), labels, given)
+
+
+def _proposed(body: SMIL, names: Sequence[str], folder: Path) -> Path:
+    """Write the lookup that `smilfit landmarks` proposes."""
+    table = folder / 'joint_lookup.csv'
+    return write_proposal(table, propose_lookup(body.data, names, body_axes(body.data)), body.data)
 
 
 def _session(folder: Path, lookup: Path | None, left_out: tuple[str, ...]) -> SleapSession:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.believe.cases import Case, registrant_config
+from benchmarks.believe import real
+from benchmarks.believe.cases import FREE_BONES, Case, registrant_config
 from benchmarks.believe.judging import by, judged
 from benchmarks.believe.sessions import made_session, shuffled
 from benchmarks.believe.single_views import log, masks_of_things, rock
@@ -60,6 +61,13 @@ def test_a_mask_of_no_animal_is_not_believable_however_well_it_is_covered(thing)
     assert found.verdict.frame_words == (NOT_BELIEVABLE,) * 2
     assert all('plain as a rock' in r or 'convex hull' in r for r in found.verdict.frame_reasons)
     assert found.overlaps.min() > 0.8
+
+
+@pytest.mark.real
+def test_bones_that_stretch_like_points_are_not_believable(real_data):
+    found = judged(Case('', False, real.mouse, options=FREE_BONES))
+    assert found.verdict.word == NOT_BELIEVABLE
+    assert 'times as long as at rest' in found.verdict.reasons[0]
 
 
 def test_only_priors_are_stiffened():

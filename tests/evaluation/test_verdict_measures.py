@@ -292,12 +292,12 @@ def test_the_weightiest_reasons_come_first_and_frames_follow_their_session():
     # Two of three frames are not good: that is said once.
     assert len(verdict.reasons) == 1
     assert verdict.reasons[0].startswith('33.3 % of the frames are not believable, such as: 2 different')
-    values = {'bone_longest': Found(9.0, 'hip_L'), 'betas_sd': Found(6.0, '0'), 'torn': Found(0.012)}
+    values = {'bone_longest': Found(9.0, 'hip_L'), 'betas_sd': Found(6.0, '0'), 'torn': Found(0.025)}
     verdict = judge(values, thresholds, {'frame_error': [0.0]})
     assert [m.word for m in verdict.measures][:3] == [NOT_BELIEVABLE, NOT_BELIEVABLE, DOUBTFUL]
     assert len(verdict.reasons) == 3
     assert verdict.reasons[0] == 'bone hip_L is 9 times as long as at rest'
-    assert verdict.reasons[2] == '1.2 % of the skin is torn (stretched three times and more)'
+    assert verdict.reasons[2] == '2.5 % of the skin is torn (stretched three times and more)'
     assert verdict.frame_words == (NOT_BELIEVABLE,)
     assert Verdict.from_dict(json.loads(json.dumps(verdict.as_dict()))) == verdict
     with pytest.raises(UnknownNameError, match="Did you mean 'torn'"):
