@@ -59,8 +59,12 @@ def test_the_real_session_is_fitted(proposed):
     assert found['bone_shortest'] > 0.7
     result = FitResult.load(folder / 'fit.npz')
     assert result.params.batch_size == 120
-    shared = {n: v for n, v in result.params.as_dict().items() if n in ('betas', 'scale', 'part_sizes')}
-    assert len(shared) == 3
+    shared = {
+        n: v
+        for n, v in result.params.as_dict().items()
+        if n in ('betas', 'scale', 'part_sizes', 'landmark_offsets')
+    }
+    assert len(shared) == 4
     assert all(v.unique(dim=0).shape[0] == 1 for v in shared.values())
     assert all(v.isfinite().all() for v in result.params.as_dict().values())
     numbers = json.loads((folder / 'benchmark.json').read_text())

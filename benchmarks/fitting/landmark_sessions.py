@@ -58,7 +58,7 @@ def landmarks(setting: Setting) -> list[Row]:
                 'steps': f'{kernel.history[-1]["steps"]}, {dense.history[-1]["steps"]}',
                 'energy ratio': energies[0] / energies[1],
             }
-            rows.append(row)
+            rows.append({**row, 'note': ''})
     return rows
 
 

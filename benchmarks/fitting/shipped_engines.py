@@ -36,8 +36,8 @@ def engines(setting: Setting) -> list[Row]:
 
 
 def shipped_configs() -> list[Path]:
-    """List the shipped configs of fits."""
-    return sorted(CONFIGS.glob('*.py'))
+    """List the shipped configs of fits, but those that read a recording's images themselves."""
+    return sorted(path for path in CONFIGS.glob('*.py') if read_config(path).type != 'MaskSMPLify')
 
 
 def tiny_fit(path: Path, n_frames: int = 4, n_iter: int = 2) -> FitResult:

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.measuring import RESULTS, ROOT, Row, now, print_rows, save
-from benchmarks.one_view.real import ants
+from benchmarks.one_view.real import ants, mouse
 from benchmarks.one_view.scenes import VIEWS, clip, pictures
-from benchmarks.one_view.scores import compare, figures
+from benchmarks.one_view.scores import compare, doubted_of, figures, flat_direction
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import ImageFrameInput
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--n', type=int, default=200, help='pictures of each case')
     parser.add_argument('--clips', type=int, default=20, help='made videos')
-    parser.add_argument('--only', choices=('pictures', 'clips', 'ants'), help='one part alone')
+    parser.add_argument('--only', choices=('pictures', 'clips', 'ants', 'mouse'), help='one part alone')
     parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         'pictures': lambda: [row for case in CASES for row in one_view(case, options.n)],
         'clips': lambda: [one_clip(seed) for seed in range(options.clips)],
         'ants': ants,
+        'mouse': mouse,
     }
     for name, part in parts.items():
         if options.only in (None, name) and (rows := part()):
@@ -62,13 +63,19 @@ def one_view(case: str, n: int) -> list[Row]:
     begun = now()
     result = fit([views.scene.keypoints, ImageFrameInput(views.scene.cameras, n)])
     seconds = (now() - begun) / n
-    doubted = torch.zeros(n, dtype=torch.bool)
+    nobody = torch.zeros(n, dtype=torch.bool)
+    R = views.scene.cameras.R[:, 0]
+    true = trunk_direction(body.data, views.scene.truth.global_orient.double(), R)
+    start, end = (
+        trunk_direction(body.data, p.global_orient.double(), R) for p in (result.start, result.params)
+    )
     rows = []
-    for what, params in (('start, the mean pose', result.start), ('fit', result.params)):
-        turned = compare(*(trunk_direction(body.data, p.global_orient.double(), views.scene.cameras.R[:, 0])
-                           for p in (params, views.scene.truth)))  # fmt: skip
-        if what == 'fit':
-            doubted[result.report['frames_doubted']['rows']] = True
+    for what, found, doubted in (
+        ('zero depth', flat_direction(views.scene.keypoints), nobody),
+        ('start, the mean pose', start, nobody),
+        ('fit', end, doubted_of(result)),
+    ):
+        turned = compare(found, true)
         for kind, name in enumerate(('all', *VIEWS)):
             among = torch.ones(n, dtype=torch.bool) if name == 'all' else views.view == kind - 1
             rows.append({'case': case, 'what': what, 'view': name, **figures(turned, doubted, among)})

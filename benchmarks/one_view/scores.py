@@ -1,4 +1,4 @@
-"""Which way the trunk points in fits, against the truth."""
+"""Which way the trunk points in fits, against the truth, and whether the fit doubts it."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import Row
+from smilfit.structures import FitResult, Keypoints2d
 
 # Below this angle to the image plane the sign of depth is no question of left or right.
 FLAT_DEG = 10.0
@@ -26,12 +27,31 @@ class Turned:
     flat: Tensor
 
 
+def doubted_of(result: FitResult) -> Tensor:
+    """Say which frames a fit doubts (B), as the verdict tells."""
+    doubted = torch.zeros(len(result.fitted), dtype=torch.bool)
+    doubted[result.report['frames_doubted']['rows']] = True
+    return doubted
+
+
 def compare(found: Tensor, true: Tensor) -> Turned:
     """Compare directions (B, 3) as cameras see them."""
     found, true = (x / x.norm(dim=1, keepdim=True) for x in (found.double(), true.double()))
     angle = torch.rad2deg((found * true).sum(1).clamp(-1, 1).acos())
     out = torch.rad2deg(true[:, 2].clamp(-1, 1).asin())
     return Turned(angle, found[:, 2].sign() != true[:, 2].sign(), out.abs() < FLAT_DEG)
+
+
+def flat_direction(seen: Keypoints2d) -> Tensor:
+    """Give the trunk's direction as if it lay in the image plane (B, 3): no body, no depth.
+
+    From the tail's base to the neck's; where one is missing, to the right.
+    """
+    ends = [seen.names.index(name) for name in ('tail_base', 'neck_base')]
+    along = seen.xy[:, 0, ends[1]] - seen.xy[:, 0, ends[0]]
+    there = seen.visible[:, 0, ends].all(1, keepdim=True)
+    along = torch.where(there, along, along.new_tensor([1.0, 0.0]))
+    return torch.cat((along, torch.zeros_like(along[:, :1])), 1)
 
 
 def figures(turned: Turned, doubted: Tensor, among: Tensor) -> Row:

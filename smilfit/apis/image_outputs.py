@@ -58,6 +58,7 @@ class ImageOutputs:
         result: its fit.
         window_px: side of a drawn image, px.
         words: what each image's fit was judged to be, where it was.
+        reasons: why, of those that are not good.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class ImageOutputs:
         result: FitResult,
         window_px: int = 400,
         words: Sequence[str] = (),
+        reasons: Sequence[str] = (),
     ) -> None:
         self.body, self.dataset, self.session, self.result = body, dataset, session, result
-        self.window_px, self.words = window_px, tuple(words)
+        self.window_px, self.words, self.reasons = window_px, tuple(words), tuple(reasons)
         self.renderer = ZBufferRenderer()
         self.painter = OverlayPainter(body.faces, self.renderer)
         self.labels = dataset.labels(session)
@@ -170,7 +172,8 @@ class ImageOutputs:
         for shown in self.images():
             write_image(folder / 'overlays' / f'{shown.name}.jpg', self.draw(shown))
             start = shown.start and shown.start.fit
-            done.append(ImageFigures(shown.name, shown.end.fit, start, self.entries[shown.row]))
+            said = (self.words[shown.row], self.reasons[shown.row]) if self.words else ('', '')
+            done.append(ImageFigures(shown.name, shown.end.fit, start, self.entries[shown.row], *said))
             step()
         write_figures(folder, done)
         return done

@@ -58,8 +58,12 @@ class SessionOutputs:
 
     @property
     def _words(self) -> tuple[str, ...]:
+        return self._judged()[0]
+
+    def _judged(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give each frame's word and reason; empty where nothing is judged."""
         found = self.fits.verdict(self.session)
-        return () if found is None else found[0].frame_words
+        return ((), ()) if found is None else (found[0].frame_words, found[0].frame_reasons)
 
     def _recording(self) -> None:
         fits, options = self.fits, self.fits.options
@@ -74,7 +78,7 @@ class SessionOutputs:
     def _images(self) -> None:
         fits, options = self.fits, self.fits.options
         images = ImageOutputs(
-            fits.body, fits.dataset, self.session, self.result, options.window_px, self._words
+            fits.body, fits.dataset, self.session, self.result, options.window_px, *self._judged()
         )
         kind = options.mesh_format or 'obj'
         self._part(

@@ -18,13 +18,16 @@ SHOWN = ('iou', 'pck_5px', 'pck_area', 'median_px')
 class ImageFigures:
     """How well one animal in one image was explained where its fit began, and where it ended.
 
-    `name` names its files, and `entry` its annotation, by file and number.
+    `name` names its files, and `entry` its annotation, by file and number. `verdict` is the word that its fit was
+    judged by, where it was, and `reason` the weightiest one if it is not good.
     """
 
     name: str
     fit: ImageFit
     start: ImageFit | None = None
     entry: str = ''
+    verdict: str = ''
+    reason: str = ''
 
     def row(self) -> dict[str, Any]:
         """Give the image's line of a table."""
@@ -37,7 +40,7 @@ class ImageFigures:
         for what, fit in (('fit', self.fit), ('start', self.start)):
             numbers = {} if fit is None else fit.numbers()
             line |= {f'{what}_{n}': numbers.get(n) for n in SHOWN}
-        return line
+        return line | {'verdict': self.verdict, 'reason': self.reason}
 
 
 # Deprecated name of `ImageFigures`.
@@ -74,6 +77,8 @@ def read_figures(folder: Path) -> list[ImageFigures]:
                 ImageFit(**one['fit']),
                 None if one['start'] is None else ImageFit(**one['start']),
                 one.get('entry', ''),
+                one.get('verdict', ''),
+                one.get('reason', ''),
             )
             for one in document['pictures']
         ]

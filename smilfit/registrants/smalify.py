@@ -70,7 +70,8 @@ class SMALify(SMPLify):
         optional_handlers: keys of handlers that are left out, and reported, where they are given no Input: one config
             then serves keypoints, masks and both.
         least_keypoints: frames with fewer keypoints in different places, and without a mask, are not fitted:
-            `report['frames_without_evidence']` says what they lack.
+            `report['frames_without_evidence']` says what they lack. None asks for twice as many numbers as place and
+            turn have: 6, and one more each where stages fit scale or focal length.
         doubt: when a frame of one view is reported as doubted (`report['frames_doubted']`), where losses are in
             units of noise; None reports none.
         initializer: finds the starts; `ViewInitializer()` if `'views'`.
@@ -91,7 +92,7 @@ class SMALify(SMPLify):
         mask_side: int | None = None,
         part_files: PartFiles | None = None,
         optional_handlers: Sequence[str] = (),
-        least_keypoints: int = 6,
+        least_keypoints: int | None = None,
         doubt: DoubtThresholds | Mapping[str, float] | None = None,
         initializer: Any = 'views',
         **kwargs: Any,
@@ -114,7 +115,7 @@ class SMALify(SMPLify):
         self.n_hypotheses, self.hypothesis_stages = n_hypotheses, hypothesis_stages
         self.path_weight, self.window, self.overlap = path_weight, window, overlap
         self.mask_side = mask_side
-        if least_keypoints < 1:
+        if least_keypoints is not None and least_keypoints < 1:
             raise ValueError(f'SMALify: least_keypoints must be at least 1; got {least_keypoints}.')
         self.least_keypoints = least_keypoints
         self.doubt = DoubtThresholds(**doubt) if isinstance(doubt, Mapping) else doubt

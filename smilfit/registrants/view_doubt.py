@@ -78,8 +78,9 @@ def one_view_doubt(
 ) -> OneViewDoubt:
     """Compare what each frame's fit costs with the best answer that is turned otherwise.
 
-    The losses of starts are those of the stages that compared them. The answer that later stages went on from is
-    compared, even where it is not the cheapest (in a video it is the path's).
+    The losses of starts are those of the stages that compared them; where a frame's least is more than noise of its
+    keypoints explains, differences count less by as much: models and landmarks that fit badly are less sure. The
+    answer that later stages went on from is compared, even where it is not the cheapest (a video's is the path's).
 
     Args:
         result: of `SMALify`.
@@ -94,7 +95,7 @@ def one_view_doubt(
     limits = thresholds or DoubtThresholds()
     if result.start_losses is None:
         raise ValueError('one_view_doubt: the fit must have start_losses; it has none. Fit by SMALify.')
-    losses = result.start_losses.double().nan_to_num(torch.inf)
+    losses = result.start_losses.double().nan_to_num(torch.inf, torch.inf)
     R = (cameras.R if cameras.R.ndim == 4 else cameras.R.unsqueeze(0))[:, 0].to(losses)
     found = trunk_direction(data, result.params.global_orient.to(losses), R)
     every = trunk_direction(data, result.start_orients.to(losses), R.unsqueeze(1))
@@ -106,12 +107,16 @@ def one_view_doubt(
     # A later stage may have left the basin of all starts.
     own = torch.where(own.isfinite(), own, losses.amin(1))
 
+    count, spread = _extent(keypoints, len(losses), losses)
+    # Two squared residuals a keypoint: what is above is too much for noise, and makes differences less certain.
+    noise = (losses.amin(1) / (2 * count.clamp_min(1))).clamp_min(1.0)
+    noise = torch.where(count > 0, noise, torch.ones_like(noise))
+
     def margin(other: Tensor) -> Tensor:
-        gap = losses.masked_fill(~other, torch.inf).amin(1) - own
+        gap = (losses.masked_fill(~other, torch.inf).amin(1) - own) / noise
         return torch.where(known, gap, torch.nan)
 
     far, across = angle > limits.basin_deg, every[..., 2].sign() != found[:, None, 2].sign()
-    count, spread = _extent(keypoints, len(losses), losses)
     told = OneViewDoubt(
         doubted=~known,
         reasons=(),

@@ -13,6 +13,7 @@ from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import BaseHandler, BaseInput, SilhouetteInput
 from smilfit.losses import SilhouetteIoULoss
 from smilfit.registrants import SMPLify, Stage
+from smilfit.registrants.description import described
 from smilfit.registrants.matching import as_inputs
 from smilfit.registry import REGISTRANTS
 from smilfit.renderers import ZBufferRenderer
@@ -43,7 +44,8 @@ class MaskSMPLify(SMPLify):
         handlers: as of `SMPLify`; those that take masks are weighted in `mask_stages` only.
         segmenter: finds the masks.
         mask_stages: fit the segmented frames.
-        pose_stages: fit all frames with what the masks found; none if empty. What frames share does not move.
+        pose_stages: fit all frames with what the masks found; none if empty, and losses are those of `stages`. What
+            frames share does not move.
         n_mask_frames: how many frames are segmented.
         side_px: side of the cuts around the animal in which masks are compared.
         kwargs: as of `SMPLify`.
@@ -116,8 +118,7 @@ class MaskSMPLify(SMPLify):
             {'part': part, **entry} for part, r in (('masks', shape), ('poses', last)) for entry in r.history
         ]
         report = first.report | {'masks': self._judge(first.params, last.params, found, used, numbers)}
-        kept = () if last is first else first.history
-        return replace(last, history=(*kept, *history), report=report, start=first.start)
+        return replace(last, history=(*first.history, *history), report=report, start=first.start)
 
     def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
         """Tell of shape that no keypoint tells, where no stage looks for it in masks either."""
@@ -128,6 +129,10 @@ class MaskSMPLify(SMPLify):
     def n_steps(self) -> int:
         """The most steps that all stages may take."""
         return super().n_steps + self._shape.n_steps + self._poses.n_steps
+
+    def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
+        """Say nothing of shape that no keypoint tells: masks tell."""
+        return {}
 
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str | None:
         """Refuse: a few frames of the whole recording give the shape."""
@@ -167,7 +172,10 @@ class MaskSMPLify(SMPLify):
         self, inputs: Sequence[BaseInput], start: BodyParams, numbers: list[int], first: FitResult
     ) -> FitResult:
         if not self._poses.stages:
-            return replace(first, params=start, history=first.history)
+            names = () if first.keypoints3d is None else first.keypoints3d.names
+            return described(
+                replace(first, params=start, history=()), self.body, first.recorded_cameras, names
+            )
         seen = {key for stage in self._poses.stages for key, weight in stage.weights.items() if weight}
         # Frames without any observation have no pose to start from; they are left out again.
         start = start.map(lambda value: value.nan_to_num(0.0))

@@ -10,9 +10,10 @@ from benchmarks.one_view.scenes import pictures
 from benchmarks.one_view.scores import compare
 from smilfit.body_models import SMIL
 from smilfit.handlers import ImageFrameInput
+from smilfit.registrants.stage import Stage
 from smilfit.registrants.view_candidates import mirror_images
 from smilfit.registrants.view_doubt import trunk_direction
-from smilfit.registrants.view_sufficiency import places_of
+from smilfit.registrants.view_sufficiency import least_places, places_of
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped_family
@@ -109,5 +110,14 @@ def test_a_mirrored_start_looks_the_same_from_afar(truly):
 
 
 def test_places_are_counted_once():
-    xy = torch.tensor([[[[0.0, 0.0], [0.3, 0.4], [5.0, 0.0], [9.0, 9.0]]]])
-    assert places_of(xy, torch.tensor([[[True, True, True, False]]])).tolist() == [2]
+    xy = torch.tensor([[[[0.0, 0.0], [0.3, 0.4], [50.0, 0.0], [90.0, 90.0]]]])
+    visible = torch.tensor([[[True, True, True, False]]])
+    assert places_of(xy, visible).tolist() == [2]
+    # Labels of a point are scattered; so are those of an animal ten times as large.
+    assert places_of(0.1 * xy, visible).tolist() == [1]
+    assert places_of(10 * xy, visible).tolist() == [2]
+
+
+def test_a_place_is_asked_for_twice_over():
+    still, sized = Stage(fit=('transl', 'betas')), Stage(fit=('scale', 'focal'))
+    assert [least_places([(s, {}) for s in stages]) for stages in ([still], [still, sized])] == [6, 8]

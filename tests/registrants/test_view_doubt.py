@@ -61,6 +61,13 @@ def test_what_costs_as_little_is_doubted():
     assert doubt.report()['rows'] == [1, 2]
 
 
+def test_where_nothing_fits_well_differences_count_less():
+    """Ten times the noise that nine keypoints have."""
+    seen = Keypoints2d(torch.randn(1, 1, 9, 2), torch.ones(1, 1, 9), tuple('abcdefghi'), CAMERA)
+    doubt = one_view_doubt(result([[180.0, 220]], (50.0, -60)), DATA, CAMERA, seen)
+    assert doubt.margin.tolist() == pytest.approx([4.0])
+
+
 def test_thresholds_are_the_callers():
     fit = result([[10.0, 60]], (50.0, -60))
     assert one_view_doubt(fit, DATA, CAMERA, thresholds=DoubtThresholds(margin=51.0)).doubted.tolist() == [

@@ -76,6 +76,7 @@ def test_the_report_judges_by_frames_that_took_no_part(recording, result):
     # Masks look for the shape: nobody says that it stays at the mean.
     assert 'unmoved' not in result.report
     told = result.report['masks']
+    assert 'unmoved' not in result.report
     assert len(told['frames_used']) == 3
     assert len(told['frames_checked']) == 1
     assert not set(told['frames_used']) & set(told['frames_checked'])
@@ -133,10 +134,16 @@ def test_masks_of_files_are_looked_for_in_frames_that_have_them(fat_animal, reco
         cv2.imwrite(str(path), recording.mask(frame, 'cam_1').astype(np.uint8) * 255)
     files = dict(type='MaskFiles', folder=str(tmp_path), pattern='{session}/{camera}/{frame:06d}.png')
     quick = dict(
-        segmenter=files, stages=CONFIG['stages'][:1], mask_stages=[CONFIG['mask_stages'][0] | dict(n_iter=1)]
+        segmenter=files,
+        stages=CONFIG['stages'][:1],
+        mask_stages=[CONFIG['mask_stages'][0] | dict(n_iter=1)],
+        pose_stages=(),
     )
     fitter = built(fat_animal, **quick)
-    told = fitter([seen], recording=recording, session='mouse').report['masks']
+    result = fitter([seen], recording=recording, session='mouse')
+    assert [entry.get('part') for entry in result.history] == [None, 'masks']
+    torch.testing.assert_close(result.keypoints3d.xyz, result.joints())
+    told = result.report['masks']
     assert {*told['frames_used'], *told['frames_checked']} == {1, 3, 4}
     assert told['masks_refused']['cam_top'] == {f'there is no file {files["pattern"]}': 3}
     assert told['iou']['used']['cam_top']['masks'] is None
