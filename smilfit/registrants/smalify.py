@@ -37,7 +37,7 @@ from smilfit.registrants.windows import (
     without_shape,
 )
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
-from smilfit.structures import BodyParams, FitResult
+from smilfit.structures import BodyParams, Cameras, FitResult
 
 
 @REGISTRANTS.register_module()
@@ -257,6 +257,14 @@ class SMALify(SMPLify):
         )
         doubt = one_view_doubt(result, self.body.data, cameras, seen, self.doubt)
         return replace(result, report=result.report | {'frames_doubted': doubt.report()})
+
+    def _expanded(self, result: FitResult, seen: Tensor, cameras: Cameras | None) -> FitResult:
+        result = super()._expanded(result, seen, cameras)
+        doubted = result.report.get('frames_doubted')
+        if doubted is None:
+            return result
+        rows = seen.nonzero().flatten()[torch.tensor(doubted['rows'], dtype=torch.long)].tolist()
+        return replace(result, report=result.report | {'frames_doubted': doubted | {'rows': rows}})
 
     def _fit_part(
         self,

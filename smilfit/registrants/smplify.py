@@ -44,7 +44,7 @@ from smilfit.registrants.verdicts import behind_cameras, underdetermined
 from smilfit.registrants.vertex_initializer import VertexInitializer
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, Processes, SecondOrderSolver
-from smilfit.structures import BodyParams, FitResult
+from smilfit.structures import BodyParams, Cameras, FitResult
 
 INFO_LEVELS = ('stage', 'step')
 
@@ -185,7 +185,7 @@ class SMPLify:
         self._doubt(inputs, seen, report)
         report |= self._unmoved(inputs, start)
         result = self._fit(inputs, start, init_params is None, numbers, report)
-        result = result if bool(seen.all()) else result.expanded(seen, cameras)
+        result = result if bool(seen.all()) else self._expanded(result, seen, cameras)
         return described(result, self.body, cameras, observed_names(inputs))
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
@@ -250,6 +250,10 @@ class SMPLify:
         for one in found:
             self.logger.warning('SMPLify: %s.', one.sentence)
         return {'unmoved': [one.record() for one in found]} if found else {}
+
+    def _expanded(self, result: FitResult, seen: Tensor, cameras: Cameras | None) -> FitResult:
+        """Put the fitted frames among all."""
+        return result.expanded(seen, cameras)
 
     def _check_processes(self, n_frames: int) -> None:
         reason = (

@@ -29,7 +29,8 @@ def truly():
 @pytest.fixture(scope='module')
 def fit(truly):
     config = read_config(CONFIGS / 'smalify_keypoints.py').to_dict()
-    return build_registrant({**config, 'body_model': SMIL(truly.data)})
+    # No picture has so many keypoints: all are doubted.
+    return build_registrant({**config, 'body_model': SMIL(truly.data), 'doubt': dict(least_keypoints=1000)})
 
 
 @pytest.fixture(scope='module')
@@ -56,6 +57,10 @@ def test_frames_that_show_too_little_are_not_fitted(found):
     assert told['rows'] == [1, 4]
     assert told['missing'][0].startswith('1 keypoint and no mask')
     assert 'keypoints in 1 place and no mask' in told['missing'][1]
+
+
+def test_doubted_frames_are_named_by_their_rows(found):
+    assert found.report['frames_doubted']['rows'] == [0, 2, 3, 5]
 
 
 def test_nothing_is_fitted_where_no_frame_shows_enough(fit, seen):
