@@ -73,7 +73,7 @@ def judged(case: Case) -> Judged:
     fitted = time.process_time()
     if isinstance(given, Scene):
         silhouettes = _silhouettes(body, result, given)
-        found: Any = _of_views(result, given, inputs, by(stiff, numbers), fitter.doubt, silhouettes)
+        found: Any = _of_views(result, given, inputs, by(fitter, numbers), fitter.doubt, silhouettes)
     else:
         found = session_numbers(body, result, seen, inputs, by(fitter, numbers), by(stiff, numbers))
     verdict = judge(found.values, load_thresholds(), found.frames, found.notes)
@@ -120,7 +120,7 @@ def _of_views(
     result: FitResult,
     scene: Scene,
     inputs: list[BaseInput],
-    stiff: Callable,
+    fit: Callable,
     limits: DoubtThresholds | None,
     silhouettes: Silhouettes,
 ) -> PictureNumbers:
@@ -130,7 +130,7 @@ def _of_views(
     if limits is not None:
         doubt = one_view_doubt(result, body.data, scene.cameras, scene.keypoints, limits)
     asked = inputs if some else []
-    return picture_numbers(body, result, scene.keypoints, asked, stiff if some else None, silhouettes, doubt)
+    return picture_numbers(body, result, scene.keypoints, asked, fit if some else None, silhouettes, doubt)
 
 
 def draw(found: Judged, path: Path) -> None:

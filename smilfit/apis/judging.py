@@ -59,7 +59,7 @@ def judge_session(
     total = _PICTURE_STEPS if images else n_steps(len(seen.rig))
     with steps(f'{session}: judging', total, fits.options.progress) as step:
         if images:
-            numbers = _pictures(fits, session, result, asked, fit_by(stiff), _told(step))
+            numbers = _pictures(fits, session, result, asked, fit_by(registrant), _told(step))
             return judge(numbers.values, thresholds, numbers.frames, numbers.notes), []
         doubt = _doubt(fits, result, seen)
         found: SessionNumbers = session_numbers(
@@ -106,7 +106,7 @@ def _pictures(
     session: str,
     result: FitResult,
     inputs: list[BaseInput],
-    stiff: Callable[[Sequence[BaseInput], torch.Tensor], FitResult],
+    fit: Callable[[Sequence[BaseInput], torch.Tensor], FitResult],
     step: Callable[[str], None],
 ) -> PictureNumbers:
     drawn = ImageOutputs(fits.body, fits.dataset, session, result, fits.options.window_px)
@@ -114,7 +114,7 @@ def _pictures(
     some = any(isinstance(i, KeypointInput) for i in inputs)
     seen = replace(drawn.seen, cameras=drawn.fitted_cameras)
     doubt = _doubt(fits, result, seen)
-    return picture_numbers(fits.body, result, seen, inputs, stiff if some else None, covered, doubt, step)
+    return picture_numbers(fits.body, result, seen, inputs, fit if some else None, covered, doubt, step)
 
 
 def _doubt(fits: 'SessionFits', result: FitResult, seen: Keypoints2d) -> OneViewDoubt | None:

@@ -39,7 +39,7 @@ def picture_numbers(
     result: FitResult,
     seen: Keypoints2d,
     inputs: Inputs,
-    stiff: Callable[[Inputs, Tensor], FitResult] | None,
+    fit: Callable[[Inputs, Tensor], FitResult] | None,
     silhouettes: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
     doubt: OneViewDoubt | None = None,
     step: Callable[[str], None] = lambda what: None,
@@ -51,8 +51,9 @@ def picture_numbers(
         result: its fits to B images.
         seen: the labels, a camera an image.
         inputs: what was fitted to, B images each.
-        stiff: fits such inputs of fewer images, whose rows are given, with heavier priors (`stiffened`); None where
-            there is nothing to shuffle.
+        fit: fits such inputs of fewer images, whose rows are given, the way `result` was made; None where there is
+            nothing to shuffle. Heavier priors would tell less: proportions of a single animal are its own, and right
+            maps would miss as much as random ones.
         silhouettes: by row, what the body covers and the mask, for images that have one.
         doubt: what the other starts of each image came to, where it had several.
         step: told what is done next.
@@ -86,10 +87,10 @@ def picture_numbers(
         whole['mask_outline'] = plain
     values: dict[str, Found] = {}
     few = spread_rows(rows & seen.visible.flatten(1).any(1), N_REFITTED)
-    if stiff is not None and len(few):
+    if fit is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
-        found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
+        found = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
         if found is not None:
             values['shuffled_maps'] = Found(min(found.shuffled))
     return PictureNumbers(values, whole, notes)
