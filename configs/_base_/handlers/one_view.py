@@ -22,7 +22,7 @@ handlers = [
         handler_key='shape_prior',
         prior_loss=dict(type='ShapeMixturePriorLoss', reduction='sum'),
     ),
-    # Models without limits are held by the pose prior alone.
+    # Models without limits get told ones by their tree.
     dict(
         type='JointLimitHandler',
         handler_key='joint_limit',
