@@ -42,7 +42,7 @@ def ants() -> list[Row]:
     seen = Keypoints2d(xy, torch.ones_like(xy[..., 0]), names, cameras)
     config = read_config(ROOT / 'configs' / 'fit' / 'smalify_keypoints.py').to_dict()
     inputs = [seen, ImageFrameInput(cameras, len(xy))]
-    rows = []
+    rows = [{'what': 'the mean pose'} | _turned(body, body.zero_params(len(xy)), names, truth, None)]
     for what, chosen in (('each by itself', config), ('ten pictures of one', one_animal(config))):
         result: FitResult = build_registrant({**chosen, 'body_model': body})(inputs)
         for stage, params in (('start', result.start), ('fit', result.params)):
@@ -119,6 +119,10 @@ def mouse() -> list[Row]:
                     'config': config,
                     'frames': int(known.sum()),
                     'true depth, median deg': float(torch.rad2deg(true[known, 2].asin()).median()),
+                    'PA error %': _aligned_error(found, points.xyz[chosen].double(), known),
+                    'PA error of the mean pose %': _aligned_error(
+                        _mean_pose(body, seen.names, len(chosen)), points.xyz[chosen].double(), known
+                    ),
                     'zero depth, median deg': float(compare(flat, true).trunk_deg[labelled].median()),
                     'trunk median deg': float(turned.trunk_deg[known].median()),
                     'sign right %': share(~turned.depth_wrong, known),
@@ -127,6 +131,19 @@ def mouse() -> list[Row]:
                 }
             )
     return rows
+
+
+def _mean_pose(body: SMIL, names: tuple[str, ...], count: int) -> Tensor:
+    with torch.no_grad():
+        return body(body.zero_params(count), names).select(names).double()
+
+
+def _aligned_error(found: Tensor, true: Tensor, known: Tensor) -> float:
+    """Give the median of what is left after alignment, in percent of the mean distance from the middle."""
+    found, true = found[known], true[known]
+    size = (true - true.mean(1, keepdim=True)).norm(dim=-1).mean(1)
+    error = (procrustes(found, true).apply(found) - true).norm(dim=-1).mean(1) / size
+    return float(100 * error.median())
 
 
 def _one_camera(seen: Keypoints2d, c: int) -> Keypoints2d:
@@ -154,11 +171,10 @@ def _turned(
     for what, points in (('all', list(range(len(names)))), ('trunk', trunk)):
         true = truth[:, points]
         aligned = procrustes(found[:, points], true)
-        size = (true - true.mean(1, keepdim=True)).norm(dim=-1).mean(1)
-        error = (aligned.apply(found[:, points]) - true).norm(dim=-1).mean(1) / size
         angle = _angle_deg(aligned.rotation)
         row[f'{what}: median deg'], row[f'{what}: worst deg'] = float(angle.median()), float(angle.max())
-        row[f'{what}: PA error %'] = float(100 * error.median())
+        every = torch.ones(len(true), dtype=torch.bool)
+        row[f'{what}: PA error %'] = _aligned_error(found[:, points], true, every)
         row[f'{what}: > 60 deg, not doubted'] = (
             None if doubted is None else int(((angle > 60) & ~doubted).sum())
         )

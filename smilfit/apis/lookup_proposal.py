@@ -41,7 +41,7 @@ def propose_joint_lookup(
     page: str | Path | None = None,
     up: str | None = None,
     forward: str | None = None,
-    offset_sd: float = SKIN_SD,
+    offset_sd: float | None = None,
     overwrite: bool = False,
 ) -> LookupProposal:
     """Propose which place of a model each annotated keypoint is; write the table and a page that shows it.
@@ -53,7 +53,8 @@ def propose_joint_lookup(
         page: the page to write; beside the table under its name if None, else after the model.
         up: the model's axis that points up, such as '+z'; None takes the file's, else what its names tell.
         forward: the same of forward.
-        offset_sd: how far labels may be from proposed places of the skin, share of the body.
+        offset_sd: how far labels may be from proposed places of the skin, share of the body; `SKIN_SD` if
+            None.
         overwrite: replace files that are there.
 
     Raises:
@@ -77,7 +78,7 @@ def propose_joint_lookup(
     axes = body_axes(body, up, forward)
     sessions = [] if source is None else _sessions(source, body)
     names = list(dict.fromkeys(name for session in sessions for name in session.keypoint_names))
-    rows = propose_lookup(body, names, axes, offset_sd)
+    rows = propose_lookup(body, names, axes, SKIN_SD if offset_sd is None else offset_sd)
     figures = dict(_frames(sessions[0])) if sessions else {}
     drawn = lookup_page(body, axes, rows, figures, Path(page).parent)
     if table is not None:

@@ -53,9 +53,8 @@ def build_parser(prog: str | None = 'landmarks') -> argparse.ArgumentParser:
     parser.add_argument(
         '--offset-sd',
         type=positive_float,
-        default=0.02,
         metavar='SHARE',
-        help='how far labels may be from proposed places of the skin, share of the body (default: 0.02)',
+        help='how far labels may be from proposed places of the skin, share of the body (default: 0.05)',
     )
     parser.add_argument('--force', action='store_true', help='replace OUT.csv and the page')
     add_traceback(parser)
