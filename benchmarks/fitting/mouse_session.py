@@ -54,7 +54,7 @@ def mouse(setting: Setting) -> list[Row]:
             **acceleration(points),
             **dict.fromkeys(('bone_shortest', 'bone_longest', 'bone_asymmetry')),
             'engines': 'none',
-            'note': '',
+            'note': 'no body, no bones',
         }
     ]
     for name in CONFIGS:
