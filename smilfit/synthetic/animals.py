@@ -73,29 +73,13 @@ def make_quadruped(name: str = 'quadruped', length: float = 1.0) -> BodyModelDat
         'tail': ['tail_1', 'tail_2', 'tail_3', 'tail_4'],
         'legs': fore['L'] + fore['R'] + hind['L'] + hind['R'],
     }
-    keypoints = {
-        'nose': 'front',
-        'back_of_head': '@head',
-        'neck_base': '@neck',
-        'mid_back': '@spine_1',
-        'tail_base': '@tail_1',
-        'tail_mid': '@tail_3',
-        'tail_tip': 'back',
-    }
-    for side in 'LR':
-        keypoints[f'ear_tip_{side}'] = f'ear_tip_{side} tip'
-        keypoints[f'fore_elbow_{side}'] = f'@elbow_{side}'
-        keypoints[f'fore_paw_{side}'] = f'fore_paw_{side} tip'
-        keypoints[f'hind_knee_{side}'] = f'@knee_{side}'
-        keypoints[f'hind_ankle_{side}'] = f'@ankle_{side}'
-        keypoints[f'hind_paw_{side}'] = f'hind_paw_{side} tip'
     return finish_animal(
         name,
         quadruped.quadruped_plan,
         dict.fromkeys(proportions, (1.0, PROPORTION_SD)),
         quadruped.JOINT_LIMITS_DEG,
         groups,
-        keypoints,
+        quadruped.keypoint_places(),
         length,
         mass='pelvis',
         unit='body length' if length == 1.0 else None,

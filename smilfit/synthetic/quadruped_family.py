@@ -29,6 +29,7 @@ from smilfit.synthetic.quadruped_family_plan import (
     nose_to_tail,
     quadruped_family_plan,
 )
+from smilfit.synthetic.quadruped_plan import keypoint_places
 from smilfit.synthetic.rigged_animal import finish_animal
 
 TABLE = Path(__file__).with_name('quadruped_species.csv')
@@ -106,25 +107,12 @@ def _groups() -> dict[str, list[str]]:
 def _keypoints() -> dict[str, str]:
     """Name the places that `make_quadruped` names, and those of the head and withers that annotators click."""
     head, trunk = RINGS_BEFORE['head'], RINGS_BEFORE['trunk']
-    keypoints = {
-        'nose': 'front',
-        'back_of_head': '@head',
-        'neck_base': '@neck',
-        'mid_back': '@spine_1',
-        'tail_base': '@tail_1',
-        'tail_mid': '@tail_3',
-        'tail_tip': 'back',
-        'withers': f'trunk {trunk + 16} 5',
-        'throat': f'trunk {head + 2} 15',
-        'chin': f'trunk {head + 10} 15',
-        'eye_L': f'trunk {head + 6} 2',
-        'eye_R': f'trunk {head + 6} 8',
-    }
-    for side in 'LR':
-        keypoints[f'ear_tip_{side}'] = f'ear_tip_{side} tip'
-        keypoints[f'fore_elbow_{side}'] = f'@elbow_{side}'
-        keypoints[f'fore_paw_{side}'] = f'fore_paw_{side} tip'
-        keypoints[f'hind_knee_{side}'] = f'@knee_{side}'
-        keypoints[f'hind_ankle_{side}'] = f'@ankle_{side}'
-        keypoints[f'hind_paw_{side}'] = f'hind_paw_{side} tip'
-    return keypoints
+    return keypoint_places(
+        {
+            'withers': f'trunk {trunk + 16} 5',
+            'throat': f'trunk {head + 2} 15',
+            'chin': f'trunk {head + 10} 15',
+            'eye_L': f'trunk {head + 6} 2',
+            'eye_R': f'trunk {head + 6} 8',
+        }
+    )

@@ -3,6 +3,8 @@
 Lengths are in body lengths, nose to tail's base.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from smilfit.synthetic.assembly import AnimalPlan
@@ -142,3 +144,29 @@ def _ear(size: float) -> Limb:
         flat=0.4,
         exit=0.25,
     )
+
+
+def keypoint_places(further: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Name the places of the surface that annotators click, as `finish_animal` takes them.
+
+    Args:
+        further: places on the midline that an animal has besides.
+    """
+    places = {
+        'nose': 'front',
+        'back_of_head': '@head',
+        'neck_base': '@neck',
+        'mid_back': '@spine_1',
+        'tail_base': '@tail_1',
+        'tail_mid': '@tail_3',
+        'tail_tip': 'back',
+        **(further or {}),
+    }
+    for side in 'LR':
+        places[f'ear_tip_{side}'] = f'ear_tip_{side} tip'
+        places[f'fore_elbow_{side}'] = f'@elbow_{side}'
+        places[f'fore_paw_{side}'] = f'fore_paw_{side} tip'
+        places[f'hind_knee_{side}'] = f'@knee_{side}'
+        places[f'hind_ankle_{side}'] = f'@ankle_{side}'
+        places[f'hind_paw_{side}'] = f'hind_paw_{side} tip'
+    return places
