@@ -20,6 +20,47 @@ from smilfit.solvers.base import (
 MAX_RECOVERIES = 3
 
 
+class _Losses:
+    """Evaluates each point once: the loss after a step, whose gradient is there too, is the next step's first.
+
+    Args:
+        objective: computes the loss.
+        variables: that it is differentiated with respect to.
+        start: the loss where the fit starts, evaluated already.
+    """
+
+    def __init__(self, objective: Objective, variables: list[Tensor], start: float) -> None:
+        self.objective, self.variables, self.count = objective, variables, 1
+        # Torch's tolerances are absolute: told in units of where the fit starts, no weight or unit decides the end.
+        self.unit = 1 / abs(start) if start else 1.0
+        self._known: Tensor | None = None
+
+    def closure(self) -> Tensor:
+        """Give torch's optimiser the loss, in units of the start, with gradients."""
+        loss = self._evaluate(True) if self._known is None else self._known
+        self._known = None
+        return self.unit * loss
+
+    def after_step(self, more: bool) -> float:
+        """Evaluate where a step has led; with gradients if there are more steps."""
+        self._known = self._evaluate(more)
+        return float(self._known)
+
+    def forget(self) -> None:
+        """Evaluate anew next time: the variables are elsewhere."""
+        self._known = None
+
+    def _evaluate(self, with_gradient: bool) -> Tensor:
+        self.count += 1
+        for variable in self.variables:
+            variable.grad = None
+        with torch.set_grad_enabled(with_gradient):
+            loss = self.objective()
+            if loss.requires_grad:
+                (self.unit * loss).backward()
+        return loss.detach()
+
+
 class FirstOrderSolver(ABC):
     """The loop that all of torch's optimisers share.
 
@@ -70,37 +111,16 @@ class FirstOrderSolver(ABC):
         best = BestPoint(variables, start)
         if not variables:
             return SolverResult(start, start, 0, 1, 0, StopReason.NOTHING_TO_FIT)
-        evaluations, recoveries, lr = 1, 0, self.lr
+        recoveries, lr = 0, self.lr
         optimizer = self.make_optimizer(variables, lr)
-        # Torch's tolerances are absolute: told in units of where the fit starts, no weight or unit decides the end.
-        unit = 1 / abs(start) if start else 1.0
-
-        # The loss after a step, whose gradient is there too, is the next step's first.
-        known: Tensor | None = None
-
-        def evaluate(with_gradient: bool = True) -> Tensor:
-            nonlocal evaluations
-            evaluations += 1
-            optimizer.zero_grad(set_to_none=True)
-            with torch.set_grad_enabled(with_gradient):
-                loss = objective()
-                if loss.requires_grad:
-                    (unit * loss).backward()
-            return loss.detach()
-
-        def closure() -> Tensor:
-            nonlocal known
-            loss, known = evaluate() if known is None else known, None
-            return unit * loss
-
+        losses = _Losses(objective, variables, start)
         before, step, settled, reason = start, 0, 0, StopReason.MAX_STEPS
         while step < n_iter:
-            optimizer.step(closure)
+            optimizer.step(losses.closure)
             step += 1
-            known = evaluate(with_gradient=step < n_iter)
-            after = float(known)
+            after = losses.after_step(more=step < n_iter)
             if not math.isfinite(after):
-                known = None
+                losses.forget()
                 recoveries += 1
                 best.restore()
                 if recoveries > MAX_RECOVERIES:
@@ -122,7 +142,7 @@ class FirstOrderSolver(ABC):
         best.restore()
         for variable in variables:
             variable.grad = None
-        return SolverResult(start, best.loss, step, evaluations, recoveries, reason)
+        return SolverResult(start, best.loss, step, losses.count, recoveries, reason)
 
 
 @SOLVERS.register_module()
