@@ -1,6 +1,7 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
 from smilfit.models.backbones import TimmBackbone
+from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.fusion import CrossViewFusion
 from smilfit.models.heads import BodyEstimate, CameraHead, OrientationHead, TransformerDecoderHead
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -11,8 +12,10 @@ from smilfit.models.statistics import DatasetNames, TrainingStatistics
 __all__ = [
     'BodyEstimate',
     'CameraHead',
+    'Consensus',
     'CrossViewFusion',
     'DatasetNames',
+    'MeetInSpace',
     'MultiViewRegressor',
     'OrientationHead',
     'RegressorPreprocessor',
