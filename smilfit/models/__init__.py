@@ -1,25 +1,36 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
-from smilfit.models.backbones import TimmBackbone
-from smilfit.models.consensus import Consensus, MeetInSpace
+from smilfit.models.backbones import SmallUNet, TimmBackbone
+from smilfit.models.crop_augment import CropAugment
 from smilfit.models.fusion import CrossViewFusion
-from smilfit.models.heads import BodyEstimate, CameraHead, OrientationHead, TransformerDecoderHead
+from smilfit.models.heads import (
+    BodyEstimate,
+    CameraHead,
+    KeypointHeatmapHead,
+    OrientationHead,
+    TransformerDecoderHead,
+)
+from smilfit.models.image_noise import ImageNoise
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors import MultiViewRegressor
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
+from smilfit.models.targets2d import PictureTargets
 
 __all__ = [
     'BodyEstimate',
     'CameraHead',
-    'Consensus',
+    'CropAugment',
     'CrossViewFusion',
     'DatasetNames',
-    'MeetInSpace',
+    'ImageNoise',
+    'KeypointHeatmapHead',
     'MultiViewRegressor',
     'OrientationHead',
+    'PictureTargets',
     'RegressorPreprocessor',
     'SceneFrame',
+    'SmallUNet',
     'TimmBackbone',
     'TrainingStatistics',
     'TransformerDecoderHead',
