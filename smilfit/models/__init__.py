@@ -1,6 +1,8 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
 from smilfit.models.backbones import SmallUNet, TimmBackbone
+from smilfit.models.boxes import GivenBoxes, OwnBoxes
+from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.crop_augment import CropAugment
 from smilfit.models.fusion import CrossViewFusion
 from smilfit.models.heads import (
@@ -12,7 +14,7 @@ from smilfit.models.heads import (
 )
 from smilfit.models.image_noise import ImageNoise
 from smilfit.models.preprocessor import RegressorPreprocessor
-from smilfit.models.regressors import MultiViewRegressor
+from smilfit.models.regressors import KeypointRegressor, MultiViewRegressor
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
@@ -20,13 +22,18 @@ from smilfit.models.targets2d import PictureTargets
 __all__ = [
     'BodyEstimate',
     'CameraHead',
+    'Consensus',
     'CropAugment',
     'CrossViewFusion',
     'DatasetNames',
+    'GivenBoxes',
     'ImageNoise',
     'KeypointHeatmapHead',
+    'KeypointRegressor',
+    'MeetInSpace',
     'MultiViewRegressor',
     'OrientationHead',
+    'OwnBoxes',
     'PictureTargets',
     'RegressorPreprocessor',
     'SceneFrame',

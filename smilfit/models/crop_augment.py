@@ -89,17 +89,29 @@ def _averaged(
     images: Float[Tensor, 'N 3 H W'], level: Float[Tensor, ' N']
 ) -> tuple[Float[Tensor, 'N 3 H W'], Float[Tensor, ' N']]:
     """Average each image over blocks of 2^level px, into the first corner of a canvas of the same size; the block."""
-    # On a GPU, asking whether any shrinks would wait for it.
-    if images.device.type == 'cpu' and not torch.compiler.is_compiling() and not bool((level > 0).any()):
-        return images, torch.ones_like(level)
     source, coarse = images, images
     for i in range(1, _LEVELS + 1):
-        coarse = functional.avg_pool2d(coarse, 2, ceil_mode=True, count_include_pad=False)
-        canvas = functional.pad(
-            coarse, (0, images.shape[-1] - coarse.shape[-1], 0, images.shape[-2] - coarse.shape[-2])
-        )
-        source = torch.where((level == i)[:, None, None, None], canvas, source)
+        chosen = level == i
+        # On a GPU, asking whether any shrinks would wait for it.
+        if images.device.type == 'cpu' and not torch.compiler.is_compiling():
+            if bool(chosen.any()):
+                source = source.clone() if source is images else source
+                few = images[chosen]
+                for _ in range(i):
+                    few = _halved(few)
+                source[chosen] = _on_canvas(few, images)
+            continue
+        coarse = _halved(coarse)
+        source = torch.where(chosen[:, None, None, None], _on_canvas(coarse, images), source)
     return source, 2.0**level
+
+
+def _halved(images: Tensor) -> Tensor:
+    return functional.avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False)
+
+
+def _on_canvas(images: Tensor, like: Tensor) -> Tensor:
+    return functional.pad(images, (0, like.shape[-1] - images.shape[-1], 0, like.shape[-2] - images.shape[-2]))
 
 
 @dataclass(frozen=True)
