@@ -2,7 +2,15 @@
 
 from smilfit.models.backbones import TimmBackbone
 from smilfit.models.fusion import CrossViewFusion
-from smilfit.models.heads import BodyEstimate, CameraHead, OrientationHead, TransformerDecoderHead
+from smilfit.models.heads import (
+    BodyEstimate,
+    CameraHead,
+    OrientationHead,
+    PointLifter,
+    TransformerDecoderHead,
+)
+from smilfit.models.point_corruption import PointCorruption
+from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors import MultiViewRegressor
 from smilfit.models.scene import SceneFrame
@@ -15,6 +23,9 @@ __all__ = [
     'DatasetNames',
     'MultiViewRegressor',
     'OrientationHead',
+    'PointCorruption',
+    'PointEvidence',
+    'PointLifter',
     'RegressorPreprocessor',
     'SceneFrame',
     'TimmBackbone',

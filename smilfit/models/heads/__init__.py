@@ -3,6 +3,7 @@
 from smilfit.models.heads.body_estimate import BodyEstimate
 from smilfit.models.heads.camera_head import CameraHead, corrected_cameras
 from smilfit.models.heads.orientation_head import OrientationHead, OrientationVotes
+from smilfit.models.heads.point_lifter import PointLifter
 from smilfit.models.heads.transformer_decoder import TransformerDecoderHead
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     'CameraHead',
     'OrientationHead',
     'OrientationVotes',
+    'PointLifter',
     'TransformerDecoderHead',
     'corrected_cameras',
 ]
