@@ -10,9 +10,12 @@ from smilfit.models.heads import (
     CameraHead,
     KeypointHeatmapHead,
     OrientationHead,
+    PointLifter,
     TransformerDecoderHead,
 )
 from smilfit.models.image_noise import ImageNoise
+from smilfit.models.point_corruption import PointCorruption
+from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors import KeypointRegressor, MultiViewRegressor
 from smilfit.models.scene import SceneFrame
@@ -35,6 +38,9 @@ __all__ = [
     'OrientationHead',
     'OwnBoxes',
     'PictureTargets',
+    'PointCorruption',
+    'PointEvidence',
+    'PointLifter',
     'RegressorPreprocessor',
     'SceneFrame',
     'SmallUNet',
