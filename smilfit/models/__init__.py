@@ -2,6 +2,7 @@
 
 from smilfit.models.backbones import TimmBackbone
 from smilfit.models.consensus import Consensus, MeetInSpace
+from smilfit.models.differentiable_points import differentiable_points
 from smilfit.models.fusion import CrossViewFusion
 from smilfit.models.heads import BodyEstimate, CameraHead, OrientationHead, TransformerDecoderHead
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -23,4 +24,5 @@ __all__ = [
     'TimmBackbone',
     'TrainingStatistics',
     'TransformerDecoderHead',
+    'differentiable_points',
 ]
