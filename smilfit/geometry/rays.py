@@ -48,6 +48,8 @@ def weighted_rays(
         Points, and whether at least two rays with a weight fix each; one that is not is (0, 0, 0), without gradient.
     """
     eye = torch.eye(3, dtype=directions.dtype, device=directions.device)
+    # Their size says nothing, and would underflow.
+    weights = weights / weights.detach().sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     across = weights[..., None, None] * (eye - directions.unsqueeze(-1) * directions.unsqueeze(-2))
     total = across.sum(-3)
     size = total.detach().diagonal(dim1=-2, dim2=-1).sum(-1)
@@ -58,3 +60,35 @@ def weighted_rays(
     moment = (across @ origins.unsqueeze(-1)).sum(-3)
     points = torch.linalg.solve(total, moment).squeeze(-1)
     return torch.where(enough.unsqueeze(-1), points, torch.zeros_like(points)), enough
+
+
+def meet_rays(
+    origins: Float[Tensor, '*#b C 3'], directions: Float[Tensor, '*b C K 3'], weights: Float[Tensor, '*b C K']
+) -> tuple[Float[Tensor, '*b K 3'], Bool[Tensor, '*b K']]:
+    """Find the points that rays of C views see under the smallest angles; differentiable in everything.
+
+    Solves `weighted_rays` twice, the second time with weights over the squared distances that the first one found.
+
+    Args:
+        origins: the views' centres.
+        directions: unit vectors.
+        weights: 0 where a view sees nothing, such as learnt confidences (Iskakov et al. 2019).
+
+    Returns:
+        Points, and whether each is known: two rays with a weight fix it, and it lies in front of every such view.
+        One that is not known is (0, 0, 0), without gradient.
+    """
+    # Large world coordinates cost no digits about the views' own middle.
+    middle = origins.mean(-2, keepdim=True).detach()
+    start = (origins - middle).unsqueeze(-3).expand(*directions.transpose(-2, -3).shape)
+    along, weight = directions.transpose(-2, -3), weights.transpose(-1, -2)
+    counts = weight > 0
+    points, known = weighted_rays(start, along, weight)
+    distance = (points.unsqueeze(-2) - start).norm(dim=-1)
+    share = torch.where(counts & known.unsqueeze(-1), distance, torch.ones_like(distance))
+    points, again = weighted_rays(
+        start, along, weight / share.square().clamp_min(torch.finfo(share.dtype).tiny)
+    )
+    ahead = ((points.unsqueeze(-2) - start) * along).sum(-1) > 0
+    known = known & again & (ahead | ~counts).all(-1)
+    return torch.where(known.unsqueeze(-1), points + middle, torch.zeros_like(points)), known

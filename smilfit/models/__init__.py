@@ -4,6 +4,7 @@ from smilfit.models.backbones import SmallUNet, TimmBackbone
 from smilfit.models.boxes import GivenBoxes, OwnBoxes
 from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.crop_augment import CropAugment
+from smilfit.models.differentiable_points import differentiable_points
 from smilfit.models.fusion import CrossViewFusion
 from smilfit.models.heads import (
     BodyEstimate,
@@ -47,4 +48,5 @@ __all__ = [
     'TimmBackbone',
     'TrainingStatistics',
     'TransformerDecoderHead',
+    'differentiable_points',
 ]

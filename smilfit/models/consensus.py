@@ -6,7 +6,7 @@ outvoted where the others show the point better, and no view is chosen beforehan
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from smilfit.geometry.heatmap_windows import Moments, WindowedMaps
 from smilfit.geometry.heatmaps import cell_to_px, px_to_cell
 from smilfit.geometry.rays import meet_pairs
-from smilfit.models.scene import pixel_rays
+from smilfit.models.scene import about_their_middle
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
@@ -147,7 +147,7 @@ class MeetInSpace(nn.Module):
         self._check(view_mask, prior)
         maps = logits.float().masked_fill(~view_mask[..., None, None, None], 0.0).flatten(-2).softmax(-1)
         windows = WindowedMaps(maps.unflatten(-1, logits.shape[-2:]), self.radius)
-        cameras, origin = _about_their_middle(cameras.to(maps.dtype), view_mask)
+        cameras, origin = about_their_middle(cameras.to(maps.dtype), view_mask)
         views = _Views(cameras, view_mask, windows, stride)
         found, _ = windows.modes(self.n_modes)
         modes = cell_to_px(found.mean, stride)
@@ -180,7 +180,7 @@ class MeetInSpace(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Choose by vote among all meetings of two modes; give the points and where the animal is (B, K, 3)."""
         n_views, n_modes = modes.shape[1], modes.shape[3]
-        directions, has_ray = pixel_rays(views.cameras, modes.flatten(2, 3))
+        directions, has_ray = views.cameras.rays(modes.flatten(2, 3))
         directions = directions.unflatten(2, modes.shape[2:4]).transpose(1, 2).flatten(2, 3)
         mass = (mass * has_ray.unflatten(2, modes.shape[2:4])).transpose(1, 2).flatten(2)
         view = torch.arange(n_views, device=mass.device).repeat_interleave(n_modes).expand_as(mass)
@@ -280,24 +280,6 @@ class MeetInSpace(nn.Module):
         return _Agreement(
             found, nearest, residual, slope, support, support / (1 + far).square(), doubt * views.stride**2
         )
-
-
-def _about_their_middle(cameras: Cameras, mask: Bool[Tensor, 'B C']) -> tuple[Cameras, Float[Tensor, 'B 3']]:
-    """Move the world's origin between the cameras, so that large coordinates cost no digits; blank absent ones."""
-    there = mask[..., None]
-    eye = torch.eye(3, dtype=cameras.K.dtype, device=cameras.K.device)
-    cameras = replace(
-        cameras,
-        K=torch.where(there.unsqueeze(-1), cameras.K, eye),
-        R=torch.where(there.unsqueeze(-1), cameras.R, eye),
-        t=torch.where(there, cameras.t, torch.zeros_like(cameras.t)),
-        dist=None
-        if cameras.dist is None
-        else torch.where(there, cameras.dist, torch.zeros_like(cameras.dist)),
-        fold=None if cameras.fold is None else cameras.fold.masked_fill(~mask, torch.inf),
-    )
-    origin = (cameras.centres() * there).sum(1) / there.sum(1)
-    return replace(cameras, t=cameras.t + (cameras.R @ origin[:, None, :, None]).squeeze(-1)), origin
 
 
 def _medoid(points: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K']) -> Float[Tensor, 'B 3']:

@@ -10,7 +10,6 @@ from smilfit.geometry.heatmap_windows import WindowedMaps
 from smilfit.geometry.heatmaps import cell_to_px, px_to_cell
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.models import MeetInSpace
-from smilfit.models.scene import pixel_rays
 from smilfit.structures import Cameras
 from tests.models.blobs import CELLS, STRIDE, blobs, make_cameras
 
@@ -150,7 +149,7 @@ def test_the_vote_is_that_of_its_readable_twin():
     for c in range(3):
         modes = cell_to_px(WindowedMaps(maps[:, c]).modes(2)[0].mean, STRIDE)
         one = _turned(cameras, [c])
-        directions = pixel_rays(one, modes.flatten(1, 2).unsqueeze(1))[0][0, 0].unflatten(0, (4, 2))
+        directions = one.rays(modes.flatten(1, 2).unsqueeze(1))[0][0, 0].unflatten(0, (4, 2))
         rays.append((one.centres()[0, 0], directions))
     for k in range(4):
         best, score = None, -math.inf
