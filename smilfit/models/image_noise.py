@@ -18,7 +18,7 @@ class ImageNoise(nn.Module):
         brightness: largest shift, a share of white, of each colour on its own.
         contrast: largest relative change of the distance from the image's mean, of each colour on its own.
         noise: largest standard deviation of Gaussian noise, a share of white.
-        blur: share of images that are blurred.
+        blur: share of images that are blurred; in a small batch at least one is.
         blur_px: largest standard deviation of the blur.
         erase: share of images of which a rectangle is erased; what was labelled under it stays so.
         erase_share: largest side of the rectangle, a share of the image's.
@@ -52,8 +52,10 @@ class ImageNoise(nn.Module):
             return torch.rand(shape, device=device, dtype=images.dtype)
 
         if self.blur and self.blur_px:
-            sigma = draw(n) * self.blur_px * (draw(n) < self.blur)
-            images = blurred(images, sigma, self.blur_px)
+            # The count is the same in all batches, so that shapes are.
+            rows = torch.randperm(n, device=device)[: math.ceil(n * self.blur)]
+            soft = blurred(images[rows], draw(len(rows)) * self.blur_px, self.blur_px)
+            images = images.index_copy(0, rows, soft)
         gain = 1 + (draw(n, 3, 1, 1) * 2 - 1) * self.contrast
         shift = (draw(n, 3, 1, 1) * 2 - 1) * self.brightness
         mean = images.mean((1, 2, 3), keepdim=True)
