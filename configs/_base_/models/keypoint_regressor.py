@@ -6,5 +6,7 @@ model = dict(
     heatmap_head=dict(type='KeypointHeatmapHead', stride=2),
     boxes=dict(type='OwnBoxes'),
     consensus=dict(type='MeetInSpace'),
+    # Learns from poses within the body's joint limits; poses=dict(type='GivenPoses', ...) takes those of fits.
+    lifter=dict(type='PointLifter', sampler=dict(type='PoseSampler')),
     augment=dict(type='CropAugment', side=128, whole=0.2),
 )

@@ -12,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
 from smilfit.models.crop_augment import CropAugment
+from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors.loss_weights import checked_loss_weights
 from smilfit.models.regressors.normaliser import mean_over_processes
@@ -108,9 +109,7 @@ class KeypointRegressor(BaseModel):
         sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
         cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
         if cfg.get('lifter') is not None:
-            cfg['lifter'] = build_head(
-                cfg['lifter'], body=body, keypoint_names=names, mean_scale=float(statistics.mean_scale)
-            )
+            cfg['lifter'] = _built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
         return cfg
 
     def set_loss_weights(self, weights: Mapping[str, float]) -> None:
@@ -161,7 +160,10 @@ class KeypointRegressor(BaseModel):
             losses['loss_centre'] = self._mean('centre', terms)
         if self.lifter is not None:
             terms = self.lifter.loss(self.lifter_samples)
-            losses |= {f'loss_lifter_{k}': self.loss_weights['lifter'] * v for k, v in terms.items()}
+            losses |= {
+                f'loss_lifter_{k.removeprefix("loss_")}': self.loss_weights['lifter'] * v
+                for k, v in terms.items()
+            }
         return losses
 
     def _mean(self, key: str, terms: Energies) -> Tensor:
@@ -175,7 +177,6 @@ class KeypointRegressor(BaseModel):
         )
         if self.lifter is None:
             return KeypointPrediction(sighting, None)
-        from smilfit.models.point_evidence import PointEvidence
 
         seen = PointEvidence.of(sighting.points, sighting.cameras, sighting.view_mask)
         params = self.lifter(seen)
@@ -211,3 +212,11 @@ class KeypointRegressor(BaseModel):
                 self.body_model, prediction.params, cameras_of(inputs), mask, self.keypoint_names
             )
         return per_sample(batch, len(mask))
+
+
+def _built_lifter(cfg: Any, body: SMIL, names: Sequence[str], scale: float) -> nn.Module:
+    """Build a lifter whose sampler draws bodies about the size of the training set's."""
+    cfg = dict(cfg)
+    sampler = cfg.pop('sampler', None) or {'type': 'PoseSampler'}
+    cfg['sampler'] = build(sampler, MODELS, body_model=body, scale=scale)
+    return build_head(cfg, body_model=body, keypoint_names=names)
