@@ -1,6 +1,6 @@
 # Heat maps by a small U-Net, trained from scratch, of images of a dataset file of tools/preprocess.py:
 #   python tools/train.py configs/train/keypoint_unet.py --cfg-options train_dataloader.dataset.data_path=out.h5
-# Whole images (--crop-mode default) let it learn to find the animal; crops of the labels are taken as whole images too.
+# Whole images (--crop-mode default) let it learn to find the animal; crops of labels are taken as whole images too.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/images.py',

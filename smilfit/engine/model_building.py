@@ -54,8 +54,8 @@ def _with_landmarks(body: SMIL, names: DatasetNames) -> SMIL:
 def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:
     """Build the model of a config for a body and a training set.
 
-    A class with `build_parts(cfg, body, statistics)` builds its own parts, whose sizes follow from each other; of any other
-    class the parts are built as they stand.
+    A class with `build_parts(cfg, body, statistics)` builds its own parts, whose sizes follow from each other; of any
+    other class the parts are built as they stand.
     """
     cfg = copy.deepcopy(dict(cfg))
     cls = find_class(cfg['type'], MODELS) if 'type' in cfg else None

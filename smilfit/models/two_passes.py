@@ -83,14 +83,13 @@ class TwoPasses(nn.Module):
             images: in [0, 1]; those of absent views are not looked at.
             view_mask: which views there are.
             cameras: of the images.
-            extent: twice the RMS distance of an animal's keypoints from their centre, world unit: it says how far away
-                an animal is that a single view shows.
+            extent: twice the RMS distance of an animal's keypoints from their centre, world unit: it says how far
+                away an animal is that a single view shows.
         """
         whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
-        look = self.boxes(
+        return self.boxes(
             lambda boxes, mask: self._look(images, boxes, mask, cameras, extent), whole, view_mask
         )
-        return look
 
     def _look(
         self,

@@ -1,5 +1,5 @@
-# Single images of a dataset file of tools/preprocess.py to train on, whole samples to validate and test. Validation and
-# test follow the training set's file where they name none of their own:
+# Single images of a dataset file of tools/preprocess.py to train on, whole samples to validate and test. Validation
+# and test follow the training set's file where they name none of their own:
 #   --cfg-options train_dataloader.dataset.data_path=out.h5
 _split = dict(data_path=None, split_by='session', ratios=(0.8, 0.1, 0.1))
 

@@ -1,6 +1,6 @@
 """The keypoint regressor: see keypoints densely, let the views meet in space, lift the points to the body."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from smilfit.models.statistics import TrainingStatistics
 from smilfit.models.targets2d import PictureTargets, centre_of_points
 from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints
 from smilfit.models.two_passes import Sighting, TwoPasses
-from smilfit.registry import MODELS, build_backbone, build_head, reject_unknown
+from smilfit.registry import MODELS, build, build_backbone, build_head, reject_unknown
 from smilfit.structures import BodyParams
 
 LOSS_KEYS = ('heatmap', 'centre', 'lifter')
@@ -41,9 +41,9 @@ class KeypointPrediction:
 class KeypointRegressor(BaseModel):
     """Predict keypoints, and the body that they are of, from any number of views.
 
-    A network gives one heat map a keypoint and view; the views meet in space (`MeetInSpace`); a small network lifts the
-    points to the body's parameters. The first learns from single images, with no parameters and no 3D needed; the last
-    from poses of the body model, with no images at all. `refine` takes some steps of optimisation from there.
+    A network gives one heat map a keypoint and view; the views meet in space (`MeetInSpace`); a small network lifts
+    the points to the body's parameters. The first learns from single images, with no parameters and no 3D needed; the
+    last from poses of the body model, with no images at all. `refine` takes some steps of optimisation from there.
 
     Args:
         backbone: images (N, 3, S, S) in [0, 1] to maps, finest first.
@@ -159,11 +159,9 @@ class KeypointRegressor(BaseModel):
             terms = self.centre_loss.energy(centres, middle.unsqueeze(1), known.unsqueeze(1), stride)
             losses['loss_centre'] = self._mean('centre', terms)
         if self.lifter is not None:
+            weight = self.loss_weights['lifter']
             terms = self.lifter.loss(self.lifter_samples)
-            losses |= {
-                f'loss_lifter_{k.removeprefix("loss_")}': self.loss_weights['lifter'] * v
-                for k, v in terms.items()
-            }
+            losses |= {f'loss_lifter_{k.removeprefix("loss_")}': weight * v for k, v in terms.items()}
         return losses
 
     def _mean(self, key: str, terms: Energies) -> Tensor:
@@ -188,8 +186,8 @@ class KeypointRegressor(BaseModel):
     ) -> list[dict[str, Any]]:
         """Predict each sample: parameters as axis-angle, joints, keypoints in space and in every image, boxes.
 
-        `keypoints3d` and `keypoints2d` are the body's, `points3d` and `seen2d` what the heat maps say; without a lifter
-        they are the same. All px are of the given images.
+        `keypoints3d` and `keypoints2d` are the body's, `points3d` and `seen2d` what the heat maps say; without a
+        lifter they are the same. All px are of the given images.
         """
         prediction = self.predict_parameters(inputs)
         sighting, mask = prediction.sighting, inputs['view_mask']

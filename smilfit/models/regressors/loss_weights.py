@@ -12,7 +12,7 @@ def checked_loss_weights(where: str, weights: Mapping[str, float]) -> dict[str, 
     for key, weight in weights.items():
         if not isinstance(weight, (int, float)) or not 0 <= weight < float('inf'):
             raise ValueError(
-                f'{where}: the loss weight of {key!r} must be finite and not negative; got {weight!r}. Use 0 to switch '
-                'the loss off.'
+                f'{where}: the loss weight of {key!r} must be finite and not negative; got {weight!r}. Use 0 to '
+                'switch the loss off.'
             )
     return dict(weights)
