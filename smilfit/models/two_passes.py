@@ -108,7 +108,7 @@ class TwoPasses(nn.Module):
         logits[seen] = found
         logits = logits.unflatten(0, view_mask.shape)
         affine = affine.unflatten(0, view_mask.shape)
-        size = affine.new_tensor([self.side, self.side])
+        size = affine.new_tensor([self.side, self.side]).expand(*view_mask.shape, 2)
         crop_cameras = cameras.transformed(affine, size)
         depth = apparent_depth(logits, self.head.stride, crop_cameras, view_mask, extent)
         points = self.consensus(logits, self.head.stride, crop_cameras, view_mask, depth)

@@ -146,7 +146,12 @@ class KeypointRegressor(BaseModel):
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
         targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
-        crops = self.augment(inputs['image'].flatten(0, 1), targets.px, targets.weight, self.swap)
+        images, px, weight = inputs['image'].flatten(0, 1), targets.px, targets.weight
+        if inputs['view_mask'].shape[1] > 1:
+            # Of samples with one view each none is absent, and nothing need be asked of the device.
+            present = inputs['view_mask'].flatten()
+            images, px, weight = images[present], px[present], weight[present]
+        crops = self.augment(images, px, weight, self.swap)
         maps, centres = self.vision.head.split(self.vision.logits(crops.images))
         stride = self.vision.head.stride
         losses = {
