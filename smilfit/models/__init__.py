@@ -1,6 +1,6 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
-from smilfit.models.backbones import SmallUNet, TimmBackbone
+from smilfit.models.backbones import SmallUNet, TimmBackbone, TimmPyramid, ViTPyramid
 from smilfit.models.crop_augment import CropAugment
 from smilfit.models.fusion import CrossViewFusion
 from smilfit.models.heads import (
@@ -32,6 +32,8 @@ __all__ = [
     'SceneFrame',
     'SmallUNet',
     'TimmBackbone',
+    'TimmPyramid',
     'TrainingStatistics',
     'TransformerDecoderHead',
+    'ViTPyramid',
 ]
