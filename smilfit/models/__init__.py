@@ -1,6 +1,6 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
-from smilfit.models.backbones import SmallUNet, TimmBackbone
+from smilfit.models.backbones import SmallUNet, TimmBackbone, TimmPyramid, ViTPyramid
 from smilfit.models.boxes import GivenBoxes, OwnBoxes
 from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.crop_augment import CropAugment
@@ -46,7 +46,9 @@ __all__ = [
     'SceneFrame',
     'SmallUNet',
     'TimmBackbone',
+    'TimmPyramid',
     'TrainingStatistics',
     'TransformerDecoderHead',
+    'ViTPyramid',
     'differentiable_points',
 ]
