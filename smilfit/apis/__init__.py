@@ -1,4 +1,4 @@
-"""What a notebook or a command calls: preprocess, fit, fit_images, train and test.
+"""What a notebook or a command calls: preprocess, synthesize, fit, fit_images, train and test.
 
 Nothing here parses a command line or prints. The names below are imported when they are first used, so a command's
 --help stays quick.
@@ -15,6 +15,8 @@ _PUBLIC = {
     'PreprocessPlan': 'smilfit.apis.preprocessing',
     'PreprocessRun': 'smilfit.apis.preprocessing',
     'Progress': 'smilfit.apis.progress',
+    'SynthesisInputs': 'smilfit.apis.synthesizing',
+    'SynthesisRun': 'smilfit.apis.synthesizing',
     'TrainRun': 'smilfit.apis.training',
     'check_training': 'smilfit.apis.training',
     'fit': 'smilfit.apis.fitting',
@@ -22,6 +24,7 @@ _PUBLIC = {
     'plan_preprocess': 'smilfit.apis.preprocessing',
     'preprocess': 'smilfit.apis.preprocessing',
     'propose_joint_lookup': 'smilfit.apis.lookup_proposal',
+    'synthesize': 'smilfit.apis.synthesizing',
     'test': 'smilfit.apis.testing',
     'train': 'smilfit.apis.training',
 }
