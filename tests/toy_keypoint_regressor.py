@@ -17,7 +17,9 @@ from smilfit.models import (
 from tests.toy_samples import toy_body
 
 
-def make_keypoint_regressor(own_boxes: bool = True, lifter: bool = True, mirror: float = 0.5, **kwargs) -> KeypointRegressor:
+def make_keypoint_regressor(
+    own_boxes: bool = True, lifter: bool = True, mirror: float = 0.5, **kwargs
+) -> KeypointRegressor:
     torch.manual_seed(0)
     body = toy_body()
     backbone = SmallUNet(widths=(16, 16, 24, 24), fine_dim=16)
