@@ -15,6 +15,7 @@ COMMANDS = {
     'fit_images': 'fit a body model to annotated images or single-view videos',
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',
+    'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
     'demo': 'all of it on a made animal, in about ten minutes',
 }
 
