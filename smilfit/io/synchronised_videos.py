@@ -22,6 +22,8 @@ logger = logging.getLogger('smilfit')
 _RATE_SLACK = 0.01
 # Steps between timestamps of a video of constant rate are this near to whole numbers of frames.
 _STEP_SLACK = 0.05
+# So many damaged packets in a row are passed over.
+_TRIES = 256
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,9 @@ class _Tape:
     def _grab(self) -> None:
         import cv2
 
-        if not self.capture.grab():
+        # A damaged packet ends a grab as the end of the file does; what comes after it may be whole.
+        left = self.video.stated_frames - 1 - self.number
+        if not any(self.capture.grab() for _ in range(max(1, min(left, _TRIES)))):
             self.ended = True
             return
         now = self.capture.get(cv2.CAP_PROP_POS_MSEC)
