@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What a notebook or a command calls: preprocess, synthesize, fit, fit_images, train and test.
-=======
-"""What a notebook or a command calls: preprocess, fit, fit_images, train, test and infer.
->>>>>>> infer
+"""What a notebook or a command calls: preprocess, synthesize, fit, fit_images, train, test and infer.
 
 Nothing here parses a command line or prints. The names below are imported when they are first used, so a command's
 --help stays quick.
@@ -22,12 +18,9 @@ _PUBLIC = {
     'PreprocessPlan': 'smilfit.apis.preprocessing',
     'PreprocessRun': 'smilfit.apis.preprocessing',
     'Progress': 'smilfit.apis.progress',
-<<<<<<< HEAD
     'SynthesisInputs': 'smilfit.apis.synthesizing',
     'SynthesisRun': 'smilfit.apis.synthesizing',
-=======
     'SourceOptions': 'smilfit.apis.inference_sources',
->>>>>>> infer
     'TrainRun': 'smilfit.apis.training',
     'check_training': 'smilfit.apis.training',
     'fit': 'smilfit.apis.fitting',
