@@ -11,6 +11,7 @@ from smilfit.engine.loss_guard_hook import LossGuardHook
 from smilfit.engine.model_building import build_regressor
 from smilfit.engine.plain_checkpoint_hook import PlainCheckpointHook
 from smilfit.engine.runner import build_test_runner, build_train_runner
+from smilfit.engine.staged_unfreeze_hook import StagedUnfreezeHook
 from smilfit.engine.training_statistics import compute_statistics
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'LossCurriculumHook',
     'LossGuardHook',
     'PlainCheckpointHook',
+    'StagedUnfreezeHook',
     'build_data_loader',
     'build_regressor',
     'build_test_runner',
