@@ -11,6 +11,7 @@ from smilfit.engine.loss_guard_hook import LossGuardHook
 from smilfit.engine.model_building import build_regressor
 from smilfit.engine.plain_checkpoint_hook import PlainCheckpointHook
 from smilfit.engine.runner import build_test_runner, build_train_runner
+from smilfit.engine.staged_unfreeze_hook import StagedUnfreezeHook
 from smilfit.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.engine.training_statistics import compute_statistics
 
@@ -19,6 +20,7 @@ __all__ = [
     'LossCurriculumHook',
     'LossGuardHook',
     'PlainCheckpointHook',
+    'StagedUnfreezeHook',
     'TrainedRegressor',
     'build_data_loader',
     'build_regressor',
