@@ -1,6 +1,7 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
 from smilfit.models.backbones import TimmBackbone
+from smilfit.models.boxes import Boxes, GivenBoxes, OwnBoxes, find_boxes
 from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.differentiable_points import differentiable_points
 from smilfit.models.fusion import CrossViewFusion
@@ -12,17 +13,21 @@ from smilfit.models.statistics import DatasetNames, TrainingStatistics
 
 __all__ = [
     'BodyEstimate',
+    'Boxes',
     'CameraHead',
     'Consensus',
     'CrossViewFusion',
     'DatasetNames',
+    'GivenBoxes',
     'MeetInSpace',
     'MultiViewRegressor',
     'OrientationHead',
+    'OwnBoxes',
     'RegressorPreprocessor',
     'SceneFrame',
     'TimmBackbone',
     'TrainingStatistics',
     'TransformerDecoderHead',
     'differentiable_points',
+    'find_boxes',
 ]
