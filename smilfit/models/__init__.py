@@ -1,7 +1,7 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
 from smilfit.models.backbones import TimmBackbone
-from smilfit.models.boxes import Boxes, GivenBoxes, OwnBoxes, find_boxes
+from smilfit.models.boxes import Boxes, GivenBoxes, OwnBoxes, find_boxes, part_by_nearest
 from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.differentiable_points import differentiable_points
 from smilfit.models.fusion import CrossViewFusion
@@ -10,6 +10,8 @@ from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors import MultiViewRegressor
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
+from smilfit.models.tracking import Tracker, Tracks
+from smilfit.models.view_matching import MatchedAnimals, find_centres, match_views
 
 __all__ = [
     'BodyEstimate',
@@ -19,6 +21,7 @@ __all__ = [
     'CrossViewFusion',
     'DatasetNames',
     'GivenBoxes',
+    'MatchedAnimals',
     'MeetInSpace',
     'MultiViewRegressor',
     'OrientationHead',
@@ -26,8 +29,13 @@ __all__ = [
     'RegressorPreprocessor',
     'SceneFrame',
     'TimmBackbone',
+    'Tracker',
+    'Tracks',
     'TrainingStatistics',
     'TransformerDecoderHead',
     'differentiable_points',
     'find_boxes',
+    'find_centres',
+    'match_views',
+    'part_by_nearest',
 ]
