@@ -1,7 +1,7 @@
 """Neural regressors: backbones, fusion, heads, and the models made of them."""
 
 from smilfit.models.backbones import SmallUNet, TimmBackbone, TimmPyramid, ViTPyramid
-from smilfit.models.boxes import GivenBoxes, OwnBoxes
+from smilfit.models.boxes import Boxes, GivenBoxes, OwnBoxes, find_boxes, part_by_nearest
 from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.crop_augment import CropAugment
 from smilfit.models.differentiable_points import differentiable_points
@@ -22,9 +22,12 @@ from smilfit.models.regressors import KeypointRegressor, MultiViewRegressor
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
+from smilfit.models.tracking import Tracker, Tracks
+from smilfit.models.view_matching import MatchedAnimals, find_centres, match_views
 
 __all__ = [
     'BodyEstimate',
+    'Boxes',
     'CameraHead',
     'Consensus',
     'CropAugment',
@@ -34,6 +37,7 @@ __all__ = [
     'ImageNoise',
     'KeypointHeatmapHead',
     'KeypointRegressor',
+    'MatchedAnimals',
     'MeetInSpace',
     'MultiViewRegressor',
     'OrientationHead',
@@ -47,8 +51,14 @@ __all__ = [
     'SmallUNet',
     'TimmBackbone',
     'TimmPyramid',
+    'Tracker',
+    'Tracks',
     'TrainingStatistics',
     'TransformerDecoderHead',
     'ViTPyramid',
     'differentiable_points',
+    'find_boxes',
+    'find_centres',
+    'match_views',
+    'part_by_nearest',
 ]

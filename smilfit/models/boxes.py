@@ -1,43 +1,175 @@
-"""Where to look: boxes of the network's own first pass, or the images as they are."""
+"""Where the animal is: a square box a view, from a first look at whole images.
 
+A box (x0, y0, side) is px of the stored image: its first pixel is x0, its last x0 + side - 1. It may reach beyond the
+image.
+"""
+
+import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from smilfit.models.consensus import MeetInSpace
 from smilfit.registry import MODELS
+from smilfit.structures import Cameras
+
+# A point farther from the middle one than so many times the median distance is a stray.
+_STRAY = 4.0
+# Gives the heat maps (B, C, K, h, w) of whole images and their stride, px of the stored image a cell.
+FirstLook = Callable[[], tuple[Tensor, float]]
 
 
-@MODELS.register_module()
-class GivenBoxes(nn.Module):
-    """Take the images for crops."""
+@dataclass(frozen=True)
+class Boxes:
+    """A box (x0, y0, side) a view; where `there` is False the view does not show the animal and has the whole image.
 
-    def forward(self, look: Callable[..., Any], whole: Tensor, view_mask: Tensor) -> Any:
-        """Look once."""
-        return look(whole, view_mask)
+    `score` in [0, 1] is the share of the animal's keypoints that were found, by confidence, and lie in the image.
+    """
+
+    square: Float[Tensor, 'B C 3']
+    score: Float[Tensor, 'B C']
+    there: Bool[Tensor, 'B C']
+
+
+def find_boxes(
+    logits: Float[Tensor, 'B C K h w'],
+    stride: float,
+    cameras: Cameras,
+    view_mask: Bool[Tensor, 'B C'],
+    meet: MeetInSpace | None = None,
+    margin: float = 1.35,
+    min_confidence: float = 0.3,
+    min_points: int = 3,
+) -> Boxes:
+    """Box the animal in every view.
+
+    Several views meet in space first: the points that they agree on are projected into all of them, so that a view
+    in which the first look failed has its box too. A view alone, or views that agree on nothing, take their own
+    confident peaks. Points far from all others are left out.
+
+    Args:
+        logits: of a first look at whole images; a view outside of the mask may hold anything.
+        stride: px of the stored image a cell.
+        cameras: of the stored images.
+        view_mask: which views there are.
+        meet: how views meet.
+        margin: side of the box over the points' larger extent.
+        min_confidence: of points that count.
+        min_points: a view shows the animal if at least so many of the points lie in its image.
+    """
+    # The depth of what one view sees alone does not matter: its box is made of its own peaks.
+    found = (meet or MeetInSpace())(logits, stride, cameras, view_mask, prior=1.0)
+    in_space = (found.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
+    in_space = _without_strays(found.xyz, in_space)
+    agreed = (in_space.sum(1) >= min_points)[:, None, None]
+    pixels, _, valid = cameras.project(found.xyz)
+    own = _without_strays(found.modes[..., 0, :], found.mode_mass[..., 0] >= min_confidence)
+    counts = torch.where(agreed, in_space.unsqueeze(1) & valid, own)
+    pixels = torch.where(agreed.unsqueeze(-1), pixels, found.modes[..., 0, :])
+    sure = torch.where(agreed, found.confidence.unsqueeze(1), found.mode_mass[..., 0])
+    whole = whole_images(cameras, view_mask)
+    # Pixel centres are at integers.
+    inside = ((pixels > -0.5) & (pixels < cameras.size.unsqueeze(2) - 0.5)).all(-1)
+    counts = counts & inside & view_mask.unsqueeze(-1)
+    there = counts.sum(-1) >= min_points
+    least = 4 * stride
+    square = torch.where(there.unsqueeze(-1), _square(pixels, counts, margin, least), whole)
+    score = (sure * counts).mean(-1) * there
+    return Boxes(square, score, there)
+
+
+def whole_images(cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> Float[Tensor, 'B C 3']:
+    """Give the smallest squares around whole images; a square of 1 px where a view is absent."""
+    size = torch.where(view_mask.unsqueeze(-1), cameras.size, torch.ones_like(cameras.size))
+    side = size.amax(-1, keepdim=True)
+    return torch.cat(((size - side) / 2, side), -1)
+
+
+def part_by_nearest(
+    logits: Float[Tensor, 'C K h w'],
+    stride: float,
+    centres: Float[Tensor, 'A C 2'],
+    seen: Bool[Tensor, 'A C'],
+) -> Float[Tensor, 'A C K h w']:
+    """Give each of several animals heat maps of its own: of the cells that are nearest to its centre.
+
+    Args:
+        logits: of one frame.
+        stride: px a cell.
+        centres: each animal's centre in each view, px.
+        seen: where an animal is seen in a view; where it is not, its maps are flat.
+    """
+    rows, columns = (torch.arange(n, device=logits.device, dtype=logits.dtype) for n in logits.shape[-2:])
+    cells = (centres + 0.5) / stride - 0.5
+    far = (columns - cells[..., :1]).square().unsqueeze(-2) + (rows - cells[..., 1:]).square().unsqueeze(-1)
+    far = far.masked_fill(~seen[..., None, None], math.inf)
+    own = (far == far.amin(0)) & seen[..., None, None]
+    parts = logits.masked_fill(~own.unsqueeze(2), -torch.inf)
+    return torch.where(own.any(-1).any(-1)[..., None, None, None], parts, torch.zeros_like(parts))
 
 
 @MODELS.register_module()
 class OwnBoxes(nn.Module):
-    """Look at whole images first."""
+    """Boxes from the network's own first look at whole images.
 
-    def __init__(self, margin: float = 1.3, least_confidence: float = 0.2) -> None:
+    Args:
+        margin: side of a box over the points' larger extent.
+        min_confidence: of points that count.
+        min_points: a view shows the animal if at least so many of the points lie in its image.
+        meet: how views meet; as usual where None.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.35,
+        min_confidence: float = 0.3,
+        min_points: int = 3,
+        meet: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.margin, self.least = margin, least_confidence
+        if margin < 1 or not 0 <= min_confidence <= 1 or min_points < 1:
+            raise ValueError(
+                'OwnBoxes: margin must be at least 1, min_confidence in [0, 1] and min_points at least 1; got '
+                f'{margin}, {min_confidence} and {min_points}.'
+            )
+        self.margin, self.min_confidence, self.min_points = margin, min_confidence, min_points
+        self.meet = meet or MeetInSpace()
 
-    def forward(self, look: Callable[..., Any], whole: Tensor, view_mask: Tensor) -> Any:
-        """Look twice."""
-        first = look(whole, view_mask)
-        px, _, valid = first.cameras.project(first.points.xyz)
-        w = (first.points.confidence > self.least)[:, None] & valid
-        if int(view_mask.sum(1).min()) < 2:
-            px, w = first.points.pixels, first.points.pixel_confidence > self.least
-        scale = whole[..., 2] / first.cameras.size[..., 0]
-        px = (px + 0.5) * scale[..., None, None] - 0.5 + whole[..., None, :2]
-        nan = torch.where(w[..., None], px, torch.nan)
-        low, high = nan.nan_to_num(1e9).amin(2), nan.nan_to_num(-1e9).amax(2)
-        side = ((high - low).amax(-1, keepdim=True) * self.margin).clamp(8)
-        boxes = torch.cat(((low + high - side + 1) / 2, side), -1)
-        boxes = torch.where(w.any(-1, keepdim=True), boxes, whole)
-        return look(boxes, view_mask)
+    def forward(self, look: FirstLook, cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> Boxes:
+        """Look, and box what is seen."""
+        logits, stride = look()
+        return find_boxes(
+            logits, stride, cameras, view_mask, self.meet, self.margin, self.min_confidence, self.min_points
+        )
+
+
+@MODELS.register_module()
+class GivenBoxes(nn.Module):
+    """The stored image is the crop already: its whole is the box, and no first look is taken."""
+
+    def forward(self, look: FirstLook, cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> Boxes:
+        """Box whole images."""
+        return Boxes(whole_images(cameras, view_mask), view_mask.to(cameras.size.dtype), view_mask)
+
+
+def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n K']:
+    """Leave out what is far from the middle point, in units of the median distance."""
+    far = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
+    total = (far * counts.unsqueeze(-2)).sum(-1).masked_fill(~counts, torch.inf)
+    middle = total.argmin(-1, keepdim=True).unsqueeze(-1)
+    distance = far.gather(-2, middle.expand(*middle.shape[:-1], far.shape[-1])).squeeze(-2)
+    typical = distance.masked_fill(~counts, torch.nan).nanmedian(-1, keepdim=True).values
+    return counts & (distance <= _STRAY * typical)
+
+
+def _square(
+    pixels: Float[Tensor, 'B C K 2'], counts: Bool[Tensor, 'B C K'], margin: float, least: float
+) -> Float[Tensor, 'B C 3']:
+    known = counts.unsqueeze(-1)
+    low = torch.where(known, pixels, torch.full_like(pixels, torch.inf)).amin(2)
+    high = torch.where(known, pixels, torch.full_like(pixels, -torch.inf)).amax(2)
+    side = ((high - low).amax(-1, keepdim=True) + 1).clamp_min(least) * margin
+    return torch.cat(((high + low - side + 1) / 2, side), -1)

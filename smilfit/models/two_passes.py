@@ -86,10 +86,28 @@ class TwoPasses(nn.Module):
             extent: twice the RMS distance of an animal's keypoints from their centre, world unit: it says how far
                 away an animal is that a single view shows.
         """
+        found = self.boxes(lambda: self._first_look(images, view_mask), cameras, view_mask)
+        # Where the first look found nothing in any view, all are looked at as they are.
+        lost = ~found.there.any(1, keepdim=True)
+        return self._look(images, found.square, found.there | (lost & view_mask), cameras, extent)
+
+    def _first_look(self, images: Tensor, view_mask: Tensor) -> tuple[Tensor, float]:
+        """Give the heat maps of whole images, and px of these a cell."""
         whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
-        return self.boxes(
-            lambda boxes, mask: self._look(images, boxes, mask, cameras, extent), whole, view_mask
-        )
+        logits, _ = self._heatmaps(images, whole, view_mask)
+        return logits, self.head.stride * float(max(images.shape[-2:])) / self.side
+
+    def _heatmaps(
+        self, images: Tensor, boxes: Float[Tensor, 'B C 3'], view_mask: Tensor
+    ) -> tuple[Float[Tensor, 'B C K h w'], Float[Tensor, 'B C 2 3']]:
+        """Cut the boxes out of the views that are there and run the network; absent ones have zeros."""
+        affine = box_affine(boxes.flatten(0, 1), self.side)
+        seen = view_mask.flatten()
+        crops = cut(images.flatten(0, 1)[seen], affine[seen], self.side)
+        found, _ = self.head.split(self.logits(crops))
+        logits = found.new_zeros(len(seen), *found.shape[1:])
+        logits[seen] = found
+        return logits.unflatten(0, view_mask.shape), affine.unflatten(0, view_mask.shape)
 
     def _look(
         self,
@@ -100,14 +118,7 @@ class TwoPasses(nn.Module):
         extent: Tensor,
     ) -> Sighting:
         """Cut the boxes out, find the keypoints in each view and let the views meet."""
-        affine = box_affine(boxes.flatten(0, 1), self.side)
-        seen = view_mask.flatten()
-        crops = cut(images.flatten(0, 1)[seen], affine[seen], self.side)
-        found, _ = self.head.split(self.logits(crops))
-        logits = found.new_zeros(len(seen), *found.shape[1:])
-        logits[seen] = found
-        logits = logits.unflatten(0, view_mask.shape)
-        affine = affine.unflatten(0, view_mask.shape)
+        logits, affine = self._heatmaps(images, boxes, view_mask)
         size = affine.new_tensor([self.side, self.side]).expand(*view_mask.shape, 2)
         crop_cameras = cameras.transformed(affine, size)
         depth = apparent_depth(logits, self.head.stride, crop_cameras, view_mask, extent)
