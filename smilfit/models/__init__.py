@@ -12,6 +12,7 @@ from smilfit.models.heads import (
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
+from smilfit.models.refinement import Refined, Refinement
 from smilfit.models.regressors import MultiViewRegressor
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
@@ -26,6 +27,8 @@ __all__ = [
     'PointCorruption',
     'PointEvidence',
     'PointLifter',
+    'Refined',
+    'Refinement',
     'RegressorPreprocessor',
     'SceneFrame',
     'TimmBackbone',
