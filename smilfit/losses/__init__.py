@@ -17,6 +17,7 @@ from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
 from smilfit.losses.robust import Absolute, GemanMcClure, Robust
+from smilfit.losses.sampled_pose_prior import SampledPosePriorLoss
 from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_mixture_prior import ShapeMixturePriorLoss
 from smilfit.losses.shape_prior import ShapePriorLoss
@@ -61,6 +62,7 @@ __all__ = [
     'PoseRegLoss',
     'Residuals',
     'Robust',
+    'SampledPosePriorLoss',
     'SelfPenetrationLoss',
     'ShapeMixturePriorLoss',
     'ShapePriorLoss',

@@ -18,6 +18,7 @@ from smilfit.models.image_noise import ImageNoise
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
+from smilfit.models.refinement import Refined, Refinement
 from smilfit.models.regressors import KeypointRegressor, MultiViewRegressor
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
@@ -46,6 +47,8 @@ __all__ = [
     'PointCorruption',
     'PointEvidence',
     'PointLifter',
+    'Refined',
+    'Refinement',
     'RegressorPreprocessor',
     'SceneFrame',
     'SmallUNet',

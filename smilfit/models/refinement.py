@@ -1,0 +1,206 @@
+"""A few steps of a registrant from what a network lifted: the fit has the last word on the pixels."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.registry import MODELS
+from smilfit.structures import BodyParams, FitCovariance, FitResult, Keypoints2d
+
+logger = logging.getLogger('smilfit')
+
+
+@runtime_checkable
+class Registrant(Protocol):
+    """What refines: an `SMPLify` with Levenberg-Marquardt, or anything called alike."""
+
+    body: SMIL
+
+    def __call__(self, input_list: Sequence[Any], init_params: BodyParams) -> FitResult:
+        """Fit observations from a start."""
+        ...
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Refined bodies, rotations as axis-angle.
+
+    Args:
+        params: refined ones, and lifted ones where refining failed.
+        refined: which rows are refined.
+        turned: which rows stand the other way round than they were lifted.
+        energy: of each row's fit; infinite where there is none.
+        uncertainty: covariances of the fits, where the registrant's solver was asked for them.
+        report: counts of rows: refined, kept as lifted by reason, turned.
+    """
+
+    params: BodyParams
+    refined: Bool[Tensor, ' B']
+    turned: Bool[Tensor, ' B']
+    energy: Float[Tensor, ' B']
+    uncertainty: FitCovariance | None = field(default=None, repr=False)
+    report: dict[str, int] = field(default_factory=dict)
+
+
+@MODELS.register_module()
+class Refinement:
+    """Refine lifted bodies by a registrant, many frames at once.
+
+    Its stages should fit what may move: pose, place and scale, and shape with a prior. What they do not fit, such as
+    offsets of landmarks, stays as it was lifted. Frames of few views are tried the other way round too, half a turn
+    about the body's own up axis, and go on from the end of lower energy. A frame whose fit fails keeps what was
+    lifted; how many do is told.
+
+    Args:
+        registrant: fits; one of its handlers must take `Keypoints2d`.
+        noise_px: standard deviation of a place that counts in full; others count by the square of its share.
+        few_views: up to how many views both headings are tried; 0 for never.
+        least_points: frames that show fewer points keep what was lifted.
+    """
+
+    def __init__(
+        self, registrant: Registrant, noise_px: float = 1.5, few_views: int = 2, least_points: int = 4
+    ) -> None:
+        if not noise_px > 0:
+            raise ValueError(f'Refinement: noise_px must be positive; got {noise_px}.')
+        self.registrant, self.noise_px = registrant, noise_px
+        self.few_views, self.least_points = few_views, least_points
+
+    def __call__(
+        self, params: BodyParams, seen: Keypoints2d, sd_px: Float[Tensor, 'B C K'] | None = None
+    ) -> Refined:
+        """Refine.
+
+        Args:
+            params: lifted, in the world.
+            seen: px and confidences, with the cameras that saw them; absent views have confidence 0.
+            sd_px: standard deviation of each place, of heat maps or of a consensus; None where all are alike.
+        """
+        # Networks predict without gradients, or in inference mode; a solver may need both its derivatives and tensors
+        # that it can keep.
+        with torch.inference_mode(False), torch.enable_grad():
+            start = params.map(lambda x: x.detach().clone()).as_axis_angle()
+            return self._refine(start, self._weighted(seen, sd_px))
+
+    def _weighted(self, seen: Keypoints2d, sd_px: Tensor | None) -> Keypoints2d:
+        confidence = seen.confidence.detach().clone()
+        if sd_px is not None:
+            confidence = confidence * (
+                self.noise_px / sd_px.detach().clone().clamp_min(1e-6)
+            ).square().clamp_max(1)
+            confidence = torch.where(seen.confidence > 0, confidence, torch.zeros_like(confidence))
+        cameras = seen.rig.map(lambda x: x.detach().clone())
+        return replace(seen, xy=seen.xy.detach().clone(), confidence=confidence, cameras=cameras)
+
+    def _refine(self, start: BodyParams, seen: Keypoints2d) -> Refined:
+        finite = _finite(start)
+        shown = seen.visible.sum((1, 2)) >= self.least_points
+        rows = (finite & shown).nonzero().flatten()
+        nothing = torch.zeros_like(finite)
+        energy = torch.full_like(start.scale, torch.inf)
+        report = {'frames': len(finite), 'too_few_points': int((~shown).sum())}
+        report['lifted_not_finite'] = int((~finite & shown).sum())
+        turned = torch.zeros_like(finite)
+        result = None
+        if len(rows):
+            first, turned[rows] = self._headings(start[rows], seen[rows])
+            result = self._fit(first, seen[rows])
+        if result is None:
+            self._tell({**report, 'refined': 0, 'fit_failed': len(rows)})
+            return Refined(
+                start, nothing, nothing, energy, None, {**report, 'refined': 0, 'fit_failed': len(rows)}
+            )
+        good = _good(result)
+        refined = nothing.index_put((rows[good],), torch.ones_like(good[good]))
+        params = BodyParams.of(
+            {
+                n: v.index_copy(0, rows[good], getattr(result.params, n)[good].to(v))
+                for n, v in start.as_dict().items()
+            }
+        )
+        energy = energy.index_copy(0, rows[good], result.per_frame_loss[good].to(energy))
+        covariance = None if result.covariance is None else result.covariance.expanded(rows, len(finite))
+        report |= {'refined': int(refined.sum()), 'fit_failed': int((~good).sum())}
+        report['turned'] = int((turned & refined).sum())
+        self._tell(report)
+        return Refined(params, refined, turned & refined, energy, covariance, report)
+
+    def _fit(self, start: BodyParams, seen: Keypoints2d) -> FitResult | None:
+        try:
+            return self.registrant([seen], init_params=start)
+        except FloatingPointError as error:
+            # No row has a finite energy at its start: none can be fitted.
+            logger.warning('Refinement: %s', error)
+            return None
+
+    def _headings(self, start: BodyParams, seen: Keypoints2d) -> tuple[BodyParams, Tensor]:
+        """Try frames of few views the other way round; give the better end, and which rows were turned."""
+        turned = torch.zeros(start.batch_size, dtype=torch.bool, device=start.transl.device)
+        few = (seen.visible.any(2).sum(1) <= self.few_views).nonzero().flatten()
+        if not len(few):
+            return start, turned
+        both = BodyParams.cat([start[few], turned_round(self.registrant.body, start[few])])
+        result = self._fit(both, seen[few.repeat(2)])
+        if result is None:
+            return start, turned
+        loss = torch.where(_good(result), result.per_frame_loss, torch.inf).reshape(2, -1)
+        better = loss[1] < loss[0]
+        rows = torch.arange(len(few), device=few.device) + len(few) * better
+        found = result.params[rows]
+        usable = loss.isfinite().any(0)
+        turned[few] = better
+        params = {
+            n: v.index_copy(0, few[usable], getattr(found, n)[usable].to(v))
+            for n, v in start.as_dict().items()
+        }
+        return BodyParams.of(params), turned
+
+    def _tell(self, report: dict[str, int]) -> None:
+        kept = {
+            n: c
+            for n, c in report.items()
+            if n in ('too_few_points', 'lifted_not_finite', 'fit_failed') and c
+        }
+        if kept:
+            logger.warning(
+                'Refinement: %d of %d frames keep what was lifted: %s.',
+                *(sum(kept.values()), report['frames'], ', '.join(f'{n} {c}' for n, c in kept.items())),
+            )
+
+
+def turned_round(body: SMIL, params: BodyParams) -> BodyParams:
+    """Turn bodies by half a turn about their own up axis, in place: the middle of their joints stays.
+
+    A model that does not say what is up is turned about the shortest side of its rest joints' box.
+    """
+    axis = torch.zeros(3)
+    if body.data.up_axis is not None:
+        axis['xyz'.index(body.data.up_axis[1])] = torch.pi
+    else:
+        joints = body.data.joints
+        axis[int((joints.max(0) - joints.min(0)).argmin())] = torch.pi
+    turn = axis_angle_to_rotmat(axis.to(params.global_orient))
+    with torch.no_grad():
+        root = axis_angle_to_rotmat(params.global_orient) @ turn
+        turned = params.replace(global_orient=rotmat_to_axis_angle(root))
+        moved = body(params).joints.mean(1) - body(turned).joints.mean(1)
+    return turned.replace(transl=turned.transl + moved)
+
+
+def _good(result: FitResult) -> Tensor:
+    """Say which frames a fit came to a body for."""
+    return _finite(result.params) & result.per_frame_loss.isfinite()
+
+
+def _finite(params: BodyParams) -> Tensor:
+    """Say of which bodies all numbers are finite."""
+    return torch.stack([x.isfinite().unsqueeze(-1).flatten(1).all(1) for x in params.as_dict().values()]).all(
+        0
+    )

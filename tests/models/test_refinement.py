@@ -1,0 +1,162 @@
+"""Refining lifted bodies on pixels."""
+
+import logging
+
+import pytest
+import torch
+
+from smilfit.body_models import SMIL, Landmark
+from smilfit.body_models.pose_sampling import PoseSampler
+from smilfit.geometry.rotation import geodesic_angle
+from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint2dHandler
+from smilfit.losses import KeypointMSELoss, SampledPosePriorLoss, ShapePriorLoss
+from smilfit.models.refinement import Refinement, turned_round
+from smilfit.registrants import SMPLify
+from smilfit.registry import build
+from smilfit.solvers import LevenbergMarquardt
+from smilfit.structures import Keypoints2d
+from smilfit.synthetic import make_quadruped
+from tests.models.cameras_around import cameras_around
+
+STAGE = dict(n_iter=10, ftol=1e-4, fit_scale=True, seen_weight=1.0, pose_weight=0.5, shape_weight=0.5)
+
+
+@pytest.fixture(scope='module')
+def body():
+    plain = make_quadruped()
+    return SMIL(plain).with_landmarks(
+        {'click': Landmark(plain.joint_names[3], plain.joint_names[3], sd=0.02)}
+    )
+
+
+def _refinement(body, covariance=False, **options):
+    handlers = [
+        Keypoint2dHandler(KeypointMSELoss(sigma=10.0, reduction='sum'), handler_key='seen'),
+        BodyPosePriorHandler(handler_key='pose', prior_loss=SampledPosePriorLoss(reduction='sum')),
+        BetasPriorHandler(handler_key='shape', prior_loss=ShapePriorLoss(reduction='sum')),
+    ]
+    solver = LevenbergMarquardt(covariance=covariance)
+    return Refinement(SMPLify(body, [STAGE], handlers, optimizer=solver), **options)
+
+
+def _scene(body, n=4, n_views=3):
+    """Known bodies near the origin, what the cameras see of them, and bodies near them."""
+    generator = torch.Generator().manual_seed(0)
+    truth = PoseSampler(body, scale_sd=0.05)(n, generator).replace(part_sizes=None)
+    cameras = cameras_around(n, n_views, distance=4.0, focal=400.0)
+    names = (*body.joint_names, 'click')
+    px, _, valid = cameras.project(body(truth, need=names).keypoints)
+    seen = Keypoints2d(px, valid.float(), names, cameras)
+    noise = 0.15 * torch.randn(truth.body_pose.shape, generator=generator)
+    near = truth.replace(body_pose=truth.body_pose + noise, transl=truth.transl + 0.02, betas=0 * truth.betas)
+    return truth, seen, near
+
+
+def _error(body, params, truth):
+    return (body(params).joints - body(truth).joints).norm(dim=-1).mean(1)
+
+
+def test_refining_comes_nearer_and_leaves_landmarks(body):
+    truth, seen, near = _scene(body)
+    found = _refinement(body)(near, seen)
+    assert found.refined.all()
+    assert not found.turned.any()
+    assert (_error(body, found.params, truth) < 0.3 * _error(body, near, truth)).all()
+    assert torch.equal(found.params.landmark_offsets, near.landmark_offsets)
+    assert found.report['refined'] == 4
+    assert found.report['fit_failed'] == 0
+    assert found.uncertainty is None
+
+
+def test_it_works_where_networks_predict(body):
+    """In inference mode, from rotation matrices."""
+    truth, seen, near = _scene(body, 2)
+    refine = _refinement(body)
+    with torch.inference_mode():
+        rotations = near.rotations()
+        lifted = near.replace(global_orient=rotations[:, 0], body_pose=rotations[:, 1:]).map(torch.clone)
+        found = refine(lifted, seen)
+    again = refine(near, seen)
+    assert (_error(body, found.params, truth) < 0.3 * _error(body, near, truth)).all()
+    torch.testing.assert_close(body(found.params).joints, body(again.params).joints, atol=1e-3, rtol=0)
+
+
+def test_a_body_that_stands_the_wrong_way_round_is_turned(body):
+    truth, seen, near = _scene(body, n_views=2)
+    start = turned_round(body, near)
+    torch.testing.assert_close(body(start).joints.mean(1), body(near).joints.mean(1), atol=1e-5, rtol=0)
+    turned = geodesic_angle(start.rotations()[:, 0], near.rotations()[:, 0])
+    torch.testing.assert_close(turned, torch.full_like(turned, torch.pi), atol=2e-3, rtol=0)
+    found = _refinement(body)(start, seen)
+    assert found.turned.all()
+    assert (_error(body, found.params, truth) < 0.1).all()
+    kept = _refinement(body, few_views=0)(start, seen)
+    assert not kept.turned.any()
+
+
+def test_what_fails_keeps_what_was_lifted_and_is_told(body, caplog):
+    _, seen, near = _scene(body)
+    confidence = seen.confidence.clone()
+    confidence[1] = 0
+    seen = Keypoints2d(seen.xy, confidence, seen.names, seen.cameras)
+    near = near.replace(transl=near.transl.index_fill(0, torch.tensor([2]), torch.nan))
+    with caplog.at_level(logging.WARNING, logger='smilfit'):
+        found = _refinement(body)(near, seen)
+    assert found.refined.tolist() == [True, False, False, True]
+    assert found.report['too_few_points'] == 1
+    assert found.report['lifted_not_finite'] == 1
+    assert '2 of 4 frames keep what was lifted' in caplog.text
+    torch.testing.assert_close(found.params.body_pose[1], near.body_pose[1])
+    assert found.energy.isinf().tolist() == [False, True, True, False]
+    nowhere = near.replace(transl=near.transl * torch.nan)
+    assert not _refinement(body)(nowhere, seen).refined.any()
+
+
+def test_less_sure_places_count_less(body):
+    truth, seen, near = _scene(body, 2)
+    # One camera's places are wrong, and it says so.
+    xy = seen.xy.clone()
+    xy[:, 0] += 6.0
+    seen = Keypoints2d(xy, seen.confidence, seen.names, seen.cameras)
+    sd = torch.ones_like(seen.confidence)
+    sd[:, 0] = 30.0
+    refine = _refinement(body, noise_px=1.0)
+    told, plain = (_error(body, refine(near, seen, s).params, truth) for s in (sd, None))
+    assert (told < plain).all()
+
+
+def test_the_fit_says_how_sure_it_is(body):
+    _, seen, near = _scene(body)
+    confidence = seen.confidence.clone()
+    confidence[0] = 0
+    seen = Keypoints2d(seen.xy + torch.randn_like(seen.xy), confidence, seen.names, seen.cameras)
+    found = _refinement(body, covariance=True)(near, seen)
+    sd = found.uncertainty.select(seen.names).keypoint_sd()
+    assert sd.shape[:2] == (4, len(seen.names))
+    assert sd[0].isnan().all()
+    assert ((sd[1:] > 0) & (sd[1:] < 0.5)).all()
+
+
+def test_a_config_builds_it(body):
+    config = dict(
+        type='Refinement',
+        noise_px=2.0,
+        registrant=dict(
+            type='SMPLify',
+            body_model=body,
+            stages=[STAGE],
+            handlers=[
+                dict(type='Keypoint2dHandler', handler_key='seen'),
+                dict(
+                    type='BodyPosePriorHandler',
+                    handler_key='pose',
+                    prior_loss=dict(type='SampledPosePriorLoss', poses=dict(type='LimitPoses', spread=0.3)),
+                ),
+                dict(type='BetasPriorHandler', handler_key='shape', prior_loss=dict(type='ShapePriorLoss')),
+            ],
+            optimizer=dict(type='LevenbergMarquardt'),
+        ),
+    )
+    assert build(config).noise_px == 2.0
+    with pytest.raises(ValueError, match='noise_px must be positive'):
+        build({**config, 'noise_px': 0.0})
