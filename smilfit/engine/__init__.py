@@ -1,6 +1,7 @@
 """Runner glue around mmengine: hooks, optimiser wrapper, launchers, checkpoints."""
 
 from smilfit.engine.autocast_optim_wrapper import AutocastOptimWrapper
+from smilfit.engine.bad_batch_hook import BadBatchHook
 from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint
 from smilfit.engine.config_options import merge_options
 from smilfit.engine.configs import building, load_experiment, set_mixed_precision, set_resume
@@ -11,15 +12,18 @@ from smilfit.engine.loss_guard_hook import LossGuardHook
 from smilfit.engine.model_building import build_regressor
 from smilfit.engine.plain_checkpoint_hook import PlainCheckpointHook
 from smilfit.engine.runner import build_test_runner, build_train_runner
+from smilfit.engine.skipping_updates import SkippingOptimWrapper
 from smilfit.engine.staged_unfreeze_hook import StagedUnfreezeHook
 from smilfit.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.engine.training_statistics import compute_statistics
 
 __all__ = [
     'AutocastOptimWrapper',
+    'BadBatchHook',
     'LossCurriculumHook',
     'LossGuardHook',
     'PlainCheckpointHook',
+    'SkippingOptimWrapper',
     'StagedUnfreezeHook',
     'TrainedRegressor',
     'build_data_loader',

@@ -114,10 +114,10 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def set_mixed_precision(cfg: Config, device: str) -> None:
-    """Train in mixed precision: bfloat16; float16 with scaled loss on CUDA devices without bfloat16."""
-    if device == 'cuda' and not torch.cuda.is_bf16_supported():
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
-    else:
-        cfg.optim_wrapper.type = 'AutocastOptimWrapper'
-        cfg.optim_wrapper.dtype = 'bfloat16'
+    """Train in mixed precision: bfloat16, or float16 with scaled loss on CUDA devices that have no bfloat16.
+
+    A `dtype` that the config's `optim_wrapper` says holds.
+    """
+    without = device == 'cuda' and not torch.cuda.is_bf16_supported()
+    cfg.optim_wrapper.type = 'AutocastOptimWrapper'
+    cfg.optim_wrapper.setdefault('dtype', 'float16' if without else 'bfloat16')

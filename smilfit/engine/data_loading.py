@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from smilfit.engine.random_state import seed_worker
+from smilfit.engine.seeded_loader import SeededLoader
 from smilfit.registry import (
     DATA_SAMPLERS,
     UnknownNameError,
@@ -24,7 +26,9 @@ _BUILT_HERE = ('dataset', 'sampler', 'batch_size', 'num_workers')
 LOADER_KEYS = (*_BUILT_HERE, *list(inspect.signature(DataLoader.__init__).parameters)[3:])
 
 
-def build_data_loader(cfg: Mapping[str, Any], seed: int | None, dataset: Dataset | None = None) -> DataLoader:
+def build_data_loader(
+    cfg: Mapping[str, Any], seed: int | None, dataset: Dataset | None = None, *, seeded: bool = False
+) -> DataLoader:
     """Build a data loader from an mmengine-style dict.
 
     Samples are joined by torch's `default_collate`. Workers are seeded anew in every epoch.
@@ -33,6 +37,7 @@ def build_data_loader(cfg: Mapping[str, Any], seed: int | None, dataset: Dataset
         cfg: `dataset`, `sampler`, `batch_size`, `num_workers` and other arguments of torch's DataLoader.
         seed: seed of the sampler.
         dataset: the dataset, where the caller has it.
+        seeded: make a `SeededLoader`, of whose epochs a training can begin in the middle.
     """
     reject_unknown('data loader', 'key', cfg, LOADER_KEYS)
     dataset = build_dataset(cfg['dataset']) if dataset is None else dataset
@@ -56,6 +61,9 @@ def build_data_loader(cfg: Mapping[str, Any], seed: int | None, dataset: Dataset
         raise ValueError(
             'data loader: the dataset must hold a sample; it holds none. Check data_path, split and sessions.'
         )
+    if seeded:
+        entropy = torch.initial_seed() if seed is None else seed
+        return SeededLoader(dataset, entropy, sampler=sampler, **others)
     return DataLoader(dataset, sampler=sampler, **others)
 
 

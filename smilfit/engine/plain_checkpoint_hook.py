@@ -1,5 +1,6 @@
 """Checkpoints that `torch.load(weights_only=True)` reads as they are, and from which a run goes on."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -34,8 +35,9 @@ class PlainCheckpointHook(Hook):
 
     On saving: mmengine's message hub is written as lists; the states of all random generators (of every
     process), the loss weights in force, and the dataset's names with the body model's file and hash are
-    added. On loading: the body model and every weight's name and shape are checked, the message hub is
-    rebuilt. On resuming: the generators go on where the epoch ended, and its validation is made up for.
+    added, as well as the place in the epoch and the config as plain values. On loading: the body model and every
+    weight's name and shape are checked, the message hub is rebuilt. On resuming: data and generators go on where
+    they were, and a validation that was left out is made up for.
     Validation is kept from drawing numbers that training would have drawn, so a run with a break equals one
     without.
     """
@@ -43,25 +45,33 @@ class PlainCheckpointHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._at_epoch_end: list[dict[str, Any]] | None = None
+        self._states: list[dict[str, Any]] | None = None
         self._before_val: dict[str, Any] | None = None
         self._loaded: dict[str, Any] = {}
 
     def before_run(self, runner: Any) -> None:
         """Forget an earlier run."""
-        self._at_epoch_end = None
+        self._states = None
 
     def before_train(self, runner: Any) -> None:
         """Set the generators and make up for a validation, where a run is resumed."""
         self._set_generators(runner)
+        self._loaded = {}
         if runner._resume and validation_was_due(runner):
             runner.val_loop.run()
 
     def _set_generators(self, runner: Any) -> None:
-        states = self._loaded.pop('random_state', None)
+        states = self._loaded.get('random_state')
+        rounds = getattr(runner.train_loop, 'rounds', None)
         if not runner._resume or states is None:
             return
-        if len(states) != get_world_size():
+        same = len(states) == get_world_size()
+        if rounds is not None:
+            begun = self._loaded.get('round_random_state')
+            rounds.go_on(
+                self._loaded.get('place') or _old_place(runner), begun[get_rank()] if begun and same else None
+            )
+        if not same:
             runner.logger.warning(
                 f'resume: the run had {len(states)} processes and has {get_world_size()} now; '
                 f'it goes on with newly seeded random numbers.'
@@ -69,10 +79,13 @@ class PlainCheckpointHook(Hook):
             return
         set_random_state(states[get_rank()])
 
-    def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
-        """Read every process's random state at the end of an epoch, before a checkpoint is written."""
-        if self.end_of_epoch(runner.train_dataloader, batch_idx):
-            self._at_epoch_end = gather(random_state())
+    def before_any_save(self, runner: Any) -> None:
+        """Read every process's random state; all of them come here before the first one writes a checkpoint."""
+        rounds = getattr(runner.train_loop, 'rounds', None)
+        now = random_state() if self._before_val is None else self._before_val
+        self._states = gather({'now': now, 'round': None if rounds is None else rounds.began_with})
+        if hasattr(runner.optim_wrapper, 'share_gradients'):
+            runner.optim_wrapper.share_gradients()
 
     def before_val(self, runner: Any) -> None:
         """Remember the generators."""
@@ -87,10 +100,13 @@ class PlainCheckpointHook(Hook):
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Add what a run needs to go on, and make everything plain."""
         model = inner_model(runner)
+        states, self._states = self._states or [{'now': random_state(), 'round': None}], None
         checkpoint[ENTRY] = {
             'format_version': FORMAT_VERSION,
             'version': __version__,
-            'random_state': self._at_epoch_end or [random_state()],
+            'random_state': [state['now'] for state in states],
+            'round_random_state': [state['round'] for state in states],
+            'place': _place(runner, checkpoint['meta']),
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
             'model': described_model(runner.cfg.get('model')),
@@ -108,9 +124,28 @@ class PlainCheckpointHook(Hook):
         names = model.statistics.names
         check_body_model(where, stored, names.body_model_hash, str(names.body_model_file))
         check_weights(where, model, checkpoint['state_dict'])
+        # mmengine would run it as python.
+        checkpoint.get('meta', {}).pop('config', None)
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
         self._loaded = stored
+
+
+def _place(runner: Any, meta: Mapping[str, Any]) -> dict[str, int]:
+    """Say where in the training set a checkpoint stands: at the beginning of a round, if it is of an epoch's end."""
+    place = runner.train_loop.rounds.place
+    if isinstance(runner.train_loop, EpochBasedTrainLoop) and meta['epoch'] > runner.train_loop.epoch:
+        return {**place, 'round': meta['epoch'], 'batch': 0}
+    return place
+
+
+def _old_place(runner: Any) -> dict[str, int]:
+    """Take a checkpoint that does not say its place for one of the end of an epoch."""
+    count = len(runner.train_loop.rounds.loader)
+    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        return {'round': runner.train_loop.epoch, 'batch': 0, 'n_batches': count}
+    whole, batch = divmod(runner.train_loop.iter, count)
+    return {'round': whole, 'batch': batch, 'n_batches': count}
 
 
 def validation_was_due(runner: Any) -> bool:
@@ -123,6 +158,8 @@ def validation_was_due(runner: Any) -> bool:
     if runner.val_loop is None:
         return False
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    if by_epoch and loop.rounds.done:
+        return False
     done, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
     return done > 0 and done >= loop.val_begin and (done % loop.val_interval == 0 or done == last)
 

@@ -19,13 +19,15 @@ from smilfit.engine.data_loading import build_data_loader, follow_training_data
 from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
+from smilfit.engine.train_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
 from smilfit.engine.whole_files import LAST, install_whole_files
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import HOOKS, METRICS, UnknownNameError, build, build_dataset, did_you_mean
 
 # Every run has these, whatever its config lists.
-_ALWAYS = ('LossGuardHook', 'PlainCheckpointHook')
+_ALWAYS = ('BadBatchHook', 'PlainCheckpointHook')
+_LOOPS = {'EpochBasedTrainLoop': WholeEpochLoop, 'IterBasedTrainLoop': WholeIterLoop}
 _COUNTER = itertools.count(1)
 
 
@@ -61,7 +63,8 @@ def _train_runner(
     body, path = load_body_for(names, cfg.model, body_model)
     names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
     statistics = compute_statistics(dataset, body, names, summarise)
-    loaders = {'train_dataloader': build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset)}
+    loader = build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset, seeded=True)
+    loaders = {'train_dataloader': loader}
     return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
 
 
@@ -137,7 +140,15 @@ def _end_schedule(cfg: Config) -> None:
         if 'end' in scheduler or 'T_max' in scheduler or scheduler['type'] != 'CosineAnnealingLR':
             continue
         begin = scheduler.get('begin', 0)
-        scheduler.T_max = max(1, cfg.train_cfg.max_epochs - begin)
+        by_epoch = scheduler.get('by_epoch', True)
+        last = cfg.train_cfg.get('max_epochs' if by_epoch else 'max_iters')
+        if last is None:
+            raise ValueError(
+                f'param_scheduler: a CosineAnnealingLR by {"epoch" if by_epoch else "iteration"} without `end` ends '
+                f'with train_cfg.max_{"epochs" if by_epoch else "iters"}; the config does not say it. Set '
+                f'by_epoch={not by_epoch} there, or end and T_max.'
+            )
+        scheduler.T_max = max(1, last - begin)
         scheduler.end = begin + scheduler.T_max
 
 
@@ -186,6 +197,8 @@ def _runner(
     taken |= {'log_level', 'visualizer', 'default_scope', 'randomness'}
     given = {key: copy.deepcopy(cfg[key]) for key in taken if cfg.get(key) is not None}
     given['default_hooks'] = _default_hooks(given.get('default_hooks') or {})
+    if 'train_cfg' in given:
+        given['train_cfg'] = _train_loop(given['train_cfg'])
     return CheckedRunner(
         model=model,
         work_dir=cfg.work_dir,
@@ -199,13 +212,26 @@ def _runner(
     )
 
 
+def _train_loop(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Have the loop go on in the middle of an epoch, where one of mmengine's is asked for."""
+    cfg = dict(cfg)
+    by_epoch = cfg.pop('by_epoch', True) if 'type' not in cfg else None
+    name = cfg.get('type', 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop')
+    return {**cfg, 'type': _LOOPS.get(name, name)}
+
+
 def _default_hooks(configs: Mapping[str, Any]) -> dict[str, Any]:
     """Have checkpoints written by the hook that deletes old ones last, where mmengine's is asked for."""
     hooks = dict(configs)
     checkpoint = hooks.setdefault('checkpoint', {'type': 'CheckpointHook', 'interval': 1})
-    if isinstance(checkpoint, Mapping) and checkpoint.get('type') == 'CheckpointHook':
-        hooks['checkpoint'] = {**checkpoint, 'type': 'WholeCheckpointHook'}
+    hooks['checkpoint'] = _whole(checkpoint)
     return hooks
+
+
+def _whole(hook: Any) -> Any:
+    if isinstance(hook, Mapping) and hook.get('type') == 'CheckpointHook':
+        return {**hook, 'type': 'WholeCheckpointHook'}
+    return hook
 
 
 def _hooks(configs: list[Mapping[str, Any]]) -> list[Any]:
@@ -213,7 +239,7 @@ def _hooks(configs: list[Mapping[str, Any]]) -> list[Any]:
     configs = [*configs, *({'type': name} for name in _ALWAYS)]
     hooks, seen = [], set()
     for cfg in configs:
-        cfg = dict(cfg)
+        cfg = dict(_whole(cfg))
         priority = cfg.pop('priority', None)
         if cfg['type'] in seen and cfg['type'] in _ALWAYS:
             continue

@@ -51,6 +51,7 @@ class WholeCheckpointHook(CheckpointHook):
             write_text(Path(runner.work_dir) / LAST, str(found))
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
+        runner.call_hook('before_any_save')
         with self._deleting_last():
             super()._save_checkpoint_with_step(runner, step, meta)
             if is_main_process():
@@ -58,6 +59,7 @@ class WholeCheckpointHook(CheckpointHook):
                 write_text(Path(runner.work_dir) / LAST, str(self.last_ckpt))
 
     def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+        runner.call_hook('before_any_save')
         with self._deleting_last():
             super()._save_best_checkpoint(runner, metrics)
 

@@ -1,4 +1,4 @@
-"""Whole runs: a run with a break equals one without, checkpoints are plain, the guard stops."""
+"""Whole runs: a run with a break equals one without, checkpoints are plain."""
 
 import copy
 import json
@@ -194,16 +194,6 @@ def test_training_in_mixed_precision_runs_on_the_cpu(tmp_path):
     losses = runner.message_hub.get_scalar('train/loss').data[0]
     assert np.isfinite(losses).all()
     assert all(p.dtype == torch.float32 for p in runner.model.parameters())
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path):
-    cfg = experiment(tmp_path)
-    runner = build_train_runner(cfg, device='cpu')
-    # An overflow inside the head reaches every term: name them, with the place.
-    runner.model.head.correct.bias.data[-1] = 1e30
-    with pytest.raises(FloatingPointError, match=r'loss_keypoints3d.*epoch 1, iteration 1'):
-        runner.train()
-    assert not list((tmp_path / 'work').glob('*.pth'))
 
 
 def test_validation_and_test_follow_the_training_file(tmp_path):

@@ -48,6 +48,12 @@ class Prediction:
         last = self.steps[-1]
         return last.replace(transl=self.frame.to_world(last.transl), scale=self.frame.unit * last.scale)
 
+    def total(self) -> Float[Tensor, '']:
+        """Sum all that the networks say; not finite if any of it is not."""
+        said = [getattr(step, key) for step in self.steps for key in PARAMETER_KEYS]
+        said += [x for x in (self.camera_change, self.votes) if x is not None]
+        return torch.stack([x.float().sum() for x in said]).sum()
+
 
 @MODELS.register_module()
 class MultiViewRegressor(BaseModel):
@@ -231,6 +237,10 @@ class MultiViewRegressor(BaseModel):
                 f'MultiViewRegressor: a loss must be switched on; all of {sorted(self.loss_weights)} are 0.'
             )
         prediction = self.predict_parameters(inputs)
+        answer = prediction.total()
+        if not bool(answer.isfinite()):
+            # No loss can be computed of it; the training leaves the batch out, by all its processes.
+            return {'loss_prediction': answer}
         mask, n_steps = inputs['view_mask'], len(prediction.steps)
         losses: dict[str, Tensor] = {}
         earlier: list[Tensor] = []
