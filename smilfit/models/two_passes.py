@@ -86,16 +86,22 @@ class TwoPasses(nn.Module):
             extent: twice the RMS distance of an animal's keypoints from their centre, world unit: it says how far
                 away an animal is that a single view shows.
         """
-        found = self.boxes(lambda: self._first_look(images, view_mask), cameras, view_mask)
+        whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
+        first = self._crop_cameras(cameras, box_affine(whole.flatten(0, 1), self.side), view_mask)
+        found = self.boxes(
+            lambda: (self._heatmaps(images, whole, view_mask)[0], self.head.stride), first, view_mask
+        )
+        # From px of the first look to px of the images; pixel centres are at integers.
+        scale = whole[..., 2:] / self.side
+        corner = (found.square[..., :2] + 0.5) * scale - 0.5 + whole[..., :2]
+        boxes = torch.cat((corner, found.square[..., 2:] * scale), -1)
         # Where the first look found nothing in any view, all are looked at as they are.
         lost = ~found.there.any(1, keepdim=True)
-        return self._look(images, found.square, found.there | (lost & view_mask), cameras, extent)
+        return self._look(images, boxes, found.there | (lost & view_mask), cameras, extent)
 
-    def _first_look(self, images: Tensor, view_mask: Tensor) -> tuple[Tensor, float]:
-        """Give the heat maps of whole images, and px of these a cell."""
-        whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
-        logits, _ = self._heatmaps(images, whole, view_mask)
-        return logits, self.head.stride * float(max(images.shape[-2:])) / self.side
+    def _crop_cameras(self, cameras: Cameras, affine: Tensor, view_mask: Tensor) -> Cameras:
+        size = affine.new_tensor([self.side, self.side]).expand(*view_mask.shape, 2)
+        return cameras.transformed(affine.reshape(*view_mask.shape, 2, 3), size)
 
     def _heatmaps(
         self, images: Tensor, boxes: Float[Tensor, 'B C 3'], view_mask: Tensor
@@ -119,8 +125,7 @@ class TwoPasses(nn.Module):
     ) -> Sighting:
         """Cut the boxes out, find the keypoints in each view and let the views meet."""
         logits, affine = self._heatmaps(images, boxes, view_mask)
-        size = affine.new_tensor([self.side, self.side]).expand(*view_mask.shape, 2)
-        crop_cameras = cameras.transformed(affine, size)
+        crop_cameras = self._crop_cameras(cameras, affine, view_mask)
         depth = apparent_depth(logits, self.head.stride, crop_cameras, view_mask, extent)
         points = self.consensus(logits, self.head.stride, crop_cameras, view_mask, depth)
         return Sighting(points, boxes, affine, crop_cameras, view_mask)
