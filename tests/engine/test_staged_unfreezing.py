@@ -74,6 +74,8 @@ def _train(folder: str) -> None:
             set_resume(cfg, 'auto' if epochs == 3 else None)
             runner = build_train_runner(cfg, device='cpu')
             runner.train()
+            # The first process alone writes the checkpoint that both go on from.
+            torch.distributed.barrier()
         rank = torch.distributed.get_rank()
         torch.save(runner.model.module.state_dict(), f'{folder}/rank{rank}.pth')
         del runner
