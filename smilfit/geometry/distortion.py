@@ -15,6 +15,8 @@ from torch import Tensor
 
 # Inside this share of the fold radius the inverse is well conditioned in float64.
 _INSIDE_FOLD = 1.0 - 1e-9
+# Steps in which Newton in the plane undoes any but a strong lens.
+_MILD_STEPS = 6
 
 
 def fold_radius(dist: Float[Tensor, '*n 5']) -> Float[Tensor, '*n']:
@@ -49,14 +51,25 @@ def distort(points: Float[Tensor, '*n 2'], dist: Float[Tensor, '*#n 5']) -> Floa
 
 
 def undistort(
-    points: Float[Tensor, '*n 2'], dist: Float[Tensor, '*#n 5'], n_iter: int = 50, tolerance: float = 1e-12
+    points: Float[Tensor, '*n 2'],
+    dist: Float[Tensor, '*#n 5'],
+    n_iter: int = 50,
+    tolerance: float = 1e-12,
+    fold: Float[Tensor, '*#f'] | None = None,
 ) -> tuple[Float[Tensor, '*n 2'], Bool[Tensor, '*n']]:
     """Invert the lens distortion of normalised image coordinates.
 
-    The radius is found by safeguarded Newton inside the fold, then Newton in the plane takes in the
-    tangential terms. Everything runs in float64 and comes back in the input's type.
+    Newton in the plane from where the points are; where that does not end inside the fold for all of them, the
+    radius is found by safeguarded Newton first. Everything runs in float64 and comes back in the input's type.
 
     Gradients flow to the points (by the implicit function theorem), not to the coefficients.
+
+    Args:
+        points: normalised coordinates.
+        dist: lens coefficients.
+        n_iter: most steps.
+        tolerance: of the distorted coordinates.
+        fold: `fold_radius(dist)` where the caller has it already.
 
     Returns:
         The undistorted coordinates and whether each is valid: inside the fold, and converged to
@@ -64,9 +77,36 @@ def undistort(
     """
     dtype = points.dtype
     target = points.detach().double()
+    finite = target.isfinite().all(-1)
     # One fold a lens, before there is one row a point.
-    r_max = torch.broadcast_to(fold_radius(dist.detach().double()), target.shape[:-1])
-    dist = torch.broadcast_to(dist.detach().double(), (*target.shape[:-1], 5))
+    r_max = (fold_radius(dist.detach().double()) if fold is None else fold.double()) * _INSIDE_FOLD
+    dist = dist.detach().double()
+    x = target
+    error = distort(x, dist) - target
+    for _ in range(_MILD_STEPS):
+        if error.abs().amax(-1)[finite].le(0.01 * tolerance).all():
+            break
+        x = x - _solve_2x2(distortion_jacobian(x, dist), error)
+        error = distort(x, dist) - target
+    valid = finite & (error.abs().amax(-1) <= tolerance) & (x.norm(dim=-1) < r_max)
+    if not valid[finite].all():
+        x, valid = _undistort_carefully(target, dist, r_max, n_iter, tolerance)
+        valid &= finite
+    x = torch.where(valid[..., None], x, torch.zeros_like(x)).to(dtype)
+    if torch.is_grad_enabled() and points.requires_grad:
+        # The derivative of the inverse is the inverse of the derivative; the value stays.
+        inverse = torch.linalg.inv(distortion_jacobian(x.double(), dist)).to(dtype)
+        moved = torch.where(valid[..., None], points - points.detach(), torch.zeros_like(x))
+        x = x + (inverse @ moved.unsqueeze(-1)).squeeze(-1)
+    return x, valid
+
+
+def _undistort_carefully(
+    target: Tensor, dist: Tensor, r_max: Tensor, n_iter: int, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Invert strong lenses too: never leaves the fold, whatever a step wants."""
+    r_max = torch.broadcast_to(r_max / _INSIDE_FOLD, target.shape[:-1])
+    dist = torch.broadcast_to(dist, (*target.shape[:-1], 5))
     x, solvable = _undistort_radius(target, dist, r_max, n_iter)
     for _ in range(n_iter):
         error = distort(x, dist) - target
@@ -77,15 +117,7 @@ def undistort(
         radius = x.norm(dim=-1, keepdim=True)
         x = torch.where(radius > r_max[..., None], x * (r_max[..., None] / radius), x)
     residual = (distort(x, dist) - target).abs().amax(-1)
-    valid = solvable & (residual <= tolerance) & (x.norm(dim=-1) < r_max * _INSIDE_FOLD)
-    valid &= target.isfinite().all(-1)
-    x = torch.where(valid[..., None], x, torch.zeros_like(x)).to(dtype)
-    if torch.is_grad_enabled() and points.requires_grad:
-        # The derivative of the inverse is the inverse of the derivative; the value stays.
-        inverse = torch.linalg.inv(distortion_jacobian(x.double(), dist)).to(dtype)
-        moved = torch.where(valid[..., None], points - points.detach(), torch.zeros_like(x))
-        x = x + (inverse @ moved.unsqueeze(-1)).squeeze(-1)
-    return x, valid
+    return x, solvable & (residual <= tolerance) & (x.norm(dim=-1) < r_max * _INSIDE_FOLD)
 
 
 def _undistort_radius(target: Tensor, dist: Tensor, r_max: Tensor, n_iter: int) -> tuple[Tensor, Tensor]:

@@ -84,21 +84,37 @@ def linearise_projection(
 
     Points that have no image have the derivative of their stand-in.
     """
+    pixels, slope, _ = locate_points(points, intrinsics, rotation, translation, dist, fold)
+    return pixels, slope
+
+
+def locate_points(
+    points: Float[Tensor, '*#b P 3'],
+    intrinsics: Float[Tensor, '*#b C 3 3'],
+    rotation: Float[Tensor, '*#b C 3 3'],
+    translation: Float[Tensor, '*#b C 3'],
+    dist: Float[Tensor, '*#b C 5'] | None = None,
+    fold: Float[Tensor, '*#b C'] | None = None,
+) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P 2 3'], Bool[Tensor, '*b C P']]:
+    """Give `linearise_projection`'s pixels and derivative, and whether each point has an image."""
     in_camera = world_to_camera(points, rotation, translation)
     limit = NEAR * in_camera.norm(dim=-1).clamp_min(1e-12)
     depth = torch.maximum(in_camera[..., 2], limit)
     normalised = in_camera[..., :2] / depth.unsqueeze(-1)
     # A clamped depth does not move with the point.
-    moves = (in_camera[..., 2] > limit).to(points.dtype)
+    valid = in_camera[..., 2] > limit
+    moves = valid.to(points.dtype)
     # d(x/z) = (dx - (x/z) dz) / z, with the camera's rows of R for dx, dy, dz.
     across, ahead = rotation[..., None, :2, :], rotation[..., None, 2:, :]
     slope = across - (moves.unsqueeze(-1) * normalised).unsqueeze(-1) * ahead
     if dist is not None:
         r_max = (fold_radius(dist) if fold is None else fold).unsqueeze(-1)
-        shrink = (r_max / normalised.norm(dim=-1).clamp_min(1e-12)).clamp_max(1.0).unsqueeze(-1)
+        radius = normalised.norm(dim=-1)
+        valid = valid & (radius < r_max)
+        shrink = (r_max / radius.clamp_min(1e-12)).clamp_max(1.0).unsqueeze(-1)
         lens = distortion_jacobian(normalised * shrink, dist.unsqueeze(-2))
         slope = shrink.unsqueeze(-1) * (lens @ slope)
         normalised = distort(normalised * shrink, dist.unsqueeze(-2))
     focal = intrinsics[..., :2, :2]
     pixels = normalised @ focal.transpose(-1, -2) + intrinsics[..., :2, 2].unsqueeze(-2)
-    return pixels, focal.unsqueeze(-3) @ slope / depth[..., None, None]
+    return pixels, focal.unsqueeze(-3) @ slope / depth[..., None, None], valid

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from smilfit.geometry.heatmap_windows import Moments, WindowedMaps
 from smilfit.geometry.heatmaps import cell_to_px, px_to_cell
+from smilfit.geometry.projection import world_to_camera
 from smilfit.geometry.rays import meet_pairs
 from smilfit.models.scene import about_their_middle
 from smilfit.registry import MODELS
@@ -56,10 +57,10 @@ class _Views:
     windows: WindowedMaps
     stride: float
 
-    def cells(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Project points (B, P, 3): cells (B, C, P, 2), depths, and which have an image in a view that is there."""
-        pixels, depth, valid = self.cameras.project(points)
-        return px_to_cell(pixels, self.stride), depth, valid & self.mask.unsqueeze(-1)
+    def cells(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Project points (B, P, 3): cells (B, C, P, 2), and which have an image in a view that is there."""
+        pixels, _, valid = self.cameras.project(points)
+        return px_to_cell(pixels, self.stride), valid & self.mask.unsqueeze(-1)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,10 @@ class MeetInSpace(nn.Module):
             ValueError: a sample without views, or with a single one and no prior.
         """
         self._check(view_mask, prior)
-        maps = logits.float().masked_fill(~view_mask[..., None, None, None], 0.0).flatten(-2).softmax(-1)
+        logits = logits.float()
+        if not bool(view_mask.all()):
+            logits = logits.masked_fill(~view_mask[..., None, None, None], 0.0)
+        maps = logits.flatten(-2).softmax(-1)
         windows = WindowedMaps(maps.unflatten(-1, logits.shape[-2:]), self.radius)
         cameras, origin = about_their_middle(cameras.to(maps.dtype), view_mask)
         views = _Views(cameras, view_mask, windows, stride)
@@ -217,7 +221,7 @@ class MeetInSpace(nn.Module):
 
     def _votes(self, views: _Views, points: Float[Tensor, 'B K N 3']) -> Float[Tensor, 'B K N']:
         """Add the logarithms of the probabilities at the points' images."""
-        cells, _, valid = views.cells(points.flatten(1, 2))
+        cells, valid = views.cells(points.flatten(1, 2))
         cells, valid = (x.unflatten(2, points.shape[1:3]) for x in (cells, valid))
         share = views.windows.votes(cells) * valid
         return ((share + self.floor).log() * views.mask[..., None, None]).sum(1)
@@ -250,8 +254,8 @@ class MeetInSpace(nn.Module):
     def _settle(self, views: _Views, start: Tensor, middle: Tensor) -> tuple[Tensor, Tensor, _Agreement]:
         """Move points to where the modes near their images want them, and say what that leaves open."""
         eye = torch.eye(3, dtype=start.dtype, device=start.device)
-        _, depth, _ = views.cells(start)
         here = views.mask.unsqueeze(-1).to(start)
+        depth = world_to_camera(start, views.cameras.R, views.cameras.t)[..., 2]
         distance = (depth.abs() * here).sum(1) / here.sum(1)
         # A wide prior about the animal's place keeps what a single view sees from running along its ray.
         prior = (self.depth_sd * distance).square().reciprocal()[..., None, None] * eye
@@ -266,14 +270,14 @@ class MeetInSpace(nn.Module):
         return point, torch.linalg.inv(seen.information / scale + prior), seen
 
     def _look(self, views: _Views, points: Float[Tensor, 'B K 3']) -> _Agreement:
-        pixels, slope = views.cameras.linearise(points)
-        cells, _, valid = views.cells(points)
+        pixels, slope, valid = views.cameras.locate(points)
+        cells = px_to_cell(pixels, views.stride)
         found = views.windows.near(cells.unsqueeze(-2))
         found = Moments(*(part.squeeze(3) for part in found))
         nearest = cell_to_px(found.mean, views.stride)
         limit = cells.new_tensor([views.windows.width + 1.0, views.windows.height + 1.0])
         inside = ((cells > -2) & (cells < limit)).all(-1)
-        support = found.mass * (inside & valid)
+        support = found.mass * (inside & valid & views.mask.unsqueeze(-1))
         residual = nearest - pixels
         far = residual.square().sum(-1) / (self.robust_cells * views.stride) ** 2
         doubt = (found.variance - self.sigma_cells**2).clamp_min(0) + self.error_cells**2

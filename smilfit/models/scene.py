@@ -67,18 +67,20 @@ def about_their_middle(cameras: Cameras, mask: Bool[Tensor, 'B C']) -> tuple[Cam
     """
     there = mask[..., None]
     eye = torch.eye(3, dtype=cameras.K.dtype, device=cameras.K.device)
-    cameras = replace(
+    R = torch.where(there.unsqueeze(-1), cameras.R, eye)
+    t = torch.where(there, cameras.t, torch.zeros_like(cameras.t))
+    centres = -(R.transpose(-1, -2) @ t.unsqueeze(-1)).squeeze(-1)
+    origin = (centres * there).sum(1) / there.sum(1).clamp_min(1)
+    return replace(
         cameras,
         K=torch.where(there.unsqueeze(-1), cameras.K, eye),
-        R=torch.where(there.unsqueeze(-1), cameras.R, eye),
-        t=torch.where(there, cameras.t, torch.zeros_like(cameras.t)),
+        R=R,
+        t=t + (R @ origin[:, None, :, None]).squeeze(-1),
         dist=None
         if cameras.dist is None
         else torch.where(there, cameras.dist, torch.zeros_like(cameras.dist)),
         fold=None if cameras.fold is None else cameras.fold.masked_fill(~mask, torch.inf),
-    )
-    origin = (cameras.centres() * there).sum(1) / there.sum(1).clamp_min(1)
-    return replace(cameras, t=cameras.t + (cameras.R @ origin[:, None, :, None]).squeeze(-1)), origin
+    ), origin
 
 
 def locate_scene(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.geometry.distortion import distort, fold_radius, undistort
-from smilfit.geometry.projection import linearise_projection, project_points
+from smilfit.geometry.projection import linearise_projection, locate_points, project_points
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.registry import UnknownNameError, did_you_mean
 
@@ -78,13 +78,21 @@ class Cameras:
         """Project world points and give the pixels' derivative with respect to them (px per world unit)."""
         return linearise_projection(points, self.K, self.R, self.t, self.dist, self.fold)
 
+    def locate(
+        self, points: Float[Tensor, '*#b P 3']
+    ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P 2 3'], Bool[Tensor, '*b C P']]:
+        """Give what `linearise` gives, and whether each point has an image."""
+        return locate_points(points, self.K, self.R, self.t, self.dist, self.fold)
+
     def undistort(
         self, pixels: Float[Tensor, '*b C P 2']
     ) -> tuple[Float[Tensor, '*b C P 2'], Bool[Tensor, '*b C P']]:
         """Move pixels to where an ideal lens of the same K would see them; False beyond the fold."""
         if self.dist is None:
             return pixels, pixels.isfinite().all(-1)
-        normalised, valid = undistort(self.normalise(pixels).double(), self.dist.unsqueeze(-2).double())
+        normalised, valid = undistort(
+            self.normalise(pixels).double(), self.dist.unsqueeze(-2).double(), fold=self.fold.unsqueeze(-1)
+        )
         return self.denormalise(normalised.to(pixels.dtype)), valid
 
     def distort(self, pixels: Float[Tensor, '*b C P 2']) -> Float[Tensor, '*b C P 2']:
