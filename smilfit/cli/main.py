@@ -16,6 +16,7 @@ COMMANDS = {
     'synthesize': 'training sessions rendered of your own rigged model, without labels',
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',
+    'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
     'demo': 'all of it on a made animal, in about ten minutes',
 }
 
