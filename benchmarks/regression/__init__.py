@@ -1,0 +1,1 @@
+"""Regressors, trained within a budget of CPU time, on animals, rigs and coats that they have not seen."""
