@@ -10,3 +10,41 @@ model = dict(
     lifter=dict(type='PointLifter', sampler=dict(type='PoseSampler')),
     augment=dict(type='CropAugment', side=128, whole=0.2),
 )
+
+# What `--refine` adds to predictions: a few steps of Levenberg-Marquardt from the lifted body on what the heat maps
+# say, with the poses that the lifter learnt from as prior.
+refinement = dict(
+    type='Refinement',
+    registrant=dict(
+        type='SMPLify',
+        handlers=[
+            dict(
+                type='Keypoint2dHandler',
+                handler_key='seen',
+                mse_loss=dict(type='KeypointMSELoss', sigma=6.0, reduction='sum'),
+            ),
+            dict(
+                type='BodyPosePriorHandler',
+                handler_key='pose',
+                prior_loss=dict(type='SampledPosePriorLoss', reduction='sum'),
+            ),
+            dict(
+                type='BetasPriorHandler',
+                handler_key='shape',
+                prior_loss=dict(type='ShapePriorLoss', reduction='sum'),
+            ),
+        ],
+        optimizer=dict(type='LevenbergMarquardt', covariance=True),
+        stages=[
+            dict(
+                name='refine',
+                n_iter=8,
+                ftol=1e-3,
+                fit_scale=True,
+                seen_weight=1.0,
+                pose_weight=3.0,
+                shape_weight=0.5,
+            )
+        ],
+    ),
+)

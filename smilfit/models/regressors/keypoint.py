@@ -14,6 +14,7 @@ from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
 from smilfit.models.crop_augment import CropAugment
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
+from smilfit.models.refinement import Refined
 from smilfit.models.regressors.loss_weights import checked_loss_weights
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
@@ -22,7 +23,7 @@ from smilfit.models.statistics import TrainingStatistics
 from smilfit.models.targets2d import PictureTargets, centre_of_points
 from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints
 from smilfit.models.two_passes import Sighting, TwoPasses
-from smilfit.registry import MODELS, build, build_backbone, build_head, reject_unknown
+from smilfit.registry import MODELS, build, build_backbone, build_head, build_registrant, reject_unknown
 from smilfit.structures import BodyParams
 
 LOSS_KEYS = ('heatmap', 'centre', 'lifter')
@@ -30,11 +31,15 @@ LOSS_KEYS = ('heatmap', 'centre', 'lifter')
 
 @dataclass(frozen=True)
 class KeypointPrediction:
-    """What the views showed, and the body that it was lifted to (world; None without a lifter)."""
+    """What the views showed, and the body that it was lifted to (world; None without a lifter).
+
+    `params` are the refined ones where there is a refinement, `lifted` those before.
+    """
 
     sighting: Sighting
     params: BodyParams | None
-    uncertainty: dict[str, Tensor] | None = None
+    lifted: BodyParams | None = None
+    refined: Refined | None = None
 
 
 @MODELS.register_module()
@@ -110,6 +115,10 @@ class KeypointRegressor(BaseModel):
         cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
         if cfg.get('lifter') is not None:
             cfg['lifter'] = _built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
+        if cfg.get('refine') is not None:
+            refine = dict(cfg['refine'])
+            refine['registrant'] = build_registrant(refine['registrant'], body_model=body)
+            cfg['refine'] = build(refine, MODELS)
         return cfg
 
     def set_loss_weights(self, weights: Mapping[str, float]) -> None:
@@ -174,7 +183,7 @@ class KeypointRegressor(BaseModel):
 
     @torch.no_grad()
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> KeypointPrediction:
-        """Look, and lift what was seen."""
+        """Look, lift what was seen, and refine that."""
         sighting = self.vision(
             inputs['image'], inputs['view_mask'], cameras_of(inputs), self.statistics.scene_unit
         )
@@ -182,8 +191,12 @@ class KeypointRegressor(BaseModel):
             return KeypointPrediction(sighting, None)
 
         seen = PointEvidence.of(sighting.points, sighting.cameras, sighting.view_mask)
-        params = self.lifter(seen)
-        return KeypointPrediction(sighting, params)
+        lifted = self.lifter(seen)
+        if self.refine is None:
+            return KeypointPrediction(sighting, lifted, lifted)
+        observed = sighting.points.keypoints2d(self.keypoint_names, sighting.cameras)
+        refined = self.refine(lifted, observed)
+        return KeypointPrediction(sighting, refined.params, lifted, refined)
 
     @torch.no_grad()
     def predict(
@@ -191,6 +204,7 @@ class KeypointRegressor(BaseModel):
     ) -> list[dict[str, Any]]:
         """Predict each sample: parameters as axis-angle, joints, keypoints in space and in every image, boxes.
 
+        `uncertainty` is the covariance (K, 3, 3) of the refined body's keypoints, infinite where nothing tells.
         `keypoints3d` and `keypoints2d` are the body's, `points3d` and `seen2d` what the heat maps say; without a
         lifter they are the same. All px are of the given images.
         """
@@ -214,6 +228,11 @@ class KeypointRegressor(BaseModel):
             batch |= body_predictions(
                 self.body_model, prediction.params, cameras_of(inputs), mask, self.keypoint_names
             )
+        if prediction.refined is not None:
+            refined = prediction.refined
+            batch |= {'refined': refined.refined, 'refined_energy': refined.energy}
+            if refined.uncertainty is not None:
+                batch['uncertainty'] = refined.uncertainty.keypoints
         return per_sample(batch, len(mask))
 
 
