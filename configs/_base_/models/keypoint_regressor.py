@@ -21,7 +21,7 @@ refinement = dict(
             dict(
                 type='Keypoint2dHandler',
                 handler_key='seen',
-                mse_loss=dict(type='KeypointMSELoss', sigma=6.0, reduction='sum'),
+                mse_loss=dict(type='KeypointMSELoss', sigma=3.0, reduction='sum'),
             ),
             dict(
                 type='BodyPosePriorHandler',
@@ -42,7 +42,7 @@ refinement = dict(
                 ftol=1e-3,
                 fit_scale=True,
                 seen_weight=1.0,
-                pose_weight=3.0,
+                pose_weight=0.3,
                 shape_weight=0.5,
             )
         ],
