@@ -2,6 +2,7 @@
 
 from smilfit.models.backbones import SmallUNet, TimmBackbone, TimmPyramid, ViTPyramid
 from smilfit.models.crop_augment import CropAugment
+from smilfit.models.feature_cache import FeatureCache
 from smilfit.models.fusion import CrossViewFusion
 from smilfit.models.heads import (
     BodyEstimate,
@@ -23,6 +24,7 @@ __all__ = [
     'CropAugment',
     'CrossViewFusion',
     'DatasetNames',
+    'FeatureCache',
     'ImageNoise',
     'KeypointHeatmapHead',
     'MultiViewRegressor',
