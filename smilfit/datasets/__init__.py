@@ -1,5 +1,6 @@
 """Dataset files: preprocessing from sessions, the HDF5 store, samples, splits and transforms."""
 
+from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
 from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
@@ -27,6 +28,8 @@ from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropo
 
 __all__ = [
     'CROP_MODES',
+    'BoxFile',
+    'BoxFinder',
     'Crop',
     'CropJitter',
     'DatasetFile',
@@ -34,6 +37,7 @@ __all__ = [
     'EncodedSample',
     'ImageSession',
     'ImageTable',
+    'LabelBoxes',
     'MixedDataset',
     'MixedSampler',
     'MultiViewDataset',

@@ -31,6 +31,7 @@ from smilfit.losses.silhouette import (
 from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 from smilfit.losses.splay import SplayPriorLoss
+from smilfit.losses.triangulation_consistency import TriangulationConsistencyLoss
 
 __all__ = [
     'Absolute',
@@ -74,6 +75,7 @@ __all__ = [
     'SplayPriorLoss',
     'Stated',
     'TiedJointScalePriorLoss',
+    'TriangulationConsistencyLoss',
     'as_loss',
     'fit_pose_gaussian',
     'fit_pose_mixture',

@@ -2,10 +2,12 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from smilfit.geometry.heatmaps import gaussian_axes, inside_map, mixture_targets
-from smilfit.registry import MODELS
+from smilfit.losses.base import BaseLoss
+from smilfit.losses.residuals import Energies
+from smilfit.registry import LOSSES
 
 
 def heatmap_divergence(
@@ -25,8 +27,8 @@ def heatmap_divergence(
     return maps.flatten(2).logsumexp(-1) - expected - entropy
 
 
-@MODELS.register_module()
-class HeatmapLoss(nn.Module):
+@LOSSES.register_module()
+class HeatmapLoss(BaseLoss):
     """Compare each keypoint's map with a Gaussian around its place, by cross-entropy less the Gaussian's entropy.
 
     A perfect map costs 0, a map that knows nothing about log(h w) less the Gaussian's entropy. Points of weight 0,
@@ -34,23 +36,24 @@ class HeatmapLoss(nn.Module):
 
     Args:
         sigma_cells: standard deviation of the Gaussian, cells of the map.
+        reduction: see `BaseLoss`.
         loss_weight: factor on the result.
     """
 
-    def __init__(self, sigma_cells: float = 1.25, loss_weight: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, sigma_cells: float = 1.25, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
         if not sigma_cells > 0:
             raise ValueError(f'HeatmapLoss: sigma_cells must be positive; got {sigma_cells}.')
-        self.sigma_cells, self.loss_weight = sigma_cells, loss_weight
+        self.sigma_cells = sigma_cells
 
-    def forward(
+    def energy(
         self,
         logits: Float[Tensor, 'N K h w'],
         px: Float[Tensor, 'N K 2'],
         weight: Float[Tensor, 'N K'],
         stride: float,
-    ) -> Float[Tensor, '']:
-        """Give the loss.
+    ) -> Energies:
+        """State the divergence of each map, with its weight.
 
         Args:
             logits: of the maps.
@@ -62,33 +65,33 @@ class HeatmapLoss(nn.Module):
             size = (logits.shape[-2], logits.shape[-1])
             weight = weight.float() * inside_map(px, size, stride)
             place = torch.where((weight > 0).unsqueeze(-1), px, torch.zeros_like(px))
-            terms = heatmap_divergence(logits, place, stride, self.sigma_cells)
-            return self.loss_weight * (terms * weight).sum() / weight.sum().clamp_min(1.0)
+            return Energies(heatmap_divergence(logits, place, stride, self.sigma_cells), weight)
 
 
-@MODELS.register_module()
-class CentreHeatmapLoss(nn.Module):
+@LOSSES.register_module()
+class CentreHeatmapLoss(BaseLoss):
     """Compare the map of the animals' centres with Gaussians around all of them, equally much around each.
 
     Args:
         sigma_cells: standard deviation of the Gaussians, cells of the map; an animal's centre is no sharp place.
+        reduction: see `BaseLoss`.
         loss_weight: factor on the result.
     """
 
-    def __init__(self, sigma_cells: float = 2.5, loss_weight: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, sigma_cells: float = 2.5, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
         if not sigma_cells > 0:
             raise ValueError(f'CentreHeatmapLoss: sigma_cells must be positive; got {sigma_cells}.')
-        self.sigma_cells, self.loss_weight = sigma_cells, loss_weight
+        self.sigma_cells = sigma_cells
 
-    def forward(
+    def energy(
         self,
         logits: Float[Tensor, 'N h w'],
         px: Float[Tensor, 'N A 2'],
         weight: Float[Tensor, 'N A'],
         stride: float,
-    ) -> Float[Tensor, '']:
-        """Give the mean over images with at least one animal of KL(Gaussians || softmax of the map).
+    ) -> Energies:
+        """State KL(Gaussians || softmax of the map) of each image; one without animals has weight 0.
 
         Args:
             logits: of the maps.
@@ -102,5 +105,4 @@ class CentreHeatmapLoss(nn.Module):
             target = mixture_targets(px.float(), weight, size, stride, self.sigma_cells)
             entropy = torch.special.entr(target).sum((-1, -2))
             cross = maps.flatten(1).logsumexp(-1) - (target * maps).sum((-1, -2))
-            there = (weight.sum(-1) > 0).to(cross)
-            return self.loss_weight * ((cross - entropy) * there).sum() / there.sum().clamp_min(1.0)
+            return Energies(cross - entropy, (weight.sum(-1) > 0).to(cross))

@@ -72,6 +72,15 @@ def _reprojected(inputs: Mapping[str, Any], points: Float[Tensor, 'B K 3']) -> t
     return px, valid
 
 
+def centre_of_points(
+    px: Float[Tensor, 'N K 2'], weight: Float[Tensor, 'N K']
+) -> tuple[Float[Tensor, 'N 2'], Float[Tensor, ' N']]:
+    """Give the mean place of the points that are known, and 1 where there are any, else 0."""
+    known = (weight > 0).to(px).unsqueeze(-1)
+    count = known.sum(1)
+    return (known * px).sum(1) / count.clamp_min(1), (count.squeeze(-1) > 0).to(px)
+
+
 def keypoint_weights(
     names: Sequence[str], weights: Mapping[str, float] | None = None, ignored: Sequence[str] = ()
 ) -> Float[Tensor, ' K']:
