@@ -5,6 +5,7 @@ from smilfit.models.boxes import Boxes, GivenBoxes, OwnBoxes, find_boxes, part_b
 from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.models.crop_augment import CropAugment
 from smilfit.models.differentiable_points import differentiable_points
+from smilfit.models.feature_cache import FeatureCache
 from smilfit.models.fusion import CrossViewFusion
 from smilfit.models.heads import (
     BodyEstimate,
@@ -34,6 +35,7 @@ __all__ = [
     'CropAugment',
     'CrossViewFusion',
     'DatasetNames',
+    'FeatureCache',
     'GivenBoxes',
     'ImageNoise',
     'KeypointHeatmapHead',
