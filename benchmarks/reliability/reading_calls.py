@@ -10,7 +10,9 @@ from torch import Tensor
 
 from benchmarks.reliability.small_files import JOINTS
 from smilfit.body_models import load_body_model_data
-from smilfit.datasets import DatasetFile, MultiViewDataset, SmilifyFile, open_dataset
+from smilfit.datasets import DatasetFile, MultiViewDataset, open_dataset
+from smilfit.datasets.smilify import read_smilify as read_smilify_file
+from smilfit.datasets.smilify import sessions_of
 
 _STATED = (
     'keypoint_names', 'joint_names', 'camera_names', 'session_names', 'n_betas', 'n_samples', 'unit',
@@ -27,11 +29,18 @@ def read_store(path: Path) -> str:
 
 
 def read_smilify(path: Path) -> str:
-    """Read a file in SMILify's layout in the same way."""
-    reader = {'joint_names': JOINTS}
-    return _digest_of(
-        open_dataset(path, **reader), MultiViewDataset(path, 'all', test_mode=True, reader=reader)
-    )
+    """Read a file in SMILify's layout as its import does: sessions, and each of their images."""
+    file, digest = read_smilify_file(path), hashlib.sha256()
+    _feed(digest, file.betas)
+    for session in sessions_of(file, JOINTS):
+        for name in ('name', 'keypoint_names', 'frame_numbers', 'affine', 'has_view', 'cameras'):
+            _feed(digest, getattr(session, name))
+        _feed(digest, session.keypoints2d())
+        _feed(digest, session.keypoints3d())
+        for i, c in zip(*np.nonzero(session.has_view)):
+            _feed(digest, session.encoded(int(i), int(c)))
+            _feed(digest, session.decoded(int(i), int(c)))
+    return digest.hexdigest()[:16]
 
 
 def read_model(path: Path) -> str:
@@ -42,7 +51,7 @@ def read_model(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _digest_of(file: DatasetFile | SmilifyFile, samples: MultiViewDataset) -> str:
+def _digest_of(file: DatasetFile, samples: MultiViewDataset) -> str:
     digest = hashlib.sha256()
     for name in _STATED:
         _feed(digest, getattr(file, name))

@@ -10,6 +10,8 @@ from smilfit.registry import ANNOTATIONS, reject_unknown
 
 # Sessions of several cameras are of this format; single views labelled with SLEAP are, too.
 SLEAP = 'sleap'
+# Dataset files of SMILify.
+SMILIFY = 'smilify'
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class DataSource:
     """Recordings or annotated images, and how to read them.
 
     Args:
-        format: 'sleap', or the name of a reader registered in `ANNOTATIONS`.
+        format: 'sleap', 'smilify', or the name of a reader registered in `ANNOTATIONS`.
         path: the annotations: a file, or a folder.
         keypoint_map: a csv file (columns model,data) or, of images, a shipped map's name.
         unit: world unit where the data state none.
@@ -29,6 +31,12 @@ class DataSource:
         partial_labels: labels of a session may end before their video.
         shape_betas: a csv of known shapes by session (columns label,PC1,PC2,...).
         reader: further arguments of the format's reader by name.
+        more_paths: further files of 'smilify'.
+        made_with: the body model that files of 'smilify' were made with; the target's own if None.
+        source_size: width and height (px) of the images that files of 'smilify' were cut from, where known.
+        slp: the .slp of the first camera that files of 'smilify' with mixed-up labels (before March 2026) were made
+            of.
+        allow_other_joints: take labels of 'smilify' whose 3D points have not the body's shape.
     """
 
     format: str
@@ -43,9 +51,19 @@ class DataSource:
     partial_labels: bool = False
     shape_betas: str | Path | None = None
     reader: Mapping[str, Any] = field(default_factory=dict)
+    more_paths: tuple[str | Path, ...] = ()
+    made_with: str | Path | None = None
+    source_size: tuple[int, int] | None = None
+    slp: str | Path | None = None
+    allow_other_joints: bool = False
 
     def __post_init__(self) -> None:
-        reject_unknown('DataSource', 'format', [self.format], {SLEAP, *annotation_readers()})
+        reject_unknown('DataSource', 'format', [self.format], {SLEAP, SMILIFY, *annotation_readers()})
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files or folders."""
+        return tuple(Path(path) for path in (self.path, *self.more_paths))
 
     @property
     def of_rigs(self) -> bool:

@@ -1,4 +1,4 @@
-"""Make a dataset file from recorded sessions or annotated images."""
+"""Make a dataset file from recorded sessions, annotated images or dataset files of SMILify."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.apis.data_source import DataSource, options_from
+from smilfit.apis.data_source import SMILIFY, DataSource, options_from
 from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.apis.session_source import read_sessions
+from smilfit.apis.smilify_source import read_smilify_files
 from smilfit.body_models import BodyModelData, is_shipped, load_body_model_data
 from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
 from smilfit.datasets import preprocess as write_dataset
@@ -116,8 +117,12 @@ def _read(
     """Read all inputs but images, after a look at where the output goes."""
     check_output_file(out, 'OUT')
     check_not_an_input(out, (body_model, source.keypoint_map, source.shape_betas), 'OUT')
-    if Path(source.path).is_file():
-        check_not_an_input(out, (source.path,), 'OUT')
+    check_not_an_input(out, [path for path in source.paths if path.is_file()], 'OUT')
+    if source.format == SMILIFY:
+        body = _body(body_model, source)
+        opened, chosen, betas = read_smilify_files(source, body, options)
+        betas |= read_shape_betas(source.shape_betas) if source.shape_betas else {}
+        return _Inputs(opened, body, chosen, shape_betas=betas)
     if source.of_rigs:
         chosen = options_from(options)
         body = _body(body_model, source)
@@ -135,7 +140,7 @@ def _body(body_model: str | Path, source: DataSource) -> BodyModelData:
     if not source.keypoint_map:
         return body
     # Only many frames of one animal tell how far from a joint its label is.
-    joint_sd = None if source.of_rigs else '0'
+    joint_sd = None if source.of_rigs or source.format == SMILIFY else '0'
     return body_with_lookup(body, keypoint_map_file(source.keypoint_map), joint_sd)
 
 

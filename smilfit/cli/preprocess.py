@@ -1,4 +1,4 @@
-"""Make a dataset file from recorded sessions or annotated images."""
+"""Make a dataset file from recorded sessions, annotated images or dataset files of SMILify."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from smilfit.apis.data_source import SLEAP, DataSource, annotation_readers
+from smilfit.apis.data_source import SLEAP, SMILIFY, DataSource, annotation_readers
 from smilfit.apis.preprocessing import PreprocessRun, plan_preprocess, preprocess
 from smilfit.cli.command import add_import, run_command
 from smilfit.cli.preprocess_options import (
@@ -21,6 +21,7 @@ from smilfit.cli.preprocess_options import (
     options_of,
     source_of,
 )
+from smilfit.cli.preprocess_smilify import add_smilify
 from smilfit.cli.preprocess_tables import print_findings, print_left_out, print_report
 from smilfit.cli.progress_bar import progress_bar
 from smilfit.io import available_keypoint_maps
@@ -57,8 +58,12 @@ def build_parser(
     add_import(parser)
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     readers = annotation_readers()
-    for name in sorted({SLEAP, *readers}):
-        made = _add_format(formats, name, readers.get(name), out)
+    for name in sorted({SLEAP, SMILIFY, *readers}):
+        made = (
+            add_smilify(formats, out)
+            if name == SMILIFY
+            else _add_format(formats, name, readers.get(name), out)
+        )
         extend(made)
         add_traceback(made)
         add_import(made)

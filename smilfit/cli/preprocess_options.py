@@ -109,10 +109,14 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def source_of(arguments: argparse.Namespace, reader: type | None) -> DataSource:
     """Gather where the data come from and how they are read."""
-    names = {f.name for f in fields(DataSource)} - {'path', 'reader'}
+    names = {f.name for f in fields(DataSource)} - {'path', 'more_paths', 'reader'}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     own = {} if reader is None else read_reader_options(arguments, reader)
-    return DataSource(path=arguments.annotations, reader=own, **given)
+    path = arguments.annotations
+    first, *more = path if isinstance(path, list) else [path]
+    if given.get('source_size') is not None:
+        given['source_size'] = tuple(given['source_size'])
+    return DataSource(path=first, more_paths=tuple(more), reader=own, **given)
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:

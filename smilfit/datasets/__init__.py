@@ -12,7 +12,6 @@ from smilfit.datasets.multi_view_dataset import MultiViewDataset
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.picture_dataset import PictureDataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
-from smilfit.datasets.smilify_store import SmilifyFile
 from smilfit.datasets.splits import split_samples
 from smilfit.datasets.store_layout import (
     EncodedSample,
@@ -24,6 +23,7 @@ from smilfit.datasets.store_layout import (
 )
 from smilfit.datasets.store_reader import DatasetFile
 from smilfit.datasets.store_writer import StoreWriter
+from smilfit.datasets.stored_views import StoredSession
 from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropout
 
 __all__ = [
@@ -49,9 +49,9 @@ __all__ = [
     'Session',
     'SessionHeader',
     'SessionPlan',
-    'SmilifyFile',
     'StoreHeader',
     'StoreWriter',
+    'StoredSession',
     'UndistortedCut',
     'ViewDropout',
     'cut',

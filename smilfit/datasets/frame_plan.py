@@ -105,7 +105,7 @@ class SessionPlan:
     Keypoints are px of the image that is cut: undistorted if `undistorted`. `counts` says what was kept
     and what was left out, with the reason. Of images with cameras of their own there are `images`, `cameras`
     has a row a frame, `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last
-    pixel; NaN where the keypoints say it).
+    pixel; NaN where the keypoints say it). `stored` is the session where its images are cut already.
     """
 
     session: Any
@@ -122,6 +122,7 @@ class SessionPlan:
     numbers: Int[np.ndarray, ' n'] | None = None
     boxes: Float[np.ndarray, 'n C 4'] | None = None
     images: ImageTable | None = None
+    stored: Any = None
 
     def frame_number(self, n: int) -> int:
         """Give the stored number of the n-th frame."""

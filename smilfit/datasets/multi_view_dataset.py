@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class MultiViewDataset(Dataset):
     Every worker process opens the file for itself.
 
     Args:
-        data_path: a file of `tools/preprocess.py`, or a SMILify multi-view file.
+        data_path: a file of `tools/preprocess.py`.
         split: 'train', 'val', 'test' or 'all'.
         split_by: 'time_block' or 'session'; see `split_samples`, also for the next three.
         ratios: shares of train, val and test.
@@ -39,7 +39,6 @@ class MultiViewDataset(Dataset):
         transforms: called one after the other with the sample; objects or configs. Not called with
             `test_mode`.
         test_mode: give the samples as they are stored, always the same.
-        reader: arguments of `open_dataset`, such as `joint_names` for a SMILify file.
 
     Raises:
         ValueError: a split without samples, or options that are out of range.
@@ -57,9 +56,8 @@ class MultiViewDataset(Dataset):
         views: Sequence[str] | int | None = None,
         transforms: Sequence[Any] = (),
         test_mode: bool = False,
-        reader: Mapping[str, Any] | None = None,
     ) -> None:
-        self.file = open_dataset(data_path, **(reader or {}))
+        self.file = open_dataset(data_path)
         self.split, self.test_mode = split, test_mode
         self.transforms: list[Callable[[dict], dict]] = [build_transform(t) for t in transforms]
         self._views = self._check_views(views)

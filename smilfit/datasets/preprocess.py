@@ -21,6 +21,7 @@ from smilfit.datasets.store_layout import StoreHeader
 from smilfit.datasets.store_reader import DatasetFile
 from smilfit.datasets.store_state import finish_store, is_there
 from smilfit.datasets.store_writer import StoreWriter
+from smilfit.datasets.stored_views import StoredSession, encode_stored
 from smilfit.files import OutputLock
 from smilfit.registry import did_you_mean
 from smilfit.structures import SkippedAnnotation
@@ -100,7 +101,8 @@ def _write(
         for index, plan in enumerate(plans):
             skip = min(behind, len(plan.frames))
             behind -= skip
-            for sample in encode_session(index, plan, header, options, skip):
+            encode = encode_session if plan.stored is None else encode_stored
+            for sample in encode(index, plan, header, options, skip):
                 writer.append(sample)
                 written += 1
                 progress(written, total)
@@ -125,10 +127,12 @@ def plan_sessions(
     left_out: list[SkippedAnnotation] = []
     for session in sessions:
         own = [name for name in names if name in session.keypoint_names]
-        if not isinstance(session, ImageSession):
-            plans.append(plan_session(session, own, options))
-            continue
-        plan, skipped = plan_images(session, own, options)
+        if isinstance(session, StoredSession):
+            plan, skipped = session.plan(own, options)
+        elif isinstance(session, ImageSession):
+            plan, skipped = plan_images(session, own, options)
+        else:
+            plan, skipped = plan_session(session, own, options), ()
         left_out += skipped
         if len(plan.frames):
             plans.append(plan)

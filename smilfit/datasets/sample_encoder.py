@@ -1,10 +1,10 @@
 """Decode, cut and encode the planned frames of a session: bounded memory, in order, in threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +18,14 @@ from smilfit.datasets.store_layout import EncodedSample, StoreHeader
 _AHEAD = 2
 
 Cutter = Callable[[np.ndarray], np.ndarray]
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Where an image was cut."""
+
+    def affine(self) -> np.ndarray:
+        """Give the map from source px to stored px."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ def encode_session(
     """Decode frames in order, cut and encode them in threads, give samples in order; few frames in memory."""
     if skip == len(plan.frames):
         return
-    place = _Placer(index, plan, header, options)
+    place = Placer(index, plan, header, options)
     waiting: deque[tuple[int, list[Crop | None], Future | None, Any, str]] = deque()
     pool = ThreadPoolExecutor(options.num_workers) if options.num_workers else None
     try:
@@ -62,7 +70,7 @@ def encode_session(
 
 
 def _collect(
-    place: '_Placer', n: int, crops: list[Crop | None], future: Future | None, job: Any, fault: str
+    place: 'Placer', n: int, crops: list[Crop | None], future: Future | None, job: Any, fault: str
 ) -> EncodedSample:
     images, masks = future.result() if future is not None else job.run()
     return place.sample(n, crops, images, masks, fault)
@@ -94,7 +102,7 @@ def _decode_rig(session: Any, frames: list[int], with_masks: bool) -> Iterator[t
         yield item[1], (next(masks)[1] if masks is not None else {}), ''
 
 
-class _Placer:
+class Placer:
     """Crops of one session's views, and its samples in the order of the file's cameras and keypoints."""
 
     def __init__(
@@ -194,7 +202,7 @@ class _Placer:
     def sample(
         self,
         n: int,
-        crops: list[Crop | None],
+        crops: Sequence[Placed | None],
         images: Mapping[int, np.ndarray],
         masks: Mapping[int, np.ndarray],
         fault: str,

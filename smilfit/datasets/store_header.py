@@ -68,6 +68,9 @@ def make_header(
         if plan.images is not None:
             parts += [plan.numbers, plan.boxes, plan.images.labels, plan.images.intrinsics_known]
             parts += [plan.images.temporal]
+    for plan in plans:
+        if plan.stored is not None:
+            parts += [plan.stored.affine[plan.frames], plan.numbers]
     parts += [value for params in known if params for value in params.values.values()]
     parts += [params.known for params in known if params and not params.known.all()]
     if body.landmarks:

@@ -1,10 +1,10 @@
-"""Both kinds of dataset files can do what `DatasetReader` says, with the same arguments."""
+"""A dataset file can do what `DatasetReader` says, with the same arguments."""
 
 import inspect
 
 import pytest
 
-from smilfit.datasets import DatasetFile, DatasetReader, SmilifyFile, open_dataset
+from smilfit.datasets import DatasetFile, DatasetReader, open_dataset
 from smilfit.structures import RecordedData
 
 
@@ -15,7 +15,7 @@ def test_a_dataset_file_is_a_reader(dataset_path):
     assert not isinstance(object(), RecordedData)
 
 
-@pytest.mark.parametrize('kind', [DatasetFile, SmilifyFile])
+@pytest.mark.parametrize('kind', [DatasetFile])
 def test_methods_take_the_same_arguments(kind):
     methods = {**vars(RecordedData), **vars(DatasetReader)}
     names = [n for n, value in methods.items() if inspect.isfunction(value) and not n.startswith('_')]

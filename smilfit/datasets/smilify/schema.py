@@ -1,6 +1,9 @@
 """What a SMILify multi-view file must hold, as tables, and the check of an open file against them.
 
-Shapes' letters: N samples, V slots of views, J joints, S shape coefficients.
+Its layout: `multiview_images/image_jpeg_view_{v}`, `multiview_keypoints/*`, `parameters/*`, `auxiliary/*`,
+`metadata`. Keypoints are (y / H, x / W) of the stored image; slots of views are dense and `camera_indices` says
+which camera a slot is; a missing 3D point is exactly (0, 0, 0). Shapes' letters: N samples, V slots of views, J
+joints, S shape coefficients.
 """
 
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ KEYPOINT_TABLES = {
     'camera_extrinsics_R': Table('f', ('N', 'V', 3, 3)),
     'camera_extrinsics_t': Table('f', ('N', 'V', 3)),
     'camera_indices': Table('i', ('N', 'V')),
+    'image_sizes': Table('i', ('N', 'V', 2), optional=True),
 }
 PARAMETER_TABLES = {
     'global_rot': Table('f', ('N', 3), optional=True),
@@ -37,17 +41,45 @@ PARAMETER_TABLES = {
     'betas': Table('f', ('N', 'S'), optional=True),
     'trans': Table('f', ('N', 3), optional=True),
 }
-FLAGS = ('has_ground_truth_betas', 'has_ground_truth_pose')
+FLAGS = ('has_ground_truth_betas', 'has_ground_truth_pose', 'has_3d_data')
+CANONICAL = {
+    'canonical_to_world_R': Table('f', ('N', 3, 3), optional=True),
+    'canonical_to_world_t': Table('f', ('N', 3), optional=True),
+}
+
+
+def is_smilify(file: h5py.File, path: str | Path = '') -> bool:
+    """Say whether an open HDF5 file is one of SMILify's datasets, multi-view or single-view."""
+    return is_multi_view(file, path) or is_single_view(file, path)
+
+
+def is_multi_view(file: h5py.File, path: str | Path = '') -> bool:
+    """Say whether an open HDF5 file is a SMILify multi-view dataset."""
+    with reading(path or file.filename, 'metadata'):
+        stated = file['metadata'].attrs.get('is_multiview', False) if 'metadata' in file else False
+    return isinstance(stated, (bool, np.bool_, int, np.integer)) and bool(stated) and KEYPOINTS in file
+
+
+def is_single_view(file: h5py.File, path: str | Path = '') -> bool:
+    """Say whether an open HDF5 file is a SMILify dataset of single images."""
+    with reading(path or file.filename, 'images'):
+        images = file.get('images')
+        named = isinstance(images, h5py.Group) and ('image_jpeg' in images or 'rgb_jpeg' in images)
+        return named and 'metadata' in file and 'keypoints' in file
 
 
 @dataclass(frozen=True)
 class SmilifyFacts:
-    """What a SMILify file states of itself; slots (N, V) are camera numbers, -1 where there is no view."""
+    """What a SMILify file states of itself; slots (N, V) are camera numbers, -1 where there is no view.
+
+    `world_scale` and `crop_mode` are None and '' where it states none.
+    """
 
     camera_names: tuple[str, ...]
     target_resolution: int
     crop_mode: str
-    world_scale: float
+    world_scale: float | None
+    scale_matched: bool
     n_betas: int
     n_joints: int
     slots: Int[np.ndarray, 'N V']
@@ -75,21 +107,25 @@ def read_smilify_facts(file: h5py.File, path: Path) -> SmilifyFacts:
     if PARAMETERS in file:
         check_tables(check_group(file, PARAMETERS, path), PARAMETER_TABLES, counts, path)
     check_tables(auxiliary, {name: Table('b', ('N',), optional=True) for name in FLAGS}, counts, path)
+    check_tables(auxiliary, CANONICAL, counts, path)
+    check_table(auxiliary, 'camera_names', Table('t', ('N',), optional=True), counts, path)
     check_table(auxiliary, 'frame_idx', Table('i', ('N',)), counts, path)
     check_table(auxiliary, 'session_name', Table('t', ('N',)), counts, path)
     names = meta.names('canonical_camera_order')
     slots = _slots(file, len(names), path)
     _check_cameras(keypoints, slots, path)
+    names, slots = _named_slots(auxiliary, names, slots, path)
     return SmilifyFacts(
         camera_names=names,
         target_resolution=meta.count('target_resolution', MOST_RESOLUTION, 1),
         crop_mode=meta.text('crop_mode') if 'crop_mode' in meta else '',
-        world_scale=meta.positive('world_scale') if 'world_scale' in meta else 1.0,
+        world_scale=meta.positive('world_scale') if 'world_scale' in meta else None,
+        scale_matched='match_scale_target_extent' in meta,
         n_betas=counts['S'],
         n_joints=counts['J'],
         slots=slots,
-        frames=_frames(auxiliary, path),
-        sessions=_sessions(auxiliary, path),
+        frames=read_frames(auxiliary, path),
+        sessions=read_texts(auxiliary, 'session_name', path),
     )
 
 
@@ -102,8 +138,8 @@ def _n_betas(file: h5py.File, meta: Attributes, path: Path) -> int:
 
 def _slots(file: h5py.File, n_cameras: int, path: Path) -> np.ndarray:
     """Read which camera each slot is; -1 where there is no view."""
-    slots = _whole(file[KEYPOINTS], 'camera_indices', path).astype(np.int64)
-    slots[~_whole(file['multiview_images'], 'view_mask', path)] = -1
+    slots = whole_table(file[KEYPOINTS], 'camera_indices', path).astype(np.int64)
+    slots[~whole_table(file['multiview_images'], 'view_mask', path)] = -1
     if slots.size and slots.max() >= n_cameras:
         refuse(
             path, f'{KEYPOINTS}/camera_indices', f'number cameras from 0 to {n_cameras - 1}', int(slots.max())
@@ -122,7 +158,7 @@ def _check_cameras(keypoints: h5py.Group, slots: np.ndarray, path: Path) -> None
     """
     used = slots >= 0
     cameras = {
-        name: _whole(keypoints, table, path)[used].astype(np.float64) for name, table in CAMERAS.items()
+        name: whole_table(keypoints, table, path)[used].astype(np.float64) for name, table in CAMERAS.items()
     }
     check_finite(cameras['K'], f'{KEYPOINTS}/{CAMERAS["K"]}', path)
     placeholders = int(np.isclose(cameras['K'], np.eye(3)).all((1, 2)).sum())
@@ -137,24 +173,67 @@ def _check_cameras(keypoints: h5py.Group, slots: np.ndarray, path: Path) -> None
     check_cameras(cameras, {name: f'{KEYPOINTS}/{table}' for name, table in CAMERAS.items()}, path)
 
 
-def _frames(auxiliary: h5py.Group, path: Path) -> np.ndarray:
-    frames = _whole(auxiliary, 'frame_idx', path).astype(np.int64)
+def _named_slots(
+    auxiliary: h5py.Group, order: tuple[str, ...], slots: np.ndarray, path: Path
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Name cameras as each sample lists them, slot by slot: the merger's own order is of slots, not of cameras.
+
+    Raises:
+        BadFileError: samples that list other cameras than the file's order does.
+    """
+    if 'camera_names' not in auxiliary:
+        return order, slots
+    listed = [text.split(',') if text else [] for text in read_texts(auxiliary, 'camera_names', path)]
+    # Preprocessors fill slots without gaps, or give each camera its own.
+    rows = [(i, np.flatnonzero(slots[i] >= 0), names) for i, names in enumerate(listed)]
+    if any(len(used) and used[-1] >= len(names) for _, used, names in rows):
+        return order, slots
+    generic = all(name == f'slot_{v}' for v, name in enumerate(order))
+    known = tuple(sorted({names[v] for _, used, names in rows for v in used})) if generic else order
+    numbers = {name: c for c, name in enumerate(known)}
+    named = np.full_like(slots, -1)
+    for i, used, names in rows:
+        here = [numbers.get(names[v], -1) for v in used]
+        if len(set(here)) < len(here) or (not generic and here != slots[i, used].tolist()):
+            stated = [order[c] for c in slots[i, used]]
+            refuse(path, f'auxiliary/camera_names of sample {i}', f'name its cameras {stated}', names)
+        named[i, used] = here
+    return known, named
+
+
+def read_frames(auxiliary: h5py.Group, path: Path) -> Int[np.ndarray, 'N']:
+    """Read frame numbers.
+
+    Raises:
+        BadFileError: a number that no video has.
+    """
+    frames = whole_table(auxiliary, 'frame_idx', path).astype(np.int64)
     if len(frames) and not 0 <= frames.min() <= frames.max() <= MOST_FRAME:
         refuse(path, 'auxiliary/frame_idx', f'be from 0 to {MOST_FRAME}', int(frames.min()))
     return frames
 
 
-def _sessions(auxiliary: h5py.Group, path: Path) -> tuple[str, ...]:
-    names = []
-    with reading(path, 'auxiliary/session_name'):
-        for value in _whole(auxiliary, 'session_name', path):
-            names.append(value.decode() if isinstance(value, bytes) else str(value))
-    for name in set(names):
+def read_texts(group: h5py.Group, table: str, path: Path) -> tuple[str, ...]:
+    """Read a table of texts; names of sessions must serve as those of folders.
+
+    Raises:
+        BadFileError: bytes that are no text, or a name that leaves its folder.
+    """
+    texts = []
+    with reading(path, f'{group.name.strip("/")}/{table}'):
+        for value in whole_table(group, table, path):
+            texts.append(value.decode() if isinstance(value, bytes) else str(value))
+    for name in set(texts) if table == 'session_name' else ():
         check_session_name(name, str(path))
-    return tuple(names)
+    return tuple(texts)
 
 
-def _whole(group: h5py.Group, name: str, path: Path) -> np.ndarray:
+def whole_table(group: h5py.Group, name: str, path: Path) -> np.ndarray:
+    """Read a table of a size that can be.
+
+    Raises:
+        BadFileError: it is larger, or cannot be read.
+    """
     table = group[name]
     check_budget(path, table.name, table.size * table.dtype.itemsize, MOST_ARRAY_BYTES)
     with reading(path, table.name.strip('/')):

@@ -1,0 +1,159 @@
+"""One session of a SMILify multi-view file, as preprocessing takes sessions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+
+from smilfit.datasets.crops import apply_affine
+from smilfit.datasets.smilify.images import ImageReader
+from smilfit.datasets.smilify.samples import SampleTables
+from smilfit.datasets.smilify.source_views import find_source_views
+from smilfit.datasets.smilify.world import mean_camera, spread_of_cameras
+from smilfit.datasets.stored_views import StoredSession
+from smilfit.files import BadFileError
+from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+
+# A visible label at exactly (0, 0) is a missing one, unless its 3D point is seen so near to there, in shares of the
+# side.
+NEAR_CORNER = 0.03
+# Cameras that stand still were rounded to single precision, some twice.
+STILL_RAD, STILL_SHARE = 1e-3, 1e-3
+
+
+class SmilifySession(StoredSession):
+    """A session of a SMILify file.
+
+    Args:
+        name: of the session.
+        tables: its samples.
+        images: gives their bytes.
+        joint_names: of the file's J joints.
+        lookup: model keypoint -> joint of the file.
+        unit: of the lengths.
+        length_factor: from the file's lengths to that unit.
+        source_size: width and height of source images, where the user states them.
+
+    Raises:
+        BadFileError: cameras that move, or whose crops are lost.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tables: SampleTables,
+        images: ImageReader,
+        joint_names: Sequence[str],
+        lookup: dict[str, str],
+        unit: str | None,
+        length_factor: float = 1.0,
+        source_size: Sequence[int] | None = None,
+    ) -> None:
+        self.name, self.unit, self.fps, self._images = name, unit, None, images
+        self.side = tables.side
+        used = np.flatnonzero((tables.slots >= 0).any(0))
+        # One camera's number a column, as the session has them.
+        self._slots: Int[np.ndarray, 'N C'] = tables.slots[:, used]
+        self.has_view: Bool[np.ndarray, 'N C'] = self._slots >= 0
+        self._rows, self.frame_numbers = tables.rows, tables.frames
+        names = tuple(tables.camera_names[c] for c in used)
+        self.confidence_thresholds = dict.fromkeys(names, 0.5)
+        views = [self._source_views(tables, int(c), name, source_size) for c, name in zip(used, names)]
+        R, t = self._rig(tables, used)
+        self.cameras = Cameras(
+            names,
+            torch.from_numpy(np.stack([v.K for v in views])),
+            torch.from_numpy(R),
+            torch.from_numpy(t * length_factor),
+            torch.tensor([v.size for v in views], dtype=torch.float64),
+            unit=unit,
+        )
+        n, C = self.has_view.shape
+        self.affine = np.zeros((n, C, 2, 3))
+        back = np.zeros((n, C, 2, 3))
+        for c, view in enumerate(views):
+            has = self.has_view[:, c]
+            self.affine[has, c], back[has, c] = view.to_stored, view.to_source
+        columns = _seen_columns(tables, lookup, joint_names)
+        self.keypoint_names = tuple(columns)
+        order = list(columns.values())
+        self._xy = apply_affine(back, tables.labels_px(used)[:, :, order])
+        self._confidence = tables.visible(used)[:, :, order]
+        self._xyz = tables.points[:, order] * length_factor
+        self._confidence3d = tables.has_point[:, order].astype(np.float64)
+        cornered = self._drop_corners(tables.labels_px(used)[:, :, order])
+        self.report: dict[str, Any] = {
+            'visible_labels_at_0_0_taken_as_missing': cornered,
+            'source_px': {n: v.how for n, v in zip(names, views)},
+            'unit': unit,
+        }
+        self.scales_unknown = tuple(n for n, v in zip(names, views) if not v.scale_known)
+
+    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
+        """Give labels of all samples, source px."""
+        seen = Keypoints2d(
+            torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
+        )
+        return seen if names is None else seen.select(names)
+
+    def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
+        """Give 3D points of all samples in the session's world; None where there is none."""
+        if not self._confidence3d.any():
+            return None
+        seen = Keypoints3d(
+            torch.from_numpy(self._xyz), torch.from_numpy(self._confidence3d), self.keypoint_names, self.unit
+        )
+        return seen if names is None else seen.select(names)
+
+    def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
+        """Give the bytes of an image, looked through."""
+        data, _ = self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))
+        return data
+
+    def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
+        """Decode an image, RGB."""
+        return self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))[1]
+
+    def _source_views(
+        self, tables: SampleTables, camera: int, name: str, source_size: Sequence[int] | None
+    ) -> Any:
+        has = tables.slots[:, camera] >= 0
+        sizes = None if tables.sizes is None else tables.sizes[has, camera]
+        try:
+            return find_source_views(tables.K[has, camera], self.side, sizes, tables.crop_mode, source_size)
+        except ValueError as error:
+            raise BadFileError(f'{tables.path}: session {self.name}, camera {name}: {error}') from error
+
+    def _rig(self, tables: SampleTables, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        R, t = tables.R[:, used], tables.t[:, used]
+        turn, shift = spread_of_cameras(R, t, self.has_view)
+        if turn > STILL_RAD or shift > STILL_SHARE:
+            raise BadFileError(
+                f'{tables.path}: cameras of session {self.name} must stand still; they turn by {turn:.2g} rad and '
+                f"move by {100 * shift:.2g} % of the rig's size. Were samples put into worlds of their own, without "
+                'canonical_to_world_R and _t? Make the file anew from the recording.'
+            )
+        rig = [mean_camera(R[has, c], t[has, c]) for c, has in enumerate(self.has_view.T)]
+        return np.stack([r for r, _ in rig]), np.stack([s for _, s in rig])
+
+    def _drop_corners(self, labels: Float[np.ndarray, 'N C K 2']) -> int:
+        """Take visible labels at exactly (0, 0) as missing, unless the sample's 3D point is seen there."""
+        corner = np.asarray((labels == 0).all(-1) & (self._confidence > 0))
+        if not corner.any():
+            return 0
+        pixels, _, valid = self.cameras.project(torch.from_numpy(self._xyz))
+        stored = apply_affine(self.affine, np.where(valid.numpy()[..., None], pixels.numpy(), np.inf))
+        near = np.asarray(np.abs(stored).max(-1) < NEAR_CORNER * self.side)
+        known = np.asarray(self._confidence3d > 0)
+        missing = corner & ~(near & known[:, None])
+        self._confidence = np.where(missing, 0.0, self._confidence)
+        return int(missing.sum())
+
+
+def _seen_columns(tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]) -> dict[str, int]:
+    """Give the keypoints that the session has at all: model keypoint -> column; others were never labelled."""
+    seen = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
+    place = {name: j for j, name in enumerate(joint_names)}
+    return {model: place[joint] for model, joint in lookup.items() if seen[place[joint]]}
