@@ -15,6 +15,7 @@ COMMANDS = {
     'fit_images': 'fit a body model to annotated images or single-view videos',
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',
+    'convert_checkpoint': "SMILify's trained regressor to a checkpoint of smilfit",
     'demo': 'all of it on a made animal, in about ten minutes',
 }
 
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     command = arguments.pop(0)
+    # convert-config reads as well as convert_config.
+    command = command if command in COMMANDS else command.replace('-', '_')
     if command not in COMMANDS:
         print(f'smilfit: error: no command {command!r}. {did_you_mean(command, COMMANDS)}', file=sys.stderr)
         return 2

@@ -54,6 +54,10 @@ def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStat
     """Build the model of a config; `in_dim`, `context_dim`, `n_joints` and `n_betas` need not be given."""
     cfg = copy.deepcopy(dict(cfg))
     cfg['body_model'] = body
+    cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
+    if 'network' in cfg:
+        cfg['network'] = build(cfg['network'], MODELS, n_joints=body.n_joints, n_betas=body.n_betas)
+        return build(cfg, MODELS, statistics=statistics)
     backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
     fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=backbone.dim)
     cfg['head'] = build_head(
@@ -63,5 +67,4 @@ def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStat
         cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
     if cfg.get('orientation_head') is not None:
         cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=backbone.dim)
-    cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
     return build(cfg, MODELS, statistics=statistics)
