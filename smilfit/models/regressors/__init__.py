@@ -2,6 +2,7 @@
 
 from smilfit.models.regressors.base import BodyRegressor
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
+from smilfit.models.regressors.keypoint import KeypointPrediction, KeypointRegressor
 from smilfit.models.regressors.multiview import MultiViewRegressor
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
@@ -15,6 +16,8 @@ __all__ = [
     'PARAMETER_KEYS',
     'BodyRegressor',
     'HandlerLosses',
+    'KeypointPrediction',
+    'KeypointRegressor',
     'MultiViewRegressor',
     'Observation',
     'ParameterLosses',

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS, camera_losses
+from smilfit.models.regressors.loss_weights import checked_loss_weights
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
+from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.regressors.targets import HandlerLosses, Observation
 from smilfit.models.scene import SceneFrame, cameras_of
@@ -73,13 +75,7 @@ class BodyRegressor(BaseModel):
             KeyError: an unknown key, with the near ones.
         """
         reject_unknown(type(self).__name__, 'loss key', weights, self.loss_weights)
-        for key, weight in weights.items():
-            if not isinstance(weight, (int, float)) or not 0 <= weight < float('inf'):
-                raise ValueError(
-                    f'{type(self).__name__}: the loss weight of {key!r} must be finite and not negative; got '
-                    f'{weight!r}. Use 0 to switch the loss off.'
-                )
-        self.loss_weights.update(weights)
+        self.loss_weights.update(checked_loss_weights(type(self).__name__, weights))
 
     def forward(
         self,
@@ -168,28 +164,10 @@ class BodyRegressor(BaseModel):
         """Predict each sample: parameters as axis-angle, joints, keypoints in 3D and in every crop."""
         prediction = self.predict_parameters(inputs)
         mask = inputs['view_mask']
-        with torch.autocast(mask.device.type, enabled=False):
-            output = self.body_model(prediction.params, need=('joints', *self.keypoint_names))
-            keypoints = output.keypoints
-            pixels, _, _ = prediction.cameras.project(keypoints)
-        pixels = torch.where(mask[..., None, None], pixels, torch.zeros_like(pixels))
-        batch = {
-            'params': prediction.params.as_axis_angle().as_dict(),
-            'joints': output.joints,
-            'keypoints3d': keypoints,
-            'keypoints2d': pixels,
-            'cameras': {name: getattr(prediction.cameras, name) for name in ('K', 'R', 't')},
-            'view_mask': mask,
-            **({} if data_samples is None else {'truth': data_samples}),
-        }
-        batch = _map(batch, lambda x: x.detach().cpu())
-        return [_map(batch, lambda x, i=i: x[i]) for i in range(len(mask))]
-
-
-def _map(value: Any, function: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _map(item, function) for key, item in value.items()}
-    return function(value)
+        batch = body_predictions(
+            self.body_model, prediction.params, prediction.cameras, mask, self.keypoint_names
+        )
+        return per_sample(batch | ({} if data_samples is None else {'truth': data_samples}), len(mask))
 
 
 def check_views(where: str, view_mask: Bool[Tensor, 'B C']) -> None:

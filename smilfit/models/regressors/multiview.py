@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import Energies, reduced
 from smilfit.models.heads import BodyEstimate, corrected_cameras
@@ -17,7 +18,7 @@ from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.scene import SceneFrame, cameras_of, locate_scene, patch_rays
 from smilfit.models.statistics import TrainingStatistics
-from smilfit.registry import MODELS
+from smilfit.registry import MODELS, build, build_backbone, build_handler, build_head
 from smilfit.structures import BodyParams, Cameras
 
 # The weights of the squared corrections of a camera head, and of every view's own vote of the heading.
@@ -88,6 +89,21 @@ class MultiViewRegressor(BodyRegressor):
         # As the body model's own, these are no part of a checkpoint.
         start = body_model.zero_params().betas[0].detach().float()
         self.register_buffer('start_betas', start, persistent=False)
+
+    @classmethod
+    def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
+        """Build the parts of a config, their sizes taken from each other and from the body."""
+        backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
+        fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=backbone.dim)
+        cfg['head'] = build_head(
+            cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
+        )
+        if cfg.get('camera_head') is not None:
+            cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
+        if cfg.get('orientation_head') is not None:
+            cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=backbone.dim)
+        cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
+        return cfg
 
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:
         """Run the networks."""

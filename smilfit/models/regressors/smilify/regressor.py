@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from smilfit.body_models import SMIL
 from smilfit.models.heads.camera_names import camera_indices
 from smilfit.models.regressors.base import BodyRegressor, check_views
 from smilfit.models.regressors.prediction import Prediction
@@ -23,7 +24,7 @@ from smilfit.models.regressors.smilify.conversion import (
 from smilfit.models.regressors.smilify.network import SmilifyOutput
 from smilfit.models.scene import SceneFrame, cameras_of
 from smilfit.models.statistics import TrainingStatistics
-from smilfit.registry import MODELS
+from smilfit.registry import MODELS, build, build_handler
 from smilfit.structures import Cameras
 
 CameraUse = Literal['given', 'corrected', 'predicted']
@@ -119,6 +120,13 @@ class SmilifyRegressor(BodyRegressor):
         self.placement, self.by_directions, self.resolution = placement, by_directions, resolution
         self.register_buffer('unit', torch.tensor(float(unit)), persistent=False)
         self.use_cameras(self.statistics.names.camera_names or self.camera_names)
+
+    @classmethod
+    def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
+        """Build the network for a body, and the handlers."""
+        cfg['network'] = build(cfg['network'], MODELS, n_joints=body.n_joints, n_betas=body.n_betas)
+        cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
+        return cfg
 
     def use_cameras(self, names: Sequence[str]) -> None:
         """Say which cameras the views of samples are, in order; at first those of the dataset.
