@@ -7,6 +7,7 @@ Nothing here parses a command line or prints. The names below are imported when 
 from importlib import import_module
 
 _PUBLIC = {
+    'ConvertedCheckpoint': 'smilfit.apis.smilify_checkpoint',
     'DataSource': 'smilfit.apis.data_source',
     'EvaluationRun': 'smilfit.apis.testing',
     'FitImagesRun': 'smilfit.apis.image_fitting',
@@ -23,6 +24,7 @@ _PUBLIC = {
     'SourceOptions': 'smilfit.apis.inference_sources',
     'TrainRun': 'smilfit.apis.training',
     'check_training': 'smilfit.apis.training',
+    'convert_smilify_checkpoint': 'smilfit.apis.smilify_checkpoint',
     'fit': 'smilfit.apis.fitting',
     'fit_images': 'smilfit.apis.image_fitting',
     'infer': 'smilfit.apis.inference',

@@ -16,6 +16,7 @@ COMMANDS = {
     'synthesize': 'training sessions rendered of your own rigged model, without labels',
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',
+    'convert_checkpoint': "SMILify's trained regressor to a checkpoint of smilfit",
     'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
     'demo': 'all of it on a made animal, in about ten minutes',
 }
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     command = arguments.pop(0)
+    # convert-config reads as well as convert_config.
+    command = command if command in COMMANDS else command.replace('-', '_')
     if command not in COMMANDS:
         print(f'smilfit: error: no command {command!r}. {did_you_mean(command, COMMANDS)}', file=sys.stderr)
         return 2

@@ -20,7 +20,13 @@ from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined, Refinement
-from smilfit.models.regressors import KeypointRegressor, MultiViewRegressor
+from smilfit.models.regressors import (
+    BodyRegressor,
+    KeypointRegressor,
+    MultiViewRegressor,
+    SmilifyNetwork,
+    SmilifyRegressor,
+)
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
@@ -29,6 +35,7 @@ from smilfit.models.view_matching import MatchedAnimals, find_centres, match_vie
 
 __all__ = [
     'BodyEstimate',
+    'BodyRegressor',
     'Boxes',
     'CameraHead',
     'Consensus',
@@ -54,6 +61,8 @@ __all__ = [
     'RegressorPreprocessor',
     'SceneFrame',
     'SmallUNet',
+    'SmilifyNetwork',
+    'SmilifyRegressor',
     'TimmBackbone',
     'TimmPyramid',
     'Tracker',

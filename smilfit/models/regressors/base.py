@@ -1,0 +1,188 @@
+"""What regressors of bodies have in common: losses by the handlers of fitting, and the form of predictions."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from smilfit.models.preprocessor import RegressorPreprocessor
+from smilfit.models.regressors.camera_losses import CAMERA_KEYS, camera_losses
+from smilfit.models.regressors.loss_weights import checked_loss_weights
+from smilfit.models.regressors.normaliser import mean_over_processes
+from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
+from smilfit.models.regressors.per_sample import body_predictions, per_sample
+from smilfit.models.regressors.prediction import Prediction
+from smilfit.models.regressors.targets import HandlerLosses, Observation
+from smilfit.models.scene import SceneFrame, cameras_of
+from smilfit.models.statistics import TrainingStatistics
+from smilfit.registry import reject_unknown
+from smilfit.structures import BodyParams
+
+
+class BodyRegressor(BaseModel):
+    """A model from images and cameras to bodies. A subclass runs its networks in `predict_parameters`.
+
+    Args:
+        body_model: the body.
+        handlers: those of fitting; each with an observation is fed from the sample's truth.
+        statistics: of the training set.
+        loss_weights: by handler key, by parameter (all 0 unless given; compared where a sample has parameters), and
+            by the keys of a subclass. `camera_fov`, `camera_rotation` and `camera_position` compare predicted cameras
+            with given ones. A handler's own loss weight holds unless given here.
+        keypoint_weights: factors on named keypoints in the handlers' losses; 0 ignores one.
+        intermediate_weight: factor on the losses of earlier steps; the i-th of n has `intermediate_weight * i / n`.
+        mask_side: silhouettes are compared at so many px of a crop's longer side; None at the crop's.
+        data_preprocessor: casts a batch.
+    """
+
+    # Losses that alone teach nothing of the body.
+    auxiliary_keys: tuple[str, ...] = CAMERA_KEYS
+
+    def __init__(
+        self,
+        body_model: nn.Module,
+        handlers: Sequence[Any] = (),
+        statistics: TrainingStatistics | None = None,
+        loss_weights: Mapping[str, float] | None = None,
+        keypoint_weights: Mapping[str, float] | None = None,
+        intermediate_weight: float = 0.3,
+        mask_side: int | None = None,
+        data_preprocessor: nn.Module | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or RegressorPreprocessor())
+        self.body_model = body_model
+        self.statistics = statistics or TrainingStatistics.neutral(body_model.n_joints)
+        self.keypoint_names = self.statistics.names.keypoint_names or body_model.joint_names
+        self.handler_losses = HandlerLosses(
+            body_model, handlers, self.keypoint_names, keypoint_weights, mask_side
+        )
+        self.parameter_losses = ParameterLosses(mean_over_processes)
+        self.intermediate_weight = intermediate_weight
+        self.loss_weights: dict[str, float] = {
+            **{handler.handler_key: handler.loss.loss_weight for handler in handlers},
+            **dict.fromkeys((*PARAMETER_KEYS, *self.auxiliary_keys), 0.0),
+        }
+        self.set_loss_weights(loss_weights or {})
+
+    def set_loss_weights(self, weights: Mapping[str, float]) -> None:
+        """Change the weights of some losses; 0 switches one off.
+
+        Raises:
+            KeyError: an unknown key, with the near ones.
+        """
+        reject_unknown(type(self).__name__, 'loss key', weights, self.loss_weights)
+        self.loss_weights.update(checked_loss_weights(type(self).__name__, weights))
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        data_samples: Mapping[str, Any] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Predict a batch.
+
+        Args:
+            inputs: `image` (B, C, 3, H, W) in [0, 1], `view_mask` and the cameras of the crops.
+            data_samples: the truth, for the losses and to be handed on with predictions.
+            mode: 'tensor' gives a `Prediction`, 'predict' a list with one dict a sample on the CPU, 'loss' a
+                dict of losses.
+        """
+        if mode == 'tensor':
+            return self.predict_parameters(inputs)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        raise ValueError(
+            f"{type(self).__name__}: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}. Give one of them."
+        )
+
+    @abstractmethod
+    def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:
+        """Run the networks."""
+
+    def further_losses(
+        self, prediction: Prediction, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """Give losses that are not of the body; a subclass adds its own."""
+        return camera_losses(
+            prediction.cameras,
+            cameras_of(inputs),
+            inputs['view_mask'],
+            prediction.frame.unit,
+            self.loss_weights,
+        )
+
+    def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Compute all losses whose weight is not 0, and counts of what was left out.
+
+        A loss of the final step is called `loss_<key>`; those of earlier steps are summed in
+        `loss_intermediate`.
+        """
+        if not any(weight for key, weight in self.loss_weights.items() if key not in self.auxiliary_keys):
+            raise ValueError(
+                f'{type(self).__name__}: a loss must be switched on; all of {sorted(self.loss_weights)} are 0.'
+            )
+        prediction = self.predict_parameters(inputs)
+        answer = prediction.total()
+        if not bool(answer.isfinite()):
+            # No loss can be computed of it; the training leaves the batch out, by all its processes.
+            return {'loss_prediction': answer}
+        mask, n_steps = inputs['view_mask'], len(prediction.steps)
+        losses: dict[str, Tensor] = {}
+        earlier: list[Tensor] = []
+        with torch.autocast(mask.device.type, enabled=False):
+            seen = Observation.of(data_samples, mask, prediction.cameras, prediction.frame)
+            for i, params in enumerate(prediction.steps, start=1):
+                terms, counts = self._terms(params, seen, prediction.frame, data_samples)
+                if i == n_steps:
+                    losses |= {f'loss_{key}': value for key, value in terms.items()} | counts
+                elif self.intermediate_weight > 0:
+                    share = self.intermediate_weight * i / n_steps
+                    earlier += [share * value for value in terms.values()]
+            if earlier:
+                losses['loss_intermediate'] = torch.stack(earlier).sum()
+            losses |= self.further_losses(prediction, inputs, data_samples)
+        return losses
+
+    def _terms(
+        self, params: BodyParams, seen: Observation, frame: SceneFrame, data_samples: Mapping[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        terms, counts = self.handler_losses(self.body_model, params, seen, self.loss_weights)
+        if any(self.loss_weights[key] for key in PARAMETER_KEYS):
+            known = BodyParams(**data_samples['params'])
+            known = known.replace(transl=frame.from_world(known.transl), scale=known.scale / frame.unit)
+            has_params = data_samples['has_params']
+            has_betas = data_samples.get('has_betas', has_params)
+            terms |= self.parameter_losses(params, known, has_params, has_betas, self.loss_weights)
+        return terms, counts
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Predict each sample: parameters as axis-angle, joints, keypoints in 3D and in every crop."""
+        prediction = self.predict_parameters(inputs)
+        mask = inputs['view_mask']
+        batch = body_predictions(
+            self.body_model, prediction.params, prediction.cameras, mask, self.keypoint_names
+        )
+        return per_sample(batch | ({} if data_samples is None else {'truth': data_samples}), len(mask))
+
+
+def check_views(where: str, view_mask: Bool[Tensor, 'B C']) -> None:
+    """Refuse a batch with a sample that nobody saw.
+
+    Raises:
+        ValueError: names the samples.
+    """
+    if not bool(view_mask.any(1).all()):
+        bad = (~view_mask.any(1)).nonzero().flatten().tolist()
+        raise ValueError(
+            f'{where}: every sample must have a view; samples {bad} of the batch have none. '
+            f'Drop them when preprocessing (--min-views).'
+        )
