@@ -17,12 +17,12 @@ from smilfit.apis.inference_outputs import (
     PREDICTIONS,
     InferenceOutputs,
     OutputWriter,
-    PredictedRecording,
     report_of,
 )
 from smilfit.apis.inference_recordings import Recording, file_state
 from smilfit.apis.inference_sources import SourceOptions, open_recordings
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
+from smilfit.apis.prediction_files import PredictedRecording
 from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.engine import TrainedRegressor, load_trained_regressor, process_group

@@ -1,26 +1,34 @@
 """What inference leaves of a recording: parameters, angles, and what other programs open; each made once."""
 
-import csv
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from smilfit.apis.inference_recordings import Recording
+from smilfit.apis.inference_drawing import VIDEO_STYLES, PredictionVideo
+from smilfit.apis.prediction_files import (
+    PredictedRecording,
+    write_angles,
+    write_animation,
+    write_labels,
+    write_meshes,
+)
+from smilfit.apis.prediction_smoothing import smoothed
 from smilfit.apis.predictions import Predictions
-from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.progress import ProgressCallback, ignore, steps
 from smilfit.engine import TrainedRegressor
-from smilfit.files import MadeOf, OutputFolder
-from smilfit.structures import FitResult
+from smilfit.files import MadeOf, OutputFolder, folder_name
+from smilfit.io import MESH_FORMATS
+from smilfit.io.synchronised_videos import chosen_views
+from smilfit.registry import reject_unknown
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
 
-PREDICTIONS, ANGLES = 'predictions.npz', 'joint_angles.csv'
+PREDICTIONS, SMOOTHED = 'predictions.npz', 'smoothed.npz'
+ANGLES, LABELS, ANIMATION = 'joint_angles.csv', 'labels', 'animation.glb'
 
 
 @dataclass(frozen=True)
@@ -28,26 +36,42 @@ class InferenceOutputs:
     """What is written beside the predictions.
 
     Args:
+        smoothing_s: standard deviation of the Gaussian of time by which neighbouring frames count; 0 smooths nothing.
+            Everything but `predictions.npz` is of the smoothed motion.
+        animation: write `animation.glb`.
+        labels: write predicted keypoints as SLEAP labels, a camera a file.
+        meshes: 'obj', 'ply' or 'glb'; none if empty.
+        mesh_every: a mesh every n-th predicted frame.
+        video: 'overlay' or 'side_by_side'; none if empty.
+        video_views: cameras in the video, by name or number; all if empty.
+        view_videos: a video a camera beside that of all.
+        window_px: longer side of a camera in videos, px.
         progress: called with a `Progress`.
+
+    Raises:
+        UnknownNameError: another format or style, with the near ones.
     """
 
+    smoothing_s: float = 0.0
+    animation: bool = True
+    labels: bool = True
+    meshes: str = ''
+    mesh_every: int = 1
+    video: str = ''
+    video_views: tuple[str | int, ...] = ()
+    view_videos: bool = False
+    window_px: int = 400
     progress: ProgressCallback = ignore
 
-
-@dataclass(frozen=True)
-class PredictedRecording:
-    """A recording with what was predicted of it, ready to be written."""
-
-    recording: Recording
-    trained: TrainedRegressor
-    predictions: Predictions
-    fit: FitResult
-    fps: float
-
-    @property
-    def keypoint_names(self) -> tuple[str, ...]:
-        """Names of the K keypoints."""
-        return tuple(self.trained.model.keypoint_names)
+    def __post_init__(self) -> None:
+        """Check names and numbers."""
+        reject_unknown('--meshes', 'format', [self.meshes] if self.meshes else [], MESH_FORMATS)
+        reject_unknown('--video', 'style', [self.video] if self.video else [], VIDEO_STYLES)
+        if self.smoothing_s < 0 or self.mesh_every < 1:
+            raise ValueError(
+                f'InferenceOutputs: smoothing_s must not be negative and mesh_every at least 1; got '
+                f'{self.smoothing_s} and {self.mesh_every}.'
+            )
 
 
 class OutputWriter:
@@ -64,7 +88,71 @@ class OutputWriter:
 
     def write(self, made: PredictedRecording) -> None:
         """Write all parts that are asked for."""
+        options = self.options
+        views = _views(made.recording.camera_names, options.video_views)
+        made = self._smoothed(made)
         self._part('joint_angles', True, {}, lambda folder: write_angles(folder / ANGLES, made))
+        self._part('labels', options.labels, {}, lambda folder: write_labels(folder / LABELS, made))
+        faces = len(made.trained.body.faces) > 0
+        animation = {'fps': made.fps}
+        self._part(
+            'animation',
+            options.animation and faces,
+            animation,
+            lambda folder: write_animation(folder / ANIMATION, made),
+        )
+        meshes = {'format': options.meshes, 'every': options.mesh_every}
+        self._part(
+            'meshes',
+            bool(options.meshes),
+            meshes,
+            lambda folder: write_meshes(folder / 'meshes', made, options.meshes, options.mesh_every),
+        )
+        drawn = {'style': options.video, 'views': views, 'window_px': options.window_px, 'fps': made.fps}
+        self._part('video', bool(options.video), drawn, lambda folder: self._draw(made, [views], folder))
+        each = [(view,) for view in views]
+        wanted = bool(options.video) and options.view_videos
+        self._part('view_videos', wanted, drawn, lambda folder: self._draw(made, each, folder, 'videos'))
+
+    def _smoothed(self, made: PredictedRecording) -> PredictedRecording:
+        """Smooth what all else shows, where it is asked for."""
+        seconds = self.options.smoothing_s
+        self.inputs = {**self.inputs, 'smoothing_s': seconds}
+        if not seconds:
+            self.outputs.drop_stale('smoothed', {})
+            return made
+        logger.info(
+            '%s: smoothed over time by a Gaussian of %g s; predictions.npz is as predicted.',
+            made.recording.name,
+            seconds,
+        )
+        found = smoothed(
+            made.predictions, made.trained.body, made.keypoint_names, made.lenses, made.fps, seconds
+        )
+        report = made.fit.report | {'smoothing_s': seconds}
+        fit = found.as_fit(
+            made.trained.body, made.keypoint_names, made.recording.cameras, made.trained.names.unit, report
+        )
+        made = replace(made, predictions=found, fit=fit)
+        names = made.recording.camera_names
+        self._part(
+            'smoothed', True, {'fps': made.fps}, lambda folder: found.save(folder / SMOOTHED, fit, names)
+        )
+        return made
+
+    def _draw(
+        self, made: PredictedRecording, groups: Sequence[Sequence[str]], folder: Path, place: str = ''
+    ) -> None:
+        options, body = self.options, made.trained.body
+        video = PredictionVideo(body, made.recording, made.predictions, options.video, options.window_px)
+        for views in groups:
+            path = (
+                folder / place / f'{folder_name(views[0])}.mp4' if place else folder / f'{options.video}.mp4'
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            task = f'{made.recording.name}: {path.name}'
+            with steps(task, len(made.predictions), options.progress) as step:
+                video.write(path, made.frame_rate, views, step)
 
     def _part(self, name: str, wanted: bool, options: dict[str, Any], make: Callable[[Path], Any]) -> None:
         made_of = MadeOf(self.inputs, options)
@@ -75,23 +163,15 @@ class OutputWriter:
                 make(staging)
 
 
-def write_angles(path: Path, made: PredictedRecording) -> None:
-    """Write every joint's rotation in its parent's frame, degrees about the axis, x, y and z, with place and size."""
-    predictions, unit = made.predictions, made.trained.names.unit or 'unit'
-    names = made.trained.body.joint_names
-    turns = np.degrees(
-        np.concatenate((predictions.params['global_orient'][:, None], predictions.params['body_pose']), 1)
-    )
-    header = ['frame', 'time_s', 'valid']
-    header += [f'{name}_{axis}_deg' for name in names for axis in 'xyz']
-    header += [f'transl_{axis}_{unit}' for axis in 'xyz'] + ['scale']
-    with path.open('w', newline='', encoding='utf-8') as file:
-        table = csv.writer(file)
-        table.writerow(header)
-        for i, frame in enumerate(predictions.frames.tolist()):
-            numbers = [*turns[i].ravel(), *predictions.params['transl'][i], predictions.params['scale'][i]]
-            time = f'{frame / made.fps:.6f}' if made.fps else ''
-            table.writerow([frame, time, int(predictions.valid[i]), *(f'{v:.6g}' for v in numbers)])
+def _views(names: Sequence[str], wanted: Sequence[str | int]) -> tuple[str, ...]:
+    """Choose cameras by name or number."""
+    for number in wanted:
+        if isinstance(number, int) and number >= len(names):
+            raise ValueError(
+                f'--view-indices: must be below {len(names)}; got {number}. Cameras are {", ".join(names)}.'
+            )
+    named = [names[n] if isinstance(n, int) else n for n in wanted]
+    return chosen_views(names, named or None, '--video-views')
 
 
 def report_of(made_of: MadeOf, predictions: Predictions, trained: TrainedRegressor) -> dict[str, Any]:

@@ -27,6 +27,8 @@ EXIT_CODES = (
     'Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, and all files are written, '
     'but a frame was not predicted (which, and why, is printed and stands in predictions.json).'
 )
+# As in apis/inference_drawing.py, which would bring torch with it.
+VIDEO_STYLES = ('overlay', 'side_by_side')
 STOPPED = 'Stopped. The same command goes on after the last whole block of frames.'
 
 
@@ -59,6 +61,7 @@ def build_parser(prog: str | None = 'infer') -> argparse.ArgumentParser:
     )
     _add_source(parser)
     _add_frames(parser)
+    _add_outputs(parser)
     _add_running(parser)
     add_import(parser)
     return parser
@@ -111,6 +114,33 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--fps', type=positive_float, help="frames per second, instead of the recording's")
 
 
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is written beside predictions.npz and joint_angles.csv')
+    group.add_argument(
+        '--smoothing',
+        type=float_from(0.0, 60.0),
+        default=0.0,
+        metavar='SECONDS',
+        help='standard deviation of the Gaussian of time over which rotations, places and sizes are averaged, '
+        'without lag; 0 smooths nothing. predictions.npz stays as predicted, smoothed.npz and all else are smoothed',
+    )
+    group.add_argument('--video', choices=VIDEO_STYLES, help='a video of all views with the bodies drawn')
+    group.add_argument('--video-views', nargs='+', metavar='CAMERA', help='cameras in the video, by name')
+    group.add_argument(
+        '--view-indices', nargs='+', type=not_negative_int, metavar='N', help='... or by number'
+    )
+    group.add_argument('--view-videos', action='store_true', help='a video a camera beside that of all')
+    group.add_argument(
+        '--window-px', type=int_from(16, 4096), default=400, help='longer side of a camera in videos, px'
+    )
+    group.add_argument('--meshes', choices=('obj', 'ply', 'glb'), help='write meshes in this format')
+    group.add_argument('--mesh-every', type=positive_int, default=1, help='a mesh every n-th predicted frame')
+    group.add_argument('--no-animation', action='store_true', help='write no animation.glb')
+    group.add_argument(
+        '--no-labels', action='store_true', help='write no SLEAP labels of predicted keypoints'
+    )
+
+
 def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('running')
     group.add_argument('--batch-size', type=positive_int, default=8, help='frames in the network at once')
@@ -160,7 +190,6 @@ def _run(arguments: argparse.Namespace) -> int:
         frames = FrameOptions(
             **{n: getattr(arguments, n) for n in ('start', 'every', 'max_frames', 'batch_size', 'block_size')}
         )
-        outputs: dict[str, Any] = {} if progress is None else {'progress': progress}
         done = infer(
             arguments.checkpoint,
             arguments.source,
@@ -169,7 +198,9 @@ def _run(arguments: argparse.Namespace) -> int:
             body_model=arguments.body_model,
             sources=sources,
             frames=frames,
-            outputs=InferenceOutputs(**outputs),
+            outputs=InferenceOutputs(
+                **_outputs_of(arguments), **({} if progress is None else {'progress': progress})
+            ),
             cameras=_pairs('--cameras', arguments.cameras),
             fps=arguments.fps,
             device=arguments.device,
@@ -179,6 +210,26 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     return 0 if done is None else show_runs(done)
+
+
+def _outputs_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.video_views and arguments.view_indices:
+        raise ValueError(
+            'infer: views of the video must be named or numbered; got --video-views and --view-indices.'
+        )
+    if (arguments.video_views or arguments.view_indices or arguments.view_videos) and not arguments.video:
+        raise ValueError(f'infer: views of a video need one; give --video {"|".join(VIDEO_STYLES)}.')
+    return {
+        'smoothing_s': arguments.smoothing,
+        'animation': not arguments.no_animation,
+        'labels': not arguments.no_labels,
+        'meshes': arguments.meshes or '',
+        'mesh_every': arguments.mesh_every,
+        'video': arguments.video or '',
+        'video_views': tuple(arguments.video_views or ()) or tuple(arguments.view_indices or ()),
+        'view_videos': arguments.view_videos,
+        'window_px': arguments.window_px,
+    }
 
 
 def show_runs(done: Sequence['InferenceRun']) -> int:

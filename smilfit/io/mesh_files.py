@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from smilfit.files import write_bytes
 from smilfit.registry import did_you_mean
 
-MESH_FORMATS = ('obj', 'ply')
+MESH_FORMATS = ('obj', 'ply', 'glb')
 
 
 def write_mesh(
@@ -18,11 +18,11 @@ def write_mesh(
     vertices: Float[np.ndarray, 'V 3'],
     faces: Int[np.ndarray, 'F 3'],
 ) -> Path:
-    """Write one mesh as OBJ or (binary) PLY, as the file's name ends; vertices keep their order and number.
+    """Write one mesh as OBJ, binary PLY or binary glTF, as the file's name ends; vertices keep order and number.
 
     Args:
         path: the file to be.
-        vertices: in whatever unit the caller has; neither format states one.
+        vertices: in whatever unit the caller has; no format states one.
         faces: corners of the triangles.
 
     Raises:
@@ -39,6 +39,10 @@ def write_mesh(
         raise ValueError(f'{path}: vertices must be finite; some are not. Was this frame fitted?')
     # Unprocessed: merged or reordered vertices would no longer be the model's.
     mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), np.asarray(faces, np.int64), process=False)
-    extra = {'include_normals': False, 'digits': 8} if kind == 'obj' else {'vertex_normal': False}
-    data: Any = mesh.export(file_type=kind, **extra)
+    extras: dict[str, dict[str, Any]] = {
+        'obj': {'include_normals': False, 'digits': 8},
+        'ply': {'vertex_normal': False},
+        'glb': {},
+    }
+    data: Any = mesh.export(file_type=kind, **extras[kind])
     return write_bytes(path, data.encode() if isinstance(data, str) else data)

@@ -1,5 +1,7 @@
 """Mesh files come back as they were written."""
 
+import json
+
 import numpy as np
 import pytest
 import trimesh
@@ -23,13 +25,28 @@ def _read_ply(path):
     return vertices, faces['corners']
 
 
+def _read_glb(path):
+    data = path.read_bytes()
+    size = int.from_bytes(data[12:16], 'little')
+    document, buffer = json.loads(data[20 : 20 + size]), data[28 + size :]
+    (primitive,) = document['meshes'][0]['primitives']
+
+    def numbers(accessor, kind):
+        found = document['accessors'][accessor]
+        start = document['bufferViews'][found['bufferView']].get('byteOffset', 0) + found.get('byteOffset', 0)
+        width = 3 if found['type'] == 'VEC3' else 1
+        return np.frombuffer(buffer, kind, found['count'] * width, start).reshape(-1, 3)
+
+    return numbers(primitive['attributes']['POSITION'], '<f4'), numbers(primitive['indices'], '<u4')
+
+
 @pytest.mark.parametrize('kind', MESH_FORMATS)
 def test_a_mesh_comes_back(kind, tmp_path):
     data = small_animal()
     # A vertex that no face uses must stay: the file's numbering is the model's.
     vertices = np.concatenate((data.v_template + 123.456, [[1.0, 2.0, 3.0]]))
     path = write_mesh(tmp_path / 'a' / f'body.{kind}', vertices, data.faces)
-    back = _read_obj(path) if kind == 'obj' else _read_ply(path)
+    back = {'obj': _read_obj, 'ply': _read_ply, 'glb': _read_glb}[kind](path)
     assert np.array_equal(back[1], data.faces)
     assert len(back[0]) == len(vertices)
     assert np.allclose(back[0], vertices, atol=1e-4, rtol=0)

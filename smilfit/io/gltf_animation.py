@@ -1,0 +1,245 @@
+"""Write a posed body as an animated glTF 2.0 skin (.glb): skeleton, weights, and one key a frame.
+
+Numbers are in the caller's unit and axes, as they are; `extras` of the file say which. glTF's skinning is linear
+blend skinning, so a body without pose-dependent shapes and without scales of single joints is written exactly.
+"""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from smilfit.files import write_bytes
+from smilfit.geometry.rotation import quat_wxyz_to_rotmat
+
+_FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
+_VERTICES, _ELEMENTS = 34962, 34963
+_TYPES = {1: 'SCALAR', 3: 'VEC3', 4: 'VEC4', 16: 'MAT4'}
+_PER_SET = 4
+
+
+@dataclass(frozen=True)
+class SkinnedMesh:
+    """A mesh at rest and its skeleton, model unit. `parents` come before children; the root's is -1."""
+
+    vertices: Float[np.ndarray, 'V 3']
+    faces: Int[np.ndarray, 'F 3']
+    joints: Float[np.ndarray, 'J 3']
+    parents: Int[np.ndarray, ' J']
+    names: tuple[str, ...]
+    weights: Float[np.ndarray, 'V J']
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Keys of a motion: `x_world = scale * posed(x) + translation`, rotations in the parent's frame."""
+
+    times_s: Float[np.ndarray, 'T']
+    quaternions_wxyz: Float[np.ndarray, 'T J 4']
+    translation: Float[np.ndarray, 'T 3']
+    scale: Float[np.ndarray, 'T']
+
+
+def write_gltf_animation(
+    path: str | Path, mesh: SkinnedMesh, motion: Motion, extras: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a `.glb`.
+
+    Args:
+        path: the file.
+        mesh: the body at rest.
+        motion: its keys; times must increase.
+        extras: what else the file says of itself.
+
+    Raises:
+        ValueError: another kind of file, no key, or numbers that are not finite.
+    """
+    path = Path(path)
+    if path.suffix.lower() != '.glb':
+        raise ValueError(f'{path}: an animation must be a .glb file; got {path.suffix!r}.')
+    numbers = (mesh.vertices, mesh.joints, motion.quaternions_wxyz, motion.translation, motion.scale)
+    if len(motion.times_s) == 0 or not all(np.isfinite(value).all() for value in numbers):
+        raise ValueError(
+            f'{path}: an animation must have a key, and finite numbers; got {len(motion.times_s)} keys. Leave out '
+            'frames that were not predicted.'
+        )
+    return write_bytes(path, _glb(_document(mesh, motion, dict(extras or {}))))
+
+
+def posed_skin(mesh: SkinnedMesh, motion: Motion, key: int) -> Float[np.ndarray, 'V 3']:
+    """Give the vertices that a player shows at a key."""
+    turns = quat_wxyz_to_rotmat(
+        torch.from_numpy(np.asarray(motion.quaternions_wxyz[key], np.float64))
+    ).numpy()
+    maps = np.zeros((len(mesh.names), 4, 4))
+    for j, parent in enumerate(mesh.parents):
+        local = np.eye(4)
+        local[:3, :3] = turns[j]
+        local[:3, 3] = mesh.joints[j] - (mesh.joints[parent] if parent >= 0 else 0.0)
+        maps[j] = local if parent < 0 else maps[parent] @ local
+    rotation = maps[:, :3, :3]
+    shift = maps[:, :3, 3] - np.einsum('jab,jb->ja', rotation, mesh.joints)
+    posed = (
+        np.einsum('vj,jab,vb->va', mesh.weights, rotation, mesh.vertices, optimize=True)
+        + mesh.weights @ shift
+    )
+    return motion.scale[key] * posed + motion.translation[key]
+
+
+class _Buffer:
+    """Arrays behind each other, with the accessors that name them."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def add(self, array: np.ndarray, kind: int, target: int | None = None, limits: bool = False) -> int:
+        """Add one row an element; gives the accessor's number."""
+        array = np.ascontiguousarray(array)
+        view: dict[str, Any] = {'buffer': 0, 'byteOffset': len(self.data), 'byteLength': array.nbytes}
+        if target is not None:
+            view['target'] = target
+        self.data += array.tobytes() + b'\0' * (-array.nbytes % 4)
+        accessor: dict[str, Any] = {
+            'bufferView': len(self.views),
+            'componentType': kind,
+            'count': len(array),
+            'type': _TYPES[array.shape[1] if array.ndim > 1 else 1],
+        }
+        if limits:
+            flat = array.reshape(len(array), -1)
+            accessor |= {'min': flat.min(0).tolist(), 'max': flat.max(0).tolist()}
+        self.views.append(view)
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+
+def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    buffer, count = _Buffer(), len(mesh.names)
+    attributes = {'POSITION': buffer.add(_f32(mesh.vertices), _FLOAT, _VERTICES, True)}
+    for i, (joints, weights) in enumerate(_influences(mesh.weights)):
+        attributes[f'JOINTS_{i}'] = buffer.add(joints, _UINT16, _VERTICES)
+        attributes[f'WEIGHTS_{i}'] = buffer.add(weights, _FLOAT, _VERTICES)
+    faces = buffer.add(mesh.faces.astype(np.uint32).ravel(), _UINT32, _ELEMENTS)
+    bind = np.tile(np.eye(4), (count, 1, 1))
+    bind[:, :3, 3] = -mesh.joints
+    # Matrices lie column by column.
+    inverse = buffer.add(_f32(bind.transpose(0, 2, 1).reshape(count, 16)), _FLOAT)
+    document = {
+        'asset': {'version': '2.0', 'generator': 'smilfit', 'extras': extras},
+        'scene': 0,
+        'scenes': [{'nodes': [0, count + 1]}],
+        'nodes': _nodes(mesh, motion),
+        'meshes': [
+            {'primitives': [{'attributes': attributes, 'indices': faces, 'material': 0}], 'name': 'body'}
+        ],
+        'materials': [
+            {
+                'pbrMetallicRoughness': {
+                    'baseColorFactor': [0.55, 0.6, 0.7, 1.0],
+                    'metallicFactor': 0.0,
+                    'roughnessFactor': 0.9,
+                },
+                'doubleSided': True,
+            }
+        ],
+        'skins': [{'joints': list(range(1, count + 1)), 'inverseBindMatrices': inverse, 'skeleton': 0}],
+        'animations': [_animation(motion, buffer)],
+        'bufferViews': buffer.views,
+        'accessors': buffer.accessors,
+        'buffers': [{'byteLength': len(buffer.data)}],
+    }
+    return document, bytes(buffer.data)
+
+
+def _nodes(mesh: SkinnedMesh, motion: Motion) -> list[dict[str, Any]]:
+    """Give the animal's place, then its joints, then the mesh; at the first key, so that a still shows it."""
+    nodes: list[dict[str, Any]] = [
+        {
+            'name': 'animal',
+            'translation': motion.translation[0].tolist(),
+            'scale': [float(motion.scale[0])] * 3,
+            'children': [j + 1 for j in range(len(mesh.names)) if mesh.parents[j] < 0],
+        }
+    ]
+    for j, name in enumerate(mesh.names):
+        parent = int(mesh.parents[j])
+        offset = mesh.joints[j] - (mesh.joints[parent] if parent >= 0 else 0.0)
+        node = {
+            'name': name,
+            'translation': offset.tolist(),
+            'rotation': _xyzw(motion.quaternions_wxyz[:1, j])[0].tolist(),
+        }
+        children = [k + 1 for k in range(len(mesh.names)) if mesh.parents[k] == j]
+        nodes.append(node | ({'children': children} if children else {}))
+    return [*nodes, {'name': 'body', 'mesh': 0, 'skin': 0}]
+
+
+def _animation(motion: Motion, buffer: _Buffer) -> dict[str, Any]:
+    times = buffer.add(_f32(motion.times_s), _FLOAT, limits=True)
+    tracks = [
+        (0, 'translation', _f32(motion.translation)),
+        (0, 'scale', _f32(np.repeat(motion.scale[:, None], 3, 1))),
+    ]
+    quaternions = _steady(motion.quaternions_wxyz)
+    tracks += [
+        (j + 1, 'rotation', _f32(_xyzw(quaternions[:, j]))) for j in range(motion.quaternions_wxyz.shape[1])
+    ]
+    samplers, channels = [], []
+    for node, what, values in tracks:
+        samplers.append({'input': times, 'output': buffer.add(values, _FLOAT), 'interpolation': 'LINEAR'})
+        channels.append({'sampler': len(samplers) - 1, 'target': {'node': node, 'path': what}})
+    return {'name': 'motion', 'samplers': samplers, 'channels': channels}
+
+
+def _influences(weights: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give joints and weights in sets of four, the heaviest first."""
+    most = max(1, int((weights > 0).sum(1).max()))
+    sets = -(-most // _PER_SET)
+    order = np.argsort(-weights, axis=1, kind='stable')[:, : sets * _PER_SET]
+    heavy = np.take_along_axis(weights, order, 1)
+    heavy = heavy / heavy.sum(1, keepdims=True)
+    # A model of fewer joints than a set has.
+    short = sets * _PER_SET - order.shape[1]
+    order, heavy = (np.pad(a, ((0, 0), (0, short))) for a in (np.where(heavy > 0, order, 0), heavy))
+    return [
+        (order[:, i : i + _PER_SET].astype(np.uint16), _f32(heavy[:, i : i + _PER_SET]))
+        for i in range(0, sets * _PER_SET, _PER_SET)
+    ]
+
+
+def _steady(quaternions: np.ndarray) -> np.ndarray:
+    """Choose of q and -q the one nearer to the frame before: players interpolate the numbers."""
+    signs = np.sign((quaternions[1:] * quaternions[:-1]).sum(-1))
+    signs = np.cumprod(np.where(signs == 0, 1.0, signs), 0)
+    return np.concatenate((quaternions[:1], quaternions[1:] * signs[..., None]))
+
+
+def _xyzw(quaternions: np.ndarray) -> np.ndarray:
+    return quaternions[..., [1, 2, 3, 0]]
+
+
+def _f32(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float32)
+
+
+def _glb(document: tuple[dict[str, Any], bytes]) -> bytes:
+    text, data = json.dumps(document[0], separators=(',', ':')).encode(), document[1]
+    text += b' ' * (-len(text) % 4)
+    data += b'\0' * (-len(data) % 4)
+    total = 12 + 8 + len(text) + 8 + len(data)
+    parts: Sequence[bytes] = (
+        struct.pack('<III', 0x46546C67, 2, total),
+        struct.pack('<II', len(text), 0x4E4F534A),
+        text,
+        struct.pack('<II', len(data), 0x004E4942),
+        data,
+    )
+    return b''.join(parts)
