@@ -8,6 +8,7 @@ from smilfit.datasets.image_session import ImageSession, image_sessions
 from smilfit.datasets.multi_view_dataset import MultiViewDataset
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
+from smilfit.datasets.pseudo_labels import AddPseudoLabels, PseudoLabels
 from smilfit.datasets.smilify_store import SmilifyFile
 from smilfit.datasets.splits import split_samples
 from smilfit.datasets.store_layout import (
@@ -24,6 +25,7 @@ from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropo
 
 __all__ = [
     'CROP_MODES',
+    'AddPseudoLabels',
     'Crop',
     'CropJitter',
     'DatasetFile',
@@ -35,6 +37,7 @@ __all__ = [
     'PhotometricJitter',
     'PictureTable',
     'PreprocessOptions',
+    'PseudoLabels',
     'SampleRecord',
     'Session',
     'SessionHeader',
