@@ -12,6 +12,8 @@ from smilfit.datasets.multi_view_dataset import MultiViewDataset
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.picture_dataset import PictureDataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
+from smilfit.datasets.pseudo_labels import AddPseudoLabels, PseudoLabels
+from smilfit.datasets.smilify_store import SmilifyFile
 from smilfit.datasets.splits import split_samples
 from smilfit.datasets.store_layout import (
     EncodedSample,
@@ -28,6 +30,7 @@ from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropo
 
 __all__ = [
     'CROP_MODES',
+    'AddPseudoLabels',
     'BoxFile',
     'BoxFinder',
     'Crop',
@@ -45,10 +48,12 @@ __all__ = [
     'PictureDataset',
     'PictureTable',
     'PreprocessOptions',
+    'PseudoLabels',
     'SampleRecord',
     'Session',
     'SessionHeader',
     'SessionPlan',
+    'SmilifyFile',
     'StoreHeader',
     'StoreWriter',
     'StoredSession',

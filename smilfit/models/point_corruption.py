@@ -179,6 +179,7 @@ def triangulated(
     dtype = rays.dtype
     # A single ray's covariance is long: float32 would lose what is known across it.
     centres, rays, sd, middle = (x.double() for x in (centres, rays, sd, middle))
+    rays = _unit(rays)
     eye = torch.eye(3, dtype=rays.dtype, device=rays.device)
     across = eye - rays.unsqueeze(-1) * rays.unsqueeze(-2)
     weight = (there / sd.square())[..., None, None]

@@ -57,7 +57,7 @@ def frame_of_points(
     """
     source = reference.expand(len(xyz), -1, -1)
     xyz = torch.where((confidence > 0).unsqueeze(-1), xyz, torch.zeros_like(xyz))
-    own = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)
+    own = covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(0)
     own = torch.where(confidence > 0, own, torch.zeros_like(own))
     scale = _size(xyz, own, confidence) / _size(source, own, confidence).clamp_min(1e-12)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))

@@ -86,8 +86,9 @@ class Refinement:
         # Networks predict without gradients, or in inference mode; a solver may need both its derivatives and tensors
         # that it can keep.
         with torch.inference_mode(False), torch.enable_grad():
+            device = self.registrant.body.v_template.device
             start = params.map(lambda x: x.detach().clone()).as_axis_angle()
-            return self._refine(start, self._weighted(seen, sd_px))
+            return self._refine(start.to(device), self._weighted(seen, sd_px).to(device))
 
     def _weighted(self, seen: Keypoints2d, sd_px: Tensor | None) -> Keypoints2d:
         confidence = seen.confidence.detach().clone()

@@ -29,7 +29,7 @@ def body():
     )
 
 
-def _refinement(body, covariance=False, **options):
+def make_refinement(body, covariance=False, **options):
     handlers = [
         Keypoint2dHandler(KeypointMSELoss(sigma=10.0, reduction='sum'), handler_key='seen'),
         BodyPosePriorHandler(handler_key='pose', prior_loss=SampledPosePriorLoss(reduction='sum')),
@@ -58,7 +58,7 @@ def _error(body, params, truth):
 
 def test_refining_comes_nearer_and_leaves_landmarks(body):
     truth, seen, near = _scene(body)
-    found = _refinement(body)(near, seen)
+    found = make_refinement(body)(near, seen)
     assert found.refined.all()
     assert not found.turned.any()
     assert (_error(body, found.params, truth) < 0.3 * _error(body, near, truth)).all()
@@ -71,7 +71,7 @@ def test_refining_comes_nearer_and_leaves_landmarks(body):
 def test_it_works_where_networks_predict(body):
     """In inference mode, from rotation matrices."""
     truth, seen, near = _scene(body, 2)
-    refine = _refinement(body)
+    refine = make_refinement(body)
     with torch.inference_mode():
         rotations = near.rotations()
         lifted = near.replace(global_orient=rotations[:, 0], body_pose=rotations[:, 1:]).map(torch.clone)
@@ -87,10 +87,10 @@ def test_a_body_that_stands_the_wrong_way_round_is_turned(body):
     torch.testing.assert_close(body(start).joints.mean(1), body(near).joints.mean(1), atol=1e-5, rtol=0)
     turned = geodesic_angle(start.rotations()[:, 0], near.rotations()[:, 0])
     torch.testing.assert_close(turned, torch.full_like(turned, torch.pi), atol=2e-3, rtol=0)
-    found = _refinement(body)(start, seen)
+    found = make_refinement(body)(start, seen)
     assert found.turned.all()
     assert (_error(body, found.params, truth) < 0.1).all()
-    kept = _refinement(body, few_views=0)(start, seen)
+    kept = make_refinement(body, few_views=0)(start, seen)
     assert not kept.turned.any()
 
 
@@ -101,7 +101,7 @@ def test_what_fails_keeps_what_was_lifted_and_is_told(body, caplog):
     seen = Keypoints2d(seen.xy, confidence, seen.names, seen.cameras)
     near = near.replace(transl=near.transl.index_fill(0, torch.tensor([2]), torch.nan))
     with caplog.at_level(logging.WARNING, logger='smilfit'):
-        found = _refinement(body)(near, seen)
+        found = make_refinement(body)(near, seen)
     assert found.refined.tolist() == [True, False, False, True]
     assert found.report['too_few_points'] == 1
     assert found.report['lifted_not_finite'] == 1
@@ -109,7 +109,7 @@ def test_what_fails_keeps_what_was_lifted_and_is_told(body, caplog):
     torch.testing.assert_close(found.params.body_pose[1], near.body_pose[1])
     assert found.energy.isinf().tolist() == [False, True, True, False]
     nowhere = near.replace(transl=near.transl * torch.nan)
-    assert not _refinement(body)(nowhere, seen).refined.any()
+    assert not make_refinement(body)(nowhere, seen).refined.any()
 
 
 def test_less_sure_places_count_less(body):
@@ -120,7 +120,7 @@ def test_less_sure_places_count_less(body):
     seen = Keypoints2d(xy, seen.confidence, seen.names, seen.cameras)
     sd = torch.ones_like(seen.confidence)
     sd[:, 0] = 30.0
-    refine = _refinement(body, noise_px=1.0)
+    refine = make_refinement(body, noise_px=1.0)
     told, plain = (_error(body, refine(near, seen, s).params, truth) for s in (sd, None))
     assert (told < plain).all()
 
@@ -130,7 +130,7 @@ def test_the_fit_says_how_sure_it_is(body):
     confidence = seen.confidence.clone()
     confidence[0] = 0
     seen = Keypoints2d(seen.xy + torch.randn_like(seen.xy), confidence, seen.names, seen.cameras)
-    found = _refinement(body, covariance=True)(near, seen)
+    found = make_refinement(body, covariance=True)(near, seen)
     sd = found.uncertainty.select(seen.names).keypoint_sd()
     assert sd.shape[:2] == (4, len(seen.names))
     assert sd[0].isnan().all()

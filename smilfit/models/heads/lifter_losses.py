@@ -40,6 +40,7 @@ class LifterTruth:
     params: BodyParams | None
     has_params: Bool[Tensor, ' B']
     has_betas: Bool[Tensor, ' B']
+    weight: Float[Tensor, ' B']
 
     @classmethod
     def of(
@@ -49,14 +50,16 @@ class LifterTruth:
         params: BodyParams | None = None,
         has_params: Tensor | None = None,
         has_betas: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> 'LifterTruth':
-        """Fill in what is not said: all points are known, and all rows where there are parameters."""
+        """Fill in what is not said: all points are known, all rows where there are parameters, and all weigh 1."""
         rows = keypoints3d.new_full(keypoints3d.shape[:1], float(params is not None)) > 0
         has_params = rows if has_params is None or params is None else has_params
         has_betas = has_params if has_betas is None or params is None else has_betas
         if confidence3d is None:
             confidence3d = torch.ones_like(keypoints3d[..., 0])
-        return cls(keypoints3d, confidence3d, params, has_params, has_betas)
+        weight = torch.ones_like(confidence3d[:, 0]) if weight is None else weight
+        return cls(keypoints3d, confidence3d, params, has_params, has_betas, weight)
 
 
 def lifter_losses(
@@ -106,7 +109,7 @@ def _at_true_distance(points: Tensor, goal: Tensor, known: Tensor, evidence: Poi
 
 def _parameter_losses(lifter: 'PointLifter', found: BodyParams, truth: LifterTruth) -> dict[str, Tensor]:
     assert truth.params is not None
-    posed, shaped = truth.has_params.float(), truth.has_betas.float()
+    posed, shaped = (known.float() * truth.weight for known in (truth.has_params, truth.has_betas))
     losses = {}
     for name in ('global_orient', 'body_pose', 'betas', 'scale', *lifter.further):
         goal, row = getattr(truth.params, name), shaped if PARAMETERS[name].kind == 'vector' else posed

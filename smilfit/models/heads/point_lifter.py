@@ -216,6 +216,7 @@ class PointLifter(nn.Module):
         params: BodyParams | None = None,
         has_params: Bool[Tensor, ' B'] | None = None,
         has_betas: Bool[Tensor, ' B'] | None = None,
+        params_weight: Float[Tensor, ' B'] | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses on what was seen of a batch.
 
@@ -229,9 +230,10 @@ class PointLifter(nn.Module):
             params: the truth; None where no row has any.
             has_params: rows whose pose, place and scale are known; all if None.
             has_betas: rows whose shape is known; as `has_params` if None.
+            params_weight: how much each row's parameters count, such as those of `AddPseudoLabels`; 1 if None.
         """
         found, frame = self.lift(evidence)
-        truth = LifterTruth.of(keypoints3d, confidence3d, params, has_params, has_betas)
+        truth = LifterTruth.of(keypoints3d, confidence3d, params, has_params, has_betas, params_weight)
         return lifter_losses(self, found, evidence, frame, truth)
 
 

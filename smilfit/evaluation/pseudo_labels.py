@@ -1,0 +1,88 @@
+"""Which fitted frames may teach: judged one by one, by what each fit cannot game."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.evaluation.verdict import Threshold, Verdict, body_frames, judge
+from smilfit.evaluation.verdict.evidence import extents_px
+from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
+from smilfit.structures import BodyParams, Keypoints2d
+
+# Fits bodies again to keypoints: from where they are, to what is seen.
+Refit = Callable[[BodyParams, Keypoints2d], BodyParams]
+
+
+def judge_frames(
+    body: SMIL,
+    params: BodyParams,
+    seen: Keypoints2d,
+    thresholds: Mapping[str, Threshold],
+    refit: Refit | None = None,
+) -> Verdict:
+    """Judge each fitted frame by itself: frames need not be of one recording.
+
+    A frame is measured by how far its keypoints are from what was seen, joints beyond limits, places behind, too near
+    or too far from cameras, how many keypoints were seen, and, with `refit`, by how far off it is in each camera when
+    fitted without it. Frames whose parameters are not finite have the word of those that were not fitted.
+
+    Args:
+        body: the body.
+        params: of B frames.
+        seen: what was fitted to, with the cameras.
+        thresholds: those of the verdict on sessions.
+        refit: fits again without a camera; None leaves that out. Only frames that at least three cameras saw are.
+    """
+    good = torch.stack([x.isfinite().unsqueeze(-1).flatten(1).all(1) for x in params.as_dict().values()]).all(
+        0
+    )
+    rows = good.nonzero().flatten()
+    measured: dict[str, np.ndarray] = {}
+    if len(rows):
+        measured = _measures(body, params[rows], seen[rows], refit)
+    whole = {name: np.full(len(good), np.nan) for name in measured} or {
+        'frame_error': np.full(len(good), np.nan)
+    }
+    for name, values in measured.items():
+        whole[name][rows.cpu().numpy()] = values
+    return judge({}, thresholds, whole)
+
+
+def _measures(
+    body: SMIL, params: BodyParams, seen: Keypoints2d, refit: Refit | None
+) -> dict[str, np.ndarray]:
+    found = body_frames(body, params, seen)
+    size = extents_px(seen, pooled=False).clamp_min(1e-9).unsqueeze(-1)
+    found['frame_error'] = _median(errors_px(seen, _points(body, params, seen)) / size)
+    if refit is not None:
+        found['left_out_labels'] = _left_out(body, params, seen, size, refit)
+    return found
+
+
+def _left_out(body: SMIL, params: BodyParams, seen: Keypoints2d, size: Tensor, refit: Refit) -> np.ndarray:
+    """Fit without each camera in turn; give each frame's worst camera's median error, a share of the size there."""
+    looks = seen.visible.any(2)
+    worst = np.full(len(looks), np.nan)
+    for camera in range(looks.shape[1]):
+        rows = (looks[:, camera] & (looks.sum(1) > 2)).nonzero().flatten()
+        if not len(rows):
+            continue
+        part = seen[rows]
+        again = refit(params[rows], without_camera(part, camera))
+        errors = (errors_px(part, _points(body, again, part)) / size[rows])[:, camera]
+        at = rows.cpu().numpy()
+        worst[at] = np.fmax(worst[at], _median(errors))
+    return worst
+
+
+def _points(body: SMIL, params: BodyParams, seen: Keypoints2d) -> Float[Tensor, 'B K 3']:
+    with torch.no_grad():
+        return body(params.to(body.v_template), seen.names).select(seen.names).cpu()
+
+
+def _median(errors: Tensor) -> np.ndarray:
+    return errors.flatten(1).nanmedian(1).values.cpu().double().numpy()
