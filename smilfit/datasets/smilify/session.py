@@ -154,6 +154,7 @@ class SmilifySession(StoredSession):
 
 def _seen_columns(tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]) -> dict[str, int]:
     """Give the keypoints that the session has at all: model keypoint -> column; others were never labelled."""
-    seen = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
+    visible = tables.visible(np.arange(tables.slots.shape[1])) > 0
+    seen: np.ndarray = np.asarray(visible.any((0, 1)) | tables.has_point.any(0))
     place = {name: j for j, name in enumerate(joint_names)}
     return {model: place[joint] for model, joint in lookup.items() if seen[place[joint]]}
