@@ -16,6 +16,7 @@ from smilfit.models.heads import (
     TransformerDecoderHead,
 )
 from smilfit.models.image_noise import ImageNoise
+from smilfit.models.limbs import Limbs
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -47,6 +48,7 @@ __all__ = [
     'ImageNoise',
     'KeypointHeatmapHead',
     'KeypointRegressor',
+    'Limbs',
     'MatchedAnimals',
     'MeetInSpace',
     'MultiViewRegressor',

@@ -1,6 +1,6 @@
 """The keypoint regressor: see keypoints densely, let the views meet in space, lift the points to the body."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
 from smilfit.models.crop_augment import CropAugment
+from smilfit.models.limbs import built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
@@ -114,7 +115,7 @@ class KeypointRegressor(BaseModel):
         sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
         cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
         if cfg.get('lifter') is not None:
-            cfg['lifter'] = _built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
+            cfg['lifter'] = built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
         if cfg.get('refine') is not None:
             refine = dict(cfg['refine'])
             refine['registrant'] = build_registrant(refine['registrant'], body_model=body)
@@ -234,11 +235,3 @@ class KeypointRegressor(BaseModel):
             if refined.uncertainty is not None:
                 batch['uncertainty'] = refined.uncertainty.keypoints
         return per_sample(batch, len(mask))
-
-
-def _built_lifter(cfg: Any, body: SMIL, names: Sequence[str], scale: float) -> nn.Module:
-    """Build a lifter whose sampler draws bodies about the size of the training set's."""
-    cfg = dict(cfg)
-    sampler = cfg.pop('sampler', None) or {'type': 'PoseSampler'}
-    cfg['sampler'] = build(sampler, MODELS, body_model=body, scale=scale)
-    return build_head(cfg, body_model=body, keypoint_names=names)

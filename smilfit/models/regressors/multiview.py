@@ -12,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import Energies, reduced
 from smilfit.models.heads import BodyEstimate, corrected_cameras
+from smilfit.models.limbs import Limbs, built_limbs
 from smilfit.models.regressors.base import BodyRegressor, check_views
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
 from smilfit.models.regressors.normaliser import mean_over_processes
@@ -24,6 +25,7 @@ from smilfit.structures import BodyParams, Cameras
 # The weights of the squared corrections of a camera head, and of every view's own vote of the heading.
 CAMERA_KEY = 'camera'
 VOTE_KEY = 'view_orientation'
+LIMB_KEYS = ('heatmap', 'lifter')
 
 
 @MODELS.register_module()
@@ -43,12 +45,15 @@ class MultiViewRegressor(BodyRegressor):
         statistics: of the training set.
         camera_head: corrects the given cameras; None takes them as they are.
         orientation_head: gives the root's rotation to start from; None starts at the training set's mean.
+        limbs: finds keypoints and gives a whole body to start from, and tokens of it, in its place; the backbone must
+            give several maps, finest first.
+        token_map: which of several maps the patch tokens are of.
         loss_weights: by handler key, `global_orient`, `body_pose`, `betas`, `transl`, `scale` (all 0 unless
             given; compared where a sample has parameters), `view_orientation` (each view's vote of the root's
-            rotation, likewise), `camera` (squared corrections), and `camera_fov`, `camera_rotation`,
-            `camera_position` (see `camera_losses`). A handler's own loss weight holds unless given here.
-            Lengths are in scene units, and 2D distances in px of a crop brought to 256 px, whatever the dataset's
-            unit and crops.
+            rotation, likewise), `heatmap` and `lifter` (of limbs), `camera` (squared corrections), and `camera_fov`,
+            `camera_rotation`, `camera_position` (see `camera_losses`). A handler's own loss weight holds unless given
+            here. Lengths are in scene units, and 2D distances in px of a crop brought to 256 px, whatever the
+            dataset's unit and crops.
         keypoint_weights: factors on named keypoints in the handlers' losses; 0 ignores one.
         intermediate_weight: factor on the losses of the head's earlier steps; the i-th of n has
             `intermediate_weight * i / n`.
@@ -56,7 +61,7 @@ class MultiViewRegressor(BodyRegressor):
         data_preprocessor: casts a batch.
     """
 
-    auxiliary_keys = (CAMERA_KEY, VOTE_KEY, *CAMERA_KEYS)
+    auxiliary_keys = (CAMERA_KEY, VOTE_KEY, *LIMB_KEYS, *CAMERA_KEYS)
 
     def __init__(
         self,
@@ -68,6 +73,8 @@ class MultiViewRegressor(BodyRegressor):
         statistics: TrainingStatistics | None = None,
         camera_head: nn.Module | None = None,
         orientation_head: nn.Module | None = None,
+        limbs: Limbs | None = None,
+        token_map: int = -1,
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,
         intermediate_weight: float = 0.3,
@@ -85,7 +92,12 @@ class MultiViewRegressor(BodyRegressor):
             data_preprocessor,
         )
         self.backbone, self.fusion, self.head, self.camera_head = backbone, fusion, head, camera_head
-        self.orientation_head = orientation_head
+        if orientation_head is not None and limbs is not None:
+            raise ValueError(
+                'MultiViewRegressor: the start must come from one head; got orientation_head and limbs. Limbs find '
+                'the heading in closed form: leave orientation_head out.'
+            )
+        self.orientation_head, self.limbs, self.token_map = orientation_head, limbs, token_map
         # As the body model's own, these are no part of a checkpoint.
         start = body_model.zero_params().betas[0].detach().float()
         self.register_buffer('start_betas', start, persistent=False)
@@ -94,14 +106,18 @@ class MultiViewRegressor(BodyRegressor):
     def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
         """Build the parts of a config, their sizes taken from each other and from the body."""
         backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
-        fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=backbone.dim)
+        dims = getattr(backbone, 'dims', None)
+        in_dim = backbone.dim if dims is None else dims[cfg.get('token_map', -1)]
+        fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=in_dim)
         cfg['head'] = build_head(
             cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
         )
         if cfg.get('camera_head') is not None:
             cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
         if cfg.get('orientation_head') is not None:
-            cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=backbone.dim)
+            cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=in_dim)
+        if cfg.get('limbs') is not None:
+            cfg['limbs'] = built_limbs(cfg['limbs'], backbone, body, statistics, fusion.dim)
         cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
         return cfg
 
@@ -111,21 +127,31 @@ class MultiViewRegressor(BodyRegressor):
         check_views(type(self).__name__, view_mask)
         cameras = cameras_of(inputs)
         device = view_mask.device.type
-        tokens, grid = self._tokens(inputs['image'], view_mask)
+        maps = self._maps(inputs['image'], view_mask)
+        tokens, grid = _tokens(maps[self.token_map], view_mask)
         with torch.autocast(device, enabled=False):
             origin = locate_scene(cameras, view_mask, self.statistics.mean_position)
             frame = SceneFrame(origin, self.statistics.scene_unit)
             rays, has_ray = patch_rays(cameras, grid, frame)
         mask = view_mask.unsqueeze(-1) & has_ray
         fused = self.fusion(tokens, rays, mask)
-        start, votes = self._start(tokens, view_mask, cameras)
-        estimates = self.head(fused.flatten(1, 2), mask.flatten(1), start)
+        context, context_mask = fused.flatten(1, 2), mask.flatten(1)
+        if self.limbs is None:
+            sighting = None
+            start, votes = self._start(tokens, view_mask, cameras)
+        else:
+            sighting = self.limbs(maps, view_mask, cameras, frame, self.statistics.mean_scale)
+            start, votes = sighting.start, None
+            context = torch.cat((context, sighting.tokens.to(context)), 1)
+            every = context_mask.new_ones(sighting.tokens.shape[:2])
+            context_mask = torch.cat((context_mask, every), 1)
+        estimates = self.head(context, context_mask, start)
         change = None if self.camera_head is None else self.camera_head(fused, mask)
         with torch.autocast(device, enabled=False):
             if change is not None:
                 cameras = corrected_cameras(cameras, change, self.statistics.scene_unit)
             steps = tuple(self._params(estimate, frame) for estimate in estimates)
-        return Prediction(steps, cameras, frame, change, votes)
+        return Prediction(steps, cameras, frame, change, votes, sighting)
 
     def _start(
         self, tokens: Tensor, view_mask: Tensor, cameras: Cameras
@@ -139,15 +165,12 @@ class MultiViewRegressor(BodyRegressor):
         rotations = torch.cat((agreed.unsqueeze(1), start.rotations[:, 1:]), 1)
         return replace(start, rotations=rotations), votes
 
-    def _tokens(
+    def _maps(
         self, images: Float[Tensor, 'B C 3 H W'], view_mask: Bool[Tensor, 'B C']
-    ) -> tuple[Float[Tensor, 'B C N D'], tuple[int, int]]:
-        """Run the backbone on the present views alone; absent ones have zeros."""
-        features = self.backbone(images[view_mask])
-        grid = (features.shape[2], features.shape[3])
-        tokens = features.new_zeros(*view_mask.shape, grid[0] * grid[1], features.shape[1])
-        tokens[view_mask] = features.flatten(2).transpose(1, 2)
-        return tokens, grid
+    ) -> list[Float[Tensor, 'N D h w']]:
+        """Run the backbone on the present views alone; finest map first."""
+        maps = self.backbone(images[view_mask])
+        return [maps] if isinstance(maps, Tensor) else list(maps)
 
     def _params(self, estimate: BodyEstimate, frame: SceneFrame) -> BodyParams:
         return BodyParams(
@@ -168,6 +191,14 @@ class MultiViewRegressor(BodyRegressor):
             losses[f'loss_{CAMERA_KEY}'] = self._camera_term(prediction, mask)
         if prediction.votes is not None:
             losses[f'loss_{VOTE_KEY}'] = self._vote_term(prediction.votes, mask, data_samples)
+        if prediction.limbs is not None:
+            terms = self.limbs.heatmap_energy(prediction.limbs.logits, inputs, data_samples)
+            weight = self.loss_weights['heatmap']
+            losses['loss_heatmap'] = reduced((terms,), weight, 'mean', over=mean_over_processes)
+            weight = self.loss_weights['lifter']
+            losses |= {
+                f'loss_lifter_{name}': weight * term for name, term in self.limbs.lifter_losses().items()
+            }
         return losses
 
     def _camera_term(self, prediction: Prediction, view_mask: Tensor) -> Tensor:
@@ -181,6 +212,16 @@ class MultiViewRegressor(BodyRegressor):
         squared = (votes - known[..., :2].unsqueeze(1)).square().sum((-1, -2))
         weight = (view_mask & has_params[:, None]).float()
         return _mean(squared, weight, self.loss_weights[VOTE_KEY])
+
+
+def _tokens(
+    features: Float[Tensor, 'N D h w'], view_mask: Bool[Tensor, 'B C']
+) -> tuple[Float[Tensor, 'B C n D'], tuple[int, int]]:
+    """Write a map's cells as tokens; absent views have zeros."""
+    grid = (features.shape[2], features.shape[3])
+    tokens = features.new_zeros(*view_mask.shape, grid[0] * grid[1], features.shape[1])
+    tokens[view_mask] = features.flatten(2).transpose(1, 2)
+    return tokens, grid
 
 
 def _mean(terms: Tensor, weight: Tensor, factor: float) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.models.limbs import LimbSighting
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS
 from smilfit.models.scene import SceneFrame
 from smilfit.structures import BodyParams, Cameras
@@ -23,6 +24,7 @@ class Prediction:
     frame: SceneFrame
     camera_change: Float[Tensor, 'B C 7'] | None
     votes: Float[Tensor, 'B C 3 2'] | None = None
+    limbs: LimbSighting | None = None
 
     @property
     def params(self) -> BodyParams:
