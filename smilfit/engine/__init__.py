@@ -13,6 +13,7 @@ from smilfit.engine.plain_checkpoint_hook import PlainCheckpointHook
 from smilfit.engine.runner import build_test_runner, build_train_runner
 from smilfit.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.engine.training_statistics import compute_statistics
+from smilfit.engine.unfreeze_hook import UnfreezeHook
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -20,6 +21,7 @@ __all__ = [
     'LossGuardHook',
     'PlainCheckpointHook',
     'TrainedRegressor',
+    'UnfreezeHook',
     'build_data_loader',
     'build_regressor',
     'build_test_runner',

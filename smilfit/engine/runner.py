@@ -21,6 +21,7 @@ from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
 from smilfit.engine.whole_files import LAST, install_whole_files
+from smilfit.models.regressors import remember_cameras
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import HOOKS, METRICS, UnknownNameError, build, build_dataset, did_you_mean
 
@@ -61,6 +62,8 @@ def _train_runner(
     body, path = load_body_for(names, cfg.model, body_model)
     names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
     statistics = compute_statistics(dataset, body, names, summarise)
+    # In the config that a checkpoint holds.
+    remember_cameras(cfg.model, names.camera_names)
     loaders = {'train_dataloader': build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset)}
     return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
 
@@ -97,6 +100,7 @@ def _test_runner(
     body, path = load_body_for(names, cfg.model, body_model)
     names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
     statistics = TrainingStatistics.neutral(body.n_joints, names)
+    remember_cameras(cfg.model, entry.get('camera_names') or ())
     statistics.summaries = dict(entry.get('summaries', {}))
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key, None)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import Energies, reduced
-from smilfit.models.heads import BodyEstimate, corrected_cameras
-from smilfit.models.regressors.base import BodyRegressor, check_views
+from smilfit.models.heads import BodyEstimate, NamedCameraHead, corrected_cameras
+from smilfit.models.regressors.base import BodyRegressor, check_views, remember_cameras
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.prediction import Prediction
@@ -41,7 +41,7 @@ class MultiViewRegressor(BodyRegressor):
         body_model: the body.
         handlers: those of fitting; each with an observation is fed from the sample's truth.
         statistics: of the training set.
-        camera_head: corrects the given cameras; None takes them as they are.
+        camera_head: corrects the given cameras, or predicts them (`NamedCameraHead`); None takes them as they are.
         orientation_head: gives the root's rotation to start from; None starts at the training set's mean.
         loss_weights: by handler key, `global_orient`, `body_pose`, `betas`, `transl`, `scale` (all 0 unless
             given; compared where a sample has parameters), `view_orientation` (each view's vote of the root's
@@ -86,9 +86,26 @@ class MultiViewRegressor(BodyRegressor):
         )
         self.backbone, self.fusion, self.head, self.camera_head = backbone, fusion, head, camera_head
         self.orientation_head = orientation_head
+        self.use_cameras(self.statistics.names.camera_names)
+        directed = body_model.scaledirs is not None or body_model.data.scaledirs is None
+        if getattr(head, 'joint_sizes', None) == 'entangled_with_betas' and not directed:
+            raise ValueError(
+                f"MultiViewRegressor: joint_sizes='entangled_with_betas' lets betas scale the joints; the body "
+                f"{body_model.data.name!r} is loaded without that. Give body_model=dict(type='SMIL', "
+                f'scale_directions=1.0).'
+            )
         # As the body model's own, these are no part of a checkpoint.
         start = body_model.zero_params().betas[0].detach().float()
         self.register_buffer('start_betas', start, persistent=False)
+
+    def use_cameras(self, names: Sequence[str]) -> None:
+        """Say which cameras the views of samples are, in order, where the camera head knows cameras by name.
+
+        Raises:
+            UnknownNameError: one that it does not know, with the near ones.
+        """
+        if isinstance(self.camera_head, NamedCameraHead) and names:
+            self.camera_head.names.use(names)
 
     @classmethod
     def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
@@ -99,6 +116,7 @@ class MultiViewRegressor(BodyRegressor):
             cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
         )
         if cfg.get('camera_head') is not None:
+            remember_cameras(cfg, statistics.names.camera_names)
             cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
         if cfg.get('orientation_head') is not None:
             cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=backbone.dim)
@@ -122,7 +140,10 @@ class MultiViewRegressor(BodyRegressor):
         estimates = self.head(fused.flatten(1, 2), mask.flatten(1), start)
         change = None if self.camera_head is None else self.camera_head(fused, mask)
         with torch.autocast(device, enabled=False):
-            if change is not None:
+            if isinstance(self.camera_head, NamedCameraHead):
+                cameras = self.camera_head.cameras(change, cameras, frame)
+                change = change if self.camera_head.mode == 'delta' else None
+            elif change is not None:
                 cameras = corrected_cameras(cameras, change, self.statistics.scene_unit)
             steps = tuple(self._params(estimate, frame) for estimate in estimates)
         return Prediction(steps, cameras, frame, change, votes)
@@ -156,6 +177,10 @@ class MultiViewRegressor(BodyRegressor):
             betas=estimate.betas,
             transl=estimate.position,
             scale=self.statistics.mean_scale / frame.unit * estimate.log_scale.exp(),
+            log_joint_scales=estimate.log_joint_scales,
+            joint_offsets=None
+            if estimate.joint_offsets is None
+            else self.body_model.rest_size * estimate.joint_offsets,
         )
 
     def further_losses(
