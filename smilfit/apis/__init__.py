@@ -8,6 +8,7 @@ from importlib import import_module
 
 _PUBLIC = {
     'ConvertedCheckpoint': 'smilfit.apis.smilify_checkpoint',
+    'ConvertedConfig': 'smilfit.apis.smilify_config',
     'DataSource': 'smilfit.apis.data_source',
     'EvaluationRun': 'smilfit.apis.testing',
     'FitImagesRun': 'smilfit.apis.image_fitting',
@@ -26,6 +27,7 @@ _PUBLIC = {
     'TrainRun': 'smilfit.apis.training',
     'check_training': 'smilfit.apis.training',
     'convert_smilify_checkpoint': 'smilfit.apis.smilify_checkpoint',
+    'convert_smilify_config': 'smilfit.apis.smilify_config',
     'fit': 'smilfit.apis.fitting',
     'fit_images': 'smilfit.apis.image_fitting',
     'infer': 'smilfit.apis.inference',

@@ -17,6 +17,7 @@ COMMANDS = {
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',
     'convert_checkpoint': "SMILify's trained regressor to a checkpoint of smilfit",
+    'convert_config': "SMILify's JSON config of a training to a config of smilfit",
     'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
     'demo': 'all of it on a made animal, in about ten minutes',
 }

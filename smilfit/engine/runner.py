@@ -22,6 +22,7 @@ from smilfit.engine.model_building import build_regressor, load_body_for
 from smilfit.engine.train_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
 from smilfit.engine.whole_files import LAST, install_whole_files
+from smilfit.models.regressors import remember_cameras
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import HOOKS, METRICS, UnknownNameError, build, build_dataset, did_you_mean
 
@@ -63,6 +64,8 @@ def _train_runner(
     body, path = load_body_for(names, cfg.model, body_model)
     names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
     statistics = compute_statistics(dataset, body, names, summarise)
+    # In the config that a checkpoint holds.
+    remember_cameras(cfg.model, names.camera_names)
     loader = build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset, seeded=True)
     loaders = {'train_dataloader': loader}
     return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
@@ -100,6 +103,7 @@ def _test_runner(
     body, path = load_body_for(names, cfg.model, body_model)
     names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
     statistics = TrainingStatistics.neutral(body.n_joints, names)
+    remember_cameras(cfg.model, entry.get('camera_names') or ())
     statistics.summaries = dict(entry.get('summaries', {}))
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key, None)

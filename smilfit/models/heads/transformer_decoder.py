@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.geometry.rotation import rot6d_to_rotmat, rotmat_to_rot6d
 from smilfit.models.attention import CrossAttentionLayer
 from smilfit.models.heads.body_estimate import BodyEstimate
+from smilfit.models.heads.estimate_change import EstimateChange
 from smilfit.registry import MODELS
 
 
@@ -16,7 +16,7 @@ class TransformerDecoderHead(nn.Module):
 
     One query token is made from the current estimate and attends to all fused tokens; the weights are shared
     by the steps (iterative error feedback). The last layer starts at zero, so an untrained head returns the
-    estimate it was given. Rotations are corrected in 6D and orthonormalised after every step.
+    estimate it was given.
 
     Args:
         n_joints: J, the root included.
@@ -26,6 +26,8 @@ class TransformerDecoderHead(nn.Module):
         n_layers: decoder layers.
         n_heads: heads of each.
         n_iters: steps of feedback.
+        rotation: see `EstimateChange`.
+        joint_sizes: see `EstimateChange`.
     """
 
     def __init__(
@@ -37,16 +39,19 @@ class TransformerDecoderHead(nn.Module):
         n_layers: int = 3,
         n_heads: int = 8,
         n_iters: int = 3,
+        rotation: str = 'rot6d',
+        joint_sizes: str = 'ignore',
     ) -> None:
         super().__init__()
         self.n_joints, self.n_betas, self.n_iters = n_joints, n_betas, n_iters
-        self.sizes = (6 * n_joints, n_betas, 3, 1)
+        self.joint_sizes = joint_sizes
+        self.change = EstimateChange(n_joints, n_betas, rotation, joint_sizes)
         self.query = nn.Parameter(0.02 * torch.randn(dim))
-        self.norm_estimate = nn.LayerNorm(sum(self.sizes))
-        self.embed_estimate = nn.Linear(sum(self.sizes), dim)
+        self.norm_estimate = nn.LayerNorm(self.change.n_estimate)
+        self.embed_estimate = nn.Linear(self.change.n_estimate, dim)
         self.layers = nn.ModuleList(CrossAttentionLayer(dim, context_dim, n_heads) for _ in range(n_layers))
         self.norm_out = nn.LayerNorm(dim)
-        self.correct = nn.Linear(dim, sum(self.sizes))
+        self.correct = nn.Linear(dim, self.change.n_numbers)
         nn.init.zeros_(self.correct.weight)
         nn.init.zeros_(self.correct.bias)
 
@@ -56,22 +61,12 @@ class TransformerDecoderHead(nn.Module):
         """Give the estimate after each step, the final one last."""
         contexts = [layer.keys_values(tokens) for layer in self.layers]
         estimates = []
-        estimate = start
+        estimate = self.change.begun(start)
         for _ in range(self.n_iters):
             query = self.query + self.embed_estimate(self.norm_estimate(estimate.as_vector()))
             query = query.unsqueeze(1)
             for layer, context in zip(self.layers, contexts):
                 query = layer(query, context, mask)
-            estimate = self._corrected(estimate, self.correct(self.norm_out(query.squeeze(1))).float())
+            estimate = self.change.applied(estimate, self.correct(self.norm_out(query.squeeze(1))).float())
             estimates.append(estimate)
         return estimates
-
-    def _corrected(self, estimate: BodyEstimate, change: Tensor) -> BodyEstimate:
-        rotation, betas, position, log_scale = change.split(self.sizes, 1)
-        rot6d = rotmat_to_rot6d(estimate.rotations) + rotation.unflatten(1, (self.n_joints, 6))
-        return BodyEstimate(
-            rotations=rot6d_to_rotmat(rot6d),
-            betas=estimate.betas + betas,
-            position=estimate.position + position,
-            log_scale=estimate.log_scale + log_scale.squeeze(1),
-        )

@@ -1,6 +1,6 @@
 """Whole regressors: inputs to body parameters, and the losses to train them."""
 
-from smilfit.models.regressors.base import BodyRegressor
+from smilfit.models.regressors.base import BodyRegressor, remember_cameras
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
 from smilfit.models.regressors.keypoint import KeypointPrediction, KeypointRegressor
 from smilfit.models.regressors.multiview import MultiViewRegressor
@@ -25,4 +25,5 @@ __all__ = [
     'SmilifyNetwork',
     'SmilifyRegressor',
     'mean_over_processes',
+    'remember_cameras',
 ]

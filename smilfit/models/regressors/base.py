@@ -22,6 +22,9 @@ from smilfit.models.statistics import TrainingStatistics
 from smilfit.registry import reject_unknown
 from smilfit.structures import BodyParams
 
+# The factor on the losses of earlier steps, so that a curriculum can change it too.
+INTERMEDIATE_KEY = 'intermediate'
+
 
 class BodyRegressor(BaseModel):
     """A model from images and cameras to bodies. A subclass runs its networks in `predict_parameters`.
@@ -35,6 +38,7 @@ class BodyRegressor(BaseModel):
             with given ones. A handler's own loss weight holds unless given here.
         keypoint_weights: factors on named keypoints in the handlers' losses; 0 ignores one.
         intermediate_weight: factor on the losses of earlier steps; the i-th of n has `intermediate_weight * i / n`.
+            Among the loss weights it is called `intermediate`.
         mask_side: silhouettes are compared at so many px of a crop's longer side; None at the crop's.
         data_preprocessor: casts a batch.
     """
@@ -61,10 +65,10 @@ class BodyRegressor(BaseModel):
             body_model, handlers, self.keypoint_names, keypoint_weights, mask_side
         )
         self.parameter_losses = ParameterLosses(mean_over_processes)
-        self.intermediate_weight = intermediate_weight
         self.loss_weights: dict[str, float] = {
             **{handler.handler_key: handler.loss.loss_weight for handler in handlers},
             **dict.fromkeys((*PARAMETER_KEYS, *self.auxiliary_keys), 0.0),
+            INTERMEDIATE_KEY: intermediate_weight,
         }
         self.set_loss_weights(loss_weights or {})
 
@@ -123,7 +127,8 @@ class BodyRegressor(BaseModel):
         A loss of the final step is called `loss_<key>`; those of earlier steps are summed in
         `loss_intermediate`.
         """
-        if not any(weight for key, weight in self.loss_weights.items() if key not in self.auxiliary_keys):
+        alone = (INTERMEDIATE_KEY, *self.auxiliary_keys)
+        if not any(weight for key, weight in self.loss_weights.items() if key not in alone):
             raise ValueError(
                 f'{type(self).__name__}: a loss must be switched on; all of {sorted(self.loss_weights)} are 0.'
             )
@@ -141,8 +146,8 @@ class BodyRegressor(BaseModel):
                 terms, counts = self._terms(params, seen, prediction.frame, data_samples)
                 if i == n_steps:
                     losses |= {f'loss_{key}': value for key, value in terms.items()} | counts
-                elif self.intermediate_weight > 0:
-                    share = self.intermediate_weight * i / n_steps
+                elif self.loss_weights[INTERMEDIATE_KEY] > 0:
+                    share = self.loss_weights[INTERMEDIATE_KEY] * i / n_steps
                     earlier += [share * value for value in terms.values()]
             if earlier:
                 losses['loss_intermediate'] = torch.stack(earlier).sum()
@@ -186,3 +191,17 @@ def check_views(where: str, view_mask: Bool[Tensor, 'B C']) -> None:
             f'{where}: every sample must have a view; samples {bad} of the batch have none. '
             f'Drop them when preprocessing (--min-views).'
         )
+
+
+def remember_cameras(cfg: Any, names: Sequence[str]) -> None:
+    """Write into a model's config which cameras it knows, where it knows any and does not say: a checkpoint must.
+
+    Args:
+        cfg: the config of a regressor; changed in place.
+        names: the cameras of its training.
+    """
+    head = cfg.get('camera_head')
+    if isinstance(head, Mapping) and head.get('type') == 'NamedCameraHead' and not head.get('camera_names'):
+        cfg['camera_head'] = {**head, 'camera_names': list(names)}
+    if cfg.get('camera_names', ()) is None:
+        cfg['camera_names'] = list(names)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import Energies, reduced
-from smilfit.models.heads import BodyEstimate, corrected_cameras
+from smilfit.models.heads import BodyEstimate, NamedCameraHead, corrected_cameras
 from smilfit.models.limbs import Limbs, built_limbs
-from smilfit.models.regressors.base import BodyRegressor, check_views
+from smilfit.models.regressors.base import BodyRegressor, check_views, remember_cameras
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.prediction import Prediction
@@ -43,7 +43,7 @@ class MultiViewRegressor(BodyRegressor):
         body_model: the body.
         handlers: those of fitting; each with an observation is fed from the sample's truth.
         statistics: of the training set.
-        camera_head: corrects the given cameras; None takes them as they are.
+        camera_head: corrects the given cameras, or predicts them (`NamedCameraHead`); None takes them as they are.
         orientation_head: gives the root's rotation to start from; None starts at the training set's mean.
         limbs: finds keypoints and gives a whole body to start from, and tokens of it, in its place; the backbone must
             give several maps, finest first.
@@ -98,9 +98,26 @@ class MultiViewRegressor(BodyRegressor):
                 'the heading in closed form: leave orientation_head out.'
             )
         self.orientation_head, self.limbs, self.token_map = orientation_head, limbs, token_map
+        self.use_cameras(self.statistics.names.camera_names)
+        directed = body_model.scaledirs is not None or body_model.data.scaledirs is None
+        if getattr(head, 'joint_sizes', None) == 'entangled_with_betas' and not directed:
+            raise ValueError(
+                f"MultiViewRegressor: joint_sizes='entangled_with_betas' lets betas scale the joints; the body "
+                f"{body_model.data.name!r} is loaded without that. Give body_model=dict(type='SMIL', "
+                f'scale_directions=1.0).'
+            )
         # As the body model's own, these are no part of a checkpoint.
         start = body_model.zero_params().betas[0].detach().float()
         self.register_buffer('start_betas', start, persistent=False)
+
+    def use_cameras(self, names: Sequence[str]) -> None:
+        """Say which cameras the views of samples are, in order, where the camera head knows cameras by name.
+
+        Raises:
+            UnknownNameError: one that it does not know, with the near ones.
+        """
+        if isinstance(self.camera_head, NamedCameraHead) and names:
+            self.camera_head.names.use(names)
 
     @classmethod
     def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
@@ -113,6 +130,7 @@ class MultiViewRegressor(BodyRegressor):
             cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
         )
         if cfg.get('camera_head') is not None:
+            remember_cameras(cfg, statistics.names.camera_names)
             cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
         if cfg.get('orientation_head') is not None:
             cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=in_dim)
@@ -148,7 +166,10 @@ class MultiViewRegressor(BodyRegressor):
         estimates = self.head(context, context_mask, start)
         change = None if self.camera_head is None else self.camera_head(fused, mask)
         with torch.autocast(device, enabled=False):
-            if change is not None:
+            if isinstance(self.camera_head, NamedCameraHead):
+                cameras = self.camera_head.cameras(change, cameras, frame)
+                change = change if self.camera_head.mode == 'delta' else None
+            elif change is not None:
                 cameras = corrected_cameras(cameras, change, self.statistics.scene_unit)
             steps = tuple(self._params(estimate, frame) for estimate in estimates)
         return Prediction(steps, cameras, frame, change, votes, sighting)
@@ -179,6 +200,10 @@ class MultiViewRegressor(BodyRegressor):
             betas=estimate.betas,
             transl=estimate.position,
             scale=self.statistics.mean_scale / frame.unit * estimate.log_scale.exp(),
+            log_joint_scales=estimate.log_joint_scales,
+            joint_offsets=None
+            if estimate.joint_offsets is None
+            else self.body_model.rest_size * estimate.joint_offsets,
         )
 
     def further_losses(

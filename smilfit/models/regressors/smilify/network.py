@@ -136,7 +136,7 @@ class SmilifyNetwork(nn.Module):
             first = view_mask.int().argmax(1)
             seen = self.backbone(images[torch.arange(len(images)), first])
             return self._bodies(seen.vector, seen.tokens, None), None
-        index, keep = camera_index.clamp_min(0), view_mask.unsqueeze(-1)
+        index, keep = camera_index, view_mask.unsqueeze(-1)
         seen = self.backbone(images[view_mask])
         vectors = seen.vector.new_zeros(*view_mask.shape, seen.vector.shape[-1])
         vectors[view_mask] = seen.vector

@@ -6,11 +6,11 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.models.heads.camera_names import camera_indices
+from smilfit.models.heads.camera_names import CameraNames
 from smilfit.models.regressors.base import BodyRegressor, check_views
 from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.regressors.smilify.conversion import (
@@ -38,7 +38,8 @@ class SmilifyRegressor(BodyRegressor):
     Args:
         network: a `SmilifyNetwork`.
         body_model: the body; where the network gives scales of joints, of `joint_scale_mode='inherited'`.
-        camera_names: the cameras that a multi-view network knows, in the order of its weights.
+        camera_names: the cameras that a multi-view network knows, in the order of its weights; in a config None for
+            those of the training set.
         cameras: names of cameras of the data that are others in the network: `{'data': 'network'}`.
         camera_use: 'given' takes the data's cameras, 'corrected' those with the network's corrections, 'predicted'
             the network's own (of a single view: its field of view).
@@ -116,15 +117,24 @@ class SmilifyRegressor(BodyRegressor):
         if not 0 < unit < float('inf'):
             raise ValueError(f'SmilifyRegressor: unit must be positive; got {unit}. Give 1000 for mm from m.')
         self.network, self.camera_use, self.frame = network, camera_use, frame
-        self.camera_names, self.camera_map = tuple(camera_names), dict(cameras or {})
+        self.cameras = CameraNames('SmilifyRegressor', camera_names, cameras)
         self.placement, self.by_directions, self.resolution = placement, by_directions, resolution
         self.register_buffer('unit', torch.tensor(float(unit)), persistent=False)
-        self.use_cameras(self.statistics.names.camera_names or self.camera_names)
+        self.use_cameras(self.statistics.names.camera_names)
 
     @classmethod
     def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
         """Build the network for a body, and the handlers."""
-        cfg['network'] = build(cfg['network'], MODELS, n_joints=body.n_joints, n_betas=body.n_betas)
+        if cfg.get('camera_names', ()) is None:
+            cfg['camera_names'] = statistics.names.camera_names
+        sizes = {
+            'n_joints': body.n_joints,
+            'n_betas': body.n_betas,
+            'n_cameras': len(cfg.get('camera_names', ())),
+        }
+        cfg['network'] = build(
+            cfg['network'], MODELS, **{k: v for k, v in sizes.items() if k not in cfg['network']}
+        )
         cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
         return cfg
 
@@ -134,10 +144,8 @@ class SmilifyRegressor(BodyRegressor):
         Raises:
             UnknownNameError: one that the network does not know, with the near ones.
         """
-        self._views = tuple(names)
-        self._index = ()
-        if self.camera_names:
-            self._index = camera_indices('SmilifyRegressor', names, self.camera_names, self.camera_map)
+        if self.cameras.known and names:
+            self.cameras.use(names)
 
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:
         """Run the network."""
@@ -149,7 +157,8 @@ class SmilifyRegressor(BodyRegressor):
         to_camera = self._to_first_camera(near, view_mask)
         motion = RigidMotion.identity(near.t[:, 0]) if self.frame == 'world' else to_camera
         given = to_view_cameras(near, motion) if self.camera_use == 'corrected' else None
-        index = self._camera_index(view_mask)
+        single = not self.cameras.known
+        index = torch.zeros_like(view_mask, dtype=torch.long) if single else self.cameras.index(view_mask)
         bodies, predicted = self.network(self._resized(inputs['image']), index, view_mask, given)
         with torch.autocast(view_mask.device.type, enabled=False):
             steps = tuple(
@@ -175,16 +184,6 @@ class SmilifyRegressor(BodyRegressor):
             return images
         flat = F.interpolate(images.flatten(0, 1), (side, side), mode='bilinear', align_corners=False)
         return flat.unflatten(0, images.shape[:2])
-
-    def _camera_index(self, view_mask: Bool[Tensor, 'B C']) -> Int[Tensor, 'B C']:
-        if not self.camera_names:
-            return torch.zeros_like(view_mask, dtype=torch.long)
-        if view_mask.shape[1] != len(self._index):
-            raise ValueError(
-                f'SmilifyRegressor: a sample must have a view for each of the cameras {self._views}; got '
-                f'{view_mask.shape[1]} views. Say by use_cameras(names) which they are.'
-            )
-        return torch.tensor(self._index, device=view_mask.device).expand(view_mask.shape)
 
     def _to_first_camera(self, cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> RigidMotion:
         rows, first = torch.arange(len(view_mask), device=view_mask.device), view_mask.int().argmax(1)

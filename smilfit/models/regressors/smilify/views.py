@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import rot6d_to_rotmat
+from smilfit.models.heads.camera_names import of_each
 
 FOV_RANGE = (5.0, 120.0)
 _TRANS_SCALE = 5.0
@@ -102,12 +103,6 @@ def cameras_by_head(
     index: Int[Tensor, 'B C'],
     given: ViewCameras | None,
 ) -> ViewCameras:
-    """Ask each view's own head; a view of index -1 is that of head 0, and means nothing."""
+    """Ask each view's own head."""
     every = [head(features, given) for head in heads]
-    chosen = index.clamp_min(0)
-    found = []
-    for values in zip(*every):
-        stacked = torch.stack(values)
-        place = chosen.reshape(1, *chosen.shape, *(1,) * (stacked.ndim - 3)).expand(1, *stacked.shape[1:])
-        found.append(stacked.gather(0, place)[0])
-    return ViewCameras(*found)
+    return ViewCameras(*(of_each(values, index) for values in zip(*every)))

@@ -1,0 +1,6 @@
+"""Convert a JSON config of SMILify; see --help."""
+
+from smilfit.cli.convert_config import main
+
+if __name__ == '__main__':
+    raise SystemExit(main())
