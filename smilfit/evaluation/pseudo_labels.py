@@ -28,7 +28,7 @@ def judge_frames(
 
     A frame is measured by how far its keypoints are from what the worst camera saw, joints beyond limits, places
     behind, too near or too far from cameras, how many keypoints were seen, and, with `refit`, by how far off it is in
-    each camera when fitted without it. Frames whose parameters are not finite have the word of those that were not fitted.
+    each camera when fitted without it. Frames whose parameters are not finite count as not fitted.
 
     Args:
         body: the body.
