@@ -26,9 +26,9 @@ def judge_frames(
 ) -> Verdict:
     """Judge each fitted frame by itself: frames need not be of one recording.
 
-    A frame is measured by how far its keypoints are from what was seen, joints beyond limits, places behind, too near
-    or too far from cameras, how many keypoints were seen, and, with `refit`, by how far off it is in each camera when
-    fitted without it. Frames whose parameters are not finite have the word of those that were not fitted.
+    A frame is measured by how far its keypoints are from what the worst camera saw, joints beyond limits, places
+    behind, too near or too far from cameras, how many keypoints were seen, and, with `refit`, by how far off it is in
+    each camera when fitted without it. Frames whose parameters are not finite count as not fitted.
 
     Args:
         body: the body.
@@ -57,7 +57,10 @@ def _measures(
 ) -> dict[str, np.ndarray]:
     found = body_frames(body, params, seen)
     size = extents_px(seen, pooled=False).clamp_min(1e-9).unsqueeze(-1)
-    found['frame_error'] = _median(errors_px(seen, _points(body, params, seen)) / size)
+    errors = errors_px(seen, _points(body, params, seen)) / size
+    # By camera: of several cameras the median would overlook that one sees another animal.
+    by_camera = errors.nanmedian(2).values.nan_to_num(-torch.inf, torch.inf).amax(1)
+    found['frame_error'] = torch.where(by_camera >= 0, by_camera, torch.nan).cpu().double().numpy()
     if refit is not None:
         found['left_out_labels'] = _left_out(body, params, seen, size, refit)
     return found

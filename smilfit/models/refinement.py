@@ -72,6 +72,7 @@ class Refinement:
             raise ValueError(f'Refinement: noise_px must be positive; got {noise_px}.')
         self.registrant, self.noise_px = registrant, noise_px
         self.few_views, self.least_points = few_views, least_points
+        self._once = _Once()
 
     def __call__(
         self, params: BodyParams, seen: Keypoints2d, sd_px: Float[Tensor, 'B C K'] | None = None
@@ -134,12 +135,16 @@ class Refinement:
         return Refined(params, refined, turned & refined, energy, covariance, report)
 
     def _fit(self, start: BodyParams, seen: Keypoints2d) -> FitResult | None:
+        told_by = getattr(self.registrant, 'logger', logger)
+        told_by.addFilter(self._once)
         try:
             return self.registrant([seen], init_params=start)
         except FloatingPointError as error:
             # No row has a finite energy at its start: none can be fitted.
             logger.warning('Refinement: %s', error)
             return None
+        finally:
+            told_by.removeFilter(self._once)
 
     def _headings(self, start: BodyParams, seen: Keypoints2d) -> tuple[BodyParams, Tensor]:
         """Try frames of few views the other way round; give the better end, and which rows were turned."""
@@ -174,6 +179,20 @@ class Refinement:
                 'Refinement: %d of %d frames keep what was lifted: %s.',
                 *(sum(kept.values()), report['frames'], ', '.join(f'{n} {c}' for n, c in kept.items())),
             )
+
+
+class _Once(logging.Filter):
+    """Lets a registrant say the same only once, however many batches it is called for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        fresh = message not in self.told
+        self.told.add(message)
+        return fresh
 
 
 def turned_round(body: SMIL, params: BodyParams) -> BodyParams:
