@@ -1,4 +1,4 @@
-"""What a notebook or a command calls: preprocess, fit, fit_images, train, test and infer.
+"""What a notebook or a command calls: preprocess, synthesize, fit, fit_images, train, test and infer.
 
 Nothing here parses a command line or prints. The names below are imported when they are first used, so a command's
 --help stays quick.
@@ -18,6 +18,8 @@ _PUBLIC = {
     'PreprocessPlan': 'smilfit.apis.preprocessing',
     'PreprocessRun': 'smilfit.apis.preprocessing',
     'Progress': 'smilfit.apis.progress',
+    'SynthesisInputs': 'smilfit.apis.synthesizing',
+    'SynthesisRun': 'smilfit.apis.synthesizing',
     'SourceOptions': 'smilfit.apis.inference_sources',
     'TrainRun': 'smilfit.apis.training',
     'check_training': 'smilfit.apis.training',
@@ -27,6 +29,7 @@ _PUBLIC = {
     'plan_preprocess': 'smilfit.apis.preprocessing',
     'preprocess': 'smilfit.apis.preprocessing',
     'propose_joint_lookup': 'smilfit.apis.lookup_proposal',
+    'synthesize': 'smilfit.apis.synthesizing',
     'test': 'smilfit.apis.testing',
     'train': 'smilfit.apis.training',
 }
