@@ -100,7 +100,7 @@ def fit_dataset(
         KeyError: an unknown session, config key or stage key.
     """
     options, processes = options or FitOptions(), processes or Processes()
-    cfg = with_masks(_load_config(config, cfg_options or {}), options.masks)
+    cfg = with_masks(load_fit_config(config, cfg_options or {}), options.masks)
     dataset = open_dataset(data)
     for name in options.sessions:
         if name not in dataset.session_names:
@@ -133,7 +133,7 @@ def check_images_fit(
     Raises:
         ValueError, KeyError: the config cannot be built, or the body model has no faces.
     """
-    cfg = _load_config(config, cfg_options or {}) | {'body_model': load_body_model(body_model)}
+    cfg = load_fit_config(config, cfg_options or {}) | {'body_model': load_body_model(body_model)}
     with _naming(config):
         registrant = build_registrant(cfg)
     check_faces(registrant, drawn=True)
@@ -250,7 +250,12 @@ def _labels(fits: SessionFits, session: str) -> list[str]:
     return [f'frame {frame}' for frame in fits.dataset.frame_indices(session)]
 
 
-def _load_config(config: str | Path | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def load_fit_config(config: str | Path | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a registrant's config, with overrides by dotted key.
+
+    Raises:
+        ConfigError: one without a type.
+    """
     if isinstance(config, Mapping):
         where, cfg = 'fit', Config(copy.deepcopy(dict(config)))
     else:

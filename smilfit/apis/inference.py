@@ -21,11 +21,13 @@ from smilfit.apis.inference_outputs import (
 )
 from smilfit.apis.inference_recordings import Recording, file_state
 from smilfit.apis.inference_sources import SourceOptions, open_recordings
+from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.prediction_files import PredictedRecording
 from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.engine import TrainedRegressor, load_trained_regressor, process_group
+from smilfit.evaluation.verdict import Verdict
 from smilfit.files import MadeOf, OutputFolder, OutputLock, folder_name, inside
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes
@@ -68,11 +70,12 @@ class FrameOptions:
 
 @dataclass(frozen=True)
 class InferenceRun:
-    """What came out of one recording."""
+    """What came out of one recording; `verdict` is on its refinement, None where nothing was judged."""
 
     name: str
     folder: Path
     predictions: Predictions
+    verdict: Verdict | None = None
     report: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -215,7 +218,9 @@ class _Inference:
         made = PredictedRecording(recording, self.trained, predictions, fit, self._rate(recording))
         inputs = {'predictions': outputs.checksum('predictions'), 'smilfit': __version__}
         OutputWriter(outputs, self.outputs, inputs).write(made)
-        return InferenceRun(recording.name, folder, predictions, fit.report)
+        judged = VERDICT in outputs.files('refined')
+        verdict = read_verdict(folder)[0] if judged else None
+        return InferenceRun(recording.name, folder, predictions, verdict, fit.report)
 
     def _predict(
         self, recording: Recording, numbers: Sequence[int], outputs: OutputFolder, made_of: MadeOf

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.apis.inference_drawing import VIDEO_STYLES, PredictionVideo
+from smilfit.apis.judging import write_verdict
 from smilfit.apis.prediction_files import (
     PredictedRecording,
     write_angles,
@@ -15,8 +16,9 @@ from smilfit.apis.prediction_files import (
     write_labels,
     write_meshes,
 )
+from smilfit.apis.prediction_refinement import refined
 from smilfit.apis.prediction_smoothing import smoothed
-from smilfit.apis.predictions import Predictions
+from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.apis.progress import ProgressCallback, ignore, steps
 from smilfit.engine import TrainedRegressor
 from smilfit.files import MadeOf, OutputFolder, folder_name
@@ -27,7 +29,7 @@ from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
 
-PREDICTIONS, SMOOTHED = 'predictions.npz', 'smoothed.npz'
+PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 ANGLES, LABELS, ANIMATION = 'joint_angles.csv', 'labels', 'animation.glb'
 
 
@@ -38,6 +40,7 @@ class InferenceOutputs:
     Args:
         smoothing_s: standard deviation of the Gaussian of time by which neighbouring frames count; 0 smooths nothing.
             Everything but `predictions.npz` is of the smoothed motion.
+        refine: a registrant's config, by which predictions are refined first; none if empty.
         animation: write `animation.glb`.
         labels: write predicted keypoints as SLEAP labels, a camera a file.
         meshes: 'obj', 'ply' or 'glb'; none if empty.
@@ -53,6 +56,7 @@ class InferenceOutputs:
     """
 
     smoothing_s: float = 0.0
+    refine: str | Path = ''
     animation: bool = True
     labels: bool = True
     meshes: str = ''
@@ -90,7 +94,7 @@ class OutputWriter:
         """Write all parts that are asked for."""
         options = self.options
         views = _views(made.recording.camera_names, options.video_views)
-        made = self._smoothed(made)
+        made = self._smoothed(self._refined(made))
         self._part('joint_angles', True, {}, lambda folder: write_angles(folder / ANGLES, made))
         self._part('labels', options.labels, {}, lambda folder: write_labels(folder / LABELS, made))
         faces = len(made.trained.body.faces) > 0
@@ -113,6 +117,24 @@ class OutputWriter:
         each = [(view,) for view in views]
         wanted = bool(options.video) and options.view_videos
         self._part('view_videos', wanted, drawn, lambda folder: self._draw(made, each, folder, 'videos'))
+
+    def _refined(self, made: PredictedRecording) -> PredictedRecording:
+        """Refine the predictions by a fit, where it is asked for; what an equal one left is read."""
+        config = self.options.refine
+        if not config:
+            self.outputs.drop_stale('refined', {})
+            return made
+        self.inputs = {**self.inputs, 'refine': str(config)}
+        made_of = MadeOf(self.inputs, {})
+        if not self.outputs.holds('refined', made_of):
+            found = refined(made, config, self.options.progress)
+            with self.outputs.make('refined', made_of) as staging:
+                after = found.made
+                after.predictions.save(staging / REFINED, after.fit, made.recording.camera_names)
+                if found.verdict is not None:
+                    write_verdict(staging, found.verdict, found.cameras)
+        predictions, fit = read_predictions(self.outputs.folder / REFINED, made.trained.body)
+        return replace(made, predictions=predictions, fit=fit)
 
     def _smoothed(self, made: PredictedRecording) -> PredictedRecording:
         """Smooth what all else shows, where it is asked for."""

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 EXIT_CODES = (
     'Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, and all files are written, '
-    'but a frame was not predicted (which, and why, is printed and stands in predictions.json).'
+    'but a frame was not predicted (which, and why, is printed and stands in predictions.json), or the refined '
+    'fit is judged not believable (verdict.json says why).'
 )
 # As in apis/inference_drawing.py, which would bring torch with it.
+REFINE_CONFIG = 'fit/multiview_keypoints_lm.py'
 VIDEO_STYLES = ('overlay', 'side_by_side')
 STOPPED = 'Stopped. The same command goes on after the last whole block of frames.'
 
@@ -123,6 +125,14 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar='SECONDS',
         help='standard deviation of the Gaussian of time over which rotations, places and sizes are averaged, '
         'without lag; 0 smooths nothing. predictions.npz stays as predicted, smoothed.npz and all else are smoothed',
+    )
+    group.add_argument(
+        '--refine',
+        nargs='?',
+        const=REFINE_CONFIG,
+        metavar='CONFIG',
+        help=f'fit the body to the keypoints that the network saw, from its prediction, and judge the fit '
+        f'(refined.npz, verdict.json); a registrant config, {REFINE_CONFIG} if none is named',
     )
     group.add_argument('--video', choices=VIDEO_STYLES, help='a video of all views with the bodies drawn')
     group.add_argument('--video-views', nargs='+', metavar='CAMERA', help='cameras in the video, by name')
@@ -221,6 +231,7 @@ def _outputs_of(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f'infer: views of a video need one; give --video {"|".join(VIDEO_STYLES)}.')
     return {
         'smoothing_s': arguments.smoothing,
+        'refine': arguments.refine or '',
         'animation': not arguments.no_animation,
         'labels': not arguments.no_labels,
         'meshes': arguments.meshes or '',
@@ -234,6 +245,8 @@ def _outputs_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def show_runs(done: Sequence['InferenceRun']) -> int:
     """Print what came out; gives the exit code."""
+    from smilfit.evaluation.verdict import NOT_BELIEVABLE
+
     console = Console()
 
     def say(text: str) -> None:
@@ -249,6 +262,11 @@ def show_runs(done: Sequence['InferenceRun']) -> int:
         missing = run.report['views_missing']
         if missing['views']:
             say(f'  - {missing["views"]} views missing, in {missing["frames_with_fewer_views"]} frames')
+        if run.verdict is not None:
+            say(f'  refined: {run.verdict.word}')
+            for reason in run.verdict.reasons:
+                say(f'  - {reason}')
+            incomplete |= run.verdict.word == NOT_BELIEVABLE
         say(f'predictions: {run.file}')
     return EXIT_INCOMPLETE if incomplete else 0
 

@@ -1,0 +1,172 @@
+"""Predictions refined by a fit to the keypoints that the network saw, and the verdict on that fit."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smilfit.apis.fit_run import load_fit_config
+from smilfit.apis.mask_choice import without_masks
+from smilfit.apis.prediction_files import PredictedRecording
+from smilfit.apis.prediction_smoothing import keypoints_of_params, projected
+from smilfit.apis.progress import ProgressCallback, steps
+from smilfit.evaluation.verdict import Verdict, judge, load_thresholds, n_steps, session_numbers, stiffened
+from smilfit.handlers import BaseInput
+from smilfit.registrants import SMPLify
+from smilfit.registrants.matching import as_inputs
+from smilfit.registry import build_registrant
+from smilfit.structures import Cameras, FitResult, Keypoints2d
+
+logger = logging.getLogger('smilfit')
+
+REFINE_CONFIG = 'fit/multiview_keypoints_lm.py'
+# What the network saw in the images, where it says so: not what its body projects to.
+SEEN, SEEN_CONFIDENCE = 'seen2d', 'seen2d_confidence'
+NOT_JUDGED = (
+    "not judged: this network gives no keypoints of its own, and a fit to its body's projections agrees with them "
+    'whatever the images show'
+)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A refined recording, and what its fit was judged to be; None, with the reason, where nothing was judged."""
+
+    made: PredictedRecording
+    verdict: Verdict | None
+    cameras: list[dict[str, Any]]
+
+
+class Refiner:
+    """Fits the body to predicted keypoints, from the predicted parameters.
+
+    Args:
+        made: a recording and its predictions.
+        config: a registrant's config that takes 2D keypoints.
+        progress: called with a `Progress`.
+
+    Raises:
+        ValueError: cameras that differ from frame to frame, or no frame with keypoints.
+    """
+
+    def __init__(self, made: PredictedRecording, config: str | Path, progress: ProgressCallback) -> None:
+        if made.recording.cameras is None:
+            raise ValueError(
+                f'--refine: a recording must have one set of cameras; those of {made.recording.name} differ '
+                'from frame to frame. Fit its images by smilfit fit.'
+            )
+        self.made, self.progress, self.body = made, progress, made.trained.body
+        self.cfg = without_masks(load_fit_config(config, {})) | {'body_model': self.body}
+        self.rows = torch.from_numpy(np.flatnonzero(made.predictions.valid))
+        self.sees = SEEN in made.predictions.further
+        self.seen = observed(made, self.rows)
+
+    def fit(self) -> FitResult:
+        """Fit all valid frames."""
+        registrant = self._registrant(verbose=False)
+        start = self.made.predictions.body_params[self.rows].to(self.body.v_template)
+        logger.info(
+            '%s: refining %d frames by %s', self.made.recording.name, len(self.rows), self.cfg['type']
+        )
+        return registrant(self._inputs(registrant), init_params=start, frames=self._frames())
+
+    def judged(self, result: FitResult) -> tuple[Verdict, list[dict[str, Any]]] | None:
+        """Judge a fit by what it did not see; None where the keypoints are the body's own."""
+        if not self.sees:
+            logger.warning('%s: %s.', self.made.recording.name, NOT_JUDGED)
+            return None
+        probe = self._registrant(verbose=False)
+        stiff = self._registrant(verbose=False, stiff=probe.handlers)
+        frames, inputs = self._frames(), self._inputs(probe)
+
+        def fit_by(registrant: SMPLify) -> Any:
+            return lambda changed, rows: registrant(changed, frames=frames[rows.numpy()])
+
+        task = f'{self.made.recording.name}: judging'
+        with steps(task, n_steps(len(self.seen.rig)), self.progress) as step:
+            found = session_numbers(
+                self.body, result, self.seen, inputs, fit_by(probe), fit_by(stiff), None, lambda what: step()
+            )
+        verdict = judge(found.values, load_thresholds(None), found.frames, found.notes)
+        return verdict, [asdict(row) for row in found.cameras]
+
+    def applied(self, result: FitResult) -> PredictedRecording:
+        """Put the fitted parameters, and the points that follow from them, in the predictions' place."""
+        made, before = self.made, self.made.predictions
+        count, rows = len(before), self.rows.numpy()
+        whole = result.expanded(torch.from_numpy(before.valid)).params.to(torch.float32)
+        params = {name: value.detach().cpu().numpy() for name, value in whole.as_dict().items()}
+        found = np.zeros(count, np.bool_)
+        found[rows] = result.fitted.cpu().numpy()
+        reasons = tuple(
+            reason or ('' if there else 'not refined: no keypoint')
+            for reason, there in zip(before.reasons, found)
+        )
+        cameras = made.recording.cameras
+        after = replace(before, params=params, valid=found, reasons=reasons, **_rig(cameras, count)).filled()
+        points = keypoints_of_params(self.body, after.body_params, made.keypoint_names)
+        after = replace(after, keypoints3d=points, confidence3d=before.confidence3d * found[:, None])
+        pixels = projected(after, points, made.lenses)
+        mask = np.isfinite(pixels).all(-1) & before.view_mask[..., None] & found[:, None, None]
+        after = replace(
+            after, keypoints2d=np.where(mask[..., None], pixels, 0.0), confidence2d=mask.astype(np.float64)
+        )
+        report = made.fit.report | {'refined_by': self.cfg['type'], 'refinement': result.report}
+        fit = after.as_fit(self.body, made.keypoint_names, cameras, made.trained.names.unit, report)
+        fit = replace(fit, history=result.history, per_frame_loss=_spread(result.per_frame_loss, rows, count))
+        return replace(made, predictions=after, fit=fit)
+
+    def _registrant(self, verbose: bool, stiff: Mapping[str, Any] | None = None) -> SMPLify:
+        cfg = self.cfg if stiff is None else stiffened(self.cfg, stiff)
+        silent = logging.Logger('smilfit.refinement', logging.CRITICAL)
+        return build_registrant({**cfg, 'verbose': verbose, 'logger': silent})
+
+    def _inputs(self, registrant: SMPLify) -> list[BaseInput]:
+        return [i.resolve(self.body.data) for i in as_inputs([self.seen], registrant.handlers)]
+
+    def _frames(self) -> np.ndarray:
+        return self.made.predictions.frames[self.rows.numpy()]
+
+
+def observed(made: PredictedRecording, rows: torch.Tensor) -> Keypoints2d:
+    """Give what frames are fitted to, px of undistorted images: what the network saw, else its body's keypoints."""
+    predictions, cameras = made.predictions, made.recording.cameras
+    if SEEN in predictions.further:
+        xy, confidence = predictions.further[SEEN], predictions.further[SEEN_CONFIDENCE]
+    else:
+        xy, confidence = predictions.keypoints2d, predictions.confidence2d
+    ideal, inside = cameras.to(torch.float64).undistort(torch.from_numpy(np.asarray(xy, np.float64))[rows])
+    kept = torch.from_numpy(np.asarray(confidence, np.float64))[rows] * inside
+    shown = torch.from_numpy(predictions.view_mask)[rows].unsqueeze(-1)
+    like = made.trained.body.v_template
+    return Keypoints2d(
+        xy=torch.where(inside.unsqueeze(-1), ideal, 0.0).to(like),
+        confidence=(kept.clamp(0, 1) * shown).to(like),
+        names=made.keypoint_names,
+        cameras=cameras.ideal().to(like),
+    )
+
+
+def refined(made: PredictedRecording, config: str | Path, progress: ProgressCallback) -> Refinement:
+    """Refine predictions and judge the fit."""
+    refiner = Refiner(made, config, progress)
+    result = refiner.fit()
+    judged = refiner.judged(result)
+    verdict, cameras = (None, []) if judged is None else judged
+    return Refinement(refiner.applied(result), verdict, cameras)
+
+
+def _rig(cameras: Cameras, count: int) -> dict[str, np.ndarray]:
+    """Spread one set of cameras over frames."""
+    arrays: Sequence[tuple[str, Any]] = [(name, getattr(cameras, name).numpy()) for name in ('K', 'R', 't')]
+    return {f'camera_{name}': np.repeat(value[None], count, 0) for name, value in arrays}
+
+
+def _spread(values: torch.Tensor, rows: np.ndarray, count: int) -> torch.Tensor:
+    found = torch.zeros(count)
+    found[torch.from_numpy(rows)] = values.detach().cpu().float()
+    return found

@@ -1,0 +1,83 @@
+"""A refinement brings a prediction to what the network saw, and is judged by it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from smilfit.apis.inference_frames import CropOptions
+from smilfit.apis.inference_recordings import RecordedVideos
+from smilfit.apis.prediction_files import PredictedRecording
+from smilfit.apis.prediction_refinement import Refiner
+from smilfit.apis.predictions import Predictions
+from smilfit.apis.progress import ignore
+from smilfit.engine import TrainedRegressor
+from smilfit.io.synchronised_videos import SynchronisedVideos
+from smilfit.models.statistics import DatasetNames
+from smilfit.structures import BodyParams
+from tests.apis.inference_session import CAMERAS, toy_rig, write_toy_session
+from tests.toy_regressor import make_regressor
+from tests.toy_samples import JOINT_NAMES, toy_sample
+
+T = 6
+
+
+@pytest.fixture
+def made(tmp_path):
+    folder = write_toy_session(tmp_path / 's', n_frames=T)
+    reader = SynchronisedVideos({name: folder / name / f'{name}.mp4' for name in CAMERAS}, toy_rig())
+    recording = RecordedVideos('s', reader, toy_rig(), CropOptions(64))
+    samples = [toy_sample(i)['data_samples'] for i in range(T)]
+    truth = BodyParams.of({n: torch.stack([s['params'][n] for s in samples]) for n in samples[0]['params']})
+    wrong = truth.replace(
+        body_pose=truth.body_pose + 0.2 * torch.randn_like(truth.body_pose),
+        transl=truth.transl + 0.1 * torch.randn_like(truth.transl),
+    )
+    seen = torch.stack([s['keypoints2d'] for s in samples]).double().numpy()
+    rig, model = toy_rig(), make_regressor(with_cameras=False)
+    names = DatasetNames(keypoint_names=JOINT_NAMES, camera_names=CAMERAS, unit='mm')
+    valid = np.arange(T) != 2
+    predictions = Predictions(
+        frames=np.arange(T),
+        valid=valid,
+        reasons=tuple('' if v else 'the image does not decode' for v in valid),
+        params={n: v.numpy() for n, v in wrong.as_dict().items()},
+        keypoints3d=np.zeros((T, 5, 3)),
+        confidence3d=np.ones((T, 5)) * valid[:, None],
+        keypoints2d=seen,
+        confidence2d=np.ones(seen.shape[:-1]) * valid[:, None, None],
+        view_mask=np.ones((T, 3), np.bool_),
+        camera_K=rig.K.repeat(T, 1, 1, 1).numpy(),
+        camera_R=rig.R.repeat(T, 1, 1, 1).numpy(),
+        camera_t=rig.t.repeat(T, 1, 1).numpy(),
+        further={'seen2d': seen, 'seen2d_confidence': np.ones(seen.shape[:-1])},
+    )
+    trained = TrainedRegressor(model, names, tmp_path / 'x.pth', tmp_path / 'toy.smil.json', {'type': 'Toy'})
+    fit = predictions.as_fit(model.body_model, JOINT_NAMES, rig, 'mm', {})
+    truth3d = np.stack([s['keypoints3d'].numpy() for s in samples])
+    return PredictedRecording(recording, trained, predictions, fit, 25.0), truth3d
+
+
+def test_the_truth_is_found_from_what_was_seen_and_judged(made):
+    made, truth = made
+    refiner = Refiner(made, 'fit/multiview_keypoints_lm.py', ignore)
+    result = refiner.fit()
+    after = refiner.applied(result)
+    known = np.arange(T) != 2
+    error = np.linalg.norm(after.predictions.keypoints3d - truth, axis=-1)[known]
+    assert np.median(error) < 0.02
+    # The frame that nobody saw is not made up.
+    assert after.predictions.valid.tolist() == known.tolist()
+    assert (after.predictions.confidence3d[2] == 0).all()
+    assert all(np.isfinite(v).all() for v in after.predictions.arrays().values() if v.dtype.kind == 'f')
+    verdict, cameras = refiner.judged(result)
+    assert verdict.word
+    assert [row['camera'] for row in cameras] == list(CAMERAS)
+
+
+def test_a_fit_to_the_bodys_own_projections_is_not_judged(made):
+    made, _ = made
+    blind = replace(made, predictions=replace(made.predictions, further={}))
+    refiner = Refiner(blind, 'fit/multiview_keypoints_lm.py', ignore)
+    assert refiner.judged(made.fit) is None
