@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from smilfit.apis.data_source import options_from
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.apis.preprocessing import portable_model
 from smilfit.apis.progress import Progress, ProgressCallback, ignore, steps
 from smilfit.body_models import SMIL, BodyModelData, keypoint_definitions, load_body_model_data
+from smilfit.body_models.pose_sources import GivenPoses, read_poses
 from smilfit.datasets import PreprocessOptions
 from smilfit.datasets import preprocess as write_dataset
 from smilfit.files import MadeOf, OutputFolder, OutputLock, write_text
@@ -45,6 +47,8 @@ class SynthesisInputs:
         downscale: images are smaller than the calibration's by this factor.
         unit: world unit where the calibration states none.
         backgrounds: images and videos of the place, or folders of them.
+        poses: .npz of fits, or of recordings whose parameters are known, that hold `body_pose`: poses come from
+            these, with chains of joints recombined and mirrored; from the joint limits if there are none.
         joint_lookup: csv (columns model,data) of the keypoints that are labelled.
         keypoint_set: a keypoint set of the model, or 'joints' for all joints; without this and a lookup, the model's
             first set, or all joints of a model without sets.
@@ -55,6 +59,7 @@ class SynthesisInputs:
     downscale: float = 1.0
     unit: str | None = None
     backgrounds: Sequence[str | Path] = ()
+    poses: Sequence[str | Path] = ()
     joint_lookup: str | Path | None = None
     keypoint_set: str | None = None
 
@@ -98,7 +103,9 @@ def synthesize(
     options, inputs, out = options or SynthesisOptions(), inputs or SynthesisInputs(), Path(out)
     as_store = out.suffix == STORE
     (check_output_file if as_store else check_output_folder)(out, 'OUT')
-    check_not_an_input(out, (body_model, inputs.calibration, inputs.joint_lookup, *inputs.backgrounds), 'OUT')
+    check_not_an_input(
+        out, (body_model, inputs.calibration, inputs.joint_lookup, *inputs.backgrounds, *inputs.poses), 'OUT'
+    )
     if store and not as_store:
         raise ValueError(
             f'synthesize: options of a dataset file ({", ".join(store)}) must go with one; {out} is a folder. '
@@ -108,8 +115,9 @@ def synthesize(
     cameras = _cameras(inputs)
     places = [Path(place) for place in inputs.backgrounds]
     photos = read_photos(places, cameras.names if cameras else ()) if places else NO_PHOTOS
-    sessions = SessionSet(SMIL(data), tuple(data_names), options, cameras, photos)
-    made_of = MadeOf(_content(data, data_names, cameras, photos), _plain(options))
+    given = _poses(data, inputs)
+    sessions = SessionSet(SMIL(data), tuple(data_names), options, cameras, photos, given)
+    made_of = MadeOf(_content(data, data_names, cameras, photos, given), asdict(options))
     report = progress or ignore
     if as_store:
         # What one camera alone sees is known in space all the same.
@@ -243,6 +251,14 @@ def _keypoints(data: BodyModelData, inputs: SynthesisInputs) -> tuple[BodyModelD
     return data, {name: name for name in names}
 
 
+def _poses(data: BodyModelData, inputs: SynthesisInputs) -> GivenPoses | None:
+    if not inputs.poses:
+        return None
+    source = GivenPoses(torch.cat([read_poses(path) for path in inputs.poses]))
+    source.bind(data)
+    return source
+
+
 def _cameras(inputs: SynthesisInputs) -> Cameras | None:
     if inputs.calibration is None:
         return None
@@ -259,7 +275,11 @@ def _cameras(inputs: SynthesisInputs) -> Cameras | None:
 
 
 def _content(
-    data: BodyModelData, names: Mapping[str, str], cameras: Cameras | None, photos: Photos
+    data: BodyModelData,
+    names: Mapping[str, str],
+    cameras: Cameras | None,
+    photos: Photos,
+    poses: GivenPoses | None,
 ) -> dict[str, Any]:
     """Hash all that images depend on beside the options."""
     inputs: dict[str, Any] = {'body_model': data.content_hash(), 'keypoints': dict(names)}
@@ -269,6 +289,8 @@ def _content(
         inputs['cameras'] = [list(cameras.names), cameras.unit, _hashed(arrays)]
     if photos is not NO_PHOTOS:
         inputs['photos'] = [list(photos.of_camera), _hashed(photos.all)]
+    if poses is not None:
+        inputs['poses'] = _hashed([poses.poses.numpy()])
     return inputs
 
 
@@ -278,7 +300,3 @@ def _hashed(arrays: Sequence[np.ndarray]) -> str:
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _plain(options: SynthesisOptions) -> dict[str, Any]:
-    return asdict(options)

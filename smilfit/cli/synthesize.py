@@ -42,7 +42,7 @@ def build_parser(prog: str | None = 'synthesize') -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__
-        + ' Poses are drawn from the joint limits, shapes from the shape space. Labels are exact '
+        + ' Poses are drawn from the joint limits or from fits, shapes from the shape space. Labels are exact '
         'projections; what is hidden is not labelled, and all points in space are known. A run that was stopped goes '
         'on where it was when the same command is given again.',
     )
@@ -108,6 +108,10 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
         help='images or videos of the place, or folders of them; of a video the median over time is taken. A file '
         'called after a camera, or in a folder that is, is what that camera sees',
     )  # fmt: skip
+    own.add_argument(
+        '--poses', type=existing_file, nargs='+', default=(), metavar='FILE.npz',
+        help='fit.npz of fits, or truth.npz: take poses from these, recombined and mirrored (default: joint limits)',
+    )  # fmt: skip
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument('--joint-lookup', type=existing_file, metavar='FILE.csv', help='keypoints to label')
     labels.add_argument(
@@ -146,6 +150,7 @@ def _run(arguments: argparse.Namespace) -> int:
         downscale=arguments.downscale,
         unit=arguments.unit,
         backgrounds=tuple(arguments.backgrounds),
+        poses=tuple(arguments.poses),
         joint_lookup=arguments.joint_lookup,
         keypoint_set=arguments.keypoint_set,
     )

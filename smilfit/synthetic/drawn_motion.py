@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.body_models.default_limits import default_joint_limits
+from smilfit.body_models.pose_sources import LimitPoses
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.structures import BodyParams
@@ -19,8 +19,8 @@ from smilfit.synthetic.placement import SharedVolume, smooth_noise, ways
 PoseSource = Callable[[int, Generator], Float[Tensor, 'n j 3']]
 
 # Standard deviation of a component, a share of the way to its limit: of limits that the model states, and of the
-# default ones, which are wide. A session is calmer or livelier by a factor from the least to 1.
-SPREAD, DEFAULT_SPREAD, CALM = 0.45, 0.25, 0.4
+# default ones, which are wide.
+SPREAD, DEFAULT_SPREAD = 0.5, 0.3
 # How far the animal leans, rad, and how fast it turns, rad a memory of the motion.
 LEAN_RAD, TURN_RAD = 0.3, 1.2
 # A pose every so many memories; between two of them goes the motion.
@@ -28,23 +28,11 @@ _MEMORIES_A_POSE = 1.5
 _CHUNK = 64
 
 
-def limit_poses(data: BodyModelData, calm: float = 1.0) -> PoseSource:
-    """Make a source of poses within the model's joint limits, or the default ones, crowded about the rest pose.
-
-    Args:
-        data: the body model.
-        calm: factor on the spread.
-    """
-    stated = data.joint_limits is not None
-    limits = torch.as_tensor(data.joint_limits if stated else default_joint_limits(data))[1:].double()
-    spread = calm * (SPREAD if stated else DEFAULT_SPREAD)
-
-    def draw(n: int, generator: Generator) -> Tensor:
-        normal = spread * torch.randn(n, *limits.shape[:2], generator=generator, dtype=torch.float64)
-        normal = normal.clamp(-1, 1)
-        return torch.where(normal > 0, normal * limits[..., 1], -normal * limits[..., 0])
-
-    return draw
+def limit_poses(data: BodyModelData) -> PoseSource:
+    """Make a source of poses within the model's joint limits, or the default ones, crowded about the rest pose."""
+    source = LimitPoses(SPREAD if data.joint_limits is not None else DEFAULT_SPREAD)
+    source.bind(data)
+    return source
 
 
 def draw_params(
@@ -71,7 +59,7 @@ def draw_params(
         Float64 parameters.
     """
     data = body.data
-    poses = limit_poses(data, rng.uniform(CALM, 1.0)) if poses is None else poses
+    poses = limit_poses(data) if poses is None else poses
     generator = Generator().manual_seed(int(rng.integers(2**31)))
     orient = torch.from_numpy(_orientations(data, n_frames, rng, volume, memory))
     params = BodyParams(

@@ -1,19 +1,25 @@
 """Photographs of empty places: images as they are, and of videos what is there in most of their frames."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from smilfit.files import reading
-from smilfit.io import iterate_videos, probe_video
+from smilfit.io import iterate_videos, probe_video, read_labels
 from smilfit.io.image_opening import open_image
+from smilfit.io.session_folder import find_labels
 from smilfit.io.videos import VIDEO_SUFFIXES
 from smilfit.synthetic.looks import Photos
+
+logger = logging.getLogger('smilfit')
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 # So many frames of a video, evenly over time, are enough for a median without the animal.
 MEDIAN_FRAMES = 25
+# How far an animal reaches beyond the hull of its labels, a share of its longer side; what paints over it, px.
+_BEYOND_LABELS, _INPAINT_PX = 0.25, 5
 
 
 def read_photos(places: list[Path], camera_names: tuple[str, ...] = ()) -> Photos:
@@ -66,7 +72,49 @@ def _image(file: Path) -> UInt8[np.ndarray, 'H W 3']:
 
 
 def _median(file: Path) -> UInt8[np.ndarray, 'H W 3']:
+    """Give a video's empty place: the median over time without the hulls of the animal's labels.
+
+    Where an animal never goes away, the place is painted over from around. Of a video without labels what stays in
+    its place stays in the image; the log says so.
+    """
+    import cv2
+
     n = probe_video(file).n_frames
     indices = np.unique(np.linspace(0, n - 1, min(n, MEDIAN_FRAMES)).round().astype(int)).tolist()
-    frames = [images['video'] for _, images in iterate_videos({'video': file}, indices)]
-    return np.median(np.stack(frames), 0).astype(np.uint8)
+    frames = np.stack([images['video'] for _, images in iterate_videos({'video': file}, indices)])
+    there = _animal(file, indices, frames.shape[1:3])
+    if there is None:
+        logger.info('%s: has no labels beside it; what does not move in it stays in the background.', file)
+        return np.median(frames, 0).astype(np.uint8)
+    image = np.median(frames, 0).astype(np.uint8)
+    visited, always = there.any(0), there.all(0)
+    free = np.where(there[:, visited, None], np.nan, frames[:, visited].astype(np.float32))
+    free[:, always[visited]] = 0
+    image[visited] = np.nanmedian(free, 0).astype(np.uint8)
+    return cv2.inpaint(image, always.astype(np.uint8), _INPAINT_PX, cv2.INPAINT_TELEA)
+
+
+def _animal(file: Path, indices: list[int], shape: tuple[int, int]) -> Bool[np.ndarray, 'n H W'] | None:
+    """Say where the animal is by the labels beside a video; None without labels.
+
+    A frame without labels takes those of the last one that has any, else of the first.
+    """
+    import cv2
+
+    if not any(path.suffix.lower() in ('.slp', '.h5') for path in file.parent.iterdir()):
+        return None
+    xy = read_labels(find_labels(file.parent)).xy
+    labelled = np.flatnonzero(np.isfinite(xy).all(-1).any(1))
+    if not len(labelled):
+        return None
+    there = np.zeros((len(indices), *shape), bool)
+    for row, index in enumerate(indices):
+        frame = labelled[max(np.searchsorted(labelled, index, side='right') - 1, 0)]
+        points = xy[frame][np.isfinite(xy[frame]).all(-1)]
+        size = max(float(np.ptp(points, axis=0).max()), 0.1 * min(shape))
+        hull = cv2.convexHull(points.round().astype(np.int32).reshape(-1, 1, 2))
+        mask = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1)
+        reach = 2 * int(_BEYOND_LABELS * size) + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        there[row] = cv2.dilate(mask, disc) > 0
+    return there

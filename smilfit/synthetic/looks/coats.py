@@ -157,7 +157,7 @@ def draw_coat(kind: str, rng: np.random.Generator, photos: Sequence[Photo] = ())
 
 def draw_colour(rng: np.random.Generator) -> Float[np.ndarray, '3']:
     """Draw a colour, more often a dull one than a bright one."""
-    value, saturation, hue = rng.uniform(0.06, 0.97), rng.beta(1.0, 2.5), rng.uniform(0, 6)
+    value, saturation, hue = rng.uniform(0.12, 0.97), rng.beta(1.0, 2.5), rng.uniform(0, 6)
     # Half of all have the hues of fur and skin.
     hue = rng.normal(0.5, 0.25) % 6 if rng.random() < 0.5 else hue
     wheel = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)

@@ -16,7 +16,7 @@ from smilfit.synthetic.looks.walls import Wall, draw_wall
 from smilfit.synthetic.placement import SharedVolume
 
 # The animal's mean colour differs from its walls' at least so much (RGB in [0, 1]), if that many coats can do it.
-LEAST_DIFFERENCE, MOST_COATS = 0.12, 10
+LEAST_DIFFERENCE, MOST_COATS = 0.15, 12
 
 
 @dataclass(frozen=True)
