@@ -7,6 +7,7 @@ Nothing here parses a command line or prints. The names below are imported when 
 from importlib import import_module
 
 _PUBLIC = {
+    'CheckRun': 'smilfit.apis.checking',
     'DataSource': 'smilfit.apis.data_source',
     'EvaluationRun': 'smilfit.apis.testing',
     'FitImagesRun': 'smilfit.apis.image_fitting',
@@ -16,6 +17,7 @@ _PUBLIC = {
     'PreprocessRun': 'smilfit.apis.preprocessing',
     'Progress': 'smilfit.apis.progress',
     'TrainRun': 'smilfit.apis.training',
+    'check_data': 'smilfit.apis.checking',
     'check_training': 'smilfit.apis.training',
     'fit': 'smilfit.apis.fitting',
     'fit_images': 'smilfit.apis.image_fitting',
