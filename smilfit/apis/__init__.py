@@ -9,6 +9,7 @@ from importlib import import_module
 _PUBLIC = {
     'ConvertedCheckpoint': 'smilfit.apis.smilify_checkpoint',
     'ConvertedConfig': 'smilfit.apis.smilify_config',
+    'CheckRun': 'smilfit.apis.checking',
     'DataSource': 'smilfit.apis.data_source',
     'EvaluationRun': 'smilfit.apis.testing',
     'FitImagesRun': 'smilfit.apis.image_fitting',
@@ -25,6 +26,7 @@ _PUBLIC = {
     'SourceOptions': 'smilfit.apis.inference_sources',
     'PseudoLabelRun': 'smilfit.apis.pseudo_labels',
     'TrainRun': 'smilfit.apis.training',
+    'check_data': 'smilfit.apis.checking',
     'check_training': 'smilfit.apis.training',
     'convert_smilify_checkpoint': 'smilfit.apis.smilify_checkpoint',
     'convert_smilify_config': 'smilfit.apis.smilify_config',

@@ -11,8 +11,9 @@ from smilfit.apis.data_source import DataSource, options_from
 from smilfit.body_models import BodyModelData, load_body_model_data
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets import CROP_MODES, PreprocessOptions, StoredSession
+from smilfit.datasets.shape_agreement import shape_agreement
 from smilfit.datasets.smilify import SmilifyFile, common_unit, read_smilify, sessions_of
-from smilfit.datasets.smilify.joint_order import mixed_lookup, shape_agreement
+from smilfit.datasets.smilify.joint_order import mixed_lookup
 from smilfit.io import check_lookup, read_joint_lookup
 from smilfit.io.slp_nodes import read_node_orders
 

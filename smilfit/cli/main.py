@@ -10,6 +10,7 @@ from smilfit.version import __version__
 
 COMMANDS = {
     'preprocess': 'recorded sessions to a dataset file',
+    'check': 'look at the ground truth of a dataset file before training',
     'landmarks': 'propose which place of a model each annotated keypoint is',
     'fit': 'fit a body model to a dataset file, stage by stage',
     'fit_images': 'fit a body model to annotated images or single-view videos',

@@ -145,16 +145,15 @@ class SmilifySession(StoredSession):
             return 0
         pixels, _, valid = self.cameras.project(torch.from_numpy(self._xyz))
         stored = apply_affine(self.affine, np.where(valid.numpy()[..., None], pixels.numpy(), np.inf))
-        near = np.asarray(np.abs(stored).max(-1) < NEAR_CORNER * self.side)
-        known = np.asarray(self._confidence3d > 0)
-        missing = corner & ~(near & known[:, None])
+        near = np.abs(stored).max(-1) < NEAR_CORNER * self.side
+        missing = np.where(near & np.asarray(self._confidence3d > 0)[:, None], False, corner)
         self._confidence = np.where(missing, 0.0, self._confidence)
         return int(missing.sum())
 
 
 def _seen_columns(tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]) -> dict[str, int]:
     """Give the keypoints that the session has at all: model keypoint -> column; others were never labelled."""
-    visible = tables.visible(np.arange(tables.slots.shape[1])) > 0
-    seen: np.ndarray = np.asarray(visible.any((0, 1)) | tables.has_point.any(0))
+    seen = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
+    found = dict(zip(joint_names, np.atleast_1d(seen).tolist()))
     place = {name: j for j, name in enumerate(joint_names)}
-    return {model: place[joint] for model, joint in lookup.items() if seen[place[joint]]}
+    return {model: place[joint] for model, joint in lookup.items() if found[joint]}

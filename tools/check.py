@@ -1,0 +1,8 @@
+"""Check a dataset's ground truth; see --help."""
+
+import sys
+
+from smilfit.cli.check import main
+
+if __name__ == '__main__':
+    sys.exit(main())
