@@ -98,6 +98,7 @@ class MeetInSpace(nn.Module):
         sigma_cells: width of the Gaussian that the heat maps were trained to show; what is wider is doubt.
         error_cells: what a heat map errs by even where it has no doubt, standard deviation an axis.
         depth_sd: standard deviation of a single view's depth, as a share of it.
+        min_mass: share of a heat map below which a mode takes no part in a candidate; a flat map has less.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class MeetInSpace(nn.Module):
         sigma_cells: float = 1.25,
         error_cells: float = 0.35,
         depth_sd: float = 0.3,
+        min_mass: float = 0.05,
     ) -> None:
         super().__init__()
         if n_modes < 1 or radius < 3 or n_rounds < 1 or max_candidates < 1:
@@ -121,7 +123,7 @@ class MeetInSpace(nn.Module):
         self.n_modes, self.radius, self.floor = n_modes, radius, floor
         self.max_candidates, self.n_rounds = max_candidates, n_rounds
         self.robust_cells, self.sigma_cells, self.error_cells = robust_cells, sigma_cells, error_cells
-        self.depth_sd = depth_sd
+        self.depth_sd, self.min_mass = depth_sd, min_mass
 
     @torch.no_grad()
     def forward(
@@ -155,8 +157,8 @@ class MeetInSpace(nn.Module):
         views = _Views(cameras, view_mask, windows, stride)
         found, _ = windows.modes(self.n_modes)
         modes = cell_to_px(found.mean, stride)
-        start, middle = self._start(views, modes, found.mass * view_mask[..., None, None], prior)
-        points, covariance, seen = self._settle(views, start, middle)
+        start, middle, spread = self._start(views, modes, found.mass * view_mask[..., None, None], prior)
+        points, covariance, seen = self._settle(views, start, middle, spread)
         present = view_mask[..., None].to(maps.dtype)
         return Consensus(
             xyz=points + origin.unsqueeze(1),
@@ -181,8 +183,12 @@ class MeetInSpace(nn.Module):
 
     def _start(
         self, views: _Views, modes: Tensor, mass: Tensor, prior: Tensor | float | None
-    ) -> tuple[Tensor, Tensor]:
-        """Choose by vote among all meetings of two modes; give the points and where the animal is (B, K, 3)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose by vote among all meetings of two modes.
+
+        Returns:
+            The points, where the animal is (B, K, 3), and how far it reaches from there (B,).
+        """
         n_views, n_modes = modes.shape[1], modes.shape[3]
         directions, has_ray = views.cameras.rays(modes.flatten(2, 3))
         directions = directions.unflatten(2, modes.shape[2:4]).transpose(1, 2).flatten(2, 3)
@@ -198,7 +204,9 @@ class MeetInSpace(nn.Module):
         points, meet = meet_pairs(
             origins[:, :, a], directions[:, :, a], origins[:, :, b], directions[:, :, b]
         )
-        meet &= (view[..., a] != view[..., b]) & (mass[..., a] > 0) & (mass[..., b] > 0)
+        meet &= (
+            (view[..., a] != view[..., b]) & (mass[..., a] > self.min_mass) & (mass[..., b] > self.min_mass)
+        )
         points = torch.where(meet.unsqueeze(-1), points, torch.zeros_like(points))
         score = self._votes(views, points).masked_fill(~meet, -torch.inf)
         best = score.argmax(-1, keepdim=True)
@@ -209,7 +217,8 @@ class MeetInSpace(nn.Module):
             views, origins[:, :, 0], directions[:, :, 0], view[..., 0], middle, met, prior
         )
         point = torch.where(met.unsqueeze(-1), point, alone)
-        return point, torch.where(met.unsqueeze(-1), middle.unsqueeze(1), alone)
+        middle = torch.where(met.unsqueeze(-1), middle.unsqueeze(1), alone)
+        return point, middle, _reach(point - middle, met)
 
     def _n_rays(self, n_views: int) -> int:
         """Say how many rays make no more candidates than allowed."""
@@ -251,14 +260,17 @@ class MeetInSpace(nn.Module):
         by_others = torch.where(met.any(1, keepdim=True) & (by_others > 0), by_others, by_depth)
         return origin + by_others.unsqueeze(-1) * direction
 
-    def _settle(self, views: _Views, start: Tensor, middle: Tensor) -> tuple[Tensor, Tensor, _Agreement]:
+    def _settle(
+        self, views: _Views, start: Tensor, middle: Tensor, spread: Tensor
+    ) -> tuple[Tensor, Tensor, _Agreement]:
         """Move points to where the modes near their images want them, and say what that leaves open."""
         eye = torch.eye(3, dtype=start.dtype, device=start.device)
         here = views.mask.unsqueeze(-1).to(start)
         depth = world_to_camera(start, views.cameras.R, views.cameras.t)[..., 2]
         distance = (depth.abs() * here).sum(1) / here.sum(1)
         # A wide prior about the animal's place keeps what a single view sees from running along its ray.
-        prior = (self.depth_sd * distance).square().reciprocal()[..., None, None] * eye
+        width = torch.minimum(self.depth_sd * distance, spread.unsqueeze(1))
+        prior = width.square().reciprocal()[..., None, None] * eye
         point = start
         for _ in range(self.n_rounds):
             seen = self._look(views, point)
@@ -291,6 +303,15 @@ def _medoid(points: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K']) -> Float
     far = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
     total = (far * there.unsqueeze(1)).sum(-1).masked_fill(~there, torch.inf)
     return points[torch.arange(len(points), device=points.device), total.argmin(-1)]
+
+
+def _reach(
+    offsets: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K'], times: float = 2.0
+) -> Float[Tensor, ' B']:
+    """Give some times the mean distance of points from their middle; infinite where too few points tell."""
+    count = there.sum(1)
+    mean = (offsets.norm(dim=-1) * there).sum(1) / count.clamp_min(1)
+    return torch.where((count >= 3) & (mean > 0), times * mean, torch.inf)
 
 
 def _noise_scale(seen: _Agreement, prior_count: float = 4.0) -> Float[Tensor, 'B K']:
