@@ -113,7 +113,7 @@ def test_the_real_session_trains_and_is_measured(mouse):
 
 def test_the_demo_in_small(tmp_path):
     command = [
-        'tools/demo.py', '--out', tmp_path / 'demo', '--sessions', 1, '--frames', 60, '--cameras', 3,
+        'tools/demo.py', '--out', tmp_path / 'demo', '--sessions', 2, '--frames', 24, '--cameras', 3,
         '--epochs', 1, '--resolution', 64,
     ]  # fmt: skip
     output = run(*command)

@@ -1,0 +1,14 @@
+# The demo's: few sessions, one of them held out whole, minutes on two CPU cores.
+_base_ = ['keypoint_unet.py']
+
+_held_out = dict(ratios=(0.8, 0.0, 0.2))
+train_dataloader = dict(
+    num_workers=1, dataset=_held_out, sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True)
+)
+test_dataloader = dict(num_workers=0, dataset=_held_out)
+# All but the tested session are learnt from: what training is judged by is its loss.
+val_dataloader = None
+val_cfg = None
+val_evaluator = None
+train_cfg = dict(max_epochs=16)
+default_hooks = dict(checkpoint=dict(save_best=None, rule=None))
