@@ -13,7 +13,6 @@ from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.picture_dataset import PictureDataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
 from smilfit.datasets.pseudo_labels import AddPseudoLabels, PseudoLabels
-from smilfit.datasets.smilify_store import SmilifyFile
 from smilfit.datasets.splits import split_samples
 from smilfit.datasets.store_layout import (
     EncodedSample,
@@ -53,7 +52,6 @@ __all__ = [
     'Session',
     'SessionHeader',
     'SessionPlan',
-    'SmilifyFile',
     'StoreHeader',
     'StoreWriter',
     'StoredSession',
