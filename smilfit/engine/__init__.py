@@ -8,7 +8,6 @@ from smilfit.engine.configs import building, load_experiment, set_mixed_precisio
 from smilfit.engine.data_loading import build_data_loader
 from smilfit.engine.launch import choose_device, process_group
 from smilfit.engine.loss_curriculum_hook import LossCurriculumHook
-from smilfit.engine.loss_guard_hook import LossGuardHook
 from smilfit.engine.model_building import build_regressor
 from smilfit.engine.plain_checkpoint_hook import PlainCheckpointHook
 from smilfit.engine.runner import build_test_runner, build_train_runner
@@ -22,7 +21,6 @@ __all__ = [
     'AutocastOptimWrapper',
     'BadBatchHook',
     'LossCurriculumHook',
-    'LossGuardHook',
     'PlainCheckpointHook',
     'SkippingOptimWrapper',
     'StagedUnfreezeHook',
