@@ -12,6 +12,8 @@ from smilfit.datasets.multi_view_dataset import MultiViewDataset, make_sample
 from smilfit.datasets.store_layout import SampleRecord
 from smilfit.registry import DATASETS
 
+# Numbers of so many samples are kept in memory, some 10 kB each.
+_MOST_RECORDS = 20_000
 _OF_VIEWS = ('view_mask', 'K', 'R', 't', 'dist', 'size', 'to_original', 'keypoints2d', 'confidence2d')
 
 
@@ -50,6 +52,7 @@ class PictureDataset(MultiViewDataset):
         if resolution is not None and resolution < 8:
             raise ValueError(f'PictureDataset: resolution must be at least 8 px; got {resolution}.')
         super().__init__(data_path, views=views, **options)
+        self._records: dict[int, SampleRecord] = {}
         self.resolution = resolution or self.file.target_resolution
         if sessions is not None:
             chosen = [self.file.session_index(name) for name in sessions]
@@ -100,7 +103,7 @@ class PictureDataset(MultiViewDataset):
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         index, camera = (int(i) for i in self.images[item])
-        record = self._one_view(self.file.record(index), camera)
+        record = self._one_view(self._record(index), camera)
         image = self.file.image(index, camera)
         side = image.shape[0]
         if side != self.resolution:
@@ -118,6 +121,15 @@ class PictureDataset(MultiViewDataset):
             for transform in self.transforms:
                 sample = transform(sample)
         return sample
+
+    def _record(self, index: int) -> SampleRecord:
+        """Read a sample's numbers once: a dozen small reads take longer than its image."""
+        found = self._records.get(index)
+        if found is None:
+            found = self.file.record(index)
+            if len(self._records) < _MOST_RECORDS:
+                self._records[index] = found
+        return found
 
     def _one_view(self, record: SampleRecord, camera: int) -> SampleRecord:
         """Leave only one view and the keypoints asked for."""

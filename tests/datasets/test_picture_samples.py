@@ -1,5 +1,8 @@
 """Single images of dataset files, and several files as one."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.data import default_collate
@@ -12,8 +15,10 @@ from smilfit.datasets import (
     PreprocessOptions,
     preprocess,
 )
-from smilfit.structures import Cameras
+from smilfit.engine import build_data_loader
+from smilfit.structures import BodyParams, Cameras
 from tests.datasets.blob_session import NAMES, BlobSession, make_body
+from tests.ranks import on_two_ranks
 
 
 @pytest.fixture(scope='module')
@@ -102,6 +107,55 @@ def test_sets_of_other_keypoints_and_sizes_make_one_batch(dataset_path, small_se
         MixedDataset([PictureDataset(p, split='all') for p in (small_set, dataset_path)])
     with pytest.raises(ValueError, match='one positive number'):
         MixedDataset(parts, weights=(1, 0))
+
+
+def test_sets_of_another_body_model_come_without_their_parameters(dataset_path, tmp_path):
+    other = replace(make_body(), shapedirs=None)
+    session = BlobSession('other', 3)
+    session.true_params = BodyParams.zeros(3, 4, 0)
+    options = PreprocessOptions(target_resolution=64, num_workers=0)
+    preprocess([session], tmp_path / 'other.h5', other, options, body_model_file='o.smil.json')
+    parts = [
+        PictureDataset(dataset_path, split='all', sessions=['second']),
+        PictureDataset(tmp_path / 'other.h5', split='all'),
+    ]
+    assert bool(parts[1][0]['data_samples']['has_params'])
+    mixed = MixedDataset(parts)
+    data = default_collate([mixed[0], mixed[len(mixed) - 1]])['data_samples']
+    assert data['has_params'].tolist() == [True, False]
+    assert data['params']['betas'].shape == (2, 2)
+    assert data['confidence2d'].sum() > 5
+
+
+def _draw(folder: str, path: str) -> None:
+    cfg = {
+        'batch_size': 2,
+        'num_workers': 0,
+        'sampler': {'type': 'MixedSampler', 'samples_per_epoch': 20},
+        'dataset': {
+            'type': 'MixedDataset',
+            'datasets': [
+                {'type': 'PictureDataset', 'data_path': path, 'split': 'all', 'sessions': [name]}
+                for name in ('first', 'second')
+            ],
+            'weights': [1, 1],
+        },
+    }
+    loader = build_data_loader(cfg, seed=3)
+    seen = [
+        f'{i} {v}'
+        for b in loader
+        for i, v in zip(*(b['data_samples'][k].tolist() for k in ('index', 'view')))
+    ]
+    Path(folder, f'{torch.distributed.get_rank()}.txt').write_text('\n'.join(seen))
+
+
+def test_two_processes_draw_different_images_by_a_config(dataset_path, tmp_path):
+    on_two_ranks(_draw, str(tmp_path), str(dataset_path))
+    first, second = ((tmp_path / f'{rank}.txt').read_text().splitlines() for rank in (0, 1))
+    assert len(first) == len(second) == 10
+    assert len({*first, *second}) == 20
+    assert sum(int(entry.split()[0]) < 48 for entry in first + second) == 10
 
 
 class Parts:
