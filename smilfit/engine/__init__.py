@@ -11,6 +11,7 @@ from smilfit.engine.loss_guard_hook import LossGuardHook
 from smilfit.engine.model_building import build_regressor
 from smilfit.engine.plain_checkpoint_hook import PlainCheckpointHook
 from smilfit.engine.runner import build_test_runner, build_train_runner
+from smilfit.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.engine.training_statistics import compute_statistics
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'LossCurriculumHook',
     'LossGuardHook',
     'PlainCheckpointHook',
+    'TrainedRegressor',
     'build_data_loader',
     'build_regressor',
     'build_test_runner',
@@ -27,6 +29,7 @@ __all__ = [
     'compute_statistics',
     'install_checkpoint_loader',
     'load_experiment',
+    'load_trained_regressor',
     'merge_options',
     'process_group',
     'read_checkpoint',

@@ -16,6 +16,7 @@ from smilfit.engine.checkpoint_loader import (
     check_weights,
     smilfit_entry,
 )
+from smilfit.engine.model_description import described_model
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, set_random_state
 from smilfit.registry import HOOKS
@@ -92,6 +93,7 @@ class PlainCheckpointHook(Hook):
             'random_state': self._at_epoch_end or [random_state()],
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
+            'model': described_model(runner.cfg.get('model')),
             **asdict(model.statistics.names),
         }
         plain = to_plain(dict(checkpoint))

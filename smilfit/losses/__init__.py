@@ -3,6 +3,7 @@
 from smilfit.losses.base import BaseLoss, ForwardLoss, as_loss
 from smilfit.losses.focal_prior import FocalPriorLoss
 from smilfit.losses.ground_contact import GroundContactLoss
+from smilfit.losses.heatmap import CentreHeatmapLoss, HeatmapLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
 from smilfit.losses.joint_scale_ties import TiedJointScalePriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
@@ -35,11 +36,13 @@ from smilfit.losses.triangulation_consistency import TriangulationConsistencyLos
 __all__ = [
     'Absolute',
     'BaseLoss',
+    'CentreHeatmapLoss',
     'Energies',
     'FocalPriorLoss',
     'ForwardLoss',
     'GemanMcClure',
     'GroundContactLoss',
+    'HeatmapLoss',
     'JointLimitLoss',
     'JointOffsetPriorLoss',
     'JointPriorLoss',
