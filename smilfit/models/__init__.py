@@ -50,8 +50,11 @@ __all__ = [
     'ImageNoise',
     'KeypointHeatmapHead',
     'KeypointRegressor',
+<<<<<<< HEAD
     'Limbs',
     'MLPHead',
+=======
+>>>>>>> space
     'MatchedAnimals',
     'MeetInSpace',
     'MultiViewRegressor',
@@ -62,8 +65,11 @@ __all__ = [
     'PointCorruption',
     'PointEvidence',
     'PointLifter',
+<<<<<<< HEAD
     'Refined',
     'Refinement',
+=======
+>>>>>>> space
     'RegressorPreprocessor',
     'SceneFrame',
     'SmallUNet',

@@ -7,19 +7,20 @@ image.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.models.consensus import MeetInSpace
+from smilfit.models.consensus import Consensus, MeetInSpace
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 
 # A point farther from the middle one than so many times the median distance is a stray.
 _STRAY = 4.0
-# Gives the heat maps (B, C, K, h, w) of whole images and their stride, px of the stored image a cell.
-FirstLook = Callable[[], tuple[Tensor, float]]
+# A box is at least so wide before its margin, px.
+_LEAST_SIDE = 8.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,18 @@ def find_boxes(
     """
     # The depth of what one view sees alone does not matter: its box is made of its own peaks.
     found = (meet or MeetInSpace())(logits, stride, cameras, view_mask, prior=1.0)
+    return boxes_around(found, cameras, view_mask, margin, min_confidence, min_points)
+
+
+def boxes_around(
+    found: Consensus,
+    cameras: Cameras,
+    view_mask: Bool[Tensor, 'B C'],
+    margin: float = 1.35,
+    min_confidence: float = 0.3,
+    min_points: int = 3,
+) -> Boxes:
+    """Box what views agree on, see `find_boxes`; px are those of the cameras' images."""
     in_space = (found.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
     in_space = _without_strays(found.xyz, in_space)
     agreed = (in_space.sum(1) >= min_points)[:, None, None]
@@ -70,15 +83,13 @@ def find_boxes(
     counts = torch.where(agreed, in_space.unsqueeze(1) & valid, own)
     pixels = torch.where(agreed.unsqueeze(-1), pixels, found.modes[..., 0, :])
     sure = torch.where(agreed, found.confidence.unsqueeze(1), found.mode_mass[..., 0])
-    whole = whole_images(cameras, view_mask)
     # Pixel centres are at integers.
     inside = ((pixels > -0.5) & (pixels < cameras.size.unsqueeze(2) - 0.5)).all(-1)
     counts = counts & inside & view_mask.unsqueeze(-1)
     there = counts.sum(-1) >= min_points
-    least = 4 * stride
-    square = torch.where(there.unsqueeze(-1), _square(pixels, counts, margin, least), whole)
-    score = (sure * counts).mean(-1) * there
-    return Boxes(square, score, there)
+    whole = whole_images(cameras, view_mask)
+    square = torch.where(there.unsqueeze(-1), _square(pixels, counts, margin), whole)
+    return Boxes(square, (sure * counts).mean(-1) * there, there)
 
 
 def whole_images(cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> Float[Tensor, 'B C 3']:
@@ -111,24 +122,39 @@ def part_by_nearest(
     return torch.where(own.any(-1).any(-1)[..., None, None, None], parts, torch.zeros_like(parts))
 
 
+@runtime_checkable
+class Look(Protocol):
+    """What a look at boxes gives: what the views agree on, px of the crops, and how px came there."""
+
+    points: Consensus
+    cameras: Cameras
+    to_crop: Float[Tensor, 'B C 2 3']
+
+
+@MODELS.register_module()
+class GivenBoxes(nn.Module):
+    """The images are crops already: one look at the whole of them."""
+
+    def forward(
+        self, look: Callable[..., Look], whole: Float[Tensor, 'B C 3'], view_mask: Bool[Tensor, 'B C']
+    ) -> Look:
+        """Look once."""
+        return look(whole, view_mask)
+
+
 @MODELS.register_module()
 class OwnBoxes(nn.Module):
-    """Boxes from the network's own first look at whole images.
+    """A first look at whole images says where the animal is, a second one at the boxes around it.
+
+    A view that does not show the animal takes no part in the second look, unless none of its sample does.
 
     Args:
         margin: side of a box over the points' larger extent.
         min_confidence: of points that count.
         min_points: a view shows the animal if at least so many of the points lie in its image.
-        meet: how views meet; as usual where None.
     """
 
-    def __init__(
-        self,
-        margin: float = 1.35,
-        min_confidence: float = 0.3,
-        min_points: int = 3,
-        meet: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, margin: float = 1.35, min_confidence: float = 0.3, min_points: int = 3) -> None:
         super().__init__()
         if margin < 1 or not 0 <= min_confidence <= 1 or min_points < 1:
             raise ValueError(
@@ -136,23 +162,27 @@ class OwnBoxes(nn.Module):
                 f'{margin}, {min_confidence} and {min_points}.'
             )
         self.margin, self.min_confidence, self.min_points = margin, min_confidence, min_points
-        self.meet = meet or MeetInSpace()
 
-    def forward(self, look: FirstLook, cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> Boxes:
-        """Look, and box what is seen."""
-        logits, stride = look()
-        return find_boxes(
-            logits, stride, cameras, view_mask, self.meet, self.margin, self.min_confidence, self.min_points
+    def forward(
+        self, look: Callable[..., Look], whole: Float[Tensor, 'B C 3'], view_mask: Bool[Tensor, 'B C']
+    ) -> Look:
+        """Look twice.
+
+        Args:
+            look: gives what is seen in boxes (B, C, 3) of the views of a mask.
+            whole: the whole images' boxes, px of these.
+            view_mask: which views there are.
+        """
+        first = look(whole, view_mask)
+        found = boxes_around(
+            first.points, first.cameras, view_mask, self.margin, self.min_confidence, self.min_points
         )
-
-
-@MODELS.register_module()
-class GivenBoxes(nn.Module):
-    """The stored image is the crop already: its whole is the box, and no first look is taken."""
-
-    def forward(self, look: FirstLook, cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> Boxes:
-        """Box whole images."""
-        return Boxes(whole_images(cameras, view_mask), view_mask.to(cameras.size.dtype), view_mask)
+        # Edges are half a px before the first pixel, in crop and image.
+        scale, shift = first.to_crop[..., 0, :1], first.to_crop[..., 2]
+        corner = (found.square[..., :2] - 0.5 - shift) / scale + 0.5
+        square = torch.cat((corner, found.square[..., 2:] / scale), -1)
+        square = torch.where(found.there.unsqueeze(-1), square, whole)
+        return look(square, torch.where(found.there.any(1, keepdim=True), found.there, view_mask))
 
 
 def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n K']:
@@ -166,10 +196,10 @@ def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K'
 
 
 def _square(
-    pixels: Float[Tensor, 'B C K 2'], counts: Bool[Tensor, 'B C K'], margin: float, least: float
+    pixels: Float[Tensor, 'B C K 2'], counts: Bool[Tensor, 'B C K'], margin: float
 ) -> Float[Tensor, 'B C 3']:
     known = counts.unsqueeze(-1)
     low = torch.where(known, pixels, torch.full_like(pixels, torch.inf)).amin(2)
     high = torch.where(known, pixels, torch.full_like(pixels, -torch.inf)).amax(2)
-    side = ((high - low).amax(-1, keepdim=True) + 1).clamp_min(least) * margin
+    side = ((high - low).amax(-1, keepdim=True) + 1).clamp_min(_LEAST_SIDE) * margin
     return torch.cat(((high + low - side + 1) / 2, side), -1)

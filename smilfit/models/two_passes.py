@@ -87,17 +87,9 @@ class TwoPasses(nn.Module):
                 away an animal is that a single view shows.
         """
         whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
-        first = self._crop_cameras(cameras, box_affine(whole.flatten(0, 1), self.side), view_mask)
-        found = self.boxes(
-            lambda: (self._heatmaps(images, whole, view_mask)[0], self.head.stride), first, view_mask
+        return self.boxes(
+            lambda boxes, mask: self._look(images, boxes, mask, cameras, extent), whole, view_mask
         )
-        # From px of the first look to px of the images; pixel centres are at integers.
-        scale = whole[..., 2:] / self.side
-        corner = (found.square[..., :2] + 0.5) * scale - 0.5 + whole[..., :2]
-        boxes = torch.cat((corner, found.square[..., 2:] * scale), -1)
-        # Where the first look found nothing in any view, all are looked at as they are.
-        lost = ~found.there.any(1, keepdim=True)
-        return self._look(images, boxes, found.there | (lost & view_mask), cameras, extent)
 
     def _crop_cameras(self, cameras: Cameras, affine: Tensor, view_mask: Tensor) -> Cameras:
         size = affine.new_tensor([self.side, self.side]).expand(*view_mask.shape, 2)

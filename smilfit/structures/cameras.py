@@ -90,6 +90,7 @@ class Cameras:
         """Move pixels to where an ideal lens of the same K would see them; False beyond the fold."""
         if self.dist is None:
             return pixels, pixels.isfinite().all(-1)
+        # Found beside the lens, so that there is one where there is the other.
         fold = None if self.fold is None else self.fold.unsqueeze(-1)
         normalised, valid = undistort(
             self.normalise(pixels).double(), self.dist.unsqueeze(-2).double(), fold=fold

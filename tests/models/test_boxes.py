@@ -1,12 +1,13 @@
 """Boxes from a first look: around the animal in every view that shows it, and in no other."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.models import GivenBoxes, OwnBoxes
+from smilfit.models import GivenBoxes, MeetInSpace, OwnBoxes
 from smilfit.models.boxes import find_boxes, part_by_nearest
 from tests.models.blobs import CELLS, PIXELS, STRIDE, blobs, make_cameras
 
@@ -94,15 +95,33 @@ def test_several_animals_have_boxes_of_their_own():
     assert torch.equal(hidden[0, 2], logits[2])
 
 
-def test_ways_to_boxes_share_a_call(scene):
+def test_a_second_look_is_taken_at_the_first_ones_boxes(scene):
+    """Images of 256 px that a look shows at half the size, and one view that sees nothing of one animal."""
     cameras, px, mask = scene
-    own = OwnBoxes(margin=1.2)(lambda: (blobs(px), STRIDE), cameras, mask)
-    assert torch.equal(own.square, find_boxes(blobs(px), STRIDE, cameras, mask, margin=1.2).square)
+    twice = torch.tensor([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]]).expand(2, 4, 2, 3)
+    whole = torch.tensor([0.0, 0.0, 2.0 * PIXELS]).expand(2, 4, 3)
+    to_crop = torch.tensor([[0.5, 0.0, -0.25], [0.0, 0.5, -0.25]]).expand(2, 4, 2, 3)
+    looks = []
 
-    def never():
-        raise AssertionError('no first look is needed')
+    def look(boxes, view_mask):
+        looks.append((boxes, view_mask))
+        points = MeetInSpace()(logits, STRIDE, cameras, view_mask, 420.0)
+        return SimpleNamespace(points=points, cameras=cameras, to_crop=to_crop)
 
-    given = GivenBoxes()(never, cameras, mask)
-    assert given.square[0, 0].tolist() == [0.0, 0.0, PIXELS]
+    logits = blobs(px)
+    OwnBoxes(margin=1.2)(look, whole, mask)
+    assert torch.equal(looks[0][0], whole)
+    stored = px @ twice[0, 0, :, :2].T + twice[0, 0, :, 2]
+    assert _holds(looks[1][0], stored).all()
+    small = find_boxes(logits, STRIDE, cameras, mask, margin=1.2).square
+    torch.testing.assert_close(looks[1][0][..., 2], 2 * small[..., 2])
+    assert looks[1][1].all()
+    logits = torch.randn(logits.shape)
+    OwnBoxes()(look, whole, mask)
+    assert torch.equal(looks[3][0], whole)
+    assert looks[3][1].all()
+    GivenBoxes()(look, whole, mask)
+    assert torch.equal(looks[4][0], whole)
+    assert len(looks) == 5
     with pytest.raises(ValueError, match='margin must be at least 1'):
         OwnBoxes(margin=0.5)
