@@ -51,7 +51,13 @@ class FramePredictor:
                 'inputs': default_collate([frame.inputs() for frame in seen]),
                 'data_samples': default_collate([frame.data_samples() for frame in seen]),
             }
-            found = {f.number: sample for f, sample in zip(seen, self.trained.model.test_step(data))}
+            samples = self.trained.model.test_step(data)
+            if 'params' not in samples[0]:
+                raise ValueError(
+                    f'{self.trained.path}: the model must predict a body; this {self.trained.cfg["type"]} predicts '
+                    'keypoints alone. Train it with a lifter.'
+                )
+            found = {f.number: sample for f, sample in zip(seen, samples)}
         rows = [self._row(frame, found.get(frame.number)) for frame in frames]
         return Predictions.cat(rows)
 
