@@ -34,7 +34,7 @@ from smilfit.cli.argument_types import KeyValues
 
 TABLES = ('held_out', 'synthetic', 'mouse')
 CAMERAS = ('cam_top', 'cam_1', 'cam_2', 'cam_3')
-QUICK = SetSize(n_sessions=2, n_frames=4, n_cameras=2, size=(96, 80))
+QUICK = SetSize(n_sessions=3, n_frames=4, n_cameras=2, size=(96, 80))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
