@@ -175,7 +175,7 @@ def test_learning_rates_are_those_of_the_schedule(tmp_path):
 
 def test_what_smilify_would_pass_over_is_refused(tmp_path, capsys):
     cases = (
-        ({'mode': 'multiview', 'modle': {}}, "Did you mean 'model'"),
+        ({'mode': 'multiview', 'modle': {}}, "or 'model'?"),
         ({'mode': 'multiview', 'model': {'backbone': 'resnet50'}}, "'backbone_name'"),
         ({'mode': 'multiview', 'model': {'backbone_name': 'resnet51'}}, "'resnet50'"),
         ({'mode': 'multiview', 'training': {'batch_size': '8'}}, 'training.batch_size must be a int'),
