@@ -144,15 +144,15 @@ def infer(
         recordings = open_recordings(
             source, sources, trained.names, bool(getattr(trained.model, 'finds_boxes', False))
         )
-        for recording in recordings:
-            check_camera_names(recording.camera_names, trained, cameras or {})
+        called = [check_camera_names(r.camera_names, trained, cameras or {}) for r in recordings]
         told = progress if progress is not None and processes.rank == 0 else ignore
         work = _Inference(trained, frames, outputs or InferenceOutputs(), processes, fps, overwrite, told)
         with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
-            runs = [
-                work.run(recording, _folder(Path(out), recording, len(recordings)))
-                for recording in recordings
-            ]
+            runs = []
+            for recording, names in zip(recordings, called):
+                if hasattr(trained.model, 'use_cameras'):
+                    trained.model.use_cameras(names)
+                runs.append(work.run(recording, _folder(Path(out), recording, len(recordings))))
     return [run for run in runs if run is not None] if processes.rank == 0 else None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from smilfit.files import BadFileError, shorten
 from smilfit.registry import reject_unknown
 
 _PAGES = 'our test command writes pictures and a report'
@@ -131,7 +132,7 @@ def check_keys(where: str, config: Mapping[str, Any]) -> None:
 
     Raises:
         UnknownNameError: an unknown key, with the near ones.
-        TypeError: a section that is none.
+        BadFileError: a section that is none.
     """
     sections = [name for name in KEYS if name]
     reject_unknown(where, 'key', config, (*KEYS[''], *sections))
@@ -140,7 +141,9 @@ def check_keys(where: str, config: Mapping[str, Any]) -> None:
         if section is None:
             continue
         if not isinstance(section, Mapping):
-            raise TypeError(f'{where}: {name} must be an object; got {section!r}. Correct it there.')
+            raise BadFileError(
+                f'{where}: {name} must be an object; got {shorten(section)}. Correct it there.'
+            )
         reject_unknown(f'{where}: {name}', 'key', section, KEYS[name])
 
 

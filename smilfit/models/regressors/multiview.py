@@ -110,6 +110,11 @@ class MultiViewRegressor(BodyRegressor):
         start = body_model.zero_params().betas[0].detach().float()
         self.register_buffer('start_betas', start, persistent=False)
 
+    @property
+    def camera_names(self) -> tuple[str, ...] | None:
+        """Cameras that are known by name; None where any will do."""
+        return self.camera_head.names.known if isinstance(self.camera_head, NamedCameraHead) else None
+
     def use_cameras(self, names: Sequence[str]) -> None:
         """Say which cameras the views of samples are, in order, where the camera head knows cameras by name.
 

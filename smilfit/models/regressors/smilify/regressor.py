@@ -138,6 +138,11 @@ class SmilifyRegressor(BodyRegressor):
         cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
         return cfg
 
+    @property
+    def camera_names(self) -> tuple[str, ...] | None:
+        """Cameras that are known by name; None of a single-view network, to which any will do."""
+        return self.cameras.known or None
+
     def use_cameras(self, names: Sequence[str]) -> None:
         """Say which cameras the views of samples are, in order; at first those of the dataset.
 
