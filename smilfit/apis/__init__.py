@@ -7,6 +7,7 @@ Nothing here parses a command line or prints. The names below are imported when 
 from importlib import import_module
 
 _PUBLIC = {
+    'ComparisonRun': 'smilfit.apis.comparing',
     'DataSource': 'smilfit.apis.data_source',
     'EvaluationRun': 'smilfit.apis.testing',
     'FitImagesRun': 'smilfit.apis.image_fitting',
@@ -17,6 +18,7 @@ _PUBLIC = {
     'Progress': 'smilfit.apis.progress',
     'TrainRun': 'smilfit.apis.training',
     'check_training': 'smilfit.apis.training',
+    'compare': 'smilfit.apis.comparing',
     'fit': 'smilfit.apis.fitting',
     'fit_images': 'smilfit.apis.image_fitting',
     'plan_preprocess': 'smilfit.apis.preprocessing',

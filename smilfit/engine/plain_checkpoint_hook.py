@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
+from smilfit.engine.checkpoint_config import plain_config
 from smilfit.engine.checkpoint_loader import (
     ENTRY,
     FORMAT_VERSION,
@@ -39,11 +40,15 @@ class PlainCheckpointHook(Hook):
     they were, and a validation that was left out is made up for.
     Validation is kept from drawing numbers that training would have drawn, so a run with a break equals one
     without.
+
+    Args:
+        averaged: of a training with `EMAHook`, load the averaged weights; else those of the last step.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
+    def __init__(self, averaged: bool = True) -> None:
+        self.averaged = averaged
         self._states: list[dict[str, Any]] | None = None
         self._before_val: dict[str, Any] | None = None
         self._loaded: dict[str, Any] = {}
@@ -106,6 +111,7 @@ class PlainCheckpointHook(Hook):
             'random_state': [state['now'] for state in states],
             'round_random_state': [state['round'] for state in states],
             'place': _place(runner, checkpoint['meta']),
+            'config': plain_config(runner.cfg),
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
             **asdict(model.statistics.names),
@@ -121,12 +127,26 @@ class PlainCheckpointHook(Hook):
         model = inner_model(runner)
         names = model.statistics.names
         check_body_model(where, stored, names.body_model_hash, str(names.body_model_file))
+        if not self.averaged and not runner._resume:
+            checkpoint['state_dict'] = _last_weights(where, checkpoint)
         check_weights(where, model, checkpoint['state_dict'])
         # mmengine would run it as python.
         checkpoint.get('meta', {}).pop('config', None)
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
         self._loaded = stored
+
+
+def _last_weights(where: str, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the weights of the last step, which mmengine's `EMAHook` stores beside the averaged ones."""
+    beside = checkpoint.get('ema_state_dict')
+    if not isinstance(beside, Mapping):
+        raise ValueError(
+            f'{where}: a checkpoint must be of a training with EMAHook for --no-ema; this one has one set of '
+            f'weights. Leave the option out.'
+        )
+    last = {key.removeprefix('module.'): value for key, value in beside.items() if key.startswith('module.')}
+    return {**checkpoint['state_dict'], **last}
 
 
 def _place(runner: Any, meta: Mapping[str, Any]) -> dict[str, int]:
