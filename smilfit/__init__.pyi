@@ -57,6 +57,7 @@ from smilfit.handlers import (
     SmoothMotionHandler as SmoothMotionHandler,
     SmoothPoseHandler as SmoothPoseHandler,
     SplayPriorHandler as SplayPriorHandler,
+    TriangulationConsistencyHandler as TriangulationConsistencyHandler,
 )
 from smilfit.io import (
     SleapSession as SleapSession,
@@ -92,6 +93,7 @@ from smilfit.losses import (
     SmoothPointsLoss as SmoothPointsLoss,
     SplayPriorLoss as SplayPriorLoss,
     TiedJointScalePriorLoss as TiedJointScalePriorLoss,
+    TriangulationConsistencyLoss as TriangulationConsistencyLoss,
     fit_pose_gaussian as fit_pose_gaussian,
     fit_pose_mixture as fit_pose_mixture,
     read_pose_gaussian as read_pose_gaussian,

@@ -51,8 +51,8 @@ def make_regressor(
     )
 
 
-def make_batch(indices=(0, 1), n_views=3, missing=None) -> dict:
-    samples = [toy_sample(i, n_views, missing=(missing or {}).get(i)) for i in indices]
+def make_batch(indices=(0, 1), n_views=3, missing=None, **options) -> dict:
+    samples = [toy_sample(i, n_views, missing=(missing or {}).get(i), **options) for i in indices]
     return RegressorPreprocessor()(default_collate(samples))
 
 

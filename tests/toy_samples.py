@@ -66,19 +66,26 @@ def ring_cameras(n_views: int, pixels: int, distance: float = 8.0) -> dict[str, 
     }
 
 
-def toy_sample(index: int, n_views: int = 3, pixels: int = 64, missing: int | None = None) -> dict:
+def toy_sample(
+    index: int,
+    n_views: int = 3,
+    pixels: int = 64,
+    missing: int | None = None,
+    pose_sd: float = 0.2,
+    distance: float = 8.0,
+) -> dict:
     """Pose the toy at random (by the index) and draw its joints as soft blobs of their own colours."""
     rng = np.random.default_rng(1000 + index)
     body = toy_body()
     params = BodyParams(
         global_orient=torch.tensor(0.3 * rng.normal(size=(1, 3)), dtype=torch.float32),
-        body_pose=torch.tensor(0.2 * rng.normal(size=(1, 4, 3)), dtype=torch.float32),
+        body_pose=torch.tensor(pose_sd * rng.normal(size=(1, 4, 3)), dtype=torch.float32),
         betas=torch.tensor(rng.normal(size=(1, 2)), dtype=torch.float32),
         transl=torch.tensor(0.5 * rng.normal(size=(1, 3)), dtype=torch.float32),
         scale=torch.tensor([1.1 + 0.1 * rng.random()], dtype=torch.float32),
     )
     points = body(params).joints[0].detach()
-    cameras = ring_cameras(n_views, pixels)
+    cameras = ring_cameras(n_views, pixels, distance)
     xy, _, _ = project_points(points, cameras['K'], cameras['R'], cameras['t'])
     image = _draw(xy, pixels)
     mask = torch.ones(n_views, dtype=torch.bool)

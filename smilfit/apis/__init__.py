@@ -1,4 +1,4 @@
-"""What a notebook or a command calls: preprocess, fit, fit_images, train and test.
+"""What a notebook or a command calls: preprocess, synthesize, fit, fit_images, train, test and infer.
 
 Nothing here parses a command line or prints. The names below are imported when they are first used, so a command's
 --help stays quick.
@@ -12,18 +12,26 @@ _PUBLIC = {
     'EvaluationRun': 'smilfit.apis.testing',
     'FitImagesRun': 'smilfit.apis.image_fitting',
     'FitRun': 'smilfit.apis.fit_run',
+    'FrameOptions': 'smilfit.apis.inference',
+    'InferenceOutputs': 'smilfit.apis.inference_outputs',
+    'InferenceRun': 'smilfit.apis.inference',
     'LookupProposal': 'smilfit.apis.lookup_proposal',
     'PreprocessPlan': 'smilfit.apis.preprocessing',
     'PreprocessRun': 'smilfit.apis.preprocessing',
     'Progress': 'smilfit.apis.progress',
+    'SynthesisInputs': 'smilfit.apis.synthesizing',
+    'SynthesisRun': 'smilfit.apis.synthesizing',
+    'SourceOptions': 'smilfit.apis.inference_sources',
     'TrainRun': 'smilfit.apis.training',
     'check_training': 'smilfit.apis.training',
     'compare': 'smilfit.apis.comparing',
     'fit': 'smilfit.apis.fitting',
     'fit_images': 'smilfit.apis.image_fitting',
+    'infer': 'smilfit.apis.inference',
     'plan_preprocess': 'smilfit.apis.preprocessing',
     'preprocess': 'smilfit.apis.preprocessing',
     'propose_joint_lookup': 'smilfit.apis.lookup_proposal',
+    'synthesize': 'smilfit.apis.synthesizing',
     'test': 'smilfit.apis.testing',
     'train': 'smilfit.apis.training',
 }

@@ -1,14 +1,11 @@
 """Fit a body model to every session of a dataset file, stage by stage."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from smilfit.apis.compute import chosen_device, torch_threads
 from smilfit.apis.fit_run import FitRun, fit_dataset
 from smilfit.apis.fit_session import FitOptions
 from smilfit.apis.output_paths import check_output_folder
@@ -78,12 +75,12 @@ def fit(
     """
     check_output_folder(out, '--out')
     # Sums are small and taken on the CPU, on whatever device the bodies are: the CPU's way of talking serves.
-    with _threads(threads), process_group(launcher, 'cpu', PROCESS_TIMEOUT):
+    with torch_threads(threads), process_group(launcher, 'cpu', PROCESS_TIMEOUT):
         alone = launcher == 'none'
         processes = Processes() if alone else DistributedProcesses()
         options = FitOptions(
             sessions=tuple(sessions),
-            device=_chosen_device(device, alone),
+            device=chosen_device(device, alone),
             window_px=window_px,
             video=video,
             overwrite=overwrite,
@@ -95,32 +92,3 @@ def fit(
             progress=progress if progress is not None and processes.rank == 0 else ignore,
         )
         return fit_dataset(config, data, out, body_model, cfg_options, options, processes)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch use so many CPU threads in this context."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _chosen_device(name: str, alone: bool) -> str:
-    """Decide where to compute; each process of a machine gets a GPU of its own where no number is asked for.
-
-    Raises:
-        ValueError: the machine has no such device.
-    """
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    if name == 'cuda' and not alone:
-        name = f'cuda:{os.environ["LOCAL_RANK"]}'
-    found = torch.device(name)
-    if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f'--device: {name} must be there; torch finds {torch.cuda.device_count()} CUDA devices. Use --device cpu.'
-        )
-    return name

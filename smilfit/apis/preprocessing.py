@@ -89,7 +89,7 @@ def preprocess(
         out,
         found.body,
         found.options,
-        body_model_file=_portable(body_model, out),
+        body_model_file=portable_model(body_model, out),
         shape_betas=found.shape_betas,
         progress=None if progress is None else _reports(progress),
         restart=restart,
@@ -143,7 +143,7 @@ def _reports(progress: ProgressCallback) -> Any:
     return lambda done, total: progress(Progress('preprocessing', done, total))
 
 
-def _portable(body_model: str | Path, out: Path) -> Path:
+def portable_model(body_model: str | Path, out: Path) -> Path:
     """Name a file relative to the dataset where it lies beside or below it, so that both can move together.
 
     A shipped model keeps its name: where the package lies is not the dataset's business.

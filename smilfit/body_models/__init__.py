@@ -19,6 +19,8 @@ from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.part_sizes import PartSize, default_part_sizes, describe_parts
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
+from smilfit.body_models.pose_sampling import PoseSampler
+from smilfit.body_models.pose_sources import GivenPoses, LimitPoses, MixedPoses, PoseSource
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.body_models.shipped_models import find_body_model, is_shipped, shipped_models
 from smilfit.body_models.smal import SMAL
@@ -33,10 +35,15 @@ __all__ = [
     'SMPLX',
     'BodyModelData',
     'BodyModelReader',
+    'GivenPoses',
     'KeypointConvention',
     'KeypointRows',
     'Landmark',
+    'LimitPoses',
+    'MixedPoses',
     'PartSize',
+    'PoseSampler',
+    'PoseSource',
     'PoseSpace',
     'RestShape',
     'ShapeMixture',

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smilfit.body_models.sides import names_of_other_side
+
 if TYPE_CHECKING:
     from smilfit.body_models.data import BodyModelData
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 MOST_PARTS = 8
 # Joints of one side from which on a pair of limbs marks where the trunk reaches.
 LIMB_JOINTS = 3
-_OTHER_SIDE = {'left': 'right', 'l': 'r'}
-_LEFT = re.compile(r'(?<![a-z])l(?![a-z])|left', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,7 @@ def _pairs_by_name(names: Sequence[str], parent: Mapping[str, str]) -> list[tupl
     for name in names:
         depth[name] = depth[parent[name]] + 1
     for name in names:
-        for match in _LEFT.finditer(name):
-            side = match.group()
-            other = _OTHER_SIDE[side.lower()]
-            other = other.upper() if side.isupper() else other.capitalize() if side[0].isupper() else other
-            twin = name[: match.start()] + other + name[match.end() :]
+        for twin in names_of_other_side(name, only_left=True):
             if twin in known and depth[twin] == depth[name]:
                 pairs.append((name, twin))
                 break

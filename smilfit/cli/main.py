@@ -13,8 +13,10 @@ COMMANDS = {
     'landmarks': 'propose which place of a model each annotated keypoint is',
     'fit': 'fit a body model to a dataset file, stage by stage',
     'fit_images': 'fit a body model to annotated images or single-view videos',
+    'synthesize': 'training sessions rendered of your own rigged model, without labels',
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',
+    'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
     'demo': 'all of it on a made animal, in about ten minutes',
 }
 

@@ -1,12 +1,16 @@
 """Dataset files: preprocessing from sessions, the HDF5 store, samples, splits and transforms."""
 
+from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
 from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
 from smilfit.datasets.image_plan import plan_images, plan_pictures
 from smilfit.datasets.image_session import ImageSession, image_sessions
+from smilfit.datasets.mixed_dataset import MixedDataset
+from smilfit.datasets.mixed_sampler import MixedSampler
 from smilfit.datasets.multi_view_dataset import MultiViewDataset
 from smilfit.datasets.open_dataset import open_dataset
+from smilfit.datasets.picture_dataset import PictureDataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
 from smilfit.datasets.smilify_store import SmilifyFile
 from smilfit.datasets.splits import split_samples
@@ -24,6 +28,8 @@ from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropo
 
 __all__ = [
     'CROP_MODES',
+    'BoxFile',
+    'BoxFinder',
     'Crop',
     'CropJitter',
     'DatasetFile',
@@ -31,8 +37,12 @@ __all__ = [
     'EncodedSample',
     'ImageSession',
     'ImageTable',
+    'LabelBoxes',
+    'MixedDataset',
+    'MixedSampler',
     'MultiViewDataset',
     'PhotometricJitter',
+    'PictureDataset',
     'PictureTable',
     'PreprocessOptions',
     'SampleRecord',

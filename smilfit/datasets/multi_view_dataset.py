@@ -83,6 +83,9 @@ class MultiViewDataset(Dataset):
             'landmarks': json.dumps(landmarks_out(getattr(file, 'landmarks', {}))),
             'unit': file.unit,
             'target_resolution': file.target_resolution,
+            'crop_mode': getattr(file, 'crop_mode', None),
+            'undistorted': getattr(file, 'undistorted', None),
+            'bbox_margin': getattr(file, 'options', {}).get('bbox_margin'),
             'data_path': str(file.path),
             'split': self.split,
         }

@@ -15,6 +15,7 @@ from smilfit.engine.plain_checkpoint_hook import PlainCheckpointHook
 from smilfit.engine.runner import build_test_runner, build_train_runner
 from smilfit.engine.skipping_updates import SkippingOptimWrapper
 from smilfit.engine.tracking import set_tracking
+from smilfit.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.engine.training_statistics import compute_statistics
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     'PlainCheckpointHook',
     'RememberingEarlyStoppingHook',
     'SkippingOptimWrapper',
+    'TrainedRegressor',
     'build_data_loader',
     'build_regressor',
     'build_test_runner',
@@ -34,6 +36,7 @@ __all__ = [
     'config_of_checkpoint',
     'install_checkpoint_loader',
     'load_experiment',
+    'load_trained_regressor',
     'merge_options',
     'process_group',
     'read_checkpoint',

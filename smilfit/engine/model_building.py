@@ -13,7 +13,8 @@ from smilfit.body_models.json_values import JsonValues
 from smilfit.body_models.smil_json_parts import landmarks
 from smilfit.engine.training_statistics import find_body_model_file
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
-from smilfit.registry import BODY_MODELS, MODELS, build, build_backbone, build_handler, build_head
+from smilfit.registry import BODY_MODELS, MODELS, build
+from smilfit.registry.build import find_class
 
 
 def load_body_for(
@@ -51,17 +52,14 @@ def _with_landmarks(body: SMIL, names: DatasetNames) -> SMIL:
 
 
 def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:
-    """Build the model of a config; `in_dim`, `context_dim`, `n_joints` and `n_betas` need not be given."""
+    """Build the model of a config for a body and a training set.
+
+    A class with `build_parts(cfg, body, statistics)` builds its own parts, whose sizes follow from each other; of any
+    other class the parts are built as they stand.
+    """
     cfg = copy.deepcopy(dict(cfg))
+    cls = find_class(cfg['type'], MODELS) if 'type' in cfg else None
+    if hasattr(cls, 'build_parts'):
+        cfg = cls.build_parts(cfg, body, statistics)
     cfg['body_model'] = body
-    backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
-    fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=backbone.dim)
-    cfg['head'] = build_head(
-        cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
-    )
-    if cfg.get('camera_head') is not None:
-        cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
-    if cfg.get('orientation_head') is not None:
-        cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=backbone.dim)
-    cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
     return build(cfg, MODELS, statistics=statistics)

@@ -18,6 +18,7 @@ from smilfit.engine.checkpoint_loader import (
     check_weights,
     smilfit_entry,
 )
+from smilfit.engine.model_description import described_model
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, set_random_state
 from smilfit.registry import HOOKS
@@ -114,6 +115,7 @@ class PlainCheckpointHook(Hook):
             'config': plain_config(runner.cfg),
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
+            'model': described_model(runner.cfg.get('model')),
             **asdict(model.statistics.names),
         }
         plain = to_plain(dict(checkpoint))
@@ -151,8 +153,10 @@ def _last_weights(where: str, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 def _place(runner: Any, meta: Mapping[str, Any]) -> dict[str, int]:
     """Say where in the training set a checkpoint stands: at the beginning of a round, if it is of an epoch's end."""
-    place = runner.train_loop.rounds.place
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and meta['epoch'] > runner.train_loop.epoch:
+    rounds = getattr(runner.train_loop, 'rounds', None)
+    place = {} if rounds is None else rounds.place
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    if place and by_epoch and meta['epoch'] > runner.train_loop.epoch:
         return {**place, 'round': meta['epoch'], 'batch': 0}
     return place
 
@@ -176,7 +180,7 @@ def validation_was_due(runner: Any) -> bool:
     if runner.val_loop is None:
         return False
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
-    if by_epoch and loop.rounds.done:
+    if by_epoch and hasattr(loop, 'rounds') and loop.rounds.done:
         return False
     done, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
     return done > 0 and done >= loop.val_begin and (done % loop.val_interval == 0 or done == last)

@@ -43,6 +43,7 @@ def dataset_names(dataset: Any) -> DatasetNames:
         camera_names=tuple(meta['camera_names']),
         session_names=tuple(meta.get('session_names', ())),
         **{key: None if value is None else str(value) for key, value in texts.items()},
+        **{key: meta.get(key) for key in ('crop_mode', 'target_resolution', 'undistorted', 'bbox_margin')},
     )
 
 

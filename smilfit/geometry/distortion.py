@@ -56,6 +56,8 @@ def undistort(
     The radius is found by safeguarded Newton inside the fold, then Newton in the plane takes in the
     tangential terms. Everything runs in float64 and comes back in the input's type.
 
+    Gradients flow to the points (by the implicit function theorem), not to the coefficients.
+
     Returns:
         The undistorted coordinates and whether each is valid: inside the fold, and converged to
         `tolerance` (normalised units). An invalid point is returned as (0, 0), never as a far-away number.
@@ -70,14 +72,20 @@ def undistort(
         error = distort(x, dist) - target
         if error.abs().amax(-1)[solvable].le(0.01 * tolerance).all():
             break
-        x = x - _solve_2x2(_distortion_jacobian(x, dist), error)
+        x = x - _solve_2x2(distortion_jacobian(x, dist), error)
         # A wild tangential step must not leave the region in which the model holds.
         radius = x.norm(dim=-1, keepdim=True)
         x = torch.where(radius > r_max[..., None], x * (r_max[..., None] / radius), x)
     residual = (distort(x, dist) - target).abs().amax(-1)
     valid = solvable & (residual <= tolerance) & (x.norm(dim=-1) < r_max * _INSIDE_FOLD)
     valid &= target.isfinite().all(-1)
-    return torch.where(valid[..., None], x, torch.zeros_like(x)).to(dtype), valid
+    x = torch.where(valid[..., None], x, torch.zeros_like(x)).to(dtype)
+    if torch.is_grad_enabled() and points.requires_grad:
+        # The derivative of the inverse is the inverse of the derivative; the value stays.
+        inverse = torch.linalg.inv(distortion_jacobian(x.double(), dist)).to(dtype)
+        moved = torch.where(valid[..., None], points - points.detach(), torch.zeros_like(x))
+        x = x + (inverse @ moved.unsqueeze(-1)).squeeze(-1)
+    return x, valid
 
 
 def _undistort_radius(target: Tensor, dist: Tensor, r_max: Tensor, n_iter: int) -> tuple[Tensor, Tensor]:
@@ -102,6 +110,9 @@ def _undistort_radius(target: Tensor, dist: Tensor, r_max: Tensor, n_iter: int) 
     r = torch.minimum(r_d, high)
     for _ in range(n_iter):
         value = forward(r) - r_d
+        # The step in the plane, which follows, needs no better start.
+        if value.abs()[solvable].le(1e-13).all():
+            break
         low = torch.where(value < 0, r, low)
         high = torch.where(value >= 0, r, high)
         s = r * r
@@ -113,7 +124,10 @@ def _undistort_radius(target: Tensor, dist: Tensor, r_max: Tensor, n_iter: int) 
     return target * torch.where(r_d > 0, scale, torch.ones_like(scale))[..., None], solvable
 
 
-def _distortion_jacobian(points: Tensor, dist: Tensor) -> Tensor:
+def distortion_jacobian(
+    points: Float[Tensor, '*n 2'], dist: Float[Tensor, '*#n 5']
+) -> Float[Tensor, '*n 2 2']:
+    """Give the derivative of `distort` by the coordinates."""
     k1, k2, p1, p2, k3 = dist.unbind(-1)
     x, y = points.unbind(-1)
     r2 = x * x + y * y

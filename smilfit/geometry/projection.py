@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.geometry.distortion import distort, fold_radius
+from smilfit.geometry.distortion import distort, distortion_jacobian, fold_radius
 
 # Smallest depth with an image, as a share of the camera's distance to the point.
 NEAR = 1e-4
@@ -84,33 +84,21 @@ def linearise_projection(
 
     Points that have no image have the derivative of their stand-in.
     """
-    if dist is None:
-        return _linearise_ideal(points, intrinsics, rotation, translation)
-    # A copy of every point for every camera, so that one backward pass serves all of them.
-    lead = torch.broadcast_shapes(points.shape[:-2], rotation.shape[:-3])
-    shape = (*lead, rotation.shape[-3], points.shape[-2], 3)
-    copies = points.detach().unsqueeze(-3).expand(shape).flatten(-3, -2).clone().requires_grad_()
-    with torch.enable_grad():
-        spread = copies.unflatten(-2, shape[-3:-1])
-        in_camera = spread @ rotation.transpose(-1, -2) + translation.unsqueeze(-2)
-        pixels = _pixels(in_camera, intrinsics, dist, fold)[0]
-        rows = [torch.autograd.grad(pixels[..., i].sum(), copies, retain_graph=i == 0)[0] for i in (0, 1)]
-    return pixels.detach(), torch.stack(rows, -2).unflatten(-3, shape[-3:-1])
-
-
-def _linearise_ideal(
-    points: Tensor, intrinsics: Tensor, rotation: Tensor, translation: Tensor, near: float = NEAR
-) -> tuple[Tensor, Tensor]:
     in_camera = world_to_camera(points, rotation, translation)
-    limit = near * in_camera.norm(dim=-1).clamp_min(1e-12)
+    limit = NEAR * in_camera.norm(dim=-1).clamp_min(1e-12)
     depth = torch.maximum(in_camera[..., 2], limit)
     normalised = in_camera[..., :2] / depth.unsqueeze(-1)
     # A clamped depth does not move with the point.
     moves = (in_camera[..., 2] > limit).to(points.dtype)
-    # d(x/z) = (dx - (x/z) dz) / z, with the camera's rows of R for dx, dy, dz; K is in both factors already.
+    # d(x/z) = (dx - (x/z) dz) / z, with the camera's rows of R for dx, dy, dz.
+    across, ahead = rotation[..., None, :2, :], rotation[..., None, 2:, :]
+    slope = across - (moves.unsqueeze(-1) * normalised).unsqueeze(-1) * ahead
+    if dist is not None:
+        r_max = (fold_radius(dist) if fold is None else fold).unsqueeze(-1)
+        shrink = (r_max / normalised.norm(dim=-1).clamp_min(1e-12)).clamp_max(1.0).unsqueeze(-1)
+        lens = distortion_jacobian(normalised * shrink, dist.unsqueeze(-2))
+        slope = shrink.unsqueeze(-1) * (lens @ slope)
+        normalised = distort(normalised * shrink, dist.unsqueeze(-2))
     focal = intrinsics[..., :2, :2]
-    offset = normalised @ focal.transpose(-1, -2)
-    across, ahead = focal @ rotation[..., :2, :], rotation[..., 2:, :]
-    drawn = (moves.unsqueeze(-1) * offset).unsqueeze(-1) * ahead.unsqueeze(-3)
-    slope = (across.unsqueeze(-3) - drawn) / depth[..., None, None]
-    return offset + intrinsics[..., :2, 2].unsqueeze(-2), slope
+    pixels = normalised @ focal.transpose(-1, -2) + intrinsics[..., :2, 2].unsqueeze(-2)
+    return pixels, focal.unsqueeze(-3) @ slope / depth[..., None, None]

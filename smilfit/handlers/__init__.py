@@ -41,6 +41,7 @@ from smilfit.handlers.priors import (
 from smilfit.handlers.silhouette_input import SilhouetteInput
 from smilfit.handlers.silhouettes import SilhouetteDistanceHandler, SilhouetteHandler
 from smilfit.handlers.state import BodyState
+from smilfit.handlers.triangulation import TriangulationConsistencyHandler
 
 __all__ = [
     'ActiveTerm',
@@ -86,6 +87,7 @@ __all__ = [
     'SmoothPoseHandler',
     'SplayPriorHandler',
     'TermHandler',
+    'TriangulationConsistencyHandler',
     'convention_names',
     'resolve_convention',
     'rigid_limbs',

@@ -43,7 +43,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         ValueError: nothing that can be decoded.
     """
     path = Path(path)
-    with _opened(path) as capture:
+    with opened_video(path) as capture:
         n_frames = _count_frames(path, capture)
         if n_frames == 0:
             raise ValueError(f'{path}: a video must have frames that decode; got none. Copy it again.')
@@ -85,7 +85,7 @@ def iterate_videos(
 
 def _iterate(paths: Mapping[str, Path], indices: list[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     with ExitStack() as stack:
-        captures = {name: stack.enter_context(_opened(path)) for name, path in paths.items()}
+        captures = {name: stack.enter_context(opened_video(path)) for name, path in paths.items()}
         position = 0
         for index in indices:
             for name, capture in captures.items():
@@ -99,15 +99,21 @@ def _iterate(paths: Mapping[str, Path], indices: list[int]) -> Iterator[tuple[in
 
 
 def _retrieve(path: Path, capture: Any, index: int) -> np.ndarray:
+    image = retrieved(capture)
+    if image is None:
+        raise RuntimeError(f'{path}: frame {index} must decode; it does not. Copy the video again.')
+    return image
+
+
+def retrieved(capture: Any) -> np.ndarray | None:
+    """Decode the frame that a capture grabbed, RGB; None where it does not decode."""
     import cv2
 
     try:
         ok, image = capture.retrieve()
-        if ok:
-            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if ok else None
     except cv2.error:
-        ok = False
-    raise RuntimeError(f'{path}: frame {index} must decode; it does not. Copy the video again.')
+        return None
 
 
 def _count_frames(path: Path, capture: Any) -> int:
@@ -118,7 +124,7 @@ def _count_frames(path: Path, capture: Any) -> int:
         at_last = int(capture.get(cv2.CAP_PROP_POS_FRAMES)) == stated - 1
         if at_last and capture.grab() and not capture.grab():
             return stated
-    with _opened(path) as fresh:
+    with opened_video(path) as fresh:
         counted = 0
         while fresh.grab():
             counted += 1
@@ -126,7 +132,8 @@ def _count_frames(path: Path, capture: Any) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened_video(path: Path) -> Iterator[Any]:
+    """Open a video by OpenCV for the time of a context, after looking at its head and its size."""
     import cv2
 
     if not path.is_file():

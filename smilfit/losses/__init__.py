@@ -3,6 +3,7 @@
 from smilfit.losses.base import BaseLoss, ForwardLoss, as_loss
 from smilfit.losses.focal_prior import FocalPriorLoss
 from smilfit.losses.ground_contact import GroundContactLoss
+from smilfit.losses.heatmap import CentreHeatmapLoss, HeatmapLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
 from smilfit.losses.joint_scale_ties import TiedJointScalePriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
@@ -30,15 +31,18 @@ from smilfit.losses.silhouette import (
 from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 from smilfit.losses.splay import SplayPriorLoss
+from smilfit.losses.triangulation_consistency import TriangulationConsistencyLoss
 
 __all__ = [
     'Absolute',
     'BaseLoss',
+    'CentreHeatmapLoss',
     'Energies',
     'FocalPriorLoss',
     'ForwardLoss',
     'GemanMcClure',
     'GroundContactLoss',
+    'HeatmapLoss',
     'JointLimitLoss',
     'JointOffsetPriorLoss',
     'JointPriorLoss',
@@ -71,6 +75,7 @@ __all__ = [
     'SplayPriorLoss',
     'Stated',
     'TiedJointScalePriorLoss',
+    'TriangulationConsistencyLoss',
     'as_loss',
     'fit_pose_gaussian',
     'fit_pose_mixture',

@@ -5,7 +5,7 @@ away. The axes stay the world's, so gravity keeps its direction.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -56,11 +56,29 @@ def pixel_rays(
     cameras: Cameras, pixels: Float[Tensor, 'B C P 2']
 ) -> tuple[Float[Tensor, 'B C P 3'], Bool[Tensor, 'B C P']]:
     """Give the unit direction, in the world, in which each pixel looks; False beyond the lens's fold."""
-    ideal, valid = cameras.undistort(pixels)
-    xy = cameras.normalise(ideal)
-    in_camera = torch.cat((xy, torch.ones_like(xy[..., :1])), -1)
-    directions = in_camera @ cameras.R
-    return directions / directions.norm(dim=-1, keepdim=True), valid
+    return cameras.rays(pixels)
+
+
+def about_their_middle(cameras: Cameras, mask: Bool[Tensor, 'B C']) -> tuple[Cameras, Float[Tensor, 'B 3']]:
+    """Move the world's origin between the cameras, so that large coordinates cost no digits.
+
+    Returns:
+        The moved cameras, unit cameras where a view is absent, and the new origin in the old world.
+    """
+    there = mask[..., None]
+    eye = torch.eye(3, dtype=cameras.K.dtype, device=cameras.K.device)
+    cameras = replace(
+        cameras,
+        K=torch.where(there.unsqueeze(-1), cameras.K, eye),
+        R=torch.where(there.unsqueeze(-1), cameras.R, eye),
+        t=torch.where(there, cameras.t, torch.zeros_like(cameras.t)),
+        dist=None
+        if cameras.dist is None
+        else torch.where(there, cameras.dist, torch.zeros_like(cameras.dist)),
+        fold=None if cameras.fold is None else cameras.fold.masked_fill(~mask, torch.inf),
+    )
+    origin = (cameras.centres() * there).sum(1) / there.sum(1).clamp_min(1)
+    return replace(cameras, t=cameras.t + (cameras.R @ origin[:, None, :, None]).squeeze(-1)), origin
 
 
 def locate_scene(
@@ -77,7 +95,7 @@ def locate_scene(
     far along its ray. The pixels are the images' centres where they are None.
     """
     pixels = (cameras.size - 1) / 2 if pixels is None else pixels
-    directions, valid = pixel_rays(cameras, pixels.unsqueeze(2))
+    directions, valid = cameras.rays(pixels.unsqueeze(2))
     d = directions.squeeze(2)
     weight = (mask & valid.squeeze(2)).to(d.dtype)[..., None, None]
     eye = torch.eye(3, dtype=d.dtype, device=d.device)
@@ -104,7 +122,7 @@ def patch_rays(
     The moment does not depend on where along the ray the camera stands, and its length is the distance of
     the ray from the scene's origin in scene units.
     """
-    directions, valid = pixel_rays(cameras, patch_centres(cameras.size, grid))
+    directions, valid = cameras.rays(patch_centres(cameras.size, grid))
     start = (cameras.centres() - frame.origin.unsqueeze(1)) / frame.unit
     moments = torch.linalg.cross(start.unsqueeze(2).expand_as(directions), directions)
     return torch.cat((directions, moments), -1), valid

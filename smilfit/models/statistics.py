@@ -21,6 +21,11 @@ class DatasetNames:
     # JSON, as in a body model file.
     landmarks: str | None = None
     session_names: tuple[str, ...] = field(default=())
+    # How its images were cut out of the recordings' (`PreprocessOptions`); None where that is not known.
+    crop_mode: str | None = None
+    target_resolution: int | None = None
+    undistorted: bool | None = None
+    bbox_margin: float | None = None
 
 
 class TrainingStatistics(nn.Module):

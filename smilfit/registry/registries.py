@@ -39,6 +39,8 @@ RENDERERS = _root('renderer', 'renderers')
 SESSIONS = _root('session', 'io')
 ANNOTATIONS = _root('annotation format', 'io')
 SEGMENTERS = _root('segmenter', 'segmentation')
+# Where the animal is in a frame, for networks that want crops.
+BOX_FINDERS = _root('box finder', 'datasets')
 # Functions path -> model data under the endings of their files, such as '.npz': not built from configs.
 BODY_MODEL_READERS = _root('body model reader', 'body_models')
 
@@ -65,6 +67,7 @@ REGISTRIES = (
     SESSIONS,
     ANNOTATIONS,
     SEGMENTERS,
+    BOX_FINDERS,
     MODELS,
     DATASETS,
     DATA_SAMPLERS,

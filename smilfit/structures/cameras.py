@@ -99,6 +99,18 @@ class Cameras:
         inverse = torch.linalg.inv(upper)
         return (pixels - centre.unsqueeze(-2)) @ inverse.transpose(-1, -2)
 
+    def rays(
+        self, pixels: Float[Tensor, '*b C P 2']
+    ) -> tuple[Float[Tensor, '*b C P 3'], Bool[Tensor, '*b C P']]:
+        """Give the unit direction, in the world, in which each pixel looks; False beyond the lens's fold.
+
+        Gradients flow to the pixels, K and R.
+        """
+        ideal, valid = self.undistort(pixels)
+        xy = self.normalise(ideal)
+        directions = torch.cat((xy, torch.ones_like(xy[..., :1])), -1) @ self.R
+        return directions / directions.norm(dim=-1, keepdim=True), valid
+
     def denormalise(self, points: Float[Tensor, '*b C P 2']) -> Float[Tensor, '*b C P 2']:
         """Apply K."""
         return points @ self.K[..., :2, :2].transpose(-1, -2) + self.K[..., :2, 2].unsqueeze(-2)

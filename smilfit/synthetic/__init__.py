@@ -6,6 +6,8 @@ from smilfit.synthetic.images import ImageOptions, PictureOptions
 from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
 from smilfit.synthetic.motion import draw_betas, random_motion
 from smilfit.synthetic.quadruped_family import make_quadruped_family
+from smilfit.synthetic.rendered_session import RenderedSession
+from smilfit.synthetic.session_set import SessionSet, SynthesisOptions
 from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
 from smilfit.synthetic.sessions import SessionOptions, write_session, write_sessions
 from smilfit.synthetic.shipped import shipped_bodies, write_shipped_models
@@ -15,7 +17,10 @@ __all__ = [
     'ImageOptions',
     'LabelOptions',
     'PictureOptions',
+    'RenderedSession',
     'SessionOptions',
+    'SessionSet',
+    'SynthesisOptions',
     'add_shape_betas',
     'annotator_name',
     'draw_betas',

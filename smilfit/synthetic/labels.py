@@ -9,7 +9,11 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.renderers import RenderOutput
-from smilfit.structures import Cameras
+from smilfit.structures import BodyParams, Cameras
+
+# A keypoint counts as hidden where the skin before it is this many times its depth below the skin away,
+# and this share of the animal's size more.
+_HIDDEN_DEPTHS, _HIDDEN_SIZE = 1.5, 0.015
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ def keypoint_depths(body: SMIL, names: list[str]) -> np.ndarray:
     with torch.no_grad():
         output = body(body.zero_params(1), need=('vertices', *names))
     return torch.cdist(output.keypoints[0], output.vertices[0]).amin(1).cpu().double().numpy()
+
+
+def hidden_margin(body: SMIL, params: BodyParams, names: list[str]) -> Float[Tensor, 'K']:
+    """Give how far the skin may lie before a keypoint that is seen, world unit."""
+    depths = torch.from_numpy(keypoint_depths(body, names))
+    size = float(np.ptp(body.data.v_template, axis=0).max())
+    return (_HIDDEN_DEPTHS * depths + _HIDDEN_SIZE * size) * params.scale.mean()
 
 
 def hidden_keypoints(

@@ -15,28 +15,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.io import write_calibration, write_points3d, write_slp, write_truth
+from smilfit.io import write_slp
 from smilfit.registry import UnknownNameError
 from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 from smilfit.synthetic.camera_rig import make_rig
 from smilfit.synthetic.camera_video import CameraVideo
 from smilfit.synthetic.images import ImageOptions, animal_colours
-from smilfit.synthetic.labels import (
-    LabelOptions,
-    draw_labels,
-    keypoint_depths,
-    project_keypoints,
-)
+from smilfit.synthetic.labels import LabelOptions, draw_labels, hidden_margin, project_keypoints
 from smilfit.synthetic.motion import draw_betas, random_motion
-from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
+from smilfit.synthetic.session_tables import (
+    add_shape_betas,
+    annotator_name,
+    write_joint_lookup,
+    write_known,
+)
 
-# A keypoint counts as hidden where the skin before it is this many times its depth below the skin away,
-# and this share of the animal's size more.
-_HIDDEN_DEPTHS, _HIDDEN_SIZE = 1.5, 0.015
 # What the images of `write_sessions` show, in the animal's greatest extent, and the share that its root roams.
 ARENA_RADIUS, ROAMING = 0.75, 0.35
 
@@ -107,7 +103,7 @@ def write_session(
         output = double(params, need=('joints', *names))
     labelled = np.zeros((params.batch_size, len(names)), int)
     projected = project_keypoints(output.keypoints, rig)
-    margin = _hidden_margin(double, params, names)
+    margin = hidden_margin(double, params, names)
     colours = animal_colours(body.data, options.images, rng)
     for c, camera in enumerate(rig.names):
         video = CameraVideo(double, params, rig.select([camera]), colours, options.images, rng, renderer)
@@ -121,12 +117,7 @@ def write_session(
         write_slp(place / f'{stem}.slp', xy, [annotator_name(n) for n in names], f'{stem}.mp4', score)
         labelled += np.isfinite(xy).all(-1)
     keypoints, joints = output.keypoints.numpy(), output.joints.numpy()
-    write_calibration(partial / 'calibration.toml', rig)
-    known = labelled >= options.least_views_3d
-    write_points3d(partial / 'points3d.h5', np.where(known[..., None], keypoints, np.nan))
-    write_truth(
-        partial / 'truth.npz', params, joints, keypoints, body.joint_names, names, body.data.content_hash()
-    )
+    write_known(partial, body.data, params, rig, joints, keypoints, names, labelled >= options.least_views_3d)
     write_joint_lookup(folder.parent / 'joint_lookup.csv', names, body.joint_names)
     add_shape_betas(folder.parent / 'shape_betas.csv', folder.name, params.betas[0].numpy())
     partial.replace(folder)
@@ -174,12 +165,6 @@ def write_sessions(
         rig = make_rig(n_cameras, arena, rng, size)
         write_session(folder, body, params, rig, options, rng, progress)
     return folders
-
-
-def _hidden_margin(body: SMIL, params: BodyParams, names: list[str]) -> Tensor:
-    depths = torch.from_numpy(keypoint_depths(body, names))
-    size = float(np.ptp(body.data.v_template, axis=0).max())
-    return (_HIDDEN_DEPTHS * depths + _HIDDEN_SIZE * size) * params.scale.mean()
 
 
 def _bar(progress: bool, camera: str) -> Callable[[Sequence[int]], Iterable[int]]:

@@ -2,14 +2,19 @@
 
 from smilfit.models.heads.body_estimate import BodyEstimate
 from smilfit.models.heads.camera_head import CameraHead, corrected_cameras
+from smilfit.models.heads.keypoint_heatmap_head import KeypointHeatmapHead, peak_px
 from smilfit.models.heads.orientation_head import OrientationHead, OrientationVotes
+from smilfit.models.heads.point_lifter import PointLifter
 from smilfit.models.heads.transformer_decoder import TransformerDecoderHead
 
 __all__ = [
     'BodyEstimate',
     'CameraHead',
+    'KeypointHeatmapHead',
     'OrientationHead',
     'OrientationVotes',
+    'PointLifter',
     'TransformerDecoderHead',
     'corrected_cameras',
+    'peak_px',
 ]

@@ -1,5 +1,6 @@
 """Whole regressors: inputs to body parameters, and the losses to train them."""
 
+from smilfit.models.regressors.keypoint import KeypointPrediction, KeypointRegressor
 from smilfit.models.regressors.multiview import MultiViewRegressor, Prediction
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
@@ -9,6 +10,8 @@ __all__ = [
     'NOMINAL_PX',
     'PARAMETER_KEYS',
     'HandlerLosses',
+    'KeypointPrediction',
+    'KeypointRegressor',
     'MultiViewRegressor',
     'Observation',
     'ParameterLosses',

@@ -9,16 +9,19 @@ from jaxtyping import Bool, Float
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import Energies, reduced
 from smilfit.models.heads import BodyEstimate, corrected_cameras
 from smilfit.models.preprocessor import RegressorPreprocessor
+from smilfit.models.regressors.loss_weights import checked_loss_weights
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
+from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.regressors.targets import HandlerLosses, Observation
 from smilfit.models.scene import SceneFrame, cameras_of, locate_scene, patch_rays
 from smilfit.models.statistics import TrainingStatistics
-from smilfit.registry import MODELS, reject_unknown
+from smilfit.registry import MODELS, build, build_backbone, build_handler, build_head, reject_unknown
 from smilfit.structures import BodyParams, Cameras
 
 # The weights of the squared corrections of a camera head, and of every view's own vote of the heading.
@@ -119,6 +122,21 @@ class MultiViewRegressor(BaseModel):
         start = body_model.zero_params().betas[0].detach().float()
         self.register_buffer('start_betas', start, persistent=False)
 
+    @classmethod
+    def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
+        """Build the parts of a config, their sizes taken from each other and from the body."""
+        backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
+        fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=backbone.dim)
+        cfg['head'] = build_head(
+            cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
+        )
+        if cfg.get('camera_head') is not None:
+            cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
+        if cfg.get('orientation_head') is not None:
+            cfg['orientation_head'] = build_head(cfg['orientation_head'], in_dim=backbone.dim)
+        cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
+        return cfg
+
     def set_loss_weights(self, weights: Mapping[str, float]) -> None:
         """Change the weights of some losses; 0 switches one off.
 
@@ -126,13 +144,7 @@ class MultiViewRegressor(BaseModel):
             KeyError: an unknown key, with the near ones.
         """
         reject_unknown('MultiViewRegressor', 'loss key', weights, self.loss_weights)
-        for key, weight in weights.items():
-            if not isinstance(weight, (int, float)) or not 0 <= weight < float('inf'):
-                raise ValueError(
-                    f'MultiViewRegressor: the loss weight of {key!r} must be finite and not negative; got '
-                    f'{weight!r}. Use 0 to switch the loss off.'
-                )
-        self.loss_weights.update(weights)
+        self.loss_weights.update(checked_loss_weights('MultiViewRegressor', weights))
 
     def forward(
         self,
@@ -281,29 +293,11 @@ class MultiViewRegressor(BaseModel):
         """Predict each sample: parameters as axis-angle, joints, keypoints in 3D and in every crop."""
         prediction = self.predict_parameters(inputs)
         mask = inputs['view_mask']
-        with torch.autocast(mask.device.type, enabled=False):
-            output = self.body_model(prediction.params, need=('joints', *self.keypoint_names))
-            keypoints = output.keypoints
-            pixels, _, _ = prediction.cameras.project(keypoints)
-        pixels = torch.where(mask[..., None, None], pixels, torch.zeros_like(pixels))
-        batch = {
-            'params': prediction.params.as_axis_angle().as_dict(),
-            'joints': output.joints,
-            'keypoints3d': keypoints,
-            'keypoints2d': pixels,
-            'cameras': {name: getattr(prediction.cameras, name) for name in ('K', 'R', 't')},
-            'view_mask': mask,
-            **({} if data_samples is None else {'truth': data_samples}),
-        }
-        batch = _map(batch, lambda x: x.detach().cpu())
-        return [_map(batch, lambda x, i=i: x[i]) for i in range(len(mask))]
+        batch = body_predictions(
+            self.body_model, prediction.params, prediction.cameras, mask, self.keypoint_names
+        )
+        return per_sample(batch | ({} if data_samples is None else {'truth': data_samples}), len(mask))
 
 
 def _mean(terms: Tensor, weight: Tensor, factor: float) -> Tensor:
     return reduced((Energies(terms, weight),), factor, 'mean', over=mean_over_processes)
-
-
-def _map(value: Any, function: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _map(item, function) for key, item in value.items()}
-    return function(value)

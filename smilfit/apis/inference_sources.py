@@ -1,0 +1,228 @@
+"""Open what a call of inference names: a session's folder, videos, images, or a dataset file."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from smilfit.apis.inference_frames import CropOptions
+from smilfit.apis.inference_recordings import RecordedVideos, Recording, StoredRecording, guessed_camera
+from smilfit.datasets import open_dataset
+from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
+from smilfit.datasets.crops import BBOX_MARGIN
+from smilfit.files import folder_name
+from smilfit.io import read_calibration
+from smilfit.io.image_folder import ImageFolder, images_in
+from smilfit.io.session_folder import CALIBRATION_FILE, find_labels
+from smilfit.io.sleap_labels import read_labels
+from smilfit.io.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
+from smilfit.io.videos import VIDEO_SUFFIXES
+from smilfit.models.statistics import DatasetNames
+from smilfit.registry import BOX_FINDERS, UnknownNameError, build, did_you_mean
+from smilfit.structures import Cameras
+
+logger = logging.getLogger('smilfit')
+
+STORE_SUFFIXES = ('.h5', '.hdf5')
+OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
+# Where neither checkpoint nor caller says how large a crop is.
+_USUAL_SIDE = 224
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What is read of a source, and how frames are cut.
+
+    Args:
+        videos: camera -> video, instead of those found in a folder.
+        calibration: the cameras' file; else the folder's `calibration.toml`.
+        views: cameras to use, by name; all if empty.
+        sessions: of a dataset file; all if empty.
+        boxes: 'own', 'sleap', 'whole', a .csv file, or the name of a registered box finder.
+        side: of the crops, px; the training's if None.
+        fov_deg: angle of view of an uncalibrated camera, degrees.
+        common: of videos of different length use the part that all have.
+        unit: world unit, where the calibration does not state it.
+    """
+
+    videos: Mapping[str, str | Path] | None = None
+    calibration: str | Path | None = None
+    views: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    boxes: str | Path | BoxFinder = OWN
+    side: int | None = None
+    fov_deg: float = 60.0
+    common: bool = False
+    unit: str | None = None
+
+
+def open_recordings(
+    source: str | Path | None, options: SourceOptions, names: DatasetNames, finds_boxes: bool
+) -> list[Recording]:
+    """Open a source.
+
+    Args:
+        source: a session's folder, a video, a folder of images, or a dataset file; None where videos are named.
+        options: what is read of it.
+        names: what the checkpoint says of the training's data.
+        finds_boxes: whether the model finds the animal by itself.
+
+    Returns:
+        One recording; of a dataset file one a session.
+
+    Raises:
+        FileNotFoundError: something that is named is not there.
+        ValueError: files that contradict each other, or no calibration for several cameras.
+        UnknownNameError: a camera, session or box finder that does not exist, with the near names.
+    """
+    path = None if source is None else Path(source).expanduser()
+    if path is not None and path.suffix.lower() in STORE_SUFFIXES:
+        return _stored(path, options)
+    videos = dict(options.videos or {})
+    if path is not None and path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        videos.setdefault('camera', path)
+    elif path is not None and not path.exists():
+        raise FileNotFoundError(
+            f'{path}: the source must be a session folder, a video, a folder of images or a dataset file (.h5); '
+            'there is nothing.'
+        )
+    if path is not None and path.is_dir() and not videos and images_in(path):
+        return [_images(path, options, names, finds_boxes)]
+    if path is not None and path.is_dir() and not videos:
+        videos = find_videos(path, options.views)
+    cameras = _calibration(path, options)
+    if cameras is not None and len(videos) == len(cameras) == 1 and 'camera' in videos:
+        videos = {cameras.names[0]: videos['camera']}
+    _check_calibrated(videos, cameras)
+    views = chosen_views(tuple(videos), options.views or None, '--views')
+    reader = SynchronisedVideos({name: videos[name] for name in views}, cameras, options.common)
+    name = folder_name((path if path is not None else next(iter(reader.files))).resolve().stem)
+    return [_recorded(name, reader, options, names, finds_boxes)]
+
+
+def _images(path: Path, options: SourceOptions, names: DatasetNames, finds_boxes: bool) -> Recording:
+    cameras = _calibration(path, options)
+    camera = options.views[0] if options.views else (cameras.names[0] if cameras is not None else 'camera')
+    if cameras is not None:
+        chosen_views(cameras.names, (camera,), '--views')
+    reader = ImageFolder(path, camera, cameras)
+    return _recorded(folder_name(path.resolve().name), reader, options, names, finds_boxes)
+
+
+def _recorded(
+    name: str,
+    reader: SynchronisedVideos | ImageFolder,
+    options: SourceOptions,
+    names: DatasetNames,
+    finds_boxes: bool,
+) -> Recording:
+    cameras = reader.cameras
+    if cameras is None:
+        (camera,) = reader.camera_names
+        cameras = guessed_camera(camera, reader.sizes[camera], options.fov_deg)
+        logger.warning(
+            '%s: the camera is not calibrated; %g degrees over the longer side are taken (--fov). Places and sizes '
+            'are as good as that.',
+            name,
+            options.fov_deg,
+        )
+    boxes = _boxes(reader, cameras, options, names, finds_boxes)
+    mode = names.crop_mode if names.crop_mode in ('default', 'centred') else ''
+    undistort = True if names.undistorted is None else names.undistorted
+    side = options.side or names.target_resolution or _USUAL_SIDE
+    return RecordedVideos(name, reader, cameras.to(torch.float64), CropOptions(side, mode, undistort), boxes)
+
+
+def _stored(path: Path, options: SourceOptions) -> list[Recording]:
+    dataset = open_dataset(path)
+    for name in options.sessions:
+        if name not in dataset.session_names:
+            raise UnknownNameError(
+                f'--sessions: no session {name!r}. {did_you_mean(name, dataset.session_names)}'
+            )
+    recordings: list[Recording] = []
+    for session in options.sessions or dataset.session_names:
+        own = dataset.cameras(session).names
+        views = chosen_views(own, options.views or None, f'--views, session {session}')
+        recordings.append(StoredRecording(dataset, session, views))
+    return recordings
+
+
+def _calibration(path: Path | None, options: SourceOptions) -> Cameras | None:
+    if options.calibration is not None:
+        return read_calibration(options.calibration, options.unit)
+    beside = None if path is None or not path.is_dir() else path / CALIBRATION_FILE
+    return read_calibration(beside, options.unit) if beside is not None and beside.is_file() else None
+
+
+def _check_calibrated(videos: Mapping[str, Path], cameras: Cameras | None) -> None:
+    if cameras is None:
+        if len(videos) > 1:
+            raise ValueError(
+                f'cameras: several videos ({", ".join(videos)}) must be calibrated; there is no calibration. Give '
+                'one by --calibration FILE.toml.'
+            )
+        return
+    for name in videos:
+        if name not in cameras.names:
+            raise UnknownNameError(
+                f'--videos: no camera {name!r} in the calibration. {did_you_mean(name, cameras.names)}'
+            )
+
+
+def _boxes(
+    reader: SynchronisedVideos | ImageFolder,
+    cameras: Cameras,
+    options: SourceOptions,
+    names: DatasetNames,
+    finds_boxes: bool,
+) -> BoxFinder | None:
+    """Choose where boxes come from; None is the whole frame."""
+    wanted = options.boxes
+    if not isinstance(wanted, (str, Path)):
+        return wanted
+    if wanted == WHOLE:
+        return None
+    if wanted == SLEAP:
+        return _label_boxes(reader, cameras, names)
+    if wanted == OWN:
+        if not finds_boxes and names.crop_mode == 'bbox_crop':
+            logger.warning(
+                'boxes: this model was trained on crops around the animal and finds none by itself; whole frames are '
+                'taken, in which it may be small. Give --boxes sleap, a table of boxes, or a detector.'
+            )
+        return None
+    if Path(wanted).suffix.lower() == '.csv':
+        return BoxFile(wanted, reader.camera_names)
+    if BOX_FINDERS.get(str(wanted)) is None:
+        options_known = [OWN, SLEAP, WHOLE, *BOX_FINDERS.module_dict]
+        raise UnknownNameError(
+            f'--boxes: must be own, sleap, whole, a .csv file or a registered box finder; got {str(wanted)!r}. '
+            f'{did_you_mean(str(wanted), options_known)} A detector of your own needs --import FILE.'
+        )
+    return build({'type': str(wanted)}, BOX_FINDERS)
+
+
+def _label_boxes(
+    reader: SynchronisedVideos | ImageFolder, cameras: Cameras, names: DatasetNames
+) -> LabelBoxes:
+    """Read the labels that lie beside the videos."""
+    if isinstance(reader, ImageFolder):
+        raise ValueError('--boxes sleap: labels must lie beside videos; the source is a folder of images.')
+    found = {}
+    for name, path in reader.paths.items():
+        labels = read_labels(find_labels(path.parent))
+        nodes = [i for i, node in enumerate(labels.node_names) if node in names.keypoint_names]
+        xy = labels.xy[:, nodes or range(len(labels.node_names))]
+        score = labels.score[:, nodes or range(len(labels.node_names))]
+        kept = (score >= labels.usual_threshold) & np.isfinite(xy).all(-1)
+        ideal, valid = cameras.select([name]).undistort(
+            torch.from_numpy(np.where(kept[..., None], xy, 0.0)).reshape(1, -1, 2)
+        )
+        kept &= valid.numpy().reshape(kept.shape)
+        found[name] = np.where(kept[..., None], ideal.numpy().reshape(xy.shape), np.nan)
+    margin = names.bbox_margin or BBOX_MARGIN
+    return LabelBoxes(found, margin, undistorted=True)

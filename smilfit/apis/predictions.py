@@ -1,0 +1,210 @@
+"""What a regressor says of a recording, frame by frame, and the file that keeps it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from smilfit.body_models import SMIL
+from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints3d
+from smilfit.structures.fit_record import FittedModel
+
+# What a model may give of its own beside the body: name here -> name in its prediction.
+FURTHER = {
+    'points3d': 'points3d',
+    'points3d_confidence': 'points_confidence',
+    'points3d_covariance': 'points_covariance',
+    'seen2d': 'seen2d',
+    'seen2d_confidence': 'seen_confidence',
+}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of T frames, C views, K keypoints. Nothing is NaN.
+
+    Where `valid` is False nothing is known: `reasons` says why, confidences are 0, and the other numbers only fill
+    the place. `camera_*` are those that the model saw by (as given, or as it corrected them), of the recorded images;
+    `keypoints2d` are px of these, lens and all. `further` holds what the model gives beside the body, by the names of
+    `FURTHER`.
+    """
+
+    frames: Int[np.ndarray, 'T']
+    valid: Bool[np.ndarray, 'T']
+    reasons: tuple[str, ...]
+    params: dict[str, np.ndarray]
+    keypoints3d: Float[np.ndarray, 'T K 3']
+    confidence3d: Float[np.ndarray, 'T K']
+    keypoints2d: Float[np.ndarray, 'T C K 2']
+    confidence2d: Float[np.ndarray, 'T C K']
+    view_mask: Bool[np.ndarray, 'T C']
+    camera_K: Float[np.ndarray, 'T C 3 3']
+    camera_R: Float[np.ndarray, 'T C 3 3']
+    camera_t: Float[np.ndarray, 'T C 3']
+    further: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def body_params(self) -> BodyParams:
+        """Give the parameters as tensors."""
+        return BodyParams.of({name: torch.from_numpy(value) for name, value in self.params.items()})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give everything as arrays, for a file."""
+        plain = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ('params', 'further', 'reasons')
+        }
+        named = {f'params/{name}': value for name, value in self.params.items()}
+        named |= {f'further/{name}': value for name, value in self.further.items()}
+        return plain | named | {'reasons': np.array(self.reasons, dtype=np.str_)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> 'Predictions':
+        """Undo `arrays`."""
+        plain = {
+            f.name: arrays[f.name] for f in fields(cls) if f.name not in ('params', 'further', 'reasons')
+        }
+        parts = {
+            part: {n.removeprefix(f'{part}/'): v for n, v in arrays.items() if n.startswith(f'{part}/')}
+            for part in ('params', 'further')
+        }
+        return cls(**plain, **parts, reasons=tuple(arrays['reasons'].tolist()))
+
+    @classmethod
+    def cat(cls, parts: Sequence['Predictions']) -> 'Predictions':
+        """Join predictions of the same model, in their order; what some frames lack is zeros there."""
+        every = [part.arrays() for part in parts]
+        shapes = {name: value for arrays in every for name, value in arrays.items()}
+
+        def rows(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+            like = shapes[name]
+            return arrays.get(name, np.zeros((len(arrays['frames']), *like.shape[1:]), like.dtype))
+
+        return cls.of_arrays({name: np.concatenate([rows(one, name) for one in every]) for name in shapes})
+
+    def filled(self) -> 'Predictions':
+        """Let frames that are not valid have the parameters and cameras of the nearest valid one, to start from.
+
+        Raises:
+            ValueError: no frame is valid; says why.
+        """
+        known = np.flatnonzero(self.valid)
+        if len(known) == 0:
+            raise ValueError(
+                f'infer: one frame at least must be predicted; none of {len(self)} is: {self.told_reasons()}.'
+            )
+        if len(known) == len(self):
+            return self
+        after = np.searchsorted(known, np.arange(len(self))).clip(0, len(known) - 1)
+        before = (after - 1).clip(0)
+        rows = np.arange(len(self))
+        nearer = np.abs(self.frames[known[before]] - self.frames) <= np.abs(
+            self.frames[known[after]] - self.frames
+        )
+        source = np.where(self.valid, rows, known[np.where(nearer, before, after)])
+        names = ('keypoints3d', 'keypoints2d', 'camera_K', 'camera_R', 'camera_t')
+        return replace(
+            self,
+            params={name: value[source] for name, value in self.params.items()},
+            **{name: getattr(self, name)[source] for name in names},
+        )
+
+    def told_reasons(self) -> str:
+        """Say why frames are not valid, with counts."""
+        counts = self.reason_counts()
+        return ', '.join(f'{reason}: {n}' for reason, n in counts.items()) or 'none'
+
+    def reason_counts(self) -> dict[str, int]:
+        """Count the reasons why frames are not valid."""
+        found: dict[str, int] = {}
+        for reason in self.reasons:
+            if reason:
+                found[reason] = found.get(reason, 0) + 1
+        return found
+
+    def as_fit(
+        self,
+        body: SMIL,
+        names: Sequence[str],
+        cameras: Cameras | None,
+        unit: str | None,
+        report: dict[str, Any],
+    ) -> FitResult:
+        """Give the predictions as a fit's result, from which a fit may start.
+
+        Args:
+            body: the body model.
+            names: of the keypoints.
+            cameras: of the recorded images, as calibrated; None where each frame has its own.
+            unit: the world's.
+            report: what was counted.
+        """
+        xyz = Keypoints3d(
+            torch.from_numpy(self.keypoints3d), torch.from_numpy(self.confidence3d), tuple(names), unit
+        )
+        return FitResult(
+            params=self.body_params,
+            per_frame_loss=torch.zeros(len(self)),
+            converged=torch.from_numpy(self.valid),
+            report=report,
+            body=body,
+            recorded_cameras=cameras,
+            keypoints3d=xyz,
+            model=FittedModel.of(body.data),
+        )
+
+    def save(self, path: Path, fit: FitResult, camera_names: Sequence[str]) -> None:
+        """Write the file: that of a fit, with what a regressor says more."""
+        names = ('valid', 'keypoints2d', 'view_mask')
+        further = {f'model_{name}': value for name, value in self.further.items()}
+        fit.save(
+            path,
+            frames=self.frames,
+            reasons=np.array(self.reasons, dtype=np.str_),
+            joint_names=np.array(fit.body.joint_names, dtype=np.str_),
+            keypoints2d_confidence=self.confidence2d,
+            view_names=np.array(list(camera_names), dtype=np.str_),
+            **{name: getattr(self, name) for name in names},
+            view_K=self.camera_K,
+            view_R=self.camera_R,
+            view_t=self.camera_t,
+            **further,
+        )
+
+
+def read_predictions(path: str | Path, body: SMIL | None = None) -> tuple[Predictions, FitResult]:
+    """Read what `Predictions.save` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: not such a file.
+    """
+    from smilfit.files import read_npz, reading
+
+    fit = FitResult.load(path, body)
+    arrays = read_npz(path, what='predictions')
+    with reading(Path(path), 'predictions'):
+        found = Predictions(
+            frames=arrays['frames'],
+            valid=arrays['valid'],
+            reasons=tuple(arrays['reasons'].tolist()),
+            params={name: value.numpy() for name, value in fit.params.as_dict().items()},
+            keypoints3d=arrays['keypoints3d'],
+            confidence3d=arrays['keypoints3d_confidence'],
+            keypoints2d=arrays['keypoints2d'],
+            confidence2d=arrays['keypoints2d_confidence'],
+            view_mask=arrays['view_mask'],
+            camera_K=arrays['view_K'],
+            camera_R=arrays['view_R'],
+            camera_t=arrays['view_t'],
+            further={n.removeprefix('model_'): v for n, v in arrays.items() if n.startswith('model_')},
+        )
+    return found, fit

@@ -1,0 +1,217 @@
+"""Predict a body in every frame of raw videos, images or a dataset file by a trained regressor."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from smilfit.cli.argument_types import (
+    device,
+    float_from,
+    int_from,
+    not_negative_int,
+    positive_float,
+    positive_int,
+)
+from smilfit.cli.command import add_import, run_command
+from smilfit.cli.fit import EXIT_INCOMPLETE, LAUNCHERS
+from smilfit.cli.progress_bar import progress_bar
+
+if TYPE_CHECKING:
+    from smilfit.apis.inference import InferenceRun
+
+EXIT_CODES = (
+    'Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, and all files are written, '
+    'but a frame was not predicted (which, and why, is printed and stands in predictions.json).'
+)
+STOPPED = 'Stopped. The same command goes on after the last whole block of frames.'
+
+
+def build_parser(prog: str | None = 'infer') -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=__doc__
+        + ' The checkpoint says which model it is; frames are read once, in order. What is there '
+        'already is not made again, and a run that was stopped goes on after its last whole block.',
+        epilog=EXIT_CODES,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('checkpoint', type=Path, help='a checkpoint of a training')
+    parser.add_argument(
+        'source',
+        type=Path,
+        nargs='?',
+        help='a session folder (synchronised videos and calibration.toml), a video, a folder of images, or a dataset '
+        'file (.h5)',
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
+    parser.add_argument(
+        '--config', metavar='FILE', help="the training's config, for checkpoints that do not hold the model's"
+    )
+    parser.add_argument(
+        '--body-model',
+        metavar='FILE|NAME',
+        help='body model file, or a shipped model, instead of the one that the training names',
+    )
+    _add_source(parser)
+    _add_frames(parser)
+    _add_running(parser)
+    add_import(parser)
+    return parser
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is read')
+    group.add_argument(
+        '--videos', nargs='+', metavar='CAMERA=FILE', help='videos by camera, instead of those in a folder'
+    )
+    group.add_argument('--calibration', type=Path, metavar='FILE.toml', help="the cameras, as anipose's")
+    group.add_argument('--views', nargs='+', metavar='CAMERA', help='use these cameras alone')
+    group.add_argument(
+        '--sessions', nargs='+', metavar='NAME', help='sessions of a dataset file; all if not given'
+    )
+    group.add_argument(
+        '--cameras',
+        nargs='+',
+        metavar='NEW=OLD',
+        help="a recorded camera's name and its name in the training, for models that know cameras by name",
+    )
+    group.add_argument(
+        '--boxes',
+        default='own',
+        metavar='own|sleap|whole|FILE.csv|NAME',
+        help='where the animal is: found by the model where it can, else the whole frame (own); around the SLEAP '
+        'labels beside the videos; the whole frame; a table (frame, camera, x, y, width, height in px); or a '
+        'detector of yours, registered by --import',
+    )
+    group.add_argument(
+        '--side', type=int_from(16, 8192), metavar='PX', help="side of the crops; the training's"
+    )
+    group.add_argument(
+        '--fov',
+        type=float_from(1.0, 170.0),
+        default=60.0,
+        help='angle of view of an uncalibrated camera, degrees',
+    )
+    group.add_argument('--unit', help='world unit, where the calibration does not state it')
+    group.add_argument(
+        '--common', action='store_true', help='of videos of different length use the part that all have'
+    )
+
+
+def _add_frames(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('which frames')
+    group.add_argument('--start', type=not_negative_int, default=0, help='the first frame')
+    group.add_argument('--every', type=positive_int, default=1, help='take every n-th frame')
+    group.add_argument('--max-frames', type=positive_int, help='so many at most; all if not given')
+    group.add_argument('--fps', type=positive_float, help="frames per second, instead of the recording's")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('running')
+    group.add_argument('--batch-size', type=positive_int, default=8, help='frames in the network at once')
+    group.add_argument(
+        '--block-size', type=positive_int, default=128, help='frames that are kept together; see above'
+    )
+    group.add_argument(
+        '--device', type=device, default='auto', help='cpu, cuda, cuda:0 (or another number) or auto'
+    )
+    group.add_argument(
+        '--threads', type=int_from(1, 1024), help="CPU threads; torch's own choice if not given"
+    )
+    group.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what started the processes that share the frames: python -m torch.distributed.run (pytorch) or srun '
+        '(slurm)',
+    )
+    group.add_argument('--overwrite', action='store_true', help='predict again what is there already')
+    group.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+
+
+def main(argv: Sequence[str] | None = None, prog: str = 'infer') -> int:
+    """Run the command; the exit codes are those that the parser's help names."""
+    return run_command(_run, build_parser, argv, prog, STOPPED)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Imported late: --help should not wait for torch.
+    from smilfit.apis import FrameOptions, InferenceOutputs, SourceOptions, infer
+
+    if arguments.source is None and not arguments.videos:
+        raise ValueError('infer: a source must be given; got neither SOURCE nor --videos CAMERA=FILE.')
+    with progress_bar(sys.stderr.isatty()) as progress:
+        sources = SourceOptions(
+            videos={name: Path(value) for name, value in _pairs('--videos', arguments.videos).items()},
+            calibration=arguments.calibration,
+            views=tuple(arguments.views or ()),
+            sessions=tuple(arguments.sessions or ()),
+            boxes=arguments.boxes,
+            side=arguments.side,
+            fov_deg=arguments.fov,
+            common=arguments.common,
+            unit=arguments.unit,
+        )
+        frames = FrameOptions(
+            **{n: getattr(arguments, n) for n in ('start', 'every', 'max_frames', 'batch_size', 'block_size')}
+        )
+        outputs: dict[str, Any] = {} if progress is None else {'progress': progress}
+        done = infer(
+            arguments.checkpoint,
+            arguments.source,
+            arguments.out,
+            config=arguments.config,
+            body_model=arguments.body_model,
+            sources=sources,
+            frames=frames,
+            outputs=InferenceOutputs(**outputs),
+            cameras=_pairs('--cameras', arguments.cameras),
+            fps=arguments.fps,
+            device=arguments.device,
+            threads=arguments.threads,
+            launcher=arguments.launcher,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
+    return 0 if done is None else show_runs(done)
+
+
+def show_runs(done: Sequence['InferenceRun']) -> int:
+    """Print what came out; gives the exit code."""
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    incomplete = False
+    for run in done:
+        valid = int(run.predictions.valid.sum())
+        say(f'{run.name}: {valid} of {len(run.predictions)} frames predicted')
+        for reason, count in run.report['frames_not_predicted'].items():
+            say(f'  - {count} not: {reason}')
+            incomplete = True
+        missing = run.report['views_missing']
+        if missing['views']:
+            say(f'  - {missing["views"]} views missing, in {missing["frames_with_fewer_views"]} frames')
+        say(f'predictions: {run.file}')
+    return EXIT_INCOMPLETE if incomplete else 0
+
+
+def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:
+    """Read NAME=VALUE pairs."""
+    found: dict[str, str] = {}
+    for value in values or ():
+        name, there, text = value.partition('=')
+        if not there or not name or not text or name in found:
+            raise ValueError(f'{option}: must be pairs NAME=VALUE, each name once; got {value!r}.')
+        found[name] = text
+    return found
+
+
+if __name__ == '__main__':
+    sys.exit(main())

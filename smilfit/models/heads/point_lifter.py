@@ -1,0 +1,249 @@
+"""From keypoints in space to a body: the frame in closed form, the rest by a small network that needs no pictures."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor, nn
+
+from smilfit.body_models import SMIL
+from smilfit.body_models.pose_sampling import PoseSampler
+from smilfit.body_models.pose_trees import mirror_partners, mirrored_joints
+from smilfit.geometry.rotation import rot6d_to_rotmat, rotmat_to_rot6d
+from smilfit.models.heads.lifter_losses import LOSS_WEIGHTS, LifterTruth, lifter_losses
+from smilfit.models.heads.mean_body import mean_body
+from smilfit.models.heads.point_tokens import POINT_NUMBERS, FeatureReader, PointTokens, RayReader, tokens_of
+from smilfit.models.point_corruption import PointCorruption
+from smilfit.models.point_evidence import PointEvidence
+from smilfit.models.point_frame import PointFrame
+from smilfit.registry import MODELS, reject_unknown
+from smilfit.structures import BodyParams
+
+# Parameters beside rotations, betas, position and scale that may be asked for.
+FURTHER = ('part_sizes', 'landmark_offsets')
+# How much of a body's length two keypoints may miss each other's mirror image by and still be a pair.
+PAIR_TOLERANCE = 0.05
+# What an output of 1 means: rotations (6D), betas in standard deviations, position in body lengths, log scale.
+ROTATION_GAIN, BETAS_GAIN, POSITION_GAIN, SCALE_GAIN = 0.3, 1.5, 0.3, 0.3
+
+
+@MODELS.register_module()
+class PointLifter(nn.Module):
+    """Lift keypoints to body parameters.
+
+    Heading, place and size come in closed form: the mean pose is laid on the points, or on the rays of a single view.
+    A residual network then reads every keypoint's displacement from the mean pose in that frame, how sure it is, and,
+    where there are few views, every ray that each view holds possible; it corrects rotations (6D), shape, place and
+    scale. Untrained, it gives the mean pose. Turning, moving or scaling the world does the same to the answer; only
+    with a single view the scale is the expected one.
+
+    `loss` trains it on bodies drawn by the sampler, without pictures; `loss_on` on what was seen, with or without
+    known parameters.
+
+    Args:
+        body_model: the body.
+        keypoint_names: of the points, in order; the body's joints if None.
+        sampler: draws bodies to train on, and says the mean pose; None only where a checkpoint will say it.
+        corruption: what errors the points of drawn bodies have.
+        further: parameters to predict beside the necessary ones: `part_sizes`, `landmark_offsets`.
+        feature_dim: channels of picture features at the points; 0 for none.
+        dim: channels of the network.
+        n_blocks: of the network.
+        ray_dim: channels of what a keypoint's rays or features are read into.
+        loss_weights: by key, see `LOSS_WEIGHTS`; what is not given has its weight there.
+    """
+
+    mean_pose: Tensor
+    mean_betas: Tensor
+    mean_scale: Tensor
+    reference: Tensor
+    spread: Tensor
+    partner: Tensor
+    betas_sd: Tensor
+    up: Tensor | None
+
+    def __init__(
+        self,
+        body_model: SMIL,
+        keypoint_names: Sequence[str] | None = None,
+        sampler: PoseSampler | None = None,
+        corruption: PointCorruption | None = None,
+        further: Sequence[str] = (),
+        feature_dim: int = 0,
+        dim: int = 384,
+        n_blocks: int = 3,
+        ray_dim: int = 16,
+        loss_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        reject_unknown('PointLifter', 'further parameter', further, FURTHER)
+        reject_unknown('PointLifter', 'loss key', loss_weights or {}, LOSS_WEIGHTS)
+        self.body_model, self.sampler = body_model, sampler
+        self.corruption = PointCorruption() if corruption is None else corruption
+        self.keypoint_names = tuple(keypoint_names or body_model.joint_names)
+        self.loss_weights = {**LOSS_WEIGHTS, **(loss_weights or {})}
+        self._keep_mean()
+        n_joints, n_betas, sizes = body_model.n_joints, body_model.n_betas, body_model.sizes
+        self.further = tuple(n for n in further if sizes[{'part_sizes': 'G', 'landmark_offsets': 'K'}[n]])
+        more = {'part_sizes': sizes['G'], 'landmark_offsets': 3 * sizes['K']}
+        self.out_sizes = (6 * n_joints, n_betas, 3, 1, *(more[n] for n in self.further))
+        n_points = len(self.keypoint_names)
+        self.rays = RayReader(n_points, ray_dim)
+        self.features = FeatureReader(feature_dim, ray_dim) if feature_dim else None
+        width = POINT_NUMBERS + ray_dim * (2 if feature_dim else 1)
+        # The two last numbers say whether a frame has one view, or few.
+        self.embed = nn.Linear(n_points * width + 2, dim)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+            for _ in range(n_blocks)
+        )
+        self.out = nn.Linear(dim, sum(self.out_sizes))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def _keep_mean(self) -> None:
+        body = self.body_model
+        mean = mean_body(body, self.keypoint_names, self.sampler)
+        self.register_buffer('mean_pose', mean.pose.clone())
+        self.register_buffer('mean_betas', mean.betas.clone())
+        self.register_buffer('mean_scale', torch.tensor(mean.scale))
+        self.register_buffer('reference', mean.points.clone())
+        self.register_buffer('spread', mean.spread.clone())
+        sd = body.data.shape_cov
+        sd = (
+            torch.ones(body.n_betas)
+            if sd is None
+            else torch.as_tensor(sd.diagonal().copy()).clamp_min(0).sqrt()
+        )
+        self.register_buffer('betas_sd', sd.float(), persistent=False)
+        mirror = mirrored_joints(body.data)
+        partner = torch.arange(len(self.keypoint_names))
+        if mirror is not None:
+            at_rest = body(body.zero_params(), need=self.keypoint_names).keypoints[0].detach().cpu().double()
+            axis = int(mirror[1].argmax())
+            partner = torch.as_tensor(mirror_partners(at_rest.numpy(), axis, PAIR_TOLERANCE * body.rest_size))
+        self.register_buffer('partner', partner, persistent=False)
+        self.register_buffer('up', _direction(body.data.up_axis), persistent=False)
+
+    def forward(self, evidence: PointEvidence) -> BodyParams:
+        """Lift; rotations are matrices, all in the world.
+
+        Args:
+            evidence: points of `keypoint_names`, in order.
+        """
+        return self.lift(evidence)[0]
+
+    def lift(self, evidence: PointEvidence) -> tuple[BodyParams, PointFrame]:
+        """Lift, and give the closed-form frame of each row too."""
+        self._check(evidence)
+        tokens = tokens_of(evidence, self.reference, self.spread, self.mean_scale)
+        return self._params(self._answer(evidence, tokens), tokens.frame), tokens.frame
+
+    def _check(self, evidence: PointEvidence) -> None:
+        if evidence.xyz.shape[1] != len(self.keypoint_names):
+            raise ValueError(
+                f'PointLifter: points must be those of its {len(self.keypoint_names)} keypoints; got '
+                f'{evidence.xyz.shape[1]}. Select them by `keypoint_names`.'
+            )
+
+    def _answer(self, evidence: PointEvidence, tokens: PointTokens) -> Tensor:
+        read = [tokens.points, self.rays(tokens.rays, tokens.ray_mass)]
+        if self.features is not None:
+            read.append(self.features(evidence))
+        kind = torch.stack((tokens.single, tokens.few), -1).to(tokens.points)
+        hidden = self.embed(torch.cat((torch.cat(read, -1).flatten(1), kind), -1))
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return self.out(hidden).float()
+
+    def _params(self, answer: Float[Tensor, 'B n'], frame: PointFrame) -> BodyParams:
+        body = self.body_model
+        turn, betas, place, log_scale, *further = answer.split(self.out_sizes, 1)
+        eye = torch.eye(3, dtype=answer.dtype, device=answer.device)
+        base = rotmat_to_rot6d(torch.cat((eye[None], self.mean_pose.to(answer))))
+        rotations = rot6d_to_rotmat(base + ROTATION_GAIN * turn.unflatten(1, (-1, 6)))
+        scale = frame.scale * (SCALE_GAIN * log_scale.squeeze(1)).exp()
+        found = dict(zip(self.further, further))
+        params = BodyParams(
+            global_orient=frame.rotation @ rotations[:, 0],
+            body_pose=rotations[:, 1:],
+            betas=self.mean_betas + BETAS_GAIN * self.betas_sd * betas,
+            transl=frame.origin,
+            scale=scale,
+            part_sizes=0.1 * found['part_sizes'] if 'part_sizes' in found else None,
+            landmark_offsets=body.rest_size * 0.03 * found['landmark_offsets'].unflatten(1, (-1, 3))
+            if 'landmark_offsets' in found
+            else None,
+        )
+        # The root turns about itself, so its place is what is found, and the shift follows.
+        mean = self.mean_betas.expand(len(answer), -1)
+        start = root_at_rest(
+            body, BodyParams.zeros(len(answer), body.n_joints, body.n_betas, answer).replace(betas=mean)
+        )
+        root = frame.points_to_world((start + POSITION_GAIN * body.rest_size * place).unsqueeze(1)).squeeze(1)
+        return params.replace(transl=root - scale.unsqueeze(1) * root_at_rest(body, params))
+
+    def loss(self, n_samples: int, generator: Generator | None = None) -> dict[str, Tensor]:
+        """Compute the losses on bodies drawn at random, seen with errors; no picture is needed.
+
+        Args:
+            n_samples: how many bodies.
+            generator: of random numbers; None uses torch's own.
+        """
+        evidence, truth = self.draw(n_samples, generator)
+        params, frame = self.lift(evidence)
+        return lifter_losses(self, params, evidence, frame, truth)
+
+    @torch.no_grad()
+    def draw(self, n: int, generator: Generator | None = None) -> tuple[PointEvidence, LifterTruth]:
+        """Draw bodies and what is seen of them."""
+        if self.sampler is None:
+            raise ValueError(
+                'PointLifter: a sampler must be given to draw bodies; got None. Give sampler=PoseSampler(body_model).'
+            )
+        dropped = {name: None for name in FURTHER if name not in self.further}
+        known = self.sampler(n, generator).replace(**dropped)
+        points = self.body_model(known, need=self.keypoint_names).keypoints
+        length = self.body_model.rest_size * known.scale
+        evidence = self.corruption(points, length, self.partner, self.up, generator)
+        return evidence, LifterTruth.of(points, params=known)
+
+    def loss_on(
+        self,
+        evidence: PointEvidence,
+        keypoints3d: Float[Tensor, 'B K 3'],
+        confidence3d: Float[Tensor, 'B K'],
+        params: BodyParams | None = None,
+        has_params: Bool[Tensor, ' B'] | None = None,
+        has_betas: Bool[Tensor, ' B'] | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute the losses on what was seen of a batch.
+
+        Where parameters are not known, the 3D keypoints and the priors towards the mean body are all there is. Every
+        output has a gradient in either case.
+
+        Args:
+            evidence: of the views.
+            keypoints3d: the truth, in the order of `keypoint_names`.
+            confidence3d: 0 where it is not known.
+            params: the truth; None where no row has any.
+            has_params: rows whose pose, place and scale are known; all if None.
+            has_betas: rows whose shape is known; as `has_params` if None.
+        """
+        found, frame = self.lift(evidence)
+        truth = LifterTruth.of(keypoints3d, confidence3d, params, has_params, has_betas)
+        return lifter_losses(self, found, evidence, frame, truth)
+
+
+def root_at_rest(body: SMIL, params: BodyParams) -> Float[Tensor, '_ 3']:
+    """Give the place of the root joint at rest, model unit: the point about which a body turns."""
+    joints = body.rest_joints_of(params, body.rest_shape(params.betas))[:, 0]
+    _, offsets = body.joint_scales_and_offsets(params)
+    return joints if offsets is None else joints + offsets[:, 0]
+
+
+def _direction(axis: str | None) -> Tensor | None:
+    """Give an axis such as '+z' as a vector."""
+    if axis is None:
+        return None
+    return torch.eye(3)['xyz'.index(axis[1])] * (1.0 if axis[0] == '+' else -1.0)

@@ -1,0 +1,225 @@
+"""The keypoint regressor: see keypoints densely, let the views meet in space, lift the points to the body."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from smilfit.body_models import SMIL
+from smilfit.body_models.sides import mirrored_order
+from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
+from smilfit.models.crop_augment import CropAugment
+from smilfit.models.point_evidence import PointEvidence
+from smilfit.models.preprocessor import RegressorPreprocessor
+from smilfit.models.regressors.loss_weights import checked_loss_weights
+from smilfit.models.regressors.normaliser import mean_over_processes
+from smilfit.models.regressors.per_sample import body_predictions, per_sample
+from smilfit.models.scene import cameras_of
+from smilfit.models.statistics import TrainingStatistics
+from smilfit.models.targets2d import PictureTargets, centre_of_points
+from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints
+from smilfit.models.two_passes import Sighting, TwoPasses
+from smilfit.registry import MODELS, build, build_backbone, build_head, reject_unknown
+from smilfit.structures import BodyParams
+
+LOSS_KEYS = ('heatmap', 'centre', 'lifter')
+
+
+@dataclass(frozen=True)
+class KeypointPrediction:
+    """What the views showed, and the body that it was lifted to (world; None without a lifter)."""
+
+    sighting: Sighting
+    params: BodyParams | None
+    uncertainty: dict[str, Tensor] | None = None
+
+
+@MODELS.register_module()
+class KeypointRegressor(BaseModel):
+    """Predict keypoints, and the body that they are of, from any number of views.
+
+    A network gives one heat map a keypoint and view; the views meet in space (`MeetInSpace`); a small network lifts
+    the points to the body's parameters. The first learns from single images, with no parameters and no 3D needed; the
+    last from poses of the body model, with no images at all. `refine` takes some steps of optimisation from there.
+
+    Args:
+        backbone: images (N, 3, S, S) in [0, 1] to maps, finest first.
+        heatmap_head: maps to logits.
+        body_model: the body.
+        statistics: of the training set.
+        boxes: where to look; see `OwnBoxes` and `GivenBoxes`.
+        consensus: lets the views meet.
+        lifter: points to parameters; None gives keypoints only.
+        refine: a `Refinement` for `predict`; None takes the lifted parameters.
+        heatmap_loss: of the maps.
+        centre_loss: of the map of centres, where the head gives one.
+        augment: cuts crops out of training images.
+        lifter_samples: poses that the lifter learns from in a step.
+        loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given.
+        keypoint_weights: factors on named keypoints; 0 ignores one.
+        hidden_weight: of keypoints whose place in an image is known only from their place in space.
+        half_precision: run the network in bfloat16.
+        data_preprocessor: casts a batch.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        heatmap_head: nn.Module,
+        body_model: nn.Module,
+        statistics: TrainingStatistics,
+        boxes: nn.Module,
+        consensus: nn.Module,
+        lifter: nn.Module | None = None,
+        refine: Any = None,
+        heatmap_loss: nn.Module | None = None,
+        centre_loss: nn.Module | None = None,
+        augment: CropAugment | None = None,
+        lifter_samples: int = 128,
+        loss_weights: Mapping[str, float] | None = None,
+        keypoint_weights: Mapping[str, float] | None = None,
+        hidden_weight: float = 0.5,
+        half_precision: bool = False,
+        data_preprocessor: nn.Module | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or RegressorPreprocessor())
+        augment = augment or CropAugment()
+        self.vision = TwoPasses(backbone, heatmap_head, boxes, consensus, augment.side, half_precision)
+        self.body_model, self.statistics = body_model, statistics
+        self.lifter, self.refine, self.lifter_samples = lifter, refine, lifter_samples
+        self.heatmap_loss = heatmap_loss or HeatmapLoss()
+        self.centre_loss = centre_loss or CentreHeatmapLoss()
+        self.augment, self.hidden_weight = augment, hidden_weight
+        self.keypoint_names = statistics.names.keypoint_names or body_model.joint_names
+        order = mirrored_order(self.keypoint_names, body_model.data) if augment.mirror else None
+        self.register_buffer('swap', None if order is None else torch.tensor(order), persistent=False)
+        weights = weights_of_keypoints(self.keypoint_names, keypoint_weights)
+        self.register_buffer('keypoint_weights', weights, persistent=False)
+        self.loss_weights = dict.fromkeys(LOSS_KEYS, 1.0)
+        self.set_loss_weights(loss_weights or {})
+
+    @classmethod
+    def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
+        """Build the parts of a config, their sizes taken from each other, from the body and the training set."""
+        names = statistics.names.keypoint_names or body.joint_names
+        backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
+        sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
+        cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
+        if cfg.get('lifter') is not None:
+            cfg['lifter'] = _built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
+        return cfg
+
+    def set_loss_weights(self, weights: Mapping[str, float]) -> None:
+        """Change the weights of some losses; 0 switches one off.
+
+        Raises:
+            KeyError: an unknown key, with the near ones.
+        """
+        reject_unknown('KeypointRegressor', 'loss key', weights, self.loss_weights)
+        self.loss_weights.update(checked_loss_weights('KeypointRegressor', weights))
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        data_samples: Mapping[str, Any] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Predict a batch.
+
+        Args:
+            inputs: `image` (B, C, 3, H, W) in [0, 1], `view_mask` and the cameras of the images.
+            data_samples: the truth, for the losses and to be handed on with predictions.
+            mode: 'tensor' gives a `KeypointPrediction`, 'predict' a list with one dict a sample on the CPU, 'loss' a
+                dict of losses.
+        """
+        if mode == 'tensor':
+            return self.predict_parameters(inputs)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        raise ValueError(f"KeypointRegressor: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}.")
+
+    def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
+        targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
+        images, px, weight = inputs['image'].flatten(0, 1), targets.px, targets.weight
+        if inputs['view_mask'].shape[1] > 1:
+            # Of samples with one view each none is absent, and nothing need be asked of the device.
+            present = inputs['view_mask'].flatten()
+            images, px, weight = images[present], px[present], weight[present]
+        crops = self.augment(images, px, weight, self.swap)
+        maps, centres = self.vision.head.split(self.vision.logits(crops.images))
+        stride = self.vision.head.stride
+        losses = {
+            'loss_heatmap': self._mean(
+                'heatmap', self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)
+            )
+        }
+        if centres is not None:
+            middle, known = centre_of_points(crops.px, crops.weight)
+            terms = self.centre_loss.energy(centres, middle.unsqueeze(1), known.unsqueeze(1), stride)
+            losses['loss_centre'] = self._mean('centre', terms)
+        if self.lifter is not None:
+            weight = self.loss_weights['lifter']
+            terms = self.lifter.loss(self.lifter_samples)
+            losses |= {f'loss_lifter_{k.removeprefix("loss_")}': weight * v for k, v in terms.items()}
+        return losses
+
+    def _mean(self, key: str, terms: Energies) -> Tensor:
+        return reduced((terms,), self.loss_weights[key], 'mean', over=mean_over_processes)
+
+    @torch.no_grad()
+    def predict_parameters(self, inputs: Mapping[str, Tensor]) -> KeypointPrediction:
+        """Look, and lift what was seen."""
+        sighting = self.vision(
+            inputs['image'], inputs['view_mask'], cameras_of(inputs), self.statistics.scene_unit
+        )
+        if self.lifter is None:
+            return KeypointPrediction(sighting, None)
+
+        seen = PointEvidence.of(sighting.points, sighting.cameras, sighting.view_mask)
+        params = self.lifter(seen)
+        return KeypointPrediction(sighting, params)
+
+    @torch.no_grad()
+    def predict(
+        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Predict each sample: parameters as axis-angle, joints, keypoints in space and in every image, boxes.
+
+        `keypoints3d` and `keypoints2d` are the body's, `points3d` and `seen2d` what the heat maps say; without a
+        lifter they are the same. All px are of the given images.
+        """
+        prediction = self.predict_parameters(inputs)
+        sighting, mask = prediction.sighting, inputs['view_mask']
+        points = sighting.points
+        pixels = sighting.pixels()
+        batch = {
+            'points3d': points.xyz,
+            'points_confidence': points.confidence,
+            'points_covariance': points.covariance,
+            'seen2d': pixels,
+            'seen_confidence': points.pixel_confidence * sighting.view_mask.unsqueeze(-1),
+            'boxes': sighting.boxes,
+            'view_mask': mask,
+            **({} if data_samples is None else {'truth': data_samples}),
+        }
+        if prediction.params is None:
+            batch |= {'keypoints3d': points.xyz, 'keypoints2d': pixels}
+        else:
+            batch |= body_predictions(
+                self.body_model, prediction.params, cameras_of(inputs), mask, self.keypoint_names
+            )
+        return per_sample(batch, len(mask))
+
+
+def _built_lifter(cfg: Any, body: SMIL, names: Sequence[str], scale: float) -> nn.Module:
+    """Build a lifter whose sampler draws bodies about the size of the training set's."""
+    cfg = dict(cfg)
+    sampler = cfg.pop('sampler', None) or {'type': 'PoseSampler'}
+    cfg['sampler'] = build(sampler, MODELS, body_model=body, scale=scale)
+    return build_head(cfg, body_model=body, keypoint_names=names)

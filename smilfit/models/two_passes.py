@@ -1,0 +1,145 @@
+"""Look twice: at whole images for where the animal is, at crops for where its keypoints are."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from smilfit.models.consensus import Consensus
+from smilfit.models.crop_augment import box_affine, cut, invert_affine, map_px, whole_boxes
+from smilfit.structures import Cameras
+
+# Where one view alone shows too few keypoints, or all in one place, it is taken to fill this share of the image.
+_LEAST_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What the views showed. `points.pixels` are px of the crops; `to_crop` takes px of the given images there.
+
+    `boxes` (x0, y0, side) are px of the given images, `cameras` those of the crops, and `view_mask` says which
+    views show the animal.
+    """
+
+    points: Consensus
+    boxes: Float[Tensor, 'B C 3']
+    to_crop: Float[Tensor, 'B C 2 3']
+    cameras: Cameras
+    view_mask: Bool[Tensor, 'B C']
+
+    def pixels(self) -> Float[Tensor, 'B C K 2']:
+        """Give the keypoints' places in px of the given images."""
+        back = invert_affine(self.to_crop.flatten(0, 1))
+        moved = map_px(back, self.points.pixels.flatten(0, 1)).unflatten(0, self.to_crop.shape[:2])
+        return torch.where(self.view_mask[..., None, None], moved, torch.zeros_like(moved))
+
+
+class TwoPasses(nn.Module):
+    """Find the animal in whole images and its keypoints in the crops, by one network.
+
+    Args:
+        backbone: images (N, 3, S, S) in [0, 1] to maps, finest first.
+        head: maps to logits (N, K, h, w); its `stride` is px a cell.
+        boxes: where to look: `OwnBoxes` by a first pass, `GivenBoxes` takes the images for crops.
+        consensus: lets the views meet.
+        side: px of what the network sees.
+        half_precision: run the network in bfloat16, channels last.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        boxes: nn.Module,
+        consensus: nn.Module,
+        side: int,
+        half_precision: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head, self.boxes, self.consensus = backbone, head, boxes, consensus
+        self.side, self.half_precision = side, half_precision
+        if half_precision:
+            # Weights in the images' order are not reordered at every step.
+            self.to(memory_format=torch.channels_last)
+
+    def logits(self, crops: Float[Tensor, 'N 3 S S']) -> Float[Tensor, 'N M h w']:
+        """Run the network on images of its own size."""
+        with torch.autocast(crops.device.type, torch.bfloat16, enabled=self.half_precision):
+            return self.head(self.backbone(crops.contiguous(memory_format=torch.channels_last))).float()
+
+    @torch.no_grad()
+    def forward(
+        self,
+        images: Float[Tensor, 'B C 3 H W'],
+        view_mask: Bool[Tensor, 'B C'],
+        cameras: Cameras,
+        extent: Float[Tensor, ''],
+    ) -> Sighting:
+        """Look at the images of B moments.
+
+        Args:
+            images: in [0, 1]; those of absent views are not looked at.
+            view_mask: which views there are.
+            cameras: of the images.
+            extent: twice the RMS distance of an animal's keypoints from their centre, world unit: it says how far
+                away an animal is that a single view shows.
+        """
+        whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
+        return self.boxes(
+            lambda boxes, mask: self._look(images, boxes, mask, cameras, extent), whole, view_mask
+        )
+
+    def _look(
+        self,
+        images: Tensor,
+        boxes: Float[Tensor, 'B C 3'],
+        view_mask: Bool[Tensor, 'B C'],
+        cameras: Cameras,
+        extent: Tensor,
+    ) -> Sighting:
+        """Cut the boxes out, find the keypoints in each view and let the views meet."""
+        affine = box_affine(boxes.flatten(0, 1), self.side)
+        seen = view_mask.flatten()
+        crops = cut(images.flatten(0, 1)[seen], affine[seen], self.side)
+        found, _ = self.head.split(self.logits(crops))
+        logits = found.new_zeros(len(seen), *found.shape[1:])
+        logits[seen] = found
+        logits = logits.unflatten(0, view_mask.shape)
+        affine = affine.unflatten(0, view_mask.shape)
+        size = affine.new_tensor([self.side, self.side]).expand(*view_mask.shape, 2)
+        crop_cameras = cameras.transformed(affine, size)
+        depth = apparent_depth(logits, self.head.stride, crop_cameras, view_mask, extent)
+        points = self.consensus(logits, self.head.stride, crop_cameras, view_mask, depth)
+        return Sighting(points, boxes, affine, crop_cameras, view_mask)
+
+
+def apparent_depth(
+    logits: Float[Tensor, 'B C K h w'],
+    stride: float,
+    cameras: Cameras,
+    view_mask: Bool[Tensor, 'B C'],
+    extent: Float[Tensor, ''],
+) -> Float[Tensor, ' B']:
+    """Say how far away an animal of a known extent is, from how large it looks in its views (their median).
+
+    Args:
+        logits: of the keypoints' maps.
+        stride: px a cell.
+        cameras: of the images under the maps.
+        view_mask: which views there are.
+        extent: twice the RMS distance of its keypoints from their centre, world unit; a view shows two of the three
+            dimensions.
+    """
+    h, w = logits.shape[-2:]
+    share, place = logits.flatten(-2).softmax(-1).max(-1)
+    xy = torch.stack((place % w, place // w), -1).to(logits.dtype)
+    weight = share.unsqueeze(-1)
+    total = weight.sum(2, keepdim=True).clamp_min(1e-12)
+    middle = (weight * xy).sum(2, keepdim=True) / total
+    spread = 2 * ((weight * (xy - middle).square()).sum(2) / total.squeeze(2)).sum(-1).sqrt()
+    spread = stride * spread.clamp_min(_LEAST_SHARE * max(h, w))
+    focal = torch.linalg.det(cameras.K[..., :2, :2]).abs().sqrt()
+    depth = focal * extent / (math.sqrt(3 / 2) * spread)
+    return torch.where(view_mask, depth, torch.nan).nanmedian(1).values

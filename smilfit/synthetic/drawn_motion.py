@@ -1,0 +1,137 @@
+"""Motion of any rigged body, drawn at random: poses, headings all round, ways through what the cameras share."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from smilfit.body_models import SMIL, BodyModelData
+from smilfit.body_models.default_limits import default_joint_limits
+from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.io.lookup_proposals import body_axes
+from smilfit.structures import BodyParams
+from smilfit.synthetic.motion import draw_betas
+from smilfit.synthetic.placement import SharedVolume, smooth_noise, ways
+
+PoseSource = Callable[[int, Generator], Float[Tensor, 'n j 3']]
+
+# Standard deviation of a component, a share of the way to its limit: of limits that the model states, and of the
+# default ones, which are wide. A session is calmer or livelier by a factor from the least to 1.
+SPREAD, DEFAULT_SPREAD, CALM = 0.45, 0.25, 0.4
+# How far the animal leans, rad, and how fast it turns, rad a memory of the motion.
+LEAN_RAD, TURN_RAD = 0.3, 1.2
+# A pose every so many memories; between two of them goes the motion.
+_MEMORIES_A_POSE = 1.5
+_CHUNK = 64
+
+
+def limit_poses(data: BodyModelData, calm: float = 1.0) -> PoseSource:
+    """Make a source of poses within the model's joint limits, or the default ones, crowded about the rest pose.
+
+    Args:
+        data: the body model.
+        calm: factor on the spread.
+    """
+    stated = data.joint_limits is not None
+    limits = torch.as_tensor(data.joint_limits if stated else default_joint_limits(data))[1:].double()
+    spread = calm * (SPREAD if stated else DEFAULT_SPREAD)
+
+    def draw(n: int, generator: Generator) -> Tensor:
+        normal = spread * torch.randn(n, *limits.shape[:2], generator=generator, dtype=torch.float64)
+        normal = normal.clamp(-1, 1)
+        return torch.where(normal > 0, normal * limits[..., 1], -normal * limits[..., 0])
+
+    return draw
+
+
+def draw_params(
+    body: SMIL,
+    n_frames: int,
+    rng: np.random.Generator,
+    volume: SharedVolume,
+    scale: float,
+    memory: float,
+    poses: PoseSource | None = None,
+) -> BodyParams:
+    """Draw the parameters of a session: one animal, moving.
+
+    Args:
+        body: the animal.
+        n_frames: how many.
+        rng: source of all chance.
+        volume: where its middle goes.
+        scale: model unit to world unit.
+        memory: of the motion, frames; 0 draws each frame by itself.
+        poses: where poses come from; the joint limits if None.
+
+    Returns:
+        Float64 parameters.
+    """
+    data = body.data
+    poses = limit_poses(data, rng.uniform(CALM, 1.0)) if poses is None else poses
+    generator = Generator().manual_seed(int(rng.integers(2**31)))
+    orient = torch.from_numpy(_orientations(data, n_frames, rng, volume, memory))
+    params = BodyParams(
+        global_orient=rotmat_to_axis_angle(orient),
+        body_pose=_between(poses, n_frames, generator, memory).double(),
+        betas=torch.from_numpy(np.tile(draw_betas(data, rng), (n_frames, 1))),
+        transl=torch.zeros(n_frames, 3, dtype=torch.float64),
+        scale=torch.full((n_frames,), float(scale), dtype=torch.float64),
+    )
+    return params.replace(
+        transl=torch.from_numpy(ways(volume, n_frames, rng, memory)) - _middles(body, params)
+    )
+
+
+def _between(poses: PoseSource, n_frames: int, generator: Generator, memory: float) -> Tensor:
+    """Give poses by themselves, or key poses with smooth ways between them."""
+    if memory <= 0:
+        return poses(n_frames, generator)
+    step = _MEMORIES_A_POSE * memory
+    when = torch.arange(n_frames, dtype=torch.float64) / step
+    before = when.long()
+    keys = poses(int(before[-1]) + 2, generator).double()
+    share = when - before
+    # Slow at the key poses, as limbs are where they turn round.
+    share = (0.5 - 0.5 * torch.cos(torch.pi * share))[:, None, None]
+    return torch.lerp(keys[before], keys[before + 1], share)
+
+
+def _orientations(
+    data: BodyModelData, n_frames: int, rng: np.random.Generator, volume: SharedVolume, memory: float
+) -> Float[np.ndarray, 'T 3 3']:
+    axes = body_axes(data)
+    upright = np.stack((axes.forward, axes.left, axes.up))
+    if memory > 0:
+        heading = rng.uniform(0, 2 * np.pi) + TURN_RAD / memory * np.cumsum(
+            smooth_noise(n_frames, (), rng, memory)
+        )
+    else:
+        heading = rng.uniform(0, 2 * np.pi, n_frames)
+    lean = LEAN_RAD * smooth_noise(n_frames, (3,), rng, memory)
+    turn = np.stack((0 * heading, 0 * heading, heading), 1)
+    turned = axis_angle_to_rotmat(torch.from_numpy(turn)) @ axis_angle_to_rotmat(torch.from_numpy(lean))
+    return _world_of(volume.up) @ turned.numpy() @ upright
+
+
+def _world_of(up: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:
+    """Give a rotation that takes +z to a direction."""
+    side = np.eye(3)[int(np.abs(up).argmin())]
+    x = np.cross(side, up)
+    x /= np.linalg.norm(x)
+    return np.stack((x, np.cross(up, x), up), 1)
+
+
+def _middles(body: SMIL, params: BodyParams) -> Tensor:
+    """Find the mean vertex of each frame."""
+    double = deepcopy(body).double()
+    with torch.no_grad():
+        return torch.cat(
+            [
+                double(params[start : start + _CHUNK], need=('vertices',)).vertices.mean(1)
+                for start in range(0, params.batch_size, _CHUNK)
+            ]
+        )

@@ -1,0 +1,8 @@
+"""Render training sessions of a body model; see --help."""
+
+import sys
+
+from smilfit.cli.synthesize import main
+
+if __name__ == '__main__':
+    sys.exit(main())
