@@ -16,22 +16,43 @@ from smilfit.apis.prediction_images import prediction_images, write_image
 from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.run_hooks import add_progress, hold_work_dir
 from smilfit.apis.shipped_configs import find_config
-from smilfit.engine import build_test_runner, choose_device, load_experiment, process_group
+from smilfit.engine import (
+    build_test_runner,
+    choose_device,
+    config_of_checkpoint,
+    load_experiment,
+    merge_options,
+    process_group,
+)
+from smilfit.evaluation import Intervals
 from smilfit.files import MadeOf, OutputFolder, write_text
 from smilfit.visualization import write_benchmark_folder
+
+# In the benchmark folder: predictions beside truths, as a `BenchmarkResult`.
+COMPARISON = 'comparison.npz'
 
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """What came out: numbers by name, the file that has them, and the page if a metric keeps what it compared."""
+    """What came out: numbers by name, the file that has them, and what a metric that keeps its comparison adds.
+
+    Args:
+        metrics: numbers by name.
+        metrics_file: has them.
+        report: the page.
+        intervals: of the numbers, by drawing sessions.
+        comparison: predictions beside truths, for `compare`.
+    """
 
     metrics: dict[str, float]
     metrics_file: Path
     report: Path | None
+    intervals: Intervals | None = None
+    comparison: Path | None = None
 
 
 def test(
-    config: str | Path,
+    config: str | Path | None,
     checkpoint: str | Path,
     work_dir: str | Path | None = None,
     out: str | Path | None = None,
@@ -40,19 +61,22 @@ def test(
     body_model: str | Path | None = None,
     device: str = 'auto',
     launcher: str = 'none',
+    averaged: bool = True,
     progress: ProgressCallback | None = None,
 ) -> EvaluationRun | None:
     """Test a trained regressor.
 
     Args:
-        config: the config of the training.
+        config: the config of the training; the one that the checkpoint holds if None.
         checkpoint: a checkpoint of that training.
-        work_dir: its folder `benchmark` is written; else the config's, else `work_dirs/<config name>`.
+        work_dir: its folder `benchmark` is written; else the config's, else `work_dirs/<config name>`, or the
+            checkpoint's folder where no config is given.
         out: write the metrics to this .json; else `<work dir>/benchmark/metrics.json`.
         cfg_options: overrides of the config by dotted key.
         body_model: a body model file or a shipped model's name, instead of the one that the dataset names.
         device: 'auto', 'cpu' or 'cuda'.
         launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
+        averaged: test the averaged weights of a training with `EMAHook`; else those of the last step.
         progress: called with a `Progress` after every batch, by the first process.
 
     Returns:
@@ -62,17 +86,32 @@ def test(
         ConfigError: the config does not run.
         ValueError: `out` is one of the inputs.
     """
-    found = find_config(config)
-    cfg = load_experiment(found, cfg_options, work_dir)
+    found = None if config is None else find_config(config)
+    cfg = _experiment(found, checkpoint, cfg_options, work_dir)
     check_output_folder(cfg.work_dir, '--work-dir')
     if out is not None:
         check_output_file(out, '--out')
         check_not_an_input(out, (found, checkpoint, body_model), '--out')
     chosen = choose_device(device)
     cfg.launcher = launcher
-    made_of = MadeOf({'checkpoint': Path(checkpoint).name}, {'config': Path(config).name})
+    made_of = MadeOf({'checkpoint': Path(checkpoint).name}, {'config': None if found is None else found.name})
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        return _test(cfg, checkpoint, body_model, device, made_of, out, progress)
+        return _test(cfg, checkpoint, body_model, device, averaged, made_of, out, progress)
+
+
+def _experiment(
+    config: Path | None,
+    checkpoint: str | Path,
+    cfg_options: Mapping[str, Any] | None,
+    work_dir: str | Path | None,
+) -> Config:
+    if config is not None:
+        return load_experiment(config, cfg_options, work_dir)
+    cfg = config_of_checkpoint(checkpoint)
+    if cfg_options:
+        merge_options(cfg, cfg_options)
+    cfg.work_dir = str(Path(checkpoint).parent if work_dir is None else work_dir)
+    return cfg
 
 
 # The runner holds the group of processes: it must be gone when that is left, so it lives in a function of its own.
@@ -81,11 +120,12 @@ def _test(
     checkpoint: str | Path,
     body_model: str | Path | None,
     device: str,
+    averaged: bool,
     made_of: MadeOf,
     out: str | Path | None,
     progress: ProgressCallback | None,
 ) -> EvaluationRun | None:
-    runner = build_test_runner(cfg, checkpoint, body_model=body_model, device=device)
+    runner = build_test_runner(cfg, checkpoint, body_model=body_model, device=device, averaged=averaged)
     add_progress(runner, progress)
     metrics = runner.test()
     return _write(runner, metrics, made_of, out) if runner.rank == 0 else None
@@ -96,25 +136,29 @@ def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Pat
     folder = Path(runner.work_dir) / 'benchmark'
     text = json.dumps(metrics, indent=1, default=float) + '\n'
     with OutputFolder(folder).make('benchmark', made_of) as staging:
-        pages = [_write_result(runner, metric, staging) for metric in runner.test_evaluator.metrics]
+        found = [_write_result(runner, metric, staging) for metric in runner.test_evaluator.metrics]
         if out is None:
             (staging / 'metrics.json').write_text(text, encoding='utf-8')
     path = folder / 'metrics.json' if out is None else write_text(out, text)
-    return EvaluationRun(dict(metrics), Path(path), folder / 'report.html' if any(pages) else None)
+    intervals = next((one for one in found if one is not None), None)
+    files = (None, None) if intervals is None else (folder / 'report.html', folder / COMPARISON)
+    return EvaluationRun(dict(metrics), Path(path), files[0], intervals, files[1])
 
 
-def _write_result(runner: Any, metric: Any, folder: Path) -> bool:
-    """Write images, numbers and the page of a metric that keeps its results; False of one that does not."""
+def _write_result(runner: Any, metric: Any, folder: Path) -> Intervals | None:
+    """Write images, numbers and the page of a metric that keeps its results; None of one that does not."""
     result = getattr(metric, 'result', None)
     if result is None:
-        return False
+        return None
     model = getattr(runner.model, 'module', runner.model)
     images = prediction_images(model, runner.test_dataloader.dataset)
-    write_benchmark_folder(result, folder, edges=_edges(model, result.keypoint_names), images=images)
+    intervals = Intervals.of(result, metric.threshold_px)
+    edges = _edges(model, result.keypoint_names)
+    write_benchmark_folder(result, folder, edges=edges, images=images, intervals=intervals)
     for i, image in enumerate(images.values()):
         write_image(folder / f'prediction_{i:02d}.png', image)
-    result.save(folder / 'comparison.npz')
-    return True
+    result.save(folder / COMPARISON)
+    return intervals
 
 
 def _edges(model: Any, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Train a regressor: a config and a dataset file become checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from smilfit.engine import (
     process_group,
     set_mixed_precision,
     set_resume,
+    set_tracking,
 )
 from smilfit.evaluation import mean_pose, trivial_baseline
 from smilfit.registry import UnknownNameError
@@ -42,6 +43,7 @@ def train(
     launcher: str = 'none',
     resume: str | None = None,
     amp: bool = False,
+    track: Sequence[str] = (),
     auto_scale_lr: bool = False,
     validate: bool = True,
     progress: ProgressCallback | None = None,
@@ -57,6 +59,7 @@ def train(
         launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
         resume: a checkpoint to go on from, or 'auto' for the newest whole one in the work dir.
         amp: mixed precision.
+        track: 'tensorboard', 'wandb': where curves go beside the log.
         auto_scale_lr: scale the learning rate by the batch size over the config's base_batch_size.
         validate: validate while training.
         progress: called with a `Progress` after every step, by the first process.
@@ -69,7 +72,7 @@ def train(
         OutputHeldError: another run is in the work dir.
     """
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
-    _adjust(cfg, chosen, amp, auto_scale_lr, validate)
+    _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
         return _train(cfg, body_model, device, progress)
 
@@ -84,6 +87,7 @@ def check_training(
     launcher: str = 'none',
     resume: str | None = None,
     amp: bool = False,
+    track: Sequence[str] = (),
     auto_scale_lr: bool = False,
     validate: bool = True,
 ) -> int:
@@ -93,7 +97,7 @@ def check_training(
         How many numbers training would change.
     """
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
-    _adjust(cfg, chosen, amp, auto_scale_lr, validate)
+    _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
         return _check(cfg, body_model, device)
 
@@ -115,7 +119,11 @@ def _experiment(
     return cfg, chosen
 
 
-def _adjust(cfg: Config, device: str, amp: bool, auto_scale_lr: bool, validate: bool) -> None:
+def _adjust(
+    cfg: Config, device: str, amp: bool, track: Sequence[str], auto_scale_lr: bool, validate: bool
+) -> None:
+    if track:
+        set_tracking(cfg, track)
     if amp:
         set_mixed_precision(cfg, device)
     if auto_scale_lr:

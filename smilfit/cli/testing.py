@@ -2,20 +2,39 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from smilfit.cli.command import run_command
 from smilfit.cli.train import FORMATTER, add_run_arguments, run_arguments_of
 
 
+class _Parser(argparse.ArgumentParser):
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Let options stand between the two files."""
+        return self.parse_intermixed_args(*args, **kwargs)
+
+
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog, description='Test a trained regressor.', formatter_class=FORMATTER
+    made = _Parser(prog=prog, description='Test a trained regressor.', formatter_class=FORMATTER)
+    made.add_argument(
+        'files',
+        nargs='*',
+        metavar='[CONFIG] CHECKPOINT',
+        help='a checkpoint, with the config of its training before it if not the one that the checkpoint holds',
     )
-    made.add_argument('config', help='the config of the training')
-    made.add_argument('checkpoint', help='a checkpoint of that training')
     add_run_arguments(made)
     made.add_argument('--out', help='write the metrics to this .json; else <work dir>/benchmark/metrics.json')
+    made.add_argument(
+        '--no-ema', action='store_true', help='of a training with EMAHook, test the weights of the last step'
+    )
+    made.add_argument(
+        '--compare',
+        nargs=2,
+        metavar=('A', 'B'),
+        help='instead: what B is better or worse than A on the same frames, with intervals; each is a checkpoint or '
+        'the comparison.npz of a benchmark folder',
+    )
     return made
 
 
@@ -25,18 +44,50 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    files = arguments.files
+    if arguments.compare:
+        _compare(arguments)
+        return
+    if not 1 <= len(files) <= 2:
+        raise ValueError(f'test: give CHECKPOINT, or CONFIG CHECKPOINT; got {len(files)} files. See --help.')
+
     from smilfit import apis
     from smilfit.evaluation import strongest_baselines
 
-    done = apis.test(arguments.config, arguments.checkpoint, out=arguments.out, **run_arguments_of(arguments))
+    config, checkpoint = (None, *files) if len(files) == 1 else files
+    given = run_arguments_of(arguments) | {'averaged': not arguments.no_ema}
+    done = apis.test(config, checkpoint, out=arguments.out, **given)
     if done is None:
         return
     width = max(map(len, done.metrics), default=0)
     strongest = strongest_baselines(done.metrics)
     for name, value in done.metrics.items():
         best = strongest.get(name)
+        ends = '' if done.intervals is None else done.intervals.beside(name)
         beside = '' if best is None else f'  {best.sentence}'
-        print(f'{name:<{width}}  {value:<9.4g}{beside}'.rstrip())
+        print(f'{name:<{width}}  {value:<9.4g}{ends}{beside}'.rstrip())
+    if done.intervals is not None:
+        print(f'in brackets: {done.intervals.by}' if done.intervals.bounds else done.intervals.by)
     if done.report is not None:
         print(f'report: {done.report}')
     print(f'metrics: {done.metrics_file}')
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    if len(arguments.files) > 1:
+        raise ValueError(
+            f'test --compare: give at most one CONFIG beside the two; got {len(arguments.files)} files. See --help.'
+        )
+    from smilfit import apis
+
+    config = arguments.files[0] if arguments.files else None
+    found = apis.compare(*arguments.compare, config, out=arguments.out, **run_arguments_of(arguments))
+    if found is None:
+        return
+    width = max(len(d.name) for d in found.differences)
+    print(f'{"":<{width}}  {"A":>9}  {"B":>9}  {"B - A":>9}  interval of B - A')
+    for d in found.differences:
+        verdict = f'{d.better} is better' if d.better else 'no difference shown'
+        ends = f'[{d.low:.4g}, {d.high:.4g}]'
+        print(f'{d.name:<{width}}  {d.a:>9.4g}  {d.b:>9.4g}  {d.difference:>9.3g}  {ends}  {verdict}')
+    print(f'A: {arguments.compare[0]}\nB: {arguments.compare[1]}\n{found.n_frames} frames; {found.by}')

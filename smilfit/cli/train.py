@@ -62,6 +62,12 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     )
     made.add_argument('--amp', action='store_true', help='mixed precision (bfloat16; on the CPU too)')
     made.add_argument(
+        '--track',
+        action='append',
+        choices=('tensorboard', 'wandb'),
+        help='keep the curves there too, beside the log; may be given twice',
+    )
+    made.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate by the total batch size over the config’s auto_scale_lr.base_batch_size',
@@ -84,6 +90,7 @@ def _run(arguments: argparse.Namespace) -> None:
     given = run_arguments_of(arguments) | {
         'resume': arguments.resume,
         'amp': arguments.amp,
+        'track': arguments.track or (),
         'auto_scale_lr': arguments.auto_scale_lr,
         'validate': not arguments.no_validate,
     }

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
+from smilfit.engine.checkpoint_config import plain_config
 from smilfit.engine.checkpoint_loader import (
     ENTRY,
     FORMAT_VERSION,
@@ -40,11 +41,15 @@ class PlainCheckpointHook(Hook):
     they were, and a validation that was left out is made up for.
     Validation is kept from drawing numbers that training would have drawn, so a run with a break equals one
     without.
+
+    Args:
+        averaged: of a training with `EMAHook`, load the averaged weights; else those of the last step.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
+    def __init__(self, averaged: bool = True) -> None:
+        self.averaged = averaged
         self._states: list[dict[str, Any]] | None = None
         self._before_val: dict[str, Any] | None = None
         self._loaded: dict[str, Any] = {}
@@ -107,6 +112,7 @@ class PlainCheckpointHook(Hook):
             'random_state': [state['now'] for state in states],
             'round_random_state': [state['round'] for state in states],
             'place': _place(runner, checkpoint['meta']),
+            'config': plain_config(runner.cfg),
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
             'model': described_model(runner.cfg.get('model')),
@@ -123,6 +129,8 @@ class PlainCheckpointHook(Hook):
         model = inner_model(runner)
         names = model.statistics.names
         check_body_model(where, stored, names.body_model_hash, str(names.body_model_file))
+        if not self.averaged and not runner._resume:
+            checkpoint['state_dict'] = _last_weights(where, checkpoint)
         check_weights(where, model, checkpoint['state_dict'])
         # mmengine would run it as python.
         checkpoint.get('meta', {}).pop('config', None)
@@ -131,10 +139,24 @@ class PlainCheckpointHook(Hook):
         self._loaded = stored
 
 
+def _last_weights(where: str, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the weights of the last step, which mmengine's `EMAHook` stores beside the averaged ones."""
+    beside = checkpoint.get('ema_state_dict')
+    if not isinstance(beside, Mapping):
+        raise ValueError(
+            f'{where}: a checkpoint must be of a training with EMAHook for --no-ema; this one has one set of '
+            f'weights. Leave the option out.'
+        )
+    last = {key.removeprefix('module.'): value for key, value in beside.items() if key.startswith('module.')}
+    return {**checkpoint['state_dict'], **last}
+
+
 def _place(runner: Any, meta: Mapping[str, Any]) -> dict[str, int]:
     """Say where in the training set a checkpoint stands: at the beginning of a round, if it is of an epoch's end."""
-    place = runner.train_loop.rounds.place
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and meta['epoch'] > runner.train_loop.epoch:
+    rounds = getattr(runner.train_loop, 'rounds', None)
+    place = {} if rounds is None else rounds.place
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    if place and by_epoch and meta['epoch'] > runner.train_loop.epoch:
         return {**place, 'round': meta['epoch'], 'batch': 0}
     return place
 
@@ -158,7 +180,7 @@ def validation_was_due(runner: Any) -> bool:
     if runner.val_loop is None:
         return False
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
-    if by_epoch and loop.rounds.done:
+    if by_epoch and hasattr(loop, 'rounds') and loop.rounds.done:
         return False
     done, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
     return done > 0 and done >= loop.val_begin and (done % loop.val_interval == 0 or done == last)

@@ -19,6 +19,7 @@ from smilfit.engine.data_loading import build_data_loader, follow_training_data
 from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
+from smilfit.engine.tracking import check_tracking
 from smilfit.engine.train_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
 from smilfit.engine.whole_files import LAST, install_whole_files
@@ -28,6 +29,8 @@ from smilfit.registry import HOOKS, METRICS, UnknownNameError, build, build_data
 
 # Every run has these, whatever its config lists.
 _ALWAYS = ('BadBatchHook', 'PlainCheckpointHook')
+# Hooks without a say in a test: the weights of a checkpoint are the averaged ones already.
+_OF_TRAINING = ('LossCurriculumHook', 'EMAHook', 'EarlyStoppingHook', 'BadBatchHook', 'CheckpointHook')
 _LOOPS = {'EpochBasedTrainLoop': WholeEpochLoop, 'IterBasedTrainLoop': WholeIterLoop}
 _COUNTER = itertools.count(1)
 
@@ -77,12 +80,17 @@ def build_test_runner(
     *,
     body_model: str | Path | None = None,
     device: str = 'auto',
+    averaged: bool = True,
 ) -> CheckedRunner:
     """Build what testing a checkpoint needs; call `test()` on it.
 
-    The dataset file and the body model that neither the config nor an argument names are the checkpoint's.
+    The dataset file and the body model that neither the config nor an argument names are the checkpoint's. Of a
+    training with `EMAHook` the averaged weights are tested, unless `averaged` is False.
     """
     with building(cfg):
+        cfg = copy.deepcopy(cfg)
+        hook = {'type': 'PlainCheckpointHook', 'averaged': averaged}
+        cfg.custom_hooks = [hook, *(cfg.get('custom_hooks') or [])]
         return _test_runner(cfg, checkpoint, body_model, device)
 
 
@@ -110,7 +118,7 @@ def _test_runner(
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg.pop(key, None)
     cfg.load_from, cfg.resume = str(checkpoint), False
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'LossCurriculumHook']
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] not in _OF_TRAINING]
     loaders = {'test_dataloader': build_data_loader(cfg.test_dataloader, cfg.randomness.seed, dataset)}
     return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
 
@@ -133,6 +141,7 @@ def _prepared(cfg: Config, device: str) -> Config:
             cfg.pop('sync_bn', None)
     _end_schedule(cfg)
     _check_optimizer(cfg)
+    check_tracking(cfg)
     set_random_seed(cfg.randomness.seed)
     return cfg
 

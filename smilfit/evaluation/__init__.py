@@ -2,6 +2,7 @@
 
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction, place_at_truth, trivial_baseline
 from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors
+from smilfit.evaluation.bootstrap import Intervals, PairedDifference, paired_differences
 from smilfit.evaluation.errors import (
     PCK_THRESHOLDS_PX,
     PERCENTILES,
@@ -42,7 +43,9 @@ __all__ = [
     'FitBenchmark',
     'ImageFigures',
     'ImageFit',
+    'Intervals',
     'MultiViewPoseMetric',
+    'PairedDifference',
     'PictureFigures',
     'StrongestBaseline',
     'align_similarity',
@@ -63,6 +66,7 @@ __all__ = [
     'mpjpe',
     'pa_distances',
     'pa_mpjpe',
+    'paired_differences',
     'pck',
     'pck_curve',
     'percentiles',

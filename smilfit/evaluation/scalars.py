@@ -1,5 +1,7 @@
 """Flat numbers of a benchmark; the name of each carries its unit, and each stands beside the baseline's."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from smilfit.evaluation.benchmark_result import (
@@ -11,7 +13,7 @@ from smilfit.evaluation.benchmark_result import (
     BenchmarkResult,
     Errors,
 )
-from smilfit.evaluation.errors import PERCENTILES, mean_error, pck, pck_curve, percentiles
+from smilfit.evaluation.errors import PCK_THRESHOLDS_PX, PERCENTILES, mean_error, pck, pck_curve, percentiles
 from smilfit.evaluation.units import unit_suffix
 
 PCK_THRESHOLD_PX = 5.0
@@ -41,21 +43,66 @@ def benchmark_metrics(
 
 
 def _numbers_of(errors: Errors, infix: str, threshold_px: int | float, unit: str) -> dict[str, int | float]:
-    found = {}
+    found = {f.name: f.value() for f in figures_of(errors, infix, threshold_px, unit)}
+    return {name: value for name, value in found.items() if not np.isnan(value)}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a benchmark: what it is made of, and how.
+
+    Args:
+        name: with its unit.
+        values: errors, the first axis samples; NaN where there is no truth.
+        kind: 'pck', 'pck_auc', 'percentile' or 'mean'.
+        at: the threshold of a PCK, the percentile.
+    """
+
+    name: str
+    values: np.ndarray
+    kind: str
+    at: float = float('nan')
+
+    def value(self) -> float:
+        """Give the number; NaN without a truth."""
+        there = ~np.isnan(self.values)
+        if self.kind == 'pck':
+            return pck(self.values, there, self.at)
+        if self.kind == 'pck_auc':
+            return float(pck_curve(self.values, there).mean())
+        if self.kind == 'percentile':
+            return float(percentiles(self.values, there, (self.at,))[0])
+        return mean_error(self.values, there)
+
+    def terms(self) -> np.ndarray:
+        """Give what the number is the mean of, in the shape of the values; of a percentile it is none."""
+        if self.kind == 'pck':
+            terms = (self.values <= self.at).astype(np.float64)
+        elif self.kind == 'pck_auc':
+            # How many of the thresholds a value is within.
+            within = len(PCK_THRESHOLDS_PX) - np.searchsorted(PCK_THRESHOLDS_PX, self.values, side='left')
+            terms = within / len(PCK_THRESHOLDS_PX)
+        else:
+            terms = self.values.astype(np.float64)
+        return np.where(np.isnan(self.values), np.nan, terms)
+
+
+def figures_of(errors: Errors, infix: str, threshold_px: int | float, unit: str) -> list[Figure]:
+    """List the numbers of one answer."""
+    found = []
     for where, values in (('original', errors.px_original), ('network', errors.px_network)):
         if values is not None:
-            there = ~np.isnan(values)
-            found[f'pck{infix}_{threshold_px:g}px_{where}'] = pck(values, there, threshold_px)
-            found[f'pck_auc{infix}_{where}'] = float(pck_curve(values, there).mean())
-            found[f'median_error{infix}_px_{where}'] = float(percentiles(values, there, (50,))[0])
+            found += [
+                Figure(f'pck{infix}_{threshold_px:g}px_{where}', values, 'pck', threshold_px),
+                Figure(f'pck_auc{infix}_{where}', values, 'pck_auc'),
+                Figure(f'median_error{infix}_px_{where}', values, 'percentile', 50),
+            ]
     for name, values in (('mpjpe', errors.world), ('pa_mpjpe', errors.aligned)):
         if values is not None:
-            there = ~np.isnan(values)
-            found[f'{name}{infix}_{unit}'] = mean_error(values, there)
+            found.append(Figure(f'{name}{infix}_{unit}', values, 'mean'))
             if name == 'mpjpe':
-                at = zip(PERCENTILES, percentiles(values, there))
-                found |= {f'mpjpe_p{q}{infix}_{unit}': float(value) for q, value in at}
-    return {name: value for name, value in found.items() if not np.isnan(value)}
+                found += [Figure(f'mpjpe_p{q}{infix}_{unit}', values, 'percentile', q) for q in PERCENTILES]
+    return found
 
 
 def counts(result: BenchmarkResult) -> dict[str, int]:

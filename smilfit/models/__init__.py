@@ -50,11 +50,8 @@ __all__ = [
     'ImageNoise',
     'KeypointHeatmapHead',
     'KeypointRegressor',
-<<<<<<< HEAD
     'Limbs',
     'MLPHead',
-=======
->>>>>>> space
     'MatchedAnimals',
     'MeetInSpace',
     'MultiViewRegressor',
@@ -65,11 +62,8 @@ __all__ = [
     'PointCorruption',
     'PointEvidence',
     'PointLifter',
-<<<<<<< HEAD
     'Refined',
     'Refinement',
-=======
->>>>>>> space
     'RegressorPreprocessor',
     'SceneFrame',
     'SmallUNet',

@@ -12,6 +12,7 @@ from smilfit.evaluation import (
     PCK_THRESHOLDS_PX,
     BenchmarkResult,
     Errors,
+    Intervals,
     StrongestBaseline,
     benchmark_metrics,
     by_group,
@@ -41,8 +42,9 @@ def write_benchmark_folder(
     title: str = 'Benchmark',
     edges: Sequence[tuple[str, str]] = (),
     images: Mapping[str, Any] | None = None,
+    intervals: Intervals | None = None,
 ) -> Path:
-    """Write metrics.json, benchmark_report.txt, report.html, figures and raw errors into a folder.
+    """Write metrics.json, intervals.json, benchmark_report.txt, report.html, figures and raw errors into a folder.
 
     Args:
         result: what was measured.
@@ -50,6 +52,7 @@ def write_benchmark_folder(
         title: of the page.
         edges: pairs of keypoint names to join by lines.
         images: captions and images (overlays) for the page.
+        intervals: of the numbers; computed if None.
 
     Returns:
         The path of report.html.
@@ -57,14 +60,19 @@ def write_benchmark_folder(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metrics = benchmark_metrics(result)
+    intervals = Intervals.of(result) if intervals is None else intervals
     pairs = _edges(result, edges)
     write_raw_errors(result, folder)
     _write_text(folder / 'metrics.json', json.dumps(metrics, indent=1))
-    _write_text(folder / 'benchmark_report.txt', benchmark_text(result, metrics, title))
+    ends = {'by': intervals.by, 'intervals': intervals.bounds}
+    _write_text(folder / 'intervals.json', json.dumps(ends, indent=1))
+    _write_text(folder / 'benchmark_report.txt', benchmark_text(result, metrics, title, intervals))
     figures = benchmark_figures(result, pairs)
     for name, (figure, _) in figures.items():
         (folder / f'{name}.png').write_bytes(figure_png(figure))
-    return benchmark_page(result, metrics, figures, title, images or {}).save(folder / 'report.html')
+    return benchmark_page(result, metrics, figures, title, images or {}, intervals).save(
+        folder / 'report.html'
+    )
 
 
 def write_raw_errors(result: BenchmarkResult, folder: Path) -> list[Path]:
@@ -197,16 +205,17 @@ def benchmark_page(
     figures: Mapping[str, tuple[Figure, str]],
     title: str,
     images: Mapping[str, Any],
+    intervals: Intervals,
 ) -> Report:
     """Lay out the HTML page."""
-    report = Report(title, benchmark_summary(result, metrics))
+    report = Report(title, [*benchmark_summary(result, metrics), f'{intervals.by}.'])
     report.add_numbers(headline_numbers(result, metrics))
     samples = [name for name in figures if name.startswith('sample_')]
     if images:
         report.add_section('Predictions on the images').add_legend(FIT_MARKS)
         report.add_images(list(images.values()), list(images))
     report.add_section('All numbers', EXPLANATIONS)
-    report.add_table(metric_rows(result, metrics))
+    report.add_table(metric_rows(result, metrics, intervals))
     for heading, names in (
         ('In the images (2D)', ('pck_curve', 'error_histogram', 'camera_errors', 'keypoint_errors')),
         ('In space (3D)', ('mpjpe_histogram', 'keypoint_errors_3d', *samples)),

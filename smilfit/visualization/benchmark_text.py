@@ -6,6 +6,7 @@ from typing import Any
 from smilfit.evaluation import (
     PERCENTILES,
     BenchmarkResult,
+    Intervals,
     StrongestBaseline,
     by_group,
     length_text,
@@ -42,7 +43,9 @@ COLUMNS = {
 }
 
 
-def metric_rows(result: BenchmarkResult, metrics: Metrics) -> list[dict[str, Any]]:
+def metric_rows(
+    result: BenchmarkResult, metrics: Metrics, intervals: Intervals | None = None
+) -> list[dict[str, Any]]:
     """Give the table of all numbers: a row a metric, a column for the model and for each baseline."""
     unit, threshold = unit_suffix(result.unit), f'{PCK_THRESHOLD_PX:g}'
     length = result.unit or 'unknown unit'
@@ -67,6 +70,10 @@ def metric_rows(result: BenchmarkResult, metrics: Metrics) -> list[dict[str, Any
             continue
         row = {'': label} | {c: None if v is None else v * factor for c, v in values.items()}
         best = strongest.get(f'{stem}{end}')
+        if intervals is not None and intervals.bounds:
+            ends = intervals.bounds.get(f'{stem}{end}')
+            shown = None if ends is None else f'{factor * ends[0]:.4g} to {factor * ends[1]:.4g}'
+            row = {'': label, 'model': row['model'], '95 % interval': shown} | row
         rows.append(row | {'better than all': None if best is None else 'yes' if best.beaten else 'NO'})
     return rows
 
@@ -148,7 +155,9 @@ def benchmark_summary(result: BenchmarkResult, metrics: Metrics) -> list[str]:
     return text
 
 
-def benchmark_text(result: BenchmarkResult, metrics: Metrics, title: str) -> str:
+def benchmark_text(
+    result: BenchmarkResult, metrics: Metrics, title: str, intervals: Intervals | None = None
+) -> str:
     """Write the whole report as plain text."""
     lines = [title, '=' * len(title), '', *benchmark_summary(result, metrics), '']
     rows = metric_rows(result, metrics)
@@ -174,7 +183,9 @@ def benchmark_text(result: BenchmarkResult, metrics: Metrics, title: str) -> str
             )
             lines.append(f'  {name:<{width}}  {numbers}  ({count} keypoints)')
     lines += ['', 'What the numbers mean', *(f'  {text}' for text in EXPLANATIONS), '', 'All metrics']
-    lines += [f'  {name} = {value:.6g}' for name, value in metrics.items()]
+    ends = Intervals({}, '') if intervals is None else intervals
+    lines += [f'  {name} = {value:.6g}{ends.beside(name)}' for name, value in metrics.items()]
+    lines += [f'In brackets: {ends.by}.'] if ends.bounds else []
     return '\n'.join(lines) + '\n'
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from smilfit.engine import (
@@ -14,6 +15,7 @@ from smilfit.engine import (
     set_resume,
 )
 from smilfit.engine.bad_batch_hook import sample_names
+from tests.ranks import on_two_ranks
 from tests.toy_experiment import experiment
 
 
@@ -151,3 +153,29 @@ def test_inputs_that_are_not_finite_single_a_sample_out():
     batch['inputs']['image'] = torch.zeros(3, 1)
     assert sample_names(batch, names) == ['(a, frame 7)', '(b, frame 8)', '(session 5, frame 9)']
     assert 'neither' in sample_names([1], {})[0]
+
+
+def _one_bad_rank(folder: str) -> None:
+    import tests.noisy_toys  # noqa: F401
+    from smilfit.engine import process_group
+
+    with process_group('pytorch', 'cpu'):
+        # Without shuffling rank 1 has the odd frames.
+        cfg = _run(Path(folder), bad=[3], **{'launcher': 'pytorch', 'train_cfg.max_epochs': 1})
+        torch.save(_trained(cfg), f'{folder}/{dist.get_rank()}.pth')
+
+
+def _trained(cfg) -> dict[str, torch.Tensor]:
+    runner = build_train_runner(cfg, device='cpu')
+    runner.train()
+    return {name: value.detach().clone() for name, value in runner.model.module.named_parameters()}
+
+
+def test_all_processes_leave_out_what_is_bad_in_one(tmp_path):
+    experiment(tmp_path)
+    on_two_ranks(_one_bad_rank, str(tmp_path), grouped=False)
+    first, second = (torch.load(tmp_path / f'{r}.pth', weights_only=True) for r in (0, 1))
+    assert all(torch.equal(value, second[name]) and value.isfinite().all() for name, value in first.items())
+    # The first process says what the second one met.
+    assert 'samples (toy, frame 3) of' in _log(tmp_path)
+    assert '1 of 2 batches' in _log(tmp_path)

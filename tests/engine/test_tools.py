@@ -1,5 +1,6 @@
 """The commands, from a config file to a benchmark folder."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -47,6 +48,48 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert (work_dir / 'benchmark' / 'report.html').is_file()
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('pa_mpjpe_mm ')]
     assert 'of the mean pose' in line
+    # The checkpoint alone, and options between the files.
+    assert test_tool.main([checkpoint, '--device', 'cpu', '--traceback']) == 0
+    printed = capsys.readouterr().out
+    assert f'metrics: {work_dir / "benchmark" / "metrics.json"}' in printed
+    assert 'no intervals: ' in printed
+    alone = json.loads((work_dir / 'benchmark' / 'metrics.json').read_text())
+    assert alone == pytest.approx(metrics)
+    files = [str(work_dir / 'benchmark' / 'comparison.npz'), str(work_dir / 'epoch_1.pth')]
+    assert test_tool.main(['--compare', *files, '--device', 'cpu']) == 1
+    assert 'must have 10 frames' in capsys.readouterr().err
+    more = ['--cfg-options', 'test_dataloader.dataset.n=12', '--device', 'cpu', '--traceback']
+    assert test_tool.main([config, '--out', str(out), checkpoint, *more]) == 0
+    assert ' [' in capsys.readouterr().out
+    assert test_tool.main(['--compare', *files, '--out', str(out), *more]) == 0
+    printed = capsys.readouterr().out
+    assert '12 frames; 95 % intervals by drawing whole 2 blocks of time' in printed
+    assert {d['name'] for d in json.loads(out.read_text())['differences']} >= {'mpjpe_mm', 'pck_auc_original'}
+
+
+def test_a_config_in_a_checkpoint_runs_nothing(tmp_path):
+    import torch
+
+    from smilfit.engine import build_train_runner, config_of_checkpoint
+    from smilfit.files import BadFileError
+
+    cfg = experiment(tmp_path, **{'train_cfg.max_epochs': 1})
+    build_train_runner(cfg, device='cpu').train()
+    path = tmp_path / 'work' / 'epoch_1.pth'
+    found = config_of_checkpoint(path)
+    assert found.model.head == cfg.model.head
+    assert 'custom_hooks' not in found
+    stored = torch.load(path, weights_only=True)
+    for key, value in (('type', 'os.system'), ('_scope_', 'somewhere'), ('type', 5)):
+        changed = copy.deepcopy(stored)
+        changed['smilfit']['config']['model']['backbone'][key] = value
+        torch.save(changed, tmp_path / 'bad.pth')
+        with pytest.raises(BadFileError, match=r'model\.backbone\.type .*registered class'):
+            config_of_checkpoint(tmp_path / 'bad.pth')
+    stored['smilfit']['config'] = None
+    torch.save(stored, tmp_path / 'old.pth')
+    with pytest.raises(BadFileError, match='must hold its config.*CONFIG CHECKPOINT'):
+        config_of_checkpoint(tmp_path / 'old.pth')
 
 
 def test_check_config_builds_everything_and_trains_nothing(tmp_path, monkeypatch, capsys):

@@ -18,6 +18,7 @@ from tests.visualization.conftest import make_result
 ALWAYS = {
     'benchmark_report.txt',
     'report.html',
+    'intervals.json',
     'metrics.json',
     'pck_curve.png',
     'error_histogram.png',

@@ -134,8 +134,8 @@ class BodyRegressor(BaseModel):
             )
         prediction = self.predict_parameters(inputs)
         answer = prediction.total()
-        if not bool(answer.isfinite()):
-            # No loss can be computed of it; the training leaves the batch out, by all its processes.
+        if not bool(mean_over_processes(answer.isfinite().float()) == 1):
+            # No loss can be computed of it, nor by the others, who would wait for its share of the means.
             return {'loss_prediction': answer}
         mask, n_steps = inputs['view_mask'], len(prediction.steps)
         losses: dict[str, Tensor] = {}

@@ -1,0 +1,84 @@
+"""Compare two trained regressors on the same frames."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.apis.progress import ProgressCallback
+from smilfit.apis.testing import test
+from smilfit.evaluation import BenchmarkResult, PairedDifference, paired_differences
+from smilfit.files import write_text
+
+
+@dataclass(frozen=True)
+class ComparisonRun:
+    """B beside A: a difference for every number, what its interval rests on, and how many frames both have."""
+
+    differences: list[PairedDifference]
+    by: str
+    n_frames: int
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    config: str | Path | None = None,
+    work_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    cfg_options: Mapping[str, Any] | None = None,
+    body_model: str | Path | None = None,
+    device: str = 'auto',
+    launcher: str = 'none',
+    progress: ProgressCallback | None = None,
+) -> ComparisonRun | None:
+    """Say by how much B is better or worse than A on the frames that both answered, and how sure that is.
+
+    Args:
+        a: a checkpoint, which is tested, or the `comparison.npz` of a benchmark folder.
+        b: likewise.
+        config: for the checkpoints; the one that each holds if None.
+        work_dir: benchmark folders are written to its folders `a` and `b`; else to the checkpoints' folders.
+        out: write the differences to this .json.
+        cfg_options: see `test`, as the others.
+        body_model: see `test`.
+        device: see `test`.
+        launcher: see `test`.
+        progress: see `test`.
+
+    Returns:
+        What came out, in the first process; None in the others.
+
+    Raises:
+        ValueError: they are not answers to the same frames.
+    """
+    if out is not None:
+        check_output_file(out, '--out')
+        check_not_an_input(out, (a, b, config, body_model), '--out')
+    results = []
+    for name, path in (('a', a), ('b', b)):
+        if Path(path).suffix != '.npz':
+            folder = None if work_dir is None else Path(work_dir) / name
+            options = {'cfg_options': cfg_options, 'body_model': body_model, 'device': device}
+            done = test(config, path, folder, launcher=launcher, progress=progress, **options)
+            if done is None:
+                continue
+            if done.comparison is None:
+                raise ValueError(
+                    f'compare: {path} must be tested by a MultiViewPoseMetric; its test_evaluator has none. Name one '
+                    f'by a config.'
+                )
+            path = done.comparison
+        # Read at once: the second may write where the first did.
+        results.append(BenchmarkResult.load(path))
+    if len(results) < 2:
+        return None
+    differences, by = paired_differences(*results)
+    keys = [set(zip(r.session.tolist(), r.frame.tolist())) for r in results]
+    if out is not None:
+        found = {'by': by, 'differences': [asdict(d) for d in differences]}
+        write_text(out, json.dumps(found, indent=1) + '\n')
+    return ComparisonRun(differences, by, len(keys[0] & keys[1]))

@@ -1,0 +1,77 @@
+"""The config that a checkpoint holds, as plain values: nothing of it is ever run as python."""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from smilfit.engine.checkpoint_loader import read_checkpoint, smilfit_entry
+from smilfit.engine.plain_values import to_plain
+from smilfit.files import BadFileError, shorten
+
+logger = logging.getLogger('smilfit')
+
+# What testing asks of a config; the rest of a stranger's has no say.
+_KEPT = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator', 'randomness')
+# A registered name: mmengine would import and call whatever a dotted one names.
+_NAME = re.compile(r'\w+')
+# Arguments that would fetch weights which the checkpoint brings, or write to a place that a stranger chose.
+_EMPTIED = {'pretrained': False, 'checkpoint': None, 'init_cfg': None, 'out_file': None, 'collect_dir': None}
+
+
+def plain_config(cfg: Config) -> dict[str, Any] | None:
+    """Give a config as plain values; None of one that holds classes or functions of python."""
+    try:
+        return to_plain(cfg.to_dict(), 'config')
+    except TypeError as error:
+        logger.warning('the checkpoints hold no config to be tested with alone: %s', error)
+        return None
+
+
+def config_of_checkpoint(path: str | Path) -> Config:
+    """Give what testing needs of the config of a checkpoint's training.
+
+    Raises:
+        BadFileError: it holds none, or one that asks for more than registered classes.
+    """
+    entry = smilfit_entry(path, read_checkpoint(path))
+    stored = entry.get('config')
+    if not isinstance(stored, Mapping):
+        raise BadFileError(
+            f'{path}: a checkpoint that is tested alone must hold its config; this one does not. Give the config '
+            f'before it, as CONFIG CHECKPOINT.'
+        )
+    kept = {key: stored[key] for key in _KEPT if stored.get(key) is not None}
+    for where, node in _dicts(kept, ''):
+        name = node.get('type', 'x')
+        if '_scope_' in node or not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BadFileError(
+                f'{path}: {where or "the config"}.type of a checkpoint must be the name of a registered class; got '
+                f'{shorten(name)}. If you trust it, give the config before it, as CONFIG CHECKPOINT.'
+            )
+        node.update({key: value for key, value in _EMPTIED.items() if key in node})
+    _find_data(kept, entry)
+    return Config({**kept, 'default_scope': 'smilfit', 'default_hooks': {}, 'log_level': 'WARNING'})
+
+
+def _dicts(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(value, dict):
+        yield where, value
+        for key, item in value.items():
+            yield from _dicts(item, f'{where}.{key}'.lstrip('.'))
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _dicts(item, f'{where}[{i}]')
+
+
+def _find_data(kept: dict[str, Any], entry: Mapping[str, Any]) -> None:
+    """Take the training's file where the config's, by the same name, is not to be found from here."""
+    dataset = (kept.get('test_dataloader') or {}).get('dataset')
+    if not isinstance(dataset, dict) or not isinstance(dataset.get('data_path'), str):
+        return
+    path, trained = Path(dataset['data_path']), entry.get('data_path')
+    if not path.exists() and isinstance(trained, str) and Path(trained).name == path.name:
+        dataset['data_path'] = trained
