@@ -134,7 +134,7 @@ def _tell_change(name: str, body: SMIL, params: BodyParams, mesh: SkinnedMesh, m
     with torch.no_grad():
         wanted = body(params[torch.from_numpy(rows)], ('vertices',)).vertices.cpu().numpy()
     size = float(np.linalg.norm(np.ptp(wanted, 1), axis=-1).mean())
-    shown = np.stack([posed_skin(mesh, motion, row) for row in rows])
+    shown = np.stack([posed_skin(mesh, motion, row) for row in rows.tolist()])
     change = float(np.linalg.norm(wanted - shown, axis=-1).max()) / size
     if change > _LARGEST_CHANGE:
         logger.warning(
