@@ -63,15 +63,17 @@ class Refinement:
         noise_px: standard deviation of a place that counts in full; others count by the square of its share.
         few_views: up to how many views both headings are tried; 0 for never.
         least_points: frames that show fewer points keep what was lifted.
+        least_views: frames that fewer views show do too: one view does not tell size from distance, and a fit
+            may run away along its rays.
     """
 
     def __init__(
-        self, registrant: Registrant, noise_px: float = 1.5, few_views: int = 2, least_points: int = 4
+        self, registrant: Registrant, noise_px: float = 1.5, few_views: int = 2, least_points: int = 4, least_views: int = 2
     ) -> None:
         if not noise_px > 0:
             raise ValueError(f'Refinement: noise_px must be positive; got {noise_px}.')
         self.registrant, self.noise_px = registrant, noise_px
-        self.few_views, self.least_points = few_views, least_points
+        self.few_views, self.least_points, self.least_views = few_views, least_points, least_views
         self._once = _Once()
 
     def __call__(
@@ -104,6 +106,7 @@ class Refinement:
     def _refine(self, start: BodyParams, seen: Keypoints2d) -> Refined:
         finite = _finite(start)
         shown = seen.visible.sum((1, 2)) >= self.least_points
+        shown &= seen.visible.any(2).sum(1) >= self.least_views
         rows = (finite & shown).nonzero().flatten()
         nothing = torch.zeros_like(finite)
         energy = torch.full_like(start.scale, torch.inf)

@@ -9,6 +9,7 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import Cameras, FitResult, FittedModel, Keypoints3d
+from smilfit.structures.cameras import LARGEST
 
 
 def observed_names(inputs: Mapping[str, BaseInput]) -> tuple[str, ...]:
@@ -27,7 +28,7 @@ def described(result: FitResult, body: SMIL, cameras: Cameras | None, names: Seq
     fitted = result.fitted
     with torch.no_grad():
         xyz = body(result.params.to(body.v_template), names).select(names)
-    there = fitted.to(xyz.device)[:, None] & xyz.isfinite().all(-1)
+    there = fitted.to(xyz.device)[:, None] & (xyz.abs() < LARGEST).all(-1)
     xyz = torch.where(there.unsqueeze(-1), xyz, torch.zeros_like(xyz))
     unit = None if cameras is None else cameras.unit
     return replace(

@@ -71,6 +71,9 @@ class KeypointRegressor(BaseModel):
         data_preprocessor: casts a batch.
     """
 
+    # It looks for the animal in whole images by itself.
+    finds_boxes = True
+
     def __init__(
         self,
         backbone: nn.Module,
