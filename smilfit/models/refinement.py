@@ -68,7 +68,12 @@ class Refinement:
     """
 
     def __init__(
-        self, registrant: Registrant, noise_px: float = 1.5, few_views: int = 2, least_points: int = 4, least_views: int = 2
+        self,
+        registrant: Registrant,
+        noise_px: float = 1.5,
+        few_views: int = 2,
+        least_points: int = 4,
+        least_views: int = 2,
     ) -> None:
         if not noise_px > 0:
             raise ValueError(f'Refinement: noise_px must be positive; got {noise_px}.')
