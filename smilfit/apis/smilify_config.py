@@ -225,11 +225,15 @@ def _model(
         'resolution': side,
         'handlers': handlers(with_sizes, outlines),
         'keypoint_weights': _keypoint_weights(where, config),
-        'loss_weights': converted_weights(f'{where}: loss_curriculum.base_weights', weights, with_sizes),
+        'loss_weights': converted_weights(
+            f'{where}: loss_curriculum.base_weights', weights, with_sizes, outlines
+        ),
         'intermediate_weight': float(weights.get('ief_intermediate', 0.0)),
     }
     schedule = {
-        epoch: converted_weights(f'{where}: loss_curriculum.curriculum_stages.{epoch}', stage, with_sizes)
+        epoch: converted_weights(
+            f'{where}: loss_curriculum.curriculum_stages.{epoch}', stage, with_sizes, outlines
+        )
         for epoch, stage in sorted(stages.items())
     }
     return model, schedule, told

@@ -39,13 +39,16 @@ BASE = {
 }  # fmt: skip
 
 
-def converted_weights(where: str, weights: Mapping[str, float], with_sizes: bool) -> dict[str, float]:
+def converted_weights(
+    where: str, weights: Mapping[str, float], with_sizes: bool, with_silhouette: bool
+) -> dict[str, float]:
     """Bring weights to our keys and units.
 
     Args:
         where: begins messages.
         weights: SMILify's.
         with_sizes: whether the network predicts sizes of joints; else their regularisers are left out.
+        with_silhouette: whether outlines are ever compared; else their weight, 0, is left out.
 
     Raises:
         UnknownNameError: a loss that SMILify does not have.
@@ -53,7 +56,10 @@ def converted_weights(where: str, weights: Mapping[str, float], with_sizes: bool
     reject_unknown(where, 'loss', weights, (*FACTORS, *NOT_HERE))
     found = {}
     for key, weight in weights.items():
-        if key in FACTORS and (with_sizes or not key.startswith('limb_')):
+        left_out = (key.startswith('limb_') and not with_sizes) or (
+            key == 'silhouette' and not with_silhouette
+        )
+        if key in FACTORS and not left_out:
             name, factor = FACTORS[key]
             found[name] = float(f'{weight * factor:.6g}')
     return found
