@@ -3,8 +3,7 @@ _base_ = ['multiview_resnet.py']
 
 model = dict(
     # Patches of 16 px: those of 32 px are few in a small crop.
-    backbone=dict(_delete_=True, type='SmallUNet'),
-    token_map=2,
+    backbone=dict(name='convnext_atto', out_index=2),
     fusion=dict(dim=128, n_layers=1, n_heads=4),
     head=dict(dim=128, n_layers=2, n_heads=4),
     camera_head=None,

@@ -2,16 +2,10 @@
 # the body (in_dim, context_dim, n_joints, n_betas) are filled in; the body is the one that the dataset names.
 model = dict(
     type='MultiViewRegressor',
-    backbone=dict(type='TimmPyramid', name='resnet50'),
+    backbone=dict(type='TimmBackbone', name='resnet50'),
     fusion=dict(type='CrossViewFusion', dim=256, n_layers=2, n_heads=8),
     head=dict(type='TransformerDecoderHead', dim=256, n_layers=4, n_heads=8, n_iters=3),
-    # Where keypoints are, learnt from labels alone: the decoder begins at the body that they say.
-    limbs=dict(
-        type='Limbs',
-        heatmap_head=dict(type='KeypointHeatmapHead', stride=2),
-        consensus=dict(type='MeetInSpace'),
-        lifter=dict(type='PointLifter'),
-    ),
+    orientation_head=dict(type='OrientationHead', dim=256),
     # Lengths are in scene units (the animal's size); 2D distances in px of a crop brought to 256 px.
     handlers=[
         dict(
@@ -35,8 +29,7 @@ model = dict(
         pose_prior=1e-2,
         shape_prior=1e-3,
         global_orient=1.0,
-        heatmap=1.0,
-        lifter=1.0,
+        view_orientation=1.0,
         body_pose=1.0,
         betas=0.01,
         transl=1.0,
