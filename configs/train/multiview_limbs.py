@@ -1,5 +1,5 @@
-# A multi-view regressor that sees limbs: heat maps on its own backbone say where keypoints are, the decoder begins at the
-# body that they are lifted to. Heading and place come in closed form, so recordings without parameters teach all of it.
+# A multi-view regressor that sees limbs: heat maps on its own backbone say where keypoints are, the decoder begins at
+# the body that they are lifted to. Heading and place come in closed form: no parameters are needed to learn them.
 #   python tools/train.py configs/train/multiview_limbs.py --cfg-options train_dataloader.dataset.data_path=out.h5
 # A pretrained pyramid instead of the small U-Net:
 #   model.backbone=dict(type='TimmPyramid', name='resnet50', pretrained=True)
