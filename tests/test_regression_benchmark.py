@@ -12,7 +12,7 @@ from benchmarks.regression.scoring import interval
 def test_a_config_is_trained_within_its_budget_and_scored(tmp_path, capsys):
     sets, out = tmp_path / 'sets', tmp_path / 'out'
     tiny = '--quick --only held_out --seeds 1 --budget 0.01 --views 2 --crop-mode bbox_crop --resolution 64'
-    command = [*tiny.split(), '--animals', 'quadruped']
+    command = [*tiny.split(), '--animals', 'quadruped', '--config', 'train/multiview_demo.py']
     assert main([*command, '--sets', str(sets), '--out', str(out)]) == 0
     printed = capsys.readouterr().out
     written = json.loads((out / 'regression_held_out.json').read_text())

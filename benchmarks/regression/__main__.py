@@ -57,9 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--only', nargs='+', choices=TABLES, default=TABLES, help='tables')
-    parser.add_argument('--config', default='train/multiview_demo.py', help='what is trained')
+    parser.add_argument('--config', default='train/keypoint_unet.py', help='what is trained')
     parser.add_argument('--cfg-options', nargs='+', action=KeyValues, help='of the config')
-    parser.add_argument('--refine', nargs='+', action=KeyValues, help='options that switch a refinement on')
+    parser.add_argument('--refine', action='store_true', help="refine as the config's `refinement` says, too")
     parser.add_argument('--budget', type=float, default=600.0, help='CPU seconds of each training')
     parser.add_argument('--seeds', type=int, default=3, help='trainings of each kind')
     parser.add_argument('--animals', nargs='+', choices=list(ANIMALS), default=list(ANIMALS))
@@ -128,7 +128,7 @@ def _scored(
     named = {'points': 'points', 'body': 'lifted' if 'points' in found else 'body'}
     scores = {named[what]: value for what, value in found.items()}
     if options.refine:
-        refined = score(options.config, done.checkpoint, held_out, views, every, {**given, **options.refine})
+        refined = score(options.config, done.checkpoint, held_out, views, every, given, refine=True)
         scores['refined'] = refined['body']
     return scores
 

@@ -11,7 +11,7 @@ import torch
 from mmengine.dataset import default_collate
 
 from smilfit.apis.shipped_configs import find_config
-from smilfit.engine import build_test_runner, load_experiment
+from smilfit.engine import build_test_runner, load_experiment, set_refinement
 from smilfit.evaluation import BenchmarkResult
 from smilfit.evaluation.benchmark_result import MEAN_POSE, MEAN_POSE_PLACED, MODEL
 
@@ -49,6 +49,7 @@ def score(
     views: Sequence[str] | None = None,
     every: int = 1,
     options: Mapping[str, Any] | None = None,
+    refine: bool = False,
 ) -> dict[str, Scores]:
     """Score a checkpoint on all samples of a file.
 
@@ -58,12 +59,15 @@ def score(
         data: a dataset file.
         views: cameras to look through; all if None.
         every: take every n-th sample.
-        options: of the config, by dotted key, such as what switches a refinement on.
+        options: of the config, by dotted key.
+        refine: refine predictions as the config's `refinement` says.
 
     Returns:
         By what is scored: `body`, and `points` where the regressor gives points of its own.
     """
     cfg = load_experiment(find_config(config), options, checkpoint.parent)
+    if refine:
+        set_refinement(cfg)
     cfg.test_dataloader.dataset.update(
         data_path=str(data), split='all', views=None if views is None else list(views)
     )

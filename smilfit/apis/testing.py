@@ -23,6 +23,7 @@ from smilfit.engine import (
     load_experiment,
     merge_options,
     process_group,
+    set_refinement,
 )
 from smilfit.evaluation import Intervals
 from smilfit.files import MadeOf, OutputFolder, write_text
@@ -62,6 +63,7 @@ def test(
     device: str = 'auto',
     launcher: str = 'none',
     averaged: bool = True,
+    refine: bool = False,
     progress: ProgressCallback | None = None,
 ) -> EvaluationRun | None:
     """Test a trained regressor.
@@ -76,6 +78,7 @@ def test(
         body_model: a body model file or a shipped model's name, instead of the one that the dataset names.
         device: 'auto', 'cpu' or 'cuda'.
         launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
+        refine: refine predictions as the config's `refinement` says before they are compared.
         averaged: test the averaged weights of a training with `EMAHook`; else those of the last step.
         progress: called with a `Progress` after every batch, by the first process.
 
@@ -88,6 +91,8 @@ def test(
     """
     found = None if config is None else find_config(config)
     cfg = _experiment(found, checkpoint, cfg_options, work_dir)
+    if refine:
+        set_refinement(cfg)
     check_output_folder(cfg.work_dir, '--work-dir')
     if out is not None:
         check_output_file(out, '--out')

@@ -29,6 +29,11 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '--no-ema', action='store_true', help='of a training with EMAHook, test the weights of the last step'
     )
     made.add_argument(
+        '--refine',
+        action='store_true',
+        help="fit the body to what the network saw, from its prediction, as the config's `refinement` says",
+    )
+    made.add_argument(
         '--compare',
         nargs=2,
         metavar=('A', 'B'),
@@ -55,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from smilfit.evaluation import strongest_baselines
 
     config, checkpoint = (None, *files) if len(files) == 1 else files
-    given = run_arguments_of(arguments) | {'averaged': not arguments.no_ema}
+    given = run_arguments_of(arguments) | {'averaged': not arguments.no_ema, 'refine': arguments.refine}
     done = apis.test(config, checkpoint, out=arguments.out, **given)
     if done is None:
         return

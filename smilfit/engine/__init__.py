@@ -5,7 +5,13 @@ from smilfit.engine.bad_batch_hook import BadBatchHook
 from smilfit.engine.checkpoint_config import config_of_checkpoint
 from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint
 from smilfit.engine.config_options import merge_options
-from smilfit.engine.configs import building, load_experiment, set_mixed_precision, set_resume
+from smilfit.engine.configs import (
+    building,
+    load_experiment,
+    set_mixed_precision,
+    set_refinement,
+    set_resume,
+)
 from smilfit.engine.data_loading import build_data_loader
 from smilfit.engine.early_stopping_hook import RememberingEarlyStoppingHook
 from smilfit.engine.launch import choose_device, process_group
@@ -45,6 +51,7 @@ __all__ = [
     'process_group',
     'read_checkpoint',
     'set_mixed_precision',
+    'set_refinement',
     'set_resume',
     'set_tracking',
 ]

@@ -15,7 +15,7 @@ from smilfit.files import BadFileError, shorten
 logger = logging.getLogger('smilfit')
 
 # What testing asks of a config; the rest of a stranger's has no say.
-_KEPT = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator', 'randomness')
+_KEPT = ('model', 'refinement', 'test_dataloader', 'test_cfg', 'test_evaluator', 'randomness')
 # A registered name: mmengine would import and call whatever a dotted one names.
 _NAME = re.compile(r'\w+')
 # Arguments that would fetch weights which the checkpoint brings, or write to a place that a stranger chose.

@@ -13,7 +13,7 @@ from smilfit.engine.checkpoint_loader import read_checkpoint, smilfit_entry
 from smilfit.engine.config_options import merge_options
 from smilfit.engine.latest_checkpoint import latest_whole_checkpoint
 from smilfit.files import shorten
-from smilfit.registry import ConfigError, read_config
+from smilfit.registry import ConfigError, UnknownNameError, read_config
 
 # `Class: ...` or `Class 'key': ...`, as our own messages begin; python's begin with several words.
 _SENTENCE = re.compile(r"[\w.\[\]]+(?: '[^']*')?: ")
@@ -93,6 +93,20 @@ def _ours(error: Exception) -> bool:
     """Say whether an error is a sentence of ours or of a registry: `<where>: ...`."""
     message = str(error.args[0]) if error.args else ''
     return isinstance(error, KeyError) or _SENTENCE.match(message) is not None
+
+
+def set_refinement(cfg: Config) -> None:
+    """Have the model refine its predictions as the config's `refinement` says.
+
+    Raises:
+        UnknownNameError: a config without one.
+    """
+    if not cfg.get('refinement'):
+        raise UnknownNameError(
+            '--refine: the config must say how, as refinement = dict(type="Refinement", registrant=...); this one '
+            'does not. See configs/_base_/models/keypoint_regressor.py.'
+        )
+    cfg.model.refine = cfg.refinement
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:

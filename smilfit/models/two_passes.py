@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from smilfit.models.consensus import Consensus
 from smilfit.models.crop_augment import box_affine, cut, invert_affine, map_px, whole_boxes
+from smilfit.models.fast_numbers import fast_numbers
 from smilfit.structures import Cameras
 
 # Where one view alone shows too few keypoints, or all in one place, it is taken to fill this share of the image.
@@ -45,7 +46,7 @@ class TwoPasses(nn.Module):
         boxes: where to look: `OwnBoxes` by a first pass, `GivenBoxes` takes the images for crops.
         consensus: lets the views meet.
         side: px of what the network sees.
-        half_precision: run the network in bfloat16, channels last.
+        half_precision: run the network in bfloat16; None where the device is fast with it.
     """
 
     def __init__(
@@ -55,18 +56,20 @@ class TwoPasses(nn.Module):
         boxes: nn.Module,
         consensus: nn.Module,
         side: int,
-        half_precision: bool = False,
+        half_precision: bool | None = False,
     ) -> None:
         super().__init__()
         self.backbone, self.head, self.boxes, self.consensus = backbone, head, boxes, consensus
         self.side, self.half_precision = side, half_precision
-        if half_precision:
-            # Weights in the images' order are not reordered at every step.
-            self.to(memory_format=torch.channels_last)
+        # Weights in the images' order are not reordered at every step.
+        self.to(memory_format=torch.channels_last)
 
     def logits(self, crops: Float[Tensor, 'N 3 S S']) -> Float[Tensor, 'N M h w']:
         """Run the network on images of its own size."""
-        with torch.autocast(crops.device.type, torch.bfloat16, enabled=self.half_precision):
+        half = self.half_precision
+        if half is None:
+            half = fast_numbers(crops.device).autocast is not None
+        with torch.autocast(crops.device.type, torch.bfloat16, enabled=half):
             return self.head(self.backbone(crops.contiguous(memory_format=torch.channels_last))).float()
 
     @torch.no_grad()

@@ -9,6 +9,8 @@ model = dict(
     # Learns from poses within the body's joint limits; poses=dict(type='GivenPoses', ...) takes those of fits.
     lifter=dict(type='PointLifter', sampler=dict(type='PoseSampler')),
     augment=dict(type='CropAugment', side=128, whole=0.2),
+    # In bfloat16 where the device is fast with it.
+    half_precision=None,
 )
 
 # What `--refine` adds to predictions: a few steps of Levenberg-Marquardt from the lifted body on what the heat maps

@@ -67,7 +67,7 @@ class KeypointRegressor(BaseModel):
         loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given.
         keypoint_weights: factors on named keypoints; 0 ignores one.
         hidden_weight: of keypoints whose place in an image is known only from their place in space.
-        half_precision: run the network in bfloat16.
+        half_precision: run the network in bfloat16; None where the device is fast with it.
         data_preprocessor: casts a batch.
     """
 
@@ -91,7 +91,7 @@ class KeypointRegressor(BaseModel):
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,
         hidden_weight: float = 0.5,
-        half_precision: bool = False,
+        half_precision: bool | None = False,
         data_preprocessor: nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or RegressorPreprocessor())
