@@ -48,6 +48,7 @@ def write_demo_report(out: Path, size: Any) -> Path:
     page.add_table(metric_rows(result, metrics), 'The regressor beside predictions that need no images')
     for figure, caption in benchmark_figures(result).values():
         page.add_figure(figure, caption)
+    _add_prediction(page, out)
     page.add_link('fit/report.html', 'the fit, camera by camera')
     page.add_link('train/benchmark/report.html', 'the benchmark in full')
     return page.save(out / 'report.html')
@@ -119,6 +120,23 @@ def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
         history = json.loads((out / 'fit' / name / 'fit.json').read_text())['history']
         page.add_figure(plot_fit_stages(history), f'{name}: loss by stage')
         page.add_video(video, f'{name}: the fitted body over the recording')
+
+
+def _add_prediction(page: Report, out: Path) -> None:
+    folder = out / 'predicted'
+    if not (folder / 'overlay.mp4').is_file():
+        return
+    page.add_section(
+        'The held-out session, predicted from its raw videos',
+        'No labels: the network finds the animal and its keypoints in every view, a fit goes on from there.',
+    )
+    if (folder / 'verdict.json').is_file():
+        verdict, _ = read_verdict(folder)
+        page.add_text(f'{verdict.word}, judged by what the fit did not see.', *verdict.reasons)
+    video = folder / 'overlay.mp4'
+    for _, image in iterate_videos({'overlay': video}, [probe_video(video).n_frames // 2]):
+        page.add_images(list(image.values()), ['the middle frame'])
+    page.add_video(video, 'the predicted and refined body over the recording')
 
 
 def _add_training(page: Report, out: Path) -> None:
