@@ -7,11 +7,11 @@ _TEST = 'test {train} {checkpoint} --work-dir {out} --device cpu'
 
 _USAGE = [
     Case('train without a config', 'train', USAGE, 'config'),
-    Case('test without a checkpoint', 'test {train}', USAGE, 'checkpoint'),
+    Case('test without a checkpoint', 'test', USAGE, 'CHECKPOINT'),
     Case('test with an unknown device', f'{_TEST} --device gpu', USAGE, 'invalid choice'),
     Case('test with no pair', f'{_TEST} --cfg-options model', USAGE, 'KEY=VALUE'),
     Case('an unknown command', 'main trian', USAGE, "no command 'trian'"),
-    Case('demo with no sessions', 'demo --out {out} --sessions 0', USAGE, 'at least 1'),
+    Case('demo with no sessions', 'demo --out {out} --sessions 0', USAGE, 'from 2 to 1000'),
     Case('demo with no frames', 'demo --out {out} --frames -2', USAGE, 'at least 1'),
     Case('demo with one camera', 'demo --out {out} --cameras 1', USAGE, 'from 2 to 64'),
     Case('demo with no epochs', 'demo --out {out} --epochs 0', USAGE, 'at least 1'),

@@ -14,7 +14,15 @@ from smilfit.apis.mask_choice import without_masks
 from smilfit.apis.prediction_files import PredictedRecording
 from smilfit.apis.prediction_smoothing import keypoints_of_params, projected
 from smilfit.apis.progress import ProgressCallback, steps
-from smilfit.evaluation.verdict import Verdict, judge, load_thresholds, n_steps, session_numbers, stiffened
+from smilfit.evaluation.verdict import (
+    NOT_BELIEVABLE,
+    Verdict,
+    judge,
+    load_thresholds,
+    n_steps,
+    session_numbers,
+    stiffened,
+)
 from smilfit.handlers import BaseInput
 from smilfit.registrants import SMPLify
 from smilfit.registrants.matching import as_inputs
@@ -152,9 +160,14 @@ def observed(made: PredictedRecording, rows: torch.Tensor) -> Keypoints2d:
 
 
 def refined(made: PredictedRecording, config: str | Path, progress: ProgressCallback) -> Refinement:
-    """Refine predictions and judge the fit."""
+    """Refine predictions and judge the fit; predictions from which no fit can start stay, and are not believable."""
     refiner = Refiner(made, config, progress)
-    result = refiner.fit()
+    try:
+        result = refiner.fit()
+    except FloatingPointError as error:
+        return Refinement(
+            made, Verdict(NOT_BELIEVABLE, (f'no fit can start from the predictions: {error}',), ()), []
+        )
     judged = refiner.judged(result)
     verdict, cameras = (None, []) if judged is None else judged
     return Refinement(refiner.applied(result), verdict, cameras)

@@ -10,8 +10,11 @@ from smilfit.cli.train import FORMATTER, add_run_arguments, run_arguments_of
 
 class _Parser(argparse.ArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
-        """Let options stand between the two files."""
-        return self.parse_intermixed_args(*args, **kwargs)
+        """Let options stand between the two files, and count these."""
+        found = self.parse_intermixed_args(*args, **kwargs)
+        if not found.compare and not 1 <= len(found.files) <= 2:
+            self.error(f'give CHECKPOINT, or CONFIG CHECKPOINT; got {len(found.files)} files')
+        return found
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -53,8 +56,6 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.compare:
         _compare(arguments)
         return
-    if not 1 <= len(files) <= 2:
-        raise ValueError(f'test: give CHECKPOINT, or CONFIG CHECKPOINT; got {len(files)} files. See --help.')
 
     from smilfit import apis
     from smilfit.evaluation import strongest_baselines

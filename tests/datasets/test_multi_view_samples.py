@@ -121,7 +121,6 @@ def test_bad_options(dataset_path, tmp_path):
         ({'fraction': 0.0}, r'must be in \(0, 1\]'),
         ({'ratios': (0.5, 0.1, 0.1)}, 'of sum 1'),
         ({'split': 'val', 'ratios': (0.9, 0.0, 0.1)}, 'must have a sample'),
-        ({'reader': {'unit': 'mm'}}, 'for SMILify files'),
     ):
         with pytest.raises(ValueError, match=message):
             MultiViewDataset(dataset_path, **options)
