@@ -73,6 +73,8 @@ def score(
     )
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     runner = build_test_runner(cfg, checkpoint, device='cpu')
+    # A runner loads weights when it runs.
+    runner.load_or_resume()
     model, dataset = runner.model.eval(), runner.test_dataloader.dataset
     predictions, batches, seconds = [], [], 0.0
     for batch in _batches(dataset, every):
