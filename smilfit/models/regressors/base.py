@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS, camera_losses
-from smilfit.models.regressors.loss_weights import checked_loss_weights
+from smilfit.models.regressors.modes import ModalRegressor
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
@@ -19,14 +18,13 @@ from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.regressors.targets import HandlerLosses, Observation
 from smilfit.models.scene import SceneFrame, cameras_of
 from smilfit.models.statistics import TrainingStatistics
-from smilfit.registry import reject_unknown
 from smilfit.structures import BodyParams
 
 # The factor on the losses of earlier steps, so that a curriculum can change it too.
 INTERMEDIATE_KEY = 'intermediate'
 
 
-class BodyRegressor(BaseModel):
+class BodyRegressor(ModalRegressor):
     """A model from images and cameras to bodies. A subclass runs its networks in `predict_parameters`.
 
     Args:
@@ -71,39 +69,6 @@ class BodyRegressor(BaseModel):
             INTERMEDIATE_KEY: intermediate_weight,
         }
         self.set_loss_weights(loss_weights or {})
-
-    def set_loss_weights(self, weights: Mapping[str, float]) -> None:
-        """Change the weights of some losses; 0 switches one off.
-
-        Raises:
-            KeyError: an unknown key, with the near ones.
-        """
-        reject_unknown(type(self).__name__, 'loss key', weights, self.loss_weights)
-        self.loss_weights.update(checked_loss_weights(type(self).__name__, weights))
-
-    def forward(
-        self,
-        inputs: Mapping[str, Tensor],
-        data_samples: Mapping[str, Any] | None = None,
-        mode: str = 'tensor',
-    ) -> Any:
-        """Predict a batch.
-
-        Args:
-            inputs: `image` (B, C, 3, H, W) in [0, 1], `view_mask` and the cameras of the crops.
-            data_samples: the truth, for the losses and to be handed on with predictions.
-            mode: 'tensor' gives a `Prediction`, 'predict' a list with one dict a sample on the CPU, 'loss' a
-                dict of losses.
-        """
-        if mode == 'tensor':
-            return self.predict_parameters(inputs)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        raise ValueError(
-            f"{type(self).__name__}: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}. Give one of them."
-        )
 
     @abstractmethod
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:

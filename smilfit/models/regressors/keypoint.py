@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
@@ -16,7 +15,7 @@ from smilfit.models.limbs import built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
-from smilfit.models.regressors.loss_weights import checked_loss_weights
+from smilfit.models.regressors.modes import ModalRegressor
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.scene import cameras_of
@@ -24,7 +23,7 @@ from smilfit.models.statistics import TrainingStatistics
 from smilfit.models.targets2d import PictureTargets, centre_of_points
 from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints
 from smilfit.models.two_passes import Sighting, TwoPasses
-from smilfit.registry import MODELS, build, build_backbone, build_head, build_registrant, reject_unknown
+from smilfit.registry import MODELS, build, build_backbone, build_head, build_registrant
 from smilfit.structures import BodyParams
 
 LOSS_KEYS = ('heatmap', 'centre', 'lifter')
@@ -44,7 +43,7 @@ class KeypointPrediction:
 
 
 @MODELS.register_module()
-class KeypointRegressor(BaseModel):
+class KeypointRegressor(ModalRegressor):
     """Predict keypoints, and the body that they are of, from any number of views.
 
     A network gives one heat map a keypoint and view; the views meet in space (`MeetInSpace`); a small network lifts
@@ -124,37 +123,6 @@ class KeypointRegressor(BaseModel):
             refine['registrant'] = build_registrant(refine['registrant'], body_model=body)
             cfg['refine'] = build(refine, MODELS)
         return cfg
-
-    def set_loss_weights(self, weights: Mapping[str, float]) -> None:
-        """Change the weights of some losses; 0 switches one off.
-
-        Raises:
-            KeyError: an unknown key, with the near ones.
-        """
-        reject_unknown('KeypointRegressor', 'loss key', weights, self.loss_weights)
-        self.loss_weights.update(checked_loss_weights('KeypointRegressor', weights))
-
-    def forward(
-        self,
-        inputs: Mapping[str, Tensor],
-        data_samples: Mapping[str, Any] | None = None,
-        mode: str = 'tensor',
-    ) -> Any:
-        """Predict a batch.
-
-        Args:
-            inputs: `image` (B, C, 3, H, W) in [0, 1], `view_mask` and the cameras of the images.
-            data_samples: the truth, for the losses and to be handed on with predictions.
-            mode: 'tensor' gives a `KeypointPrediction`, 'predict' a list with one dict a sample on the CPU, 'loss' a
-                dict of losses.
-        """
-        if mode == 'tensor':
-            return self.predict_parameters(inputs)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        raise ValueError(f"KeypointRegressor: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}.")
 
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""

@@ -1,0 +1,64 @@
+"""What all regressors answer to: mmengine's three modes, and losses whose weights a curriculum changes."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from smilfit.models.regressors.loss_weights import checked_loss_weights
+from smilfit.registry import reject_unknown
+
+
+class ModalRegressor(BaseModel):
+    """A model of three modes; a subclass gives `predict_parameters`, `predict`, `loss` and its `loss_weights`."""
+
+    loss_weights: dict[str, float]
+
+    @abstractmethod
+    def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Any:
+        """Run the networks."""
+
+    @abstractmethod
+    def predict(
+        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Predict each sample."""
+
+    @abstractmethod
+    def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Compute the losses of a batch."""
+
+    def set_loss_weights(self, weights: Mapping[str, float]) -> None:
+        """Change the weights of some losses; 0 switches one off.
+
+        Raises:
+            KeyError: an unknown key, with the near ones.
+        """
+        reject_unknown(type(self).__name__, 'loss key', weights, self.loss_weights)
+        self.loss_weights.update(checked_loss_weights(type(self).__name__, weights))
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        data_samples: Mapping[str, Any] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Predict a batch.
+
+        Args:
+            inputs: `image` (B, C, 3, H, W) in [0, 1], `view_mask` and the cameras of the crops.
+            data_samples: the truth, for the losses and to be handed on with predictions.
+            mode: 'tensor' gives a `Prediction`, 'predict' a list with one dict a sample on the CPU, 'loss' a
+                dict of losses.
+        """
+        if mode == 'tensor':
+            return self.predict_parameters(inputs)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        raise ValueError(
+            f"{type(self).__name__}: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}. Give one of them."
+        )
