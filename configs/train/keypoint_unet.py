@@ -8,15 +8,15 @@ _base_ = [
     '../_base_/models/keypoint_regressor.py',
 ]
 
-# An epoch is 600 steps, whatever the size of the set. From scratch, many steps on few images learn more in the same
+# An epoch is 150 steps, whatever the size of the set. From scratch, many steps on few images learn more in the same
 # time than few steps on many; on a GPU, with more images a step, take as many epochs as before and a larger step:
 #   train_dataloader.batch_size=64 optim_wrapper.optimizer.lr=4e-3 model.lifter_samples=128
 train_dataloader = dict(
     batch_size=8,
     drop_last=True,
-    sampler=dict(_delete_=True, type='MixedSampler', samples_per_epoch=4800),
+    sampler=dict(_delete_=True, type='MixedSampler', samples_per_epoch=1200),
 )
-train_cfg = dict(max_epochs=8, val_interval=4)
+train_cfg = dict(max_epochs=32, val_interval=8)
 model = dict(
     lifter_samples=32,
     boxes=dict(margin=1.2),

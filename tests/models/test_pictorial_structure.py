@@ -1,6 +1,7 @@
 """The joint choice of candidates: distances decide where heat maps do not, and nothing but distances matters."""
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -32,6 +33,12 @@ def _exchanged() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     votes[:, :, 0] = -1.0
     points[:, 1, 1], votes[:, 1, 1] = truth[:, 4], -0.5
     return truth, points, votes
+
+
+def _worth(votes: torch.Tensor, fits: torch.Tensor, choice: tuple[int, ...]) -> float:
+    own = sum(float(votes[0, k, n]) for k, n in enumerate(choice))
+    pairs = itertools.combinations(enumerate(choice), 2)
+    return own + sum(float(fits[a, i, b, j]) for (a, i), (b, j) in pairs)
 
 
 def test_a_keypoint_that_looks_like_another_is_told_by_its_distances():
@@ -78,16 +85,10 @@ def test_is_worth_as_much_as_the_best_of_all_choices():
         size = distances.size(points[:, range(5), alone], torch.ones(1, 5, dtype=torch.bool))
         fits = distances._fits(points, votes, size)[0].unflatten(0, (5, 3)).unflatten(2, (5, 3))
 
-        def worth(choice: tuple[int, ...]) -> float:
-            pairs = itertools.combinations(enumerate(choice), 2)
-            return float(
-                sum(votes[0, k, n] for k, n in enumerate(choice)) + sum(fits[*a, *b] for a, b in pairs)
-            )
-
-        best = max(itertools.product(range(3), repeat=5), key=worth)
+        best = max(itertools.product(range(3), repeat=5), key=partial(_worth, votes, fits))
         chosen = distances.choose(points, votes)[0].unsqueeze(1)
         choice = tuple((points[0] - chosen).norm(dim=-1).argmin(-1).tolist())
-        assert worth(choice) >= worth(alone) - 1e-5
+        assert _worth(votes, fits, choice) >= _worth(votes, fits, alone) - 1e-5
         found += choice == best
     # Messages go round in circles, so now and then it is only a good one.
     assert found >= 16
