@@ -23,6 +23,7 @@ from smilfit.engine.launch import model_wrapper_config, rank_environment
 from smilfit.engine.loss_curriculum_hook import weights_at
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, seed_worker, set_random_state
+from smilfit.engine.whole_files import WholeCheckpointHook
 from smilfit.registry import ConfigError
 from tests.toy_experiment import experiment
 
@@ -233,8 +234,17 @@ def test_parts_of_one_file_are_split_in_one_way(tmp_path):
 
 @pytest.mark.parametrize('name', ['keypoint_unet', 'keypoint_demo', 'multiview_resnet', 'single_view_images'])
 def test_shipped_configs_split_once(name):
+    """And choose their best checkpoint by a figure, if at all."""
     cfg = load_experiment(configs_folder() / 'train' / f'{name}.py')
+    assert cfg.default_hooks.checkpoint.save_best in ('pck_auc_original', None)
     merge_options(cfg, {'train_dataloader.dataset.split_by': 'time_block'})
     follow_training_data(cfg)
     assert cfg.test_dataloader.dataset.split_by == 'time_block'
     assert cfg.test_dataloader.dataset.ratios == cfg.train_dataloader.dataset.ratios
+
+
+@pytest.mark.parametrize('best', ['loss', ['pck_auc_original', 'val/loss_keypoints2d']])
+def test_the_best_checkpoint_is_not_chosen_by_a_loss(best):
+    """A curriculum changes what losses mean: the best would stand still from the first stage on."""
+    with pytest.raises(ValueError, match='save_best must be a figure that no loss weight changes'):
+        WholeCheckpointHook(save_best=best, rule='less')
