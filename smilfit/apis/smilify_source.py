@@ -46,7 +46,14 @@ def read_smilify_files(
     betas: dict[str, np.ndarray] = {}
     for file in files:
         found = sessions_of(
-            file, made_with.joint_names, lookup, unit, factors[file.path], source.source_size, source.focal_px
+            file,
+            made_with.joint_names,
+            lookup,
+            unit,
+            factors[file.path],
+            source.source_size,
+            source.focal_px,
+            body if made_with is body else None,
         )
         if not source.allow_other_joints:
             for session in found:
