@@ -82,7 +82,7 @@ def read_smilify_files(
 
 
 def clicked_joints(session: StoredSession) -> tuple[str, ...]:
-    """Name the joints near which people put labels; those of rendered animals and of single images are taken as exact."""
+    """Name the joints near which people put labels; of rendered animals and single images they are exact."""
     several = isinstance(session, SmilifySession)
     return tuple(session.keypoint_names) if several and session.poses is None else ()
 
