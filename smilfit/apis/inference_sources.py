@@ -30,8 +30,8 @@ logger = logging.getLogger('smilfit')
 STORE_SUFFIXES = ('.h5', '.hdf5')
 OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
 _ONLY_CROPS = (
-    'boxes: this model was trained on crops around the animal and %s; whole frames are taken, in which it may be small. '
-    'Give --boxes sleap, a table of boxes, or a detector.'
+    'boxes: this model was trained on crops around the animal and %s; whole frames are taken, in which it may be '
+    'small. Give --boxes sleap, a table of boxes, or a detector.'
 )
 _FINDS_NONE = 'finds none by itself'
 _NEVER_LOOKED = 'never looked for it in whole images (preprocess --crop-mode default teaches that)'
