@@ -4,10 +4,9 @@ What the file's translations and scales mean depends on who wrote it, so place, 
 keypoints, in closed form; only the joints' rotations and the shape are the file's.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.datasets.known_params import KnownParams
@@ -51,7 +50,7 @@ def known_poses(tables: SampleTables, body: BodyModelData | None, length_factor:
 
 @torch.no_grad()
 def _placed(
-    tables: SampleTables, body: SMIL, rows: Sequence[int], length_factor: float
+    tables: SampleTables, body: SMIL, rows: Int[np.ndarray, ' p'], length_factor: float
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Pose the body, lay it on the 3D keypoints, and say how far it misses them, in shares of their extent."""
     pose = torch.from_numpy(tables.poses[rows][:, 1:])
