@@ -29,6 +29,12 @@ logger = logging.getLogger('smilfit')
 
 STORE_SUFFIXES = ('.h5', '.hdf5')
 OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
+_ONLY_CROPS = (
+    'boxes: this model was trained on crops around the animal and %s; whole frames are taken, in which it may be '
+    'small. Give --boxes sleap, a table of boxes, or a detector.'
+)
+_FINDS_NONE = 'finds none by itself'
+_NEVER_LOOKED = 'never looked for it in whole images (preprocess --crop-mode default teaches that)'
 # Where neither checkpoint nor caller says how large a crop is.
 _USUAL_SIDE = 224
 
@@ -203,11 +209,8 @@ def _boxes(
     if wanted == SLEAP:
         return _label_boxes(reader, cameras, names)
     if wanted == OWN:
-        if not finds_boxes and names.crop_mode == 'bbox_crop':
-            logger.warning(
-                'boxes: this model was trained on crops around the animal and finds none by itself; whole frames are '
-                'taken, in which it may be small. Give --boxes sleap, a table of boxes, or a detector.'
-            )
+        if names.crop_mode == 'bbox_crop':
+            logger.warning(_ONLY_CROPS, _NEVER_LOOKED if finds_boxes else _FINDS_NONE)
         return None
     if Path(wanted).suffix.lower() == '.csv':
         return BoxFile(wanted, reader.camera_names)

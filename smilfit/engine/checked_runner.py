@@ -1,5 +1,6 @@
 """mmengine's Runner with errors that name the file."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,14 @@ class CheckedRunner(Runner):
     def __init__(self, *args: Any, work_dir: str, **kwargs: Any) -> None:
         with _writing_logs(work_dir):
             super().__init__(*args, work_dir=work_dir, **kwargs)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build it without mmengine's line for every option of every parameter."""
+        self.logger.addFilter(_is_news)
+        try:
+            return super().build_optim_wrapper(optim_wrapper)
+        finally:
+            self.logger.removeFilter(_is_news)
 
     def train(self) -> Any:
         """Train; a log or a checkpoint without room is a DiskFullError."""
@@ -54,6 +63,10 @@ class CheckedRunner(Runner):
         """
         with writing(self.work_dir):
             super().dump_config()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith('paramwise_options')
 
 
 @contextmanager

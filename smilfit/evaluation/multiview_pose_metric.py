@@ -90,11 +90,11 @@ class MultiViewPoseMetric(BaseMetric):
         for i, sample in enumerate(data_samples):
             kept = _compact(sample)
             if baseline is not None:
-                kept['baseline2d'] = _project(baseline, data_batch, i)
+                kept['baseline2d'] = project_answer(baseline, data_batch, i)
             if pose is not None:
                 counting = compared_keypoints(kept['seen2d'][None], kept['seen3d'][None])
                 placed = place_at_prediction(pose, kept['predicted3d'][None], counting)[0]
-                kept['mean_pose2d'] = _project(placed, data_batch, i)
+                kept['mean_pose2d'] = project_answer(placed, data_batch, i)
             if places is not None:
                 kept['mean_place2d'] = places * _of_sample(data_batch, i, 'size').numpy()[:, None]
             self.results.append(kept)
@@ -160,7 +160,7 @@ def _compact(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def _project(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
+def project_answer(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
     """Project an answer into one sample's given cameras; NaN where it has no image there."""
     K, R, t, dist = (_of_sample(data_batch, i, key) for key in ('K', 'R', 't', 'dist'))
     pixels, _, valid = project_points(torch.from_numpy(points).nan_to_num(), K, R, t, dist)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import default_collate
 
 from smilfit.apis import FrameOptions, SourceOptions, infer
 from smilfit.apis.inference import check_camera_names
+from smilfit.apis.inference_sources import open_recordings
 from smilfit.apis.predictions import read_predictions
 from smilfit.datasets import LabelBoxes
 from smilfit.datasets.image_session import guessed_intrinsics
@@ -20,6 +22,7 @@ from smilfit.engine.model_description import model_of_description
 from smilfit.files import BadFileError
 from smilfit.io import read_labels
 from smilfit.io.synchronised_videos import RecordedFrame
+from smilfit.models.statistics import DatasetNames
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
 from tests.apis.inference_session import CAMERAS, stop_at, train_toy, write_toy_session
@@ -231,6 +234,18 @@ def test_images_of_several_sizes_are_recordings_of_their_own(checkpoint, session
     assert all(run.predictions.valid.all() for run in runs)
     K = runs[1].predictions.camera_K[0, 0]
     np.testing.assert_allclose(K, guessed_intrinsics((64, 48)))
+
+
+@pytest.mark.parametrize(
+    ('finds_boxes', 'why'), [(False, 'finds none by itself'), (True, 'never looked for it in whole images')]
+)
+def test_a_model_of_crops_alone_is_told_of(session, caplog, finds_boxes, why):
+    names = DatasetNames(crop_mode='bbox_crop')
+    open_recordings(session, SOURCES, names, finds_boxes)
+    assert why in caplog.text
+    caplog.clear()
+    open_recordings(session, SOURCES, replace(names, crop_mode='default'), finds_boxes)
+    assert 'boxes:' not in caplog.text
 
 
 def test_boxes_of_labels_of_a_table_and_of_a_detector_agree(checkpoint, session, tmp_path):

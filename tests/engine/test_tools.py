@@ -48,6 +48,11 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert (work_dir / 'benchmark' / 'report.html').is_file()
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('pa_mpjpe_mm ')]
     assert 'of the mean pose' in line
+    # Each of three views from the two others.
+    left_out = [config, checkpoint, '--device', 'cpu', '--out', str(out), '--left-out-views', '--traceback']
+    assert test_tool.main(left_out) == 0
+    assert json.loads(out.read_text())['n_views_left_out'] == 4 * 3
+    assert 'median_error_left_out_px_original' in capsys.readouterr().out
     # The checkpoint alone, and options between the files.
     assert test_tool.main([checkpoint, '--device', 'cpu', '--traceback']) == 0
     printed = capsys.readouterr().out
