@@ -19,6 +19,7 @@ from smilfit.models.heads import (
 )
 from smilfit.models.image_noise import ImageNoise
 from smilfit.models.limbs import Limbs
+from smilfit.models.pictorial_structure import KeypointDistances
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -48,6 +49,7 @@ __all__ = [
     'FeatureCache',
     'GivenBoxes',
     'ImageNoise',
+    'KeypointDistances',
     'KeypointHeatmapHead',
     'KeypointRegressor',
     'Limbs',
