@@ -22,6 +22,7 @@ from smilfit.apis.inference_outputs import (
 from smilfit.apis.inference_recordings import Recording, file_state
 from smilfit.apis.inference_sources import SourceOptions, open_recordings
 from smilfit.apis.judging import VERDICT, read_verdict
+from smilfit.apis.onnx_network import use_exported
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.prediction_files import PredictedRecording
 from smilfit.apis.predictions import Predictions, read_predictions
@@ -91,6 +92,7 @@ def infer(
     *,
     config: str | Path | None = None,
     body_model: str | Path | None = None,
+    network: str | Path | None = None,
     sources: SourceOptions | None = None,
     frames: FrameOptions | None = None,
     outputs: InferenceOutputs | None = None,
@@ -112,6 +114,7 @@ def infer(
         out: folder for the results; where a dataset file has several sessions, each has a folder in it.
         config: the training's config, for checkpoints that do not hold it.
         body_model: a body model file or a shipped model's name, instead of the training's.
+        network: an ONNX file that `export` wrote of this checkpoint, which onnxruntime runs in the network's place.
         sources: what is read of the source, and where boxes come from.
         frames: which frames.
         outputs: what is written.
@@ -141,12 +144,16 @@ def infer(
     ):
         processes = Processes() if alone else DistributedProcesses()
         trained = load_trained_regressor(checkpoint, config, body_model, chosen_device(device, alone))
+        if network is not None:
+            use_exported(trained, network)
         recordings = open_recordings(
             source, sources, trained.names, bool(getattr(trained.model, 'finds_boxes', False))
         )
         called = [check_camera_names(r.camera_names, trained, cameras or {}) for r in recordings]
         told = progress if progress is not None and processes.rank == 0 else ignore
-        work = _Inference(trained, frames, outputs or InferenceOutputs(), processes, fps, overwrite, told)
+        work = _Inference(
+            trained, network, frames, outputs or InferenceOutputs(), processes, fps, overwrite, told
+        )
         with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
             runs = []
             for recording, names in zip(recordings, called):
@@ -197,6 +204,7 @@ class _Inference:
     """One call's model and options, applied to its recordings one by one."""
 
     trained: TrainedRegressor
+    network: str | Path | None
     frames: FrameOptions
     outputs: InferenceOutputs
     processes: Processes
@@ -252,6 +260,8 @@ class _Inference:
             'recording': recording.fingerprint(),
             'smilfit': __version__,
         }
+        if self.network is not None:
+            inputs['network'] = file_state(Path(self.network))
         frames = self.frames
         options = {
             'start': frames.start,

@@ -61,6 +61,13 @@ def build_parser(prog: str | None = 'infer') -> argparse.ArgumentParser:
         metavar='FILE|NAME',
         help='body model file, or a shipped model, instead of the one that the training names',
     )
+    parser.add_argument(
+        '--network',
+        type=Path,
+        metavar='FILE.onnx',
+        help='what smilfit export wrote of the checkpoint, of a KeypointRegressor: onnxruntime runs it on the CPU in '
+        "the network's place",
+    )
     _add_source(parser)
     _add_frames(parser)
     _add_outputs(parser)
@@ -207,6 +214,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.out,
             config=arguments.config,
             body_model=arguments.body_model,
+            network=arguments.network,
             sources=sources,
             frames=frames,
             outputs=InferenceOutputs(

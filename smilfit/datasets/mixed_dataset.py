@@ -76,6 +76,11 @@ class MixedDataset(Dataset):
         return tuple(len(dataset) for dataset in self.datasets)
 
     @property
+    def n_images(self) -> int:
+        """How many images all sets have."""
+        return sum(self.sizes)
+
+    @property
     def metainfo(self) -> dict[str, Any]:
         """What metrics and models need to know: the first set's, with the keypoints of all."""
         return self.datasets[0].metainfo | {'keypoint_names': self.keypoint_names}

@@ -107,6 +107,11 @@ class MultiViewDataset(Dataset):
         """The body model that the file was made with."""
         return self.file.body_model_file
 
+    @property
+    def n_images(self) -> int:
+        """How many images its samples have together."""
+        return int(self.file.view_mask_of[self.indices].sum())
+
     def __len__(self) -> int:
         return len(self.indices)
 

@@ -98,6 +98,11 @@ class PictureDataset(MultiViewDataset):
             'target_resolution': self.resolution,
         }
 
+    @property
+    def n_images(self) -> int:
+        """How many images there are."""
+        return len(self.images)
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -96,6 +96,9 @@ class ViewDropout:
         min_views: views that stay at least, of those there are.
     """
 
+    # What is left shows what it showed.
+    keeps_images = True
+
     def __init__(self, probability: float = 0.2, min_views: int = 1) -> None:
         _check_range('ViewDropout', 'probability', probability, 1.0)
         if min_views < 1:

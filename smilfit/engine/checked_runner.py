@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from smilfit.engine.plain_checkpoint_hook import inner_model
 from smilfit.files import reading, writing
 
 
@@ -54,6 +55,15 @@ class CheckedRunner(Runner):
         """
         with reading(filename, 'a checkpoint of this model'):
             return super().load_checkpoint(filename, *args, **kwargs)
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile as the config's `compile` says: a model's network where it has `compile_network`, else the step."""
+        options, part = self.cfg.get('compile'), getattr(inner_model(self), 'compile_network', None)
+        if not options or part is None:
+            super()._maybe_compile(target)
+            return
+        part(**({} if options is True else options))
+        self.logger.info('The network is compiled: its first batches are slow.')
 
     def dump_config(self) -> None:
         """Write the config into the work dir.

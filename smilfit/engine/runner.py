@@ -16,6 +16,7 @@ from smilfit.engine.checked_runner import CheckedRunner
 from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint, smilfit_entry
 from smilfit.engine.configs import building, require_keys, set_resume
 from smilfit.engine.data_loading import build_data_loader, check_held_out, follow_training_data
+from smilfit.engine.feature_caches import check_feature_caches
 from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
@@ -70,8 +71,9 @@ def _train_runner(
     # In the config that a checkpoint holds.
     remember_cameras(cfg.model, names.camera_names)
     loader = build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset, seeded=True)
-    loaders = {'train_dataloader': loader}
-    return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
+    model = build_regressor(cfg.model, body, statistics)
+    check_feature_caches(model, dataset)
+    return _runner(cfg, model, statistics, {'train_dataloader': loader})
 
 
 def build_test_runner(

@@ -1,7 +1,9 @@
 """Look twice: at whole images for where the animal is, at crops for where its keypoints are."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -47,6 +49,9 @@ class TwoPasses(nn.Module):
         consensus: lets the views meet.
         side: px of what the network sees.
         half_precision: run the network in bfloat16; None where the device is fast with it.
+
+    Attributes:
+        runtime: crops to logits in the network's place, such as the network in another runtime; None for none.
     """
 
     def __init__(
@@ -61,16 +66,31 @@ class TwoPasses(nn.Module):
         super().__init__()
         self.backbone, self.head, self.boxes, self.consensus = backbone, head, boxes, consensus
         self.side, self.half_precision = side, half_precision
+        self.runtime: Callable[[Tensor], Tensor] | None = None
         # Weights in the images' order are not reordered at every step.
         self.to(memory_format=torch.channels_last)
 
     def logits(self, crops: Float[Tensor, 'N 3 S S']) -> Float[Tensor, 'N M h w']:
         """Run the network on images of its own size."""
+        if self.runtime is not None:
+            return self.runtime(crops)
         half = self.half_precision
         if half is None:
             half = fast_numbers(crops.device).autocast is not None
         with torch.autocast(crops.device.type, torch.bfloat16, enabled=half):
             return self.head(self.backbone(crops.contiguous(memory_format=torch.channels_last))).float()
+
+    def compile_network(self, **options: Any) -> None:
+        """Let torch.compile write the network; cutting images and the meeting of views stay as they are.
+
+        A backbone with a cache is left out: in training it is hardly run.
+
+        Args:
+            options: of `torch.compile`.
+        """
+        if getattr(self.backbone, 'cache', None) is None:
+            self.backbone.compile(**options)
+        self.head.compile(**options)
 
     @torch.no_grad()
     def forward(

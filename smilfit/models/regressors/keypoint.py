@@ -11,6 +11,7 @@ from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
 from smilfit.models.crop_augment import CropAugment
+from smilfit.models.exported_pictures import ExportedPictures
 from smilfit.models.limbs import built_consensus, built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -95,6 +96,12 @@ class KeypointRegressor(ModalRegressor):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or RegressorPreprocessor())
         augment = augment or CropAugment()
+        if getattr(backbone, 'cache', None) is not None and augment.n_versions is None:
+            raise ValueError(
+                'KeypointRegressor: what is kept of images must be of crops that come again; the augmentation draws '
+                'others in every epoch. Set zoom=0, shift=0, rotation_deg=0 and the noise to 0, as '
+                'configs/_base_/keypoint_feature_cache.py does, or leave the cache out.'
+            )
         self.vision = TwoPasses(backbone, heatmap_head, boxes, consensus, augment.side, half_precision)
         self.body_model, self.statistics = body_model, statistics
         self.lifter, self.refine, self.lifter_samples = lifter, refine, lifter_samples
@@ -150,6 +157,15 @@ class KeypointRegressor(ModalRegressor):
             terms = self.lifter.loss(self.lifter_samples)
             losses |= {f'loss_lifter_{k.removeprefix("loss_")}': weight * v for k, v in terms.items()}
         return losses
+
+    def compile_network(self, **options: Any) -> None:
+        """Let torch.compile write the network of heat maps; see `TwoPasses.compile_network`."""
+        self.vision.compile_network(**options)
+
+    def exported_network(self, side: int | None = None) -> ExportedPictures:
+        """Give the network of heat maps by itself, for images of `side` px; those of its crops if None."""
+        vision = self.vision
+        return ExportedPictures(vision.backbone, vision.head, side or vision.side, self.keypoint_names)
 
     def _mean(self, key: str, terms: Energies) -> Tensor:
         return reduced((terms,), self.loss_weights[key], 'mean', over=mean_over_processes)
