@@ -244,7 +244,7 @@ class _Inference:
         found = predict_blocks(recording, predictor, blocks, files, self.processes, self.progress)
         if found is None:
             return
-        report = report_of(made_of, found, self.trained)
+        report = report_of(made_of, found, self.trained) | {'recording': recording.name}
         found = found.filled()
         names, unit = self.trained.model.keypoint_names, self.trained.names.unit
         fit = found.as_fit(self.trained.body, names, recording.cameras, unit, report)

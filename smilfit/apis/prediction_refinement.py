@@ -16,6 +16,7 @@ from smilfit.apis.prediction_smoothing import keypoints_of_params, projected
 from smilfit.apis.progress import ProgressCallback, steps
 from smilfit.evaluation.verdict import (
     NOT_BELIEVABLE,
+    NOT_FITTED,
     Verdict,
     judge,
     load_thresholds,
@@ -100,7 +101,15 @@ class Refiner:
                 self.body, result, self.seen, inputs, fit_by(probe), fit_by(stiff), None, lambda what: step()
             )
         verdict = judge(found.values, load_thresholds(None), found.frames, found.notes)
-        return verdict, [asdict(row) for row in found.cameras]
+        return self.of_all_frames(verdict), [asdict(row) for row in found.cameras]
+
+    def of_all_frames(self, verdict: Verdict) -> Verdict:
+        """Put the words of the fitted frames at their places among all that were to be predicted."""
+        count = len(self.made.predictions)
+        words, reasons = [NOT_FITTED] * count, [''] * count
+        for row, word, reason in zip(self.rows.tolist(), verdict.frame_words, verdict.frame_reasons):
+            words[row], reasons[row] = word, reason
+        return replace(verdict, frame_words=tuple(words), frame_reasons=tuple(reasons))
 
     def applied(self, result: FitResult) -> PredictedRecording:
         """Put the fitted parameters, and the points that follow from them, in the predictions' place."""
@@ -166,7 +175,11 @@ def refined(made: PredictedRecording, config: str | Path, progress: ProgressCall
         result = refiner.fit()
     except FloatingPointError as error:
         return Refinement(
-            made, Verdict(NOT_BELIEVABLE, (f'no fit can start from the predictions: {error}',), ()), []
+            made,
+            refiner.of_all_frames(
+                Verdict(NOT_BELIEVABLE, (f'no fit can start from the predictions: {error}',), ())
+            ),
+            [],
         )
     judged = refiner.judged(result)
     verdict, cameras = (None, []) if judged is None else judged

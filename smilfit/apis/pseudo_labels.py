@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from smilfit.apis.progress import ProgressCallback, counted, ignore, steps
+from smilfit.apis.pseudo_label_files import plain_reason
 from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store_layout import PARAM_NAMES
 from smilfit.evaluation.pseudo_labels import Refit, judge_frames
@@ -88,7 +89,7 @@ def make_pseudo_labels(
             'only_unlabelled=False to label all of them.'
         )
     metainfo = getattr(dataset, 'metainfo', {})
-    labels = found.labels(tuple(metainfo.get('session_names', ())), _hash(model))
+    labels = found.labels(tuple(metainfo.get('session_names', ())), model, metainfo.get('unit'))
     return PseudoLabelRun(
         labels.save(out), len(labels), dict(found.words), tuple(found.reasons.most_common(3))
     )
@@ -109,17 +110,27 @@ class _Found:
     ) -> None:
         self.words.update(words)
         # Numbers in reasons differ from frame to frame; their words tell what is common.
-        self.reasons.update(_plain(r) for w, r in zip(words, reasons) if w not in (GOOD, NOT_FITTED))
+        self.reasons.update(plain_reason(r) for w, r in zip(words, reasons) if w not in (GOOD, NOT_FITTED))
         good = torch.tensor([word == GOOD for word in words])
         self.params.append(params[good])
         self.session.append(truth['session'][good])
         self.frame.append(truth['frame'][good])
 
-    def labels(self, sessions: tuple[str, ...], body_model_hash: str) -> PseudoLabels:
-        params = BodyParams.cat(self.params).as_dict()
-        values = {n: v.numpy() for n, v in params.items() if n in PARAM_NAMES}
+    def labels(self, sessions: tuple[str, ...], model: Any, unit: str | None) -> PseudoLabels:
+        params, names = BodyParams.cat(self.params), tuple(model.keypoint_names)
+        values = {n: v.numpy() for n, v in params.as_dict().items() if n in PARAM_NAMES}
         session, frame = torch.cat(self.session).numpy(), torch.cat(self.frame).numpy()
-        return PseudoLabels(values, session, frame, np.ones(len(frame)), sessions, body_model_hash)
+        body = model.body_model
+        if not len(frame):
+            # Nothing is good: a file without rows, which tells so.
+            own = (np.ones(0), sessions, body.data.hash_without_landmarks())
+            return PseudoLabels(
+                *(values, session, frame, *own, np.zeros((0, len(names), 3), np.float32), names, unit)
+            )
+        with torch.no_grad():
+            points = body(params.to(body.v_template), names).select(names).cpu().numpy()
+        own = (np.ones(len(frame)), sessions, body.data.hash_without_landmarks())
+        return PseudoLabels(values, session, frame, *own, points, names, unit)
 
 
 def _label(
@@ -159,11 +170,3 @@ def _rows(batch: dict[str, Any], rows: Tensor) -> dict[str, Any]:
         return {n: take(v) for n, v in value.items()} if isinstance(value, Mapping) else value[rows]
 
     return {n: take(v) for n, v in batch.items()}
-
-
-def _plain(reason: str) -> str:
-    return ' '.join('…' if any(c.isdigit() for c in word) else word for word in reason.split())
-
-
-def _hash(model: Any) -> str:
-    return model.body_model.data.hash_without_landmarks()

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.progress import ProgressCallback
+from smilfit.apis.pseudo_label_training import WEIGHT, add_pseudo_labels, count_pseudo_labels
 from smilfit.apis.run_hooks import add_progress, hold_work_dir
 from smilfit.apis.shipped_configs import find_config
 from smilfit.engine import (
@@ -46,6 +47,8 @@ def train(
     track: Sequence[str] = (),
     auto_scale_lr: bool = False,
     validate: bool = True,
+    pseudo_labels: Sequence[str | Path] = (),
+    pseudo_weight: float = WEIGHT,
     progress: ProgressCallback | None = None,
 ) -> TrainRun | None:
     """Train from a config.
@@ -62,6 +65,9 @@ def train(
         track: 'tensorboard', 'wandb': where curves go beside the log.
         auto_scale_lr: scale the learning rate by the batch size over the config's base_batch_size.
         validate: validate while training.
+        pseudo_labels: bodies found in unlabelled frames: folders of `infer --refine` or `fit`, or files of
+            `make_pseudo_labels`; see `read_pseudo_labels`.
+        pseudo_weight: how much these count beside known ones.
         progress: called with a `Progress` after every step, by the first process.
 
     Returns:
@@ -74,6 +80,7 @@ def train(
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
+        add_pseudo_labels(cfg, pseudo_labels, pseudo_weight)
         return _train(cfg, body_model, device, progress)
 
 
@@ -90,6 +97,8 @@ def check_training(
     track: Sequence[str] = (),
     auto_scale_lr: bool = False,
     validate: bool = True,
+    pseudo_labels: Sequence[str | Path] = (),
+    pseudo_weight: float = WEIGHT,
 ) -> int:
     """Build everything that `train` would of the same arguments, train nothing, and count what would be trained.
 
@@ -99,6 +108,7 @@ def check_training(
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
+        add_pseudo_labels(cfg, pseudo_labels, pseudo_weight)
         return _check(cfg, body_model, device)
 
 
@@ -147,6 +157,7 @@ def _train(
     cfg: Config, body_model: str | Path | None, device: str, progress: ProgressCallback | None
 ) -> TrainRun | None:
     runner = build_train_runner(cfg, body_model=body_model, device=device, summarise=keypoint_summaries)
+    count_pseudo_labels(runner._train_dataloader.dataset)
     add_progress(runner, progress)
     prepare_runner(runner)
     runner.train()
@@ -159,6 +170,7 @@ def _train(
 
 def _check(cfg: Config, body_model: str | Path | None, device: str) -> int:
     runner = build_train_runner(cfg, body_model=body_model, device=device, summarise=keypoint_summaries)
+    count_pseudo_labels(runner._train_dataloader.dataset)
     prepare_runner(runner)
     # What the runner builds only when it starts.
     if runner.param_schedulers is not None:

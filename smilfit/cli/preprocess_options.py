@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.apis.data_source import DataSource
-from smilfit.cli.argument_types import float_from, int_from, positive_float, positive_int
+from smilfit.cli.argument_types import float_from, int_from, not_negative_int, positive_float, positive_int
 from smilfit.datasets import CROP_MODES, PreprocessOptions
 
 _DEFAULTS = PreprocessOptions()
@@ -18,6 +18,7 @@ _OF_ALL_READERS = ('images', 'allow_outside_images')
 # What concerns rigs of several cameras only.
 RIG_OPTIONS = (
     'min_views',
+    'unlabelled',
     'retriangulate',
     'use_reprojections',
     'exclude_cameras',
@@ -31,6 +32,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         'help': 'frames (or images) to take of each session at most; all if not given',
     },
     'frame_skip': {'type': positive_int, 'help': 'take every n-th of the frames that can be used'},
+    'unlabelled': {
+        'type': not_negative_int,
+        'metavar': 'N',
+        'help': 'so many further frames of each session, without keypoints, for train --pseudo-labels',
+    },
     'min_views': {'type': positive_int, 'help': 'cameras that must see a keypoint for a frame to count'},
     'crop_mode': {
         'choices': CROP_MODES,

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from smilfit.cli.argument_types import KeyValues
+from smilfit.cli.argument_types import KeyValues, float_from
 from smilfit.cli.command import add_import, run_command
 
 # As in engine/launch.py, which would bring torch with it.
@@ -72,6 +72,20 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         action='store_true',
         help='scale the learning rate by the total batch size over the config’s auto_scale_lr.base_batch_size',
     )
+    made.add_argument(
+        '--pseudo-labels',
+        nargs='+',
+        metavar='DIR|FILE',
+        help='learn from bodies found in unlabelled frames too: folders of infer --refine or fit, of which frames '
+        'judged good are taken, or files of make_pseudo_labels',
+    )
+    made.add_argument(
+        '--pseudo-weight',
+        type=float_from(1e-6, 1.0),
+        default=0.3,
+        metavar='W',
+        help='how much a body of --pseudo-labels counts beside a known one',
+    )
     made.add_argument('--no-validate', action='store_true', help='do not validate while training')
     made.add_argument(
         '--check-config', action='store_true', help='build everything, say what was found, and stop'
@@ -93,6 +107,8 @@ def _run(arguments: argparse.Namespace) -> None:
         'track': arguments.track or (),
         'auto_scale_lr': arguments.auto_scale_lr,
         'validate': not arguments.no_validate,
+        'pseudo_labels': arguments.pseudo_labels or (),
+        'pseudo_weight': arguments.pseudo_weight,
     }
     if arguments.check_config:
         count = check_training(arguments.config, **given)

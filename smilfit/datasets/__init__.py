@@ -1,5 +1,6 @@
 """Dataset files: preprocessing from sessions, the HDF5 store, samples, splits and transforms."""
 
+from smilfit.datasets.add_pseudo_labels import AddPseudoLabels
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
 from smilfit.datasets.dataset_reader import DatasetReader
@@ -12,7 +13,7 @@ from smilfit.datasets.multi_view_dataset import MultiViewDataset
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.picture_dataset import PictureDataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
-from smilfit.datasets.pseudo_labels import AddPseudoLabels, PseudoLabels
+from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.splits import split_samples
 from smilfit.datasets.store_layout import (
     EncodedSample,

@@ -41,8 +41,9 @@ class PreprocessOptions:
     """What is kept of a session, and how its images are stored.
 
     `frame_skip` n keeps every n-th of the frames with `min_views` views; then the first
-    `max_frames_per_session` of these are taken. Views are those with a keypoint of at least
-    `confidence_threshold`; None takes what the labels' kind of score asks for (0.2 for SLEAP's peaks, 0 for its
+    `max_frames_per_session` of these are taken. `unlabelled` further frames, evenly spread over those with too few
+    views, are stored with all views and without keypoints, for pseudo-labels. Views are those with a keypoint of at
+    least `confidence_threshold`; None takes what the labels' kind of score asks for (0.2 for SLEAP's peaks, 0 for its
     proofread files, 0.6 for likelihoods in DeepLabCut's tables, 0.5 elsewhere). `retriangulate` places
     3D points anew from the kept cameras although the session has some. `num_workers` threads cut and encode images
     while the next ones are decoded; 0 does it in turn.
@@ -50,6 +51,7 @@ class PreprocessOptions:
 
     max_frames_per_session: int | None = None
     frame_skip: int = 1
+    unlabelled: int = 0
     min_views: int = 2
     crop_mode: str = 'default'
     bbox_margin: float = BBOX_MARGIN
@@ -73,6 +75,7 @@ class PreprocessOptions:
         limits = {
             'max_frames_per_session': (1, None),
             'frame_skip': (1, None),
+            'unlabelled': (0, None),
             'min_views': (1, None),
             'bbox_margin': (1.0, None),
             'target_resolution': (16, 8192),
@@ -90,12 +93,21 @@ class PreprocessOptions:
                 f'PreprocessOptions: crop_mode must be one of {CROP_MODES}; got {self.crop_mode!r}. '
                 f'{did_you_mean(self.crop_mode, CROP_MODES)}'
             )
+        if self.unlabelled and self.crop_mode == 'bbox_crop':
+            raise ValueError(
+                "PreprocessOptions: crop_mode must be 'default' or 'centred' for unlabelled frames, which do not say "
+                'where the animal is; got bbox_crop. Choose one of them.'
+            )
         if self.no_3d_data and self.retriangulate:
             raise ValueError('PreprocessOptions: retriangulate makes 3D data; it contradicts no_3d_data.')
 
     def deciding(self) -> dict[str, Any]:
-        """Give what the file depends on, so without the number of threads."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'num_workers'}
+        """Give what the file depends on, so without the number of threads.
+
+        Without frames that are asked for, `unlabelled` is not named: files of before stay what they are.
+        """
+        left_out = ('num_workers',) if self.unlabelled else ('num_workers', 'unlabelled')
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
 
 
 @dataclass(frozen=True)
@@ -236,8 +248,13 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
             f'{session.name}: a frame must have {options.min_views} views with a keypoint of confidence '
             f'>= {float(thresholds.min()):g}; of {len(enough)} none has. Lower min_views or the threshold.'
         )
+    bare = _spread(~enough, options.unlabelled)
+    n_labelled = len(chosen)
+    chosen = torch.cat((chosen, bare)).sort().values
+    views[bare], confidence[bare] = True, 0.0
     kept = Keypoints2d(seen.xy[chosen], confidence[chosen], seen.names, cameras)
     points, source = _points3d(kept, given, chosen, options)
+    points = replace(points, confidence=points.confidence * enough[chosen].unsqueeze(-1))
     xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
     below = raw.visible & ~labelled
     tell_large_losses(session.name, camera_counts(cameras.names, raw.visible, below, thresholds))
@@ -245,7 +262,8 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         'frames': len(enough),
         'frames_stored': len(chosen),
         'frames_with_too_few_views': int((~enough).sum()),
-        'frames_skipped': int(enough.sum()) - len(chosen),
+        'frames_skipped': int(enough.sum()) - n_labelled,
+        **({'frames_stored_unlabelled': len(bare)} if options.unlabelled else {}),
         'views_stored': int(views[chosen].sum()),
         'views_without_keypoints': int((~views[chosen]).sum()),
         'keypoints_stored': int((confidence[chosen] > 0).sum()),
@@ -271,6 +289,14 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         undistorted=not options.no_undistort,
         counts=counts,
     )
+
+
+def _spread(there: torch.Tensor, count: int) -> torch.Tensor:
+    """Choose so many rows at most, evenly spread over those where `there` is True."""
+    rows = there.nonzero().squeeze(-1)
+    if len(rows) <= count:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, count).round().long()] if count else rows[:0]
 
 
 def _points3d(

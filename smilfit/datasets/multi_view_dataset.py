@@ -68,6 +68,7 @@ class MultiViewDataset(Dataset):
         if not 0 < fraction <= 1:
             raise ValueError(f'MultiViewDataset: fraction must be in (0, 1]; got {fraction}.')
         self.indices = self._choose(split, split_by, ratios, block_size, gap, fraction)
+        self._inform_transforms()
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -112,6 +113,11 @@ class MultiViewDataset(Dataset):
         """How many images its samples have together."""
         return int(self.file.view_mask_of[self.indices].sum())
 
+    @property
+    def session_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the split's sessions and frames, (n,) each."""
+        return self.file.session_of[self.indices], self.file.frame_of[self.indices]
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -128,6 +134,12 @@ class MultiViewDataset(Dataset):
             for transform in self.transforms:
                 sample = transform(sample)
         return sample
+
+    def _inform_transforms(self) -> None:
+        """Tell transforms that ask for it which file and keypoints they are of."""
+        for transform in self.transforms:
+            if hasattr(transform, 'use_dataset'):
+                transform.use_dataset(self.file, self.keypoint_names)
 
     def _images(self, index: int, mask: np.ndarray) -> np.ndarray:
         side = self.file.target_resolution
@@ -244,6 +256,7 @@ def make_sample(
             'params': {name: torch.from_numpy(np.asarray(v, np.float32)) for name, v in params.items()},
             'has_params': torch.tensor(record.params is not None),
             'has_betas': torch.tensor(record.params is not None or record.betas is not None),
+            'params_weight': torch.tensor(1.0),
             'session': torch.tensor(record.session),
             'frame': torch.tensor(record.frame),
             'index': torch.tensor(index),

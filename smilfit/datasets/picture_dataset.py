@@ -51,6 +51,7 @@ class PictureDataset(MultiViewDataset):
             raise ValueError(f'PictureDataset: views must be names of cameras or None; got {views}.')
         if resolution is not None and resolution < 8:
             raise ValueError(f'PictureDataset: resolution must be at least 8 px; got {resolution}.')
+        self._names: tuple[str, ...] = ()
         super().__init__(data_path, views=views, **options)
         self._records: dict[int, SampleRecord] = {}
         self.resolution = resolution or self.file.target_resolution
@@ -84,11 +85,12 @@ class PictureDataset(MultiViewDataset):
             )
         self._names = tuple(names)
         self._columns = np.array([own.index(name) if name in own else -1 for name in names])
+        self._inform_transforms()
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
         """Names of the K keypoints of the samples."""
-        return self._names
+        return self._names or self.file.keypoint_names
 
     @property
     def metainfo(self) -> dict[str, Any]:

@@ -1,16 +1,14 @@
-"""Parameters that a model and a fit found for unlabelled frames: their file, and samples that get them."""
+"""Bodies that a model and a fit found in unlabelled frames, as labels: their file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from smilfit.datasets.store_layout import PARAM_NAMES
 from smilfit.files import BadFileError, read_npz, replacing
-from smilfit.registry import TRANSFORMS
 
 FORMAT = 'smilfit-pseudo-labels'
 _WHAT = 'a file of pseudo-labels'
@@ -19,15 +17,19 @@ _OWN = ('format', 'sessions', 'session', 'frame', 'weight', 'body_model_hash')
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Parameters of N frames of a dataset file.
+    """Parameters, and keypoints in space, of N frames of recordings.
 
     Args:
         params: by name, N rows each; rotations as axis-angle.
-        session: (N,) numbers of the frames' sessions in the dataset file.
-        frame: (N,) their numbers there.
+        session: (N,) numbers of the frames' sessions among `sessions`.
+        frame: (N,) their numbers in the recording.
         weight: (N,) how much each counts, in (0, 1].
-        sessions: names of the dataset file's sessions.
+        sessions: names of the sessions.
         body_model_hash: of the body, without landmarks.
+        keypoints3d: (N, K, 3) of the whole fitted bodies, world unit, sizes of parts included, which samples have no
+            parameters of; None in files of before.
+        keypoint_names: their names.
+        unit: the world's, where it is known.
     """
 
     params: Mapping[str, np.ndarray]
@@ -36,6 +38,9 @@ class PseudoLabels:
     weight: np.ndarray
     sessions: tuple[str, ...] = ()
     body_model_hash: str = ''
+    keypoints3d: np.ndarray | None = None
+    keypoint_names: tuple[str, ...] = ()
+    unit: str | None = None
     _rows: dict[tuple[int, int], int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -50,21 +55,76 @@ class PseudoLabels:
         """Find a frame's row; None where there is none."""
         return self._rows.get((session, frame))
 
-    def check(self, sessions: tuple[str, ...], body_model_hash: str, where: str) -> None:
-        """Check that these are labels of a dataset file.
+    def check(
+        self, sessions: tuple[str, ...], body_model_hash: str, where: str, unit: str | None = None
+    ) -> None:
+        """Check that these are labels of a dataset file's recordings and body.
 
         Raises:
-            ValueError: they are of other sessions, or of another body model.
+            ValueError: none is of its sessions, or they are of another body model, or in another unit.
         """
-        for what, own, other in (
-            ('sessions', self.sessions, tuple(sessions)),
+        own = {self.sessions[number] for number in np.unique(self.session).tolist()}
+        if not own & set(sessions):
+            raise ValueError(
+                f'{where}: pseudo-labels must be of the sessions of the training, {_few(sessions)}; got '
+                f'{_few(sorted(own))}. Preprocess these recordings into its dataset file (--unlabelled).'
+            )
+        for what, mine, other in (
             ('body model', self.body_model_hash, body_model_hash),
+            ('unit', self.unit, unit),
         ):
-            if own != other:
+            if mine != other and (what == 'body model' or (mine and other)):
                 raise ValueError(
-                    f'{where}: pseudo-labels must be of the {what} of the training, {str(other)[:200]}; got '
-                    f'{str(own)[:200]}. Make them again from this dataset file.'
+                    f'{where}: pseudo-labels must be of the {what} of the training, {other}; got {mine}. Make them '
+                    'again with it.'
                 )
+
+    def of_sessions(self, sessions: tuple[str, ...]) -> 'PseudoLabels':
+        """Give those of these sessions, numbered by their order here; others are left out."""
+        place = {name: number for number, name in enumerate(sessions)}
+        number = np.array([place.get(self.sessions[n], -1) for n in self.session.tolist()], np.int64)
+        return replace(self[number >= 0], session=number[number >= 0], sessions=tuple(sessions))
+
+    def __getitem__(self, rows: np.ndarray) -> 'PseudoLabels':
+        """Choose rows."""
+        return replace(
+            self,
+            params={name: value[rows] for name, value in self.params.items()},
+            session=self.session[rows],
+            frame=self.frame[rows],
+            weight=self.weight[rows],
+            keypoints3d=None if self.keypoints3d is None else self.keypoints3d[rows],
+        )
+
+    @classmethod
+    def cat(cls, parts: Sequence['PseudoLabels']) -> 'PseudoLabels':
+        """Join labels of one body; of a frame that is in several the first counts.
+
+        Raises:
+            ValueError: they are of several bodies, keypoints or units.
+        """
+        first = parts[0]
+        for name in ('body_model_hash', 'keypoint_names', 'unit'):
+            found = list(dict.fromkeys(getattr(part, name) for part in parts))
+            if len(found) > 1:
+                raise ValueError(
+                    f'pseudo-labels: all must have one {name}; got {_few([str(v) for v in found])}. Give them to '
+                    'trainings of their own.'
+                )
+        sessions = tuple(dict.fromkeys(name for part in parts for name in part.sessions))
+        same = [part.of_sessions(sessions) for part in parts]
+        keys = np.concatenate([np.stack((part.session, part.frame), 1) for part in same])
+        _, rows = np.unique(keys, axis=0, return_index=True)
+        points = [part.keypoints3d for part in same if part.keypoints3d is not None]
+        return replace(
+            first,
+            params={n: np.concatenate([part.params[n] for part in same]) for n in first.params},
+            session=keys[:, 0],
+            frame=keys[:, 1],
+            weight=np.concatenate([part.weight for part in same]),
+            sessions=sessions,
+            keypoints3d=np.concatenate(points) if len(points) == len(same) else None,
+        )[np.sort(rows)]
 
     def save(self, path: str | Path) -> Path:
         """Write an .npz, whole or not at all."""
@@ -79,6 +139,12 @@ class PseudoLabels:
             'weight': self.weight,
             **{f'param_{name}': value for name, value in self.params.items()},
         }
+        if self.keypoints3d is not None:
+            arrays |= {
+                'keypoints3d': self.keypoints3d,
+                'keypoint_names': np.array(self.keypoint_names, dtype=np.str_),
+                'unit': self.unit or '',
+            }
         with replacing(path) as temporary:
             np.savez_compressed(temporary, **arrays)
         return path
@@ -100,49 +166,26 @@ class PseudoLabels:
                 f'{path}: must be {_WHAT}; got format {str(arrays.get("format"))[:50]!r}, without '
                 f'{", ".join(missing) or "nothing"}. Make it by apis.make_pseudo_labels.'
             )
-        lengths = {len(v) for v in (*params.values(), *(arrays[n] for n in ('session', 'frame', 'weight')))}
-        numbers = [*params.values(), arrays['weight']]
+        points = arrays.get('keypoints3d')
+        numbers = [*params.values(), arrays['weight'], *([] if points is None else [points])]
+        lengths = {len(v) for v in (*numbers, arrays['session'], arrays['frame'])}
         if len(lengths) != 1 or not all(np.isfinite(v).all() for v in numbers):
             raise BadFileError(f'{path}: all rows must be there and finite; some are not. Make it again.')
         sessions = tuple(str(name) for name in arrays['sessions'])
+        further: dict[str, Any] = {}
+        if points is not None:
+            names = tuple(str(name) for name in arrays['keypoint_names'])
+            further = {
+                'keypoints3d': points, 'keypoint_names': names, 'unit': str(arrays['unit']) or None
+            }  # fmt: skip
         return cls(
             *(params, arrays['session'], arrays['frame'], arrays['weight'], sessions),
             str(arrays['body_model_hash']),
+            **further,
         )
 
 
-@TRANSFORMS.register_module()
-class AddPseudoLabels:
-    """Give samples without parameters those of a file, with a weight of their own.
-
-    Every sample gets `params_weight`: 1 where its parameters are the recording's own, the label's weight times
-    `weight` where they are found ones, 0 where there are none. `has_params` and `has_betas` say that they are there.
-
-    Args:
-        labels: the labels or their file.
-        weight: how much a found body counts beside a known one.
-    """
-
-    def __init__(self, labels: PseudoLabels | str | Path, weight: float = 0.3) -> None:
-        if not 0 < weight <= 1:
-            raise ValueError(f'AddPseudoLabels: weight must be above 0, and at most 1; got {weight}.')
-        self.labels = labels if isinstance(labels, PseudoLabels) else PseudoLabels.load(labels)
-        self.weight = weight
-
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """Add what is known of the sample's frame."""
-        truth = sample['data_samples']
-        row = self.labels.row(int(truth['session']), int(truth['frame']))
-        if bool(truth['has_params']) or row is None:
-            return {**sample, 'data_samples': {**truth, 'params_weight': truth['has_params'].float()}}
-        found = {n: torch.as_tensor(self.labels.params[n][row]).float() for n in truth['params']}
-        for name, value in truth['params'].items():
-            if found[name].shape != value.shape:
-                raise ValueError(
-                    f'AddPseudoLabels: {name} must be {tuple(value.shape)} as in the dataset; got '
-                    f'{tuple(found[name].shape)}. Make the pseudo-labels again with the body model of the dataset.'
-                )
-        weight = torch.tensor(self.weight * float(self.labels.weight[row]))
-        there = torch.tensor(True)
-        added = {'params': found, 'has_params': there, 'has_betas': there, 'params_weight': weight}
-        return {**sample, 'data_samples': {**truth, **added}}
+def _few(names: Sequence[str]) -> str:
+    """Name a few of many."""
+    text = ', '.join(names)
+    return text if len(text) <= 200 else f'{text[:200]}…'

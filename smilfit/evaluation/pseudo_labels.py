@@ -10,7 +10,9 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict import Threshold, Verdict, body_frames, judge
 from smilfit.evaluation.verdict.evidence import extents_px
+from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
+from smilfit.geometry.procrustes import procrustes
 from smilfit.structures import BodyParams, Keypoints2d
 
 # Fits bodies again to keypoints: from where they are, to what is seen.
@@ -27,8 +29,9 @@ def judge_frames(
     """Judge each fitted frame by itself: frames need not be of one recording.
 
     A frame is measured by how far its keypoints are from what the worst camera saw, joints beyond limits, places
-    behind, too near or too far from cameras, how many keypoints were seen, and, with `refit`, by how far off it is in
-    each camera when fitted without it. Frames whose parameters are not finite count as not fitted.
+    behind, too near or too far from cameras, how many keypoints were seen, whether left and right look exchanged,
+    and, with `refit`, by how far off it is in each camera when fitted without it. Frames whose parameters are not
+    finite count as not fitted.
 
     Args:
         body: the body.
@@ -61,9 +64,36 @@ def _measures(
     # By camera: of several cameras the median would overlook that one sees another animal.
     by_camera = errors.nanmedian(2).values.nan_to_num(-torch.inf, torch.inf).amax(1)
     found['frame_error'] = torch.where(by_camera >= 0, by_camera, torch.nan).cpu().double().numpy()
+    swapped = _swapped_sides(body, params, seen)
+    if swapped is not None:
+        found['swapped_sides'] = swapped
     if refit is not None:
         found['left_out_labels'] = _left_out(body, params, seen, size, refit)
     return found
+
+
+def _swapped_sides(body: SMIL, params: BodyParams, seen: Keypoints2d) -> np.ndarray | None:
+    """Ask whether left and right are exchanged: a body that is bent as it is not, to reach the other side's points.
+
+    The body at rest, of the same shape, is laid over the fitted points as they are and with both sides exchanged: how
+    much further off is it in the second case? None without pairs.
+    """
+    order = list(range(len(seen.names)))
+    for a, b in side_pairs(body.data, seen.names):
+        order[a], order[b] = b, a
+    if order == list(range(len(order))):
+        return None
+    points = _points(body, params, seen)
+    resting = body.zero_params(len(points)).replace(betas=params.betas.to(body.v_template))
+    rest, there = _points(body, resting, seen), seen.visible.any(1).float().cpu()
+    given, swapped = (_misfit(rest, points[:, o], there[:, o]) for o in (list(range(len(order))), order))
+    return (swapped / given.clamp_min(1e-9)).double().numpy()
+
+
+def _misfit(rest: Tensor, points: Tensor, there: Tensor) -> Tensor:
+    """Lay points over others, and give their RMS distance."""
+    squared = (procrustes(rest, points, there).apply(rest) - points).square().sum(-1) * there
+    return (squared.sum(1) / there.sum(1).clamp_min(1)).sqrt()
 
 
 def _left_out(body: SMIL, params: BodyParams, seen: Keypoints2d, size: Tensor, refit: Refit) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from smilfit.apis import make_pseudo_labels
 from smilfit.body_models import SMIL
 from smilfit.body_models.pose_sampling import PoseSampler
+from smilfit.body_models.sides import mirrored_order
 from smilfit.datasets import AddPseudoLabels, PseudoLabels
 from smilfit.evaluation.pseudo_labels import judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, load_thresholds
@@ -125,18 +126,33 @@ def test_frames_are_judged_one_by_one(body, recorded):
     assert set(verdict.frame_words[4:]) == {GOOD}
 
 
+@pytest.mark.parametrize('wrong', ['shuffled', 'mirrored'])
+def test_a_wrong_map_or_a_mirrored_animal_is_refused(body, recorded, tmp_path, wrong):
+    swapped = mirrored_order(body.joint_names, body.data)
+    order = swapped if wrong == 'mirrored' else np.random.default_rng(1).permutation(len(swapped)).tolist()
+
+    class Confused(Predictor):
+        def _prediction(self, row):
+            found = super()._prediction(row)
+            return found | {'seen2d': found['seen2d'][:, order]}
+
+    run = make_pseudo_labels(Confused(body, recorded), recorded, tmp_path / 'found', only_unlabelled=False)
+    assert run.n_kept == 0
+    assert run.reasons
+
+
 def test_training_samples_get_them_with_a_weight(body, recorded, tmp_path):
     run = make_pseudo_labels(Predictor(body, recorded), recorded, tmp_path / 'found.npz', left_out=False)
     add = AddPseudoLabels(run.path, weight=0.25)
     weights = [float(add(recorded[row])['data_samples']['params_weight']) for row in range(4)]
-    assert weights == [0.25, 1.0, 0.0, 1.0]
+    assert weights == [0.25, 1.0, 1.0, 1.0]
     sample = add(recorded[0])['data_samples']
     assert bool(sample['has_params'])
     labels = PseudoLabels.load(run.path)
     np.testing.assert_allclose(sample['params']['transl'], labels.params['transl'][0])
-    labels.check(('one', 'two'), body.data.hash_without_landmarks(), 'here')
+    labels.check(('two', 'three'), body.data.hash_without_landmarks(), 'here')
     with pytest.raises(ValueError, match='must be of the sessions'):
-        labels.check(('one',), body.data.hash_without_landmarks(), 'here')
+        labels.check(('three',), body.data.hash_without_landmarks(), 'here')
 
 
 def test_what_is_no_file_of_them_is_refused(body, recorded, tmp_path):

@@ -23,7 +23,8 @@ def test_a_sample_has_the_agreed_form(dataset_path):
         },
         'data_samples': {
             'keypoints2d': (C, K, 2), 'confidence2d': (C, K), 'keypoints3d': (K, 3), 'confidence3d': (K,),
-            'to_original': (C, 2, 3), 'has_params': (), 'has_betas': (), 'session': (), 'frame': (), 'index': (),
+            'to_original': (C, 2, 3), 'has_params': (), 'has_betas': (), 'params_weight': (), 'session': (),
+            'frame': (), 'index': (),
         },
     }  # fmt: skip
     params = {'global_orient': (3,), 'body_pose': (3, 3), 'betas': (2,), 'transl': (3,), 'scale': ()}

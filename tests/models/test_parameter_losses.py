@@ -41,3 +41,12 @@ def test_each_kind_has_its_distance():
     # A sample of which nothing is known takes no part, whatever it holds.
     spoiled = known.map(lambda x: torch.where(KNOWN.reshape(2, *(1,) * (x.ndim - 1)), x, torch.nan))
     assert all(torch.equal(value, found[key]) for key, value in losses(predicted, spoiled).items())
+
+
+def test_a_found_body_counts_by_its_weight():
+    known = random_params(small_animal(), 2)
+    predicted = known.replace(transl=known.transl + torch.tensor([[1.0], [3.0]]).double())
+    every = torch.tensor([True, True])
+    weights = dict.fromkeys(PARAMETER_KEYS, 1.0)
+    found = ParameterLosses()(predicted, known, every, every, weights, torch.tensor([1.0, 0.25]))
+    assert torch.isclose(found['transl'], torch.tensor((3.0 + 0.25 * 27.0) / 1.25).double())

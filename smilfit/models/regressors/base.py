@@ -128,7 +128,8 @@ class BodyRegressor(ModalRegressor):
             known = known.replace(transl=frame.from_world(known.transl), scale=known.scale / frame.unit)
             has_params = data_samples['has_params']
             has_betas = data_samples.get('has_betas', has_params)
-            terms |= self.parameter_losses(params, known, has_params, has_betas, self.loss_weights)
+            weight = data_samples.get('params_weight')
+            terms |= self.parameter_losses(params, known, has_params, has_betas, self.loss_weights, weight)
         return terms, counts
 
     @torch.no_grad()

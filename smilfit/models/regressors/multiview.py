@@ -258,6 +258,8 @@ class MultiViewRegressor(BodyRegressor):
         known = axis_angle_to_rotmat(torch.where(has_params[:, None], known, torch.zeros_like(known)))
         squared = (votes - known[..., :2].unsqueeze(1)).square().sum((-1, -2))
         weight = (view_mask & has_params[:, None]).float()
+        if 'params_weight' in data_samples:
+            weight = weight * data_samples['params_weight'][:, None]
         return _mean(squared, weight, self.loss_weights[VOTE_KEY])
 
 

@@ -33,13 +33,24 @@ class ParameterLosses(nn.Module):
         has_params: Bool[Tensor, ' B'],
         has_betas: Bool[Tensor, ' B'],
         weights: dict[str, float],
+        params_weight: Float[Tensor, ' B'] | None = None,
     ) -> dict[str, Tensor]:
-        """Give the weighted losses whose weight is not 0, by key; both parameters in one frame."""
+        """Give the weighted losses whose weight is not 0, by key; both parameters in one frame.
+
+        Args:
+            predicted: of the network.
+            known: the truth, or what a fit found.
+            has_params: rows whose pose, place and scale are known.
+            has_betas: rows whose shape is known.
+            weights: by parameter.
+            params_weight: how much each row counts in a mean, such as those of `AddPseudoLabels`; 1 if None.
+        """
         known = _masked(known, has_params, has_betas)
         losses = {}
         for key in PARAMETER_KEYS:
             if weights[key] > 0:
                 confidence = (has_betas if key == 'betas' else has_params).float()
+                confidence = confidence if params_weight is None else confidence * params_weight
                 term = _squared(key, getattr(predicted, key), getattr(known, key))
                 stated = (Energies(term, confidence),)
                 losses[key] = reduced(stated, weights[key], 'mean', over=self.over)

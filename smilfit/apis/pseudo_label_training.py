@@ -1,0 +1,118 @@
+"""Put pseudo-labels into a training: its datasets get them, and what comes of them is counted and told."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import barrier, get_rank
+
+from smilfit.apis.pseudo_label_files import read_pseudo_labels
+from smilfit.datasets import AddPseudoLabels, PseudoLabels
+from smilfit.datasets.open_dataset import open_dataset
+
+logger = logging.getLogger('smilfit')
+
+# In the work dir: what a run was begun with, for one that goes on.
+FILE = 'pseudo_labels.npz'
+# How much a found body counts beside a known one.
+WEIGHT = 0.3
+
+
+def add_pseudo_labels(cfg: Config, paths: Sequence[str | Path], weight: float = WEIGHT) -> None:
+    """Let the training's datasets have pseudo-labels; a run that goes on has those that it was begun with.
+
+    Args:
+        cfg: the config; changed in place. The labels are kept in its work dir.
+        paths: what `read_pseudo_labels` takes; none for none.
+        weight: how much a found body counts beside a known one, in (0, 1].
+
+    Raises:
+        ValueError: no frame is good, or none is of the training's sessions.
+    """
+    file = Path(cfg.work_dir) / FILE
+    if paths:
+        _keep(paths, weight, file)
+    elif cfg.get('resume') and file.is_file():
+        logger.info('%s: the run goes on with the pseudo-labels that it was begun with.', file)
+    else:
+        if get_rank() == 0:
+            # Else a run that goes on from this one would take those of another.
+            file.unlink(missing_ok=True)
+        return
+    labels, given = PseudoLabels.load(file), 0
+    for dataset in _datasets(cfg.train_dataloader.dataset):
+        if _has_sessions(dataset, labels):
+            added = {'type': 'AddPseudoLabels', 'labels': str(file), 'weight': 1.0}
+            dataset['transforms'] = [added, *(dataset.get('transforms') or ())]
+            given += 1
+    if not given:
+        named = ', '.join(sorted({labels.sessions[n] for n in labels.session.tolist()}))
+        raise ValueError(
+            f'--pseudo-labels: must be of the sessions of the training; they are of {named[:200]}, which no dataset '
+            'file of the config has. Preprocess these recordings into it (--unlabelled).'
+        )
+
+
+def count_pseudo_labels(dataset: Any) -> int:
+    """Count the frames of a built training set that have pseudo-labels, and tell it.
+
+    Raises:
+        ValueError: it should have some, and has none.
+    """
+    parts = getattr(dataset, 'datasets', [dataset])
+    adding = [
+        (part, t) for part in parts for t in getattr(part, 'transforms', ()) if isinstance(t, AddPseudoLabels)
+    ]
+    if not adding:
+        return 0
+    found = sum(transform.count(*part.session_frames) for part, transform in adding)
+    total = sum(len(transform.labels) for _, transform in adding)
+    logger.info(
+        'pseudo-labels: %d of %d frames are in the training split%s',
+        *(found, total),
+        '' if found == total else '; the others are held out, or not in the dataset file',
+    )
+    if not found:
+        raise ValueError(
+            f'--pseudo-labels: a frame of the training split must have one; none of {total} does. Label other '
+            'frames, or change the split.'
+        )
+    return found
+
+
+def _keep(paths: Sequence[str | Path], weight: float, file: Path) -> None:
+    """Write the labels to the work dir, by the first process."""
+    if get_rank() == 0:
+        if not 0 < weight <= 1:
+            raise ValueError(f'--pseudo-weight: must be above 0, and at most 1; got {weight}.')
+        found = read_pseudo_labels(paths)
+        logger.info('%s', found.told())
+        if found.labels is None:
+            raise ValueError(
+                f'--pseudo-labels: a frame must be judged good to teach; none is. {found.told()}\nTrain on '
+                'more labels first, or look at the verdicts.'
+            )
+        replace(found.labels, weight=weight * found.labels.weight).save(file)
+    barrier()
+
+
+def _datasets(cfg: Any) -> Iterator[Any]:
+    """Give the configs of the datasets that read files: that of the training, or those that it mixes."""
+    if 'datasets' in cfg:
+        for part in cfg['datasets']:
+            yield from _datasets(part)
+    elif isinstance(cfg, Mapping):
+        yield cfg
+
+
+def _has_sessions(cfg: Any, labels: PseudoLabels) -> bool:
+    # A file that is not there is told of when the dataset is built.
+    path = cfg.get('data_path')
+    if path is None or not Path(path).is_file():
+        return path is not None
+    file = open_dataset(path)
+    own = {labels.sessions[n] for n in labels.session.tolist()}
+    return bool(own & set(file.session_names))
