@@ -31,12 +31,14 @@ from smilfit.models.regressors import (
     SmilifyRegressor,
 )
 from smilfit.models.scene import SceneFrame
+from smilfit.models.several_animals import AnimalSearch, FoundAnimals
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
 from smilfit.models.tracking import Tracker, Tracks
 from smilfit.models.view_matching import MatchedAnimals, find_centres, match_views
 
 __all__ = [
+    'AnimalSearch',
     'BodyEstimate',
     'BodyRegressor',
     'Boxes',
@@ -46,6 +48,7 @@ __all__ = [
     'CrossViewFusion',
     'DatasetNames',
     'FeatureCache',
+    'FoundAnimals',
     'GivenBoxes',
     'ImageNoise',
     'KeypointHeatmapHead',
