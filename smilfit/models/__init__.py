@@ -17,6 +17,7 @@ from smilfit.models.heads import (
     PointLifter,
     TransformerDecoderHead,
 )
+from smilfit.models.identities import Identities, identify
 from smilfit.models.image_noise import ImageNoise
 from smilfit.models.limbs import Limbs
 from smilfit.models.point_corruption import PointCorruption
@@ -50,6 +51,7 @@ __all__ = [
     'FeatureCache',
     'FoundAnimals',
     'GivenBoxes',
+    'Identities',
     'ImageNoise',
     'KeypointHeatmapHead',
     'KeypointRegressor',
@@ -82,6 +84,7 @@ __all__ = [
     'differentiable_points',
     'find_boxes',
     'find_centres',
+    'identify',
     'match_views',
     'part_by_nearest',
 ]

@@ -229,7 +229,7 @@ class KeypointRegressor(ModalRegressor):
         samples = self._samples(self._lifted(seen), shown, truth)
         for sample, moment, kept, sure in zip(samples, rows.tolist(), keep.tolist(), found.sure.tolist()):
             if kept:
-                animals[moment].append(sample | {'sure': sure})
+                animals[moment].append(sample | {'sure': torch.tensor(sure)})
         return animals, counts
 
     def _samples(
