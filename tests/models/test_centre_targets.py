@@ -11,7 +11,7 @@ OWN, OTHER = torch.tensor([30.0, 40.0]), torch.tensor([90.0, 80.0])
 
 
 def _own():
-    px = OWN + torch.tensor([[-8.0, 0], [8, 0], [0, -6], [0, 6]])
+    px = OWN + torch.tensor([[-16.0, 0], [16, 0], [0, -12], [0, 12]])
     return PictureTargets(px[None], torch.ones(1, 4))
 
 
@@ -47,11 +47,11 @@ def test_an_unlabelled_animal_costs_nothing_and_its_cells_have_no_gradient():
         logits.requires_grad_(True)
         loss = _loss(logits, targets)
         (slope,) = torch.autograd.grad(loss, logits)
-        assert float(loss) < 0.05
+        assert float(loss.detach()) < 0.05
         x, y = (OTHER / STRIDE).long().tolist()
         assert not slope[0, y - 5 : y + 6, x - 5 : x + 6].any()
     # Its own it has to be told still.
-    assert float(_loss(_map(OTHER), targets)) > 0.2
+    assert float(_loss(_map(OTHER), targets)) > 0.5
     # Where all are known, the same map is wrong.
     everyone = CentreTargets.of_batch(_batch([OWN], True), _own())
     assert float(_loss(_map(OWN, OTHER), everyone)) > 0.5
