@@ -158,7 +158,7 @@ def parted(
         'frames_of_fewer_animals': int((who.slot < 0).any(0).sum()),
     }
     if count.number is not None and len(animals) < count.number:
-        logger.warning('infer: --animals %d: only %d were found.', count.number, len(animals))
+        logger.warning('infer: --animals %d: no more than %d found.', count.number, len(animals))
     return Animals(animals, report)
 
 

@@ -76,7 +76,8 @@ def test_centres_are_the_means_of_all_tracks_points(folder):
     centres = one.centres2d()
     np.testing.assert_array_equal(centres.xy, other.centres2d().xy)
     for session in (one, other):
-        labels = read_labels(session.folder / 'cam_1' / 'session_000_cam_1.slp', session.track)
+        camera = session.camera_names[0]
+        labels = read_labels(session.folder / camera / f'session_000_{camera}.slp', session.track)
         frame = int(np.flatnonzero(centres.complete[:, 0])[0])
         mean = np.nanmean(labels.xy[frame], 0)
         assert np.linalg.norm(centres.xy[frame, 0] - mean, axis=-1).min() < 1e-6
@@ -94,8 +95,8 @@ def test_a_store_says_where_both_are_in_every_sample(store, folder):
         known = data['centres_weight'][0] > 0
         own = data['keypoints2d'][0][data['confidence2d'][0] > 0].mean(0)
         far = (data['centres2d'][0] - own).norm(dim=-1)
-        # Labels are exact, and so is the mean of them wherever it is computed.
-        assert float(far[known].min()) < 1e-2
+        # The lens bends a mean a little otherwise than its points.
+        assert float(far[known].min()) < 0.2, (item, far)
         assert bool(data['all_animals'][0]) == bool(known.all())
         small = resized[item]['data_samples']['centres2d'][0]
         torch.testing.assert_close(
@@ -124,7 +125,7 @@ def test_tracks_that_cameras_do_not_share_are_refused(folder, tmp_path):
         np.sort(read_labels(path).centres, 1), np.stack((xy.mean(1), xy.mean(1) + 1), 1)
     )
     other = tmp_path / 'session'
-    for name in ('cam_1', 'cam_2'):
+    for name in ('cam_1', 'cam_top'):
         (other / name).mkdir(parents=True)
         video = f'session_000_{name}.mp4'
         (other / name / video).write_bytes((folder / 'session_000' / name / video).read_bytes())
