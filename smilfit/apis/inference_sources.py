@@ -13,9 +13,10 @@ from smilfit.apis.inference_recordings import RecordedVideos, Recording, StoredR
 from smilfit.datasets import open_dataset
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import BBOX_MARGIN
+from smilfit.datasets.image_session import FOCAL_PER_SIDE
 from smilfit.files import folder_name
 from smilfit.io import read_calibration
-from smilfit.io.image_folder import ImageFolder, images_in
+from smilfit.io.image_folder import ImageFolder, images_by_size, images_in
 from smilfit.io.session_folder import CALIBRATION_FILE, find_labels
 from smilfit.io.sleap_labels import read_labels
 from smilfit.io.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
@@ -43,7 +44,7 @@ class SourceOptions:
         sessions: of a dataset file; all if empty.
         boxes: 'own', 'sleap', 'whole', a .csv file, or the name of a registered box finder.
         side: of the crops, px; the training's if None.
-        fov_deg: angle of view of an uncalibrated camera, degrees.
+        fov_deg: angle of view of an uncalibrated camera, degrees; None for the guess of preprocessing.
         common: of videos of different length use the part that all have.
         unit: world unit, where the calibration does not state it.
     """
@@ -54,7 +55,7 @@ class SourceOptions:
     sessions: tuple[str, ...] = ()
     boxes: str | Path | BoxFinder = OWN
     side: int | None = None
-    fov_deg: float = 60.0
+    fov_deg: float | None = None
     common: bool = False
     unit: str | None = None
 
@@ -71,7 +72,7 @@ def open_recordings(
         finds_boxes: whether the model finds the animal by itself.
 
     Returns:
-        One recording; of a dataset file one a session.
+        One recording; of a dataset file one a session, of uncalibrated images one a size.
 
     Raises:
         FileNotFoundError: something that is named is not there.
@@ -90,7 +91,7 @@ def open_recordings(
             'there is nothing.'
         )
     if path is not None and path.is_dir() and not videos and images_in(path):
-        return [_images(path, options, names, finds_boxes)]
+        return _images(path, options, names, finds_boxes)
     if path is not None and path.is_dir() and not videos:
         videos = find_videos(path, options.views)
     cameras = _calibration(path, options)
@@ -103,13 +104,25 @@ def open_recordings(
     return [_recorded(name, reader, options, names, finds_boxes)]
 
 
-def _images(path: Path, options: SourceOptions, names: DatasetNames, finds_boxes: bool) -> Recording:
+def _images(path: Path, options: SourceOptions, names: DatasetNames, finds_boxes: bool) -> list[Recording]:
     cameras = _calibration(path, options)
     camera = options.views[0] if options.views else (cameras.names[0] if cameras is not None else 'camera')
     if cameras is not None:
         chosen_views(cameras.names, (camera,), '--views')
-    reader = ImageFolder(path, camera, cameras)
-    return _recorded(folder_name(path.resolve().name), reader, options, names, finds_boxes)
+    name = folder_name(path.resolve().name)
+    groups = images_by_size(path) if cameras is None else {}
+    if len(groups) < 2:
+        return [_recorded(name, ImageFolder(path, camera, cameras), options, names, finds_boxes)]
+    # One camera cannot have made them: each size has one of its own.
+    logger.warning(
+        '%s: its images are of %d sizes; those of each size are a recording of their own.', name, len(groups)
+    )
+    return [
+        _recorded(
+            f'{name}_{width}x{height}', ImageFolder(path, camera, None, files), options, names, finds_boxes
+        )
+        for (width, height), files in groups.items()
+    ]
 
 
 def _recorded(
@@ -123,11 +136,12 @@ def _recorded(
     if cameras is None:
         (camera,) = reader.camera_names
         cameras = guessed_camera(camera, reader.sizes[camera], options.fov_deg)
+        guess = f'a focal length of {FOCAL_PER_SIDE:g} times the longer side, as in preprocessing (--fov),'
+        taken = guess if options.fov_deg is None else f'an angle of view of {options.fov_deg:g} degrees'
         logger.warning(
-            '%s: the camera is not calibrated; %g degrees over the longer side are taken (--fov). Places and sizes '
-            'are as good as that.',
+            '%s: the camera is not calibrated; %s is taken. Places and sizes are as good as that.',
             name,
-            options.fov_deg,
+            taken,
         )
     boxes = _boxes(reader, cameras, options, names, finds_boxes)
     mode = names.crop_mode if names.crop_mode in ('default', 'centred') else ''

@@ -100,8 +100,9 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--fov',
         type=float_from(1.0, 170.0),
-        default=60.0,
-        help='angle of view of an uncalibrated camera, degrees',
+        metavar='DEG',
+        help="angle of view of an uncalibrated camera's longer side, degrees; if not given, what preprocessing "
+        'guesses: a focal length of 1.2 times that side (45 degrees)',
     )
     group.add_argument('--unit', help='world unit, where the calibration does not state it')
     group.add_argument(

@@ -289,6 +289,14 @@ def _centre(image: AnnotatedImage) -> Float[np.ndarray, '2'] | None:
     return np.array([x + width / 2, y + height / 2])
 
 
+def guessed_intrinsics(size: tuple[int, int], focal_px: float | None = None) -> Float[torch.Tensor, '3 3']:
+    """Give K of an unknown camera that looks along its middle; `FOCAL_PER_SIDE` guesses its focal length."""
+    width, height = size
+    focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
+    rows = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
 def _own_cameras(images: Sequence[AnnotatedImage], focal_px: float | None, unit: str | None) -> Cameras:
     """Stack the images' cameras, (n, 1, ...); a guess at the world's origin where one is unknown."""
     stacked: dict[str, list[torch.Tensor]] = {name: [] for name in ('K', 'R', 't', 'dist', 'size')}
@@ -300,9 +308,8 @@ def _own_cameras(images: Sequence[AnnotatedImage], focal_px: float | None, unit:
         width, height = image.size
         camera = image.camera
         if camera is None:
-            focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
-            rows = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
-            K, R, t = torch.tensor([rows]).double(), torch.eye(3).double()[None], torch.zeros(1, 3).double()
+            K = guessed_intrinsics((width, height), focal_px)[None]
+            R, t = torch.eye(3).double()[None], torch.zeros(1, 3).double()
         else:
             K, R, t = camera.K.double(), camera.R.double(), camera.t.double()
         dist = torch.zeros(1, 5) if camera is None or camera.dist is None else camera.dist

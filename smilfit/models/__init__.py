@@ -20,6 +20,7 @@ from smilfit.models.heads import (
 from smilfit.models.identities import Identities, identify
 from smilfit.models.image_noise import ImageNoise
 from smilfit.models.limbs import Limbs
+from smilfit.models.pictorial_structure import KeypointDistances
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -53,6 +54,7 @@ __all__ = [
     'GivenBoxes',
     'Identities',
     'ImageNoise',
+    'KeypointDistances',
     'KeypointHeatmapHead',
     'KeypointRegressor',
     'Limbs',

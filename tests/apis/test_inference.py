@@ -14,6 +14,7 @@ from smilfit.apis import FrameOptions, SourceOptions, infer
 from smilfit.apis.inference import check_camera_names
 from smilfit.apis.predictions import read_predictions
 from smilfit.datasets import LabelBoxes
+from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.engine import load_trained_regressor
 from smilfit.engine.model_description import model_of_description
 from smilfit.files import BadFileError
@@ -216,6 +217,20 @@ def test_a_folder_of_images_with_one_that_is_none(checkpoint, session, tmp_path)
     run = _infer(checkpoint, folder, tmp_path / 'out', fps=10.0)
     assert run.predictions.valid.tolist() == [True, False, True]
     assert 'the image does not decode' in run.predictions.reasons[1]
+
+
+def test_images_of_several_sizes_are_recordings_of_their_own(checkpoint, session, tmp_path):
+    """Each sees by the lens that preprocessing guesses for such images."""
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    image = cv2.VideoCapture(str(session / 'left' / 'left.mp4')).read()[1]
+    for i, rows in enumerate((64, 48, 64)):
+        cv2.imwrite(str(folder / f'{i}.png'), image[:rows])
+    runs = infer(checkpoint, folder, tmp_path / 'out', sources=SOURCES, frames=FRAMES, device='cpu', fps=10.0)
+    assert [len(run.predictions.valid) for run in runs] == [2, 1]
+    assert all(run.predictions.valid.all() for run in runs)
+    K = runs[1].predictions.camera_K[0, 0]
+    np.testing.assert_allclose(K, guessed_intrinsics((64, 48)))
 
 
 def test_boxes_of_labels_of_a_table_and_of_a_detector_agree(checkpoint, session, tmp_path):

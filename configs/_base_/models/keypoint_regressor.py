@@ -5,7 +5,8 @@ model = dict(
     backbone=dict(type='SmallUNet'),
     heatmap_head=dict(type='KeypointHeatmapHead', stride=2),
     boxes=dict(type='OwnBoxes'),
-    consensus=dict(type='MeetInSpace'),
+    # All keypoints choose their place together: as far apart as in poses within the body's joint limits.
+    consensus=dict(type='MeetInSpace', n_modes=3, distances=dict(n_candidates=6)),
     # Learns from poses within the body's joint limits; poses=dict(type='GivenPoses', ...) takes those of fits.
     lifter=dict(type='PointLifter', sampler=dict(type='PoseSampler')),
     augment=dict(type='CropAugment', side=128, whole=0.2),

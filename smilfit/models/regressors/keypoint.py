@@ -12,7 +12,7 @@ from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
 from smilfit.models.centre_targets import CentreTargets
 from smilfit.models.crop_augment import CropAugment
-from smilfit.models.limbs import built_lifter
+from smilfit.models.limbs import built_consensus, built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
@@ -123,6 +123,7 @@ class KeypointRegressor(ModalRegressor):
         backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
         sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
         cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
+        cfg['consensus'] = built_consensus(cfg['consensus'], body, names)
         if cfg.get('lifter') is not None:
             cfg['lifter'] = built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
         if cfg.get('refine') is not None:
