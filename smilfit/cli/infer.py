@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from smilfit.cli.argument_types import (
+    animal_count,
     device,
     float_from,
     int_from,
@@ -117,6 +118,15 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_frames(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('several animals')
+    group.add_argument(
+        '--animals',
+        type=animal_count,
+        metavar='N|auto',
+        help='so many animals share the recording: each has a folder animal_0, animal_1, ... and a track in the '
+        'labels, videos show all. Needs a model with a map of centres (configs/train/keypoint_several.py). auto '
+        'takes as many as are seen at once in a tenth of the frames; one animal if not given',
+    )
     group = parser.add_argument_group('which frames')
     group.add_argument('--start', type=not_negative_int, default=0, help='the first frame')
     group.add_argument('--every', type=positive_int, default=1, help='take every n-th frame')
@@ -221,6 +231,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 **_outputs_of(arguments), **({} if progress is None else {'progress': progress})
             ),
             cameras=_pairs('--cameras', arguments.cameras),
+            animals=arguments.animals,
             fps=arguments.fps,
             device=arguments.device,
             threads=arguments.threads,
@@ -271,6 +282,8 @@ def show_runs(done: Sequence['InferenceRun']) -> int:
         missing = run.report['views_missing']
         if missing['views']:
             say(f'  - {missing["views"]} views missing, in {missing["frames_with_fewer_views"]} frames')
+        if run.identities:
+            _say_identity(run.identities, say)
         if run.verdict is not None:
             say(f'  refined: {run.verdict.word}')
             for reason in run.verdict.reasons:
@@ -278,6 +291,16 @@ def show_runs(done: Sequence['InferenceRun']) -> int:
             incomplete |= run.verdict.word == NOT_BELIEVABLE
         say(f'predictions: {run.file}')
     return EXIT_INCOMPLETE if incomplete else 0
+
+
+def _say_identity(told: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Tell of one of several animals where it was lost, and where it may be another."""
+    unsure, again = told['frames_unsure'], told['taken_up_again']
+    if again:
+        guess = f', {told["taken_up_by_guess"]} times by guess' if told['taken_up_by_guess'] else ''
+        say(f'  - lost and taken up again {again} times{guess}')
+    if unsure:
+        say(f'  - may have changed places with another in {len(unsure)} frames, the first {unsure[0]}')
 
 
 def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:

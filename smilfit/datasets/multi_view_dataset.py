@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.splits import LEAST_SESSIONS, SPLITS, chosen_split, split_samples
-from smilfit.datasets.store_layout import PARAM_NAMES, SampleRecord
+from smilfit.datasets.store_layout import PARAM_NAMES, CentreRecord, SampleRecord
 from smilfit.registry import DATASETS, build_transform, did_you_mean
 
 logger = logging.getLogger('smilfit')
@@ -260,5 +260,18 @@ def make_sample(
             'session': torch.tensor(record.session),
             'frame': torch.tensor(record.frame),
             'index': torch.tensor(index),
+            **_centres(record.centres, view_mask),
         },
+    }
+
+
+def _centres(centres: CentreRecord | None, view_mask: np.ndarray) -> dict[str, torch.Tensor]:
+    """Give all animals' centres, where the file says where others are."""
+    if centres is None:
+        return {}
+    known = centres.known & view_mask[:, None]
+    return {
+        'centres2d': torch.from_numpy((centres.xy * known[..., None]).astype(np.float32)),
+        'centres_weight': torch.from_numpy(known.astype(np.float32)),
+        'all_animals': torch.from_numpy(centres.complete & view_mask),
     }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
+from smilfit.models.centre_targets import CentreTargets
 from smilfit.models.crop_augment import CropAugment
 from smilfit.models.exported_pictures import ExportedPictures
 from smilfit.models.limbs import built_consensus, built_lifter
@@ -20,13 +21,16 @@ from smilfit.models.regressors.modes import ModalRegressor
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.scene import cameras_of
+from smilfit.models.several_animals import AnimalSearch, chosen_rows, without_twins
 from smilfit.models.statistics import TrainingStatistics
-from smilfit.models.targets2d import PictureTargets, centre_of_points
+from smilfit.models.targets2d import PictureTargets
 from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints
 from smilfit.models.two_passes import Sighting, TwoPasses
 from smilfit.registry import MODELS, build, build_backbone, build_head, build_registrant
 from smilfit.structures import BodyParams
 
+# Two animals whose points are nearer to one another than this share of the animal's extent (RMS) are one.
+TWINS = 0.12
 LOSS_KEYS = ('heatmap', 'centre', 'lifter')
 
 
@@ -63,6 +67,7 @@ class KeypointRegressor(ModalRegressor):
         heatmap_loss: of the maps.
         centre_loss: of the map of centres, where the head gives one.
         augment: cuts crops out of training images.
+        search: finds several animals, for `predict_animals`.
         lifter_samples: poses that the lifter learns from in a step.
         loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given.
         keypoint_weights: factors on named keypoints; 0 ignores one.
@@ -87,6 +92,7 @@ class KeypointRegressor(ModalRegressor):
         heatmap_loss: nn.Module | None = None,
         centre_loss: nn.Module | None = None,
         augment: CropAugment | None = None,
+        search: AnimalSearch | None = None,
         lifter_samples: int = 128,
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,
@@ -108,6 +114,7 @@ class KeypointRegressor(ModalRegressor):
         self.heatmap_loss = heatmap_loss or HeatmapLoss()
         self.centre_loss = centre_loss or CentreHeatmapLoss()
         self.augment, self.hidden_weight = augment, hidden_weight
+        self.search = search or AnimalSearch()
         self.keypoint_names = statistics.names.keypoint_names or body_model.joint_names
         order = mirrored_order(self.keypoint_names, body_model.data) if augment.mirror else None
         self.register_buffer('swap', None if order is None else torch.tensor(order), persistent=False)
@@ -135,11 +142,13 @@ class KeypointRegressor(ModalRegressor):
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
         targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
+        everyone = CentreTargets.of_batch(data_samples, targets) if self.vision.head.centre else None
         images, px, weight = inputs['image'].flatten(0, 1), targets.px, targets.weight
         if inputs['view_mask'].shape[1] > 1:
             # Of samples with one view each none is absent, and nothing need be asked of the device.
             present = inputs['view_mask'].flatten()
             images, px, weight = images[present], px[present], weight[present]
+            everyone = None if everyone is None else everyone[present]
         crops = self.augment(images, px, weight, self.swap)
         maps, centres = self.vision.head.split(self.vision.logits(crops.images))
         stride = self.vision.head.stride
@@ -148,9 +157,10 @@ class KeypointRegressor(ModalRegressor):
                 'heatmap', self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)
             )
         }
-        if centres is not None:
-            middle, known = centre_of_points(crops.px, crops.weight)
-            terms = self.centre_loss.energy(centres, middle.unsqueeze(1), known.unsqueeze(1), stride)
+        if centres is not None and everyone is not None:
+            shown = everyone.moved(crops.affine)
+            region = shown.region((centres.shape[-2], centres.shape[-1]), stride)
+            terms = self.centre_loss.energy(centres, shown.px, shown.weight, stride, region)
             losses['loss_centre'] = self._mean('centre', terms)
         if self.lifter is not None:
             weight = self.loss_weights['lifter']
@@ -173,9 +183,12 @@ class KeypointRegressor(ModalRegressor):
     @torch.no_grad()
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> KeypointPrediction:
         """Look, lift what was seen, and refine that."""
-        sighting = self.vision(
-            inputs['image'], inputs['view_mask'], cameras_of(inputs), self.statistics.scene_unit
+        return self._lifted(
+            self.vision(inputs['image'], inputs['view_mask'], cameras_of(inputs), self.statistics.scene_unit)
         )
+
+    def _lifted(self, sighting: Sighting) -> KeypointPrediction:
+        """Lift what was seen, and refine that."""
         if self.lifter is None:
             return KeypointPrediction(sighting, None)
 
@@ -197,7 +210,51 @@ class KeypointRegressor(ModalRegressor):
         `keypoints3d` and `keypoints2d` are the body's, `points3d` and `seen2d` what the heat maps say; without a
         lifter they are the same. All px are of the given images.
         """
-        prediction = self.predict_parameters(inputs)
+        return self._samples(self.predict_parameters(inputs), inputs, data_samples)
+
+    @torch.no_grad()
+    def predict_animals(
+        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None, most: int = 2
+    ) -> tuple[list[list[dict[str, Any]]], dict[str, int]]:
+        """Predict up to `most` animals in each sample.
+
+        Returns:
+            For each sample its animals, each as `predict` gives it, with `sure`: False where the views' detections
+            could be paired otherwise nearly as well. Those of one sample are in no order. And counts of what was left
+            out, by reason.
+
+        Raises:
+            ValueError: the model gives no map of centres.
+        """
+        if not self.vision.head.centre:
+            raise ValueError(
+                'KeypointRegressor: several animals need a map of centres; this model gives none. Train with '
+                'heatmap_head=dict(centre=True), as configs/train/keypoint_several.py does.'
+            )
+        unit, mask = self.statistics.scene_unit, inputs['view_mask']
+        seen, found = self.vision.several(inputs['image'], mask, cameras_of(inputs), unit, self.search, most)
+        counts, animals = dict(found.counts), [[] for _ in range(len(mask))]
+        if seen is None:
+            return animals, counts | {'twins': 0}
+        points = seen.points
+        keep = without_twins(found.moment, points.xyz, points.confidence, TWINS * float(unit))
+        counts['twins'] = int((~keep).sum())
+        rows = found.moment
+        # Images are not asked for any more.
+        shown = {name: value[rows] for name, value in inputs.items() if name != 'image'}
+        truth = None if data_samples is None else chosen_rows(data_samples, rows)
+        samples = self._samples(self._lifted(seen), shown, truth)
+        for sample, moment, kept, sure in zip(samples, rows.tolist(), keep.tolist(), found.sure.tolist()):
+            if kept:
+                animals[moment].append(sample | {'sure': torch.tensor(sure)})
+        return animals, counts
+
+    def _samples(
+        self,
+        prediction: KeypointPrediction,
+        inputs: Mapping[str, Tensor],
+        data_samples: Mapping[str, Any] | None,
+    ) -> list[dict[str, Any]]:
         sighting, mask = prediction.sighting, inputs['view_mask']
         points = sighting.points
         pixels = sighting.pixels()
