@@ -266,7 +266,8 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
     below = raw.visible & ~labelled
     tell_large_losses(session.name, camera_counts(cameras.names, raw.visible, below, thresholds))
-    keep = [session.cameras.names.index(name) for name in cameras.names]
+    given_names = cameras.names if session.cameras is None else session.cameras.names
+    keep = [given_names.index(name) for name in cameras.names]
     counts = {
         'frames': len(enough),
         'frames_stored': len(chosen),

@@ -153,7 +153,7 @@ class ImageSession:
             for a, centre in enumerate(centres):
                 xy[i, 0, a], known[i, 0, a] = centre, True
         # Every image is annotated whole, unless the caller says how many animals there should be.
-        return AnimalCentres(xy, known, known.any(-1))
+        return AnimalCentres(xy, known, np.asarray(known.any(-1)))
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Give 3D points where entries have them; None where none has."""

@@ -248,7 +248,7 @@ class StoreWriter:
         for name in ('keypoints3d', 'confidence3d'):
             _extend(samples[name], [getattr(s, name) for s in block])
         if self.header.n_centres:
-            centres = [s.centres for s in block]
+            centres = [s.centres for s in block if s.centres is not None]
             _extend(samples['centres2d'], [c.xy for c in centres])
             _extend(samples['centres_known'], [c.known for c in centres])
             _extend(samples['all_animals'], [c.complete for c in centres])

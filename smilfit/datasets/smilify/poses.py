@@ -6,7 +6,7 @@ keypoints, in closed form; only the joints' rotations and the shape are the file
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.datasets.known_params import KnownParams
@@ -38,7 +38,7 @@ def known_poses(tables: SampleTables, body: BodyModelData | None, length_factor:
         return KnownParams({}, np.zeros(len(tables.rows), np.bool_), len(posed))
     sizes = {'J': body.n_joints, 'S': body.n_betas}
     values = {name: np.zeros((len(tables.rows), *PARAMETERS[name].row(sizes))) for name in PARAM_NAMES}
-    found, miss = _placed(tables, SMIL(body).double(), posed, length_factor)
+    found, miss = _placed(tables, tables.poses[posed], SMIL(body).double(), posed, length_factor)
     known = np.zeros(len(tables.rows), np.bool_)
     known[posed] = miss <= MOST_MISS
     for name, value in found.items():
@@ -50,10 +50,14 @@ def known_poses(tables: SampleTables, body: BodyModelData | None, length_factor:
 
 @torch.no_grad()
 def _placed(
-    tables: SampleTables, body: SMIL, rows: Int[np.ndarray, ' p'], length_factor: float
+    tables: SampleTables,
+    poses: Float[np.ndarray, 'p J 3'],
+    body: SMIL,
+    rows: Int[np.ndarray, ' p'],
+    length_factor: float,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Pose the body, lay it on the 3D keypoints, and say how far it misses them, in shares of their extent."""
-    pose = torch.from_numpy(tables.poses[rows][:, 1:])
+    pose = torch.from_numpy(poses[:, 1:])
     shape = torch.from_numpy(tables.shapes[rows])
     params = body.zero_params(len(pose)).replace(body_pose=pose, betas=shape)
     joints = body(params, need=('joints',)).joints
