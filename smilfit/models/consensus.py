@@ -19,6 +19,7 @@ from smilfit.geometry.projection import world_to_camera
 from smilfit.geometry.rays import meet_pairs
 from smilfit.models.pictorial_structure import KeypointDistances
 from smilfit.models.scene import about_their_middle
+from smilfit.models.seen_modes import SeenModes
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
@@ -44,6 +45,10 @@ class Consensus:
     def keypoints2d(self, names: Sequence[str], cameras: Cameras | None = None) -> Keypoints2d:
         """Give the pixels as observed keypoints."""
         return Keypoints2d(self.pixels, self.pixel_confidence, tuple(names), cameras)
+
+    def seen_modes(self) -> SeenModes:
+        """Give all modes, for a body to choose from."""
+        return SeenModes(self.modes, self.mode_mass)
 
     def keypoints3d(self, names: Sequence[str], unit: str | None = None) -> Keypoints3d:
         """Give the points as observed keypoints."""

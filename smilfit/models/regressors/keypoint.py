@@ -197,7 +197,7 @@ class KeypointRegressor(ModalRegressor):
         if self.refine is None:
             return KeypointPrediction(sighting, lifted, lifted)
         observed = sighting.points.keypoints2d(self.keypoint_names, sighting.cameras)
-        refined = self.refine(lifted, observed)
+        refined = self.refine(lifted, observed, modes=sighting.points.seen_modes())
         return KeypointPrediction(sighting, refined.params, lifted, refined)
 
     @torch.no_grad()
