@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def open_recordings(
     """
     path = None if source is None else Path(source).expanduser()
     if path is not None and path.suffix.lower() in STORE_SUFFIXES:
-        return _stored(path, options)
+        return _stored(path, options, names)
     videos = dict(options.videos or {})
     if path is not None and path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
         videos.setdefault('camera', path)
@@ -156,8 +157,9 @@ def _recorded(
     return RecordedVideos(name, reader, cameras.to(torch.float64), CropOptions(side, mode, undistort), boxes)
 
 
-def _stored(path: Path, options: SourceOptions) -> list[Recording]:
+def _stored(path: Path, options: SourceOptions, names: DatasetNames) -> list[Recording]:
     dataset = open_dataset(path)
+    _check_same_animal(dataset, names)
     for name in options.sessions:
         if name not in dataset.session_names:
             raise UnknownNameError(
@@ -169,6 +171,31 @@ def _stored(path: Path, options: SourceOptions) -> list[Recording]:
         views = chosen_views(own, options.views or None, f'--views, session {session}')
         recordings.append(StoredRecording(dataset, session, views))
     return recordings
+
+
+def _check_same_animal(dataset: Any, names: DatasetNames) -> None:
+    """Refuse the images of another animal: a network finds its own body in whatever it is shown.
+
+    Raises:
+        ValueError: the file is of another body model, and of other keypoints.
+    """
+    trained, stored = names.body_model_hash, dataset.body_model_hash
+    shared = set(names.keypoint_names) & set(dataset.keypoint_names)
+    if None in (trained, stored) or trained == stored:
+        return
+    if 2 * len(shared) < len(names.keypoint_names):
+        found, wanted = (Path(file or '').name for file in (dataset.body_model_file, names.body_model_file))
+        raise ValueError(
+            f'{dataset.path}: its images must show the animal that the model was trained on, {wanted}; they are of '
+            f'{found} and have {len(shared)} of its {len(names.keypoint_names)} keypoints. Take another checkpoint, '
+            'or give the videos.'
+        )
+    logger.warning(
+        '%s: was made with another body model (%s) than the one that is predicted (%s).',
+        dataset.path,
+        Path(dataset.body_model_file).name,
+        Path(names.body_model_file or '').name,
+    )
 
 
 def _calibration(path: Path | None, options: SourceOptions) -> Cameras | None:

@@ -15,7 +15,7 @@ from smilfit.apis import FrameOptions, SourceOptions, infer
 from smilfit.apis.inference import check_camera_names
 from smilfit.apis.inference_sources import open_recordings
 from smilfit.apis.predictions import read_predictions
-from smilfit.datasets import LabelBoxes
+from smilfit.datasets import LabelBoxes, PreprocessOptions, preprocess
 from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.engine import load_trained_regressor
 from smilfit.engine.model_description import model_of_description
@@ -26,6 +26,7 @@ from smilfit.models.statistics import DatasetNames
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
 from tests.apis.inference_session import CAMERAS, stop_at, train_toy, write_toy_session
+from tests.datasets.blob_session import BlobSession, make_body
 from tests.toy_experiment import experiment
 from tests.toy_samples import ring_cameras
 
@@ -233,7 +234,23 @@ def test_images_of_several_sizes_are_recordings_of_their_own(checkpoint, session
     assert [len(run.predictions.valid) for run in runs] == [2, 1]
     assert all(run.predictions.valid.all() for run in runs)
     K = runs[1].predictions.camera_K[0, 0]
-    np.testing.assert_allclose(K, guessed_intrinsics((64, 48)))
+    # As the network corrects it, by little.
+    np.testing.assert_allclose(K, guessed_intrinsics((64, 48)), rtol=0.01)
+
+
+def test_images_of_another_animal_are_refused(tmp_path, caplog):
+    """A network sees its own body in whatever it is shown."""
+    recorded, path = BlobSession(), tmp_path / 'blobs.h5'
+    preprocess([recorded], path, make_body(), PreprocessOptions(target_resolution=64, num_workers=0))
+    trained = DatasetNames(
+        keypoint_names=('root', 'wing', 'antenna'),
+        body_model_file='a/insect.smil.json',
+        body_model_hash='other',
+    )
+    with pytest.raises(ValueError, match=r'trained on, insect.smil.json; they are of .* have 1 of its 3'):
+        open_recordings(path, SOURCES, trained, True)
+    open_recordings(path, SOURCES, replace(trained, keypoint_names=('root', 'head', 'wing')), True)
+    assert 'another body model' in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,14 @@ def test_images_alone_have_a_trivial_answer_too(world, meta, caplog):
     assert (best.source, best.beaten) == ('mean_place', True)
 
 
+def test_what_lies_outside_of_the_picture_is_as_wrong_as_it_is_far(world, meta):
+    """Clamped to the picture, a body that was put elsewhere would be flattered."""
+    metric = with_meta(meta)
+    world.run(metric, world.truth3d, world.truth2d - 1e4)
+    seen = metric.result.seen2d
+    assert metric.result.errors().px_network[seen] == pytest.approx(1e4 * np.sqrt(2))
+
+
 def test_arguments_stand_in_for_the_dataset(world, meta):
     metric = build_metric({'type': 'MultiViewPoseMetric', **meta, 'threshold_px': 10.0})
     found = world.run(metric, world.truth3d, world.truth2d)
