@@ -17,7 +17,6 @@ model = dict(
     # Four versions of an image: whole and around the animal, plain and mirrored. Others would never come again.
     augment=dict(
         side=224,
-        margin=1.15,
         zoom=0.0,
         shift=0.0,
         rotation_deg=0.0,
@@ -26,4 +25,5 @@ model = dict(
         noise=dict(type='ImageNoise', brightness=0.0, contrast=0.0, noise=0.0, blur=0.0, erase=0.0),
     ),
 )
+train_dataloader = dict(batch_size=32, sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

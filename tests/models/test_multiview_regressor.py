@@ -304,3 +304,15 @@ def make_regressor_with(handlers):
         network, CrossViewFusion(network.dim, 32, 1, 4), TransformerDecoderHead(5, 2, 32, 32, 1, 4), toy_body(),
         handlers,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize('with_votes', [False, True])
+def test_a_step_in_bfloat16_has_a_loss_near_that_of_float32(with_votes):
+    model, batch = make_regressor('test_vit', with_votes=with_votes).train(), make_batch()
+    losses = []
+    for half in (False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled=half):
+            found = model(**batch, mode='loss')
+        losses.append(sum(value for name, value in found.items() if name.startswith('loss')))
+    losses[1].backward()
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.05)

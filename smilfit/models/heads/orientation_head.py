@@ -81,9 +81,9 @@ class OrientationHead(nn.Module):
         tokens = self.norm(tokens)
         # Four learnt places to look at: a mean over the image forgets where the head is.
         attention = self.pool(tokens).softmax(2)
-        pooled = torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2)
+        hidden = self.net(torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2))
         with torch.autocast(tokens.device.type, enabled=False):
-            predicted = self.out(self.net(pooled).float())
+            predicted = self.out(hidden.float())
             columns = predicted.unflatten(-1, (2, 3)).transpose(-1, -2)
             votes = view_frames.transpose(-1, -2) @ columns
             votes = torch.where(view_mask[..., None, None], votes, torch.zeros_like(votes))
