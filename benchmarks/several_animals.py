@@ -54,9 +54,9 @@ def score(found: np.ndarray, valid: np.ndarray, truth: np.ndarray) -> dict[str, 
         there = [(r, c) for r, c in zip(rows, columns) if far[r, c] < 0.5 * extent]
         lost += truth.shape[0] - len(there)
         errors += [far[r, c] for r, c in there]
-        right += len(there) == truth.shape[0] and all(far[r, c] < RIGHT * extent for r, c in there)
+        right += int(len(there) == truth.shape[0] and all(far[r, c] < RIGHT * extent for r, c in there))
         for r, c in there:
-            switches += last.get(c, r) != r
+            switches += int(last.get(c, r) != r)
             last[c] = r
     return {
         'frames': truth.shape[1],

@@ -115,7 +115,11 @@ class AnimalSearch:
         if int(mask.sum()) < 2:
             places, sure = _alone(px, share)
         else:
-            matched = match_views(px.unsqueeze(2), share.unsqueeze(2), rig, self.gate * size)
+            gate = self.gate * size
+            # Of n views one exchanged detection counts for 1 / n in the mean.
+            matched = match_views(
+                px.unsqueeze(2), share.unsqueeze(2), rig, gate, sure_px=gate / int(mask.sum())
+            )
             places, sure = _in_space(px, matched, rig, mask), matched.sure
         used = int((places.index >= 0).sum())
         told = {

@@ -1,16 +1,21 @@
 """Several animals from the command line's call to the files: each has its own, and labels and videos have all."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from smilfit.apis import FrameOptions, InferenceOutputs, SourceOptions, infer
+from smilfit.apis.animals_folder import AnimalsFolder
 from smilfit.apis.inference_animals import AnimalCount, parted
+from smilfit.apis.inference_sources import open_recordings
+from smilfit.apis.prediction_files import PredictedRecording
 from smilfit.apis.predictions import Predictions, read_predictions
-from smilfit.engine import build_train_runner
-from smilfit.io import read_track_names
+from smilfit.engine import build_train_runner, load_trained_regressor
+from smilfit.files import MadeOf
+from smilfit.io import read_labels, read_track_names
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session
 from tests.toy_experiment import experiment
 
@@ -79,6 +84,35 @@ def test_each_animal_has_a_folder_and_what_shows_all_lies_above(checkpoint, sess
     times = [run.file.stat().st_mtime_ns for run in runs]
     again = _infer(checkpoint, session, out)
     assert [run.file.stat().st_mtime_ns for run in again] == times
+
+
+def test_labels_and_videos_show_all_animals(checkpoint, session, tmp_path):
+    trained = load_trained_regressor(checkpoint)
+    (recording,) = open_recordings(session, SourceOptions(side=64), trained.names, True)
+    (first, *_) = _infer(checkpoint, session, tmp_path / 'out')
+    whole = replace(first.predictions, valid=np.ones(N_FRAMES, bool), confidence2d=np.ones((N_FRAMES, 3, 5)))
+    moved = replace(whole, keypoints2d=whole.keypoints2d + 5.0)
+    _, fit = read_predictions(first.file, trained.body)
+    made = [PredictedRecording(recording, trained, one, fit, 25.0) for one in (whole, moved)]
+    together = AnimalsFolder(tmp_path / 'both', 'toy')
+    together.show(made, InferenceOutputs(video='overlay', view_videos=True, window_px=64), {})
+    for camera in CAMERAS:
+        path = tmp_path / 'both' / 'labels' / f'{camera}.slp'
+        one, other = (read_labels(path, f'animal_{i}') for i in (0, 1))
+        np.testing.assert_allclose(other.xy - one.xy, 5.0, atol=1e-6)
+        assert (tmp_path / 'both' / 'videos' / f'{camera}.mp4').is_file()
+
+
+def test_a_former_run_with_more_animals_leaves_nothing(tmp_path):
+    together, made_of = AnimalsFolder(tmp_path, 'toy'), MadeOf({}, {})
+    for place in range(3):
+        with together.animal(place).make('predictions', made_of) as staging:
+            (staging / 'predictions.npz').write_bytes(b'x')
+    together.keep(made_of, {'animals': [{}, {}, {}]}, 3)
+    assert together.holds(made_of)
+    together.keep(made_of, {'animals': [{}]}, 1)
+    assert list(together.animals()) == ['animal_0']
+    assert [path.parent.name for path in tmp_path.glob('animal_*/predictions.npz')] == ['animal_0']
 
 
 def test_a_model_without_a_map_of_centres_is_refused(session, tmp_path):
