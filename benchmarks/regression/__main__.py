@@ -6,17 +6,20 @@ Tables: `held_out` (24 made sessions to train on, 4 others to test: other animal
 views), `synthetic` (trained on rendered sessions of `smilfit synthesize` alone, tested on the same four), `mouse` (a
 real mouse before three cameras: 60 frames to train on, the last 40 to test). Errors are in % of the body's length;
 beside each is the mean pose of the training set, placed by the best similarity: onto the predicted points, and of PA
-errors onto the true ones. Intervals (95 %) are over sessions and seeds. `boxes` says where crops come from in the
+errors onto the true ones. `shown %` is of those frames alone (`of frames`, a share) of which every view shows half of
+the keypoints or more. Intervals (95 %) are over sessions and seeds. `boxes` says where crops come from in the
 test: `own` where whole images are given and the regressor looks for the animal itself, `labels` where crops were cut
 about the true keypoints.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.measuring import RESULTS, Row, print_rows, save
@@ -70,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--sets', type=Path, default=RESULTS / 'regression_sets', help='where recordings are kept'
     )
+    parser.add_argument('--keep', type=Path, help='folder where trainings are kept, and found again')
     parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
     parser.add_argument('--quick', action='store_true', help='tiny sets, to see that it runs')
     return parser
@@ -86,10 +90,8 @@ def animal_rows(options: argparse.Namespace, table: str) -> list[Row]:
         runs: dict[tuple[int, str], list[Scores]] = {}
         trained = []
         for seed in range(options.seeds):
-            with TemporaryDirectory() as work:
-                done = train_within(
-                    options.config, train, Path(work), options.budget, seed, options.cfg_options
-                )
+            with _work_dir(options, f'{table}_{animal}_{seed}') as work:
+                done = train_within(options.config, train, work, options.budget, seed, options.cfg_options)
                 trained.append(done)
                 for views in (n for n in options.views if n <= size.n_cameras):
                     for what, found in _scored(options, done, held_out, CAMERAS[:views]).items():
@@ -106,16 +108,25 @@ def mouse_rows(options: argparse.Namespace) -> list[Row]:
         return []
     trivial, rows = mean_place_px(*stores), []
     for seed in range(options.seeds):
-        with TemporaryDirectory() as work:
-            done = train_within(
-                options.config, stores[0], Path(work), options.budget, seed, options.cfg_options
-            )
+        with _work_dir(options, f'mouse_{seed}') as work:
+            done = train_within(options.config, stores[0], work, options.budget, seed, options.cfg_options)
             found = _scored(options, done, stores[1], None)
         for what, scores in found.items():
             row: Row = {'seed': seed, 'boxes': crops.boxes, 'what': what, 'median px': median_px(scores)}
             row |= {'mean place, px': trivial, 'PCK@5px(224)': float(torch.tensor(scores.pck).nanmean())}
             rows.append(row | _costs(scores.ms_a_frame, [done]))
     return rows
+
+
+@contextmanager
+def _work_dir(options: argparse.Namespace, name: str) -> Iterator[Path]:
+    """Give a training's folder: one that is kept, or one for now."""
+    if options.keep is None:
+        with TemporaryDirectory() as work:
+            yield Path(work)
+        return
+    (options.keep / name).mkdir(parents=True, exist_ok=True)
+    yield options.keep / name
 
 
 def _scored(
@@ -144,6 +155,8 @@ def _row(
     mpjpe, pa, trivial_pa = of('mpjpe'), of('pa'), of('mean_pose_pa')
     row: Row = {'animal': animal, 'boxes': crops.boxes, 'views': views, 'what': what}
     row |= {'MPJPE %': mpjpe[0], 'from': mpjpe[1], 'to': mpjpe[2], 'mean pose %': of('mean_pose')[0]}
+    shown = interval([np.where(r.shown, r.mpjpe, np.nan) for r in runs], sessions)
+    row |= {'shown %': shown[0], 'of frames': float(np.mean([r.shown.mean() for r in runs]))}
     row |= {'PA %': pa[0], 'PA from': pa[1], 'PA to': pa[2], 'mean pose PA %': trivial_pa[0]}
     row |= {'PA ratio': pa[0] / trivial_pa[0], 'PCK@5px(224)': of('pck')[0]}
     row |= {'mean pose PCK': of('mean_pose_pck')[0], 'seeds': len(runs)}

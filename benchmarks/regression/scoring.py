@@ -28,7 +28,8 @@ class Scores:
     """Errors of N samples, one a sample: % of the body's length in space, and shares of keypoints in images.
 
     `session` is each sample's. The mean pose is placed by the best similarity onto the predicted keypoints, or onto
-    the true ones where places are taken out (`pa`).
+    the true ones where places are taken out (`pa`). `shown` are the samples of which every view shows half of the
+    keypoints or more: an animal walks out of a camera's image now and then.
     """
 
     mpjpe: np.ndarray
@@ -39,6 +40,7 @@ class Scores:
     mean_pose_pck: np.ndarray
     px: np.ndarray
     session: np.ndarray
+    shown: np.ndarray
     ms_a_frame: float
 
 
@@ -121,6 +123,7 @@ def scores_of(result: BenchmarkResult, lengths: np.ndarray, ms_a_frame: float) -
         mean_pose_pck=_below(placed.px_original * PCK_SIDE_PX / sides),
         px=np.nanmedian(px.reshape(len(px), -1), 1) if np.isfinite(px).any() else np.full(len(px), np.nan),
         session=result.session,
+        shown=(result.seen2d.mean(-1) >= 0.5).all(1),
         ms_a_frame=ms_a_frame,
     )
 
@@ -140,9 +143,9 @@ def interval(
     rng = np.random.default_rng(0)
     rows = rng.integers(table.shape[0], size=(rounds, table.shape[0]))
     columns = rng.integers(table.shape[1], size=(rounds, table.shape[1]))
-    drawn = table[rows[:, :, None], columns[:, None]].mean((1, 2))
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(table.mean()), float(low), float(high)
+    drawn = np.nanmean(table[rows[:, :, None], columns[:, None]], (1, 2))
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    return float(np.nanmean(table)), float(low), float(high)
 
 
 def _batches(dataset: Any, every: int) -> Iterator[Any]:

@@ -1,8 +1,9 @@
 """Train a config within a budget of CPU time."""
 
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from smilfit.apis.shipped_configs import find_config
 from smilfit.apis.training import keypoint_summaries, prepare_runner
 from smilfit.engine import build_train_runner, load_experiment
 
-CHECKPOINT = 'budget.pth'
+CHECKPOINT, RECORD = 'budget.pth', 'budget.json'
 
 
 class BudgetSpentError(Exception):
@@ -66,7 +67,7 @@ def train_within(
     seed: int,
     options: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Train on all samples of a file, in this process alone.
+    """Train on all samples of a file, in this process alone; what the same call left in the folder is taken.
 
     Args:
         config: a config's path, or a shipped one's name.
@@ -76,6 +77,18 @@ def train_within(
         seed: of weights and samples.
         options: of the config, by dotted key.
     """
+    asked = {
+        'config': config,
+        'data': str(data),
+        'budget_s': budget_s,
+        'seed': seed,
+        'options': options or {},
+    }
+    record = work_dir / RECORD
+    if record.is_file():
+        kept = json.loads(record.read_text())
+        if kept['asked'] == asked:
+            return Trained(work_dir / CHECKPOINT, **kept['found'])
     cfg = load_experiment(find_config(config), options, work_dir)
     cfg.train_dataloader.dataset.update(data_path=str(data), split='all')
     # What workers do would be no time of this process.
@@ -97,4 +110,7 @@ def train_within(
     runner.save_checkpoint(
         str(work_dir), CHECKPOINT, save_optimizer=False, save_param_scheduler=False, by_epoch=False
     )
-    return Trained(work_dir / CHECKPOINT, cpu_s, hook.steps, ended)
+    done = Trained(work_dir / CHECKPOINT, cpu_s, hook.steps, ended)
+    found = {k: v for k, v in asdict(done).items() if k != 'checkpoint'}
+    record.write_text(json.dumps({'asked': asked, 'found': found}))
+    return done

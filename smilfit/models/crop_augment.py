@@ -67,38 +67,54 @@ def cut(
         affine: px of these -> px of the crops; mirrored ones have a negative determinant.
         side: px of the crops.
     """
-    height, width = images.shape[-2:]
     to_image = invert_affine(affine.float())
     shrink = torch.linalg.det(to_image[..., :2]).abs().sqrt()
     level = shrink.log2().round().clamp(0, _LEVELS)
-    source, block = _averaged(images, level)
-    # Pixel u of the image is (u + 0.5) / block - 0.5 of the averaged one, which fills the canvas's corner.
+    if images.device.type != 'cpu' or torch.compiler.is_compiling():
+        # On a GPU, asking how far any shrinks would wait for it.
+        return _sampled(_averaged(images, level), to_image, 2.0**level, side)
+    crops = images.new_empty(len(images), images.shape[1], side, side)
+    rows, coarse = torch.arange(len(images)), images
+    for i in range(_LEVELS + 1):
+        here = level[rows] == i
+        if bool(here.any()):
+            chosen = rows[here]
+            crops[chosen] = _sampled(coarse[here], to_image[chosen], 2.0 ** level[chosen], side)
+        rows, coarse = rows[~here], coarse[~here]
+        if not len(rows):
+            break
+        coarse = halved(coarse)
+    return crops
+
+
+def _sampled(
+    source: Float[Tensor, 'N D h w'],
+    to_image: Float[Tensor, 'N 2 3'],
+    block: Float[Tensor, ' N'],
+    side: int,
+) -> Float[Tensor, 'N D side side']:
+    """Sample images that are averages over blocks of `block` px, from their first corner on."""
+    # Pixel u of the image is (u + 0.5) / block - 0.5 of the averaged one.
     scale = (1 / block)[:, None, None]
     to_source = torch.cat((to_image[..., :2] * scale, (to_image[..., 2:] + 0.5) * scale - 0.5), -1)
-    axis = torch.arange(side, device=images.device, dtype=to_source.dtype)
+    axis = torch.arange(side, device=source.device, dtype=to_source.dtype)
     grid = torch.stack((axis.expand(side, side), axis.unsqueeze(-1).expand(side, side)), -1).reshape(1, -1, 2)
-    place = map_px(to_source, grid.expand(len(images), -1, -1)).unflatten(1, (side, side))
-    size = place.new_tensor([width, height])
+    place = map_px(to_source, grid.expand(len(source), -1, -1)).unflatten(1, (side, side))
+    size = place.new_tensor([source.shape[-1], source.shape[-2]])
     return functional.grid_sample(
         source, ((place + 0.5) * 2 / size - 1).to(source.dtype), padding_mode='zeros', align_corners=False
     )
 
 
-def _averaged(
-    images: Float[Tensor, 'N 3 H W'], level: Float[Tensor, ' N']
-) -> tuple[Float[Tensor, 'N 3 H W'], Float[Tensor, ' N']]:
-    """Average each image over blocks of 2^level px, into the first corner of a canvas of its size; the blocks."""
-    # On a GPU, asking how far any shrinks would wait for it.
-    waits = images.device.type != 'cpu' or torch.compiler.is_compiling()
+def _averaged(images: Float[Tensor, 'N 3 H W'], level: Float[Tensor, ' N']) -> Float[Tensor, 'N 3 H W']:
+    """Average each image over blocks of 2^level px, into the first corner of a canvas of its size."""
     height, width = images.shape[-2:]
     source, coarse = images, images
     for i in range(1, _LEVELS + 1):
-        if not waits and not bool((level >= i).any()):
-            break
         coarse = halved(coarse)
         canvas = functional.pad(coarse, (0, width - coarse.shape[-1], 0, height - coarse.shape[-2]))
         source = torch.where((level == i)[:, None, None, None], canvas, source)
-    return source, 2.0**level
+    return source
 
 
 def halved(images: Float[Tensor, 'N D H W']) -> Float[Tensor, 'N D h w']:

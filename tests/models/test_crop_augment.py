@@ -6,6 +6,8 @@ import torch
 from smilfit.body_models.sides import mirrored_order
 from smilfit.models import CropAugment, ImageNoise
 from smilfit.models.crop_augment import (
+    _averaged,
+    _sampled,
     box_affine,
     compose_affine,
     cut,
@@ -90,6 +92,17 @@ def test_shrinking_keeps_places(shrink):
     affine = box_affine(whole_boxes(1, (192, 192), px), 192 // shrink)
     small = cut(dots(px, 192, 6.0), affine, 192 // shrink)
     torch.testing.assert_close(centroids(small), map_px(affine, px), atol=0.05, rtol=0)
+
+
+def test_images_that_shrink_alike_are_cut_together_as_each_by_itself():
+    """The way of a CPU, level by level, against that of a GPU, on one canvas."""
+    torch.manual_seed(1)
+    images = torch.rand(5, 3, 50, 61)
+    boxes = torch.tensor([[0.0, 0, 16], [5, 3, 40], [-4, -6, 61], [0, 0, 61], [20, 10, 30]])
+    affine = box_affine(boxes, 16)
+    level = torch.tensor([0.0, 1, 2, 2, 1])
+    canvas = _sampled(_averaged(images, level), invert_affine(affine), 2.0**level, 16)
+    torch.testing.assert_close(cut(images, affine, 16), canvas)
 
 
 def test_affine_maps_compose_and_invert():
