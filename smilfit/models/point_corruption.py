@@ -23,7 +23,8 @@ class PointCorruption(nn.Module):
 
     Args:
         views: how often a frame has so many views.
-        noise: least and greatest standard deviation of a seen place across its ray; drawn by frame, varied by point.
+        noise: least and greatest standard deviation of a seen place across its ray; its logarithm is drawn by frame,
+            and varied by point.
         blunders: how often a point is somewhere else, in all views.
         swaps: how often a pair of left and right points is exchanged, in all views.
         mistaken: how often one of few views takes another point's place for the likelier mode.
@@ -40,7 +41,7 @@ class PointCorruption(nn.Module):
     def __init__(
         self,
         views: Mapping[int, float] | None = None,
-        noise: tuple[float, float] = (0.003, 0.03),
+        noise: tuple[float, float] = (0.002, 0.03),
         blunders: float = 0.02,
         swaps: float = 0.02,
         mistaken: float = 0.1,
@@ -94,7 +95,7 @@ class PointCorruption(nn.Module):
         shown, wrong = self._blundered(points, size, partner, draw)
         # (B, C, K): standard deviations across the ray, those of a frame alike.
         low, high = self.noise
-        sd = length[:, None, None] * (low + (high - low) * draw.uniform(n, 1, 1))
+        sd = length[:, None, None] * low * (high / low) ** draw.uniform(n, 1, 1)
         sd = sd * (0.4 * draw.normal(n, self.n_cameras, k)).exp()
         seen = shown.unsqueeze(1) + sd.unsqueeze(-1) * draw.normal(n, self.n_cameras, k, 3)
         other = self._mistakable(shown, size, partner, draw).unsqueeze(1) + sd.unsqueeze(-1) * draw.normal(
