@@ -12,6 +12,7 @@ from smilfit.apis.smilify_defaults import CURRICULUM, LR_SCHEDULE, head_width
 from smilfit.apis.smilify_keys import IGNORED_THERE, check_keys, not_carried
 from smilfit.apis.smilify_losses import BASE, NOT_HERE, converted_weights, handlers
 from smilfit.engine.config_text import config_text
+from smilfit.engine.staged_unfreeze_hook import NEVER
 from smilfit.files import BadFileError, shorten, write_text
 from smilfit.files.strict_json import read_strict_json
 from smilfit.models.regressors.smilify.backbones import BACKBONES, UNETS, VITS
@@ -128,7 +129,9 @@ def _converted(where: str, config: Mapping[str, Any], unit: float) -> tuple[dict
     frozen = _Values(where, config, 'model')
     unfreeze = frozen.get('backbone_unfreeze_epoch')
     if unfreeze is not None or frozen.get('freeze_backbone', True):
-        hooks.append({'type': 'UnfreezeHook', 'parts': parts, 'epoch': unfreeze})
+        hooks.append(
+            {'type': 'StagedUnfreezeHook', 'schedule': {NEVER if unfreeze is None else unfreeze: parts}}
+        )
     if schedule:
         hooks.append({'type': 'LossCurriculumHook', 'schedule': schedule})
     if single:

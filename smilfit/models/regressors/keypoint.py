@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
-from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
-from smilfit.models.crop_augment import CropAugment
+from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss
+from smilfit.models.consensus_loss import consensus_energy
+from smilfit.models.crop_augment import CropAugment, CropBatch, swap_where
 from smilfit.models.limbs import built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
 from smilfit.models.regressors.modes import ModalRegressor
-from smilfit.models.regressors.normaliser import mean_over_processes
+from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.scene import cameras_of
 from smilfit.models.statistics import TrainingStatistics
@@ -26,7 +27,7 @@ from smilfit.models.two_passes import Sighting, TwoPasses
 from smilfit.registry import MODELS, build, build_backbone, build_head, build_registrant
 from smilfit.structures import BodyParams
 
-LOSS_KEYS = ('heatmap', 'centre', 'lifter')
+LOSS_KEYS = ('heatmap', 'centre', 'consensus', 'lifter')
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class KeypointRegressor(ModalRegressor):
         centre_loss: of the map of centres, where the head gives one.
         augment: cuts crops out of training images.
         lifter_samples: poses that the lifter learns from in a step.
-        loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given.
+        loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given. `consensus`, of the points where the
+            views of a sample meet, is 0 unless given: it asks for trained maps, and for samples of several views.
         keypoint_weights: factors on named keypoints; 0 ignores one.
         hidden_weight: of keypoints whose place in an image is known only from their place in space.
         half_precision: run the network in bfloat16; None where the device is fast with it.
@@ -106,7 +108,7 @@ class KeypointRegressor(ModalRegressor):
         self.register_buffer('swap', None if order is None else torch.tensor(order), persistent=False)
         weights = weights_of_keypoints(self.keypoint_names, keypoint_weights)
         self.register_buffer('keypoint_weights', weights, persistent=False)
-        self.loss_weights = dict.fromkeys(LOSS_KEYS, 1.0)
+        self.loss_weights = dict.fromkeys(LOSS_KEYS, 1.0) | {'consensus': 0.0}
         self.set_loss_weights(loss_weights or {})
 
     @classmethod
@@ -124,34 +126,62 @@ class KeypointRegressor(ModalRegressor):
             cfg['refine'] = build(refine, MODELS)
         return cfg
 
+    @property
+    def label_needs(self) -> dict[str, str]:
+        """Say which labels losses need: the lifter learns from poses that are drawn."""
+        return {'heatmap': 'keypoints', 'centre': 'keypoints', 'consensus': 'keypoints3d'}
+
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
         targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
         images, px, weight = inputs['image'].flatten(0, 1), targets.px, targets.weight
-        if inputs['view_mask'].shape[1] > 1:
+        several = inputs['view_mask'].shape[1] > 1
+        if several:
             # Of samples with one view each none is absent, and nothing need be asked of the device.
             present = inputs['view_mask'].flatten()
             images, px, weight = images[present], px[present], weight[present]
         crops = self.augment(images, px, weight, self.swap)
         maps, centres = self.vision.head.split(self.vision.logits(crops.images))
         stride = self.vision.head.stride
-        losses = {
-            'loss_heatmap': self._mean(
-                'heatmap', self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)
-            )
-        }
+        stated = {'heatmap': self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)}
         if centres is not None:
             middle, known = centre_of_points(crops.px, crops.weight)
-            terms = self.centre_loss.energy(centres, middle.unsqueeze(1), known.unsqueeze(1), stride)
-            losses['loss_centre'] = self._mean('centre', terms)
+            stated['centre'] = self.centre_loss.energy(
+                centres, middle.unsqueeze(1), known.unsqueeze(1), stride
+            )
+        if several and self.loss_weights['consensus'] > 0:
+            stated['consensus'] = self._consensus(maps, crops, inputs, data_samples)
+        means = weighted_means(stated, self.loss_weights)
+        losses = {f'loss_{key}': value for key, value in means.items()}
         if self.lifter is not None:
             weight = self.loss_weights['lifter']
             terms = self.lifter.loss(self.lifter_samples)
             losses |= {f'loss_lifter_{k.removeprefix("loss_")}': weight * v for k, v in terms.items()}
         return losses
 
-    def _mean(self, key: str, terms: Energies) -> Tensor:
-        return reduced((terms,), self.loss_weights[key], 'mean', over=mean_over_processes)
+    def _consensus(
+        self, maps: Tensor, crops: CropBatch, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
+    ) -> Energies:
+        """State how far from the truth the crops of each sample meet."""
+        mask = inputs['view_mask']
+        if self.swap is not None:
+            # In a mirrored crop the left one is where the right one is.
+            maps = swap_where(crops.mirrored, maps, self.swap)
+        logits = maps.new_zeros(mask.numel(), *maps.shape[1:])
+        affine = crops.affine.new_zeros(mask.numel(), 2, 3)
+        affine[:, :, :2] = torch.eye(2).to(affine)
+        logits[mask.flatten()], affine[mask.flatten()] = maps, crops.affine
+        size = affine.new_full((1, 1, 2), float(self.augment.side))
+        cameras = cameras_of(inputs).transformed(affine.unflatten(0, mask.shape), size)
+        return consensus_energy(
+            logits.unflatten(0, mask.shape),
+            self.vision.head.stride,
+            cameras,
+            mask,
+            data_samples['keypoints3d'],
+            data_samples['confidence3d'] * (self.keypoint_weights > 0),
+            self.statistics.scene_unit,
+        )
 
     @torch.no_grad()
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> KeypointPrediction:
