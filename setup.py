@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -25,7 +25,8 @@ class BuildWithConfigs(build_py):
 
 
 setup(
-    packages=find_packages(include=['smilfit', 'smilfit.*']),
+    # Folders of data alone are packages to setuptools, which warns where they are not named.
+    packages=find_namespace_packages(include=['smilfit', 'smilfit.*'], exclude=['*__pycache__*']),
     package_data={'smilfit': ['py.typed', '*.pyi', '**/*.json', '**/*.csv']},
     cmdclass={'build_py': BuildWithConfigs},
 )

@@ -66,6 +66,25 @@ def test_what_a_fit_of_images_leaves_behind(done):
     assert 'IoU' in page
 
 
+def test_a_session_that_shows_too_little_is_named(tmp_path, capsys):
+    data = make_quadruped()
+    save_body_model(data, tmp_path / 'quadruped.smil.json')
+    annotations = make_images(tmp_path, data, 2, known_cameras=False).annotations
+    confidence = annotations.images[0].confidence.copy()
+    confidence[4:] = 0
+    poor = replace(annotations.images[0], sequence='poor', mask=None, confidence=confidence)
+    rich = replace(annotations.images[1], sequence='rich')
+    sessions, _ = image_sessions(replace(annotations, images=(poor, rich)))
+    options = PreprocessOptions(crop_mode='bbox_crop', target_resolution=64, num_workers=0)
+    path = tmp_path / 'pictures.h5'
+    preprocess(sessions, path, data, options, body_model_file='quadruped.smil.json')
+    config = ROOT / 'configs' / 'fit' / 'smalify_keypoints.py'
+    assert main([str(config), '--data', str(path), '--out', str(tmp_path / 'out')]) == 1
+    printed = capsys.readouterr().err
+    assert 'session poor: SMALify: at least one frame must show enough to fit' in printed
+    assert '--sessions rich' in printed
+
+
 def test_a_finished_fit_is_not_done_again(made, done, caplog):
     before = (done / 'made' / 'fit.npz').stat().st_mtime_ns
     assert fit(made, done) == 0

@@ -7,6 +7,12 @@ import numpy as np
 
 from benchmarks.regression.__main__ import main
 from benchmarks.regression.scoring import interval
+from benchmarks.regression.seed_step import SeedStep, keypoint_losses
+from benchmarks.regression.step import made_batch, total_loss
+from benchmarks.regression.step import main as compare_steps
+from smilfit.body_models import SMIL
+from smilfit.models.scene import cameras_of
+from smilfit.synthetic import make_quadruped
 
 
 def test_a_config_is_trained_within_its_budget_and_scored(tmp_path, capsys):
@@ -44,3 +50,31 @@ def test_an_interval_covers_seeds_and_sessions():
     assert uneven[0] == 3.0
     # A sample without a number is none.
     assert interval([np.array([1.0, np.nan])], [np.array([0, 0])])[0] == 1.0
+
+
+def test_steps_take_turns_beside_the_seeds(tmp_path, capsys):
+    small = '--backbone test_vit --side 32 --dim 32 --batch-sizes 1 --rounds 1 --without seed'
+    assert compare_steps([*small.split(), '--out', str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / 'regression_step.json').read_text())['rows']
+    assert [row['step'] for row in rows][-1] == 'backbone'
+    assert all(row['ms'] > 0 for row in rows)
+    assert 'decoder, cached, bf16' in capsys.readouterr().out
+
+
+def test_the_seeds_step_teaches_its_heads_alone():
+    body = SMIL(make_quadruped(), joint_scale_mode='inherited')
+    step = SeedStep(body, 2, 'unet_mobilenet_v3', dim=16)
+    batch = made_batch(body, 2, 64)
+    total_loss(step, batch).backward()
+    trained = {name.split('.')[1] for name, p in step.named_parameters() if p.grad is not None}
+    assert trained == {
+        'transformer_head',
+        'view_fusion',
+        'camera_heads',
+        'view_embeddings',
+        'patch_view_embed',
+    }
+    # The truth itself costs next to nothing: the formulas look at what they should.
+    truth = batch['data_samples']
+    costs = keypoint_losses(truth['keypoints3d'], cameras_of(batch['inputs']), truth)
+    assert max(map(float, costs.values())) < 1e-10

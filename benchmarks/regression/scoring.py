@@ -186,7 +186,7 @@ def median_px(scores: Scores) -> float:
 
 
 def mean_place_px(train: Path, held_out: Path) -> float:
-    """Give the median error of the answer that every keypoint is where it was on average in training, px.
+    """Give the error of the answer that every keypoint is where it was on average in training, px, as `median_px`.
 
     Of an animal that hardly moves, no other answer without images is as good.
     """
@@ -197,4 +197,5 @@ def mean_place_px(train: Path, held_out: Path) -> float:
     mean = (before.xy * weight).sum(0) / weight.sum(0).clamp_min(1)
     error = (after.xy - mean).norm(dim=-1)
     both = after.visible & before.visible.any(0)
-    return float(torch.median(error[both]))
+    medians = [torch.median(frame[seen]) for frame, seen in zip(error, both) if seen.any()]
+    return float(torch.stack(medians).median())

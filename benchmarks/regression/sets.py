@@ -12,6 +12,7 @@ from smilfit.apis import synthesize
 from smilfit.body_models import SMIL, load_body_model_data, save_body_model
 from smilfit.datasets import PreprocessOptions, preprocess
 from smilfit.io import SleapSession
+from smilfit.io.landmark_rows import body_with_lookup
 from smilfit.structures import Keypoints2d, Keypoints3d
 from smilfit.synthetic import SessionOptions, SynthesisOptions, make_insect, make_quadruped, write_sessions
 
@@ -104,7 +105,8 @@ def mouse_stores(folder: Path, crops: Crops) -> tuple[Path, Path] | None:
         return None
     model = real / 'models' / 'SMILy_Mouse_static_joints.pkl'
     place = real / 'mouse_sessions'
-    body = load_body_model_data(model)
+    # Labels are near joints, not on them, as the command takes them too.
+    body = body_with_lookup(load_body_model_data(model), place / 'joint_lookup.csv')
     session = SleapSession(
         place / 'minimal_session', place / 'joint_lookup.csv', EXCLUDED, confidence_threshold=0.0, unit='mm'
     )

@@ -1,2 +1,3 @@
-# torch.compile of the training step; a dict gives its arguments, such as dict(mode='max-autotune').
+# torch.compile of the training step; of a model with `compile_network` (KeypointRegressor) of its network alone. A
+# dict gives its arguments, such as dict(mode='max-autotune').
 compile = True

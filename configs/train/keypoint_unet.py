@@ -8,14 +8,29 @@ _base_ = [
     '../_base_/models/keypoint_regressor.py',
 ]
 
-# An epoch is 150 steps, whatever the size of the set.
+# An epoch is 150 steps, whatever the size of the set. From scratch, many steps on few images learn more in the same
+# time than few steps on many; on a GPU, with more images a step, take as many epochs as before and a larger step:
+#   train_dataloader.batch_size=64 optim_wrapper.optimizer.lr=4e-3 model.lifter_samples=128
 train_dataloader = dict(
+    batch_size=8,
     drop_last=True,
-    sampler=dict(_delete_=True, type='MixedSampler', samples_per_epoch=4800),
+    sampler=dict(_delete_=True, type='MixedSampler', samples_per_epoch=1200),
 )
-train_cfg = dict(max_epochs=10, val_interval=5)
+train_cfg = dict(max_epochs=32, val_interval=8)
+model = dict(
+    lifter_samples=32,
+    boxes=dict(margin=1.2),
+    # An animal that fills its crop, and light that varies little: what a small network can learn in minutes.
+    augment=dict(
+        margin=1.2,
+        zoom=0.2,
+        rotation_deg=20.0,
+        whole=0.15,
+        noise=dict(type='ImageNoise', blur=0.1, erase=0.05),
+    ),
+)
 optim_wrapper = dict(
-    optimizer=dict(lr=2.5e-3, weight_decay=0.02),
+    optimizer=dict(lr=2.5e-3, weight_decay=0.02, fused=True),
     paramwise_cfg=dict(custom_keys=dict(lifter=dict(lr_mult=0.4, decay_mult=0.05))),
     clip_grad=None,
 )

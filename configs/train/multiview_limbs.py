@@ -20,7 +20,7 @@ model = dict(
     limbs=dict(
         type='Limbs',
         heatmap_head=dict(type='KeypointHeatmapHead', stride=2),
-        consensus=dict(type='MeetInSpace'),
+        consensus=dict(type='MeetInSpace', n_modes=3, distances=dict(n_candidates=6)),
         lifter=dict(type='PointLifter'),
     ),
     loss_weights=dict(view_orientation=0.0, heatmap=1.0, lifter=1.0),

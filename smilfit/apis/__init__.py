@@ -1,4 +1,5 @@
-"""What a notebook or a command calls: preprocess, synthesize, fit, fit_images, train, test and infer.
+"""What a notebook or a command calls: preprocess, synthesize, fit, fit_images, train, test, infer and
+export.
 
 Nothing here parses a command line or prints. The names below are imported when they are first used, so a command's
 --help stays quick.
@@ -13,6 +14,7 @@ _PUBLIC = {
     'ComparisonRun': 'smilfit.apis.comparing',
     'DataSource': 'smilfit.apis.data_source',
     'EvaluationRun': 'smilfit.apis.testing',
+    'ExportRun': 'smilfit.apis.onnx_export',
     'FitImagesRun': 'smilfit.apis.image_fitting',
     'FitRun': 'smilfit.apis.fit_run',
     'FrameOptions': 'smilfit.apis.inference',
@@ -33,6 +35,7 @@ _PUBLIC = {
     'convert_smilify_checkpoint': 'smilfit.apis.smilify_checkpoint',
     'convert_smilify_config': 'smilfit.apis.smilify_config',
     'compare': 'smilfit.apis.comparing',
+    'export': 'smilfit.apis.onnx_export',
     'fit': 'smilfit.apis.fitting',
     'fit_images': 'smilfit.apis.image_fitting',
     'infer': 'smilfit.apis.inference',

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,8 @@ class SessionFits:
             logger.info('%s: already fitted, %s', session, outputs.folder / FIT)
             result = FitResult.load(outputs.folder / FIT, body=self.body)
         else:
-            result = self._fitted(session, processes, self._fingerprint(made_of))
+            with self._naming(session):
+                result = self._fitted(session, processes, self._fingerprint(made_of))
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
@@ -163,6 +165,19 @@ class SessionFits:
                 self._parts(session, self._fingerprint(made_of)).clear()
             SessionOutputs(self, session, result, outputs).write()
         return result
+
+    @contextmanager
+    def _naming(self, session: str) -> Iterator[None]:
+        """Name the session among several that cannot be fitted."""
+        try:
+            yield
+        except ValueError as error:
+            others = [name for name in self.dataset.session_names if name != session]
+            if type(error) is not ValueError or not others:
+                raise
+            raise ValueError(
+                f'session {session}: {error} Or fit the others: --sessions {" ".join(others)}.'
+            ) from error
 
     def outputs(self, session: str) -> OutputFolder:
         """Give the folder of a session's results; whatever its name, it lies in `out`."""

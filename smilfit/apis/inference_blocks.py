@@ -29,10 +29,11 @@ class BlockFiles:
     Args:
         folder: holds the blocks of one run alone.
         fingerprint: names everything that predictions depend on; a block of another one is made again.
+        rows: of predictions a frame.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
-        self.folder, self.fingerprint = folder, fingerprint
+    def __init__(self, folder: Path, fingerprint: str, rows: int = 1) -> None:
+        self.folder, self.fingerprint, self.rows = folder, fingerprint, rows
 
     def write(self, index: int, predictions: Predictions) -> None:
         """Write a block; it appears whole or not at all."""
@@ -56,7 +57,7 @@ class BlockFiles:
         except BadFileError as error:
             logger.warning('%s The block is made again.', error)
             return None
-        return found if found.frames.tolist() == list(frames) else None
+        return found if found.frames.tolist() == [f for f in frames for _ in range(self.rows)] else None
 
     def clear(self) -> None:
         """Delete the blocks: they were joined."""
@@ -109,7 +110,7 @@ def predict_blocks(
             parts = []
             for batch in predictor(islice(frames, len(blocks[i]))):
                 parts.append(batch)
-                done += len(batch)
+                done += len(batch) // files.rows
                 progress(Progress(task, done, total))
             files.write(i, Predictions.cat(parts))
     # None joins what another still predicts.

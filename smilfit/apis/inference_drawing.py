@@ -15,7 +15,7 @@ from smilfit.body_models import SMIL
 from smilfit.registry import reject_unknown
 from smilfit.structures import Cameras
 from smilfit.visualization import OverlayPainter, Panel, ShownBody, View, look, write_video
-from smilfit.visualization.marks import BODY, FITTED, legend_strip, scale_of
+from smilfit.visualization.marks import BODY, FITTED, Surface, legend_strip, scale_of
 from smilfit.visualization.overlays import grid_of_views
 
 VIDEO_STYLES = ('overlay', 'side_by_side')
@@ -38,21 +38,30 @@ class PredictionVideo:
     Args:
         body: the body model.
         recording: gives the images.
-        predictions: of it.
+        animals: predictions of it, one an animal, of the same frames.
         style: 'overlay', or 'side_by_side' with the bare image on the left.
         side_px: the longer side of a view.
+        surfaces: each animal's word and colour.
     """
 
     def __init__(
-        self, body: SMIL, recording: Recording, predictions: Predictions, style: str, side_px: int
+        self,
+        body: SMIL,
+        recording: Recording,
+        animals: Sequence[Predictions],
+        style: str,
+        side_px: int,
+        surfaces: Sequence[Surface] = (BODY,),
     ) -> None:
         reject_unknown('--video', 'style', [style], VIDEO_STYLES)
-        self.body, self.recording, self.predictions = body, recording, predictions
+        self.body, self.recording, self.animals, self.surfaces = body, recording, animals, surfaces
+        # Of all animals the same: frames, and cameras of the images.
+        self.predictions = animals[0]
         self.style, self.side_px = style, side_px
         self.painter = OverlayPainter(body.faces)
-        self._cameras = view_cameras(predictions, recording.camera_names)
+        self._cameras = [view_cameras(one, recording.camera_names) for one in animals]
         # Drawn on undistorted images.
-        self._pixels = projected(predictions, predictions.keypoints3d, None)
+        self._pixels = [projected(one, one.keypoints3d, None) for one in animals]
         self._sizes = self._view_sizes()
 
     def write(self, path: Path, fps: float, views: Sequence[str], step: Callable[[], None]) -> None:
@@ -64,21 +73,24 @@ class PredictionVideo:
         """Draw every frame, RGB."""
         rows = range(len(self.predictions))
         shown = self.recording.shown(self.predictions.frames.tolist())
-        bodies = posed_vertices(self.body, self.predictions, rows)
+        bodies = zip(*(posed_vertices(self.body, one, rows) for one in self.animals))
         for row, (_, images), vertices in zip(rows, shown, bodies):
             yield self._sheet([self._tile(row, view, images.get(view), vertices) for view in views])
 
     def _sheet(self, tiles: list[np.ndarray]) -> np.ndarray:
         sheet = grid_of_views(tiles, len(tiles) if len(tiles) <= 2 else None)
-        strip = legend_strip([FITTED, BODY], sheet.shape[1], max(scale_of(tile) for tile in tiles))
+        marks = [FITTED, *self.surfaces]
+        strip = legend_strip(marks, sheet.shape[1], max(scale_of(tile) for tile in tiles))
         return np.concatenate((sheet, strip))
 
-    def _tile(self, row: int, view: str, shown: ShownImage | None, vertices: torch.Tensor) -> np.ndarray:
-        valid = bool(self.predictions.valid[row])
+    def _tile(
+        self, row: int, view: str, shown: ShownImage | None, vertices: Sequence[torch.Tensor]
+    ) -> np.ndarray:
         width, height = self._sizes[view]
         label = f'{view}  frame {self.predictions.frames[row]}'
-        if not valid:
-            label += '  not predicted'
+        lost = [s.word for s, one in zip(self.surfaces, self.animals) if not one.valid[row]]
+        if lost:
+            label += f'  {", ".join(lost)} not predicted' if len(self.animals) > 1 else '  not predicted'
         c = self.recording.camera_names.index(view)
         if shown is None:
             image, affine, label = np.zeros((height, width, 3), np.uint8), np.eye(2, 3), f'{label}  no image'
@@ -86,14 +98,19 @@ class PredictionVideo:
             to_tile = _enlarging(shown.image.shape[1::-1], (width, height))
             image = look(shown.image, to_tile, (width, height), shown.lens)
             affine = to_tile[:, :2] @ shown.affine + np.c_[np.zeros((2, 2)), to_tile[:, 2]]
+        bodies = [
+            ShownBody(vertices[i], self._pixels[i][row, c], self.surfaces[i])
+            for i, one in enumerate(self.animals)
+            if shown is not None and one.valid[row] and one.view_mask[row, c]
+        ]
         seen = View(image, self._camera(row, c), affine)
-        drawn = valid and shown is not None and bool(self.predictions.view_mask[row, c])
-        body = ShownBody(vertices, self._pixels[row, c]) if drawn else None
-        tile = self.painter.tile(Panel(label, seen, np.full((0, 2), np.nan), body=body))
+        tile = self.painter.tile(Panel(label, seen, np.full((0, 2), np.nan), bodies=tuple(bodies)))
         return tile if self.style == 'overlay' else np.concatenate((image, tile), 1)
 
     def _camera(self, row: int, c: int) -> Cameras:
-        one = self._cameras.select([self._cameras.names[c]])
+        # Where an animal was not predicted nobody says what its view was seen by.
+        which = next((i for i, one in enumerate(self.animals) if one.valid[row]), 0)
+        one = self._cameras[which].select([self._cameras[which].names[c]])
         return replace(one, **{n: getattr(one, n)[row] for n in ('K', 'R', 't', 'size')})
 
     def _view_sizes(self) -> dict[str, tuple[int, int]]:

@@ -28,6 +28,9 @@ class FramePredictor:
         batch_size: frames at once.
     """
 
+    # How many rows of predictions a frame has.
+    rows = 1
+
     def __init__(self, trained: TrainedRegressor, lenses: Cameras | None, batch_size: int) -> None:
         self.trained, self.lenses, self.batch_size = trained, lenses, batch_size
 
@@ -52,11 +55,7 @@ class FramePredictor:
                 'data_samples': default_collate([frame.data_samples() for frame in seen]),
             }
             samples = self.trained.model.test_step(data)
-            if 'params' not in samples[0]:
-                raise ValueError(
-                    f'{self.trained.path}: the model must predict a body; this {self.trained.cfg["type"]} predicts '
-                    'keypoints alone. Train it with a lifter.'
-                )
+            check_predicts_body(self.trained, samples)
             found = {f.number: sample for f, sample in zip(seen, samples)}
         rows = [self._row(frame, found.get(frame.number)) for frame in frames]
         return Predictions.cat(rows)
@@ -131,6 +130,19 @@ class FramePredictor:
             'camera_t': np.zeros((C, 3)),
             **{f'params/{n}': _numpy(v[0]).astype(np.float32) for n, v in rest.items()},
         }
+
+
+def check_predicts_body(trained: TrainedRegressor, samples: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a model that predicts no body.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if samples and 'params' not in samples[0]:
+        raise ValueError(
+            f'{trained.path}: the model must predict a body; this {trained.cfg["type"]} predicts keypoints alone. '
+            'Train it with a lifter.'
+        )
 
 
 def _why_no_view(frame: PreparedFrame) -> str:

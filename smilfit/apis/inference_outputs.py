@@ -90,10 +90,10 @@ class OutputWriter:
     def __init__(self, outputs: OutputFolder, options: InferenceOutputs, inputs: dict[str, Any]) -> None:
         self.outputs, self.options, self.inputs = outputs, options, inputs
 
-    def write(self, made: PredictedRecording) -> None:
-        """Write all parts that are asked for."""
+    def write(self, made: PredictedRecording) -> PredictedRecording:
+        """Write all parts that are asked for; gives what they show: refined and smoothed, where that is wanted."""
         options = self.options
-        views = _views(made.recording.camera_names, options.video_views)
+        views = chosen_video_views(made.recording.camera_names, options.video_views)
         made = self._smoothed(self._refined(made))
         self._part('joint_angles', True, {}, lambda folder: write_angles(folder / ANGLES, made))
         self._part('labels', options.labels, {}, lambda folder: write_labels(folder / LABELS, made))
@@ -117,6 +117,7 @@ class OutputWriter:
         each = [(view,) for view in views]
         wanted = bool(options.video) and options.view_videos
         self._part('view_videos', wanted, drawn, lambda folder: self._draw(made, each, folder, 'videos'))
+        return made
 
     def _refined(self, made: PredictedRecording) -> PredictedRecording:
         """Refine the predictions by a fit, where it is asked for; what an equal one left is read."""
@@ -166,26 +167,31 @@ class OutputWriter:
         self, made: PredictedRecording, groups: Sequence[Sequence[str]], folder: Path, place: str = ''
     ) -> None:
         options, body = self.options, made.trained.body
-        video = PredictionVideo(body, made.recording, made.predictions, options.video, options.window_px)
-        for views in groups:
-            path = (
-                folder / place / f'{folder_name(views[0])}.mp4' if place else folder / f'{options.video}.mp4'
-            )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            task = f'{made.recording.name}: {path.name}'
-            with steps(task, len(made.predictions), options.progress) as step:
-                video.write(path, made.frame_rate, views, step)
+        video = PredictionVideo(body, made.recording, [made.predictions], options.video, options.window_px)
+        draw_videos(video, made, options, groups, folder, place)
 
     def _part(self, name: str, wanted: bool, options: dict[str, Any], make: Callable[[Path], Any]) -> None:
-        made_of = MadeOf(self.inputs, options)
-        if not wanted:
-            self.outputs.drop_stale(name, self.inputs)
-        elif not self.outputs.holds(name, made_of):
-            with self.outputs.make(name, made_of) as staging:
-                make(staging)
+        self.outputs.part(name, MadeOf(self.inputs, options), wanted, make)
 
 
-def _views(names: Sequence[str], wanted: Sequence[str | int]) -> tuple[str, ...]:
+def draw_videos(
+    video: PredictionVideo,
+    made: PredictedRecording,
+    options: InferenceOutputs,
+    groups: Sequence[Sequence[str]],
+    folder: Path,
+    place: str = '',
+) -> None:
+    """Write a video of each group of views: named by the style, or by its first view in a folder `place`."""
+    for views in groups:
+        path = folder / place / f'{folder_name(views[0])}.mp4' if place else folder / f'{options.video}.mp4'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        task = f'{made.recording.name}: {path.name}'
+        with steps(task, len(made.predictions), options.progress) as step:
+            video.write(path, made.frame_rate, views, step)
+
+
+def chosen_video_views(names: Sequence[str], wanted: Sequence[str | int]) -> tuple[str, ...]:
     """Choose cameras by name or number."""
     for number in wanted:
         if isinstance(number, int) and number >= len(names):

@@ -11,6 +11,7 @@ import torch
 from smilfit.apis.inference_frames import CropOptions, FrameCutter, PreparedFrame
 from smilfit.datasets.boxes import BoxFinder
 from smilfit.datasets.crops import invert_affine
+from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.files import BadFileError
 from smilfit.io.image_folder import ImageFolder
 from smilfit.io.read_ahead import read_ahead
@@ -189,19 +190,18 @@ def file_state(path: Path) -> list[Any]:
     return [path.name, state.st_size, state.st_mtime_ns]
 
 
-def guessed_camera(name: str, size: tuple[int, int], fov_deg: float) -> Cameras:
+def guessed_camera(name: str, size: tuple[int, int], fov_deg: float | None = None) -> Cameras:
     """Make a camera for images of an unknown one, at the world's origin, looking along +z.
 
     Args:
         name: the camera's name.
         size: width and height, px.
-        fov_deg: angle of view of the longer side, degrees.
+        fov_deg: angle of view of the longer side, degrees; None takes the focal length that preprocessing guesses
+            for images, so that a network sees by the lens that it was trained with.
     """
     width, height = size
-    focal = max(size) / 2 / np.tan(np.radians(fov_deg) / 2)
-    K = torch.tensor(
-        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64
-    )
+    focal = None if fov_deg is None else max(size) / 2 / np.tan(np.radians(fov_deg) / 2)
+    K = guessed_intrinsics(size, focal)
     return Cameras(
         names=(name,),
         K=K[None],

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from smilfit.apis.inference_recordings import RecordedVideos, Recording, StoredR
 from smilfit.datasets import open_dataset
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import BBOX_MARGIN
+from smilfit.datasets.image_session import FOCAL_PER_SIDE
 from smilfit.files import folder_name
 from smilfit.io import read_calibration
-from smilfit.io.image_folder import ImageFolder, images_in
+from smilfit.io.image_folder import ImageFolder, images_by_size, images_in
 from smilfit.io.session_folder import CALIBRATION_FILE, find_labels
 from smilfit.io.sleap_labels import read_labels
 from smilfit.io.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
@@ -28,6 +30,12 @@ logger = logging.getLogger('smilfit')
 
 STORE_SUFFIXES = ('.h5', '.hdf5')
 OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
+_ONLY_CROPS = (
+    'boxes: this model was trained on crops around the animal and %s; whole frames are taken, in which it may be '
+    'small. Give --boxes sleap, a table of boxes, or a detector.'
+)
+_FINDS_NONE = 'finds none by itself'
+_NEVER_LOOKED = 'never looked for it in whole images (preprocess --crop-mode default teaches that)'
 # Where neither checkpoint nor caller says how large a crop is.
 _USUAL_SIDE = 224
 
@@ -43,7 +51,7 @@ class SourceOptions:
         sessions: of a dataset file; all if empty.
         boxes: 'own', 'sleap', 'whole', a .csv file, or the name of a registered box finder.
         side: of the crops, px; the training's if None.
-        fov_deg: angle of view of an uncalibrated camera, degrees.
+        fov_deg: angle of view of an uncalibrated camera, degrees; None for the guess of preprocessing.
         common: of videos of different length use the part that all have.
         unit: world unit, where the calibration does not state it.
     """
@@ -54,7 +62,7 @@ class SourceOptions:
     sessions: tuple[str, ...] = ()
     boxes: str | Path | BoxFinder = OWN
     side: int | None = None
-    fov_deg: float = 60.0
+    fov_deg: float | None = None
     common: bool = False
     unit: str | None = None
 
@@ -71,7 +79,7 @@ def open_recordings(
         finds_boxes: whether the model finds the animal by itself.
 
     Returns:
-        One recording; of a dataset file one a session.
+        One recording; of a dataset file one a session, of uncalibrated images one a size.
 
     Raises:
         FileNotFoundError: something that is named is not there.
@@ -80,7 +88,7 @@ def open_recordings(
     """
     path = None if source is None else Path(source).expanduser()
     if path is not None and path.suffix.lower() in STORE_SUFFIXES:
-        return _stored(path, options)
+        return _stored(path, options, names)
     videos = dict(options.videos or {})
     if path is not None and path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
         videos.setdefault('camera', path)
@@ -90,7 +98,7 @@ def open_recordings(
             'there is nothing.'
         )
     if path is not None and path.is_dir() and not videos and images_in(path):
-        return [_images(path, options, names, finds_boxes)]
+        return _images(path, options, names, finds_boxes)
     if path is not None and path.is_dir() and not videos:
         videos = find_videos(path, options.views)
     cameras = _calibration(path, options)
@@ -103,13 +111,25 @@ def open_recordings(
     return [_recorded(name, reader, options, names, finds_boxes)]
 
 
-def _images(path: Path, options: SourceOptions, names: DatasetNames, finds_boxes: bool) -> Recording:
+def _images(path: Path, options: SourceOptions, names: DatasetNames, finds_boxes: bool) -> list[Recording]:
     cameras = _calibration(path, options)
     camera = options.views[0] if options.views else (cameras.names[0] if cameras is not None else 'camera')
     if cameras is not None:
         chosen_views(cameras.names, (camera,), '--views')
-    reader = ImageFolder(path, camera, cameras)
-    return _recorded(folder_name(path.resolve().name), reader, options, names, finds_boxes)
+    name = folder_name(path.resolve().name)
+    groups = images_by_size(path) if cameras is None else {}
+    if len(groups) < 2:
+        return [_recorded(name, ImageFolder(path, camera, cameras), options, names, finds_boxes)]
+    # One camera cannot have made them: each size has one of its own.
+    logger.warning(
+        '%s: its images are of %d sizes; those of each size are a recording of their own.', name, len(groups)
+    )
+    return [
+        _recorded(
+            f'{name}_{width}x{height}', ImageFolder(path, camera, None, files), options, names, finds_boxes
+        )
+        for (width, height), files in groups.items()
+    ]
 
 
 def _recorded(
@@ -123,11 +143,12 @@ def _recorded(
     if cameras is None:
         (camera,) = reader.camera_names
         cameras = guessed_camera(camera, reader.sizes[camera], options.fov_deg)
+        guess = f'a focal length of {FOCAL_PER_SIDE:g} times the longer side, as in preprocessing (--fov),'
+        taken = guess if options.fov_deg is None else f'an angle of view of {options.fov_deg:g} degrees'
         logger.warning(
-            '%s: the camera is not calibrated; %g degrees over the longer side are taken (--fov). Places and sizes '
-            'are as good as that.',
+            '%s: the camera is not calibrated; %s is taken. Places and sizes are as good as that.',
             name,
-            options.fov_deg,
+            taken,
         )
     boxes = _boxes(reader, cameras, options, names, finds_boxes)
     mode = names.crop_mode if names.crop_mode in ('default', 'centred') else ''
@@ -136,8 +157,9 @@ def _recorded(
     return RecordedVideos(name, reader, cameras.to(torch.float64), CropOptions(side, mode, undistort), boxes)
 
 
-def _stored(path: Path, options: SourceOptions) -> list[Recording]:
+def _stored(path: Path, options: SourceOptions, names: DatasetNames) -> list[Recording]:
     dataset = open_dataset(path)
+    _check_same_animal(dataset, names)
     for name in options.sessions:
         if name not in dataset.session_names:
             raise UnknownNameError(
@@ -149,6 +171,31 @@ def _stored(path: Path, options: SourceOptions) -> list[Recording]:
         views = chosen_views(own, options.views or None, f'--views, session {session}')
         recordings.append(StoredRecording(dataset, session, views))
     return recordings
+
+
+def _check_same_animal(dataset: Any, names: DatasetNames) -> None:
+    """Refuse the images of another animal: a network finds its own body in whatever it is shown.
+
+    Raises:
+        ValueError: the file is of another body model, and of other keypoints.
+    """
+    trained, stored = names.body_model_hash, dataset.body_model_hash
+    shared = set(names.keypoint_names) & set(dataset.keypoint_names)
+    if None in (trained, stored) or trained == stored:
+        return
+    if 2 * len(shared) < len(names.keypoint_names):
+        found, wanted = (Path(file or '').name for file in (dataset.body_model_file, names.body_model_file))
+        raise ValueError(
+            f'{dataset.path}: its images must show the animal that the model was trained on, {wanted}; they are of '
+            f'{found} and have {len(shared)} of its {len(names.keypoint_names)} keypoints. Take another checkpoint, '
+            'or give the videos.'
+        )
+    logger.warning(
+        '%s: was made with another body model (%s) than the one that is predicted (%s).',
+        dataset.path,
+        Path(dataset.body_model_file).name,
+        Path(names.body_model_file or '').name,
+    )
 
 
 def _calibration(path: Path | None, options: SourceOptions) -> Cameras | None:
@@ -189,11 +236,8 @@ def _boxes(
     if wanted == SLEAP:
         return _label_boxes(reader, cameras, names)
     if wanted == OWN:
-        if not finds_boxes and names.crop_mode == 'bbox_crop':
-            logger.warning(
-                'boxes: this model was trained on crops around the animal and finds none by itself; whole frames are '
-                'taken, in which it may be small. Give --boxes sleap, a table of boxes, or a detector.'
-            )
+        if names.crop_mode == 'bbox_crop':
+            logger.warning(_ONLY_CROPS, _NEVER_LOOKED if finds_boxes else _FINDS_NONE)
         return None
     if Path(wanted).suffix.lower() == '.csv':
         return BoxFile(wanted, reader.camera_names)

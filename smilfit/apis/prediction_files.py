@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from smilfit.body_models import SMIL
 from smilfit.engine import TrainedRegressor
 from smilfit.files import folder_name
 from smilfit.geometry.rotation import rotmat_to_quat_wxyz
-from smilfit.io import write_mesh, write_slp
+from smilfit.io import write_mesh, write_tracks
 from smilfit.io.gltf_animation import Motion, SkinnedMesh, posed_skin, write_gltf_animation
 from smilfit.structures import BodyParams, Cameras, FitResult
 
@@ -75,20 +76,30 @@ def write_angles(path: Path, made: PredictedRecording) -> None:
 
 def write_labels(folder: Path, made: PredictedRecording) -> None:
     """Write predicted keypoints, px of the recorded images, as SLEAP labels: a file a camera."""
-    predictions = made.predictions
-    xy = np.where(predictions.confidence2d[..., None] > 0, predictions.keypoints2d, np.nan)
-    count = int(predictions.frames[-1]) + 1
+    write_tracks_of(folder, {'track_0': made})
+
+
+def write_tracks_of(folder: Path, animals: Mapping[str, PredictedRecording]) -> None:
+    """Write the same of several animals of one recording, each with a track of its own, by its name."""
+    made = next(iter(animals.values()))
     folder.mkdir(parents=True, exist_ok=True)
     for c, name in enumerate(made.recording.camera_names):
-        if not np.isfinite(xy[:, c]).any():
+        tracks = {track: _labels_of(one.predictions, c) for track, one in animals.items()}
+        if not any(np.isfinite(xy).any() for xy, _ in tracks.values()):
             logger.warning('%s: camera %s has no predicted keypoint; no labels are written.', folder, name)
             continue
-        # Labels are by frame number: frames between have none.
-        spread = np.full((count, *xy.shape[2:]), np.nan)
-        score = np.zeros(spread.shape[:2])
-        spread[predictions.frames], score[predictions.frames] = xy[:, c], predictions.confidence2d[:, c]
         path = folder / f'{folder_name(name)}.slp'
-        write_slp(path, spread, made.keypoint_names, made.recording.video_of(name), score)
+        write_tracks(path, tracks, made.keypoint_names, made.recording.video_of(name))
+
+
+def _labels_of(predictions: Predictions, camera: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give points and scores by frame number: frames between the predicted ones have none."""
+    confidence = predictions.confidence2d[:, camera]
+    xy = np.where(confidence[..., None] > 0, predictions.keypoints2d[:, camera], np.nan)
+    count = int(predictions.frames[-1]) + 1
+    spread, score = np.full((count, *xy.shape[1:]), np.nan), np.zeros((count, xy.shape[1]))
+    spread[predictions.frames], score[predictions.frames] = xy, confidence
+    return spread, score
 
 
 def write_meshes(folder: Path, made: PredictedRecording, kind: str, every: int) -> None:

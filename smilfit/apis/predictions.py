@@ -20,6 +20,7 @@ FURTHER = {
     'points3d_covariance': 'points_covariance',
     'seen2d': 'seen2d',
     'seen2d_confidence': 'seen_confidence',
+    'sure': 'sure',
 }
 
 

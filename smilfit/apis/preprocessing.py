@@ -12,14 +12,14 @@ from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.apis.session_source import read_sessions
-from smilfit.apis.smilify_source import read_smilify_files
+from smilfit.apis.smilify_source import clicked_joints, read_smilify_files
 from smilfit.body_models import BodyModelData, is_shipped, load_body_model_data
 from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
 from smilfit.datasets import preprocess as write_dataset
 from smilfit.datasets.preprocess import plan_sessions
 from smilfit.io import read_shape_betas
 from smilfit.io.keypoint_maps import keypoint_map_file
-from smilfit.io.landmark_rows import body_with_lookup
+from smilfit.io.landmark_rows import body_with_clicked_joints, body_with_lookup
 from smilfit.structures import SkippedAnnotation
 
 
@@ -122,6 +122,9 @@ def _read(
         body = _body(body_model, source)
         opened, chosen, betas = read_smilify_files(source, body, options)
         betas |= read_shape_betas(source.shape_betas) if source.shape_betas else {}
+        if not source.keypoint_map:
+            names = dict.fromkeys(name for session in opened for name in clicked_joints(session))
+            body = body_with_clicked_joints(body, names, str(source.path))
         return _Inputs(opened, body, chosen, shape_betas=betas)
     if source.of_rigs:
         chosen = options_from(options)

@@ -14,7 +14,10 @@ def open_recording(dataset: Any, session: str) -> SleapSession:
         FileNotFoundError: its folder is not there any more.
         ValueError: it has fewer frames than were stored; and what `SleapSession` refuses.
     """
-    source, names = Path(dataset.source(session)), dataset.cameras(session).names
+    stated, names = dataset.source(session), dataset.cameras(session).names
+    if not stated:
+        raise FileNotFoundError('its file was imported and names no recording')
+    source = Path(stated)
     if not (source / CALIBRATION_FILE).is_file():
         raise FileNotFoundError(f'its folder {source} is not there; put it beside the dataset file')
     others = [name for name in cameras_of(source) if name not in names]

@@ -10,8 +10,8 @@ from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets import PreprocessOptions
 from smilfit.io import SleapSession, check_lookup, find_sessions, read_joint_lookup
 from smilfit.io.calibration import read_calibration
-from smilfit.io.session_folder import CALIBRATION_FILE
-from smilfit.io.sleap_labels import tell_high_peaks
+from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, match_cameras
+from smilfit.io.sleap_labels import read_track_names, tell_high_peaks
 from smilfit.registry import UnknownNameError, did_you_mean
 
 # What lies beside the cameras' folders.
@@ -42,6 +42,7 @@ def read_sessions(
     sessions = [
         SleapSession(
             folder,
+            track=track,
             joint_lookup=source.keypoint_map,
             exclude_cameras=excluded[folder],
             # The pipeline applies the threshold, so that it can count what falls below.
@@ -52,11 +53,36 @@ def read_sessions(
             partial_labels=source.partial_labels,
         )
         for folder in folders
+        for track in _tracks_of(folder, excluded[folder], source.reader.get('instance') == 'each')
     ]
     for session in sessions:
         for camera in session.camera_names:
             tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
     return sessions
+
+
+def _tracks_of(folder: Path, exclude: Sequence[str], each: bool) -> tuple[str | None, ...]:
+    """Name the animals of a session that are read: all tracks, or None for the one with the most points."""
+    if not each:
+        return (None,)
+    calibration = folder / CALIBRATION_FILE
+    known = read_calibration(calibration).names if calibration.is_file() else None
+    cameras = match_cameras(folder, known, exclude)
+    found = [read_track_names(find_labels(path)) for path in cameras.values()]
+    names = dict.fromkeys(name for tracks in found for name in tracks)
+    for name, tracks in zip(cameras, found):
+        if not tracks:
+            raise ValueError(
+                f"{folder}: instances must have tracks for --instance each; camera {name!r}'s have none. Track them "
+                'in SLEAP, or leave --instance away.'
+            )
+        for track in names:
+            if track not in tracks:
+                raise ValueError(
+                    f'{folder}: tracks must have one name in all cameras for --instance each; {track!r} is not in '
+                    f'camera {name!r}, which has {list(tracks)}. Rename them in SLEAP.'
+                )
+    return tuple(names)
 
 
 def _inputs_of(folders: Sequence[Path]) -> list[Path]:

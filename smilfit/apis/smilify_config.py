@@ -10,7 +10,15 @@ from smilfit.apis.shipped_configs import configs_folder
 from smilfit.apis.smilify_checkpoint import BODY
 from smilfit.apis.smilify_defaults import CURRICULUM, LR_SCHEDULE, head_width
 from smilfit.apis.smilify_keys import IGNORED_THERE, check_keys, not_carried
-from smilfit.apis.smilify_losses import BASE, NOT_HERE, converted_weights, handlers
+from smilfit.apis.smilify_losses import (
+    BASE,
+    FAR_POINTS,
+    NOT_HERE,
+    ONE_VIEW,
+    TRIANGULATION,
+    converted_weights,
+    handlers,
+)
 from smilfit.engine.config_text import config_text
 from smilfit.engine.staged_unfreeze_hook import NEVER
 from smilfit.files import BadFileError, shorten, write_text
@@ -190,7 +198,11 @@ def _model(
     every = [weights, *stages.values()]
     with_sizes = joint_sizes != 'none'
     outlines = any(w.get('silhouette', 0) > 0 for w in every)
+    triangulated = any(w.get(TRIANGULATION, 0) > 0 for w in every)
     told = [f'loss {key}: {why}' for key, why in NOT_HERE.items() if any(w.get(key, 0) > 0 for w in every)]
+    if triangulated:
+        told.append(f'loss {TRIANGULATION}: {ONE_VIEW if single else FAR_POINTS}')
+    compared = (with_sizes, outlines, triangulated and not single)
     told.append('loss joint_rot, global_rot: squared distances of rotations here, plain ones there')
     network = {
         'type': 'SmilifyNetwork',
@@ -226,17 +238,13 @@ def _model(
         'by_directions': mode == 'entangled_with_betas',
         'unit': unit,
         'resolution': side,
-        'handlers': handlers(with_sizes, outlines),
+        'handlers': handlers(*compared),
         'keypoint_weights': _keypoint_weights(where, config),
-        'loss_weights': converted_weights(
-            f'{where}: loss_curriculum.base_weights', weights, with_sizes, outlines
-        ),
+        'loss_weights': converted_weights(f'{where}: loss_curriculum.base_weights', weights, *compared),
         'intermediate_weight': float(weights.get('ief_intermediate', 0.0)),
     }
     schedule = {
-        epoch: converted_weights(
-            f'{where}: loss_curriculum.curriculum_stages.{epoch}', stage, with_sizes, outlines
-        )
+        epoch: converted_weights(f'{where}: loss_curriculum.curriculum_stages.{epoch}', stage, *compared)
         for epoch, stage in sorted(stages.items())
     }
     return model, schedule, told

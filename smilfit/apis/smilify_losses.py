@@ -23,13 +23,16 @@ FACTORS: Mapping[str, tuple[str, float]] = {
     'limb_scale_regularization': ('limb_scales', 1 / 3),
     'limb_trans_regularization': ('limb_offsets', 1 / 3),
     'silhouette': ('silhouette', 1.0),
+    'triangulation_consistency': ('triangulation_consistency', 1 / 3),
     'ief_intermediate': ('intermediate', 1.0),
 }
 NOT_HERE = {
     'log_beta_scales': 'dataset files hold no true sizes of joints',
     'betas_trans': 'dataset files hold no true sizes of joints',
-    'triangulation_consistency': 'cameras are held against given ones instead (cam_rot, cam_trans, fov)',
 }
+TRIANGULATION = 'triangulation_consistency'
+ONE_VIEW = 'one view triangulates nothing'
+FAR_POINTS = 'points that cameras put far away count too; SMILify passes over those beyond 50 units'
 # As SMILify has them where a config leaves them out.
 BASE = {
     'global_rot': 0.0, 'joint_rot': 0.001, 'betas': 0.0005, 'trans': 0.0005, 'fov': 0.001, 'cam_rot': 0.01,
@@ -40,7 +43,11 @@ BASE = {
 
 
 def converted_weights(
-    where: str, weights: Mapping[str, float], with_sizes: bool, with_silhouette: bool
+    where: str,
+    weights: Mapping[str, float],
+    with_sizes: bool,
+    with_silhouette: bool,
+    with_triangulation: bool,
 ) -> dict[str, float]:
     """Bring weights to our keys and units.
 
@@ -49,23 +56,23 @@ def converted_weights(
         weights: SMILify's.
         with_sizes: whether the network predicts sizes of joints; else their regularisers are left out.
         with_silhouette: whether outlines are ever compared; else their weight, 0, is left out.
+        with_triangulation: whether what cameras triangulate ever is, likewise.
 
     Raises:
         UnknownNameError: a loss that SMILify does not have.
     """
     reject_unknown(where, 'loss', weights, (*FACTORS, *NOT_HERE))
+    there = {'silhouette': with_silhouette, TRIANGULATION: with_triangulation}
     found = {}
     for key, weight in weights.items():
-        left_out = (key.startswith('limb_') and not with_sizes) or (
-            key == 'silhouette' and not with_silhouette
-        )
+        left_out = (key.startswith('limb_') and not with_sizes) or not there.get(key, True)
         if key in FACTORS and not left_out:
             name, factor = FACTORS[key]
             found[name] = float(f'{weight * factor:.6g}')
     return found
 
 
-def handlers(with_sizes: bool, with_silhouette: bool) -> list[dict[str, Any]]:
+def handlers(with_sizes: bool, with_silhouette: bool, with_triangulation: bool) -> list[dict[str, Any]]:
     """Give the handlers whose losses have these keys."""
     plain = {'type': 'KeypointMSELoss', 'sigma': None}
     found = [
@@ -84,6 +91,8 @@ def handlers(with_sizes: bool, with_silhouette: bool) -> list[dict[str, Any]]:
     if with_silhouette:
         loss = {'type': 'SilhouetteL1Loss'}
         found.append({'type': 'SilhouetteHandler', 'handler_key': 'silhouette', 'loss': loss})
+    if with_triangulation:
+        found.append({'type': 'TriangulationConsistencyHandler', 'handler_key': TRIANGULATION})
     return found
 
 

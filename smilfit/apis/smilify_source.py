@@ -14,6 +14,7 @@ from smilfit.datasets import CROP_MODES, PreprocessOptions, StoredSession
 from smilfit.datasets.shape_agreement import shape_agreement
 from smilfit.datasets.smilify import SmilifyFile, common_unit, read_smilify, sessions_of
 from smilfit.datasets.smilify.joint_order import mixed_lookup
+from smilfit.datasets.smilify.session import SmilifySession
 from smilfit.io import check_lookup, read_joint_lookup
 from smilfit.io.slp_nodes import read_node_orders
 
@@ -46,7 +47,14 @@ def read_smilify_files(
     betas: dict[str, np.ndarray] = {}
     for file in files:
         found = sessions_of(
-            file, made_with.joint_names, lookup, unit, factors[file.path], source.source_size, source.focal_px
+            file,
+            made_with.joint_names,
+            lookup,
+            unit,
+            factors[file.path],
+            source.source_size,
+            source.focal_px,
+            body if made_with is body else None,
         )
         if not source.allow_other_joints:
             for session in found:
@@ -71,6 +79,12 @@ def read_smilify_files(
         target_resolution=chosen.get('target_resolution') or sides,
     )
     return sessions, replace(settled, min_views=1) if single else settled, betas
+
+
+def clicked_joints(session: StoredSession) -> tuple[str, ...]:
+    """Name the joints near which people put labels; of rendered animals and single images they are exact."""
+    several = isinstance(session, SmilifySession)
+    return tuple(session.keypoint_names) if several and session.poses is None else ()
 
 
 def _lookup(source: DataSource, body: BodyModelData, made_with: BodyModelData) -> dict[str, str] | None:

@@ -117,7 +117,9 @@ def synthesize(
     photos = read_photos(places, cameras.names if cameras else ()) if places else NO_PHOTOS
     given = _poses(data, inputs)
     sessions = SessionSet(SMIL(data), tuple(data_names), options, cameras, photos, given)
-    made_of = MadeOf(_content(data, data_names, cameras, photos, given), asdict(options))
+    # One animal's record is what it was before there were several.
+    stated = {k: v for k, v in asdict(options).items() if k != 'n_animals' or v > 1}
+    made_of = MadeOf(_content(data, data_names, cameras, photos, given), stated)
     report = progress or ignore
     if as_store:
         # What one camera alone sees is known in space all the same.
@@ -146,8 +148,9 @@ def _write_store(
     rendered = []
     with steps('placing labels', len(sessions), report) as step:
         for index in range(len(sessions)):
-            rendered.append(sessions[index])
-            _ = rendered[-1].visible
+            found = list(sessions[index].each_animal().values())
+            _ = found[0].visible
+            rendered += found
             step()
     write_dataset(
         rendered,
@@ -201,9 +204,9 @@ def _write_folder(
                 table.write_bytes(Path(lookup).read_bytes())
             if sessions.body.n_betas:
                 for index in range(len(sessions)):
-                    session = sessions[index]
-                    betas = session.true_params.betas[0].numpy()
-                    add_shape_betas(staging / 'shape_betas.csv', session.name, betas)
+                    for session in sessions[index].each_animal(visible=False).values():
+                        betas = session.true_params.betas[0].numpy()
+                        add_shape_betas(staging / 'shape_betas.csv', session.name, betas)
 
 
 def _write_session(

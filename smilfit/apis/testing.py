@@ -4,6 +4,7 @@
 # ruff: noqa: PT028
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,12 @@ from smilfit.engine import (
     process_group,
     set_refinement,
 )
-from smilfit.evaluation import Intervals
+from smilfit.evaluation import Intervals, MultiViewPoseMetric, left_out_metrics
+from smilfit.evaluation.left_out import COUNT
 from smilfit.files import MadeOf, OutputFolder, write_text
 from smilfit.visualization import prediction_images, write_benchmark_folder, write_image
+
+logger = logging.getLogger('smilfit')
 
 # In the benchmark folder: predictions beside truths, as a `BenchmarkResult`.
 COMPARISON = 'comparison.npz'
@@ -63,6 +67,7 @@ def test(
     launcher: str = 'none',
     averaged: bool = True,
     refine: bool = False,
+    left_out_views: bool = False,
     progress: ProgressCallback | None = None,
 ) -> EvaluationRun | None:
     """Test a trained regressor.
@@ -78,6 +83,8 @@ def test(
         device: 'auto', 'cpu' or 'cuda'.
         launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
         refine: refine predictions as the config's `refinement` says before they are compared.
+        left_out_views: judge the model also in each view, predicted from the others: as many predictions more as
+            there are views.
         averaged: test the averaged weights of a training with `EMAHook`; else those of the last step.
         progress: called with a `Progress` after every batch, by the first process.
 
@@ -88,6 +95,10 @@ def test(
         ConfigError: the config does not run.
         ValueError: `out` is one of the inputs.
     """
+    if left_out_views and launcher != 'none':
+        raise ValueError(
+            f'--left-out-views: the test must run in one process; got --launcher {launcher}. Leave one of them out.'
+        )
     found = None if config is None else find_config(config)
     cfg = _experiment(found, checkpoint, cfg_options, work_dir)
     if refine:
@@ -100,7 +111,7 @@ def test(
     cfg.launcher = launcher
     made_of = MadeOf({'checkpoint': Path(checkpoint).name}, {'config': None if found is None else found.name})
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        return _test(cfg, checkpoint, body_model, device, averaged, made_of, out, progress)
+        return _test(cfg, checkpoint, body_model, device, averaged, left_out_views, made_of, out, progress)
 
 
 def _experiment(
@@ -125,6 +136,7 @@ def _test(
     body_model: str | Path | None,
     device: str,
     averaged: bool,
+    left_out_views: bool,
     made_of: MadeOf,
     out: str | Path | None,
     progress: ProgressCallback | None,
@@ -132,7 +144,21 @@ def _test(
     runner = build_test_runner(cfg, checkpoint, body_model=body_model, device=device, averaged=averaged)
     add_progress(runner, progress)
     metrics = runner.test()
+    if left_out_views:
+        metrics |= _left_out(runner)
     return _write(runner, metrics, made_of, out) if runner.rank == 0 else None
+
+
+def _left_out(runner: Any) -> dict[str, int | float]:
+    metrics = [m for m in runner.test_evaluator.metrics if isinstance(m, MultiViewPoseMetric)]
+    if not metrics:
+        raise ValueError(
+            '--left-out-views: test_evaluator must have a MultiViewPoseMetric; it has none. Add one to the config.'
+        )
+    found = left_out_metrics(runner.model, runner.test_dataloader, metrics[0])
+    if not found[COUNT]:
+        logger.warning('--left-out-views: no sample has three views, so none could be left out.')
+    return found
 
 
 def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Path | None) -> EvaluationRun:

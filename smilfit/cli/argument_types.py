@@ -114,3 +114,8 @@ def _range(low: float, high: float | None) -> str:
 
 def _refusal(rule: str, text: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f'must be {rule}; got {shorten(text)!r}')
+
+
+def animal_count(text: str) -> int | str:
+    """Read a number from 1 on, or 'auto'."""
+    return text if text == 'auto' else positive_int(text)

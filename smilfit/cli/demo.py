@@ -189,7 +189,7 @@ def held_out_session(data: Path) -> str:
     from smilfit.datasets import MultiViewDataset
     from smilfit.engine import load_experiment
 
-    cfg = load_experiment(configs_folder() / 'train' / 'keypoint_demo.py').test_dataloader.dataset
+    cfg = load_experiment(configs_folder() / 'train' / 'keypoint_demo.py').train_dataloader.dataset
     chosen = MultiViewDataset(data, split='test', split_by=cfg.split_by, ratios=cfg.ratios, test_mode=True)
     return chosen.file.session_names[int(chosen.file.session_of[chosen.indices[0]])]
 

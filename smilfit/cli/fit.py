@@ -202,7 +202,9 @@ def _camera_table(done: 'FitRun') -> Table:
         'given 3D points',
         'fit / no body',
     ):
-        table.add_column(column, justify='left' if column in ('session', 'camera') else 'right')
+        # Names that are cut are alike.
+        text = column in ('session', 'camera')
+        table.add_column(column, justify='left' if text else 'right', overflow='fold' if text else 'ellipsis')
     for session, benchmark in done.benchmarks.items():
         for row in benchmark.cameras:
             numbers = (row.median_fitted_px, row.common_triangulated_px, row.given_px, row.ratio)

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from smilfit.cli.argument_types import (
+    animal_count,
     device,
     float_from,
     int_from,
@@ -61,6 +62,13 @@ def build_parser(prog: str | None = 'infer') -> argparse.ArgumentParser:
         metavar='FILE|NAME',
         help='body model file, or a shipped model, instead of the one that the training names',
     )
+    parser.add_argument(
+        '--network',
+        type=Path,
+        metavar='FILE.onnx',
+        help='what smilfit export wrote of the checkpoint, of a KeypointRegressor: onnxruntime runs it on the CPU in '
+        "the network's place",
+    )
     _add_source(parser)
     _add_frames(parser)
     _add_outputs(parser)
@@ -99,8 +107,9 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--fov',
         type=float_from(1.0, 170.0),
-        default=60.0,
-        help='angle of view of an uncalibrated camera, degrees',
+        metavar='DEG',
+        help="angle of view of an uncalibrated camera's longer side, degrees; if not given, what preprocessing "
+        'guesses: a focal length of 1.2 times that side (45 degrees)',
     )
     group.add_argument('--unit', help='world unit, where the calibration does not state it')
     group.add_argument(
@@ -109,6 +118,15 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_frames(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('several animals')
+    group.add_argument(
+        '--animals',
+        type=animal_count,
+        metavar='N|auto',
+        help='so many animals share the recording: each has a folder animal_0, animal_1, ... and a track in the '
+        'labels, videos show all. Needs a model with a map of centres (configs/train/keypoint_several.py). auto '
+        'takes as many as are seen at once in a tenth of the frames; one animal if not given',
+    )
     group = parser.add_argument_group('which frames')
     group.add_argument('--start', type=not_negative_int, default=0, help='the first frame')
     group.add_argument('--every', type=positive_int, default=1, help='take every n-th frame')
@@ -206,12 +224,14 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.out,
             config=arguments.config,
             body_model=arguments.body_model,
+            network=arguments.network,
             sources=sources,
             frames=frames,
             outputs=InferenceOutputs(
                 **_outputs_of(arguments), **({} if progress is None else {'progress': progress})
             ),
             cameras=_pairs('--cameras', arguments.cameras),
+            animals=arguments.animals,
             fps=arguments.fps,
             device=arguments.device,
             threads=arguments.threads,
@@ -262,6 +282,8 @@ def show_runs(done: Sequence['InferenceRun']) -> int:
         missing = run.report['views_missing']
         if missing['views']:
             say(f'  - {missing["views"]} views missing, in {missing["frames_with_fewer_views"]} frames')
+        if run.identities:
+            _say_identity(run.identities, say)
         if run.verdict is not None:
             say(f'  refined: {run.verdict.word}')
             for reason in run.verdict.reasons:
@@ -269,6 +291,16 @@ def show_runs(done: Sequence['InferenceRun']) -> int:
             incomplete |= run.verdict.word == NOT_BELIEVABLE
         say(f'predictions: {run.file}')
     return EXIT_INCOMPLETE if incomplete else 0
+
+
+def _say_identity(told: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Tell of one of several animals where it was lost, and where it may be another."""
+    unsure, again = told['frames_unsure'], told['taken_up_again']
+    if again:
+        guess = f', {told["taken_up_by_guess"]} times by guess' if told['taken_up_by_guess'] else ''
+        say(f'  - lost and taken up again {again} times{guess}')
+    if unsure:
+        say(f'  - may have changed places with another in {len(unsure)} frames, the first {unsure[0]}')
 
 
 def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:

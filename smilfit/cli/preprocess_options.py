@@ -68,6 +68,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         'metavar': 'NAME',
         'help': 'cameras to keep although they contradict the others',
     },
+    'n_animals': {
+        'type': positive_int,
+        'help': 'animals that an image shows where all are in it (default: the most that are labelled in one); '
+        'images in which fewer are labelled say nothing of where the others are',
+    },
     'jpeg_quality': {'type': int_from(1, 100), 'help': 'quality of the stored images, 1 to 100'},
 }
 

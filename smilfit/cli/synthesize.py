@@ -23,6 +23,12 @@ _NUMBERS = {
     '--sessions': (positive_int, 20, 'sessions: each another animal, motion, light, coat and place'),
     '--frames': (positive_int, 160, 'frames of each session'),
     '--cameras': (positive_int, 4, 'cameras of made rigs'),
+    '--animals': (
+        positive_int,
+        1,
+        'animals that share the arena and hide one another: tracks of the labels animal_0, animal_1, ...; in OUT.h5 '
+        'sessions of their own',
+    ),
     '--fps': (positive_float, 30.0, 'frames a second'),
     '--memory': (
         float_from(0.0),
@@ -134,6 +140,7 @@ def _run(arguments: argparse.Namespace) -> int:
         n_sessions=arguments.sessions,
         n_frames=arguments.frames,
         n_cameras=arguments.cameras,
+        n_animals=arguments.animals,
         size=tuple(arguments.size),
         unit=arguments.unit or 'mm',
         fps=arguments.fps,

@@ -37,6 +37,12 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         help="fit the body to what the network saw, from its prediction, as the config's `refinement` says",
     )
     made.add_argument(
+        '--left-out-views',
+        action='store_true',
+        help='judge the model also in each view of which it sees only the others (three views at least); as many '
+        'predictions more as there are views',
+    )
+    made.add_argument(
         '--compare',
         nargs=2,
         metavar=('A', 'B'),
@@ -62,6 +68,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     config, checkpoint = (None, *files) if len(files) == 1 else files
     given = run_arguments_of(arguments) | {'averaged': not arguments.no_ema, 'refine': arguments.refine}
+    given['left_out_views'] = arguments.left_out_views
     done = apis.test(config, checkpoint, out=arguments.out, **given)
     if done is None:
         return

@@ -13,7 +13,7 @@ from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_l
 from smilfit.datasets.store_layout import ImageTable
 from smilfit.io import check_cameras, triangulate_keypoints
 from smilfit.registry import did_you_mean
-from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import AnimalCentres, Cameras, Keypoints2d, Keypoints3d
 
 
 @runtime_checkable
@@ -45,7 +45,9 @@ class PreprocessOptions:
     views, are stored with all views and without keypoints, for pseudo-labels. Views are those with a keypoint of at
     least `confidence_threshold`; None takes what the labels' kind of score asks for (0.2 for SLEAP's peaks, 0 for its
     proofread files, 0.6 for likelihoods in DeepLabCut's tables, 0.5 elsewhere). `retriangulate` places
-    3D points anew from the kept cameras although the session has some. `num_workers` threads cut and encode images
+    3D points anew from the kept cameras although the session has some. `n_animals` is how many animals an
+    image shows where all are in it; None takes the most that are labelled in one. Images in which fewer are labelled
+    say nothing of the others. `num_workers` threads cut and encode images
     while the next ones are decoded; 0 does it in turn.
     """
 
@@ -65,6 +67,7 @@ class PreprocessOptions:
     exclude_cameras: tuple[str, ...] = ()
     allow_inconsistent_cameras: tuple[str, ...] = ()
     jpeg_quality: int = 95
+    n_animals: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -82,6 +85,7 @@ class PreprocessOptions:
             'confidence_threshold': (0.0, 1.0),
             'num_workers': (0, 256),
             'jpeg_quality': (1, 100),
+            'n_animals': (1, None),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -104,10 +108,12 @@ class PreprocessOptions:
     def deciding(self) -> dict[str, Any]:
         """Give what the file depends on, so without the number of threads.
 
-        Without frames that are asked for, `unlabelled` is not named: files of before stay what they are.
+        What is not asked for, `unlabelled` frames or a number of animals, is not named: files of before stay what
+        they are.
         """
-        left_out = ('num_workers',) if self.unlabelled else ('num_workers', 'unlabelled')
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        stated = {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'num_workers'}
+        optional = {'unlabelled': bool(self.unlabelled), 'n_animals': self.n_animals is not None}
+        return {name: value for name, value in stated.items() if optional.get(name, True)}
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ class SessionPlan:
     Keypoints are px of the image that is cut: undistorted if `undistorted`. `counts` says what was kept
     and what was left out, with the reason. Of images with cameras of their own there are `images`, `cameras`
     has a row a frame, `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last
-    pixel; NaN where the keypoints say it). `stored` is the session where its images are cut already.
+    pixel; NaN where the keypoints say it). `stored` is the session where its images are cut already. `centres` are
+    those of all animals, where there are several, px of the image that is cut.
     """
 
     session: Any
@@ -135,6 +142,7 @@ class SessionPlan:
     boxes: Float[np.ndarray, 'n C 4'] | None = None
     images: ImageTable | None = None
     stored: Any = None
+    centres: AnimalCentres | None = None
 
     def frame_number(self, n: int) -> int:
         """Give the stored number of the n-th frame."""
@@ -258,6 +266,8 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
     below = raw.visible & ~labelled
     tell_large_losses(session.name, camera_counts(cameras.names, raw.visible, below, thresholds))
+    given_names = cameras.names if session.cameras is None else session.cameras.names
+    keep = [given_names.index(name) for name in cameras.names]
     counts = {
         'frames': len(enough),
         'frames_stored': len(chosen),
@@ -288,6 +298,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         confidence3d=points.confidence.double().numpy(),
         undistorted=not options.no_undistort,
         counts=counts,
+        centres=plan_centres(session, cameras, keep, chosen, options),
     )
 
 
@@ -297,6 +308,45 @@ def _spread(there: torch.Tensor, count: int) -> torch.Tensor:
     if len(rows) <= count:
         return rows
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()] if count else rows[:0]
+
+
+def plan_centres(
+    session: Any, cameras: Cameras, keep: Sequence[int], chosen: torch.Tensor, options: PreprocessOptions
+) -> AnimalCentres | None:
+    """Give all animals' centres in the chosen frames and cameras, px of the images that will be cut; None of one.
+
+    Args:
+        session: a reader; one that knows of several animals has `centres2d`.
+        cameras: the kept ones.
+        keep: their numbers in the session.
+        chosen: the frames.
+        options: what is kept.
+
+    Raises:
+        ValueError: more animals in an image than `n_animals`.
+    """
+    found = session.centres2d() if hasattr(session, 'centres2d') else None
+    if found is None and (options.n_animals or 1) > 1:
+        seen = session.keypoints2d()
+        own_points = np.where(seen.visible.numpy()[..., None], seen.xy.numpy(), np.nan)
+        found = AnimalCentres.of_keypoints([own_points], options.n_animals)
+    if found is None:
+        return None
+    rows = chosen.numpy()
+    found = AnimalCentres(*(x[rows][:, list(keep)] for x in (found.xy, found.known, found.complete)))
+    count, most = found.known.sum(-1), options.n_animals
+    if most is not None and count.max(initial=0) > most:
+        raise ValueError(
+            f'{session.name}: an image must show at most the {most} animals of --n-animals; frame '
+            f'{rows[int((count > most).any(1).argmax())]} has {count.max()} labelled ones. Say how many there are.'
+        )
+    xy, inside = (torch.from_numpy(found.xy), torch.ones(found.known.shape, dtype=torch.bool))
+    if not options.no_undistort:
+        own = cameras if cameras.K.ndim == 3 else cameras[chosen]
+        xy, inside = own.undistort(xy)
+    known = found.known & inside.numpy()
+    complete = found.complete if most is None else count >= most
+    return AnimalCentres(np.where(known[..., None], xy.numpy(), 0.0), known, complete)
 
 
 def _points3d(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
+from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan, plan_centres
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
 from smilfit.datasets.store_layout import ImageTable
@@ -88,6 +88,7 @@ def plan_images(
             session.temporal,
             tuple(session.images[i].where for i in chosen),
         ),
+        centres=plan_centres(session, session.cameras, (0,), rows, options),
     )
     return plan, tuple(SkippedAnnotation(session.images[i].where, r) for i, r in sorted(skipped.items()))
 

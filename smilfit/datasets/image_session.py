@@ -15,6 +15,7 @@ from smilfit.io.annotations import mask_box
 from smilfit.io.annotations.entries import reason_of
 from smilfit.io.annotations.sequence_names import different_names, sequence_name
 from smilfit.structures import (
+    AnimalCentres,
     AnnotatedImage,
     AnnotationSet,
     Cameras,
@@ -53,6 +54,7 @@ class ImageSession:
         temporal: whether the images follow one another in time.
         focal_px: focal length of images without a camera; None guesses 1.2 times their longer side.
         confidence_threshold: what labels of a smaller confidence count as missing by, where nobody asks otherwise.
+        shown: by image, the centres of all animals that are annotated in it; None takes each image's own alone.
 
     Raises:
         ValueError: an entry without size, or a focal length that is not positive.
@@ -69,7 +71,9 @@ class ImageSession:
         temporal: bool = False,
         focal_px: float | None = None,
         confidence_threshold: float = 0.5,
+        shown: Mapping[str, Sequence[Float[np.ndarray, '2']]] | None = None,
     ) -> None:
+        self._shown = shown or {}
         if focal_px is not None and not focal_px > 0:
             raise ValueError(f'{name}: focal_px must be positive; got {focal_px}.')
         self.name, self.unit, self.fps, self.temporal = name, unit, fps, temporal
@@ -137,6 +141,19 @@ class ImageSession:
             self.cameras,
         )
         return seen if names is None else seen.select(names)
+
+    def centres2d(self) -> AnimalCentres | None:
+        """Give the centres of all animals annotated in each image, px of it; None where none shows several."""
+        found = [self._shown.get(str(image.image), ()) for image in self.images]
+        most = max((len(centres) for centres in found), default=0)
+        if most < 2:
+            return None
+        xy, known = np.zeros((len(found), 1, most, 2)), np.zeros((len(found), 1, most), np.bool_)
+        for i, centres in enumerate(found):
+            for a, centre in enumerate(centres):
+                xy[i, 0, a], known[i, 0, a] = centre, True
+        # Every image is annotated whole, unless the caller says how many animals there should be.
+        return AnimalCentres(xy, known, np.asarray(known.any(-1)))
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Give 3D points where entries have them; None where none has."""
@@ -238,6 +255,10 @@ def image_sessions(
             skipped.append(SkippedAnnotation(image.where, reason))
             continue
         by_sequence.setdefault(image.sequence, []).append(image)
+    shown: dict[str, list[np.ndarray]] = {}
+    for image in annotations.images:
+        if (centre := _centre(image)) is not None:
+            shown.setdefault(str(image.image), []).append(centre)
     names = different_names([sequence_name(sequence or annotations.name) for sequence in by_sequence])
     sessions = tuple(
         ImageSession(
@@ -250,10 +271,30 @@ def image_sessions(
             annotations.temporal,
             focal_px,
             annotations.confidence_threshold,
+            shown,
         )
         for name, (sequence, images) in zip(names, by_sequence.items())
     )
     return sessions, tuple(skipped)
+
+
+def _centre(image: AnnotatedImage) -> Float[np.ndarray, '2'] | None:
+    """Give an animal's centre: the mean of its labelled points, else the middle of its box; None without."""
+    there = image.confidence > 0
+    if there.any():
+        return np.asarray(image.keypoints[there].mean(0), np.float64)
+    if image.box is None:
+        return None
+    x, y, width, height = (float(v) for v in image.box)
+    return np.array([x + width / 2, y + height / 2])
+
+
+def guessed_intrinsics(size: tuple[int, int], focal_px: float | None = None) -> Float[torch.Tensor, '3 3']:
+    """Give K of an unknown camera that looks along its middle; `FOCAL_PER_SIDE` guesses its focal length."""
+    width, height = size
+    focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
+    rows = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _own_cameras(images: Sequence[AnnotatedImage], focal_px: float | None, unit: str | None) -> Cameras:
@@ -267,9 +308,8 @@ def _own_cameras(images: Sequence[AnnotatedImage], focal_px: float | None, unit:
         width, height = image.size
         camera = image.camera
         if camera is None:
-            focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
-            rows = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
-            K, R, t = torch.tensor([rows]).double(), torch.eye(3).double()[None], torch.zeros(1, 3).double()
+            K = guessed_intrinsics((width, height), focal_px)[None]
+            R, t = torch.eye(3).double()[None], torch.zeros(1, 3).double()
         else:
             K, R, t = camera.K.double(), camera.R.double(), camera.t.double()
         dist = torch.zeros(1, 5) if camera is None or camera.dist is None else camera.dist

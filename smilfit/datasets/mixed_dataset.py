@@ -2,7 +2,7 @@
 
 import bisect
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -62,6 +62,7 @@ class MixedDataset(Dataset):
             )
         self._ends = list(accumulate(len(dataset) for dataset in self.datasets))
         first = self.datasets[0].file
+        self._n_centres = max(getattr(d.file, 'n_centres', 0) for d in self.datasets)
         self._same_body = [d.file.body_model_hash == first.body_model_hash for d in self.datasets]
         for dataset, same in zip(self.datasets, self._same_body):
             if not same:
@@ -74,6 +75,11 @@ class MixedDataset(Dataset):
     def sizes(self) -> tuple[int, ...]:
         """How many images each set has."""
         return tuple(len(dataset) for dataset in self.datasets)
+
+    @property
+    def n_images(self) -> int:
+        """How many images all sets have."""
+        return sum(self.sizes)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -101,6 +107,7 @@ class MixedDataset(Dataset):
         data = sample['data_samples']
         if not self._same_body[which]:
             data = data | self._no_params()
+        data = data | _centres(data, self._n_centres)
         return {**sample, 'data_samples': data | {'dataset': torch.tensor(which)}}
 
     def _no_params(self) -> dict[str, Any]:
@@ -112,3 +119,18 @@ class MixedDataset(Dataset):
         params = {name: torch.zeros(shape) for name, shape in shapes.items()}
         params['scale'] = torch.ones(())
         return {'params': params, 'has_params': torch.tensor(False), 'has_betas': torch.tensor(False)}
+
+
+def _centres(data: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
+    """Bring all animals' centres to those of n; a set that knows of none says nothing but its own keypoints."""
+    if n == 0:
+        return {}
+    views = len(data['confidence2d'])
+    found = data.get('centres2d', torch.zeros(views, 0, 2))
+    weight = data.get('centres_weight', torch.zeros(views, 0))
+    more = n - weight.shape[1]
+    return {
+        'centres2d': torch.cat((found, torch.zeros(views, more, 2)), 1),
+        'centres_weight': torch.cat((weight, torch.zeros(views, more)), 1),
+        'all_animals': data.get('all_animals', torch.ones(views, dtype=torch.bool)),
+    }

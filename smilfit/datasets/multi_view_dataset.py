@@ -13,11 +13,15 @@ from torch.utils.data import Dataset
 
 from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.open_dataset import open_dataset
-from smilfit.datasets.splits import SPLITS, split_samples
-from smilfit.datasets.store_layout import PARAM_NAMES, SampleRecord
+from smilfit.datasets.splits import LEAST_SESSIONS, SPLITS, chosen_split, split_samples
+from smilfit.datasets.store_layout import PARAM_NAMES, CentreRecord, SampleRecord
 from smilfit.registry import DATASETS, build_transform, did_you_mean
 
 logger = logging.getLogger('smilfit')
+_OF_THE_SAME = (
+    '%s: too few sessions (%d) to hold whole ones out, so the test split is stretches of those that are trained on; '
+    'its figures say little of other animals. With %d sessions or more whole ones are held out.'
+)
 
 
 @DATASETS.register_module()
@@ -29,7 +33,7 @@ class MultiViewDataset(Dataset):
     Args:
         data_path: a file of `tools/preprocess.py`.
         split: 'train', 'val', 'test' or 'all'.
-        split_by: 'time_block' or 'session'; see `split_samples`, also for the next three.
+        split_by: 'time_block', 'session' or 'auto'; see `split_samples`, also for the next three.
         ratios: shares of train, val and test.
         block_size: least samples a stretch of time.
         gap: frames kept out between splits.
@@ -103,6 +107,11 @@ class MultiViewDataset(Dataset):
     def body_model_file(self) -> str:
         """The body model that the file was made with."""
         return self.file.body_model_file
+
+    @property
+    def n_images(self) -> int:
+        """How many images its samples have together."""
+        return int(self.file.view_mask_of[self.indices].sum())
 
     @property
     def session_frames(self) -> tuple[np.ndarray, np.ndarray]:
@@ -181,6 +190,9 @@ class MultiViewDataset(Dataset):
             temporal = [file.temporal(name) for name in file.session_names]
             parts = split_samples(*order, split_by, ratios, block_size, gap, temporal)
             indices = parts[split]
+            by = chosen_split(split_by, len(file.session_names))
+            if split == 'test' and split_by == 'auto' and by == 'time_block':
+                logger.warning(_OF_THE_SAME, file.path, len(file.session_names), LEAST_SESSIONS)
         else:
             known = (*SPLITS, 'all')
             raise ValueError(
@@ -248,5 +260,18 @@ def make_sample(
             'session': torch.tensor(record.session),
             'frame': torch.tensor(record.frame),
             'index': torch.tensor(index),
+            **_centres(record.centres, view_mask),
         },
+    }
+
+
+def _centres(centres: CentreRecord | None, view_mask: np.ndarray) -> dict[str, torch.Tensor]:
+    """Give all animals' centres, where the file says where others are."""
+    if centres is None:
+        return {}
+    known = centres.known & view_mask[:, None]
+    return {
+        'centres2d': torch.from_numpy((centres.xy * known[..., None]).astype(np.float32)),
+        'centres_weight': torch.from_numpy(known.astype(np.float32)),
+        'all_animals': torch.from_numpy(centres.complete & view_mask),
     }

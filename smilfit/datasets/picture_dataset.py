@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from smilfit.datasets.multi_view_dataset import MultiViewDataset, make_sample
-from smilfit.datasets.store_layout import SampleRecord
+from smilfit.datasets.store_layout import CentreRecord, SampleRecord
 from smilfit.registry import DATASETS
 
 # Numbers of so many samples are kept in memory, some 10 kB each.
@@ -100,6 +100,11 @@ class PictureDataset(MultiViewDataset):
             'target_resolution': self.resolution,
         }
 
+    @property
+    def n_images(self) -> int:
+        """How many images there are."""
+        return len(self.images)
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -136,12 +141,20 @@ class PictureDataset(MultiViewDataset):
     def _one_view(self, record: SampleRecord, camera: int) -> SampleRecord:
         """Leave only one view and the keypoints asked for."""
         values = {name: getattr(record, name)[camera : camera + 1] for name in _OF_VIEWS}
+        if record.centres is not None:
+            one = slice(camera, camera + 1)
+            centres = record.centres
+            values['centres'] = CentreRecord(centres.xy[one], centres.known[one], centres.complete[one])
         there = self._columns >= 0
         for name, axis in (('keypoints2d', 1), ('confidence2d', 1), ('keypoints3d', 0), ('confidence3d', 0)):
             value = np.take(values.get(name, getattr(record, name)), self._columns, axis)
             shape = (1,) * axis + (len(there),) + (1,) * (value.ndim - axis - 1)
             values[name] = value * there.reshape(shape)
         return replace(record, **values)
+
+
+def _scaled(centres: CentreRecord, scale: float, offset: float) -> CentreRecord:
+    return replace(centres, xy=np.where(centres.known[..., None], centres.xy * scale + offset, 0.0))
 
 
 def _resized(image: np.ndarray, record: SampleRecord, side: int) -> tuple[np.ndarray, SampleRecord]:
@@ -161,5 +174,6 @@ def _resized(image: np.ndarray, record: SampleRecord, side: int) -> tuple[np.nda
         size=np.full_like(record.size, float(side)),
         to_original=original[:, :2],
         keypoints2d=np.where(seen, record.keypoints2d * scale + offset, 0.0),
+        centres=None if record.centres is None else _scaled(record.centres, scale, offset),
     )
     return cv2.resize(image, (side, side), interpolation=shrinks), changed

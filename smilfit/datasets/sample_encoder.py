@@ -12,7 +12,7 @@ from torch import Tensor
 from smilfit.datasets.crops import Crop, UndistortedCut, apply_affine, cut, encode_jpeg, encode_png, find_crop
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import known_params_of
-from smilfit.datasets.store_layout import EncodedSample, StoreHeader
+from smilfit.datasets.store_layout import CentreRecord, EncodedSample, StoreHeader
 
 # Frames decoded ahead of the threads that encode them, per thread.
 _AHEAD = 2
@@ -234,4 +234,19 @@ class Placer:
             masks=masks,
             params=None if self.params is None else self.params.row(int(plan.frames[n])),
             fault=fault,
+            centres=self._centres(n, affine, view_mask),
         )
+
+    def _centres(self, n: int, affine: np.ndarray, view_mask: np.ndarray) -> CentreRecord | None:
+        """Bring all animals' centres to stored px; those of a session that says nothing of others are unknown."""
+        header, centres = self.header, self.plan.centres
+        if not header.n_centres:
+            return None
+        C, A = len(header.camera_names), header.n_centres
+        xy, known, complete = np.zeros((C, A, 2)), np.zeros((C, A), np.bool_), np.zeros(C, np.bool_)
+        if centres is not None:
+            count = centres.xy.shape[2]
+            known[self.columns, :count] = centres.known[n] & view_mask[self.columns][:, None]
+            xy[self.columns, :count] = apply_affine(affine[self.columns], centres.xy[n])
+            complete[self.columns] = centres.complete[n]
+        return CentreRecord(np.where(known[..., None], xy, 0.0), known, complete)

@@ -10,7 +10,9 @@ from jaxtyping import Int
 from smilfit.registry import did_you_mean
 
 SPLITS = ('train', 'val', 'test')
-SPLIT_BYS = ('time_block', 'session')
+SPLIT_BYS = ('time_block', 'session', 'auto')
+# From so many sessions on 'auto' holds whole ones out.
+LEAST_SESSIONS = 5
 
 
 def split_samples(
@@ -30,7 +32,7 @@ def split_samples(
         frame: each sample's frame in its session.
         session_names: names of the sessions.
         split_by: 'time_block' lays all sessions end to end and repeats stretches of train, val and test over
-            them; 'session' deals out whole sessions.
+            them; 'session' deals out whole sessions; 'auto' is 'session' for 5 sessions or more, else 'time_block'.
         ratios: shares of train, val and test; their sum is 1.
         block_size: least samples of the shortest stretch; where the file has fewer, each split is one stretch.
         gap: training samples within this many frames of a held-out one are in no split, and validation samples
@@ -47,6 +49,7 @@ def split_samples(
         )
     if block_size < 1 or gap < 0:
         raise ValueError(f'split: block_size must be at least 1 and gap 0; got {block_size} and {gap}.')
+    split_by = chosen_split(split_by, len(session_names))
     if split_by == 'session':
         label = _by_session(session_names, ratios)[session]
     elif split_by == 'time_block':
@@ -58,6 +61,13 @@ def split_samples(
             f'split: split_by must be one of {SPLIT_BYS}; got {split_by!r}. {did_you_mean(split_by, SPLIT_BYS)}'
         )
     return {name: np.flatnonzero(label == i) for i, name in enumerate(SPLITS)}
+
+
+def chosen_split(split_by: str, n_sessions: int) -> str:
+    """Say what 'auto' is for so many sessions; others stay."""
+    if split_by != 'auto':
+        return split_by
+    return 'session' if n_sessions >= LEAST_SESSIONS else 'time_block'
 
 
 def _by_session(names: Sequence[str], ratios: Sequence[float]) -> np.ndarray:

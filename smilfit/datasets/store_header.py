@@ -71,6 +71,9 @@ def make_header(
     for plan in plans:
         if plan.stored is not None:
             parts += [plan.stored.affine[plan.frames], plan.numbers]
+    for plan in plans:
+        if plan.centres is not None:
+            parts += [plan.centres.xy, plan.centres.known, plan.centres.complete]
     parts += [value for params in known if params for value in params.values.values()]
     parts += [params.known for params in known if params and not params.known.all()]
     if body.landmarks:
@@ -95,6 +98,7 @@ def make_header(
         with_params=any(params is not None for params in known),
         landmarks=body.landmarks,
         with_masks=any(_has_masks(plan.session) for plan in plans),
+        n_centres=max((plan.centres.xy.shape[2] for plan in plans if plan.centres is not None), default=0),
     )
 
 

@@ -26,6 +26,9 @@ Images lie end to end in one byte array, because a checksum does not reach data 
     keypoints3d (N,K,3) confidence3d (N,K)                 world unit
     image_start (N,C) image_length (N,C)                   bytes in /images/jpeg
     mask_start (N,C) mask_length (N,C)                     bytes in /images/mask, where masks are known
+                       of recordings of several animals, beside these:
+    centres2d (N,C,A,2) centres_known (N,C,A)              stored px; of all animals, in no order
+    all_animals (N,C)                                      whether these are all that the view shows
 /images
     jpeg (bytes,) mask (bytes,)                            RGB images, silhouettes as PNG
 /params                                                    where the truth is known
@@ -128,6 +131,7 @@ class StoreHeader:
     fingerprint: str
     with_params: bool = False
     with_masks: bool = False
+    n_centres: int = 0
     landmarks: Mapping[str, Landmark] = field(default_factory=dict)
 
     @property
@@ -136,6 +140,15 @@ class StoreHeader:
         if self.landmarks:
             return 3
         return 1 if all(session.images is None for session in self.sessions) else 2
+
+
+@dataclass(frozen=True)
+class CentreRecord:
+    """Where the A animals of a sample's images are, stored px; see `AnimalCentres`."""
+
+    xy: Float[np.ndarray, 'C A 2']
+    known: Bool[np.ndarray, 'C A']
+    complete: Bool[np.ndarray, ' C']
 
 
 @dataclass(frozen=True)
@@ -157,6 +170,7 @@ class EncodedSample:
     masks: Mapping[int, UInt8[np.ndarray, ' _n']]
     params: Mapping[str, np.ndarray] | None = None
     fault: str = ''
+    centres: CentreRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +195,7 @@ class SampleRecord:
     confidence3d: Float[np.ndarray, 'K']
     params: Mapping[str, np.ndarray] | None = None
     betas: Float[np.ndarray, 'S'] | None = None
+    centres: CentreRecord | None = None
 
 
 def fingerprint(*parts: Any) -> str:

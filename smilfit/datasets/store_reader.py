@@ -64,6 +64,8 @@ class DatasetFile:
         self.undistorted, self.confidence_threshold = facts.undistorted, facts.confidence_threshold
         self.options, self.report, self.faults = facts.options, facts.report, facts.faults
         self.has_masks = facts.has_masks
+        # Of how many animals the centres are known in every image; 0 where nothing is said of others.
+        self.n_centres = facts.n_centres
         # What a lookup describes and the body model's file has not; `body.with_landmarks` takes them.
         self.landmarks = facts.landmarks
         self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
@@ -254,6 +256,7 @@ class DatasetFile:
             confidence3d=points3d[1],
             params=self._samples.params(i),
             betas=self._sessions[session].header.betas,
+            centres=self._samples.centres(i),
         )
 
     def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:

@@ -47,6 +47,13 @@ SAMPLE_TABLES = {
     'keypoints3d': Table('f', ('N', 'K', 3)),
     'confidence3d': Table('f', ('N', 'K')),
 }
+# Where all animals are, of recordings of several.
+CENTRE_TABLES = {
+    'centres2d': Table('f', ('N', 'C', 'A', 2)),
+    'centres_known': Table('b', ('N', 'C', 'A')),
+    'all_animals': Table('b', ('N', 'C')),
+}
+MOST_ANIMALS = 10_000
 # Images: where they lie in their bytes.
 BYTES_TABLES = {'image': 'jpeg', 'mask': 'mask'}
 PARAM_TABLES = {name: Table('f', ('N', *PARAMETERS[name].shape)) for name in PARAM_NAMES}
@@ -77,6 +84,8 @@ class FileFacts:
     # How many bytes of 'image's and 'mask's there are.
     n_bytes: dict[str, int]
     has_params: bool
+    # Of how many animals there are centres; 0 without.
+    n_centres: int
     landmarks: dict[str, Landmark]
 
     @property
@@ -125,6 +134,7 @@ def read_facts(file: h5py.File, path: Path) -> FileFacts:
         n_samples=n_samples,
         n_bytes=_byte_counts(check_group(file, 'images', path), path),
         has_params='params' in file,
+        n_centres=_count_centres(file, path),
         landmarks=_landmarks(attributes, path),
     )
     if not facts.joint_names:
@@ -148,6 +158,8 @@ def check_sample_tables(file: h5py.File, facts: FileFacts, path: Path) -> None:
     }
     samples = check_group(file, 'samples', path)
     check_tables(samples, SAMPLE_TABLES, counts, path)
+    if facts.n_centres:
+        check_tables(samples, CENTRE_TABLES, counts | {'A': facts.n_centres}, path)
     for kind in BYTES_TABLES:
         if kind not in facts.n_bytes:
             continue
@@ -260,6 +272,17 @@ def _byte_counts(images: h5py.Group, path: Path) -> dict[str, int]:
         if check_table(images, name, Table('u', (None,), optional=kind == 'mask'), {}, path):
             counts[kind] = images[name].shape[0]
     return counts
+
+
+def _count_centres(file: h5py.File, path: Path) -> int:
+    samples = check_group(file, 'samples', path)
+    table = Table('f', (None, None, None, 2), optional=True)
+    if not check_table(samples, 'centres2d', table, {}, path):
+        return 0
+    found = samples['centres2d'].shape[2]
+    if not 1 <= found <= MOST_ANIMALS:
+        refuse(path, '/samples/centres2d', f'be of 1 to {MOST_ANIMALS} animals', found)
+    return int(found)
 
 
 def _landmarks(attributes: Attributes, path: Path) -> dict[str, Landmark]:

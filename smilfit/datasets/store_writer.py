@@ -214,6 +214,10 @@ class StoreWriter:
             ('confidence3d', (K,), np.float32),
         ):
             _growing(samples, name, shape, kind)
+        if header.n_centres:
+            _growing(samples, 'centres2d', (C, header.n_centres, 2), np.float64)
+            _growing(samples, 'centres_known', (C, header.n_centres), np.bool_)
+            _growing(samples, 'all_animals', (C,), np.bool_)
         streams = [('image', 'jpeg')] + [('mask', 'mask')] * header.with_masks
         for stream, name in streams:
             _growing(samples, f'{stream}_start', (C,), np.int64)
@@ -243,6 +247,11 @@ class StoreWriter:
             _extend(samples[name], [getattr(s, name) for s in block])
         for name in ('keypoints3d', 'confidence3d'):
             _extend(samples[name], [getattr(s, name) for s in block])
+        if self.header.n_centres:
+            centres = [s.centres for s in block if s.centres is not None]
+            _extend(samples['centres2d'], [c.xy for c in centres])
+            _extend(samples['centres_known'], [c.known for c in centres])
+            _extend(samples['all_animals'], [c.complete for c in centres])
         self._write_bytes('image', 'jpeg', [s.images for s in block])
         if self.header.with_masks:
             self._write_bytes('mask', 'mask', [s.masks for s in block])

@@ -6,10 +6,16 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from smilfit.datasets.hdf5_handle import Hdf5Handle
-from smilfit.datasets.store_layout import PARAM_NAMES
-from smilfit.datasets.store_schema import BYTES_TABLES, FileFacts
+from smilfit.datasets.store_layout import PARAM_NAMES, CentreRecord
+from smilfit.datasets.store_schema import BYTES_TABLES, CENTRE_TABLES, FileFacts
 from smilfit.datasets.stored_images import most_bytes
-from smilfit.datasets.stored_values import check_affine, check_byte_ranges, check_params, check_points
+from smilfit.datasets.stored_values import (
+    check_affine,
+    check_byte_ranges,
+    check_finite,
+    check_params,
+    check_points,
+)
 from smilfit.datasets.table_checks import refuse
 from smilfit.files.budget import check_budget
 
@@ -48,6 +54,14 @@ class StoredSamples:
         points, confidence = (self._read(name, rows) for name in names)
         check_points(points, confidence, names, self._path)
         return points, confidence
+
+    def centres(self, sample: int) -> CentreRecord | None:
+        """Read where all animals of one sample are; None in files that do not say."""
+        if not self._facts.n_centres:
+            return None
+        xy, known, complete = (self._read(f'samples/{name}', sample) for name in CENTRE_TABLES)
+        check_finite(xy, 'samples/centres2d', self._path)
+        return CentreRecord(xy, known, complete)
 
     def params(self, rows: slice | int) -> dict[str, np.ndarray] | None:
         """Read known parameters; None where one of the rows has none."""

@@ -96,6 +96,9 @@ class ViewDropout:
         min_views: views that stay at least, of those there are.
     """
 
+    # What is left shows what it showed.
+    keeps_images = True
+
     def __init__(self, probability: float = 0.2, min_views: int = 1) -> None:
         _check_range('ViewDropout', 'probability', probability, 1.0)
         if min_views < 1:
@@ -172,11 +175,15 @@ def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
     full = torch.where(mask[:, None, None], full, torch.eye(3, dtype=torch.float64))
     seen = data['confidence2d'] > 0
     points = data['keypoints2d'].double() @ full[:, :2, :2].transpose(1, 2) + full[:, None, :2, 2]
-    masks = {}
+    moved_too = {}
+    if 'centres2d' in data:
+        moved = data['centres2d'].double() @ full[:, :2, :2].transpose(1, 2) + full[:, None, :2, 2]
+        known = data['centres_weight'][..., None] > 0
+        moved_too['centres2d'] = torch.where(known, moved, 0.0).to(data['centres2d'].dtype)
     if 'mask' in data:
         # A silhouette's edge is where half of a pixel is covered.
         covered = _warp(data['mask'].unsqueeze(1), full[:, :2], mask & data['has_mask']).squeeze(1)
-        masks['mask'] = (covered >= 128).to(torch.uint8) * 255
+        moved_too['mask'] = (covered >= 128).to(torch.uint8) * 255
     original = torch.cat((data['to_original'].double(), bottom), 1) @ torch.linalg.inv(full)
     return {
         **sample,
@@ -187,7 +194,7 @@ def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
         },
         'data_samples': {
             **data,
-            **masks,
+            **moved_too,
             'keypoints2d': torch.where(seen[..., None], points, 0.0).to(data['keypoints2d'].dtype),
             'to_original': (original[:, :2] * mask[:, None, None]).to(data['to_original'].dtype),
         },

@@ -14,6 +14,7 @@ from smilfit.engine.configs import (
 )
 from smilfit.engine.data_loading import build_data_loader
 from smilfit.engine.early_stopping_hook import RememberingEarlyStoppingHook
+from smilfit.engine.grouped_parameters import GroupedOptimWrapperConstructor
 from smilfit.engine.launch import choose_device, process_group
 from smilfit.engine.loss_curriculum_hook import LossCurriculumHook
 from smilfit.engine.model_building import build_regressor
@@ -28,6 +29,7 @@ from smilfit.engine.training_statistics import compute_statistics
 __all__ = [
     'AutocastOptimWrapper',
     'BadBatchHook',
+    'GroupedOptimWrapperConstructor',
     'LossCurriculumHook',
     'PlainCheckpointHook',
     'RememberingEarlyStoppingHook',

@@ -1,11 +1,13 @@
 """mmengine's Runner with errors that name the file."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from mmengine.runner import Runner
 
+from smilfit.engine.plain_checkpoint_hook import inner_model
 from smilfit.files import reading, writing
 
 
@@ -15,6 +17,14 @@ class CheckedRunner(Runner):
     def __init__(self, *args: Any, work_dir: str, **kwargs: Any) -> None:
         with _writing_logs(work_dir):
             super().__init__(*args, work_dir=work_dir, **kwargs)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build it without mmengine's line for every option of every parameter."""
+        self.logger.addFilter(_is_news)
+        try:
+            return super().build_optim_wrapper(optim_wrapper)
+        finally:
+            self.logger.removeFilter(_is_news)
 
     def train(self) -> Any:
         """Train; a log or a checkpoint without room is a DiskFullError."""
@@ -46,6 +56,15 @@ class CheckedRunner(Runner):
         with reading(filename, 'a checkpoint of this model'):
             return super().load_checkpoint(filename, *args, **kwargs)
 
+    def _maybe_compile(self, target: str) -> None:
+        """Compile as the config's `compile` says: a model's network where it has `compile_network`, else the step."""
+        options, part = self.cfg.get('compile'), getattr(inner_model(self), 'compile_network', None)
+        if not options or part is None:
+            super()._maybe_compile(target)
+            return
+        part(**({} if options is True else options))
+        self.logger.info('The network is compiled: its first batches are slow.')
+
     def dump_config(self) -> None:
         """Write the config into the work dir.
 
@@ -54,6 +73,10 @@ class CheckedRunner(Runner):
         """
         with writing(self.work_dir):
             super().dump_config()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith('paramwise_options')
 
 
 @contextmanager

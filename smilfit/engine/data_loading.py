@@ -4,6 +4,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from smilfit.engine.random_state import seed_worker
 from smilfit.engine.seeded_loader import SeededLoader
 from smilfit.registry import (
     DATA_SAMPLERS,
+    ConfigError,
     UnknownNameError,
     build,
     build_dataset,
@@ -22,6 +24,8 @@ from smilfit.registry import (
     reject_unknown,
 )
 
+# How a file is parted; see `split_samples`.
+_SPLITTING = ('split_by', 'ratios', 'block_size', 'gap')
 _BUILT_HERE = ('dataset', 'sampler', 'batch_size', 'num_workers')
 LOADER_KEYS = (*_BUILT_HERE, *list(inspect.signature(DataLoader.__init__).parameters)[3:])
 
@@ -81,13 +85,43 @@ def _function(cfg: Any) -> Any:
 
 
 def follow_training_data(cfg: Any) -> None:
-    """Give the validation and the test set the training set's file, where they name none.
+    """Give the validation and the test set the training set's file and way of splitting, where they name none.
 
-    So one option, `train_dataloader.dataset.data_path`, is enough. Changes the config.
+    So one option, `train_dataloader.dataset.data_path` or `.split_by`, is enough. Changes the config.
+
+    Raises:
+        ConfigError: parts of one file that are split in different ways, so that they may share samples.
     """
     train = cfg.get('train_dataloader')
-    path = train.dataset.get('data_path') if train else None
+    if not train or 'dataset' not in train:
+        return
     for name in ('val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
-        if loader and 'dataset' in loader and loader.dataset.get('data_path') is None and path is not None:
-            loader.dataset.data_path = path
+        if not loader or 'dataset' not in loader:
+            continue
+        if loader.dataset.get('data_path') is None and train.dataset.get('data_path') is not None:
+            loader.dataset.data_path = train.dataset.data_path
+        if 'split' in loader.dataset:
+            for key in _SPLITTING:
+                if key in train.dataset and key not in loader.dataset:
+                    loader.dataset[key] = copy.deepcopy(train.dataset[key])
+        check_held_out(train.dataset, loader.dataset, 'train_dataloader', name)
+
+
+def check_held_out(trained: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str) -> None:
+    """Check that two parts of one file are parted in the same way; what was trained on would be tested else.
+
+    Raises:
+        ConfigError: names the key that differs.
+    """
+    splits = (trained.get('split'), other.get('split'))
+    files = [d.get('data_path') and Path(d['data_path']).expanduser().resolve() for d in (trained, other)]
+    if files[0] != files[1] or None in splits or 'all' in splits:
+        return
+    for key in _SPLITTING:
+        if key in trained and key in other and trained[key] != other[key]:
+            raise ConfigError(
+                f'{other_name}.dataset.{key} must be that of {name}, as both are parts of {trained["data_path"]}; '
+                f'got {other[key]!r} and {trained[key]!r}, and samples that were trained on would be tested. Leave '
+                f'it out there: it follows the training set.'
+            )

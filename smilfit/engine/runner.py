@@ -15,7 +15,8 @@ from mmengine.runner import set_random_seed
 from smilfit.engine.checked_runner import CheckedRunner
 from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint, smilfit_entry
 from smilfit.engine.configs import building, require_keys, set_resume
-from smilfit.engine.data_loading import build_data_loader, follow_training_data
+from smilfit.engine.data_loading import build_data_loader, check_held_out, follow_training_data
+from smilfit.engine.feature_caches import check_feature_caches
 from smilfit.engine.label_check import check_labels, files_of, switched_on
 from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
@@ -72,11 +73,11 @@ def _train_runner(
     # In the config that a checkpoint holds.
     remember_cameras(cfg.model, names.camera_names)
     loader = build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset, seeded=True)
-    loaders = {'train_dataloader': loader}
     model = build_regressor(cfg.model, body, statistics)
+    check_feature_caches(model, dataset)
     losses = switched_on(getattr(model, 'loss_weights', {}), cfg.get('custom_hooks') or ())
     check_labels(getattr(model, 'label_needs', {}), losses, looked, len(dataset), files_of(dataset))
-    return _runner(cfg, model, statistics, loaders)
+    return _runner(cfg, model, statistics, {'train_dataloader': loader})
 
 
 def build_test_runner(
@@ -109,6 +110,10 @@ def _test_runner(
     if cfg.test_dataloader.dataset.get('data_path') is None and entry.get('data_path'):
         cfg.test_dataloader.dataset.data_path = entry['data_path']
     _require_data_path(cfg, 'test_dataloader')
+    trained = ((entry.get('config') or {}).get('train_dataloader') or {}).get('dataset') or {}
+    if entry.get('data_path') is not None:
+        trained = {**trained, 'data_path': entry['data_path']}
+        check_held_out(trained, cfg.test_dataloader.dataset, "the checkpoint's training", 'test_dataloader')
     dataset = build_dataset(cfg.test_dataloader.dataset)
     names = _names(dataset, cfg.test_dataloader.dataset)
     if body_model is None and entry.get('body_model_hash') == names.body_model_hash:

@@ -100,8 +100,10 @@ def compute_statistics(
     statistics = TrainingStatistics(
         position.float(), unit, scale, _mean_pose(params, known, body.n_joints), names
     )
+    if summarise is not None:
+        statistics.summaries['mean_place'] = _mean_places(batch, names.camera_names)
     if summarise is not None and bool(enough.any()):
-        statistics.summaries = {
+        statistics.summaries |= {
             key: np.asarray(value).tolist() for key, value in summarise(xyz.numpy(), seen.numpy()).items()
         }
     logger.info(
@@ -140,6 +142,26 @@ def centre_and_spread(
 def enough_keypoints(seen: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
     """Say which frames (or views) have keypoints enough to tell a size."""
     return seen.sum(-1) >= _LEAST_KEYPOINTS
+
+
+def _mean_places(batch: Mapping[str, Any], cameras: Sequence[str]) -> dict[str, list[list[float]]]:
+    """Average where each keypoint is in each camera's images, shares of their sides; NaN where it never is."""
+    targets = batch['data_samples']
+    shares = targets['keypoints2d'].double() / batch['inputs']['size'].double().clamp_min(1).unsqueeze(2)
+    seen = (targets['confidence2d'] > 0) & batch['inputs']['view_mask'].unsqueeze(-1)
+    # Single images say which camera they are of.
+    camera = (
+        targets['view'].unsqueeze(1)
+        if 'view' in targets
+        else torch.arange(seen.shape[1]).expand(seen.shape[:2])
+    )
+    found = {}
+    for c, name in enumerate(cameras):
+        counted = seen & (camera == c).unsqueeze(-1)
+        total = torch.where(counted.unsqueeze(-1), shares, 0.0).sum((0, 1))
+        # No label is no place.
+        found[name] = (total / counted.sum((0, 1)).unsqueeze(-1)).tolist()
+    return found
 
 
 def _without_images(sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,19 @@ class WholeCheckpointHook(CheckpointHook):
     """mmengine's hook, with its arguments; old checkpoints go only when the new one is on the disk.
 
     A run takes it wherever its config says `CheckpointHook`.
+
+    Raises:
+        ValueError: `save_best` is a loss, which a curriculum gives another meaning.
     """
+
+    def __init__(self, *args: Any, save_best: str | list[str] | None = None, **kwargs: Any) -> None:
+        for figure in [save_best] if isinstance(save_best, str) else save_best or ():
+            if 'loss' in figure:
+                raise ValueError(
+                    f'CheckpointHook: save_best must be a figure that no loss weight changes; got {figure!r}. Use '
+                    f'pck_auc_original with rule=greater.'
+                )
+        super().__init__(*args, save_best=save_best, **kwargs)
 
     def before_train(self, runner: Any) -> None:
         """Note where a resumed run goes on from: the note may have been cut when the run before was stopped."""

@@ -26,6 +26,7 @@ from smilfit.evaluation.image_figures import (
 )
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
 from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held
+from smilfit.evaluation.left_out import left_out_metrics
 from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
 from smilfit.evaluation.procrustes import align_similarity
@@ -56,6 +57,7 @@ __all__ = [
     'fit_benchmark',
     'held',
     'image_fit',
+    'left_out_metrics',
     'length_text',
     'mask_iou',
     'mask_rows',

@@ -15,8 +15,8 @@ from smilfit.files.numpy_files import read_npz
 from smilfit.registry import UnknownNameError
 
 FORMAT = 'smilfit-benchmark'
-# 2 may have mean_pose2d.
-FORMAT_VERSION = 2
+# 2 may have mean_pose2d, 3 mean_place2d.
+FORMAT_VERSION = 3
 TEXTS = ('keypoint_names', 'camera_names')
 
 # Kinds and shapes of the arrays of a file: N samples, C views, K keypoints.
@@ -34,6 +34,7 @@ ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     'baseline3d': ('f', ('K', 3)),
     'mean_pose': ('f', ('K', 3)),
     'mean_pose2d': ('f', ('N', 'C', 'K', 2)),
+    'mean_place2d': ('f', ('N', 'C', 'K', 2)),
 }
 
 MODEL = 'model'
@@ -41,7 +42,8 @@ BASELINE = 'baseline'
 BASELINE_PLACED = 'baseline_at_true_position'
 MEAN_POSE = 'mean_pose'
 MEAN_POSE_PLACED = 'mean_pose_at_predicted_place'
-SOURCES = (MODEL, BASELINE, BASELINE_PLACED, MEAN_POSE, MEAN_POSE_PLACED)
+MEAN_PLACE = 'mean_place'
+SOURCES = (MODEL, BASELINE, BASELINE_PLACED, MEAN_POSE, MEAN_POSE_PLACED, MEAN_PLACE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class BenchmarkResult:
     2D is px of the network's crop, and `to_original` maps it to the original image; 3D is in `unit` (None
     where nobody knows it). `baseline3d` is the training set's mean, `baseline2d` its projection into every
     view, `mean_pose` its mean pose with place, heading and size taken out; `mean_pose2d` is that pose at the place,
-    heading and size of each prediction (`place_at_prediction`), projected into every view.
+    heading and size of each prediction (`place_at_prediction`), projected into every view. `mean_place2d` is where
+    each keypoint is on average in the training images of each camera.
     """
 
     keypoint_names: tuple[str, ...]
@@ -84,6 +87,7 @@ class BenchmarkResult:
     baseline3d: Float[np.ndarray, 'K 3'] | None = None
     mean_pose: Float[np.ndarray, 'K 3'] | None = None
     mean_pose2d: Float[np.ndarray, 'N C K 2'] | None = None
+    mean_place2d: Float[np.ndarray, 'N C K 2'] | None = None
 
     def __post_init__(self) -> None:
         """Check that names are as many as what they name."""
@@ -107,12 +111,15 @@ class BenchmarkResult:
     def sources(self) -> tuple[str, ...]:
         """Whose errors can be asked for: the model, and the baselines that were given."""
         baseline, pose = self.baseline3d is not None, self.mean_pose is not None
-        return tuple(s for s, ok in zip(SOURCES, (True, baseline, baseline, pose, pose)) if ok)
+        there = (True, baseline, baseline, pose, pose, self.mean_place2d is not None)
+        return tuple(s for s, ok in zip(SOURCES, there) if ok)
 
     def errors(self, source: str = MODEL) -> Errors:
         """Measure the errors of the model or of a baseline (one of `sources`)."""
         if source not in self.sources:
             raise UnknownNameError(f'BenchmarkResult: no {source!r} here. Known: {", ".join(self.sources)}.')
+        if source == MEAN_PLACE and self.mean_place2d is not None:
+            return Errors(*self._errors2d(self.mean_place2d))
         if source == MEAN_POSE and self.mean_pose is not None:
             return Errors(aligned=self._errors3d(self._repeat(self.mean_pose))[1])
         if source == BASELINE_PLACED and self.baseline3d is not None:

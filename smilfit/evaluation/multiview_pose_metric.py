@@ -18,7 +18,7 @@ from smilfit.registry import METRICS
 
 logger = logging.getLogger('smilfit')
 
-FROM_DATASET = ('keypoint_names', 'camera_names', 'unit', 'baseline', 'mean_pose')
+FROM_DATASET = ('keypoint_names', 'camera_names', 'unit', 'baseline', 'mean_pose', 'mean_place')
 
 
 @METRICS.register_module()
@@ -35,6 +35,7 @@ class MultiViewPoseMetric(BaseMetric):
         unit: of the world; metrics carry it in their names.
         baseline: mean keypoints of the training set, (K, 3), from `trivial_baseline`.
         mean_pose: mean pose of the training set, (K, 3), from `mean_pose`.
+        mean_place: by camera where each keypoint is on average in its training images, (K, 2), shares of their sides.
         threshold_px: of the single PCK number.
         out_file: an .npz to write, or None.
         collect_device: where results of many processes meet, as mmengine's.
@@ -52,6 +53,7 @@ class MultiViewPoseMetric(BaseMetric):
         unit: str | None = None,
         baseline: Any = None,
         mean_pose: Any = None,
+        mean_place: Mapping[str, Any] | None = None,
         threshold_px: int | float = PCK_THRESHOLD_PX,
         out_file: str | Path | None = None,
         collect_device: str = 'cpu',
@@ -59,7 +61,8 @@ class MultiViewPoseMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, collect_dir=collect_dir, prefix=prefix)
-        self.given = dict(zip(FROM_DATASET, (keypoint_names, camera_names, unit, baseline, mean_pose)))
+        given = (keypoint_names, camera_names, unit, baseline, mean_pose, mean_place)
+        self.given = dict(zip(FROM_DATASET, given))
         self.threshold_px = threshold_px
         self.out_file = out_file
         self.result: BenchmarkResult | None = None
@@ -72,17 +75,28 @@ class MultiViewPoseMetric(BaseMetric):
         value = self._known(key)
         return None if value is None else np.asarray(value, dtype=np.float64)
 
+    def _places(self) -> np.ndarray | None:
+        """Give the mean places (C, K, 2) of the test's cameras; None where training knew none of them."""
+        places, names = self._known('mean_place') or {}, self._known('camera_names') or ()
+        known = {name: np.asarray(places[name], dtype=np.float64) for name in names if name in places}
+        if not known:
+            return None
+        unknown = np.full_like(next(iter(known.values())), np.nan)
+        return np.stack([known.get(name, unknown) for name in names])
+
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Keep what the comparison needs of each sample, as float64 arrays on the CPU."""
-        baseline, pose = self._pose('baseline'), self._pose('mean_pose')
+        baseline, pose, places = self._pose('baseline'), self._pose('mean_pose'), self._places()
         for i, sample in enumerate(data_samples):
             kept = _compact(sample)
             if baseline is not None:
-                kept['baseline2d'] = _project(baseline, data_batch, i)
+                kept['baseline2d'] = project_answer(baseline, data_batch, i)
             if pose is not None:
                 counting = compared_keypoints(kept['seen2d'][None], kept['seen3d'][None])
                 placed = place_at_prediction(pose, kept['predicted3d'][None], counting)[0]
-                kept['mean_pose2d'] = _project(placed, data_batch, i)
+                kept['mean_pose2d'] = project_answer(placed, data_batch, i)
+            if places is not None:
+                kept['mean_place2d'] = places * _of_sample(data_batch, i, 'size').numpy()[:, None]
             self.results.append(kept)
 
     def compute_metrics(self, results: list[dict[str, np.ndarray]]) -> dict[str, int | float]:
@@ -116,9 +130,9 @@ class MultiViewPoseMetric(BaseMetric):
 
     @staticmethod
     def _warn(result: BenchmarkResult) -> None:
-        if result.baseline3d is None:
+        if result.baseline3d is None and result.mean_place2d is None:
             logger.warning('MultiViewPoseMetric: no baseline was given; the numbers stand alone.')
-        if result.unit is None:
+        if result.unit is None and result.seen3d.any():
             logger.warning(
                 'MultiViewPoseMetric: the unit is not known; 3D errors are in the unit of the data.'
             )
@@ -146,15 +160,19 @@ def _compact(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def _project(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
+def project_answer(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
     """Project an answer into one sample's given cameras; NaN where it has no image there."""
+    K, R, t, dist = (_of_sample(data_batch, i, key) for key in ('K', 'R', 't', 'dist'))
+    pixels, _, valid = project_points(torch.from_numpy(points).nan_to_num(), K, R, t, dist)
+    valid = valid & torch.from_numpy(np.isfinite(points).all(-1))
+    return torch.where(valid.unsqueeze(-1), pixels, torch.nan).numpy()
+
+
+def _of_sample(data_batch: Any, i: int, key: str) -> Tensor:
+    """Give one of the inputs of a sample."""
     if not isinstance(data_batch, Mapping) or 'inputs' not in data_batch:
         raise ValueError(
             'MultiViewPoseMetric: the batch must hold the given cameras as "inputs" for the baseline; got '
             f'{type(data_batch).__name__}. Use the multi-view dataset with default_collate.'
         )
-    inputs: Mapping[str, Tensor] = data_batch['inputs']
-    K, R, t, dist = (torch.as_tensor(inputs[key][i]).cpu().double() for key in ('K', 'R', 't', 'dist'))
-    pixels, _, valid = project_points(torch.from_numpy(points).nan_to_num(), K, R, t, dist)
-    valid = valid & torch.from_numpy(np.isfinite(points).all(-1))
-    return torch.where(valid.unsqueeze(-1), pixels, torch.nan).numpy()
+    return torch.as_tensor(data_batch['inputs'][key][i]).cpu().double()

@@ -7,6 +7,7 @@ import numpy as np
 from smilfit.evaluation.benchmark_result import (
     BASELINE,
     BASELINE_PLACED,
+    MEAN_PLACE,
     MEAN_POSE,
     MEAN_POSE_PLACED,
     MODEL,
@@ -23,6 +24,7 @@ INFIX = {
     BASELINE_PLACED: '_baseline_at_true_position',
     MEAN_POSE: '_mean_pose',
     MEAN_POSE_PLACED: '_mean_pose_at_predicted_place',
+    MEAN_PLACE: '_mean_place',
 }
 
 

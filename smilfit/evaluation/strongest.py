@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from smilfit.evaluation.benchmark_result import BASELINE, BASELINE_PLACED, MEAN_POSE, MEAN_POSE_PLACED, MODEL
+from smilfit.evaluation.benchmark_result import (
+    BASELINE,
+    BASELINE_PLACED,
+    MEAN_PLACE,
+    MEAN_POSE,
+    MEAN_POSE_PLACED,
+    MODEL,
+)
 from smilfit.evaluation.errors import PERCENTILES
 from smilfit.evaluation.scalars import INFIX
 
@@ -16,6 +23,7 @@ BASELINE_WORDS = {
     BASELINE_PLACED: 'mean pose at the true position',
     MEAN_POSE: 'mean pose, aligned as the prediction is',
     MEAN_POSE_PLACED: 'mean pose at the predicted place',
+    MEAN_PLACE: 'mean place in the training images',
     TRIANGULATED: 'labels triangulated without a body',
 }
 # Beginnings of names, and whether more is better; the longer ones first.

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +117,21 @@ class OutputFolder:
                 shutil.rmtree(staging, ignore_errors=True)
                 if staging.parent.is_dir() and not any(staging.parent.iterdir()):
                     staging.parent.rmdir()
+
+    def part(self, name: str, made_of: MadeOf, wanted: bool, write: Callable[[Path], Any]) -> None:
+        """Have a part that is wanted made, if it is not there already; one that nobody asks for goes if it is stale.
+
+        Args:
+            name: the part.
+            made_of: what it depends on.
+            wanted: whether it is asked for.
+            write: called with an empty folder for its files.
+        """
+        if not wanted:
+            self.drop_stale(name, made_of.inputs)
+        elif not self.holds(name, made_of):
+            with self.make(name, made_of) as staging:
+                write(staging)
 
     def publish(self, part: str, made_of: MadeOf, staged: Mapping[str, Path]) -> None:
         """Put finished files in their places and say so in the marker.

@@ -19,7 +19,7 @@ from smilfit.io.mesh_files import MESH_FORMATS, write_mesh
 from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
 from smilfit.io.session_folder import find_sessions
 from smilfit.io.sleap import SleapSession
-from smilfit.io.sleap_labels import SleapLabels, read_labels, write_slp
+from smilfit.io.sleap_labels import SleapLabels, read_labels, read_track_names, write_slp, write_tracks
 from smilfit.io.triangulation import CameraReport, check_cameras, triangulate_keypoints
 from smilfit.io.truth import read_true_params, write_truth
 from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
@@ -53,6 +53,7 @@ __all__ = [
     'read_points3d',
     'read_reprojections',
     'read_shape_betas',
+    'read_track_names',
     'read_true_params',
     'triangulate_keypoints',
     'write_calibration',
@@ -60,5 +61,6 @@ __all__ = [
     'write_points3d',
     'write_reprojections',
     'write_slp',
+    'write_tracks',
     'write_truth',
 ]

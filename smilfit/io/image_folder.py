@@ -21,6 +21,7 @@ class ImageFolder:
         folder: holds images of one size; what is of another, or does not decode, is told frame by frame.
         camera: the camera's name.
         cameras: a calibrated one of that name.
+        files: of the folder, to take only these.
 
     Raises:
         FileNotFoundError: no such folder, or no image in it.
@@ -29,13 +30,19 @@ class ImageFolder:
 
     fps = None
 
-    def __init__(self, folder: str | Path, camera: str = 'camera', cameras: Cameras | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        camera: str = 'camera',
+        cameras: Cameras | None = None,
+        files: Sequence[Path] | None = None,
+    ) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(
                 f'{self.folder}: the images must be in a folder; there is no such folder.'
             )
-        self.files = images_in(self.folder)
+        self.files = images_in(self.folder) if files is None else list(files)
         if not self.files:
             raise FileNotFoundError(
                 f'{self.folder}: the folder must hold images ({", ".join(IMAGE_SUFFIXES)}); found none.'
@@ -76,6 +83,20 @@ class ImageFolder:
         if image.shape[1::-1] != size:
             return f'the image is not of the size of the others, {size[0]}x{size[1]} px'
         return image
+
+
+def images_by_size(folder: Path) -> dict[tuple[int, int], list[Path]]:
+    """Part the images of a folder by width and height; those that do not open are with the first."""
+    sizes, found, broken = ImageSizes(), dict[tuple[int, int], list[Path]](), []
+    for path in images_in(folder):
+        try:
+            found.setdefault(sizes.find(path, None), []).append(path)
+        except (OSError, ValueError):
+            broken.append(path)
+    if found and broken:
+        first = next(iter(found))
+        found[first] = sorted(found[first] + broken, key=_natural)
+    return found
 
 
 def images_in(folder: Path) -> list[Path]:

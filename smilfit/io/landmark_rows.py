@@ -22,7 +22,7 @@ length: `5mm`, `0 0 0.02L`.
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +77,13 @@ def body_with_lookup(body: BodyModelData, path: str | Path, joint_sd: str | None
     return (
         check_body_model(replace(body, landmarks={**body.landmarks, **found}), str(path)) if found else body
     )
+
+
+def body_with_clicked_joints(body: BodyModelData, names: Iterable[str], where: str) -> BodyModelData:
+    """Give a model the landmarks that a lookup describes whose rows are these joints: people click near a joint."""
+    rows = (LookupRow(where, name, name) for name in names if name in body.joint_names)
+    found = {row.model: landmark_of(row, body) for row in rows}
+    return check_body_model(replace(body, landmarks={**body.landmarks, **found}), where) if found else body
 
 
 def landmark_of(row: LookupRow, body: BodyModelData, joint_sd: str | None = None) -> Landmark:

@@ -12,39 +12,47 @@ from smilfit.io.hdf5_files import open_hdf5, read_table
 from smilfit.registry import UnknownNameError, did_you_mean
 
 
-def read_points3d(path: str | Path, node_names: Sequence[str]) -> np.ndarray:
-    """Read `tracks` (frames, animals, nodes, 3) of one animal: (frames, nodes, 3), NaN where missing.
+def read_points3d(
+    path: str | Path, node_names: Sequence[str], animal: int = 0, n_animals: int = 1
+) -> np.ndarray:
+    """Read `tracks` (frames, animals, nodes, 3), of one animal: (frames, nodes, 3), NaN where missing.
 
-    The file names no nodes; they are in the order of the labels' skeleton.
+    The file names neither nodes nor animals; nodes are in the order of the labels' skeleton, animals in that of their
+    tracks.
 
     Raises:
-        ValueError: not such a file, another count of nodes, several animals, some NaN coordinates of a point.
+        ValueError: not such a file, another count of nodes or animals, some NaN coordinates of a point.
     """
     path = Path(path)
     tracks = _read_dataset(path, 'tracks')
     if tracks.ndim != 4 or tracks.shape[-1] != 3:
         raise ValueError(f'{path}: tracks must be (frames, animals, nodes, 3); got {tracks.shape}.')
-    if tracks.shape[1] != 1:
+    if tracks.shape[1] != n_animals:
+        wanted = 'one animal' if n_animals == 1 else f'the {n_animals} animals of the labels'
         raise ValueError(
-            f'{path}: tracks must be of one animal; got {tracks.shape[1]}. '
+            f'{path}: tracks must be of {wanted}; got {tracks.shape[1]}. '
             'Leave the file out (with_3d=False) and triangulate the labels instead.'
         )
     if tracks.shape[2] != len(node_names):
         raise ValueError(
             f'{path}: tracks must have the {len(node_names)} nodes of the labels; got {tracks.shape[2]}.'
         )
-    xyz = tracks[:, 0]
+    xyz = tracks[:, animal]
     reject_half_points(str(path), xyz, node_names)
     return xyz
 
 
 def write_points3d(path: str | Path, xyz: np.ndarray) -> Path:
-    """Write one animal's points (frames, nodes, 3), NaN where missing, as `tracks` (frames, 1, nodes, 3)."""
+    """Write points (frames, nodes, 3) or (frames, animals, nodes, 3), NaN where missing, as `tracks`."""
     xyz = np.asarray(xyz, dtype=np.float64)
-    if xyz.ndim != 3 or xyz.shape[-1] != 3:
-        raise ValueError(f'write_points3d: points must be (frames, nodes, 3); got {xyz.shape}.')
+    if xyz.ndim not in (3, 4) or xyz.shape[-1] != 3:
+        raise ValueError(
+            f'write_points3d: points must be (frames, nodes, 3) or (frames, animals, nodes, 3); got {xyz.shape}.'
+        )
     return _write_datasets(
-        path, {'tracks': xyz[:, None]}, {'Description': 'Shape: (n_frames, n_tracks, n_nodes, 3).'}
+        path,
+        {'tracks': xyz[:, None] if xyz.ndim == 3 else xyz},
+        {'Description': 'Shape: (n_frames, n_tracks, n_nodes, 3).'},
     )
 
 

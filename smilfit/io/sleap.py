@@ -11,6 +11,7 @@ import torch
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.landmarks import Landmark
 from smilfit.files import folder_name
+from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.io.calibration import read_calibration
 from smilfit.io.landmark_rows import read_landmarks
 from smilfit.io.lookup import check_lookup, read_joint_lookup
@@ -24,11 +25,11 @@ from smilfit.io.session_checks import (
     same_rate,
 )
 from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, find_video, match_cameras
-from smilfit.io.sleap_labels import SleapLabels, read_labels
-from smilfit.io.truth import TRUTH_FILE, read_true_params
+from smilfit.io.sleap_labels import SleapLabels, read_labels, read_track_names
+from smilfit.io.truth import read_true_params, truth_file
 from smilfit.io.videos import iterate_videos, probe_video
 from smilfit.registry import SESSIONS
-from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, Keypoints3d
 
 logger = logging.getLogger('smilfit')
 
@@ -51,6 +52,8 @@ class SleapSession:
         with_3d: read `points3d.h5` where it is there.
         unit: world unit of calibration and 3D points, where the calibration does not state it.
         partial_labels: accept labels of every frame up to one before the video's end.
+        track: the animal by the name of its track, which it has in all cameras that see it; the one with the most
+            points in each camera if None.
 
     Raises:
         ValueError: files that contradict each other or themselves; the message names the file.
@@ -67,8 +70,9 @@ class SleapSession:
         with_3d: bool = True,
         unit: str | None = None,
         partial_labels: bool = False,
+        track: str | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.track, self.folder = track, Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{self.folder}: a session must be a folder; there is no such folder.')
         exclude_cameras = (exclude_cameras,) if isinstance(exclude_cameras, str) else tuple(exclude_cameras)
@@ -79,7 +83,8 @@ class SleapSession:
         calibration = self.folder / CALIBRATION_FILE
         cameras = read_calibration(calibration, unit) if calibration.is_file() else None
         folders = match_cameras(self.folder, None if cameras is None else cameras.names, exclude_cameras)
-        self.name = folder_name(self.folder.resolve().name)
+        own = folder_name(self.folder.resolve().name)
+        self.name = own if track is None else sequence_name(own, track)
         self.camera_names = tuple(folders)
         self.cameras: Cameras | None = None if cameras is None else cameras.select(self.camera_names)
         self.unit = unit if cameras is None else cameras.unit
@@ -87,7 +92,8 @@ class SleapSession:
 
         label_files = {name: find_labels(path) for name, path in folders.items()}
         videos = {name: find_video(folders[name], label_files[name]) for name in folders}
-        labels = {name: read_labels(path) for name, path in label_files.items()}
+        labels = {name: read_labels(path, track) for name, path in label_files.items()}
+        self._tracks = tuple(read_track_names(path) for path in label_files.values()) if track else ()
         self._node_names = same_nodes(labels)
         self._lookup_file = joint_lookup
         self._lookup = self._read_lookup(joint_lookup)
@@ -106,6 +112,7 @@ class SleapSession:
         else:
             thresholds = self.confidence_thresholds
         self._xy, self._confidence = self._stack(labels, thresholds)
+        self._centres = [label.centres for label in labels.values()]
         if use_reprojections:
             self._xy, self._confidence = self._read_reprojections()
         self._reject_blind_cameras(thresholds)
@@ -148,6 +155,20 @@ class SleapSession:
         )
         return seen if names is None else seen.select(names)
 
+    def centres2d(self) -> AnimalCentres | None:
+        """Give the centres of all labelled animals, means of their points; None where one alone is labelled.
+
+        A view shows all of them if as many are labelled in it as in any frame of any camera.
+        """
+        most = max((0 if xy is None else xy.shape[1] for xy in self._centres), default=0)
+        if most < 2:
+            return None
+        xy = np.full((self.n_frames, len(self._centres), most, 1, 2), np.nan)
+        for c, centres in enumerate(self._centres):
+            if centres is not None:
+                xy[: len(centres), c, : centres.shape[1], 0] = centres[: self.n_frames]
+        return AnimalCentres.of_keypoints([xy[:, :, a] for a in range(most)])
+
     def landmarks(self, body: BodyModelData) -> dict[str, Landmark]:
         """Give the landmarks that the lookup describes on a body, for `body.with_landmarks`.
 
@@ -161,10 +182,12 @@ class SleapSession:
     def true_params(self) -> BodyParams | None:
         """The parameters of every frame, world unit, where `truth.npz` states them (a made session).
 
+        Of one of several animals it is `truth_<track>.npz`.
+
         Raises:
             ValueError: a file of other length than the videos, or without the parameters.
         """
-        path = self.folder / TRUTH_FILE
+        path = self.folder / truth_file(self.track)
         return read_true_params(path, self.n_frames) if path.is_file() else None
 
     def frames(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -232,13 +255,25 @@ class SleapSession:
         path = self.folder / 'points3d.h5'
         if not path.is_file():
             return None
-        xyz = read_points3d(path, self._node_names)
+        xyz = read_points3d(path, self._node_names, *self._place_of_track())
         if len(xyz) != self.n_frames:
             raise ValueError(
                 f"{path}: frames must be as many as the videos' {self.n_frames}; got {len(xyz)}. "
                 'Leave the file out with with_3d=False.'
             )
         return xyz
+
+    def _place_of_track(self) -> tuple[int, int]:
+        """Give the animal's number among the tracks, and how many these are."""
+        if self.track is None:
+            return 0, 1
+        if len(set(self._tracks)) > 1:
+            raise ValueError(
+                f'{self.folder}: tracks must be the same in all cameras, in one order, for points3d.h5 to be theirs; '
+                f'got {" and ".join(str(list(t)) for t in dict.fromkeys(self._tracks))}. Leave the file out with '
+                'with_3d=False.'
+            )
+        return self._tracks[0].index(self.track), len(self._tracks[0])
 
     def _reject_blind_cameras(self, thresholds: Mapping[str, float]) -> None:
         counts = (self._confidence[:, :, self._nodes()] > 0).sum((0, 2))

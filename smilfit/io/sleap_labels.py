@@ -1,7 +1,7 @@
 """One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from smilfit.io.hdf5_files import open_hdf5, read_table
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.slp_files import load_slp
+from smilfit.registry import UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
 
@@ -28,7 +29,8 @@ class SleapLabels:
     `xy` (frames, nodes, 2) px is NaN where missing; `score` (frames, nodes) is 1 where a person set the
     point. Frames run from 0 to the last labelled one. `labelled` (frames,) says which have labels.
     `video_frames` is the video's length where the file states it. `skipped_instances` counts what belonged
-    to other animals or tracks, `scores_above_1` peaks that were taken as 1.
+    to other animals or tracks, `scores_above_1` peaks that were taken as 1. `centres` (frames, animals, 2) px are the
+    means of all animals' points, in no order, NaN where there is none.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class SleapLabels:
     video_frames: int | None = None
     skipped_instances: int = 0
     scores_above_1: int = 0
+    centres: np.ndarray | None = None
 
     @property
     def usual_threshold(self) -> float:
@@ -59,23 +62,35 @@ def usual_threshold(path: Path) -> float:
     return 0.0 if 'proofread' in path.stem.lower() else PEAK_THRESHOLD
 
 
-def read_labels(path: str | Path) -> SleapLabels:
+def read_labels(path: str | Path, track: str | None = None) -> SleapLabels:
     """Read a `.slp` or an analysis `.h5` file and keep one animal.
 
-    With tracks, the track with the most points is kept. Without, one instance a frame: a person's before a
-    predicted one, then the one of the highest score.
+    With tracks, the track of a name is kept, or the one with the most points. Without, one instance a frame: a
+    person's before a predicted one, then the one of the highest score.
 
     Raises:
         ValueError: no labels, several skeletons or videos, or a point with one NaN coordinate of two.
+        KeyError: no such track, with the near ones.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
     with reading(path, 'SLEAP labels'):
-        labels = _read_slp(path) if path.suffix.lower() == '.slp' else _read_analysis(path)
+        read = _read_slp if path.suffix.lower() == '.slp' else _read_analysis
+        labels = read(path, track)
         check_keypoint_names(path, labels.node_names)
         reject_half_points(str(path), labels.xy, labels.node_names)
         return labels
+
+
+def read_track_names(path: str | Path) -> tuple[str, ...]:
+    """Name the tracks of a `.slp` or an analysis `.h5` file, in its order; none where instances have no track."""
+    path = Path(path)
+    with reading(path, 'SLEAP labels'):
+        if path.suffix.lower() == '.slp':
+            return tuple(dict.fromkeys(str(track.name) for track in load_slp(path).tracks))
+        with open_hdf5(path, 'SLEAP labels') as file:
+            return _analysis_tracks(path, file)
 
 
 def write_slp(
@@ -85,40 +100,53 @@ def write_slp(
     video_path: str | Path,
     scores: np.ndarray | None = None,
 ) -> Path:
-    """Write one animal's labels as `.slp`.
+    """Write one animal's labels as `.slp`; see `write_tracks`."""
+    return write_tracks(path, {'track_0': (xy, scores)}, node_names, video_path)
+
+
+def write_tracks(
+    path: str | Path,
+    tracks: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    node_names: Sequence[str],
+    video_path: str | Path,
+) -> Path:
+    """Write several animals' labels as `.slp`, each with a track of its own.
 
     Args:
         path: the file.
-        xy: (frames, nodes, 2) px, NaN where missing.
+        tracks: by name: points (frames, nodes, 2) px, NaN where missing, and scores (frames, nodes) of predicted
+            ones; None for a person's.
         node_names: as many as nodes.
         video_path: the video that the labels belong to.
-        scores: (frames, nodes) for predicted labels; None for a person's.
     """
     import sleap_io
 
     path = Path(path)
     skeleton = sleap_io.Skeleton(list(node_names))
     video = sleap_io.Video(filename=str(video_path), open_backend=False)
-    track = sleap_io.Track('track_0')
-    frames = []
-    for index, points in enumerate(np.asarray(xy, dtype=np.float64)):
-        if np.isnan(points).all():
-            continue
-        if scores is None:
-            instance = sleap_io.Instance.from_numpy(points, skeleton=skeleton, track=track)
-        else:
-            score = np.asarray(scores[index], dtype=np.float64)
-            instance = sleap_io.PredictedInstance.from_numpy(
-                points, skeleton=skeleton, point_scores=score, score=float(np.nanmean(score)), track=track
-            )
-        frames.append(sleap_io.LabeledFrame(video=video, frame_idx=index, instances=[instance]))
-    labels = sleap_io.Labels(labeled_frames=frames, videos=[video], skeletons=[skeleton], tracks=[track])
+    names = [sleap_io.Track(name) for name in tracks]
+    frames: dict[int, Any] = {}
+    for track, (xy, scores) in zip(names, tracks.values()):
+        for index, points in enumerate(np.asarray(xy, dtype=np.float64)):
+            if np.isnan(points).all():
+                continue
+            if scores is None:
+                instance = sleap_io.Instance.from_numpy(points, skeleton=skeleton, track=track)
+            else:
+                score = np.asarray(scores[index], dtype=np.float64)
+                instance = sleap_io.PredictedInstance.from_numpy(
+                    points, skeleton=skeleton, point_scores=score, score=float(np.nanmean(score)), track=track
+                )
+            frame = frames.setdefault(index, sleap_io.LabeledFrame(video=video, frame_idx=index))
+            frame.instances.append(instance)
+    ordered = [frames[index] for index in sorted(frames)]
+    labels = sleap_io.Labels(labeled_frames=ordered, videos=[video], skeletons=[skeleton], tracks=names)
     with replacing(path) as temporary:
         sleap_io.save_slp(labels, str(temporary), embed=False, verbose=False)
     return path
 
 
-def _read_slp(path: Path) -> SleapLabels:
+def _read_slp(path: Path, track: str | None) -> SleapLabels:
     labels = load_slp(path)
     for thing, found in (('skeleton', labels.skeletons), ('video', labels.videos)):
         if len(found) != 1:
@@ -126,8 +154,11 @@ def _read_slp(path: Path) -> SleapLabels:
     if not any(frame.instances for frame in labels):
         raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
     names = tuple(labels.skeleton.node_names)
-    chosen, skipped = _choose_instances(labels)
-    n_frames = max(chosen) + 1
+    chosen, skipped = _choose_instances(labels, _chosen_track(path, track, labels.tracks))
+    if not chosen:
+        raise ValueError(f'{path}: the track {track!r} must have instances; it has none. Leave it out.')
+    # A track may end before the labels do: its animal has left.
+    n_frames = (max(chosen) if track is None else max(int(f.frame_idx) for f in labels if f.instances)) + 1
     if min(chosen) < 0:
         raise BadFileError(
             f'{path}: frames must be numbered from 0; got {min(chosen)}. Save it from SLEAP again.'
@@ -147,19 +178,48 @@ def _read_slp(path: Path) -> SleapLabels:
     shape = labels.videos[0].backend_metadata.get('shape')
     stated = shape[0] if isinstance(shape, list | tuple) and shape else None
     stated = stated if isinstance(stated, int) else None
-    return SleapLabels(
-        path, names, xy, _fill_scores(score), labelled, stated, skipped, int((score > 1).sum())
-    )
+    high = int((score > 1).sum())
+    centres = _instance_centres(labels, n_frames)
+    return SleapLabels(path, names, xy, _fill_scores(score), labelled, stated, skipped, high, centres)
 
 
-def _choose_instances(labels: Any) -> tuple[dict[int, Any], int]:
-    """Keep one instance a frame; return them by frame and the count of those left out."""
+def _chosen_track(path: Path, name: str | None, tracks: Sequence[Any]) -> int | None:
+    """Find a track by name."""
+    if name is None:
+        return None
+    found = {str(track.name): id(track) for track in tracks}
+    if name not in found:
+        raise UnknownNameError(f'{path}: no track {name!r}. {did_you_mean(name, found)}')
+    return found[name]
+
+
+def _instance_centres(labels: Any, n_frames: int) -> np.ndarray:
+    """Give the mean of each instance's points, of frames up to a number; a corrected prediction does not count."""
+    by_frame: dict[int, list[np.ndarray]] = {}
+    for frame in labels:
+        corrected = {id(getattr(instance, 'from_predicted', None)) for instance in frame.instances}
+        for instance in frame.instances:
+            points = instance.points
+            there = np.isfinite(points['xy']).all(-1) & points['visible']
+            if there.any() and id(instance) not in corrected:
+                by_frame.setdefault(int(frame.frame_idx), []).append(points['xy'][there].mean(0))
+    most = max((len(found) for found in by_frame.values()), default=0)
+    centres = np.full((n_frames, most, 2), np.nan)
+    for index, found in by_frame.items():
+        if index < n_frames:
+            centres[index, : len(found)] = found
+    return centres
+
+
+def _choose_instances(labels: Any, wanted: int | None = None) -> tuple[dict[int, Any], int]:
+    """Keep one instance a frame, of a track where one is given; by frame, and the count of those left out."""
     by_track: dict[int, int] = {}
     for frame in labels:
         for instance in frame.instances:
             if (track := _track_of(instance)) is not None:
                 by_track[id(track)] = by_track.get(id(track), 0) + instance.n_visible
     best = max(by_track, key=by_track.__getitem__) if by_track else None
+    best = best if wanted is None else wanted
     chosen: dict[int, Any] = {}
     total = 0
     for frame in labels:
@@ -181,7 +241,19 @@ def _preference(instance: Any) -> tuple[bool, float]:
     return score is None, 0.0 if score is None else float(np.nan_to_num(score))
 
 
-def _read_analysis(path: Path) -> SleapLabels:
+def _analysis_tracks(path: Path, file: Any) -> tuple[str, ...]:
+    """Name the tracks of an analysis file; by their number where it does not."""
+    if 'track_names' in file:
+        names = tuple(
+            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
+            for n in read_table(file['track_names'], path)
+        )
+        if len(names) == file['tracks'].shape[0]:
+            return names
+    return tuple(f'track_{i}' for i in range(file['tracks'].shape[0]))
+
+
+def _read_analysis(path: Path, track: str | None) -> SleapLabels:
     with open_hdf5(path, 'SLEAP labels') as file:
         if 'tracks' not in file or 'node_names' not in file:
             raise BadFileError(
@@ -194,6 +266,7 @@ def _read_analysis(path: Path) -> SleapLabels:
             for n in read_table(file['node_names'], path)
         )
         scores = _floats(path, file['point_scores']) if 'point_scores' in file else None
+        track_names = _analysis_tracks(path, file)
     if tracks.ndim != 4 or tracks.shape[1:3] != (2, len(names)):
         raise ValueError(
             f'{path}: tracks must be (tracks, 2, {len(names)} nodes, frames); got {tracks.shape}. Export it from '
@@ -203,7 +276,14 @@ def _read_analysis(path: Path) -> SleapLabels:
     if not present.any():
         raise ValueError(f'{path}: labels must have points; got none.')
     best = int(present.sum((1, 2)).argmax())
+    if track is not None:
+        if track not in track_names:
+            raise UnknownNameError(f'{path}: no track {track!r}. {did_you_mean(track, track_names)}')
+        best = track_names.index(track)
     in_frame = present.any(1)
+    count = present.sum(1)
+    centres = np.where(present[:, None], tracks, 0.0).sum(2) / np.maximum(count, 1)[:, None]
+    centres = np.where(count[:, None] > 0, centres, np.nan).transpose(2, 0, 1)
     if scores is None or scores.shape != present.shape:
         score = np.full(present.shape[1:], np.nan).T
     else:
@@ -217,6 +297,7 @@ def _read_analysis(path: Path) -> SleapLabels:
         None,
         int(in_frame.sum() - in_frame[best].sum()),
         int((score > 1).sum()),
+        centres,
     )
 
 

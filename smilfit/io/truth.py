@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.files import BadFileError, reading
+from smilfit.files import BadFileError, folder_name, reading
 from smilfit.files.numpy_files import read_npz
 from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
 TRUTH_FILE = 'truth.npz'
+
+
+def truth_file(track: str | None = None) -> str:
+    """Name the file of the truth, of one of several animals by its track."""
+    return TRUTH_FILE if track is None else f'truth_{folder_name(track)}.npz'
 
 
 def write_truth(

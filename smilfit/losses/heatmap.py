@@ -1,7 +1,7 @@
 """Cross-entropy of heat maps with Gaussians around the true places."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.geometry.heatmaps import gaussian_axes, inside_map, mixture_targets
@@ -72,6 +72,9 @@ class HeatmapLoss(BaseLoss):
 class CentreHeatmapLoss(BaseLoss):
     """Compare the map of the animals' centres with Gaussians around all of them, equally much around each.
 
+    Where not all animals of an image are known, the map is compared in a region around the known ones alone, so that
+    nothing is said against the others.
+
     Args:
         sigma_cells: standard deviation of the Gaussians, cells of the map; an animal's centre is no sharp place.
         reduction: see `BaseLoss`.
@@ -90,6 +93,7 @@ class CentreHeatmapLoss(BaseLoss):
         px: Float[Tensor, 'N A 2'],
         weight: Float[Tensor, 'N A'],
         stride: float,
+        region: Bool[Tensor, 'N h w'] | None = None,
     ) -> Energies:
         """State KL(Gaussians || softmax of the map) of each image; one without animals has weight 0.
 
@@ -98,11 +102,22 @@ class CentreHeatmapLoss(BaseLoss):
             px: centres of up to A animals an image.
             weight: 1 where there is one, else 0; centres outside of the map take no part.
             stride: px a cell.
+            region: cells that take part, both map and Gaussians sum to 1 over these; all where None. An image
+                without any has weight 0.
         """
         with torch.autocast(logits.device.type, enabled=False):
             maps, size = logits.float(), (logits.shape[-2], logits.shape[-1])
             weight = weight.float() * inside_map(px, size, stride)
             target = mixture_targets(px.float(), weight, size, stride, self.sigma_cells)
+            known = weight.sum(-1) > 0
+            among = maps
+            if region is not None:
+                target = target * region
+                share = target.sum((-1, -2), keepdim=True)
+                known = known & (share.flatten() > 0)
+                target = target / share.clamp_min(1e-9)
+                # A row without any cell would have no finite logarithm.
+                among = maps.masked_fill(~region & known[:, None, None], -torch.inf)
             entropy = torch.special.entr(target).sum((-1, -2))
-            cross = maps.flatten(1).logsumexp(-1) - (target * maps).sum((-1, -2))
-            return Energies(cross - entropy, (weight.sum(-1) > 0).to(cross))
+            cross = among.flatten(1).logsumexp(-1) - (target * maps).sum((-1, -2))
+            return Energies(cross - entropy, known.to(cross))

@@ -17,8 +17,10 @@ from smilfit.models.heads import (
     PointLifter,
     TransformerDecoderHead,
 )
+from smilfit.models.identities import Identities, identify
 from smilfit.models.image_noise import ImageNoise
 from smilfit.models.limbs import Limbs
+from smilfit.models.pictorial_structure import KeypointDistances
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -31,12 +33,14 @@ from smilfit.models.regressors import (
     SmilifyRegressor,
 )
 from smilfit.models.scene import SceneFrame
+from smilfit.models.several_animals import AnimalSearch, FoundAnimals
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
 from smilfit.models.tracking import Tracker, Tracks
 from smilfit.models.view_matching import MatchedAnimals, find_centres, match_views
 
 __all__ = [
+    'AnimalSearch',
     'BodyEstimate',
     'BodyRegressor',
     'Boxes',
@@ -46,8 +50,11 @@ __all__ = [
     'CrossViewFusion',
     'DatasetNames',
     'FeatureCache',
+    'FoundAnimals',
     'GivenBoxes',
+    'Identities',
     'ImageNoise',
+    'KeypointDistances',
     'KeypointHeatmapHead',
     'KeypointRegressor',
     'Limbs',
@@ -79,6 +86,7 @@ __all__ = [
     'differentiable_points',
     'find_boxes',
     'find_centres',
+    'identify',
     'match_views',
     'part_by_nearest',
 ]

@@ -177,12 +177,17 @@ class OwnBoxes(nn.Module):
         found = boxes_around(
             first.points, first.cameras, view_mask, self.margin, self.min_confidence, self.min_points
         )
-        # Edges are half a px before the first pixel, in crop and image.
-        scale, shift = first.to_crop[..., 0, :1], first.to_crop[..., 2]
-        corner = (found.square[..., :2] - 0.5 - shift) / scale + 0.5
-        square = torch.cat((corner, found.square[..., 2:] / scale), -1)
+        square = image_boxes(found.square, first.to_crop)
         square = torch.where(found.there.unsqueeze(-1), square, whole)
         return look(square, torch.where(found.there.any(1, keepdim=True), found.there, view_mask))
+
+
+def image_boxes(square: Float[Tensor, '*n 3'], to_crop: Float[Tensor, '*n 2 3']) -> Float[Tensor, '*n 3']:
+    """Bring boxes (x, y, side) in px of crops to px of the images that these are cut from, upright and unturned."""
+    # Edges are half a px before the first pixel, in crop and image.
+    scale, shift = to_crop[..., 0, :1], to_crop[..., 2]
+    corner = (square[..., :2] - 0.5 - shift) / scale + 0.5
+    return torch.cat((corner, square[..., 2:] / scale), -1)
 
 
 def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n K']:

@@ -2,7 +2,8 @@
 
 Every view offers a few modes a keypoint; two modes of two views make a candidate, and the heat maps of all views vote
 for it. Rounds of reweighted least squares on the modes near its images follow. So a view that takes left for right is
-outvoted where the others show the point better, and no view is chosen beforehand.
+outvoted where the others show the point better, and no view is chosen beforehand. Where the distances of an animal's
+keypoints are known, all keypoints choose together.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ from smilfit.geometry.heatmap_windows import Moments, WindowedMaps
 from smilfit.geometry.heatmaps import cell_to_px, px_to_cell
 from smilfit.geometry.projection import world_to_camera
 from smilfit.geometry.rays import meet_pairs
+from smilfit.models.pictorial_structure import KeypointDistances
 from smilfit.models.scene import about_their_middle
+from smilfit.models.seen_modes import SeenModes
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
@@ -42,6 +45,10 @@ class Consensus:
     def keypoints2d(self, names: Sequence[str], cameras: Cameras | None = None) -> Keypoints2d:
         """Give the pixels as observed keypoints."""
         return Keypoints2d(self.pixels, self.pixel_confidence, tuple(names), cameras)
+
+    def seen_modes(self) -> SeenModes:
+        """Give all modes, for a body to choose from."""
+        return SeenModes(self.modes, self.mode_mass)
 
     def keypoints3d(self, names: Sequence[str], unit: str | None = None) -> Keypoints3d:
         """Give the points as observed keypoints."""
@@ -99,6 +106,7 @@ class MeetInSpace(nn.Module):
         error_cells: what a heat map errs by even where it has no doubt, standard deviation an axis.
         depth_sd: standard deviation of a single view's depth, as a share of it.
         min_mass: share of a heat map below which a mode takes no part in a candidate; a flat map has less.
+        distances: of the keypoints from each other; None lets each keypoint choose alone.
     """
 
     def __init__(
@@ -113,6 +121,7 @@ class MeetInSpace(nn.Module):
         error_cells: float = 0.35,
         depth_sd: float = 0.3,
         min_mass: float = 0.05,
+        distances: KeypointDistances | None = None,
     ) -> None:
         super().__init__()
         if n_modes < 1 or radius < 3 or n_rounds < 1 or max_candidates < 1:
@@ -123,7 +132,7 @@ class MeetInSpace(nn.Module):
         self.n_modes, self.radius, self.floor = n_modes, radius, floor
         self.max_candidates, self.n_rounds = max_candidates, n_rounds
         self.robust_cells, self.sigma_cells, self.error_cells = robust_cells, sigma_cells, error_cells
-        self.depth_sd, self.min_mass = depth_sd, min_mass
+        self.depth_sd, self.min_mass, self.distances = depth_sd, min_mass, distances
 
     @torch.no_grad()
     def forward(
@@ -184,7 +193,7 @@ class MeetInSpace(nn.Module):
     def _start(
         self, views: _Views, modes: Tensor, mass: Tensor, prior: Tensor | float | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Choose by vote among all meetings of two modes.
+        """Choose among all meetings of two modes, by vote or by vote and distance.
 
         Returns:
             The points, where the animal is (B, K, 3), and how far it reaches from there (B,).
@@ -209,8 +218,11 @@ class MeetInSpace(nn.Module):
         )
         points = torch.where(meet.unsqueeze(-1), points, torch.zeros_like(points))
         score = self._votes(views, points).masked_fill(~meet, -torch.inf)
-        best = score.argmax(-1, keepdim=True)
-        point = points.gather(2, best.unsqueeze(-1).expand(-1, -1, -1, 3)).squeeze(2)
+        if self.distances is None:
+            best = score.argmax(-1, keepdim=True)
+            point = points.gather(2, best.unsqueeze(-1).expand(-1, -1, -1, 3)).squeeze(2)
+        else:
+            point = self.distances.choose(points, score)
         met = meet.any(-1)
         middle = _medoid(point, met)
         alone = self._along_the_ray(

@@ -186,6 +186,13 @@ class CropAugment(nn.Module):
         self.rotation_deg, self.mirror, self.whole = rotation_deg, mirror, whole
         self.noise = ImageNoise() if noise is None else noise
 
+    @property
+    def n_versions(self) -> int | None:
+        """How many crops an image can become, of itself and whole, plain and mirrored; None for no end of them."""
+        if self.zoom or self.shift or self.rotation_deg or not getattr(self.noise, 'off', False):
+            return None
+        return (1 + (0 < self.whole < 1)) * (1 + (0 < self.mirror < 1))
+
     def forward(
         self,
         images: Float[Tensor, 'N 3 H W'],

@@ -44,8 +44,16 @@ class ImageNoise(nn.Module):
         self.brightness, self.contrast, self.noise = brightness, contrast, noise
         self.blur, self.blur_px, self.erase, self.erase_share = blur, blur_px, erase, erase_share
 
+    @property
+    def off(self) -> bool:
+        """Say whether images stay as they are."""
+        blurs, erases = self.blur * self.blur_px, self.erase * self.erase_share
+        return not (self.brightness or self.contrast or self.noise or blurs or erases)
+
     def forward(self, images: Float[Tensor, 'N 3 H W']) -> Float[Tensor, 'N 3 H W']:
         """Vary images in [0, 1]; they stay there."""
+        if self.off:
+            return images
         n, device = len(images), images.device
 
         def draw(*shape: int) -> Tensor:

@@ -12,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.losses import Energies, HeatmapLoss
 from smilfit.models.heads import BodyEstimate, KeypointHeatmapHead, PointLifter
 from smilfit.models.heads.point_tokens import POINT_NUMBERS, tokens_of
+from smilfit.models.pictorial_structure import KeypointDistances
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.scene import SceneFrame
 from smilfit.models.statistics import TrainingStatistics
@@ -136,6 +137,17 @@ def built_lifter(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str], scale
     return build_head(cfg, body_model=body, keypoint_names=names)
 
 
+def built_consensus(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str]) -> nn.Module:
+    """Build a consensus; where it is to know the keypoints' distances, these are counted in poses of the body."""
+    cfg = dict(cfg)
+    if cfg.get('distances') is not None:
+        given = dict(cfg['distances'])
+        # Size is estimated of every animal anew.
+        sampler = build(given.pop('sampler', {'type': 'PoseSampler'}), MODELS, body_model=body, scale=1.0)
+        cfg['distances'] = KeypointDistances.of_body(sampler, body, tuple(names), **given)
+    return build(cfg, MODELS)
+
+
 def built_limbs(
     cfg: Mapping[str, Any], backbone: nn.Module, body: SMIL, statistics: TrainingStatistics, out_dim: int
 ) -> Limbs:
@@ -152,6 +164,7 @@ def built_limbs(
     cfg = dict(cfg)
     names = statistics.names.keypoint_names or body.joint_names
     cfg['lifter'] = built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
+    cfg['consensus'] = built_consensus(cfg['consensus'], body, names)
     sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
     cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
     return build(cfg, MODELS, out_dim=out_dim)

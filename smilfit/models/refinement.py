@@ -1,5 +1,6 @@
 """A few steps of a registrant from what a network lifted: the fit has the last word on the pixels."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.models.seen_modes import SeenModes
 from smilfit.registry import MODELS
 from smilfit.structures import BodyParams, FitCovariance, FitResult, Keypoints2d
 
@@ -55,7 +57,8 @@ class Refinement:
 
     Its stages should fit what may move: pose, place and scale, and shape with a prior. What they do not fit, such as
     offsets of landmarks, stays as it was lifted. Frames of few views are tried the other way round too, half a turn
-    about the body's own up axis, and go on from the end of lower energy. A frame whose fit fails keeps what was
+    about the body's own up axis, and go on from the end of lower energy. Where the heat maps' modes are given, a body
+    that was fitted to the first choice chooses anew and is fitted again. A frame whose fit fails keeps what was
     lifted; how many do is told.
 
     Args:
@@ -65,6 +68,7 @@ class Refinement:
         least_points: frames that show fewer points keep what was lifted.
         least_views: frames that fewer views show do too: one view does not tell size from distance, and a fit
             may run away along its rays.
+        mode_px: how far from a fitted body's keypoint a mode is looked for, standard deviation; 0 for never.
     """
 
     def __init__(
@@ -74,15 +78,23 @@ class Refinement:
         few_views: int = 2,
         least_points: int = 4,
         least_views: int = 2,
+        mode_px: float = 8.0,
     ) -> None:
         if not noise_px > 0:
             raise ValueError(f'Refinement: noise_px must be positive; got {noise_px}.')
         self.registrant, self.noise_px = registrant, noise_px
         self.few_views, self.least_points, self.least_views = few_views, least_points, least_views
+        self.mode_px = mode_px
+        # Of fits that another one follows nobody wants the covariance, which takes longer than they do.
+        self._first = _without_covariance(registrant)
         self._once = _Once()
 
     def __call__(
-        self, params: BodyParams, seen: Keypoints2d, sd_px: Float[Tensor, 'B C K'] | None = None
+        self,
+        params: BodyParams,
+        seen: Keypoints2d,
+        sd_px: Float[Tensor, 'B C K'] | None = None,
+        modes: SeenModes | None = None,
     ) -> Refined:
         """Refine.
 
@@ -90,13 +102,16 @@ class Refinement:
             params: lifted, in the world.
             seen: px and confidences, with the cameras that saw them; absent views have confidence 0.
             sd_px: standard deviation of each place, of heat maps or of a consensus; None where all are alike.
+            modes: of the heat maps that `seen` is of; None fits to `seen` alone.
         """
         # Networks predict without gradients, or in inference mode; a solver may need both its derivatives and tensors
         # that it can keep.
         with torch.inference_mode(False), torch.enable_grad():
             device = self.registrant.body.v_template.device
             start = params.map(lambda x: x.detach().clone()).as_axis_angle()
-            return self._refine(start.to(device), self._weighted(seen, sd_px).to(device))
+            if modes is not None:
+                modes = SeenModes(*(x.detach().clone().to(device) for x in (modes.xy, modes.mass)))
+            return self._refine(start.to(device), self._weighted(seen, sd_px).to(device), modes)
 
     def _weighted(self, seen: Keypoints2d, sd_px: Tensor | None) -> Keypoints2d:
         confidence = seen.confidence.detach().clone()
@@ -108,7 +123,7 @@ class Refinement:
         cameras = seen.rig.map(lambda x: x.detach().clone())
         return replace(seen, xy=seen.xy.detach().clone(), confidence=confidence, cameras=cameras)
 
-    def _refine(self, start: BodyParams, seen: Keypoints2d) -> Refined:
+    def _refine(self, start: BodyParams, seen: Keypoints2d, modes: SeenModes | None) -> Refined:
         finite = _finite(start)
         shown = seen.visible.sum((1, 2)) >= self.least_points
         shown &= seen.visible.any(2).sum(1) >= self.least_views
@@ -121,7 +136,10 @@ class Refinement:
         result = None
         if len(rows):
             first, turned[rows] = self._headings(start[rows], seen[rows])
-            result = self._fit(first, seen[rows])
+            chosen = seen[rows]
+            if modes is not None and self.mode_px:
+                first, chosen = self._chosen_anew(first, chosen, modes[rows])
+            result = self._fit(first, chosen, self.registrant)
         if result is None:
             self._tell({**report, 'refined': 0, 'fit_failed': len(rows)})
             return Refined(
@@ -142,11 +160,30 @@ class Refinement:
         self._tell(report)
         return Refined(params, refined, turned & refined, energy, covariance, report)
 
-    def _fit(self, start: BodyParams, seen: Keypoints2d) -> FitResult | None:
-        told_by = getattr(self.registrant, 'logger', logger)
+    def _chosen_anew(
+        self, start: BodyParams, seen: Keypoints2d, modes: SeenModes
+    ) -> tuple[BodyParams, Keypoints2d]:
+        """Fit to the first choice, and let the body choose; what could not be fitted stays."""
+        result = self._fit(start, seen, self._first)
+        if result is None:
+            return start, seen
+        good = _good(result)
+        found = {
+            n: torch.where(good.reshape(-1, *(1,) * (v.ndim - 1)), getattr(result.params, n).to(v), v)
+            for n, v in start.as_dict().items()
+        }
+        params = BodyParams.of(found)
+        with torch.no_grad():
+            points = self.registrant.body(params, need=seen.names).keypoints
+        px, _, valid = seen.rig.to(points.dtype).project(points)
+        px = torch.where((valid & good[:, None, None]).unsqueeze(-1), px, seen.xy.to(px))
+        return params, modes.near(seen, px, self.mode_px)
+
+    def _fit(self, start: BodyParams, seen: Keypoints2d, registrant: Registrant) -> FitResult | None:
+        told_by = getattr(registrant, 'logger', logger)
         told_by.addFilter(self._once)
         try:
-            return self.registrant([seen], init_params=start)
+            return registrant([seen], init_params=start)
         except FloatingPointError as error:
             # No row has a finite energy at its start: none can be fitted.
             logger.warning('Refinement: %s', error)
@@ -161,7 +198,7 @@ class Refinement:
         if not len(few):
             return start, turned
         both = BodyParams.cat([start[few], turned_round(self.registrant.body, start[few])])
-        result = self._fit(both, seen[few.repeat(2)])
+        result = self._fit(both, seen[few.repeat(2)], self._first)
         if result is None:
             return start, turned
         loss = torch.where(_good(result), result.per_frame_loss, torch.inf).reshape(2, -1)
@@ -220,6 +257,17 @@ def turned_round(body: SMIL, params: BodyParams) -> BodyParams:
         turned = params.replace(global_orient=rotmat_to_axis_angle(root))
         moved = body(params).joints.mean(1) - body(turned).joints.mean(1)
     return turned.replace(transl=turned.transl + moved)
+
+
+def _without_covariance(registrant: Registrant) -> Registrant:
+    """Give a registrant that differs in nothing but what its own solver is asked for."""
+    solver = getattr(registrant, 'optimizer', None)
+    if not getattr(solver, 'covariance', False):
+        return registrant
+    plain, quick = copy.copy(registrant), copy.copy(solver)
+    quick.covariance = False
+    plain.optimizer = quick
+    return plain
 
 
 def _good(result: FitResult) -> Tensor:

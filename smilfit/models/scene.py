@@ -6,6 +6,7 @@ away. The axes stay the world's, so gravity keeps its direction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -28,6 +29,14 @@ class SceneFrame:
     def from_world(self, points: Float[Tensor, 'B 3']) -> Float[Tensor, 'B 3']:
         """Move positions from the world to the scene frame."""
         return (points - self.origin) / self.unit
+
+
+class SceneRays(NamedTuple):
+    """Where the scene is, its rays through the cells of a grid as `patch_rays` gives them, and which there are."""
+
+    frame: SceneFrame
+    rays: Float[Tensor, 'B C N 6']
+    mask: Bool[Tensor, 'B C N']
 
 
 def cameras_of(inputs: Mapping[str, Tensor]) -> Cameras:

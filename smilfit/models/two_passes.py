@@ -1,15 +1,19 @@
 """Look twice: at whole images for where the animal is, at crops for where its keypoints are."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from smilfit.models.boxes import image_boxes
 from smilfit.models.consensus import Consensus
 from smilfit.models.crop_augment import box_affine, cut, invert_affine, map_px, whole_boxes
 from smilfit.models.fast_numbers import fast_numbers
+from smilfit.models.several_animals import AnimalSearch, FoundAnimals
 from smilfit.structures import Cameras
 
 # Where one view alone shows too few keypoints, or all in one place, it is taken to fill this share of the image.
@@ -47,6 +51,9 @@ class TwoPasses(nn.Module):
         consensus: lets the views meet.
         side: px of what the network sees.
         half_precision: run the network in bfloat16; None where the device is fast with it.
+
+    Attributes:
+        runtime: crops to logits in the network's place, such as the network in another runtime; None for none.
     """
 
     def __init__(
@@ -61,16 +68,31 @@ class TwoPasses(nn.Module):
         super().__init__()
         self.backbone, self.head, self.boxes, self.consensus = backbone, head, boxes, consensus
         self.side, self.half_precision = side, half_precision
+        self.runtime: Callable[[Tensor], Tensor] | None = None
         # Weights in the images' order are not reordered at every step.
         self.to(memory_format=torch.channels_last)
 
     def logits(self, crops: Float[Tensor, 'N 3 S S']) -> Float[Tensor, 'N M h w']:
         """Run the network on images of its own size."""
+        if self.runtime is not None:
+            return self.runtime(crops)
         half = self.half_precision
         if half is None:
             half = fast_numbers(crops.device).autocast is not None
         with torch.autocast(crops.device.type, torch.bfloat16, enabled=half):
             return self.head(self.backbone(crops.contiguous(memory_format=torch.channels_last))).float()
+
+    def compile_network(self, **options: Any) -> None:
+        """Let torch.compile write the network; cutting images and the meeting of views stay as they are.
+
+        A backbone with a cache is left out: in training it is hardly run.
+
+        Args:
+            options: of `torch.compile`.
+        """
+        if getattr(self.backbone, 'cache', None) is None:
+            self.backbone.compile(**options)
+        self.head.compile(**options)
 
     @torch.no_grad()
     def forward(
@@ -98,17 +120,57 @@ class TwoPasses(nn.Module):
         size = affine.new_tensor([self.side, self.side]).expand(*view_mask.shape, 2)
         return cameras.transformed(affine.reshape(*view_mask.shape, 2, 3), size)
 
-    def _heatmaps(
+    @torch.no_grad()
+    def several(
+        self,
+        images: Float[Tensor, 'B C 3 H W'],
+        view_mask: Bool[Tensor, 'B C'],
+        cameras: Cameras,
+        extent: Float[Tensor, ''],
+        search: AnimalSearch,
+        most: int,
+    ) -> tuple[Sighting | None, FoundAnimals]:
+        """Look at the images of B moments for up to `most` animals each: at all of them first, then at each of D.
+
+        Arguments are those of `forward`; `search` finds the animals in the first look's maps.
+
+        Returns:
+            What the second look saw, one row an animal (None where there is none at all), and what was found in the
+            first.
+        """
+        whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
+        maps, affine = self._maps(images, whole, view_mask)
+        logits, centres = self.head.split(maps.flatten(0, 1))
+        logits, centres = (x.unflatten(0, view_mask.shape) for x in (logits, centres))
+        first = self._crop_cameras(cameras, affine, view_mask)
+        found = search(logits, centres, self.head.stride, first, view_mask, self.consensus, most)
+        rows = found.moment
+        if not len(rows):
+            return None, found
+        boxes = image_boxes(found.square, affine[rows])
+        boxes = torch.where(found.there.unsqueeze(-1), boxes, whole[rows])
+        # An animal that no view shows well is looked for in all of them.
+        mask = torch.where(found.there.any(1, keepdim=True), found.there, view_mask[rows])
+        return self._look(images[rows], boxes, mask, cameras.map(lambda x: x[rows]), extent), found
+
+    def _maps(
         self, images: Tensor, boxes: Float[Tensor, 'B C 3'], view_mask: Tensor
-    ) -> tuple[Float[Tensor, 'B C K h w'], Float[Tensor, 'B C 2 3']]:
+    ) -> tuple[Float[Tensor, 'B C M h w'], Float[Tensor, 'B C 2 3']]:
         """Cut the boxes out of the views that are there and run the network; absent ones have zeros."""
         affine = box_affine(boxes.flatten(0, 1), self.side)
         seen = view_mask.flatten()
         crops = cut(images.flatten(0, 1)[seen], affine[seen], self.side)
-        found, _ = self.head.split(self.logits(crops))
+        found = self.logits(crops)
         logits = found.new_zeros(len(seen), *found.shape[1:])
         logits[seen] = found
         return logits.unflatten(0, view_mask.shape), affine.unflatten(0, view_mask.shape)
+
+    def _heatmaps(
+        self, images: Tensor, boxes: Float[Tensor, 'B C 3'], view_mask: Tensor
+    ) -> tuple[Float[Tensor, 'B C K h w'], Float[Tensor, 'B C 2 3']]:
+        """Give the keypoints' maps alone."""
+        maps, affine = self._maps(images, boxes, view_mask)
+        return self.head.split(maps.flatten(0, 1))[0].unflatten(0, view_mask.shape), affine
 
     def _look(
         self,

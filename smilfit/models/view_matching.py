@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from smilfit.geometry.heatmap_windows import WindowedMaps
 from smilfit.geometry.heatmaps import cell_to_px
@@ -33,7 +34,7 @@ class MatchedAnimals:
 def find_centres(
     logits: Float[Tensor, 'N h w'], stride: float, most: int = 4, least: float = 0.1
 ) -> tuple[Float[Tensor, 'N M 2'], Float[Tensor, 'N M']]:
-    """Find animals' centres as peaks of maps whose softmax has one blob an animal.
+    """Find animals' centres as peaks of maps whose softmax has one blob an animal; a peak is a local maximum.
 
     Args:
         logits: a map a view.
@@ -44,9 +45,13 @@ def find_centres(
     Returns:
         Places (px) and shares of the map; a share of 0 is no detection.
     """
-    windows = WindowedMaps(logits.flatten(1).softmax(-1).unflatten(-1, logits.shape[-2:]))
-    found, _ = windows.modes(most)
-    return cell_to_px(found.mean, stride), found.mass * (found.mass >= least)
+    share = logits.flatten(1).softmax(-1).unflatten(-1, logits.shape[-2:])
+    found, cells = WindowedMaps(share).modes(most)
+    # What is left of a wide blob outside of its window is no other animal: it rises towards the window.
+    highest = max_pool2d(share.unsqueeze(1), 3, 1, 1).flatten(1)
+    place = cells[..., 1] * share.shape[-1] + cells[..., 0]
+    peak = share.flatten(1).gather(1, place) >= highest.gather(1, place)
+    return cell_to_px(found.mean, stride), found.mass * (peak & (found.mass >= least))
 
 
 def match_views(

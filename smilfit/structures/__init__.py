@@ -1,5 +1,6 @@
 """Frozen dataclasses that travel between the rooms."""
 
+from smilfit.structures.animal_centres import AnimalCentres
 from smilfit.structures.annotation import (
     AnnotatedImage,
     AnnotationSet,
@@ -18,6 +19,7 @@ from smilfit.structures.recorded_data import RecordedData
 
 __all__ = [
     'PARAMETERS',
+    'AnimalCentres',
     'AnnotatedImage',
     'AnnotationSet',
     'BodyOutput',

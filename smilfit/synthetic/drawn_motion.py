@@ -14,7 +14,7 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.structures import BodyParams
 from smilfit.synthetic.motion import draw_betas
-from smilfit.synthetic.placement import SharedVolume, smooth_noise, ways
+from smilfit.synthetic.placement import SharedVolume, separate_way, smooth_noise, ways
 
 PoseSource = Callable[[int, Generator], Float[Tensor, 'n j 3']]
 
@@ -26,6 +26,8 @@ LEAN_RAD, TURN_RAD = 0.3, 1.2
 # A pose every so many memories; between two of them goes the motion.
 _MEMORIES_A_POSE = 1.5
 _CHUNK = 64
+# How near two animals' middles come, a share of their extent.
+APART = 0.4
 
 
 def limit_poses(data: BodyModelData) -> PoseSource:
@@ -43,6 +45,7 @@ def draw_params(
     scale: float,
     memory: float,
     poses: PoseSource | None = None,
+    way: Float[np.ndarray, 'T 3'] | None = None,
 ) -> BodyParams:
     """Draw the parameters of a session: one animal, moving.
 
@@ -54,6 +57,7 @@ def draw_params(
         scale: model unit to world unit.
         memory: of the motion, frames; 0 draws each frame by itself.
         poses: where poses come from; the joint limits if None.
+        way: of its middle; drawn if None.
 
     Returns:
         Float64 parameters.
@@ -69,9 +73,34 @@ def draw_params(
         transl=torch.zeros(n_frames, 3, dtype=torch.float64),
         scale=torch.full((n_frames,), float(scale), dtype=torch.float64),
     )
-    return params.replace(
-        transl=torch.from_numpy(ways(volume, n_frames, rng, memory)) - _middles(body, params)
-    )
+    way = ways(volume, n_frames, rng, memory) if way is None else way
+    return params.replace(transl=torch.from_numpy(way) - _middles(body, params))
+
+
+def draw_animals(
+    body: SMIL,
+    n_frames: int,
+    rng: np.random.Generator,
+    volume: SharedVolume,
+    scale: float,
+    memory: float,
+    poses: PoseSource | None = None,
+    n_animals: int = 1,
+) -> list[BodyParams]:
+    """Draw the parameters of several animals of one model and size that keep clear of each other.
+
+    Arguments are those of `draw_params`.
+    """
+    apart = APART * scale * float(np.ptp(body.data.v_template, axis=0).max())
+    found, taken = [], []
+    for i in range(n_animals):
+        # The first one's chance is that of an animal alone.
+        way = separate_way(volume, n_frames, rng, memory, taken, apart) if i else None
+        params = draw_params(body, n_frames, rng, volume, scale, memory, poses, way)
+        found.append(params)
+        if n_animals > 1:
+            taken.append((params.transl + _middles(body, params.replace(transl=0 * params.transl))).numpy())
+    return found
 
 
 def _between(poses: PoseSource, n_frames: int, generator: Generator, memory: float) -> Tensor:

@@ -1,5 +1,6 @@
 """Where animals are: the part of the world that all cameras see, and ways through it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ _TRIED, _REACH = 20_000, 0.6
 RIM = 0.12
 # Ways go between so many places at a time.
 _ANCHORS = 5
+# Ways that are tried to keep clear of other animals'.
+_WAYS = 64
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,41 @@ def ways(
     anchors = volume.places[rng.integers(len(volume.places), size=_ANCHORS)]
     weight = np.exp(2.0 * smooth_noise(n_frames, (_ANCHORS,), rng, memory))
     return (weight / weight.sum(1, keepdims=True)) @ anchors
+
+
+def separate_way(
+    volume: SharedVolume,
+    n_frames: int,
+    rng: np.random.Generator,
+    memory: float,
+    others: Sequence[Float[np.ndarray, 'T 3']],
+    apart: float,
+) -> Float[np.ndarray, 'T 3']:
+    """Give a way that keeps clear of others: the first of a few that does, else the one that comes near least.
+
+    Args:
+        volume: where.
+        n_frames: T.
+        rng: source of all chance.
+        memory: of the motion, frames; without any every frame is drawn by itself.
+        others: ways of the other animals.
+        apart: how far from these is far enough, world unit.
+    """
+    best, farthest = None, None
+    for _ in range(_WAYS):
+        way = ways(volume, n_frames, rng, memory)
+        near = np.min([np.linalg.norm(way - other, axis=1) for other in others], 0)
+        # A motion is good or bad as a whole, frames by themselves are each.
+        far = near if memory <= 0 else np.full(n_frames, near.min())
+        if best is None or farthest is None:
+            best, farthest = way, far
+        else:
+            better = (far > farthest) & (farthest < apart)
+            best = np.where(better[:, None], way, best)
+            farthest = np.where(better, far, farthest)
+        if (farthest >= apart).all():
+            break
+    return best
 
 
 def px_per_unit(cameras: Cameras, place: Float[np.ndarray, '3']) -> Float[np.ndarray, 'C']:

@@ -6,9 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from smilfit.io import probe_video, write_slp
+from smilfit.io import probe_video, write_calibration, write_points3d, write_tracks, write_truth
+from smilfit.io.session_folder import CALIBRATION_FILE
+from smilfit.io.truth import truth_file
 from smilfit.synthetic.rendered_session import RenderedSession
-from smilfit.synthetic.session_tables import write_known
 
 
 def write_rendered_session(
@@ -19,6 +20,8 @@ def write_rendered_session(
     progress: Callable[[], None] = lambda: None,
 ) -> Path:
     """Write a session's folder, as `SleapSession` reads it; the labels are a person's, with score 1.
+
+    Of several animals each is a track of the labels, `points3d.h5` has all, and each has its truth.
 
     Args:
         folder: the session's, which may be there.
@@ -32,25 +35,35 @@ def write_rendered_session(
     """
     folder = Path(folder)
     names = [data_names[name] for name in session.keypoint_names]
-    pixels, seen = session.visible
+    animals = session.each_animal()
     for c, camera in enumerate(session.cameras.names):
         place, stem = folder / camera, f'{session.name}_{camera}'
         place.mkdir(parents=True, exist_ok=True)
         _write_video(place / f'{stem}.mp4', session, camera, codec, progress)
-        labels = np.where(seen[:, c, :, None], pixels[:, c], np.nan)
-        write_slp(place / f'{stem}.slp', labels, names, f'{stem}.mp4')
-    joints, keypoints = session.points
-    write_known(
-        folder,
-        session.body.data,
-        session.true_params,
-        session.cameras,
-        joints,
-        keypoints,
-        session.keypoint_names,
-        np.ones(keypoints.shape[:2], bool),
-    )
+        tracks = {name or 'track_0': (_labels(one, c), None) for name, one in animals.items()}
+        write_tracks(place / f'{stem}.slp', tracks, names, f'{stem}.mp4')
+    write_calibration(folder / CALIBRATION_FILE, session.cameras)
+    points = np.stack([one.points[1] for one in animals.values()], 1)
+    write_points3d(folder / 'points3d.h5', points)
+    for name, one in animals.items():
+        data = session.body.data
+        truth = folder / truth_file(name)
+        joints, keypoints = one.points
+        write_truth(
+            truth,
+            one.true_params,
+            joints,
+            keypoints,
+            data.joint_names,
+            session.keypoint_names,
+            data.content_hash(),
+        )
     return folder
+
+
+def _labels(session: RenderedSession, camera: int) -> np.ndarray:
+    pixels, seen = session.visible
+    return np.where(seen[:, camera, :, None], pixels[:, camera], np.nan)
 
 
 def _write_video(

@@ -1,15 +1,16 @@
 """A session that is rendered when it is read: labels, cameras and truth now, images on demand."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from functools import cached_property
 
 import numpy as np
 import torch
 
 from smilfit.body_models import SMIL
+from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
-from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, Keypoints3d
 from smilfit.synthetic.labels import hidden_keypoints, hidden_margin, project_keypoints
 from smilfit.synthetic.looks import SessionLook
 from smilfit.synthetic.scene_painter import ScenePainter
@@ -28,32 +29,36 @@ class RenderedSession:
     Args:
         name: of the session.
         body: the animal.
-        params: of every frame, world unit.
+        params: of every frame, world unit; of each animal where several share the arena and hide one another.
         cameras: unbatched.
         names: keypoints of the body that are labelled.
         look: draws what it looks like, always the same; called when images are, and not kept, as walls are large.
         seed: of the images.
         fps: frames a second.
-        renderer: draws the animal; a z-buffer if None.
+        renderer: draws the animals; a z-buffer if None.
+        animal: which of several animals the labels and the parameters are of; images show all.
     """
 
     def __init__(
         self,
         name: str,
         body: SMIL,
-        params: BodyParams,
+        params: BodyParams | Sequence[BodyParams],
         cameras: Cameras,
         names: Sequence[str],
         look: Callable[[], SessionLook],
         seed: Sequence[int] = (0,),
         fps: float = 30.0,
         renderer: Renderer | None = None,
+        animal: int = 0,
     ) -> None:
+        animals = (params,) if isinstance(params, BodyParams) else tuple(params)
+        self.animals, self.animal = tuple(p.to('cpu', torch.float64) for p in animals), animal
         self.name, self.fps, self.look = name, fps, look
         self.cameras, self.unit = cameras.to('cpu', torch.float64), cameras.unit
         self.keypoint_names = tuple(names)
-        self.true_params = params.to('cpu', torch.float64)
-        self.n_frames = params.batch_size
+        self.true_params = self.animals[animal]
+        self.n_frames = self.true_params.batch_size
         # Every label is right, whatever its score.
         self.confidence_thresholds = dict.fromkeys(cameras.names, 0.0)
         exact = body.zero_params().transl.dtype == torch.float64
@@ -61,29 +66,76 @@ class RenderedSession:
         self._renderer = renderer or ZBufferRenderer()
         self._seed = tuple(seed)
         v = body.data.v_template
-        self._rest = (v - (v.max(0) + v.min(0)) / 2) / np.ptp(v, axis=0).max()
+        rest = (v - (v.max(0) + v.min(0)) / 2) / np.ptp(v, axis=0).max()
+        # One mesh of all animals, so that they hide one another.
+        n = len(self.animals)
+        self._rest = np.tile(rest, (n, 1))
+        self._faces = torch.cat([body.faces.cpu() + i * len(v) for i in range(n)])
 
     @cached_property
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Joints (T, J, 3) and keypoints (T, K, 3), world unit."""
-        with torch.no_grad():
-            output = self.body(self.true_params, need=('joints', *self.keypoint_names))
-        return output.joints.numpy(), output.keypoints.numpy()
+        return self._points_of(self.animal)
 
     @cached_property
     def visible(self) -> tuple[np.ndarray, np.ndarray]:
         """True pixels (T, C, K, 2) and whether each keypoint is seen there (T, C, K)."""
-        pixels, depth, seen = project_keypoints(torch.from_numpy(self.points[1]), self.cameras)
-        margin = hidden_margin(self.body, self.true_params, list(self.keypoint_names)).float()
+        return self._all_visible[self.animal]
+
+    def each_animal(self, visible: bool = True) -> dict[str | None, 'RenderedSession']:
+        """Give the session as one of each animal, by its track: all have the same images. None names one alone.
+
+        `visible` finds what is seen now, once for all of them.
+        """
+        if len(self.animals) == 1:
+            return {None: self}
+        if visible:
+            _ = self._all_visible
+        return {f'animal_{i}': self._of_animal(i) for i in range(len(self.animals))}
+
+    def _of_animal(self, animal: int) -> 'RenderedSession':
+        found = copy(self)
+        found.name = sequence_name(self.name, f'animal_{animal}')
+        found.animal, found.true_params = animal, self.animals[animal]
+        # What is cached of one animal alone is found anew.
+        for cached in ('points', 'visible'):
+            found.__dict__.pop(cached, None)
+        return found
+
+    def centres2d(self) -> AnimalCentres | None:
+        """Give all animals' centres, means of their keypoints whether seen or not; None of an animal alone."""
+        if len(self.animals) == 1:
+            return None
+        pixels = np.stack([pixels for pixels, _ in self._all_visible], 2)
+        seen = np.stack([seen for _, seen in self._all_visible], 2).any(-1)
+        size = self.cameras.size[:, None].numpy()
+        centres = pixels.mean(-2)
+        known = seen & ((centres > -0.5) & (centres < size - 0.5)).all(-1)
+        return AnimalCentres(np.where(known[..., None], centres, 0.0), known, np.ones(known.shape[:2], bool))
+
+    def _points_of(self, animal: int) -> tuple[np.ndarray, np.ndarray]:
+        with torch.no_grad():
+            output = self.body(self.animals[animal], need=('joints', *self.keypoint_names))
+        return output.joints.numpy(), output.keypoints.numpy()
+
+    @cached_property
+    def _all_visible(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """What `visible` gives, of each animal; every image is rendered once for all of them."""
+        found = []
+        for i, params in enumerate(self.animals):
+            points = torch.from_numpy(self.points[1] if i == self.animal else self._points_of(i)[1])
+            margin = hidden_margin(self.body, params, list(self.keypoint_names)).float()
+            found.append((*project_keypoints(points, self.cameras), margin))
         look = self.look()
         for c, camera in enumerate(self.cameras.names):
             painter = self._painter(look, camera)
             for chosen, render in self._renders(camera, range(self.n_frames)):
-                at = torch.from_numpy(pixels[chosen, c]).float()
-                deep = torch.from_numpy(depth[chosen, c]).float()
-                hidden = hidden_keypoints(render, at, deep, margin).numpy()
-                seen[chosen, c] &= ~(hidden | painter.hides(at, deep))
-        return pixels, seen
+                for pixels, depth, seen, margin in found:
+                    at = torch.from_numpy(pixels[chosen, c]).float()
+                    deep = torch.from_numpy(depth[chosen, c]).float()
+                    hidden = hidden_keypoints(render, at, deep, margin).numpy()
+                    seen[chosen, c] &= ~(hidden | painter.hides(at, deep))
+        return [(pixels, seen) for pixels, _, seen, _ in found]
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
         """Give the labels of all frames, px."""
@@ -130,9 +182,7 @@ class RenderedSession:
 
     def _painter(self, look: SessionLook, camera: str) -> ScenePainter:
         c = self.cameras.names.index(camera)
-        return ScenePainter(
-            look, self.cameras.select([camera]), c, self._rest, self.body.faces, self._renderer
-        )
+        return ScenePainter(look, self.cameras.select([camera]), c, self._rest, self._faces, self._renderer)
 
     def _renders(self, camera: str, indices: Sequence[int]) -> Iterator[tuple[list[int], RenderOutput]]:
         """Render frames by chunks."""
@@ -140,6 +190,6 @@ class RenderedSession:
         for start in range(0, len(indices), CHUNK):
             chosen = [int(i) for i in indices[start : start + CHUNK]]
             with torch.no_grad():
-                vertices = self.body(self.true_params[chosen], need=('vertices',)).vertices.float()
-                render = self._renderer(vertices, self.body.faces, rig)
+                bodies = [self.body(params[chosen], need=('vertices',)).vertices for params in self.animals]
+                render = self._renderer(torch.cat(bodies, 1).float(), self._faces, rig)
             yield chosen, render

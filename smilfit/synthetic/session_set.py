@@ -12,7 +12,7 @@ from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import Cameras
 from smilfit.structures.units import MILLIMETRES
 from smilfit.synthetic.camera_rig import make_rig
-from smilfit.synthetic.drawn_motion import PoseSource, draw_params
+from smilfit.synthetic.drawn_motion import PoseSource, draw_animals
 from smilfit.synthetic.looks import NO_PHOTOS, LookStyle, Photos, SessionLook, draw_look, find_style
 from smilfit.synthetic.placement import SharedVolume, px_per_unit, shared_volume
 from smilfit.synthetic.rendered_session import RenderedSession
@@ -33,7 +33,7 @@ class SynthesisOptions:
     its direction, s; 0 draws every frame by itself, which shows more in as many frames. `scale` is model unit to
     world unit; None takes the units of model and world, or else fills about half an image. It varies between
     sessions by `scale_spread` (standard deviation of its logarithm). `up` is the world's; None takes it as
-    the cameras are held.
+    the cameras are held. `n_animals` of one model share the arena, each with a shape and a motion of its own.
     """
 
     n_sessions: int = 20
@@ -48,6 +48,7 @@ class SynthesisOptions:
     scale_spread: float = 0.15
     up: tuple[float, float, float] | None = None
     seed: int = 0
+    n_animals: int = 1
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -57,7 +58,7 @@ class SynthesisOptions:
             KeyError: an unknown style.
         """
         find_style(self.style)
-        for name in ('n_sessions', 'n_frames', 'n_cameras'):
+        for name in ('n_sessions', 'n_frames', 'n_cameras', 'n_animals'):
             if getattr(self, name) < 1:
                 raise ValueError(f'SynthesisOptions: {name} must be at least 1; got {getattr(self, name)}.')
         for name in ('memory_s', 'scale_spread'):
@@ -109,7 +110,7 @@ class SessionSet:
         return f'session_{index:03d}'
 
     def __getitem__(self, index: int) -> RenderedSession:
-        """Make a session; its images are drawn when they are read."""
+        """Make a session, with the labels of its first animal; its images are drawn when they are read."""
         if not 0 <= index < len(self):
             raise IndexError(f'SessionSet: sessions must be 0 to {len(self) - 1}; got {index}.')
         options = self.options
@@ -118,7 +119,9 @@ class SessionSet:
         volume = shared_volume(cameras, rng, None if options.up is None else np.array(options.up))
         scale = self._scale(cameras, volume) * np.exp(options.scale_spread * rng.standard_normal())
         memory = options.memory_s * options.fps
-        params = draw_params(self.body, options.n_frames, rng, volume, scale, memory, self.poses)
+        params = draw_animals(
+            self.body, options.n_frames, rng, volume, scale, memory, self.poses, options.n_animals
+        )
         seed = (options.seed, index)
 
         def look() -> SessionLook:
@@ -146,7 +149,8 @@ class SessionSet:
             return self.cameras.to('cpu', torch.float64)
         options = self.options
         scale = options.scale or self._scale_of_units(options.unit) or 100.0 / self._extent
-        radius = ARENA_RADIUS * scale * self._extent
+        # Several animals need more room, and are smaller in the images.
+        radius = ARENA_RADIUS * scale * self._extent * options.n_animals**0.5
         return make_rig(options.n_cameras, radius, rng, options.size, options.unit)
 
     def _scale_of_units(self, unit: str | None) -> float | None:

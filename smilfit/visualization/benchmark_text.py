@@ -30,6 +30,7 @@ EXPLANATIONS = (
     "Mean pose: the training set's average pose, turned, moved and scaled onto each true pose.",
     'Mean pose at the predicted place: that average pose, turned, moved and scaled onto each prediction. What the '
     'model is better than this, its articulation is worth.',
+    "Mean place in the images: where each keypoint is on average in the training set's images of each camera.",
     'Each number of the model stands beside the strongest of these trivial answers: it is worth as much as it is '
     'better than that one.',
 )
@@ -40,6 +41,7 @@ COLUMNS = {
     'baseline_at_true_position': 'baseline at the true position',
     'mean_pose': 'mean pose',
     'mean_pose_at_predicted_place': 'mean pose at the predicted place',
+    'mean_place': 'mean place in the images',
 }
 
 

@@ -89,7 +89,14 @@ FITTED = Ring("body's keypoints", (213, 94, 0))
 BODY = Surface('body', (86, 180, 233))
 START_BODY = Surface('body at the start', (204, 121, 167))
 FIT_MARKS = (ANNOTATED, FITTED, BODY)
+# Several animals at once: those of the others that lie apart from the rings, then the rest.
+_ANIMALS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (0, 114, 178), (240, 228, 66))
 MARKS = (*FIT_MARKS, START_BODY)
+
+
+def animal_surfaces(names: Sequence[str]) -> tuple[Surface, ...]:
+    """Give several animals colours of their own; beyond six they come again."""
+    return tuple(Surface(name, _ANIMALS[i % len(_ANIMALS)]) for i, name in enumerate(names))
 
 
 def put_text(canvas: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:

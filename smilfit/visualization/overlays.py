@@ -1,7 +1,7 @@
 """Bodies and keypoints over images, each overlay with its legend. Images are RGB uint8 (H, W, 3)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -52,6 +52,7 @@ class Panel:
         annotated: keypoints, px of the image behind the view; NaN where there is none.
         mask: annotated silhouette, in px of the image behind the view.
         body: the body.
+        bodies: several, those farther away first wherever they are in the list.
     """
 
     label: str
@@ -59,11 +60,13 @@ class Panel:
     annotated: Float[np.ndarray, 'K 2']
     mask: Bool[np.ndarray, 'H W'] | None = None
     body: ShownBody | None = None
+    bodies: tuple[ShownBody, ...] = ()
 
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Give what the panel may show; it does not depend on what is visible in one frame of a video."""
-        return (ANNOTATED,) if self.body is None else (ANNOTATED, FITTED, self.body.surface)
+        bodies = (*((self.body,) if self.body is not None else ()), *self.bodies)
+        return (ANNOTATED, FITTED, *(body.surface for body in bodies)) if bodies else (ANNOTATED,)
 
 
 class OverlayPainter:
@@ -96,9 +99,13 @@ class OverlayPainter:
         """Draw one panel, without a legend: mesh, its keypoints, then what was annotated, and the label."""
         view, body = panel.view, panel.body
         canvas = view.image.copy()
-        if body is not None:
-            canvas = self._with_mesh(canvas, view, body)
-            _stamp(canvas, view, body.keypoints, FITTED)
+        bodies = sorted(
+            (*((body,) if body is not None else ()), *panel.bodies), key=_distance(view), reverse=True
+        )
+        for one in bodies:
+            canvas = self._with_mesh(canvas, view, one)
+        for one in bodies:
+            _stamp(canvas, view, one.keypoints, FITTED)
         if panel.mask is not None:
             mask = cv2.warpAffine(panel.mask.astype(np.uint8), view.affine, canvas.shape[1::-1])
             outline, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -118,6 +125,12 @@ class OverlayPainter:
         camera = view.camera.map(lambda x: x.cpu().float())
         render = self.renderer(body.vertices.cpu().float().unsqueeze(0), self.faces, camera)
         return overlay(canvas, render, 0, OPACITY, tuple(c / 255 for c in body.surface.colour))
+
+
+def _distance(view: View) -> Callable[[ShownBody], float]:
+    """Tell how far bodies are from a view's camera."""
+    eye = view.camera.centres().reshape(-1, 3)[0].cpu()
+    return lambda body: float((body.vertices.cpu().mean(0) - eye).norm())
 
 
 def _stamp(canvas: np.ndarray, view: View, xy: Float[np.ndarray, 'K 2'], mark: Mark) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,16 +13,20 @@ from torch.utils.data import default_collate
 
 from smilfit.apis import FrameOptions, SourceOptions, infer
 from smilfit.apis.inference import check_camera_names
+from smilfit.apis.inference_sources import open_recordings
 from smilfit.apis.predictions import read_predictions
-from smilfit.datasets import LabelBoxes
+from smilfit.datasets import LabelBoxes, PreprocessOptions, preprocess
+from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.engine import load_trained_regressor
 from smilfit.engine.model_description import model_of_checkpoint
 from smilfit.files import BadFileError
 from smilfit.io import read_labels
 from smilfit.io.synchronised_videos import RecordedFrame
+from smilfit.models.statistics import DatasetNames
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
 from tests.apis.inference_session import CAMERAS, stop_at, train_toy, write_toy_session
+from tests.datasets.blob_session import BlobSession, make_body
 from tests.toy_experiment import experiment
 from tests.toy_samples import ring_cameras
 
@@ -216,6 +221,48 @@ def test_a_folder_of_images_with_one_that_is_none(checkpoint, session, tmp_path)
     run = _infer(checkpoint, folder, tmp_path / 'out', fps=10.0)
     assert run.predictions.valid.tolist() == [True, False, True]
     assert 'the image does not decode' in run.predictions.reasons[1]
+
+
+def test_images_of_several_sizes_are_recordings_of_their_own(checkpoint, session, tmp_path):
+    """Each sees by the lens that preprocessing guesses for such images."""
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    image = cv2.VideoCapture(str(session / 'left' / 'left.mp4')).read()[1]
+    for i, rows in enumerate((64, 48, 64)):
+        cv2.imwrite(str(folder / f'{i}.png'), image[:rows])
+    runs = infer(checkpoint, folder, tmp_path / 'out', sources=SOURCES, frames=FRAMES, device='cpu', fps=10.0)
+    assert [len(run.predictions.valid) for run in runs] == [2, 1]
+    assert all(run.predictions.valid.all() for run in runs)
+    K = runs[1].predictions.camera_K[0, 0]
+    # As the network corrects it, by little.
+    np.testing.assert_allclose(K, guessed_intrinsics((64, 48)), rtol=0.01)
+
+
+def test_images_of_another_animal_are_refused(tmp_path, caplog):
+    """A network sees its own body in whatever it is shown."""
+    recorded, path = BlobSession(), tmp_path / 'blobs.h5'
+    preprocess([recorded], path, make_body(), PreprocessOptions(target_resolution=64, num_workers=0))
+    trained = DatasetNames(
+        keypoint_names=('root', 'wing', 'antenna'),
+        body_model_file='a/insect.smil.json',
+        body_model_hash='other',
+    )
+    with pytest.raises(ValueError, match=r'trained on, insect.smil.json; they are of .* have 1 of its 3'):
+        open_recordings(path, SOURCES, trained, True)
+    open_recordings(path, SOURCES, replace(trained, keypoint_names=('root', 'head', 'wing')), True)
+    assert 'another body model' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('finds_boxes', 'why'), [(False, 'finds none by itself'), (True, 'never looked for it in whole images')]
+)
+def test_a_model_of_crops_alone_is_told_of(session, caplog, finds_boxes, why):
+    names = DatasetNames(crop_mode='bbox_crop')
+    open_recordings(session, SOURCES, names, finds_boxes)
+    assert why in caplog.text
+    caplog.clear()
+    open_recordings(session, SOURCES, replace(names, crop_mode='default'), finds_boxes)
+    assert 'boxes:' not in caplog.text
 
 
 def test_boxes_of_labels_of_a_table_and_of_a_detector_agree(checkpoint, session, tmp_path):

@@ -7,10 +7,12 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim.scheduler import ConstantLR
+from torch.utils.data import default_collate
 
 from smilfit.apis.smilify_defaults import CURRICULUM, LR_SCHEDULE
 from smilfit.cli.main import main
 from smilfit.engine import build_train_runner, load_experiment
+from smilfit.registry import build_dataset
 from tests.toy_samples import write_toy_model
 
 MULTI = {
@@ -93,6 +95,30 @@ def test_what_a_multi_view_config_says_is_kept(tmp_path, capsys):
     assert cfg.default_hooks.checkpoint.save_best == 'pck_auc_original'
     [curriculum] = [hook for hook in cfg.custom_hooks if hook['type'] == 'LossCurriculumHook']
     assert curriculum['schedule'][1]['limb_scales'] == pytest.approx(0.1)
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_triangulation_by_predicted_cameras_is_trained(tmp_path, capsys):
+    """Where a stage asks for it; a single view has nothing to triangulate, and that is said."""
+    stages = {**MULTI['loss_curriculum'], 'curriculum_stages': {'1': {'triangulation_consistency': 0.6}}}
+    assert _convert(tmp_path, {**MULTI, 'loss_curriculum': stages}) == 0
+    assert 'SMILify passes over those beyond 50 units' in capsys.readouterr().out
+    cfg = _toy(load_experiment(tmp_path / 'ours.py'), tmp_path)
+    [curriculum] = [hook for hook in cfg.custom_hooks if hook['type'] == 'LossCurriculumHook']
+    assert curriculum['schedule'][1] == {'triangulation_consistency': pytest.approx(0.2)}
+    model = build_train_runner(cfg, device='cpu').model
+    batch = model.data_preprocessor(
+        default_collate([build_dataset(cfg.train_dataloader.dataset)[i] for i in (0, 1)])
+    )
+    model.set_loss_weights({**dict.fromkeys(model.loss_weights, 0.0), 'triangulation_consistency': 1.0})
+    losses = model(**batch, mode='loss')
+    losses['loss_triangulation_consistency'].backward()
+    heads = [p.grad for n, p in model.named_parameters() if 'camera' in n and p.grad is not None]
+    assert max(float(g.abs().max()) for g in heads) > 0
+    assert _convert(tmp_path, {**MULTI, 'mode': 'singleview', 'loss_curriculum': stages}) == 0
+    assert 'one view triangulates nothing' in capsys.readouterr().out
+    handlers = load_experiment(tmp_path / 'ours.py').model.handlers
+    assert 'TriangulationConsistencyHandler' not in {handler['type'] for handler in handlers}
 
 
 @pytest.mark.filterwarnings('ignore::UserWarning')

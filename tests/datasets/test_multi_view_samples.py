@@ -182,3 +182,14 @@ def test_one_door(dataset_path):
     assert file.session_names == ('first', 'second')
     assert file.true_params('first') is None
     assert file.true_params('second').scale.tolist() == [2.0] * 12
+
+
+def test_auto_holds_sessions_out_where_there_are_enough(dataset_path, caplog):
+    for n, which in ((5, 'session'), (4, 'time_block')):
+        names = [f'day_{i}' for i in range(n)]
+        session, frame = np.repeat(np.arange(n), 30), np.tile(np.arange(30), n)
+        auto = split_samples(session, frame, names, 'auto', (0.6, 0.2, 0.2))
+        named = split_samples(session, frame, names, which, (0.6, 0.2, 0.2))
+        assert all(np.array_equal(auto[part], named[part]) for part in named)
+    MultiViewDataset(dataset_path, split='test', split_by='auto', gap=0)
+    assert 'say little of other animals' in caplog.text

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from smilfit.body_models import SMIL
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.datasets.smilify import common_unit, read_smilify, sessions_of
 from smilfit.datasets.smilify.source_scale import focal_of_crops, side_of_centred_axis
+from smilfit.structures import BodyParams
 from tests.datasets.blob_session import BlobSession, find_blob, make_body
 from tests.datasets.smilify_writer import (
     JOINTS,
@@ -194,3 +196,49 @@ def test_what_cannot_be_right_is_refused(session, tmp_path):
     lost = write_smilify(tmp_path / 'old.h5', session, SLOTS, 'bbox_crop', whole_cameras=True)
     with pytest.raises(ValueError, match='where those were cut is lost'):
         sessions_of(read_smilify(lost), JOINTS)
+
+
+@pytest.mark.parametrize('canonical', [False, True])
+def test_poses_are_taken_where_they_agree_with_the_points(tmp_path, canonical, caplog):
+    """A pose of another convention, or of other joints, would be wrong truth: it is left out and counted."""
+    data = make_body()
+    body = SMIL(data).double()
+    made = BlobSession(n_frames=8, cameras=centred_cameras(), names=JOINTS)
+    params = body.zero_params(8).replace(
+        global_orient=0.5 * torch.randn(8, 3).double(),
+        body_pose=0.7 * torch.randn(8, 3, 3).double(),
+        betas=torch.tensor([0.5, -1.0]).double().expand(8, 2),
+        transl=made.points.mean(1),
+        scale=torch.full((8,), 25.0).double(),
+    )
+    made.points = body(params, need=('joints',)).joints.detach()
+    made.xy, _, valid = made.cameras.project(made.points)
+    made.confidence = valid.double()
+    path = write_smilify(tmp_path / 'theirs.h5', made, SLOTS, canonical=canonical)
+    wrong = 3
+    with h5py.File(path, 'a') as file:
+        poses = torch.cat((torch.zeros(8, 1, 3), params.body_pose), 1).numpy()
+        poses[wrong] = poses[wrong, ::-1]
+        file['parameters/joint_rot'] = poses.astype(np.float32)
+        posed = np.arange(8) != 5
+        file['auxiliary/has_ground_truth_pose'] = posed
+    read = read_smilify(path)
+    unit, factors = common_unit([read], 'mm')
+    sessions = sessions_of(read, JOINTS, None, unit, factors[path], body=data)
+    assert 'poses of 1 samples are left out' in caplog.text
+    options = PreprocessOptions(target_resolution=RESOLUTION, min_views=1)
+    preprocess(sessions, tmp_path / 'ours.h5', data, options)
+    dataset = open_dataset(tmp_path / 'ours.h5')
+    for i in range(8):
+        stored = dataset.record(i)
+        assert (stored.params is not None) == (posed[i] and i != wrong)
+        if stored.params is None:
+            continue
+        values = {n: torch.from_numpy(np.asarray(v)).double()[None] for n, v in stored.params.items()}
+        again = body(BodyParams(**values), need=('joints',)).joints[0]
+        torch.testing.assert_close(
+            again, torch.from_numpy(stored.keypoints3d[:4]).double(), atol=0.05, rtol=0
+        )
+        np.testing.assert_allclose(stored.params['body_pose'], params.body_pose[i], atol=1e-6)
+    other = sessions_of(read, JOINTS, None, unit, factors[path])
+    assert other[0].known_params(4, 2).n_misfits == 7

@@ -77,6 +77,9 @@ def test_files_come_out_as_their_session(name, real_data, recorded, tmp_path, ca
                 if corner is not None:
                     np.testing.assert_allclose((*shrink, *cut), (scale, scale, *corner), atol=1e-3)
     assert count == n_labels
+    # People click near joints, whichever table named them: a fit finds how far.
+    assert set(data.landmarks) >= set(data.keypoint_names)
+    assert all(data.landmarks[name].sd > 0 for name in data.keypoint_names)
 
 
 def test_single_images_come_in_with_cameras_unknown(real_data, tmp_path):
@@ -84,5 +87,6 @@ def test_single_images_come_in_with_cameras_unknown(real_data, tmp_path):
     data = open_dataset(tmp_path / 'o.h5')
     assert len(data) == 80
     assert len(data.session_names) == 4
+    assert not data.landmarks
     assert not any(data.intrinsics_known(name).any() for name in data.session_names)
     assert sum(int((data.record(i).confidence2d > 0).sum()) for i in range(80)) == 721

@@ -101,12 +101,43 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tmp_path)
     assert max(float((half[n] - joined[n]).abs().max()) for n in joined) > 0.01 * largest
 
 
+def _keypoint_regressor() -> nn.Module:
+    """Vision without chance, and a lifter that draws other poses in each process."""
+    model = make_keypoint_regressor(mirror=0.0)
+    options = dict.fromkeys(('rotation_deg', 'zoom', 'shift', 'mirror'), 0.0)
+    model.augment = CropAugment(side=64, noise=nn.Identity(), **options)
+    return model.eval()
+
+
+def _one_process_of_keypoints(folder: str) -> None:
+    rank = dist.get_rank()
+    model = MMDistributedDataParallel(_keypoint_regressor(), device_ids=None, broadcast_buffers=False)
+    torch.manual_seed(rank)
+    torch.save(_gradients(model, _samples()[2 * rank : 2 * rank + 2]), f'{folder}/{rank}.pth')
+
+
+def test_two_processes_teach_one_keypoint_regressor(tmp_path):
+    """Labels are as uneven as above: the maps' gradients are those of the joined batch, the lifter's agree."""
+    on_two_ranks(_one_process_of_keypoints, str(tmp_path))
+    first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
+    joined = _gradients(_keypoint_regressor(), _samples())
+    largest = max(float(g.abs().max()) for n, g in joined.items() if n.startswith('vision'))
+    for name, gradient in joined.items():
+        assert torch.equal(first[name], second[name]), name
+        if name.startswith('vision'):
+            torch.testing.assert_close(first[name], gradient, atol=1e-5 * largest, rtol=1e-3, msg=name)
+
+
 def _train_and_resume(folder: str) -> None:
     with process_group('pytorch', 'cpu'):
         for epochs in (1, 2):
             cfg = experiment(Path(folder), **{'train_cfg.max_epochs': epochs, 'launcher': 'pytorch'})
             set_resume(cfg, 'auto' if epochs == 2 else None)
-            build_train_runner(cfg, device='cpu').train()
+            runner = build_train_runner(cfg, device='cpu')
+            runner.train()
+        weights = {name: p.detach() for name, p in runner.model.module.named_parameters()}
+        torch.save(weights, f'{folder}/weights_{runner.rank}.pth')
+        del runner
     # What still held the group now would end the process by SIGABRT, sometimes.
     held = [type(x) for x in gc.get_objects() if issubclass(type(x), DistributedDataParallel)]
     assert not held, held
@@ -122,6 +153,9 @@ def test_a_distributed_run_trains_validates_and_resumes(tmp_path):
     assert len(states) == 2
     # Each draws augmentations of its own.
     assert not torch.equal(states[0]['torch'], states[1]['torch'])
+    # Each process sees samples of its own: weights that are the same were taught by all.
+    first, second = (torch.load(tmp_path / f'weights_{rank}.pth', weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 N_STEPS = 4

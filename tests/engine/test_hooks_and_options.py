@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
+from smilfit.apis.shipped_configs import configs_folder
 from smilfit.engine import (
     LossCurriculumHook,
     build_data_loader,
@@ -17,10 +18,13 @@ from smilfit.engine import (
     load_experiment,
     merge_options,
 )
+from smilfit.engine.data_loading import follow_training_data
 from smilfit.engine.launch import model_wrapper_config, rank_environment
 from smilfit.engine.loss_curriculum_hook import weights_at
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, seed_worker, set_random_state
+from smilfit.engine.whole_files import WholeCheckpointHook
+from smilfit.registry import ConfigError
 from tests.toy_experiment import experiment
 
 
@@ -199,3 +203,48 @@ def test_a_data_loader_takes_functions_by_name():
         build_data_loader({**cfg, 'collate_fn': {'type': 'defaultcollate'}}, seed=1)
     with pytest.raises(KeyError, match='num_workers'):
         build_data_loader({**cfg, 'num_worker': 1}, seed=1)
+
+
+def _splitting(**test) -> Config:
+    data = {
+        'type': 'PictureDataset',
+        'data_path': 'a.h5',
+        'split': 'train',
+        'split_by': 'time_block',
+        'gap': 3,
+    }
+    held_out = {'type': 'MultiViewDataset', 'data_path': None, 'split': 'test', **test}
+    return Config({'train_dataloader': {'dataset': data}, 'test_dataloader': {'dataset': held_out}})
+
+
+def test_parts_of_one_file_are_split_in_one_way(tmp_path):
+    """An option for the training set is one for the others; what contradicts it would test what was trained on."""
+    cfg = _splitting()
+    follow_training_data(cfg)
+    assert cfg.test_dataloader.dataset.to_dict() == {
+        'type': 'MultiViewDataset', 'data_path': 'a.h5', 'split': 'test', 'split_by': 'time_block', 'gap': 3
+    }  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"split_by must be that of train_dataloader.*'session' and 'time_block'"
+    ):
+        follow_training_data(_splitting(split_by='session'))
+    for other in ({'split_by': 'session', 'data_path': 'b.h5'}, {'split_by': 'session', 'split': 'all'}):
+        follow_training_data(_splitting(**other))
+
+
+@pytest.mark.parametrize('name', ['keypoint_unet', 'keypoint_demo', 'multiview_resnet', 'single_view_images'])
+def test_shipped_configs_split_once(name):
+    """And choose their best checkpoint by a figure, if at all."""
+    cfg = load_experiment(configs_folder() / 'train' / f'{name}.py')
+    assert cfg.default_hooks.checkpoint.save_best in ('pck_auc_original', None)
+    merge_options(cfg, {'train_dataloader.dataset.split_by': 'time_block'})
+    follow_training_data(cfg)
+    assert cfg.test_dataloader.dataset.split_by == 'time_block'
+    assert cfg.test_dataloader.dataset.ratios == cfg.train_dataloader.dataset.ratios
+
+
+@pytest.mark.parametrize('best', ['loss', ['pck_auc_original', 'val/loss_keypoints2d']])
+def test_the_best_checkpoint_is_not_chosen_by_a_loss(best):
+    """A curriculum changes what losses mean: the best would stand still from the first stage on."""
+    with pytest.raises(ValueError, match='save_best must be a figure that no loss weight changes'):
+        WholeCheckpointHook(save_best=best, rule='less')

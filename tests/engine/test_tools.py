@@ -40,7 +40,8 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert train_tool.main(resumed) == 0
     checkpoint = str(work_dir / 'epoch_2.pth')
     out = tmp_path / 'out' / 'metrics.json'
-    assert test_tool.main([config, checkpoint, '--device', 'cpu', '--out', str(out), '--traceback']) == 0
+    more = ['--out', str(out), '--left-out-views', '--traceback']
+    assert test_tool.main([config, checkpoint, '--device', 'cpu', *more]) == 0
     metrics = json.loads(out.read_text())
     # Beside the baseline of the training set, kept in the checkpoint.
     assert metrics['n_samples'] == 4
@@ -48,13 +49,17 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert (work_dir / 'benchmark' / 'report.html').is_file()
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('pa_mpjpe_mm ')]
     assert 'of the mean pose' in line
+    # Each of three views from the two others.
+    left_out = {name for name in metrics if 'left_out' in name}
+    assert metrics['n_views_left_out'] == 4 * 3
+    assert 'median_error_left_out_px_original' in left_out
     # The checkpoint alone, and options between the files.
     assert test_tool.main([checkpoint, '--device', 'cpu', '--traceback']) == 0
     printed = capsys.readouterr().out
     assert f'metrics: {work_dir / "benchmark" / "metrics.json"}' in printed
     assert 'no intervals: ' in printed
     alone = json.loads((work_dir / 'benchmark' / 'metrics.json').read_text())
-    assert alone == pytest.approx(metrics)
+    assert alone == pytest.approx({name: v for name, v in metrics.items() if name not in left_out})
     files = [str(work_dir / 'benchmark' / 'comparison.npz'), str(work_dir / 'epoch_1.pth')]
     assert test_tool.main(['--compare', *files, '--device', 'cpu']) == 1
     assert 'must have 10 frames' in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """What is switched on by a line: averaged weights, early stopping, trackers, compilation, clusters."""
 
+import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -112,6 +114,56 @@ def test_a_compiled_step_is_the_same_step(tmp_path):
     assert Config.fromfile(BASE / 'compile.py').compile is True
     root = Path(__file__).resolve().parents[2]
     subprocess.run([sys.executable, '-c', _COMPILED, tmp_path], cwd=root, check=True, timeout=300)
+
+
+_COMPILED_NETWORK = """
+import copy, sys, torch
+from pathlib import Path
+from mmengine.config import Config
+from smilfit.engine import build_train_runner
+from tests.toy_experiment import experiment
+from tests.toy_samples import write_toy_model
+torch.set_num_threads(1)
+cfg = experiment(Path(sys.argv[1]), **{'train_cfg.max_epochs': 1, 'custom_hooks': [], 'compile': True})
+cfg.model = {
+    'type': 'KeypointRegressor',
+    'body_model': cfg.model.body_model,
+    'backbone': {'type': 'SmallUNet', 'widths': (8, 8), 'fine_dim': 8},
+    'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2},
+    'boxes': {'type': 'OwnBoxes'},
+    'consensus': {'type': 'MeetInSpace'},
+    'augment': {'type': 'CropAugment', 'side': 32},
+}
+runner = build_train_runner(cfg, device='cpu')
+model = runner.model
+plain = copy.deepcopy(model)
+runner._maybe_compile('train_step')
+# The whole step is not compiled, the network is, and a copy or a checkpoint knows nothing of it.
+assert 'train_step' not in vars(model)
+assert model.vision.backbone._compiled_call_impl is not None
+assert model.state_dict().keys() == plain.state_dict().keys()
+crops = torch.rand(2, 3, 32, 32)
+found = []
+for one in (model, plain):
+    torch.nn.init.constant_(one.vision.head.out.weight, 0.1)
+    logits = one.vision.logits(crops)
+    logits.square().mean().backward()
+    found.append([logits.detach(), *(p.grad for p in one.vision.parameters())])
+for a, b in zip(*found):
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+"""
+
+
+@pytest.mark.skipif(shutil.which('g++') is None, reason='torch.compile wants a compiler on the CPU: g++')
+def test_a_compiled_network_gives_the_same_maps_and_gradients(tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    environment = {
+        **os.environ,
+        'TORCHINDUCTOR_COMPILE_THREADS': '1',
+        'TORCHINDUCTOR_CACHE_DIR': str(tmp_path),
+    }
+    command = [sys.executable, '-c', _COMPILED_NETWORK, tmp_path]
+    subprocess.run(command, cwd=root, env=environment, check=True, timeout=300)
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])

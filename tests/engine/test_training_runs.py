@@ -224,8 +224,11 @@ def test_the_log_has_the_losses_and_the_time_left(tmp_path):
     cfg = experiment(
         tmp_path, **{'log_level': 'INFO', 'default_hooks.logger': {'type': 'LoggerHook', 'interval': 1}}
     )
+    cfg.optim_wrapper.paramwise_cfg = {'custom_keys': {'head': {'lr_mult': 0.5}}}
     _train(cfg)
     (log,) = (tmp_path / 'work').glob('*/*.log')
+    # A line for every option of every parameter would hide all others.
+    assert 'paramwise_options' not in log.read_text()
     line = next(x for x in log.read_text().splitlines() if 'Epoch(train)' in x)
     for part in ('eta:', 'loss_keypoints2d:', 'loss_intermediate:', 'lr:', 'n_behind_camera:'):
         assert part in line

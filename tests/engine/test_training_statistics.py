@@ -99,3 +99,48 @@ def test_a_set_that_shows_nothing_is_refused():
 
     with pytest.raises(ValueError, match='nothing to learn'):
         compute_statistics(_Changed(blind, 2), toy_body())
+
+
+def test_where_keypoints_are_on_average_is_kept_by_camera():
+    """Images of single views count for their own camera; a view that is absent counts for none."""
+    whole = [ToyDataset(n=4)[i] for i in range(4)]
+    for sample in whole:
+        sample['data_samples']['confidence2d'][1, 2] = 0
+    wanted = torch.stack([s['data_samples']['keypoints2d'] for s in whole]).mean(0) / 64
+    single = [_one_view(sample, c) for sample in whole for c in range(3)]
+    for samples in (whole, single):
+        found = compute_statistics(_Given(samples), toy_body(), summarise=lambda xyz, seen: {})
+        places = torch.tensor([found.summaries['mean_place'][f'cam{c}'] for c in range(3)])
+        assert places[1, 2].isnan().all()
+        places[1, 2] = wanted[1, 2]
+        torch.testing.assert_close(places, wanted)
+
+
+def _one_view(sample, camera):
+    views = (
+        'image',
+        'view_mask',
+        'K',
+        'R',
+        't',
+        'dist',
+        'size',
+        'keypoints2d',
+        'confidence2d',
+        'to_original',
+    )
+    found = {
+        part: {k: v[camera : camera + 1] if k in views else v for k, v in sample[part].items()}
+        for part in ('inputs', 'data_samples')
+    }
+    found['data_samples']['view'] = torch.tensor(camera)
+    return found
+
+
+class _Given(ToyDataset):
+    def __init__(self, samples):
+        super().__init__(n=len(samples))
+        self.samples = samples
+
+    def __getitem__(self, index):
+        return self.samples[index]

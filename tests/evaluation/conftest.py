@@ -43,7 +43,8 @@ class World:
     def batch(self, rows: slice) -> dict:
         n = len(range(*rows.indices(N)))
         cameras = {
-            k: getattr(self.cameras, k).expand(n, *getattr(self.cameras, k).shape) for k in ('K', 'R', 't')
+            k: getattr(self.cameras, k).expand(n, *getattr(self.cameras, k).shape)
+            for k in ('K', 'R', 't', 'size')
         }
         dist = torch.tensor([[-0.1, 0.01, 0, 0, 0], [0.0] * 5]).double().expand(n, C, 5)
         return {'inputs': cameras | {'dist': dist}}

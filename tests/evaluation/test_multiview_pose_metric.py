@@ -6,6 +6,7 @@ import torch
 
 from smilfit.evaluation import BenchmarkResult, MultiViewPoseMetric, benchmark_metrics
 from smilfit.evaluation.benchmark_result import map_pixels
+from smilfit.evaluation.strongest import strongest_baselines
 from smilfit.registry import build_metric
 
 
@@ -103,6 +104,34 @@ def test_a_baseline_keypoint_that_training_never_had_is_a_miss_not_a_crash(world
     assert np.isfinite(found['mpjpe_mm'])
 
 
+def test_images_alone_have_a_trivial_answer_too(world, meta, caplog):
+    """Of keypoints without 3D truth the mean place in the training images is what a model must beat."""
+    shares = world.truth2d.mean(0) / 128
+    places = {'left': shares[0].tolist(), 'elsewhere': shares[1].tolist()}
+    names = {k: meta[k] for k in ('keypoint_names', 'camera_names')}
+    world.confidence3d[:] = 0
+    metric = with_meta(names, mean_place=places)
+    found = world.run(metric, world.truth3d, world.truth2d + 1.0)
+    assert 'numbers stand alone' not in caplog.text
+    assert 'unit is not known' not in caplog.text
+    assert not [name for name in found if 'mpjpe' in name]
+    errors = metric.result.errors('mean_place').px_network
+    assert np.isinf(errors[:, 1][metric.result.seen2d[:, 1]]).all()
+    seen = metric.result.seen2d[:, 0]
+    wanted = (world.truth2d.mean(0)[0] - world.truth2d[:, 0]).norm(dim=-1).numpy()
+    np.testing.assert_allclose(errors[:, 0][seen], wanted[seen])
+    best = strongest_baselines(found)['median_error_px_original']
+    assert (best.source, best.beaten) == ('mean_place', True)
+
+
+def test_what_lies_outside_of_the_picture_is_as_wrong_as_it_is_far(world, meta):
+    """Clamped to the picture, a body that was put elsewhere would be flattered."""
+    metric = with_meta(meta)
+    world.run(metric, world.truth3d, world.truth2d - 1e4)
+    seen = metric.result.seen2d
+    assert metric.result.errors().px_network[seen] == pytest.approx(1e4 * np.sqrt(2))
+
+
 def test_arguments_stand_in_for_the_dataset(world, meta):
     metric = build_metric({'type': 'MultiViewPoseMetric', **meta, 'threshold_px': 10.0})
     found = world.run(metric, world.truth3d, world.truth2d)
@@ -129,7 +158,7 @@ def test_an_absent_unit_and_baseline_survive_the_file(world, meta, tmp_path):
 
 def test_another_file_is_refused(tmp_path):
     np.savez(tmp_path / 'other.npz', x=np.zeros(3))
-    with pytest.raises(ValueError, match="format must be 'smilfit-benchmark' up to version 2; got ''"):
+    with pytest.raises(ValueError, match="format must be 'smilfit-benchmark' up to version 3; got ''"):
         BenchmarkResult.load(tmp_path / 'other.npz')
 
 

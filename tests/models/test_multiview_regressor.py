@@ -100,6 +100,18 @@ def test_an_untrained_regressor_says_rest_pose_at_the_scene(model, batch):
     assert torch.equal(params.scale, torch.ones(2))
 
 
+def test_sizes_are_read_as_logarithms(model, batch):
+    """Taken for the size itself it would be near none, and negative for half of the animals."""
+    with torch.no_grad():
+        found = []
+        for change in (-2.0, 2.0):
+            model.head.correct.bias[-1] = change
+            found.append(model.predict_parameters(batch['inputs']).params.scale.log())
+        # Steps of the decoder add up; a smaller animal is as much smaller as a larger one is larger.
+        assert bool((found[1] > 0.1).all())
+        torch.testing.assert_close(found[0], -found[1], atol=1e-5, rtol=0)
+
+
 def test_an_untrained_camera_head_gives_the_given_cameras_back(model, batch):
     cameras = model.predict_parameters(batch['inputs']).cameras
     for name in ('K', 'R', 't'):
@@ -292,3 +304,15 @@ def make_regressor_with(handlers):
         network, CrossViewFusion(network.dim, 32, 1, 4), TransformerDecoderHead(5, 2, 32, 32, 1, 4), toy_body(),
         handlers,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize('with_votes', [False, True])
+def test_a_step_in_bfloat16_has_a_loss_near_that_of_float32(with_votes):
+    model, batch = make_regressor('test_vit', with_votes=with_votes).train(), make_batch()
+    losses = []
+    for half in (False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled=half):
+            found = model(**batch, mode='loss')
+        losses.append(sum(value for name, value in found.items() if name.startswith('loss')))
+    losses[1].backward()
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.05)

@@ -65,6 +65,20 @@ def test_untrained_it_gives_the_mean_pose_on_the_points(make):
     assert far < 1.3 * least + 1
 
 
+def test_sizes_are_read_as_logarithms(body):
+    """A smaller animal is as much smaller as a larger one is larger, and never of a negative size."""
+    lifter = _lifter(body)
+    evidence, _ = _seen(lifter)
+    place = sum(lifter.out_sizes[:3])
+    scales = []
+    for change in (-4.0, 0.0, 4.0):
+        lifter.out.bias.data[place] = change
+        scales.append(lifter(evidence).scale.detach())
+    smaller, usual, larger = scales
+    assert bool((larger > 1.05 * usual).all())
+    torch.testing.assert_close(smaller * larger, usual.square())
+
+
 @pytest.mark.parametrize('views', [{4: 1.0}, {2: 1.0}])
 def test_moving_the_world_moves_the_answer(body, views):
     lifter = _shaken(_lifter(body))

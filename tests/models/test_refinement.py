@@ -11,6 +11,7 @@ from smilfit.geometry.rotation import geodesic_angle
 from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint2dHandler
 from smilfit.losses import KeypointMSELoss, SampledPosePriorLoss, ShapePriorLoss
 from smilfit.models.refinement import Refinement, turned_round
+from smilfit.models.seen_modes import SeenModes
 from smilfit.registrants import SMPLify
 from smilfit.registry import build
 from smilfit.solvers import LevenbergMarquardt
@@ -66,6 +67,43 @@ def test_refining_comes_nearer_and_leaves_landmarks(body):
     assert found.report['refined'] == 4
     assert found.report['fit_failed'] == 0
     assert found.uncertainty is None
+
+
+def _mistaken(seen):
+    """Exchange two feet in one view; the right place stays as a weaker mode."""
+    feet = [seen.names.index(name) for name in ('wrist_L', 'ankle_R')]
+    wrong = seen.xy.clone()
+    wrong[:, 0, feet] = seen.xy[:, 0, feet[::-1]]
+    mass = torch.tensor([0.6, 0.3]).expand(*seen.xy.shape[:3], 2)
+    modes = SeenModes(torch.stack((wrong, seen.xy), -2), mass.contiguous())
+    return Keypoints2d(wrong, 0.6 * seen.confidence, seen.names, seen.cameras), modes
+
+
+def test_a_fitted_body_chooses_between_modes(body):
+    truth, seen, near = _scene(body)
+    wrong, modes = _mistaken(seen)
+    refine = make_refinement(body)
+    errors = [
+        _error(body, refine(near, wrong, modes=given).params, truth).median() for given in (None, modes)
+    ]
+    assert errors[1] < 0.6 * errors[0]
+    taken = refine(near, wrong).params.body_pose
+    never = make_refinement(body, mode_px=0)(near, wrong, modes=modes)
+    torch.testing.assert_close(never.params.body_pose, taken)
+
+
+def test_modes_near_a_place_are_chosen_and_absent_views_stay_absent():
+    seen = Keypoints2d(torch.zeros(1, 2, 1, 2), torch.tensor([[[0.6], [0.0]]]), ('tip',))
+    modes = SeenModes(
+        torch.tensor([[[[0.0, 0.0], [30.0, 0.0]]], [[[0.0, 0.0], [30.0, 0.0]]]])[None],
+        torch.tensor([[[0.6, 0.3]], [[0.6, 0.3]]])[None],
+    )
+    at = torch.tensor([28.0, 1.0]).expand(1, 2, 1, 2)
+    found = modes.near(seen, at, 8.0)
+    assert found.xy[0, :, 0].tolist() == [[30.0, 0.0], [0.0, 0.0]]
+    torch.testing.assert_close(found.confidence[0, :, 0], torch.tensor([0.3, 0.0]))
+    # With nothing to tell where it should be, mass decides.
+    assert modes.near(seen, at, 1e6).xy[0, 0, 0].tolist() == [0.0, 0.0]
 
 
 def test_it_works_where_networks_predict(body):

@@ -5,7 +5,8 @@ model = dict(
     backbone=dict(type='SmallUNet'),
     heatmap_head=dict(type='KeypointHeatmapHead', stride=2),
     boxes=dict(type='OwnBoxes'),
-    consensus=dict(type='MeetInSpace'),
+    # All keypoints choose their place together: as far apart as in poses within the body's joint limits.
+    consensus=dict(type='MeetInSpace', n_modes=3, distances=dict(n_candidates=6)),
     # Learns from poses within the body's joint limits; poses=dict(type='GivenPoses', ...) takes those of fits.
     lifter=dict(type='PointLifter', sampler=dict(type='PoseSampler')),
     augment=dict(type='CropAugment', side=128, whole=0.2),
@@ -14,7 +15,8 @@ model = dict(
 )
 
 # What `--refine` adds to predictions: a few steps of Levenberg-Marquardt from the lifted body on what the heat maps
-# say, with the poses that the lifter learnt from as prior.
+# say, within the joint limits. All of it is what the fused kernel takes; poses of the user's own as prior,
+# SampledPosePriorLoss or MahalanobisPosePriorLoss, take five times as long.
 refinement = dict(
     type='Refinement',
     registrant=dict(
@@ -28,7 +30,12 @@ refinement = dict(
             dict(
                 type='BodyPosePriorHandler',
                 handler_key='pose',
-                prior_loss=dict(type='SampledPosePriorLoss', reduction='sum'),
+                prior_loss=dict(type='PoseRegLoss', reduction='sum'),
+            ),
+            dict(
+                type='JointLimitHandler',
+                handler_key='limits',
+                prior_loss=dict(type='JointLimitLoss', reduction='sum', required=False),
             ),
             dict(
                 type='BetasPriorHandler',
@@ -40,11 +47,12 @@ refinement = dict(
         stages=[
             dict(
                 name='refine',
-                n_iter=8,
+                n_iter=20,
                 ftol=1e-3,
                 fit_scale=True,
                 seen_weight=1.0,
-                pose_weight=0.3,
+                pose_weight=5.0,
+                limits_weight=30.0,
                 shape_weight=0.5,
             )
         ],

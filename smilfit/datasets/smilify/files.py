@@ -8,8 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from smilfit.body_models import BodyModelData
 from smilfit.datasets.hdf5_handle import open_hdf5
 from smilfit.datasets.smilify.images import ImageReader
+from smilfit.datasets.smilify.poses import known_poses
 from smilfit.datasets.smilify.samples import SampleTables, read_samples
 from smilfit.datasets.smilify.schema import (
     PARAMETERS,
@@ -40,7 +42,6 @@ class SmilifyFile:
     facts: SmilifyFacts | None = None
     samples: Mapping[str, SampleTables] = field(default_factory=dict)
     betas: Mapping[str, np.ndarray] = field(default_factory=dict)
-    n_poses: int = 0
     single: SingleViewTables | None = None
 
     @property
@@ -99,11 +100,7 @@ def read_smilify(path: str | Path) -> SmilifyFile:
             if is_multi_view(file, path):
                 facts = read_smilify_facts(file, path)
                 samples, betas = read_samples(file, path, facts), read_betas(file, path, facts)
-                posed = 'auxiliary/has_ground_truth_pose' in file
-                n_poses = (
-                    int(whole_table(file['auxiliary'], 'has_ground_truth_pose', path).sum()) if posed else 0
-                )
-                return SmilifyFile(path, facts, samples, betas, n_poses)
+                return SmilifyFile(path, facts, samples, betas)
             if is_single_view(file, path):
                 return SmilifyFile(path, single=read_single_views(file, path))
     raise BadFileError(
@@ -120,6 +117,7 @@ def sessions_of(
     length_factor: float = 1.0,
     source_size: Sequence[int] | None = None,
     focal_px: float | None = None,
+    body: BodyModelData | None = None,
 ) -> list[StoredSession]:
     """Give a file's sessions.
 
@@ -131,6 +129,7 @@ def sessions_of(
         length_factor: from the file's lengths to that unit.
         source_size: width and height of the source images, where the user states them.
         focal_px: of single images.
+        body: the model that the file was made with, if the dataset file gets that one: poses are of it.
 
     Raises:
         ValueError: joints that are not as many as the file's.
@@ -146,24 +145,29 @@ def sessions_of(
     if file.single is not None:
         return _image_sessions(file.single, joint_names, chosen, focal_px)
     slots = file.facts.slots.shape[1] if file.facts else 0
-    if file.n_poses:
-        logger.warning(
-            '%s: poses of %d samples are left out: what their scales and translations mean, the file does not say.',
-            file.path,
-            file.n_poses,
-        )
     images = ImageReader(
         file.path, [f'multiview_images/image_jpeg_view_{v}' for v in range(slots)], file.side
     )
     made: list[StoredSession] = []
     for name, tables in file.samples.items():
-        session = SmilifySession(name, tables, images, joint_names, chosen, unit, length_factor, source_size)
+        poses = known_poses(tables, body, length_factor)
+        session = SmilifySession(
+            name, tables, images, joint_names, chosen, unit, length_factor, source_size, poses
+        )
         _tell(session)
         made.append(session)
     return made
 
 
 def _tell(session: SmilifySession) -> None:
+    if session.poses is not None and session.poses.n_misfits:
+        logger.warning(
+            '%s: poses of %d samples are left out: the body, so posed, is not where their 3D keypoints are, or it is '
+            'another body; those of %d samples are taken.',
+            session.name,
+            session.poses.n_misfits,
+            int(session.poses.known.sum()),
+        )
     cornered = session.report['visible_labels_at_0_0_taken_as_missing']
     if cornered:
         logger.warning(

@@ -8,7 +8,14 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from smilfit.datasets.smilify.schema import CAMERAS, KEYPOINTS, SmilifyFacts, whole_table
+from smilfit.datasets.smilify.schema import (
+    CAMERAS,
+    KEYPOINTS,
+    PARAMETERS,
+    POSED,
+    SmilifyFacts,
+    whole_table,
+)
 from smilfit.datasets.smilify.world import WorldMaps, spread_of_cameras
 from smilfit.datasets.stored_values import check_finite
 
@@ -37,6 +44,10 @@ class SampleTables:
     visibility: Float[np.ndarray, 'n C J']
     points: Float[np.ndarray, 'n J 3']
     has_point: Bool[np.ndarray, 'n J']
+    # Rotations of all joints in their parents' frames and shapes, where `posed` says that they are known.
+    poses: Float[np.ndarray, 'n J 3'] | None
+    shapes: Float[np.ndarray, ' n S']
+    posed: Bool[np.ndarray, ' n']
 
     def labels_px(self, cameras: np.ndarray) -> Float[np.ndarray, 'n c J 2']:
         """Give labels of some cameras in stored px as the file counts them, (x, y); 0 where not visible."""
@@ -85,6 +96,15 @@ def _read_arrays(file: h5py.File, path: Path, facts: SmilifyFacts) -> dict[str, 
         arrays['image_sizes'] = whole_table(keypoints, 'image_sizes', path)
     if 'auxiliary/has_3d_data' in file:
         arrays['has_3d_data'] = whole_table(file['auxiliary'], 'has_3d_data', path)
+    arrays['posed'] = np.zeros(len(facts.frames), np.bool_)
+    arrays['shapes'] = np.zeros((len(facts.frames), facts.n_betas))
+    if f'auxiliary/{POSED}' in file and f'{PARAMETERS}/joint_rot' in file:
+        arrays['posed'] = whole_table(file['auxiliary'], POSED, path)
+        arrays['poses'] = whole_table(file[PARAMETERS], 'joint_rot', path).astype(np.float64)
+        check_finite(arrays['poses'][arrays['posed']], f'{PARAMETERS}/joint_rot', path)
+        if f'{PARAMETERS}/betas' in file:
+            arrays['shapes'] = whole_table(file[PARAMETERS], 'betas', path).astype(np.float64)
+            check_finite(arrays['shapes'][arrays['posed']], f'{PARAMETERS}/betas', path)
     return arrays
 
 
@@ -131,6 +151,9 @@ def _session_tables(
         visibility=spread('keypoint_visibility'),
         points=np.where(has_point[..., None], xyz, 0.0),
         has_point=has_point,
+        poses=arrays['poses'][rows] if 'poses' in arrays else None,
+        shapes=arrays['shapes'][rows],
+        posed=arrays['posed'][rows],
     )
 
 

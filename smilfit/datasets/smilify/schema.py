@@ -41,7 +41,8 @@ PARAMETER_TABLES = {
     'betas': Table('f', ('N', 'S'), optional=True),
     'trans': Table('f', ('N', 3), optional=True),
 }
-FLAGS = ('has_ground_truth_betas', 'has_ground_truth_pose', 'has_3d_data')
+POSED = 'has_ground_truth_pose'
+FLAGS = ('has_ground_truth_betas', POSED, 'has_3d_data')
 CANONICAL = {
     'canonical_to_world_R': Table('f', ('N', 3, 3), optional=True),
     'canonical_to_world_t': Table('f', ('N', 3), optional=True),

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.datasets.crops import apply_affine
+from smilfit.datasets.known_params import KnownParams
 from smilfit.datasets.smilify.images import ImageReader
 from smilfit.datasets.smilify.samples import SampleTables
 from smilfit.datasets.smilify.source_views import find_source_views
@@ -35,6 +36,7 @@ class SmilifySession(StoredSession):
         unit: of the lengths.
         length_factor: from the file's lengths to that unit.
         source_size: width and height of source images, where the user states them.
+        poses: parameters of samples that the file knows.
 
     Raises:
         BadFileError: cameras that move, or whose crops are lost.
@@ -50,7 +52,9 @@ class SmilifySession(StoredSession):
         unit: str | None,
         length_factor: float = 1.0,
         source_size: Sequence[int] | None = None,
+        poses: KnownParams | None = None,
     ) -> None:
+        self.poses = poses
         self.name, self.unit, self.fps, self._images = name, unit, None, images
         self.side = tables.side
         used = np.flatnonzero((tables.slots >= 0).any(0))
@@ -106,6 +110,10 @@ class SmilifySession(StoredSession):
             torch.from_numpy(self._xyz), torch.from_numpy(self._confidence3d), self.keypoint_names, self.unit
         )
         return seen if names is None else seen.select(names)
+
+    def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
+        """Give the parameters that the file knows; None where it knows none."""
+        return self.poses
 
     def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
         """Give the bytes of an image, looked through."""

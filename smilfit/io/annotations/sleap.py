@@ -35,7 +35,9 @@ class SleapReader(AnnotationReader):
     Args:
         images: the folder of videos and images; where the labels say, else beside the labels if None.
         instance: what becomes of frames with several instances: 'only' leaves them out (and tells), 'best'
-            takes the one of the highest score, of a person's the one with the most points, 'each' takes all.
+            takes the one of the highest score, of a person's the one with the most points, 'each' takes all. Of
+            sessions of several cameras 'each' makes a session of every track; else the track with the most points
+            is kept.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.models.backbones.timm_network import TimmNetwork
+from smilfit.models.feature_cache import FeatureCache
 from smilfit.registry import MODELS
 
 
@@ -25,6 +26,7 @@ class TimmBackbone(TimmNetwork):
         options: further arguments of `timm.create_model`.
         frozen_stages: do not train what the first so many feature maps are made by.
         grad_checkpointing: compute activations anew in the backward pass.
+        cache: keeps what the frozen network says of training images on disk; see `FeatureCache`.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class TimmBackbone(TimmNetwork):
         options: Mapping[str, Any] | None = None,
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
+        cache: FeatureCache | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -49,10 +52,11 @@ class TimmBackbone(TimmNetwork):
             frozen_stages,
             grad_checkpointing,
             options,
+            cache,
         )
         (self.out_index,), (self.dim,) = self.indices, self.map_dims
 
     def forward(self, images: Float[Tensor, 'N 3 H W']) -> Float[Tensor, 'N D h w']:
         """Compute the feature map of images in [0, 1]."""
-        (features,) = self.feature_maps(images)
+        (features,) = self.kept_maps(images)
         return features

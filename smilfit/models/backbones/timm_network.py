@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
+from smilfit.models.feature_cache import FeatureCache, names_of_images
 from smilfit.registry import UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
@@ -39,6 +40,10 @@ class TimmNetwork(nn.Module):
         frozen_stages: do not train what the first so many feature maps are made by.
         grad_checkpointing: compute activations anew in the backward pass, which takes less memory and more time.
         options: further arguments of `timm.create_model`.
+        cache: keeps what the frozen network says of training images on disk, so that it says it once.
+
+    Raises:
+        ValueError: a cache for a network that is trained.
     """
 
     def __init__(
@@ -52,9 +57,16 @@ class TimmNetwork(nn.Module):
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
         options: Mapping[str, Any] | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         super().__init__()
         where = type(self).__name__
+        if cache is not None and not frozen:
+            raise ValueError(
+                f'{where}: a network whose maps are kept on disk must be frozen as a whole; got cache without '
+                'frozen=True. Freeze it, or leave the cache out.'
+            )
+        self.cache = cache
         if not timm.is_model(name.split('.')[0]):
             raise UnknownNameError(
                 f'{where}: no timm model {name!r}. {did_you_mean(name, timm.list_models())}'
@@ -94,6 +106,18 @@ class TimmNetwork(nn.Module):
             output_fmt='NCHW',
             intermediates_only=True,
         )
+
+    def kept_maps(self, images: Float[Tensor, 'N 3 H W']) -> list[Tensor]:
+        """Give feature maps of images in [0, 1]; in training those that the cache has, if there is one.
+
+        Predictions are of other images every time, so theirs are not kept.
+        """
+        if self.cache is None or not self.training:
+            return self.feature_maps(images)
+        kind = images.device.type
+        number = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else images.dtype
+        setup = {'size': list(images.shape[-2:]), 'number': str(number)}
+        return self.cache.features(self, names_of_images(images), images, setup)
 
     def train(self, mode: bool = True) -> 'TimmNetwork':
         """Set the mode; what is frozen, and normalisation where it was asked for, stays in evaluation."""

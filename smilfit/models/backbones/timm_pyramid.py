@@ -9,6 +9,7 @@ from torch import Tensor
 
 from smilfit.models.backbones.timm_network import TimmNetwork
 from smilfit.models.backbones.top_down import TopDown
+from smilfit.models.feature_cache import FeatureCache
 from smilfit.registry import MODELS
 
 # Finer ones cost much and say little that the next one does not.
@@ -35,6 +36,7 @@ class TimmPyramid(TimmNetwork):
         frozen_stages: do not train what the first so many feature maps are made by.
         grad_checkpointing: compute activations anew in the backward pass.
         options: further arguments of `timm.create_model`.
+        cache: keeps what the frozen network says of training images on disk; see `FeatureCache`.
 
     Attributes:
         dims: channels of the maps, finest first.
@@ -56,6 +58,7 @@ class TimmPyramid(TimmNetwork):
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
         options: Mapping[str, Any] | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -67,6 +70,7 @@ class TimmPyramid(TimmNetwork):
             frozen_stages,
             grad_checkpointing,
             options,
+            cache,
         )
         reductions = [feature['reduction'] for feature in self.network.feature_info]
         self.strides = tuple(reductions[i] for i in self.indices)
@@ -85,7 +89,7 @@ class TimmPyramid(TimmNetwork):
 
     def forward(self, images: Float[Tensor, 'N 3 H W']) -> list[Tensor]:
         """Compute the maps (N, D, h, w) of images in [0, 1], finest first."""
-        return self.decode(self.feature_maps(images))
+        return self.decode(self.kept_maps(images))
 
     def decode(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Give the pyramid of the network's own maps."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from smilfit.models.backbones.timm_network import TimmNetwork
+from smilfit.models.feature_cache import FeatureCache
 from smilfit.registry import MODELS
 
 
@@ -29,6 +30,7 @@ class ViTPyramid(TimmNetwork):
         frozen_stages: do not train the first so many blocks and the patch embedding.
         grad_checkpointing: compute activations anew in the backward pass.
         options: further arguments of `timm.create_model`.
+        cache: keeps what the frozen network says of training images on disk; see `FeatureCache`.
 
     Attributes:
         dims: channels of the fine map and of the patches.
@@ -49,9 +51,19 @@ class ViTPyramid(TimmNetwork):
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
         options: Mapping[str, Any] | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         super().__init__(
-            name, checkpoint, pretrained, None, False, frozen, frozen_stages, grad_checkpointing, options
+            name,
+            checkpoint,
+            pretrained,
+            None,
+            False,
+            frozen,
+            frozen_stages,
+            grad_checkpointing,
+            options,
+            cache,
         )
         patch = getattr(getattr(self.network, 'patch_embed', None), 'patch_size', (0, 0))
         side = int(patch[0])
@@ -84,7 +96,7 @@ class ViTPyramid(TimmNetwork):
                 f"ViTPyramid: the sides of images must be multiples of the patches' {self.patch} px; got "
                 f'{tuple(images.shape[-2:])}. Cut or resize them so.'
             )
-        return self.decode(self.feature_maps(images))
+        return self.decode(self.kept_maps(images))
 
     def decode(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Give the fine map and the patches' of the network's own map."""

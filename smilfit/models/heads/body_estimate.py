@@ -40,6 +40,10 @@ class BodyEstimate:
         """Give a copy with scales and offsets of joints."""
         return replace(self, log_joint_scales=log_joint_scales, joint_offsets=joint_offsets)
 
+    def turned(self, root: Float[Tensor, 'B 3 3']) -> 'BodyEstimate':
+        """Give a copy with another rotation of the root."""
+        return replace(self, rotations=torch.cat((root.unsqueeze(1), self.rotations[:, 1:]), 1))
+
     @classmethod
     def resting(cls, pose: Float[Tensor, 'J 3 3'], n_betas: int, batch_size: int) -> 'BodyEstimate':
         """Make the mean shape in a given pose at the scene's origin."""

@@ -66,14 +66,26 @@ class OrientationHead(nn.Module):
             cameras: of the crops.
             prior: the rotation to start from while the views know nothing.
         """
+        with torch.autocast(tokens.device.type, enabled=False):
+            frames = camera_view_frames(cameras)
+        return self.votes_of(tokens, view_mask, frames, prior)
+
+    def votes_of(
+        self,
+        tokens: Float[Tensor, 'B C N D'],
+        view_mask: Bool[Tensor, 'B C'],
+        view_frames: Float[Tensor, 'B C 3 3'],
+        prior: Float[Tensor, '3 3'],
+    ) -> OrientationVotes:
+        """Predict as `forward`, of cameras' `camera_view_frames`."""
         tokens = self.norm(tokens)
         # Four learnt places to look at: a mean over the image forgets where the head is.
         attention = self.pool(tokens).softmax(2)
-        pooled = torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2)
+        hidden = self.net(torch.einsum('bcnk,bcnd->bckd', attention, tokens).flatten(2))
         with torch.autocast(tokens.device.type, enabled=False):
-            predicted = self.out(self.net(pooled).float())
+            predicted = self.out(hidden.float())
             columns = predicted.unflatten(-1, (2, 3)).transpose(-1, -2)
-            votes = camera_view_frames(cameras).transpose(-1, -2) @ columns
+            votes = view_frames.transpose(-1, -2) @ columns
             votes = torch.where(view_mask[..., None, None], votes, torch.zeros_like(votes))
             total = (votes.detach().sum(1) + PRIOR_WEIGHT * prior[:, :2]).transpose(-1, -2).flatten(1)
             agreed = rot6d_to_rotmat(total)

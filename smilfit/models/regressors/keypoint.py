@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss
+from smilfit.models.centre_targets import CentreTargets
 from smilfit.models.consensus_loss import consensus_energy
 from smilfit.models.crop_augment import CropAugment, CropBatch, swap_where
-from smilfit.models.limbs import built_lifter
+from smilfit.models.exported_pictures import ExportedPictures
+from smilfit.models.limbs import built_consensus, built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
@@ -20,13 +22,16 @@ from smilfit.models.regressors.modes import ModalRegressor
 from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.scene import cameras_of
+from smilfit.models.several_animals import AnimalSearch, chosen_rows, without_twins
 from smilfit.models.statistics import TrainingStatistics
-from smilfit.models.targets2d import PictureTargets, centre_of_points
+from smilfit.models.targets2d import PictureTargets
 from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints
 from smilfit.models.two_passes import Sighting, TwoPasses
 from smilfit.registry import MODELS, build, build_backbone, build_head, build_registrant
 from smilfit.structures import BodyParams
 
+# Two animals whose points are nearer to one another than this share of the animal's extent (RMS) are one.
+TWINS = 0.12
 LOSS_KEYS = ('heatmap', 'centre', 'consensus', 'lifter')
 
 
@@ -63,6 +68,7 @@ class KeypointRegressor(ModalRegressor):
         heatmap_loss: of the maps.
         centre_loss: of the map of centres, where the head gives one.
         augment: cuts crops out of training images.
+        search: finds several animals, for `predict_animals`.
         lifter_samples: poses that the lifter learns from in a step.
         loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given. `consensus`, of the points where the
             views of a sample meet, is 0 unless given: it asks for trained maps, and for samples of several views.
@@ -88,6 +94,7 @@ class KeypointRegressor(ModalRegressor):
         heatmap_loss: nn.Module | None = None,
         centre_loss: nn.Module | None = None,
         augment: CropAugment | None = None,
+        search: AnimalSearch | None = None,
         lifter_samples: int = 128,
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,
@@ -97,12 +104,19 @@ class KeypointRegressor(ModalRegressor):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or RegressorPreprocessor())
         augment = augment or CropAugment()
+        if getattr(backbone, 'cache', None) is not None and augment.n_versions is None:
+            raise ValueError(
+                'KeypointRegressor: what is kept of images must be of crops that come again; the augmentation draws '
+                'others in every epoch. Set zoom=0, shift=0, rotation_deg=0 and the noise to 0, as '
+                'configs/_base_/keypoint_feature_cache.py does, or leave the cache out.'
+            )
         self.vision = TwoPasses(backbone, heatmap_head, boxes, consensus, augment.side, half_precision)
         self.body_model, self.statistics = body_model, statistics
         self.lifter, self.refine, self.lifter_samples = lifter, refine, lifter_samples
         self.heatmap_loss = heatmap_loss or HeatmapLoss()
         self.centre_loss = centre_loss or CentreHeatmapLoss()
         self.augment, self.hidden_weight = augment, hidden_weight
+        self.search = search or AnimalSearch()
         self.keypoint_names = statistics.names.keypoint_names or body_model.joint_names
         order = mirrored_order(self.keypoint_names, body_model.data) if augment.mirror else None
         self.register_buffer('swap', None if order is None else torch.tensor(order), persistent=False)
@@ -118,6 +132,7 @@ class KeypointRegressor(ModalRegressor):
         backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
         sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
         cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
+        cfg['consensus'] = built_consensus(cfg['consensus'], body, names)
         if cfg.get('lifter') is not None:
             cfg['lifter'] = built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
         if cfg.get('refine') is not None:
@@ -134,21 +149,22 @@ class KeypointRegressor(ModalRegressor):
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
         targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
+        everyone = CentreTargets.of_batch(data_samples, targets) if self.vision.head.centre else None
         images, px, weight = inputs['image'].flatten(0, 1), targets.px, targets.weight
         several = inputs['view_mask'].shape[1] > 1
         if several:
             # Of samples with one view each none is absent, and nothing need be asked of the device.
             present = inputs['view_mask'].flatten()
             images, px, weight = images[present], px[present], weight[present]
+            everyone = None if everyone is None else everyone[present]
         crops = self.augment(images, px, weight, self.swap)
         maps, centres = self.vision.head.split(self.vision.logits(crops.images))
         stride = self.vision.head.stride
         stated = {'heatmap': self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)}
-        if centres is not None:
-            middle, known = centre_of_points(crops.px, crops.weight)
-            stated['centre'] = self.centre_loss.energy(
-                centres, middle.unsqueeze(1), known.unsqueeze(1), stride
-            )
+        if centres is not None and everyone is not None:
+            shown = everyone.moved(crops.affine)
+            region = shown.region((centres.shape[-2], centres.shape[-1]), stride)
+            stated['centre'] = self.centre_loss.energy(centres, shown.px, shown.weight, stride, region)
         if several and self.loss_weights['consensus'] > 0:
             stated['consensus'] = self._consensus(maps, crops, inputs, data_samples)
         means = weighted_means(stated, self.loss_weights)
@@ -183,12 +199,24 @@ class KeypointRegressor(ModalRegressor):
             self.statistics.scene_unit,
         )
 
+    def compile_network(self, **options: Any) -> None:
+        """Let torch.compile write the network of heat maps; see `TwoPasses.compile_network`."""
+        self.vision.compile_network(**options)
+
+    def exported_network(self, side: int | None = None) -> ExportedPictures:
+        """Give the network of heat maps by itself, for images of `side` px; those of its crops if None."""
+        vision = self.vision
+        return ExportedPictures(vision.backbone, vision.head, side or vision.side, self.keypoint_names)
+
     @torch.no_grad()
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> KeypointPrediction:
         """Look, lift what was seen, and refine that."""
-        sighting = self.vision(
-            inputs['image'], inputs['view_mask'], cameras_of(inputs), self.statistics.scene_unit
+        return self._lifted(
+            self.vision(inputs['image'], inputs['view_mask'], cameras_of(inputs), self.statistics.scene_unit)
         )
+
+    def _lifted(self, sighting: Sighting) -> KeypointPrediction:
+        """Lift what was seen, and refine that."""
         if self.lifter is None:
             return KeypointPrediction(sighting, None)
 
@@ -197,7 +225,7 @@ class KeypointRegressor(ModalRegressor):
         if self.refine is None:
             return KeypointPrediction(sighting, lifted, lifted)
         observed = sighting.points.keypoints2d(self.keypoint_names, sighting.cameras)
-        refined = self.refine(lifted, observed)
+        refined = self.refine(lifted, observed, modes=sighting.points.seen_modes())
         return KeypointPrediction(sighting, refined.params, lifted, refined)
 
     @torch.no_grad()
@@ -210,7 +238,51 @@ class KeypointRegressor(ModalRegressor):
         `keypoints3d` and `keypoints2d` are the body's, `points3d` and `seen2d` what the heat maps say; without a
         lifter they are the same. All px are of the given images.
         """
-        prediction = self.predict_parameters(inputs)
+        return self._samples(self.predict_parameters(inputs), inputs, data_samples)
+
+    @torch.no_grad()
+    def predict_animals(
+        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None, most: int = 2
+    ) -> tuple[list[list[dict[str, Any]]], dict[str, int]]:
+        """Predict up to `most` animals in each sample.
+
+        Returns:
+            For each sample its animals, each as `predict` gives it, with `sure`: False where the views' detections
+            could be paired otherwise nearly as well. Those of one sample are in no order. And counts of what was left
+            out, by reason.
+
+        Raises:
+            ValueError: the model gives no map of centres.
+        """
+        if not self.vision.head.centre:
+            raise ValueError(
+                'KeypointRegressor: several animals need a map of centres; this model gives none. Train with '
+                'heatmap_head=dict(centre=True), as configs/train/keypoint_several.py does.'
+            )
+        unit, mask = self.statistics.scene_unit, inputs['view_mask']
+        seen, found = self.vision.several(inputs['image'], mask, cameras_of(inputs), unit, self.search, most)
+        counts, animals = dict(found.counts), [[] for _ in range(len(mask))]
+        if seen is None:
+            return animals, counts | {'twins': 0}
+        points = seen.points
+        keep = without_twins(found.moment, points.xyz, points.confidence, TWINS * float(unit))
+        counts['twins'] = int((~keep).sum())
+        rows = found.moment
+        # Images are not asked for any more.
+        shown = {name: value[rows] for name, value in inputs.items() if name != 'image'}
+        truth = None if data_samples is None else chosen_rows(data_samples, rows)
+        samples = self._samples(self._lifted(seen), shown, truth)
+        for sample, moment, kept, sure in zip(samples, rows.tolist(), keep.tolist(), found.sure.tolist()):
+            if kept:
+                animals[moment].append(sample | {'sure': torch.tensor(sure)})
+        return animals, counts
+
+    def _samples(
+        self,
+        prediction: KeypointPrediction,
+        inputs: Mapping[str, Tensor],
+        data_samples: Mapping[str, Any] | None,
+    ) -> list[dict[str, Any]]:
         sighting, mask = prediction.sighting, inputs['view_mask']
         points = sighting.points
         pixels = sighting.pixels()

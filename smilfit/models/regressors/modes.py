@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from smilfit.models.exported_network import ExportedNetwork
 from smilfit.models.regressors.loss_weights import checked_loss_weights
 from smilfit.registry import reject_unknown
 
@@ -34,6 +35,20 @@ class ModalRegressor(BaseModel):
     @abstractmethod
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of a batch."""
+
+    def exported_network(self, side: int | None = None) -> ExportedNetwork:
+        """Give what is plain layers by itself, to be written as a file for other runtimes.
+
+        Args:
+            side: of the images, px; None for the usual one.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        raise ValueError(
+            f'export: the model must be a KeypointRegressor or a MultiViewRegressor; got {type(self).__name__}. A '
+            'class of your own gives an ExportedNetwork by exported_network().'
+        )
 
     def set_loss_weights(self, weights: Mapping[str, float]) -> None:
         """Change the weights of some losses; 0 switches one off.

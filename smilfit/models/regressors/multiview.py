@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import Energies, reduced
+from smilfit.models.exported_views import ExportedViews
 from smilfit.models.heads import BodyEstimate, NamedCameraHead, corrected_cameras
 from smilfit.models.limbs import Limbs, built_limbs
 from smilfit.models.regressors.base import BodyRegressor, check_views, remember_cameras
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.prediction import Prediction
-from smilfit.models.scene import SceneFrame, cameras_of, locate_scene, patch_rays
+from smilfit.models.scene import SceneFrame, SceneRays, cameras_of, locate_scene, patch_rays
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.registry import MODELS, build, build_backbone, build_handler, build_head
 from smilfit.structures import BodyParams, Cameras
@@ -157,11 +158,7 @@ class MultiViewRegressor(BodyRegressor):
         device = view_mask.device.type
         maps = self._maps(inputs['image'], view_mask)
         tokens, grid = _tokens(maps[self.token_map], view_mask)
-        with torch.autocast(device, enabled=False):
-            origin = locate_scene(cameras, view_mask, self.statistics.mean_position)
-            frame = SceneFrame(origin, self.statistics.scene_unit)
-            rays, has_ray = patch_rays(cameras, grid, frame)
-        mask = view_mask.unsqueeze(-1) & has_ray
+        frame, rays, mask = self.scene_of(cameras, view_mask, grid)
         fused = self.fusion(tokens, rays, mask)
         context, context_mask = fused.flatten(1, 2), mask.flatten(1)
         if self.limbs is None:
@@ -184,17 +181,37 @@ class MultiViewRegressor(BodyRegressor):
             steps = tuple(self._params(estimate, frame) for estimate in estimates)
         return Prediction(steps, cameras, frame, change, votes, sighting)
 
+    def scene_of(self, cameras: Cameras, view_mask: Bool[Tensor, 'B C'], grid: tuple[int, int]) -> SceneRays:
+        """Find the scene of each sample and its rays through the cells of a grid (rows, columns)."""
+        with torch.autocast(view_mask.device.type, enabled=False):
+            origin = locate_scene(cameras, view_mask, self.statistics.mean_position)
+            frame = SceneFrame(origin, self.statistics.scene_unit)
+            rays, has_ray = patch_rays(cameras, grid, frame)
+        return SceneRays(frame, rays, view_mask.unsqueeze(-1) & has_ray)
+
+    def exported_network(self, side: int | None = None) -> ExportedViews:
+        """Give the network by itself, for images of `side` px; the training's if None."""
+        side = side or self.statistics.names.target_resolution
+        if side is None:
+            raise ValueError(
+                'export: the side of images must be known; this checkpoint does not say it. Give --side PX.'
+            )
+        return ExportedViews(self, side)
+
+    def mean_start(self, n_batch: int) -> BodyEstimate:
+        """Give the training set's mean, where estimates begin."""
+        mean = BodyEstimate.resting(self.statistics.mean_pose, self.head.n_betas, n_batch)
+        return replace(mean, betas=mean.betas + self.start_betas)
+
     def _start(
         self, tokens: Tensor, view_mask: Tensor, cameras: Cameras
     ) -> tuple[BodyEstimate, Tensor | None]:
         """Begin at the training set's mean, turned as the views say."""
-        mean = BodyEstimate.resting(self.statistics.mean_pose, self.head.n_betas, len(view_mask))
-        start = replace(mean, betas=mean.betas + self.start_betas)
+        start = self.mean_start(len(view_mask))
         if self.orientation_head is None:
             return start, None
         votes, agreed = self.orientation_head(tokens, view_mask, cameras, self.statistics.mean_pose[0])
-        rotations = torch.cat((agreed.unsqueeze(1), start.rotations[:, 1:]), 1)
-        return replace(start, rotations=rotations), votes
+        return start.turned(agreed), votes
 
     def _maps(
         self, images: Float[Tensor, 'B C 3 H W'], view_mask: Bool[Tensor, 'B C']

@@ -1,0 +1,121 @@
+"""Results of several animals of one recording: a folder an animal, and what shows all of them above these."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from smilfit.apis.inference_drawing import PredictionVideo
+from smilfit.apis.inference_outputs import LABELS, InferenceOutputs, chosen_video_views, draw_videos
+from smilfit.apis.prediction_files import PredictedRecording, write_tracks_of
+from smilfit.files import MadeOf, OutputFolder, write_text
+from smilfit.files.budget import read_json
+from smilfit.version import __version__
+from smilfit.visualization.marks import animal_surfaces
+
+# What is told of the animals' identities.
+IDENTITIES = 'animals.json'
+_ANIMALS, _ALONE = 'animals', ('predictions', 'joint_angles', 'animation', 'meshes', 'refined', 'smoothed')
+_MOST_BYTES = 1 << 26
+
+
+class AnimalsFolder:
+    """The results of a recording of several animals.
+
+    `animal_0`, `animal_1`, ... hold what a recording of one animal would; `animals.json`, labels with a track an
+    animal, and videos of all lie above them.
+
+    Args:
+        folder: where the results lie.
+        recording: its name, for messages.
+    """
+
+    def __init__(self, folder: Path, recording: str) -> None:
+        self.outputs, self.recording = OutputFolder(folder), recording
+
+    def animal(self, place: int) -> OutputFolder:
+        """Give the folder of an animal."""
+        return OutputFolder(self.outputs.folder / animal_name(place))
+
+    def animals(self) -> dict[str, OutputFolder]:
+        """Give the folders of all animals that were kept, by name."""
+        return {animal_name(i): self.animal(i) for i in range(len(self._report()['animals']))}
+
+    def holds(self, made_of: MadeOf) -> bool:
+        """Say whether all animals' predictions are there, whole and made of the same."""
+        if not self.outputs.holds(_ANIMALS, made_of):
+            return False
+        return all(folder.holds('predictions', made_of) for folder in self.animals().values())
+
+    def keep(self, made_of: MadeOf, report: dict[str, Any], count: int) -> None:
+        """Write what is told of the animals, after their predictions; those of a former run with more go."""
+        for part in _ALONE:
+            # Of a run that looked for one animal.
+            self.outputs.drop(part)
+        place = count
+        while (outputs := self.animal(place)).marker.is_file():
+            for part in (*_ALONE, LABELS, 'video', 'view_videos'):
+                outputs.drop(part)
+            outputs.marker.unlink()
+            place += 1
+        with self.outputs.make(_ANIMALS, made_of) as staging:
+            write_text(staging / IDENTITIES, json.dumps(report, indent=1))
+
+    def report(self, place: int) -> dict[str, Any]:
+        """Give what is told of one animal, and of all."""
+        found = self._report()
+        return {**{k: v for k, v in found.items() if k != 'animals'}, **found['animals'][place]}
+
+    def show(
+        self, made: Sequence[PredictedRecording], options: InferenceOutputs, inputs: dict[str, Any]
+    ) -> None:
+        """Write what shows all animals: labels with a track each, and videos with a colour each.
+
+        Args:
+            made: what the animals' outputs show.
+            options: what is written.
+            inputs: what they were made of.
+        """
+        recording, body = made[0].recording, made[0].trained.body
+        names = [animal_name(i) for i in range(len(made))]
+        inputs = {**inputs, 'smilfit': __version__}
+        self.outputs.part(
+            LABELS,
+            MadeOf(inputs, {}),
+            options.labels,
+            lambda folder: write_tracks_of(folder / LABELS, dict(zip(names, made))),
+        )
+        views = chosen_video_views(recording.camera_names, options.video_views)
+        drawn = {'style': options.video, 'views': views, 'window_px': options.window_px, 'fps': made[0].fps}
+        video = (
+            PredictionVideo(
+                body,
+                recording,
+                [one.predictions for one in made],
+                options.video,
+                options.window_px,
+                animal_surfaces(names),
+            )
+            if options.video
+            else None
+        )
+        each = [(view,) for view in views]
+        for part, groups, place in (('video', [views], ''), ('view_videos', each, 'videos')):
+            wanted = video is not None and (part == 'video' or options.view_videos)
+            self.outputs.part(
+                part,
+                MadeOf(inputs, drawn),
+                wanted,
+                lambda folder, groups=groups, place=place: draw_videos(
+                    video, made[0], options, groups, folder, place
+                ),
+            )
+
+    def _report(self) -> dict[str, Any]:
+        path = self.outputs.folder / IDENTITIES
+        return read_json(path, 'what is told of the animals', dict, _MOST_BYTES)
+
+
+def animal_name(place: int) -> str:
+    """Name an animal by its number."""
+    return f'animal_{place}'

@@ -1,0 +1,186 @@
+"""A trained regressor's network as an ONNX file, which is kept only if it gives the same numbers."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smilfit.apis.onnx_network import FORMAT, VERSION, OnnxNetwork, check_installed, sha256_of
+from smilfit.apis.onnx_parity import (
+    ParityRow,
+    check_parity,
+    random_batches,
+    real_batches,
+)
+from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.engine import TrainedRegressor, load_trained_regressor
+from smilfit.files import MadeOf, OutputFolder, shorten, write_text
+from smilfit.models.exported_network import ExportedNetwork
+from smilfit.version import __version__
+
+_EXPORTERS = ('onnxscript', 'onnx_ir', 'torch.onnx', 'torch.export')
+# What torch traces with: lengths of 1 would be taken for fixed.
+_TRACED = {'batch': 2, 'views': 3}
+# Views of random inputs where the training's cameras are not known.
+_USUAL_VIEWS = 3
+
+
+@dataclass(frozen=True)
+class ExportRun:
+    """What came out. `file` and `description` are None where the file was not near enough, and so not kept."""
+
+    network: ExportedNetwork
+    rows: tuple[ParityRow, ...]
+    tolerance: float
+    file: Path | None
+    description: Path | None
+
+
+def export(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    body_model: str | Path | None = None,
+    side: int | None = None,
+    data: str | Path | None = None,
+    batch_sizes: Sequence[int] = (1, 4),
+    tolerance: float = 1e-3,
+    force: bool = False,
+) -> ExportRun:
+    """Write a regressor's network as an ONNX file, and beside it (.json) what it takes and gives.
+
+    Of a `KeypointRegressor` that is images to heat maps, of a `MultiViewRegressor` images and rays to a body in the
+    scene's frame; see docs/inference.md. It computes in float32. onnxruntime runs the file on random inputs, and on
+    those of a dataset file; where it differs by more than `tolerance` from torch, nothing is written.
+
+    Args:
+        checkpoint: of a training.
+        out: the .onnx file to write.
+        config: the training's config, for checkpoints that do not hold the model's.
+        body_model: a body model file or a shipped model's name, instead of the training's.
+        side: of the images, px; None for that of the training.
+        data: a dataset file; None compares on random inputs alone.
+        batch_sizes: to compare on.
+        tolerance: largest absolute difference of any output.
+        force: replace files that are there.
+
+    Raises:
+        ImportError: what the extra `onnx` brings is not installed.
+        FileExistsError: an output is there already.
+        ValueError: a model without a network in one piece, or one that torch cannot write.
+    """
+    out = check_output_file(out, 'OUT')
+    if out.suffix != '.onnx':
+        raise ValueError(f'OUT: must end in .onnx; got {out.name!r}. Call it {out.stem}.onnx.')
+    check_not_an_input(out, (checkpoint, data, config, body_model), 'OUT')
+    check_installed('export')
+    description = out.with_suffix('.json')
+    for path in (out, description):
+        if path.exists() and not force:
+            raise FileExistsError(f'{path}: is there already. Give --force to replace it, or another name.')
+    trained = load_trained_regressor(checkpoint, config, body_model)
+    network = trained.model.exported_network(side).eval()
+    made_of = MadeOf({'checkpoint': sha256_of(Path(checkpoint))}, {'side': side, 'tolerance': tolerance})
+    folder = OutputFolder(out.parent, f'{out.name}.done.json')
+    rows: list[ParityRow] = []
+    try:
+        with folder.make(out.stem, made_of) as staging:
+            write_network(network, staging / out.name)
+            batches = random_batches(network, batch_sizes, len(trained.names.camera_names) or _USUAL_VIEWS)
+            if data is not None:
+                batches = chain(batches, real_batches(network, trained.model, data, batch_sizes))
+            file = OnnxNetwork(staging / out.name, torch.get_num_threads())
+            rows += check_parity(network, file, batches)
+            if not all(row.within(tolerance) for row in rows):
+                raise _TooFarError
+            text = json.dumps(_described(trained, network, staging / out.name, rows, tolerance), indent=1)
+            write_text(staging / description.name, text + '\n')
+    except _TooFarError:
+        return ExportRun(network, tuple(rows), tolerance, None, None)
+    return ExportRun(network, tuple(rows), tolerance, out, description)
+
+
+class _TooFarError(Exception):
+    """Leaves the transaction without its files."""
+
+
+def write_network(network: ExportedNetwork, path: Path) -> None:
+    """Write a network; weights of more than 2 GB become a file `<name>.data` beside it.
+
+    Raises:
+        ValueError: torch has no ONNX form for a part of it.
+    """
+    import onnx
+
+    example = network.drawn(_TRACED, torch.Generator().manual_seed(0))
+    axes = tuple(
+        {i: name for i, name in enumerate(port.axes) if isinstance(name, str)} for port in network.inputs
+    )
+    with _silent_exporter():
+        try:
+            program = torch.onnx.export(
+                network,
+                example,
+                dynamo=True,
+                dynamic_shapes=axes,
+                input_names=[port.name for port in network.inputs],
+                output_names=[port.name for port in network.outputs],
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ValueError(
+                f'export: torch {torch.__version__} must be able to write the network as ONNX; it cannot: '
+                f'{shorten(str(error).strip().splitlines()[0])}. Try another backbone, or a newer torch.'
+            ) from error
+        program.save(str(path))
+    onnx.checker.check_model(str(path))
+
+
+@contextmanager
+def _silent_exporter() -> Iterator[None]:
+    """Keep back the exporter's steps, which it prints and logs, and its warnings of its own parts."""
+    loggers = [logging.getLogger(name) for name in _EXPORTERS]
+    levels = [one.level for one in loggers]
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter('ignore')
+        try:
+            for one in loggers:
+                one.setLevel(logging.ERROR)
+            yield
+        finally:
+            for one, level in zip(loggers, levels):
+                one.setLevel(level)
+
+
+def _described(
+    trained: TrainedRegressor,
+    network: ExportedNetwork,
+    path: Path,
+    rows: Sequence[ParityRow],
+    tolerance: float,
+) -> dict[str, Any]:
+    names = asdict(trained.names)
+    kept = ('unit', 'crop_mode', 'target_resolution', 'undistorted', 'bbox_margin')
+    return {
+        'format': FORMAT,
+        'version': VERSION,
+        'smilfit': __version__,
+        'network': {'file': path.name, 'sha256': sha256_of(path)},
+        'checkpoint': {'file': trained.path.name, 'sha256': sha256_of(trained.path)},
+        'model': trained.cfg['type'],
+        'inputs': [port.described() for port in network.inputs],
+        'outputs': [port.described() for port in network.outputs],
+        **network.facts(),
+        'body_model': {'name': trained.body.data.name, 'hash': trained.names.body_model_hash},
+        'training_images': {name: names[name] for name in kept},
+        'parity': {'tolerance': tolerance, 'rows': [row.described() for row in rows]},
+    }

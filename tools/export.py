@@ -1,0 +1,6 @@
+"""Write a trained regressor's network as ONNX; see --help."""
+
+from smilfit.cli.export import main
+
+if __name__ == '__main__':
+    raise SystemExit(main())
