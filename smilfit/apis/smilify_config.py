@@ -20,6 +20,7 @@ from smilfit.apis.smilify_losses import (
     handlers,
 )
 from smilfit.engine.config_text import config_text
+from smilfit.engine.staged_unfreeze_hook import NEVER
 from smilfit.files import BadFileError, shorten, write_text
 from smilfit.files.strict_json import read_strict_json
 from smilfit.models.regressors.smilify.backbones import BACKBONES, UNETS, VITS
@@ -136,7 +137,9 @@ def _converted(where: str, config: Mapping[str, Any], unit: float) -> tuple[dict
     frozen = _Values(where, config, 'model')
     unfreeze = frozen.get('backbone_unfreeze_epoch')
     if unfreeze is not None or frozen.get('freeze_backbone', True):
-        hooks.append({'type': 'UnfreezeHook', 'parts': parts, 'epoch': unfreeze})
+        hooks.append(
+            {'type': 'StagedUnfreezeHook', 'schedule': {NEVER if unfreeze is None else unfreeze: parts}}
+        )
     if schedule:
         hooks.append({'type': 'LossCurriculumHook', 'schedule': schedule})
     if single:

@@ -13,7 +13,6 @@ from typing import Any
 from mmengine.config import Config
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
-from smilfit.apis.prediction_images import prediction_images, write_image
 from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.run_hooks import add_progress, hold_work_dir
 from smilfit.apis.shipped_configs import find_config
@@ -29,7 +28,7 @@ from smilfit.engine import (
 from smilfit.evaluation import Intervals, MultiViewPoseMetric, left_out_metrics
 from smilfit.evaluation.left_out import COUNT
 from smilfit.files import MadeOf, OutputFolder, write_text
-from smilfit.visualization import write_benchmark_folder
+from smilfit.visualization import prediction_images, write_benchmark_folder, write_image
 
 logger = logging.getLogger('smilfit')
 

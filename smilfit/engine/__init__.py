@@ -25,7 +25,6 @@ from smilfit.engine.staged_unfreeze_hook import StagedUnfreezeHook
 from smilfit.engine.tracking import set_tracking
 from smilfit.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.engine.training_statistics import compute_statistics
-from smilfit.engine.unfreeze_hook import UnfreezeHook
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -37,7 +36,6 @@ __all__ = [
     'SkippingOptimWrapper',
     'StagedUnfreezeHook',
     'TrainedRegressor',
-    'UnfreezeHook',
     'build_data_loader',
     'build_regressor',
     'build_test_runner',

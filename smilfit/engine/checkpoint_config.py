@@ -22,13 +22,15 @@ _NAME = re.compile(r'\w+')
 _EMPTIED = {'pretrained': False, 'checkpoint': None, 'init_cfg': None, 'out_file': None, 'collect_dir': None}
 
 
-def plain_config(cfg: Config) -> dict[str, Any] | None:
-    """Give a config as plain values; None of one that holds classes or functions of python."""
-    try:
-        return to_plain(cfg.to_dict(), 'config')
-    except TypeError as error:
-        logger.warning('the checkpoints hold no config to be tested with alone: %s', error)
-        return None
+def plain_config(cfg: Config) -> dict[str, Any]:
+    """Give a config as plain values, without the keys that hold classes, functions or objects of python."""
+    found: dict[str, Any] = {}
+    for key, value in cfg.to_dict().items():
+        try:
+            found[key] = to_plain(value, f'config.{key}')
+        except TypeError as error:
+            logger.warning('the checkpoints hold the config without its %s: %s', key, error)
+    return found
 
 
 def config_of_checkpoint(path: str | Path) -> Config:

@@ -10,16 +10,8 @@ from smilfit.files import BadFileError, shorten
 _FETCHED = {'pretrained': False, 'checkpoint': None}
 
 
-def described_model(cfg: Any) -> str:
-    """Give a model's config as JSON; '' where it holds objects, so that only its config file can tell."""
-    try:
-        return json.dumps(cfg if cfg is None else dict(cfg), sort_keys=True)
-    except (TypeError, ValueError):
-        return ''
-
-
-def model_of_description(where: str, text: Any) -> dict[str, Any] | None:
-    """Read what `described_model` gave; None where it says nothing.
+def model_of_checkpoint(where: str, stored: Any) -> dict[str, Any] | None:
+    """Read a model's config as a checkpoint holds it, a dict or JSON; None where there is none.
 
     Types are registered names, never paths into modules: a file may choose among what is registered, and import
     nothing. Weights are not fetched again.
@@ -27,14 +19,16 @@ def model_of_description(where: str, text: Any) -> dict[str, Any] | None:
     Raises:
         BadFileError: no config.
     """
-    if not text or text == 'null':
+    if not stored or stored == 'null':
         return None
-    try:
-        found = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadFileError(
-            f'{where}: the config of the model in a checkpoint must be JSON; got {shorten(error)}. Give --config.'
-        ) from None
+    found = stored
+    if isinstance(stored, str):
+        try:
+            found = json.loads(stored)
+        except (ValueError, RecursionError) as error:
+            raise BadFileError(
+                f'{where}: the config of the model in a checkpoint must be JSON; got {shorten(error)}. Give --config.'
+            ) from None
     if not isinstance(found, dict):
         raise BadFileError(
             f'{where}: the config of the model in a checkpoint must be a dict; got {shorten(found)}. Give --config.'
@@ -62,4 +56,4 @@ def _checked(where: str, value: Any) -> Any:
                 f'{where}: types in a checkpoint must be registered names; got {shorten(kind)}. Give --config.'
             )
         return {key: _checked(where, item) for key, item in value.items()}
-    return [_checked(where, item) for item in value] if isinstance(value, list) else value
+    return [_checked(where, item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -18,7 +18,6 @@ from smilfit.engine.checkpoint_loader import (
     check_weights,
     smilfit_entry,
 )
-from smilfit.engine.model_description import described_model
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, set_random_state
 from smilfit.registry import HOOKS
@@ -115,7 +114,6 @@ class PlainCheckpointHook(Hook):
             'config': plain_config(runner.cfg),
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
-            'model': described_model(runner.cfg.get('model')),
             **asdict(model.statistics.names),
         }
         plain = to_plain(dict(checkpoint))

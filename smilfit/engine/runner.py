@@ -17,12 +17,13 @@ from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_che
 from smilfit.engine.configs import building, require_keys, set_resume
 from smilfit.engine.data_loading import build_data_loader, check_held_out, follow_training_data
 from smilfit.engine.feature_caches import check_feature_caches
+from smilfit.engine.label_check import check_labels, files_of, switched_on
 from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
 from smilfit.engine.tracking import check_tracking
 from smilfit.engine.train_loops import WholeEpochLoop, WholeIterLoop
-from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names
+from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names, look_at
 from smilfit.engine.whole_files import LAST, install_whole_files
 from smilfit.models.regressors import remember_cameras
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
@@ -67,12 +68,15 @@ def _train_runner(
     names = _names(dataset, cfg.train_dataloader.dataset)
     body, path = load_body_for(names, cfg.model, body_model)
     names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
-    statistics = compute_statistics(dataset, body, names, summarise)
+    looked = look_at(dataset)
+    statistics = compute_statistics(dataset, body, names, summarise, samples=looked)
     # In the config that a checkpoint holds.
     remember_cameras(cfg.model, names.camera_names)
     loader = build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset, seeded=True)
     model = build_regressor(cfg.model, body, statistics)
     check_feature_caches(model, dataset)
+    losses = switched_on(getattr(model, 'loss_weights', {}), cfg.get('custom_hooks') or ())
+    check_labels(getattr(model, 'label_needs', {}), losses, looked, len(dataset), files_of(dataset))
     return _runner(cfg, model, statistics, {'train_dataloader': loader})
 
 
@@ -141,6 +145,8 @@ def _prepared(cfg: Config, device: str) -> Config:
     cfg.setdefault('randomness', {'seed': 0})
     cfg.setdefault('launcher', 'none')
     if cfg.launcher != 'none':
+        # Else all would draw the same augmentations and poses.
+        cfg.randomness.setdefault('diff_rank_seed', True)
         cfg.model_wrapper_cfg = {**model_wrapper_config(chosen), **cfg.get('model_wrapper_cfg', {})}
         if chosen != 'cuda':
             # torch's SyncBatchNorm computes on CUDA only.

@@ -1,6 +1,7 @@
 """Parts of a network that begin to train at given epochs."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -9,6 +10,9 @@ from torch import nn
 
 from smilfit.engine.plain_checkpoint_hook import inner_model
 from smilfit.registry import HOOKS, UnknownNameError, did_you_mean
+
+# The epoch of parts that stay as they are.
+NEVER = 'never'
 
 
 @HOOKS.register_module()
@@ -22,7 +26,7 @@ class StagedUnfreezeHook(Hook):
 
     Args:
         schedule: `{epoch: [beginnings of parameters' names]}`, epochs counted from 0, such as
-            `{3: ['backbone.network.layer4'], 6: ['backbone']}`. Keys may be texts, as in JSON.
+            `{3: ['backbone.network.layer4'], 6: ['backbone']}`, or 'never'. Keys may be texts, as in JSON.
 
     Raises:
         ValueError: a negative epoch, or (before training) a part that the model itself has frozen.
@@ -32,14 +36,16 @@ class StagedUnfreezeHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self, schedule: Mapping[int | str, Sequence[str]]) -> None:
-        self.schedule = {int(epoch): tuple(names) for epoch, names in schedule.items()}
+        self.schedule = {
+            inf if epoch == NEVER else int(epoch): tuple(names) for epoch, names in schedule.items()
+        }
         for epoch in self.schedule:
             if epoch < 0:
                 raise ValueError(f'StagedUnfreezeHook: an epoch must be 0 or greater; got {epoch}.')
 
-    def starts(self, model: nn.Module) -> dict[str, int]:
+    def starts(self, model: nn.Module) -> dict[str, float]:
         """Give the epoch in which each named parameter begins to train: the earliest of the entries that name it."""
-        found: dict[str, int] = {}
+        found: dict[str, float] = {}
         for epoch in sorted(self.schedule):
             for beginning in self.schedule[epoch]:
                 # A whole part of the name: layer1 is not layer10.

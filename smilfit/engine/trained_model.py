@@ -14,7 +14,7 @@ from smilfit.engine.checkpoint_loader import check_body_model, check_weights, re
 from smilfit.engine.configs import building, load_experiment, require_keys
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for
-from smilfit.engine.model_description import model_of_description, without_fetching
+from smilfit.engine.model_description import model_of_checkpoint, without_fetching
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 
@@ -111,7 +111,10 @@ def _model_cfg(path: Path, entry: Mapping[str, Any], config: str | Path | None) 
         with building(cfg):
             require_keys(cfg, ('model',), 'inference')
         return without_fetching(cfg.model.to_dict())
-    found = model_of_description(str(path), entry.get('model'))
+    kept = entry.get('config')
+    # Checkpoints of before, and converted ones, have the model's alone, as text.
+    stored = entry.get('model') or (kept.get('model') if isinstance(kept, Mapping) else None)
+    found = model_of_checkpoint(str(path), stored)
     if found is None:
         raise ValueError(
             f"{path}: a checkpoint must hold its model's config to be used without one; this one does not (an older "

@@ -53,6 +53,7 @@ def compute_statistics(
     names: DatasetNames | None = None,
     summarise: Summarise | None = None,
     most_samples: int = MOST_SAMPLES,
+    samples: Mapping[str, Any] | None = None,
 ) -> TrainingStatistics:
     """Compute where a training set's animals are, their size, scale and mean pose.
 
@@ -67,15 +68,10 @@ def compute_statistics(
         summarise: turns the set's 3D keypoints (n, K, 3) and where they exist (n, K) into arrays to keep
             beside the statistics, such as the baselines of an evaluation; not called where there are none.
         most_samples: look at so many samples at most.
+        samples: what `look_at` gave of it, where the caller has it.
     """
     names = dataset_names(dataset) if names is None else names
-    if len(dataset) == 0:
-        raise ValueError(
-            'training set: there must be at least one sample; got none. Check data_path and split.'
-        )
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), most_samples)).round().astype(int))
-    samples = [_without_images(dataset[int(i)]) for i in chosen]
-    batch = default_collate(samples)
+    batch = look_at(dataset, most_samples) if samples is None else samples
     targets = batch['data_samples']
     xyz, seen = targets['keypoints3d'].double(), targets['confidence3d'] > 0
     params, known = _params(targets)
@@ -113,9 +109,23 @@ def compute_statistics(
     logger.info(
         'training set: %d samples, %d looked at; position and size from its %s: (%.3g, %.3g, %.3g), %.3g %s; '
         'mean scale %.4g',
-        len(dataset), len(chosen), source, *position.tolist(), unit, names.unit or 'units', scale,
+        len(dataset), len(known), source, *position.tolist(), unit, names.unit or 'units', scale,
     )  # fmt: skip
     return statistics
+
+
+def look_at(dataset: Any, most_samples: int = MOST_SAMPLES) -> dict[str, Any]:
+    """Read samples without their images, evenly spread over a dataset, as one batch.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if len(dataset) == 0:
+        raise ValueError(
+            'training set: there must be at least one sample; got none. Check data_path and split.'
+        )
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), most_samples)).round().astype(int))
+    return default_collate([_without_images(dataset[int(i)]) for i in chosen])
 
 
 def centre_and_spread(

@@ -12,8 +12,10 @@ from smilfit.visualization.image_files import write_image
 from smilfit.visualization.image_report import add_image_sections
 from smilfit.visualization.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
 from smilfit.visualization.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
+from smilfit.visualization.prediction_images import prediction_images
 from smilfit.visualization.report import Report, figure_png
 from smilfit.visualization.training_plots import plot_fit_stages, plot_training, read_scalars
+from smilfit.visualization.validation_overlay_hook import ValidationOverlayHook
 from smilfit.visualization.verdict_report import add_verdict
 from smilfit.visualization.video import write_video
 from smilfit.visualization.windows import View, enlarge, follow, look
@@ -23,6 +25,7 @@ __all__ = [
     'Panel',
     'Report',
     'ShownBody',
+    'ValidationOverlayHook',
     'View',
     'add_fit_sections',
     'add_image_sections',
@@ -42,6 +45,7 @@ __all__ = [
     'plot_pck_curves',
     'plot_skeletons',
     'plot_training',
+    'prediction_images',
     'read_scalars',
     'write_benchmark_folder',
     'write_image',

@@ -18,7 +18,7 @@ from smilfit.apis.predictions import read_predictions
 from smilfit.datasets import LabelBoxes, PreprocessOptions, preprocess
 from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.engine import load_trained_regressor
-from smilfit.engine.model_description import model_of_description
+from smilfit.engine.model_description import model_of_checkpoint
 from smilfit.files import BadFileError
 from smilfit.io import read_labels
 from smilfit.io.synchronised_videos import RecordedFrame
@@ -292,7 +292,7 @@ def test_boxes_of_labels_of_a_table_and_of_a_detector_agree(checkpoint, session,
 
 def test_an_older_checkpoint_asks_for_its_config(checkpoint, session, tmp_path):
     stored = torch.load(checkpoint, weights_only=True)
-    del stored['smilfit']['model']
+    del stored['smilfit']['config']
     old = tmp_path / 'old.pth'
     torch.save(stored, old)
     with pytest.raises(ValueError, match='--config FILE'):
@@ -307,6 +307,8 @@ def test_an_older_checkpoint_asks_for_its_config(checkpoint, session, tmp_path):
 def test_a_checkpoint_chooses_among_registered_names_only():
     text = json.dumps({'type': 'os.system', 'command': 'true'})
     with pytest.raises(BadFileError, match='registered names'):
-        model_of_description('x.pth', text)
-    kept = model_of_description('x.pth', json.dumps({'type': 'A', 'b': [{'type': 'B', 'pretrained': True}]}))
-    assert kept == {'type': 'A', 'b': [{'type': 'B', 'pretrained': False}]}
+        model_of_checkpoint('x.pth', text)
+    cfg = {'type': 'A', 'b': [{'type': 'B', 'pretrained': True}]}
+    for stored in (cfg, json.dumps(cfg)):
+        kept = model_of_checkpoint('x.pth', stored)
+        assert kept == {'type': 'A', 'b': [{'type': 'B', 'pretrained': False}]}

@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.optim.scheduler import ConstantLR
 from torch.utils.data import default_collate
 
 from smilfit.apis.smilify_defaults import CURRICULUM, LR_SCHEDULE
 from smilfit.cli.main import main
-from smilfit.engine import UnfreezeHook, build_train_runner, load_experiment
+from smilfit.engine import build_train_runner, load_experiment
 from smilfit.registry import build_dataset
 from tests.toy_samples import write_toy_model
 
@@ -141,14 +142,11 @@ def test_a_converted_config_trains(tmp_path):
     before = {name: value.clone() for name, value in encoder.named_parameters()}
     seen = []
 
-    class Watch(UnfreezeHook):
+    class Watch(Hook):
         def after_train_epoch(self, runner) -> None:
             seen.append(any(not torch.equal(before[n], p) for n, p in encoder.named_parameters()))
 
-        def before_train_epoch(self, runner) -> None:
-            pass
-
-    runner.register_hook(Watch(()))
+    runner.register_hook(Watch())
     runner.train()
     assert seen == [False, True]
     assert model.loss_weights['intermediate'] == 0.2

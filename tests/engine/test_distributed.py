@@ -1,6 +1,7 @@
 """Two gloo processes have the gradients of one process with the joined batch, and a whole run works."""
 
 import gc
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,14 +11,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import default_collate
 
-from smilfit.engine import build_train_runner, process_group, read_checkpoint, set_resume
+from smilfit.engine import (
+    SkippingOptimWrapper,
+    build_train_runner,
+    process_group,
+    read_checkpoint,
+    set_resume,
+)
 from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint2dHandler, Keypoint3dHandler
 from smilfit.losses import KeypointMSELoss
 from smilfit.models import (
     CameraHead,
     CropAugment,
     CrossViewFusion,
+    KeypointRegressor,
     MultiViewRegressor,
+    PointLifter,
     TimmBackbone,
     TransformerDecoderHead,
 )
@@ -140,7 +149,71 @@ def test_a_distributed_run_trains_validates_and_resumes(tmp_path):
     checkpoint = read_checkpoint(tmp_path / 'work' / 'epoch_2.pth')
     # 8 samples, 4 a process.
     assert checkpoint['meta']['iter'] == 2
-    assert len(checkpoint['smilfit']['random_state']) == 2
+    states = checkpoint['smilfit']['random_state']
+    assert len(states) == 2
+    # Each draws augmentations of its own.
+    assert not torch.equal(states[0]['torch'], states[1]['torch'])
     # Each process sees samples of its own: weights that are the same were taught by all.
     first, second = (torch.load(tmp_path / f'weights_{rank}.pth', weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+N_STEPS = 4
+
+
+def _keypoint_regressor() -> KeypointRegressor:
+    """Without what depends on the batch's size: normalisation by the batch, and random crops."""
+    model = make_keypoint_regressor(mirror=0.0)
+    model.augment = CropAugment(
+        side=64, zoom=0.0, shift=0.0, rotation_deg=0.0, mirror=0.0, whole=1.0, noise=nn.Identity()
+    )
+    for layer in list(model.modules()):
+        for child, norm in list(layer.named_children()):
+            if isinstance(norm, nn.BatchNorm2d):
+                setattr(layer, child, nn.GroupNorm(1, norm.num_features))
+    return model
+
+
+def _steps(model: nn.Module, batches: list[list[dict]]) -> dict[str, torch.Tensor]:
+    """Train by a few steps; gives the weights."""
+    inner = getattr(model, 'module', model)
+    wrapper = SkippingOptimWrapper(torch.optim.SGD(inner.parameters(), lr=0.02, momentum=0.9))
+    for number, samples in enumerate(batches):
+        # All draw the same poses, so the mean over processes is that of one.
+        poses = torch.Generator().manual_seed(number)
+        inner.lifter.loss = partial(PointLifter.loss, inner.lifter, generator=poses)
+        model.train_step(inner.data_preprocessor(default_collate(samples), True), wrapper)
+    return {n: p.detach().clone() for n, p in inner.named_parameters()}
+
+
+def _uneven_batches() -> list[list[dict]]:
+    """Other samples in every step, with fewer and fewer keypoints in one half."""
+    found = []
+    for step in range(N_STEPS):
+        samples = [toy_sample(4 * step + i) for i in range(4)]
+        for sample in samples[2:]:
+            truth = sample['data_samples']
+            truth['confidence2d'][:, : step + 1] = 0
+            truth['confidence3d'] = torch.zeros(5)
+        found.append(samples)
+    return found
+
+
+def _some_steps(folder: str) -> None:
+    rank = dist.get_rank()
+    model = MMDistributedDataParallel(_keypoint_regressor(), device_ids=None, broadcast_buffers=False)
+    halves = [samples[2 * rank : 2 * rank + 2] for samples in _uneven_batches()]
+    torch.save(_steps(model, halves), f'{folder}/{rank}.pth')
+
+
+def test_two_processes_take_the_steps_of_one_with_the_joined_batches(tmp_path):
+    on_two_ranks(_some_steps, str(tmp_path))
+    first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
+    joined = _steps(_keypoint_regressor(), _uneven_batches())
+    start = {n: p.detach() for n, p in _keypoint_regressor().named_parameters()}
+    for name, weight in joined.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], weight, atol=1e-6, rtol=1e-5, msg=name)
+    assert max(float((joined[n] - start[n]).abs().max()) for n in joined) > 1e-2
+    halves = _steps(_keypoint_regressor(), [samples[:2] for samples in _uneven_batches()])
+    assert max(float((joined[n] - halves[n]).abs().max()) for n in joined) > 1e-3

@@ -53,6 +53,13 @@ def test_parts_wait_for_their_epoch_and_have_their_own_learning_rate(tmp_path):
             assert rates[id(parameter)] == pytest.approx(1e-4 if name.startswith('backbone') else 1e-3)
 
 
+def test_parts_that_never_train_stay_as_they_are(tmp_path):
+    runner = build_train_runner(staged(tmp_path, {'never': ['backbone']}), device='cpu')
+    start = {n: v.clone() for n, v in runner.model.state_dict().items()}
+    runner.train()
+    assert not changed_parts(start, weights(tmp_path, 2))
+
+
 def test_what_the_hook_cannot_mean_stops_before_training(tmp_path):
     with pytest.raises(ValueError, match='0 or greater'):
         StagedUnfreezeHook({-1: ['backbone']})

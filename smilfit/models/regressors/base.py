@@ -86,6 +86,12 @@ class BodyRegressor(ModalRegressor):
             self.loss_weights,
         )
 
+    @property
+    def label_needs(self) -> dict[str, str]:
+        """Say which labels losses need."""
+        params = {key: 'betas' if key == 'betas' else 'params' for key in PARAMETER_KEYS}
+        return params | self.handler_losses.label_needs
+
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute all losses whose weight is not 0, and counts of what was left out.
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.losses import Energies, reduced
-from smilfit.models.regressors.normaliser import mean_over_processes
+from smilfit.losses import Energies
+from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.structures import Cameras
 
 CAMERA_KEYS = ('camera_fov', 'camera_rotation', 'camera_position')
@@ -30,14 +30,13 @@ def camera_losses(
         'camera_rotation': lambda: (predicted.R - given.R).square().sum((-1, -2)),
         'camera_position': lambda: ((predicted.centres() - given.centres()) / unit).square().sum(-1),
     }
-    losses = {}
+    stated = {}
     for key, term in terms.items():
         if weights[key] > 0:
             # An absent view's cameras are no cameras: nothing of theirs may reach a gradient.
             energy = torch.where(view_mask, term(), torch.zeros(()).to(predicted.t))
-            stated = (Energies(energy, view_mask.float()),)
-            losses[f'loss_{key}'] = reduced(stated, weights[key], 'mean', over=mean_over_processes)
-    return losses
+            stated[key] = Energies(energy, view_mask.float())
+    return {f'loss_{key}': value for key, value in weighted_means(stated, weights).items()}
 
 
 def vertical_fov(cameras: Cameras) -> Float[Tensor, '*b C']:

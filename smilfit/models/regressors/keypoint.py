@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
-from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss, reduced
+from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss
 from smilfit.models.centre_targets import CentreTargets
-from smilfit.models.crop_augment import CropAugment
+from smilfit.models.consensus_loss import consensus_energy
+from smilfit.models.crop_augment import CropAugment, CropBatch, swap_where
 from smilfit.models.exported_pictures import ExportedPictures
 from smilfit.models.limbs import built_consensus, built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
 from smilfit.models.regressors.modes import ModalRegressor
-from smilfit.models.regressors.normaliser import mean_over_processes
+from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.scene import cameras_of
 from smilfit.models.several_animals import AnimalSearch, chosen_rows, without_twins
@@ -31,7 +32,7 @@ from smilfit.structures import BodyParams
 
 # Two animals whose points are nearer to one another than this share of the animal's extent (RMS) are one.
 TWINS = 0.12
-LOSS_KEYS = ('heatmap', 'centre', 'lifter')
+LOSS_KEYS = ('heatmap', 'centre', 'consensus', 'lifter')
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class KeypointRegressor(ModalRegressor):
         augment: cuts crops out of training images.
         search: finds several animals, for `predict_animals`.
         lifter_samples: poses that the lifter learns from in a step.
-        loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given.
+        loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given. `consensus`, of the points where the
+            views of a sample meet, is 0 unless given: it asks for trained maps, and for samples of several views.
         keypoint_weights: factors on named keypoints; 0 ignores one.
         hidden_weight: of keypoints whose place in an image is known only from their place in space.
         half_precision: run the network in bfloat16; None where the device is fast with it.
@@ -120,7 +122,7 @@ class KeypointRegressor(ModalRegressor):
         self.register_buffer('swap', None if order is None else torch.tensor(order), persistent=False)
         weights = weights_of_keypoints(self.keypoint_names, keypoint_weights)
         self.register_buffer('keypoint_weights', weights, persistent=False)
-        self.loss_weights = dict.fromkeys(LOSS_KEYS, 1.0)
+        self.loss_weights = dict.fromkeys(LOSS_KEYS, 1.0) | {'consensus': 0.0}
         self.set_loss_weights(loss_weights or {})
 
     @classmethod
@@ -139,12 +141,18 @@ class KeypointRegressor(ModalRegressor):
             cfg['refine'] = build(refine, MODELS)
         return cfg
 
+    @property
+    def label_needs(self) -> dict[str, str]:
+        """Say which labels losses need: the lifter learns from poses that are drawn."""
+        return {'heatmap': 'keypoints', 'centre': 'keypoints', 'consensus': 'keypoints3d'}
+
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
         targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
         everyone = CentreTargets.of_batch(data_samples, targets) if self.vision.head.centre else None
         images, px, weight = inputs['image'].flatten(0, 1), targets.px, targets.weight
-        if inputs['view_mask'].shape[1] > 1:
+        several = inputs['view_mask'].shape[1] > 1
+        if several:
             # Of samples with one view each none is absent, and nothing need be asked of the device.
             present = inputs['view_mask'].flatten()
             images, px, weight = images[present], px[present], weight[present]
@@ -152,21 +160,44 @@ class KeypointRegressor(ModalRegressor):
         crops = self.augment(images, px, weight, self.swap)
         maps, centres = self.vision.head.split(self.vision.logits(crops.images))
         stride = self.vision.head.stride
-        losses = {
-            'loss_heatmap': self._mean(
-                'heatmap', self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)
-            )
-        }
+        stated = {'heatmap': self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)}
         if centres is not None and everyone is not None:
             shown = everyone.moved(crops.affine)
             region = shown.region((centres.shape[-2], centres.shape[-1]), stride)
-            terms = self.centre_loss.energy(centres, shown.px, shown.weight, stride, region)
-            losses['loss_centre'] = self._mean('centre', terms)
+            stated['centre'] = self.centre_loss.energy(centres, shown.px, shown.weight, stride, region)
+        if several and self.loss_weights['consensus'] > 0:
+            stated['consensus'] = self._consensus(maps, crops, inputs, data_samples)
+        means = weighted_means(stated, self.loss_weights)
+        losses = {f'loss_{key}': value for key, value in means.items()}
         if self.lifter is not None:
             weight = self.loss_weights['lifter']
             terms = self.lifter.loss(self.lifter_samples)
             losses |= {f'loss_lifter_{k.removeprefix("loss_")}': weight * v for k, v in terms.items()}
         return losses
+
+    def _consensus(
+        self, maps: Tensor, crops: CropBatch, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
+    ) -> Energies:
+        """State how far from the truth the crops of each sample meet."""
+        mask = inputs['view_mask']
+        if self.swap is not None:
+            # In a mirrored crop the left one is where the right one is.
+            maps = swap_where(crops.mirrored, maps, self.swap)
+        logits = maps.new_zeros(mask.numel(), *maps.shape[1:])
+        affine = crops.affine.new_zeros(mask.numel(), 2, 3)
+        affine[:, :, :2] = torch.eye(2).to(affine)
+        logits[mask.flatten()], affine[mask.flatten()] = maps, crops.affine
+        size = affine.new_full((1, 1, 2), float(self.augment.side))
+        cameras = cameras_of(inputs).transformed(affine.unflatten(0, mask.shape), size)
+        return consensus_energy(
+            logits.unflatten(0, mask.shape),
+            self.vision.head.stride,
+            cameras,
+            mask,
+            data_samples['keypoints3d'],
+            data_samples['confidence3d'] * (self.keypoint_weights > 0),
+            self.statistics.scene_unit,
+        )
 
     def compile_network(self, **options: Any) -> None:
         """Let torch.compile write the network of heat maps; see `TwoPasses.compile_network`."""
@@ -176,9 +207,6 @@ class KeypointRegressor(ModalRegressor):
         """Give the network of heat maps by itself, for images of `side` px; those of its crops if None."""
         vision = self.vision
         return ExportedPictures(vision.backbone, vision.head, side or vision.side, self.keypoint_names)
-
-    def _mean(self, key: str, terms: Energies) -> Tensor:
-        return reduced((terms,), self.loss_weights[key], 'mean', over=mean_over_processes)
 
     @torch.no_grad()
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> KeypointPrediction:

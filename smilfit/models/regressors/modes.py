@@ -17,6 +17,11 @@ class ModalRegressor(BaseModel):
 
     loss_weights: dict[str, float]
 
+    @property
+    def label_needs(self) -> Mapping[str, str]:
+        """Say which kind of label each loss needs, such as `keypoints3d`; losses that need none are left out."""
+        return {}
+
     @abstractmethod
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Any:
         """Run the networks."""

@@ -145,6 +145,11 @@ class MultiViewRegressor(BodyRegressor):
         cfg['handlers'] = [build_handler(handler) for handler in cfg.get('handlers', ())]
         return cfg
 
+    @property
+    def label_needs(self) -> dict[str, str]:
+        """Say which labels losses need."""
+        return super().label_needs | {VOTE_KEY: 'params', 'heatmap': 'keypoints'}
+
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:
         """Run the networks."""
         view_mask = inputs['view_mask']

@@ -1,7 +1,12 @@
 """Means over all processes."""
 
+from collections.abc import Callable, Mapping
+
+import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from smilfit.losses import Energies, reduced
 
 
 def mean_over_processes(total: Tensor) -> Tensor:
@@ -16,3 +21,25 @@ def mean_over_processes(total: Tensor) -> Tensor:
     total = total.detach().clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
+
+
+def weighted_means(
+    stated: Mapping[str, Energies],
+    weights: Mapping[str, float],
+    over: Callable[[Tensor], Tensor] | None = mean_over_processes,
+) -> dict[str, Tensor]:
+    """Reduce losses to weighted means over all processes, which talk once for all of them.
+
+    Args:
+        stated: what each loss states.
+        weights: of these losses, and perhaps of others.
+        over: turns this process's totals into those of all; None leaves them.
+    """
+    if not stated:
+        return {}
+    totals = torch.stack([terms.total() for terms in stated.values()])
+    means = totals if over is None else over(totals)
+    return {
+        key: reduced((terms,), weights[key], 'mean', over=lambda own, mean=mean: mean.to(own))
+        for (key, terms), mean in zip(stated.items(), means)
+    }

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.losses import Energies, reduced
+from smilfit.losses import Energies
+from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
 PARAMETER_KEYS = parameter_names(of='body', optional=False)
@@ -46,15 +47,14 @@ class ParameterLosses(nn.Module):
             params_weight: how much each row counts in a mean, such as those of `AddPseudoLabels`; 1 if None.
         """
         known = _masked(known, has_params, has_betas)
-        losses = {}
+        stated = {}
         for key in PARAMETER_KEYS:
             if weights[key] > 0:
                 confidence = (has_betas if key == 'betas' else has_params).float()
                 confidence = confidence if params_weight is None else confidence * params_weight
                 term = _squared(key, getattr(predicted, key), getattr(known, key))
-                stated = (Energies(term, confidence),)
-                losses[key] = reduced(stated, weights[key], 'mean', over=self.over)
-        return losses
+                stated[key] = Energies(term, confidence)
+        return weighted_means(stated, weights, self.over)
 
 
 def _squared(

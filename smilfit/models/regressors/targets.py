@@ -20,6 +20,7 @@ from smilfit.handlers import (
     BodyState,
     Keypoint3dMSEInput,
     MultiviewKeypoint2dMSEInput,
+    SilhouetteInput,
 )
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.scene import SceneFrame
@@ -141,6 +142,19 @@ class HandlerLosses(nn.Module):
         for handler in handlers:
             _check_input_type(handler)
             handler.bind(body)
+
+    @property
+    def label_needs(self) -> dict[str, str]:
+        """Say which labels the handlers' losses need; what a handler of another kind needs is not known."""
+        kinds = {
+            MultiviewKeypoint2dMSEInput: 'keypoints2d', Keypoint3dMSEInput: 'keypoints3d', SilhouetteInput: 'masks'
+        }  # fmt: skip
+        return {
+            handler.handler_key: label
+            for handler in self.handlers
+            for kind, label in kinds.items()
+            if handler.input_type is not None and issubclass(handler.input_type, kind)
+        }
 
     def forward(
         self, body: SMIL, params: BodyParams, observation: Observation, weights: Mapping[str, float]

@@ -1,23 +1,24 @@
-"""What a regressor sees and says: its body over the crops of a few test samples."""
+"""What a regressor sees and says: its body, or keypoints, over the images of a few samples, beside the truth."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from smilfit.files import write_bytes
 from smilfit.structures import BodyParams, Cameras
-from smilfit.visualization import OverlayPainter, Panel, ShownBody, enlarge
+from smilfit.visualization.overlays import OverlayPainter, Panel, ShownBody
+from smilfit.visualization.windows import enlarge
 
 # Crops are small: draw them larger, so that lines and letters can be seen.
 CROP_PX = 320
 
 
 def prediction_images(model: Any, dataset: Any, count: int = 4) -> dict[str, np.ndarray]:
-    """Draw the predicted body on all views of some samples, spread over the dataset.
+    """Draw the predicted body on all views of some samples, spread over the dataset; what was annotated is marked.
+
+    Of a model that predicts no body its keypoints are drawn.
 
     Args:
         model: a regressor of the contract, on any device.
@@ -29,10 +30,12 @@ def prediction_images(model: Any, dataset: Any, count: int = 4) -> dict[str, np.
     """
     rows = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int))
     samples = [dataset[int(i)] for i in rows]
+    training = model.training
     model.eval()
     with torch.no_grad():
         batch = model.data_preprocessor(default_collate(samples))
         predictions = model(**batch, mode='predict')
+    model.train(training)
     names = dataset.metainfo['camera_names']
     images = {}
     for sample, predicted in zip(samples, predictions):
@@ -45,10 +48,15 @@ def prediction_images(model: Any, dataset: Any, count: int = 4) -> dict[str, np.
 def _draw(
     body: Any, sample: Mapping[str, Any], predicted: Mapping[str, Any], names: tuple[str, ...]
 ) -> np.ndarray:
-    params = BodyParams(**{k: v.unsqueeze(0) for k, v in predicted['params'].items()}).to(body.v_template)
-    with torch.no_grad():
-        vertices = body(params, ('vertices',)).vertices[0].cpu()
     inputs, truth = sample['inputs'], sample['data_samples']
+    vertices = _vertices(body, predicted)
+    if len(names) != len(inputs['view_mask']):
+        # A sample of one of the views.
+        names = (
+            (names[int(truth['view'])],)
+            if 'view' in truth
+            else tuple(map(str, range(len(inputs['view_mask']))))
+        )
     annotated = torch.where(truth['confidence2d'].unsqueeze(-1) > 0, truth['keypoints2d'], torch.nan)
     panels = []
     for c in np.flatnonzero(inputs['view_mask'].numpy()):
@@ -60,11 +68,10 @@ def _draw(
     return OverlayPainter(body.faces).draw(panels, columns=len(panels))
 
 
-def write_image(path: Path, image: np.ndarray) -> Path:
-    """Write an RGB image as a PNG."""
-    import cv2
-
-    done, data = cv2.imencode('.png', image[..., ::-1])
-    if not done:
-        raise RuntimeError(f'{path}: OpenCV could not encode an image of shape {image.shape}.')
-    return write_bytes(path, data.tobytes())
+def _vertices(body: Any, predicted: Mapping[str, Any]) -> torch.Tensor:
+    """Pose the predicted body; without one its vertices are nowhere, and its mesh is left out."""
+    if 'params' not in predicted:
+        return torch.full((1, 3), torch.nan)
+    params = BodyParams(**{k: v.unsqueeze(0) for k, v in predicted['params'].items()}).to(body.v_template)
+    with torch.no_grad():
+        return body(params, ('vertices',)).vertices[0].cpu()

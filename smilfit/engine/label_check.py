@@ -1,0 +1,101 @@
+"""Whether a training set has the labels that the losses ask for: looked at before the first step."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger('smilfit')
+
+# What a loss may need of samples, in words.
+KINDS = {
+    'keypoints2d': 'keypoints in images',
+    'keypoints3d': 'keypoints in space',
+    'keypoints': 'keypoints, in images or in space',
+    'params': 'body parameters',
+    'betas': 'a known shape',
+    'masks': 'silhouettes',
+}
+
+
+def has_labels(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Say of each sample which kinds of labels it has, by kind: (B,) bool."""
+    truth = batch['data_samples']
+    params = truth['has_params'].bool()
+    flat = truth['confidence2d'].flatten(1) > 0, truth['confidence3d'].flatten(1) > 0
+    in_images, in_space = (known.any(1) for known in flat)
+    none = torch.zeros_like(params)
+    return {
+        'keypoints2d': in_images,
+        'keypoints3d': in_space,
+        'keypoints': in_images | in_space,
+        'params': params,
+        'betas': truth.get('has_betas', params).bool(),
+        'masks': truth['has_mask'].flatten(1).any(1) if 'has_mask' in truth else none,
+    }
+
+
+def switched_on(weights: Mapping[str, float], hooks: Iterable[Mapping[str, Any]] = ()) -> tuple[str, ...]:
+    """Name the losses that have a weight at the start, or get one from a curriculum."""
+    found = {key for key, weight in weights.items() if weight > 0}
+    for hook in hooks:
+        if hook.get('type') == 'LossCurriculumHook':
+            for changes in hook.get('schedule', {}).values():
+                found |= {key for key, weight in changes.items() if weight > 0}
+    return tuple(key for key in weights if key in found)
+
+
+def check_labels(
+    needs: Mapping[str, str],
+    losses: Sequence[str],
+    batch: Mapping[str, Any],
+    count: int,
+    files: Sequence[str],
+) -> None:
+    """Check that some sample has what each loss compares with.
+
+    Where several files are mixed, those without are told of, with counts. Labels that are rare may be missed where
+    only some samples were looked at: then it is told, and no error.
+
+    Args:
+        needs: by loss, the kind of label; see `KINDS`.
+        losses: those that are switched on.
+        batch: the samples that were looked at.
+        count: how many there are in all.
+        files: of the training set; the samples' `dataset` says which each is of.
+
+    Raises:
+        ValueError: a loss without any label.
+    """
+    there = has_labels(batch)
+    n = len(there['params'])
+    which = batch['data_samples'].get('dataset', torch.zeros(n, dtype=torch.int64))
+    for kind in dict.fromkeys(needs[key] for key in losses if key in needs):
+        named = ', '.join(key for key in losses if needs.get(key) == kind)
+        known = there[kind]
+        if not bool(known.any()):
+            text = (
+                f'training: samples must have {KINDS[kind]} for the loss {named}; none of the {n} that were looked '
+                f'at has, of {count} in {", ".join(files) or "the dataset"}. Set its weight to 0, or give data with '
+                'such labels.'
+            )
+            if n >= count:
+                raise ValueError(text)
+            logger.warning('%s', text)
+            continue
+        shares = [(name, which == i) for i, name in enumerate(files)] if len(files) > 1 else []
+        for name, rows in shares:
+            if bool(rows.any()) and not bool(known[rows].any()):
+                logger.warning(
+                    'training: %s has no %s for the loss %s (0 of %d samples looked at); the other sets have some.',
+                    name, KINDS[kind], named, int(rows.sum()),
+                )  # fmt: skip
+
+
+def files_of(dataset: Any) -> tuple[str, ...]:
+    """Name the files of a training set, in the order of its parts."""
+    parts = getattr(dataset, 'datasets', [dataset])
+    paths = [getattr(getattr(part, 'file', part), 'path', None) for part in parts]
+    return tuple(str(path) for path in paths if path is not None)
