@@ -187,7 +187,7 @@ class KeypointRegressor(ModalRegressor):
         affine = crops.affine.new_zeros(mask.numel(), 2, 3)
         affine[:, :, :2] = torch.eye(2).to(affine)
         logits[mask.flatten()], affine[mask.flatten()] = maps, crops.affine
-        size = affine.new_full((1, 1, 2), float(self.augment.side))
+        size = affine.new_full((1, mask.shape[1], 2), float(self.augment.side))
         cameras = cameras_of(inputs).transformed(affine.unflatten(0, mask.shape), size)
         return consensus_energy(
             logits.unflatten(0, mask.shape),
