@@ -170,6 +170,64 @@ def test_a_run_killed_in_an_epoch_and_in_a_write_goes_on(tmp_path):
     _same(whole, _train(cfg))
 
 
+def _keypoints(folder: Path):
+    """The same for a keypoint regressor, whose crops and poses are drawn at random too."""
+    cfg = _config(folder)
+    cfg.model = {
+            'type': 'KeypointRegressor',
+            'backbone': {'type': 'SmallUNet', 'widths': (16, 16, 24, 24), 'fine_dim': 16},
+            'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2},
+            'boxes': {'type': 'GivenBoxes'},
+            'consensus': {'type': 'MeetInSpace'},
+            'lifter': {
+                'type': 'PointLifter', 'dim': 32, 'n_blocks': 1, 'sampler': {'type': 'PoseSampler'}
+            },
+            'augment': {'type': 'CropAugment', 'side': 32, 'mirror': 0.0},
+            'lifter_samples': 8,
+            'body_model': cfg.model.body_model,
+    }  # fmt: skip
+    cfg.custom_hooks = [
+        EMA,
+        {'type': 'LossCurriculumHook', 'schedule': {0: {'heatmap': 0.5}, 1: {'lifter': 2.0}}},
+    ]
+    return cfg
+
+
+def _kill_in_the_next_write() -> None:
+    """SIGKILL when half of the next file is on the disk."""
+
+    def killed(number: int) -> None:
+        os.ftruncate(number, os.fstat(number).st_size // 2)
+        _kill()
+
+    os.fsync = killed
+
+
+def _keypoints_run(folder: str, after: int = 0, how=None) -> None:
+    torch.set_num_threads(1)
+    cfg = _keypoints(Path(folder))
+    if _checkpoints(Path(folder) / 'work'):
+        set_resume(cfg, 'auto')
+    _train(cfg, _Stop(after, how) if after else None)
+
+
+def test_a_keypoint_regressor_killed_in_an_epoch_and_in_a_write_goes_on(tmp_path):
+    killed, whole = tmp_path / 'killed', tmp_path / 'whole'
+    # In the second epoch, then while the checkpoint of the 6th batch is written; all in processes that start alike.
+    runs = [(killed, 5, _kill), (killed, 6, _kill_in_the_next_write), (killed,), (whole,)]
+    for folder, *stop in runs:
+        process = fork_context().Process(target=_keypoints_run, args=(str(folder), *stop))
+        process.start()
+        process.join(120)
+        assert process.exitcode == (-signal.SIGKILL if stop else 0)
+        assert not stop or _checkpoints(folder / 'work') == ['iter_3.pth']
+    ours, theirs = (read_checkpoint(folder / 'work' / 'iter_10.pth') for folder in (killed, whole))
+    for part in ('state_dict', 'ema_state_dict'):
+        assert all(torch.equal(value, theirs[part][name]) for name, value in ours[part].items()), part
+    x, y = (found['optimizer']['state'] for found in (ours, theirs))
+    assert all(torch.equal(x[i][k], y[i][k]) for i in x for k in x[i])
+
+
 class _Drawn(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return 7
