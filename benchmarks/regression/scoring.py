@@ -123,7 +123,8 @@ def scores_of(result: BenchmarkResult, lengths: np.ndarray, ms_a_frame: float) -
         mean_pose_pck=_below(placed.px_original * PCK_SIDE_PX / sides),
         px=np.nanmedian(px.reshape(len(px), -1), 1) if np.isfinite(px).any() else np.full(len(px), np.nan),
         session=result.session,
-        shown=(result.seen2d.mean(-1) >= 0.5).all(1),
+        # Cameras that were not chosen show nothing at all.
+        shown=(result.seen2d[:, result.seen2d.any((0, 2))].mean(-1) >= 0.5).all(1),
         ms_a_frame=ms_a_frame,
     )
 
