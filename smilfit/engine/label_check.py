@@ -54,10 +54,11 @@ def check_labels(
     count: int,
     files: Sequence[str],
 ) -> None:
-    """Check that some sample has what each loss compares with.
+    """Check that some sample has what the losses compare with, and tell which losses have nothing.
 
-    Where several files are mixed, those without are told of, with counts. Labels that are rare may be missed where
-    only some samples were looked at: then it is told, and no error.
+    A loss without labels is told of, with counts, and so are those of several mixed files that have none: recordings
+    without parameters are learnt from by their keypoints. Where no loss has any labels nothing can be learnt. Labels
+    that are rare may be missed where only some samples were looked at: then that is told, and no error.
 
     Args:
         needs: by loss, the kind of label; see `KINDS`.
@@ -67,21 +68,23 @@ def check_labels(
         files: of the training set; the samples' `dataset` says which each is of.
 
     Raises:
-        ValueError: a loss without any label.
+        ValueError: no loss has any label.
     """
     there = has_labels(batch)
     n = len(there['params'])
     which = batch['data_samples'].get('dataset', torch.zeros(n, dtype=torch.int64))
-    for kind in dict.fromkeys(needs[key] for key in losses if key in needs):
+    kinds = list(dict.fromkeys(needs[key] for key in losses if key in needs))
+    hopeless = bool(kinds) and n >= count and not any(bool(there[kind].any()) for kind in kinds)
+    for kind in kinds:
         named = ', '.join(key for key in losses if needs.get(key) == kind)
         known = there[kind]
         if not bool(known.any()):
             text = (
                 f'training: samples must have {KINDS[kind]} for the loss {named}; none of the {n} that were looked '
-                f'at has, of {count} in {", ".join(files) or "the dataset"}. Set its weight to 0, or give data with '
-                'such labels.'
+                f'at has, of {count} in {", ".join(files) or "the dataset"}. Until data with such labels '
+                'are given it teaches nothing.'
             )
-            if n >= count:
+            if hopeless:
                 raise ValueError(text)
             logger.warning('%s', text)
             continue

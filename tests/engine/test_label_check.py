@@ -44,12 +44,20 @@ def bare(folder, without, **changes):
         (('confidence2d',), 'keypoints2d', 'must have keypoints in images for the loss keypoints2d'),
     ],
 )
-def test_a_loss_without_labels_stops_before_training(tmp_path, without, losses, words):
-    with pytest.raises(ValueError, match=words):
-        build_train_runner(bare(tmp_path, without), device='cpu')
+def test_a_loss_without_labels_is_told_before_training(tmp_path, caplog, without, losses, words):
+    build_train_runner(bare(tmp_path, without), device='cpu')
+    assert words in caplog.text
+    caplog.clear()
     # Switched off, and never switched on by the curriculum, it needs nothing.
     cfg = bare(tmp_path, without, **{f'model.loss_weights.{losses}': 0.0, 'custom_hooks': []})
-    assert build_train_runner(cfg, device='cpu').model.loss_weights[losses] == 0
+    build_train_runner(cfg, device='cpu')
+    assert words not in caplog.text
+
+
+def test_a_set_that_no_loss_learns_from_stops_before_training(tmp_path):
+    nothing = ('has_params', 'confidence2d', 'confidence3d')
+    with pytest.raises(ValueError, match='none of the 8 that were looked at has'):
+        build_train_runner(bare(tmp_path, nothing), device='cpu')
 
 
 def test_a_curriculum_that_switches_a_loss_on_later_counts():
