@@ -54,10 +54,10 @@ def test_a_loss_without_labels_is_told_before_training(tmp_path, caplog, without
     assert words not in caplog.text
 
 
-def test_a_set_that_no_loss_learns_from_stops_before_training(tmp_path):
-    nothing = ('has_params', 'confidence2d', 'confidence3d')
-    with pytest.raises(ValueError, match='none of the 8 that were looked at has'):
-        build_train_runner(bare(tmp_path, nothing), device='cpu')
+def test_a_set_that_no_loss_learns_from_is_refused():
+    seen = batch([False, False], [0, 0])
+    with pytest.raises(ValueError, match='must have body parameters for the loss transl; none of the 2'):
+        check_labels({'transl': 'params'}, ('transl',), seen, 2, ('a.h5',))
 
 
 def test_a_curriculum_that_switches_a_loss_on_later_counts():
