@@ -1,6 +1,6 @@
 # Trained heat maps, made better by where the views of a moment meet: a loss in space goes through the triangulation
 # to every map. Needs a checkpoint of keypoint_unet.py, sessions of several calibrated cameras, and 3D keypoints:
-#   python tools/train.py configs/train/keypoint_finetune.py --cfg-options load_from=epoch_32.pth
+#   python tools/train.py configs/train/keypoint_finetune.py --cfg-options load_from=epoch_23.pth
 #       train_dataloader.dataset.data_path=out.h5
 _base_ = ['keypoint_unet.py']
 

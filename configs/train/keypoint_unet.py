@@ -16,7 +16,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(_delete_=True, type='MixedSampler', samples_per_epoch=1200),
 )
-train_cfg = dict(max_epochs=32, val_interval=8)
+train_cfg = dict(max_epochs=23, val_interval=8)
 model = dict(
     lifter_samples=32,
     boxes=dict(margin=1.2),
