@@ -202,7 +202,9 @@ def share_of(
     if checked_reduction(reduction) != 'mean':
         return like.new_tensor(float(weight))
     total = total if over is None else over(total)
-    return (weight / total.clamp_min(torch.finfo(like.dtype).tiny)).to(like.dtype)
+    # Over a tiny number instead, weights above 4 would be infinite, and infinitely often nothing is no number.
+    share = weight / torch.where(total > 0, total, torch.ones_like(total))
+    return torch.where(total > 0, share, torch.zeros_like(share)).to(like.dtype)
 
 
 def reduced(

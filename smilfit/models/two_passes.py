@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from smilfit.models.boxes import image_boxes
 from smilfit.models.consensus import Consensus
@@ -25,7 +26,8 @@ class Sighting:
     """What the views showed. `points.pixels` are px of the crops; `to_crop` takes px of the given images there.
 
     `boxes` (x0, y0, side) are px of the given images, `cameras` those of the crops, and `view_mask` says which
-    views show the animal.
+    views show the animal. `features` are what the network's maps hold where each view saw a keypoint, None unless
+    they are asked for.
     """
 
     points: Consensus
@@ -33,6 +35,7 @@ class Sighting:
     to_crop: Float[Tensor, 'B C 2 3']
     cameras: Cameras
     view_mask: Bool[Tensor, 'B C']
+    features: Float[Tensor, 'B C K F'] | None = None
 
     def pixels(self) -> Float[Tensor, 'B C K 2']:
         """Give the keypoints' places in px of the given images."""
@@ -51,6 +54,7 @@ class TwoPasses(nn.Module):
         consensus: lets the views meet.
         side: px of what the network sees.
         half_precision: run the network in bfloat16; None where the device is fast with it.
+        feature_map: which of the backbone's maps is read at the keypoints; None for none.
 
     Attributes:
         runtime: crops to logits in the network's place, such as the network in another runtime; None for none.
@@ -64,8 +68,10 @@ class TwoPasses(nn.Module):
         consensus: nn.Module,
         side: int,
         half_precision: bool | None = False,
+        feature_map: int | None = None,
     ) -> None:
         super().__init__()
+        self.feature_map = feature_map
         self.backbone, self.head, self.boxes, self.consensus = backbone, head, boxes, consensus
         self.side, self.half_precision = side, half_precision
         self.runtime: Callable[[Tensor], Tensor] | None = None
@@ -74,13 +80,31 @@ class TwoPasses(nn.Module):
 
     def logits(self, crops: Float[Tensor, 'N 3 S S']) -> Float[Tensor, 'N M h w']:
         """Run the network on images of its own size."""
+        return self.network(crops)[0]
+
+    def network(
+        self, crops: Float[Tensor, 'N 3 S S']
+    ) -> tuple[Float[Tensor, 'N M h w'], Float[Tensor, 'N F i j'] | None]:
+        """Run the network on images of its own size: logits, and the map of features if one is asked for.
+
+        Raises:
+            ValueError: features are asked for and another runtime, which gives none, is in the network's place.
+        """
         if self.runtime is not None:
-            return self.runtime(crops)
+            if self.feature_map is not None:
+                raise ValueError(
+                    f'a network in another runtime gives heat maps alone; the lifter of this checkpoint reads map '
+                    f'{self.feature_map} of the backbone too. Predict without --network, or train with '
+                    'feature_map=None.'
+                )
+            return self.runtime(crops), None
         half = self.half_precision
         if half is None:
             half = fast_numbers(crops.device).autocast is not None
         with torch.autocast(crops.device.type, torch.bfloat16, enabled=half):
-            return self.head(self.backbone(crops.contiguous(memory_format=torch.channels_last))).float()
+            maps = self.backbone(crops.contiguous(memory_format=torch.channels_last))
+            logits = self.head(maps).float()
+        return logits, None if self.feature_map is None else maps[self.feature_map]
 
     def compile_network(self, **options: Any) -> None:
         """Let torch.compile write the network; cutting images and the meeting of views stay as they are.
@@ -139,7 +163,7 @@ class TwoPasses(nn.Module):
             first.
         """
         whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
-        maps, affine = self._maps(images, whole, view_mask)
+        maps, _, affine = self._maps(images, whole, view_mask)
         logits, centres = self.head.split(maps.flatten(0, 1))
         logits, centres = (x.unflatten(0, view_mask.shape) for x in (logits, centres))
         first = self._crop_cameras(cameras, affine, view_mask)
@@ -155,22 +179,19 @@ class TwoPasses(nn.Module):
 
     def _maps(
         self, images: Tensor, boxes: Float[Tensor, 'B C 3'], view_mask: Tensor
-    ) -> tuple[Float[Tensor, 'B C M h w'], Float[Tensor, 'B C 2 3']]:
-        """Cut the boxes out of the views that are there and run the network; absent ones have zeros."""
+    ) -> tuple[Float[Tensor, 'B C M h w'], Tensor | None, Float[Tensor, 'B C 2 3']]:
+        """Cut the boxes out of the views that are there and run the network; absent ones have zeros.
+
+        Returns:
+            Logits, the map of features of the views that are there, and the maps to the crops.
+        """
         affine = box_affine(boxes.flatten(0, 1), self.side)
         seen = view_mask.flatten()
         crops = cut(images.flatten(0, 1)[seen], affine[seen], self.side)
-        found = self.logits(crops)
+        found, features = self.network(crops)
         logits = found.new_zeros(len(seen), *found.shape[1:])
         logits[seen] = found
-        return logits.unflatten(0, view_mask.shape), affine.unflatten(0, view_mask.shape)
-
-    def _heatmaps(
-        self, images: Tensor, boxes: Float[Tensor, 'B C 3'], view_mask: Tensor
-    ) -> tuple[Float[Tensor, 'B C K h w'], Float[Tensor, 'B C 2 3']]:
-        """Give the keypoints' maps alone."""
-        maps, affine = self._maps(images, boxes, view_mask)
-        return self.head.split(maps.flatten(0, 1))[0].unflatten(0, view_mask.shape), affine
+        return logits.unflatten(0, view_mask.shape), features, affine.unflatten(0, view_mask.shape)
 
     def _look(
         self,
@@ -181,11 +202,50 @@ class TwoPasses(nn.Module):
         extent: Tensor,
     ) -> Sighting:
         """Cut the boxes out, find the keypoints in each view and let the views meet."""
-        logits, affine = self._heatmaps(images, boxes, view_mask)
+        maps, features, affine = self._maps(images, boxes, view_mask)
+        logits = self.head.split(maps.flatten(0, 1))[0].unflatten(0, view_mask.shape)
         crop_cameras = self._crop_cameras(cameras, affine, view_mask)
-        depth = apparent_depth(logits, self.head.stride, crop_cameras, view_mask, extent)
-        points = self.consensus(logits, self.head.stride, crop_cameras, view_mask, depth)
-        return Sighting(points, boxes, affine, crop_cameras, view_mask)
+        return self.meet(logits, features, boxes, affine, crop_cameras, view_mask, extent)
+
+    @torch.no_grad()
+    def meet(
+        self,
+        logits: Float[Tensor, 'B C K h w'],
+        features: Float[Tensor, 'N F i j'] | None,
+        boxes: Float[Tensor, 'B C 3'],
+        to_crop: Float[Tensor, 'B C 2 3'],
+        cameras: Cameras,
+        view_mask: Bool[Tensor, 'B C'],
+        extent: Float[Tensor, ''],
+    ) -> Sighting:
+        """Let views meet, and read the features where each saw a keypoint.
+
+        Args:
+            logits: of the keypoints' maps; a view outside of the mask may hold anything.
+            features: of the N views that are there, one after the other; None for none.
+            boxes: that the crops show.
+            to_crop: px of the given images to px of the crops.
+            cameras: of the crops.
+            view_mask: which views there are.
+            extent: as in `forward`.
+        """
+        depth = apparent_depth(logits, self.head.stride, cameras, view_mask, extent)
+        points = self.consensus(logits, self.head.stride, cameras, view_mask, depth)
+        read = None
+        if features is not None:
+            read = logits.new_zeros(*points.pixels.shape[:3], features.shape[1])
+            read[view_mask] = features_at(features.to(logits), points.pixels[view_mask], self.side)
+        return Sighting(points, boxes, to_crop, cameras, view_mask, read)
+
+
+def features_at(
+    maps: Float[Tensor, 'N F i j'], px: Float[Tensor, 'N K 2'], side: int
+) -> Float[Tensor, 'N K F']:
+    """Read maps of images of `side` px at places, bilinearly; a place outside is read at the nearest edge."""
+    # Pixel centres are at integers.
+    grid = ((px + 0.5) * (2 / side) - 1).unsqueeze(2)
+    read = functional.grid_sample(maps, grid.to(maps), padding_mode='border', align_corners=False)
+    return read.squeeze(3).transpose(1, 2)
 
 
 def apparent_depth(

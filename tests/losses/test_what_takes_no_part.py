@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from smilfit.losses import KeypointMSELoss, LimbLengthLoss
+from smilfit.losses import Energies, KeypointMSELoss, LimbLengthLoss, reduced
 
 ODD = pytest.mark.parametrize('odd', [math.nan, math.inf, 1e30])
 
@@ -70,3 +70,12 @@ def test_limbs(odd, reduction):
     found.square().sum().backward()
     assert torch.equal(found, wanted)
     assert torch.equal(pred.grad, clean.grad)
+
+
+@pytest.mark.parametrize('weight', [1.0, 20.0, 1e30])
+def test_a_mean_over_nothing_is_0_whatever_its_weight(weight):
+    terms = torch.ones(3, requires_grad=True)
+    loss = reduced((Energies(2 * terms, torch.zeros(3)),), weight, 'mean')
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.equal(terms.grad, torch.zeros(3))

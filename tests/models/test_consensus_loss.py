@@ -73,9 +73,9 @@ def test_the_loss_is_of_the_cameras_of_the_crops():
     def maps(crops):
         stride = model.vision.head.stride
         size = (crops.shape[-2] // int(stride), crops.shape[-1] // int(stride))
-        return (gaussian_targets(seen['crops'].px, size, stride) + 1e-9).log()
+        return (gaussian_targets(seen['crops'].px, size, stride) + 1e-9).log(), None
 
-    model.augment.forward, model.vision.logits = right, maps
+    model.augment.forward, model.vision.network = right, maps
     truth['confidence3d'] = torch.ones_like(truth['confidence3d'])
     assert float(model.loss(inputs, truth)['loss_consensus']) < 0.02
     assert seen['crops'].mirrored.any()

@@ -9,6 +9,8 @@ import torch
 from smilfit.body_models import SMIL, Landmark
 from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.geometry.procrustes import procrustes
+from smilfit.losses import reduced
+from smilfit.models.heads.lifter_losses import LifterTruth
 from smilfit.models.heads.point_lifter import PointLifter
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
@@ -37,6 +39,10 @@ def _seen(lifter, n=6, views=None):
     lifter.corruption = PointCorruption(views)
     with torch.no_grad():
         return lifter.draw(n, torch.Generator().manual_seed(3))
+
+
+def _losses(stated):
+    return {name: reduced((terms,), 1.0, 'mean') for name, terms in stated.items()}
 
 
 def _assert_near(body, first, second, unit=50.0, share=2e-3):
@@ -176,19 +182,18 @@ def test_every_output_has_a_gradient(with_params):
     # What is not known may be anything.
     unknown = truth.params.map(lambda x: torch.full_like(x, torch.nan))
     known = torch.full((8,), with_params)
-    losses = lifter.loss_on(
-        *(evidence, truth.keypoints3d, truth.confidence3d),
-        truth.params if with_params else unknown,
-        known,
-        known,
+    points = (truth.keypoints3d, truth.confidence3d)
+    stated = lifter.energies(
+        evidence, LifterTruth.of(*points, truth.params if with_params else unknown, known, known)
     )
-    total = sum(losses.values())
+    total = sum(_losses(stated).values())
     assert total.isfinite()
     total.backward()
     assert (lifter.out.bias.grad != 0).all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in lifter.parameters())
-    without = lifter.loss_on(evidence, truth.keypoints3d, truth.confidence3d)
-    assert set(without) == {'loss_keypoints3d', 'loss_pose_prior', 'loss_shape_prior'}
+    assert set(lifter.energies(evidence, LifterTruth.of(*points))) == {
+        'keypoints3d', 'pose_prior', 'shape_prior'
+    }  # fmt: skip
 
 
 def test_keypoints_of_confidence_0_count_for_nothing(body):
@@ -197,7 +202,9 @@ def test_keypoints_of_confidence_0_count_for_nothing(body):
     confidence = truth.confidence3d.clone()
     confidence[:, ::3] = 0
     other = torch.where((confidence == 0).unsqueeze(-1), torch.nan, truth.keypoints3d)
-    first, second = (lifter.loss_on(evidence, x, confidence) for x in (truth.keypoints3d, other))
+    first, second = (
+        _losses(lifter.energies(evidence, LifterTruth.of(x, confidence))) for x in (truth.keypoints3d, other)
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

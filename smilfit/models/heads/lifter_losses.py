@@ -1,4 +1,4 @@
-"""Losses of lifted bodies: on points, on parameters where they are known, on priors where they are not."""
+"""What lifted bodies miss: points, parameters where they are known, the mean body where they are not."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from smilfit.losses import Energies
 from smilfit.models.heads.point_tokens import only_view
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.point_frame import PointFrame
@@ -62,38 +63,36 @@ class LifterTruth:
         return cls(keypoints3d, confidence3d, params, has_params, has_betas, weight)
 
 
-def lifter_losses(
+def lifter_energies(
     lifter: 'PointLifter', found: BodyParams, evidence: PointEvidence, frame: PointFrame, truth: LifterTruth
-) -> dict[str, Tensor]:
-    """Compare lifted bodies with the truth; each loss is a mean over what it knows.
+) -> dict[str, Energies]:
+    """Compare lifted bodies with the truth; each entry is of what is known of it, and weighs 0 where nothing is.
 
     One view does not tell size from distance: there the points are compared after the found body is brought to the
     true distance and grown with it, so that it looks the same.
 
     Args:
-        lifter: its body, means and weights.
+        lifter: its body and means.
         found: in the world.
         evidence: from which.
         frame: in which they were found; its scale is the unit of lengths.
         truth: in the world.
     """
-    body, weights = lifter.body_model, lifter.loss_weights
-    unit = body.rest_size * frame.scale
-    points = body(found, need=lifter.keypoint_names).keypoints
+    unit = lifter.body_model.rest_size * frame.scale
+    points = lifter.body_model(found, need=lifter.keypoint_names).keypoints
     known = truth.confidence3d > 0
     goal = torch.where(known.unsqueeze(-1), truth.keypoints3d, torch.zeros_like(truth.keypoints3d))
     points = _at_true_distance(points, goal, known, evidence)
     squared = ((points - goal) / unit[:, None, None]).square().sum(-1)
-    losses = {'keypoints3d': _mean((squared + _SMOOTH**2).sqrt() - _SMOOTH, truth.confidence3d)}
-    without = (~truth.has_params).float()
+    stated = {'keypoints3d': Energies((squared + _SMOOTH**2).sqrt() - _SMOOTH, truth.confidence3d)}
     if truth.params is not None:
-        losses |= _parameter_losses(lifter, found, truth)
+        stated |= _parameter_energies(lifter, found, truth)
     off = (found.body_pose - lifter.mean_pose).square().sum((-1, -2)).mean(1)
-    losses['pose_prior'] = _mean(off, without)
+    stated['pose_prior'] = Energies(off, (~truth.has_params).float())
     shape = ((found.betas - lifter.mean_betas) / lifter.betas_sd.clamp_min(1e-6)).square()
     shape = [shape] + [getattr(found, n).flatten(1).square() for n in lifter.further]
-    losses['shape_prior'] = _mean(torch.cat(shape, 1).sum(1), (~truth.has_betas).float())
-    return {f'loss_{name}': weights[name] * value for name, value in losses.items() if weights[name] > 0}
+    stated['shape_prior'] = Energies(torch.cat(shape, 1).sum(1), (~truth.has_betas).float())
+    return stated
 
 
 def _at_true_distance(points: Tensor, goal: Tensor, known: Tensor, evidence: PointEvidence) -> Tensor:
@@ -107,10 +106,10 @@ def _at_true_distance(points: Tensor, goal: Tensor, known: Tensor, evidence: Poi
     return centre + factor[:, None, None] * (points - centre)
 
 
-def _parameter_losses(lifter: 'PointLifter', found: BodyParams, truth: LifterTruth) -> dict[str, Tensor]:
+def _parameter_energies(lifter: 'PointLifter', found: BodyParams, truth: LifterTruth) -> dict[str, Energies]:
     assert truth.params is not None
     posed, shaped = (known.float() * truth.weight for known in (truth.has_params, truth.has_betas))
-    losses = {}
+    stated = {}
     for name in ('global_orient', 'body_pose', 'betas', 'scale', *lifter.further):
         goal, row = getattr(truth.params, name), shaped if PARAMETERS[name].kind == 'vector' else posed
         if goal is None:
@@ -124,10 +123,5 @@ def _parameter_losses(lifter: 'PointLifter', found: BodyParams, truth: LifterTru
             off = off / lifter.betas_sd.clamp_min(1e-6)
         squared = off.square()
         squared = squared.sum((-1, -2)) if PARAMETERS[name].kind == 'rotation' else squared
-        losses[name] = _mean(squared.flatten(1).mean(1) if squared.ndim > 1 else squared, row)
-    return losses
-
-
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Average by weights; 0, with a gradient of 0, where all weights are."""
-    return (values * weights).sum() / weights.sum().clamp_min(1e-6)
+        stated[name] = Energies(squared.flatten(1).mean(1) if squared.ndim > 1 else squared, row)
+    return stated

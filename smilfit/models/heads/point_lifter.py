@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.body_models.pose_trees import mirror_partners, mirrored_joints
 from smilfit.geometry.rotation import rot6d_to_rotmat, rotmat_to_rot6d
-from smilfit.models.heads.lifter_losses import LOSS_WEIGHTS, LifterTruth, lifter_losses
+from smilfit.losses import Energies, reduced
+from smilfit.models.heads.lifter_losses import LOSS_WEIGHTS, LifterTruth, lifter_energies
 from smilfit.models.heads.mean_body import mean_body
 from smilfit.models.heads.point_tokens import POINT_NUMBERS, FeatureReader, PointTokens, RayReader, tokens_of
 from smilfit.models.point_corruption import PointCorruption
@@ -37,8 +38,8 @@ class PointLifter(nn.Module):
     scale. Untrained, it gives the mean pose. Turning, moving or scaling the world does the same to the answer; only
     with a single view the scale is the expected one.
 
-    `loss` trains it on bodies drawn by the sampler, without pictures; `loss_on` on what was seen, with or without
-    known parameters.
+    `loss` trains it on bodies drawn by the sampler, without pictures; `energies` are of what was seen, with or
+    without known parameters.
 
     Args:
         body_model: the body.
@@ -46,7 +47,7 @@ class PointLifter(nn.Module):
         sampler: draws bodies to train on, and says the mean pose; None only where a checkpoint will say it.
         corruption: what errors the points of drawn bodies have.
         further: parameters to predict beside the necessary ones: `part_sizes`, `landmark_offsets`.
-        feature_dim: channels of picture features at the points; 0 for none.
+        feature_dim: channels of picture features at the points; 0 for none. Bodies that are drawn have none.
         dim: channels of the network.
         n_blocks: of the network.
         ray_dim: channels of what a keypoint's rays or features are read into.
@@ -89,10 +90,9 @@ class PointLifter(nn.Module):
         self.out_sizes = (6 * n_joints, n_betas, 3, 1, *(more[n] for n in self.further))
         n_points = len(self.keypoint_names)
         self.rays = RayReader(n_points, ray_dim)
-        self.features = FeatureReader(feature_dim, ray_dim) if feature_dim else None
-        width = POINT_NUMBERS + ray_dim * (2 if feature_dim else 1)
+        self.features = FeatureReader(feature_dim, n_points, ray_dim, dim) if feature_dim else None
         # The two last numbers say whether a frame has one view, or few.
-        self.embed = nn.Linear(n_points * width + 2, dim)
+        self.embed = nn.Linear(n_points * (POINT_NUMBERS + ray_dim) + 2, dim)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
             for _ in range(n_blocks)
@@ -147,11 +147,11 @@ class PointLifter(nn.Module):
             )
 
     def _answer(self, evidence: PointEvidence, tokens: PointTokens) -> Tensor:
-        read = [tokens.points, self.rays(tokens.rays, tokens.ray_mass)]
-        if self.features is not None:
-            read.append(self.features(evidence))
+        read = torch.cat((tokens.points, self.rays(tokens.rays, tokens.ray_mass)), -1)
         kind = torch.stack((tokens.single, tokens.few), -1).to(tokens.points)
-        hidden = self.embed(torch.cat((torch.cat(read, -1).flatten(1), kind), -1))
+        hidden = self.embed(torch.cat((read.flatten(1), kind), -1))
+        if self.features is not None:
+            hidden = hidden + self.features(evidence)
         for block in self.blocks:
             hidden = hidden + block(hidden)
         return self.out(hidden).float()
@@ -190,9 +190,11 @@ class PointLifter(nn.Module):
             n_samples: how many bodies.
             generator: of random numbers; None uses torch's own.
         """
-        evidence, truth = self.draw(n_samples, generator)
-        params, frame = self.lift(evidence)
-        return lifter_losses(self, params, evidence, frame, truth)
+        stated = self.energies(*self.draw(n_samples, generator))
+        return {
+            f'loss_{name}': reduced((terms,), self.loss_weights[name], 'mean')
+            for name, terms in stated.items()
+        }
 
     @torch.no_grad()
     def draw(self, n: int, generator: Generator | None = None) -> tuple[PointEvidence, LifterTruth]:
@@ -208,33 +210,19 @@ class PointLifter(nn.Module):
         evidence = self.corruption(points, length, self.partner, self.up, generator)
         return evidence, LifterTruth.of(points, params=known)
 
-    def loss_on(
-        self,
-        evidence: PointEvidence,
-        keypoints3d: Float[Tensor, 'B K 3'],
-        confidence3d: Float[Tensor, 'B K'],
-        params: BodyParams | None = None,
-        has_params: Bool[Tensor, ' B'] | None = None,
-        has_betas: Bool[Tensor, ' B'] | None = None,
-        params_weight: Float[Tensor, ' B'] | None = None,
-    ) -> dict[str, Tensor]:
-        """Compute the losses on what was seen of a batch.
+    def energies(self, evidence: PointEvidence, truth: LifterTruth) -> dict[str, Energies]:
+        """State what the lifted bodies miss of the truth, for each loss whose weight is not 0.
 
         Where parameters are not known, the 3D keypoints and the priors towards the mean body are all there is. Every
         output has a gradient in either case.
 
         Args:
             evidence: of the views.
-            keypoints3d: the truth, in the order of `keypoint_names`.
-            confidence3d: 0 where it is not known.
-            params: the truth; None where no row has any.
-            has_params: rows whose pose, place and scale are known; all if None.
-            has_betas: rows whose shape is known; as `has_params` if None.
-            params_weight: how much each row's parameters count, such as those of `AddPseudoLabels`; 1 if None.
+            truth: keypoints in the order of `keypoint_names`, and parameters of those rows that have any.
         """
         found, frame = self.lift(evidence)
-        truth = LifterTruth.of(keypoints3d, confidence3d, params, has_params, has_betas, params_weight)
-        return lifter_losses(self, found, evidence, frame, truth)
+        stated = lifter_energies(self, found, evidence, frame, truth)
+        return {name: terms for name, terms in stated.items() if self.loss_weights[name] > 0}
 
 
 def root_at_rest(body: SMIL, params: BodyParams) -> Float[Tensor, '_ 3']:

@@ -150,26 +150,29 @@ class RayReader(nn.Module):
 
 
 class FeatureReader(nn.Module):
-    """Average what views showed of each keypoint, by their mass, and project it.
+    """Average what views showed of each keypoint, by their mass, and read all keypoints together.
+
+    An untrained one says nothing, so that it can be added to a network that was trained without.
 
     Args:
         in_dim: F, channels of the picture features.
+        n_points: K.
         dim: channels a keypoint.
+        out_dim: channels of the answer.
     """
 
-    def __init__(self, in_dim: int, dim: int) -> None:
+    def __init__(self, in_dim: int, n_points: int, dim: int, out_dim: int) -> None:
         super().__init__()
-        self.in_dim = in_dim
         self.project = nn.Linear(in_dim, dim, bias=False)
+        self.out = nn.Linear(n_points * dim, out_dim, bias=False)
+        nn.init.zeros_(self.out.weight)
 
-    def forward(self, evidence: PointEvidence) -> Float[Tensor, 'B K D']:
-        """Project; zero where no view showed the keypoint or there are no features."""
+    def forward(self, evidence: PointEvidence) -> Float[Tensor, 'B E']:
+        """Read; zero where no view showed a keypoint or there are no features."""
+        if evidence.features is None:
+            return self.out.weight.new_zeros(len(evidence.xyz), len(self.out.weight))
         weight = (evidence.ray_mass.sum(-1) * evidence.view_mask.unsqueeze(-1)).unsqueeze(-1)
-        features = evidence.features
-        if features is None:
-            features = weight.new_zeros(*weight.shape[:3], self.in_dim)
-        features = torch.where(
-            weight > 0, features.to(weight), torch.zeros_like(features[..., :1]).to(weight)
-        )
+        features = evidence.features.to(weight)
+        features = torch.where(weight > 0, features, torch.zeros_like(features))
         mean = (weight * features).sum(1) / weight.sum(1).clamp_min(1e-6)
-        return self.project(mean)
+        return self.out(self.project(mean).flatten(1))

@@ -12,8 +12,10 @@ from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss
 from smilfit.models.centre_targets import CentreTargets
 from smilfit.models.consensus_loss import consensus_energy
-from smilfit.models.crop_augment import CropAugment, CropBatch, swap_where
+from smilfit.models.crop_augment import CropAugment
+from smilfit.models.crop_moments import CropMoments
 from smilfit.models.exported_pictures import ExportedPictures
+from smilfit.models.heads.lifter_losses import LifterTruth
 from smilfit.models.limbs import built_consensus, built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
@@ -32,7 +34,7 @@ from smilfit.structures import BodyParams
 
 # Two animals whose points are nearer to one another than this share of the animal's extent (RMS) are one.
 TWINS = 0.12
-LOSS_KEYS = ('heatmap', 'centre', 'consensus', 'lifter')
+LOSS_KEYS = ('heatmap', 'centre', 'consensus', 'lifter', 'seen')
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,11 @@ class KeypointRegressor(ModalRegressor):
         augment: cuts crops out of training images.
         search: finds several animals, for `predict_animals`.
         lifter_samples: poses that the lifter learns from in a step.
-        loss_weights: by key: `heatmap`, `centre`, `lifter`; 1 unless given. `consensus`, of the points where the
-            views of a sample meet, is 0 unless given: it asks for trained maps, and for samples of several views.
+        feature_map: which of the backbone's maps the lifter reads at the keypoints, such as -1 for the coarsest; None
+            for none. It learns to by the loss `seen`.
+        loss_weights: by key: `heatmap`, `centre`, `lifter` (on drawn bodies); 1 unless given. 0 unless given, because
+            they ask for trained maps: `consensus`, of the points where several views of a sample meet, and `seen`, of
+            the body lifted from what a sample's views show.
         keypoint_weights: factors on named keypoints; 0 ignores one.
         hidden_weight: of keypoints whose place in an image is known only from their place in space.
         half_precision: run the network in bfloat16; None where the device is fast with it.
@@ -96,6 +101,7 @@ class KeypointRegressor(ModalRegressor):
         augment: CropAugment | None = None,
         search: AnimalSearch | None = None,
         lifter_samples: int = 128,
+        feature_map: int | None = None,
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,
         hidden_weight: float = 0.5,
@@ -110,7 +116,15 @@ class KeypointRegressor(ModalRegressor):
                 'others in every epoch. Set zoom=0, shift=0, rotation_deg=0 and the noise to 0, as '
                 'configs/_base_/keypoint_feature_cache.py does, or leave the cache out.'
             )
-        self.vision = TwoPasses(backbone, heatmap_head, boxes, consensus, augment.side, half_precision)
+        if feature_map is not None and augment.mirror:
+            raise ValueError(
+                f'KeypointRegressor: a lifter that reads pictures must see them as they are, for a mirrored one '
+                f'shows another pose; got feature_map={feature_map} and mirror={augment.mirror}. Set '
+                'model.augment.mirror=0.'
+            )
+        self.vision = TwoPasses(
+            backbone, heatmap_head, boxes, consensus, augment.side, half_precision, feature_map
+        )
         self.body_model, self.statistics = body_model, statistics
         self.lifter, self.refine, self.lifter_samples = lifter, refine, lifter_samples
         self.heatmap_loss = heatmap_loss or HeatmapLoss()
@@ -122,7 +136,7 @@ class KeypointRegressor(ModalRegressor):
         self.register_buffer('swap', None if order is None else torch.tensor(order), persistent=False)
         weights = weights_of_keypoints(self.keypoint_names, keypoint_weights)
         self.register_buffer('keypoint_weights', weights, persistent=False)
-        self.loss_weights = dict.fromkeys(LOSS_KEYS, 1.0) | {'consensus': 0.0}
+        self.loss_weights = dict.fromkeys(LOSS_KEYS, 1.0) | {'consensus': 0.0, 'seen': 0.0}
         self.set_loss_weights(loss_weights or {})
 
     @classmethod
@@ -134,7 +148,10 @@ class KeypointRegressor(ModalRegressor):
         cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
         cfg['consensus'] = built_consensus(cfg['consensus'], body, names)
         if cfg.get('lifter') is not None:
-            cfg['lifter'] = built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
+            lifter = dict(cfg['lifter'])
+            if cfg.get('feature_map') is not None:
+                lifter['feature_dim'] = backbone.dims[cfg['feature_map']]
+            cfg['lifter'] = built_lifter(lifter, body, names, float(statistics.mean_scale))
         if cfg.get('refine') is not None:
             refine = dict(cfg['refine'])
             refine['registrant'] = build_registrant(refine['registrant'], body_model=body)
@@ -144,7 +161,8 @@ class KeypointRegressor(ModalRegressor):
     @property
     def label_needs(self) -> dict[str, str]:
         """Say which labels losses need: the lifter learns from poses that are drawn."""
-        return {'heatmap': 'keypoints', 'centre': 'keypoints', 'consensus': 'keypoints3d'}
+        labels = {'heatmap': 'keypoints', 'centre': 'keypoints'}
+        return labels | {'consensus': 'keypoints3d', 'seen': 'keypoints3d'}
 
     def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
@@ -158,46 +176,59 @@ class KeypointRegressor(ModalRegressor):
             images, px, weight = images[present], px[present], weight[present]
             everyone = None if everyone is None else everyone[present]
         crops = self.augment(images, px, weight, self.swap)
-        maps, centres = self.vision.head.split(self.vision.logits(crops.images))
+        logits, features = self.vision.network(crops.images)
+        maps, centres = self.vision.head.split(logits)
         stride = self.vision.head.stride
         stated = {'heatmap': self.heatmap_loss.energy(maps, crops.px, crops.weight, stride)}
         if centres is not None and everyone is not None:
             shown = everyone.moved(crops.affine)
             region = shown.region((centres.shape[-2], centres.shape[-1]), stride)
             stated['centre'] = self.centre_loss.energy(centres, shown.px, shown.weight, stride, region)
-        if several and self.loss_weights['consensus'] > 0:
-            stated['consensus'] = self._consensus(maps, crops, inputs, data_samples)
-        means = weighted_means(stated, self.loss_weights)
+        weights = dict(self.loss_weights)
+        of_points = several and weights['consensus'] > 0
+        of_body = self.lifter is not None and weights['seen'] > 0
+        if of_points or of_body:
+            moments = CropMoments.of(maps, features, crops, inputs, self.swap)
+            if of_points:
+                stated['consensus'] = self._consensus(moments, data_samples)
+            if of_body:
+                seen = self._seen(moments, inputs['image'].shape[-2:], data_samples)
+                stated |= {f'seen_{name}': terms for name, terms in seen.items()}
+                own = self.lifter.loss_weights
+                weights |= {f'seen_{name}': weights['seen'] * own[name] for name in seen}
+        means = weighted_means(stated, weights)
         losses = {f'loss_{key}': value for key, value in means.items()}
         if self.lifter is not None:
-            weight = self.loss_weights['lifter']
             terms = self.lifter.loss(self.lifter_samples)
-            losses |= {f'loss_lifter_{k.removeprefix("loss_")}': weight * v for k, v in terms.items()}
+            losses |= {
+                f'loss_lifter_{k.removeprefix("loss_")}': weights['lifter'] * v for k, v in terms.items()
+            }
         return losses
 
-    def _consensus(
-        self, maps: Tensor, crops: CropBatch, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
-    ) -> Energies:
+    def _consensus(self, moments: CropMoments, data_samples: Mapping[str, Any]) -> Energies:
         """State how far from the truth the crops of each sample meet."""
-        mask = inputs['view_mask']
-        if self.swap is not None:
-            # In a mirrored crop the left one is where the right one is.
-            maps = swap_where(crops.mirrored, maps, self.swap)
-        logits = maps.new_zeros(mask.numel(), *maps.shape[1:])
-        affine = crops.affine.new_zeros(mask.numel(), 2, 3)
-        affine[:, :, :2] = torch.eye(2).to(affine)
-        logits[mask.flatten()], affine[mask.flatten()] = maps, crops.affine
-        size = affine.new_full((1, mask.shape[1], 2), float(self.augment.side))
-        cameras = cameras_of(inputs).transformed(affine.unflatten(0, mask.shape), size)
         return consensus_energy(
-            logits.unflatten(0, mask.shape),
-            self.vision.head.stride,
-            cameras,
-            mask,
+            *(moments.logits, self.vision.head.stride, moments.cameras, moments.view_mask),
             data_samples['keypoints3d'],
             data_samples['confidence3d'] * (self.keypoint_weights > 0),
             self.statistics.scene_unit,
         )
+
+    def _seen(
+        self, moments: CropMoments, size: tuple[int, int], data_samples: Mapping[str, Any]
+    ) -> dict[str, Energies]:
+        """State what the body misses that is lifted from the crops of each sample."""
+        assert self.lifter is not None
+        sighting = moments.sighting(self.vision, size, self.statistics.scene_unit)
+        truth = LifterTruth.of(
+            data_samples['keypoints3d'],
+            data_samples['confidence3d'] * (self.keypoint_weights > 0),
+            BodyParams(**data_samples['params']),
+            data_samples['has_params'],
+            data_samples.get('has_betas'),
+            data_samples.get('params_weight'),
+        )
+        return self.lifter.energies(_evidence(sighting), truth)
 
     def compile_network(self, **options: Any) -> None:
         """Let torch.compile write the network of heat maps; see `TwoPasses.compile_network`."""
@@ -220,8 +251,7 @@ class KeypointRegressor(ModalRegressor):
         if self.lifter is None:
             return KeypointPrediction(sighting, None)
 
-        seen = PointEvidence.of(sighting.points, sighting.cameras, sighting.view_mask)
-        lifted = self.lifter(seen)
+        lifted = self.lifter(_evidence(sighting))
         if self.refine is None:
             return KeypointPrediction(sighting, lifted, lifted)
         observed = sighting.points.keypoints2d(self.keypoint_names, sighting.cameras)
@@ -308,3 +338,7 @@ class KeypointRegressor(ModalRegressor):
             if refined.uncertainty is not None:
                 batch['uncertainty'] = refined.uncertainty.keypoints
         return per_sample(batch, len(mask))
+
+
+def _evidence(sighting: Sighting) -> PointEvidence:
+    return PointEvidence.of(sighting.points, sighting.cameras, sighting.view_mask, sighting.features)
