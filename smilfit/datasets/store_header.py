@@ -45,39 +45,6 @@ def make_header(
         )
         for plan in plans
     )
-    parts: list[Any] = [body.hash_without_landmarks(), options.deciding(), names]
-    for plan, header in zip(plans, headers):
-        cameras = plan.cameras
-        parts += [
-            header.name,
-            header.unit,
-            header.fps,
-            cameras.names,
-            plan.names,
-            plan.frames,
-            plan.view_mask,
-        ]
-        parts += [
-            getattr(cameras, n).numpy()
-            for n in ('K', 'R', 't', 'size', 'dist')
-            if getattr(cameras, n) is not None
-        ]
-        parts += [plan.keypoints2d, plan.confidence2d, plan.keypoints3d, plan.confidence3d]
-        parts += [None if header.betas is None else np.asarray(header.betas)]
-        # What only images have comes in only there: fingerprints of rigs stay what they were.
-        if plan.images is not None:
-            parts += [plan.numbers, plan.boxes, plan.images.labels, plan.images.intrinsics_known]
-            parts += [plan.images.temporal]
-    for plan in plans:
-        if plan.stored is not None:
-            parts += [plan.stored.affine[plan.frames], plan.numbers]
-    for plan in plans:
-        if plan.centres is not None:
-            parts += [plan.centres.xy, plan.centres.known, plan.centres.complete]
-    parts += [value for params in known if params for value in params.values.values()]
-    parts += [params.known for params in known if params and not params.known.all()]
-    if body.landmarks:
-        parts += [landmarks_out(body.landmarks)]
     return StoreHeader(
         body_model_file=body_model_file,
         body_model_hash=body.hash_without_landmarks(),
@@ -94,12 +61,50 @@ def make_header(
         ),
         options=options.deciding(),
         sessions=headers,
-        fingerprint=fingerprint(*parts),
+        fingerprint=fingerprint(*_decisive(plans, headers, names, body, options, known)),
         with_params=any(params is not None for params in known),
         landmarks=body.landmarks,
         with_masks=any(_has_masks(plan.session) for plan in plans),
         n_centres=max((plan.centres.xy.shape[2] for plan in plans if plan.centres is not None), default=0),
     )
+
+
+def _decisive(
+    plans: Sequence[SessionPlan],
+    headers: Sequence[SessionHeader],
+    names: tuple[str, ...],
+    body: BodyModelData,
+    options: PreprocessOptions,
+    known: Sequence[KnownParams | None],
+) -> list[Any]:
+    """Gather all that the file depends on; what only some files have comes in only there, so that the others'
+    fingerprints stay what they were."""
+    parts: list[Any] = [body.hash_without_landmarks(), options.deciding(), names]
+    for plan, header in zip(plans, headers):
+        parts += _of_session(plan, header)
+    for plan in plans:
+        if plan.stored is not None:
+            parts += [plan.stored.affine[plan.frames], plan.numbers]
+    for plan in plans:
+        if plan.centres is not None:
+            parts += [plan.centres.xy, plan.centres.known, plan.centres.complete]
+    parts += [value for params in known if params for value in params.values.values()]
+    parts += [params.known for params in known if params and not params.known.all()]
+    return parts + ([landmarks_out(body.landmarks)] if body.landmarks else [])
+
+
+def _of_session(plan: SessionPlan, header: SessionHeader) -> list[Any]:
+    cameras = plan.cameras
+    parts: list[Any] = [header.name, header.unit, header.fps, cameras.names]
+    parts += [plan.names, plan.frames, plan.view_mask]
+    lenses = (getattr(cameras, n) for n in ('K', 'R', 't', 'size', 'dist'))
+    parts += [lens.numpy() for lens in lenses if lens is not None]
+    parts += [plan.keypoints2d, plan.confidence2d, plan.keypoints3d, plan.confidence3d]
+    parts.append(None if header.betas is None else np.asarray(header.betas))
+    if plan.images is not None:
+        parts += [plan.numbers, plan.boxes, plan.images.labels, plan.images.intrinsics_known]
+        parts.append(plan.images.temporal)
+    return parts
 
 
 def _source_of(session: Any) -> str:
