@@ -101,12 +101,17 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tmp_path)
     assert max(float((half[n] - joined[n]).abs().max()) for n in joined) > 0.01 * largest
 
 
-def _keypoint_regressor() -> nn.Module:
-    """Vision without chance, and a lifter that draws other poses in each process."""
+def _keypoint_regressor() -> KeypointRegressor:
+    """Without what depends on the batch: normalisation by it, and random crops."""
     model = make_keypoint_regressor(mirror=0.0)
-    options = dict.fromkeys(('rotation_deg', 'zoom', 'shift', 'mirror'), 0.0)
-    model.augment = CropAugment(side=64, noise=nn.Identity(), **options)
-    return model.eval()
+    model.augment = CropAugment(
+        side=64, zoom=0.0, shift=0.0, rotation_deg=0.0, mirror=0.0, whole=1.0, noise=nn.Identity()
+    )
+    for layer in list(model.modules()):
+        for child, norm in list(layer.named_children()):
+            if isinstance(norm, nn.BatchNorm2d):
+                setattr(layer, child, nn.GroupNorm(1, norm.num_features))
+    return model
 
 
 def _one_process_of_keypoints(folder: str) -> None:
@@ -159,19 +164,6 @@ def test_a_distributed_run_trains_validates_and_resumes(tmp_path):
 
 
 N_STEPS = 4
-
-
-def _keypoint_regressor() -> KeypointRegressor:
-    """Without what depends on the batch's size: normalisation by the batch, and random crops."""
-    model = make_keypoint_regressor(mirror=0.0)
-    model.augment = CropAugment(
-        side=64, zoom=0.0, shift=0.0, rotation_deg=0.0, mirror=0.0, whole=1.0, noise=nn.Identity()
-    )
-    for layer in list(model.modules()):
-        for child, norm in list(layer.named_children()):
-            if isinstance(norm, nn.BatchNorm2d):
-                setattr(layer, child, nn.GroupNorm(1, norm.num_features))
-    return model
 
 
 def _steps(model: nn.Module, batches: list[list[dict]]) -> dict[str, torch.Tensor]:

@@ -114,7 +114,7 @@ class KeypointRegressor(ModalRegressor):
             raise ValueError(
                 'KeypointRegressor: what is kept of images must be of crops that come again; the augmentation draws '
                 'others in every epoch. Set zoom=0, shift=0, rotation_deg=0 and the noise to 0, as '
-                'configs/_base_/keypoint_feature_cache.py does, or leave the cache out.'
+                'configs/train/keypoint_frozen.py does, or leave the cache out.'
             )
         if feature_map is not None and augment.mirror:
             raise ValueError(
