@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smilfit.cli.argument_types import int_from
-from smilfit.cli.command import add_import, run_command
+from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
 
 # Done, but something speaks against the ground truth.
 EXIT_WARNINGS = 3
@@ -28,12 +28,7 @@ def build_parser(prog: str | None = 'check') -> argparse.ArgumentParser:
     made.add_argument(
         '--out', type=Path, metavar='DIR', help='folder for report.html, figures.json and an image a session'
     )
-    made.add_argument(
-        '--body-model',
-        type=Path,
-        metavar='FILE|NAME',
-        help='body model file, or quadruped or insect, instead of the one the dataset names',
-    )
+    add_body_model(made, 'dataset')
     made.add_argument(
         '--samples',
         type=int_from(1, 100),
@@ -41,7 +36,7 @@ def build_parser(prog: str | None = 'check') -> argparse.ArgumentParser:
         metavar='N',
         help='samples of a session to draw (default: 3)',
     )
-    made.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+    add_traceback(made)
     add_import(made)
     return made
 

@@ -23,6 +23,29 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_traceback(parser: argparse._ActionsContainer) -> None:
+    """Add `--traceback` to a parser or group, where a command that extends this one has not added it."""
+    if '--traceback' not in parser._option_string_actions:
+        parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+
+
+def add_body_model(parser: argparse.ArgumentParser, named_by: str) -> None:
+    """Add `--body-model`, in place of the one that a dataset or a training names."""
+    parser.add_argument(
+        '--body-model',
+        metavar='FILE|NAME',
+        help=f'body model file, or quadruped or insect, instead of the one that the {named_by} names',
+    )
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Add `--config` and `--body-model`, which say of a checkpoint what it does not hold itself."""
+    parser.add_argument(
+        '--config', metavar='FILE', help="the training's config, for checkpoints that do not hold the model's"
+    )
+    add_body_model(parser, 'training')
+
+
 def run_command(
     command: Callable[[argparse.Namespace], int | None],
     build_parser: Callable[[str | None], argparse.ArgumentParser],

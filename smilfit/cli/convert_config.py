@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from smilfit.cli.argument_types import positive_float
-from smilfit.cli.command import add_import, run_command
-from smilfit.cli.preprocess_options import add_traceback
+from smilfit.cli.command import add_import, add_traceback, run_command
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from rich.console import Console
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.cli.argument_types import int_from, positive_int
+from smilfit.cli.command import add_traceback
 from smilfit.cli.errors import run_reporting_errors
 
 STOPPED = 'Stopped. The same command goes on after the last finished step.'
@@ -55,7 +56,7 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
         default=size.resolution_px,
         help='side of the stored images, px',
     )
-    parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+    add_traceback(parser)
     return parser
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.cli.argument_types import int_from, positive_float
-from smilfit.cli.command import add_import, run_command
-from smilfit.cli.preprocess_options import add_traceback
+from smilfit.cli.command import add_import, add_traceback, add_training, run_command
 
 if TYPE_CHECKING:
     from smilfit.apis.onnx_export import ExportRun
@@ -49,14 +48,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         metavar='PX',
         help="side of the images; the training's if not given",
     )
-    made.add_argument(
-        '--config', metavar='FILE', help="the training's config, for checkpoints that do not hold the model's"
-    )
-    made.add_argument(
-        '--body-model',
-        metavar='FILE|NAME',
-        help='body model file, or a shipped model, instead of the one that the training names',
-    )
+    add_training(made)
     made.add_argument('--force', action='store_true', help='replace OUT.onnx and OUT.json')
     add_traceback(made)
     add_import(made)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smilfit.cli.argument_types import KeyValues, device, int_from
-from smilfit.cli.command import add_import, run_command
+from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -42,12 +42,7 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     )
     parser.add_argument('--data', type=Path, required=True, metavar='FILE.h5', help='dataset file to fit')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
-    parser.add_argument(
-        '--body-model',
-        type=Path,
-        metavar='FILE|NAME',
-        help='body model file, or quadruped or insect, instead of the one the dataset names',
-    )
+    add_body_model(parser, 'dataset')
     parser.add_argument('--sessions', nargs='+', metavar='NAME', help='sessions to fit; all if not given')
     parser.add_argument(
         '--launcher',
@@ -116,7 +111,7 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         metavar='FILE.json',
         help='thresholds of your own, by measure, instead of the shipped ones (docs/verdict.md)',
     )
-    parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+    add_traceback(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -17,7 +17,7 @@ from smilfit.cli.argument_types import (
     positive_float,
     positive_int,
 )
-from smilfit.cli.command import add_import, run_command
+from smilfit.cli.command import add_import, add_traceback, add_training, run_command
 from smilfit.cli.fit import EXIT_INCOMPLETE, LAUNCHERS
 from smilfit.cli.progress_bar import progress_bar
 
@@ -54,14 +54,7 @@ def build_parser(prog: str | None = 'infer') -> argparse.ArgumentParser:
         'file (.h5)',
     )
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
-    parser.add_argument(
-        '--config', metavar='FILE', help="the training's config, for checkpoints that do not hold the model's"
-    )
-    parser.add_argument(
-        '--body-model',
-        metavar='FILE|NAME',
-        help='body model file, or a shipped model, instead of the one that the training names',
-    )
+    add_training(parser)
     parser.add_argument(
         '--network',
         type=Path,
@@ -189,7 +182,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         '(slurm)',
     )
     group.add_argument('--overwrite', action='store_true', help='predict again what is there already')
-    group.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+    add_traceback(group)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'infer') -> int:

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smilfit.cli.argument_types import positive_float
-from smilfit.cli.command import add_import, run_command
-from smilfit.cli.preprocess_options import add_traceback
+from smilfit.cli.command import add_import, add_traceback, run_command
 
 if TYPE_CHECKING:
     from smilfit.apis.lookup_proposal import LookupProposal

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from smilfit.apis.data_source import SLEAP, SMILIFY, DataSource, annotation_readers
 from smilfit.apis.preprocessing import PreprocessRun, plan_preprocess, preprocess
-from smilfit.cli.command import add_import, run_command
+from smilfit.cli.command import add_import, add_traceback, run_command
 from smilfit.cli.preprocess_options import (
     RIG_OPTIONS,
     add_common,
@@ -17,7 +17,6 @@ from smilfit.cli.preprocess_options import (
     add_option,
     add_reader_options,
     add_session_options,
-    add_traceback,
     options_of,
     source_of,
 )

@@ -106,12 +106,6 @@ def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **d
     add_option(parser, 'quiet', action='store_true', help='no progress bar, no table')
 
 
-def add_traceback(parser: argparse.ArgumentParser) -> None:
-    """Add `--traceback`, where a command that extends this one has not added it."""
-    if '--traceback' not in parser._option_string_actions:
-        parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
-
-
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Gather the options of preprocessing that a command line offers; a format's default stands where it is None."""
     names = {f.name for f in fields(PreprocessOptions)}

@@ -15,8 +15,7 @@ from smilfit.cli.argument_types import (
     positive_float,
     positive_int,
 )
-from smilfit.cli.command import add_import, run_command
-from smilfit.cli.preprocess_options import add_traceback
+from smilfit.cli.command import add_import, add_traceback, run_command
 from smilfit.cli.progress_bar import progress_bar
 
 _NUMBERS = {

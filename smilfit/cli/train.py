@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smilfit.cli.argument_types import KeyValues, float_from
-from smilfit.cli.command import add_import, run_command
+from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
 
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
@@ -22,11 +22,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='override the config, such as train_dataloader.dataset.data_path=out.h5; unknown keys are errors',
     )
-    parser.add_argument(
-        '--body-model',
-        metavar='FILE|NAME',
-        help='body model file, or quadruped or insect, instead of the one that the dataset names',
-    )
+    add_body_model(parser, 'dataset')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='where to compute')
     parser.add_argument(
         '--launcher',
@@ -34,7 +30,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='what started the processes of a distributed run',
     )
-    parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+    add_traceback(parser)
     add_import(parser)
     # torch.distributed's older launcher passes it; the newer one sets the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
