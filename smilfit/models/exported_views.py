@@ -47,57 +47,11 @@ class ExportedViews(ExportedNetwork):
                 'MultiViewRegressor. Export a KeypointRegressor, or a MultiViewRegressor without limbs.'
             )
         self.regressor, self.side = regressor, side
-        head, turned = regressor.camera_head, regressor.orientation_head is not None
-        views = len(head.names.views) if isinstance(head, NamedCameraHead) else 'views'
         self.grid = self._grid()
-        cells = self.grid[0] * self.grid[1]
-        self.inputs = (
-            Port(
-                'images',
-                ('batch', views, 3, side, side),
-                'RGB images in [0, 1]; anything where a view is absent',
-            ),
-            Port('view_mask', ('batch', views), 'which views there are, at least one a sample', torch.bool),
-            Port(
-                'rays',
-                ('batch', views, cells, 6),
-                'Plücker coordinates (direction, moment) in the scene frame, in scene units, of the ray through the '
-                'middle of each cell of the grid, row by row',
-            ),
-            Port(
-                'ray_mask',
-                ('batch', views, cells),
-                'which rays there are: false for absent views and beyond the fold of a lens',
-                torch.bool,
-            ),
-        )
-        if turned:
-            self.inputs += (
-                Port(
-                    'view_frames',
-                    ('batch', views, 3, 3),
-                    'rotation from the world to axes whose z looks through the middle of the image: the camera’s '
-                    'rotation, then the smallest one that brings that ray onto z',
-                ),
-            )
-        n_joints, n_betas = regressor.head.n_joints, regressor.head.n_betas
-        lengths = {
-            'rotations': (n_joints, 3, 3),
-            'betas': (n_betas,),
-            'position': (3,),
-            'log_scale': (),
-        }
-        if regressor.head.joint_sizes == 'separate':
-            lengths |= dict.fromkeys(('log_joint_scales', 'joint_offsets'), (n_joints, 3))
-        self.outputs = tuple(Port(name, ('batch', *n), _MEANINGS[name]) for name, n in lengths.items())
-        if head is not None:
-            absolute = isinstance(head, NamedCameraHead) and head.mode == 'absolute'
-            meaning = (
-                'logit of the field of view, 6D rotation, translation: see NamedCameraHead'
-                if absolute
-                else 'change of each given camera: rotation vector (rad), translation (scene units), log focal length'
-            )
-            self.outputs += (Port('camera_change', ('batch', views, 10 if absolute else 7), meaning),)
+        head = regressor.camera_head
+        views = len(head.names.views) if isinstance(head, NamedCameraHead) else 'views'
+        self.inputs = _inputs(side, views, self.grid, regressor.orientation_head is not None)
+        self.outputs = _outputs(regressor, views)
 
     @torch.no_grad()
     def _grid(self) -> tuple[int, int]:
@@ -125,18 +79,15 @@ class ExportedViews(ExportedNetwork):
         features = self._token_map(model.backbone(images.flatten(0, 1)))
         tokens = features.flatten(2).transpose(1, 2).unflatten(0, images.shape[:2])
         tokens = torch.where(view_mask[..., None, None], tokens, torch.zeros_like(tokens))
-        fused = model.fusion(tokens, rays, ray_mask)
         start = model.mean_start(images.shape[0])
         if model.orientation_head is not None:
             prior = model.statistics.mean_pose[0]
             start = start.turned(
                 model.orientation_head.votes_of(tokens, view_mask, view_frames, prior).agreed
             )
-        last = model.head(fused.flatten(1, 2), ray_mask.flatten(1), start)[-1]
-        found = [getattr(last, f.name) for f in fields(BodyEstimate) if getattr(last, f.name) is not None]
-        if model.camera_head is not None:
-            found.append(model.camera_head(fused, ray_mask))
-        return tuple(found)
+        (*_, last), change = model.decode(tokens, rays, ray_mask, start)
+        found = (*(getattr(last, f.name) for f in fields(BodyEstimate)), change)
+        return tuple(value for value in found if value is not None)
 
     def drawn(self, lengths: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw noise, rays of length one, any view frames; of every second sample with views the last is absent."""
@@ -184,3 +135,55 @@ class ExportedViews(ExportedNetwork):
             'joint_names': list(self.regressor.body_model.joint_names),
             'camera_names': list(self.regressor.camera_names or ()),
         }
+
+
+def _inputs(side: int, views: int | str, grid: tuple[int, int], turned: bool) -> tuple[Port, ...]:
+    """Describe what goes in; `turned` says whether the views vote for the root's rotation."""
+    cells = grid[0] * grid[1]
+    found = (
+        Port(
+            'images', ('batch', views, 3, side, side), 'RGB images in [0, 1]; anything where a view is absent'
+        ),
+        Port('view_mask', ('batch', views), 'which views there are, at least one a sample', torch.bool),
+        Port(
+            'rays',
+            ('batch', views, cells, 6),
+            'Plücker coordinates (direction, moment) in the scene frame, in scene units, of the ray through the '
+            'middle of each cell of the grid, row by row',
+        ),
+        Port(
+            'ray_mask',
+            ('batch', views, cells),
+            'which rays there are: false for absent views and beyond the fold of a lens',
+            torch.bool,
+        ),
+    )
+    if not turned:
+        return found
+    frames = Port(
+        'view_frames',
+        ('batch', views, 3, 3),
+        'rotation from the world to axes whose z looks through the middle of the image: the camera’s rotation, then '
+        'the smallest one that brings that ray onto z',
+    )
+    return (*found, frames)
+
+
+def _outputs(regressor: 'MultiViewRegressor', views: int | str) -> tuple[Port, ...]:
+    """Describe what comes out."""
+    n_joints, n_betas = regressor.head.n_joints, regressor.head.n_betas
+    lengths = {'rotations': (n_joints, 3, 3), 'betas': (n_betas,), 'position': (3,), 'log_scale': ()}
+    if regressor.head.joint_sizes == 'separate':
+        lengths |= dict.fromkeys(('log_joint_scales', 'joint_offsets'), (n_joints, 3))
+    found = tuple(Port(name, ('batch', *n), _MEANINGS[name]) for name, n in lengths.items())
+    head = regressor.camera_head
+    if head is None:
+        return found
+    if isinstance(head, NamedCameraHead) and head.mode == 'absolute':
+        length, meaning = 10, 'logit of the field of view, 6D rotation, translation: see NamedCameraHead'
+    else:
+        length = 7
+        meaning = (
+            'change of each given camera: rotation vector (rad), translation (scene units), log focal length'
+        )
+    return (*found, Port('camera_change', ('batch', views, length), meaning))

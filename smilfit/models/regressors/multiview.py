@@ -159,19 +159,13 @@ class MultiViewRegressor(BodyRegressor):
         maps = self._maps(inputs['image'], view_mask)
         tokens, grid = _tokens(maps[self.token_map], view_mask)
         frame, rays, mask = self.scene_of(cameras, view_mask, grid)
-        fused = self.fusion(tokens, rays, mask)
-        context, context_mask = fused.flatten(1, 2), mask.flatten(1)
         if self.limbs is None:
-            sighting = None
+            sighting, further = None, None
             start, votes = self._start(tokens, view_mask, cameras)
         else:
             sighting = self.limbs(maps, view_mask, cameras, frame, self.statistics.mean_scale)
-            start, votes = sighting.start, None
-            context = torch.cat((context, sighting.tokens.to(context)), 1)
-            every = context_mask.new_ones(sighting.tokens.shape[:2])
-            context_mask = torch.cat((context_mask, every), 1)
-        estimates = self.head(context, context_mask, start)
-        change = None if self.camera_head is None else self.camera_head(fused, mask)
+            start, votes, further = sighting.start, None, sighting.tokens
+        estimates, change = self.decode(tokens, rays, mask, start, further)
         with torch.autocast(device, enabled=False):
             if isinstance(self.camera_head, NamedCameraHead):
                 cameras = self.camera_head.cameras(change, cameras, frame)
@@ -188,6 +182,34 @@ class MultiViewRegressor(BodyRegressor):
             frame = SceneFrame(origin, self.statistics.scene_unit)
             rays, has_ray = patch_rays(cameras, grid, frame)
         return SceneRays(frame, rays, view_mask.unsqueeze(-1) & has_ray)
+
+    def decode(
+        self,
+        tokens: Float[Tensor, 'B C N D'],
+        rays: Float[Tensor, 'B C N 6'],
+        mask: Bool[Tensor, 'B C N'],
+        start: BodyEstimate,
+        further: Float[Tensor, 'B M E'] | None = None,
+    ) -> tuple[Sequence[BodyEstimate], Tensor | None]:
+        """Let the views talk to each other, and read the body and the cameras' changes off them.
+
+        Args:
+            tokens: the backbone's.
+            rays: of the tokens, in the scene frame.
+            mask: which tokens count.
+            start: where estimates begin.
+            further: tokens that the body is read off beside those of the views.
+
+        Returns:
+            The estimates of all steps; the changes, None without a camera head.
+        """
+        fused = self.fusion(tokens, rays, mask)
+        context, context_mask = fused.flatten(1, 2), mask.flatten(1)
+        if further is not None:
+            context = torch.cat((context, further.to(context)), 1)
+            context_mask = torch.cat((context_mask, context_mask.new_ones(further.shape[:2])), 1)
+        change = None if self.camera_head is None else self.camera_head(fused, mask)
+        return self.head(context, context_mask, start), change
 
     def exported_network(self, side: int | None = None) -> ExportedViews:
         """Give the network by itself, for images of `side` px; the training's if None."""
