@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smilfit.apis.inference_drawing import PredictionVideo
-from smilfit.apis.inference_outputs import LABELS, InferenceOutputs, chosen_video_views, draw_videos
+from smilfit.apis.inference_outputs import LABELS, InferenceOutputs, chosen_video_views, write_videos
 from smilfit.apis.prediction_files import PredictedRecording, write_tracks_of
 from smilfit.files import MadeOf, OutputFolder, write_text
 from smilfit.files.budget import read_json
@@ -27,11 +26,10 @@ class AnimalsFolder:
 
     Args:
         folder: where the results lie.
-        recording: its name, for messages.
     """
 
-    def __init__(self, folder: Path, recording: str) -> None:
-        self.outputs, self.recording = OutputFolder(folder), recording
+    def __init__(self, folder: Path) -> None:
+        self.outputs = OutputFolder(folder)
 
     def animal(self, place: int) -> OutputFolder:
         """Give the folder of an animal."""
@@ -76,7 +74,6 @@ class AnimalsFolder:
             options: what is written.
             inputs: what they were made of.
         """
-        recording, body = made[0].recording, made[0].trained.body
         names = [animal_name(i) for i in range(len(made))]
         inputs = {**inputs, 'smilfit': __version__}
         self.outputs.part(
@@ -85,31 +82,8 @@ class AnimalsFolder:
             options.labels,
             lambda folder: write_tracks_of(folder / LABELS, dict(zip(names, made))),
         )
-        views = chosen_video_views(recording.camera_names, options.video_views)
-        drawn = {'style': options.video, 'views': views, 'window_px': options.window_px, 'fps': made[0].fps}
-        video = (
-            PredictionVideo(
-                body,
-                recording,
-                [one.predictions for one in made],
-                options.video,
-                options.window_px,
-                animal_surfaces(names),
-            )
-            if options.video
-            else None
-        )
-        each = [(view,) for view in views]
-        for part, groups, place in (('video', [views], ''), ('view_videos', each, 'videos')):
-            wanted = video is not None and (part == 'video' or options.view_videos)
-            self.outputs.part(
-                part,
-                MadeOf(inputs, drawn),
-                wanted,
-                lambda folder, groups=groups, place=place: draw_videos(
-                    video, made[0], options, groups, folder, place
-                ),
-            )
+        views = chosen_video_views(made[0].recording.camera_names, options.video_views)
+        write_videos(self.outputs, inputs, options, views, made, animal_surfaces(names))
 
     def _report(self) -> dict[str, Any]:
         path = self.outputs.folder / IDENTITIES

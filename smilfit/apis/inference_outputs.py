@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from smilfit.io import MESH_FORMATS
 from smilfit.io.synchronised_videos import chosen_views
 from smilfit.registry import reject_unknown
 from smilfit.version import __version__
+from smilfit.visualization.marks import BODY, Surface
 
 logger = logging.getLogger('smilfit')
 
@@ -112,11 +114,7 @@ class OutputWriter:
             meshes,
             lambda folder: write_meshes(folder / 'meshes', made, options.meshes, options.mesh_every),
         )
-        drawn = {'style': options.video, 'views': views, 'window_px': options.window_px, 'fps': made.fps}
-        self._part('video', bool(options.video), drawn, lambda folder: self._draw(made, [views], folder))
-        each = [(view,) for view in views]
-        wanted = bool(options.video) and options.view_videos
-        self._part('view_videos', wanted, drawn, lambda folder: self._draw(made, each, folder, 'videos'))
+        write_videos(self.outputs, self.inputs, options, views, [made])
         return made
 
     def _refined(self, made: PredictedRecording) -> PredictedRecording:
@@ -163,32 +161,48 @@ class OutputWriter:
         )
         return made
 
-    def _draw(
-        self, made: PredictedRecording, groups: Sequence[Sequence[str]], folder: Path, place: str = ''
-    ) -> None:
-        options, body = self.options, made.trained.body
-        video = PredictionVideo(body, made.recording, [made.predictions], options.video, options.window_px)
-        draw_videos(video, made, options, groups, folder, place)
-
     def _part(self, name: str, wanted: bool, options: dict[str, Any], make: Callable[[Path], Any]) -> None:
         self.outputs.part(name, MadeOf(self.inputs, options), wanted, make)
 
 
-def draw_videos(
-    video: PredictionVideo,
-    made: PredictedRecording,
+def write_videos(
+    outputs: OutputFolder,
+    inputs: dict[str, Any],
     options: InferenceOutputs,
-    groups: Sequence[Sequence[str]],
-    folder: Path,
-    place: str = '',
+    views: Sequence[str],
+    animals: Sequence[PredictedRecording],
+    surfaces: Sequence[Surface] = (BODY,),
 ) -> None:
-    """Write a video of each group of views: named by the style, or by its first view in a folder `place`."""
-    for views in groups:
-        path = folder / place / f'{folder_name(views[0])}.mp4' if place else folder / f'{options.video}.mp4'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        task = f'{made.recording.name}: {path.name}'
-        with steps(task, len(made.predictions), options.progress) as step:
-            video.write(path, made.frame_rate, views, step)
+    """Write a video of all views, and one of each, where they are asked for and not there.
+
+    Args:
+        outputs: the folder of the results.
+        inputs: what the predictions were made of.
+        options: what is written.
+        views: cameras.
+        animals: of one recording.
+        surfaces: each animal's word and colour.
+    """
+    made = animals[0]
+    drawn = {'style': options.video, 'views': views, 'window_px': options.window_px, 'fps': made.fps}
+
+    def draw(groups: Mapping[str, Sequence[str]], folder: Path) -> None:
+        predictions = [one.predictions for one in animals]
+        video = PredictionVideo(
+            made.trained.body, made.recording, predictions, options.video, options.window_px, surfaces
+        )
+        for name, group in groups.items():
+            path = folder / f'{name}.mp4'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            task = f'{made.recording.name}: {path.name}'
+            with steps(task, len(made.predictions), options.progress) as step:
+                video.write(path, made.frame_rate, group, step)
+
+    together = {options.video: views}
+    each = {f'videos/{folder_name(view)}': (view,) for view in views}
+    made_of = MadeOf(inputs, drawn)
+    outputs.part('video', made_of, bool(options.video), partial(draw, together))
+    outputs.part('view_videos', made_of, bool(options.video) and options.view_videos, partial(draw, each))
 
 
 def chosen_video_views(names: Sequence[str], wanted: Sequence[str | int]) -> tuple[str, ...]:

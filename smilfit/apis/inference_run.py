@@ -123,7 +123,7 @@ class InferenceWork:
         numbers, rate = self.frames.chosen(recording), self._rate(recording)
         made_of = self._made_of(recording, numbers)
         made_of = MadeOf(made_of.inputs, {**made_of.options, 'animals': count.number or AUTO})
-        together = AnimalsFolder(folder, recording.name)
+        together = AnimalsFolder(folder)
         holds = self.processes.rank == 0 and not self.overwrite and together.holds(made_of)
         if not self._agreed(holds):
             lenses = recording.cameras if recording.undistorted else None

@@ -94,7 +94,7 @@ def test_labels_and_videos_show_all_animals(checkpoint, session, tmp_path):
     moved = replace(whole, keypoints2d=whole.keypoints2d + 5.0)
     _, fit = read_predictions(first.file, trained.body)
     made = [PredictedRecording(recording, trained, one, fit, 25.0) for one in (whole, moved)]
-    together = AnimalsFolder(tmp_path / 'both', 'toy')
+    together = AnimalsFolder(tmp_path / 'both')
     together.show(made, InferenceOutputs(video='overlay', view_videos=True, window_px=64), {})
     for camera in CAMERAS:
         path = tmp_path / 'both' / 'labels' / f'{camera}.slp'
@@ -104,7 +104,7 @@ def test_labels_and_videos_show_all_animals(checkpoint, session, tmp_path):
 
 
 def test_a_former_run_with_more_animals_leaves_nothing(tmp_path):
-    together, made_of = AnimalsFolder(tmp_path, 'toy'), MadeOf({}, {})
+    together, made_of = AnimalsFolder(tmp_path), MadeOf({}, {})
     for place in range(3):
         with together.animal(place).make('predictions', made_of) as staging:
             (staging / 'predictions.npz').write_bytes(b'x')
