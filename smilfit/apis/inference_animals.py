@@ -1,16 +1,14 @@
 """Several animals in a recording: found in every frame, told apart over time, and each given a result of its own."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import default_collate
 
 from smilfit.apis.inference_frames import PreparedFrame
-from smilfit.apis.inference_network import NO_VIEW, FramePredictor, check_predicts_body
+from smilfit.apis.inference_network import NO_VIEW, FramePredictor
 from smilfit.apis.predictions import Predictions
 from smilfit.models import Tracker, identify
 from smilfit.registry import did_you_mean
@@ -74,32 +72,16 @@ class AnimalsPredictor(FramePredictor):
             )
         self.rows, self.left_out = most, dict[str, int]()
 
-    def _batch(self, frames: Sequence[PreparedFrame]) -> Predictions:
-        seen = [frame for frame in frames if frame.view_mask.any()]
-        found: dict[int, list[dict[str, Any]]] = {}
-        if seen:
-            data = {
-                'inputs': default_collate([frame.inputs() for frame in seen]),
-                'data_samples': default_collate([frame.data_samples() for frame in seen]),
-            }
-            model = self.trained.model
-            with torch.no_grad():
-                samples, counts = model.predict_animals(
-                    **model.data_preprocessor(data, False), most=self.rows
-                )
-            for reason, count in counts.items():
-                self.left_out[reason] = self.left_out.get(reason, 0) + count
-            check_predicts_body(self.trained, [sample for one in samples for sample in one])
-            found = {frame.number: one for frame, one in zip(seen, samples)}
-        rows = []
-        for frame in frames:
-            animals = found.get(frame.number, [])
-            absent = [None] * (self.rows - len(animals))
-            rows += [self._row(frame, sample) for sample in (*animals, *absent)]
-        return Predictions.cat([self._named(row) for row in rows])
+    def _samples(self, data: dict[str, Any]) -> Sequence[Sequence[Mapping[str, Any]]]:
+        model = self.trained.model
+        samples, counts = model.predict_animals(**model.data_preprocessor(data, False), most=self.rows)
+        for reason, count in counts.items():
+            self.left_out[reason] = self.left_out.get(reason, 0) + count
+        return samples
 
-    def _named(self, row: Predictions) -> Predictions:
+    def _row(self, frame: PreparedFrame, sample: Mapping[str, Any] | None) -> Predictions:
         """Say of a row without an animal that there is none, where its views had images."""
+        row = super()._row(frame, sample)
         if row.valid[0] or not row.reasons[0].startswith(NO_VIEW) or not row.view_mask.any():
             return row
         return replace(row, reasons=(NO_ANIMAL,))
@@ -180,7 +162,7 @@ def _sure(found: Predictions, rows: int, slot: np.ndarray) -> np.ndarray:
 
 
 def _of_animal(found: Predictions, rows: int, slot: np.ndarray) -> Predictions:
-    """Choose an animal's row of each frame; a frame without it has the numbers of the nearest one that has."""
+    """Choose an animal's row of each frame; one of a frame without it is not valid, whatever its numbers."""
     chosen = np.arange(len(slot)) * rows + slot.clip(0)
     arrays = {name: value[chosen] for name, value in found.arrays().items()}
     missing = slot < 0

@@ -48,17 +48,31 @@ class FramePredictor:
     @torch.no_grad()
     def _batch(self, frames: Sequence[PreparedFrame]) -> Predictions:
         seen = [frame for frame in frames if frame.view_mask.any()]
-        found: dict[int, Mapping[str, Any]] = {}
+        found: dict[int, Sequence[Mapping[str, Any]]] = {}
         if seen:
             data = {
                 'inputs': default_collate([frame.inputs() for frame in seen]),
                 'data_samples': default_collate([frame.data_samples() for frame in seen]),
             }
-            samples = self.trained.model.test_step(data)
-            check_predicts_body(self.trained, samples)
-            found = {f.number: sample for f, sample in zip(seen, samples)}
-        rows = [self._row(frame, found.get(frame.number)) for frame in frames]
+            samples = self._samples(data)
+            self._check_body([sample for each in samples for sample in each])
+            found = {frame.number: each for frame, each in zip(seen, samples)}
+        rows = []
+        for frame in frames:
+            each = found.get(frame.number, ())
+            rows += [self._row(frame, sample) for sample in (*each, *[None] * (self.rows - len(each)))]
         return Predictions.cat(rows)
+
+    def _samples(self, data: dict[str, Any]) -> Sequence[Sequence[Mapping[str, Any]]]:
+        """Predict a batch: of each frame `rows` samples at most."""
+        return [[sample] for sample in self.trained.model.test_step(data)]
+
+    def _check_body(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        if samples and 'params' not in samples[0]:
+            raise ValueError(
+                f'{self.trained.path}: the model must predict a body; this {self.trained.cfg["type"]} predicts '
+                'keypoints alone. Train it with a lifter.'
+            )
 
     def _row(self, frame: PreparedFrame, sample: Mapping[str, Any] | None) -> Predictions:
         reason = '' if sample is not None else _why_no_view(frame)
@@ -130,19 +144,6 @@ class FramePredictor:
             'camera_t': np.zeros((C, 3)),
             **{f'params/{n}': _numpy(v[0]).astype(np.float32) for n, v in rest.items()},
         }
-
-
-def check_predicts_body(trained: TrainedRegressor, samples: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a model that predicts no body.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if samples and 'params' not in samples[0]:
-        raise ValueError(
-            f'{trained.path}: the model must predict a body; this {trained.cfg["type"]} predicts keypoints alone. '
-            'Train it with a lifter.'
-        )
 
 
 def _why_no_view(frame: PreparedFrame) -> str:
