@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from smilfit.datasets.centre_plan import plan_centres
 from smilfit.datasets.crops import BBOX_MARGIN, CROP_MODES
 from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
 from smilfit.datasets.store_layout import ImageTable
@@ -250,12 +251,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     confidence = torch.where(inside, seen.confidence, torch.zeros_like(seen.confidence))
     views = (confidence > 0).any(-1)
     enough = views.sum(-1) >= options.min_views
-    chosen = enough.nonzero().squeeze(-1)[:: options.frame_skip][: options.max_frames_per_session]
-    if len(chosen) == 0:
-        raise ValueError(
-            f'{session.name}: a frame must have {options.min_views} views with a keypoint of confidence '
-            f'>= {float(thresholds.min()):g}; of {len(enough)} none has. Lower min_views or the threshold.'
-        )
+    chosen = _choose(session.name, enough, float(thresholds.min()), options)
     bare = _spread(~enough, options.unlabelled)
     n_labelled = len(chosen)
     chosen = torch.cat((chosen, bare)).sort().values
@@ -266,8 +262,6 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
     below = raw.visible & ~labelled
     tell_large_losses(session.name, camera_counts(cameras.names, raw.visible, below, thresholds))
-    given_names = cameras.names if session.cameras is None else session.cameras.names
-    keep = [given_names.index(name) for name in cameras.names]
     counts = {
         'frames': len(enough),
         'frames_stored': len(chosen),
@@ -298,8 +292,19 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         confidence3d=points.confidence.double().numpy(),
         undistorted=not options.no_undistort,
         counts=counts,
-        centres=plan_centres(session, cameras, keep, chosen, options),
+        centres=plan_centres(session, cameras, chosen, options.n_animals, not options.no_undistort),
     )
+
+
+def _choose(name: str, enough: torch.Tensor, threshold: float, options: PreprocessOptions) -> torch.Tensor:
+    """Choose frames among those with enough views."""
+    chosen = enough.nonzero().squeeze(-1)[:: options.frame_skip][: options.max_frames_per_session]
+    if len(chosen) == 0:
+        raise ValueError(
+            f'{name}: a frame must have {options.min_views} views with a keypoint of confidence >= {threshold:g}; of '
+            f'{len(enough)} none has. Lower min_views or the threshold.'
+        )
+    return chosen
 
 
 def _spread(there: torch.Tensor, count: int) -> torch.Tensor:
@@ -308,45 +313,6 @@ def _spread(there: torch.Tensor, count: int) -> torch.Tensor:
     if len(rows) <= count:
         return rows
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()] if count else rows[:0]
-
-
-def plan_centres(
-    session: Any, cameras: Cameras, keep: Sequence[int], chosen: torch.Tensor, options: PreprocessOptions
-) -> AnimalCentres | None:
-    """Give all animals' centres in the chosen frames and cameras, px of the images that will be cut; None of one.
-
-    Args:
-        session: a reader; one that knows of several animals has `centres2d`.
-        cameras: the kept ones.
-        keep: their numbers in the session.
-        chosen: the frames.
-        options: what is kept.
-
-    Raises:
-        ValueError: more animals in an image than `n_animals`.
-    """
-    found = session.centres2d() if hasattr(session, 'centres2d') else None
-    if found is None and (options.n_animals or 1) > 1:
-        seen = session.keypoints2d()
-        own_points = np.where(seen.visible.numpy()[..., None], seen.xy.numpy(), np.nan)
-        found = AnimalCentres.of_keypoints([own_points], options.n_animals)
-    if found is None:
-        return None
-    rows = chosen.numpy()
-    found = AnimalCentres(*(x[rows][:, list(keep)] for x in (found.xy, found.known, found.complete)))
-    count, most = found.known.sum(-1), options.n_animals
-    if most is not None and count.max(initial=0) > most:
-        raise ValueError(
-            f'{session.name}: an image must show at most the {most} animals of --n-animals; frame '
-            f'{rows[int((count > most).any(1).argmax())]} has {count.max()} labelled ones. Say how many there are.'
-        )
-    xy, inside = (torch.from_numpy(found.xy), torch.ones(found.known.shape, dtype=torch.bool))
-    if not options.no_undistort:
-        own = cameras if cameras.K.ndim == 3 else cameras[chosen]
-        xy, inside = own.undistort(xy)
-    known = found.known & inside.numpy()
-    complete = found.complete if most is None else count >= most
-    return AnimalCentres(np.where(known[..., None], xy.numpy(), 0.0), known, complete)
 
 
 def _points3d(

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan, plan_centres
+from smilfit.datasets.centre_plan import plan_centres
+from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
 from smilfit.datasets.store_layout import ImageTable
@@ -37,15 +38,9 @@ def plan_images(
     ideal, inside = session.cameras.undistort(seen.xy)
     confidence = torch.where(labelled & inside, seen.confidence, 0.0)
     points = seen.xy if options.no_undistort else ideal
-    boxes, skipped = _boxes(session, options)
+    boxes, broken = _boxes(session, options)
     shown = [image.mask is not None for image in session.images]
-    empty = ~((confidence > 0).any(-1).numpy()[:, 0] | np.array(shown, np.bool_))
-    for i in np.flatnonzero(empty):
-        if i not in skipped:
-            skipped[int(i)] = (
-                f'an image must have a mask or a keypoint of {", ".join(names)} with confidence >= '
-                f'{float(thresholds[0]):g}; it has none. Lower --confidence-threshold, or map more keypoints.'
-            )
+    skipped = _empty(names, confidence, shown, float(thresholds[0])) | broken
     usable = [i for i in range(len(session)) if i not in skipped]
     chosen = np.array(usable[:: options.frame_skip][: options.max_frames_per_session], np.int64)
     rows = torch.from_numpy(chosen)
@@ -88,9 +83,21 @@ def plan_images(
             session.temporal,
             tuple(session.images[i].where for i in chosen),
         ),
-        centres=plan_centres(session, session.cameras, (0,), rows, options),
+        centres=plan_centres(session, session.cameras, rows, options.n_animals, not options.no_undistort),
     )
     return plan, tuple(SkippedAnnotation(session.images[i].where, r) for i, r in sorted(skipped.items()))
+
+
+def _empty(
+    names: Sequence[str], confidence: torch.Tensor, shown: Sequence[bool], threshold: float
+) -> dict[int, str]:
+    """Say of each image without a keypoint that counts, and without a mask, why it is left out."""
+    why = (
+        f'an image must have a mask or a keypoint of {", ".join(names)} with confidence >= {threshold:g}; it has '
+        'none. Lower --confidence-threshold, or map more keypoints.'
+    )
+    full = (confidence > 0).any(-1).numpy()[:, 0] | np.array(shown, np.bool_)
+    return dict.fromkeys(np.flatnonzero(~full).tolist(), why)
 
 
 def plan_pictures(
