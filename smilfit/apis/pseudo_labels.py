@@ -120,15 +120,11 @@ class _Found:
         params, names = BodyParams.cat(self.params), tuple(model.keypoint_names)
         values = {n: v.numpy() for n, v in params.as_dict().items() if n in PARAM_NAMES}
         session, frame = torch.cat(self.session).numpy(), torch.cat(self.frame).numpy()
-        body = model.body_model
-        if not len(frame):
-            # Nothing is good: a file without rows, which tells so.
-            own = (np.ones(0), sessions, body.data.hash_without_landmarks())
-            return PseudoLabels(
-                *(values, session, frame, *own, np.zeros((0, len(names), 3), np.float32), names, unit)
-            )
-        with torch.no_grad():
-            points = body(params.to(body.v_template), names).select(names).cpu().numpy()
+        body, points = model.body_model, np.zeros((0, len(names), 3), np.float32)
+        # Where nothing is good the file has no rows, which tells so.
+        if len(frame):
+            with torch.no_grad():
+                points = body(params.to(body.v_template), names).select(names).cpu().numpy()
         own = (np.ones(len(frame)), sessions, body.data.hash_without_landmarks())
         return PseudoLabels(values, session, frame, *own, points, names, unit)
 
