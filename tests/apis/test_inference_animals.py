@@ -17,7 +17,7 @@ from smilfit.engine import build_train_runner, load_trained_regressor
 from smilfit.files import MadeOf
 from smilfit.io import read_labels, read_track_names
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session
-from tests.toy_experiment import experiment
+from tests.toy_experiment import experiment, keypoint_model
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')
 N_FRAMES, K = 6, 3
@@ -28,18 +28,15 @@ def checkpoint(tmp_path_factory):
     """A network that learnt for a moment and takes every peak for an animal: what it says does not matter here."""
     folder = tmp_path_factory.mktemp('toy')
     cfg = experiment(folder, **{'train_cfg.max_epochs': 1})
-    cfg.model = {
-        'type': 'KeypointRegressor',
-        'backbone': {'type': 'SmallUNet', 'widths': (16, 16, 24, 24), 'fine_dim': 16},
-        'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2, 'centre': True},
-        'boxes': {'type': 'OwnBoxes'},
-        'consensus': {'type': 'MeetInSpace'},
-        'lifter': {'type': 'PointLifter', 'sampler': {'type': 'PoseSampler'}, 'dim': 64, 'n_blocks': 1},
-        'augment': {'type': 'CropAugment', 'side': 64, 'mirror': 0.0},
-        'search': {'type': 'AnimalSearch', 'least': 1e-6, 'gate': 0.9},
-        'lifter_samples': 8,
-        'body_model': cfg.model['body_model'],
-    }
+    cfg.model = keypoint_model(
+        cfg.model.body_model,
+        backbone={'type': 'SmallUNet', 'widths': (16, 16, 24, 24), 'fine_dim': 16},
+        heatmap_head={'type': 'KeypointHeatmapHead', 'stride': 2, 'centre': True},
+        lifter={'type': 'PointLifter', 'sampler': {'type': 'PoseSampler'}, 'dim': 64, 'n_blocks': 1},
+        augment={'type': 'CropAugment', 'side': 64, 'mirror': 0.0},
+        search={'type': 'AnimalSearch', 'least': 1e-6, 'gate': 0.9},
+        lifter_samples=8,
+    )
     cfg.custom_hooks = []
     build_train_runner(cfg, device='cpu').train()
     return folder / 'work' / 'epoch_1.pth'
