@@ -18,6 +18,7 @@ from smilfit.datasets.store_layout import PARAM_NAMES
 from smilfit.evaluation.pseudo_labels import Refit, judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Threshold, load_thresholds
 from smilfit.models import Refinement
+from smilfit.models.regressors.per_sample import chosen_rows
 from smilfit.models.scene import cameras_of
 from smilfit.structures import BodyParams, Keypoints2d
 
@@ -82,7 +83,7 @@ def make_pseudo_labels(
                 else torch.ones(len(batch['data_samples']['index']), dtype=torch.bool)
             )
             if bool(rows.any()):
-                found.add(*_label(model, _rows(batch, rows), refine, table, left_out))
+                found.add(*_label(model, chosen_rows(batch, rows), refine, table, left_out))
     if not found.words:
         raise ValueError(
             'make_pseudo_labels: the dataset must have frames without parameters; got none. Set '
@@ -159,10 +160,3 @@ def _label(
         refit = (lambda start, part: refine(start, part).params.to('cpu')) if left_out else None
     verdict = judge_frames(model.body_model, params, seen, thresholds, refit)
     return batch['data_samples'], params, verdict.frame_words, verdict.frame_reasons
-
-
-def _rows(batch: dict[str, Any], rows: Tensor) -> dict[str, Any]:
-    def take(value: Any) -> Any:
-        return {n: take(v) for n, v in value.items()} if isinstance(value, Mapping) else value[rows]
-
-    return {n: take(v) for n, v in batch.items()}
