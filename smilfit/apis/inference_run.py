@@ -117,7 +117,8 @@ class InferenceWork:
         """Predict several animals, each into a folder of its own below `folder`; what shows all lies in this."""
         numbers, rate = self.frames.chosen(recording), self._rate(recording)
         made_of = self._made_of(recording, numbers)
-        made_of = MadeOf(made_of.inputs, {**made_of.options, 'animals': count.number or AUTO})
+        # Who is who depends on how long an animal may be unseen.
+        made_of = MadeOf(made_of.inputs, {**made_of.options, 'animals': count.number or AUTO, 'fps': rate})
         together = AnimalsFolder(folder)
         holds = self.processes.rank == 0 and not self.overwrite and together.holds(made_of)
         if not self._agreed(holds):
@@ -171,6 +172,7 @@ class InferenceWork:
         predictor = FramePredictor(self.trained, lenses, self.frames.batch_size)
         files, found = self._rows(recording, numbers, outputs.folder, made_of, predictor)
         if found is not None:
+            AnimalsFolder(outputs.folder).drop()
             self._keep(recording, found, outputs, made_of)
             files.clear()
 

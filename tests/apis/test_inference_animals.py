@@ -47,7 +47,7 @@ def session(tmp_path_factory):
     return write_toy_session(tmp_path_factory.mktemp('recorded') / 'toy_session', N_FRAMES)
 
 
-def _infer(checkpoint, session, out, animals=2, **outputs):
+def _infer(checkpoint, session, out, animals=2, fps=None, **outputs):
     return infer(
         checkpoint,
         session,
@@ -56,6 +56,7 @@ def _infer(checkpoint, session, out, animals=2, **outputs):
         frames=FrameOptions(batch_size=4, block_size=4),
         outputs=InferenceOutputs(**outputs),
         animals=animals,
+        fps=fps,
         device='cpu',
     )
 
@@ -81,6 +82,13 @@ def test_each_animal_has_a_folder_and_what_shows_all_lies_above(checkpoint, sess
     times = [run.file.stat().st_mtime_ns for run in runs]
     again = _infer(checkpoint, session, out)
     assert [run.file.stat().st_mtime_ns for run in again] == times
+    # Who is who depends on the time between frames.
+    slower = _infer(checkpoint, session, out, fps=5.0)
+    assert not {run.file.stat().st_mtime_ns for run in slower} & set(times)
+    # One animal alone in the same folder leaves nothing of several.
+    (alone,) = _infer(checkpoint, session, out, animals=None)
+    assert alone.file == out / 'predictions.npz'
+    assert not [*out.glob('animal_*/predictions.npz'), *out.glob('animals.json')]
 
 
 def test_labels_and_videos_show_all_animals(checkpoint, session, tmp_path):
@@ -110,6 +118,8 @@ def test_a_former_run_with_more_animals_leaves_nothing(tmp_path):
     together.keep(made_of, {'animals': [{}]}, 1)
     assert list(together.animals()) == ['animal_0']
     assert [path.parent.name for path in tmp_path.glob('animal_*/predictions.npz')] == ['animal_0']
+    together.drop()
+    assert not [path for path in tmp_path.rglob('*') if path.name in ('predictions.npz', 'animals.json')]
 
 
 def test_a_model_without_a_map_of_centres_is_refused(session, tmp_path):
