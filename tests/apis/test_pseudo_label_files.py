@@ -260,6 +260,11 @@ def test_a_run_that_goes_on_keeps_its_labels_and_a_new_one_does_not(store, tmp_p
     assert resumed.train_dataloader == begun.train_dataloader
     dataset = MultiViewDataset(path, 'all', transforms=begun.train_dataloader.dataset.transforms)
     assert count_pseudo_labels(dataset) == 2
+    # One that is only looked at changes nothing of the run that is there.
+    result_of(tmp_path / 'others', 'one', [4], [GOOD], make_body())
+    for paths in ([], [tmp_path / 'others']):
+        add_pseudo_labels(experiment(path, tmp_path, 'MultiViewDataset'), paths, checked=True)
+    assert PseudoLabels.load(tmp_path / 'work' / 'pseudo_labels.npz').frame.tolist() == [1, 3]
     anew = experiment(path, tmp_path, 'MultiViewDataset')
     add_pseudo_labels(anew, [])
     assert 'transforms' not in anew.train_dataloader.dataset
