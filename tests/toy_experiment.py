@@ -27,6 +27,20 @@ class ToyMetric(BaseMetric):
         return {'toy_error_mm': float(np.mean(results))}
 
 
+def keypoint_model(body_model, **parts) -> dict:
+    """Make the config of a small keypoint regressor; `parts` are more of it, or others."""
+    return {
+        'type': 'KeypointRegressor',
+        'body_model': body_model,
+        'backbone': {'type': 'SmallUNet', 'widths': (8, 8), 'fine_dim': 8},
+        'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2},
+        'boxes': {'type': 'OwnBoxes'},
+        'consensus': {'type': 'MeetInSpace'},
+        'augment': {'type': 'CropAugment', 'side': 32},
+        **parts,
+    }
+
+
 def experiment(folder, backbone='test_convnext', **changes) -> Config:
     """Make a config of a run of seconds; `changes` are dotted options."""
     path = folder / 'data'

@@ -50,14 +50,20 @@ class AnimalsFolder:
         for part in _ALONE:
             # Of a run that looked for one animal.
             self.outputs.drop(part)
-        place = count
+        self.drop(count)
+        with self.outputs.make(_ANIMALS, made_of) as staging:
+            write_text(staging / IDENTITIES, json.dumps(report, indent=1))
+
+    def drop(self, first: int = 0) -> None:
+        """Delete what a former run left of animals from a number on; of all of them also what was told."""
+        place = first
         while (outputs := self.animal(place)).marker.is_file():
             for part in (*_ALONE, LABELS, 'video', 'view_videos'):
                 outputs.drop(part)
             outputs.marker.unlink()
             place += 1
-        with self.outputs.make(_ANIMALS, made_of) as staging:
-            write_text(staging / IDENTITIES, json.dumps(report, indent=1))
+        if not first:
+            self.outputs.drop(_ANIMALS)
 
     def report(self, place: int) -> dict[str, Any]:
         """Give what is told of one animal, and of all."""

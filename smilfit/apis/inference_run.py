@@ -12,12 +12,7 @@ from smilfit.apis.animals_folder import AnimalsFolder
 from smilfit.apis.inference_animals import AUTO, AnimalCount, AnimalsPredictor, parted
 from smilfit.apis.inference_blocks import BLOCKS, BlockFiles, blocks_of, fingerprint_of, predict_blocks
 from smilfit.apis.inference_network import FramePredictor
-from smilfit.apis.inference_outputs import (
-    PREDICTIONS,
-    InferenceOutputs,
-    OutputWriter,
-    report_of,
-)
+from smilfit.apis.inference_outputs import PREDICTIONS, InferenceOutputs, OutputWriter, report_of
 from smilfit.apis.inference_recordings import Recording, file_state
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.prediction_files import PredictedRecording
@@ -27,6 +22,7 @@ from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import Verdict
 from smilfit.files import MadeOf, OutputFolder
 from smilfit.solvers import Processes
+from smilfit.structures import Cameras
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -122,28 +118,12 @@ class InferenceWork:
         """Predict several animals, each into a folder of its own below `folder`; what shows all lies in this."""
         numbers, rate = self.frames.chosen(recording), self._rate(recording)
         made_of = self._made_of(recording, numbers)
-        made_of = MadeOf(made_of.inputs, {**made_of.options, 'animals': count.number or AUTO})
+        # Who is who depends on how long an animal may be unseen.
+        made_of = MadeOf(made_of.inputs, {**made_of.options, 'animals': count.number or AUTO, 'fps': rate})
         together = AnimalsFolder(folder)
         holds = self.processes.rank == 0 and not self.overwrite and together.holds(made_of)
         if not self._agreed(holds):
-            lenses = recording.cameras if recording.undistorted else None
-            predictor = AnimalsPredictor(self.trained, lenses, self.frames.batch_size, most=count.most)
-            files, found = self._rows(recording, numbers, folder, made_of, predictor)
-            if found is not None:
-                extent = float(self.trained.model.statistics.scene_unit)
-                animals = parted(
-                    found,
-                    predictor.rows,
-                    count,
-                    extent,
-                    rate / self.frames.every,
-                    len(recording.camera_names) > 1,
-                )
-                report = animals.report | {'left_out_in_frames': predictor.left_out}
-                for place, one in enumerate(animals.predictions):
-                    self._keep(recording, one, together.animal(place), made_of)
-                together.keep(made_of, report, len(animals.predictions))
-                files.clear()
+            self._predict_animals(recording, numbers, together, made_of, count, rate)
         if self.processes.rank != 0:
             return []
         own = replace(self.outputs, labels=False, video='', view_videos=False, video_views=())
@@ -172,12 +152,37 @@ class InferenceWork:
     def _predict(
         self, recording: Recording, numbers: Sequence[int], outputs: OutputFolder, made_of: MadeOf
     ) -> None:
-        lenses = recording.cameras if recording.undistorted else None
-        predictor = FramePredictor(self.trained, lenses, self.frames.batch_size)
+        predictor = FramePredictor(self.trained, _lenses(recording), self.frames.batch_size)
         files, found = self._rows(recording, numbers, outputs.folder, made_of, predictor)
         if found is not None:
+            AnimalsFolder(outputs.folder).drop()
             self._keep(recording, found, outputs, made_of)
             files.clear()
+
+    def _predict_animals(
+        self,
+        recording: Recording,
+        numbers: Sequence[int],
+        together: AnimalsFolder,
+        made_of: MadeOf,
+        count: AnimalCount,
+        rate: float,
+    ) -> None:
+        """Predict all animals of all frames, tell them apart, and keep each."""
+        predictor = AnimalsPredictor(
+            self.trained, _lenses(recording), self.frames.batch_size, most=count.most
+        )
+        files, found = self._rows(recording, numbers, together.outputs.folder, made_of, predictor)
+        if found is None:
+            return
+        extent = float(self.trained.model.statistics.scene_unit)
+        in_space = len(recording.camera_names) > 1
+        animals = parted(found, predictor.rows, count, extent, rate / self.frames.every, in_space)
+        for place, one in enumerate(animals.predictions):
+            self._keep(recording, one, together.animal(place), made_of)
+        report = animals.report | {'left_out_in_frames': predictor.left_out}
+        together.keep(made_of, report, len(animals.predictions))
+        files.clear()
 
     def _rows(
         self,
@@ -233,3 +238,8 @@ class InferenceWork:
     def _agreed(self, mine: bool) -> bool:
         """Take the first process's word."""
         return bool(self.processes.gather(torch.tensor([mine]))[0])
+
+
+def _lenses(recording: Recording) -> Cameras | None:
+    """Give the cameras whose lenses the crops were freed of."""
+    return recording.cameras if recording.undistorted else None

@@ -183,8 +183,8 @@ def _check_same_animal(dataset: Any, names: DatasetNames) -> None:
     shared = set(names.keypoint_names) & set(dataset.keypoint_names)
     if None in (trained, stored) or trained == stored:
         return
+    found, wanted = (Path(file or '').name for file in (dataset.body_model_file, names.body_model_file))
     if 2 * len(shared) < len(names.keypoint_names):
-        found, wanted = (Path(file or '').name for file in (dataset.body_model_file, names.body_model_file))
         raise ValueError(
             f'{dataset.path}: its images must show the animal that the model was trained on, {wanted}; they are of '
             f'{found} and have {len(shared)} of its {len(names.keypoint_names)} keypoints. Take another checkpoint, '
@@ -193,8 +193,8 @@ def _check_same_animal(dataset: Any, names: DatasetNames) -> None:
     logger.warning(
         '%s: was made with another body model (%s) than the one that is predicted (%s).',
         dataset.path,
-        Path(dataset.body_model_file).name,
-        Path(names.body_model_file or '').name,
+        found,
+        wanted,
     )
 
 

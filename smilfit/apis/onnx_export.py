@@ -14,12 +14,7 @@ from typing import Any
 import torch
 
 from smilfit.apis.onnx_network import FORMAT, VERSION, OnnxNetwork, check_installed, sha256_of
-from smilfit.apis.onnx_parity import (
-    ParityRow,
-    check_parity,
-    random_batches,
-    real_batches,
-)
+from smilfit.apis.onnx_parity import ParityRow, check_parity, random_batches, real_batches
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.engine import TrainedRegressor, load_trained_regressor
 from smilfit.files import MadeOf, OutputFolder, shorten, write_text

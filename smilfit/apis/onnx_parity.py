@@ -1,7 +1,7 @@
 """Whether a network in an ONNX file gives the same numbers as the one that it was written from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,7 @@ def compared(port: Port, data: str, lengths: Mapping[str, int], right: Tensor, f
     cell = found.argmax(1)
     lost = right.amax(1) - right.gather(1, cell.unsqueeze(1)).squeeze(1)
     equal = int((right.argmax(1) == cell).sum())
-    return ParityRow(
-        row.output, data, row.batch, row.difference, row.largest, len(cell), equal, float(lost.max())
-    )
+    return replace(row, n_maps=len(cell), n_equal=equal, lost=float(lost.max()))
 
 
 def random_batches(

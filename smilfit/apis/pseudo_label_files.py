@@ -43,7 +43,7 @@ def read_pseudo_labels(paths: Sequence[str | Path]) -> LabelSources:
     Raises:
         FileNotFoundError: nothing there, or a folder without a refined result.
         BadFileError: something else, or a result that was not judged.
-        ValueError: labels of several body models.
+        ValueError: labels of several body models, or a folder with several results of one recording.
     """
     parts: list[PseudoLabels] = []
     refused: Counter[str] = Counter()
@@ -51,8 +51,16 @@ def read_pseudo_labels(paths: Sequence[str | Path]) -> LabelSources:
         if path.is_file():
             parts.append(PseudoLabels.load(path))
             continue
+        of: dict[str, Path] = {}
         for result in _results(path):
             labels, reasons = _judged(result)
+            (name,) = labels.sessions
+            if name in of:
+                raise ValueError(
+                    f'{path}: results must be of different recordings; {of[name]} and {result} are both of {name!r}, '
+                    'as those of several animals are, and nobody says which one is meant. Give one of their folders.'
+                )
+            of[name] = result
             parts.append(labels)
             refused.update(reasons)
     parts = [part for part in parts if len(part)]

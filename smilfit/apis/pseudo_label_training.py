@@ -17,28 +17,33 @@ logger = logging.getLogger('smilfit')
 
 # In the work dir: what a run was begun with, for one that goes on.
 FILE = 'pseudo_labels.npz'
+# What a training that is only looked at would be begun with.
+_CHECKED = 'checked_pseudo_labels.npz'
 # How much a found body counts beside a known one.
 WEIGHT = 0.3
 
 
-def add_pseudo_labels(cfg: Config, paths: Sequence[str | Path], weight: float = WEIGHT) -> None:
+def add_pseudo_labels(
+    cfg: Config, paths: Sequence[str | Path], weight: float = WEIGHT, checked: bool = False
+) -> None:
     """Let the training's datasets have pseudo-labels; a run that goes on has those that it was begun with.
 
     Args:
         cfg: the config; changed in place. The labels are kept in its work dir.
         paths: what `read_pseudo_labels` takes; none for none.
         weight: how much a found body counts beside a known one, in (0, 1].
+        checked: the training is only looked at: what one in this work dir was begun with stays.
 
     Raises:
         ValueError: no frame is good, or none is of the training's sessions.
     """
-    file = Path(cfg.work_dir) / FILE
+    file = Path(cfg.work_dir) / (_CHECKED if checked and paths else FILE)
     if paths:
         _keep(paths, weight, file)
     elif cfg.get('resume') and file.is_file():
         logger.info('%s: the run goes on with the pseudo-labels that it was begun with.', file)
     else:
-        if get_rank() == 0:
+        if get_rank() == 0 and not checked:
             # Else a run that goes on from this one would take those of another.
             file.unlink(missing_ok=True)
         return

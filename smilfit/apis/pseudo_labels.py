@@ -18,6 +18,7 @@ from smilfit.datasets.store_layout import PARAM_NAMES
 from smilfit.evaluation.pseudo_labels import Refit, judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Threshold, load_thresholds
 from smilfit.models import Refinement
+from smilfit.models.regressors.per_sample import chosen_rows
 from smilfit.models.scene import cameras_of
 from smilfit.structures import BodyParams, Keypoints2d
 
@@ -82,7 +83,7 @@ def make_pseudo_labels(
                 else torch.ones(len(batch['data_samples']['index']), dtype=torch.bool)
             )
             if bool(rows.any()):
-                found.add(*_label(model, _rows(batch, rows), refine, table, left_out))
+                found.add(*_label(model, chosen_rows(batch, rows), refine, table, left_out))
     if not found.words:
         raise ValueError(
             'make_pseudo_labels: the dataset must have frames without parameters; got none. Set '
@@ -120,15 +121,11 @@ class _Found:
         params, names = BodyParams.cat(self.params), tuple(model.keypoint_names)
         values = {n: v.numpy() for n, v in params.as_dict().items() if n in PARAM_NAMES}
         session, frame = torch.cat(self.session).numpy(), torch.cat(self.frame).numpy()
-        body = model.body_model
-        if not len(frame):
-            # Nothing is good: a file without rows, which tells so.
-            own = (np.ones(0), sessions, body.data.hash_without_landmarks())
-            return PseudoLabels(
-                *(values, session, frame, *own, np.zeros((0, len(names), 3), np.float32), names, unit)
-            )
-        with torch.no_grad():
-            points = body(params.to(body.v_template), names).select(names).cpu().numpy()
+        body, points = model.body_model, np.zeros((0, len(names), 3), np.float32)
+        # Where nothing is good the file has no rows, which tells so.
+        if len(frame):
+            with torch.no_grad():
+                points = body(params.to(body.v_template), names).select(names).cpu().numpy()
         own = (np.ones(len(frame)), sessions, body.data.hash_without_landmarks())
         return PseudoLabels(values, session, frame, *own, points, names, unit)
 
@@ -163,10 +160,3 @@ def _label(
         refit = (lambda start, part: refine(start, part).params.to('cpu')) if left_out else None
     verdict = judge_frames(model.body_model, params, seen, thresholds, refit)
     return batch['data_samples'], params, verdict.frame_words, verdict.frame_reasons
-
-
-def _rows(batch: dict[str, Any], rows: Tensor) -> dict[str, Any]:
-    def take(value: Any) -> Any:
-        return {n: take(v) for n, v in value.items()} if isinstance(value, Mapping) else value[rows]
-
-    return {n: take(v) for n, v in batch.items()}

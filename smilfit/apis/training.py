@@ -108,7 +108,7 @@ def check_training(
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        add_pseudo_labels(cfg, pseudo_labels, pseudo_weight)
+        add_pseudo_labels(cfg, pseudo_labels, pseudo_weight, checked=True)
         return _check(cfg, body_model, device)
 
 

@@ -25,7 +25,7 @@ from smilfit.io.session_checks import (
     same_rate,
 )
 from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, find_video, match_cameras
-from smilfit.io.sleap_labels import SleapLabels, read_labels, read_track_names
+from smilfit.io.sleap_labels import SleapLabels, read_labels
 from smilfit.io.truth import read_true_params, truth_file
 from smilfit.io.videos import iterate_videos, probe_video
 from smilfit.registry import SESSIONS
@@ -93,7 +93,7 @@ class SleapSession:
         label_files = {name: find_labels(path) for name, path in folders.items()}
         videos = {name: find_video(folders[name], label_files[name]) for name in folders}
         labels = {name: read_labels(path, track) for name, path in label_files.items()}
-        self._tracks = tuple(read_track_names(path) for path in label_files.values()) if track else ()
+        self._tracks = tuple(label.tracks for label in labels.values())
         self._node_names = same_nodes(labels)
         self._lookup_file = joint_lookup
         self._lookup = self._read_lookup(joint_lookup)

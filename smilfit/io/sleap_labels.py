@@ -1,7 +1,7 @@
 """One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class SleapLabels:
     point. Frames run from 0 to the last labelled one. `labelled` (frames,) says which have labels.
     `video_frames` is the video's length where the file states it. `skipped_instances` counts what belonged
     to other animals or tracks, `scores_above_1` peaks that were taken as 1. `centres` (frames, animals, 2) px are the
-    means of all animals' points, in no order, NaN where there is none.
+    means of all animals' points, in no order, NaN where there is none. `tracks` names all of the file, in its order.
     """
 
     path: Path
@@ -42,6 +42,7 @@ class SleapLabels:
     skipped_instances: int = 0
     scores_above_1: int = 0
     centres: np.ndarray | None = None
+    tracks: tuple[str, ...] = ()
 
     @property
     def usual_threshold(self) -> float:
@@ -88,7 +89,7 @@ def read_track_names(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     with reading(path, 'SLEAP labels'):
         if path.suffix.lower() == '.slp':
-            return tuple(dict.fromkeys(str(track.name) for track in load_slp(path).tracks))
+            return tuple(_slp_tracks(load_slp(path)))
         with open_hdf5(path, 'SLEAP labels') as file:
             return _analysis_tracks(path, file)
 
@@ -154,7 +155,9 @@ def _read_slp(path: Path, track: str | None) -> SleapLabels:
     if not any(frame.instances for frame in labels):
         raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
     names = tuple(labels.skeleton.node_names)
-    chosen, skipped = _choose_instances(labels, _chosen_track(path, track, labels.tracks))
+    tracks = _slp_tracks(labels)
+    _check_track(path, track, tracks)
+    chosen, skipped = _choose_instances(labels, None if track is None else tracks[track])
     if not chosen:
         raise ValueError(f'{path}: the track {track!r} must have instances; it has none. Leave it out.')
     # A track may end before the labels do: its animal has left.
@@ -180,17 +183,20 @@ def _read_slp(path: Path, track: str | None) -> SleapLabels:
     stated = stated if isinstance(stated, int) else None
     high = int((score > 1).sum())
     centres = _instance_centres(labels, n_frames)
-    return SleapLabels(path, names, xy, _fill_scores(score), labelled, stated, skipped, high, centres)
+    return SleapLabels(
+        *(path, names, xy, _fill_scores(score), labelled, stated, skipped, high, centres, tuple(tracks))
+    )
 
 
-def _chosen_track(path: Path, name: str | None, tracks: Sequence[Any]) -> int | None:
-    """Find a track by name."""
-    if name is None:
-        return None
-    found = {str(track.name): id(track) for track in tracks}
-    if name not in found:
-        raise UnknownNameError(f'{path}: no track {name!r}. {did_you_mean(name, found)}')
-    return found[name]
+def _slp_tracks(labels: Any) -> dict[str, int]:
+    """Name the tracks, each with what `_choose_instances` knows it by."""
+    return {str(track.name): id(track) for track in labels.tracks}
+
+
+def _check_track(path: Path, name: str | None, known: Collection[str]) -> None:
+    """Refuse a track that is asked for and not there."""
+    if name is not None and name not in known:
+        raise UnknownNameError(f'{path}: no track {name!r}. {did_you_mean(name, known)}')
 
 
 def _instance_centres(labels: Any, n_frames: int) -> np.ndarray:
@@ -275,11 +281,8 @@ def _read_analysis(path: Path, track: str | None) -> SleapLabels:
     present = np.isfinite(tracks).any(1)
     if not present.any():
         raise ValueError(f'{path}: labels must have points; got none.')
-    best = int(present.sum((1, 2)).argmax())
-    if track is not None:
-        if track not in track_names:
-            raise UnknownNameError(f'{path}: no track {track!r}. {did_you_mean(track, track_names)}')
-        best = track_names.index(track)
+    _check_track(path, track, track_names)
+    best = int(present.sum((1, 2)).argmax()) if track is None else track_names.index(track)
     in_frame = present.any(1)
     count = present.sum(1)
     centres = np.where(present[:, None], tracks, 0.0).sum(2) / np.maximum(count, 1)[:, None]
@@ -298,6 +301,7 @@ def _read_analysis(path: Path, track: str | None) -> SleapLabels:
         int(in_frame.sum() - in_frame[best].sum()),
         int((score > 1).sum()),
         centres,
+        track_names,
     )
 
 

@@ -14,6 +14,8 @@ from smilfit.models.targets2d import PictureTargets, centre_of_points
 
 # Where not all animals are known, the map is judged within so many times half the side of the own animal's box.
 _REACH = 1.2
+# Points beside the image count for how large the animal is.
+_FAR = (1 << 20, 1 << 20)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,3 @@ class CentreTargets:
         far = (x - self.px[..., :1]).square().unsqueeze(-2) + (y - self.px[..., 1:]).square().unsqueeze(-1)
         near = (far <= self.reach.square()[:, None, None, None]) & (self.weight > 0)[..., None, None]
         return near.any(1) | self.complete[:, None, None]
-
-
-# Points beside the image count for how large the animal is.
-_FAR = (1 << 20, 1 << 20)

@@ -1,8 +1,6 @@
 """Several animals in the images of a moment: where each is in every view, from a first look at the whole of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -207,10 +205,3 @@ def without_twins(
             others[i] = False
             keep &= ~others
     return keep
-
-
-def chosen_rows(tree: Any, rows: Sequence[int] | Tensor) -> Any:
-    """Choose rows of nested tensors."""
-    if isinstance(tree, dict):
-        return {name: chosen_rows(value, rows) for name, value in tree.items()}
-    return tree[rows]

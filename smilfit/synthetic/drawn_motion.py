@@ -96,10 +96,9 @@ def draw_animals(
     for i in range(n_animals):
         # The first one's chance is that of an animal alone.
         way = separate_way(volume, n_frames, rng, memory, taken, apart) if i else None
-        params = draw_params(body, n_frames, rng, volume, scale, memory, poses, way)
-        found.append(params)
-        if n_animals > 1:
-            taken.append((params.transl + _middles(body, params.replace(transl=0 * params.transl))).numpy())
+        found.append(draw_params(body, n_frames, rng, volume, scale, memory, poses, way))
+        if len(found) < n_animals:
+            taken.append(_middles(body, found[-1]).numpy())
     return found
 
 

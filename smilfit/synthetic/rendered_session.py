@@ -77,7 +77,7 @@ class RenderedSession:
         """Joints (T, J, 3) and keypoints (T, K, 3), world unit."""
         return self._points_of(self.animal)
 
-    @cached_property
+    @property
     def visible(self) -> tuple[np.ndarray, np.ndarray]:
         """True pixels (T, C, K, 2) and whether each keypoint is seen there (T, C, K)."""
         return self._all_visible[self.animal]
@@ -97,9 +97,8 @@ class RenderedSession:
         found = copy(self)
         found.name = sequence_name(self.name, f'animal_{animal}')
         found.animal, found.true_params = animal, self.animals[animal]
-        # What is cached of one animal alone is found anew.
-        for cached in ('points', 'visible'):
-            found.__dict__.pop(cached, None)
+        # Of another animal they are found anew.
+        found.__dict__.pop('points', None)
         return found
 
     def centres2d(self) -> AnimalCentres | None:

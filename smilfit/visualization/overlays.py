@@ -63,10 +63,15 @@ class Panel:
     bodies: tuple[ShownBody, ...] = ()
 
     @property
+    def all_bodies(self) -> tuple[ShownBody, ...]:
+        """Give the one body and the several."""
+        return self.bodies if self.body is None else (self.body, *self.bodies)
+
+    @property
     def marks(self) -> tuple[Mark, ...]:
         """Give what the panel may show; it does not depend on what is visible in one frame of a video."""
-        bodies = (*((self.body,) if self.body is not None else ()), *self.bodies)
-        return (ANNOTATED, FITTED, *(body.surface for body in bodies)) if bodies else (ANNOTATED,)
+        surfaces = tuple(body.surface for body in self.all_bodies)
+        return (ANNOTATED, FITTED, *surfaces) if surfaces else (ANNOTATED,)
 
 
 class OverlayPainter:
@@ -97,11 +102,9 @@ class OverlayPainter:
 
     def tile(self, panel: Panel) -> UInt8[np.ndarray, 'H W 3']:
         """Draw one panel, without a legend: mesh, its keypoints, then what was annotated, and the label."""
-        view, body = panel.view, panel.body
+        view = panel.view
         canvas = view.image.copy()
-        bodies = sorted(
-            (*((body,) if body is not None else ()), *panel.bodies), key=_distance(view), reverse=True
-        )
+        bodies = sorted(panel.all_bodies, key=_distance(view), reverse=True)
         for one in bodies:
             canvas = self._with_mesh(canvas, view, one)
         for one in bodies:

@@ -17,7 +17,7 @@ from smilfit.engine import build_train_runner, load_trained_regressor
 from smilfit.files import MadeOf
 from smilfit.io import read_labels, read_track_names
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session
-from tests.toy_experiment import experiment
+from tests.toy_experiment import experiment, keypoint_model
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')
 N_FRAMES, K = 6, 3
@@ -28,18 +28,15 @@ def checkpoint(tmp_path_factory):
     """A network that learnt for a moment and takes every peak for an animal: what it says does not matter here."""
     folder = tmp_path_factory.mktemp('toy')
     cfg = experiment(folder, **{'train_cfg.max_epochs': 1})
-    cfg.model = {
-        'type': 'KeypointRegressor',
-        'backbone': {'type': 'SmallUNet', 'widths': (16, 16, 24, 24), 'fine_dim': 16},
-        'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2, 'centre': True},
-        'boxes': {'type': 'OwnBoxes'},
-        'consensus': {'type': 'MeetInSpace'},
-        'lifter': {'type': 'PointLifter', 'sampler': {'type': 'PoseSampler'}, 'dim': 64, 'n_blocks': 1},
-        'augment': {'type': 'CropAugment', 'side': 64, 'mirror': 0.0},
-        'search': {'type': 'AnimalSearch', 'least': 1e-6, 'gate': 0.9},
-        'lifter_samples': 8,
-        'body_model': cfg.model['body_model'],
-    }
+    cfg.model = keypoint_model(
+        cfg.model.body_model,
+        backbone={'type': 'SmallUNet', 'widths': (16, 16, 24, 24), 'fine_dim': 16},
+        heatmap_head={'type': 'KeypointHeatmapHead', 'stride': 2, 'centre': True},
+        lifter={'type': 'PointLifter', 'sampler': {'type': 'PoseSampler'}, 'dim': 64, 'n_blocks': 1},
+        augment={'type': 'CropAugment', 'side': 64, 'mirror': 0.0},
+        search={'type': 'AnimalSearch', 'least': 1e-6, 'gate': 0.9},
+        lifter_samples=8,
+    )
     cfg.custom_hooks = []
     build_train_runner(cfg, device='cpu').train()
     return folder / 'work' / 'epoch_1.pth'
@@ -50,7 +47,7 @@ def session(tmp_path_factory):
     return write_toy_session(tmp_path_factory.mktemp('recorded') / 'toy_session', N_FRAMES)
 
 
-def _infer(checkpoint, session, out, animals=2, **outputs):
+def _infer(checkpoint, session, out, animals=2, fps=None, **outputs):
     return infer(
         checkpoint,
         session,
@@ -59,6 +56,7 @@ def _infer(checkpoint, session, out, animals=2, **outputs):
         frames=FrameOptions(batch_size=4, block_size=4),
         outputs=InferenceOutputs(**outputs),
         animals=animals,
+        fps=fps,
         device='cpu',
     )
 
@@ -84,6 +82,13 @@ def test_each_animal_has_a_folder_and_what_shows_all_lies_above(checkpoint, sess
     times = [run.file.stat().st_mtime_ns for run in runs]
     again = _infer(checkpoint, session, out)
     assert [run.file.stat().st_mtime_ns for run in again] == times
+    # Who is who depends on the time between frames.
+    slower = _infer(checkpoint, session, out, fps=5.0)
+    assert not {run.file.stat().st_mtime_ns for run in slower} & set(times)
+    # One animal alone in the same folder leaves nothing of several.
+    (alone,) = _infer(checkpoint, session, out, animals=None)
+    assert alone.file == out / 'predictions.npz'
+    assert not [*out.glob('animal_*/predictions.npz'), *out.glob('animals.json')]
 
 
 def test_labels_and_videos_show_all_animals(checkpoint, session, tmp_path):
@@ -113,6 +118,8 @@ def test_a_former_run_with_more_animals_leaves_nothing(tmp_path):
     together.keep(made_of, {'animals': [{}]}, 1)
     assert list(together.animals()) == ['animal_0']
     assert [path.parent.name for path in tmp_path.glob('animal_*/predictions.npz')] == ['animal_0']
+    together.drop()
+    assert not [path for path in tmp_path.rglob('*') if path.name in ('predictions.npz', 'animals.json')]
 
 
 def test_a_model_without_a_map_of_centres_is_refused(session, tmp_path):

@@ -16,7 +16,7 @@ from smilfit.engine import build_train_runner, load_trained_regressor
 from smilfit.files import BadFileError
 from smilfit.models.exported_network import Port
 from tests.commands import run
-from tests.toy_experiment import experiment
+from tests.toy_experiment import experiment, keypoint_model
 
 WANTED = ('onnx', 'onnxscript', 'onnxruntime')
 needs_onnx = pytest.mark.skipif(
@@ -102,15 +102,7 @@ def keypoints(tmp_path_factory):
     """A checkpoint of a keypoint regressor, trained for a moment."""
     folder = tmp_path_factory.mktemp('keypoints')
     cfg = experiment(folder, **{'train_cfg.max_epochs': 1, 'custom_hooks': []})
-    cfg.model = {
-        'type': 'KeypointRegressor',
-        'body_model': cfg.model.body_model,
-        'backbone': {'type': 'SmallUNet', 'widths': (8, 8), 'fine_dim': 8},
-        'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2},
-        'boxes': {'type': 'OwnBoxes'},
-        'consensus': {'type': 'MeetInSpace'},
-        'augment': {'type': 'CropAugment', 'side': 32},
-    }
+    cfg.model = keypoint_model(cfg.model.body_model)
     build_train_runner(cfg, device='cpu').train()
     return folder / 'work' / 'epoch_1.pth'
 

@@ -140,14 +140,15 @@ def test_a_wrong_map_or_a_mirrored_animal_is_refused(body, tmp_path, wrong):
         add_pseudo_labels(cfg, [tmp_path])
 
 
-def result_of(folder, session, frames, words, body, word=GOOD, keypoints=NAMES):
+def result_of(folder, session, frames, words, body, word=GOOD, keypoints=NAMES, recording=None):
     """Write a result with these words of its frames; gives the points of its body."""
     model, n = SMIL(body), len(frames)
     params = model.zero_params(n)
     points = torch.arange(n * len(keypoints) * 3).reshape(n, -1, 3).float()
     seen = Keypoints3d(points, torch.ones(points.shape[:2]), tuple(keypoints), 'mm')
     done = torch.ones(n, dtype=torch.bool)
-    fit = FitResult(params, torch.zeros(n), done, keypoints3d=seen, model=FittedModel.of(body))
+    report = {} if recording is None else {'recording': recording}
+    fit = FitResult(params, torch.zeros(n), done, keypoints3d=seen, model=FittedModel.of(body), report=report)
     fit.save(folder / session / 'fit.npz', frames=np.asarray(frames))
     reasons = tuple(
         '' if w in (GOOD, NOT_FITTED) else f'camera top is {i} px off' for i, w in enumerate(words)
@@ -168,6 +169,14 @@ def test_what_is_refused_is_counted_by_its_reason(tmp_path):
         'one: not fitted': 1,
     }
     assert source.told().splitlines()[0] == 'pseudo-labels: 1 frames taken, 5 refused'
+
+
+def test_several_animals_of_one_recording_are_not_taken_for_one(tmp_path):
+    for animal in ('animal_0', 'animal_1'):
+        result_of(tmp_path, animal, [1, 2], [GOOD, GOOD], make_body(), recording='wild')
+    with pytest.raises(ValueError, match="both of 'wild', as those of several animals are"):
+        read_pseudo_labels([tmp_path])
+    assert len(read_pseudo_labels([tmp_path / 'animal_1']).labels) == 2
 
 
 def test_results_that_nobody_judged_are_refused(tmp_path):
@@ -251,6 +260,11 @@ def test_a_run_that_goes_on_keeps_its_labels_and_a_new_one_does_not(store, tmp_p
     assert resumed.train_dataloader == begun.train_dataloader
     dataset = MultiViewDataset(path, 'all', transforms=begun.train_dataloader.dataset.transforms)
     assert count_pseudo_labels(dataset) == 2
+    # One that is only looked at changes nothing of the run that is there.
+    result_of(tmp_path / 'others', 'one', [4], [GOOD], make_body())
+    for paths in ([], [tmp_path / 'others']):
+        add_pseudo_labels(experiment(path, tmp_path, 'MultiViewDataset'), paths, checked=True)
+    assert PseudoLabels.load(tmp_path / 'work' / 'pseudo_labels.npz').frame.tolist() == [1, 3]
     anew = experiment(path, tmp_path, 'MultiViewDataset')
     add_pseudo_labels(anew, [])
     assert 'transforms' not in anew.train_dataloader.dataset

@@ -41,57 +41,27 @@ def write_smilify(
     its lowest camera, as the merger does.
     """
     n, V = slots.shape
-    cameras, side = session.cameras, RESOLUTION
+    cameras = session.cameras
     tables = {
         'keypoints_2d': np.zeros((n, V, 4, 2)),
         'keypoint_visibility': np.zeros((n, V, 4)),
         'camera_intrinsics': np.tile(np.eye(3), (n, V, 1, 1)),
         'camera_extrinsics_R': np.tile(np.eye(3), (n, V, 1, 1)),
         'camera_extrinsics_t': np.zeros((n, V, 3)),
+        'image_sizes': np.zeros((n, V, 2)),
         'keypoints_3d': session.points[:n, :4].numpy().copy(),
     }
-    sizes = np.zeros((n, V, 2), np.int32)
-    world_R, world_t = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3))
     jpeg = [[np.zeros(0, np.uint8)] * n for _ in range(V)]
-    for i in range(n):
-        first = int(slots[i][slots[i] >= 0][0])
-        world_R[i], world_t[i] = cameras.R[first], cameras.t[first]
-        for v, c in enumerate(slots[i]):
-            if c < 0:
-                continue
-            xy = session.xy[i, c, :4].numpy()
-            width, height = (int(x) for x in cameras.size[c])
-            x0, y0, box = _box(crop_mode, width, height, xy)
-            scale = np.array([side / box[0], side / box[1]])
-            K = cameras.K[c].numpy().copy()
-            if not whole_cameras:
-                K[:2, 2] -= (x0, y0)
-                K[:2] *= scale[:, None]
-            tables['keypoints_2d'][i, v] = ((xy - (x0, y0)) * scale)[:, ::-1] / side
-            tables['keypoint_visibility'][i, v] = session.confidence[i, c, :4]
-            tables['camera_intrinsics'][i, v] = K
-            tables['camera_extrinsics_R'][i, v] = cameras.R[c]
-            tables['camera_extrinsics_t'][i, v] = cameras.t[c]
-            sizes[i, v] = (width, height) if whole_cameras else (side, side)
-            image = session.image(i, c)[y0 : y0 + box[1], x0 : x0 + box[0]]
-            small = cv2.resize(image, (side, side))[..., ::-1]
-            jpeg[v][i] = cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].ravel()
+    for i, v in np.argwhere(slots >= 0).tolist():
+        row, jpeg[v][i] = _view(session, i, slots[i, v], crop_mode, whole_cameras)
+        for name, value in row.items():
+            tables[name][i, v] = value
+    first = [int(row[row >= 0][0]) for row in slots]
+    world_R, world_t = cameras.R[first].numpy(), cameras.t[first].numpy()
     if canonical:
         _move_worlds(tables, world_R, world_t)
     with h5py.File(path, 'w') as file:
-        for v in range(V):
-            kind = h5py.vlen_dtype(np.uint8)
-            data = file.create_dataset(
-                f'multiview_images/image_jpeg_view_{v}', (n,), kind, compression='gzip'
-            )
-            for i in range(n):
-                data[i] = jpeg[v][i]
-        file['multiview_images/view_mask'] = slots >= 0
-        for name, value in tables.items():
-            file[f'multiview_keypoints/{name}'] = value.astype(np.float32)
-        file['multiview_keypoints/camera_indices'] = slots.astype(np.int32)
-        file['multiview_keypoints/image_sizes'] = sizes
-        file['parameters/betas'] = np.tile(np.float32([0.5, -1]), (n, 1))
+        _write_tables(file, tables, slots, jpeg)
         named = [','.join(cameras.names[c] for c in row if c >= 0).encode() for row in slots]
         file['auxiliary/camera_names'] = named
         file['auxiliary/has_3d_data'] = np.ones(n, bool)
@@ -104,11 +74,52 @@ def write_smilify(
             file['auxiliary/canonical_to_world_t'] = world_t.astype(np.float32)
             order = [f'slot_{v}' for v in range(V)]
         stated = {
-            'is_multiview': True, 'target_resolution': side, 'n_betas': 2, 'crop_mode': crop_mode,
+            'is_multiview': True, 'target_resolution': RESOLUTION, 'n_betas': 2, 'crop_mode': crop_mode,
             'canonical_camera_order': json.dumps(order),
         }  # fmt: skip
         file.create_group('metadata').attrs.update(stated | meta)
     return path
+
+
+def _view(
+    session: BlobSession, i: int, c: int, crop_mode: str, whole_cameras: bool
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Cut one image: what the tables have of it, and its bytes."""
+    cameras, side = session.cameras, RESOLUTION
+    xy = session.xy[i, c, :4].numpy()
+    width, height = (int(x) for x in cameras.size[c])
+    x0, y0, box = _box(crop_mode, width, height, xy)
+    scale = np.array([side / box[0], side / box[1]])
+    K = cameras.K[c].numpy().copy()
+    if not whole_cameras:
+        K[:2, 2] -= (x0, y0)
+        K[:2] *= scale[:, None]
+    small = cv2.resize(session.image(i, c)[y0 : y0 + box[1], x0 : x0 + box[0]], (side, side))[..., ::-1]
+    row = {
+        'keypoints_2d': ((xy - (x0, y0)) * scale)[:, ::-1] / side,
+        'keypoint_visibility': session.confidence[i, c, :4].numpy(),
+        'camera_intrinsics': K,
+        'camera_extrinsics_R': cameras.R[c].numpy(),
+        'camera_extrinsics_t': cameras.t[c].numpy(),
+        'image_sizes': np.array((width, height) if whole_cameras else (side, side)),
+    }
+    return row, cv2.imencode('.jpg', small, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].ravel()
+
+
+def _write_tables(
+    file: h5py.File, tables: dict[str, np.ndarray], slots: np.ndarray, jpeg: list[list[np.ndarray]]
+) -> None:
+    for v, images in enumerate(jpeg):
+        kind, name = h5py.vlen_dtype(np.uint8), f'multiview_images/image_jpeg_view_{v}'
+        data = file.create_dataset(name, (len(slots),), kind, compression='gzip')
+        for i, image in enumerate(images):
+            data[i] = image
+    file['multiview_images/view_mask'] = slots >= 0
+    file['multiview_keypoints/camera_indices'] = slots.astype(np.int32)
+    for name, value in tables.items():
+        kind = np.int32 if name == 'image_sizes' else np.float32
+        file[f'multiview_keypoints/{name}'] = value.astype(kind)
+    file['parameters/betas'] = np.tile(np.float32([0.5, -1]), (len(slots), 1))
 
 
 def write_single_views(path: Path, session: BlobSession) -> Path:

@@ -15,7 +15,7 @@ import tests.noisy_toys  # noqa: F401
 from smilfit.engine import build_train_runner, read_checkpoint, set_resume
 from smilfit.engine.seeded_loader import SeededLoader, seeded
 from tests.ranks import fork_context
-from tests.toy_experiment import experiment
+from tests.toy_experiment import experiment, keypoint_model
 
 EMA = {'type': 'EMAHook', 'momentum': 0.1, 'update_buffers': True}
 CURRICULUM = {'type': 'LossCurriculumHook', 'schedule': {0: {'transl': 0.5}, 1: {'keypoints3d': 2.0}}}
@@ -173,19 +173,13 @@ def test_a_run_killed_in_an_epoch_and_in_a_write_goes_on(tmp_path):
 def _keypoints(folder: Path):
     """The same for a keypoint regressor, whose crops and poses are drawn at random too."""
     cfg = _config(folder)
-    cfg.model = {
-            'type': 'KeypointRegressor',
-            'backbone': {'type': 'SmallUNet', 'widths': (16, 16, 24, 24), 'fine_dim': 16},
-            'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2},
-            'boxes': {'type': 'GivenBoxes'},
-            'consensus': {'type': 'MeetInSpace'},
-            'lifter': {
-                'type': 'PointLifter', 'dim': 32, 'n_blocks': 1, 'sampler': {'type': 'PoseSampler'}
-            },
-            'augment': {'type': 'CropAugment', 'side': 32, 'mirror': 0.0},
-            'lifter_samples': 8,
-            'body_model': cfg.model.body_model,
-    }  # fmt: skip
+    cfg.model = keypoint_model(
+        cfg.model.body_model,
+        boxes={'type': 'GivenBoxes'},
+        lifter={'type': 'PointLifter', 'dim': 32, 'n_blocks': 1, 'sampler': {'type': 'PoseSampler'}},
+        augment={'type': 'CropAugment', 'side': 32, 'mirror': 0.0},
+        lifter_samples=8,
+    )
     cfg.custom_hooks = [
         EMA,
         {'type': 'LossCurriculumHook', 'schedule': {0: {'heatmap': 0.5}, 1: {'lifter': 2.0}}},

@@ -7,7 +7,7 @@ from smilfit.apis import train
 from smilfit.engine import build_train_runner
 from smilfit.engine.label_check import check_labels, switched_on
 from smilfit.registry import DATASETS
-from tests.toy_experiment import experiment
+from tests.toy_experiment import experiment, keypoint_model
 from tests.toy_samples import ToyDataset
 
 
@@ -72,14 +72,7 @@ def test_heat_maps_without_keypoints_stop_the_command(tmp_path):
     )
     cfg.default_hooks = {}
     cfg.custom_hooks = []
-    cfg.model = {
-        'type': 'KeypointRegressor',
-        'backbone': {'type': 'SmallUNet', 'widths': (16, 16, 24, 24), 'fine_dim': 16},
-        'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2},
-        'boxes': {'type': 'GivenBoxes'},
-        'consensus': {'type': 'MeetInSpace'},
-        'body_model': cfg.model.body_model,
-    }
+    cfg.model = keypoint_model(cfg.model.body_model)
     cfg.dump(tmp_path / 'bare.py')
     with pytest.raises(ValueError, match='must have keypoints, in images or in space for the loss heatmap'):
         train(tmp_path / 'bare.py', tmp_path / 'work', device='cpu')

@@ -120,22 +120,12 @@ def test_a_compiled_step_is_the_same_step(tmp_path):
 _COMPILED_NETWORK = """
 import copy, sys, torch
 from pathlib import Path
-from mmengine.config import Config
 from smilfit.engine import build_train_runner
-from tests.toy_experiment import experiment
-from tests.toy_samples import write_toy_model
+from tests.toy_experiment import experiment, keypoint_model
 torch.set_num_threads(1)
 changes = {'train_cfg.max_epochs': 1, 'custom_hooks': [], 'compile': {'backend': 'aot_eager'}}
 cfg = experiment(Path(sys.argv[1]), **changes)
-cfg.model = {
-    'type': 'KeypointRegressor',
-    'body_model': cfg.model.body_model,
-    'backbone': {'type': 'SmallUNet', 'widths': (8, 8), 'fine_dim': 8},
-    'heatmap_head': {'type': 'KeypointHeatmapHead', 'stride': 2},
-    'boxes': {'type': 'OwnBoxes'},
-    'consensus': {'type': 'MeetInSpace'},
-    'augment': {'type': 'CropAugment', 'side': 32},
-}
+cfg.model = keypoint_model(cfg.model.body_model)
 runner = build_train_runner(cfg, device='cpu')
 model = runner.model
 plain = copy.deepcopy(model)

@@ -39,13 +39,11 @@ def known_poses(tables: SampleTables, body: BodyModelData | None, length_factor:
     sizes = {'J': body.n_joints, 'S': body.n_betas}
     values = {name: np.zeros((len(tables.rows), *PARAMETERS[name].row(sizes))) for name in PARAM_NAMES}
     found, miss = _placed(tables, tables.poses[posed], SMIL(body).double(), posed, length_factor)
-    known = np.zeros(len(tables.rows), np.bool_)
-    known[posed] = miss <= MOST_MISS
+    known, good = np.zeros(len(tables.rows), np.bool_), miss <= MOST_MISS
+    known[posed] = good
     for name, value in found.items():
-        values[name][posed] = np.where(
-            (miss <= MOST_MISS).reshape(-1, *(1,) * (value.ndim - 1)), value, values[name][posed]
-        )
-    return KnownParams(values, known, len(posed) - int(known.sum()))
+        values[name][posed[good]] = value[good]
+    return KnownParams(values, known, int((~good).sum()))
 
 
 @torch.no_grad()

@@ -22,9 +22,9 @@ from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
 from smilfit.models.regressors.modes import ModalRegressor
 from smilfit.models.regressors.normaliser import weighted_means
-from smilfit.models.regressors.per_sample import body_predictions, per_sample
+from smilfit.models.regressors.per_sample import body_predictions, chosen_rows, per_sample
 from smilfit.models.scene import cameras_of
-from smilfit.models.several_animals import AnimalSearch, chosen_rows, without_twins
+from smilfit.models.several_animals import AnimalSearch, without_twins
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
 from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints

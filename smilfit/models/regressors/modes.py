@@ -70,8 +70,8 @@ class ModalRegressor(BaseModel):
         Args:
             inputs: `image` (B, C, 3, H, W) in [0, 1], `view_mask` and the cameras of the crops.
             data_samples: the truth, for the losses and to be handed on with predictions.
-            mode: 'tensor' gives a `Prediction`, 'predict' a list with one dict a sample on the CPU, 'loss' a
-                dict of losses.
+            mode: 'tensor' gives what `predict_parameters` gives, 'predict' a list with one dict a sample on the CPU,
+                'loss' a dict of losses.
         """
         if mode == 'tensor':
             return self.predict_parameters(inputs)

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.losses import Energies, reduced
+from smilfit.losses import Energies
 from smilfit.models.exported_views import ExportedViews
 from smilfit.models.heads import BodyEstimate, NamedCameraHead, corrected_cameras
 from smilfit.models.limbs import Limbs, built_limbs
 from smilfit.models.regressors.base import BodyRegressor, check_views, remember_cameras
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
-from smilfit.models.regressors.normaliser import mean_over_processes
+from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.scene import SceneFrame, SceneRays, cameras_of, locate_scene, patch_rays
 from smilfit.models.statistics import TrainingStatistics
@@ -260,26 +260,24 @@ class MultiViewRegressor(BodyRegressor):
     ) -> dict[str, Tensor]:
         """Give losses of cameras and of the views' votes."""
         losses, mask = super().further_losses(prediction, inputs, data_samples), inputs['view_mask']
+        stated: dict[str, Energies] = {}
         if prediction.camera_change is not None:
             # Present even at weight 0, so that every parameter has a gradient in every step.
-            losses[f'loss_{CAMERA_KEY}'] = self._camera_term(prediction, mask)
+            stated[CAMERA_KEY] = Energies(prediction.camera_change.square().sum(-1), mask.float())
         if prediction.votes is not None:
-            losses[f'loss_{VOTE_KEY}'] = self._vote_term(prediction.votes, mask, data_samples)
+            stated[VOTE_KEY] = self._vote_energy(prediction.votes, mask, data_samples)
         if prediction.limbs is not None:
-            terms = self.limbs.heatmap_energy(prediction.limbs.logits, inputs, data_samples)
-            weight = self.loss_weights['heatmap']
-            losses['loss_heatmap'] = reduced((terms,), weight, 'mean', over=mean_over_processes)
+            stated['heatmap'] = self.limbs.heatmap_energy(prediction.limbs.logits, inputs, data_samples)
+        means = weighted_means(stated, self.loss_weights)
+        losses |= {f'loss_{key}': value for key, value in means.items()}
+        if prediction.limbs is not None:
             weight = self.loss_weights['lifter']
             losses |= {
                 f'loss_lifter_{name}': weight * term for name, term in self.limbs.lifter_losses().items()
             }
         return losses
 
-    def _camera_term(self, prediction: Prediction, view_mask: Tensor) -> Tensor:
-        squared = prediction.camera_change.square().sum(-1)
-        return _mean(squared, view_mask.float(), self.loss_weights[CAMERA_KEY])
-
-    def _vote_term(self, votes: Tensor, view_mask: Tensor, data_samples: Mapping[str, Any]) -> Tensor:
+    def _vote_energy(self, votes: Tensor, view_mask: Tensor, data_samples: Mapping[str, Any]) -> Energies:
         has_params = data_samples['has_params']
         known = data_samples['params']['global_orient']
         known = axis_angle_to_rotmat(torch.where(has_params[:, None], known, torch.zeros_like(known)))
@@ -287,7 +285,7 @@ class MultiViewRegressor(BodyRegressor):
         weight = (view_mask & has_params[:, None]).float()
         if 'params_weight' in data_samples:
             weight = weight * data_samples['params_weight'][:, None]
-        return _mean(squared, weight, self.loss_weights[VOTE_KEY])
+        return Energies(squared, weight)
 
 
 def _tokens(
@@ -298,7 +296,3 @@ def _tokens(
     tokens = features.new_zeros(*view_mask.shape, grid[0] * grid[1], features.shape[1])
     tokens[view_mask] = features.flatten(2).transpose(1, 2)
     return tokens, grid
-
-
-def _mean(terms: Tensor, weight: Tensor, factor: float) -> Tensor:
-    return reduced((Energies(terms, weight),), factor, 'mean', over=mean_over_processes)

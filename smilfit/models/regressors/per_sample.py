@@ -1,4 +1,4 @@
-"""Part a batch of predictions into samples."""
+"""Part a batch into samples."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +11,11 @@ def per_sample(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     """Give one dict a sample, on the CPU, of nested dicts of tensors with leading dimension n."""
     host = _map(batch, lambda x: x.detach().cpu())
     return [_map(host, lambda x, i=i: x[i]) for i in range(n)]
+
+
+def chosen_rows(batch: Any, rows: Tensor) -> Any:
+    """Choose samples of a batch, of nested dicts of tensors."""
+    return _map(batch, lambda x: x[rows])
 
 
 def body_predictions(
