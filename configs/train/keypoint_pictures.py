@@ -11,3 +11,5 @@ model = dict(
     # A mirrored picture shows another pose than the one that is to be found.
     augment=dict(mirror=0.0),
 )
+# What reads pictures has all to learn yet.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(lifter=dict(lr_mult=3.0, decay_mult=0.05))))

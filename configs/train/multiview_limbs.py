@@ -25,10 +25,16 @@ model = dict(
     ),
     loss_weights=dict(view_orientation=0.0, heatmap=1.0, lifter=1.0),
 )
-train_dataloader = dict(batch_size=8, num_workers=1, drop_last=True)
-train_cfg = dict(max_epochs=20, val_interval=5)
+# An epoch is 150 steps, whatever the size of the set: many steps on few images, as in keypoint_unet.py.
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=1,
+    drop_last=True,
+    sampler=dict(_delete_=True, type='MixedSampler', samples_per_epoch=300),
+)
+train_cfg = dict(max_epochs=14, val_interval=5)
 optim_wrapper = dict(
-    optimizer=dict(lr=2e-3, weight_decay=0.02),
+    optimizer=dict(lr=1.5e-3, weight_decay=0.02),
     paramwise_cfg=dict(custom_keys=dict(lifter=dict(lr_mult=0.5, decay_mult=0.05))),
     clip_grad=dict(max_norm=20.0),
 )

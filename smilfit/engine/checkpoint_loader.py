@@ -1,5 +1,6 @@
 """Read checkpoints without running code, and check that one belongs to the model that takes it."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from torch import nn
 
 from smilfit.files import BadFileError, shorten
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
+
+logger = logging.getLogger('smilfit')
 
 # Beside mmengine's own entries a checkpoint has this one.
 ENTRY = 'smilfit'
@@ -108,14 +111,26 @@ def check_body_model(path: str, stored: Mapping[str, Any], body_hash: str | None
         )
 
 
-def check_weights(path: str, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+def check_weights(
+    path: str, model: nn.Module, weights: Mapping[str, torch.Tensor], to_train: bool = False
+) -> None:
     """Refuse weights that are not exactly the model's, by name and shape; mmengine would only warn.
+
+    Args:
+        path: of the checkpoint.
+        model: takes them.
+        weights: of the checkpoint.
+        to_train: a part that says of itself `adds_nothing_untrained` may be missing as a whole, which is told: the
+            model begins as the one that the weights are of.
 
     Raises:
         ValueError: names the first that differ.
     """
     own = model.state_dict()
-    missing = sorted(own.keys() - weights.keys())
+    new = _parts_that_may_be_new(model, weights) if to_train else []
+    if new:
+        logger.info('%s: has no weights of %s, which begins untrained.', path, ', '.join(new))
+    missing = sorted(k for k in own.keys() - weights.keys() if not k.startswith(tuple(f'{n}.' for n in new)))
     left_over = sorted(weights.keys() - own.keys())
     other_shape = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
     if not (missing or left_over or other_shape):
@@ -128,3 +143,12 @@ def check_weights(path: str, model: nn.Module, weights: Mapping[str, torch.Tenso
     raise ValueError(
         f"{path}: the weights must match the model; {'; '.join(parts)}. Use the config of that training's work dir."
     )
+
+
+def _parts_that_may_be_new(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> list[str]:
+    return [
+        name
+        for name, module in model.named_modules()
+        if getattr(module, 'adds_nothing_untrained', False)
+        and not any(key.startswith(f'{name}.') for key in weights)
+    ]

@@ -58,16 +58,15 @@ class Refinement:
     Its stages should fit what may move: pose, place and scale, and shape with a prior. What they do not fit, such as
     offsets of landmarks, stays as it was lifted. Frames of few views are tried the other way round too, half a turn
     about the body's own up axis, and go on from the end of lower energy. Where the heat maps' modes are given, a body
-    that was fitted to the first choice chooses anew and is fitted again. A frame whose fit fails keeps what was
-    lifted; how many do is told.
+    that was fitted to the first choice chooses anew and is fitted again. One view does not tell size from distance,
+    and a fit of both may run away along its rays: there the scale stays as it was lifted, and no covariance is
+    given. A frame whose fit fails keeps what was lifted; how many do is told.
 
     Args:
         registrant: fits; one of its handlers must take `Keypoints2d`.
         noise_px: standard deviation of a place that counts in full; others count by the square of its share.
         few_views: up to how many views both headings are tried; 0 for never.
         least_points: frames that show fewer points keep what was lifted.
-        least_views: frames that fewer views show do too: one view does not tell size from distance, and a fit
-            may run away along its rays.
         mode_px: how far from a fitted body's keypoint a mode is looked for, standard deviation; 0 for never.
     """
 
@@ -77,16 +76,16 @@ class Refinement:
         noise_px: float = 1.5,
         few_views: int = 2,
         least_points: int = 4,
-        least_views: int = 2,
         mode_px: float = 8.0,
     ) -> None:
         if not noise_px > 0:
             raise ValueError(f'Refinement: noise_px must be positive; got {noise_px}.')
         self.registrant, self.noise_px = registrant, noise_px
-        self.few_views, self.least_points, self.least_views = few_views, least_points, least_views
-        self.mode_px = mode_px
+        self.few_views, self.least_points, self.mode_px = few_views, least_points, mode_px
         # Of fits that another one follows nobody wants the covariance, which takes longer than they do.
-        self._first = _without_covariance(registrant)
+        quick = _without_covariance(registrant)
+        held = _with_held_scale(quick)
+        self._several, self._single = _Fits(registrant, quick), _Fits(held, held)
         self._once = _Once()
 
     def __call__(
@@ -126,53 +125,47 @@ class Refinement:
     def _refine(self, start: BodyParams, seen: Keypoints2d, modes: SeenModes | None) -> Refined:
         finite = _finite(start)
         shown = seen.visible.sum((1, 2)) >= self.least_points
-        shown &= seen.visible.any(2).sum(1) >= self.least_views
-        rows = (finite & shown).nonzero().flatten()
-        nothing = torch.zeros_like(finite)
-        energy = torch.full_like(start.scale, torch.inf)
-        report = {'frames': len(finite), 'too_few_points': int((~shown).sum())}
-        report['lifted_not_finite'] = int((~finite & shown).sum())
-        turned = torch.zeros_like(finite)
-        result = None
-        if len(rows):
-            first, turned[rows] = self._headings(start[rows], seen[rows])
+        single = seen.visible.any(2).sum(1) == 1
+        refined, turned = torch.zeros_like(finite), torch.zeros_like(finite)
+        params, energy, covariance = start, torch.full_like(start.scale, torch.inf), None
+        for group, fits in ((~single, self._several), (single, self._single)):
+            rows = (finite & shown & group).nonzero().flatten()
+            if not len(rows):
+                continue
+            first, turned[rows] = self._headings(start[rows], seen[rows], fits)
             chosen = seen[rows]
             if modes is not None and self.mode_px:
-                first, chosen = self._chosen_anew(first, chosen, modes[rows])
-            result = self._fit(first, chosen, self.registrant)
-        if result is None:
-            self._tell({**report, 'refined': 0, 'fit_failed': len(rows)})
-            return Refined(
-                start, nothing, nothing, energy, None, {**report, 'refined': 0, 'fit_failed': len(rows)}
-            )
-        good = _good(result)
-        refined = nothing.index_put((rows[good],), torch.ones_like(good[good]))
-        params = BodyParams.of(
-            {
-                n: v.index_copy(0, rows[good], getattr(result.params, n)[good].to(v))
-                for n, v in start.as_dict().items()
-            }
-        )
-        energy = energy.index_copy(0, rows[good], result.per_frame_loss[good].to(energy))
-        covariance = None if result.covariance is None else result.covariance.expanded(rows, len(finite))
-        report |= {'refined': int(refined.sum()), 'fit_failed': int((~good).sum())}
-        report['turned'] = int((turned & refined).sum())
+                first, chosen = self._chosen_anew(first, chosen, modes[rows], fits)
+            result = self._fit(first, chosen, fits.last)
+            if result is None:
+                continue
+            good = _good(result)
+            refined[rows[good]] = True
+            params = _put(params, rows[good], result.params[good])
+            energy = energy.index_copy(0, rows[good], result.per_frame_loss[good].to(energy))
+            if result.covariance is not None:
+                covariance = result.covariance.expanded(rows, len(finite))
+        turned &= refined
+        report = {
+            'frames': len(finite),
+            'too_few_points': int((~shown).sum()),
+            'lifted_not_finite': int((~finite & shown).sum()),
+            'refined': int(refined.sum()),
+            'fit_failed': int((finite & shown & ~refined).sum()),
+            'turned': int(turned.sum()),
+        }
         self._tell(report)
-        return Refined(params, refined, turned & refined, energy, covariance, report)
+        return Refined(params, refined, turned, energy, covariance, report)
 
     def _chosen_anew(
-        self, start: BodyParams, seen: Keypoints2d, modes: SeenModes
+        self, start: BodyParams, seen: Keypoints2d, modes: SeenModes, fits: '_Fits'
     ) -> tuple[BodyParams, Keypoints2d]:
         """Fit to the first choice, and let the body choose; what could not be fitted stays."""
-        result = self._fit(start, seen, self._first)
+        result = self._fit(start, seen, fits.quick)
         if result is None:
             return start, seen
         good = _good(result)
-        found = {
-            n: torch.where(good.reshape(-1, *(1,) * (v.ndim - 1)), getattr(result.params, n).to(v), v)
-            for n, v in start.as_dict().items()
-        }
-        params = BodyParams.of(found)
+        params = _put(start, good.nonzero().flatten(), result.params[good])
         with torch.no_grad():
             points = self.registrant.body(params, need=seen.names).keypoints
         px, _, valid = seen.rig.to(points.dtype).project(points)
@@ -191,14 +184,14 @@ class Refinement:
         finally:
             told_by.removeFilter(self._once)
 
-    def _headings(self, start: BodyParams, seen: Keypoints2d) -> tuple[BodyParams, Tensor]:
+    def _headings(self, start: BodyParams, seen: Keypoints2d, fits: '_Fits') -> tuple[BodyParams, Tensor]:
         """Try frames of few views the other way round; give the better end, and which rows were turned."""
         turned = torch.zeros(start.batch_size, dtype=torch.bool, device=start.transl.device)
         few = (seen.visible.any(2).sum(1) <= self.few_views).nonzero().flatten()
         if not len(few):
             return start, turned
         both = BodyParams.cat([start[few], turned_round(self.registrant.body, start[few])])
-        result = self._fit(both, seen[few.repeat(2)], self._first)
+        result = self._fit(both, seen[few.repeat(2)], fits.quick)
         if result is None:
             return start, turned
         loss = torch.where(_good(result), result.per_frame_loss, torch.inf).reshape(2, -1)
@@ -207,11 +200,7 @@ class Refinement:
         found = result.params[rows]
         usable = loss.isfinite().any(0)
         turned[few] = better
-        params = {
-            n: v.index_copy(0, few[usable], getattr(found, n)[usable].to(v))
-            for n, v in start.as_dict().items()
-        }
-        return BodyParams.of(params), turned
+        return _put(start, few[usable], found[usable]), turned
 
     def _tell(self, report: dict[str, int]) -> None:
         kept = {
@@ -224,6 +213,14 @@ class Refinement:
                 'Refinement: %d of %d frames keep what was lifted: %s.',
                 *(sum(kept.values()), report['frames'], ', '.join(f'{n} {c}' for n, c in kept.items())),
             )
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """What fits last, and what fits before that."""
+
+    last: Registrant
+    quick: Registrant
 
 
 class _Once(logging.Filter):
@@ -268,6 +265,23 @@ def _without_covariance(registrant: Registrant) -> Registrant:
     quick.covariance = False
     plain.optimizer = quick
     return plain
+
+
+def _with_held_scale(registrant: Registrant) -> Registrant:
+    """Give a registrant none of whose stages fits the scale; one without stages stays as it is."""
+    stages = getattr(registrant, 'stages', None)
+    if not stages:
+        return registrant
+    held = copy.copy(registrant)
+    held.stages = [replace(stage, fit=tuple(n for n in stage.fit if n != 'scale')) for stage in stages]
+    return held
+
+
+def _put(params: BodyParams, rows: Tensor, found: BodyParams) -> BodyParams:
+    """Put other bodies in the place of some."""
+    return BodyParams.of(
+        {n: v.index_copy(0, rows, getattr(found, n).to(v)) for n, v in params.as_dict().items()}
+    )
 
 
 def _good(result: FitResult) -> Tensor:

@@ -1,9 +1,12 @@
 """What must hold of a lifter that reads the pictures where its keypoints were seen."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
 
+from smilfit.engine.checkpoint_loader import check_weights
 from smilfit.models import PointLifter
 from smilfit.models.two_passes import features_at
 from tests.toy_keypoint_regressor import make_keypoint_regressor
@@ -71,6 +74,19 @@ def test_order_and_absence_of_views():
         second = model.predict_parameters(changed).params.as_dict()
         for name, value in first.items():
             torch.testing.assert_close(value, second[name], atol=1e-4, rtol=1e-4)
+
+
+def test_training_goes_on_from_weights_without_features(caplog):
+    model = _model()
+    weights = {k: v for k, v in model.state_dict().items() if 'features' not in k}
+    with caplog.at_level(logging.INFO, logger='smilfit'):
+        check_weights('first.pth', model, weights, to_train=True)
+    assert 'no weights of lifter.features' in caplog.text
+    with pytest.raises(ValueError, match='2 missing'):
+        check_weights('first.pth', model, weights)
+    with pytest.raises(ValueError, match='1 missing'):
+        half = weights | {'lifter.features.out.weight': model.lifter.features.out.weight}
+        check_weights('first.pth', model, half, to_train=True)
 
 
 def test_mirrored_pictures_are_refused():

@@ -132,6 +132,28 @@ def test_a_body_that_stands_the_wrong_way_round_is_turned(body):
     assert not kept.turned.any()
 
 
+def test_of_one_view_the_scale_stays_and_the_body_is_fitted(body):
+    """Some frames of a batch have one view, others all."""
+    _, seen, near = _scene(body, n=6, n_views=3)
+    confidence = seen.confidence.clone()
+    single = torch.arange(6) % 2 == 0
+    confidence[single, 1:] = 0
+    seen = Keypoints2d(seen.xy, confidence, seen.names, seen.cameras)
+    found = make_refinement(body, covariance=True)(near, seen)
+    assert found.refined.all()
+    torch.testing.assert_close(found.params.scale[single], near.scale[single])
+    assert (found.params.scale[~single] != near.scale[~single]).all()
+
+    def missed(params):
+        px, _, _ = seen.rig.project(body(params, need=seen.names).keypoints)
+        return ((px - seen.xy).norm(dim=-1) * confidence).sum((1, 2)) / confidence.sum((1, 2))
+
+    assert (missed(found.params) < 0.3 * missed(near)).all()
+    # What is not known has no end.
+    known = found.uncertainty.keypoints.diagonal(dim1=-2, dim2=-1).isfinite().flatten(1).all(1)
+    assert known.tolist() == (~single).tolist()
+
+
 def test_what_fails_keeps_what_was_lifted_and_is_told(body, caplog):
     _, seen, near = _scene(body)
     confidence = seen.confidence.clone()

@@ -154,12 +154,17 @@ class FeatureReader(nn.Module):
 
     An untrained one says nothing, so that it can be added to a network that was trained without.
 
+    Attributes:
+        adds_nothing_untrained: a checkpoint without its weights is gone on with.
+
     Args:
         in_dim: F, channels of the picture features.
         n_points: K.
         dim: channels a keypoint.
         out_dim: channels of the answer.
     """
+
+    adds_nothing_untrained = True
 
     def __init__(self, in_dim: int, n_points: int, dim: int, out_dim: int) -> None:
         super().__init__()
