@@ -69,7 +69,8 @@ def cut(
     """
     to_image = invert_affine(affine.float())
     shrink = torch.linalg.det(to_image[..., :2]).abs().sqrt()
-    level = shrink.log2().round().clamp(0, _LEVELS)
+    # A box that is none has a level all the same: its crop is no number, and not whatever memory held.
+    level = shrink.log2().round().clamp(0, _LEVELS).nan_to_num(0.0)
     if images.device.type != 'cpu' or torch.compiler.is_compiling():
         # On a GPU, asking how far any shrinks would wait for it.
         return _sampled(_averaged(images, level), to_image, 2.0**level, side)

@@ -105,6 +105,13 @@ def test_images_that_shrink_alike_are_cut_together_as_each_by_itself():
     torch.testing.assert_close(cut(images, affine, 16), canvas)
 
 
+def test_a_box_that_is_none_gives_no_numbers_and_leaves_the_others():
+    images, boxes = torch.rand(2, 3, 40, 40), torch.tensor([[0.0, 0, 20], [torch.nan, 0, torch.nan]])
+    found = cut(images, box_affine(boxes, 16), 16)
+    assert bool(found[1].isnan().all())
+    assert torch.equal(found[:1], cut(images[:1], box_affine(boxes[:1], 16), 16))
+
+
 def test_affine_maps_compose_and_invert():
     first, second = torch.randn(2, 5, 2, 3).double().unbind(0)
     px = torch.randn(5, 7, 2).double()
