@@ -129,7 +129,8 @@ class PlainCheckpointHook(Hook):
         check_body_model(where, stored, names.body_model_hash, str(names.body_model_file))
         if not self.averaged and not runner._resume:
             checkpoint['state_dict'] = _last_weights(where, checkpoint)
-        check_weights(where, model, checkpoint['state_dict'], to_train=not runner._resume)
+        to_train = runner._train_loop is not None and not runner._resume
+        check_weights(where, model, checkpoint['state_dict'], to_train)
         # mmengine would run it as python.
         checkpoint.get('meta', {}).pop('config', None)
         if 'message_hub' in checkpoint:

@@ -187,6 +187,24 @@ def _keypoints(folder: Path):
     return cfg
 
 
+def test_a_lifter_that_is_to_see_pictures_goes_on_from_one_that_did_not(tmp_path):
+    cfg = _keypoints(tmp_path)
+    cfg.custom_hooks = []
+    learnt = _train(copy.deepcopy(cfg)).model.state_dict()
+    cfg.model.feature_map = -1
+    cfg.load_from = str(tmp_path / 'work' / 'iter_6.pth')
+    runner = build_train_runner(cfg, device='cpu')
+    runner.load_or_resume()
+    begun = runner.model.state_dict()
+    added = {'lifter.features.project.weight', 'lifter.features.out.weight'}
+    assert begun.keys() - learnt.keys() == added
+    assert not begun['lifter.features.out.weight'].any()
+    # To go on with a run that was stopped, everything must be there.
+    cfg.resume = True
+    with pytest.raises(ValueError, match=r'lifter\.features'):
+        build_train_runner(cfg, device='cpu').load_or_resume()
+
+
 def _kill_in_the_next_write() -> None:
     """SIGKILL when half of the next file is on the disk."""
 
