@@ -1,7 +1,7 @@
 """Open what a call of inference names: a session's folder, videos, images, or a dataset file."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ _ONLY_CROPS = (
 )
 _FINDS_NONE = 'finds none by itself'
 _NEVER_LOOKED = 'never looked for it in whole images (preprocess --crop-mode default teaches that)'
+# Cameras nearer than this share of the rig's extent, and turned by less (Frobenius), are one.
+_SAME_PLACE, _SAME_TURN = 1e-3, 1e-3
 # Where neither checkpoint nor caller says how large a crop is.
 _USUAL_SIDE = 224
 
@@ -100,8 +102,9 @@ def open_recordings(
     if path is not None and path.is_dir() and not videos and images_in(path):
         return _images(path, options, names, finds_boxes)
     if path is not None and path.is_dir() and not videos:
-        videos = find_videos(path, options.views)
+        videos = _videos_of(path, options.views)
     cameras = _calibration(path, options)
+    _tell_of_twins(cameras, videos)
     if cameras is not None and len(videos) == len(cameras) == 1 and 'camera' in videos:
         videos = {cameras.names[0]: videos['camera']}
     _check_calibrated(videos, cameras)
@@ -109,6 +112,36 @@ def open_recordings(
     reader = SynchronisedVideos({name: videos[name] for name in views}, cameras, options.common)
     name = folder_name((path if path is not None else next(iter(reader.files))).resolve().stem)
     return [_recorded(name, reader, options, names, finds_boxes)]
+
+
+def _videos_of(folder: Path, views: Sequence[str]) -> dict[str, Path]:
+    try:
+        return find_videos(folder, views)
+    except FileNotFoundError as error:
+        inner = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and images_in(child)]
+        if not inner:
+            raise
+        raise FileNotFoundError(
+            f'{error} Images are in {", ".join(inner[:3])}: name one such folder.'
+        ) from None
+
+
+def _tell_of_twins(cameras: Cameras | None, videos: Mapping[str, Any]) -> None:
+    """Warn of two cameras that stand at one place and look the same way: one has the other's calibration."""
+    if cameras is None or cameras.R.ndim > 3:
+        return
+    centres, R = cameras.centres(), cameras.R
+    apart = torch.cdist(centres, centres)
+    turned = (R.unsqueeze(1) - R.unsqueeze(0)).flatten(2).norm(dim=-1)
+    alike = (apart <= _SAME_PLACE * apart.max()) & (turned <= _SAME_TURN)
+    for i, j in alike.triu(1).nonzero().tolist():
+        first, second = cameras.names[i], cameras.names[j]
+        if first in videos and second in videos:
+            logger.warning(
+                'cameras %s and %s stand at the same place and look the same way by the calibration: one has the '
+                "other's. Calibrate again, or leave the wrong one out by --views.",
+                *(first, second),
+            )
 
 
 def _images(path: Path, options: SourceOptions, names: DatasetNames, finds_boxes: bool) -> list[Recording]:

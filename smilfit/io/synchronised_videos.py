@@ -79,9 +79,8 @@ class SynchronisedVideos:
         shortest = min(self.lengths.values())
         if shortest == max(self.lengths.values()) or common:
             if common and shortest != max(self.lengths.values()):
-                logger.warning(
-                    'Videos have %s frames; the first %d of each are used.', self.lengths, shortest
-                )
+                told = ', '.join(f'{name}: {n}' for name, n in self.lengths.items())
+                logger.warning('Videos differ in frames (%s); the first %d of each are used.', told, shortest)
             return shortest
         told = ', '.join(f'{name} ({self.paths[name].name}): {n}' for name, n in self.lengths.items())
         raise ValueError(

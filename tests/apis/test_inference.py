@@ -20,15 +20,15 @@ from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.engine import load_trained_regressor
 from smilfit.engine.model_description import model_of_checkpoint
 from smilfit.files import BadFileError
-from smilfit.io import read_labels
+from smilfit.io import read_labels, write_calibration
 from smilfit.io.synchronised_videos import RecordedFrame
 from smilfit.models.statistics import DatasetNames
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
-from tests.apis.inference_session import CAMERAS, stop_at, train_toy, write_toy_session
+from tests.apis.inference_session import CAMERAS, stop_at, toy_rig, train_toy, write_toy_session
 from tests.datasets.blob_session import BlobSession, make_body
 from tests.toy_experiment import experiment
-from tests.toy_samples import ring_cameras
+from tests.toy_samples import JOINT_NAMES, ring_cameras
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')
 
@@ -263,6 +263,25 @@ def test_a_model_of_crops_alone_is_told_of(session, caplog, finds_boxes, why):
     caplog.clear()
     open_recordings(session, SOURCES, replace(names, crop_mode='default'), finds_boxes)
     assert 'boxes:' not in caplog.text
+
+
+def test_a_camera_with_the_calibration_of_another_is_told_of(session, tmp_path, caplog):
+    names = DatasetNames(keypoint_names=JOINT_NAMES, camera_names=CAMERAS)
+    open_recordings(session, SOURCES, names, True)
+    assert 'same place' not in caplog.text
+    rig = toy_rig()
+    twin = replace(rig, R=rig.R[[0, 1, 0]], t=rig.t[[0, 1, 0]])
+    write_calibration(tmp_path / 'twin.toml', twin)
+    open_recordings(session, replace(SOURCES, calibration=tmp_path / 'twin.toml'), names, True)
+    assert 'cameras left and top stand at the same place' in caplog.text
+
+
+def test_a_folder_of_folders_of_images_says_so(session, tmp_path):
+    (tmp_path / 'first').mkdir()
+    cv2.imwrite(str(tmp_path / 'first' / 'image.png'), np.zeros((8, 8, 3), np.uint8))
+    names = DatasetNames(keypoint_names=JOINT_NAMES, camera_names=CAMERAS)
+    with pytest.raises(FileNotFoundError, match='Images are in first'):
+        open_recordings(tmp_path, SOURCES, names, True)
 
 
 def test_boxes_of_labels_of_a_table_and_of_a_detector_agree(checkpoint, session, tmp_path):
