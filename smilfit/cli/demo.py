@@ -26,7 +26,7 @@ class DemoSize:
     n_sessions: int = 6
     n_frames: int = 120
     n_cameras: int = 4
-    epochs: int = 16
+    epochs: int = 8
     resolution_px: int = 256
 
 
