@@ -9,6 +9,7 @@ from typing import Any
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.testing import test
+from smilfit.engine import read_checkpoint
 from smilfit.evaluation import BenchmarkResult, PairedDifference, paired_differences
 from smilfit.files import write_text
 
@@ -53,11 +54,16 @@ def compare(
         What came out, in the first process; None in the others.
 
     Raises:
+        BadFileError: a file that is no checkpoint.
         ValueError: they are not answers to the same frames.
     """
     if out is not None:
         check_output_file(out, '--out')
         check_not_an_input(out, (a, b, config, body_model), '--out')
+    for path in (a, b):
+        # A test takes minutes: a file that is none is told before.
+        if Path(path).suffix != '.npz':
+            read_checkpoint(path)
     results = []
     for name, path in (('a', a), ('b', b)):
         if Path(path).suffix != '.npz':

@@ -20,7 +20,8 @@ from smilfit.registry import DATASETS, build_transform, did_you_mean
 logger = logging.getLogger('smilfit')
 _OF_THE_SAME = (
     '%s: too few sessions (%d) to hold whole ones out, so the test split is stretches of those that are trained on; '
-    'its figures say little of other animals. With %d sessions or more whole ones are held out.'
+    'its figures say little of other animals. With %d sessions or more whole ones are held out. Of a file that '
+    'nothing was trained on take all: test_dataloader.dataset.split=all.'
 )
 
 

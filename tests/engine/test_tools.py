@@ -63,6 +63,12 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     files = [str(work_dir / 'benchmark' / 'comparison.npz'), str(work_dir / 'epoch_1.pth')]
     assert test_tool.main(['--compare', *files, '--device', 'cpu']) == 1
     assert 'must have 10 frames' in capsys.readouterr().err
+    # What is no checkpoint is told before anything is tested.
+    (tmp_path / 'none.pth').write_text('none')
+    assert test_tool.main(['--compare', files[1], str(tmp_path / 'none.pth'), '--device', 'cpu']) == 1
+    found = capsys.readouterr()
+    assert 'none.pth' in found.err
+    assert 'mpjpe' not in found.out
     more = ['--cfg-options', 'test_dataloader.dataset.n=12', '--device', 'cpu', '--traceback']
     assert test_tool.main([config, '--out', str(out), checkpoint, *more]) == 0
     assert ' [' in capsys.readouterr().out
