@@ -23,7 +23,8 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=prog,
         description='Write the network of a trained regressor as ONNX, in float32: of a KeypointRegressor images to '
-        "heat maps, of a MultiViewRegressor images and rays to a body in the scene's frame. What it takes and gives "
+        'heat maps, which `infer --network` takes in place of its own, of a MultiViewRegressor images and rays to a '
+        "body in the scene's frame, for programs of your own. What it takes and gives "
         'stands in OUT.json. onnxruntime then runs the file, and its numbers are compared with those of torch.',
         epilog=EXIT_CODES,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
