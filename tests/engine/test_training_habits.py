@@ -141,8 +141,9 @@ for one in (model, plain):
     logits = one.vision.logits(crops)
     logits.square().mean().backward()
     found.append([logits.detach(), *(p.grad for p in one.vision.parameters())])
-for a, b in zip(*found):
+for a, b in zip(*found, strict=True):
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+print('alike:', len(found[0]), 'of', 1 + len(list(plain.vision.parameters())))
 """
 
 
@@ -150,7 +151,10 @@ def test_a_compiled_network_gives_the_same_maps_and_gradients(tmp_path):
     """Traced forward and backward; generating code takes a compiler and minutes."""
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, '-c', _COMPILED_NETWORK, tmp_path]
-    subprocess.run(command, cwd=root, check=True, timeout=300)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    compared, there = done.stdout.splitlines()[-1].removeprefix('alike: ').split(' of ')
+    assert int(compared) == int(there) > 1
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])
