@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.models.crop_augment import CropBatch, swap_where, whole_boxes
+from smilfit.models.crop_augment import CropBatch, swap_where
+from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.scene import cameras_of
-from smilfit.models.two_passes import Sighting, TwoPasses
+from smilfit.models.two_passes import TwoPasses
 from smilfit.structures import Cameras
 
 
@@ -22,7 +23,6 @@ class CropMoments:
 
     logits: Float[Tensor, 'B C K h w']
     features: Float[Tensor, 'N F i j'] | None
-    to_crop: Float[Tensor, 'B C 2 3']
     cameras: Cameras
     view_mask: Bool[Tensor, 'B C']
 
@@ -55,18 +55,15 @@ class CropMoments:
         affine = affine.unflatten(0, mask.shape)
         size = affine.new_full((*mask.shape, 2), float(crops.images.shape[-1]))
         cameras = cameras_of(inputs).transformed(affine, size)
-        return cls(maps.unflatten(0, mask.shape), features, affine, cameras, mask)
+        return cls(maps.unflatten(0, mask.shape), features, cameras, mask)
 
-    def sighting(self, vision: TwoPasses, size: tuple[int, int], extent: Float[Tensor, '']) -> Sighting:
+    def evidence(self, vision: TwoPasses, extent: Float[Tensor, '']) -> PointEvidence:
         """Let the views meet, without a gradient, as they do in a prediction.
 
         Args:
             vision: its consensus.
-            size: (H, W) of the given images, px.
             extent: see `TwoPasses.forward`.
         """
-        boxes = whole_boxes(self.view_mask.numel(), size, self.to_crop).unflatten(0, self.view_mask.shape)
         features = None if self.features is None else self.features.detach()
-        return vision.meet(
-            self.logits.detach(), features, boxes, self.to_crop, self.cameras, self.view_mask, extent
-        )
+        points, read = vision.meet(self.logits.detach(), features, self.cameras, self.view_mask, extent)
+        return PointEvidence.of(points, self.cameras, self.view_mask, read)

@@ -205,26 +205,23 @@ class TwoPasses(nn.Module):
         maps, features, affine = self._maps(images, boxes, view_mask)
         logits = self.head.split(maps.flatten(0, 1))[0].unflatten(0, view_mask.shape)
         crop_cameras = self._crop_cameras(cameras, affine, view_mask)
-        return self.meet(logits, features, boxes, affine, crop_cameras, view_mask, extent)
+        points, read = self.meet(logits, features, crop_cameras, view_mask, extent)
+        return Sighting(points, boxes, affine, crop_cameras, view_mask, read)
 
     @torch.no_grad()
     def meet(
         self,
         logits: Float[Tensor, 'B C K h w'],
         features: Float[Tensor, 'N F i j'] | None,
-        boxes: Float[Tensor, 'B C 3'],
-        to_crop: Float[Tensor, 'B C 2 3'],
         cameras: Cameras,
         view_mask: Bool[Tensor, 'B C'],
         extent: Float[Tensor, ''],
-    ) -> Sighting:
+    ) -> tuple[Consensus, Float[Tensor, 'B C K F'] | None]:
         """Let views meet, and read the features where each saw a keypoint.
 
         Args:
             logits: of the keypoints' maps; a view outside of the mask may hold anything.
             features: of the N views that are there, one after the other; None for none.
-            boxes: that the crops show.
-            to_crop: px of the given images to px of the crops.
             cameras: of the crops.
             view_mask: which views there are.
             extent: as in `forward`.
@@ -235,7 +232,7 @@ class TwoPasses(nn.Module):
         if features is not None:
             read = logits.new_zeros(*points.pixels.shape[:3], features.shape[1])
             read[view_mask] = features_at(features.to(logits), points.pixels[view_mask], self.side)
-        return Sighting(points, boxes, to_crop, cameras, view_mask, read)
+        return points, read
 
 
 def features_at(

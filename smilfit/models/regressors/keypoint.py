@@ -192,7 +192,7 @@ class KeypointRegressor(ModalRegressor):
             if of_points:
                 stated['consensus'] = self._consensus(moments, data_samples)
             if of_body:
-                seen = self._seen(moments, inputs['image'].shape[-2:], data_samples)
+                seen = self._seen(moments, data_samples)
                 stated |= {f'seen_{name}': terms for name, terms in seen.items()}
                 own = self.lifter.loss_weights
                 weights |= {f'seen_{name}': weights['seen'] * own[name] for name in seen}
@@ -214,12 +214,9 @@ class KeypointRegressor(ModalRegressor):
             self.statistics.scene_unit,
         )
 
-    def _seen(
-        self, moments: CropMoments, size: tuple[int, int], data_samples: Mapping[str, Any]
-    ) -> dict[str, Energies]:
+    def _seen(self, moments: CropMoments, data_samples: Mapping[str, Any]) -> dict[str, Energies]:
         """State what the body misses that is lifted from the crops of each sample."""
         assert self.lifter is not None
-        sighting = moments.sighting(self.vision, size, self.statistics.scene_unit)
         truth = LifterTruth.of(
             data_samples['keypoints3d'],
             data_samples['confidence3d'] * (self.keypoint_weights > 0),
@@ -228,7 +225,7 @@ class KeypointRegressor(ModalRegressor):
             data_samples.get('has_betas'),
             data_samples.get('params_weight'),
         )
-        return self.lifter.energies(_evidence(sighting), truth)
+        return self.lifter.energies(moments.evidence(self.vision, self.statistics.scene_unit), truth)
 
     def compile_network(self, **options: Any) -> None:
         """Let torch.compile write the network of heat maps; see `TwoPasses.compile_network`."""
@@ -251,11 +248,12 @@ class KeypointRegressor(ModalRegressor):
         if self.lifter is None:
             return KeypointPrediction(sighting, None)
 
-        lifted = self.lifter(_evidence(sighting))
+        points, cameras = sighting.points, sighting.cameras
+        lifted = self.lifter(PointEvidence.of(points, cameras, sighting.view_mask, sighting.features))
         if self.refine is None:
             return KeypointPrediction(sighting, lifted, lifted)
-        observed = sighting.points.keypoints2d(self.keypoint_names, sighting.cameras)
-        refined = self.refine(lifted, observed, modes=sighting.points.seen_modes())
+        observed = points.keypoints2d(self.keypoint_names, cameras)
+        refined = self.refine(lifted, observed, modes=points.seen_modes())
         return KeypointPrediction(sighting, refined.params, lifted, refined)
 
     @torch.no_grad()
@@ -338,7 +336,3 @@ class KeypointRegressor(ModalRegressor):
             if refined.uncertainty is not None:
                 batch['uncertainty'] = refined.uncertainty.keypoints
         return per_sample(batch, len(mask))
-
-
-def _evidence(sighting: Sighting) -> PointEvidence:
-    return PointEvidence.of(sighting.points, sighting.cameras, sighting.view_mask, sighting.features)
