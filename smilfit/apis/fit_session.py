@@ -30,7 +30,7 @@ from smilfit.registrants import PartFiles, SMPLify
 from smilfit.registrants.matching import observed_frames
 from smilfit.registry import build_registrant, reject_unknown
 from smilfit.solvers import Processes
-from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
+from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -155,7 +155,9 @@ class SessionFits:
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
-                result = replace(result, recorded_cameras=self.dataset.annotated2d(session).rig)
+                origin = FitOrigin.of(self.dataset, session)
+                cameras = self.dataset.annotated2d(session).rig
+                result = replace(result, recorded_cameras=cameras, origin=origin)
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
                     landmarks = found_landmarks(self.body, result, session)

@@ -43,6 +43,8 @@ SEGMENTERS = _root('segmenter', 'segmentation')
 BOX_FINDERS = _root('box finder', 'datasets')
 # Functions path -> model data under the endings of their files, such as '.npz': not built from configs.
 BODY_MODEL_READERS = _root('body model reader', 'body_models')
+# Formats that a fit is written in, under their words on the command line: not built from configs.
+EXPORTERS = _root('export format', 'exports')
 
 MODELS = _child('model', MMENGINE_MODELS, 'models')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')

@@ -92,6 +92,14 @@ class FitCovariance:
             raise ValueError('FitCovariance: the matrix must be there where sd is not; got none.')
         return whole.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
 
+    def frames(self, rows: Tensor) -> 'FitCovariance':
+        """Pick frames by number."""
+        whole = self.parameters
+        sd = self.parameter_sd()[rows]
+        return replace(
+            self, whole=None if whole is None else whole[rows], keypoints=self.keypoints[rows], sd=sd
+        )
+
     def expanded(self, rows: Tensor, count: int) -> 'FitCovariance':
         """Put frames at their places among `count`; the others are NaN: nothing is known of them."""
         if len(rows) == count:
