@@ -78,28 +78,26 @@ def write_nwb(
     module = file.create_processing_module('behavior', 'poses of an animal')
     module.add(ndx_pose.Skeletons(skeletons=[skeleton]))
     for track in tracks:
-        further: dict[str, Any] = {}
-        if track.size_px is not None:
-            device = file.create_device(name=f'camera {track.name}')
-            further['devices'] = [device]
-            further['dimensions'] = np.array([track.size_px], np.uint16)
-        if track.video is not None:
-            further['original_videos'] = [track.video]
         module.add(
             ndx_pose.PoseEstimation(
                 name=track.name,
-                description=track.description,
+                description=_described(track),
                 pose_estimation_series=_series(track, names, timestamps_s, about['scorer']),
                 scorer=about['scorer'],
                 source_software=about['software'],
                 source_software_version=about['version'],
                 skeleton=skeleton,
-                **further,
             )
         )
     with replacing(path) as temporary, NWBHDF5IO(str(temporary), 'w') as io:
         io.write(file)
     return path
+
+
+def _described(track: PoseTrack) -> str:
+    # Arguments for these have changed between versions of ndx-pose.
+    size = '' if track.size_px is None else f'; images of {track.size_px[0]} x {track.size_px[1]} px'
+    return f'{track.description}{size}' + ('' if track.video is None else f'; video {track.video}')
 
 
 def _series(track: PoseTrack, names: Sequence[str], timestamps_s: np.ndarray, scorer: str) -> list[Any]:
