@@ -63,7 +63,8 @@ def write_dlc_hdf5(
                 _level(group, key, n, level, labels)
         _index(group, rows)
         block = _array(group, 'block0_values', values.reshape(len(values), -1).astype(np.float64))
-        block.attrs['transposed'] = np.bool_(True)
+        # A truth value of h5py is none to PyTables.
+        block.attrs['transposed'] = np.int64(1)
     return path
 
 
@@ -102,6 +103,11 @@ def _text(labels: Sequence[str]) -> np.ndarray:
 
 
 def _attributes(of: Any, values: dict[str, Any]) -> None:
-    """Write attributes as PyTables does: text as a string of fixed length."""
+    """Write attributes as PyTables does: text as UTF-8 of fixed length, which it reads as text and not as bytes."""
     for name, value in values.items():
-        of.attrs[name] = np.bytes_(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            data = value.encode()
+            kind = h5py.string_dtype('utf-8', max(len(data), 1))
+            of.attrs.create(name, np.array(data, dtype=kind), dtype=kind)
+        else:
+            of.attrs[name] = value

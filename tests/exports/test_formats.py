@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -120,6 +121,10 @@ def test_points_in_images(out, seen, fit):
         frame = read_pandas_table(out / 'dlc' / f'{name}.h5')
         assert [tuple(column) for column in table.columns] == list(frame.columns)
         np.testing.assert_allclose(frame.values, values)
+        if find_spec('tables') is not None:
+            pandas.testing.assert_frame_equal(
+                pandas.read_hdf(out / 'dlc' / f'{name}.h5'), table, check_names=False
+            )
     labels = sleap_io.load_dlc(str(out / 'dlc' / 'back.csv'))
     assert set(labels.skeleton.node_names) == set(seen.keypoint_names)
 
