@@ -1,7 +1,7 @@
 """Where preprocessing gets its data from: sessions of several cameras, or annotated images of any format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,12 @@ class DataSource:
     def paths(self) -> tuple[Path, ...]:
         """All files or folders."""
         return tuple(Path(path) for path in (self.path, *self.more_paths))
+
+
+def as_images(source: DataSource) -> DataSource:
+    """Read each camera alone where a source could be sessions of several; a folder of SLEAP's stays what it is."""
+    folder = source.format == SLEAP and Path(source.path).is_dir()
+    return source if folder else replace(source, single_view=True)
 
 
 def annotation_readers() -> dict[str, type]:
