@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.body_models import BodyModelData
+from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
 from smilfit.datasets.store_layout import SampleRecord, SessionHeader
@@ -318,6 +319,37 @@ class DatasetFile:
                 f'{self.path}: the body model must be the one of the dataset, {self.body_model_file} '
                 f'(hash {self.body_model_hash}); got {data.name} (hash {found}). '
                 'Give that model, or preprocess with this one.'
+            )
+
+    def check_other_body_model(self, data: BodyModelData) -> None:
+        """Check that another body model than this file's can take its place: it knows all that is labelled.
+
+        Landmarks go over where their joints are there by name; their offsets are found anew by a fit.
+
+        Raises:
+            ValueError: a keypoint that it lacks, or what holds of this file's own model alone.
+        """
+        if data.hash_without_landmarks() == self.body_model_hash:
+            return
+        joints = set(data.joint_names)
+        carried = {
+            name
+            for name, mark in self.landmarks.items()
+            if isinstance(mark.anchor, str) and {mark.anchor, mark.bone} <= joints
+        }
+        known = (set(keypoint_definitions(data)) - set(self.landmarks)) | carried
+        lacking = [name for name in self.keypoint_names if name not in known]
+        where = f"{self.path}: another body model than the dataset's own, {self.body_model_file}, must"
+        advice = 'Give that model, or preprocess with this one.'
+        if lacking:
+            raise ValueError(
+                f'{where} have its keypoints; {data.name} has no {", ".join(map(repr, lacking[:5]))}. '
+                f'{did_you_mean(lacking[0], known)} {advice}'
+            )
+        sessions = range(len(self.session_names))
+        if any(self.known_betas(s) is not None or self.true_params(s) is not None for s in sessions):
+            raise ValueError(
+                f'{where} not meet parameters or shapes of that one; the file holds some. {advice}'
             )
 
     def _header(self, session: str | SupportsIndex) -> SessionHeader:
