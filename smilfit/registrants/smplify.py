@@ -1,7 +1,8 @@
 """SMPLify: fit a body to observations in stages, handlers and all else by config."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice
 from smilfit.registrants.description import described, observed_names
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
@@ -42,6 +44,7 @@ from smilfit.registrants.unmoved import unmoved
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras, underdetermined
 from smilfit.registrants.vertex_initializer import VertexInitializer
+from smilfit.registrants.windows import Part, Totals, Window, evenly_spaced_rows, windows_of, without_motion
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, Cameras, FitResult
@@ -69,6 +72,13 @@ class SMPLify:
         logger: a logger or its name.
         processes: those that fit one clip together, each a part of its frames; every one is given all of them, and
             returns the whole result. None for this process alone.
+        window: most frames fitted at once; None for all. Memory does not grow with the clip, and a fit that was stopped
+            goes on after its last whole window.
+        overlap: frames that a window shares with the one before: half of them is taken from each, so that motion
+            terms leave no seam.
+        shape_frames: what all frames share (shape, scale, sizes, landmarks, cameras) is found first, from so many frames
+            all over the clip, each by itself (without motion terms); then poses, with all that held. None finds it
+            with the poses. It needs `use_one_betas_per_video`.
         try_swaps: whether frames try left and right keypoints exchanged after the first stage that fits poses
             (`SwapSearch`), in one process; `report['swapped_keypoints']` says which were. It costs about half of
             that stage again. Clean labels stay, but it helps only where sides were mistaken: off by default.
@@ -98,11 +108,17 @@ class SMPLify:
         logger: logging.Logger | str | None = None,
         processes: Processes | None = None,
         try_swaps: bool = False,
+        window: int | None = None,
+        overlap: int = 0,
+        shape_frames: int | None = None,
     ) -> None:
         if info_level not in INFO_LEVELS:
             raise ValueError(f'SMPLify: info_level must be one of {INFO_LEVELS}; got {info_level!r}.')
         if initializer not in (None, 'rigid') and isinstance(initializer, str):
             raise ValueError(f"SMPLify: initializer must be an object, 'rigid' or None; got {initializer!r}.")
+        _check_windows(type(self).__name__, window, overlap, shape_frames, use_one_betas_per_video)
+        self.window, self.overlap, self.shape_frames = window, overlap, shape_frames
+        self.part_files: PartFiles | None = None
         self.body = body_model if device is None else body_model.to(device)
         self.handlers = _by_key(handlers)
         keys = list(self.handlers)
@@ -189,7 +205,8 @@ class SMPLify:
         return described(result, self.body, cameras, observed_names(inputs))
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
-        """Keep the parts of the next fits in files, so that one that was stopped goes on; this fits in one piece."""
+        """Keep the windows of the next fits in files, so that one that was stopped goes on; None keeps none."""
+        self.part_files = part_files
 
     @property
     def n_steps(self) -> int:
@@ -197,8 +214,41 @@ class SMPLify:
         return self.n_epochs * sum(stage.n_iter for stage in self.stages)
 
     def n_parts(self, n_frames: int) -> int:
-        """Say in how many parts, one after the other, so many frames are fitted."""
-        return 1
+        """Say in how many windows so many frames are fitted, and whether a shape is found before them."""
+        return len(self.windows(n_frames)) + (self.shape_rows(n_frames) is not None)
+
+    def windows(self, n_frames: int) -> list[Window]:
+        """Cut so many frames into windows."""
+        return windows_of(n_frames, self.window, self._shared_frames)
+
+    @property
+    def _shared_frames(self) -> int:
+        """How many frames a window shares with the one before."""
+        return self.overlap
+
+    def shape_rows(self, n_frames: int) -> Tensor | None:
+        """Pick the frames from which what all share is found first; None where it is found with the poses."""
+        return None if self.shape_frames is None else evenly_spaced_rows(n_frames, self.shape_frames)
+
+    @property
+    def shape_plan(self) -> list[tuple[int, Stage]]:
+        """List the stages that find it, with their epochs."""
+        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in self.plan]
+
+    @property
+    def chained(self) -> bool:
+        """Whether a window goes on from the end of the one before."""
+        return False
+
+    def alone(self) -> 'SMPLify':
+        """Give this registrant for parts that one of several processes fits by itself."""
+        found = copy(self)
+        found.processes = Processes()
+        return found
+
+    def kept(self, name: str, fit: Callable[[], Part], windows: Sequence[Window]) -> Part:
+        """Fit a part, or read what an earlier run of the same fit left of it."""
+        return fit() if self.part_files is None or len(windows) == 1 else self.part_files.get(name, fit)
 
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str | None:
         """Say why so many observed frames cannot be distributed over processes, and what to do; None if they can."""
@@ -207,6 +257,9 @@ class SMPLify:
                 f'processes must be at most as many as the observed frames, {n_frames}; got {n_processes}. '
                 'Use fewer.'
             )
+        if len(self.windows(n_frames)) >= n_processes > 1 and not self.chained:
+            # Each process fits windows of its own.
+            return None
         if self.try_swaps:
             return 'try_swaps must be False: frames are tried and chosen in one process. Set try_swaps=False.'
         reasons = (unsupported_reason(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
@@ -270,13 +323,70 @@ class SMPLify:
         frames: Tensor,
         report: dict[str, Any],
     ) -> FitResult:
-        if find_start and self.initializer is not None:
-            shared = self.use_one_betas_per_video
-            start, notes = self.initializer(self.body, list(inputs.values()), start, shared, self._scaled)
-            report = report | notes
+        find_start = find_start and self.initializer is not None
+        return self._finished(fit_clip(self, inputs, start, find_start, frames), inputs, report)
+
+    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
+        """Make one result of the fits of all parts."""
+        report = report | clip.notes
+        report |= {'windows': len(clip.windows)} if len(clip.windows) > 1 else {}
+        report |= {'shape_frames': clip.n_sampled} if clip.n_sampled else {}
+        return self._result(clip.summed(), inputs, report, clip.begun)
+
+    def fit_part(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+        find_start: bool,
+        before: BodyParams | None = None,
+        old: int = 0,
+        totals: Totals | None = None,
+    ) -> Part:
+        """Fit frames at once.
+
+        Args:
+            plan: the stages.
+            inputs: of these frames.
+            state: where they are, or what is moved to where they start.
+            frames: their numbers.
+            find_start: whether the initializer finds starts.
+            before: where the frames before ended; not asked for.
+            old: how many of these frames were among them.
+            totals: what each stage's means divide by; None for what these frames have.
+        """
+        notes: dict[str, Any] = {}
+        if find_start:
+            shared, scaled = self.use_one_betas_per_video, any('scale' in stage.fit for _, stage in plan)
+            items = list(inputs.values())
+            params, notes = self.initializer(self.body, items, state.params, shared, scaled)
             self._warn_of_scale(notes)
-        run = self._run_stages(self._plan, inputs, FitState(start), frames)
-        return self._result(run, inputs, report, start)
+            state = replace(state, params=params)
+        run = self._run_stages(plan, inputs, state, frames, totals=totals)
+        return Part(state.params, run, notes=notes, **no_choice(state.params))
+
+    def sampled_totals(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+    ) -> Totals:
+        """Give what the means of all stages divide by in frames that stand for the clip.
+
+        In all windows a term then weighs the same beside the others, whatever their frames show.
+        """
+        found = []
+        with torch.no_grad():
+            for _, stage in plan:
+                task = self._task(stage, inputs, frames)
+                at = task.state(state)
+                terms = [term for term in task.terms if term.kind == 'mean']
+                found.append(
+                    {t.handler.handler_key: tuple(item.total() for item in t.stated(at)) for t in terms}
+                )
+        return found
 
     def _warn_of_scale(self, notes: Mapping[str, Any]) -> None:
         if 'unfitted_scale' in notes:
@@ -287,7 +397,7 @@ class SMPLify:
             )
 
     @property
-    def _plan(self) -> list[tuple[int, Stage]]:
+    def plan(self) -> list[tuple[int, Stage]]:
         """List all stages with their epochs, in the order in which they are run."""
         return [(epoch, stage) for epoch in range(self.n_epochs) for stage in self.stages]
 
@@ -303,11 +413,13 @@ class SMPLify:
         state: FitState,
         frames: Tensor,
         share_shape: bool | None = None,
+        totals: Totals | None = None,
     ) -> StageRun:
-        """Run stages one after the other; `share_shape` where it is not the registrant's."""
+        """Run stages one after the other; `share_shape` where it is not the registrant's, `totals` as of `fit_part`."""
         history, outcome, task, report = [], None, None, {}
-        for epoch, stage in plan:
+        for i, (epoch, stage) in enumerate(plan):
             task = self._task(stage, inputs, frames)
+            task = task if totals is None else task.with_totals(totals[i])
             task = task if share_shape is None else replace(task, share_shape=share_shape)
             outcome = self._run(task, state)
             history.append({'epoch': epoch, **self._summary(task, outcome)})
@@ -444,6 +556,20 @@ class SMPLifyX(SMPLify):
     """
 
     parts_apart = True
+
+
+def _check_windows(
+    name: str, window: int | None, overlap: int, shape_frames: int | None, shared: bool
+) -> None:
+    if window is not None and not 0 <= overlap < window:
+        raise ValueError(f'{name}: overlap must be less than window; got {overlap} and {window}.')
+    if shape_frames is not None and shape_frames < 1:
+        raise ValueError(f'{name}: shape_frames must be at least 1; got {shape_frames}.')
+    if shape_frames is not None and not shared:
+        raise ValueError(
+            f'{name}: shape_frames={shape_frames} finds one shape for all frames, which use_one_betas_per_video must '
+            'ask for; it is False. Set it, or shape_frames=None.'
+        )
 
 
 def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:
