@@ -16,7 +16,6 @@ from smilfit.registrants.variables import with_first_shape
 from smilfit.solvers import StopReason
 from smilfit.structures import BodyParams, FitCovariance, parameter_names
 
-
 # What the means of each stage divide by, by handler key.
 Totals = list[dict[str, tuple[Tensor, ...]]]
 

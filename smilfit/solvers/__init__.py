@@ -15,9 +15,9 @@ from smilfit.solvers.second_order import SecondOrderSolver
 from smilfit.solvers.warp_chain import solve_chains, warp_available
 
 __all__ = [
-    'CarriedPoints',
     'LBFGS',
     'Adam',
+    'CarriedPoints',
     'ChainFactor',
     'ChainLeastSquares',
     'ChainLoads',

@@ -1,8 +1,9 @@
 """The Newton step of frames that are coupled in time, by conjugate gradients over the frames' own factors.
 
 The system is H + M: H falls apart into frames, M = sum over terms of 2 D' W D on places of joints, or of points that
-hang on them, D differences in time. A factor P of H + damping + the part of M that is diagonal in time preconditions; with M' = M - diagonal the
-product (P + M') p needs no product with H, since P p follows the recursion of the residuals.
+hang on them, D differences in time. A factor P of H + damping + the part of M that is diagonal in time preconditions;
+with M' = M - diagonal the product (P + M') p needs no product with H, since P p follows the recursion of the
+residuals.
 """
 
 from collections.abc import Sequence
