@@ -123,6 +123,11 @@ class SleapSession:
         """Names of the keypoints: the model's with a lookup, in its order, else the annotator's."""
         return tuple(self._lookup)
 
+    @property
+    def video_paths(self) -> dict[str, Path]:
+        """The video of each camera."""
+        return {name: video.path for name, video in self._videos.items()}
+
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
         """Give the labels of all frames, px of the original images, with the cameras.
 
