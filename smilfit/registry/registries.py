@@ -51,10 +51,10 @@ DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')
 METRICS = _child('metric', MMENGINE_METRICS, 'evaluation')
-HOOKS = _child('hook', MMENGINE_HOOKS, 'engine')
-OPTIM_WRAPPERS = _child('optim wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine')
+HOOKS = _child('hook', MMENGINE_HOOKS, 'engine.registered')
+OPTIM_WRAPPERS = _child('optim wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine.registered')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
+    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine.registered'
 )
 
 REGISTRIES = (
