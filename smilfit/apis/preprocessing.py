@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.apis.data_source import SMILIFY, DataSource, options_from
+from smilfit.apis.data_source import POINTS3D, SMILIFY, DataSource, options_from
 from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.apis.point_source import read_point_sessions
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.apis.session_source import read_sessions
 from smilfit.apis.smilify_source import clicked_joints, read_smilify_files
@@ -126,6 +127,10 @@ def _read(
             names = dict.fromkeys(name for session in opened for name in clicked_joints(session))
             body = body_with_clicked_joints(body, names, str(source.path))
         return _Inputs(opened, body, chosen, shape_betas=betas)
+    if source.format == POINTS3D:
+        chosen = options_from(options)
+        body = _body(body_model, source)
+        return _Inputs(read_point_sessions(source, body), body, chosen)
     if source.of_rigs:
         chosen = options_from(options)
         body = _body(body_model, source)
@@ -143,7 +148,7 @@ def _body(body_model: str | Path, source: DataSource) -> BodyModelData:
     if not source.keypoint_map:
         return body
     # Only many frames of one animal tell how far from a joint its label is.
-    joint_sd = None if source.of_rigs or source.format == SMILIFY else '0'
+    joint_sd = None if source.of_rigs or source.format in (SMILIFY, POINTS3D) else '0'
     return body_with_lookup(body, keypoint_map_file(source.keypoint_map), joint_sd)
 
 

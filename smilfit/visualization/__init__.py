@@ -12,6 +12,8 @@ from smilfit.visualization.image_files import write_image
 from smilfit.visualization.image_report import add_image_sections
 from smilfit.visualization.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
 from smilfit.visualization.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
+from smilfit.visualization.point_report import add_point_sections
+from smilfit.visualization.point_views import PointPainter
 from smilfit.visualization.prediction_images import prediction_images
 from smilfit.visualization.report import Report, figure_png
 from smilfit.visualization.training_plots import plot_fit_stages, plot_training, read_scalars
@@ -23,12 +25,14 @@ from smilfit.visualization.windows import View, enlarge, follow, look
 __all__ = [
     'OverlayPainter',
     'Panel',
+    'PointPainter',
     'Report',
     'ShownBody',
     'ValidationOverlayHook',
     'View',
     'add_fit_sections',
     'add_image_sections',
+    'add_point_sections',
     'add_verdict',
     'benchmark_figures',
     'benchmark_page',
