@@ -36,7 +36,7 @@ def write_turntable(
     rows = _spread(result, MOST_FRAMES)
     painter, numbers = _painter(fits, session, result), fits.dataset.frame_indices(session)
     images = (
-        painter.draw(row, _text(numbers[row], words, row), turn_deg=360.0 * i / ROUND)
+        painter.draw(row, _text(int(numbers[row]), words, row), turn_deg=360.0 * i / ROUND)
         for i, row in enumerate(rows)
     )
     fps = min(fits.dataset.fps(session) or _USUAL_FPS, _USUAL_FPS)
@@ -50,7 +50,7 @@ def point_images(
     """Draw a few frames, spread over the session, from their side, front and above: caption -> image."""
     painter, numbers = _painter(fits, session, result), fits.dataset.frame_indices(session)
     rows = _spread(result, REPORT_IMAGES)
-    return {f'frame {numbers[row]}': painter.draw(row, _text(numbers[row], words, row)) for row in rows}
+    return {f'frame {numbers[row]}': painter.draw(row, _text(int(numbers[row]), words, row)) for row in rows}
 
 
 def _painter(fits: 'SessionFits', session: str, result: FitResult) -> PointPainter:

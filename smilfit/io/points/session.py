@@ -1,6 +1,6 @@
 """A recording of which there are points in space, and no images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,10 @@ class PointSession:
             cameras=self.cameras,
         )
         return seen if names is None else seen.select(names)
+
+    def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Give the frames' numbers; there are no images."""
+        return ((i, {}) for i in (range(self.n_frames) if indices is None else indices))
 
     def _read_lookup(self, path: str | Path | None) -> dict[str, str]:
         names = self._points.names or ()
