@@ -31,6 +31,7 @@ _PUBLIC = {
     'LabelSources': 'smilfit.apis.pseudo_label_files',
     'PseudoLabelRun': 'smilfit.apis.pseudo_labels',
     'TrainRun': 'smilfit.apis.training',
+    'calibrate_boards': 'smilfit.apis.calibrating',
     'calibrate_camera': 'smilfit.apis.calibrating',
     'check_data': 'smilfit.apis.checking',
     'check_training': 'smilfit.apis.training',

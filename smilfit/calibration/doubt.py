@@ -107,8 +107,7 @@ def design_effect(end: Adjustment, groups: Int[np.ndarray, 'M']) -> float:
 
 def _parts(end: Adjustment, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Give the inverse of the information, and the scatter of the groups' scores; None of too few groups."""
-    # The loss is divided by CAUCHY's square.
-    inverse = _inverse(end.information * CAUCHY**2)
+    inverse = inverse_information(end.information)
     sums = np.stack([end.scores[groups == g].sum(0) for g in np.unique(groups)]) * CAUCHY**2
     seen = sums[np.abs(sums).max(1) > 0]
     if len(seen) < _LEAST_GROUPS:
@@ -116,8 +115,12 @@ def _parts(end: Adjustment, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     return inverse, len(seen) / (len(seen) - 1) * seen.T @ seen
 
 
-def _inverse(information: np.ndarray) -> np.ndarray:
-    """Invert by a unit diagonal, so that units do not matter; what is not known at all gets a large variance."""
+def inverse_information(information: Float[np.ndarray, 'p p']) -> Float[np.ndarray, 'p p']:
+    """Invert an adjustment's information, which its loss divides by CAUCHY's square.
+
+    By a unit diagonal, so that units do not matter; what is not known at all gets a large variance.
+    """
+    information = information * CAUCHY**2
     scale = 1 / np.sqrt(np.maximum(np.diagonal(information), 1e-300))
     values, vectors = np.linalg.eigh(scale[:, None] * information * scale)
     inverse = (vectors / np.maximum(values, _LEAST_KNOWN)) @ vectors.T

@@ -115,8 +115,20 @@ def plot_distances(series: dict[str, np.ndarray], title: str, widest_px: float) 
         known = np.sort(values[~np.isnan(values)])
         if len(known):
             share = 100 * np.arange(1, len(known) + 1) / len(known)
-            axes.step(known, share, where='post', label=plain_text(name), color=COLOURS[n])
+            axes.step(known, share, where='post', label=plain_text(name), color=COLOURS[n % len(COLOURS)])
     axes.set_xlim(0, widest_px)
     axes.set_ylim(0, 100)
     axes.legend(fontsize=8, loc='lower right')
+    return figure
+
+
+def plot_frames(errors: dict[str, np.ndarray], frames: dict[str, np.ndarray]) -> Figure:
+    """Draw each camera's median distance (px) by frame."""
+    figure, axes = new_axes('By frame', 'frame', 'median distance (px)', 8.0, 3.2)
+    for n, (name, error) in enumerate(errors.items()):
+        there = np.unique(frames[name])
+        middle = [np.median(error[frames[name] == f]) for f in there]
+        axes.plot(there, middle, '.-', label=plain_text(name), color=COLOURS[n % len(COLOURS)], linewidth=0.8)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
     return figure
