@@ -10,6 +10,7 @@ from importlib import import_module
 _PUBLIC = {
     'ConvertedCheckpoint': 'smilfit.apis.smilify_checkpoint',
     'ConvertedConfig': 'smilfit.apis.smilify_config',
+    'CalibrationRun': 'smilfit.apis.calibrating',
     'CheckRun': 'smilfit.apis.checking',
     'ComparisonRun': 'smilfit.apis.comparing',
     'DataSource': 'smilfit.apis.data_source',
@@ -31,6 +32,8 @@ _PUBLIC = {
     'LabelSources': 'smilfit.apis.pseudo_label_files',
     'PseudoLabelRun': 'smilfit.apis.pseudo_labels',
     'TrainRun': 'smilfit.apis.training',
+    'calibrate_boards': 'smilfit.apis.calibrating',
+    'calibrate_camera': 'smilfit.apis.calibrating',
     'check_data': 'smilfit.apis.checking',
     'check_training': 'smilfit.apis.training',
     'convert_smilify_checkpoint': 'smilfit.apis.smilify_checkpoint',

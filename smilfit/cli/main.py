@@ -11,6 +11,7 @@ from smilfit.version import __version__
 COMMANDS = {
     'preprocess': 'recorded sessions to a dataset file',
     'check': 'look at the ground truth of a dataset file before training',
+    'calibrate': 'cameras by boards, or one camera against the others',
     'landmarks': 'propose which place of a model each annotated keypoint is',
     'fit': 'fit a body model to a dataset file, stage by stage',
     'fit_images': 'fit a body model to annotated images or single-view videos',

@@ -104,6 +104,72 @@ def write_calibration(path: str | Path, cameras: Cameras) -> Path:
     return write_text(path, '\n'.join(lines) + '\n')
 
 
+def replace_camera(path: str | Path, out: str | Path, cameras: Cameras, name: str) -> Path:
+    """Copy an anipose calibration with other numbers for one camera; all else is as it was, bit for bit.
+
+    What anipose keeps beside cameras, such as the error in `[metadata]`, stays. Comments do not.
+
+    Args:
+        path: the calibration.
+        out: the copy.
+        cameras: where the camera's new numbers are.
+        name: of the camera.
+
+    Raises:
+        ValueError: `path` is no calibration.
+        KeyError: it has no such camera, with the near names.
+    """
+    path = Path(path)
+    read_calibration(path).select((name,))
+    one = cameras.select((name,)).to('cpu', torch.float64)
+    tables = _parse(path)
+    key = next(k for k, t in tables.items() if isinstance(t, dict) and _name_of(k, t) == name)
+    dist = torch.zeros(1, 5, dtype=torch.float64) if one.dist is None else one.dist
+    new = {
+        'matrix': one.K[0].tolist(),
+        'distortions': dist[0].tolist(),
+        'rotation': rotmat_to_axis_angle(one.R)[0].tolist(),
+        'translation': one.t[0].tolist(),
+    }
+    tables[key] = tables[key] | new
+    return write_text(out, _toml(tables))
+
+
+def _name_of(key: str, table: dict[str, Any]) -> str | None:
+    return str(table.get('name', key)) if 'matrix' in table and key != 'metadata' else None
+
+
+def _toml(tables: dict[str, Any]) -> str:
+    """Write tables of plain values, those outside of tables first."""
+    loose = [f'{_key(k)} = {_value(v)}' for k, v in tables.items() if not isinstance(v, dict)]
+    lines = [*loose, ''] if loose else []
+    for key, table in tables.items():
+        if isinstance(table, dict):
+            lines += [f'[{_key(key)}]', *(f'{_key(k)} = {_value(v)}' for k, v in table.items()), '']
+    return '\n'.join(lines)
+
+
+def _key(key: str) -> str:
+    return key if key.replace('_', '').replace('-', '').isalnum() and key.isascii() else json.dumps(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return '{ ' + ', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items()) + ' }'
+    if isinstance(value, list):
+        return f'[{", ".join(map(_value, value))}]'
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    if isinstance(value, str):
+        # JSON escapes are TOML's, but for a surrogate pair.
+        return json.dumps(value, ensure_ascii=False).replace('\x7f', '\\u007F')
+    if isinstance(value, int | float):
+        # inf and nan are written alike.
+        return repr(value)
+    # What is left are dates, whose ISO form is TOML's.
+    return str(value.isoformat())
+
+
 def _parse(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the calibration must exist; there is no such file.')

@@ -1,0 +1,208 @@
+"""Calibrate cameras: a rig by boards, or one camera against the others by boards or by the animal's labels."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.apis.output_paths import check_not_an_input, check_output_folder
+from smilfit.calibration import repair_by_labels
+from smilfit.calibration.board_guess import likely_board
+from smilfit.calibration.board_recordings import MOST_FRAMES, BoardViews, read_board_views, some_images
+from smilfit.calibration.boards import Board
+from smilfit.calibration.camera_repair import CameraRepair
+from smilfit.calibration.free_parameters import Free
+from smilfit.calibration.rig_calibration import RigCalibration, calibrate_rig, require_seen
+from smilfit.calibration.words import (
+    comparison_sentences,
+    covered_share,
+    repair_sentences,
+    rig_sentences,
+    spread_px,
+)
+from smilfit.files import write_text
+from smilfit.io import SleapSession
+from smilfit.io.calibration import read_calibration, replace_camera, write_calibration
+from smilfit.io.session_folder import CALIBRATION_FILE
+from smilfit.structures import Cameras
+from smilfit.visualization.calibration_report import repair_page
+from smilfit.visualization.rig_report import rig_page
+
+REPORT_FILE, FIGURES_FILE = 'report.html', 'figures.json'
+
+
+@dataclass(frozen=True)
+class CalibrationRun:
+    """What was written, the new cameras, and what to say of them."""
+
+    calibration: Path
+    report: Path
+    cameras: Cameras
+    sentences: list[str]
+
+
+def new_calibration(out: str | Path) -> Path:
+    """Give the path of the calibration in a folder; one that is there is never replaced.
+
+    Raises:
+        FileExistsError: it is there.
+    """
+    path = check_output_folder(out, '--out') / CALIBRATION_FILE
+    if path.exists():
+        raise FileExistsError(f'--out: {path} is there already and is not replaced. Name another folder.')
+    return path
+
+
+def calibrate_camera(
+    session: str | Path,
+    camera: str,
+    out: str | Path,
+    free: Free = 'focal',
+    points: str = 'placed',
+    like_mates: bool = True,
+    unit: str | None = None,
+    exclude_cameras: tuple[str, ...] = (),
+) -> CalibrationRun:
+    """Calibrate one camera of a session against the others by the animal's labelled points.
+
+    Args:
+        session: folder with `calibration.toml` and labels of each camera.
+        camera: the one to be calibrated.
+        out: folder for the new calibration.toml, report.html and figures.json.
+        free: what may move; see `smilfit.calibration.free_parameters`.
+        points: `'placed'` by the other cameras, or `'given'` by the session's points3d.h5.
+        like_mates: expect a focal length and lens like those of cameras with the same image size.
+        unit: of the calibration, where it does not say.
+        exclude_cameras: those that take no part; they keep their numbers.
+
+    Raises:
+        FileExistsError: there is a calibration in `out`.
+        KeyError: an unknown camera.
+        ValueError: too few cameras or labels.
+    """
+    path = new_calibration(out)
+    given = points == 'given'
+    read = SleapSession(
+        session, unit=unit, with_3d=given, exclude_cameras=exclude_cameras, partial_labels=True
+    )
+    seen = read.keypoints2d()
+    if read.cameras is None:
+        raise ValueError(f'{session}: must have a {CALIBRATION_FILE} of the other cameras; it has none.')
+    known = read.keypoints3d() if given else None
+    if given and known is None:
+        raise ValueError(f'{session}: must have points3d.h5 for --points given; it has none. Leave it away.')
+    repair = repair_by_labels(seen, camera, free, known, like_mates)
+    size = read.cameras.size.numpy()
+    cameras = repair.rig.cameras(read.cameras.names, size, read.cameras.unit)
+    sentences = repair_sentences(repair, read.cameras, given)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = _write_page(repair, read, sentences, path.parent)
+    figures = _figures(repair, read.cameras)
+    write_text(path.parent / FIGURES_FILE, json.dumps(figures, indent=1) + '\n')
+    # Last, so that a folder with a calibration is a whole one.
+    replace_camera(Path(session) / CALIBRATION_FILE, path, cameras, camera)
+    return CalibrationRun(path, report, cameras, sentences)
+
+
+def calibrate_boards(
+    folder: str | Path,
+    board: Board,
+    out: str | Path,
+    n_lens: int = 2,
+    floor_frame: int | None = None,
+    free_centre: bool = True,
+    most_frames: int = MOST_FRAMES,
+    against: str | Path | None = None,
+    on_camera: Callable[[str, int, int], None] | None = None,
+) -> CalibrationRun:
+    """Calibrate a rig by recordings of a board, one subfolder a camera, taken at the same time.
+
+    Args:
+        folder: holds the subfolders, each with one video or with numbered images.
+        board: what they show.
+        out: folder for calibration.toml, report.html and figures.json.
+        n_lens: lens coefficients: 1 (k1), 2 (k1, k2) or 5.
+        floor_frame: a frame in which the board lies on the floor: z = 0 there, z up.
+        free_centre: find principal points; the images' middles if False.
+        most_frames: that are searched in each video, evenly spread.
+        against: another calibration to compare with.
+        on_camera: called with a camera's name, how many images showed the board, and how many were searched.
+
+    Raises:
+        FileExistsError: there is a calibration in `out`.
+        ValueError: a camera that never sees the board, too few views, cameras that never see it together.
+    """
+    path = new_calibration(out)
+    check_not_an_input(path, (folder,), '--out')
+    other = None if against is None else read_calibration(against)
+    views = read_board_views(folder, board, most_frames, on_camera)
+    _require_board(views, board, folder)
+    found = calibrate_rig(views, board, n_lens, floor_frame, free_centre)
+    sentences = rig_sentences(found, board)
+    sentences += [] if other is None else comparison_sentences(found.cameras, other)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = rig_page(found, board, sentences, path.parent).save(path.parent / REPORT_FILE)
+    write_text(path.parent / FIGURES_FILE, json.dumps(_rig_figures(found, board), indent=1) + '\n')
+    write_calibration(path, found.cameras)
+    return CalibrationRun(path, report, found.cameras, sentences)
+
+
+def _require_board(views: BoardViews, board: Board, folder: str | Path) -> None:
+    """Refuse recordings in which a camera never sees the board; say what they show instead where that is found."""
+    try:
+        require_seen(views)
+    except ValueError as error:
+        blind = next(n for n, one in zip(views.names, views.views) if not one)
+        instead = likely_board(board, some_images(folder, blind, 8))
+        raise ValueError(f'{error} {instead}' if instead else str(error)) from None
+
+
+def _rig_figures(found: RigCalibration, board: Board) -> dict[str, Any]:
+    cameras = {}
+    for c, name in enumerate(found.cameras.names):
+        pick = found.seen.camera == c
+        cameras[name] = {
+            'median_px': spread_px(found.error_px[pick])[0],
+            'p95_px': spread_px(found.error_px[pick])[1],
+            'frames': len(np.unique(found.seen.block[pick])),
+            'corners': int(pick.sum()),
+            'focal_sd_px': float(found.focal_sd[c]),
+            'covered': covered_share(found.seen.xy[pick], found.cameras.size[c].tolist()),
+        }
+    edges = found.edges_mm
+    return {
+        'cameras': cameras,
+        'frames': list(found.frames),
+        'edge_mm': {'stated': board.edge_mm, 'median': float(np.median(edges)) if len(edges) else None},
+    }
+
+
+def _write_page(repair: CameraRepair, session: SleapSession, sentences: list[str], folder: Path) -> Path:
+    names = [session.keypoint_names[p] for p in repair.point]
+    page = repair_page(repair, session.cameras, names, repair.points, sentences, folder)
+    return page.save(folder / REPORT_FILE)
+
+
+def _figures(repair: CameraRepair, cameras: Cameras) -> dict[str, Any]:
+    doubt, c = repair.doubt, repair.camera
+    return {
+        'camera': cameras.names[c],
+        'labels': len(repair.xy),
+        'median_px_and_p95': {
+            n: [round(x, 4) for x in spread_px(getattr(repair, n))]
+            for n in ('before', 'after', 'held_out_frames', 'held_out_points')
+        },
+        'others_median_px': {cameras.names[o]: list(px) for o, px in repair.others_px.items()},
+        'focal_px': float(repair.rig.focal[c, 0]),
+        'place': repair.rig.centres[c].tolist(),
+        'sd': {
+            'rotation_deg': doubt.turn_sd_deg,
+            'place': doubt.place_sd.tolist(),
+            'focal_share': doubt.focal_sd_share,
+        },
+        'columns': ['turn'] * 3 + ['shift'] * 3 + ['log focal', 'cx', 'cy', 'k1', 'k2', 'p1', 'p2', 'k3'],
+        'covariance': np.round(doubt.covariance, 12).tolist(),
+    }

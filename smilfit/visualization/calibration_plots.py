@@ -1,0 +1,134 @@
+"""Figures of cameras: where they stand, what of their images was seen, and by how much they miss."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from smilfit.visualization.plots import COLOURS, new_axes, new_figure, plain_text, style_axes
+
+# Cells of a picture of coverage along its longer side.
+_CELLS = 16
+_MOST_ARROWS = 600
+
+
+def plot_misses(
+    xy: Float[np.ndarray, 'n 2'],
+    predicted: Float[np.ndarray, 'n 2'],
+    size: Sequence[float],
+    title: str,
+    labels: str = 'labels',
+) -> Figure:
+    """Draw where a camera's pixels lie in its image, with arrows to where the calibration puts them."""
+    figure, axes = new_axes(title, 'x (px)', 'y (px)', 6.4, 6.4 * size[1] / size[0])
+    step = max(1, len(xy) // _MOST_ARROWS)
+    gap = (predicted - xy)[::step]
+    x, y = xy[::step].T
+    axes.scatter(x, y, s=4, color=COLOURS[0], label=labels)
+    axes.quiver(
+        *(x, y, gap[:, 0], gap[:, 1]), angles='xy', scale_units='xy', scale=1, width=0.0022, color=COLOURS[5]
+    )
+    axes.plot([], [], color=COLOURS[5], label='to the reprojection')
+    axes.set_xlim(0, size[0])
+    axes.set_ylim(size[1], 0)
+    axes.set_aspect('equal')
+    axes.legend(loc='upper right', fontsize=8)
+    return figure
+
+
+def plot_coverage(xy: Float[np.ndarray, 'n 2'], size: Sequence[float], title: str) -> Figure:
+    """Draw how many corners each part of a camera's image has seen; empty parts tell the lens nothing."""
+    figure = new_figure(5.2, 5.2 * size[1] / size[0] + 0.5)
+    axes = figure.add_subplot()
+    style_axes(axes, title, 'x (px)', 'y (px)')
+    cell = max(size) / _CELLS
+    bins = [np.arange(0, s + cell, cell) for s in size]
+    counts = np.histogram2d(xy[:, 0], xy[:, 1], bins=bins)[0].T
+    shown = axes.imshow(
+        np.where(counts > 0, counts, np.nan), extent=(0, bins[0][-1], bins[1][-1], 0), cmap='viridis'
+    )
+    axes.set_xlim(0, size[0])
+    axes.set_ylim(size[1], 0)
+    axes.set_facecolor('#eeeeee')
+    axes.grid(False)
+    figure.colorbar(shown, ax=axes, label='corners', shrink=0.8)
+    return figure
+
+
+def plot_places(
+    centres: Float[np.ndarray, 'C 3'],
+    directions: Float[np.ndarray, 'C 3'],
+    names: Sequence[str],
+    points: Float[np.ndarray, 'n 3'],
+    unit: str,
+    before: tuple[np.ndarray, str] | None = None,
+) -> Figure:
+    """Draw the rig from two sides: cameras with the way they look, and the points that they saw.
+
+    Args:
+        centres: where the cameras stand, world.
+        directions: where they look, unit vectors.
+        names: of the cameras.
+        points: what they saw.
+        unit: of the world.
+        before: a further place, and what to call it.
+    """
+    figure = new_figure(10.0, 4.8)
+    everything = np.concatenate((centres, points[:: max(1, len(points) // 400)]))
+    reach = 0.25 * float(np.linalg.norm(everything.max(0) - everything.min(0)))
+    for at, (i, j) in enumerate(((0, 1), (0, 2))):
+        axes = figure.add_subplot(1, 2, at + 1)
+        style_axes(axes, f'along {"zy"[at]}', f'{"xyz"[i]} ({unit})', f'{"xyz"[j]} ({unit})')
+        thin = points[:: max(1, len(points) // 400)]
+        axes.scatter(thin[:, i], thin[:, j], s=3, color='#999999')
+        for c, name in enumerate(names):
+            colour = COLOURS[c % len(COLOURS)]
+            axes.plot(*(centres[c, [i, j]][:, None]), 's', color=colour, markersize=7)
+            end = centres[c] + reach * directions[c]
+            axes.annotate(
+                '',
+                xy=end[[i, j]],
+                xytext=centres[c, [i, j]],
+                arrowprops={'arrowstyle': '->', 'color': colour},
+            )
+            axes.annotate(
+                plain_text(name), centres[c, [i, j]], fontsize=9, xytext=(5, 5), textcoords='offset points'
+            )
+        if before is not None:
+            axes.plot(before[0][i], before[0][j], 'x', color='#000000', markersize=8)
+            axes.annotate(
+                plain_text(before[1]),
+                before[0][[i, j]],
+                fontsize=8,
+                xytext=(5, -10),
+                textcoords='offset points',
+            )
+        axes.set_aspect('equal', adjustable='datalim')
+    return figure
+
+
+def plot_distances(series: dict[str, np.ndarray], title: str, widest_px: float) -> Figure:
+    """Draw the shares of pixels within a distance, a line for each calibration."""
+    figure, axes = new_axes(title, 'distance (px)', 'pixels within it (%)', 6.4, 3.6)
+    for n, (name, values) in enumerate(series.items()):
+        known = np.sort(values[~np.isnan(values)])
+        if len(known):
+            share = 100 * np.arange(1, len(known) + 1) / len(known)
+            axes.step(known, share, where='post', label=plain_text(name), color=COLOURS[n % len(COLOURS)])
+    axes.set_xlim(0, widest_px)
+    axes.set_ylim(0, 100)
+    axes.legend(fontsize=8, loc='lower right')
+    return figure
+
+
+def plot_frames(errors: dict[str, np.ndarray], frames: dict[str, np.ndarray]) -> Figure:
+    """Draw each camera's median distance (px) by frame."""
+    figure, axes = new_axes('By frame', 'frame', 'median distance (px)', 8.0, 3.2)
+    for n, (name, error) in enumerate(errors.items()):
+        there = np.unique(frames[name])
+        middle = [np.median(error[frames[name] == f]) for f in there]
+        axes.plot(there, middle, '.-', label=plain_text(name), color=COLOURS[n % len(COLOURS)], linewidth=0.8)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+    return figure

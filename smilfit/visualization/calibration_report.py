@@ -1,0 +1,130 @@
+"""The page of one camera that was calibrated anew."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.calibration import CameraRepair
+from smilfit.calibration.rig import Rig, angle_between
+from smilfit.calibration.words import spread_px
+from smilfit.structures import Cameras
+from smilfit.visualization.calibration_plots import plot_distances, plot_misses, plot_places
+from smilfit.visualization.report import Report
+
+
+def repair_page(
+    repair: CameraRepair,
+    cameras: Cameras,
+    point_names: list[str],
+    points: np.ndarray,
+    sentences: list[str],
+    folder: Path,
+) -> Report:
+    """Make the page: distances before and after, where in the image, where the camera stands, how well it is known.
+
+    Args:
+        repair: what was found.
+        cameras: as they were.
+        point_names: name of the keypoint of each of the camera's pixels.
+        points: (M, 3) what the cameras saw, world.
+        sentences: the summary.
+        folder: where the page will lie.
+    """
+    name, c = cameras.names[repair.camera], repair.camera
+    size = cameras.size[c].tolist()
+    unit = cameras.unit or 'world unit'
+    before, rig = Rig.of(cameras), repair.rig
+    page = Report(f'Camera {name} calibrated anew', sentences, folder)
+    after, held = spread_px(repair.after), spread_px(repair.held_out_frames)
+    page.add_numbers(
+        [
+            (f'{after[0]:.1f} px', 'median distance', f'{spread_px(repair.before)[0]:.1f} px before'),
+            (f'{held[0]:.1f} px', 'in frames held out', f'95 %: {held[1]:.1f} px'),
+            (f'{np.degrees(angle_between(rig.R[c], before.R[c])):.1f}°', 'turned', ''),
+            (f'{np.linalg.norm(rig.centres[c] - before.centres[c]):.0f} {unit}', 'moved', ''),
+        ]
+    )
+    page.add_section('Distances', 'From the points that the other cameras place, px of the recorded image.')
+    widest = 1.5 * max(spread_px(repair.after)[1], 1.0)
+    lines = {
+        'before': repair.before,
+        'after': repair.after,
+        'frames held out': repair.held_out_frames,
+        'keypoints held out': repair.held_out_points,
+    }
+    lines = {n: v for n, v in lines.items() if not np.isnan(v).all()}
+    page.add_figure(plot_distances(lines, f'Camera {name}', widest))
+    page.add_figure(
+        plot_misses(repair.xy, repair.predicted, size, f'Image of {name}'),
+        'What the camera saw, with lines to where the new calibration puts it. Empty parts tell nothing of the lens.',
+    )
+    page.add_table(_by_point(repair, point_names), 'By keypoint')
+    page.add_section('Place')
+    page.add_figure(
+        plot_places(
+            rig.centres, rig.R[:, 2], cameras.names, points, unit, (before.centres[c], f'{name} before')
+        ),
+        'Squares are cameras, arrows the way they look, dots what they saw.',
+    )
+    page.add_table(_numbers(repair, before, unit), 'The camera, with standard deviations')
+    page.add_section(
+        'The other cameras',
+        'They did not move. Points follow all cameras, so their distances change a little.',
+    )
+    rows = [
+        {'camera': cameras.names[o], 'median before (px)': f'{a:.2f}', 'median after (px)': f'{b:.2f}'}
+        for o, (a, b) in repair.others_px.items()
+    ]
+    page.add_table(rows)
+    return page
+
+
+def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, Any]]:
+    names = np.array(point_names)
+    rows = []
+    for name in dict.fromkeys(point_names):
+        pick = names == name
+        row: dict[str, Any] = {'keypoint': name, 'labels': int(pick.sum())}
+        for what, error in (
+            ('before', repair.before),
+            ('after', repair.after),
+            ('held out', repair.held_out_points),
+        ):
+            row[f'{what} (px)'] = f'{spread_px(error[pick])[0]:.1f}'
+        rows.append(row)
+    return rows
+
+
+def _numbers(repair: CameraRepair, before: Rig, unit: str) -> list[dict[str, Any]]:
+    c, rig = repair.camera, repair.rig
+    sd = np.sqrt(np.maximum(np.diagonal(repair.doubt.covariance), 0.0))
+
+    def row(what: str, old: float, new: float, spread: float | None) -> dict[str, Any]:
+        shown = 'held' if spread is None else f'{spread:.3g}'
+        return {'number': what, 'before': f'{old:.4g}', 'after': f'{new:.4g}', 'sd': shown}
+
+    rows = [
+        row(
+            'focal length (px)',
+            before.focal[c, 0],
+            rig.focal[c, 0],
+            sd[6] * rig.focal[c, 0] if sd[6] else None,
+        )
+    ]
+    rows += [
+        row(f'principal point {a} (px)', before.centre[c, i], rig.centre[c, i], sd[7 + i] or None)
+        for i, a in enumerate('xy')
+    ]
+    lens = ('k1', 'k2', 'p1', 'p2', 'k3')
+    rows += [
+        row(n, before.dist[c, i], rig.dist[c, i], sd[9 + i] or None)
+        for i, n in enumerate(lens)
+        if rig.dist[c, i] or sd[9 + i]
+    ]
+    spread = np.sqrt(((repair.doubt.place_axes.T * repair.doubt.place_sd) ** 2).sum(1))
+    rows += [
+        row(f'place {a} ({unit})', before.centres[c, i], rig.centres[c, i], spread[i])
+        for i, a in enumerate('xyz')
+    ]
+    return rows

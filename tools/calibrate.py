@@ -1,0 +1,8 @@
+"""Calibrate cameras; see --help."""
+
+import sys
+
+from smilfit.cli.calibrate import main
+
+if __name__ == '__main__':
+    sys.exit(main())
