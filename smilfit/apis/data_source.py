@@ -1,14 +1,15 @@
 """Where preprocessing gets its data from: sessions of several cameras, or annotated images of any format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from smilfit.datasets import PreprocessOptions
-from smilfit.registry import ANNOTATIONS, reject_unknown
+from smilfit.io import RecordedSession
+from smilfit.registry import ANNOTATIONS, SESSIONS, reject_unknown
 
-# Sessions of several cameras are of this format; single views labelled with SLEAP are, too.
+# Sessions of several cameras, and single views, labelled with SLEAP.
 SLEAP = 'sleap'
 # Dataset files of SMILify.
 SMILIFY = 'smilify'
@@ -27,8 +28,12 @@ class DataSource:
         allow_outside_images: read images that the annotations name outside that folder, too.
         focal_px: focal length of images without a known camera; guessed if None.
         category: take only the entries of this category.
-        single_view: a folder labelled with SLEAP is no session of several cameras (a file never is).
+        single_view: what could be a session of several cameras is read camera by camera.
         partial_labels: labels of a session may end before their video.
+        calibration: calibration.toml of the sessions' cameras, where it is not found among their files.
+        cam_regex: pattern in the names of a session's files whose first group is the camera's name.
+        scorer: take only tables with this in their path, where there are those of several networks.
+        trim: where a session's videos or labels differ in length by more than a few frames, use what all have.
         shape_betas: a csv of known shapes by session (columns label,PC1,PC2,...).
         reader: further arguments of the format's reader by name.
         more_paths: further files of 'smilify'.
@@ -49,6 +54,10 @@ class DataSource:
     category: str | None = None
     single_view: bool = False
     partial_labels: bool = False
+    calibration: str | Path | None = None
+    cam_regex: str | None = None
+    scorer: str | None = None
+    trim: bool = False
     shape_betas: str | Path | None = None
     reader: Mapping[str, Any] = field(default_factory=dict)
     more_paths: tuple[str | Path, ...] = ()
@@ -65,17 +74,31 @@ class DataSource:
         """All files or folders."""
         return tuple(Path(path) for path in (self.path, *self.more_paths))
 
-    @property
-    def of_rigs(self) -> bool:
-        """Whether these are sessions of several cameras."""
-        single = SLEAP in annotation_readers() and (self.single_view or Path(self.path).is_file())
-        return self.format == SLEAP and not single
+
+def as_images(source: DataSource) -> DataSource:
+    """Read each camera alone where a source could be sessions of several; a folder of SLEAP's stays what it is."""
+    folder = source.format == SLEAP and Path(source.path).is_dir()
+    return source if folder else replace(source, single_view=True)
 
 
 def annotation_readers() -> dict[str, type]:
     """Give the readers of annotated images by the name of their format."""
     ANNOTATIONS.import_from_location()
     return dict(sorted(ANNOTATIONS.module_dict.items()))
+
+
+def session_kinds(name: str) -> list[type[RecordedSession]]:
+    """Give the classes that read calibrated sessions of a format, in the order in which they are asked."""
+    SESSIONS.import_from_location()
+    return [kind for kind in SESSIONS.module_dict.values() if getattr(kind, 'format', '') == name]
+
+
+def session_formats() -> tuple[str, ...]:
+    """Name the formats that hold sessions of several cameras."""
+    SESSIONS.import_from_location()
+    return tuple(
+        sorted({kind.format for kind in SESSIONS.module_dict.values() if getattr(kind, 'format', '')})
+    )
 
 
 def options_from(given: Mapping[str, Any] | None, **defaults: Any) -> PreprocessOptions:

@@ -12,7 +12,7 @@ from smilfit.apis.progress import counted
 from smilfit.apis.recordings import open_recording
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
-from smilfit.io import SleapSession, write_mesh
+from smilfit.io import RecordedSession, write_mesh
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 from smilfit.visualization import (
     OverlayPainter,
@@ -135,7 +135,7 @@ def _bodies(
         yield from zip(output.vertices.cpu(), output.select(names).cpu())
 
 
-def _recording(dataset: Any, session: str) -> SleapSession | None:
+def _recording(dataset: Any, session: str) -> RecordedSession | None:
     """Open a session's own videos; None, and the reason told, where that cannot be done.
 
     A fit is there when this is asked for: nothing about its pictures may end the work.

@@ -87,7 +87,8 @@ def fit_dataset(
         config: a registrant's config: a file, a shipped one's name, or what stands in one.
         data: the dataset file.
         out: folder for the results.
-        body_model: a body model file or a shipped model's name, instead of the config's or the dataset's.
+        body_model: a body model file or a shipped model's name, instead of the config's or the dataset's. It may be
+            another one than the dataset was made with, if it has all labelled keypoints.
         cfg_options: overrides of the config by dotted key.
         options: sessions, device, drawing.
         processes: those that share the work; this one alone if None.
@@ -106,7 +107,11 @@ def fit_dataset(
         if name not in dataset.session_names:
             raise KeyError(f'{data}: no session {name!r}. {did_you_mean(name, dataset.session_names)}')
     body = _body(cfg.pop('body_model', None), body_model, dataset)
-    dataset.check_body_model(body.data)
+    if body_model is None:
+        dataset.check_body_model(body.data)
+    else:
+        # A reader of somebody else's need not know of other bodies.
+        getattr(dataset, 'check_other_body_model', dataset.check_body_model)(body.data)
     body = body_with_landmarks(body, dataset, options.landmarks).to(options.device)
     sessions = options.sessions or dataset.session_names
     # The first process holds the folder for all.

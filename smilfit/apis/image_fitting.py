@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smilfit.apis.data_source import DataSource
+from smilfit.apis.data_source import DataSource, as_images
 from smilfit.apis.fit_run import FitRun, check_images_fit
 from smilfit.apis.fitting import fit
 from smilfit.apis.output_paths import check_output_folder
@@ -48,7 +48,8 @@ def fit_images(
     """Make `out`/pictures.h5 as `preprocess` does and fit it as `fit` does; what was stopped goes on.
 
     Args:
-        source: the annotated images; sessions of several cameras are read, too.
+        source: the annotated images; of a calibrated project each camera is read alone. A folder of SLEAP sessions is
+            read, too.
         out: folder for the results.
         body_model: the body model's file, or the name of a shipped one.
         config: as of `fit`.
@@ -75,7 +76,13 @@ def fit_images(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     made = preprocess(
-        source, folder / DATASET, body_model, options, restart=restart, overwrite=overwrite, progress=progress
+        as_images(source),
+        folder / DATASET,
+        body_model,
+        options,
+        restart=restart,
+        overwrite=overwrite,
+        progress=progress,
     )
     if preprocessed is not None:
         preprocessed(made)

@@ -11,8 +11,8 @@ import numpy as np
 from smilfit.apis.data_source import DataSource
 from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.apis.session_source import find_places, open_place
 from smilfit.body_models import BodyModelData, load_body_model_data
-from smilfit.io import SleapSession, find_sessions
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow, body_axes, propose_lookup, write_proposal
 from smilfit.io.lookup_proposals.proposal import SKIN_SD
 from smilfit.visualization.lookup_page import lookup_page
@@ -92,17 +92,19 @@ def _input_files(source: DataSource | None) -> list[Path]:
 
 
 def _sessions(source: DataSource, body: BodyModelData) -> Sequence[Any]:
-    if not source.of_rigs:
+    places = find_places(source)
+    if not places:
         return read_images(source, body)[0]
     return [
-        SleapSession(
-            folder,
+        open_place(
+            place,
             confidence_threshold=0.0,
             with_3d=False,
             unit=source.unit,
             partial_labels=source.partial_labels,
+            trim=source.trim,
         )
-        for folder in find_sessions(source.path)
+        for place in places
     ]
 
 

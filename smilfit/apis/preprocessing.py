@@ -11,7 +11,7 @@ from smilfit.apis.data_source import SMILIFY, DataSource, options_from
 from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.progress import Progress, ProgressCallback
-from smilfit.apis.session_source import read_sessions
+from smilfit.apis.session_source import find_places, read_sessions
 from smilfit.apis.smilify_source import clicked_joints, read_smilify_files
 from smilfit.body_models import BodyModelData, is_shipped, load_body_model_data
 from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
@@ -126,24 +126,27 @@ def _read(
             names = dict.fromkeys(name for session in opened for name in clicked_joints(session))
             body = body_with_clicked_joints(body, names, str(source.path))
         return _Inputs(opened, body, chosen, shape_betas=betas)
-    if source.of_rigs:
+    places = find_places(source)
+    if places:
         chosen = options_from(options)
         body = _body(body_model, source)
         betas = read_shape_betas(source.shape_betas) if source.shape_betas else {}
-        return _Inputs(read_sessions(source, body, chosen, out), body, chosen, shape_betas=betas)
+        opened, unusable = read_sessions(places, source, body, chosen, out)
+        return _Inputs(opened, body, chosen, tuple(unusable), shape_betas=betas)
     chosen = options_from({'crop_mode': 'bbox_crop', **(options or {}), 'min_views': 1})
-    body = _body(body_model, source)
+    body = _body(body_model, source, joint_sd='0')
     sessions, left_out = read_images(source, body)
     return _Inputs(sessions, body, chosen, left_out)
 
 
-def _body(body_model: str | Path, source: DataSource) -> BodyModelData:
-    """Load the model, with the landmarks that the lookup describes."""
+def _body(body_model: str | Path, source: DataSource, joint_sd: str | None = None) -> BodyModelData:
+    """Load the model, with the landmarks that the lookup describes.
+
+    Only many frames of one animal tell how far from a joint its label is: of single images `joint_sd` is '0'.
+    """
     body = load_body_model_data(body_model)
     if not source.keypoint_map:
         return body
-    # Only many frames of one animal tell how far from a joint its label is.
-    joint_sd = None if source.of_rigs or source.format == SMILIFY else '0'
     return body_with_lookup(body, keypoint_map_file(source.keypoint_map), joint_sd)
 
 

@@ -1,110 +1,225 @@
-"""Read multi-camera sessions labelled with SLEAP for preprocessing."""
+"""Find and read calibrated sessions of several cameras for preprocessing."""
 
-from collections.abc import Sequence
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from smilfit.apis.data_source import DataSource
+from smilfit.apis.data_source import SLEAP, DataSource, annotation_readers, session_formats, session_kinds
 from smilfit.apis.output_paths import check_not_an_input
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets import PreprocessOptions
-from smilfit.io import SleapSession, check_lookup, find_sessions, read_joint_lookup
-from smilfit.io.calibration import read_calibration
-from smilfit.io.session_folder import CALIBRATION_FILE, find_labels, match_cameras
-from smilfit.io.sleap_labels import read_track_names, tell_high_peaks
-from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.io import RecordedSession, SessionPlace, check_lookup, read_joint_lookup
+from smilfit.io.sleap_labels import tell_high_peaks
+from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
+from smilfit.structures import SkippedAnnotation
 
-# What lies beside the cameras' folders.
-_FILES = (CALIBRATION_FILE, 'points3d.h5', 'reprojections.h5')
+logger = logging.getLogger('smilfit')
+
+# What is wrong with one session's files; the others of a batch are none the worse for it.
+UNUSABLE = (OSError, ValueError, KeyError)
+
+
+def find_places(source: DataSource) -> list[SessionPlace]:
+    """Find the calibrated sessions of several cameras; none where a source is of single views.
+
+    Which of both is taken is told where a source could be either.
+
+    Raises:
+        FileNotFoundError: no such folder, or a folder of SLEAP's without a session.
+    """
+    if source.format not in session_formats() or (
+        source.single_view and source.format in annotation_readers()
+    ):
+        return []
+    path, problem = Path(source.path), None
+    if source.format != SLEAP and not path.is_dir():
+        return []
+    # A file that holds sessions says so itself; folders are looked through after it.
+    for kind in sorted(session_kinds(source.format), key=lambda kind: kind.__name__ == 'SleapSession'):
+        try:
+            found = kind.find(path, **_search(source)) if path.exists() else []
+        except FileNotFoundError as error:
+            problem = error
+            continue
+        except NotADirectoryError:
+            continue
+        if found:
+            _tell(source, found)
+            return found
+    if source.format == SLEAP:
+        if path.is_file() and SLEAP in annotation_readers():
+            return []
+        raise problem or FileNotFoundError(f'{path}: sessions must be in a folder; there is no such folder.')
+    logger.warning(
+        '%s: no calibrated session of several cameras is found; each camera is read as single views of its own. A '
+        'session needs a calibration.toml (or --calibration FILE) whose cameras have their names in those of videos '
+        'and tables (or --cam-regex PATTERN). --single-view says that single views are meant.',
+        path,
+    )
+    return []
+
+
+def _tell(source: DataSource, found: Sequence[SessionPlace]) -> None:
+    if source.format == SLEAP and Path(source.path).is_dir() and found[0].kind == 'SleapSession':
+        return
+    logger.info(
+        '%s: read as %d calibrated session(s) of several cameras (%s); --single-view reads each camera alone.',
+        source.path,
+        len(found),
+        ', '.join(dict.fromkeys(camera for place in found for camera in place.cameras)),
+    )
+
+
+def _search(source: DataSource) -> dict[str, Any]:
+    return {
+        'calibration': source.calibration,
+        'cam_regex': source.reader.get('cam_regex') or source.cam_regex,
+        'scorer': source.scorer,
+        'videos': source.images,
+    }
+
+
+def open_place(place: SessionPlace, **arguments: Any) -> RecordedSession:
+    """Open a session.
+
+    Raises:
+        ValueError: files that contradict each other; and what else its kind refuses.
+    """
+    kind = SESSIONS.get(place.kind)
+    known = inspect.signature(kind).parameters
+    # One that no kind but this has, such as `use_reprojections`.
+    unknown = [name for name, value in arguments.items() if name == 'use_reprojections' and name not in known]
+    if any(arguments[name] for name in unknown):
+        raise ValueError(
+            f'{place.folder}: use_reprojections must go with SLEAP folders, which have reprojections.h5; this is '
+            f'read by {place.kind}. Leave --use-reprojections away.'
+        )
+    given = {name: value for name, value in arguments.items() if name not in unknown}
+    return kind(place.folder, **place.arguments, **given)
 
 
 def read_sessions(
-    source: DataSource, body: BodyModelData, options: PreprocessOptions, out: Path
-) -> list[SleapSession]:
-    """Open the sessions of a folder.
+    places: Sequence[SessionPlace],
+    source: DataSource,
+    body: BodyModelData,
+    options: PreprocessOptions,
+    out: Path,
+) -> tuple[list[RecordedSession], list[SkippedAnnotation]]:
+    """Open the sessions that were found; one that cannot be used is left out unless it is the only one.
 
     Args:
-        source: the folder of a session, or of several.
+        places: where they are.
+        source: how they are read.
         body: the body model whose keypoints the lookup names.
         options: what is kept of a session.
         out: the dataset file to be, which must not lie among the inputs.
 
+    Returns:
+        The sessions, and those left out with their reasons.
+
     Raises:
         KeyError: a camera that no session has, or a lookup of other names.
-        ValueError: `out` is one of the inputs.
+        ValueError: `out` is one of the inputs, or no session can be used.
     """
     if source.keypoint_map:
         lookup = read_joint_lookup(source.keypoint_map)
         check_lookup(lookup, model_names=keypoint_definitions(body), where=str(source.keypoint_map))
-    folders = find_sessions(source.path)
-    check_not_an_input(out, _inputs_of(folders), 'OUT')
-    excluded = _excluded_of(folders, options.exclude_cameras)
-    sessions = [
-        SleapSession(
-            folder,
+    check_not_an_input(out, [path for place in places for path in place.inputs], 'OUT')
+    excluded = _excluded_of(places, options.exclude_cameras)
+    sessions: list[RecordedSession] = []
+    skipping = Skipping(len(places))
+    for place, exclude in zip(places, excluded):
+        with skipping.of(str(place.folder)):
+            sessions += _open_animals(place, exclude, source, options)
+    skipping.refuse_none(len(sessions))
+    for session in sessions:
+        for camera in session.camera_names:
+            tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
+    return sessions, skipping.skipped
+
+
+class Skipping:
+    """Leaves out what cannot be used of several things; the only one's fault is everybody's.
+
+    Args:
+        count: how many things there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.skipped: list[SkippedAnnotation] = []
+        self._first: Exception | None = None
+
+    @contextmanager
+    def of(self, where: str) -> Iterator[None]:
+        """Note what is wrong with one of them."""
+        try:
+            yield
+        except UNUSABLE as error:
+            if self.count == 1:
+                raise
+            self._first = self._first or error
+            self.skipped.append(SkippedAnnotation(where, str(error)))
+            logger.warning('%s: the session is left out: %s', where, error)
+
+    def refuse_none(self, n_usable: int) -> None:
+        """Raise the first fault where nothing can be used."""
+        if not n_usable and self._first is not None:
+            raise self._first
+
+
+def _open_animals(
+    place: SessionPlace, exclude: Sequence[str], source: DataSource, options: PreprocessOptions
+) -> list[RecordedSession]:
+    """Open a session once for every animal that is read."""
+
+    def opened(track: str | None) -> RecordedSession:
+        return open_place(
+            place,
             track=track,
             joint_lookup=source.keypoint_map,
-            exclude_cameras=excluded[folder],
+            exclude_cameras=exclude,
             # The pipeline applies the threshold, so that it can count what falls below.
             confidence_threshold=0.0,
             use_reprojections=options.use_reprojections,
             with_3d=not options.no_3d_data,
             unit=source.unit,
             partial_labels=source.partial_labels,
+            trim=source.trim,
         )
-        for folder in folders
-        for track in _tracks_of(folder, excluded[folder], source.reader.get('instance') == 'each')
-    ]
-    for session in sessions:
-        for camera in session.camera_names:
-            tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
-    return sessions
 
-
-def _tracks_of(folder: Path, exclude: Sequence[str], each: bool) -> tuple[str | None, ...]:
-    """Name the animals of a session that are read: all tracks, or None for the one with the most points."""
-    if not each:
-        return (None,)
-    calibration = folder / CALIBRATION_FILE
-    known = read_calibration(calibration).names if calibration.is_file() else None
-    cameras = match_cameras(folder, known, exclude)
-    found = [read_track_names(find_labels(path)) for path in cameras.values()]
-    names = dict.fromkeys(name for tracks in found for name in tracks)
-    for name, tracks in zip(cameras, found):
+    individuals = source.reader.get('individuals')
+    if source.reader.get('instance') != 'each' and not individuals:
+        return [opened(None)]
+    found = opened(None).tracks
+    if individuals:
+        return [opened(name) for name in individuals]
+    names = dict.fromkeys(name for tracks in found.values() for name in tracks)
+    for camera, tracks in found.items():
         if not tracks:
             raise ValueError(
-                f"{folder}: instances must have tracks for --instance each; camera {name!r}'s have none. Track them "
-                'in SLEAP, or leave --instance away.'
+                f"{place.folder}: instances must have tracks for --instance each; camera {camera!r}'s have none. "
+                'Track them in SLEAP, or leave --instance away.'
             )
         for track in names:
             if track not in tracks:
                 raise ValueError(
-                    f'{folder}: tracks must have one name in all cameras for --instance each; {track!r} is not in '
-                    f'camera {name!r}, which has {list(tracks)}. Rename them in SLEAP.'
+                    f'{place.folder}: tracks must have one name in all cameras for --instance each; {track!r} is not '
+                    f'in camera {camera!r}, which has {list(tracks)}. Rename them in SLEAP.'
                 )
-    return tuple(names)
+    return [opened(name) for name in names]
 
 
-def _inputs_of(folders: Sequence[Path]) -> list[Path]:
-    """Give what preprocessing reads of sessions: their cameras' folders, and the files beside these.
-
-    A dataset file in a camera's folder would be taken for its labels the next time.
-    """
-    files = [folder / name for folder in folders for name in _FILES]
-    return files + [path for folder in folders for path in folder.iterdir() if path.is_dir()]
-
-
-def _excluded_of(folders: Sequence[Path], exclude: Sequence[str]) -> dict[Path, tuple[str, ...]]:
+def _excluded_of(places: Sequence[SessionPlace], exclude: Sequence[str]) -> list[tuple[str, ...]]:
     """Give each session the excluded cameras that it has; every name must be in some session."""
-    known = {}
-    for folder in folders:
-        calibration = folder / 'calibration.toml'
-        names = set(read_calibration(calibration).names) if calibration.is_file() else set()
-        known[folder] = names | {path.name for path in folder.iterdir() if path.is_dir()}
+    everywhere = dict.fromkeys(camera for place in places for camera in place.cameras)
     for name in exclude:
-        everywhere = set().union(*known.values())
         if name not in everywhere:
             raise UnknownNameError(
                 f'--exclude-cameras: no camera {name!r}. {did_you_mean(name, sorted(everywhere))}'
             )
-    return {folder: tuple(name for name in exclude if name in known[folder]) for folder in folders}
+    return [tuple(name for name in exclude if name in place.cameras) for place in places]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from smilfit.apis.data_source import annotation_readers
+from smilfit.apis.data_source import annotation_readers, as_images
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.cli import fit, preprocess
 from smilfit.cli.command import run_command
@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for what draws.
     from smilfit.apis.image_fitting import DATASET, check_images_folder, fit_images
 
-    source = source_of(arguments, annotation_readers().get(arguments.format))
+    source = as_images(source_of(arguments, annotation_readers().get(arguments.format)))
     if arguments.dry_run:
         return preprocess.show_plan(source, check_images_folder(arguments.out) / DATASET, arguments)
     codes = []

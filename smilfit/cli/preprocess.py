@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from smilfit.apis.data_source import SLEAP, SMILIFY, DataSource, annotation_readers
+from smilfit.apis.data_source import SLEAP, SMILIFY, DataSource, annotation_readers, session_formats
 from smilfit.apis.preprocessing import PreprocessRun, plan_preprocess, preprocess
 from smilfit.cli.command import add_import, add_traceback, run_command
 from smilfit.cli.preprocess_options import (
@@ -15,6 +15,7 @@ from smilfit.cli.preprocess_options import (
     add_common,
     add_image_options,
     add_option,
+    add_project_options,
     add_reader_options,
     add_session_options,
     options_of,
@@ -28,10 +29,17 @@ from smilfit.io import available_keypoint_maps
 # Done, but entries were left out.
 LEFT_OUT = 3
 _GOES_ON = 'A run that was stopped goes on where it was when the same command is given again.'
-_SESSIONS = (
-    'A session is a folder with calibration.toml and one folder a camera, each with labels (.slp or analysis .h5) '
-    'and a video. '
-)
+# What a session of several cameras is in each format; others are described by their readers.
+_SESSIONS = {
+    'sleap': 'A session is a folder with calibration.toml and one folder a camera, each with labels (.slp or '
+    'analysis .h5) and a video; or a .slp with a RecordingSession (several cameras, calibrated, in one file). ',
+    'anipose': 'A calibrated project (config.toml, videos-raw, pose-2d or pose-2d-filtered, '
+    'calibration/calibration.toml), or a part of it, gives a session of several cameras for every trial. ',
+    'dlc': 'A folder with videos of several cameras, their predictions (VIDEO + DLC... .h5 or .csv) and a '
+    "calibration.toml of anipose's, whose cameras' names are in the files' names, gives a session for every trial. ",
+    'lightningpose': 'A data folder with videos/SESSION_VIEW.mp4, predictions of each view (a model, or an ensemble '
+    'smoothed by EKS) and calibrations/SESSION.toml or calibration.toml gives a session for every SESSION. ',
+}
 
 
 def build_parser(
@@ -76,12 +84,13 @@ def _add_format(
     if name == SLEAP:
         single = '' if reader is None else ' or single views'
         summary = f'multi-camera sessions calibrated with anipose{single}, labelled with SLEAP'
-    about = f'Make a dataset file from {summary}. {_SESSIONS}' if name == SLEAP else f'{summary} '
+    about = f'Make a dataset file from {summary}. ' if name == SLEAP else f'{summary} '
+    about += _SESSIONS.get(name, '')
     about = (about + _GOES_ON).replace('%', '%%')
     made = formats.add_parser(name, help=summary.replace('%', '%%'), description=about)
     made.add_argument('annotations', type=Path, metavar='IN', help='the annotations: a file, or a folder')
     made.add_argument('out', type=Path, metavar=out[0], help=out[1])
-    rigs = name == SLEAP
+    rigs = name in session_formats()
     # Sessions and images have other defaults: None says that none was chosen.
     crop_mode = {'crop_mode': None} if rigs else {'crop_mode': 'bbox_crop'}
     add_common(made, without=() if rigs else RIG_OPTIONS, **crop_mode)
@@ -95,11 +104,13 @@ def _add_format(
     )
     if rigs:
         add_session_options(made)
+        if name != SLEAP:
+            add_project_options(made, reader)
     if reader is not None:
         add_image_options(made, reader)
         add_reader_options(made, reader)
         if rigs:
-            help_text = 'IN is no multi-camera session (a file never is)'
+            help_text = 'read each camera alone, also where IN is a calibrated session of several cameras'
             add_option(made, 'single_view', action='store_true', help=help_text)
     return made
 

@@ -130,6 +130,38 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         parser, 'shape_betas', type=Path, metavar='CSV', help='known shapes (columns label,PC1,PC2,...)'
     )
     add_option(parser, 'partial_labels', action='store_true', help='labels may end before their video')
+    add_option(
+        parser,
+        'trim',
+        action='store_true',
+        help='use the frames that all cameras have where videos or labels differ by more than a few at the end (up '
+        'to 5 and 5 %% are trimmed in any case, and told)',
+    )
+
+
+def add_project_options(parser: argparse.ArgumentParser, reader: type | None) -> None:
+    """Add how the files of a calibrated project are found; a reader's own options go before ours."""
+    add_option(
+        parser,
+        'calibration',
+        type=Path,
+        metavar='FILE.toml',
+        help="the cameras' calibration, as anipose writes it; found in IN if not given",
+    )
+    if reader is None or 'cam_regex' not in reader_arguments(reader):
+        add_option(
+            parser,
+            'cam_regex',
+            metavar='PATTERN',
+            help="pattern in the files' names whose first group is the camera's name; the calibration's names are "
+            'looked for in them if not given',
+        )
+    add_option(
+        parser,
+        'scorer',
+        metavar='TEXT',
+        help='take only tables with this in their path, where several networks labelled the videos',
+    )
 
 
 def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
@@ -139,7 +171,8 @@ def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
         'images',
         type=Path,
         metavar='DIR',
-        help='folder that image paths are relative to; where the format itself says if not given',
+        help='folder that image paths are relative to, or that the videos of a session are in; where the format '
+        'itself says if not given',
     )
     add_option(
         parser,

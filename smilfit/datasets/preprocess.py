@@ -73,7 +73,8 @@ def preprocess(
     plans, unusable = plan_sessions(sessions, names, options)
     left_out = (*left_out, *unusable)
     known = [known_params_of(plan.session, body.n_joints, body.n_betas) for plan in plans]
-    header = make_header(plans, names, body, options, str(body_model_file), shape_betas or {}, known)
+    folder = Path(out).parent
+    header = make_header(plans, names, body, options, str(body_model_file), shape_betas or {}, known, folder)
     tell = partial(make_report, plans, names, header.camera_names, known, left_out)
     with OutputLock.of_file(out):
         if not overwrite and is_there(Path(out), header):
@@ -115,16 +116,17 @@ def _write(
 def plan_sessions(
     sessions: Sequence[Session], names: Sequence[str], options: PreprocessOptions
 ) -> tuple[list[SessionPlan], list[SkippedAnnotation]]:
-    """Plan every session with those of the keypoints that it has; sets of images without one left drop out.
+    """Plan every session with those of the keypoints that it has; what cannot be used drops out.
 
     Returns:
-        The plans, and the annotations that are in none.
+        The plans, and the annotations and sessions that are in none.
 
     Raises:
-        ValueError: a rig's session that cannot be used, or no frame left in all.
+        ValueError: no frame left in all, or the only session cannot be used.
     """
     plans: list[SessionPlan] = []
     left_out: list[SkippedAnnotation] = []
+    fault: ValueError | None = None
     for session in sessions:
         own = [name for name in names if name in session.keypoint_names]
         if isinstance(session, StoredSession):
@@ -132,10 +134,21 @@ def plan_sessions(
         elif isinstance(session, ImageSession):
             plan, skipped = plan_images(session, own, options)
         else:
-            plan, skipped = plan_session(session, own, options), ()
+            try:
+                plan, skipped = plan_session(session, own, options), ()
+            except ValueError as error:
+                if len(sessions) == 1:
+                    raise
+                # One session's cameras are not the others' fault.
+                fault = fault or error
+                left_out.append(SkippedAnnotation(session.name, str(error)))
+                logger.warning('%s: the session is left out: %s', session.name, error)
+                continue
         left_out += skipped
         if len(plan.frames):
             plans.append(plan)
+    if not plans and fault is not None:
+        raise fault
     if not plans:
         raise ValueError(
             f'preprocess: an annotation must be usable; all {len(left_out)} are left out, the first '

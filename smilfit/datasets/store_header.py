@@ -1,5 +1,6 @@
 """Gather what a dataset file states once, from the plans of its sessions."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def make_header(
     body_model_file: str,
     betas: Mapping[str, np.ndarray],
     known: Sequence[KnownParams | None],
+    folder: Path | None = None,
 ) -> StoreHeader:
     """Gather what is stored once, and hash all that the file depends on.
 
@@ -32,6 +34,7 @@ def make_header(
         body_model_file: where the body model came from.
         betas: known shapes by session name.
         known: parameters that the sessions know, one a plan.
+        folder: of the dataset file, from which sessions are found again wherever both are moved to.
     """
     headers = tuple(
         SessionHeader(
@@ -40,6 +43,7 @@ def make_header(
             unit=plan.session.unit,
             fps=plan.session.fps,
             source=_source_of(plan.session),
+            recording=_recording_of(plan.session, folder),
             betas=betas.get(plan.session.name),
             images=plan.images,
         )
@@ -111,6 +115,20 @@ def _source_of(session: Any) -> str:
     """Give where a session lies, wherever the file is read from."""
     folder = getattr(session, 'folder', '')
     return str(Path(folder).resolve()) if folder else ''
+
+
+def _recording_of(session: Any, folder: Path | None) -> dict[str, Any]:
+    """Say how a session is opened again; {} of what is not recorded."""
+    place = getattr(session, 'place', None)
+    if place is None:
+        return {}
+    found = {'kind': place.kind, 'arguments': dict(place.arguments)}
+    try:
+        relative = None if folder is None else os.path.relpath(_source_of(session), folder.resolve())
+    except ValueError:
+        # On another drive.
+        relative = None
+    return found if relative is None else found | {'relative': Path(relative).as_posix()}
 
 
 def _has_masks(session: Any) -> bool:

@@ -10,6 +10,8 @@ Images lie end to end in one byte array, because a checksum does not reach data 
                        target_resolution (px), undistorted, confidence_threshold, options, report
                        landmarks (version 3)                   keypoints that the body model's file does not have
 /sessions/0000         attributes: name, unit, fps, camera_names, source
+                       recording (of recorded ones)            how its videos are found again: kind, arguments, and
+                                                               its place relative to the dataset's folder
     K (c,3,3) R (c,3,3) t (c,3) dist (c,5) size (c,2)      as calibrated, original px, world unit
     betas (S,)                                             where known
                        of a session whose n images have cameras of their own (version 2), beside these:
@@ -92,7 +94,8 @@ PictureTable = ImageTable
 class SessionHeader:
     """What is stored of a session once: its cameras as calibrated, and its known shape (or None).
 
-    With `images`, cameras have a leading dimension: one row a sample.
+    With `images`, cameras have a leading dimension: one row a sample. `source` is where it lies, `recording` how it
+    is opened again: `kind` (in `SESSIONS`), `arguments`, and `relative`, the source seen from the dataset's folder.
     """
 
     name: str
@@ -102,6 +105,7 @@ class SessionHeader:
     source: str = ''
     betas: Float[np.ndarray, 'S'] | None = None
     images: ImageTable | None = None
+    recording: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check name and cameras: what no reader takes is not written."""

@@ -1,15 +1,17 @@
 """Read a dataset file: read-only, and with a handle of its own in every worker process."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.body_models import BodyModelData
+from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.datasets.hdf5_handle import Hdf5Handle, open_hdf5
 from smilfit.datasets.store_layout import SampleRecord, SessionHeader
@@ -94,7 +96,23 @@ class DatasetFile:
 
     def source(self, session: str | SupportsIndex) -> str:
         """Say where a session came from, such as its folder: as it was, or moved with this file; it may be gone."""
-        return _moved_folder(self.path, self._header(session).source)
+        places = self.source_places(session)
+        return next((place for place in places if _is_there(place)), places[0] if places else '')
+
+    def source_places(self, session: str | SupportsIndex) -> tuple[str, ...]:
+        """Say where a session is looked for: where it was, from this file's folder as it was, or beside the file."""
+        header = self._header(session)
+        if not header.source:
+            return ()
+        relative = header.recording.get('relative')
+        seen_from_here = (
+            [os.path.normpath(self.path.parent.absolute() / relative)] if isinstance(relative, str) else []
+        )
+        return tuple(dict.fromkeys([header.source, *seen_from_here, *_below(self.path, header.source)]))
+
+    def recording(self, session: str | SupportsIndex) -> dict[str, Any]:
+        """Say how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files that do not say."""
+        return dict(self._header(session).recording)
 
     def session_index(self, session: str | SupportsIndex) -> int:
         """Find a session by name (or number).
@@ -303,6 +321,37 @@ class DatasetFile:
                 'Give that model, or preprocess with this one.'
             )
 
+    def check_other_body_model(self, data: BodyModelData) -> None:
+        """Check that another body model than this file's can take its place: it knows all that is labelled.
+
+        Landmarks go over where their joints are there by name; their offsets are found anew by a fit.
+
+        Raises:
+            ValueError: a keypoint that it lacks, or what holds of this file's own model alone.
+        """
+        if data.hash_without_landmarks() == self.body_model_hash:
+            return
+        joints = set(data.joint_names)
+        carried = {
+            name
+            for name, mark in self.landmarks.items()
+            if isinstance(mark.anchor, str) and {mark.anchor, mark.bone} <= joints
+        }
+        known = (set(keypoint_definitions(data)) - set(self.landmarks)) | carried
+        lacking = [name for name in self.keypoint_names if name not in known]
+        where = f"{self.path}: another body model than the dataset's own, {self.body_model_file}, must"
+        advice = 'Give that model, or preprocess with this one.'
+        if lacking:
+            raise ValueError(
+                f'{where} have its keypoints; {data.name} has no {", ".join(map(repr, lacking[:5]))}. '
+                f'{did_you_mean(lacking[0], known)} {advice}'
+            )
+        sessions = range(len(self.session_names))
+        if any(self.known_betas(s) is not None or self.true_params(s) is not None for s in sessions):
+            raise ValueError(
+                f'{where} not meet parameters or shapes of that one; the file holds some. {advice}'
+            )
+
     def _header(self, session: str | SupportsIndex) -> SessionHeader:
         return self._sessions[self.session_index(session)].header
 
@@ -349,12 +398,15 @@ def _beside(path: Path, name: str) -> str:
         return name
 
 
-def _moved_folder(path: Path, name: str) -> str:
-    """Find a folder where it was, else by the end of its name from the dataset's folder on."""
+def _below(path: Path, name: str) -> list[str]:
+    """Give the places below the dataset's folder that a path's last parts lead to, the longest ends first."""
     parts = [part for part in Path(name).parts if part != '..'][-_MOST_PARTS:]
-    tails = (path.parent.joinpath(*parts[i:]) for i in range(len(parts)) if parts[i] != Path(name).anchor)
+    anchor = Path(name).anchor
+    return [str(path.parent.joinpath(*parts[i:])) for i in range(len(parts)) if parts[i] != anchor]
+
+
+def _is_there(place: str) -> bool:
     try:
-        found = (str(folder) for folder in (Path(name), *tails) if name and folder.is_dir())
-        return next(found, name)
+        return Path(place).exists()
     except (OSError, ValueError):
-        return name
+        return False

@@ -57,6 +57,8 @@ def write_session(group: h5py.Group, session: SessionHeader) -> None:
     group.attrs['unit'] = session.unit or ''
     group.attrs['fps'] = float('nan') if session.fps is None else session.fps
     group.attrs['source'] = session.source
+    if session.recording:
+        group.attrs['recording'] = json.dumps(dict(session.recording))
     cameras = session.cameras
     group.attrs['camera_names'] = json.dumps(list(cameras.names))
     dist = cameras.K.new_zeros(*cameras.K.shape[:-2], 5) if cameras.dist is None else cameras.dist
@@ -116,6 +118,7 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
             unit=unit,
             fps=_fps(attributes, path),
             source=attributes.text('source'),
+            recording=attributes.record('recording') if 'recording' in group.attrs else {},
             betas=_betas(group, facts.n_betas, path),
             images=None if own is None else _images(group, own, attributes, path),
         )

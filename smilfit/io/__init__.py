@@ -1,5 +1,6 @@
 """Everything read from or written to other tools."""
 
+from smilfit.io.anipose_session import AniposeSession
 from smilfit.io.annotations import (
     AnnotationReader,
     ImageMask,
@@ -13,25 +14,36 @@ from smilfit.io.annotations import (
     read_pictures,
 )
 from smilfit.io.calibration import read_calibration, write_calibration
+from smilfit.io.camera_labels import CameraLabels
+from smilfit.io.flat_projects import DeepLabCutSession, LightningPoseSession
 from smilfit.io.keypoint_maps import available_keypoint_maps, load_keypoint_map
 from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
 from smilfit.io.mesh_files import MESH_FORMATS, write_mesh
 from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
+from smilfit.io.recorded_session import RecordedSession, SessionPlace
 from smilfit.io.session_folder import find_sessions
 from smilfit.io.sleap import SleapSession
 from smilfit.io.sleap_labels import SleapLabels, read_labels, read_track_names, write_slp, write_tracks
+from smilfit.io.sleap_multiview import SleapMultiviewSession
 from smilfit.io.triangulation import CameraReport, check_cameras, triangulate_keypoints
 from smilfit.io.truth import read_true_params, write_truth
 from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 
 __all__ = [
     'MESH_FORMATS',
+    'AniposeSession',
     'AnnotationReader',
+    'CameraLabels',
     'CameraReport',
+    'DeepLabCutSession',
     'ImageMask',
+    'LightningPoseSession',
     'PolygonMask',
+    'RecordedSession',
     'RleMask',
+    'SessionPlace',
     'SleapLabels',
+    'SleapMultiviewSession',
     'SleapSession',
     'VideoInfo',
     'available_keypoint_maps',

@@ -199,6 +199,19 @@ def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
             f'{where}: the lens must be a pinhole with up to five coefficients; got fisheye = true. '
             'Calibrate with the pinhole model, or undistort videos and labels first.'
         )
+    return check_camera(where, table) | {'name': _name(where, table.get('name', key))}
+
+
+def check_camera(where: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Read a camera's `size`, `matrix`, `distortions`, `rotation` and `translation`, float64, five coefficients.
+
+    Args:
+        where: who states it, for messages.
+        table: the numbers by name.
+
+    Raises:
+        ValueError: a missing or ill-shaped one, or numbers that no camera has.
+    """
     missing = [name for name in _KEYS if name not in table and name != 'name']
     if missing:
         raise ValueError(
@@ -206,7 +219,6 @@ def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
             f'{did_you_mean(missing[0], table)} Export the calibration again.'
         )
     camera: dict[str, Any] = {name: _numbers(where, name, table[name], _SHAPES[name]) for name in _SHAPES}
-    camera['name'] = _name(where, table.get('name', key))
     if bool((camera['rotation'].abs() > _MOST_RAD).any()):
         raise ValueError(
             f'{where}: rotation must be an axis times an angle in rad; got {camera["rotation"].tolist()}. Is it in '

@@ -11,6 +11,8 @@ from smilfit.io.videos import VIDEO_SUFFIXES
 from smilfit.registry import UnknownNameError, did_you_mean
 
 CALIBRATION_FILE = 'calibration.toml'
+# What lies beside the cameras' folders.
+_FILES = (CALIBRATION_FILE, 'points3d.h5', 'reprojections.h5')
 
 
 def find_sessions(root: str | Path) -> list[Path]:
@@ -87,6 +89,14 @@ def cameras_of(folder: Path) -> tuple[str, ...]:
     names = read_calibration(calibration).names if calibration.is_file() else ()
     with_labels = (child.name for child in _subfolders(folder) if _labels_in(child))
     return tuple(dict.fromkeys((*names, *with_labels)))
+
+
+def inputs_of(folder: Path) -> tuple[Path, ...]:
+    """Give what is read of a session: its cameras' folders, and the files beside these.
+
+    A dataset file in a camera's folder would be taken for its labels the next time.
+    """
+    return (*(folder / name for name in _FILES), *(path for path in folder.iterdir() if path.is_dir()))
 
 
 def _pair(cameras: list[str], folders: list[str]) -> dict[str, str]:

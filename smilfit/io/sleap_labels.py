@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from smilfit.files import BadFileError, reading, replacing, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.io.camera_labels import CameraLabels
 from smilfit.io.hdf5_files import open_hdf5, read_table
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
@@ -18,52 +18,11 @@ from smilfit.registry import UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
 
-# SLEAP's own `peak_threshold`: its inference takes no lower peak for a point.
-PEAK_THRESHOLD = 0.2
+# What this file's readers give was called so before other tools' labels came in the same form.
+SleapLabels = CameraLabels
 
 
-@dataclass(frozen=True)
-class SleapLabels:
-    """One animal's labels in one video.
-
-    `xy` (frames, nodes, 2) px is NaN where missing; `score` (frames, nodes) is 1 where a person set the
-    point. Frames run from 0 to the last labelled one. `labelled` (frames,) says which have labels.
-    `video_frames` is the video's length where the file states it. `skipped_instances` counts what belonged
-    to other animals or tracks, `scores_above_1` peaks that were taken as 1. `centres` (frames, animals, 2) px are the
-    means of all animals' points, in no order, NaN where there is none. `tracks` names all of the file, in its order.
-    """
-
-    path: Path
-    node_names: tuple[str, ...]
-    xy: np.ndarray
-    score: np.ndarray
-    labelled: np.ndarray
-    video_frames: int | None = None
-    skipped_instances: int = 0
-    scores_above_1: int = 0
-    centres: np.ndarray | None = None
-    tracks: tuple[str, ...] = ()
-
-    @property
-    def usual_threshold(self) -> float:
-        """The score below which labels count as missing where nobody asks otherwise; see `usual_threshold`."""
-        return usual_threshold(self.path)
-
-    def __len__(self) -> int:
-        return len(self.xy)
-
-
-def usual_threshold(path: Path) -> float:
-    """Give the score that labels of a file must reach where nobody asks otherwise.
-
-    SLEAP's scores are peaks of confidence maps, no probabilities: good points of a poor view lie between 0.2 and 0.5.
-    Labels that somebody looked through (files with 'proofread' in the name, as sleap-anipose asks for) count whole.
-    What a person set or corrected has score 1 and passes every threshold.
-    """
-    return 0.0 if 'proofread' in path.stem.lower() else PEAK_THRESHOLD
-
-
-def read_labels(path: str | Path, track: str | None = None) -> SleapLabels:
+def read_labels(path: str | Path, track: str | None = None) -> CameraLabels:
     """Read a `.slp` or an analysis `.h5` file and keep one animal.
 
     With tracks, the track of a name is kept, or the one with the most points. Without, one instance a frame: a
@@ -89,7 +48,7 @@ def read_track_names(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     with reading(path, 'SLEAP labels'):
         if path.suffix.lower() == '.slp':
-            return tuple(_slp_tracks(load_slp(path)))
+            return tuple(slp_tracks(load_slp(path)))
         with open_hdf5(path, 'SLEAP labels') as file:
             return _analysis_tracks(path, file)
 
@@ -147,21 +106,46 @@ def write_tracks(
     return path
 
 
-def _read_slp(path: Path, track: str | None) -> SleapLabels:
+def _read_slp(path: Path, track: str | None) -> CameraLabels:
     labels = load_slp(path)
     for thing, found in (('skeleton', labels.skeletons), ('video', labels.videos)):
         if len(found) != 1:
             raise ValueError(f'{path}: labels must have one {thing}; got {len(found)}.')
     if not any(frame.instances for frame in labels):
         raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
+    shape = labels.videos[0].backend_metadata.get('shape')
     names = tuple(labels.skeleton.node_names)
-    tracks = _slp_tracks(labels)
+    return labels_of_frames(path, list(labels), names, slp_tracks(labels), track, stated_length(shape))
+
+
+def labels_of_frames(
+    path: Path,
+    frames: Sequence[Any],
+    names: tuple[str, ...],
+    tracks: Mapping[str, int],
+    track: str | None,
+    stated: int | None,
+) -> CameraLabels:
+    """Give one animal's labels of sleap-io's labelled frames of one video.
+
+    Args:
+        path: the file, for messages.
+        frames: those of the video.
+        names: the nodes.
+        tracks: all of the file, as `slp_tracks` gives them.
+        track: the one to keep; the one with the most points if None.
+        stated: how many frames the video has by the file.
+
+    Raises:
+        ValueError: no instance of the track, or frames numbered below 0.
+        KeyError: no such track, with the near ones.
+    """
     _check_track(path, track, tracks)
-    chosen, skipped = _choose_instances(labels, None if track is None else tracks[track])
+    chosen, skipped = _choose_instances(frames, None if track is None else tracks[track])
     if not chosen:
         raise ValueError(f'{path}: the track {track!r} must have instances; it has none. Leave it out.')
     # A track may end before the labels do: its animal has left.
-    n_frames = (max(chosen) if track is None else max(int(f.frame_idx) for f in labels if f.instances)) + 1
+    n_frames = (max(chosen) if track is None else max(int(f.frame_idx) for f in frames if f.instances)) + 1
     if min(chosen) < 0:
         raise BadFileError(
             f'{path}: frames must be numbered from 0; got {min(chosen)}. Save it from SLEAP again.'
@@ -178,17 +162,20 @@ def _read_slp(path: Path, track: str | None) -> SleapLabels:
             score[index] = points['score']
     labelled = np.zeros(n_frames, dtype=bool)
     labelled[list(chosen)] = True
-    shape = labels.videos[0].backend_metadata.get('shape')
-    stated = shape[0] if isinstance(shape, list | tuple) and shape else None
-    stated = stated if isinstance(stated, int) else None
     high = int((score > 1).sum())
-    centres = _instance_centres(labels, n_frames)
-    return SleapLabels(
+    centres = _instance_centres(frames, n_frames)
+    return CameraLabels(
         *(path, names, xy, _fill_scores(score), labelled, stated, skipped, high, centres, tuple(tracks))
     )
 
 
-def _slp_tracks(labels: Any) -> dict[str, int]:
+def stated_length(shape: Any) -> int | None:
+    """Give the number of frames of a video's stated shape; None where it states none."""
+    stated = shape[0] if isinstance(shape, list | tuple) and shape else None
+    return stated if isinstance(stated, int) else None
+
+
+def slp_tracks(labels: Any) -> dict[str, int]:
     """Name the tracks, each with what `_choose_instances` knows it by."""
     return {str(track.name): id(track) for track in labels.tracks}
 
@@ -199,10 +186,10 @@ def _check_track(path: Path, name: str | None, known: Collection[str]) -> None:
         raise UnknownNameError(f'{path}: no track {name!r}. {did_you_mean(name, known)}')
 
 
-def _instance_centres(labels: Any, n_frames: int) -> np.ndarray:
+def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
     """Give the mean of each instance's points, of frames up to a number; a corrected prediction does not count."""
     by_frame: dict[int, list[np.ndarray]] = {}
-    for frame in labels:
+    for frame in frames:
         corrected = {id(getattr(instance, 'from_predicted', None)) for instance in frame.instances}
         for instance in frame.instances:
             points = instance.points
@@ -217,10 +204,10 @@ def _instance_centres(labels: Any, n_frames: int) -> np.ndarray:
     return centres
 
 
-def _choose_instances(labels: Any, wanted: int | None = None) -> tuple[dict[int, Any], int]:
+def _choose_instances(frames: Sequence[Any], wanted: int | None = None) -> tuple[dict[int, Any], int]:
     """Keep one instance a frame, of a track where one is given; by frame, and the count of those left out."""
     by_track: dict[int, int] = {}
-    for frame in labels:
+    for frame in frames:
         for instance in frame.instances:
             if (track := _track_of(instance)) is not None:
                 by_track[id(track)] = by_track.get(id(track), 0) + instance.n_visible
@@ -228,7 +215,7 @@ def _choose_instances(labels: Any, wanted: int | None = None) -> tuple[dict[int,
     best = best if wanted is None else wanted
     chosen: dict[int, Any] = {}
     total = 0
-    for frame in labels:
+    for frame in frames:
         candidates = [i for i in frame.instances if best is None or id(_track_of(i)) == best]
         total += len(frame.instances)
         if candidates:
@@ -259,7 +246,7 @@ def _analysis_tracks(path: Path, file: Any) -> tuple[str, ...]:
     return tuple(f'track_{i}' for i in range(file['tracks'].shape[0]))
 
 
-def _read_analysis(path: Path, track: str | None) -> SleapLabels:
+def _read_analysis(path: Path, track: str | None) -> CameraLabels:
     with open_hdf5(path, 'SLEAP labels') as file:
         if 'tracks' not in file or 'node_names' not in file:
             raise BadFileError(
@@ -291,7 +278,7 @@ def _read_analysis(path: Path, track: str | None) -> SleapLabels:
         score = np.full(present.shape[1:], np.nan).T
     else:
         score = scores[best].T
-    return SleapLabels(
+    return CameraLabels(
         path,
         names,
         tracks[best].transpose(2, 1, 0),

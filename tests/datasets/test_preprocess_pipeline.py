@@ -248,3 +248,18 @@ def test_annotated_px_are_those_of_the_labels_whatever_was_stored(tmp_path, body
     torch.testing.assert_close(annotated.xy, labels.xy, atol=1e-3, rtol=0)
     torch.testing.assert_close(annotated.rig.dist, session.cameras.dist)
     assert (file.keypoints2d(session.name).xy - labels.xy).abs().max() > 0.5 or not straight
+
+
+def test_another_body_with_the_same_keypoints_takes_the_file(tmp_path, body):
+    preprocess([BlobSession()], tmp_path / 'a.h5', body)
+    file = open_dataset(tmp_path / 'a.h5')
+    larger = replace(body, name='larger', v_template=1.2 * body.v_template)
+    file.check_other_body_model(larger)
+    with pytest.raises(ValueError, match=r'the body model must be the one of the dataset'):
+        file.check_body_model(larger)
+    bare = replace(larger, keypoint_sets={})
+    with pytest.raises(ValueError, match=r"must have its keypoints; larger has no 'tip'"):
+        file.check_other_body_model(bare)
+    preprocess([BlobSession()], tmp_path / 'b.h5', body, shape_betas={'one': np.zeros(2)})
+    with pytest.raises(ValueError, match='must not meet parameters or shapes'):
+        open_dataset(tmp_path / 'b.h5').check_other_body_model(larger)

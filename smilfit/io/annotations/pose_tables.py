@@ -9,7 +9,7 @@ import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,7 +19,8 @@ from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.budget import read_text
 from smilfit.io.annotations.entries import frame_number
 from smilfit.io.annotations.pandas_tables import read_pandas_table
-from smilfit.io.sleap_labels import PEAK_THRESHOLD
+from smilfit.io.camera_labels import PEAK_THRESHOLD
+from smilfit.io.hdf5_files import open_hdf5
 from smilfit.structures import SkippedAnnotation
 
 logger = logging.getLogger('smilfit')
@@ -28,20 +29,38 @@ MOST_TABLE_BYTES = 1 << 29
 MOST_COLUMNS = 20_000
 # A likelihood is a probability (a sigmoid's output): DeepLabCut's `pcutoff`, and anipose's for triangulation.
 LIKELIHOOD_THRESHOLD = 0.6
-# Peaks of confidence maps (SLEAP's scores, brought into this layout) exceed 1 by some; beyond this is no score.
+# Peaks of confidence maps (SLEAP's scores, brought into this layout) exceed 1 by some; where most are beyond this,
+# they are no scores.
 HIGHEST_SCORE = 1.25
+# A label's variance as ensembles state it, px^2: of the smoother's estimate, else between the networks.
+_VARIANCES = (('x_posterior_var', 'y_posterior_var'), ('x_ens_var', 'y_ens_var'))
 # Networks' single-precision likelihoods may end a hair above 1.
 _SLACK = 1e-3
+# What a file is recognised by.
+_HEAD_BYTES = 64
 LEVELS = ('scorer', 'individuals', 'bodyparts', 'coords')
 
 
 @dataclass(frozen=True)
 class Track:
-    """One animal's points over the rows: px of the image, NaN where missing; confidence 0 where missing."""
+    """One animal's points over the rows: px of the image, NaN where missing; confidence 0 where missing.
+
+    `variance` is the mean of x's and y's (px^2, NaN where unknown) where an ensemble stated them.
+    """
 
     names: tuple[str, ...]
     xy: Float[np.ndarray, 'n K 2']
     confidence: Float[np.ndarray, 'n K']
+    variance: Float[np.ndarray, 'n K'] | None = None
+
+    def rows(self, kept: Sequence[int]) -> 'Track':
+        """Give some of the rows."""
+        variance = None if self.variance is None else self.variance[kept]
+        return Track(self.names, self.xy[kept], self.confidence[kept], variance)
+
+    def scored(self) -> 'Track':
+        """Give the points with confidences from 0 to 1; those without one have 0."""
+        return replace(self, confidence=np.nan_to_num(self.confidence, nan=0.0).clip(0, 1))
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,8 @@ class PoseTable:
 
     `rows` holds the parts of every row's label (an image's path in one or three parts, or a frame's number),
     `where` names the rows for messages, `tracks` is by individual ('' in a table of one animal), `skipped` are
-    the rows that break a rule. `of_peaks` says that scores exceed 1, as peaks of confidence maps do.
+    the rows that break a rule. `of_peaks` says that scores exceed 1, as peaks of confidence maps do, and `n_above_1`
+    how many; `n_unscored` points have no likelihood (or a negative one) and count as missing.
     """
 
     path: Path
@@ -59,6 +79,8 @@ class PoseTable:
     tracks: Mapping[str, Track]
     skipped: tuple[SkippedAnnotation, ...]
     of_peaks: bool = False
+    n_above_1: int = 0
+    n_unscored: int = 0
 
     @property
     def of_video(self) -> bool:
@@ -76,8 +98,8 @@ def usual_threshold(tables: Iterable[PoseTable]) -> float:
 def read_pose_table(path: str | Path) -> PoseTable:
     """Read a table of text (.csv) or of pandas (.h5).
 
-    Coordinates other than x, y and likelihood (variances of ensembles) and columns without a coordinate (such as
-    LightningPose's `set`) are not read.
+    Beside x, y and likelihood the variances of ensembles are read (`x_posterior_var` or else `x_ens_var`, and those
+    of y), nothing else.
 
     Raises:
         FileNotFoundError: no such file.
@@ -93,6 +115,19 @@ def read_pose_table(path: str | Path) -> PoseTable:
         columns = [_with_individual(path, column) for column in table.columns]
         where = [f'{path}, row {i}' for i in range(len(table.rows))]
         return _checked(path, columns, table.rows, where, table.values, [])
+
+
+def is_pose_table(path: Path) -> bool:
+    """Whether a file begins like such a table; what cannot be read does, so that reading tells why."""
+    try:
+        if path.suffix.lower() in ('.h5', '.hdf5'):
+            with open_hdf5(path, 'a pose table') as file:
+                return any('pandas_type' in getattr(group, 'attrs', {}) for group in file.values())
+        with path.open('rb') as file:
+            head = file.read(_HEAD_BYTES).removeprefix(b'\xef\xbb\xbf')
+    except (OSError, ValueError):
+        return True
+    return head.partition(b',')[0].strip().decode('ascii', 'replace') in LEVELS
 
 
 def _read_text(path: Path) -> PoseTable:
@@ -195,33 +230,51 @@ def _checked(
     tracks = {individual: _track(parts, values) for individual, parts in place.items()}
     faults = {i: text for track in tracks.values() for i, text in _faults(track)}
     kept = [i for i in range(len(where)) if i not in faults]
-    of_peaks = _tell_high_scores(path, [track.confidence[kept] for track in tracks.values()])
+    tracks = {individual: track.rows(kept) for individual, track in tracks.items()}
+    n_above_1 = _tell_high_scores(path, [track.confidence for track in tracks.values()])
+    n_unscored = _tell_unscored(path, list(tracks.values()))
     skipped += [SkippedAnnotation(where[i], text) for i, text in sorted(faults.items())]
     return PoseTable(
         path=path,
         rows=tuple(rows[i] for i in kept),
         where=tuple(where[i] for i in kept),
-        tracks={
-            individual: Track(track.names, track.xy[kept], track.confidence[kept].clip(0, 1))
-            for individual, track in tracks.items()
-        },
+        tracks={individual: track.scored() for individual, track in tracks.items()},
         skipped=tuple(skipped),
-        of_peaks=of_peaks,
+        of_peaks=bool(n_above_1),
+        n_above_1=n_above_1,
+        n_unscored=n_unscored,
     )
 
 
 def _track(parts: Mapping[str, Mapping[str, int]], values: np.ndarray) -> Track:
     xy = values[:, [[found['x'], found['y']] for found in parts.values()]]
-    confidence = np.ones(xy.shape[:2])
+    confidence, variance = np.ones(xy.shape[:2]), np.full(xy.shape[:2], np.nan)
+    stated = False
     for k, found in enumerate(parts.values()):
         if 'likelihood' in found:
-            confidence[:, k] = np.nan_to_num(values[:, found['likelihood']], nan=0.0)
-    return Track(tuple(parts), xy, np.where(np.isnan(xy).all(-1), 0.0, confidence))
+            confidence[:, k] = values[:, found['likelihood']]
+        for names in _VARIANCES:
+            if all(name in found for name in names):
+                stated, own = True, values[:, [found[name] for name in names]].mean(-1)
+                variance[:, k] = np.where(np.isnan(variance[:, k]) & (own >= 0), own, variance[:, k])
+    confidence = np.where(np.isnan(xy).all(-1), 0.0, confidence)
+    return Track(tuple(parts), xy, confidence, variance if stated else None)
 
 
-def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> bool:
-    """Tell once of scores above 1, which become 1; gives whether there are any."""
-    high = np.concatenate([part[part > 1 + _SLACK] for part in scores])
+def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
+    """Tell once of scores above 1, which become 1; gives how many there are.
+
+    Raises:
+        BadFileError: most are far above 1, so that they are no scores.
+    """
+    every = np.concatenate([part.ravel() for part in scores])
+    every = every[np.isfinite(every) & (every > 0)]
+    if len(every) and (every > HIGHEST_SCORE).mean() > 0.5:
+        raise BadFileError(
+            f'{path}: likelihood must be from 0 to 1; most exceed {HIGHEST_SCORE}, the median is '
+            f'{np.median(every):g}. Is it in percent? Bring it to 0 to 1.'
+        )
+    high = every[every > 1 + _SLACK]
     if len(high):
         logger.warning(
             '%s: %d likelihoods exceed 1 (up to %.3f) and are taken as 1. They are peaks of confidence maps, not '
@@ -231,7 +284,23 @@ def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> bool:
             high.max(),
             PEAK_THRESHOLD,
         )
-    return bool(len(high))
+    return len(high)
+
+
+def _tell_unscored(path: Path, tracks: Sequence[Track]) -> int:
+    """Tell once of points without a likelihood, which count as missing; gives how many there are."""
+    there = [np.isfinite(track.xy).all(-1) for track in tracks]
+    n_empty = sum(int((np.isnan(track.confidence) & seen).sum()) for track, seen in zip(tracks, there))
+    n_negative = sum(int(((track.confidence < -_SLACK) & seen).sum()) for track, seen in zip(tracks, there))
+    if n_empty or n_negative:
+        logger.warning(
+            '%s: %d points have no likelihood (empty or NaN: %d, negative: %d) and count as missing.',
+            path,
+            n_empty + n_negative,
+            n_empty,
+            n_negative,
+        )
+    return n_empty + n_negative
 
 
 def _faults(track: Track) -> Iterator[tuple[int, str]]:
@@ -240,9 +309,3 @@ def _faults(track: Track) -> Iterator[tuple[int, str]]:
     for i, k in np.argwhere(half):
         point = f'{track.xy[i, k].tolist()} for {track.names[k]!r}'
         yield int(i), f'x and y of a point must be both numbers or both empty; got {point}. Correct the row.'
-    for i, k in np.argwhere((track.confidence < -_SLACK) | (track.confidence > HIGHEST_SCORE)):
-        yield (
-            int(i),
-            f'likelihood must be from 0 to 1; got {track.confidence[i, k]:g} for {track.names[k]!r}. Correct the '
-            'row.',
-        )

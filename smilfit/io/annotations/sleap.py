@@ -1,7 +1,7 @@
 """SLEAP labels of single views: `.slp`, `.pkg.slp` with its images inside, analysis `.h5`."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,12 @@ from smilfit.io.annotations.embedded_frames import EmbeddedFrame
 from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.sequence_names import AnimalSequences, different_names, sequence_name
-from smilfit.io.sleap_labels import tell_high_peaks, usual_threshold
+from smilfit.io.camera_labels import usual_threshold
+from smilfit.io.sleap_labels import tell_high_peaks
 from smilfit.io.slp_files import load_analysis, load_slp
+from smilfit.io.slp_videos import find_video_file
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
-
-# A path has fewer.
-_MOST_PARTS = 100
 
 
 @ANNOTATIONS.register_module(name='sleap')
@@ -121,12 +120,12 @@ class _Video:
         source = video.source_video.filename if self._dataset and video.source_video else video.filename
         self._images: list[Path] | None = None
         if isinstance(source, list):
-            self._images = [_resolve(labels, folder, name) for name in source]
+            self._images = [find_video_file(labels, folder, name) for name in source]
             # Images of a list may differ in size; the labels know that of the first one.
             self.size = None
             self.name = self._images[0].parent.name if self._images else ''
         else:
-            self._film = _resolve(labels, folder, source) if source and source != '.' else labels
+            self._film = find_video_file(labels, folder, source) if source and source != '.' else labels
             self.name = self._film.name
         self.is_film = self._images is None
 
@@ -195,26 +194,6 @@ def _symmetries(skeleton: Any) -> tuple[tuple[str, str], ...]:
     names = skeleton.node_names
     pairs = ({node.name for node in symmetry.nodes} for symmetry in skeleton.symmetries)
     return tuple(tuple(sorted(pair, key=names.index)) for pair in pairs if len(pair) == 2)
-
-
-def _resolve(labels: Path, folder: Path | None, name: str) -> Path:
-    """Find a file that another machine named: in the folder given, as it is written, or beside the labels."""
-    written = PureWindowsPath(name) if '\\' in name or name[1:2] == ':' else PurePosixPath(name)
-    if folder is not None:
-        parts = [part for part in written.parts if part != '..']
-        tails = (Path(*parts[-n:]) for n in range(min(len(parts), _MOST_PARTS), 0, -1))
-        within = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
-        return next((path for path in within if _is_file(path)), folder / written.name)
-    candidates = (Path(name), labels.parent / written.name)
-    return next((path for path in candidates if _is_file(path)), candidates[-1])
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        # A name that no file can have.
-        return False
 
 
 def _sequence_names(names: Sequence[str]) -> list[str]:

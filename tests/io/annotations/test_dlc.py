@@ -144,16 +144,26 @@ def test_bad_rows_are_reported_and_the_rest_is_read(tmp_path, project):
     assert 'must name an image or a frame' in reasons['line 10']
 
 
-def test_a_likelihood_above_one_is_reported(tmp_path):
+def test_likelihoods_that_are_none_cost_their_point_alone(tmp_path, caplog):
+    columns = columns_of(PARTS[:2], coords=('x', 'y', 'likelihood'))
+    (tmp_path / 'a.mp4').touch()
+    values = np.array([[1, 2, 1.0000001, 3, 4, 0.9], [1, 2, 1.5, 3, 4, np.nan], [1, 2, -0.5, 3, 4, 0.8]])
+    found = _read(write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',), ('2',)], values))
+    assert [image.confidence.tolist() for image in found.images] == [[1, 0.9], [1, 0], [0, 0.8]]
+    assert not found.skipped
+    told = ' '.join(record.getMessage() for record in caplog.records)
+    assert '1 likelihoods exceed 1 (up to 1.500)' in told
+    assert '2 points have no likelihood (empty or NaN: 1, negative: 1)' in told
+
+
+def test_likelihoods_in_percent_are_refused(tmp_path):
     columns = columns_of(PARTS[:1], coords=('x', 'y', 'likelihood'))
     (tmp_path / 'a.mp4').touch()
-    path = write_csv(
-        tmp_path / 'a.csv', columns, [('0',), ('1',)], np.array([[1, 2, 1.0000001], [1, 2, 1.5]])
-    )
-    found = _read(path)
-    assert found.images[0].confidence[0] == 1
-    assert found.confidence_threshold == 0.6
-    assert 'likelihood must be from 0 to 1; got 1.5' in found.skipped[0].reason
+    path = write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',)], np.array([[1, 2, 99.0], [1, 2, 87.0]]))
+    with pytest.raises(
+        ValueError, match=r'likelihood must be from 0 to 1; most exceed 1.25, the median is 93'
+    ):
+        _read(path)
 
 
 def test_peaks_above_one_are_clipped_and_told_once(tmp_path, caplog):

@@ -1,0 +1,242 @@
+"""SLEAP's own multi-view projects: one `.slp` with a `RecordingSession`, its cameras and their videos."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smilfit.files import BadFileError, folder_name, reading, shorten
+from smilfit.geometry.rotation import axis_angle_to_rotmat
+from smilfit.io.annotations.sequence_names import sequence_name
+from smilfit.io.calibration import check_camera
+from smilfit.io.camera_labels import CameraLabels
+from smilfit.io.hdf5_files import open_hdf5
+from smilfit.io.keypoint_names import check_keypoint_names
+from smilfit.io.points3d import reject_half_points
+from smilfit.io.recorded_session import CameraFiles, RecordedSession, SessionPlace
+from smilfit.io.sleap_labels import labels_of_frames, slp_tracks, stated_length
+from smilfit.io.slp_files import load_slp
+from smilfit.io.slp_videos import find_video_file
+from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
+from smilfit.structures import Cameras
+
+_WHAT = 'SLEAP labels'
+
+
+@SESSIONS.register_module()
+class SleapMultiviewSession(RecordedSession):
+    """Read a `RecordingSession` of a `.slp` file: cameras, videos, labels and, where groups have them, 3D points.
+
+    Videos are where the file says, else beside it. The world unit is that of the cameras' metadata (`unit`), or
+    given.
+
+    Args:
+        folder: the `.slp` file.
+        joint_lookup: as of `RecordedSession`.
+        exclude_cameras: cameras to leave out, videos and all.
+        number: which of the file's sessions, from 0.
+        videos: the folder of the videos; as the file says if None.
+        further: as of `RecordedSession`.
+    """
+
+    format = 'sleap'
+
+    def __init__(
+        self,
+        folder: str | Path,
+        joint_lookup: str | Path | None = None,
+        exclude_cameras: Sequence[str] | str = (),
+        *,
+        number: int = 0,
+        videos: str | Path | None = None,
+        **further: Any,
+    ) -> None:
+        self.folder, self.number = Path(folder), number
+        self._video_folder = None if videos is None else Path(videos)
+        super().__init__(folder, joint_lookup, exclude_cameras, **further)
+
+    @classmethod
+    def find(cls, root: str | Path, videos: str | Path | None = None, **search: Any) -> list[SessionPlace]:
+        """Find the sessions of a `.slp` file, or of those in a folder, sorted; empty where there are none."""
+        root = Path(root)
+        files = [root] if root.is_file() else sorted([*root.glob('*.slp'), *root.glob('*/*.slp')])
+        further = {} if videos is None else {'videos': str(Path(videos).resolve())}
+        return [
+            SessionPlace(cls.__name__, file, names, {'number': number, **further}, (file,))
+            for file in files
+            if file.suffix.lower() == '.slp' and has_sessions(file)
+            for number, names in enumerate(_camera_names(file))
+            if len(names) > 1
+        ]
+
+    @cached_property
+    def _labels(self) -> Any:
+        return load_slp(self.folder)
+
+    @cached_property
+    def _session(self) -> Any:
+        sessions = self._labels.sessions
+        if not 0 <= self.number < len(sessions):
+            raise ValueError(
+                f'{self.folder}: the session must be one of the {len(sessions)} in the file; got {self.number}. '
+                'Count from 0.'
+            )
+        return sessions[self.number]
+
+    @property
+    def _filmed(self) -> dict[str, Any]:
+        """Cameras that have a video, by name."""
+        return {
+            _name(i, c): c
+            for i, c in enumerate(self._session.camera_group.cameras)
+            if self._session.get_video(c) is not None
+        }
+
+    def _place(self) -> SessionPlace:
+        further = {} if self._video_folder is None else {'videos': str(self._video_folder.resolve())}
+        arguments = {'number': self.number, **further}
+        return SessionPlace(type(self).__name__, self.folder, tuple(self._filmed), arguments, (self.folder,))
+
+    def _own_name(self) -> str:
+        own = folder_name(self.folder.name.split('.')[0])
+        return own if len(self._labels.sessions) == 1 else sequence_name(own, f'session_{self.number}')
+
+    def _read_cameras(self, unit: str | None) -> Cameras:
+        where = str(self.folder)
+        filmed = self._filmed
+        with reading(self.folder, 'cameras'):
+            tables = [
+                check_camera(f'{where}: camera {name!r}', _table(camera, self._size(camera)))
+                for name, camera in filmed.items()
+            ]
+            if not tables:
+                raise BadFileError(
+                    f'{where}: a session must have cameras with videos; got none. Save it from SLEAP again.'
+                )
+            return Cameras(
+                names=tuple(filmed),
+                K=torch.stack([table['matrix'] for table in tables]),
+                R=axis_angle_to_rotmat(torch.stack([table['rotation'] for table in tables])),
+                t=torch.stack([table['translation'] for table in tables]),
+                size=torch.stack([table['size'] for table in tables]),
+                dist=torch.stack([table['distortions'] for table in tables]),
+                unit=self._unit(unit),
+            )
+
+    def _size(self, camera: Any) -> list[int] | None:
+        """Give width and height of a camera's images: as calibrated, else as the video's stated shape."""
+        if camera.size is not None:
+            return [int(value) for value in camera.size]
+        shape = (self._session.get_video(camera).backend_metadata or {}).get('shape')
+        return [int(shape[2]), int(shape[1])] if shape and len(shape) == 4 else None
+
+    def _unit(self, unit: str | None) -> str | None:
+        groups = (self._session.metadata, self._session.camera_group.metadata)
+        stated = next((group['unit'] for group in groups if isinstance(group.get('unit'), str)), None)
+        if unit is not None and stated is not None and unit != stated:
+            raise ValueError(
+                f'{self.folder}: the unit must be one; the file says {shorten(stated)!r}, the caller {unit!r}.'
+            )
+        return unit if unit is not None else stated
+
+    def _find_files(self, cameras: Cameras | None, exclude: Sequence[str]) -> dict[str, CameraFiles]:
+        filmed = self._filmed
+        for name in exclude:
+            if name not in filmed:
+                raise UnknownNameError(
+                    f'{self.folder}: no camera {name!r} to exclude. {did_you_mean(name, filmed)}'
+                )
+        kept = {name: camera for name, camera in filmed.items() if name not in exclude}
+        if not kept:
+            raise ValueError(f'{self.folder}: one camera at least must be left; got none.')
+        return {name: CameraFiles(self.folder, self._video_of(name, camera)) for name, camera in kept.items()}
+
+    def _video_of(self, name: str, camera: Any) -> Path:
+        filename = self._session.get_video(camera).filename
+        if not isinstance(filename, str):
+            raise BadFileError(
+                f'{self.folder}: camera {name!r} must have a video; it has {len(filename)} images. '
+                'Make a video of them.'
+            )
+        return find_video_file(self.folder, self._video_folder, filename)
+
+    def _read_labels(self, camera: str, files: CameraFiles, track: str | None) -> CameraLabels:
+        video = self._session.get_video(self._filmed[camera])
+        frames = [frame for frame in self._labels if frame.video is video]
+        if len(self._labels.skeletons) != 1:
+            raise BadFileError(
+                f'{self.folder}: labels must have one skeleton; got {len(self._labels.skeletons)}. Export one alone.'
+            )
+        if not any(frame.instances for frame in frames):
+            raise ValueError(
+                f'{self.folder}: camera {camera!r} must have labels; it has none. Leave it out with exclude_cameras.'
+            )
+        names = tuple(self._labels.skeletons[0].node_names)
+        with reading(self.folder, _WHAT):
+            shape = (video.backend_metadata or {}).get('shape')
+            tracks = slp_tracks(self._labels)
+            labels = labels_of_frames(self.folder, frames, names, tracks, track, stated_length(shape))
+            check_keypoint_names(self.folder, names)
+            reject_half_points(f'{self.folder}, camera {camera}', labels.xy, names)
+        return labels
+
+    def _read_points3d(self) -> np.ndarray | None:
+        """Read the 3D points of the groups of instances; None where there are none, or those of several animals."""
+        xyz = np.full((self.n_frames, len(self._node_names), 3), np.nan)
+        for index, group in self._session.frame_groups.items():
+            for instances in _of_track(group.instance_groups, self.track):
+                points = instances.points
+                if points is not None and 0 <= index < self.n_frames:
+                    xyz[index] = np.asarray(points, dtype=np.float64)[:, :3]
+        return xyz if np.isfinite(xyz).any() else None
+
+
+def has_sessions(path: Path) -> bool:
+    """Whether a `.slp` file holds sessions of several cameras; False of what is no such file."""
+    try:
+        with open_hdf5(path, _WHAT) as file:
+            return 'sessions_json' in file and len(file['sessions_json']) > 0
+    except (BadFileError, FileNotFoundError, TypeError):
+        # What is wrong with it is told by who reads it.
+        return False
+
+
+def _camera_names(path: Path) -> list[tuple[str, ...]]:
+    """Name the filmed cameras of each session."""
+    return [
+        tuple(
+            _name(i, camera)
+            for i, camera in enumerate(session.camera_group.cameras)
+            if session.get_video(camera) is not None
+        )
+        for session in load_slp(path).sessions
+    ]
+
+
+def _name(number: int, camera: Any) -> str:
+    return str(camera.name) if camera.name else f'cam_{number}'
+
+
+def _table(camera: Any, size: list[int] | None) -> dict[str, Any]:
+    """Give a camera as a calibration file states it, so that both are held to the same rules."""
+    table = {
+        'matrix': np.asarray(camera.matrix).tolist(),
+        'distortions': np.asarray(camera.dist).tolist(),
+        'rotation': np.asarray(camera.rvec).tolist(),
+        'translation': np.asarray(camera.tvec).tolist(),
+    }
+    return table if size is None else {'size': size, **table}
+
+
+def _of_track(groups: Sequence[Any], track: str | None) -> Iterable[Any]:
+    """Give the groups of a track; all of them where each frame has one alone."""
+    if track is None:
+        return groups if len(groups) == 1 else ()
+    return [
+        group
+        for group in groups
+        if any(i.track is not None and i.track.name == track for i in group.instances)
+    ]
