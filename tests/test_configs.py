@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from smilfit.apis.body_lengths import of_size
 from smilfit.body_models import SMIL
 from smilfit.cli.main import COMMANDS, main, usage
 from smilfit.registrants import SMPLify
@@ -19,7 +20,7 @@ FIT = sorted((ROOT / 'configs' / 'fit').glob('*.py'))
 
 @pytest.mark.parametrize('path', FIT, ids=lambda p: p.stem)
 def test_fit_configs_build(path):
-    cfg = Config.fromfile(path).to_dict()
+    cfg = of_size(Config.fromfile(path).to_dict(), 100.0)
     registrant = build_registrant({**cfg, 'body_model': SMIL(make_quadruped())})
     assert isinstance(registrant, SMPLify)
     assert all(stage.weights for stage in registrant.stages)

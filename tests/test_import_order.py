@@ -13,8 +13,8 @@ ROOMS = {
     'registry': 0, 'files': 1, 'geometry': 1, 'structures': 2,
     'body_models': 3, 'losses': 3, 'solvers': 3, 'renderers': 3,
     'io': 4, 'handlers': 4,
-    'registrants': 5, 'datasets': 5, 'calibration': 5, 'models': 5, 'synthetic': 5,
-    'segmentation': 6, 'engine': 6, 'evaluation': 6, 'visualization': 6, 'apis': 7, 'cli': 8,
+    'registrants': 5, 'datasets': 5, 'calibration': 5, 'models': 5, 'synthetic': 5, 'exports': 5,
+    'segmentation': 6, 'engine': 6, 'evaluation': 6, 'visualization': 6, 'apis': 7, 'viewer': 8, 'cli': 9,
 }  # fmt: skip
 # Rooms of one number that may look at a neighbour, and why.
 ALLOWED = {
@@ -134,6 +134,20 @@ def test_commands_are_light_until_they_work(module):
     assert done.returncode == 0
 
 
+def test_a_fit_waits_for_nothing_that_trains():
+    heavy = ('timm', 'torch._dynamo', 'roma', 'trimesh', 'sleap_io', 'torchvision')
+    code = (
+        'import sys\n'
+        'import smilfit.apis.fitting, smilfit.apis.preprocessing\n'
+        f'heavy = [m for m in {heavy} if m in sys.modules]\n'
+        'assert not heavy, heavy'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize('module', ['smilfit', 'smilfit.apis'])
 def test_public_names_are_there(module):
     room = import_module(module)
@@ -142,3 +156,14 @@ def test_public_names_are_there(module):
     assert set(room.__all__) <= set(dir(room))
     with pytest.raises(AttributeError, match='no attribute'):
         room.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize('room', ['engine', 'visualization'])
+def test_lazy_names_are_there_and_are_not_those_of_modules(room):
+    package = import_module(f'smilfit.{room}')
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        # A module of the same name would take the name's place once it is imported.
+        assert not (PACKAGE / room / f'{name}.py').exists()
+    with pytest.raises(AttributeError, match='no attribute'):
+        package.nothing  # noqa: B018

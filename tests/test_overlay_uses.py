@@ -11,7 +11,7 @@ from smilfit.datasets import PreprocessOptions, image_sessions, open_dataset, pr
 from smilfit.structures import BodyParams, FitResult
 from smilfit.synthetic import make_quadruped
 from smilfit.visualization.marks import ANNOTATED, BODY, FITTED, MARKS, START_BODY
-from smilfit.visualization.prediction_images import prediction_images
+from smilfit.visualization.prediction_overlays import prediction_images
 from tests.datasets.blob_session import BlobSession, make_body
 from tests.datasets.image_set import make_images
 from tests.toy_regressor import make_regressor

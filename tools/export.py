@@ -1,4 +1,4 @@
-"""Write a trained regressor's network as ONNX; see --help."""
+"""Write a fit for other programs, or a network as ONNX; see --help."""
 
 from smilfit.cli.export import main
 

@@ -1,5 +1,11 @@
-# The fit of multiview_keypoints.py by Levenberg-Marquardt: same terms and weights, a fifth of the time.
+# The fit of multiview_keypoints.py by Levenberg-Marquardt: same terms and weights, a fraction of the time.
 _base_ = ['./multiview_keypoints.py']
+
+# Shape, sizes and landmarks come from frames all over the session, then poses window by window: memory stays as it is
+# however long the session.
+shape_frames = 200
+window = 1000
+overlap = 20
 
 # The first stage finds the place with a wide loss; the later ones start from there.
 optimizer = dict(_delete_=True, type='LevenbergMarquardt', gnc_schedule=())

@@ -13,6 +13,8 @@ from smilfit.registry import ANNOTATIONS, SESSIONS, reject_unknown
 SLEAP = 'sleap'
 # Dataset files of SMILify.
 SMILIFY = 'smilify'
+# Points in space without images.
+POINTS3D = 'points3d'
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class DataSource:
     """Recordings or annotated images, and how to read them.
 
     Args:
-        format: 'sleap', 'smilify', or the name of a reader registered in `ANNOTATIONS`.
+        format: 'sleap', 'smilify', 'points3d', or the name of a reader registered in `ANNOTATIONS`.
         path: the annotations: a file, or a folder.
         keypoint_map: a csv file (columns model,data) or, of images, a shipped map's name.
         unit: world unit where the data state none.
@@ -41,6 +43,10 @@ class DataSource:
         source_size: width and height (px) of the images that files of 'smilify' were cut from, where known.
         slp: the .slp of the first camera that files of 'smilify' with mixed-up labels (before March 2026) were made
             of.
+        fps: frames a second of 'points3d', where the file does not say.
+        skeleton: a file with the names of the keypoints of 'points3d', where the file has none.
+        calibration: calibration.toml of the cameras that 'points3d' were placed by.
+        image_size: width and height (px) of the images of cameras in 'points3d', where the file does not say.
         allow_other_joints: take labels of 'smilify' whose 3D points have not the body's shape.
     """
 
@@ -65,9 +71,15 @@ class DataSource:
     source_size: tuple[int, int] | None = None
     slp: str | Path | None = None
     allow_other_joints: bool = False
+    fps: float | None = None
+    skeleton: str | Path | None = None
+    calibration: str | Path | None = None
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        reject_unknown('DataSource', 'format', [self.format], {SLEAP, SMILIFY, *annotation_readers()})
+        reject_unknown(
+            'DataSource', 'format', [self.format], {SLEAP, SMILIFY, POINTS3D, *annotation_readers()}
+        )
 
     @property
     def paths(self) -> tuple[Path, ...]:

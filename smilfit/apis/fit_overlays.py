@@ -113,12 +113,13 @@ def _overlays(
         with torch.no_grad():
             pixels, _, valid = cameras.project(points.to(cameras.K))
         fitted = torch.where(valid.unsqueeze(-1), pixels, torch.nan).double().numpy()
+        normals = painter.normals(vertices)
         panels = [
             Panel(
                 f'{name}  frame {names[row]}{f"  {words[row]}" if words else ""}',
                 view[c],
                 annotated[row, c],
-                body=ShownBody(vertices, fitted[c]),
+                body=ShownBody(vertices, fitted[c], normals=normals),
             )
             for c, name in enumerate(cameras.names)
         ]

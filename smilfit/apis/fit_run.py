@@ -10,16 +10,18 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from smilfit.apis.body_lengths import with_body_lengths
 from smilfit.apis.fit_overlays import draw_free_views
 from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
 from smilfit.apis.mask_choice import with_masks
+from smilfit.apis.point_outputs import TURNTABLE
 from smilfit.apis.session_landmarks import body_with_landmarks
 from smilfit.apis.session_outputs import OVERLAY
 from smilfit.apis.shipped_configs import find_config
 from smilfit.body_models import SMIL, is_shipped, load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.engine.config_options import merge_options
-from smilfit.evaluation import FitBenchmark, ImageFigures, read_figures
+from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark, read_figures
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, Verdict
 from smilfit.files import MadeOf, OutputFolder, OutputLock
 from smilfit.handlers import SilhouetteDistanceHandler, SilhouetteHandler
@@ -35,7 +37,13 @@ from smilfit.registry import (
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult
 from smilfit.version import __version__
-from smilfit.visualization import Report, add_fit_sections, add_image_sections, add_verdict
+from smilfit.visualization import (
+    Report,
+    add_fit_sections,
+    add_image_sections,
+    add_point_sections,
+    add_verdict,
+)
 
 REPORT = 'report.html'
 
@@ -44,8 +52,8 @@ REPORT = 'report.html'
 class FitRun:
     """What came out: results and numbers by session, and the report's path.
 
-    `benchmarks` are of recordings by calibrated cameras, `images` of single images. `verdicts` are empty
-    where nothing was judged.
+    `benchmarks` are of recordings by calibrated cameras, `images` of single images, `points` of points in space.
+    `verdicts` are empty where nothing was judged.
     """
 
     results: dict[str, FitResult]
@@ -53,6 +61,7 @@ class FitRun:
     images: dict[str, list[ImageFigures]]
     report: Path
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    points: dict[str, PointBenchmark] = field(default_factory=dict)
 
     @property
     def n_images_not_fitted(self) -> int:
@@ -114,6 +123,7 @@ def fit_dataset(
         getattr(dataset, 'check_other_body_model', dataset.check_body_model)(body.data)
     body = body_with_landmarks(body, dataset, options.landmarks).to(options.device)
     sessions = options.sessions or dataset.session_names
+    cfg = with_body_lengths(cfg, dataset, sessions)
     # The first process holds the folder for all.
     of_images = any(map(dataset.has_own_cameras, sessions))
     with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
@@ -192,7 +202,9 @@ def _fit_sessions(fits: SessionFits, sessions: Sequence[str], processes: Process
 
 def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitResult]) -> FitRun:
     """Write the page of all sessions; what other processes fitted is read from their files."""
-    results, benchmarks, images, judged = {}, {}, {}, {}
+    results, images, judged = {}, {}, {}
+    benchmarks: dict[str, FitBenchmark] = {}
+    points: dict[str, PointBenchmark] = {}
     folders = {session: fits.outputs(session) for session in sessions}
     for session, outputs in folders.items():
         results[session] = mine.get(session) or FitResult.load(outputs.folder / FIT, body=fits.body)
@@ -202,7 +214,11 @@ def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitRe
         if fits.dataset.has_own_cameras(session):
             images[session] = read_figures(outputs.folder)
         else:
-            benchmarks[session] = fits.benchmark(session, results[session])
+            for found in fits.measured(session, results[session]):
+                if isinstance(found, PointBenchmark):
+                    points[session] = found
+                else:
+                    benchmarks[session] = found
     page = OutputFolder(fits.out)
     parts = ('fit', 'verdict', 'benchmark', 'pictures', 'overlay')
     made_of = MadeOf(
@@ -215,17 +231,18 @@ def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitRe
         },
     )
     if not page.holds('report', made_of):
-        drawn = _page(fits, results, benchmarks, images, judged)
+        drawn = _page(fits, results, benchmarks, points, images, judged)
         with page.make('report', made_of) as staging:
             drawn.save(staging / REPORT)
     verdicts = {session: verdict for session, (verdict, _) in judged.items()}
-    return FitRun(results, benchmarks, images, fits.out / REPORT, verdicts)
+    return FitRun(results, benchmarks, images, fits.out / REPORT, verdicts, points)
 
 
 def _page(
     fits: SessionFits,
     results: Mapping[str, FitResult],
     benchmarks: Mapping[str, FitBenchmark],
+    points: Mapping[str, PointBenchmark],
     images: Mapping[str, list[ImageFigures]],
     judged: Mapping[str, tuple[Verdict, list[dict[str, Any]]]],
 ) -> Report:
@@ -233,7 +250,8 @@ def _page(
     page = Report('Fit', f'{len(results)} session(s) of {of}.', fits.out)
     for session, result in results.items():
         outputs = fits.outputs(session)
-        video = outputs.folder / OVERLAY if OVERLAY in outputs.files('overlay') else None
+        drawn_as = TURNTABLE if session in points else OVERLAY
+        video = outputs.folder / drawn_as if drawn_as in outputs.files('overlay') else None
         section = page.add_section(f'Session {session}')
         verdict, cameras = judged.get(session, (None, []))
         words = verdict.frame_words if verdict else ()
@@ -245,7 +263,13 @@ def _page(
             add_image_sections(section, images[session], overlays, result.history, result.report, video)
         else:
             drawn = fits.images(session, result, words)
-            add_fit_sections(section, benchmarks[session], result.history, result.report, drawn, video)
+            history, notes = result.history, result.report
+            if session in points:
+                frames = fits.dataset.frame_indices(session).tolist()
+                add_point_sections(section, points[session], frames, history, notes, drawn, video)
+                history, notes, drawn, video = (), {}, {}, None
+            if session in benchmarks:
+                add_fit_sections(section, benchmarks[session], history, notes, drawn, video)
     return page
 
 

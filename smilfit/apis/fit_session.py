@@ -16,13 +16,14 @@ from smilfit.apis.fit_overlays import keypoints_of, report_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.mask_choice import without_masks
+from smilfit.apis.point_outputs import measure_points, point_images
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.recordings import open_recording
 from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
-from smilfit.evaluation import FitBenchmark, fit_benchmark
+from smilfit.evaluation import FitBenchmark, PointBenchmark, fit_benchmark
 from smilfit.evaluation.verdict import Verdict, load_thresholds, stiffened
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
@@ -30,7 +31,7 @@ from smilfit.registrants import PartFiles, SMPLify
 from smilfit.registrants.matching import observed_frames
 from smilfit.registry import build_registrant, reject_unknown
 from smilfit.solvers import Processes
-from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
+from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -155,7 +156,9 @@ class SessionFits:
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
-                result = replace(result, recorded_cameras=self.dataset.annotated2d(session).rig)
+                result = replace(result, origin=FitOrigin.of(self.dataset, session))
+                if self.dataset.has_cameras(session):
+                    result = replace(result, recorded_cameras=self.dataset.annotated2d(session).rig)
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
                     landmarks = found_landmarks(self.body, result, session)
@@ -263,6 +266,16 @@ class SessionFits:
         given = None if given is None else given[rows]
         return fit_benchmark(seen, fitted, given, truth, vertices, true_vertices)
 
+    def measured(self, session: str, result: FitResult) -> list[FitBenchmark | PointBenchmark]:
+        """Measure a fit by what the session has: labels in images, points in space where there are no images."""
+        dataset = self.dataset
+        found: list[FitBenchmark | PointBenchmark] = []
+        if dataset.has_views(session):
+            found.append(self.benchmark(session, result))
+        if not dataset.has_images(session):
+            found.append(measure_points(self, session, result))
+        return found
+
     @torch.no_grad()
     def _vertices(self, params: Any) -> torch.Tensor:
         return self.body(params, ('vertices',)).vertices.cpu()
@@ -275,5 +288,7 @@ class SessionFits:
 
     def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Draw a few frames for the report, with what each was judged to be."""
+        if not self.dataset.has_images(session):
+            return point_images(self, session, result, tuple(words))
         seen, side = self.seen(session, result), self.options.window_px
         return report_images(self.body, result, self.dataset, session, seen, side, words)

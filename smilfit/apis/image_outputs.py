@@ -74,7 +74,7 @@ class ImageOutputs:
         self.body, self.dataset, self.session, self.result = body, dataset, session, result
         self.window_px, self.words, self.reasons = window_px, tuple(words), tuple(reasons)
         self.renderer = ZBufferRenderer()
-        self.painter = OverlayPainter(body.faces, self.renderer)
+        self.painter = OverlayPainter(body.faces)
         self.labels = dataset.labels(session)
         # A reader of somebody else's need not know of them.
         self.entries = getattr(dataset, 'entries', lambda _: ('',) * len(self.labels))(session)

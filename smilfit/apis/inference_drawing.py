@@ -75,7 +75,8 @@ class PredictionVideo:
         shown = self.recording.shown(self.predictions.frames.tolist())
         bodies = zip(*(posed_vertices(self.body, one, rows) for one in self.animals))
         for row, (_, images), vertices in zip(rows, shown, bodies):
-            yield self._sheet([self._tile(row, view, images.get(view), vertices) for view in views])
+            meshes = [(one, self.painter.normals(one)) for one in vertices]
+            yield self._sheet([self._tile(row, view, images.get(view), meshes) for view in views])
 
     def _sheet(self, tiles: list[np.ndarray]) -> np.ndarray:
         sheet = grid_of_views(tiles, len(tiles) if len(tiles) <= 2 else None)
@@ -84,7 +85,11 @@ class PredictionVideo:
         return np.concatenate((sheet, strip))
 
     def _tile(
-        self, row: int, view: str, shown: ShownImage | None, vertices: Sequence[torch.Tensor]
+        self,
+        row: int,
+        view: str,
+        shown: ShownImage | None,
+        meshes: Sequence[tuple[torch.Tensor, torch.Tensor | None]],
     ) -> np.ndarray:
         width, height = self._sizes[view]
         label = f'{view}  frame {self.predictions.frames[row]}'
@@ -99,7 +104,7 @@ class PredictionVideo:
             image = look(shown.image, to_tile, (width, height), shown.lens)
             affine = to_tile[:, :2] @ shown.affine + np.c_[np.zeros((2, 2)), to_tile[:, 2]]
         bodies = [
-            ShownBody(vertices[i], self._pixels[i][row, c], self.surfaces[i])
+            ShownBody(meshes[i][0], self._pixels[i][row, c], self.surfaces[i], meshes[i][1])
             for i, one in enumerate(self.animals)
             if shown is not None and one.valid[row] and one.view_mask[row, c]
         ]

@@ -151,9 +151,8 @@ class OutputWriter:
             made.predictions, made.trained.body, made.keypoint_names, made.lenses, made.fps, seconds
         )
         report = made.fit.report | {'smoothing_s': seconds}
-        fit = found.as_fit(
-            made.trained.body, made.keypoint_names, made.recording.cameras, made.trained.names.unit, report
-        )
+        names, unit = made.keypoint_names, made.trained.names.unit
+        fit = found.as_fit(made.trained.body, names, made.recording.cameras, unit, report, made.fit.origin)
         made = replace(made, predictions=found, fit=fit)
         names = made.recording.camera_names
         self._part(

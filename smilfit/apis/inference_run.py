@@ -22,7 +22,7 @@ from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import Verdict
 from smilfit.files import MadeOf, OutputFolder
 from smilfit.solvers import Processes
-from smilfit.structures import Cameras
+from smilfit.structures import Cameras, FitOrigin
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -205,7 +205,14 @@ class InferenceWork:
         report = report_of(made_of, found, self.trained) | {'recording': recording.name}
         found = found.filled()
         names, unit = self.trained.model.keypoint_names, self.trained.names.unit
-        fit = found.as_fit(self.trained.body, names, recording.cameras, unit, report)
+        origin = FitOrigin(
+            recording.name,
+            body_model_file=str(self.trained.body_model_file),
+            fps=self.fps or recording.fps,
+            unit=unit,
+            videos={name: recording.video_of(name) for name in recording.camera_names},
+        )
+        fit = found.as_fit(self.trained.body, names, recording.cameras, unit, report, origin)
         with outputs.make('predictions', made_of) as staging:
             found.save(staging / PREDICTIONS, fit, recording.camera_names)
 

@@ -19,8 +19,10 @@ from smilfit.evaluation.verdict import (
     judge,
     n_steps,
     picture_numbers,
+    point_numbers,
     session_numbers,
 )
+from smilfit.evaluation.verdict.points import N_STEPS as N_POINT_STEPS
 from smilfit.files import read_json, reading, write_text
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
@@ -55,6 +57,13 @@ def judge_session(
     def fit_by(registrant: SMPLify) -> Callable[[Sequence[BaseInput], torch.Tensor], FitResult]:
         return lambda changed, rows: registrant(changed, frames=frames[rows.numpy()])
 
+    if not fits.dataset.has_views(session):
+        given = fits.dataset.keypoints3d(session)
+        with steps(f'{session}: judging', N_POINT_STEPS, fits.options.progress) as step:
+            of_points = point_numbers(
+                fits.body, result, given, asked, fit_by(registrant), fit_by(stiff), _told(step)
+            )
+        return judge(of_points.values, thresholds, of_points.frames), []
     seen = fits.annotated(session, result)
     total = _PICTURE_STEPS if images else n_steps(len(seen.rig))
     with steps(f'{session}: judging', total, fits.options.progress) as step:

@@ -133,7 +133,8 @@ class Refiner:
             after, keypoints2d=np.where(mask[..., None], pixels, 0.0), confidence2d=mask.astype(np.float64)
         )
         report = made.fit.report | {'refined_by': self.cfg['type'], 'refinement': result.report}
-        fit = after.as_fit(self.body, made.keypoint_names, cameras, made.trained.names.unit, report)
+        names, unit = made.keypoint_names, made.trained.names.unit
+        fit = after.as_fit(self.body, names, cameras, unit, report, made.fit.origin)
         fit = replace(fit, history=result.history, per_frame_loss=_spread(result.per_frame_loss, rows, count))
         return replace(made, predictions=after, fit=fit)
 

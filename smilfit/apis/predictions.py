@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.body_models import SMIL
-from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints3d
+from smilfit.structures import BodyParams, Cameras, FitOrigin, FitResult, Keypoints3d
 from smilfit.structures.fit_record import FittedModel
 
 # What a model may give of its own beside the body: name here -> name in its prediction.
@@ -138,6 +138,7 @@ class Predictions:
         cameras: Cameras | None,
         unit: str | None,
         report: dict[str, Any],
+        origin: FitOrigin | None = None,
     ) -> FitResult:
         """Give the predictions as a fit's result, from which a fit may start.
 
@@ -147,6 +148,7 @@ class Predictions:
             cameras: of the recorded images, as calibrated; None where each frame has its own.
             unit: the world's.
             report: what was counted.
+            origin: which recording it is.
         """
         xyz = Keypoints3d(
             torch.from_numpy(self.keypoints3d), torch.from_numpy(self.confidence3d), tuple(names), unit
@@ -160,6 +162,7 @@ class Predictions:
             recorded_cameras=cameras,
             keypoints3d=xyz,
             model=FittedModel.of(body.data),
+            origin=origin,
         )
 
     def save(self, path: Path, fit: FitResult, camera_names: Sequence[str]) -> None:

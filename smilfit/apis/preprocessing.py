@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.apis.data_source import SMILIFY, DataSource, options_from
+from smilfit.apis.data_source import POINTS3D, SMILIFY, DataSource, options_from
 from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.apis.point_source import read_point_sessions
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.apis.session_source import find_places, read_sessions
 from smilfit.apis.smilify_source import clicked_joints, read_smilify_files
@@ -126,6 +127,10 @@ def _read(
             names = dict.fromkeys(name for session in opened for name in clicked_joints(session))
             body = body_with_clicked_joints(body, names, str(source.path))
         return _Inputs(opened, body, chosen, shape_betas=betas)
+    if source.format == POINTS3D:
+        chosen = options_from(options)
+        body = _body(body_model, source)
+        return _Inputs(read_point_sessions(source, body), body, chosen)
     places = find_places(source)
     if places:
         chosen = options_from(options)

@@ -13,7 +13,7 @@ from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict
-from smilfit.files import BadFileError, read_npz
+from smilfit.files import BadFileError
 from smilfit.structures import FitResult
 
 
@@ -52,7 +52,7 @@ def read_pseudo_labels(paths: Sequence[str | Path]) -> LabelSources:
             parts.append(PseudoLabels.load(path))
             continue
         of: dict[str, Path] = {}
-        for result in _results(path):
+        for result in results_in(path):
             labels, reasons = _judged(result)
             (name,) = labels.sessions
             if name in of:
@@ -68,44 +68,60 @@ def read_pseudo_labels(paths: Sequence[str | Path]) -> LabelSources:
     return LabelSources(labels, dict(refused.most_common()))
 
 
-def _results(folder: Path) -> list[Path]:
-    """Find the refined or fitted results in a folder, or in those in it."""
+def results_in(folder: Path, names: Sequence[str] = (REFINED, FIT)) -> list[Path]:
+    """Find results in a folder, or in those in it.
+
+    Raises:
+        FileNotFoundError: none is there.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(
             f'{folder}: must be a file of pseudo-labels, or a folder of infer --refine or fit; there is none.'
         )
     for places in ([folder], sorted(f for f in folder.iterdir() if f.is_dir())):
-        found = [p / name for p in places for name in (REFINED, FIT) if (p / name).is_file()]
+        found = [p / name for p in places for name in names if (p / name).is_file()]
         if found:
             return found
     raise FileNotFoundError(
-        f'{folder}: must hold {REFINED} or {FIT}, or folders that do; none does. Make it by smilfit infer --refine '
-        'or smilfit fit.'
+        f'{folder}: must hold {" or ".join(names)}, or folders that do; none does. Make it by smilfit fit'
+        f'{" or smilfit infer --refine" if REFINED in names else ""}.'
     )
 
 
 def _judged(path: Path) -> tuple[PseudoLabels, Counter[str]]:
     """Give a result's good frames, and the reasons why others are refused."""
-    result, arrays = FitResult.load(path), read_npz(path, what='fitted parameters')
+    result = FitResult.load(path)
     if not (path.parent / VERDICT).is_file():
         raise BadFileError(
             f'{path}: a fit must be judged before it teaches; there is no {VERDICT} beside it. Refine by a network '
             'that gives keypoints of its own (KeypointRegressor), or fit without --no-verdict.'
         )
     verdict, _ = read_verdict(path.parent)
-    if result.model is None or result.keypoints3d is None or 'frames' not in arrays:
+    labels, _, _ = fitted_labels(path, result)
+    if len(verdict.frame_words) != len(labels):
+        raise BadFileError(
+            f'{path}: {VERDICT} must judge each of its {len(labels)} frames; got {len(verdict.frame_words)}. Make it '
+            'again.'
+        )
+    (name,) = labels.sessions
+    refused = _refused(verdict)
+    good = np.array([not reason for reason in refused], np.bool_)
+    return labels[good], Counter(f'{name}: {reason}' for reason in refused if reason)
+
+
+def fitted_labels(path: Path, result: FitResult) -> tuple[PseudoLabels, Sequence[str], Sequence[str]]:
+    """Give all frames of a result as labels, each of weight 1, with the words and reasons of its verdict.
+
+    Raises:
+        BadFileError: a file that does not name its body model, keypoints and frames.
+    """
+    if result.model is None or result.keypoints3d is None or result.frames is None:
         raise BadFileError(
             f'{path}: must name its body model, keypoints and frames; it does not. Make it again.'
         )
-    frames, words = arrays['frames'], list(verdict.frame_words)
-    if len(words) != len(frames):
-        raise BadFileError(
-            f'{path}: {VERDICT} must judge each of its {len(frames)} frames; got {len(words)}. Make it again.'
-        )
-    refused = _refused(verdict)
-    good = np.array([not reason for reason in refused], np.bool_)
-    # Predictions keep their recording's name; a fit lies in the folder of its session.
-    name = str(result.report.get('recording', path.parent.name))
+    frames = result.frames.cpu().numpy()
+    # Predictions keep their recording's name; a fit lies in the folder of its session, as older ones do not say.
+    name = str(result.report.get('recording', result.session or path.parent.name))
     params = {n: v.cpu().numpy() for n, v in result.params.as_dict().items() if n in PARAM_NAMES}
     points = result.keypoints3d
     labels = PseudoLabels(
@@ -119,7 +135,10 @@ def _judged(path: Path) -> tuple[PseudoLabels, Counter[str]]:
         keypoint_names=tuple(points.names),
         unit=points.unit,
     )
-    return labels[good], Counter(f'{name}: {reason}' for reason in refused if reason)
+    if result.verdict is not None:
+        return labels, result.verdict.frame_words, result.verdict.frame_reasons
+    fitted = result.fitted.cpu().tolist()
+    return labels, ['' if there else NOT_FITTED for there in fitted], [''] * len(frames)
 
 
 def _refused(verdict: Verdict) -> list[str]:

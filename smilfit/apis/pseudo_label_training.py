@@ -48,7 +48,7 @@ def add_pseudo_labels(
             file.unlink(missing_ok=True)
         return
     labels, given = PseudoLabels.load(file), 0
-    for dataset in _datasets(cfg.train_dataloader.dataset):
+    for dataset in training_datasets(cfg.train_dataloader.dataset):
         if _has_sessions(dataset, labels):
             added = {'type': 'AddPseudoLabels', 'labels': str(file), 'weight': 1.0}
             dataset['transforms'] = [added, *(dataset.get('transforms') or ())]
@@ -75,15 +75,16 @@ def count_pseudo_labels(dataset: Any) -> int:
         return 0
     found = sum(transform.count(*part.session_frames) for part, transform in adding)
     total = sum(len(transform.labels) for _, transform in adding)
+    called = ' and '.join(dict.fromkeys(t.called for _, t in adding))
     logger.info(
-        'pseudo-labels: %d of %d frames are in the training split%s',
-        *(found, total),
+        '%s: %d of %d frames are in the training split%s',
+        *(called, found, total),
         '' if found == total else '; the others are held out, or not in the dataset file',
     )
     if not found:
         raise ValueError(
-            f'--pseudo-labels: a frame of the training split must have one; none of {total} does. Label other '
-            'frames, or change the split.'
+            f'--{called}: a frame of the training split must have one; none of {total} does. Label other frames, or '
+            'change the split.'
         )
     return found
 
@@ -104,11 +105,11 @@ def _keep(paths: Sequence[str | Path], weight: float, file: Path) -> None:
     barrier()
 
 
-def _datasets(cfg: Any) -> Iterator[Any]:
+def training_datasets(cfg: Any) -> Iterator[Any]:
     """Give the configs of the datasets that read files: that of the training, or those that it mixes."""
     if 'datasets' in cfg:
         for part in cfg['datasets']:
-            yield from _datasets(part)
+            yield from training_datasets(part)
     elif isinstance(cfg, Mapping):
         yield cfg
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smilfit.apis.fit_overlays import write_meshes, write_overlay
 from smilfit.apis.image_outputs import ImageOutputs
 from smilfit.apis.judging import judge_session, write_verdict
+from smilfit.apis.point_outputs import TURNTABLE, write_turntable
 from smilfit.apis.progress import steps
 from smilfit.evaluation import read_figures
 from smilfit.files import MadeOf, OutputFolder, write_text
@@ -67,10 +68,12 @@ class SessionOutputs:
 
     def _recording(self) -> None:
         fits, options = self.fits, self.fits.options
-        self._part('overlay', options.video, {'window_px': options.window_px}, self._overlay)
+        draw = self._overlay if fits.dataset.has_images(self.session) else self._turntable
+        self._part('overlay', options.video, {'window_px': options.window_px}, draw)
         kind = options.mesh_format or NO_MESHES
         self._part('meshes', kind != NO_MESHES, {'format': kind}, lambda folder: self._meshes(folder, kind))
-        numbers = fits.benchmark(self.session, self.result).metrics()
+        measured = fits.measured(self.session, self.result)
+        numbers = {name: value for part in measured for name, value in part.metrics().items()}
         numbers['n_frames_not_fitted'] = int((~self.result.fitted).sum())
         text = json.dumps(numbers, indent=1)
         self._part('benchmark', True, {}, lambda folder: write_text(folder / 'benchmark.json', text))
@@ -124,6 +127,9 @@ class SessionOutputs:
                 step,
                 self._words,
             )
+
+    def _turntable(self, folder: Path) -> None:
+        write_turntable(self.fits, self.session, self.result, folder / TURNTABLE, self._words)
 
     def _meshes(self, folder: Path, kind: str) -> None:
         write_meshes(self.fits.body, self.result, folder / 'meshes', kind)

@@ -12,6 +12,7 @@ from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.pseudo_label_training import WEIGHT, add_pseudo_labels, count_pseudo_labels
 from smilfit.apis.run_hooks import add_progress, hold_work_dir
 from smilfit.apis.shipped_configs import find_config
+from smilfit.apis.training_targets import add_targets
 from smilfit.engine import (
     build_train_runner,
     building,
@@ -23,7 +24,7 @@ from smilfit.engine import (
     set_tracking,
 )
 from smilfit.evaluation import mean_pose, trivial_baseline
-from smilfit.registry import UnknownNameError
+from smilfit.registry import ConfigError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def train(
     validate: bool = True,
     pseudo_labels: Sequence[str | Path] = (),
     pseudo_weight: float = WEIGHT,
+    targets: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> TrainRun | None:
     """Train from a config.
@@ -68,6 +70,7 @@ def train(
         pseudo_labels: bodies found in unlabelled frames: folders of `infer --refine` or `fit`, or files of
             `make_pseudo_labels`; see `read_pseudo_labels`.
         pseudo_weight: how much these count beside known ones.
+        targets: a folder of `fit` of the training's dataset, whose parameters are taken as known; see `read_targets`.
         progress: called with a `Progress` after every step, by the first process.
 
     Returns:
@@ -80,7 +83,7 @@ def train(
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        add_pseudo_labels(cfg, pseudo_labels, pseudo_weight)
+        _add_found(cfg, pseudo_labels, pseudo_weight, targets)
         return _train(cfg, body_model, device, progress)
 
 
@@ -99,6 +102,7 @@ def check_training(
     validate: bool = True,
     pseudo_labels: Sequence[str | Path] = (),
     pseudo_weight: float = WEIGHT,
+    targets: str | Path | None = None,
 ) -> int:
     """Build everything that `train` would of the same arguments, train nothing, and count what would be trained.
 
@@ -108,8 +112,25 @@ def check_training(
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        add_pseudo_labels(cfg, pseudo_labels, pseudo_weight, checked=True)
+        _add_found(cfg, pseudo_labels, pseudo_weight, targets, checked=True)
         return _check(cfg, body_model, device)
+
+
+def _add_found(
+    cfg: Config,
+    pseudo_labels: Sequence[str | Path],
+    weight: float,
+    targets: str | Path | None,
+    checked: bool = False,
+) -> None:
+    """Let the datasets have what fits found."""
+    if pseudo_labels and targets is not None:
+        raise ConfigError(
+            '--targets and --pseudo-labels: one of the two must be given, as both say what a frame’s body is; got '
+            'both. Pseudo-labels take good frames of any recording, with keypoints; targets those of the dataset.'
+        )
+    add_pseudo_labels(cfg, pseudo_labels, weight, checked)
+    add_targets(cfg, targets, checked)
 
 
 def _experiment(

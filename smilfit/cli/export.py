@@ -1,56 +1,89 @@
-"""`export`: a trained regressor's network as an ONNX file, for other runtimes."""
+"""`export`: a fit in formats of other programs, or a trained network as ONNX."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.argument_types import int_from, positive_float
-from smilfit.cli.command import add_import, add_traceback, add_training, run_command
+from smilfit.cli import export_network
+from smilfit.cli.argument_types import positive_float, positive_int
+from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
 
 if TYPE_CHECKING:
-    from smilfit.apis.onnx_export import ExportRun
+    from smilfit.apis.fit_exporting import FitExport
 
+# As the classes of exports/, which would bring torch with them; a test holds the two together.
+FORMATS = {
+    'points3d': 'points3d.h5 of sleap-anipose: keypoints in space',
+    'anipose': "anipose.csv: anipose's 3D poses",
+    'calibration': 'calibration.toml of anipose: the cameras, as the fit corrected them if it did',
+    'slp': 'slp/CAMERA/CAMERA.slp: where cameras see the keypoints, for SLEAP, with the calibration',
+    'reprojections': 'reprojections.h5 of sleap-anipose: the same',
+    'dlc': 'dlc/CAMERA.csv and .h5: the same, for DeepLabCut',
+    'nwb': 'pose.nwb: all of these for NWB (ndx-pose)',
+    'angles': 'joint_angles.csv: degrees about named axes, with standard deviations where the fit has any',
+    'bones': 'bone_lengths.csv: in the unit, beside the model at rest',
+    'frames': 'frames.csv and bad_frames.txt: verdicts and errors by frame',
+    'glb': 'animation.glb: skinned mesh, clip and cameras, for Blender and three.js',
+    'bvh': "skeleton.bvh: the skeleton's motion",
+    'meshes': 'meshes/FRAME.obj (ply, glb): a mesh a frame',
+}
+AXES = ('x', 'y', 'z', '-x', '-y', '-z')
 EXIT_CODES = (
-    'Exit codes: 0 the file is written; 1 nothing is written: a bad input, or a file whose numbers are further than '
-    '--tolerance from those of torch; 2 a bad command line.'
+    'Exit codes: 0 all is written; 1 nothing could be done; 2 a bad command line. '
+    'smilfit export CHECKPOINT.pth --help tells of the other use, a network as ONNX.'
 )
-EXIT_TOO_FAR = 1
+# More files than this of one format are counted, not named.
+_NAMED = 6
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser."""
+    """Make the argument parser of fits."""
+    width = max(map(len, FORMATS))
+    listed = '\n'.join(f'  {name:<{width}}  {what}' for name, what in FORMATS.items())
     made = argparse.ArgumentParser(
         prog=prog,
-        description='Write the network of a trained regressor as ONNX, in float32: of a KeypointRegressor images to '
-        'heat maps, which `infer --network` takes in place of its own, of a MultiViewRegressor images and rays to a '
-        "body in the scene's frame, for programs of your own. What it takes and gives "
-        'stands in OUT.json. onnxruntime then runs the file, and its numbers are compared with those of torch.',
+        description='Write a fit in formats of other programs:\n\n'
+        f'{listed}\n  {"all":<{width}}  those of them that can be written of the fit\n\n'
+        'Lengths are in the unit of the calibration and in its axes. What is there already is not made again.',
         epilog=EXIT_CODES,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    made.add_argument('checkpoint', type=Path, help='a checkpoint of a training')
-    made.add_argument('out', type=Path, metavar='OUT.onnx', help='the file to write')
-    made.add_argument(
-        '--data', type=Path, metavar='FILE.h5', help='a dataset file: numbers are compared on its images too'
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
-        '--tolerance',
+        'fit',
+        type=Path,
+        metavar='FIT',
+        help='a folder of smilfit fit or infer, of one session or of several, or the .npz file in it',
+    )
+    made.add_argument('--to', nargs='+', required=True, metavar='FORMAT', help='formats, of the above')
+    made.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the files')
+    add_body_model(made, "fit's dataset")
+    made.add_argument(
+        '--fps',
         type=positive_float,
-        default=1e-3,
-        help='largest absolute difference of any output; logits of heat maps are some tens',
+        metavar='N',
+        help='frames per second, instead of what the recording stated',
     )
     made.add_argument(
-        '--batch-sizes', type=int_from(1, 1024), nargs='+', default=[1, 4], metavar='N', help='to compare on'
+        '--mesh-format', choices=('obj', 'ply', 'glb'), default='obj', help='of meshes (default: obj)'
     )
     made.add_argument(
-        '--side',
-        type=int_from(16, 8192),
-        metavar='PX',
-        help="side of the images; the training's if not given",
+        '--every', type=positive_int, default=1, metavar='N', help='a mesh every N-th frame (default: 1)'
     )
-    add_training(made)
-    made.add_argument('--force', action='store_true', help='replace OUT.onnx and OUT.json')
+    made.add_argument(
+        '--up',
+        choices=AXES,
+        help="the calibration's axis that points up, negative ones as --up=-z: the scene of glb is turned so that it "
+        "does in Blender and three.js, whose own up glTF's y becomes",
+    )
+    made.add_argument(
+        '--session-start',
+        type=_moment,
+        metavar='TIME',
+        help='when the recording began, for nwb: 2026-11-23T09:30:00',
+    )
     add_traceback(made)
     add_import(made)
     return made
@@ -58,43 +91,59 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run the command; the exit codes are those that the parser's help names."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if _of_network(argv):
+        return export_network.main(argv, prog)
     return run_command(_run, build_parser, argv, prog)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from smilfit import apis
+def _of_network(argv: Sequence[str]) -> bool:
+    """Say whether a checkpoint is to be exported: no format is asked for, and what is named first is no fit."""
+    if any(word == '--to' or word.startswith('--to=') for word in argv):
+        return False
+    first = next((word for word in argv if not word.startswith('-')), None)
+    return first is not None and not first.endswith('.npz') and not Path(first).is_dir()
 
-    done = apis.export(
-        arguments.checkpoint,
-        arguments.out,
-        config=arguments.config,
-        body_model=arguments.body_model,
-        side=arguments.side,
-        data=arguments.data,
-        batch_sizes=arguments.batch_sizes,
-        tolerance=arguments.tolerance,
-        force=arguments.force,
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'must be a time such as 2026-11-23T09:30:00; got {text[:60]!r}'
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from smilfit.apis import export_fit
+    from smilfit.exports import ExportOptions
+
+    options = ExportOptions(
+        every=arguments.every,
+        mesh_format=arguments.mesh_format,
+        up=arguments.up,
+        start=arguments.session_start,
     )
-    for kind, ports in (('input', done.network.inputs), ('output', done.network.outputs)):
-        for port in ports:
-            print(f'{kind:<6}  {port.name:<16}  {" x ".join(map(str, port.axes))}')
-    show_parity(done)
-    if done.file is None:
-        print(
-            f'too far from torch: nothing is written. The tolerance is {done.tolerance:g}; see --tolerance.'
-        )
-        return EXIT_TOO_FAR
-    print(f'network: {done.file}\ndescription: {done.description}')
-    return 0
+    export_fit(
+        arguments.fit,
+        arguments.to,
+        arguments.out,
+        body_model=arguments.body_model,
+        fps=arguments.fps,
+        options=options,
+        told=show_export,
+    )
 
 
-def show_parity(done: 'ExportRun') -> None:
-    """Print how far each output is from torch's."""
-    print(f'\n{"output":<16}  data    {"inputs":<18}  largest value  difference  highest cell')
-    for row in done.rows:
-        inputs = ', '.join(f'{name} {length}' for name, length in row.batch.items())
-        cells = f'same in {row.n_equal} of {row.n_maps} maps' if row.n_maps else ''
-        far = '' if row.within(done.tolerance) else '  TOO FAR'
-        numbers = f'{row.largest:<13.4g}  {row.difference:<10.2g}'
-        print(f'{row.output:<16}  {row.data:<6}  {inputs:<18}  {numbers}  {cells}{far}'.rstrip())
-    print()
+def show_export(done: 'FitExport') -> None:
+    """Print what was written of a fit."""
+    print(f'{done.name}: {done.folder}')
+    width = max(map(len, (*done.files, *done.left_out)), default=0)
+    for name, files in done.files.items():
+        named = ', '.join(file.relative_to(done.folder).as_posix() for file in files)
+        if len(files) > _NAMED:
+            named = f'{files[0].relative_to(done.folder).as_posix()} and {len(files) - 1} more'
+        print(f'  {name:<{width}}  {named}')
+    for name, why in done.left_out.items():
+        print(f'  {name:<{width}}  left out: {why}')

@@ -159,6 +159,8 @@ def show_fit(done: 'FitRun') -> int:
     console = Console()
     if done.benchmarks:
         console.print(_camera_table(done))
+    if done.points:
+        console.print(_point_table(done))
     if any('masks' in result.report for result in done.results.values()):
         _print_masks(console, done)
     if done.images:
@@ -204,6 +206,21 @@ def _camera_table(done: 'FitRun') -> Table:
         for row in benchmark.cameras:
             numbers = (row.median_fitted_px, row.common_triangulated_px, row.given_px, row.ratio)
             table.add_row(session, row.camera, *('-' if n is None else f'{n:.2f}' for n in numbers))
+    return table
+
+
+def _point_table(done: 'FitRun') -> Table:
+    unit = next((b.unit for b in done.points.values()), None) or 'world unit'
+    table = Table(title=f'distance of fitted keypoints from the given points, {unit}')
+    for column in ('session', 'median', '90 % below', 'worst keypoint', 'its median', "animal's size"):
+        text = column in ('session', 'worst keypoint')
+        table.add_column(column, justify='left' if text else 'right', overflow='fold' if text else 'ellipsis')
+    for session, benchmark in done.points.items():
+        medians = [(benchmark.median(k), name) for k, name in enumerate(benchmark.names)]
+        worst, name = max((m for m in medians if m[0] == m[0]), default=(float('nan'), '-'))
+        numbers = (benchmark.median(), benchmark.percentile(90))
+        cells = [f'{n:.2f}' for n in numbers]
+        table.add_row(session, *cells, name, f'{worst:.2f}', f'{benchmark.size:.1f}')
     return table
 
 

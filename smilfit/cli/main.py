@@ -21,7 +21,8 @@ COMMANDS = {
     'convert_checkpoint': "SMILify's trained regressor to a checkpoint of smilfit",
     'convert_config': "SMILify's JSON config of a training to a config of smilfit",
     'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
-    'export': 'the network of a trained regressor as an ONNX file, for other runtimes',
+    'export': 'a fit for SLEAP, anipose, DeepLabCut, NWB, Blender, as tables; or a network as ONNX',
+    'view': 'look at a fit, a body model or a recording in the browser',
     'demo': 'all of it on a made animal, in about ten minutes',
 }
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from smilfit.apis.data_source import SLEAP, SMILIFY, DataSource, annotation_readers, session_formats
+from smilfit.apis.data_source import (
+    POINTS3D,
+    SLEAP,
+    SMILIFY,
+    DataSource,
+    annotation_readers,
+    session_formats,
+)
 from smilfit.apis.preprocessing import PreprocessRun, plan_preprocess, preprocess
 from smilfit.cli.command import add_import, add_traceback, run_command
 from smilfit.cli.preprocess_options import (
@@ -21,11 +28,14 @@ from smilfit.cli.preprocess_options import (
     options_of,
     source_of,
 )
+from smilfit.cli.preprocess_points import add_points3d
 from smilfit.cli.preprocess_smilify import add_smilify
 from smilfit.cli.preprocess_tables import print_findings, print_left_out, print_report
 from smilfit.cli.progress_bar import progress_bar
 from smilfit.io import available_keypoint_maps
 
+# Formats that describe their own subcommand.
+_OWN = {SMILIFY: add_smilify, POINTS3D: add_points3d}
 # Done, but entries were left out.
 LEFT_OUT = 3
 _GOES_ON = 'A run that was stopped goes on where it was when the same command is given again.'
@@ -65,11 +75,9 @@ def build_parser(
     add_import(parser)
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
     readers = annotation_readers()
-    for name in sorted({SLEAP, SMILIFY, *readers}):
+    for name in sorted({SLEAP, *_OWN, *readers}):
         made = (
-            add_smilify(formats, out)
-            if name == SMILIFY
-            else _add_format(formats, name, readers.get(name), out)
+            _OWN[name](formats, out) if name in _OWN else _add_format(formats, name, readers.get(name), out)
         )
         extend(made)
         add_traceback(made)

@@ -119,8 +119,9 @@ def source_of(arguments: argparse.Namespace, reader: type | None) -> DataSource:
     own = {} if reader is None else read_reader_options(arguments, reader)
     path = arguments.annotations
     first, *more = path if isinstance(path, list) else [path]
-    if given.get('source_size') is not None:
-        given['source_size'] = tuple(given['source_size'])
+    for size in ('source_size', 'image_size'):
+        if given.get(size) is not None:
+            given[size] = tuple(given[size])
     return DataSource(path=first, more_paths=tuple(more), reader=own, **given)
 
 

@@ -82,6 +82,12 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         metavar='W',
         help='how much a body of --pseudo-labels counts beside a known one',
     )
+    made.add_argument(
+        '--targets',
+        metavar='DIR',
+        help='a folder of smilfit fit of the dataset: the parameters that it found are what losses on parameters '
+        'compare with, weighted by how well they are known; frames that are not believable are left out',
+    )
     made.add_argument('--no-validate', action='store_true', help='do not validate while training')
     made.add_argument(
         '--check-config', action='store_true', help='build everything, say what was found, and stop'
@@ -105,6 +111,7 @@ def _run(arguments: argparse.Namespace) -> None:
         'validate': not arguments.no_validate,
         'pseudo_labels': arguments.pseudo_labels or (),
         'pseudo_weight': arguments.pseudo_weight,
+        'targets': arguments.targets,
     }
     if arguments.check_config:
         count = check_training(arguments.config, **given)

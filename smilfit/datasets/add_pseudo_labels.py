@@ -23,13 +23,16 @@ class AddPseudoLabels:
     Args:
         labels: the labels or their file.
         weight: how much a found body counts beside a known one.
+        called: what messages call them.
     """
 
-    def __init__(self, labels: PseudoLabels | str | Path, weight: float = 0.3) -> None:
+    def __init__(
+        self, labels: PseudoLabels | str | Path, weight: float = 0.3, called: str = 'pseudo-labels'
+    ) -> None:
         if not 0 < weight <= 1:
             raise ValueError(f'AddPseudoLabels: weight must be above 0, and at most 1; got {weight}.')
         self.labels = labels if isinstance(labels, PseudoLabels) else PseudoLabels.load(labels)
-        self.weight = weight
+        self.weight, self.called = weight, called
         self._columns: np.ndarray | None = None
 
     def use_dataset(self, file: Any, keypoint_names: tuple[str, ...]) -> None:

@@ -125,7 +125,7 @@ class SessionPlan:
     and what was left out, with the reason. Of images with cameras of their own there are `images`, `cameras`
     has a row a frame, `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last
     pixel; NaN where the keypoints say it). `stored` is the session where its images are cut already. `centres` are
-    those of all animals, where there are several, px of the image that is cut.
+    those of all animals, where there are several, px of the image that is cut. Points in space may have none.
     """
 
     session: Any

@@ -63,6 +63,7 @@ class MultiViewDataset(Dataset):
         test_mode: bool = False,
     ) -> None:
         self.file = open_dataset(data_path)
+        self.file.require_images('training on images')
         self.split, self.test_mode = split, test_mode
         self.transforms: list[Callable[[dict], dict]] = [build_transform(t) for t in transforms]
         self._views = self._check_views(views)

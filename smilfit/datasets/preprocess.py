@@ -14,6 +14,7 @@ from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan,
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.known_params import known_params_of
+from smilfit.datasets.point_plan import encode_points, plan_points
 from smilfit.datasets.preprocess_report import make_report
 from smilfit.datasets.sample_encoder import encode_session
 from smilfit.datasets.store_header import make_header
@@ -23,6 +24,7 @@ from smilfit.datasets.store_state import finish_store, is_there
 from smilfit.datasets.store_writer import StoreWriter
 from smilfit.datasets.stored_views import StoredSession, encode_stored
 from smilfit.files import OutputLock
+from smilfit.io.points import PointSession
 from smilfit.registry import did_you_mean
 from smilfit.structures import SkippedAnnotation
 
@@ -103,6 +105,8 @@ def _write(
             skip = min(behind, len(plan.frames))
             behind -= skip
             encode = encode_session if plan.stored is None else encode_stored
+            if isinstance(plan.session, PointSession):
+                encode = encode_points
             for sample in encode(index, plan, header, options, skip):
                 writer.append(sample)
                 written += 1
@@ -131,6 +135,8 @@ def plan_sessions(
         own = [name for name in names if name in session.keypoint_names]
         if isinstance(session, StoredSession):
             plan, skipped = session.plan(own, options)
+        elif isinstance(session, PointSession):
+            plan, skipped = plan_points(session, own, options), ()
         elif isinstance(session, ImageSession):
             plan, skipped = plan_images(session, own, options)
         else:

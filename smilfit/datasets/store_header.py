@@ -12,6 +12,7 @@ from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import KnownParams
 from smilfit.datasets.store_layout import SessionHeader, StoreHeader, fingerprint
+from smilfit.io.points import PointSession
 
 
 def make_header(
@@ -40,6 +41,7 @@ def make_header(
         SessionHeader(
             name=plan.session.name,
             cameras=plan.cameras,
+            has_images=not isinstance(plan.session, PointSession),
             unit=plan.session.unit,
             fps=plan.session.fps,
             source=_source_of(plan.session),
@@ -55,13 +57,14 @@ def make_header(
         keypoint_names=names,
         joint_names=tuple(body.joint_names),
         n_betas=body.n_betas,
-        camera_names=tuple(dict.fromkeys(name for plan in plans for name in plan.cameras.names)),
+        camera_names=tuple(dict.fromkeys(n for plan in plans for n in plan.cameras.names)),
         crop_mode=options.crop_mode,
         target_resolution=options.target_resolution,
         undistorted=not options.no_undistort,
         # Of several kinds of labels the largest; the report has each.
         confidence_threshold=max(
-            row['confidence_threshold'] for plan in plans for row in plan.counts['cameras'].values()
+            (row['confidence_threshold'] for plan in plans for row in plan.counts['cameras'].values()),
+            default=0.0,
         ),
         options=options.deciding(),
         sessions=headers,
@@ -105,6 +108,8 @@ def _of_session(plan: SessionPlan, header: SessionHeader) -> list[Any]:
     parts += [lens.numpy() for lens in lenses if lens is not None]
     parts += [plan.keypoints2d, plan.confidence2d, plan.keypoints3d, plan.confidence3d]
     parts.append(None if header.betas is None else np.asarray(header.betas))
+    if not header.has_images:
+        parts.append(plan.numbers)
     if plan.images is not None:
         parts += [plan.numbers, plan.boxes, plan.images.labels, plan.images.intrinsics_known]
         parts.append(plan.images.temporal)
@@ -113,7 +118,7 @@ def _of_session(plan: SessionPlan, header: SessionHeader) -> list[Any]:
 
 def _source_of(session: Any) -> str:
     """Give where a session lies, wherever the file is read from."""
-    folder = getattr(session, 'folder', '')
+    folder = getattr(session, 'folder', None) or getattr(session, 'path', '')
     return str(Path(folder).resolve()) if folder else ''
 
 

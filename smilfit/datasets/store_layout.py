@@ -20,9 +20,12 @@ Images lie end to end in one byte array, because a checksum does not reach data 
     intrinsics_known (n,)                                  False where K is a guess
     labels (bytes,)                                        JSON: where each image came from
     entries (bytes,)                                       JSON: which annotation it is (file, number), if known
+                       of a session without images (version 4): attribute has_images False; without cameras,
+                       camera_names is empty and K to size are not there
 /samples
     session (N,) frame (N,)                                which session, which of its frames
-    view_mask (N,C)                                        where there is an image
+    view_mask (N,C)                                        where there is an image (of a session that has
+                                                           none: a label)
     affine (N,C,2,3)                                       original px (undistorted if `undistorted`) -> stored px
     keypoints2d (N,C,K,2) confidence2d (N,C,K)             stored px
     keypoints3d (N,K,3) confidence3d (N,K)                 world unit
@@ -39,8 +42,8 @@ Images lie end to end in one byte array, because a checksum does not reach data 
 
 `body_model_hash` is the model's without landmarks. A relative `body_model_file` is relative to the dataset's folder.
 While it is written the file is called `<name>.partial`; `n_complete` counts the samples that are whole.
-Files without own cameras are of version 1. An image of version 2 that did not decode leaves a sample without a
-view; the attribute `faults` (JSON, sample number -> reason) says why.
+A file without any camera has no table over C. Files without own cameras are of version 1. An image of version 2
+that did not decode leaves a sample without a view; the attribute `faults` (JSON, sample number -> reason) says why.
 """
 
 import hashlib
@@ -59,7 +62,7 @@ from smilfit.structures import Cameras, parameter_names
 
 FORMAT = 'smilfit-dataset'
 # The newest version that is read. A file states the oldest that can hold it.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # Samples written at once, and in one chunk.
 BLOCK = 64
 # Bytes of images in one chunk: about four images of 224 px, so that one read checks little else.
@@ -96,6 +99,7 @@ class SessionHeader:
 
     With `images`, cameras have a leading dimension: one row a sample. `source` is where it lies, `recording` how it
     is opened again: `kind` (in `SESSIONS`), `arguments`, and `relative`, the source seen from the dataset's folder.
+    Of points in space there are no cameras, or they have no images (`has_images`).
     """
 
     name: str
@@ -106,10 +110,15 @@ class SessionHeader:
     betas: Float[np.ndarray, 'S'] | None = None
     images: ImageTable | None = None
     recording: Mapping[str, Any] = field(default_factory=dict)
+    has_images: bool = True
 
     def __post_init__(self) -> None:
         """Check name and cameras: what no reader takes is not written."""
         check_session_name(self.name, 'SessionHeader')
+        if not len(self.cameras):
+            if self.has_images:
+                raise ValueError(f'SessionHeader: images of {self.name} must have cameras; got none.')
+            return
         tensors = {name: getattr(self.cameras, name) for name in CAMERA_ARRAYS}
         arrays = {name: t.detach().cpu().double().numpy() for name, t in tensors.items() if t is not None}
         places = {name: f'{name} of its cameras' for name in arrays}
@@ -141,6 +150,8 @@ class StoreHeader:
     @property
     def version(self) -> int:
         """The oldest version of the format that holds this."""
+        if not all(session.has_images for session in self.sessions):
+            return 4
         if self.landmarks:
             return 3
         return 1 if all(session.images is None for session in self.sessions) else 2

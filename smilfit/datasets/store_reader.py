@@ -26,6 +26,7 @@ from smilfit.datasets.stored_images import decode_stored
 from smilfit.datasets.stored_samples import StoredSamples
 from smilfit.datasets.stored_session import read_session
 from smilfit.files import reading
+from smilfit.handlers import MissingObservationError
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
@@ -74,7 +75,8 @@ class DatasetFile:
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
         self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
-        self._samples.check_images(self.view_mask_of)
+        pictured = np.array([session.header.has_images for session in self._sessions])
+        self._samples.check_images(self.view_mask_of & pictured[self.session_of][:, None])
         self._handle.close()
 
     def __len__(self) -> int:
@@ -157,6 +159,32 @@ class DatasetFile:
         found = self._sessions[self.session_index(session)]
         return found.intrinsics_known(len(self.samples(session)))
 
+    def has_images(self, session: str | SupportsIndex) -> bool:
+        """Say whether a session has images: one of points in space has none."""
+        return self._header(session).has_images
+
+    def has_cameras(self, session: str | SupportsIndex) -> bool:
+        """Say whether a session's cameras are known: of points in space they need not be."""
+        return len(self._header(session).cameras) > 0
+
+    def has_views(self, session: str | SupportsIndex) -> bool:
+        """Say whether a session has labels or images by cameras, so that a fit can be held against these."""
+        return bool(self.view_mask_of[self.samples(session)].any())
+
+    def require_images(self, what: str) -> None:
+        """Check that all sessions have images.
+
+        Raises:
+            ValueError: one has none; `what` asks for them.
+        """
+        without = [name for i, name in enumerate(self.session_names) if not self.has_images(i)]
+        if without:
+            raise ValueError(
+                f'{self.path}: {what} needs images; session {without[0]} is of points in space and has none (made by '
+                'preprocess points3d). Fit it with tools/fit.py configs/fit/points3d_lm.py, or preprocess the '
+                'recording with its videos.'
+            )
+
     def has_own_cameras(self, session: str | SupportsIndex) -> bool:
         """Say whether each sample of a session has cameras of its own, as sets of images have."""
         return self._header(session).images is not None
@@ -165,8 +193,11 @@ class DatasetFile:
         """Give a session's own cameras, float64, original px; ideal where the images were undistorted.
 
         Where samples have cameras of their own, with a leading dimension: one row a sample.
+
+        Raises:
+            ValueError: a session of points in space, whose cameras are not known.
         """
-        cameras = self._header(session).cameras
+        cameras = self._lenses(session)
         return cameras.ideal() if self.undistorted else cameras
 
     def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
@@ -203,7 +234,7 @@ class DatasetFile:
 
     def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
         """Give a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
-        seen, lenses = self.keypoints2d(session), self._header(session).cameras
+        seen, lenses = self.keypoints2d(session), self._lenses(session)
         if not self.undistorted or lenses.dist is None:
             return seen
         return replace(seen, xy=lenses.distort(seen.xy), cameras=lenses)
@@ -354,6 +385,15 @@ class DatasetFile:
 
     def _header(self, session: str | SupportsIndex) -> SessionHeader:
         return self._sessions[self.session_index(session)].header
+
+    def _lenses(self, session: str | SupportsIndex) -> Cameras:
+        header = self._header(session)
+        if not len(header.cameras):
+            raise MissingObservationError(
+                f'{self.path}: session {header.name} must have cameras; it is of points in space, and has none. Fit '
+                'it to its 3D keypoints (configs/fit/points3d_lm.py), or give --calibration to preprocess points3d.'
+            )
+        return header.cameras
 
     def _views(self, names: Sequence[str]) -> list[int]:
         return [self.camera_names.index(name) for name in names]

@@ -157,11 +157,15 @@ def check_sample_tables(file: h5py.File, facts: FileFacts, path: Path) -> None:
         'S': facts.n_betas,
     }
     samples = check_group(file, 'samples', path)
-    check_tables(samples, SAMPLE_TABLES, counts, path)
+    # HDF5 keeps no chunk of nothing: a file without cameras has no table over them.
+    tables = {n: t for n, t in SAMPLE_TABLES.items() if facts.camera_names or 'C' not in t.shape}
+    check_tables(samples, tables, counts, path)
+    if not facts.camera_names and (facts.n_bytes != {'image': 0} or facts.n_centres):
+        refuse(path, 'images and centres', 'have cameras', 'some without')
     if facts.n_centres:
         check_tables(samples, CENTRE_TABLES, counts | {'A': facts.n_centres}, path)
     for kind in BYTES_TABLES:
-        if kind not in facts.n_bytes:
+        if kind not in facts.n_bytes or not facts.camera_names:
             continue
         for end in ('start', 'length'):
             check_table(samples, f'{kind}_{end}', Table('i', ('N', 'C')), counts, path)
@@ -216,6 +220,8 @@ def read_index(file: h5py.File, facts: FileFacts, n_sessions: int, path: Path) -
     """
     samples = file['samples']
     for name in ('session', 'frame', 'view_mask'):
+        if name not in samples:
+            continue
         table = samples[name]
         check_budget(path, table.name, table.size * table.dtype.itemsize, MOST_ARRAY_BYTES)
     with reading(path, 'samples/session'):
@@ -236,7 +242,7 @@ def read_index(file: h5py.File, facts: FileFacts, n_sessions: int, path: Path) -
     if len(frame) and not 0 <= frame.min() <= frame.max() <= MOST_FRAME:
         refuse(path, 'samples/frame', f'be from 0 to {MOST_FRAME}', int(_farthest(frame, MOST_FRAME + 1)))
     with reading(path, 'samples/view_mask'):
-        view_mask = samples['view_mask'][()]
+        view_mask = samples['view_mask'][()] if facts.camera_names else np.zeros((len(session), 0), np.bool_)
     return SampleIndex(session, frame, view_mask)
 
 

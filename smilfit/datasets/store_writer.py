@@ -213,15 +213,18 @@ class StoreWriter:
             ('keypoints3d', (K, 3), np.float64),
             ('confidence3d', (K,), np.float32),
         ):
-            _growing(samples, name, shape, kind)
+            # HDF5 keeps no chunk of nothing: without cameras there is no table over them.
+            if 0 not in shape:
+                _growing(samples, name, shape, kind)
         if header.n_centres:
             _growing(samples, 'centres2d', (C, header.n_centres, 2), np.float64)
             _growing(samples, 'centres_known', (C, header.n_centres), np.bool_)
             _growing(samples, 'all_animals', (C,), np.bool_)
         streams = [('image', 'jpeg')] + [('mask', 'mask')] * header.with_masks
         for stream, name in streams:
-            _growing(samples, f'{stream}_start', (C,), np.int64)
-            _growing(samples, f'{stream}_length', (C,), np.int64)
+            if C:
+                _growing(samples, f'{stream}_start', (C,), np.int64)
+                _growing(samples, f'{stream}_length', (C,), np.int64)
             images.create_dataset(
                 name, (0,), np.uint8, maxshape=(None,), chunks=(BYTES_CHUNK,), fletcher32=True
             )
@@ -243,9 +246,11 @@ class StoreWriter:
 
     def _write_samples(self, block: list[EncodedSample]) -> None:
         samples = self._file['samples']
-        for name in ('session', 'frame', 'view_mask', 'affine', 'keypoints2d', 'confidence2d'):
+        for name in ('session', 'frame', 'keypoints3d', 'confidence3d'):
             _extend(samples[name], [getattr(s, name) for s in block])
-        for name in ('keypoints3d', 'confidence3d'):
+        for name in (
+            ('view_mask', 'affine', 'keypoints2d', 'confidence2d') if self.header.camera_names else ()
+        ):
             _extend(samples[name], [getattr(s, name) for s in block])
         if self.header.n_centres:
             centres = [s.centres for s in block if s.centres is not None]
@@ -266,6 +271,8 @@ class StoreWriter:
         self._flush()
 
     def _write_bytes(self, kind: str, name: str, images: list[Mapping[int, np.ndarray]]) -> None:
+        if not self.header.camera_names:
+            return
         store = self._file['images'][name]
         shape = (len(images), len(self.header.camera_names))
         start, length = np.zeros(shape, np.int64), np.zeros(shape, np.int64)

@@ -41,6 +41,8 @@ class StoredSamples:
 
     def affine(self, rows: slice | int, present: Bool[np.ndarray, '*n C']) -> Float[np.ndarray, '*n C 2 3']:
         """Read the maps from original to stored px; where there is no image, the identity."""
+        if not self._facts.camera_names:
+            return np.zeros((*present.shape, 2, 3))
         affine = self._read('samples/affine', rows)
         check_affine(affine, present, 'samples/affine', self._path)
         affine[~present] = np.eye(2, 3)
@@ -50,6 +52,11 @@ class StoredSamples:
         self, dimension: int, rows: slice | int
     ) -> tuple[Float[np.ndarray, '*n K D'], Float[np.ndarray, '*n K']]:
         """Read keypoints in 2 or 3 dimensions, and their confidence."""
+        if dimension == 2 and not self._facts.camera_names:
+            rows = rows if isinstance(rows, slice) else slice(rows, rows + 1)
+            lead = (len(range(*rows.indices(self._facts.n_samples))),)
+            K = len(self._facts.keypoint_names)
+            return np.zeros((*lead, 0, K, 2)), np.zeros((*lead, 0, K))
         names = (f'samples/keypoints{dimension}d', f'samples/confidence{dimension}d')
         points, confidence = (self._read(name, rows) for name in names)
         check_points(points, confidence, names, self._path)
@@ -84,7 +91,7 @@ class StoredSamples:
 
     def check_images(self, view_mask: Bool[np.ndarray, 'N C']) -> None:
         """Check of all samples where their images lie, and that there is one in each view that says so."""
-        for kind in self._facts.n_bytes:
+        for kind in self._facts.n_bytes if self._facts.camera_names else ():
             for first in range(0, self._facts.n_samples, _PIECE):
                 rows = slice(first, first + _PIECE)
                 start, length = (

@@ -59,12 +59,9 @@ def write_session(group: h5py.Group, session: SessionHeader) -> None:
     group.attrs['source'] = session.source
     if session.recording:
         group.attrs['recording'] = json.dumps(dict(session.recording))
-    cameras = session.cameras
-    group.attrs['camera_names'] = json.dumps(list(cameras.names))
-    dist = cameras.K.new_zeros(*cameras.K.shape[:-2], 5) if cameras.dist is None else cameras.dist
-    tensors = {name: getattr(cameras, name) for name in CAMERA_ARRAYS} | {'dist': dist}
-    for name, value in tensors.items():
-        _write(group, name, value.detach().cpu().double().numpy(), session.images is not None)
+    if not session.has_images:
+        group.attrs['has_images'] = False
+    _write_cameras(group, session)
     if session.betas is not None and len(session.betas):
         _write(group, 'betas', np.asarray(session.betas, np.float64))
     if session.images is not None:
@@ -74,6 +71,17 @@ def write_session(group: h5py.Group, session: SessionHeader) -> None:
         _write_texts(group, 'labels', session.images.labels)
         if session.images.entries:
             _write_texts(group, 'entries', session.images.entries)
+
+
+def _write_cameras(group: h5py.Group, session: SessionHeader) -> None:
+    cameras = session.cameras
+    group.attrs['camera_names'] = json.dumps(list(cameras.names))
+    if not len(cameras):
+        return
+    dist = cameras.K.new_zeros(*cameras.K.shape[:-2], 5) if cameras.dist is None else cameras.dist
+    tensors = {name: getattr(cameras, name) for name in CAMERA_ARRAYS} | {'dist': dist}
+    for name, value in tensors.items():
+        _write(group, name, value.detach().cpu().double().numpy(), session.images is not None)
 
 
 def _write_texts(group: h5py.Group, name: str, texts: Sequence[str]) -> None:
@@ -102,16 +110,14 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
     with reading(path, place):
         attributes = Attributes(group, path)
         unit, names = attributes.text('unit') or None, attributes.names('camera_names')
+        has_images = attributes.flag('has_images') if 'has_images' in attributes else True
         strange = sorted(set(names) - set(facts.camera_names))
-        if strange or not names:
+        if strange or not (names or not has_images):
             refuse(
                 path, f'the cameras of {place}', "be some of the file's", strange[0] if strange else 'none'
             )
         own = n_samples if 'labels' in group else None
-        check_session_tables(group, len(names), own, path)
-        arrays = {name: _read(group, name, path).astype(np.float64) for name in CAMERA_ARRAYS}
-        check_cameras(arrays, {name: f'{place}/{name}' for name in arrays}, path)
-        cameras = Cameras(names=names, **{n: torch.from_numpy(a) for n, a in arrays.items()}, unit=unit)
+        cameras = _cameras(group, names, own, unit, path) if names else Cameras.none(unit)
         header = SessionHeader(
             name=check_session_name(attributes.text('name'), str(path)),
             cameras=cameras,
@@ -121,8 +127,19 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
             recording=attributes.record('recording') if 'recording' in group.attrs else {},
             betas=_betas(group, facts.n_betas, path),
             images=None if own is None else _images(group, own, attributes, path),
+            has_images=has_images,
         )
     return StoredSession(header, _spread(cameras, facts.camera_names))
+
+
+def _cameras(
+    group: h5py.Group, names: tuple[str, ...], own: int | None, unit: str | None, path: Path
+) -> Cameras:
+    place = group.name.strip('/')
+    check_session_tables(group, len(names), own, path)
+    arrays = {name: _read(group, name, path).astype(np.float64) for name in CAMERA_ARRAYS}
+    check_cameras(arrays, {name: f'{place}/{name}' for name in arrays}, path)
+    return Cameras(names=names, **{n: torch.from_numpy(a) for n, a in arrays.items()}, unit=unit)
 
 
 def _read(group: h5py.Group, name: str, path: Path) -> np.ndarray:

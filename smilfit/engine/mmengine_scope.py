@@ -27,4 +27,4 @@ def declare_scope() -> None:
     for name in _ROOTS:
         root = getattr(mmengine_registry, name)
         if SCOPE not in root.children:
-            Registry(root.name, scope=SCOPE, parent=root, locations=['smilfit.engine'])
+            Registry(root.name, scope=SCOPE, parent=root, locations=['smilfit.engine.registered'])

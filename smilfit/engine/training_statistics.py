@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -190,6 +189,9 @@ def _mean_pose(params: BodyParams, known: Tensor, n_joints: int) -> Tensor:
     """Average rotations: the nearest rotation to the mean matrix; the root stays the identity."""
     pose = torch.eye(3).repeat(n_joints, 1, 1)
     if bool(known.any()) and n_joints > 1:
+        # Imported where it is used: it takes a second.
+        import roma
+
         pose[1:] = roma.special_procrustes(params.rotations()[known, 1:].mean(0)).float()
     return pose
 

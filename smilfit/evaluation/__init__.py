@@ -29,6 +29,7 @@ from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, 
 from smilfit.evaluation.left_out import left_out_metrics
 from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
+from smilfit.evaluation.point_fit import PointBenchmark, point_benchmark
 from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
 from smilfit.evaluation.strongest import StrongestBaseline, strongest_baselines
@@ -48,6 +49,7 @@ __all__ = [
     'MultiViewPoseMetric',
     'PairedDifference',
     'PictureFigures',
+    'PointBenchmark',
     'StrongestBaseline',
     'align_similarity',
     'benchmark_metrics',
@@ -74,6 +76,7 @@ __all__ = [
     'percentiles',
     'place_at_prediction',
     'place_at_truth',
+    'point_benchmark',
     'read_figures',
     'reprojection_errors',
     'strongest_baselines',

@@ -1,12 +1,11 @@
 """Rotation representations, named `a_to_b`: `axis_angle`, `rot6d`, `rotmat`, `quat_wxyz`.
 
-roma does the work; the axis-angle exponential, which every forward pass of a body model starts with, is
-written out in fewer operations and is checked against roma's.
+They are checked against roma's, which takes a second to import.
 """
 
+import math
 from functools import lru_cache
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -42,7 +41,15 @@ def axis_angle_to_rotmat(axis_angle: Float[Tensor, '*n 3']) -> Float[Tensor, '*n
 
 def rotmat_to_axis_angle(rotmat: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n 3']:
     """Take the logarithm of rotation matrices; the angle is in [0, pi] rad."""
-    return roma.rotmat_to_rotvec(rotmat)
+    quat = rotmat_to_quat_wxyz(rotmat)
+    # The half that turns by at most pi.
+    quat = torch.where(quat[..., :1] > 0, quat, -quat)
+    sine = quat[..., 1:].norm(dim=-1, keepdim=True)
+    half = torch.atan2(sine, quat[..., :1])
+    # t / sin t, by its series near 0, where the quotient has no gradient.
+    small = half.abs() < 1e-3
+    safe = torch.where(small, torch.ones_like(half), half)
+    return 2 * torch.where(small, 1 + half * half / 6, safe / safe.sin()) * quat[..., 1:]
 
 
 def rot6d_to_rotmat(rot6d: Float[Tensor, '*n 6']) -> Float[Tensor, '*n 3 3']:
@@ -50,7 +57,11 @@ def rot6d_to_rotmat(rot6d: Float[Tensor, '*n 6']) -> Float[Tensor, '*n 3 3']:
 
     The six numbers are the first column, then the second; the identity is (1, 0, 0, 0, 1, 0).
     """
-    return roma.special_gramschmidt(rot6d.unflatten(-1, (2, 3)).transpose(-1, -2))
+    first, second = rot6d[..., :3], rot6d[..., 3:]
+    first = first / first.norm(dim=-1, keepdim=True)
+    second = second - (first * second).sum(-1, keepdim=True) * first
+    second = second / second.norm(dim=-1, keepdim=True)
+    return torch.stack((first, second, torch.linalg.cross(first, second)), -1)
 
 
 def rotmat_to_rot6d(rotmat: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n 6']:
@@ -60,14 +71,36 @@ def rotmat_to_rot6d(rotmat: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n 6']:
 
 def quat_wxyz_to_rotmat(quat: Float[Tensor, '*n 4']) -> Float[Tensor, '*n 3 3']:
     """Turn unit quaternions (w, x, y, z) into matrices."""
-    return roma.unitquat_to_rotmat(roma.quat_wxyz_to_xyzw(quat))
+    w, x, y, z = quat.unbind(-1)
+    rows = (
+        *(w * w + x * x - y * y - z * z, 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        *(2 * (x * y + z * w), w * w - x * x + y * y - z * z, 2 * (y * z - x * w)),
+        *(2 * (x * z - y * w), 2 * (y * z + x * w), w * w - x * x - y * y + z * z),
+    )
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
 def rotmat_to_quat_wxyz(rotmat: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n 4']:
-    """Turn rotation matrices into unit quaternions (w, x, y, z)."""
-    return roma.quat_xyzw_to_wxyz(roma.rotmat_to_unitquat(rotmat))
+    """Turn rotation matrices into unit quaternions (w, x, y, z).
+
+    Markley, Unit quaternion from rotation matrix, J. Guidance, Control, and Dynamics 31(2), 2008: the row of
+    4 q q^T with the largest diagonal, made of unit length.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in rotmat.unbind(-2))
+    outer = (
+        *(1 + a + e + i, h - f, c - g, d - b),
+        *(h - f, 1 + a - e - i, b + d, c + g),
+        *(c - g, b + d, 1 + e - a - i, f + h),
+        *(d - b, c + g, f + h, 1 + i - a - e),
+    )
+    rows = torch.stack(outer, -1).unflatten(-1, (4, 4))
+    best = rows.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    chosen = rows.gather(-2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
+    return chosen / chosen.norm(dim=-1, keepdim=True)
 
 
 def geodesic_angle(a: Float[Tensor, '*n 3 3'], b: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n']:
     """Measure the angle (rad) between rotations; differentiable away from 0 and pi."""
-    return roma.rotmat_geodesic_distance(a, b)
+    # |b - a| = 2 sqrt 2 sin(angle / 2), Frobenius.
+    chord = torch.linalg.matrix_norm(b - a) / math.sqrt(8)
+    return 2 * chord.clamp_max(1).asin()

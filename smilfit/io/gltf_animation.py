@@ -1,13 +1,15 @@
 """Write a posed body as an animated glTF 2.0 skin (.glb): skeleton, weights, and one key a frame.
 
-Numbers are in the caller's unit and axes, as they are; `extras` of the file say which. glTF's skinning is linear
-blend skinning, so a body without pose-dependent shapes and without scales of single joints is written exactly.
+Numbers are in the caller's unit and axes, as they are; `extras` of the file say which. A node `world` above all may
+turn them to glTF's axes (y up) and scale them to its unit (metres). glTF's skinning is linear blend skinning, so a
+body without pose-dependent shapes is written exactly; scales of single joints are scales of their nodes, or, where
+children do not inherit them, of nodes of their own (`<joint>.skin`), as glTF's children always inherit.
 """
 
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,17 @@ _FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
 _VERTICES, _ELEMENTS = 34962, 34963
 _TYPES = {1: 'SCALAR', 3: 'VEC3', 4: 'VEC4', 16: 'MAT4'}
 _PER_SET = 4
+# Metres before a camera from which on things are seen.
+_NEAR = 0.001
 
 
 @dataclass(frozen=True)
 class SkinnedMesh:
-    """A mesh at rest and its skeleton, model unit. `parents` come before children; the root's is -1."""
+    """A mesh at rest and its skeleton, model unit. `parents` come before children; the root's is -1.
+
+    `offsets` are where joints hang in their parents' frames, where that is not where they are at rest; `scales` of
+    joints are inherited by their children or not, as `inherited` says.
+    """
 
     vertices: Float[np.ndarray, 'V 3']
     faces: Int[np.ndarray, 'F 3']
@@ -34,6 +42,35 @@ class SkinnedMesh:
     parents: Int[np.ndarray, ' J']
     names: tuple[str, ...]
     weights: Float[np.ndarray, 'V J']
+    offsets: Float[np.ndarray, 'J 3'] | None = None
+    scales: Float[np.ndarray, 'J 3'] | None = None
+    inherited: bool = False
+
+    @property
+    def hanging(self) -> Float[np.ndarray, 'J 3']:
+        """Each joint's offset from its parent, in the parent's frame without its scale; the root's place."""
+        above = self.joints[np.maximum(self.parents, 0)]
+        offsets = np.where((self.parents < 0)[:, None], self.joints, self.joints - above)
+        offsets = offsets if self.offsets is None else self.offsets
+        if self.scales is None or self.inherited:
+            return offsets
+        return np.where(
+            (self.parents < 0)[:, None], offsets, self.scales[np.maximum(self.parents, 0)] * offsets
+        )
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """A camera as glTF knows it: it looks along its -z, y up. `extras` say what glTF cannot, such as the lens.
+
+    `matrix` takes its frame to the world's.
+    """
+
+    name: str
+    matrix: Float[np.ndarray, '4 4']
+    yfov_rad: float
+    aspect: float
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,7 +84,12 @@ class Motion:
 
 
 def write_gltf_animation(
-    path: str | Path, mesh: SkinnedMesh, motion: Motion, extras: Mapping[str, Any] | None = None
+    path: str | Path,
+    mesh: SkinnedMesh,
+    motion: Motion,
+    extras: Mapping[str, Any] | None = None,
+    viewpoints: Sequence[Viewpoint] = (),
+    world: Float[np.ndarray, '4 4'] | None = None,
 ) -> Path:
     """Write a `.glb`.
 
@@ -56,6 +98,8 @@ def write_gltf_animation(
         mesh: the body at rest.
         motion: its keys; times must increase.
         extras: what else the file says of itself.
+        viewpoints: cameras.
+        world: takes everything to glTF's axes and metres, as a node above all; none where everything stays.
 
     Raises:
         ValueError: another kind of file, no key, or numbers that are not finite.
@@ -69,7 +113,9 @@ def write_gltf_animation(
             f'{path}: an animation must have a key, and finite numbers; got {len(motion.times_s)} keys. Leave out '
             'frames that were not predicted.'
         )
-    return write_bytes(path, _glb(_document(mesh, motion, dict(extras or {}))))
+    document, data = _document(mesh, motion, dict(extras or {}))
+    _add_scene(document, viewpoints, world)
+    return write_bytes(path, _glb((document, data)))
 
 
 def posed_skin(mesh: SkinnedMesh, motion: Motion, key: int) -> Float[np.ndarray, 'V 3']:
@@ -77,12 +123,16 @@ def posed_skin(mesh: SkinnedMesh, motion: Motion, key: int) -> Float[np.ndarray,
     turns = quat_wxyz_to_rotmat(
         torch.from_numpy(np.asarray(motion.quaternions_wxyz[key], np.float64))
     ).numpy()
-    maps = np.zeros((len(mesh.names), 4, 4))
+    maps, hanging = np.zeros((len(mesh.names), 4, 4)), mesh.hanging
     for j, parent in enumerate(mesh.parents):
         local = np.eye(4)
         local[:3, :3] = turns[j]
-        local[:3, 3] = mesh.joints[j] - (mesh.joints[parent] if parent >= 0 else 0.0)
+        if mesh.scales is not None and mesh.inherited:
+            local[:3, :3] = turns[j] * mesh.scales[j]
+        local[:3, 3] = hanging[j]
         maps[j] = local if parent < 0 else maps[parent] @ local
+    if mesh.scales is not None and not mesh.inherited:
+        maps[:, :3, :3] *= mesh.scales[:, None]
     rotation = maps[:, :3, :3]
     shift = maps[:, :3, 3] - np.einsum('jab,jb->ja', rotation, mesh.joints)
     posed = (
@@ -124,19 +174,21 @@ class _Buffer:
 def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     buffer, count = _Buffer(), len(mesh.names)
     attributes = {'POSITION': buffer.add(_f32(mesh.vertices), _FLOAT, _VERTICES, True)}
-    for i, (joints, weights) in enumerate(_influences(mesh.weights)):
-        attributes[f'JOINTS_{i}'] = buffer.add(joints, _UINT16, _VERTICES)
+    attributes['NORMAL'] = buffer.add(_f32(_normals(mesh)), _FLOAT, _VERTICES)
+    for i, (hung, weights) in enumerate(_influences(mesh.weights)):
+        attributes[f'JOINTS_{i}'] = buffer.add(hung, _UINT16, _VERTICES)
         attributes[f'WEIGHTS_{i}'] = buffer.add(weights, _FLOAT, _VERTICES)
     faces = buffer.add(mesh.faces.astype(np.uint32).ravel(), _UINT32, _ELEMENTS)
     bind = np.tile(np.eye(4), (count, 1, 1))
     bind[:, :3, 3] = -mesh.joints
     # Matrices lie column by column.
     inverse = buffer.add(_f32(bind.transpose(0, 2, 1).reshape(count, 16)), _FLOAT)
+    nodes, joints = _nodes(mesh, motion)
     document = {
         'asset': {'version': '2.0', 'generator': 'smilfit', 'extras': extras},
         'scene': 0,
         'scenes': [{'nodes': [0, count + 1]}],
-        'nodes': _nodes(mesh, motion),
+        'nodes': nodes,
         'meshes': [
             {'primitives': [{'attributes': attributes, 'indices': faces, 'material': 0}], 'name': 'body'}
         ],
@@ -150,7 +202,7 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
                 'doubleSided': True,
             }
         ],
-        'skins': [{'joints': list(range(1, count + 1)), 'inverseBindMatrices': inverse, 'skeleton': 0}],
+        'skins': [{'joints': joints, 'inverseBindMatrices': inverse, 'skeleton': 0}],
         'animations': [_animation(motion, buffer)],
         'bufferViews': buffer.views,
         'accessors': buffer.accessors,
@@ -159,8 +211,11 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
     return document, bytes(buffer.data)
 
 
-def _nodes(mesh: SkinnedMesh, motion: Motion) -> list[dict[str, Any]]:
-    """Give the animal's place, then its joints, then the mesh; at the first key, so that a still shows it."""
+def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], list[int]]:
+    """Give the animal's place, then its joints, then the mesh; at the first key, so that a still shows it.
+
+    Also the nodes that the skin hangs on.
+    """
     nodes: list[dict[str, Any]] = [
         {
             'name': 'animal',
@@ -169,17 +224,59 @@ def _nodes(mesh: SkinnedMesh, motion: Motion) -> list[dict[str, Any]]:
             'children': [j + 1 for j in range(len(mesh.names)) if mesh.parents[j] < 0],
         }
     ]
+    hanging = mesh.hanging
     for j, name in enumerate(mesh.names):
-        parent = int(mesh.parents[j])
-        offset = mesh.joints[j] - (mesh.joints[parent] if parent >= 0 else 0.0)
-        node = {
+        node: dict[str, Any] = {
             'name': name,
-            'translation': offset.tolist(),
+            'translation': hanging[j].tolist(),
             'rotation': _xyzw(motion.quaternions_wxyz[:1, j])[0].tolist(),
         }
+        if mesh.scales is not None and mesh.inherited:
+            node['scale'] = mesh.scales[j].tolist()
         children = [k + 1 for k in range(len(mesh.names)) if mesh.parents[k] == j]
         nodes.append(node | ({'children': children} if children else {}))
-    return [*nodes, {'name': 'body', 'mesh': 0, 'skin': 0}]
+    nodes.append({'name': 'body', 'mesh': 0, 'skin': 0})
+    skin = list(range(1, len(mesh.names) + 1))
+    if mesh.scales is not None and not mesh.inherited:
+        for j, name in enumerate(mesh.names):
+            nodes[j + 1].setdefault('children', []).append(len(nodes))
+            skin[j] = len(nodes)
+            nodes.append({'name': f'{name}.skin', 'scale': mesh.scales[j].tolist()})
+    return nodes, skin
+
+
+def _add_scene(document: dict[str, Any], viewpoints: Sequence[Viewpoint], world: np.ndarray | None) -> None:
+    """Add cameras, and the node above all."""
+    nodes, (scene,) = document['nodes'], document['scenes']
+    for number, view in enumerate(viewpoints):
+        scene['nodes'].append(len(nodes))
+        # Matrices lie column by column.
+        matrix = np.asarray(view.matrix, np.float64).T.ravel().tolist()
+        nodes.append({'name': view.name, 'camera': number, 'matrix': matrix, 'extras': dict(view.extras)})
+    if viewpoints:
+        document['cameras'] = [
+            {
+                'type': 'perspective',
+                'name': view.name,
+                'perspective': {'yfov': view.yfov_rad, 'aspectRatio': view.aspect, 'znear': _NEAR},
+            }
+            for view in viewpoints
+        ]
+    if world is not None:
+        top = {'name': 'world', 'matrix': np.asarray(world, np.float64).T.ravel().tolist()}
+        nodes.append(top | {'children': scene['nodes']})
+        scene['nodes'] = [len(nodes) - 1]
+
+
+def _normals(mesh: SkinnedMesh) -> np.ndarray:
+    """Give the vertices' normals at rest, faces counted by their area: players draw a mesh without black."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    across = np.cross(b - a, c - a)
+    normals = np.zeros_like(mesh.vertices, dtype=np.float64)
+    for k in range(3):
+        np.add.at(normals, mesh.faces[:, k], across)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.where(length > 0, normals / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
 
 
 def _animation(motion: Motion, buffer: _Buffer) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from jaxtyping import Float, Int
 
 from smilfit.files import write_bytes
@@ -37,6 +36,9 @@ def write_mesh(
         )
     if not np.isfinite(vertices).all():
         raise ValueError(f'{path}: vertices must be finite; some are not. Was this frame fitted?')
+    # Imported where it is used: it takes half a second.
+    import trimesh
+
     # Unprocessed: merged or reordered vertices would no longer be the model's.
     mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), np.asarray(faces, np.int64), process=False)
     extras: dict[str, dict[str, Any]] = {

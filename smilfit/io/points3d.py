@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -42,8 +43,14 @@ def read_points3d(
     return xyz
 
 
-def write_points3d(path: str | Path, xyz: np.ndarray) -> Path:
-    """Write points (frames, nodes, 3) or (frames, animals, nodes, 3), NaN where missing, as `tracks`."""
+def write_points3d(
+    path: str | Path, xyz: np.ndarray, node_names: Sequence[str] = (), unit: str | None = None
+) -> Path:
+    """Write points (frames, nodes, 3) or (frames, animals, nodes, 3), NaN where missing, as `tracks`.
+
+    Nodes' names and the unit, where they are given, stand in attributes of `tracks`: who reads it by its shape alone
+    passes over them.
+    """
     xyz = np.asarray(xyz, dtype=np.float64)
     if xyz.ndim not in (3, 4) or xyz.shape[-1] != 3:
         raise ValueError(
@@ -52,7 +59,9 @@ def write_points3d(path: str | Path, xyz: np.ndarray) -> Path:
     return _write_datasets(
         path,
         {'tracks': xyz[:, None] if xyz.ndim == 3 else xyz},
-        {'Description': 'Shape: (n_frames, n_tracks, n_nodes, 3).'},
+        {'Description': 'Shape: (n_frames, n_tracks, n_nodes, 3).'}
+        | ({'node_names': list(node_names)} if node_names else {})
+        | ({'unit': unit} if unit else {}),
     )
 
 
@@ -120,7 +129,7 @@ def _read_dataset(path: Path, name: str) -> np.ndarray:
         return np.asarray(read_table(table, path), dtype=np.float64)
 
 
-def _write_datasets(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: dict[str, str]) -> Path:
+def _write_datasets(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: dict[str, Any]) -> Path:
     path = Path(path)
     with replacing(path) as temporary, h5py.File(temporary, 'w') as file:
         for name, array in arrays.items():

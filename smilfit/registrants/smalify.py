@@ -1,9 +1,8 @@
 """SMALify: fit a body to images, one view of each, from several starts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEInput
 from smilfit.losses import ShapeMixturePriorLoss
+from smilfit.registrants.clip_fit import ClipFit, picked
 from smilfit.registrants.hypotheses import best_path, in_order, path_cost, repeated, rows_by_kind
 from smilfit.registrants.matching import as_inputs
 from smilfit.registrants.part_files import PartFiles
@@ -24,18 +24,7 @@ from smilfit.registrants.variables import share_shape
 from smilfit.registrants.view_doubt import DoubtThresholds, one_view_doubt
 from smilfit.registrants.view_initializer import ViewInitializer
 from smilfit.registrants.view_sufficiency import missing_evidence
-from smilfit.registrants.windows import (
-    Part,
-    Window,
-    evenly_spaced_rows,
-    joined,
-    tried_starts,
-    warm_start,
-    windows_of,
-    windows_summary,
-    with_shape_of,
-    without_shape,
-)
+from smilfit.registrants.windows import Part, evenly_spaced_rows, starts_summary, tried_starts
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, FitResult
 
@@ -98,7 +87,9 @@ class SMALify(SMPLify):
         **kwargs: Any,
     ) -> None:
         initializer = ViewInitializer() if initializer == 'views' else initializer
-        super().__init__(body_model, stages, handlers, initializer=initializer, **kwargs)
+        super().__init__(
+            body_model, stages, handlers, initializer=initializer, window=window, overlap=overlap, **kwargs
+        )
         if self.try_swaps:
             raise ValueError(
                 'SMALify: try_swaps must be False; got True. One view shows both sides alike: '
@@ -109,11 +100,9 @@ class SMALify(SMPLify):
                 f'SMALify: n_hypotheses must be at least 1 and hypothesis_stages at most {len(self.stages)}, as many '
                 f'as there are stages; got {n_hypotheses} and {hypothesis_stages}.'
             )
-        if window is not None and not 0 <= overlap < window:
-            raise ValueError(f'SMALify: overlap must be less than window; got {overlap} and {window}.')
         self.start_kinds = start_kinds
         self.n_hypotheses, self.hypothesis_stages = n_hypotheses, hypothesis_stages
-        self.path_weight, self.window, self.overlap = path_weight, window, overlap
+        self.path_weight = path_weight
         self.mask_side = mask_side
         if least_keypoints is not None and least_keypoints < 1:
             raise ValueError(f'SMALify: least_keypoints must be at least 1; got {least_keypoints}.')
@@ -190,14 +179,25 @@ class SMALify(SMPLify):
         )
         return seen & ~torch.tensor([r in lacking for r in range(len(seen))])
 
-    def keep_parts(self, part_files: PartFiles | None) -> None:
-        """Keep the windows of the next fits in files, so that one that was stopped goes on; None keeps none."""
-        self.part_files = part_files
+    def shape_rows(self, n_frames: int) -> Tensor | None:
+        """Pick the frames from which what all share is found first, where there are several windows."""
+        if len(self.windows(n_frames)) < 2 or not self.use_one_betas_per_video:
+            return None
+        return evenly_spaced_rows(n_frames, self.window)
 
-    def n_parts(self, n_frames: int) -> int:
-        """Say in how many windows so many frames are fitted, and whether a shape is found before them."""
-        count = len(self._windows(n_frames))
-        return count + (count > 1 and self.use_one_betas_per_video)
+    @property
+    def shape_plan(self) -> list[tuple[int, Stage]]:
+        """List the stages that find it."""
+        return self.plan
+
+    @property
+    def chained(self) -> bool:
+        """Whether a window goes on from the end of the one before."""
+        return self._is_video
+
+    @property
+    def _shared_frames(self) -> int:
+        return self.overlap if self._is_video else 0
 
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str:
         """Say why frames are not distributed over processes: starts and windows are compared in one."""
@@ -205,13 +205,6 @@ class SMALify(SMPLify):
             f'SMALify must fit all starts and windows of a sequence in one process; got {n_processes}. Give each '
             'process whole sequences.'
         )
-
-    def _windows(self, n_frames: int) -> list[Window]:
-        return windows_of(n_frames, self.window, self.overlap if self._is_video else 0)
-
-    def _kept(self, name: str, fit: Callable[[], Part], windows: Sequence[Window]) -> Part:
-        """Fit a part, or read what an earlier run of the same fit left of it."""
-        return fit() if self.part_files is None or len(windows) == 1 else self.part_files.get(name, fit)
 
     def _fit(
         self,
@@ -223,28 +216,15 @@ class SMALify(SMPLify):
     ) -> FitResult:
         if self.mask_side is not None:
             inputs = {k: i.resized(self.mask_side) for k, i in inputs.items()}
-        find_start = find_start and self.initializer is not None
-        windows = self._windows(len(frames))
-        state, plan, history = FitState(start), self._plan, ()
-        if len(windows) > 1 and self.use_one_betas_per_video:
-            rows = evenly_spaced_rows(len(frames), self.window)
-            given = (plan, _pick(inputs, rows), state.take(rows), frames[rows], find_start)
-            first = self._kept('shape', partial(self._fit_part, *given), windows)
-            state, history = with_shape_of(state, first.run.state), first.run.history
-            plan = [(epoch, without_shape(stage)) for epoch, stage in plan]
-        parts: list[Part] = []
-        for i, window in enumerate(windows):
-            here = state.take(window.rows)
-            before = None
-            if parts and self._is_video:
-                before = warm_start(here, parts[-1].run.state, window.old)
-            given = (_pick(inputs, window.rows), here, frames[window.rows], find_start, before, window.old)
-            parts.append(self._kept(f'window_{i:05d}', partial(self._fit_part, plan, *given), windows))
-        run = joined(windows, [part.run for part in parts])
-        run = replace(run, history=(*history, *run.history))
-        begun = BodyParams.cat([part.start[w.kept] for w, part in zip(windows, parts)])
-        result = self._result(run, inputs, report | windows_summary(windows, parts), begun)
-        losses, orients = tried_starts(windows, parts)
+        return super()._fit(inputs, start, find_start, frames, report)
+
+    def sampled_totals(self, *args: Any) -> None:
+        """Means divide by what each window has."""
+
+    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
+        report = report | clip.notes | starts_summary(clip.parts)
+        result = self._result(clip.run(), inputs, report, clip.begun)
+        losses, orients = tried_starts(clip.parts)
         return self._with_doubt(replace(result, start_losses=losses, start_orients=orients), inputs)
 
     def _with_doubt(self, result: FitResult, inputs: Mapping[str, BaseInput]) -> FitResult:
@@ -266,7 +246,7 @@ class SMALify(SMPLify):
         rows = seen.nonzero().flatten()[torch.tensor(doubted['rows'], dtype=torch.long)].tolist()
         return replace(result, report=result.report | {'frames_doubted': doubted | {'rows': rows}})
 
-    def _fit_part(
+    def fit_part(
         self,
         plan: Sequence[tuple[int, Stage]],
         inputs: Mapping[str, BaseInput],
@@ -275,6 +255,7 @@ class SMALify(SMPLify):
         find_start: bool,
         before: BodyParams | None = None,
         old: int = 0,
+        totals: Any = None,
     ) -> Part:
         """Fit frames from all their starts.
 
@@ -286,6 +267,7 @@ class SMALify(SMPLify):
             find_start: whether the initializer finds starts.
             before: one more start, where the frames before ended.
             old: how many of the first frames have no other start.
+            totals: none.
         """
         batch, notes = len(frames), {}
         starts = [] if find_start else [state.params]
@@ -353,7 +335,7 @@ class SMALify(SMPLify):
             rows = rows_by_kind(self._kind_of(at.params.betas))
             run = in_order(
                 [
-                    self._run_stages([entry], _pick(inputs, r), at.take(r), frames[r], share_shape)
+                    self._run_stages([entry], picked(inputs, r), at.take(r), frames[r], share_shape)
                     for r in rows
                 ],
                 rows,
@@ -411,10 +393,6 @@ class SMALify(SMPLify):
             path = best_path(*given)
             paths.append((path_cost(*given, path), rows.to(path.device)[path]))
         return min(paths, key=lambda found: found[0])[1]
-
-
-def _pick(inputs: Mapping[str, BaseInput], rows: Tensor) -> dict[str, BaseInput]:
-    return {key: item[rows] for key, item in inputs.items()}
 
 
 def _rows(choice: Tensor) -> Tensor:

@@ -1,33 +1,30 @@
 """SMPLify: fit a body to observations in stages, handlers and all else by config."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.camera_checks import tell_of_cameras
+from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice
 from smilfit.registrants.description import described, observed_names
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.history import history_entry, sentence_of
-from smilfit.registrants.hooks import wants_log
 from smilfit.registrants.matching import (
     as_inputs,
     check_batch,
-    counting_frames,
     match,
     numbered,
-    observed_frames,
 )
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.second_order import run_second_order
-from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
+from smilfit.registrants.stage import Stage, keypoint_weights
 from smilfit.registrants.stage_task import (
     FitState,
     StageOutcome,
@@ -37,21 +34,21 @@ from smilfit.registrants.stage_task import (
     first_cameras,
     task_of,
 )
+from smilfit.registrants.stagewise import StagewiseRegistrant
 from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
-from smilfit.registrants.unmoved import unmoved
 from smilfit.registrants.variables import share_shape
-from smilfit.registrants.verdicts import behind_cameras, underdetermined
-from smilfit.registrants.vertex_initializer import VertexInitializer
-from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
-from smilfit.solvers import LBFGS, Processes, SecondOrderSolver
+from smilfit.registrants.verdicts import behind_cameras
+from smilfit.registrants.windows import Part, Totals, Window, evenly_spaced_rows, windows_of, without_motion
+from smilfit.registry import REGISTRANTS
+from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, Cameras, FitResult
 
 INFO_LEVELS = ('stage', 'step')
 
 
 @REGISTRANTS.register_module()
-class SMPLify:
+class SMPLify(StagewiseRegistrant):
     """Stage-wise fitting of a body model to keypoints and whatever else has a handler.
 
     Args:
@@ -70,73 +67,17 @@ class SMPLify:
         logger: a logger or its name.
         processes: those that fit one clip together, each a part of its frames; every one is given all of them, and
             returns the whole result. None for this process alone.
+        window: most frames fitted at once; None for all. Memory does not grow with the clip, and a fit that was
+            stopped goes on after its last whole window.
+        overlap: frames that a window shares with the one before: half of them is taken from each, so that motion
+            terms leave no seam.
+        shape_frames: what all frames share (shape, scale, sizes, landmarks, cameras) is found first, from so many
+            frames all over the clip, each by itself (without motion terms); then poses, with all that held. None
+            finds it with the poses. It needs `use_one_betas_per_video`.
         try_swaps: whether frames try left and right keypoints exchanged after the first stage that fits poses
             (`SwapSearch`), in one process; `report['swapped_keypoints']` says which were. It costs about half of
             that stage again. Clean labels stay, but it helps only where sides were mistaken: off by default.
     """
-
-    # Whether `fit_body_pose` leaves hands, jaw and eyes to keys of their own.
-    parts_apart: ClassVar[bool] = False
-    # Whether it looks at the images themselves, and takes `recording` and `session`.
-    needs_recording: ClassVar[bool] = False
-    # Keys of handlers that may be given no Input.
-    optional_handlers: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        body_model: SMIL,
-        stages: Sequence[Stage | Mapping[str, Any]],
-        handlers: Sequence[BaseHandler],
-        optimizer: Any = None,
-        n_epochs: int = 1,
-        use_one_betas_per_video: bool = False,
-        ignore_keypoints: Sequence[str] | None = None,
-        initializer: Any = 'rigid',
-        device: torch.device | str | None = None,
-        hooks: Sequence[Any] = (),
-        verbose: bool = False,
-        info_level: str = 'stage',
-        logger: logging.Logger | str | None = None,
-        processes: Processes | None = None,
-        try_swaps: bool = False,
-    ) -> None:
-        if info_level not in INFO_LEVELS:
-            raise ValueError(f'SMPLify: info_level must be one of {INFO_LEVELS}; got {info_level!r}.')
-        if initializer not in (None, 'rigid') and isinstance(initializer, str):
-            raise ValueError(f"SMPLify: initializer must be an object, 'rigid' or None; got {initializer!r}.")
-        self.body = body_model if device is None else body_model.to(device)
-        self.handlers = _by_key(handlers)
-        keys = list(self.handlers)
-        self.stages = [
-            s if isinstance(s, Stage) else stage_from_dict(s, keys, f'stage {i}', self.parts_apart)
-            for i, s in enumerate(stages)
-        ]
-        for stage in self.stages:
-            for key in (*stage.weights, *stage.reductions):
-                if key not in keys:
-                    raise UnknownNameError(
-                        f'SMPLify: {stage.name} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
-                    )
-        used = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
-        for key in used:
-            self.handlers[key].bind(self.body)
-        self.optimizer = LBFGS() if optimizer is None else optimizer
-        self.n_epochs = n_epochs
-        self.use_one_betas_per_video = use_one_betas_per_video
-        self.ignored, self.ignored_unknown = _split(ignore_keypoints or (), self.body.keypoint_names)
-        for stage in self.stages:
-            # What a stage says of the model's groups is checked before the first stage works.
-            fitted_joints(stage, self.body.data)
-            keypoint_weights(stage, self.body.data, self.ignored)
-        self.initializer = (
-            VertexInitializer.of_stages(self.stages, self.body) if initializer == 'rigid' else initializer
-        )
-        self.processes = Processes() if processes is None else processes
-        self.try_swaps = try_swaps
-        self.hooks = tuple(hooks)
-        self.verbose = verbose or wants_log(self.hooks)
-        self.info_level = info_level
-        self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
 
     def __call__(
         self,
@@ -191,7 +132,8 @@ class SMPLify:
         return described(result, self.body, cameras, observed_names(inputs))
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
-        """Keep the parts of the next fits in files, so that one that was stopped goes on; this fits in one piece."""
+        """Keep the windows of the next fits in files, so that one that was stopped goes on; None keeps none."""
+        self.part_files = part_files
 
     @property
     def n_steps(self) -> int:
@@ -199,8 +141,41 @@ class SMPLify:
         return self.n_epochs * sum(stage.n_iter for stage in self.stages)
 
     def n_parts(self, n_frames: int) -> int:
-        """Say in how many parts, one after the other, so many frames are fitted."""
-        return 1
+        """Say in how many windows so many frames are fitted, and whether a shape is found before them."""
+        return len(self.windows(n_frames)) + (self.shape_rows(n_frames) is not None)
+
+    def windows(self, n_frames: int) -> list[Window]:
+        """Cut so many frames into windows."""
+        return windows_of(n_frames, self.window, self._shared_frames)
+
+    @property
+    def _shared_frames(self) -> int:
+        """How many frames a window shares with the one before."""
+        return self.overlap
+
+    def shape_rows(self, n_frames: int) -> Tensor | None:
+        """Pick the frames from which what all share is found first; None where it is found with the poses."""
+        return None if self.shape_frames is None else evenly_spaced_rows(n_frames, self.shape_frames)
+
+    @property
+    def shape_plan(self) -> list[tuple[int, Stage]]:
+        """List the stages that find it, with their epochs."""
+        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in self.plan]
+
+    @property
+    def chained(self) -> bool:
+        """Whether a window goes on from the end of the one before."""
+        return False
+
+    def alone(self) -> 'SMPLify':
+        """Give this registrant for parts that one of several processes fits by itself."""
+        found = copy(self)
+        found.processes = Processes()
+        return found
+
+    def kept(self, name: str, fit: Callable[[], Part], windows: Sequence[Window]) -> Part:
+        """Fit a part, or read what an earlier run of the same fit left of it."""
+        return fit() if self.part_files is None or len(windows) == 1 else self.part_files.get(name, fit)
 
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str | None:
         """Say why so many observed frames cannot be distributed over processes, and what to do; None if they can."""
@@ -209,49 +184,13 @@ class SMPLify:
                 f'processes must be at most as many as the observed frames, {n_frames}; got {n_processes}. '
                 'Use fewer.'
             )
+        if len(self.windows(n_frames)) >= n_processes > 1 and not self.chained:
+            # Each process fits windows of its own.
+            return None
         if self.try_swaps:
             return 'try_swaps must be False: frames are tried and chosen in one process. Set try_swaps=False.'
         reasons = (unsupported_reason(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
         return next((reason for reason in reasons if reason), None)
-
-    def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
-        """Say which frames have an observation that some stage weights; count those that have others only."""
-        any_at_all = observed_frames(inputs)
-        seen = counting_frames(inputs, self.handlers, self._weighted())
-        weightless = int((any_at_all & ~seen).sum())
-        if weightless:
-            report['frames_of_weight_0'] = weightless
-            self.logger.warning(
-                'SMPLify: %d frames have only observations that no stage weights; they are not fitted.',
-                weightless,
-            )
-        return seen
-
-    def _weighted(self) -> list[tuple[Stage, dict[str, float]]]:
-        """Give all stages with their factors on named keypoints."""
-        return [(s, keypoint_weights(s, self.body.data, self.ignored)) for s in self.stages]
-
-    def _doubt(self, inputs: Mapping[str, BaseInput], seen: Tensor, report: dict[str, Any]) -> None:
-        """Tell of frames that show less than is asked of them; `seen` says which of all frames the inputs are."""
-        short, unknowns = underdetermined(
-            self.body, self._weighted(), self.handlers, inputs, self.use_one_betas_per_video
-        )
-        count = int(short.sum())
-        if count:
-            rows = seen.nonzero().flatten()[short].tolist()
-            report['frames_underdetermined'] = {'count': count, 'rows': rows, 'unknowns': unknowns}
-            self.logger.warning(
-                'SMPLify: %d of %d frames show fewer numbers than the %d that are asked of each: what they come to '
-                'is not known from them. Add views, keypoints or priors, or fit fewer parameters.',
-                *(count, len(short), unknowns),
-            )
-
-    def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
-        """Tell of shape and sizes that are asked for and that no keypoint tells."""
-        found = unmoved(self.body, self._weighted(), self.handlers, inputs, start)
-        for one in found:
-            self.logger.warning('SMPLify: %s.', one.sentence)
-        return {'unmoved': [one.record() for one in found]} if found else {}
 
     def _expanded(self, result: FitResult, seen: Tensor, cameras: Cameras | None) -> FitResult:
         """Put the fitted frames among all."""
@@ -272,13 +211,70 @@ class SMPLify:
         frames: Tensor,
         report: dict[str, Any],
     ) -> FitResult:
-        if find_start and self.initializer is not None:
-            shared = self.use_one_betas_per_video
-            start, notes = self.initializer(self.body, list(inputs.values()), start, shared, self._scaled)
-            report = report | notes
+        find_start = find_start and self.initializer is not None
+        return self._finished(fit_clip(self, inputs, start, find_start, frames), inputs, report)
+
+    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
+        """Make one result of the fits of all parts."""
+        report = report | clip.notes
+        report |= {'windows': len(clip.windows)} if len(clip.windows) > 1 else {}
+        report |= {'shape_frames': clip.n_sampled} if clip.n_sampled else {}
+        return self._result(clip.summed(), inputs, report, clip.begun)
+
+    def fit_part(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+        find_start: bool,
+        before: BodyParams | None = None,
+        old: int = 0,
+        totals: Totals | None = None,
+    ) -> Part:
+        """Fit frames at once.
+
+        Args:
+            plan: the stages.
+            inputs: of these frames.
+            state: where they are, or what is moved to where they start.
+            frames: their numbers.
+            find_start: whether the initializer finds starts.
+            before: where the frames before ended; not asked for.
+            old: how many of these frames were among them.
+            totals: what each stage's means divide by; None for what these frames have.
+        """
+        notes: dict[str, Any] = {}
+        if find_start:
+            shared, scaled = self.use_one_betas_per_video, any('scale' in stage.fit for _, stage in plan)
+            items = list(inputs.values())
+            params, notes = self.initializer(self.body, items, state.params, shared, scaled)
             self._warn_of_scale(notes)
-        run = self._run_stages(self._plan, inputs, FitState(start), frames)
-        return self._result(run, inputs, report, start)
+            state = replace(state, params=params)
+        run = self._run_stages(plan, inputs, state, frames, totals=totals)
+        return Part(state.params, run, notes=notes, **no_choice(state.params))
+
+    def sampled_totals(
+        self,
+        plan: Sequence[tuple[int, Stage]],
+        inputs: Mapping[str, BaseInput],
+        state: FitState,
+        frames: Tensor,
+    ) -> Totals:
+        """Give what the means of all stages divide by in frames that stand for the clip.
+
+        In all windows a term then weighs the same beside the others, whatever their frames show.
+        """
+        found = []
+        with torch.no_grad():
+            for _, stage in plan:
+                task = self._task(stage, inputs, frames)
+                at = task.state(state)
+                terms = [term for term in task.terms if term.kind == 'mean']
+                found.append(
+                    {t.handler.handler_key: tuple(item.total() for item in t.stated(at)) for t in terms}
+                )
+        return found
 
     def _warn_of_scale(self, notes: Mapping[str, Any]) -> None:
         if 'unfitted_scale' in notes:
@@ -289,7 +285,7 @@ class SMPLify:
             )
 
     @property
-    def _plan(self) -> list[tuple[int, Stage]]:
+    def plan(self) -> list[tuple[int, Stage]]:
         """List all stages with their epochs, in the order in which they are run."""
         return [(epoch, stage) for epoch in range(self.n_epochs) for stage in self.stages]
 
@@ -305,11 +301,22 @@ class SMPLify:
         state: FitState,
         frames: Tensor,
         share_shape: bool | None = None,
+        totals: Totals | None = None,
     ) -> StageRun:
-        """Run stages one after the other; `share_shape` where it is not the registrant's."""
+        """Run stages one after the other.
+
+        Args:
+            plan: the stages, with their epochs.
+            inputs: of these frames.
+            state: where they begin.
+            frames: their numbers.
+            share_shape: instead of the registrant's.
+            totals: as of `fit_part`.
+        """
         history, outcome, task, report = [], None, None, {}
-        for epoch, stage in plan:
+        for i, (epoch, stage) in enumerate(plan):
             task = self._task(stage, inputs, frames)
+            task = task if totals is None else task.with_totals(totals[i])
             task = task if share_shape is None else replace(task, share_shape=share_shape)
             outcome = self._run(task, state)
             history.append({'epoch': epoch, **self._summary(task, outcome)})
@@ -366,44 +373,6 @@ class SMPLify:
             start=start.detach(),
         )
 
-    def notes(self) -> dict[str, str]:
-        """Give what weighted handlers' losses have to say of the body model, by handler key; none if not verbose."""
-        weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
-        found = {key: self.handlers[key].loss.note for key in weighted if self.verbose}
-        return {key: note for key, note in sorted(found.items()) if note}
-
-    def _fitted_rows(self) -> dict[str, Any]:
-        """Name the rows of parameters that belong to landmarks and parts, for whoever reads the result."""
-        fitted = {name for stage in self.stages for name in stage.fit}
-        found: dict[str, Any] = {}
-        if 'landmark_offsets' in fitted and self.body.data.unknown_landmarks:
-            found['landmark_offsets'] = list(self.body.data.unknown_landmarks)
-        if 'part_sizes' in fitted and self.body.part_sizes:
-            found['part_sizes'] = {name: list(part.joints) for name, part in self.body.part_sizes.items()}
-            if not self.body.data.part_sizes and self.verbose:
-                self.logger.info(
-                    'SMPLify: %s names no parts; by its tree and sides they are: %s',
-                    self.body.data.name,
-                    describe_parts(self.body.part_sizes),
-                )
-        return found
-
-    def _ignored(self, inputs: Mapping[str, BaseInput]) -> dict[str, Any]:
-        """Say what of the inputs takes no part."""
-        report: dict[str, Any] = {
-            'ignored_keypoints': self.ignored,
-            'ignored_keypoints_unknown': self.ignored_unknown,
-        }
-        masked = {key: i.n_masked for key, i in inputs.items() if i.n_masked}
-        unmatched = {key: list(i.unmatched) for key, i in inputs.items() if i.unmatched}
-        if masked:
-            self.logger.warning('SMPLify: left out points whose coordinates are no numbers: %s', masked)
-            report['masked_points'] = masked
-        if unmatched:
-            self.logger.warning('SMPLify: %s lacks these keypoints: %s', self.body.data.name, unmatched)
-            report['unmatched_keypoints'] = unmatched
-        return report
-
     def _task(self, stage: Stage, inputs: Mapping[str, BaseInput], frames: Tensor) -> StageTask:
         weights = keypoint_weights(stage, self.body.data, self.ignored)
         shared, on_step = self.use_one_betas_per_video, self._on_step(stage)
@@ -448,18 +417,6 @@ class SMPLifyX(SMPLify):
     parts_apart = True
 
 
-def _by_key(handlers: Sequence[BaseHandler]) -> dict[str, BaseHandler]:
-    table: dict[str, BaseHandler] = {}
-    for handler in handlers:
-        if handler.handler_key in table:
-            raise ValueError(
-                f'SMPLify: every handler must have a handler_key of its own; {handler.handler_key!r} comes twice. '
-                'Give one of them another key.'
-            )
-        table[handler.handler_key] = handler
-    return table
-
-
 def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> None:
     """Refuse terms that a solver of second order cannot take before any stage works.
 
@@ -475,7 +432,3 @@ def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler])
                 f'{type(solver).__name__}: {stage.name} weights {type(handlers[key]).__name__} {key!r}, of which '
                 f'{reason}. Give this stage optimizer=dict(type="LBFGS") or dict(type="Adam").'
             )
-
-
-def _split(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:
-    return [n for n in names if n in known], [n for n in names if n not in known]

@@ -57,6 +57,11 @@ class StageTask:
         frames = None if self.frames is None else self.frames[index.to(self.frames.device)]
         return replace(self, terms=terms, frames=frames, log_focal=_rows(self.log_focal, index))
 
+    def with_totals(self, totals: Mapping[str, tuple[Tensor, ...]]) -> 'StageTask':
+        """Give this stage with what means divide by, by handler key."""
+        held = (replace(t, totals=totals.get(t.handler.handler_key, t.totals)) for t in self.terms)
+        return replace(self, terms=tuple(held))
+
     @property
     def need(self) -> tuple[str, ...]:
         """What the body must compute."""

@@ -1,7 +1,7 @@
 """Long videos in windows that share some frames, and one fit made of the windows' fits."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +9,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from smilfit.handlers import BaseHandler
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageRun
 from smilfit.registrants.variables import with_first_shape
-from smilfit.structures import BodyParams, parameter_names
+from smilfit.solvers import StopReason
+from smilfit.structures import BodyParams, FitCovariance, parameter_names
+
+# What the means of each stage divide by, by handler key.
+Totals = list[dict[str, tuple[Tensor, ...]]]
 
 
 @dataclass(frozen=True)
@@ -57,27 +62,6 @@ def warm_start(state: FitState, last: FitState, old: int) -> BodyParams:
     return last.params[index]
 
 
-def joined(windows: Sequence[Window], runs: Sequence[StageRun]) -> StageRun:
-    """Make one run of those of all windows; the history says which window each stage belongs to.
-
-    A frame's loss is its share of its window's.
-    """
-    if len(windows) == 1:
-        return runs[0]
-    params = BodyParams.cat([run.state.params[w.kept] for w, run in zip(windows, runs)])
-    focal = [run.state.log_focal for run in runs]
-    if focal[0] is not None:
-        sizes = [run.state.params.batch_size for run in runs]
-        focal = torch.cat([f.expand(n)[w.kept] for f, n, w in zip(focal, sizes, windows)])
-    history = tuple({'window': i, **stage} for i, run in enumerate(runs) for stage in run.history)
-    return StageRun(
-        FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
-        history,
-        torch.cat([run.per_frame[w.kept] for w, run in zip(windows, runs)]),
-        torch.cat([run.converged[w.kept] for w, run in zip(windows, runs)]),
-    )
-
-
 @dataclass(frozen=True)
 class Part:
     """Frames fitted at once.
@@ -99,31 +83,121 @@ class Part:
     notes: dict[str, Any]
 
 
-def windows_summary(windows: Sequence[Window], parts: Sequence[Part]) -> dict[str, Any]:
-    """Say which start every frame took and what the others cost; counts of frames are added up."""
-    notes: dict[str, Any] = {}
-    for part in parts:
-        for key, value in part.notes.items():
-            notes[key] = notes.get(key, 0) + value if isinstance(value, int) else value
-    kept = [(w.kept, p) for w, p in zip(windows, parts)]
-    chosen = torch.cat([p.choice[k] for k, p in kept]).tolist()
+def joined(runs: Sequence[StageRun]) -> StageRun:
+    """Make one run of those of all windows, of the frames that are kept; the history says of which window it tells.
+
+    A frame's loss is its share of its window's.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    params = BodyParams.cat([run.state.params for run in runs])
+    focal = [run.state.log_focal for run in runs]
+    if focal[0] is not None:
+        sizes = [run.state.params.batch_size for run in runs]
+        focal = torch.cat([f.expand(n) for f, n in zip(focal, sizes)])
+    history = tuple({'window': i, **stage} for i, run in enumerate(runs) for stage in run.history)
+    covariances = [run.covariance for run in runs if run.covariance is not None]
+    return StageRun(
+        FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
+        history,
+        torch.cat([run.per_frame for run in runs]),
+        torch.cat([run.converged for run in runs]),
+        FitCovariance.cat(covariances) if len(covariances) == len(runs) else None,
+        merged_report([run.report for run in runs]),
+    )
+
+
+def merged_report(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what windows report: numbers are added, lists are put one after the other, of texts the first stays."""
+    found: dict[str, Any] = {}
+    for report in reports:
+        for key, value in report.items():
+            old = found.get(key)
+            if isinstance(value, Mapping):
+                found[key] = merged_report([old or {}, value])
+            elif old is not None and isinstance(value, (int, float, list)) and not isinstance(value, bool):
+                found[key] = old + value
+            else:
+                found.setdefault(key, value)
+    return found
+
+
+def shape_marked(history: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Say that stages are those that found what all frames share."""
+    return tuple({'part': 'shape', **entry} for entry in history)
+
+
+def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: float) -> list[dict[str, Any]]:
+    """Tell of each stage in all windows together: sums of losses, the most steps, how many windows there were.
+
+    Args:
+        histories: of the windows, all of the same stages.
+        share: factor on losses, which makes of sums over windows the clip's.
+    """
+    if len(histories) == 1 and share == 1.0:
+        return [dict(entry) for entry in histories[0]]
+    found = []
+    for entries in zip(*histories):
+        first = dict(entries[0])
+        reasons = {entry['reason'] for entry in entries}
+        converged = StopReason.CONVERGED.value
+        first['reason'] = converged if reasons == {converged} else min(reasons - {converged})
+        for name in ('loss_start', 'loss_end'):
+            first[name] = share * sum(entry[name] for entry in entries)
+        first['terms'] = {k: share * sum(entry['terms'][k] for entry in entries) for k in first['terms']}
+        for name in ('steps', 'evaluations'):
+            first[name] = max(entry[name] for entry in entries)
+        for name in ('recoveries', 'frames_converged'):
+            first[name] = sum(entry[name] for entry in entries)
+        first['engine'] = ' or '.join(dict.fromkeys(entry['engine'] for entry in entries))
+        found.append(first | {'windows': len(histories)})
+    return found
+
+
+def trimmed(part: Part, window: Window) -> Part:
+    """Keep of a window's fit the frames that the clip takes from it."""
+    kept, run = window.kept, part.run
+    if kept == slice(0, len(window.rows)):
+        return part
+    rows = torch.arange(run.state.params.batch_size, device=run.per_frame.device)[kept]
+    state = run.state.take(rows)
+    own = replace(
+        run,
+        state=state,
+        per_frame=run.per_frame[rows],
+        converged=run.converged[rows],
+        covariance=None if run.covariance is None else run.covariance.take(rows),
+    )
+    return replace(
+        part,
+        start=part.start[rows],
+        run=own,
+        choice=part.choice[rows],
+        loss=part.loss[:, rows],
+        orient=part.orient[:, rows],
+    )
+
+
+def starts_summary(parts: Sequence[Part]) -> dict[str, Any]:
+    """Say which start every frame took and what the others cost."""
+    chosen = torch.cat([part.choice for part in parts]).tolist()
     # A start that a frame does not have costs nothing that a file could hold.
     losses = [
-        [x if math.isfinite(x) else None for x in row] for k, p in kept for row in p.loss[:, k].t().tolist()
+        [x if math.isfinite(x) else None for x in row] for part in parts for row in part.loss.t().tolist()
     ]
-    return notes | {'windows': len(windows), 'hypotheses': {'chosen': chosen, 'losses': losses}}
+    return {'windows': len(parts), 'hypotheses': {'chosen': chosen, 'losses': losses}}
 
 
-def tried_starts(windows: Sequence[Window], parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
+def tried_starts(parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
     """Give what all starts of every frame cost (B, N) and how the body stood at their ends (B, N, 3).
 
     A start that a frame does not have costs infinitely much, and stands nowhere (NaN).
     """
     most = max(len(part.loss) for part in parts)
     losses, orients = [], []
-    for window, part in zip(windows, parts):
+    for part in parts:
         spare = most - len(part.loss)
-        loss, orient = part.loss[:, window.kept].t(), part.orient[:, window.kept].transpose(0, 1)
+        loss, orient = part.loss.t(), part.orient.transpose(0, 1)
         losses.append(torch.nn.functional.pad(loss, (0, spare), value=torch.inf))
         orients.append(torch.nn.functional.pad(orient, (0, 0, 0, spare), value=torch.nan))
     return torch.cat(losses), torch.cat(orients)
@@ -131,7 +205,14 @@ def tried_starts(windows: Sequence[Window], parts: Sequence[Part]) -> tuple[Tens
 
 def without_shape(stage: Stage) -> Stage:
     """Give a stage that holds what a clip shares: shape, cameras and focal length."""
-    return replace(stage, fit=tuple(n for n in stage.fit if n not in parameter_names(shared=True)))
+    held = tuple(n for n in stage.fit if n not in parameter_names(shared=True))
+    return replace(stage, fit=held, fit_cameras=())
+
+
+def without_motion(stage: Stage, handlers: Mapping[str, BaseHandler]) -> Stage:
+    """Give a stage without the terms that tie frames to their neighbours: its frames lie far apart."""
+    weights = {key: w for key, w in stage.weights.items() if not handlers[key].frame_order}
+    return replace(stage, weights=weights)
 
 
 def with_shape_of(state: FitState, found: FitState) -> FitState:

@@ -43,16 +43,18 @@ SEGMENTERS = _root('segmenter', 'segmentation')
 BOX_FINDERS = _root('box finder', 'datasets')
 # Functions path -> model data under the endings of their files, such as '.npz': not built from configs.
 BODY_MODEL_READERS = _root('body model reader', 'body_models')
+# Formats that a fit is written in, under their words on the command line: not built from configs.
+EXPORTERS = _root('export format', 'exports')
 
 MODELS = _child('model', MMENGINE_MODELS, 'models')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')
 METRICS = _child('metric', MMENGINE_METRICS, 'evaluation')
-HOOKS = _child('hook', MMENGINE_HOOKS, 'engine')
-OPTIM_WRAPPERS = _child('optim wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine')
+HOOKS = _child('hook', MMENGINE_HOOKS, 'engine.registered')
+OPTIM_WRAPPERS = _child('optim wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine.registered')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
+    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine.registered'
 )
 
 REGISTRIES = (

@@ -19,13 +19,14 @@ LEAST_AREA_PX2 = 1e-10
 class ProjectedMeshes:
     """N meshes of the same faces in images of one size.
 
-    `pixels` have their centres at integers; `in_camera` is in the world unit, z ahead. A face is `drawable` if all of
-    its corners have an image; `n_cut` counts those of which only some have.
+    `pixels` have their centres at integers; `in_camera` is in the world unit, z ahead. A vertex is `usable` if it has
+    an image, and a face `drawable` if all of its corners have; `n_cut` counts those of which only some have.
     """
 
     faces: Int[Tensor, 'F 3']
     in_camera: Float[Tensor, 'N V 3']
     pixels: Float[Tensor, 'N V 2']
+    usable: Bool[Tensor, 'N V']
     drawable: Bool[Tensor, 'N F']
     n_cut: Int[Tensor, ' N']
     width: int
@@ -80,6 +81,7 @@ def project_meshes(
         faces=faces,
         in_camera=world_to_camera(vertices, cameras.R, cameras.t).squeeze(1),
         pixels=pixels.squeeze(1),
+        usable=usable,
         drawable=drawable,
         n_cut=(corners_usable.any(2) & ~drawable).sum(1),
         width=width,

@@ -9,7 +9,7 @@ from smilfit.solvers.damping import DampingPolicy
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
 from smilfit.solvers.least_squares import FrameStatus, LeastSquares
 from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
-from smilfit.solvers.motion_solve import MotionCoupling, motion_quadratic, solve_motion
+from smilfit.solvers.motion_solve import CarriedPoints, MotionCoupling, motion_quadratic, solve_motion
 from smilfit.solvers.processes import DistributedProcesses, Processes
 from smilfit.solvers.second_order import SecondOrderSolver
 from smilfit.solvers.warp_chain import solve_chains, warp_available
@@ -17,6 +17,7 @@ from smilfit.solvers.warp_chain import solve_chains, warp_available
 __all__ = [
     'LBFGS',
     'Adam',
+    'CarriedPoints',
     'ChainFactor',
     'ChainLeastSquares',
     'ChainLoads',

@@ -1,17 +1,19 @@
 """The Newton step of frames that are coupled in time, by conjugate gradients over the frames' own factors.
 
-The system is H + M: H falls apart into frames, M = sum over terms of 2 D' W D on the joints' places, D differences
-in time. A factor P of H + damping + the part of M that is diagonal in time preconditions; with M' = M - diagonal the
-product (P + M') p needs no product with H, since P p follows the recursion of the residuals.
+The system is H + M: H falls apart into frames, M = sum over terms of 2 D' W D on places of joints, or of points that
+hang on them, D differences in time. A factor P of H + damping + the part of M that is diagonal in time preconditions;
+with M' = M - diagonal the product (P + M') p needs no product with H, since P p follows the recursion of the
+residuals.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from smilfit.geometry.quaternion import skew
 from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_steps import ChainFactor
 
@@ -22,38 +24,91 @@ TOLERANCE = 6e-2
 
 
 @dataclass(frozen=True)
+class CarriedPoints:
+    """N points of the body, each a weighted few rigid points, one row a pair of point and joint.
+
+    Args:
+        places: world unit.
+        point: of every row.
+        joint: of every row.
+        share: of the point that hangs on the joint; a point's sum to 1.
+        arm: from the joint to the rigid point, world axes and unit.
+    """
+
+    places: Float[Tensor, 'B N 3']
+    point: Int[Tensor, ' M']
+    joint: Int[Tensor, ' M']
+    share: Float[Tensor, ' M']
+    arm: Float[Tensor, 'B M 3']
+
+    def velocity(self, motion: ChainMotion) -> Float[Tensor, 'B N 3']:
+        """Give the points' velocity."""
+        turned = torch.linalg.cross(motion.angular.index_select(1, self.joint), self.arm)
+        rows = self.share.unsqueeze(-1) * (turned + motion.velocity.index_select(1, self.joint))
+        return torch.zeros_like(self.places).index_add_(1, self.point, rows)
+
+    def add_loads(self, found: ChainLoads, force: Float[Tensor, 'B N 3']) -> None:
+        """Add what forces on the points do to their joints, in place."""
+        rows = self.share.unsqueeze(-1) * force.index_select(1, self.point)
+        found.force.index_add_(1, self.joint, rows)
+        found.moment.index_add_(1, self.joint, torch.linalg.cross(self.arm, rows))
+
+    def add_quadratic(
+        self,
+        gradient: Float[Tensor, 'B J 6'],
+        hessian: Float[Tensor, 'B J 6 6'],
+        force: Float[Tensor, 'B N 3'],
+        curvature: Float[Tensor, 'B N'],
+    ) -> None:
+        """Add a gradient and an isotropic curvature of the points to their joints' twists, in place.
+
+        Of a point that hangs on several joints the hessian is a bound (Jensen).
+        """
+        rows = self.share.unsqueeze(-1) * force.index_select(1, self.point)
+        gradient.index_add_(1, self.joint, torch.cat((torch.linalg.cross(self.arm, rows), rows), -1))
+        weight = (self.share * curvature.index_select(1, self.point))[..., None, None]
+        # v = v_j + o x arm = [-[arm]x, 1] (o, v_j)
+        turn = -skew(self.arm)
+        eye = torch.eye(3, dtype=turn.dtype, device=turn.device)
+        slope = torch.cat((turn, eye.expand_as(turn)), -1)
+        hessian.index_add_(1, self.joint, weight * (slope.transpose(-1, -2) @ slope))
+
+
+@dataclass(frozen=True)
 class MotionCoupling:
-    """The energy `sum weight |difference of the joints' places in time|^2`.
+    """The energy `sum weight |difference of places in time|^2`, places of all joints or of points that they carry.
 
     Args:
         order: of the backward difference, 1 (velocity) or 2 (acceleration).
-        weight: by frame and joint; 0 over gaps and in the first `order` frames.
+        weight: by frame and joint, or by frame and point; 0 over gaps and in the first `order` frames.
+        points: whose places they are; None for the joints.
 
     Raises:
         ValueError: another order.
     """
 
     order: int
-    weight: Float[Tensor, 'B J']
+    weight: Float[Tensor, 'B N']
+    points: CarriedPoints | None = None
 
     def __post_init__(self) -> None:
         if self.order not in DIFFERENCES:
             raise ValueError(f'MotionCoupling: order must be 1 or 2; got {self.order}.')
 
-    def differences(self, places: Float[Tensor, 'B J 3']) -> Float[Tensor, 'B J 3']:
+    def differences(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Give the backward differences; 0 in the first frames."""
         return sum(c * _later(places, k) for k, c in enumerate(DIFFERENCES[self.order])) * self._there(places)
 
-    def energy(self, places: Float[Tensor, 'B J 3']) -> Float[Tensor, ' B']:
+    def energy(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, ' B']:
         """Give the energy of every difference at its last frame."""
         return (self.weight * self.differences(places).square().sum(-1)).sum(1)
 
-    def gradient(self, places: Float[Tensor, 'B J 3']) -> Float[Tensor, 'B J 3']:
+    def gradient(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Give the energy's derivative by the places, `2 D' W D x`."""
         weighted = 2 * self.weight.unsqueeze(-1) * self.differences(places)
         return sum(c * _earlier(weighted, k) for k, c in enumerate(DIFFERENCES[self.order]))
 
-    def band(self, distance: int) -> Float[Tensor, 'B J']:
+    def band(self, distance: int) -> Float[Tensor, 'B N']:
         """Give the hessian of a frame's places with those so many frames later, the same for all axes."""
         weight, c = 2 * self.weight * self._there(self.weight), DIFFERENCES[self.order]
         return sum(c[k] * c[k - distance] * _earlier(weight, k) for k in range(distance, self.order + 1))
@@ -64,12 +119,21 @@ class MotionCoupling:
 
 
 def motion_quadratic(couplings: Sequence[MotionCoupling], places: Float[Tensor, 'B J 3']) -> ChainQuadratic:
-    """Give the gradient of the couplings and their curvature's part that is diagonal in time, for `factorise`."""
+    """Give the gradient of the couplings and their curvature's part that is diagonal in time, for `factorise`.
+
+    Args:
+        couplings: the terms.
+        places: of the joints.
+    """
     gradient = places.new_zeros(*places.shape[:2], 6)
     hessian = places.new_zeros(*places.shape[:2], 6, 6)
     for coupling in couplings:
-        gradient[..., 3:] += coupling.gradient(places)
-        hessian[..., range(3, 6), range(3, 6)] += coupling.band(0).unsqueeze(-1)
+        points = coupling.points
+        if points is None:
+            gradient[..., 3:] += coupling.gradient(places)
+            hessian[..., range(3, 6), range(3, 6)] += coupling.band(0).unsqueeze(-1)
+        else:
+            points.add_quadratic(gradient, hessian, coupling.gradient(points.places), coupling.band(0))
     return ChainQuadratic(joint_gradient=gradient, joint_hessian=hessian)
 
 
@@ -92,7 +156,7 @@ def solve_motion(
     Returns:
         The motion, and how many iterations it took.
     """
-    bands = _bands_between(couplings)
+    bands = [(points, _bands_between(some)) for points, some in _by_points(couplings)]
     direction = factor.solve(loads)
     found, residual, applied = direction.plus(direction, -1.0), loads, loads
     start = square = _power(factor, residual, direction)
@@ -110,19 +174,41 @@ def solve_motion(
     return found, n_iter
 
 
-def _bands_between(couplings: Sequence[MotionCoupling]) -> list[Float[Tensor, 'B J 1']]:
+def _by_points(
+    couplings: Sequence[MotionCoupling],
+) -> list[tuple[CarriedPoints | None, list[MotionCoupling]]]:
+    """Gather the couplings of the same places."""
+    joints = [c for c in couplings if c.points is None]
+    found: list[tuple[CarriedPoints | None, list[MotionCoupling]]] = [(None, joints)] if joints else []
+    return found + [(c.points, [c]) for c in couplings if c.points is not None]
+
+
+def _bands_between(couplings: Sequence[MotionCoupling]) -> list[Float[Tensor, 'B N 1']]:
     """Sum the couplings' hessians of frames one apart, two apart, and so on."""
     furthest = max(c.order for c in couplings)
     return [sum(c.band(k) for c in couplings if c.order >= k).unsqueeze(-1) for k in range(1, furthest + 1)]
 
 
-def _with_bands(loads: ChainLoads, bands: Sequence[Tensor], motion: ChainMotion) -> ChainLoads:
+def _with_bands(
+    loads: ChainLoads, bands: Sequence[tuple[CarriedPoints | None, Sequence[Tensor]]], motion: ChainMotion
+) -> ChainLoads:
     """Add the product of what lies between frames and a motion."""
-    found, velocity = ChainLoads(loads.rows.clone(), loads.border), motion.velocity
-    for k, band in enumerate(bands, 1):
-        found.force[k:].addcmul_(band[:-k], velocity[:-k])
-        found.force[:-k].addcmul_(band[:-k], velocity[k:])
+    found = ChainLoads(loads.rows.clone(), loads.border)
+    for points, between in bands:
+        if points is None:
+            _add_bands(found.force, between, motion.velocity)
+        else:
+            velocity = points.velocity(motion)
+            force = torch.zeros_like(velocity)
+            _add_bands(force, between, velocity)
+            points.add_loads(found, force)
     return found
+
+
+def _add_bands(force: Tensor, bands: Sequence[Tensor], velocity: Tensor) -> None:
+    for k, band in enumerate(bands, 1):
+        force[k:].addcmul_(band[:-k], velocity[:-k])
+        force[:-k].addcmul_(band[:-k], velocity[k:])
 
 
 def _power(factor: ChainFactor, loads: ChainLoads, motion: ChainMotion) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,10 @@ class Processes:
     def gather(self, rows: Tensor) -> Tensor:
         """Join the rows of all processes, in the order of their ranks."""
         return rows
+
+    def gather_list(self, items: list[Any]) -> list[Any]:
+        """Join the lists of all processes, in the order of their ranks."""
+        return items
 
     def share(self, n: int) -> slice:
         """Give this process's part of n rows: contiguous, and as equal as can be."""
@@ -55,6 +60,13 @@ class DistributedProcesses(Processes):
         with _all_there():
             torch.distributed.all_gather_object(parts, rows.detach().cpu().numpy())
         return torch.cat([torch.from_numpy(part) for part in parts]).to(rows)
+
+    def gather_list(self, items: list[Any]) -> list[Any]:
+        """Join the lists of all processes, in the order of their ranks."""
+        parts: list[list[Any] | None] = [None] * self.count
+        with _all_there():
+            torch.distributed.all_gather_object(parts, items)
+        return [item for part in parts for item in part or []]
 
 
 @contextmanager

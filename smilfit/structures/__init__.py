@@ -11,6 +11,7 @@ from smilfit.structures.annotation import (
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
+from smilfit.structures.fit_origin import FitOrigin, FitVerdict
 from smilfit.structures.fit_record import FittedModel
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
@@ -26,7 +27,9 @@ __all__ = [
     'BodyParams',
     'Cameras',
     'FitCovariance',
+    'FitOrigin',
     'FitResult',
+    'FitVerdict',
     'FittedModel',
     'Keypoints2d',
     'Keypoints3d',

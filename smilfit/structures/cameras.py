@@ -63,6 +63,12 @@ class Cameras:
                     'convert to the unit of the recording.'
                 )
 
+    @classmethod
+    def none(cls, unit: str | None = None) -> 'Cameras':
+        """Give a rig without a camera, float64: that of points in space."""
+        shapes = {'K': (3, 3), 'R': (3, 3), 't': (3,), 'size': (2,)}
+        return cls((), **{n: torch.zeros(0, *s, dtype=torch.float64) for n, s in shapes.items()}, unit=unit)
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -92,6 +92,29 @@ class FitCovariance:
             raise ValueError('FitCovariance: the matrix must be there where sd is not; got none.')
         return whole.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
 
+    def frames(self, rows: Tensor) -> 'FitCovariance':
+        """Pick frames by number."""
+        whole = self.parameters
+        sd = self.parameter_sd()[rows]
+        return replace(
+            self, whole=None if whole is None else whole[rows], keypoints=self.keypoints[rows], sd=sd
+        )
+
+    def take(self, rows: Tensor) -> 'FitCovariance':
+        """Pick frames; of matrices that are computed when they are asked for the standard deviations stay."""
+        whole = self.whole[rows] if isinstance(self.whole, Tensor) else None
+        sd = None if self.sd is None else self.sd[rows]
+        return replace(self, whole=whole, keypoints=self.keypoints[rows], sd=sd)
+
+    @classmethod
+    def cat(cls, parts: 'Sequence[FitCovariance]') -> 'FitCovariance':
+        """Put frames one after the other; the noise is the frames' mean square, and matrices are not kept."""
+        counts = torch.tensor([float(len(part.keypoints)) for part in parts])
+        noises = torch.tensor([part.noise for part in parts])
+        noise = float(((counts * noises.square()).sum() / counts.sum().clamp_min(1)).sqrt())
+        keypoints, sd = torch.cat([p.keypoints for p in parts]), torch.cat([p.parameter_sd() for p in parts])
+        return replace(parts[0], whole=None, keypoints=keypoints, sd=sd, noise=noise, noise_by_group=None)
+
     def expanded(self, rows: Tensor, count: int) -> 'FitCovariance':
         """Put frames at their places among `count`; the others are NaN: nothing is known of them."""
         if len(rows) == count:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.files import BadFileError, read_json, read_npz, reading, replacing, shorten, write_text
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance
+from smilfit.structures.fit_origin import FitOrigin, FitVerdict, verdict_beside
 from smilfit.structures.fit_record import (
     FittedModel,
     camera_arrays,
@@ -52,8 +53,10 @@ class FitResult:
     where a solver was asked for it. `start` is where the first stage began. A frame without any observation is
     not fitted: its pose and place are NaN. `recorded_cameras` are those that saw, as calibrated, `keypoints3d` the
     fitted keypoints in the world's unit, and `model` names the body model; these the file keeps. Where frames had N
-    starts, `start_losses` (B, N) are what they cost when they were compared, infinite where a frame did not have one,
-    and `start_orients` (B, N, 3) the body's rotations in the world (axis-angle, rad) at their ends.
+    starts, `start_losses` (B, N) are what they cost when they were compared, infinite where a frame did not have
+    one, and `start_orients` (B, N, 3) the body's rotations in the world (axis-angle, rad) at their ends. `origin`
+    says which recording was fitted, and `frames` are the numbers of its frames; files of before these were kept
+    have neither. `verdict` is what lies beside the file.
     """
 
     params: BodyParams
@@ -70,6 +73,36 @@ class FitResult:
     model: FittedModel | None = None
     start_losses: Float[Tensor, 'B N'] | None = field(default=None, repr=False)
     start_orients: Float[Tensor, 'B N 3'] | None = field(default=None, repr=False)
+    origin: FitOrigin | None = None
+    frames: Int[Tensor, 'B'] | None = field(default=None, repr=False)
+    verdict: FitVerdict | None = field(default=None, repr=False)
+
+    @property
+    def session(self) -> str | None:
+        """Name of the fitted session; None where the file does not say."""
+        return None if self.origin is None else self.origin.session
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second of the recording; None where unknown."""
+        return None if self.origin is None else self.origin.fps
+
+    @property
+    def unit(self) -> str | None:
+        """The world's unit; None where unknown."""
+        named = (self.origin, self.keypoints3d, self.recorded_cameras)
+        return next((x.unit for x in named if x is not None and x.unit), None)
+
+    @property
+    def annotated_cameras(self) -> Cameras | None:
+        """The cameras of the annotated images: as the fit corrected them, with the lenses that they have.
+
+        None where they are not known, as where the fit corrected those of single images' crops.
+        """
+        seen = self.recorded_cameras
+        if self.cameras is None or seen is None or self.cameras.K.ndim == 4:
+            return seen if self.cameras is None else None
+        return replace(self.cameras.to(seen.K), dist=seen.dist, fold=seen.fold)
 
     @property
     def fitted(self) -> Bool[Tensor, 'B']:
@@ -149,6 +182,7 @@ class FitResult:
             camera_arrays(self.cameras),
             camera_arrays(self.recorded_cameras, RECORDED),
             keypoint_arrays(self.keypoints3d),
+            {} if self.frames is None or 'frames' in extra else {'frames': self.frames},
             extra,
         )
         arrays: dict[str, np.ndarray] = {}
@@ -164,6 +198,7 @@ class FitResult:
             'parameters': list(self.params.as_dict()),
             'n_frames': self.params.batch_size,
             'body_model': None if self.model is None else self.model.record(),
+            'origin': None if self.origin is None else self.origin.record(),
             'contents': contents(arrays, {n: PARAMETERS[n].unit for n in self.params.as_dict()}),
             'history': list(self.history),
             'report': self.report,
@@ -200,6 +235,9 @@ class FitResult:
         with reading(path.with_suffix('.json'), 'the report of a fit'):
             stated = side_car.get('body_model')
             model = None if stated is None else FittedModel(**stated)
+            # Files of earlier versions do not say.
+            origin = side_car.get('origin')
+            origin = None if origin is None else FitOrigin.from_record(origin)
         _check_model(path, model, body, allow_other_model)
         body = _with_landmarks(path, model, body)
         with reading(path, 'fitted parameters'):
@@ -217,6 +255,9 @@ class FitResult:
                 recorded_cameras=cameras_of_arrays(arrays, RECORDED),
                 keypoints3d=keypoints_of_arrays(arrays),
                 model=model,
+                origin=origin,
+                frames=torch.from_numpy(arrays['frames']) if 'frames' in arrays else None,
+                verdict=verdict_beside(path, len(arrays['converged'])),
                 **{n: torch.from_numpy(arrays[n]) for n in TRIED if n in arrays},
             )
 

@@ -1,54 +1,44 @@
-"""Overlays, plots, video and the HTML report."""
+"""Overlays, plots, video and the HTML report.
 
-from smilfit.visualization.benchmark_report import (
-    benchmark_figures,
-    benchmark_page,
-    write_benchmark_folder,
-    write_raw_errors,
-)
-from smilfit.visualization.fit_report import add_fit_sections, fit_summary
-from smilfit.visualization.free_views import free_views
-from smilfit.visualization.image_files import write_image
-from smilfit.visualization.image_report import add_image_sections
-from smilfit.visualization.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
-from smilfit.visualization.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
-from smilfit.visualization.prediction_images import prediction_images
-from smilfit.visualization.report import Report, figure_png
-from smilfit.visualization.training_plots import plot_fit_stages, plot_training, read_scalars
-from smilfit.visualization.validation_overlay_hook import ValidationOverlayHook
-from smilfit.visualization.verdict_report import add_verdict
-from smilfit.visualization.video import write_video
-from smilfit.visualization.windows import View, enlarge, follow, look
+The names below are imported when they are first used: a fit need not wait for what trains or plots.
+"""
 
-__all__ = [
-    'OverlayPainter',
-    'Panel',
-    'Report',
-    'ShownBody',
-    'ValidationOverlayHook',
-    'View',
-    'add_fit_sections',
-    'add_image_sections',
-    'add_verdict',
-    'benchmark_figures',
-    'benchmark_page',
-    'enlarge',
-    'figure_png',
-    'fit_summary',
-    'follow',
-    'free_views',
-    'grid_of_views',
-    'look',
-    'plot_bars',
-    'plot_fit_stages',
-    'plot_histogram',
-    'plot_pck_curves',
-    'plot_skeletons',
-    'plot_training',
-    'prediction_images',
-    'read_scalars',
-    'write_benchmark_folder',
-    'write_image',
-    'write_raw_errors',
-    'write_video',
-]
+from smilfit.lazy_names import lazy_names
+
+_PUBLIC = {
+    'OverlayPainter': 'overlays',
+    'Panel': 'overlays',
+    'PointPainter': 'point_views',
+    'Report': 'report',
+    'ShownBody': 'overlays',
+    'ValidationOverlayHook': 'validation_overlay_hook',
+    'View': 'windows',
+    'add_fit_sections': 'fit_report',
+    'add_image_sections': 'image_report',
+    'add_point_sections': 'point_report',
+    'add_verdict': 'verdict_report',
+    'benchmark_figures': 'benchmark_report',
+    'benchmark_page': 'benchmark_report',
+    'enlarge': 'windows',
+    'figure_png': 'report',
+    'fit_summary': 'fit_report',
+    'follow': 'windows',
+    'free_views': 'free_viewpoints',
+    'grid_of_views': 'overlays',
+    'look': 'windows',
+    'plot_bars': 'plots',
+    'plot_fit_stages': 'training_plots',
+    'plot_histogram': 'plots',
+    'plot_pck_curves': 'plots',
+    'plot_skeletons': 'plots',
+    'plot_training': 'training_plots',
+    'prediction_images': 'prediction_overlays',
+    'read_scalars': 'training_plots',
+    'write_benchmark_folder': 'benchmark_report',
+    'write_image': 'image_files',
+    'write_raw_errors': 'benchmark_report',
+    'write_video': 'video',
+}
+
+__all__ = [*_PUBLIC]
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

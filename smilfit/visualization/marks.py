@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -36,8 +37,12 @@ class Mark(ABC):
         """Give the form as the style of a box in a page."""
 
     @abstractmethod
+    def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw the mark into `canvas` at each of some (x, y) px, with a dark rim; later ones lie over earlier."""
+
     def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
-        """Draw the mark into `canvas`, centred at (x, y) px, with a dark rim."""
+        """Draw one mark."""
+        self.stamp_all(canvas, at[None], scale)
 
 
 class Dot(Mark):
@@ -48,9 +53,9 @@ class Dot(Mark):
         """Give a box's style."""
         return f'border-radius:50%;border:1px solid #000;background:{self.hex}'
 
-    def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
-        """Draw it."""
-        _annulus(canvas, at, (-np.inf, 3.5 * scale), self.colour)
+    def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw them."""
+        _annuli(canvas, at, (-np.inf, 3.5 * scale), self.colour)
 
 
 class Ring(Mark):
@@ -61,10 +66,10 @@ class Ring(Mark):
         """Give a box's style."""
         return f'border-radius:50%;border:3px solid {self.hex}'
 
-    def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
-        """Draw it."""
+    def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw them."""
         half = max(1.1, 1.4 * scale)
-        _annulus(canvas, at, (6.5 * scale - half, 6.5 * scale + half), self.colour)
+        _annuli(canvas, at, (6.5 * scale - half, 6.5 * scale + half), self.colour)
 
 
 class Surface(Mark):
@@ -75,11 +80,11 @@ class Surface(Mark):
         """Give a box's style."""
         return f'border:1px solid #000;background:{self.hex}'
 
-    def stamp(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
-        """Draw it."""
-        low, high = (np.round(at + d * scale).astype(int).tolist() for d in (-6.0, 6.0))
-        cv2.rectangle(canvas, low, high, self.colour, -1)
-        cv2.rectangle(canvas, low, high, (0, 0, 0), 1)
+    def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
+        """Draw them."""
+        for low, high in zip(*(np.round(at + d * scale).astype(int).tolist() for d in (-6.0, 6.0))):
+            cv2.rectangle(canvas, low, high, self.colour, -1)
+            cv2.rectangle(canvas, low, high, (0, 0, 0), 1)
 
 
 # Colours of Okabe & Ito (2008), chosen so that each pair is apart under any colour vision (a test measures it).
@@ -120,6 +125,12 @@ def legend_strip(marks: Sequence[Mark], width: int, scale: float) -> UInt8[np.nd
         width: px.
         scale: of the marks in these images.
     """
+    return _legend_strip(tuple(marks), width, scale).copy()
+
+
+@lru_cache(8)
+def _legend_strip(marks: tuple[Mark, ...], width: int, scale: float) -> np.ndarray:
+    """Draw it; kept, because all frames of a video have the same."""
     size = max(LEAST_LETTERS, 0.5 * scale)
     unit = size / 0.5
     line, gap = round(22 * unit), round(26 * unit)
@@ -137,16 +148,26 @@ def legend_strip(marks: Sequence[Mark], width: int, scale: float) -> UInt8[np.nd
     return strip
 
 
-def _annulus(canvas: np.ndarray, at: np.ndarray, radii: tuple[float, float], colour: tuple) -> None:
+def _annuli(canvas: np.ndarray, at: np.ndarray, radii: tuple[float, float], colour: tuple) -> None:
     """Draw what lies between two radii around (x, y) px, with soft edges (OpenCV's small circles are squares)."""
     inner, outer = radii
-    low = np.maximum(np.floor(at - outer - RIM - 1), 0).astype(int)
-    high = np.ceil(at + outer + RIM + 2).astype(int).clip(0)
-    patch = canvas[low[1] : high[1], low[0] : high[0]]
-    x, y = np.arange(patch.shape[1]) + low[0] - at[0], np.arange(patch.shape[0]) + low[1] - at[1]
+    low = np.floor(at - outer - RIM - 1).astype(int)
+    side = int(np.ceil(2 * (outer + RIM + 1))) + 2
+    # All at once: how far each pixel of each square is from its centre.
+    along = np.arange(side)
+    offset = (low - at)[:, :, None] + along
+    distance = np.hypot(offset[:, 0, None, :], offset[:, 1, :, None])
     # Px inside the form, negative outside.
-    distance = np.hypot(x, y[:, None])
     depth = np.minimum(outer - distance, distance - inner)[..., None]
-    rimmed = patch * (0.5 - RIM - depth).clip(0, 1)
     share = (depth + 0.5).clip(0, 1)
-    patch[:] = np.rint(rimmed + share * (np.array(colour) - rimmed))
+    kept, added = (0.5 - RIM - depth).clip(0, 1) * (1 - share), share * np.array(colour)
+    height, width = canvas.shape[:2]
+    for i, (x, y) in enumerate(low.tolist()):
+        # What lies outside of the canvas is cut off.
+        top, left, bottom, right = max(y, 0), max(x, 0), min(y + side, height), min(x + side, width)
+        if top < bottom and left < right:
+            patch, inside = (
+                canvas[top:bottom, left:right],
+                np.s_[i, top - y : bottom - y, left - x : right - x],
+            )
+            patch[:] = np.rint(patch * kept[inside] + added[inside])

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from smilfit.renderers import Renderer, ZBufferRenderer, overlay
+from smilfit.renderers import MeshPainter
 from smilfit.visualization.marks import (
     ANNOTATED,
     BODY,
@@ -35,11 +34,13 @@ class ShownBody:
         vertices: world points.
         keypoints: px of the image behind the view.
         surface: whose colour the mesh has.
+        normals: of the vertices, from `OverlayPainter.normals`: what several views of one body share.
     """
 
     vertices: Float[Tensor, 'V 3']
     keypoints: Float[np.ndarray, 'K 2']
     surface: Surface = BODY
+    normals: Float[Tensor, 'V 3'] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,15 @@ class OverlayPainter:
 
     Args:
         faces: corners of the mesh's triangles.
-        renderer: draws the mesh; a z-buffer if None.
+        mesh_painter: paints them; a `MeshPainter` of these faces if None.
     """
 
-    def __init__(self, faces: Int[Tensor, 'F 3'], renderer: Renderer | None = None) -> None:
-        self.faces = faces.cpu()
-        self.renderer = renderer or ZBufferRenderer()
+    def __init__(self, faces: Int[Tensor, 'F 3'], mesh_painter: MeshPainter | None = None) -> None:
+        self.mesh_painter = mesh_painter or MeshPainter(faces)
+
+    def normals(self, vertices: Float[Tensor, 'V 3']) -> Float[Tensor, 'V 3'] | None:
+        """Give what `ShownBody.normals` takes; None of a body that is not drawn."""
+        return self.mesh_painter.normals(vertices) if bool(vertices.isfinite().all()) else None
 
     def draw(self, panels: Sequence[Panel], columns: int | None = None) -> UInt8[np.ndarray, 'H W 3']:
         """Draw panels side by side, with a legend below.
@@ -120,14 +124,12 @@ class OverlayPainter:
         put_text(canvas, panel.label, (round(8 * scale), round(22 * scale)), max(0.65 * scale, 0.4))
         return canvas
 
-    @torch.no_grad()
     def _with_mesh(self, canvas: np.ndarray, view: View, body: ShownBody) -> np.ndarray:
         if not bool(body.vertices.isfinite().all()):
             return canvas
         # Single precision is exact to far less than a px, and twice as fast.
-        camera = view.camera.map(lambda x: x.cpu().float())
-        render = self.renderer(body.vertices.cpu().float().unsqueeze(0), self.faces, camera)
-        return overlay(canvas, render, 0, OPACITY, tuple(c / 255 for c in body.surface.colour))
+        colour = tuple(c / 255 for c in body.surface.colour)
+        return self.mesh_painter.paint(canvas, body.vertices, view.camera, colour, OPACITY, body.normals)
 
 
 def _distance(view: View) -> Callable[[ShownBody], float]:
@@ -138,10 +140,9 @@ def _distance(view: View) -> Callable[[ShownBody], float]:
 
 def _stamp(canvas: np.ndarray, view: View, xy: Float[np.ndarray, 'K 2'], mark: Mark) -> None:
     """Draw a mark into `canvas` at each point that is finite and not far outside."""
-    scale, limit = scale_of(canvas), 10.0 * max(canvas.shape[:2])
+    limit = 10.0 * max(canvas.shape[:2])
     shown = view.shown(xy[np.isfinite(xy).all(-1)])
-    for at in shown[(np.abs(shown) < limit).all(-1)]:
-        mark.stamp(canvas, at, scale)
+    mark.stamp_all(canvas, shown[(np.abs(shown) < limit).all(-1)], scale_of(canvas))
 
 
 def grid_of_views(images: Sequence[np.ndarray], columns: int | None = None) -> UInt8[np.ndarray, 'H W 3']:

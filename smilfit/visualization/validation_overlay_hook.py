@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from smilfit.registry import HOOKS
-from smilfit.visualization.prediction_images import prediction_images
+from smilfit.visualization.prediction_overlays import prediction_images
 
 
 @HOOKS.register_module()

@@ -97,8 +97,9 @@ def _write(
                     f'write_video: all frames must have one size; frame {count} has {frame.shape}, the first '
                     f'{shape}.'
                 )
-            even = np.pad(frame, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode='edge')
-            writer.write(np.ascontiguousarray(even[..., ::-1]))
+            if size != shape[1::-1]:
+                frame = np.pad(frame, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode='edge')
+            writer.write(cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR))
             count += 1
             advance()
     finally:

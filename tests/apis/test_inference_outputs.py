@@ -8,10 +8,10 @@ import pytest
 import torch
 import trimesh
 
-from smilfit.apis import FrameOptions, InferenceOutputs, SourceOptions, infer
+from smilfit.apis import FrameOptions, InferenceOutputs, SourceOptions, export_fit, infer
 from smilfit.apis.predictions import read_predictions
 from smilfit.engine import load_trained_regressor
-from smilfit.io import read_labels
+from smilfit.io import read_labels, read_reprojections
 from smilfit.registry import UnknownNameError
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session
 
@@ -65,6 +65,14 @@ def test_labels_angles_meshes_and_animation(made):
         vertices = body(found.body_params, ('vertices',)).vertices.numpy()
     mesh = trimesh.load(out / 'meshes' / '000004.glb', force='mesh', process=False)
     np.testing.assert_allclose(mesh.vertices, vertices[2], atol=1e-4)
+    # The same from the files, by the command that takes fits too.
+    (done,) = export_fit(out, ['all'], out.parent / 'exported')
+    assert set(done.left_out) <= {'calibration'}
+    assert (out.parent / 'exported' / 'joint_angles.csv').read_text() == (
+        out / 'joint_angles.csv'
+    ).read_text()
+    pixels = read_reprojections(out.parent / 'exported' / 'reprojections.h5', CAMERAS, body.joint_names)
+    np.testing.assert_allclose(pixels[found.frames], found.keypoints2d, atol=1e-3)
     scene = trimesh.load(out / 'animation.glb')
     assert next(iter(scene.geometry.values())).vertices.shape == vertices[0].shape
 

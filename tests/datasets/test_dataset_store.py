@@ -228,7 +228,7 @@ def test_foreign_newer_and_unfinished_files(tmp_path):
     path = write(tmp_path / 'a.h5', 2)
     for key, value, message in (
         ('complete', False, 'must be complete'),
-        ('version', 99, 'must be at most 3; got 99. Update smilfit'),
+        ('version', 99, 'must be at most 4; got 99. Update smilfit'),
         ('format', 'other', "must state format 'smilfit-dataset'"),
     ):
         with h5py.File(path, 'r+') as file:

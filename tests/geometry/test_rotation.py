@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import roma
 import torch
 from scipy.spatial.transform import Rotation
 
@@ -78,3 +79,27 @@ def test_geodesic_angle_is_the_angle_between():
     axis = torch.tensor([[0.0, 0, 1]], dtype=torch.float64)
     a, b = axis_angle_to_rotmat(0.3 * axis), axis_angle_to_rotmat(-0.5 * axis)
     assert float(geodesic_angle(a, b)) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize('angle', [0.0, 1e-9, 1e-4, 1e-3, 1.0, 3.14159])
+def test_values_and_gradients_are_those_of_roma(angle):
+    vectors = torch.nn.functional.normalize(torch.randn(20, 3, dtype=torch.float64), dim=-1) * angle
+    matrices, other = roma.rotvec_to_rotmat(vectors), roma.random_rotmat(20, dtype=torch.float64)
+    pairs = (
+        (rotmat_to_axis_angle, roma.rotmat_to_rotvec),
+        (rotmat_to_quat_wxyz, lambda r: roma.quat_xyzw_to_wxyz(roma.rotmat_to_unitquat(r))),
+        (lambda r: rot6d_to_rotmat(rotmat_to_rot6d(r)), roma.special_gramschmidt),
+        (lambda r: geodesic_angle(r, other), lambda r: roma.rotmat_geodesic_distance(r, other)),
+    )
+    for ours, theirs in pairs:
+        slopes, values = [], []
+        for function in (ours, theirs):
+            leaf = matrices.clone().requires_grad_()
+            value = function(leaf)
+            (slope,) = torch.autograd.grad(
+                (value * torch.arange(1.0, 1 + value.numel()).reshape(value.shape)).sum(), leaf
+            )
+            values.append(value.detach())
+            slopes.append(slope)
+        torch.testing.assert_close(*values, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(*slopes, atol=1e-6, rtol=1e-6)

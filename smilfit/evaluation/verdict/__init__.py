@@ -4,6 +4,7 @@ from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.judge import Found, Verdict, judge
 from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
 from smilfit.evaluation.verdict.pictures import PictureNumbers, picture_numbers
+from smilfit.evaluation.verdict.points import point_numbers
 from smilfit.evaluation.verdict.refits import stiffened
 from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers
 from smilfit.evaluation.verdict.thresholds import Threshold, load_thresholds
@@ -26,6 +27,7 @@ __all__ = [
     'load_thresholds',
     'n_steps',
     'picture_numbers',
+    'point_numbers',
     'session_numbers',
     'stiffened',
 ]

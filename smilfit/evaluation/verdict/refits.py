@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
+from smilfit.evaluation.point_fit import extent
 from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
@@ -90,7 +91,7 @@ def null_maps(
         seed: of the random maps.
 
     Returns:
-        None where no keypoints in images were fitted to.
+        None where no keypoints were fitted to.
     """
     if _labels(inputs) is None:
         return None
@@ -107,7 +108,7 @@ def null_maps(
     return NullMaps(shuffled, None if swapped is None else missed(swapped) / given)
 
 
-def misfit(seen: Keypoints2d, points: Float[Tensor, 'B K 3'], pooled: bool = True) -> float:
+def misfit(seen: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pooled: bool = True) -> float:
     """Average over labels how far they are missed: 0 where a point is met, 1/2 at `NEAR`, towards 1 beyond.
 
     So it does not matter in which unit, and how robustly, a config weighs px.
@@ -117,15 +118,19 @@ def misfit(seen: Keypoints2d, points: Float[Tensor, 'B K 3'], pooled: bool = Tru
         points: of the body, world unit.
         pooled: as of `extents_px`.
     """
-    share = errors_px(seen, points) / extents_px(seen, pooled).clamp_min(1e-9).unsqueeze(-1)
+    if isinstance(seen, Keypoints3d):
+        apart = torch.where(seen.visible, (points.double() - seen.xyz.double()).norm(dim=-1), torch.nan)
+        share = apart / extent(seen).clamp_min(1e-9)
+    else:
+        share = errors_px(seen, points) / extents_px(seen, pooled).clamp_min(1e-9).unsqueeze(-1)
     missed = torch.where(share.isinf(), torch.ones_like(share), share**2 / (share**2 + NEAR**2))
     return float(missed.nanmean())
 
 
-def _labels(inputs: Inputs) -> Keypoints2d | None:
-    """Give the keypoints in images that are fitted to."""
-    given = (i.keypoints for i in inputs if isinstance(i, KeypointInput))
-    return next((k for k in given if isinstance(k, Keypoints2d)), None)
+def _labels(inputs: Inputs) -> Keypoints2d | Keypoints3d | None:
+    """Give the keypoints that are fitted to: those in images, or without these the ones in space."""
+    given = [i.keypoints for i in inputs if isinstance(i, KeypointInput)]
+    return next((k for k in given if isinstance(k, Keypoints2d)), given[0] if given else None)
 
 
 def dealt_out(inputs: Inputs, rng: np.random.Generator) -> list[BaseInput]:

@@ -94,7 +94,7 @@ def session_numbers(
     values, frames = body_values(body, params), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
     notes: dict[str, tuple[str, ...]] = {}
-    whole = {n: _whole(v, rows) for n, v in frames.items()}
+    whole = {n: at_places(v, rows) for n, v in frames.items()}
     few = spread_rows(rows, N_REFITTED)
     if len(seen.rig) == 1:
         of_view, notes = view_frames(body, result, doubt)
@@ -178,7 +178,7 @@ def _against_null_maps(
         values['swapped_sides'] = Found(found.swapped)
 
 
-def _whole(values: np.ndarray, rows: Tensor) -> np.ndarray:
+def at_places(values: np.ndarray, rows: Tensor) -> np.ndarray:
     """Put the numbers of fitted frames at their places; a frame that was not fitted has none."""
     found = np.full(len(rows), np.nan)
     found[rows.numpy()] = values

@@ -10,7 +10,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals, Stated
-from smilfit.registrants.second_order.landmarks import point_set
+from smilfit.registrants.second_order.landmarks import PointSet, point_set
 from smilfit.registrants.second_order.models import is_identity
 from smilfit.registrants.second_order.rigid_points import (
     Coefficients,
@@ -106,7 +106,7 @@ def chain_terms(
     Raises:
         UnsupportedError: a term that neither takes, by name.
     """
-    found = ChainTerms()
+    found, held = ChainTerms(), not layout.extras
     for term in task.terms:
         stated = term.stated(state)
         tried = found.copy()
@@ -114,7 +114,7 @@ def chain_terms(
         taken = [_take(tried, item, s, layout, state, fitted) for item, s in zip(stated, shares)]
         if all(taken):
             found = tried
-        elif with_torch and all(_on_joints(item, state.body) for item in stated):
+        elif with_torch and all(_on_joints(item, state.body, held) for item in stated):
             found.apart.append(term)
         else:
             raise UnsupportedError(_why_not(term, stated))
@@ -133,15 +133,27 @@ def chain_terms(
     return found
 
 
-def _on_joints(item: Residuals | Energies, body: SMIL) -> bool:
-    """Say whether torch can bring a statement's quadratic model to the joints."""
+def _on_joints(item: Residuals | Energies, body: SMIL, held: bool) -> bool:
+    """Say whether torch can bring a statement's quadratic model to the joints.
+
+    Args:
+        item: the statement.
+        body: the body.
+        held: whether the bones and the points on them keep their shape: of what couples frames only joints move
+            with the coefficients.
+    """
     if isinstance(item, Energies) or not isinstance(item.source, PointSource):
         return False
     names = item.source.names
     if names is None and item.source.cameras is None:
         # Of whole meshes and scans in space the exact hessian is worth its price: a few steps instead of many.
         return False
-    if names is not None and not point_set(body, names).only_joints:
+    points = None if names is None else point_set(body, names)
+    if (
+        points is not None
+        and not points.only_joints
+        and not (item.order and held and _is_carried(body, points))
+    ):
         return False
     if item.order:
         return (
@@ -151,6 +163,11 @@ def _on_joints(item: Residuals | Energies, body: SMIL) -> bool:
             and item.value is item.source.argument
         )
     return item.pointwise and item.slope is not None
+
+
+def _is_carried(body: SMIL, points: PointSet) -> bool:
+    """Say whether every landmark hangs on the bone in whose frame it is moved."""
+    return points.offsets is None or bool((share_of_bone(body, points) > 0).all())
 
 
 def _why_not(term: ActiveTerm, stated: Stated) -> str:

@@ -1,6 +1,6 @@
 """A stage as trees of joints whose steps the fused kernel solves for, with what torch adds to them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +11,13 @@ from smilfit.handlers import ActiveTerm
 from smilfit.registrants.second_order.chain import solved_params
 from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.joint_quadratics import JointQuadratic, SkinPairs, add_model
+from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.models import models_of
-from smilfit.registrants.second_order.rigid_points import Coefficients
+from smilfit.registrants.second_order.rigid_points import Coefficients, RigidPoints
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.solvers import (
+    CarriedPoints,
     ChainProblem,
     ChainQuadratic,
     ChainState,
@@ -91,6 +93,7 @@ class TreeProblem:
         self.coupled = shared or moving
         self.steps = ChainSteps(problem, shared=shared, reduce=self.processes.sum)
         self.pairs = SkinPairs.of(stage.frames.task.body) if self.terms else None
+        self._rigid_points: dict[tuple[str, ...], RigidPoints] = {}
 
     def evaluate(self, point: ChainState, widening: float = 1.0) -> TreeEvaluation:
         """Compute the energies."""
@@ -139,7 +142,17 @@ class TreeProblem:
         )
 
     def _couplings(self, at: FrameEvaluation) -> list[MotionCoupling]:
-        return [c for term in self.terms if term.handler.frame_order for c in couplings_of(term, at)]
+        moving = [term for term in self.terms if term.handler.frame_order]
+        return [c for term in moving for c in couplings_of(term, at, self._rigid)]
+
+    def _rigid(self, names: tuple[str, ...]) -> RigidPoints:
+        """Take named points apart, once: what they hang on does not change where no coefficient does."""
+        if names not in self._rigid_points:
+            stage = self.stage
+            self._rigid_points[names] = RigidPoints.of(
+                stage.frames.task.body, names, stage.start, stage.fitted
+            )
+        return self._rigid_points[names]
 
     def moved(self, at: TreeEvaluation, step: ChainStep) -> ChainState:
         """Take a step."""
@@ -155,14 +168,36 @@ class TreeProblem:
         return (self.processes.sum(whole) if self.coupled else whole).to(values.dtype)
 
 
-def couplings_of(term: ActiveTerm, at: FrameEvaluation) -> list[MotionCoupling]:
-    """Give what a term couples in time, as differences of joints."""
+def couplings_of(
+    term: ActiveTerm, at: FrameEvaluation, rigid: Callable[[tuple[str, ...]], RigidPoints]
+) -> list[MotionCoupling]:
+    """Give what a term couples in time, as differences of joints or of points that they carry.
+
+    Args:
+        term: the term.
+        at: the bodies.
+        rigid: takes named points apart into what hangs on each bone.
+    """
     stated, found = term.stated(at.state), []
     shares = term.shares(stated, at.energy)
     for item, share in zip(stated, shares):
-        if item.order:
-            weight = share * item.factor * item.weights(term.continuous(at.state))
-            joints = point_set(at.kinematics.body, item.source.names).joints
+        if not item.order:
+            continue
+        weight = share * item.factor * item.weights(term.continuous(at.state))
+        points = point_set(at.kinematics.body, item.source.names)
+        if points.only_joints:
             every = weight.new_zeros(len(weight), at.kinematics.joints.shape[1])
-            found.append(MotionCoupling(item.order, every.index_add(1, joints, weight)))
+            found.append(MotionCoupling(item.order, every.index_add(1, points.joints, weight)))
+        else:
+            carried = carried_points(rigid(item.source.names), at.kinematics, item.value)
+            found.append(MotionCoupling(item.order, weight, carried))
     return found
+
+
+def carried_points(rigid: RigidPoints, kin: Kinematics, places: Float[Tensor, 'B N 3']) -> CarriedPoints:
+    """Pose points that hang on bones."""
+    point, part = (rigid.share > 0).nonzero(as_tuple=True)
+    joint = rigid.joint[point, part]
+    turned = kin.bone_rotations.index_select(1, joint) @ rigid.offset[:, point, part].unsqueeze(-1)
+    arm = kin.params.scale[:, None, None] * turned.squeeze(-1)
+    return CarriedPoints(places, point, joint, rigid.share[point, part], arm)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import roma
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -168,11 +167,7 @@ class SmilifyNetwork(nn.Module):
 
     def _output(self, values: dict[str, Tensor]) -> SmilifyOutput:
         turn = values['cam_rot']
-        R = (
-            rot6d_to_rotmat(turn).mT
-            if turn.shape[1] == 6
-            else roma.special_procrustes(turn.unflatten(1, (3, 3)))
-        )
+        R = rot6d_to_rotmat(turn).mT if turn.shape[1] == 6 else _nearest_rotation(turn.unflatten(1, (3, 3)))
         pose = values['pose'].unflatten(1, (self.sizes.n_joints, -1))
         log_scale = values.get('mesh_scale')
         return SmilifyOutput(
@@ -201,3 +196,10 @@ def _start_at_rest(regressor: nn.Linear, sizes: OutputSizes) -> None:
     start['cam_trans'][2] = 3.0
     with torch.no_grad():
         regressor.bias.copy_(torch.cat(list(start.values())))
+
+
+def _nearest_rotation(matrix: Tensor) -> Tensor:
+    # Imported where it is used: it takes a second.
+    import roma
+
+    return roma.special_procrustes(matrix)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.io.lookup_proposals import body_axes
-from smilfit.renderers import Renderer, ZBufferRenderer, overlay
+from smilfit.renderers import MeshPainter
 from smilfit.structures import BodyParams, Cameras
 from smilfit.visualization.marks import BODY, put_text, scale_of
 from smilfit.visualization.overlays import grid_of_views
@@ -23,7 +23,7 @@ def free_views(
     params: BodyParams,
     side_px: int = 300,
     label: str = '',
-    renderer: Renderer | None = None,
+    mesh_painter: MeshPainter | None = None,
 ) -> UInt8[np.ndarray, 'H W 3']:
     """Draw one body from its side, from above and from the front, its root's turn taken back.
 
@@ -34,7 +34,7 @@ def free_views(
         params: of one body.
         side_px: of each view.
         label: for the first view.
-        renderer: a z-buffer if None.
+        mesh_painter: of the body's faces; a new one if None.
     """
     plain = params.as_axis_angle()
     still = plain.replace(
@@ -50,7 +50,7 @@ def free_views(
     looks = {'side': (forward, -up, left), 'above': (forward, left, -up), 'front': (left, -up, -forward)}
     low, high = vertices.amin(0), vertices.amax(0)
     middle, size = (low + high) / 2, float((high - low).norm())
-    tiles = []
+    painter, tiles = mesh_painter or MeshPainter(body.faces), []
     for name in VIEWS:
         rotation = torch.stack(looks[name])
         spread = ((vertices - middle) @ rotation.T)[:, :2].abs().max()
@@ -58,8 +58,7 @@ def free_views(
         camera = _camera(name, rotation, middle, _FAR * size, focal, side_px)
         canvas = np.full((side_px, side_px, 3), _PAPER, np.uint8)
         if bool(vertices.isfinite().all()):
-            render = (renderer or ZBufferRenderer())(vertices.float().unsqueeze(0), body.faces.cpu(), camera)
-            canvas = overlay(canvas, render, 0, 1.0, tuple(c / 255 for c in BODY.colour))
+            canvas = painter.paint(canvas, vertices, camera, tuple(c / 255 for c in BODY.colour), 1.0)
         scale = scale_of(canvas)
         text = f'{label}  {name}' if label and name == VIEWS[0] else name
         put_text(canvas, text, (round(8 * scale), round(22 * scale)), max(0.65 * scale, 0.4))

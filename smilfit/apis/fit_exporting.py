@@ -1,0 +1,231 @@
+"""Write fits for other programs: find them, give them what their formats need, write each format once."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.apis.fit_session import FIT
+from smilfit.apis.inference_outputs import PREDICTIONS, REFINED, SMOOTHED
+from smilfit.apis.predictions import read_predictions
+from smilfit.body_models import SMIL, is_shipped, load_body_model
+from smilfit.datasets import open_dataset
+from smilfit.exports import ExportedFit, ExportOptions, exporter, formats
+from smilfit.files import BadFileError, MadeOf, OutputFolder, OutputLock, folder_name, inside, read_npz
+from smilfit.io.session_folder import find_video
+from smilfit.registry import reject_unknown
+from smilfit.structures import FitOrigin, FitResult, Keypoints2d
+from smilfit.structures.fit_record import FittedModel
+from smilfit.version import __version__
+
+logger = logging.getLogger('smilfit')
+
+ALL = 'all'
+MARKER = 'exports.json'
+_NAMES = (FIT, REFINED, SMOOTHED, PREDICTIONS)
+
+
+@dataclass(frozen=True)
+class FitExport:
+    """What was written of one fit: files by format, and why a format was left out."""
+
+    name: str
+    folder: Path
+    files: dict[str, list[Path]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def export_fit(
+    fit: str | Path,
+    to: Sequence[str],
+    out: str | Path,
+    *,
+    body_model: str | Path | None = None,
+    fps: float | None = None,
+    options: ExportOptions | None = None,
+    allow_other_model: bool = False,
+    told: Callable[[FitExport], None] | None = None,
+) -> list[FitExport]:
+    """Write fits in formats of other programs. What is there already, and whole, is not made again.
+
+    Args:
+        fit: a fit's file (`fit.npz`, or `predictions.npz`, `refined.npz`, `smoothed.npz` of `infer`), its folder, or
+            a folder of such folders, each of which gets a folder in `out`.
+        to: formats, or 'all': those that can be written of the fit; the others are told of.
+        out: folder for the files.
+        body_model: a file, or a shipped model's name, where the one that the fit's dataset names is not there.
+        fps: frames per second, instead of what the recording stated.
+        options: how formats are written.
+        allow_other_model: take a body model of other content than the fit's.
+        told: called with each fit's export, when it is written.
+
+    Raises:
+        FileNotFoundError: no fit there.
+        UnknownNameError: an unknown format, with the near ones.
+        ValueError: a format that cannot be written of a fit, or a body model that is not the fit's.
+    """
+    options = options or ExportOptions()
+    reject_unknown('--to', 'format', [name for name in to if name != ALL], (*formats(), ALL))
+    wanted = list(formats()) if ALL in to else list(dict.fromkeys(to))
+    paths = find_fits(fit)
+    several = len(paths) > 1 or next(iter(paths.values())).parent != _folder_of(Path(fit))
+    found = []
+    with OutputLock.of_folder(out):
+        for name, path in paths.items():
+            folder = inside(Path(out), folder_name(name)) if several else Path(out)
+            shown = load_export(path, body_model, fps, allow_other_model)
+            made_of = {
+                'fit': hashlib.sha256(path.read_bytes()).hexdigest(),
+                'verdict': hashlib.sha256(repr(shown.fit.verdict).encode()).hexdigest()[:16],
+                'observed': shown.observed is not None,
+                'smilfit': __version__,
+            }
+            done = _write(shown, folder, wanted, options, made_of, skip=ALL in to)
+            found.append(done)
+            if told is not None:
+                told(done)
+    return found
+
+
+def find_fits(path: str | Path) -> dict[str, Path]:
+    """Find fits by name: of a file, of a folder that holds one, or of those folders in it.
+
+    Of what inference left, the last is taken: smoothed, else refined, else as predicted.
+
+    Raises:
+        FileNotFoundError: none is there.
+    """
+    path = Path(path)
+    if path.is_file():
+        return {path.parent.resolve().name: path}
+    if not path.is_dir():
+        raise FileNotFoundError(f'{path}: must be a fit: a folder, or {FIT}; there is none.')
+    if (own := _fit_in(path)) is not None:
+        return {path.resolve().name: own}
+    inner = {f.name: file for f in sorted(path.iterdir()) if f.is_dir() and (file := _fit_in(f)) is not None}
+    if not inner:
+        raise FileNotFoundError(
+            f'{path}: must hold {FIT} or {PREDICTIONS}, or folders that do; none does. Make it by smilfit fit or '
+            'smilfit infer.'
+        )
+    return inner
+
+
+def _folder_of(path: Path) -> Path:
+    return path.parent if path.is_file() else path
+
+
+def _fit_in(folder: Path) -> Path | None:
+    order = (FIT, SMOOTHED, REFINED, PREDICTIONS)
+    return next((folder / name for name in order if (folder / name).is_file()), None)
+
+
+def load_export(
+    path: Path,
+    body_model: str | Path | None = None,
+    fps: float | None = None,
+    allow_other_model: bool = False,
+) -> ExportedFit:
+    """Read a fit with what its formats need: the body model, annotated keypoints, names of videos.
+
+    What is not there any more is left out, and said where a format needs it.
+    """
+    arrays = read_npz(path, what='fitted parameters')
+    plain = FitResult.load(path)
+    body = _body(path, plain, body_model)
+    fit = plain if body is None else FitResult.load(path, body, allow_other_model)
+    if 'frames' not in arrays:
+        raise BadFileError(
+            f'{path}: must name its frames; it does not. Make it again by smilfit fit or infer.'
+        )
+    origin, valid, pixels = fit.origin, fit.fitted.cpu().numpy(), None
+    if 'view_K' in arrays:
+        predictions, _ = read_predictions(path)
+        valid, score = (
+            predictions.valid,
+            np.where(predictions.valid[:, None, None], predictions.confidence2d, 0.0),
+        )
+        seen = (score > 0) & (predictions.view_mask[..., None] if score.ndim == 3 else True)
+        pixels = np.where(seen[..., None], predictions.keypoints2d, np.nan), np.where(seen, score, 0.0)
+    observed = None if origin is None else _observed(origin)
+    if observed is not None and (fit.keypoints3d is None or observed.batch_size != len(valid)):
+        observed = None
+    return ExportedFit(
+        name=fit.session or str(fit.report.get('recording', path.parent.resolve().name)),
+        fit=fit,
+        frames=np.asarray(arrays['frames'], np.int64),
+        valid=valid,
+        fps=fps or fit.fps,
+        pixels=pixels,
+        observed=observed,
+        videos={} if origin is None else origin.videos or _videos(origin, fit),
+        views=tuple(arrays['view_names'].tolist()) if 'view_names' in arrays else (),
+        labels=() if origin is None else origin.labels,
+    )
+
+
+def _body(path: Path, fit: FitResult, given: str | Path | None) -> SMIL | None:
+    """Load the body model: the caller's, else the one that the dataset named, if it is still there."""
+    named = None if fit.origin is None else fit.origin.body_model_file
+    if given is None and (named is None or not (is_shipped(named) or Path(named).is_file())):
+        logger.info('%s: the body model is not known, or not there any more; --body-model names one.', path)
+        return None
+    body = load_body_model(given or named)
+    if (
+        given is None
+        and fit.model is not None
+        and FittedModel.of(body.data).content_hash != fit.model.content_hash
+    ):
+        logger.info('%s: %s has changed since the fit; --body-model names its model.', path, named)
+        return None
+    return body
+
+
+def _observed(origin: FitOrigin) -> Keypoints2d | None:
+    """Read the annotated keypoints, where the dataset file is there and still the same."""
+    if origin.dataset is None or not Path(origin.dataset).is_file():
+        return None
+    dataset = open_dataset(origin.dataset)
+    if dataset.fingerprint != origin.fingerprint or origin.session not in dataset.session_names:
+        return None
+    return dataset.annotated2d(origin.session)
+
+
+def _videos(origin: FitOrigin, fit: FitResult) -> dict[str, str]:
+    """Name the cameras' videos, where the session's folder is still there."""
+    source, found = Path(origin.source), {}
+    names = () if fit.recorded_cameras is None else fit.recorded_cameras.names
+    for name in names:
+        try:
+            found[name] = str(find_video(source / name, source / name / 'none.slp').resolve())
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def _write(
+    shown: ExportedFit,
+    folder: Path,
+    wanted: Sequence[str],
+    options: ExportOptions,
+    made_of: Mapping[str, Any],
+    skip: bool,
+) -> FitExport:
+    """Write formats; one that cannot be is left out, or an error before any is written."""
+    left_out = {name: why for name in wanted if (why := exporter(name).why_not(shown)) is not None}
+    if left_out and not skip:
+        name, why = next(iter(left_out.items()))
+        raise ValueError(f'{shown.name}: {name} cannot be written: {why}.')
+    outputs = OutputFolder(folder, MARKER)
+    files = {}
+    for name in (n for n in wanted if n not in left_out):
+        inputs = MadeOf(made_of, {'options': repr(options), 'fps': shown.fps})
+        outputs.part(
+            name, inputs, True, lambda staging, name=name: exporter(name).write(staging, shown, options)
+        )
+        files[name] = [folder / file for file in outputs.files(name)]
+    return FitExport(shown.name, folder, files, left_out)

@@ -1,0 +1,108 @@
+"""Sessions of points in space: which frames are kept, and their samples, which have no images."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from smilfit.datasets.crops import Crop
+from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, require_consistent_cameras
+from smilfit.datasets.label_scores import camera_counts
+from smilfit.datasets.sample_encoder import Placer
+from smilfit.datasets.store_layout import EncodedSample, StoreHeader
+from smilfit.io.points import PointSession
+from smilfit.structures import Keypoints2d, Keypoints3d
+
+# A file of points does not know its images: stored px are original px.
+_AS_IT_IS = Crop(0, 0, 1, 1, 1)
+
+
+def plan_points(session: PointSession, names: Sequence[str], options: PreprocessOptions) -> SessionPlan:
+    """Choose the frames with a point; what cameras saw of them comes along, lens undone.
+
+    Args:
+        session: the points.
+        names: the keypoints to keep, all of them the session's.
+        options: which frames to keep, and from which confidence points count (all if None).
+
+    Raises:
+        ValueError: no frame with a point, or cameras that contradict the points.
+    """
+    points = session.keypoints3d(tuple(names))
+    least = options.confidence_threshold or 0.0
+    counts = (points.confidence >= least) & points.visible
+    points = Keypoints3d(points.xyz, torch.where(counts, points.confidence, 0.0), points.names, points.unit)
+    seen = session.keypoints2d(tuple(names))
+    some = points.visible.any(-1)
+    chosen = some.nonzero().squeeze(-1)[:: options.frame_skip][: options.max_frames_per_session]
+    if not len(chosen):
+        raise ValueError(
+            f'{session.path}: a frame must have a point of a known keypoint'
+            f'{f", of confidence {least:g}" if least else ""}; of {len(some)} none has. Lower the threshold, or look '
+            'at the joint lookup.'
+        )
+    kept = points[chosen]
+    n, C = len(chosen), len(session.rig)
+    xy, confidence = np.zeros((n, C, len(names), 2)), np.zeros((n, C, len(names)))
+    report: dict[str, Any] = {
+        'frames': len(some),
+        'frames_stored': n,
+        'frames_without_points': int((~some).sum()),
+        'frames_skipped': int(some.sum()) - n,
+        'points3d_stored': int(kept.visible.sum()),
+        'points3d_missing': int((~kept.visible).sum()),
+        'points3d_below_threshold': int((~counts & session.keypoints3d(tuple(names)).visible)[chosen].sum()),
+        'points3d_from': 'the session',
+        'cameras': {},
+    }
+    if seen is not None:
+        xy, confidence, of_cameras = _views(session, seen, points, chosen, options)
+        report |= of_cameras
+    return SessionPlan(
+        session=session,
+        cameras=session.rig,
+        frames=chosen.numpy(),
+        view_mask=np.asarray((confidence > 0).any(-1)),
+        names=tuple(names),
+        keypoints2d=xy,
+        confidence2d=confidence,
+        keypoints3d=kept.xyz.double().numpy(),
+        confidence3d=kept.confidence.double().numpy(),
+        undistorted=True,
+        counts=report,
+        numbers=session.frame_numbers[chosen.numpy()],
+    )
+
+
+def _views(
+    session: PointSession,
+    seen: Keypoints2d,
+    points: Keypoints3d,
+    chosen: torch.Tensor,
+    options: PreprocessOptions,
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Undo the lens of what cameras saw, and hold them against the points."""
+    figures = require_consistent_cameras(cast(Session, session), seen, points, options)
+    ideal, inside = seen.rig.undistort(seen.xy)
+    confidence = torch.where(inside, seen.confidence, 0.0)[chosen]
+    xy = torch.where((confidence > 0).unsqueeze(-1), ideal[chosen], 0.0)
+    none = torch.zeros_like(seen.visible[chosen])
+    counts = {
+        'keypoints_stored': int((confidence > 0).sum()),
+        'keypoints_missing': int((~seen.visible[chosen]).sum()),
+        'keypoints_beyond_lens_fold': int((seen.visible & ~inside)[chosen].sum()),
+        'camera_median_px': figures,
+        'cameras': camera_counts(seen.rig.names, seen.visible[chosen], none, torch.zeros(len(seen.rig))),
+    }
+    return xy.numpy(), confidence.numpy(), counts
+
+
+def encode_points(
+    index: int, plan: SessionPlan, header: StoreHeader, options: PreprocessOptions, skip: int
+) -> Iterator[EncodedSample]:
+    """Give the planned samples: points, and no images."""
+    place = Placer(index, plan, header, options)
+    for n in range(skip, len(plan.frames)):
+        crops = [_AS_IT_IS if there else None for there in plan.view_mask[n]]
+        yield place.sample(n, crops, {}, {}, '')

@@ -1,0 +1,22 @@
+"""Names of a package that are imported when they are first used, so that importing the package stays light."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def lazy_names(
+    package: str, places: Mapping[str, str]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Make a package's `__getattr__` and `__dir__` (PEP 562).
+
+    Args:
+        package: its name.
+        places: a public name -> the module that holds it, within the package.
+    """
+
+    def get(name: str) -> object:
+        if name in places:
+            return getattr(import_module(f'{package}.{places[name]}'), name)
+        raise AttributeError(f'module {package!r} has no attribute {name!r}')
+
+    return get, lambda: sorted(places)

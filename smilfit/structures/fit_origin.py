@@ -1,0 +1,87 @@
+"""Of which recording a fit is, and what it was judged to be."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from smilfit.files import read_json, reading
+
+VERDICT_FILE = 'verdict.json'
+# Fits that a verdict beside them is of; predictions lie beside the verdict on what was refined of them.
+_JUDGED_FILES = ('fit.npz', 'refined.npz')
+
+
+@dataclass(frozen=True)
+class FitOrigin:
+    """The recording of a fit, as its file keeps it.
+
+    Args:
+        session: its name.
+        dataset: the dataset file, by its whole path; it may be gone.
+        fingerprint: of that file.
+        body_model_file: the body model that the dataset names.
+        source: where the session came from, such as its folder.
+        fps: frames per second of the recording; None where unknown.
+        unit: of the world.
+        labels: names of single images; none of a recording, whose frames have numbers.
+        videos: by camera, where they are known.
+    """
+
+    session: str
+    dataset: str | None = None
+    fingerprint: str | None = None
+    body_model_file: str | None = None
+    source: str = ''
+    fps: float | None = None
+    unit: str | None = None
+    labels: tuple[str, ...] = ()
+    videos: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: Any, session: str) -> 'FitOrigin':
+        """Describe a session of an open dataset file."""
+        images = dataset.has_own_cameras(session) and not dataset.temporal(session)
+        return cls(
+            session,
+            str(Path(dataset.path).resolve()),
+            dataset.fingerprint,
+            str(dataset.body_model_file),
+            str(dataset.source(session)),
+            dataset.fps(session),
+            dataset.unit,
+            tuple(dataset.labels(session)) if images else (),
+        )
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> 'FitOrigin':
+        """Read what `record` gave; what a later version adds is passed over."""
+        known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        return cls(**known | {'labels': tuple(known.get('labels', ()))})
+
+    def record(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FitVerdict:
+    """What a fit was judged to be: in a word, with reasons, and by frame; its measures stand in the file."""
+
+    word: str
+    reasons: tuple[str, ...]
+    frame_words: tuple[str, ...]
+    frame_reasons: tuple[str, ...]
+
+
+def verdict_beside(path: Path, n_frames: int) -> FitVerdict | None:
+    """Read the verdict that lies beside a fit's file; None where there is none, or one of other frames."""
+    file = path.parent / VERDICT_FILE
+    if path.name not in _JUDGED_FILES or not file.is_file():
+        return None
+    document = read_json(file, 'a verdict', dict)
+    with reading(file, 'a verdict'):
+        frames = document['frames']
+        words, reasons = (tuple(str(frame[k]) for frame in frames) for k in ('word', 'reason'))
+        found = FitVerdict(str(document['word']), tuple(map(str, document['reasons'])), words, reasons)
+    return found if len(words) == n_frames else None

@@ -1,0 +1,121 @@
+"""What is shown at a frame: the body, the points, the verdict, the images; a bounded part of it in memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from smilfit.datasets import open_dataset
+from smilfit.structures import FitResult
+from smilfit.viewer import open_scene, posed_bodies
+from smilfit.viewer.images import KEPT_FRAMES
+from smilfit.viewer.scene import FITTED_POINTS, GIVEN, TRIANGULATED
+from tests.viewer.conftest import DOUBTED, SESSION
+
+
+@pytest.fixture(scope='module')
+def fit(made):
+    return open_scene(made / 'fit' / SESSION)
+
+
+def test_the_mesh_is_that_of_the_frame(made, fit):
+    body = fit.bodies.body
+    result = FitResult.load(made / 'fit' / SESSION / 'fit.npz', body=body)
+    for row in (9, 0, 4):
+        expected = result.body(result.params[row], ('vertices',)).vertices[0]
+        np.testing.assert_allclose(fit.at(row).vertices, expected, atol=1e-4)
+
+
+def test_a_frame_that_was_not_fitted_has_no_mesh_and_keeps_its_points(fit):
+    shown = fit.at(len(fit) - 1)
+    assert shown.vertices is None
+    assert FITTED_POINTS not in shown.points
+    assert len(shown.points[TRIANGULATED]) > 5
+
+
+def test_points_of_all_kinds_lie_where_the_truth_is(made, fit):
+    shown = fit.at(3)
+    place = dict(zip(shown.names[FITTED_POINTS], shown.points[FITTED_POINTS]))
+    given = dict(zip(shown.names[GIVEN], shown.points[GIVEN]))
+    triangulated = dict(zip(shown.names[TRIANGULATED], shown.points[TRIANGULATED]))
+    assert np.median([np.linalg.norm(place[n] - given[n]) for n in given]) < 2.0
+    assert np.median([np.linalg.norm(place[n] - triangulated[n]) for n in triangulated]) < 3.0
+
+
+def test_the_verdict_of_a_frame_comes_with_its_reason(fit):
+    assert (fit.at(DOUBTED).word, fit.at(DOUBTED).reason) == ('doubtful', 'a bone is long')
+    assert (fit.at(0).word, fit.at(0).reason) == ('good', '')
+    assert len(fit.words) == len(fit)
+
+
+def test_only_few_meshes_and_images_are_kept(made, monkeypatch):
+    monkeypatch.setattr(posed_bodies, 'BLOCK', 2)
+    scene = open_scene(made / 'fit')
+    for row in range(len(scene)):
+        scene.at(row)
+        scene.images_at(row)
+    assert len(scene.bodies._blocks) == posed_bodies.KEPT_BLOCKS
+    assert len(scene._recent) == min(KEPT_FRAMES, len(scene))
+
+
+def test_the_same_image_comes_from_the_recording_and_in_small_from_the_file(made):
+    scene = open_scene(made / 'made.h5')
+    assert 'videos' in scene.images.source
+    recorded = scene.images_at(4)
+    from smilfit.viewer.images import StoredImages
+
+    scene = open_scene(made / 'made.h5')
+    scene.images = StoredImages(open_dataset(made / 'made.h5'), SESSION)
+    for name, shown in scene.images_at(4).items():
+        a, b = (x.image.astype(float).mean(-1) for x in (recorded[name], shown))
+        there = b > 0
+        assert there.mean() > 0.3
+        assert np.corrcoef(a[there], b[there])[0, 1] > 0.8
+
+
+def test_a_session_folder_is_shown_without_a_dataset(made):
+    scene = open_scene(made / 'sessions' / SESSION)
+    shown = scene.at(2)
+    assert set(shown.points) == {TRIANGULATED, GIVEN}
+    assert set(scene.images_at(2)) == set(scene.cameras.names)
+    assert shown.word == 'not judged'
+
+
+def test_a_fit_without_its_dataset_shows_body_and_cameras(made, tmp_path):
+    folder = tmp_path / SESSION
+    folder.mkdir()
+    for name in ('fit.npz', 'fit.json', 'verdict.json'):
+        (folder / name).write_bytes((made / 'fit' / SESSION / name).read_bytes())
+    scene = open_scene(folder, body_model=made / 'animal.smil.json')
+    assert scene.at(0).vertices is not None
+    assert len(scene.cameras) == 3
+    assert scene.images_at(0)[scene.cameras.names[0]].image is None
+    assert '--data' in scene.notes[0]
+
+
+def test_a_frame_beyond_the_last_is_an_error(fit):
+    with pytest.raises(IndexError, match='frames go from 0 to'):
+        fit.at(len(fit))
+
+
+@pytest.mark.parametrize(
+    ('path', 'options', 'error', 'message'),
+    [
+        ('nothing', {}, FileNotFoundError, 'nothing: the path must be there'),
+        ('sessions/joint_lookup.csv', {}, ValueError, 'what is viewed must be a fit'),
+        ('made.h5', {'session': 'session_0'}, KeyError, 'no session'),
+    ],
+)
+def test_what_cannot_be_shown_is_told(made, path, options, error, message):
+    with pytest.raises(error, match=message):
+        open_scene(made / path, **options)
+
+
+def test_cameras_that_a_fit_moved_are_shown_where_it_put_them(made):
+    from smilfit.viewer.scene import with_cameras
+
+    scene = open_scene(made / 'made.h5')
+    shift = torch.zeros(3, 6, dtype=scene.cameras.K.dtype)
+    shift[1, 3:] = 5.0
+    moved = with_cameras(scene, scene.cameras.ideal().shifted(shift))
+    assert (moved.cameras.centres() - scene.cameras.centres())[1].norm() > 5
+    assert moved.cameras.dist is scene.cameras.dist
