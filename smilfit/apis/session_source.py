@@ -190,6 +190,8 @@ def _open_animals(
             unit=source.unit,
             partial_labels=source.partial_labels,
             trim=source.trim,
+            # The pipeline judges all of it, and refuses.
+            judge=False,
         )
 
     individuals = source.reader.get('individuals')
