@@ -40,8 +40,8 @@ class Tracker:
         + motion_weight sum rho(|joint - expected| / length)
 
     with `rho(d) = d^2 / (1 + d^2 / s^2)` (Geman and McClure 1987), s = `sigma_px` and `REACH`. Without the last term
-    it is the fused kernel's fit of a frame by `SMPLify` with sums of these terms. The launch is made once. It works on
-    the CPU, on one thread.
+    it is the fused kernel's fit of a frame by `SMPLify` with sums of these terms. The launch is made once. It works
+    on the CPU, on one thread.
 
     Args:
         body: the body model, on the CPU; with landmarks, if the fit had them.

@@ -1,6 +1,7 @@
 """Tracking: the truth of made frames, the batch fit of the same frame, jumps, gaps, and what is too little."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 import smilfit as sf
 from smilfit.synthetic import make_rig, random_motion
 
+CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'fit' / 'multiview_keypoints_lm.py'
 N_FRAMES = 24
 SCALE = 100.0
 
@@ -206,3 +208,28 @@ def test_what_cannot_be_tracked_is_refused(body, truth, seen):
     }.items():
         with pytest.raises(ValueError, match=text):
             call()
+
+
+def test_the_real_mouse_is_where_its_windowed_fit_has_it(real_data):
+    folder = real_data / 'mouse_sessions'
+    session = sf.SleapSession(
+        folder / 'minimal_session',
+        joint_lookup=folder / 'joint_lookup.csv',
+        exclude_cameras=('side',),
+        unit='mm',
+    )
+    seen = session.keypoints2d()[:40]
+    body = sf.load_body_model(real_data / 'models' / 'SMILy_Mouse_static_joints.pkl')
+    body = body.with_landmarks(session.landmarks(body.data))
+    cfg = sf.read_config(CONFIG)
+    fit = sf.build_registrant({**cfg, 'body_model': body, 'verbose': False})([seen])
+    tracker = sf.Tracker(body, seen.rig, fit)
+    poses = list(tracker.follow(seen))
+    assert tracker.counts == {'restarted': 1, 'tracked': 39}
+    assert np.mean([pose.believable for pose in poses]) > 0.95
+    far = np.linalg.norm(np.stack([pose.points for pose in poses]) - fit.keypoints3d.xyz.numpy(), axis=-1)
+    assert np.median(far) < 0.5  # mm
+    pixels = seen.rig.project(fit.keypoints3d.xyz.double())[0]
+    theirs = (pixels - seen.xy).norm(dim=-1)[seen.visible].median()
+    ours = np.nanmedian(np.stack([pose.distances_px for pose in poses]))
+    assert ours < 1.1 * float(theirs)
