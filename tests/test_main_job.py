@@ -96,9 +96,9 @@ def test_the_real_session_trains_and_is_measured(mouse):
     torch.load(checkpoint, weights_only=True)
     # Neither the dataset nor the body model need be named again.
     output = run('tools/test.py', mouse / 'train' / 'multiview_demo.py', checkpoint, '--device', 'cpu')
-    assert 'mpjpe_mm' in output
-    assert 'mpjpe_baseline_mm' in output
-    assert 'median_error_px_original' in output
+    assert 'mean distance in space' in output
+    assert 'better than'.upper() in output.upper()
+    assert 'half of the keypoints are nearer than' in output
     folder = mouse / 'train' / 'benchmark'
     for name in (
         'benchmark_report.txt',
