@@ -33,6 +33,7 @@ _PUBLIC = {
     'PseudoLabelRun': 'smilfit.apis.pseudo_labels',
     'TrainRun': 'smilfit.apis.training',
     'calibrate_boards': 'smilfit.apis.calibrating',
+    'calibrate_camera_by_boards': 'smilfit.apis.calibrating',
     'calibrate_camera': 'smilfit.apis.calibrating',
     'check_data': 'smilfit.apis.checking',
     'check_training': 'smilfit.apis.training',

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.apis.labelled_sessions import joined2d, joined3d, labelled_sessions
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.calibration import repair_by_labels
 from smilfit.calibration.board_guess import likely_board
 from smilfit.calibration.board_recordings import MOST_FRAMES, BoardViews, read_board_views, some_images
 from smilfit.calibration.boards import Board
+from smilfit.calibration.camera_by_boards import repair_by_boards
 from smilfit.calibration.camera_repair import CameraRepair
 from smilfit.calibration.free_parameters import Free
 from smilfit.calibration.rig_calibration import RigCalibration, calibrate_rig, require_seen
@@ -24,7 +26,6 @@ from smilfit.calibration.words import (
     spread_px,
 )
 from smilfit.files import write_text
-from smilfit.io import SleapSession
 from smilfit.io.calibration import read_calibration, replace_camera, write_calibration
 from smilfit.io.session_folder import CALIBRATION_FILE
 from smilfit.structures import Cameras
@@ -65,46 +66,106 @@ def calibrate_camera(
     like_mates: bool = True,
     unit: str | None = None,
     exclude_cameras: tuple[str, ...] = (),
+    format: str = 'sleap',
 ) -> CalibrationRun:
     """Calibrate one camera of a session against the others by the animal's labelled points.
 
+    Where a folder holds several sessions of one calibration, the labels of all of them count.
+
     Args:
-        session: folder with `calibration.toml` and labels of each camera.
+        session: what preprocessing reads as calibrated sessions: a folder with `calibration.toml` and labels of
+            each camera, a folder of such folders, or a project.
         camera: the one to be calibrated.
         out: folder for the new calibration.toml, report.html and figures.json.
         free: what may move; see `smilfit.calibration.free_parameters`.
-        points: `'placed'` by the other cameras, or `'given'` by the session's points3d.h5.
+        points: `'placed'` by the other cameras, or `'given'` by the session's own.
         like_mates: expect a focal length and lens like those of cameras with the same image size.
         unit: of the calibration, where it does not say.
         exclude_cameras: those that take no part; they keep their numbers.
+        format: how the session is labelled.
 
     Raises:
         FileExistsError: there is a calibration in `out`.
         KeyError: an unknown camera.
-        ValueError: too few cameras or labels.
+        ValueError: too few cameras or labels, or sessions of several calibrations.
     """
     path = new_calibration(out)
     given = points == 'given'
-    read = SleapSession(
-        session, unit=unit, with_3d=given, exclude_cameras=exclude_cameras, partial_labels=True
-    )
-    seen = read.keypoints2d()
-    if read.cameras is None:
-        raise ValueError(f'{session}: must have a {CALIBRATION_FILE} of the other cameras; it has none.')
-    known = read.keypoints3d() if given else None
-    if given and known is None:
-        raise ValueError(f'{session}: must have points3d.h5 for --points given; it has none. Leave it away.')
+    calibration, read = labelled_sessions(session, format, unit, given, exclude_cameras)
+    seen = joined2d([one.keypoints2d() for one in read])
+    known = joined3d([one.keypoints3d() for one in read], session) if given else None
+    cameras = seen.rig
     repair = repair_by_labels(seen, camera, free, known, like_mates)
-    size = read.cameras.size.numpy()
-    cameras = repair.rig.cameras(read.cameras.names, size, read.cameras.unit)
-    sentences = repair_sentences(repair, read.cameras, given)
+    names = [seen.names[p] for p in repair.point]
+    places = 'the given 3D points' if given else 'the points that the other cameras place'
+    return _write_repair(repair, cameras, calibration, path, names, places)
+
+
+def calibrate_camera_by_boards(
+    calibration: str | Path,
+    recordings: str | Path,
+    board: Board,
+    camera: str,
+    out: str | Path,
+    free: Free = 'lens',
+    n_lens: int = 2,
+    most_frames: int = MOST_FRAMES,
+    unit: str | None = None,
+    on_camera: Callable[[str, int, int], None] | None = None,
+) -> CalibrationRun:
+    """Calibrate one camera against others by recordings of a board that they see at the same time.
+
+    Args:
+        calibration: the calibration.toml, or the folder that holds it.
+        recordings: holds a subfolder for this camera and for others, called after them.
+        board: what they show, in the calibration's unit.
+        camera: the one to be calibrated.
+        out: folder for the new calibration.toml, report.html and figures.json.
+        free: what may move.
+        n_lens: lens coefficients that the camera may have.
+        most_frames: that are searched in each video.
+        unit: of the calibration, where it does not say.
+        on_camera: called with a camera's name, how many images showed the board, and how many were searched.
+
+    Raises:
+        FileExistsError: there is a calibration in `out`.
+        KeyError: an unknown camera.
+        ValueError: too few boards, or a board of another size than the other cameras measure.
+    """
+    path = new_calibration(out)
+    source = Path(calibration)
+    source = source / CALIBRATION_FILE if source.is_dir() else source
+    cameras = read_calibration(source, unit)
+    cameras.select((camera,))
+    views = read_board_views(recordings, board, most_frames, on_camera)
+    _require_board(views, board, recordings)
+    repair = repair_by_boards(cameras, views, board, camera, free, n_lens)
+    kept = cameras.select([name for name in cameras.names if name in views.names])
+    names = [f'frame {frame}' for frame in repair.frame]
+    return _write_repair(repair, kept, source, path, names, 'the boards that the other cameras place')
+
+
+def _write_repair(
+    repair: CameraRepair,
+    cameras: Cameras,
+    calibration: Path | None,
+    path: Path,
+    names: list[str],
+    places: str,
+) -> CalibrationRun:
+    """Write page, figures and calibration; `names` say of what each of the camera's pixels is."""
+    new = repair.rig.cameras(cameras.names, cameras.size.numpy(), cameras.unit)
+    sentences = repair_sentences(repair, cameras, places)
     path.parent.mkdir(parents=True, exist_ok=True)
-    report = _write_page(repair, read, sentences, path.parent)
-    figures = _figures(repair, read.cameras)
-    write_text(path.parent / FIGURES_FILE, json.dumps(figures, indent=1) + '\n')
+    page = repair_page(repair, cameras, names, sentences, path.parent)
+    report = page.save(path.parent / REPORT_FILE)
+    write_text(path.parent / FIGURES_FILE, json.dumps(_figures(repair, cameras), indent=1) + '\n')
     # Last, so that a folder with a calibration is a whole one.
-    replace_camera(Path(session) / CALIBRATION_FILE, path, cameras, camera)
-    return CalibrationRun(path, report, cameras, sentences)
+    if calibration is None:
+        write_calibration(path, new)
+    else:
+        replace_camera(calibration, path, new, cameras.names[repair.camera])
+    return CalibrationRun(path, report, new, sentences)
 
 
 def calibrate_boards(
@@ -178,12 +239,6 @@ def _rig_figures(found: RigCalibration, board: Board) -> dict[str, Any]:
         'frames': list(found.frames),
         'edge_mm': {'stated': board.edge_mm, 'median': float(np.median(edges)) if len(edges) else None},
     }
-
-
-def _write_page(repair: CameraRepair, session: SleapSession, sentences: list[str], folder: Path) -> Path:
-    names = [session.keypoint_names[p] for p in repair.point]
-    page = repair_page(repair, session.cameras, names, repair.points, sentences, folder)
-    return page.save(folder / REPORT_FILE)
 
 
 def _figures(repair: CameraRepair, cameras: Cameras) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def open_recording(dataset: Any, session: str) -> RecordedSession:
         with_3d=False,
         partial_labels=True,
         trim=True,
+        judge=False,
         **arguments,
     )
     last = int(max(dataset.frame_indices(session), default=0))

@@ -31,7 +31,7 @@ class Sightings:
     """Pixels of all cameras and the M blocks that they show, placed by the good cameras.
 
     `frame` (M) and `point` (M) say what a block is: a keypoint of a frame, or the board of a frame. Blocks that are
-    known better than by these cameras do not move.
+    known better than by these cameras do not move. Pixels of no camera miss by less than `least_px` (sd).
     """
 
     seen: Observations
@@ -40,6 +40,7 @@ class Sightings:
     point: Int[np.ndarray, 'M']
     grouped_by: str = 'keypoint'
     move_blocks: bool = True
+    least_px: float = LEAST_SIGMA_PX
 
     @property
     def groups(self) -> Int[np.ndarray, 'M']:
@@ -54,7 +55,8 @@ class CameraRepair:
     The n pixels are those of this camera: `xy`, `predicted` by the new calibration, of `frame` and `point`, and the
     distances (px) `before` and `after`. `held_out_frames` are distances by cameras that were found without the block
     of time that they are in, `held_out_points` without the keypoint; NaN where that cannot be done. `others_px` are
-    medians of each other camera with points as they were and as they ended. `points` are what all saw.
+    medians of each other camera with points as they were and as they ended. `points` are where they ended. `seen_as`
+    says what was seen: `'keypoint'` or `'board'`; `edges` are the board's as the other cameras measure them.
     """
 
     rig: Rig
@@ -73,7 +75,9 @@ class CameraRepair:
     doubt: Doubt
     converged: bool
     mates: tuple[int, ...]
-    points: Float[np.ndarray, 'M 3']
+    points: Float[np.ndarray, 'n 3']
+    seen_as: str = 'keypoint'
+    edges: Float[np.ndarray, ' E'] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class _Problem:
         sigma = seen.sigma_px.copy()
         for _ in range(_ROUNDS):
             error = residuals_px(rig, self.sightings.blocks, seen.take(mine))
-            sigma[self.camera] = usual_miss_px(error, LEAST_SIGMA_PX)
+            sigma[self.camera] = usual_miss_px(error, self.sightings.least_px)
             seen = replace(seen, sigma_px=sigma.copy())
             end = self.adjust(rig, seen)
             rig = end.rig
@@ -167,7 +171,9 @@ def repair_camera(
         before=residuals_px(rig, blocks, own),
         after=residuals_px(end.rig, blocks, own),
         held_out_frames=problem.held_out(end.rig, seen, _blocks_of_time(sightings.frame)),
-        held_out_points=problem.held_out(end.rig, seen, sightings.point),
+        held_out_points=problem.held_out(end.rig, seen, sightings.point)
+        if sightings.grouped_by == 'keypoint'
+        else np.full(len(own.xy), np.nan),
         others_px={
             int(c): tuple(float(np.median(error[seen.camera == c])) for error in (first, last))
             for c in np.unique(seen.camera)
@@ -177,7 +183,8 @@ def repair_camera(
         doubt=doubt_of(end, camera, sightings.groups, sightings.grouped_by, expected.sd[camera], effect),
         converged=end.converged,
         mates=tuple(mates),
-        points=end.blocks.t,
+        points=end.blocks.place(own),
+        seen_as=sightings.grouped_by,
     )
 
 

@@ -9,13 +9,17 @@ from smilfit.calibration.camera_repair import LEAST_SIGMA_PX, CameraRepair, Sigh
 from smilfit.calibration.camera_start import MIN_POINTS, starts_of
 from smilfit.calibration.free_parameters import Free, mates_of
 from smilfit.calibration.rig import Rig
-from smilfit.io import triangulate_keypoints
+from smilfit.geometry.consistency import LIMIT_OF_DIAGONAL
+from smilfit.io import check_cameras, triangulate_keypoints
+from smilfit.io.camera_warning import judge_cameras
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
 # More frames than this, evenly spread, tell no more of a camera.
 MOST_FRAMES = 200
 # Fewer labels than this, that other cameras place, fix no camera.
 MIN_LABELS = 30
+# Mirrored labels that fit so many times better were mirrored.
+_MIRRORED = 0.5
 # So many of the best starts are followed to their end.
 _STARTS = 3
 
@@ -39,7 +43,8 @@ def repair_by_labels(
 
     Raises:
         KeyError: an unknown camera, with the near names.
-        ValueError: fewer than two other cameras without given points, or too few labels.
+        ValueError: fewer than two other cameras without given points, others that contradict each other, points of
+            another unit, too few labels, mirrored images.
     """
     cameras = keypoints.rig.to(torch.float64)
     cameras.select((camera,))
@@ -49,11 +54,29 @@ def repair_by_labels(
         raise ValueError(
             f'repair_by_labels: two other cameras must place the points; got {others}. Give points.'
         )
+    _require_good(_only(keypoints, others), points)
     step = max(1, -(-keypoints.batch_size // MOST_FRAMES))
     seen = keypoints[::step]
     placed = triangulate_keypoints(_only(seen, others)) if points is None else points[::step]
     sightings = _sightings(seen, placed, Rig.of(cameras), index, step, points is None)
     return _repair(cameras, index, sightings, level, like_mates)
+
+
+def _require_good(keypoints: Keypoints2d, points: Keypoints3d | None) -> None:
+    """Refuse cameras that nothing should be calibrated against, and points that are not theirs."""
+    report = judge_cameras(keypoints) if points is None else check_cameras(keypoints, points)
+    if report is None or report.ok:
+        return
+    if report.unit_factor is not None:
+        raise ValueError(
+            f'calibrate: 3D points must have the unit of the calibration; {report.message()} Convert them, or let '
+            'the cameras place them.'
+        )
+    named = ' '.join(report.contradicting)
+    raise ValueError(
+        f'calibrate: the other cameras must agree with each other; {report.message()} Leave wrong ones out'
+        f'{f" (--exclude-cameras {named})" if named else ""}, or calibrate by boards.'
+    )
 
 
 def _only(keypoints: Keypoints2d, names: list[str]) -> Keypoints2d:
@@ -126,6 +149,15 @@ def start_rigs(
         for like in likely
         for start in starts_of(points, xy, like, size[camera], level == 'pose', LEAST_SIGMA_PX)
     ]
+    best = min((start.median_px for start in found), default=np.inf)
+    if best > LIMIT_OF_DIAGONAL * float(np.linalg.norm(size[camera])):
+        flipped = np.stack((size[camera][0] - 1 - xy[:, 0], xy[:, 1]), -1)
+        other = starts_of(points, flipped, likely[-1], size[camera], False, LEAST_SIGMA_PX)
+        if other and other[0].median_px < _MIRRORED * best:
+            raise ValueError(
+                f'calibrate: images must not be mirrored; labels miss by {best:.0f} px as they are and by '
+                f'{other[0].median_px:.0f} px from left to right. Flip the videos and their labels.'
+            )
     if not found:
         raise ValueError(
             f'start_rigs: a camera must stand somewhere from which {MIN_POINTS} points look as they are labelled; '

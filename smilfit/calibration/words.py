@@ -23,8 +23,8 @@ def spread_px(error: np.ndarray) -> tuple[float, float]:
     return (float(np.median(known)), float(np.percentile(known, 95))) if len(known) else (np.nan, np.nan)
 
 
-def repair_sentences(repair: CameraRepair, cameras: Cameras, given_points: bool) -> list[str]:
-    """Say of a camera that was calibrated anew how well it agrees, and how well it is known."""
+def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> list[str]:
+    """Say of a camera that was calibrated anew how well it agrees with `places`, and how well it is known."""
     name, unit = cameras.names[repair.camera], cameras.unit or 'world units'
     figures = {
         'before': repair.before,
@@ -38,8 +38,12 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, given_points: bool)
         for median, high in [spread_px(e)]
         if not np.isnan(median)
     ]
-    places = 'the given 3D points' if given_points else 'the points that the other cameras place'
     found = [f'Camera {name!r}, median distance from {places}, of {len(repair.xy)}: {", ".join(shown)}.']
+    if repair.edges is not None and len(repair.edges):
+        found.append(
+            f'The other cameras measure {len(repair.edges)} edges of the board: {np.median(repair.edges):.4g} {unit} '
+            f'(sd {np.std(repair.edges):.2g}).'
+        )
     doubt = repair.doubt
     sd = ', '.join(f'{value:.3g}' for value in doubt.place_sd)
     text = (
@@ -50,14 +54,21 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, given_points: bool)
         text += f', {100 * doubt.focal_sd_share:.2g} % of the focal length'
     found.append(text + f'; errors of one {doubt.grouped_by} taken to go together.')
     if doubt.ambiguous:
+        things, advice = (
+            ('boards', 'Tilt them more, nearer and farther.')
+            if repair.seen_as == 'board'
+            else (
+                'labels',
+                'Add frames in which the animal is elsewhere in the image, nearer and farther, or record a board.',
+            )
+        )
         share = doubt.share_of_labels
         by = ''
         if repair.mates and share is not None:
             mates = ', '.join(repr(cameras.names[m]) for m in repair.mates)
             by = f' {100 * (1 - share):.0f} % of what is known comes from {mates}, whose images have the same size.'
         found.append(
-            f'Focal length and distance of {name!r} are hard to tell apart by these labels.{by} Add frames in which '
-            'the animal is elsewhere in the image, nearer and farther, or record a board.'
+            f'Focal length and distance of {name!r} are hard to tell apart by these {things}.{by} {advice}'
         )
     after, held = spread_px(repair.after)[0], spread_px(repair.held_out_points)[0]
     if held > _FOLLOWS * after:

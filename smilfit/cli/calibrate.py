@@ -67,7 +67,7 @@ def _add_boards(ways: argparse._SubParsersAction) -> None:
     add_import(made)
 
 
-def _add_board(made: argparse.ArgumentParser, required: bool = True) -> None:
+def _add_board(made: argparse._ActionsContainer, required: bool = True) -> None:
     made.add_argument(
         '--board',
         choices=('charuco', 'chessboard', 'apriltag'),
@@ -120,41 +120,61 @@ def _add_camera(ways: argparse._SubParsersAction) -> None:
     made = ways.add_parser(
         'camera',
         help='one camera against the others, which stay as they are',
-        description='Calibrate one camera of a session against the others, which keep every bit, by the labelled '
-        'points of the animal. The other cameras place the points; the camera is moved until it sees them '
-        'where they are labelled. The report says how well it is known: a small animal in one place tells little '
-        'of the focal length.',
+        description='Calibrate one camera against the others, which keep every bit. By labels of the animal '
+        '(--from keypoints): the other cameras place the points, and the camera is moved until it sees them where '
+        'they are labelled; the report says how well it is known, for a small animal in one place tells little of '
+        'the focal length. By recordings of a board (--from boards), which is better.',
     )
     made.add_argument(
-        'session', type=Path, metavar='SESSION', help='folder with calibration.toml and a folder a camera'
+        'session',
+        type=Path,
+        metavar='SESSION',
+        help='folder with calibration.toml and labels of each camera, or a project; with --from boards the '
+        'calibration.toml is enough',
     )
     made.add_argument('--camera', required=True, metavar='NAME', help='the camera to be calibrated')
+    made.add_argument(
+        '--from',
+        dest='source',
+        choices=('keypoints', 'boards'),
+        default='keypoints',
+        help='what it is calibrated by (default: keypoints)',
+    )
     _add_out(made)
     made.add_argument(
         '--free',
         choices=('pose', 'focal', 'lens', 'all'),
-        default='focal',
         help='what may change: pose (rotation and place), focal (and focal length), lens (and lens coefficients), '
-        'all (and principal point) (default: focal)',
-    )
-    made.add_argument(
-        '--points',
-        choices=('placed', 'given'),
-        default='placed',
-        help="3D points: placed by the other cameras, or given by the session's points3d.h5, where those are known "
-        'to be right (default: placed)',
-    )
-    made.add_argument(
-        '--no-mates',
-        action='store_true',
-        help='expect no focal length and lens like those of cameras with the same image size',
-    )
-    made.add_argument(
-        '--exclude-cameras', nargs='+', default=(), metavar='NAME', help='further cameras that take no part'
+        'all (and principal point) (default: focal by keypoints, all by boards)',
     )
     made.add_argument(
         '--unit', metavar='UNIT', help='world unit of the calibration, such as mm, where it does not say'
     )
+    labels = made.add_argument_group('by keypoints')
+    labels.add_argument('--format', default='sleap', metavar='NAME', help='as of preprocess (default: sleap)')
+    labels.add_argument(
+        '--points',
+        choices=('placed', 'given'),
+        default='placed',
+        help="3D points: placed by the other cameras, or given by the session's own, where those are known to be "
+        'right (default: placed)',
+    )
+    labels.add_argument(
+        '--no-mates',
+        action='store_true',
+        help='expect no focal length and lens like those of cameras with the same image size',
+    )
+    labels.add_argument(
+        '--exclude-cameras', nargs='+', default=(), metavar='NAME', help='further cameras that take no part'
+    )
+    boards = made.add_argument_group('by boards')
+    boards.add_argument(
+        '--recordings',
+        type=Path,
+        metavar='FOLDER',
+        help='holds a subfolder for the camera and for others that see the board with it, as for calibrate boards',
+    )
+    _add_board(boards, required=False)
     add_traceback(made)
     add_import(made)
 
@@ -200,17 +220,34 @@ def _boards(arguments: argparse.Namespace) -> 'CalibrationRun':
 
 
 def _camera(arguments: argparse.Namespace) -> 'CalibrationRun':
-    from smilfit.apis.calibrating import calibrate_camera
+    from smilfit.apis.calibrating import calibrate_camera, calibrate_camera_by_boards
 
+    if arguments.source == 'boards':
+        needed = ('recordings', 'board', 'squares', 'square_mm')
+        missing = [f'--{name.replace("_", "-")}' for name in needed if getattr(arguments, name) is None]
+        if missing:
+            raise ValueError(f'calibrate camera: --from boards needs {", ".join(missing)}; got none. Add it.')
+        return calibrate_camera_by_boards(
+            arguments.session,
+            arguments.recordings,
+            _board_of(arguments),
+            arguments.camera,
+            arguments.out,
+            free=arguments.free or 'all',
+            most_frames=arguments.most_frames,
+            unit=arguments.unit,
+            on_camera=_tell_camera,
+        )
     return calibrate_camera(
         arguments.session,
         arguments.camera,
         arguments.out,
-        free=arguments.free,
+        free=arguments.free or 'focal',
         points=arguments.points,
         like_mates=not arguments.no_mates,
         unit=arguments.unit,
         exclude_cameras=tuple(arguments.exclude_cameras),
+        format=arguments.format,
     )
 
 

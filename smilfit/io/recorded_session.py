@@ -14,6 +14,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.landmarks import Landmark
 from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.io.camera_labels import CameraLabels
+from smilfit.io.camera_warning import warn_of_cameras
 from smilfit.io.landmark_rows import read_landmarks
 from smilfit.io.lookup import check_lookup, read_joint_lookup
 from smilfit.io.session_checks import (
@@ -75,6 +76,7 @@ class RecordedSession(ABC):
         trim: where videos or labels differ in length by more than a few frames, use what all have.
         only_cameras: the cameras to take, as another way of saying which to exclude.
         name: how the session is called; as its folder (and trial) if None.
+        judge: tell in the log of cameras that contradict each other by these labels.
 
     Raises:
         ValueError: files that contradict each other or themselves; the message names the file.
@@ -97,6 +99,7 @@ class RecordedSession(ABC):
         trim: bool = False,
         only_cameras: Sequence[str] | None = None,
         name: str | None = None,
+        judge: bool = True,
     ) -> None:
         self.track, self.folder = track, Path(folder)
         exclude = (exclude_cameras,) if isinstance(exclude_cameras, str) else tuple(exclude_cameras)
@@ -140,6 +143,8 @@ class RecordedSession(ABC):
         self._centres = [label.centres for label in labels.values()]
         self._reject_blind_cameras(thresholds)
         self._xyz = self._read_points3d() if with_3d else None
+        if judge:
+            warn_of_cameras(str(self.folder), self.keypoints2d())
 
     @classmethod
     @abstractmethod

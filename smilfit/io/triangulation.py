@@ -99,6 +99,16 @@ class CameraReport:
         parts += [f'{a!r} and {b!r} are calibrated to the same place.' for a, b in self.same_place]
         return ' '.join(parts)
 
+    def advice(self) -> str:
+        """Say what to do about it."""
+        if self.contradicting:
+            names, it = list(self.contradicting), 'it' if len(self.contradicting) == 1 else 'each'
+            return (
+                f'Leave {it} out (exclude_cameras={names}), or calibrate {it} against the others: smilfit calibrate '
+                f'camera SESSION --camera {names[0]} --out DIR.'
+            )
+        return 'Look at a board or at the animal in each of them: smilfit calibrate boards --help.'
+
 
 def check_cameras(keypoints: Keypoints2d, points: Keypoints3d | None = None) -> CameraReport:
     """Judge each camera's calibration by what all saw; see `smilfit.geometry.consistency`.

@@ -12,15 +12,16 @@ from smilfit.solvers import FirstOrderSolver, StopReason
 def run_first_order(task: StageTask, solver: FirstOrderSolver, start: FitState) -> StageOutcome:
     """Fit the parameters of a stage to the sum of its terms; all frames have converged, or none."""
     params, stage = start.params.with_rest(task.stage.fit, task.body.sizes), task.stage
-    shift = start.camera_shift
-    if 'cameras' in stage.fit and shift is None:
-        shift = params.transl.new_zeros(len(task.cameras()), 6)
+    shift, moving = start.camera_shift, None
+    if 'cameras' in stage.fit:
+        moving = task.moving_cameras()
+        shift = params.transl.new_zeros(len(task.cameras()), 6) if shift is None else shift
     joints = fitted_joints(stage, task.body.data)
     camera = first_cameras(
         {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
     )
     camera = camera if camera is not None and len(camera) == 1 else None
-    variables = Variables(params, stage.fit, task.share_shape, joints, shift, start.log_focal, camera)
+    variables = Variables(params, stage.fit, task.share_shape, joints, shift, start.log_focal, camera, moving)
     moving_shape = {'betas', 'expression'} & set(variables.leaves)
     rest = None if moving_shape else task.body.rest_shape(params.betas)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.registrants.camera_checks import tell_of_cameras
 from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice
 from smilfit.registrants.description import described, observed_names
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
@@ -123,6 +124,7 @@ class SMPLify(StagewiseRegistrant):
         check_start(start)
         start = share_shape(start) if self.use_one_betas_per_video else start
         report['frames_not_observed'] = int((~seen).sum())
+        report |= tell_of_cameras(inputs, self.stages, self.logger)
         self._doubt(inputs, seen, report)
         report |= self._unmoved(inputs, start)
         result = self._fit(inputs, start, init_params is None, numbers, report)

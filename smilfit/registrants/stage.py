@@ -45,7 +45,8 @@ class Stage:
         n_iter: most steps of the solver.
         ftol: relative decrease of the loss a step below which the stage has converged.
         fit: names of the parameters that move, of the table in `structures/parameters.py`; its `default_fit` ones, as
-            in XRMoCap, where nothing is given. `'cameras'` are rotations and translations of the cameras, `'focal'`
+            in XRMoCap, where nothing is given. `'cameras'` are rotations and translations of cameras (`fit_cameras`
+            names which), `'focal'`
             one factor on their focal lengths (one for the clip where shape is shared, else one a frame).
             `'left_hand_pose'`, `'right_hand_pose'`, `'jaw_pose'`, `'leye_pose'` and `'reye_pose'` are joint groups of
             models that name them.
@@ -56,6 +57,7 @@ class Stage:
         part_weights: factor on the keypoints of a group of the model file; `'body'` is every keypoint that is in
             no other group named here.
         use_shoulder_hip_only: only the keypoints of the groups `shoulder` and `hip` count.
+        fit_cameras: names of the cameras that `'cameras'` moves; all if empty. The others keep every bit.
         parts_apart: `'body_pose'` is the pose without hands, jaw and eyes.
         name: for reports.
     """
@@ -71,6 +73,7 @@ class Stage:
     use_shoulder_hip_only: bool = False
     parts_apart: bool = False
     name: str = ''
+    fit_cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what can be checked without handlers and model."""
@@ -80,6 +83,11 @@ class Stage:
                 raise ValueError(
                     f'Stage {self.name}: cannot fit {parameter!r}. {did_you_mean(parameter, options)}'
                 )
+        if self.fit_cameras and 'cameras' not in self.fit:
+            raise ValueError(
+                f"Stage {self.name}: fit_cameras names {list(self.fit_cameras)}, so fit must hold 'cameras'; got "
+                f'{list(self.fit)}. Add it.'
+            )
         if self.n_iter < 0 or self.ftol < 0:
             raise ValueError(
                 f'Stage {self.name}: n_iter and ftol must not be negative; got {self.n_iter}, {self.ftol}.'
@@ -123,6 +131,7 @@ def stage_from_dict(
     off = [f'{key}_weight' for key in XRMOCAP_KEYS if config.get(f'{key}_weight') == 0]
     known += off
     reject_unknown(f'SMPLify: {place}', 'stage key', config, known)
+    cameras = _named_cameras(config.get('fit_cameras'), place)
     fit = tuple(p for p in fittable if config.get(f'fit_{p}', p in usual))
     parts = dict(config.get('part_weights', {}))
     for key in PART_WEIGHTS:
@@ -140,7 +149,20 @@ def stage_from_dict(
         use_shoulder_hip_only=bool(config.get('use_shoulder_hip_only', False)),
         parts_apart=parts_apart,
         name=config.get('name', place),
+        fit_cameras=cameras,
     )
+
+
+def _named_cameras(value: Any, place: str) -> tuple[str, ...]:
+    """Read `fit_cameras`: none or all of them by a truth value, or some by name."""
+    if value is None or isinstance(value, bool):
+        return ()
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(
+            f'SMPLify: {place}: fit_cameras must be True, False or names of cameras, each once; got {value!r}.'
+        )
+    return names
 
 
 def fitted_joints(stage: Stage, data: BodyModelData) -> list[int] | None:

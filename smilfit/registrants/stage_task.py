@@ -11,6 +11,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL, RestShape
 from smilfit.handlers import ActiveTerm, BaseHandler, BaseInput, BodyState
 from smilfit.registrants.stage import Stage
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import SolverResult
 from smilfit.solvers.base import StepCallback
 from smilfit.structures import BodyParams, Cameras, FitCovariance
@@ -101,6 +102,30 @@ class StageTask:
                 f'frames; got {len(found)}. Set fit_cameras=False.'
             )
         return found[0]
+
+    def moving_cameras(self) -> tuple[int, ...]:
+        """Say which of `cameras` the stage moves, by their places.
+
+        Raises:
+            KeyError: the stage names a camera that there is not, with the near ones.
+        """
+        names = self.cameras().names
+        return tuple(names.index(name) for name in known_cameras(self.stage, names) or names)
+
+
+def known_cameras(stage: Stage, names: Sequence[str]) -> tuple[str, ...]:
+    """Give the cameras that a stage names, after looking whether there are such.
+
+    Raises:
+        KeyError: there is not, with the near ones.
+    """
+    for name in stage.fit_cameras:
+        if name not in names:
+            raise UnknownNameError(
+                f'SMPLify: {stage.name} fits the camera {name!r}, which did not see the keypoints. '
+                f'{did_you_mean(name, names)}'
+            )
+    return stage.fit_cameras
 
 
 def _rows(log_focal: Tensor | None, rows: Tensor) -> Tensor | None:

@@ -21,10 +21,11 @@ class Variables:
         fit: names of the parameters that move.
         share_shape: what the table of parameters calls `shared` is one for all frames.
         joints: indices (of all joints, root 0) that may turn; None for all.
-        camera_shift: corrections of the cameras; they move where `fit` holds `'cameras'`.
+        camera_shift: corrections of the cameras; those of `moving_cameras` move where `fit` holds `'cameras'`.
         log_focal: of a factor on focal lengths; it moves where `fit` holds `'focal'`, from 0 where None.
         camera: the one camera that sees the body, of all frames or one a frame; None where there are several. As its
             focal length grows the body moves away: what an image shows well, its size, then does not change.
+        moving_cameras: places of the cameras that move; None for all.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Variables:
         camera_shift: Tensor | None = None,
         log_focal: Tensor | None = None,
         camera: Cameras | None = None,
+        moving_cameras: Sequence[int] | None = None,
     ) -> None:
         self._start = params.detach()
         self._share_shape = share_shape
@@ -43,7 +45,10 @@ class Variables:
         self.leaves: dict[str, Tensor] = {}
         self._camera_shift = camera_shift
         if 'cameras' in fit:
-            self.leaves['cameras'] = camera_shift.clone().requires_grad_()
+            every = range(len(camera_shift))
+            rows = list(every if moving_cameras is None else moving_cameras)
+            self._moving = torch.tensor(rows, device=camera_shift.device)
+            self.leaves['cameras'] = camera_shift[self._moving].clone().requires_grad_()
         self._log_focal = log_focal
         if 'focal' in fit:
             self.leaves['focal'] = self._focal(log_focal).clone().requires_grad_()
@@ -69,7 +74,9 @@ class Variables:
 
     def state(self) -> FitState:
         """Put all together."""
-        shift = self.leaves.get('cameras', self._camera_shift)
+        shift = self._camera_shift
+        if 'cameras' in self.leaves:
+            shift = shift.index_copy(0, self._moving, self.leaves['cameras'])
         return FitState(self.params(), shift, self.leaves.get('focal', self._log_focal))
 
     def params(self) -> BodyParams:

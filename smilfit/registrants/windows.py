@@ -205,7 +205,8 @@ def tried_starts(parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
 
 def without_shape(stage: Stage) -> Stage:
     """Give a stage that holds what a clip shares: shape, cameras and focal length."""
-    return replace(stage, fit=tuple(n for n in stage.fit if n not in parameter_names(shared=True)))
+    held = tuple(n for n in stage.fit if n not in parameter_names(shared=True))
+    return replace(stage, fit=held, fit_cameras=())
 
 
 def without_motion(stage: Stage, handlers: Mapping[str, BaseHandler]) -> Stage:

@@ -37,8 +37,10 @@ def plot_misses(
     return figure
 
 
-def plot_coverage(xy: Float[np.ndarray, 'n 2'], size: Sequence[float], title: str) -> Figure:
-    """Draw how many corners each part of a camera's image has seen; empty parts tell the lens nothing."""
+def plot_coverage(
+    xy: Float[np.ndarray, 'n 2'], size: Sequence[float], title: str, what: str = 'corners'
+) -> Figure:
+    """Draw how many corners (or labels) each part of a camera's image has seen; empty parts tell the lens nothing."""
     figure = new_figure(5.2, 5.2 * size[1] / size[0] + 0.5)
     axes = figure.add_subplot()
     style_axes(axes, title, 'x (px)', 'y (px)')
@@ -52,7 +54,7 @@ def plot_coverage(xy: Float[np.ndarray, 'n 2'], size: Sequence[float], title: st
     axes.set_ylim(size[1], 0)
     axes.set_facecolor('#eeeeee')
     axes.grid(False)
-    figure.colorbar(shown, ax=axes, label='corners', shrink=0.8)
+    figure.colorbar(shown, ax=axes, label=what, shrink=0.8)
     return figure
 
 

@@ -9,7 +9,7 @@ from smilfit.calibration import CameraRepair
 from smilfit.calibration.rig import Rig, angle_between
 from smilfit.calibration.words import spread_px
 from smilfit.structures import Cameras
-from smilfit.visualization.calibration_plots import plot_distances, plot_misses, plot_places
+from smilfit.visualization.calibration_plots import plot_coverage, plot_distances, plot_misses, plot_places
 from smilfit.visualization.report import Report
 
 
@@ -17,7 +17,6 @@ def repair_page(
     repair: CameraRepair,
     cameras: Cameras,
     point_names: list[str],
-    points: np.ndarray,
     sentences: list[str],
     folder: Path,
 ) -> Report:
@@ -26,8 +25,7 @@ def repair_page(
     Args:
         repair: what was found.
         cameras: as they were.
-        point_names: name of the keypoint of each of the camera's pixels.
-        points: (M, 3) what the cameras saw, world.
+        point_names: name of the keypoint (or board) of each of the camera's pixels.
         sentences: the summary.
         folder: where the page will lie.
     """
@@ -45,7 +43,11 @@ def repair_page(
             (f'{np.linalg.norm(rig.centres[c] - before.centres[c]):.0f} {unit}', 'moved', ''),
         ]
     )
-    page.add_section('Distances', 'From the points that the other cameras place, px of the recorded image.')
+    board = repair.seen_as == 'board'
+    page.add_section(
+        'Distances',
+        f'From the {"boards" if board else "points"} that the other cameras place, px of the recorded image.',
+    )
     widest = 1.5 * max(spread_px(repair.after)[1], 1.0)
     lines = {
         'before': repair.before,
@@ -57,20 +59,31 @@ def repair_page(
     page.add_figure(plot_distances(lines, f'Camera {name}', widest))
     page.add_figure(
         plot_misses(repair.xy, repair.predicted, size, f'Image of {name}'),
-        'What the camera saw, with lines to where the new calibration puts it. Empty parts tell nothing of the lens.',
+        'What the camera saw, with lines to where the new calibration puts it.',
     )
-    page.add_table(_by_point(repair, point_names), 'By keypoint')
+    page.add_figure(
+        plot_coverage(
+            repair.xy, size, f'What of the image of {name} was seen', 'corners' if board else 'labels'
+        ),
+        'Empty parts tell nothing of the lens.',
+    )
+    page.add_table(_by_point(repair, point_names), f'By {repair.seen_as}')
     page.add_section('Place')
     page.add_figure(
         plot_places(
-            rig.centres, rig.R[:, 2], cameras.names, points, unit, (before.centres[c], f'{name} before')
+            rig.centres,
+            rig.R[:, 2],
+            cameras.names,
+            repair.points,
+            unit,
+            (before.centres[c], f'{name} before'),
         ),
         'Squares are cameras, arrows the way they look, dots what they saw.',
     )
     page.add_table(_numbers(repair, before, unit), 'The camera, with standard deviations')
     page.add_section(
         'The other cameras',
-        'They did not move. Points follow all cameras, so their distances change a little.',
+        f'They did not move. {repair.seen_as.capitalize()}s follow all cameras, so their distances change a little.',
     )
     rows = [
         {'camera': cameras.names[o], 'median before (px)': f'{a:.2f}', 'median after (px)': f'{b:.2f}'}
@@ -82,14 +95,15 @@ def repair_page(
 
 def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, Any]]:
     names = np.array(point_names)
+    held = repair.held_out_frames if repair.seen_as == 'board' else repair.held_out_points
     rows = []
     for name in dict.fromkeys(point_names):
         pick = names == name
-        row: dict[str, Any] = {'keypoint': name, 'labels': int(pick.sum())}
+        row: dict[str, Any] = {repair.seen_as: name, 'pixels': int(pick.sum())}
         for what, error in (
             ('before', repair.before),
             ('after', repair.after),
-            ('held out', repair.held_out_points),
+            ('held out', held),
         ):
             row[f'{what} (px)'] = f'{spread_px(error[pick])[0]:.1f}'
         rows.append(row)

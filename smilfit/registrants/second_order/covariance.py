@@ -312,5 +312,8 @@ def _columns(body: SMIL, layout: VariableLayout) -> tuple[str, ...]:
     names = body.joint_names
     found = [f'{names[j]}.turn_{axis}' for j in layout.free.tolist() for axis in 'xyz']
     found += [f'transl_{axis}' for axis in 'xyz'] if layout.transl else []
-    found += [f'{name}[{i}]' for name, size in layout.extras for i in range(size)]
+    for name, size in layout.extras:
+        # Columns of cameras that stay are not there: the numbers are those of all cameras.
+        numbers = [6 * c + i for c in layout.cameras for i in range(6)] if name == 'cameras' else range(size)
+        found += [f'{name}[{i}]' for i in numbers]
     return tuple(found)

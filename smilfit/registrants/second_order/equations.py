@@ -69,14 +69,14 @@ class FrameEquations:
         rotation, shift = term.cameras.R, term.cameras.t
         first = self.layout.extra_columns()['cameras'].start
         flat = jacobian.flatten(1, 2).transpose(1, 2)
-        for c in range(len(rotation)):
+        for place, c in enumerate(self.layout.cameras):
             seen = places @ rotation[c].t() + shift[c]
             eye = torch.eye(3, dtype=seen.dtype, device=seen.device).expand(*seen.shape[:2], 3, 3)
             # x_cam' = x_cam + w x x_cam + s, brought back into the world's frame.
             motion = rotation[c].t() @ torch.cat((-skew(seen), eye), -1)
             weighted = term.view_hessian[:, c] @ motion
             flat_motion = motion.flatten(1, 2).transpose(1, 2)
-            own = slice(first + 6 * c, first + 6 * c + 6)
+            own = slice(first + 6 * place, first + 6 * place + 6)
             across = flat @ weighted.flatten(1, 2)
             self.matrix[:, :, own] += across
             self.matrix[:, own, :] += across.transpose(1, 2)

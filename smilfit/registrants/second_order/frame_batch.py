@@ -129,6 +129,10 @@ class FrameBatch:
         for name, size in layout.shared:
             extras[name] = shared[place : place + size].unsqueeze(0)
             place += size
+        if 'cameras' in extras:
+            still = torch.zeros_like(point.extras['cameras'])
+            still[0, list(layout.cameras)] = extras['cameras'].reshape(-1, 6)
+            extras['cameras'] = still
         return point.moved(turns, at.kinematics.parent_rotations, shift, extras)
 
 

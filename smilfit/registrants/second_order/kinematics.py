@@ -99,7 +99,12 @@ class Kinematics:
             batch, count = parts[0].shape[:2]
             eye = torch.eye(3, dtype=self.linear.dtype, device=self.linear.device)
             parts.append(eye.expand(batch, count, 3, 3))
-        parts += [self.extra_columns(points, name) for name, _ in layout.extras]
+        for name, size in layout.extras:
+            # Cameras move nothing in the world.
+            still = name == 'cameras'
+            parts.append(
+                parts[0].new_zeros(*parts[0].shape[:3], size) if still else self.extra_columns(points, name)
+            )
         return torch.cat(parts, -1)
 
     def _turns(self, points: PointSet, layout: VariableLayout) -> Tensor:
@@ -136,9 +141,6 @@ class Kinematics:
 
     def extra_columns(self, points: PointSet, name: str) -> Float[Tensor, 'B N 3 n']:
         """Differentiate points with respect to one extra, rotations and translation held."""
-        if name == 'cameras':
-            shape = (len(self.linear), len(points), 3, self.point.extras[name].numel())
-            return self.linear.new_zeros(shape)
         if name == 'log_scale':
             return (self.places(points) - self.params.transl.unsqueeze(1)).unsqueeze(-1)
         if name == 'landmark_offsets':

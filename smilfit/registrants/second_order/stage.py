@@ -49,12 +49,13 @@ def run_second_order(
         for name in stage.extras
     }
     _check_scales(body, params, fitted)
-    shift = start.camera_shift
+    shift, moving = start.camera_shift, None
     if 'cameras' in stage.fit:
         fitted['cameras'] = True
+        moving = task.moving_cameras()
         shift = params.transl.new_zeros(len(task.cameras()), 6) if shift is None else shift
     point = VariableState.from_params(params, fitted, shift)
-    layout = VariableLayout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point)
+    layout = VariableLayout.of(body, _free(body, stage), 'transl' in stage.fit, fitted, point, moving)
     rest = None if {'betas', 'expression'} & set(fitted) else body.rest_shape(params.betas)
     processes = processes or Processes()
     start = replace(start, params=params, camera_shift=shift)

@@ -18,22 +18,42 @@ class VariableLayout:
         transl: whether the body may move.
         own: names and sizes of the extras that each frame has for itself.
         shared: names and sizes of the extras that all frames share.
+        cameras: places of the cameras that move, six columns each; empty where none does.
     """
 
     free: Tensor
     transl: bool
     own: tuple[tuple[str, int], ...]
     shared: tuple[tuple[str, int], ...]
+    cameras: tuple[int, ...] = ()
 
     @classmethod
     def of(
-        cls, body: SMIL, free: list[int], transl: bool, fitted: dict[str, bool], at: VariableState
+        cls,
+        body: SMIL,
+        free: list[int],
+        transl: bool,
+        fitted: dict[str, bool],
+        at: VariableState,
+        cameras: tuple[int, ...] | None = None,
     ) -> 'VariableLayout':
-        """Lay out the unknowns; an extra without numbers (a model without betas) is left out."""
+        """Lay out the unknowns; an extra without numbers (a model without betas) is left out.
+
+        Of `cameras` that are fitted all move where none are named.
+        """
         sizes = {name: at.extras[name][0].numel() for name in fitted}
+        if 'cameras' in fitted:
+            cameras = tuple(range(len(at.extras['cameras'][0]))) if cameras is None else cameras
+            sizes['cameras'] = 6 * len(cameras)
         own = tuple((n, sizes[n]) for n, shared in fitted.items() if not shared and sizes[n])
         common = tuple((n, sizes[n]) for n, shared in fitted.items() if shared and sizes[n])
-        return cls(torch.tensor(free, dtype=torch.long, device=body.v_template.device), transl, own, common)
+        return cls(
+            torch.tensor(free, dtype=torch.long, device=body.v_template.device),
+            transl,
+            own,
+            common,
+            cameras or (),
+        )
 
     @property
     def n_pose(self) -> int:

@@ -172,4 +172,5 @@ def _turned_cameras(shift: Float[Tensor, 'C 6'], step: Float[Tensor, 'C 6']) -> 
     turn = axis_angle_to_quat(step[:, :3])
     angle = quat_to_axis_angle(multiply(turn, axis_angle_to_quat(shift[:, :3])))
     moved = (quat_to_rotmat(turn) @ shift[:, 3:].unsqueeze(-1)).squeeze(-1) + step[:, 3:]
-    return torch.cat((angle, moved), 1)
+    # Cameras that stay keep every bit.
+    return torch.where(step.any(1, keepdim=True), torch.cat((angle, moved), 1), shift)
