@@ -27,7 +27,7 @@ def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
 def _extend(parser: argparse.ArgumentParser) -> None:
     help_text = f'a registrant config (default: {FIT_IMAGES_CONFIG})'
     add_option(parser, 'config', type=Path, default=Path(FIT_IMAGES_CONFIG), metavar='FILE', help=help_text)
-    fit.add_fit_options(parser)
+    fit.add_fit_options(parser, window_px=400)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:

@@ -15,6 +15,8 @@ from smilfit.io.image_opening import check_image_size
 # What a file is recognised by: a playlist would have the decoder open files and addresses that it names.
 _HEAD_BYTES = 512
 _PLAYLISTS = (b'#EXTM3U', b'ffconcat', b'<?xml', b'<MPD', b'v=0', b'[playlist]', b'[Reference]')
+# So many frames ahead are decoded and dropped before a jump pays: a jump begins at the key frame before.
+NEAR = 60
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv')
 
 
@@ -32,11 +34,15 @@ class VideoInfo:
     stated_frames: int
 
 
-def probe_video(path: str | Path) -> VideoInfo:
+def probe_video(path: str | Path, count: bool = True) -> VideoInfo:
     """Open a video and count the frames that can be decoded.
 
     A container's own count is believed where its last frame decodes and none follows; else every frame is
     decoded to count them.
+
+    Args:
+        path: the video.
+        count: False believes the container unasked, which saves the decoding of a key frame and what follows.
 
     Raises:
         FileNotFoundError: no such file.
@@ -44,22 +50,22 @@ def probe_video(path: str | Path) -> VideoInfo:
     """
     path = Path(path)
     with opened_video(path) as capture:
-        n_frames = _count_frames(path, capture)
-        if n_frames == 0:
-            raise ValueError(f'{path}: a video must have frames that decode; got none. Copy it again.')
         import cv2
 
+        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        n_frames = stated if stated > 0 and not count else _count_frames(path, capture)
+        if n_frames == 0:
+            raise ValueError(f'{path}: a video must have frames that decode; got none. Copy it again.')
         size = (
             int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
             int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
         )
-        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         return VideoInfo(path, n_frames, rate if math.isfinite(rate) else 0.0, size, stated)
 
 
 def iterate_videos(
-    paths: Mapping[str, Path], indices: Sequence[int]
+    paths: Mapping[str, Path], indices: Sequence[int], bgr: bool = False, jump: bool = False
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Decode frames of several synchronised videos in one pass, holding one image a video.
 
@@ -69,6 +75,10 @@ def iterate_videos(
     Args:
         paths: camera -> video.
         indices: frame numbers, strictly increasing.
+        bgr: give images as they are decoded, for who shows but a part of each; the next image of a camera takes the
+            same memory.
+        jump: jump over more than `NEAR` frames that nobody asks for, where the video says that it is there. A few
+            frames of a long video are found in no time; one of uneven frame times may be a frame off.
 
     Yields:
         (index, {camera: RGB uint8 (H, W, 3)}).
@@ -80,38 +90,68 @@ def iterate_videos(
     indices = [int(i) for i in indices]
     if any(b <= a for a, b in zip([-1, *indices], indices)):
         raise ValueError('frames: indices must be strictly increasing from 0; sort them and drop repeats.')
-    return _iterate(paths, indices)
+    return _iterate(paths, indices, bgr, jump)
 
 
-def _iterate(paths: Mapping[str, Path], indices: list[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def _iterate(
+    paths: Mapping[str, Path], indices: list[int], bgr: bool, jump: bool
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     with ExitStack() as stack:
-        captures = {name: stack.enter_context(opened_video(path)) for name, path in paths.items()}
-        position = 0
+        videos = {name: _OpenVideo(path, stack) for name, path in paths.items()}
         for index in indices:
-            for name, capture in captures.items():
-                for frame in range(position, index + 1):
-                    if not capture.grab():
-                        raise RuntimeError(
-                            f'{paths[name]}: frame {frame} must decode; it does not. Copy the video again.'
-                        )
-            position = index + 1
-            yield index, {name: _retrieve(paths[name], capture, index) for name, capture in captures.items()}
+            yield index, {name: video.image(index, bgr, jump) for name, video in videos.items()}
 
 
-def _retrieve(path: Path, capture: Any, index: int) -> np.ndarray:
-    image = retrieved(capture)
-    if image is None:
-        raise RuntimeError(f'{path}: frame {index} must decode; it does not. Copy the video again.')
-    return image
+class _OpenVideo:
+    """A video that is read forwards."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self.path, self.stack = path, stack
+        self.capture = stack.enter_context(opened_video(path))
+        self.next = 0
+        self.memory: np.ndarray | None = None
+
+    def image(self, index: int, bgr: bool, jump: bool) -> np.ndarray:
+        """Decode a frame that was not passed yet."""
+        if jump and index - self.next > NEAR:
+            self._jump(index)
+        for frame in range(self.next, index + 1):
+            if not self.capture.grab():
+                raise RuntimeError(
+                    f'{self.path}: frame {frame} must decode; it does not. Copy the video again.'
+                )
+        self.next = index + 1
+        image = self.memory = retrieved(self.capture, bgr, self.memory if bgr else None)
+        if image is None:
+            raise RuntimeError(f'{self.path}: frame {index} must decode; it does not. Copy the video again.')
+        return image
+
+    def _jump(self, index: int) -> None:
+        import cv2
+
+        there = self.capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        if there and round(self.capture.get(cv2.CAP_PROP_POS_FRAMES)) == index:
+            self.next = index
+        else:
+            # A container that cannot tell where it is is read from its beginning.
+            self.capture, self.next = self.stack.enter_context(opened_video(self.path)), 0
 
 
-def retrieved(capture: Any) -> np.ndarray | None:
-    """Decode the frame that a capture grabbed, RGB; None where it does not decode."""
+def retrieved(capture: Any, bgr: bool = False, memory: np.ndarray | None = None) -> np.ndarray | None:
+    """Decode the frame that a capture grabbed; None where it does not decode.
+
+    Args:
+        capture: of OpenCV.
+        bgr: leave its channels as they are; RGB if not.
+        memory: an image of the same size to write into.
+    """
     import cv2
 
     try:
-        ok, image = capture.retrieve()
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if ok else None
+        ok, image = capture.retrieve(memory)
+        if not ok:
+            return None
+        return image if bgr else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error:
         return None
 

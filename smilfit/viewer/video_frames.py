@@ -8,10 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from smilfit.io.videos import opened_video, retrieved
-
-# So many frames ahead are decoded and dropped before a jump pays: a jump begins at the key frame before.
-NEAR = 60
+from smilfit.io.videos import NEAR, opened_video, retrieved
 
 
 class VideoFrames:

@@ -55,3 +55,28 @@ def test_a_file_without_its_end_does_not_open(tmp_path, write_video, capfd):
 def test_a_missing_video_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match='the video must exist'):
         probe_video(tmp_path / 'none.mp4')
+
+
+def test_windows_of_images_need_no_copy_of_all_of_each(tmp_path, write_video):
+    paths = {'a': write_video(tmp_path / 'a.avi', n_frames=9)}
+    plain = [images['a'] for _, images in iterate_videos(paths, [1, 4, 7])]
+    kept = [(images['a'], images['a'].copy()) for _, images in iterate_videos(paths, [1, 4, 7], bgr=True)]
+    for rgb, (_, bgr) in zip(plain, kept, strict=True):
+        np.testing.assert_array_equal(rgb, bgr[..., ::-1])
+    # All of them in one place.
+    assert len({image.ctypes.data for image, _ in kept}) == 1
+
+
+def test_jumps_find_the_frames_of_reading_through(tmp_path, write_video, monkeypatch):
+    paths = {'a': write_video(tmp_path / 'a.mp4', n_frames=40)}
+    monkeypatch.setattr('smilfit.io.videos.NEAR', 3)
+    wanted = [0, 2, 17, 18, 39]
+    through, jumped = (list(iterate_videos(paths, wanted, jump=jump)) for jump in (False, True))
+    for (i, one), (j, other) in zip(through, jumped, strict=True):
+        assert i == j
+        np.testing.assert_array_equal(one['a'], other['a'])
+
+
+def test_a_container_may_be_believed(tmp_path, write_video):
+    path = write_video(tmp_path / 'a.mp4', n_frames=9)
+    assert probe_video(path, count=False) == probe_video(path)
