@@ -72,7 +72,7 @@ def write_overlay(
 def report_images(scene: OverlayScene) -> dict[str, np.ndarray]:
     """Draw a few frames, spread over the session: caption -> image."""
     rows = _spread(len(scene.frames)).tolist()
-    return {f'frame {scene.frames[r]}': sheet for r, sheet in zip(rows, scene.sheets(rows, jump=True))}
+    return {f'frame {scene.frames[r]}': sheet for r, sheet in zip(rows, scene.sheets(rows))}
 
 
 def still_images(folder: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -71,29 +71,26 @@ class OverlayScene:
         """The cameras, one set for all frames."""
         return self.seen.cameras
 
-    def sheets(self, rows: Sequence[int], jump: bool = False) -> Iterator[np.ndarray]:
+    def sheets(self, rows: Sequence[int]) -> Iterator[np.ndarray]:
         """Draw frames, all cameras side by side with a legend.
 
         Args:
             rows: increasing.
-            jump: as of `iterate_videos`.
         """
-        for tiles in self.tiles(rows, range(len(self.cameras)), jump):
+        for tiles in self.tiles(rows, range(len(self.cameras))):
             yield self.sheet(tiles)
 
     def sheet(self, tiles: Sequence[np.ndarray]) -> np.ndarray:
         """Put the tiles of a frame side by side."""
         return with_legend(tiles, FIT_MARKS, columns=len(tiles) if len(tiles) <= 3 else None)
 
-    def tiles(
-        self, rows: Sequence[int], which: Sequence[int], jump: bool = False
-    ) -> Iterator[list[np.ndarray]]:
+    def tiles(self, rows: Sequence[int], which: Sequence[int]) -> Iterator[list[np.ndarray]]:
         """Draw frames by some of the cameras, a tile each; as of `sheets`."""
         painter, singles = (
             OverlayPainter(self.body.faces),
             [self.cameras.select([n]) for n in self.cameras.names],
         )
-        views = self._views(rows, which, singles, jump)
+        views = self._views(rows, which, singles)
         for row, shown, (vertices, fitted) in zip(rows, views, self._bodies(rows)):
             annotated, there = self.seen.xy[row].double().numpy(), self.seen.confidence[row].numpy() > 0
             normals = painter.normals(vertices)
@@ -121,12 +118,12 @@ class OverlayScene:
             yield from zip(output.vertices.cpu(), fitted)
 
     def _views(
-        self, rows: Sequence[int], which: Sequence[int], singles: Sequence[Cameras], jump: bool
+        self, rows: Sequence[int], which: Sequence[int], singles: Sequence[Cameras]
     ) -> Iterator[list[View]]:
         """See the recording's own images while they are there, else the stored ones."""
         done = 0
         try:
-            for images in self._recorded(rows, which, jump):
+            for images in self._recorded(rows, which):
                 yield self._framed(images, rows[done], which, singles)
                 done += 1
         # A fit is there when this is asked for: nothing about its pictures may end the work.
@@ -140,7 +137,7 @@ class OverlayScene:
     ) -> list[View]:
         return [View(image, singles[c], self.affine[row, c]) for image, c in zip(images, which)]
 
-    def _recorded(self, rows: Sequence[int], which: Sequence[int], jump: bool) -> Iterator[list[np.ndarray]]:
+    def _recorded(self, rows: Sequence[int], which: Sequence[int]) -> Iterator[list[np.ndarray]]:
         """Decode the videos of some cameras, once and in order; windows alone are undistorted and turned to RGB."""
         names, size = [self.cameras.names[c] for c in which], (self.side_px, self.side_px)
         recorded = open_recording(self.dataset, self.session, images_only=True, cameras=names)
@@ -150,7 +147,7 @@ class OverlayScene:
             [(k.numpy(), d.numpy()) for k, d in zip(lenses.K, lenses.dist)] if bent else [None] * len(names)
         )
         frames = self.frames[np.asarray(rows)].tolist()
-        for row, (_, images) in zip(rows, recorded.frames(frames, bgr=True, jump=jump)):
+        for row, (_, images) in zip(rows, recorded.frames(frames, bgr=True)):
             yield [
                 cv2.cvtColor(look(images[name], self.affine[row, c], size, lens[i]), cv2.COLOR_BGR2RGB)
                 for i, (name, c) in enumerate(zip(names, which))

@@ -271,14 +271,13 @@ class RecordedSession(ABC):
         return None
 
     def frames(
-        self, indices: Iterable[int] | None = None, bgr: bool = False, jump: bool = False
+        self, indices: Iterable[int] | None = None, bgr: bool = False
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Decode images, every video once and in order, one image a camera in memory.
 
         Args:
             indices: strictly increasing frame numbers; all frames where None.
             bgr: as of `iterate_videos`.
-            jump: as of `iterate_videos`.
 
         Yields:
             (index, {camera: RGB uint8 (H, W, 3)}).
@@ -286,7 +285,7 @@ class RecordedSession(ABC):
         indices = range(self.n_frames) if indices is None else [int(i) for i in indices]
         if len(indices) and max(indices) >= self.n_frames:
             raise ValueError(f'{self.folder}: frames must be below {self.n_frames}; got {max(indices)}.')
-        return iterate_videos(self.video_paths, indices, bgr, jump)
+        return iterate_videos(self.video_paths, indices, bgr)
 
     @property
     def video_paths(self) -> dict[str, Path]:

@@ -15,8 +15,10 @@ from smilfit.io.image_opening import check_image_size
 # What a file is recognised by: a playlist would have the decoder open files and addresses that it names.
 _HEAD_BYTES = 512
 _PLAYLISTS = (b'#EXTM3U', b'ffconcat', b'<?xml', b'<MPD', b'v=0', b'[playlist]', b'[Reference]')
-# So many frames ahead are decoded and dropped before a jump pays: a jump begins at the key frame before.
-NEAR = 60
+# Key frames are seldom farther apart; what lies closer together is read faster in order.
+_FAR = 300
+# Of a frame's time from its number, frames.
+_TIME_ERROR = 0.25
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv')
 
 
@@ -65,20 +67,19 @@ def probe_video(path: str | Path, count: bool = True) -> VideoInfo:
 
 
 def iterate_videos(
-    paths: Mapping[str, Path], indices: Sequence[int], bgr: bool = False, jump: bool = False
+    paths: Mapping[str, Path], indices: Sequence[int], bgr: bool = False
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Decode frames of several synchronised videos in one pass, holding one image a video.
 
     Random access into compressed video costs a decode from the key frame before; frames in between are
-    therefore decoded and dropped.
+    therefore decoded and dropped, but where they are many. A seek is believed where the video's times agree with its
+    frames' numbers.
 
     Args:
         paths: camera -> video.
         indices: frame numbers, strictly increasing.
         bgr: give images as they are decoded, for who shows but a part of each; the next image of a camera takes the
             same memory.
-        jump: jump over more than `NEAR` frames that nobody asks for, where the video says that it is there. A few
-            frames of a long video are found in no time; one of uneven frame times may be a frame off.
 
     Yields:
         (index, {camera: RGB uint8 (H, W, 3)}).
@@ -90,51 +91,66 @@ def iterate_videos(
     indices = [int(i) for i in indices]
     if any(b <= a for a, b in zip([-1, *indices], indices)):
         raise ValueError('frames: indices must be strictly increasing from 0; sort them and drop repeats.')
-    return _iterate(paths, indices, bgr, jump)
+    return _iterate(paths, indices, bgr)
 
 
 def _iterate(
-    paths: Mapping[str, Path], indices: list[int], bgr: bool, jump: bool
+    paths: Mapping[str, Path], indices: list[int], bgr: bool
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     with ExitStack() as stack:
-        videos = {name: _OpenVideo(path, stack) for name, path in paths.items()}
+        readers = {name: _Reader(path, stack) for name, path in paths.items()}
         for index in indices:
-            yield index, {name: video.image(index, bgr, jump) for name, video in videos.items()}
+            yield index, {name: reader.read(index, bgr) for name, reader in readers.items()}
 
 
-class _OpenVideo:
-    """A video that is read forwards."""
+class _Reader:
+    """Reads frames of one video, later and later ones; far ones by a seek where that is sure to find them."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
-        self.path, self.stack = path, stack
-        self.capture = stack.enter_context(opened_video(path))
-        self.next = 0
-        self.memory: np.ndarray | None = None
+        self._path, self._stack = path, stack
+        self._capture = stack.enter_context(opened_video(path))
+        self._next = 0
+        self._seekable: bool | None = None
+        self._memory: np.ndarray | None = None
 
-    def image(self, index: int, bgr: bool, jump: bool) -> np.ndarray:
-        """Decode a frame that was not passed yet."""
-        if jump and index - self.next > NEAR:
-            self._jump(index)
-        for frame in range(self.next, index + 1):
-            if not self.capture.grab():
-                raise RuntimeError(
-                    f'{self.path}: frame {frame} must decode; it does not. Copy the video again.'
-                )
-        self.next = index + 1
-        image = self.memory = retrieved(self.capture, bgr, self.memory if bgr else None)
+    def read(self, index: int, bgr: bool) -> np.ndarray:
+        """Decode a frame.
+
+        Raises:
+            RuntimeError: it does not decode.
+        """
+        if index - self._next <= _FAR or not self._seek(index):
+            for frame in range(self._next, index + 1):
+                if not self._capture.grab():
+                    raise self._undecoded(frame)
+        self._next = index + 1
+        image = self._memory = retrieved(self._capture, bgr, self._memory if bgr else None)
         if image is None:
-            raise RuntimeError(f'{self.path}: frame {index} must decode; it does not. Copy the video again.')
+            raise self._undecoded(index)
         return image
 
-    def _jump(self, index: int) -> None:
+    def _seek(self, index: int) -> bool:
+        """Grab a frame by a seek, and say whether that is the one: the video's times must agree with its numbers."""
         import cv2
 
-        there = self.capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-        if there and round(self.capture.get(cv2.CAP_PROP_POS_FRAMES)) == index:
-            self.next = index
-        else:
-            # A container that cannot tell where it is is read from its beginning.
-            self.capture, self.next = self.stack.enter_context(opened_video(self.path)), 0
+        if self._seekable is None:
+            with opened_video(self._path) as fresh:
+                self._seekable = _ends_as_stated(fresh)
+        if not self._seekable:
+            return False
+        capture = self._capture
+        if capture.set(cv2.CAP_PROP_POS_FRAMES, index) and capture.grab():
+            place = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 * capture.get(cv2.CAP_PROP_FPS)
+            if abs(place - index) < _TIME_ERROR and int(capture.get(cv2.CAP_PROP_POS_FRAMES)) == index + 1:
+                return True
+        # Where it stands now is not known.
+        self._seekable = False
+        self._capture = self._stack.enter_context(opened_video(self._path))
+        self._next = 0
+        return False
+
+    def _undecoded(self, frame: int) -> RuntimeError:
+        return RuntimeError(f'{self._path}: frame {frame} must decode; it does not. Copy the video again.')
 
 
 def retrieved(capture: Any, bgr: bool = False, memory: np.ndarray | None = None) -> np.ndarray | None:
@@ -159,16 +175,24 @@ def retrieved(capture: Any, bgr: bool = False, memory: np.ndarray | None = None)
 def _count_frames(path: Path, capture: Any) -> int:
     import cv2
 
-    stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    if stated > 0 and capture.set(cv2.CAP_PROP_POS_FRAMES, stated - 1):
-        at_last = int(capture.get(cv2.CAP_PROP_POS_FRAMES)) == stated - 1
-        if at_last and capture.grab() and not capture.grab():
-            return stated
+    if _ends_as_stated(capture):
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     with opened_video(path) as fresh:
         counted = 0
         while fresh.grab():
             counted += 1
         return counted
+
+
+def _ends_as_stated(capture: Any) -> bool:
+    """Say whether the container's last frame decodes and none follows; the capture then stands at the end."""
+    import cv2
+
+    stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    if stated <= 0 or not capture.set(cv2.CAP_PROP_POS_FRAMES, stated - 1):
+        return False
+    at_last = int(capture.get(cv2.CAP_PROP_POS_FRAMES)) == stated - 1
+    return bool(at_last and capture.grab() and not capture.grab())
 
 
 @contextmanager

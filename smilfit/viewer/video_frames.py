@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from smilfit.io.videos import NEAR, opened_video, retrieved
+from smilfit.io.videos import opened_video, retrieved
+
+# So many frames ahead are decoded and dropped before a jump pays: a jump begins at the key frame before.
+NEAR = 60
 
 
 class VideoFrames:
