@@ -8,6 +8,7 @@ from typing import Any
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.progress import ProgressCallback
+from smilfit.apis.run_reports import RunListener
 from smilfit.apis.testing import test
 from smilfit.engine import read_checkpoint
 from smilfit.evaluation import BenchmarkResult, PairedDifference, paired_differences
@@ -35,6 +36,7 @@ def compare(
     device: str = 'auto',
     launcher: str = 'none',
     progress: ProgressCallback | None = None,
+    listener: RunListener | None = None,
 ) -> ComparisonRun | None:
     """Say by how much B is better or worse than A on the frames that both answered, and how sure that is.
 
@@ -49,6 +51,7 @@ def compare(
         device: see `test`.
         launcher: see `test`.
         progress: see `test`.
+        listener: see `test`.
 
     Returns:
         What came out, in the first process; None in the others.
@@ -69,7 +72,8 @@ def compare(
         if Path(path).suffix != '.npz':
             folder = None if work_dir is None else Path(work_dir) / name
             options = {'cfg_options': cfg_options, 'body_model': body_model, 'device': device}
-            done = test(config, path, folder, launcher=launcher, progress=progress, **options)
+            reports = {'progress': progress, 'listener': listener}
+            done = test(config, path, folder, launcher=launcher, **reports, **options)
             if done is None:
                 continue
             if done.comparison is None:

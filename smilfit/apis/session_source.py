@@ -177,7 +177,7 @@ def _open_animals(
 ) -> list[RecordedSession]:
     """Open a session once for every animal that is read."""
 
-    def opened(track: str | None) -> RecordedSession:
+    def opened(track: str | None, with_3d: bool = not options.no_3d_data) -> RecordedSession:
         return open_place(
             place,
             track=track,
@@ -186,7 +186,7 @@ def _open_animals(
             # The pipeline applies the threshold, so that it can count what falls below.
             confidence_threshold=0.0,
             use_reprojections=options.use_reprojections,
-            with_3d=not options.no_3d_data,
+            with_3d=with_3d,
             unit=source.unit,
             partial_labels=source.partial_labels,
             trim=source.trim,
@@ -197,9 +197,10 @@ def _open_animals(
     individuals = source.reader.get('individuals')
     if source.reader.get('instance') != 'each' and not individuals:
         return [opened(None)]
-    found = opened(None).tracks
     if individuals:
         return [opened(name) for name in individuals]
+    # Tracks are those of all animals, 3D points of one: nothing but names is asked for.
+    found = opened(None, with_3d=False).tracks
     names = dict.fromkeys(name for tracks in found.values() for name in tracks)
     for camera, tracks in found.items():
         if not tracks:

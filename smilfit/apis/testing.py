@@ -14,7 +14,8 @@ from mmengine.config import Config
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.apis.progress import ProgressCallback
-from smilfit.apis.run_hooks import add_progress, hold_work_dir
+from smilfit.apis.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
+from smilfit.apis.run_reports import RunListener
 from smilfit.apis.shipped_configs import find_config
 from smilfit.engine import (
     build_test_runner,
@@ -69,6 +70,7 @@ def test(
     refine: bool = False,
     left_out_views: bool = False,
     progress: ProgressCallback | None = None,
+    listener: RunListener | None = None,
 ) -> EvaluationRun | None:
     """Test a trained regressor.
 
@@ -87,6 +89,7 @@ def test(
             there are views.
         averaged: test the averaged weights of a training with `EMAHook`; else those of the last step.
         progress: called with a `Progress` after every batch, by the first process.
+        listener: hears what is tested and how it goes; what mmengine says goes to the log file alone then.
 
     Returns:
         What came out, in the first process; None in the others.
@@ -111,7 +114,9 @@ def test(
     cfg.launcher = launcher
     made_of = MadeOf({'checkpoint': Path(checkpoint).name}, {'config': None if found is None else found.name})
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        return _test(cfg, checkpoint, body_model, device, averaged, left_out_views, made_of, out, progress)
+        return _test(
+            cfg, checkpoint, body_model, device, averaged, left_out_views, made_of, out, progress, listener
+        )
 
 
 def _experiment(
@@ -140,9 +145,18 @@ def _test(
     made_of: MadeOf,
     out: str | Path | None,
     progress: ProgressCallback | None,
+    listener: RunListener | None,
 ) -> EvaluationRun | None:
-    runner = build_test_runner(cfg, checkpoint, body_model=body_model, device=device, averaged=averaged)
+    runner = build_test_runner(
+        cfg,
+        checkpoint,
+        body_model=body_model,
+        device=device,
+        averaged=averaged,
+        console_level=None if listener is None else QUIET,
+    )
     add_progress(runner, progress)
+    add_listener(runner, listener)
     metrics = runner.test()
     if left_out_views:
         metrics |= _left_out(runner)

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.pseudo_label_training import WEIGHT, add_pseudo_labels, count_pseudo_labels
-from smilfit.apis.run_hooks import add_progress, hold_work_dir
+from smilfit.apis.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
+from smilfit.apis.run_reports import RunListener
 from smilfit.apis.shipped_configs import find_config
 from smilfit.apis.training_targets import add_targets
 from smilfit.engine import (
@@ -29,10 +30,19 @@ from smilfit.registry import ConfigError, UnknownNameError
 
 @dataclass(frozen=True)
 class TrainRun:
-    """What came out: the folder of the run, and its newest checkpoint if one was written."""
+    """What came out.
+
+    Args:
+        work_dir: the folder of the run.
+        checkpoint: the newest, if one was written.
+        best: the one that validation found best, if there was validation.
+        log: the file with all that mmengine said.
+    """
 
     work_dir: Path
     checkpoint: Path | None
+    best: Path | None = None
+    log: str | None = None
 
 
 def train(
@@ -52,6 +62,7 @@ def train(
     pseudo_weight: float = WEIGHT,
     targets: str | Path | None = None,
     progress: ProgressCallback | None = None,
+    listener: RunListener | None = None,
 ) -> TrainRun | None:
     """Train from a config.
 
@@ -72,6 +83,7 @@ def train(
         pseudo_weight: how much these count beside known ones.
         targets: a folder of `fit` of the training's dataset, whose parameters are taken as known; see `read_targets`.
         progress: called with a `Progress` after every step, by the first process.
+        listener: hears what is trained and how it goes; what mmengine says goes to the log file alone then.
 
     Returns:
         What came out, in the first process; None in the others.
@@ -84,7 +96,7 @@ def train(
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
         _add_found(cfg, pseudo_labels, pseudo_weight, targets)
-        return _train(cfg, body_model, device, progress)
+        return _train(cfg, body_model, device, progress, listener)
 
 
 def check_training(
@@ -175,22 +187,41 @@ def _scale_learning_rate(cfg: Config) -> None:
 
 # The runner holds the group of processes: it must be gone when that is left, so it lives in a function of its own.
 def _train(
-    cfg: Config, body_model: str | Path | None, device: str, progress: ProgressCallback | None
+    cfg: Config,
+    body_model: str | Path | None,
+    device: str,
+    progress: ProgressCallback | None,
+    listener: RunListener | None,
 ) -> TrainRun | None:
-    runner = build_train_runner(cfg, body_model=body_model, device=device, summarise=keypoint_summaries)
+    runner = build_train_runner(
+        cfg,
+        body_model=body_model,
+        device=device,
+        summarise=keypoint_summaries,
+        console_level=None if listener is None else QUIET,
+    )
     count_pseudo_labels(runner._train_dataloader.dataset)
     add_progress(runner, progress)
+    add_listener(runner, listener)
     prepare_runner(runner)
     runner.train()
     if runner.rank != 0:
         return None
     last = Path(runner.work_dir) / 'last_checkpoint'
     checkpoint = Path(last.read_text(encoding='utf-8').strip()) if last.is_file() else None
-    return TrainRun(Path(runner.work_dir), checkpoint)
+    return TrainRun(Path(runner.work_dir), checkpoint, _best(runner), runner.logger.log_file)
+
+
+def _best(runner: Any) -> Path | None:
+    """Find the checkpoint that validation found best."""
+    paths = [getattr(hook, 'best_ckpt_path', None) for hook in runner.hooks]
+    return next((Path(path) for path in paths if path is not None and Path(path).is_file()), None)
 
 
 def _check(cfg: Config, body_model: str | Path | None, device: str) -> int:
-    runner = build_train_runner(cfg, body_model=body_model, device=device, summarise=keypoint_summaries)
+    runner = build_train_runner(
+        cfg, body_model=body_model, device=device, summarise=keypoint_summaries, console_level=QUIET
+    )
     count_pseudo_labels(runner._train_dataloader.dataset)
     prepare_runner(runner)
     # What the runner builds only when it starts.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smilfit.cli.command import run_command
+from smilfit.cli.run_console import run_console
 from smilfit.cli.train import FORMATTER, add_run_arguments, run_arguments_of
 
 
@@ -64,26 +65,22 @@ def _run(arguments: argparse.Namespace) -> None:
         return
 
     from smilfit import apis
-    from smilfit.evaluation import strongest_baselines
+    from smilfit.evaluation import metric_text
 
     config, checkpoint = (None, *files) if len(files) == 1 else files
     given = run_arguments_of(arguments) | {'averaged': not arguments.no_ema, 'refine': arguments.refine}
     given['left_out_views'] = arguments.left_out_views
-    done = apis.test(config, checkpoint, out=arguments.out, **given)
+    with run_console() as console:
+        done = apis.test(config, checkpoint, out=arguments.out, **given, listener=console)
     if done is None:
         return
-    width = max(map(len, done.metrics), default=0)
-    strongest = strongest_baselines(done.metrics)
-    for name, value in done.metrics.items():
-        best = strongest.get(name)
-        ends = '' if done.intervals is None else done.intervals.beside(name)
-        beside = '' if best is None else f'  {best.sentence}'
-        print(f'{name:<{width}}  {value:<9.4g}{ends}{beside}'.rstrip())
+    for line in metric_text(done.metrics, done.intervals):
+        print(line)
     if done.intervals is not None:
         print(f'in brackets: {done.intervals.by}' if done.intervals.bounds else done.intervals.by)
     if done.report is not None:
         print(f'report: {done.report}')
-    print(f'metrics: {done.metrics_file}')
+    print(f'all {len(done.metrics)} numbers: {done.metrics_file}')
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -94,7 +91,9 @@ def _compare(arguments: argparse.Namespace) -> None:
     from smilfit import apis
 
     config = arguments.files[0] if arguments.files else None
-    found = apis.compare(*arguments.compare, config, out=arguments.out, **run_arguments_of(arguments))
+    with run_console() as console:
+        given = run_arguments_of(arguments) | {'listener': console}
+        found = apis.compare(*arguments.compare, config, out=arguments.out, **given)
     if found is None:
         return
     width = max(len(d.name) for d in found.differences)

@@ -6,6 +6,7 @@ from typing import Any
 
 from smilfit.cli.argument_types import KeyValues, float_from
 from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
+from smilfit.cli.run_console import command_of, run_console
 
 # As in engine/launch.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
@@ -97,10 +98,12 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run the command; 0 if all went well, 1 with a message on bad input."""
-    return run_command(_run, build_parser, argv, prog, 'Stopped. Go on with --resume.')
+    return run_command(
+        lambda arguments: _run(arguments, prog), build_parser, argv, prog, 'Stopped. Go on with --resume.'
+    )
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace, prog: str | None) -> None:
     from smilfit.apis import check_training, train
 
     given = run_arguments_of(arguments) | {
@@ -117,7 +120,15 @@ def _run(arguments: argparse.Namespace) -> None:
         count = check_training(arguments.config, **given)
         print(f'{arguments.config}: everything builds; {count:,} parameters to train')
         return
-    # mmengine logs how far it is: there is no bar.
-    done = train(arguments.config, **given)
-    if done is not None and done.checkpoint is not None:
-        print(f'checkpoint: {done.checkpoint}')
+    with run_console() as console:
+        done = train(arguments.config, **given, listener=console)
+    if done is None or done.checkpoint is None:
+        return
+    print(f'checkpoint: {done.checkpoint}')
+    if done.best is not None:
+        print(f'best by validation: {done.best}')
+    chosen = done.checkpoint if done.best is None else done.best
+    print(
+        f'next: {command_of(prog, "test")} {chosen}\n'
+        f'      {command_of(prog, "infer")} {chosen} SESSION --out predicted/ --refine --video overlay'
+    )

@@ -23,6 +23,7 @@ _PUBLIC = {
     'choose_device': 'launch',
     'compute_statistics': 'training_statistics',
     'config_of_checkpoint': 'checkpoint_config',
+    'files_of': 'label_check',
     'install_checkpoint_loader': 'checkpoint_loader',
     'load_experiment': 'configs',
     'load_trained_regressor': 'trained_model',

@@ -1,6 +1,7 @@
 """mmengine's Runner with errors that name the file."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,11 +13,31 @@ from smilfit.files import reading, writing
 
 
 class CheckedRunner(Runner):
-    """What goes wrong with a checkpoint or in the work dir is reported with its path."""
+    """What goes wrong with a checkpoint or in the work dir is reported with its path.
 
-    def __init__(self, *args: Any, work_dir: str, **kwargs: Any) -> None:
+    Args:
+        *args: as mmengine's.
+        work_dir: where it writes.
+        console_level: the lowest level of lines shown, beside the log file; the config's `log_level` if None.
+        **kwargs: as mmengine's.
+    """
+
+    def __init__(self, *args: Any, work_dir: str, console_level: str | None = None, **kwargs: Any) -> None:
+        # mmengine builds its logger, and writes hundreds of lines by it, while it is made.
+        self._console_level = console_level
         with _writing_logs(work_dir):
             super().__init__(*args, work_dir=work_dir, **kwargs)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+        """Build it; lines below `console_level` go to the file alone, others to stderr."""
+        logger = super().build_logger(*args, **kwargs)
+        if self._console_level is not None:
+            shown = [h for h in logger.handlers if not isinstance(h, logging.FileHandler)]
+            for handler in shown:
+                level = max(handler.level, logging.getLevelName(self._console_level))
+                logger.handlers.remove(handler)
+                logger.handlers.append(_StderrOfNow(level))
+        return logger
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build it without mmengine's line for every option of every parameter."""
@@ -73,6 +94,25 @@ class CheckedRunner(Runner):
         """
         with writing(self.work_dir):
             super().dump_config()
+
+
+class _StderrOfNow(logging.StreamHandler):
+    """Writes to what `sys.stderr` is at that time: a progress bar puts its own there, so that lines go above it."""
+
+    def __init__(self, level: int) -> None:
+        logging.Handler.__init__(self, level)
+        self.setFormatter(logging.Formatter('%(levelname)s: %(message)s'))
+        self.addFilter(_is_not_of_mmengine_itself)
+
+    @property
+    def stream(self) -> Any:
+        """Give it."""
+        return sys.stderr
+
+
+def _is_not_of_mmengine_itself(record: logging.LogRecord) -> bool:
+    # What it calls within itself, at every checkpoint.
+    return 'will be deprecated in future' not in record.getMessage()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

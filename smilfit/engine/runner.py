@@ -43,6 +43,7 @@ def build_train_runner(
     body_model: str | Path | None = None,
     device: str = 'auto',
     summarise: Summarise | None = None,
+    console_level: str | None = None,
 ) -> CheckedRunner:
     """Build everything a training needs, after reading the training set's statistics.
 
@@ -51,13 +52,18 @@ def build_train_runner(
         body_model: the body model's file, instead of the config's and the dataset's.
         device: 'auto', 'cpu' or 'cuda'.
         summarise: see `compute_statistics`; what it gives is kept in checkpoints and offered to metrics.
+        console_level: see `CheckedRunner`.
     """
     with building(cfg):
-        return _train_runner(cfg, body_model, device, summarise)
+        return _train_runner(cfg, body_model, device, summarise, console_level)
 
 
 def _train_runner(
-    cfg: Config, body_model: str | Path | None, device: str, summarise: Summarise | None
+    cfg: Config,
+    body_model: str | Path | None,
+    device: str,
+    summarise: Summarise | None,
+    console_level: str | None,
 ) -> CheckedRunner:
     require_keys(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'training')
     cfg = _prepared(cfg, device)
@@ -77,7 +83,7 @@ def _train_runner(
     check_feature_caches(model, dataset)
     losses = switched_on(getattr(model, 'loss_weights', {}), cfg.get('custom_hooks') or ())
     check_labels(getattr(model, 'label_needs', {}), losses, looked, len(dataset), files_of(dataset))
-    return _runner(cfg, model, statistics, {'train_dataloader': loader})
+    return _runner(cfg, model, statistics, {'train_dataloader': loader}, console_level)
 
 
 def build_test_runner(
@@ -87,6 +93,7 @@ def build_test_runner(
     body_model: str | Path | None = None,
     device: str = 'auto',
     averaged: bool = True,
+    console_level: str | None = None,
 ) -> CheckedRunner:
     """Build what testing a checkpoint needs; call `test()` on it.
 
@@ -97,11 +104,15 @@ def build_test_runner(
         cfg = copy.deepcopy(cfg)
         hook = {'type': 'PlainCheckpointHook', 'averaged': averaged}
         cfg.custom_hooks = [hook, *(cfg.get('custom_hooks') or [])]
-        return _test_runner(cfg, checkpoint, body_model, device)
+        return _test_runner(cfg, checkpoint, body_model, device, console_level)
 
 
 def _test_runner(
-    cfg: Config, checkpoint: str | Path, body_model: str | Path | None, device: str
+    cfg: Config,
+    checkpoint: str | Path,
+    body_model: str | Path | None,
+    device: str,
+    console_level: str | None,
 ) -> CheckedRunner:
     require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
     cfg = _prepared(cfg, device)
@@ -130,7 +141,7 @@ def _test_runner(
     cfg.load_from, cfg.resume = str(checkpoint), False
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] not in _OF_TRAINING]
     loaders = {'test_dataloader': build_data_loader(cfg.test_dataloader, cfg.randomness.seed, dataset)}
-    return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders)
+    return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders, console_level)
 
 
 def _prepared(cfg: Config, device: str) -> Config:
@@ -206,7 +217,11 @@ def _existing(path: str | None) -> str | None:
 
 
 def _runner(
-    cfg: Config, model: Any, statistics: TrainingStatistics, loaders: dict[str, Any]
+    cfg: Config,
+    model: Any,
+    statistics: TrainingStatistics,
+    loaders: dict[str, Any],
+    console_level: str | None,
 ) -> CheckedRunner:
     for name in ('val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
@@ -230,6 +245,7 @@ def _runner(
         # mmengine keys its logger and message hub by name and second: two runs of one process would share them.
         experiment_name=f'{Path(cfg.work_dir).name}_{next(_COUNTER)}',
         custom_hooks=_hooks(cfg.get('custom_hooks', [])),
+        console_level=console_level,
         cfg=cfg,
         **loaders,
         **evaluators,

@@ -28,6 +28,7 @@ from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
 from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held
 from smilfit.evaluation.left_out import left_out_metrics
 from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
+from smilfit.evaluation.metric_words import MetricLine, metric_lines, metric_text
 from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
 from smilfit.evaluation.point_fit import PointBenchmark, point_benchmark
 from smilfit.evaluation.procrustes import align_similarity
@@ -46,6 +47,7 @@ __all__ = [
     'ImageFigures',
     'ImageFit',
     'Intervals',
+    'MetricLine',
     'MultiViewPoseMetric',
     'PairedDifference',
     'PictureFigures',
@@ -67,6 +69,8 @@ __all__ = [
     'mean_error',
     'mean_of',
     'mean_pose',
+    'metric_lines',
+    'metric_text',
     'mpjpe',
     'pa_distances',
     'pa_mpjpe',

@@ -27,7 +27,7 @@ BASELINE_WORDS = {
     TRIANGULATED: 'labels triangulated without a body',
 }
 # Beginnings of names, and whether more is better; the longer ones first.
-_MEASURES = {
+MEASURES = {
     'pck_auc': True,
     'pck': True,
     'median_error': False,
@@ -76,7 +76,7 @@ def strongest_baselines(metrics: Mapping[str, int | float]) -> dict[str, Stronge
     found = {}
     for name, value in metrics.items():
         prefix, slash, bare = name.rpartition('/')
-        stem = next((s for s in _MEASURES if bare.startswith(f'{s}_')), None)
+        stem = next((s for s in MEASURES if bare.startswith(f'{s}_')), None)
         if stem is None:
             continue
         rest = bare[len(stem) :]
@@ -85,7 +85,7 @@ def strongest_baselines(metrics: Mapping[str, int | float]) -> dict[str, Stronge
         of_answer = {s: metrics.get(f'{prefix}{slash}{stem}{infix}{rest}') for s, infix in _INFIX.items()}
         answers = {s: float(v) for s, v in of_answer.items() if s != MODEL and v is not None}
         if answers:
-            sign = 1.0 if _MEASURES[stem] else -1.0
+            sign = 1.0 if MEASURES[stem] else -1.0
             best = max(answers, key=lambda s: sign * answers[s])
             found[name] = StrongestBaseline(best, answers[best], sign * value > sign * answers[best])
     return found

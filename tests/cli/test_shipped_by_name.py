@@ -47,7 +47,7 @@ def test_the_commands_take_it_by_name(labels, tmp_path, capsys):
     options = ['fit/smalify_keypoints.py', '--data', str(data), '--meshes', 'none', '--no-video', '--out']
     assert fit([*options, str(tmp_path / 'of_the_dataset'), '--cfg-options', *short]) == 0
     assert fit([*options, str(tmp_path / 'other'), '--body-model', 'insect']) == 1
-    assert 'must be the one of the dataset, quadruped' in capsys.readouterr().err
+    assert 'must have its keypoints; insect' in capsys.readouterr().err
 
 
 def test_training_finds_it_by_name(tmp_path):

@@ -23,6 +23,7 @@ def _config_file(folder: Path) -> Path:
     cfg.default_hooks.checkpoint.update(save_best='pck_auc_original', rule='greater')
     cfg.custom_imports = {'imports': ['tests.toy_experiment'], 'allow_failed_imports': False}
     cfg.custom_hooks = []
+    cfg.log_level = 'INFO'
     path = folder / 'toy.py'
     cfg.dump(path)
     return path
@@ -35,7 +36,18 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     common = ['--device', 'cpu', '--cfg-options']
     assert train_tool.main([config, *common, 'train_cfg.max_epochs=1', '--traceback']) == 0
     work_dir = tmp_path / 'work_dirs' / 'toy'
-    assert str(work_dir / 'epoch_1.pth') in capsys.readouterr().out
+    found = capsys.readouterr()
+    assert f'checkpoint: {work_dir / "epoch_1.pth"}' in found.out
+    assert f'next: python tools/test.py {work_dir / "best_pck_auc_original_epoch_1.pth"}' in found.out
+    # What a person reads is on the console, all else in the log file that it names.
+    assert len(found.out.splitlines()) < 25
+    assert 'mmengine' not in found.out + found.err
+    [log] = [line.split()[-1] for line in found.out.splitlines() if line.startswith('log ')]
+    assert 'System environment' in Path(log).read_text()
+    assert '8 samples, 4 more for validation' in found.out
+    assert '2/2  epoch 1: loss ' in found.out
+    assert 'validation after epoch 1:' in found.out
+    assert '  mean distance in space ' in found.out
     resumed = [config, *common, 'train_cfg.max_epochs=2', '--resume', '--amp', '--traceback']
     assert train_tool.main(resumed) == 0
     checkpoint = str(work_dir / 'epoch_2.pth')
@@ -47,7 +59,7 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert metrics['n_samples'] == 4
     assert {'mpjpe_mm', 'mpjpe_baseline_mm', 'pa_mpjpe_mean_pose_mm', 'pck_5px_original'} <= metrics.keys()
     assert (work_dir / 'benchmark' / 'report.html').is_file()
-    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('pa_mpjpe_mm ')]
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith('the same, poses')]
     assert 'of the mean pose' in line
     # Each of three views from the two others.
     left_out = {name for name in metrics if 'left_out' in name}
@@ -56,7 +68,8 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     # The checkpoint alone, and options between the files.
     assert test_tool.main([checkpoint, '--device', 'cpu', '--traceback']) == 0
     printed = capsys.readouterr().out
-    assert f'metrics: {work_dir / "benchmark" / "metrics.json"}' in printed
+    assert f'numbers: {work_dir / "benchmark" / "metrics.json"}' in printed
+    assert 'mmengine' not in printed
     assert 'no intervals: ' in printed
     alone = json.loads((work_dir / 'benchmark' / 'metrics.json').read_text())
     assert alone == pytest.approx({name: v for name, v in metrics.items() if name not in left_out})
@@ -71,7 +84,7 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert 'mpjpe' not in found.out
     more = ['--cfg-options', 'test_dataloader.dataset.n=12', '--device', 'cpu', '--traceback']
     assert test_tool.main([config, '--out', str(out), checkpoint, *more]) == 0
-    assert ' [' in capsys.readouterr().out
+    assert ' to ' in capsys.readouterr().out
     assert test_tool.main(['--compare', *files, '--out', str(out), *more]) == 0
     printed = capsys.readouterr().out
     assert '12 frames; 95 % intervals by drawing whole 2 blocks of time' in printed

@@ -143,9 +143,10 @@ def name_of(case):
 def test_two_processes_go_the_way_of_one(index, of_two):
     first, second = (found[index] for found in of_two)
     # Matrix products of single precision round by the number of frames on some processors: which of the last steps,
-    # all of them of rounding's size, are tried is theirs.
+    # all of them of rounding's size, are tried is theirs, and so is whether a stage of such steps ends by its
+    # tolerance or by its count.
     double = CASES[index][0] in (ignored, off_in_a_stage)
-    counted = [0, 3, 4, 5, 6] if double else [0, 5, 6]
+    counted = [0, 3, 4, 5, 6] if double else [0]
     alone = found_of(CASES[index], Processes())
     assert first['history'] == second['history']
     assert first['report'] == second['report'] == alone['report']
