@@ -1,14 +1,14 @@
 """Calibrate cameras: a rig by boards, or one camera against the others by boards or by the animal's labels."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smilfit.apis.labelled_sessions import joined2d, joined3d, labelled_sessions
+from smilfit.apis.labelled_sessions import images_of, joined2d, joined3d, labelled_sessions
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.calibration import repair_by_labels
 from smilfit.calibration.board_guess import likely_board
@@ -102,7 +102,8 @@ def calibrate_camera(
     repair = repair_by_labels(seen, camera, free, known, like_mates)
     names = [seen.names[p] for p in repair.point]
     places = 'the given 3D points' if given else 'the points that the other cameras place'
-    return _write_repair(repair, seen.rig, read.cameras, read.calibration, path, names, places)
+    images = images_of(read.sessions, camera, _typical_frames(repair))
+    return _write_repair(repair, seen.rig, read.cameras, read.calibration, path, names, places, images)
 
 
 def calibrate_camera_by_boards(
@@ -165,6 +166,7 @@ def _write_repair(
     path: Path,
     names: list[str],
     places: str,
+    images: Mapping[int, np.ndarray] | None = None,
 ) -> CalibrationRun:
     """Write page, figures and calibration.
 
@@ -176,11 +178,12 @@ def _write_repair(
         path: of the new calibration.
         names: of what each of the camera's pixels is.
         places: what they were held against, in words.
+        images: some of the camera's by frame, to be shown.
     """
     new = _put(whole, repair, cameras)
     sentences, doubts = repair_sentences(repair, cameras, places), repair_doubts(repair, cameras)
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = repair_page(repair, cameras, names, [*sentences, *doubts], path.parent)
+    page = repair_page(repair, cameras, names, [*sentences, *doubts], path.parent, images)
     report = page.save(path.parent / REPORT_FILE)
     write_text(path.parent / FIGURES_FILE, json.dumps(_figures(repair, cameras), indent=1) + '\n')
     # Last, so that a folder with a calibration is a whole one.
@@ -189,6 +192,15 @@ def _write_repair(
     else:
         replace_camera(calibration, path, new, cameras.names[repair.camera])
     return CalibrationRun(path, report, new, sentences, doubts)
+
+
+def _typical_frames(repair: CameraRepair) -> list[int]:
+    """Choose frames of many labels that miss by least, by the median, and by most."""
+    frames, counts = np.unique(repair.frame, return_counts=True)
+    full = frames[counts >= np.median(counts)]
+    miss = [float(np.median(repair.after[repair.frame == f])) for f in full]
+    order = full[np.argsort(miss, kind='stable')]
+    return [int(order[i]) for i in dict.fromkeys((0, len(order) // 2, len(order) - 1))]
 
 
 def _put(whole: Cameras, repair: CameraRepair, cameras: Cameras) -> Cameras:
