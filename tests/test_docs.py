@@ -148,6 +148,6 @@ def test_headings_that_links_name_are_there():
 
 
 def slug(heading: str) -> str:
-    """As mkdocs and GitHub make it of a heading of letters."""
+    """As mkdocs makes it."""
     plain = re.sub(r'[^\w\s-]', '', heading).strip().lower()
-    return re.sub(r'[\s]+', '-', plain)
+    return re.sub(r'[-\s]+', '-', plain)

@@ -7,6 +7,9 @@ shape_frames = 200
 window = 1000
 overlap = 20
 
+# Left and right that the detector took for each other are put back, by what the cameras and motion say.
+unswap = dict(type='SideUnswapper')
+
 # The first stage finds the place with a wide loss; the later ones start from there.
 optimizer = dict(_delete_=True, type='LevenbergMarquardt', gnc_schedule=())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 # Pages: name of the file, heading, the module, and the rooms of the names that stand there (None: all others).
 PAGES = (
-    ('fitting', 'Fits', 'smilfit', ('registrants', 'solvers', 'renderers')),
+    ('fitting', 'Fits', 'smilfit', ('registrants', 'solvers', 'renderers', 'tracking', 'registry')),
     ('handlers', 'Handlers and inputs', 'smilfit', ('handlers',)),
     ('losses', 'Losses and priors', 'smilfit', ('losses',)),
     ('bodies', 'Bodies, cameras, keypoints, results', 'smilfit', ('body_models', 'structures')),
@@ -49,6 +49,7 @@ def entry(name: str, found: Any) -> list[str]:
             for key, value in inspect.getmembers(found)
             if not key.startswith('_') and _is_ours(value) and inspect.getdoc(value)
         ]
+        lines += ['**Methods and properties**', ''] if own else []
         for key, value in own:
             end = '' if isinstance(value, property) else '()'
             lines.append(f'* `{key}{end}`: {plain((inspect.getdoc(value) or "").splitlines()[0])}')

@@ -29,6 +29,7 @@ from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
 from smilfit.registrants.matching import observed_frames
+from smilfit.registrants.unswap import labels_as_fitted
 from smilfit.registry import build_registrant, reject_unknown
 from smilfit.solvers import Processes
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d
@@ -118,9 +119,10 @@ class SessionFits:
         """
         cfg = stiffened(self.cfg, self.registrant.handlers) if stiff else self.cfg
         silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
-        return build_registrant(
-            {**without_masks(cfg), 'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
-        )
+        quiet = {'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
+        # Few frames tell little of sides; the labels are given as the fit took them.
+        quiet |= {'unswap': None} if 'unswap' in cfg else {}
+        return build_registrant({**without_masks(cfg), **quiet})
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames distributed over them.
@@ -236,17 +238,20 @@ class SessionFits:
         return hashlib.sha256(json.dumps(made_of.record(), sort_keys=True).encode()).hexdigest()[:16]
 
     def seen(self, session: str, result: FitResult) -> Keypoints2d:
-        """Give a session's 2D keypoints, with the cameras as its fit corrected them."""
-        seen = self.dataset.keypoints2d(session)
+        """Give a session's 2D keypoints as its fit took them, with the cameras as it corrected them."""
+        seen = self._as_fitted(self.dataset.keypoints2d(session), session, result)
         return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
 
     def annotated(self, session: str, result: FitResult) -> Keypoints2d:
-        """Give the keypoints in px of the annotated images, with the cameras as the fit corrected them."""
-        seen = self.dataset.annotated2d(session)
+        """Give the keypoints in px of the annotated images as the fit took them, under the cameras as corrected."""
+        seen = self._as_fitted(self.dataset.annotated2d(session), session, result)
         if result.cameras is None:
             return seen
         corrected = result.cameras.to(seen.rig.K)
         return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
+
+    def _as_fitted(self, seen: Keypoints2d, session: str, result: FitResult) -> Keypoints2d:
+        return labels_as_fitted(seen, result.report, self.dataset.frame_indices(session))
 
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""

@@ -37,6 +37,7 @@ from smilfit.registrants.stage_task import (
 from smilfit.registrants.stagewise import StagewiseRegistrant
 from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
+from smilfit.registrants.unswap import swap_sentences
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras
 from smilfit.registrants.windows import Part, Totals, Window, evenly_spaced_rows, windows_of, without_motion
@@ -77,6 +78,8 @@ class SMPLify(StagewiseRegistrant):
         try_swaps: whether frames try left and right keypoints exchanged after the first stage that fits poses
             (`SwapSearch`), in one process; `report['swapped_keypoints']` says which were. It costs about half of
             that stage again. Clean labels stay, but it helps only where sides were mistaken: off by default.
+        unswap: puts left and right keypoints back that were mistaken for each other, by what the views and motion
+            say, before anything is fitted; `report['unswapped_keypoints']` says which. None leaves them.
     """
 
     def __call__(
@@ -122,6 +125,11 @@ class SMPLify(StagewiseRegistrant):
             inputs = {k: i[seen.to(like.device)] for k, i in inputs.items()}
             start, numbers = start[seen.to(like.device)], numbers[seen]
         check_start(start)
+        if self.unswap is not None:
+            inputs, exchanged = self.unswap(inputs, self.body.data, numbers)
+            report['unswapped_keypoints'] = exchanged
+            for sentence in swap_sentences(report):
+                self.logger.warning('SMPLify: %s.', sentence)
         start = share_shape(start) if self.use_one_betas_per_video else start
         report['frames_not_observed'] = int((~seen).sum())
         report |= tell_of_cameras(inputs, self.stages, self.logger)
