@@ -84,6 +84,7 @@ def test_side_of_the_mouse_is_found_from_its_labels(real_data: Path, tmp_path: P
     assert after < 15
     assert held < 20
     assert 'hard to tell apart' in said
+    assert len(re.findall('Frame [0-9]+ of side', (out / 'report.html').read_text())) >= 3
     old, new = (read_calibration(f / 'calibration.toml') for f in (session, out))
     for c, name in enumerate(old.names):
         same = [torch.equal(getattr(old, n)[c], getattr(new, n)[c]) for n in ('K', 'R', 't', 'dist')]
