@@ -118,6 +118,8 @@ _PUBLIC = {
     'SMPLifyX': 'smilfit.registrants',
     'Stage': 'smilfit.registrants',
     'MultiViewRegressor': 'smilfit.models',
+    'Tracker': 'smilfit.tracking',
+    'TrackedPose': 'smilfit.tracking',
 }
 
 __all__ = ['__version__', *_PUBLIC]

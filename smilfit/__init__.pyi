@@ -131,4 +131,5 @@ from smilfit.structures import (
     ParameterSpec as ParameterSpec,
     register_parameter as register_parameter,
 )
+from smilfit.tracking import TrackedPose as TrackedPose, Tracker as Tracker
 from smilfit.version import __version__ as __version__

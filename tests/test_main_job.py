@@ -116,7 +116,15 @@ def test_the_demo_in_small(tmp_path):
         'tools/demo.py', '--out', tmp_path / 'demo', '--sessions', 2, '--frames', 24, '--cameras', 3,
         '--epochs', 1, '--resolution', 64,
     ]  # fmt: skip
+    # A fit and its video come first, and nothing else is made where that is all that is asked for.
+    output = run(*command, '--first-look')
+    first = tmp_path / 'demo' / 'first_look'
+    assert f'open {first / "session_000" / "overlay.mp4"}' in output
+    assert (first / 'session_000' / 'overlay.mp4').stat().st_size > 10_000
+    assert (first / 'report.html').is_file()
+    assert [p.name for p in sorted((tmp_path / 'demo' / 'sessions').glob('session_*'))] == ['session_000']
     output = run(*command)
+    assert f'open {tmp_path / "demo" / "predicted" / "overlay.mp4"}' in output
     report = tmp_path / 'demo' / 'report.html'
     assert f'report: {report}' in output
     page = report.read_text(encoding='utf-8')

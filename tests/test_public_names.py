@@ -120,6 +120,8 @@ PUBLIC = [
     'SMPLifyX',
     'Stage',
     'MultiViewRegressor',
+    'Tracker',
+    'TrackedPose',
 ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from smilfit.calibration.boards import Board
 from smilfit.calibration.camera_by_boards import repair_by_boards
 from smilfit.calibration.camera_repair import CameraRepair
 from smilfit.calibration.free_parameters import Free
+from smilfit.calibration.rig import Rig
 from smilfit.calibration.rig_calibration import RigCalibration, calibrate_rig, require_seen
 from smilfit.calibration.words import (
     comparison_sentences,
@@ -91,14 +92,13 @@ def calibrate_camera(
     """
     path = new_calibration(out)
     given = points == 'given'
-    calibration, read = labelled_sessions(session, format, unit, given, exclude_cameras)
-    seen = joined2d([one.keypoints2d() for one in read])
-    known = joined3d([one.keypoints3d() for one in read], session) if given else None
-    cameras = seen.rig
+    read = labelled_sessions(session, format, unit, given, exclude_cameras)
+    seen = joined2d([one.keypoints2d() for one in read.sessions])
+    known = joined3d([one.keypoints3d() for one in read.sessions], session) if given else None
     repair = repair_by_labels(seen, camera, free, known, like_mates)
     names = [seen.names[p] for p in repair.point]
     places = 'the given 3D points' if given else 'the points that the other cameras place'
-    return _write_repair(repair, cameras, calibration, path, names, places)
+    return _write_repair(repair, seen.rig, read.cameras, read.calibration, path, names, places)
 
 
 def calibrate_camera_by_boards(
@@ -142,19 +142,32 @@ def calibrate_camera_by_boards(
     repair = repair_by_boards(cameras, views, board, camera, free, n_lens)
     kept = cameras.select([name for name in cameras.names if name in views.names])
     names = [f'frame {frame}' for frame in repair.frame]
-    return _write_repair(repair, kept, source, path, names, 'the boards that the other cameras place')
+    return _write_repair(
+        repair, kept, cameras, source, path, names, 'the boards that the other cameras place'
+    )
 
 
 def _write_repair(
     repair: CameraRepair,
     cameras: Cameras,
+    whole: Cameras,
     calibration: Path | None,
     path: Path,
     names: list[str],
     places: str,
 ) -> CalibrationRun:
-    """Write page, figures and calibration; `names` say of what each of the camera's pixels is."""
-    new = repair.rig.cameras(cameras.names, cameras.size.numpy(), cameras.unit)
+    """Write page, figures and calibration.
+
+    Args:
+        repair: what was found.
+        cameras: those that took part, of the images as recorded.
+        whole: all of the calibration.
+        calibration: its file; None where it has none of its own.
+        path: of the new calibration.
+        names: of what each of the camera's pixels is.
+        places: what they were held against, in words.
+    """
+    new = _put(whole, repair, cameras)
     sentences = repair_sentences(repair, cameras, places)
     path.parent.mkdir(parents=True, exist_ok=True)
     page = repair_page(repair, cameras, names, sentences, path.parent)
@@ -166,6 +179,18 @@ def _write_repair(
     else:
         replace_camera(calibration, path, new, cameras.names[repair.camera])
     return CalibrationRun(path, report, new, sentences)
+
+
+def _put(whole: Cameras, repair: CameraRepair, cameras: Cameras) -> Cameras:
+    """Put the new camera among all of a calibration.
+
+    Videos may show a part of the calibrated image: the principal point goes back to where it is in that one.
+    """
+    index = whole.names.index(cameras.names[repair.camera])
+    before, rig = Rig.of(cameras).one(repair.camera), Rig.of(whole)
+    one = repair.rig.one(repair.camera)
+    one = replace(one, centre=one.centre + (rig.centre[index] - before.centre))
+    return rig.put(index, one).cameras(whole.names, whole.size.cpu().numpy(), whole.unit)
 
 
 def calibrate_boards(

@@ -14,6 +14,7 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import RecordedSession, write_mesh
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
+from smilfit.structures.frame_blocks import by_blocks
 from smilfit.visualization import (
     OverlayPainter,
     Panel,
@@ -36,9 +37,9 @@ BLOCK = 32
 
 def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.Tensor:
     """Compute named keypoints of a body, world unit."""
+    params = params.to(body.v_template)
     with torch.no_grad():
-        output = body(params.to(body.v_template), names)
-    return output.select(names).cpu()
+        return by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names).cpu())
 
 
 def write_meshes(body: SMIL, result: FitResult, folder: Path, kind: str) -> None:

@@ -1,6 +1,7 @@
 """The labels of all sessions that share one calibration."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,12 +10,26 @@ from smilfit.apis.data_source import DataSource
 from smilfit.apis.session_source import find_places, open_place
 from smilfit.files import shorten
 from smilfit.io import RecordedSession
-from smilfit.structures import Keypoints2d, Keypoints3d
+from smilfit.io.calibration import read_calibration
+from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+
+
+@dataclass(frozen=True)
+class LabelledSessions:
+    """Sessions of one calibration.
+
+    `calibration` is its file, None where it is inside the labels' file; `cameras` are all of it, with those that take
+    no part. Sessions may have other principal points than these, where their videos show a part of the image.
+    """
+
+    calibration: Path | None
+    cameras: Cameras
+    sessions: tuple[RecordedSession, ...]
 
 
 def labelled_sessions(
     path: str | Path, format: str, unit: str | None, with_3d: bool, exclude_cameras: tuple[str, ...]
-) -> tuple[Path | None, list[RecordedSession]]:
+) -> LabelledSessions:
     """Open the sessions of a folder or project, all of one calibration.
 
     Args:
@@ -23,9 +38,6 @@ def labelled_sessions(
         unit: of the calibration, where it does not say.
         with_3d: read their 3D points.
         exclude_cameras: cameras to leave out.
-
-    Returns:
-        The file of the calibration (None where it is inside the labels' file), and the sessions.
 
     Raises:
         FileNotFoundError: no session there.
@@ -43,21 +55,19 @@ def labelled_sessions(
             f'{path}: sessions must share one calibration; got {len(texts)} different ones in '
             f'{shorten(", ".join(str(place.folder) for place in places))}. Name one session.'
         )
-    read = [
-        open_place(
-            place,
-            unit=unit,
-            with_3d=with_3d,
-            exclude_cameras=exclude_cameras,
-            partial_labels=True,
-            trim=True,
-            judge=False,
-        )
-        for place in places
-    ]
+    how = {'unit': unit, 'partial_labels': True, 'trim': True, 'judge': False}
+    read = [open_place(place, with_3d=with_3d, exclude_cameras=exclude_cameras, **how) for place in places]
     if read[0].cameras is None:
-        raise ValueError(f'{path}: must have a calibration.toml of the other cameras; it has none.')
-    return files[0], read
+        raise ValueError(
+            f'{path}: there must be a calibration.toml of the other cameras; there is none. Calibrate all: smilfit '
+            'calibrate boards --help.'
+        )
+    if files[0] is not None:
+        cameras = read_calibration(files[0], unit)
+    else:
+        cameras = open_place(places[0], with_3d=False, **how).cameras if exclude_cameras else read[0].cameras
+        assert cameras is not None
+    return LabelledSessions(files[0], cameras, tuple(read))
 
 
 def joined2d(parts: Sequence[Keypoints2d]) -> Keypoints2d:

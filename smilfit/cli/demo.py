@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -35,10 +35,11 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
     size = DemoSize()
     parser = argparse.ArgumentParser(
         prog=prog,
-        description='Make a small rigged animal and rendered multi-camera sessions of it, preprocess them, fit them '
-        'stage by stage, train a small regressor on all sessions but one, measure both against the known truth, '
-        'predict the held-out session from its raw videos and refine that, and write one HTML report. About a '
-        'quarter of an hour on two CPU cores; what is done already is not done again.',
+        description='Make a small rigged animal and one rendered multi-camera recording of it, and fit that: a video '
+        'to look at within two minutes. Then make more recordings, fit all, train a small regressor on all but one, '
+        'measure both against the known truth, predict the held-out recording from its raw videos and refine that, '
+        'and write one HTML report. About a quarter of an hour on two CPU cores; what is done already is not done '
+        'again.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for everything')
@@ -56,6 +57,9 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
         default=size.resolution_px,
         help='side of the stored images, px',
     )
+    parser.add_argument(
+        '--first-look', action='store_true', help='stop after the first fit and its video, without training'
+    )
     add_traceback(parser)
     return parser
 
@@ -70,37 +74,95 @@ def _demo(arguments: argparse.Namespace) -> int:
     size = DemoSize(
         arguments.sessions, arguments.frames, arguments.cameras, arguments.epochs, arguments.resolution
     )
-    return run_demo(arguments.out, size, Console())
+    return run_demo(arguments.out, size, Console(), arguments.first_look)
 
 
-def run_demo(out: Path, size: DemoSize, console: Console) -> int:
-    """Run all steps; each one says what it does and how long it took."""
+@dataclass(frozen=True)
+class Step:
+    """A step of the demo.
+
+    Args:
+        what: it does.
+        work: gives an exit code.
+        to_open: files worth opening after it, and what they are.
+    """
+
+    what: str
+    work: Callable[[], int]
+    to_open: tuple[tuple[Path, str], ...] = ()
+
+
+def run_demo(out: Path, size: DemoSize, console: Console, first_look: bool = False) -> int:
+    """Run all steps, or the first ones; each says what it does, how long it took, and what to open."""
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    body, data, work = out / 'animal.smil.json', out / 'demo.h5', out / 'train'
-    steps: list[tuple[str, Callable[[], int]]] = [
-        ('making an animal and its recordings', lambda: _make(out, body, size)),
-        ('preprocessing the recordings', lambda: _preprocess(out, body, data, size)),
-        ('fitting the body stage by stage', lambda: _fit(data, out)),
-        ('training a regressor', lambda: _train(data, work, size)),
-        ('measuring the regressor on the held-out session', lambda: _test(data, work)),
-        ('predicting the held-out session from its videos', lambda: _infer(out, data, work)),
-    ]
-    for number, (what, step) in enumerate(steps, start=1):
+    steps = demo_steps(out, size, first_look)
+    for number, step in enumerate(steps, start=1):
         start = time.monotonic()
-        console.rule(f'{number}/{len(steps)}  {what}')
-        code = step()
+        console.rule(f'{number}/{len(steps)}  {step.what}')
+        code = step.work()
         if code != 0:
-            console.print(f'{what} failed; see the message above.', style='red')
+            console.print(f'{step.what} failed; see the message above.', style='red')
             return code
-        console.print(f'{what}: {time.monotonic() - start:.0f} s', style='dim')
+        console.print(f'{step.what}: {time.monotonic() - start:.0f} s', style='dim')
+        for path, what in step.to_open:
+            console.print(f'open {path}  ({what})', highlight=False, soft_wrap=True, markup=False)
+    console.rule(f'done in {time.monotonic() - begin:.0f} s')
+    if first_look:
+        console.print('The same command without --first-look goes on to train a network.')
+        return 0
     from smilfit.apis.demo_report import write_demo_report
 
     report = write_demo_report(out, size)
-    console.rule(f'done in {time.monotonic() - begin:.0f} s')
     console.print(f'report: {report}', highlight=False, soft_wrap=True)
     return 0
+
+
+def demo_steps(out: Path, size: DemoSize, first_look: bool = False) -> list[Step]:
+    """List what the demo does: a fit to look at first, then the long part."""
+    body, data, work, first = out / 'animal.smil.json', out / 'demo.h5', out / 'train', out / 'first_look'
+    sessions, fitted = out / 'sessions', first / 'session_000'
+    one = replace(size, n_sessions=1)
+    steps = [
+        Step(
+            'making an animal and a recording of it',
+            lambda: _make(out, body, one),
+            ((sessions / 'session_000', 'a video and labels of each camera, and the calibration'),),
+        ),
+        Step('preprocessing the recording', lambda: _preprocess(out, body, first / 'demo.h5', size)),
+        Step(
+            'fitting the body to the recording',
+            lambda: _fit(first / 'demo.h5', first),
+            (
+                (fitted / 'overlay.mp4', 'the fitted body over the recording'),
+                (first / 'report.html', 'how good the fit is, and how one knows'),
+            ),
+        ),
+    ]
+    if first_look:
+        return steps
+    return [
+        *steps,
+        Step('making more recordings', lambda: _make(out, body, size)),
+        Step('preprocessing all recordings', lambda: _preprocess(out, body, data, size)),
+        Step(
+            'fitting the body to all recordings',
+            lambda: _fit(data, out / 'fit'),
+            ((out / 'fit' / 'report.html', 'all fits side by side'),),
+        ),
+        Step('training a regressor', lambda: _train(data, work, size)),
+        Step(
+            'measuring the regressor on the held-out session',
+            lambda: _test(data, work),
+            ((work / 'benchmark' / 'report.html', 'the network beside answers that look at no image'),),
+        ),
+        Step(
+            'predicting the held-out session from its videos',
+            lambda: _infer(out, data, work),
+            ((out / 'predicted' / 'overlay.mp4', 'the predicted body over a recording without labels'),),
+        ),
+    ]
 
 
 def _make(out: Path, body: Path, size: DemoSize) -> int:
@@ -127,6 +189,7 @@ def _preprocess(out: Path, body: Path, data: Path, size: DemoSize) -> int:
         print(f'{data} is there already')
         return 0
     sessions = out / 'sessions'
+    data.parent.mkdir(parents=True, exist_ok=True)
     return preprocess(
         [
             'sleap', str(sessions), str(data), '--body-model', str(body),
@@ -141,7 +204,7 @@ def _fit(data: Path, out: Path) -> int:
     from smilfit.cli.fit import main as fit
 
     config = configs_folder() / 'fit' / 'multiview_keypoints_lm.py'
-    code = fit([str(config), '--data', str(data), '--out', str(out / 'fit')])
+    code = fit([str(config), '--data', str(data), '--out', str(out)])
     # A fit that is not believable is written all the same, and the report shows what was judged.
     return 0 if code == EXIT_INCOMPLETE else code
 

@@ -36,7 +36,7 @@ def write_angles(path: Path, fit: ExportedFit) -> None:
     rows = np.flatnonzero(fit.valid)
     params, covariance = fit.params, fit.fit.covariance
     if covariance is not None:
-        covariance = covariance.frames(torch.from_numpy(rows))
+        covariance = covariance.take(torch.from_numpy(rows))
     found = joint_angles(fit.body, params, covariance)
     tables = [found.degrees] + ([] if found.sd is None else [found.sd])
     header = ['frame', 'time_s', 'valid', *(['image'] if fit.labels else [])]

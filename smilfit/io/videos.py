@@ -15,6 +15,10 @@ from smilfit.io.image_opening import check_image_size
 # What a file is recognised by: a playlist would have the decoder open files and addresses that it names.
 _HEAD_BYTES = 512
 _PLAYLISTS = (b'#EXTM3U', b'ffconcat', b'<?xml', b'<MPD', b'v=0', b'[playlist]', b'[Reference]')
+# Key frames are seldom farther apart; what lies closer together is read faster in order.
+_FAR = 300
+# Of a frame's time from its number, frames.
+_TIME_ERROR = 0.25
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv')
 
 
@@ -64,7 +68,8 @@ def iterate_videos(
     """Decode frames of several synchronised videos in one pass, holding one image a video.
 
     Random access into compressed video costs a decode from the key frame before; frames in between are
-    therefore decoded and dropped.
+    therefore decoded and dropped, but where they are many. A seek is believed where the video's times agree with its
+    frames' numbers.
 
     Args:
         paths: camera -> video.
@@ -85,24 +90,58 @@ def iterate_videos(
 
 def _iterate(paths: Mapping[str, Path], indices: list[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     with ExitStack() as stack:
-        captures = {name: stack.enter_context(opened_video(path)) for name, path in paths.items()}
-        position = 0
+        readers = {name: _Reader(path, stack) for name, path in paths.items()}
         for index in indices:
-            for name, capture in captures.items():
-                for frame in range(position, index + 1):
-                    if not capture.grab():
-                        raise RuntimeError(
-                            f'{paths[name]}: frame {frame} must decode; it does not. Copy the video again.'
-                        )
-            position = index + 1
-            yield index, {name: _retrieve(paths[name], capture, index) for name, capture in captures.items()}
+            yield index, {name: reader.read(index) for name, reader in readers.items()}
 
 
-def _retrieve(path: Path, capture: Any, index: int) -> np.ndarray:
-    image = retrieved(capture)
-    if image is None:
-        raise RuntimeError(f'{path}: frame {index} must decode; it does not. Copy the video again.')
-    return image
+class _Reader:
+    """Reads frames of one video, later and later ones; far ones by a seek where that is sure to find them."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self._path, self._stack = path, stack
+        self._capture = stack.enter_context(opened_video(path))
+        self._next = 0
+        self._seekable: bool | None = None
+
+    def read(self, index: int) -> np.ndarray:
+        """Decode a frame, RGB.
+
+        Raises:
+            RuntimeError: it does not decode.
+        """
+        if index - self._next <= _FAR or not self._seek(index):
+            for frame in range(self._next, index + 1):
+                if not self._capture.grab():
+                    raise self._undecoded(frame)
+        self._next = index + 1
+        image = retrieved(self._capture)
+        if image is None:
+            raise self._undecoded(index)
+        return image
+
+    def _seek(self, index: int) -> bool:
+        """Grab a frame by a seek, and say whether that is the one: the video's times must agree with its numbers."""
+        import cv2
+
+        if self._seekable is None:
+            with opened_video(self._path) as fresh:
+                self._seekable = _ends_as_stated(fresh)
+        if not self._seekable:
+            return False
+        capture = self._capture
+        if capture.set(cv2.CAP_PROP_POS_FRAMES, index) and capture.grab():
+            place = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 * capture.get(cv2.CAP_PROP_FPS)
+            if abs(place - index) < _TIME_ERROR and int(capture.get(cv2.CAP_PROP_POS_FRAMES)) == index + 1:
+                return True
+        # Where it stands now is not known.
+        self._seekable = False
+        self._capture = self._stack.enter_context(opened_video(self._path))
+        self._next = 0
+        return False
+
+    def _undecoded(self, frame: int) -> RuntimeError:
+        return RuntimeError(f'{self._path}: frame {frame} must decode; it does not. Copy the video again.')
 
 
 def retrieved(capture: Any) -> np.ndarray | None:
@@ -119,16 +158,24 @@ def retrieved(capture: Any) -> np.ndarray | None:
 def _count_frames(path: Path, capture: Any) -> int:
     import cv2
 
-    stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    if stated > 0 and capture.set(cv2.CAP_PROP_POS_FRAMES, stated - 1):
-        at_last = int(capture.get(cv2.CAP_PROP_POS_FRAMES)) == stated - 1
-        if at_last and capture.grab() and not capture.grab():
-            return stated
+    if _ends_as_stated(capture):
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     with opened_video(path) as fresh:
         counted = 0
         while fresh.grab():
             counted += 1
         return counted
+
+
+def _ends_as_stated(capture: Any) -> bool:
+    """Say whether the container's last frame decodes and none follows; the capture then stands at the end."""
+    import cv2
+
+    stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    if stated <= 0 or not capture.set(cv2.CAP_PROP_POS_FRAMES, stated - 1):
+        return False
+    at_last = int(capture.get(cv2.CAP_PROP_POS_FRAMES)) == stated - 1
+    return bool(at_last and capture.grab() and not capture.grab())
 
 
 @contextmanager

@@ -43,7 +43,15 @@ def draw_faces(
     """
     kernels = z_buffer_kernels()
     buffer = torch.zeros((len(pixels), height, width), dtype=torch.int64, device=pixels.device)
-    inputs = [view(pixels, kernels.vec2), view(inverse_z), view(faces), width, height, view(buffer.view(-1))]
+    inputs = [
+        view(pixels, kernels.vec2),
+        view(inverse_z),
+        view(faces),
+        wp.vec2i(0, 0),
+        width,
+        height,
+        view(buffer.view(-1)),
+    ]
     launch(kernels.draw, len(pixels) * len(faces), inputs, pixels.device)
     return buffer
 
@@ -57,14 +65,17 @@ def z_buffer_kernels():
     tolerance = wp.constant(wp.float64(EDGE_TOLERANCE_PX))
     least_area = wp.constant(wp.float64(LEAST_AREA_PX2))
     zero, one = wp.constant(wp.float64(0.0)), wp.constant(wp.float64(1.0))
-    # One integer carries the depth and then the face: the nearest wins, the lowest face where they are equal.
-    middle, steps = wp.constant(wp.float64(128.0)), wp.constant(wp.float64(2**23))
+
+    @wp.func
+    def span(side: vec2):
+        return wp.abs(side[0]) + wp.abs(side[1])
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def draw(
         pixels: wp.array2d(dtype=vec2),
         inverse_z: wp.array2d(dtype=wp.float64),
         faces: wp.array2d(dtype=wp.int32),
+        low: wp.vec2i,
         width: int,
         height: int,
         buffer: wp.array(dtype=wp.int64),
@@ -73,7 +84,8 @@ def z_buffer_kernels():
         n_faces = faces.shape[0]
         image, face = i / n_faces, i % n_faces
         first, second, third = faces[face, 0], faces[face, 1], faces[face, 2]
-        a, b, c = pixels[image, first], pixels[image, second], pixels[image, third]
+        corner = vec2(wp.float64(low[0]), wp.float64(low[1]))
+        a, b, c = pixels[image, first] - corner, pixels[image, second] - corner, pixels[image, third] - corner
         # Most triangles of a fine mesh hold no pixel's centre: asked first.
         box = pixel_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), tolerance, width, height)
         if box[0] > box[2] or box[1] > box[3]:
@@ -81,22 +93,24 @@ def z_buffer_kernels():
         over_z = vec3(inverse_z[image, first], inverse_z[image, second], inverse_z[image, third])
         if over_z[0] <= zero or over_z[1] <= zero or over_z[2] <= zero:
             return
-        area = cross(b - a, c - a)
+        ab, ac = b - a, c - a
+        area = cross(ab, ac)
         if wp.abs(area) <= least_area:
             return
-        turn = wp.sign(area)
-        ab, bc, ca = turn * (b - a), turn * (c - b), turn * (a - c)
-        outer = -tolerance * vec3(wp.length(ab), wp.length(bc), wp.length(ca))
-        over = one / cross(ab, c - a)
+        over = one / area
+        # How far outside of each side a pixel may lie, in shares of the triangle's height over it.
+        margin = -tolerance * wp.abs(over) * vec3(span(c - b), span(ac), span(ab))
         for y in range(box[1], box[3] + 1):
             for x in range(box[0], box[2] + 1):
-                p = vec2(wp.float64(x), wp.float64(y))
-                u, v, w = cross(bc, p - b), cross(ca, p - c), cross(ab, p - a)
-                if u >= outer[1] and v >= outer[2] and w >= outer[0]:
-                    nearness = wp.dot(vec3(u, v, w), over_z) * over
-                    # The logarithm keeps about single precision at every depth, and 31 bits hold it.
-                    level = wp.clamp(wp.log2(nearness) + middle, zero, wp.float64(255.0))
-                    key = (wp.int64(level * steps) << wp.int64(32)) | wp.int64(0x7FFFFFFF - face)
+                p = vec2(wp.float64(x), wp.float64(y)) - a
+                v, w = cross(p, ac) * over, cross(ab, p) * over
+                u = one - v - w
+                if u >= margin[0] and v >= margin[1] and w >= margin[2]:
+                    # One integer carries the depth and then the face: the nearest wins, the lowest face where they
+                    # are equal. The bits of positive numbers of single precision are in the order of the numbers.
+                    nearness = wp.float32(wp.dot(vec3(u, v, w), over_z))
+                    level = wp.int64(wp.cast(nearness, wp.int32))
+                    key = (level << wp.int64(32)) | wp.int64(0x7FFFFFFF - face)
                     wp.atomic_max(buffer, (image * height + y) * width + x, key)
 
     return SimpleNamespace(draw=draw, vec2=vec2, vec3=vec3)

@@ -4,6 +4,7 @@ from smilfit.solvers.base import SolverResult, StopReason
 from smilfit.solvers.chain_least_squares import ChainLeastSquares, solve_shared_chains
 from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
+from smilfit.solvers.chain_recording import ChainRecording, ChainView
 from smilfit.solvers.chain_steps import ChainFactor, ChainStep, ChainSteps
 from smilfit.solvers.damping import DampingPolicy
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
@@ -24,10 +25,12 @@ __all__ = [
     'ChainMotion',
     'ChainProblem',
     'ChainQuadratic',
+    'ChainRecording',
     'ChainSolution',
     'ChainState',
     'ChainStep',
     'ChainSteps',
+    'ChainView',
     'DampingPolicy',
     'DistributedProcesses',
     'FirstOrderSolver',

@@ -1,6 +1,7 @@
 """Hand a problem's tensors to the kernels without a copy. Imported only where warp is used."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import warp as wp
@@ -70,6 +71,15 @@ class Launch:
         with quietly():
             inputs = [self.chain, *inputs, self.work, self.n_slots]
             wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
+
+    def record(self, kernel: wp.Kernel, inputs: list) -> Callable[[], None]:
+        """Prepare a launch on a CPU, and give what launches it again and again on the same memory."""
+        with quietly():
+            inputs = [self.chain, *inputs, self.work, self.n_slots]
+            command = wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, record_cmd=True)
+
+        # What the command points to lives as long as the function does.
+        return partial(_replay, command, self.alive)
 
     def view_state(self, state: ChainState, answers: dict[str, Tensor] | None = None) -> object:
         """View a state, and the answers about it, as the kernels' struct."""
@@ -286,6 +296,10 @@ class Launch:
             else:
                 setattr(work, name, self._view(memory, dtype, 2))
         return slots, work
+
+
+def _replay(command: wp.Launch, memory: Sequence[Tensor]) -> None:
+    command.launch()
 
 
 def own_state(state: ChainState) -> ChainState:

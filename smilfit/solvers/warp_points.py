@@ -118,6 +118,19 @@ def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: A
 
 @no_type_check
 @wp.func
+def point_place(c: Any, w: Any, slot: int, frame: int, side: int, k: int, size: Any):
+    """Give the world place of a point, the mean of its rigid points; keep their arms."""
+    first = c.part_start[k]
+    x = part_place(c, w, slot, frame, side, first, size)
+    if c.part_start[k + 1] > first + 1:
+        x = x * c.part_share[first]
+        for n in range(first + 1, c.part_start[k + 1]):
+            x = x + c.part_share[n] * part_place(c, w, slot, frame, side, n, size)
+    return x
+
+
+@no_type_check
+@wp.func
 def observe(c: Any, seen: Any, w: Any, slot: int, frame: int, side: int, widening: Any):
     """Compute a posed state's points, their gradients and curvatures; return the points' energy."""
     zero = type(widening)(0.0)
@@ -127,12 +140,7 @@ def observe(c: Any, seen: Any, w: Any, slot: int, frame: int, side: int, widenin
     root = w.vecs[slot, place_row(c, side)]
     narrow = type(widening)(1.0) / (widening * widening)
     for k in range(c.n_points):
-        first = c.part_start[k]
-        x = part_place(c, w, slot, frame, side, first, size)
-        if c.part_start[k + 1] > first + 1:
-            x = x * c.part_share[first]
-            for n in range(first + 1, c.part_start[k + 1]):
-                x = x + c.part_share[n] * part_place(c, w, slot, frame, side, n, size)
+        x = point_place(c, w, slot, frame, side, k, size)
         e, g, d, m = see_in_space(c, seen, frame, k, x, narrow)
         for camera in range(c.n_cameras):
             weight = seen.weights2d[frame, camera, k]

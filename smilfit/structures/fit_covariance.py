@@ -92,14 +92,6 @@ class FitCovariance:
             raise ValueError('FitCovariance: the matrix must be there where sd is not; got none.')
         return whole.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
 
-    def frames(self, rows: Tensor) -> 'FitCovariance':
-        """Pick frames by number."""
-        whole = self.parameters
-        sd = self.parameter_sd()[rows]
-        return replace(
-            self, whole=None if whole is None else whole[rows], keypoints=self.keypoints[rows], sd=sd
-        )
-
     def take(self, rows: Tensor) -> 'FitCovariance':
         """Pick frames; of matrices that are computed when they are asked for the standard deviations stay."""
         whole = self.whole[rows] if isinstance(self.whole, Tensor) else None

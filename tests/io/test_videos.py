@@ -28,6 +28,15 @@ def test_images_are_rgb_and_cameras_in_lockstep(tmp_path, write_video):
             np.testing.assert_allclose(images[name].mean((0, 1)), [200, 60, shade * index], atol=4)
 
 
+@pytest.mark.parametrize('suffix', ['.avi', '.mp4'])
+def test_far_frames_are_those_of_reading_in_order(tmp_path, write_video, suffix):
+    path = write_video(tmp_path / f'a{suffix}', n_frames=760, shade=250 / 760)
+    in_order = {i: images['a'] for i, images in iterate_videos({'a': path}, range(760))}
+    for index, images in iterate_videos({'a': path}, [4, 333, 334, 747]):
+        np.testing.assert_array_equal(images['a'], in_order[index])
+    assert in_order[333][..., 2].mean() < in_order[747][..., 2].mean() - 50
+
+
 @pytest.mark.parametrize('indices', [[-1], [2, 1], [1, 1]])
 def test_indices_must_increase(tmp_path, write_video, indices):
     path = write_video(tmp_path / 'a.avi')

@@ -1,0 +1,142 @@
+"""A body of known shape as the fused kernel's tree of one frame."""
+
+import torch
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.body_models.default_limits import default_joint_limits
+from smilfit.registrants.second_order.landmarks import point_set
+from smilfit.registrants.second_order.rigid_points import (
+    Coefficients,
+    RigidPoints,
+    bones_at_rest,
+    share_of_bone,
+)
+from smilfit.solvers import ChainProblem, ChainState
+from smilfit.structures import BodyParams, Cameras, FitResult, parameter_names
+
+# Angles of joints without limits, rad.
+ANY = 1e3
+INF = float('inf')
+
+
+def shape_of(body: SMIL, given: BodyParams | FitResult) -> BodyParams:
+    """Take what all frames share out of a fit: one body at rest, scale, shape and landmarks as given.
+
+    Raises:
+        ValueError: frames differ in what they must share, or none was fitted.
+    """
+    params = given.params if isinstance(given, FitResult) else given
+    rows = params.transl.isfinite().all(1).nonzero().flatten()
+    if not len(rows):
+        raise ValueError('Tracker: shape must be of a fitted frame; got none. Give the params of a good fit.')
+    shared = {n: v for n, v in params.as_dict().items() if n in parameter_names(of='body', shared=True)}
+    for name, value in shared.items():
+        if not torch.equal(value[rows], value[rows[:1]].expand_as(value[rows])):
+            raise ValueError(
+                f'Tracker: shape must be one for all frames; got several {name}. Fit with '
+                'use_one_betas_per_video=True, or give the params of one frame.'
+            )
+    rest = body.zero_params(1).to('cpu')
+    found = rest.replace(**{n: v[rows[:1]].detach().cpu().to(rest.transl) for n, v in shared.items()})
+    if found.log_joint_scales is not None and not bool(found.log_joint_scales.any()):
+        found = found.replace(log_joint_scales=None)
+    return found
+
+
+def pose_problem(
+    body: SMIL,
+    cameras: Cameras,
+    shape: BodyParams,
+    names: tuple[str, ...],
+    sigma_px: float,
+    pose_weight: float,
+    limit_weight: float,
+    motion_reach: float | None,
+) -> ChainProblem:
+    """Write the fit of a pose to keypoints in images as a tree, of which nothing is seen yet.
+
+    The points are the keypoints, then, with motion, all joints: a motion term is where they are expected in space.
+
+    Args:
+        body: the body.
+        cameras: that see it.
+        shape: of one row, at rest.
+        names: of the keypoints.
+        sigma_px: width of the robust term of pixels.
+        pose_weight: of squared angles.
+        limit_weight: of what is beyond the limits.
+        motion_reach: width of the robust term of motion, world unit; None for no such term.
+
+    Raises:
+        ValueError: a body that the kernel does not take.
+    """
+    like, count = shape.transl, len(names)
+    none = Coefficients((), ())
+    _check(body, shape, names)
+    points = RigidPoints.of(body, names, shape, none)
+    joint, share, offset = points.joint, points.share, points.offset
+    if motion_reach is not None:
+        spare = joint.shape[1] - 1
+        joints = torch.nn.functional.pad(torch.arange(body.n_joints)[:, None], (0, spare))
+        joint = torch.cat((joint, joints))
+        share = torch.cat((share, torch.nn.functional.pad(like.new_ones(body.n_joints, 1), (0, spare))))
+        offset = torch.cat((offset, offset.new_zeros(len(offset), body.n_joints, *offset.shape[2:])), 1)
+        count += body.n_joints
+    rig = {
+        n: v.to(like)[None] for n in ('K', 'R', 't', 'dist', 'fold') if (v := getattr(cameras, n)) is not None
+    }
+    parents = body.tree.parents.clone()
+    parents[0] = -1
+    weights = like.new_full((body.n_joints,), pose_weight)
+    weights[0] = 0
+    in_space = {
+        'targets3d': like.new_zeros(1, count, 3),
+        'weights3d': like.new_zeros(1, count),
+        'sigma3d': like.new_full((count,), INF if motion_reach is None else motion_reach),
+    }
+    return ChainProblem(
+        parents=parents,
+        bones=bones_at_rest(body, shape, none)[0],
+        bone_dirs=None,
+        start=ChainState(shape.rotations().contiguous(), like, shape.scale.log(), none.of(shape)),
+        free_joints=torch.ones(body.n_joints, dtype=torch.bool),
+        fit_transl=True,
+        fit_scale=False,
+        fit_coefficients=torch.zeros(0, dtype=torch.bool),
+        point_joint=joint,
+        point_share=share,
+        point_offset=offset,
+        xy=like.new_zeros(1, len(cameras), count, 2),
+        weights2d=like.new_zeros(1, len(cameras), count),
+        sigma2d=like.new_full((count,), sigma_px),
+        **{f'camera_{n}': v for n, v in rig.items()},
+        **({} if motion_reach is None else in_space),
+        pose_weight=weights,
+        limits=_limits(body, like),
+        limit_weight=limit_weight,
+    )
+
+
+def _limits(body: SMIL, like: Tensor) -> Tensor:
+    own = body.data.joint_limits
+    own = default_joint_limits(body.data) if own is None else own
+    limits = torch.as_tensor(own).to(like)
+    limits[0] = limits.new_tensor([-ANY, ANY])
+    return limits
+
+
+def _check(body: SMIL, shape: BodyParams, names: tuple[str, ...]) -> None:
+    points = point_set(body, names)
+    reason = None
+    if shape.log_joint_scales is not None or body.scaledirs is not None:
+        reason = 'joint scales'
+    elif body.posedirs is not None and points.landmarks is not None:
+        reason = 'pose correctives of the skin'
+    elif points.offsets is not None and bool((share_of_bone(body, points) <= 0).any()):
+        reason = 'a landmark whose anchor does not hang on its bone'
+    if reason is not None:
+        raise ValueError(
+            f'Tracker: the body must be one that the kernel takes; {body.data.name} has {reason}. '
+            'Use SMPLify, frame by frame.'
+        )
