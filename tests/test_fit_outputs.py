@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from benchmarks.reliability.small_inputs import make_inputs, preprocess_arguments
@@ -69,7 +71,57 @@ def test_other_options_make_their_part_again_and_no_other(inputs, out):
     assert {n: after[n] for n in kept} == {n: before[n] for n in kept}
     assert fit(inputs, out, meshes='ply', window='96') == 0
     again = times(out)
-    assert {n for n in again if again[n] != after[n]} == {f'{SESSION}/overlay.mp4', 'report.html'}
+    drawn = {n for n in again if again[n] != after[n]}
+    assert {n for n in drawn if 'overlay_frames' not in n} == {f'{SESSION}/overlay.mp4', 'report.html'}
+
+
+def frames_of(out: Path) -> list[np.ndarray]:
+    capture, found = cv2.VideoCapture(str(out / SESSION / 'overlay.mp4')), []
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            return found
+        found.append(image)
+
+
+def test_a_video_shows_the_frames_that_are_asked_for(inputs, out):
+    whole, before = frames_of(out), times(out)
+    stills = f'{SESSION}/overlay_frames'
+    assert fit(inputs, out, '--video-every', '2', '--video-frames', '1:6') == 0
+    chosen = frames_of(out)
+    assert len(chosen) == 3
+    # Compressed among other frames: near, and nearer than to any other.
+    apart = [[float(np.abs(a.astype(int) - b).mean()) for b in whole] for a in chosen]
+    assert [int(np.argmin(one)) for one in apart] == [1, 3, 5]
+    # The report shows frames of the video; nothing else was made again.
+    assert {n for n in content(out) if n.startswith(stills)} == {f'{stills}/{i:06d}.jpg' for i in (1, 3, 5)}
+    made = {n for n, at in times(out).items() if at != before.get(n)}
+    assert {n for n in made if not n.startswith(stills)} == {f'{SESSION}/overlay.mp4', 'report.html'}
+    page = (out / 'report.html').read_text()
+    assert 'frame 3<' in page
+    assert 'frame 0<' not in page.split('The fitted body over the recording')[0].split('Fit: the body')[1]
+    assert fit(inputs, out, '--video-frames', ':2') == 0
+    assert len(frames_of(out)) == 2
+
+
+def test_frames_that_are_not_there_are_an_error_before_the_fit(inputs, tmp_path, capsys):
+    assert fit(inputs, tmp_path / 'out', '--video-frames', '500:600') == 1
+    assert (
+        'session session_000 must have frames in 500:600; its frames go from 0 to' in capsys.readouterr().err
+    )
+    assert not (tmp_path / 'out' / SESSION).exists()
+    for wrong in ('5', '3:3', 'a:b', ':', '-1:4'):
+        with pytest.raises(SystemExit):
+            fit(inputs, tmp_path / 'out', f'--video-frames={wrong}')
+        assert '--video-frames' in capsys.readouterr().err
+
+
+def test_processes_draw_the_video_of_one(inputs, out):
+    alone = frames_of(out)
+    (out / SESSION / 'overlay.mp4').unlink()
+    assert fit(inputs, out, '--video-workers', '2') == 0
+    for a, b in zip(alone, frames_of(out), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 
 from smilfit.apis.fit_overlays import report_images
 from smilfit.apis.image_outputs import ImageOutputs
+from smilfit.apis.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
 from smilfit.datasets import PreprocessOptions, image_sessions, open_dataset, preprocess
 from smilfit.structures import BodyParams, FitResult
@@ -33,7 +34,7 @@ def recording(folder):
     dataset, body = open_dataset(folder / 'a.h5'), SMIL(make_body())
     result = fit_of(body, 2, scale=torch.full((2,), 60.0))
     seen = dataset.keypoints2d('one', body.joint_names)
-    return list(report_images(body, result, dataset, 'one', seen, SIDE).values())
+    return list(report_images(OverlayScene.of_fit(body, result, dataset, 'one', seen, SIDE)).values())
 
 
 def image_set(folder):

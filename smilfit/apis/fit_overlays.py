@@ -1,38 +1,27 @@
 """Images of a fit: the body over the recording, through windows that follow the animal."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from smilfit.apis.progress import counted
-from smilfit.apis.recordings import open_recording
+from smilfit.apis.overlay_processes import drawn_sheets
+from smilfit.apis.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
-from smilfit.io import RecordedSession, write_mesh
-from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
+from smilfit.io import write_mesh
+from smilfit.structures import BodyParams, FitResult
 from smilfit.structures.frame_blocks import by_blocks
-from smilfit.visualization import (
-    OverlayPainter,
-    Panel,
-    ShownBody,
-    View,
-    follow,
-    free_views,
-    look,
-    write_video,
-)
-
-logger = logging.getLogger('smilfit')
+from smilfit.visualization import free_views, write_image, write_video
 
 REPORT_IMAGES = 4
 # Bodies of a report that are drawn from free viewpoints.
 FREE_VIEWS = 4
-# Frames whose meshes are in memory at once.
-BLOCK = 32
+# The folder of those frames of a video that the report shows.
+STILLS = 'overlay_frames'
+# Frames a second of a recording that does not say.
+USUAL_FPS = 25.0
 
 
 def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.Tensor:
@@ -52,37 +41,49 @@ def write_meshes(body: SMIL, result: FitResult, folder: Path, kind: str) -> None
 
 
 def write_overlay(
-    body: SMIL,
-    result: FitResult,
-    dataset: Any,
-    session: str,
-    seen: Keypoints2d,
+    scene: OverlayScene,
+    rows: Sequence[int],
     path: Path,
-    window_px: int,
-    step: Callable[[], None],
-    words: Sequence[str] = (),
+    step: Callable[[], None] = lambda: None,
+    stills: Path | None = None,
+    workers: int = 1,
 ) -> None:
-    """Write the overlay video of all frames, with what each was judged to be; `step` is called once a frame."""
-    rows = np.arange(result.params.batch_size)
-    frames = _overlays(body, result, dataset, session, seen, rows, window_px, words)
-    fps = dataset.fps(session) or 25.0
-    write_video(path, counted(frames, step), fps, n_frames=len(rows))
+    """Write the overlay video of some frames; `step` is called once a frame.
+
+    Args:
+        scene: what is drawn.
+        rows: of the fit, increasing.
+        path: the .mp4 file.
+        step: called once a frame.
+        stills: a folder for a few of the frames, spread over the video, named by their numbers: JPEG.
+        workers: processes that draw, each some of the cameras.
+    """
+    kept = {int(rows[i]) for i in _spread(len(rows))} if stills is not None else set()
+
+    def sheets() -> Iterator[np.ndarray]:
+        for row, sheet in zip(rows, drawn_sheets(scene, rows, workers)):
+            if row in kept:
+                write_image(stills / f'{scene.frames[row]:06d}.jpg', sheet)
+            yield sheet
+            step()
+
+    write_video(path, sheets(), scene.dataset.fps(scene.session) or USUAL_FPS, n_frames=len(rows))
 
 
-def report_images(
-    body: SMIL,
-    result: FitResult,
-    dataset: Any,
-    session: str,
-    seen: Keypoints2d,
-    window_px: int,
-    words: Sequence[str] = (),
-) -> dict[str, np.ndarray]:
+def report_images(scene: OverlayScene) -> dict[str, np.ndarray]:
     """Draw a few frames, spread over the session: caption -> image."""
-    rows = np.unique(np.linspace(0, result.params.batch_size - 1, REPORT_IMAGES).round().astype(int))
-    frames = dataset.frame_indices(session)[rows]
-    drawn = _overlays(body, result, dataset, session, seen, rows, window_px, words)
-    return {f'frame {f}': p for f, p in zip(frames, drawn)}
+    rows = _spread(len(scene.frames)).tolist()
+    return {f'frame {scene.frames[r]}': sheet for r, sheet in zip(rows, scene.sheets(rows))}
+
+
+def still_images(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Give the stills among a fit's files: caption -> path."""
+    paths = sorted(Path(name) for name in names if Path(name).parent.name == STILLS)
+    return {f'frame {int(path.stem)}': folder / path for path in paths}
+
+
+def _spread(count: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, REPORT_IMAGES).round().astype(int))
 
 
 def draw_free_views(
@@ -93,88 +94,3 @@ def draw_free_views(
     images = [free_views(body, result.params[row]) for row in rows]
     captions = [f'{labels[row]}{f": {words[row]}" if words else ""}; free viewpoints' for row in rows]
     return images, captions
-
-
-def _overlays(
-    body: SMIL,
-    result: FitResult,
-    dataset: Any,
-    session: str,
-    seen: Keypoints2d,
-    rows: np.ndarray,
-    window_px: int,
-    words: Sequence[str],
-) -> Iterator[np.ndarray]:
-    cameras, names = seen.cameras, dataset.frame_indices(session)
-    affine = follow(cameras, result.joints().cpu(), window_px)
-    views = _views(dataset, session, cameras, rows, affine[rows], window_px)
-    annotated = torch.where(seen.confidence.unsqueeze(-1) > 0, seen.xy, torch.nan).double().numpy()
-    painter = OverlayPainter(body.faces)
-    for row, view, (vertices, points) in zip(rows, views, _bodies(body, result.params, seen.names, rows)):
-        with torch.no_grad():
-            pixels, _, valid = cameras.project(points.to(cameras.K))
-        fitted = torch.where(valid.unsqueeze(-1), pixels, torch.nan).double().numpy()
-        normals = painter.normals(vertices)
-        panels = [
-            Panel(
-                f'{name}  frame {names[row]}{f"  {words[row]}" if words else ""}',
-                view[c],
-                annotated[row, c],
-                body=ShownBody(vertices, fitted[c], normals=normals),
-            )
-            for c, name in enumerate(cameras.names)
-        ]
-        yield painter.draw(panels, columns=len(panels) if len(panels) <= 3 else None)
-
-
-def _bodies(
-    body: SMIL, params: BodyParams, names: Sequence[str], rows: np.ndarray
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Compute vertices and named keypoints of frames, a block at a time: a recording's would fill the memory."""
-    for block in torch.as_tensor(rows).split(BLOCK):
-        with torch.no_grad():
-            output = body(params[block].to(body.v_template), ('vertices', *names))
-        yield from zip(output.vertices.cpu(), output.select(names).cpu())
-
-
-def _recording(dataset: Any, session: str) -> RecordedSession | None:
-    """Open a session's own videos; None, and the reason told, where that cannot be done.
-
-    A fit is there when this is asked for: nothing about its pictures may end the work.
-    """
-    try:
-        return open_recording(dataset, session)
-    except (OSError, ValueError, KeyError) as error:
-        logger.warning('%s: overlays show the small stored images: %s', session, error)
-    return None
-
-
-def _views(
-    dataset: Any, session: str, cameras: Cameras, rows: np.ndarray, affine: np.ndarray, side: int
-) -> Iterator[list[View]]:
-    """See the session's own images where its folder is still there, else the stored ones."""
-    frames = dataset.frame_indices(session)[rows]
-    singles = [cameras.select([name]) for name in cameras.names]
-    recorded = _recording(dataset, session)
-    if recorded is not None:
-        order = [recorded.camera_names.index(name) for name in cameras.names]
-        bent, lenses = dataset.undistorted and recorded.cameras.dist is not None, recorded.cameras
-        lens = [(lenses.K[k].numpy(), lenses.dist[k].numpy()) if bent else None for k in order]
-        for i, (_, images) in enumerate(recorded.frames(frames.tolist())):
-            yield [
-                View(look(images[name], affine[i, c], (side, side), lens[c]), singles[c], affine[i, c])
-                for c, name in enumerate(cameras.names)
-            ]
-        return
-    for i, sample in enumerate(dataset.samples(session)[rows]):
-        stored = dataset.record(int(sample))
-        views = []
-        for c, name in enumerate(cameras.names):
-            u = dataset.camera_names.index(name)
-            # A camera without an image shows black: all frames of a video are alike.
-            shown = np.zeros((side, side, 3), np.uint8)
-            if stored.view_mask[u]:
-                to_window = affine[i, c] @ np.vstack((stored.to_original[u], (0.0, 0.0, 1.0)))
-                shown = look(dataset.image(int(sample), name), to_window, (side, side))
-            views.append(View(shown, singles[c], affine[i, c]))
-        yield views

@@ -129,6 +129,10 @@ def fit_dataset(
     with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
         with _naming(config):
             fits = SessionFits(cfg, body, dataset, Path(out), options)
+        if options.video:
+            for session in sessions:
+                if dataset.temporal(session) or not dataset.has_own_cameras(session):
+                    options.video_choice.rows(session, dataset.frame_indices(session))
         check_faces(fits.registrant, of_images or options.video or options.mesh_format in ('obj', 'ply'))
         return _fit_sessions(fits, sessions, processes)
 

@@ -1,26 +1,29 @@
 """One session of a dataset file: fitted or read, measured, and its files written."""
 
+import copy
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from smilfit.apis.fit_overlays import keypoints_of, report_images
+from smilfit.apis.fit_overlays import keypoints_of, report_images, still_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.mask_choice import without_masks
+from smilfit.apis.overlay_scene import OverlayScene
 from smilfit.apis.point_outputs import measure_points, point_images
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.recordings import open_recording
 from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
+from smilfit.apis.video_choice import VideoChoice
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, PointBenchmark, fit_benchmark
@@ -47,13 +50,17 @@ class FitOptions:
 
     `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `landmarks` is a file
     that an earlier session's fit wrote. `masks` says where those of a fit with mask stages come from, as `with_masks`
-    takes it. `verdict` says whether fits are judged, and `thresholds` by which file, the shipped one if None.
+    takes it. `video_choice` says which frames videos show, `video_workers` how many processes draw them,
+    as `drawn_sheets` takes it. `verdict` says whether fits are judged, and `thresholds` by which file, the shipped
+    one if None.
     """
 
     sessions: tuple[str, ...] = ()
     device: str = 'cpu'
-    window_px: int = 400
+    window_px: int = 320
     video: bool = True
+    video_choice: VideoChoice = field(default_factory=VideoChoice)
+    video_workers: int = 1
     overwrite: bool = False
     progress: ProgressCallback = ignore
     mesh_format: str = ''
@@ -297,9 +304,17 @@ class SessionFits:
         there = self.options.verdict and VERDICT in outputs.files('verdict')
         return read_verdict(outputs.folder) if there else None
 
-    def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        """Draw a few frames for the report, with what each was judged to be."""
+    def scene(self, session: str, result: FitResult, words: Sequence[str] = ()) -> OverlayScene:
+        """Give what overlays of a recording are drawn of, with what each frame was judged to be."""
+        seen, side = self.seen(session, result), self.options.window_px
+        # Drawn on the CPU, whatever the fit is computed on.
+        body = self.body if self.body.v_template.device.type == 'cpu' else copy.deepcopy(self.body).cpu()
+        return OverlayScene.of_fit(body, result, self.dataset, session, seen, side, words)
+
+    def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> Mapping[str, Any]:
+        """Give a few frames for the report, with what each was judged to be: of the video where there is one."""
         if not self.dataset.has_images(session):
             return point_images(self, session, result, tuple(words))
-        seen, side = self.seen(session, result), self.options.window_px
-        return report_images(self.body, result, self.dataset, session, seen, side, words)
+        outputs = self.outputs(session)
+        stills = still_images(outputs.folder, outputs.files('overlay'))
+        return stills or report_images(self.scene(session, result, words))

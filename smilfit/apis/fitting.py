@@ -10,6 +10,7 @@ from smilfit.apis.fit_run import FitRun, fit_dataset
 from smilfit.apis.fit_session import FitOptions
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.video_choice import VideoChoice
 from smilfit.engine.launch import process_group
 from smilfit.solvers import DistributedProcesses, Processes
 
@@ -27,8 +28,11 @@ def fit(
     cfg_options: Mapping[str, Any] | None = None,
     device: str = 'cpu',
     threads: int = 1,
-    window_px: int = 400,
+    window_px: int = 320,
     video: bool = True,
+    video_every: int = 1,
+    video_frames: tuple[int | None, int | None] | None = None,
+    video_workers: int = 1,
     meshes: str | None = None,
     masks: str | Path | None = None,
     verdict: bool = True,
@@ -52,8 +56,13 @@ def fit(
         cfg_options: overrides of the config by dotted key.
         device: 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'.
         threads: CPU threads of torch meanwhile; the tensors of a fit are small, more is slower.
-        window_px: side of a camera in overlays, px.
+        window_px: side of a camera in overlays, px; the animal fills three quarters of it.
         video: write overlay videos.
+        video_every: show each so many-th frame, at as many frames a second: the video runs so many times as fast.
+        video_frames: show frames of these numbers only, from the first and before the second; None is no limit.
+        video_workers: processes that draw a recording's video, each some of the cameras, this one among them; 0 takes
+            as many as cores and cameras allow if there are many frames. A script that takes more than one must have
+            its calls under `if __name__ == '__main__':`.
         meshes: 'obj', 'ply' or 'none'; OBJ of images and none of recordings if None.
         masks: of a config with mask stages: 'grabcut', 'background', or a folder with SESSION/CAMERA/000000.png; as
             the config says if None.
@@ -83,6 +92,8 @@ def fit(
             device=chosen_device(device, alone),
             window_px=window_px,
             video=video,
+            video_choice=VideoChoice(video_every, *(video_frames or ())),
+            video_workers=video_workers,
             overwrite=overwrite,
             mesh_format=meshes or '',
             masks=masks,

@@ -38,6 +38,9 @@ def fit_images(
     threads: int = 1,
     window_px: int = 400,
     video: bool = True,
+    video_every: int = 1,
+    video_frames: tuple[int | None, int | None] | None = None,
+    video_workers: int = 1,
     meshes: str | None = None,
     verdict: bool = True,
     verdict_thresholds: str | Path | None = None,
@@ -60,6 +63,9 @@ def fit_images(
         threads: as of `fit`.
         window_px: side of a drawn image, px.
         video: write overlay videos of sequences.
+        video_every: as of `fit`.
+        video_frames: as of `fit`, by the images' places in a sequence.
+        video_workers: as of `fit`; videos of images are put together by one.
         meshes: 'obj', 'ply' or 'none'.
         verdict: as of `fit`.
         verdict_thresholds: as of `fit`.
@@ -96,6 +102,9 @@ def fit_images(
         threads=threads,
         window_px=window_px,
         video=video,
+        video_every=video_every,
+        video_frames=video_frames,
+        video_workers=video_workers,
         meshes=meshes,
         verdict=verdict,
         verdict_thresholds=verdict_thresholds,

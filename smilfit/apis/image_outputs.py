@@ -195,6 +195,11 @@ class ImageOutputs:
         write_video(path, frames, self.dataset.fps(self.session) or DEFAULT_FPS, n_frames=len(shown))
 
 
+def image_row(name: str) -> int:
+    """Give the row that an image's files are named by."""
+    return int(name.split('_', 1)[0])
+
+
 def _single(cameras: Cameras, row: int) -> Cameras:
     return cameras[torch.tensor([row])].map(lambda x: x[0].cpu().double())
 

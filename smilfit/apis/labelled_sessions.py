@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from smilfit.apis.data_source import DataSource
@@ -11,6 +12,7 @@ from smilfit.apis.session_source import find_places, open_place
 from smilfit.files import shorten
 from smilfit.io import RecordedSession
 from smilfit.io.calibration import read_calibration
+from smilfit.io.videos import iterate_videos
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
 
@@ -43,10 +45,11 @@ def labelled_sessions(
         FileNotFoundError: no session there.
         ValueError: sessions without calibration, or of several.
     """
-    places = find_places(DataSource(format, path))
+    places = find_places(DataSource(format, path), tell=False)
     if not places:
         raise FileNotFoundError(
-            f'{path}: must hold a calibrated session of several cameras with labels; found none. Is --format right?'
+            f'{path}: must hold a calibrated session of several cameras with labels, read as {format}; found none. '
+            'Name the --format (sleap, anipose, dlc, lightningpose), or the folder that holds calibration.toml.'
         )
     files = [next((p for p in place.inputs if p.suffix == '.toml' and p.is_file()), None) for place in places]
     texts = {None if file is None else file.read_bytes() for file in files}
@@ -68,6 +71,21 @@ def labelled_sessions(
         cameras = open_place(places[0], with_3d=False, **how).cameras if exclude_cameras else read[0].cameras
         assert cameras is not None
     return LabelledSessions(files[0], cameras, tuple(read))
+
+
+def images_of(
+    sessions: Sequence[RecordedSession], camera: str, frames: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """Decode images of one camera by the frames' numbers in all sessions, one after the other; RGB."""
+    found: dict[int, np.ndarray] = {}
+    first = 0
+    for session in sessions:
+        mine = sorted(f - first for f in frames if first <= f < first + session.n_frames)
+        if mine:
+            decoded = iterate_videos({camera: session.video_paths[camera]}, mine)
+            found |= {first + f: images[camera] for f, images in decoded}
+        first += session.n_frames
+    return found
 
 
 def joined2d(parts: Sequence[Keypoints2d]) -> Keypoints2d:

@@ -1,5 +1,6 @@
 """What a fit to points in space leaves beside its parameters: a turntable, pictures, meshes, numbers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,8 @@ def write_turntable(
     fits: 'SessionFits', session: str, result: FitResult, path: Path, words: tuple[str, ...]
 ) -> None:
     """Write a video of the fitted frames, each from its side and from a viewpoint that goes round."""
-    rows = _spread(result, MOST_FRAMES)
     painter, numbers = _painter(fits, session, result), fits.dataset.frame_indices(session)
+    rows = _spread(result, MOST_FRAMES, fits.options.video_choice.rows(session, numbers))
     images = (
         painter.draw(row, _text(int(numbers[row]), words, row), turn_deg=360.0 * i / ROUND)
         for i, row in enumerate(rows)
@@ -57,8 +58,13 @@ def _painter(fits: 'SessionFits', session: str, result: FitResult) -> PointPaint
     return PointPainter(fits.body, result.params, fits.dataset.keypoints3d(session), fits.options.window_px)
 
 
-def _spread(result: FitResult, count: int) -> list[int]:
-    rows = result.fitted.cpu().nonzero().flatten()
+def _spread(result: FitResult, count: int, of_rows: Sequence[int] | None = None) -> list[int]:
+    there = result.fitted.cpu()
+    rows = (
+        there.nonzero().flatten()
+        if of_rows is None
+        else torch.tensor([r for r in of_rows if there[r]], dtype=torch.long)
+    )
     if len(rows) > count:
         rows = rows[torch.linspace(0, len(rows) - 1, count).round().long()]
     return rows.tolist()

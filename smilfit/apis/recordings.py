@@ -1,6 +1,7 @@
 """The recording that a stored session was made of."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ logger = logging.getLogger('smilfit')
 _PATHS = ('calibration', 'videos')
 
 
-def open_recording(dataset: Any, session: str) -> RecordedSession:
+def open_recording(
+    dataset: Any, session: str, images_only: bool = False, cameras: Sequence[str] | None = None
+) -> RecordedSession:
     """Open a stored session's own videos, of the stored cameras alone.
+
+    Args:
+        dataset: an open dataset file.
+        session: one of its sessions.
+        images_only: as of `RecordedSession`.
+        cameras: those to open; all that were stored if None.
 
     Raises:
         FileNotFoundError: it is not there any more; names the places where it was looked for.
@@ -24,6 +33,7 @@ def open_recording(dataset: Any, session: str) -> RecordedSession:
     stated, names = dataset.source(session), dataset.cameras(session).names
     if not stated:
         raise FileNotFoundError('its file was imported and names no recording')
+    names = names if cameras is None else tuple(cameras)
     source, how = Path(stated), dataset.recording(session)
     if not (source.exists() if how else (source / CALIBRATION_FILE).is_file()):
         tried = ', '.join(dataset.source_places(session)[:3])
@@ -39,6 +49,7 @@ def open_recording(dataset: Any, session: str) -> RecordedSession:
         partial_labels=True,
         trim=True,
         judge=False,
+        images_only=images_only,
         **arguments,
     )
     last = int(max(dataset.frame_indices(session), default=0))

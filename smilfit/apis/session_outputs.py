@@ -1,17 +1,17 @@
 """What a session's fit leaves beside its parameters: video, meshes, numbers and images, each made once."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smilfit.apis.fit_overlays import write_meshes, write_overlay
-from smilfit.apis.image_outputs import ImageOutputs
+from smilfit.apis.fit_overlays import STILLS, write_meshes, write_overlay
+from smilfit.apis.image_outputs import ImageOutputs, image_row
 from smilfit.apis.judging import judge_session, write_verdict
 from smilfit.apis.point_outputs import TURNTABLE, write_turntable
 from smilfit.apis.progress import steps
-from smilfit.evaluation import read_figures
+from smilfit.evaluation import ImageFigures, read_figures
 from smilfit.files import MadeOf, OutputFolder, write_text
 from smilfit.structures import FitResult
 
@@ -66,10 +66,21 @@ class SessionOutputs:
         found = self.fits.verdict(self.session)
         return ((), ()) if found is None else (found[0].frame_words, found[0].frame_reasons)
 
+    @property
+    def _drawn_with(self) -> dict[str, Any]:
+        """State what a video depends on, beside the fit."""
+        return {'window_px': self.fits.options.window_px, **self.fits.options.video_choice.record()}
+
+    def _shown(self, figures: Sequence[ImageFigures]) -> list[ImageFigures]:
+        """Choose those images of a sequence that its video shows."""
+        frames = self.fits.dataset.frame_indices(self.session)
+        rows = set(self.fits.options.video_choice.rows(self.session, frames))
+        return [one for one in figures if image_row(one.name) in rows]
+
     def _recording(self) -> None:
         fits, options = self.fits, self.fits.options
         draw = self._overlay if fits.dataset.has_images(self.session) else self._turntable
-        self._part('overlay', options.video, {'window_px': options.window_px}, draw)
+        self._part('overlay', options.video, self._drawn_with, draw)
         kind = options.mesh_format or NO_MESHES
         self._part('meshes', kind != NO_MESHES, {'format': kind}, lambda folder: self._meshes(folder, kind))
         measured = fits.measured(self.session, self.result)
@@ -100,8 +111,8 @@ class SessionOutputs:
         self._part(
             'overlay',
             wanted,
-            {'window_px': options.window_px},
-            lambda folder: images.write_video(folder / OVERLAY, drawn, figures),
+            self._drawn_with,
+            lambda folder: images.write_video(folder / OVERLAY, drawn, self._shown(figures)),
         )
 
     def _part(self, name: str, wanted: bool, options: dict[str, Any], make: Callable[[Path], Any]) -> None:
@@ -114,19 +125,10 @@ class SessionOutputs:
 
     def _overlay(self, folder: Path) -> None:
         fits, options = self.fits, self.fits.options
-        seen = fits.seen(self.session, self.result)
-        with steps(f'{self.session}: overlay', self.result.params.batch_size, options.progress) as step:
-            write_overlay(
-                fits.body,
-                self.result,
-                fits.dataset,
-                self.session,
-                seen,
-                folder / OVERLAY,
-                options.window_px,
-                step,
-                self._words,
-            )
+        scene = fits.scene(self.session, self.result, self._words)
+        rows = options.video_choice.rows(self.session, scene.frames)
+        with steps(f'{self.session}: overlay', len(rows), options.progress) as step:
+            write_overlay(scene, rows, folder / OVERLAY, step, folder / STILLS, options.video_workers)
 
     def _turntable(self, folder: Path) -> None:
         write_turntable(self.fits, self.session, self.result, folder / TURNTABLE, self._words)

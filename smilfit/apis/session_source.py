@@ -24,10 +24,10 @@ logger = logging.getLogger('smilfit')
 UNUSABLE = (OSError, ValueError, KeyError)
 
 
-def find_places(source: DataSource) -> list[SessionPlace]:
+def find_places(source: DataSource, tell: bool = True) -> list[SessionPlace]:
     """Find the calibrated sessions of several cameras; none where a source is of single views.
 
-    Which of both is taken is told where a source could be either.
+    Which of both is taken is told where a source could be either, unless `tell` is False.
 
     Raises:
         FileNotFoundError: no such folder, or a folder of SLEAP's without a session.
@@ -49,12 +49,15 @@ def find_places(source: DataSource) -> list[SessionPlace]:
         except NotADirectoryError:
             continue
         if found:
-            _tell(source, found)
+            if tell:
+                _tell(source, found)
             return found
     if source.format == SLEAP:
         if path.is_file() and SLEAP in annotation_readers():
             return []
         raise problem or FileNotFoundError(f'{path}: sessions must be in a folder; there is no such folder.')
+    if not tell:
+        return []
     logger.warning(
         '%s: no calibrated session of several cameras is found; each camera is read as single views of its own. A '
         'session needs a calibration.toml (or --calibration FILE) whose cameras have their names in those of videos '

@@ -79,6 +79,17 @@ def existing_file(text: str) -> Path:
     return path
 
 
+def frame_range(text: str) -> tuple[int | None, int | None]:
+    """Read `A:B`, frames from A on and before B; what is left out is None."""
+    low, found, high = text.partition(':')
+    ends = [int(end) if end.isdecimal() else None for end in (low, high)]
+    if not found or not all(end.isdecimal() or not end for end in (low, high)) or ends == [None, None]:
+        raise _refusal('A:B, A: or :B with frame numbers A and B', text)
+    if ends[1] is not None and (ends[0] or 0) >= ends[1]:
+        raise _refusal('A:B with A below B (B itself is not shown)', text)
+    return ends[0], ends[1]
+
+
 class KeyValues(DictAction):
     """`KEY=VALUE ...` into a dict, as mmengine reads it; what has no `=` is a usage error."""
 

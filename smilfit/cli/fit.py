@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from smilfit.cli.argument_types import KeyValues, device, int_from
+from smilfit.cli.argument_types import KeyValues, device, frame_range, int_from
 from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
 from smilfit.cli.progress_bar import progress_bar
 
@@ -72,7 +72,7 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
     return parser
 
 
-def add_fit_options(parser: argparse.ArgumentParser) -> None:
+def add_fit_options(parser: argparse.ArgumentParser, window_px: int = 320) -> None:
     """Add how a fit is computed and what is written of it."""
     parser.add_argument(
         '--device',
@@ -90,8 +90,9 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--window-px',
         type=int_from(16, 4096),
-        default=400,
-        help='side of a camera in the overlay video, px',
+        default=window_px,
+        help='side of a camera in the overlay video, px; the animal fills three quarters of it, and what is drawn '
+        'larger takes longer',
     )
     parser.add_argument(
         '--meshes',
@@ -99,6 +100,27 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         help='write the mesh of every frame in this format; if not given, obj for images and none for recordings',
     )
     parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
+    parser.add_argument(
+        '--video-every',
+        type=int_from(1),
+        default=1,
+        metavar='N',
+        help='show each Nth frame in the overlay video, which then runs N times as fast',
+    )
+    parser.add_argument(
+        '--video-frames',
+        type=frame_range,
+        metavar='A:B',
+        help='show frames A up to, but not with, B of the recording; either may be left out (:500, 2000:)',
+    )
+    parser.add_argument(
+        '--video-workers',
+        type=int_from(0, 256),
+        default=0,
+        metavar='N',
+        help='processes that draw the overlay video of a recording, each some of its cameras; 0 takes as many as '
+        'there are cores and cameras if the video has 400 frames or more, and one else',
+    )
     parser.add_argument(
         '--no-verdict',
         action='store_true',
@@ -124,6 +146,7 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
 def fit_options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Gather what `add_fit_options` added, as `fit` takes it."""
     names = ('device', 'threads', 'window_px', 'meshes', 'cfg_options', 'verdict_thresholds')
+    names += ('video_every', 'video_frames', 'video_workers')
     switches = {'video': not arguments.no_video, 'verdict': not arguments.no_verdict}
     return {name: getattr(arguments, name) for name in names} | switches
 

@@ -9,11 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from smilfit.apis.data_source import annotation_readers, as_images
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.cli import fit, preprocess
 from smilfit.cli.command import run_command
-from smilfit.cli.preprocess_options import add_option, options_of, source_of
 from smilfit.cli.progress_bar import progress_bar
 
 
@@ -25,9 +23,11 @@ def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
 
 
 def _extend(parser: argparse.ArgumentParser) -> None:
+    from smilfit.cli.preprocess_options import add_option
+
     help_text = f'a registrant config (default: {FIT_IMAGES_CONFIG})'
     add_option(parser, 'config', type=Path, default=Path(FIT_IMAGES_CONFIG), metavar='FILE', help=help_text)
-    fit.add_fit_options(parser)
+    fit.add_fit_options(parser, window_px=400)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
@@ -36,8 +36,10 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Imported late: --help should not wait for what draws.
+    # Imported late: --help should not wait for what reads and draws.
+    from smilfit.apis.data_source import annotation_readers, as_images
     from smilfit.apis.image_fitting import DATASET, check_images_folder, fit_images
+    from smilfit.cli.preprocess_options import options_of, source_of
 
     source = as_images(source_of(arguments, annotation_readers().get(arguments.format)))
     if arguments.dry_run:

@@ -3,53 +3,45 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from smilfit.apis.data_source import (
-    POINTS3D,
-    SLEAP,
-    SMILIFY,
-    DataSource,
-    annotation_readers,
-    session_formats,
-)
-from smilfit.apis.preprocessing import PreprocessRun, plan_preprocess, preprocess
 from smilfit.cli.command import add_import, add_traceback, run_command
-from smilfit.cli.preprocess_options import (
-    RIG_OPTIONS,
-    add_common,
-    add_image_options,
-    add_option,
-    add_project_options,
-    add_reader_options,
-    add_session_options,
-    options_of,
-    source_of,
-)
-from smilfit.cli.preprocess_points import add_points3d
-from smilfit.cli.preprocess_smilify import add_smilify
-from smilfit.cli.preprocess_tables import print_findings, print_left_out, print_report
+from smilfit.cli.later_parser import LaterParser
 from smilfit.cli.progress_bar import progress_bar
-from smilfit.io import available_keypoint_maps
+from smilfit.registry import ANNOTATIONS
 
-# Formats that describe their own subcommand.
-_OWN = {SMILIFY: add_smilify, POINTS3D: add_points3d}
+if TYPE_CHECKING:
+    from smilfit.apis.data_source import DataSource
+    from smilfit.apis.preprocessing import PreprocessRun
+
+# The formats in a line each; their readers, which say the same, would bring torch with them.
+FORMATS = {
+    'animal3d': 'Reads `{"data": [...]}`, one animal an image.',
+    'animalkey': 'Reads a folder of frames, or a folder of such folders, each a sequence in time.',
+    'animalpose': 'Read `animal_pose_data.json`; images are those of PASCAL VOC.',
+    'anipose': "Reads a session's folder: `pose-2d*/<video>.h5|csv`, `pose-3d*/<trial>.csv`, a calibration, "
+    '`videos-raw/`.',
+    'badja': "Read one of BADJA's JSON files, which is one video, or a folder of them.",
+    'coco': "Read COCO's JSON: `images`, `annotations`, `categories`. Every annotation is an entry of its own.",
+    'dlc': 'Reads tables of DeepLabCut, csv or h5, of one animal or several.',
+    'grevyzebra': 'Reads a folder of `<image>_ferrari-tail-face.mat` files: a struct `annotation` of `kp` and '
+    '`invisible`.',
+    'lightningpose': 'Reads csv files of LightningPose.',
+    'points3d': 'points in space without images',
+    'replicant': 'Read one JSON file, `_BatchData_<name>.json` for its whole batch, or a folder of batches.',
+    'sleap': 'multi-camera sessions calibrated with anipose or single views, labelled with SLEAP',
+    'smilify': "dataset files (HDF5) of SMILify's preprocessors",
+    'stanfordextra': "Read StanfordExtra's JSON: a list of dogs, with images relative to Stanford Dogs' folder "
+    '`Images`.',
+    'tigdog': 'Reads a folder `behaviorDiscovery2.0`: `ranges/<animal>/ranges.mat` and '
+    '`landmarks/<animal>/<shot>.mat`.',
+}
 # Done, but entries were left out.
 LEFT_OUT = 3
-_GOES_ON = 'A run that was stopped goes on where it was when the same command is given again.'
-# What a session of several cameras is in each format; others are described by their readers.
-_SESSIONS = {
-    'sleap': 'A session is a folder with calibration.toml and one folder a camera, each with labels (.slp or '
-    'analysis .h5) and a video; or a .slp with a RecordingSession (several cameras, calibrated, in one file). ',
-    'anipose': 'A calibrated project (config.toml, videos-raw, pose-2d or pose-2d-filtered, '
-    'calibration/calibration.toml), or a part of it, gives a session of several cameras for every trial. ',
-    'dlc': 'A folder with videos of several cameras, their predictions (VIDEO + DLC... .h5 or .csv) and a '
-    "calibration.toml of anipose's, whose cameras' names are in the files' names, gives a session for every trial. ",
-    'lightningpose': 'A data folder with videos/SESSION_VIEW.mp4, predictions of each view (a model, or an ensemble '
-    'smoothed by EKS) and calibrations/SESSION.toml or calibration.toml gives a session for every SESSION. ',
-}
 
 
 def build_parser(
@@ -73,54 +65,33 @@ def build_parser(
         'left out, each reported with file and entry in OUT.h5.report.json.',
     )
     add_import(parser)
-    formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT')
-    readers = annotation_readers()
-    for name in sorted({SLEAP, *_OWN, *readers}):
-        made = (
-            _OWN[name](formats, out) if name in _OWN else _add_format(formats, name, readers.get(name), out)
-        )
-        extend(made)
-        add_traceback(made)
-        add_import(made)
+    formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT', parser_class=LaterParser)
+    for name, summary in sorted(_known_formats().items()):
+        fill = partial(_describe, name=name, summary=summary, out=out, extend=extend)
+        formats.add_parser(name, help=summary.replace('%', '%%'), fill=fill)
     return parser
 
 
-def _add_format(
-    formats: argparse._SubParsersAction, name: str, reader: type | None, out: tuple[str, str]
-) -> argparse.ArgumentParser:
-    summary = '' if reader is None else (reader.__doc__ or '').strip().splitlines()[0]
-    if name == SLEAP:
-        single = '' if reader is None else ' or single views'
-        summary = f'multi-camera sessions calibrated with anipose{single}, labelled with SLEAP'
-    about = f'Make a dataset file from {summary}. ' if name == SLEAP else f'{summary} '
-    about += _SESSIONS.get(name, '')
-    about = (about + _GOES_ON).replace('%', '%%')
-    made = formats.add_parser(name, help=summary.replace('%', '%%'), description=about)
-    made.add_argument('annotations', type=Path, metavar='IN', help='the annotations: a file, or a folder')
-    made.add_argument('out', type=Path, metavar=out[0], help=out[1])
-    rigs = name in session_formats()
-    # Sessions and images have other defaults: None says that none was chosen.
-    crop_mode = {'crop_mode': None} if rigs else {'crop_mode': 'bbox_crop'}
-    add_common(made, without=() if rigs else RIG_OPTIONS, **crop_mode)
-    add_option(
-        made,
-        'keypoint_map',
-        'joint_lookup',
-        metavar='NAME_OR_CSV',
-        help='model keypoint -> annotated keypoint: a .csv file (columns model,data) or, of images, a shipped map: '
-        + ', '.join(available_keypoint_maps()),
-    )
-    if rigs:
-        add_session_options(made)
-        if name != SLEAP:
-            add_project_options(made, reader)
-    if reader is not None:
-        add_image_options(made, reader)
-        add_reader_options(made, reader)
-        if rigs:
-            help_text = 'read each camera alone, also where IN is a calibrated session of several cameras'
-            add_option(made, 'single_view', action='store_true', help=help_text)
-    return made
+def _known_formats() -> dict[str, str]:
+    """Give the formats with a line each, those among them that a user's import registered."""
+    own = {name: (reader.__doc__ or '').strip() for name, reader in ANNOTATIONS.module_dict.items()}
+    return {name: text.partition('\n')[0] for name, text in own.items()} | FORMATS
+
+
+def _describe(
+    made: argparse.ArgumentParser,
+    name: str,
+    summary: str,
+    out: tuple[str, str],
+    extend: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    # Imported late: a list of the formats should not wait for what reads them.
+    from smilfit.cli.preprocess_formats import add_format
+
+    add_format(made, name, summary, out)
+    extend(made)
+    add_traceback(made)
+    add_import(made)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
@@ -129,6 +100,10 @@ def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from smilfit.apis.data_source import annotation_readers
+    from smilfit.apis.preprocessing import preprocess
+    from smilfit.cli.preprocess_options import options_of, source_of
+
     source = source_of(arguments, annotation_readers().get(arguments.format))
     if arguments.dry_run:
         return show_plan(source, arguments.out, arguments)
@@ -145,8 +120,12 @@ def _run(arguments: argparse.Namespace) -> int:
     return show_run(done, arguments)
 
 
-def show_plan(source: DataSource, out: Path, arguments: argparse.Namespace) -> int:
+def show_plan(source: 'DataSource', out: Path, arguments: argparse.Namespace) -> int:
     """Print what would be done; gives the exit code."""
+    from smilfit.apis.preprocessing import plan_preprocess
+    from smilfit.cli.preprocess_options import options_of
+    from smilfit.cli.preprocess_tables import print_findings, print_left_out
+
     console = Console()
     plan = plan_preprocess(source, out, arguments.body_model, options_of(arguments))
     print_findings(console, plan.plans, plan.body)
@@ -154,9 +133,11 @@ def show_plan(source: DataSource, out: Path, arguments: argparse.Namespace) -> i
     return LEFT_OUT if plan.left_out else 0
 
 
-def show_run(done: PreprocessRun, arguments: argparse.Namespace) -> int:
+def show_run(done: 'PreprocessRun', arguments: argparse.Namespace) -> int:
     """Print what came out; gives the exit code."""
     if not arguments.quiet:
+        from smilfit.cli.preprocess_tables import print_left_out, print_report
+
         console = Console()
         print_report(console, done.report)
         print_left_out(console, done.left_out, done.path)

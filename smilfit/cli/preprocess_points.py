@@ -31,9 +31,9 @@ _OF_IMAGES = (
 )
 
 
-def add_points3d(formats: argparse._SubParsersAction, out: tuple[str, str]) -> argparse.ArgumentParser:
-    """Add the subcommand."""
-    made = formats.add_parser('points3d', help='points in space without images', description=_ABOUT)
+def add_points3d(made: argparse.ArgumentParser, out: tuple[str, str]) -> None:
+    """Describe the subcommand."""
+    made.description = _ABOUT
     made.add_argument(
         'annotations', type=Path, nargs='+', metavar='FILE', help='.h5, .csv, .mat, .nwb or .npz'
     )
@@ -73,4 +73,3 @@ def add_points3d(formats: argparse._SubParsersAction, out: tuple[str, str]) -> a
         metavar=('WIDTH', 'HEIGHT'),
         help="size of the cameras' images, px, which Label3D does not store; guessed if not given",
     )
-    return made

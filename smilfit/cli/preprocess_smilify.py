@@ -15,11 +15,9 @@ _ABOUT = (
 _SETTLED = ('crop_mode', 'bbox_margin', 'no_undistort', 'use_reprojections', 'num_workers')
 
 
-def add_smilify(formats: argparse._SubParsersAction, out: tuple[str, str]) -> argparse.ArgumentParser:
-    """Add the subcommand."""
-    made = formats.add_parser(
-        'smilify', help="dataset files (HDF5) of SMILify's preprocessors", description=_ABOUT
-    )
+def add_smilify(made: argparse.ArgumentParser, out: tuple[str, str]) -> None:
+    """Describe the subcommand."""
+    made.description = _ABOUT
     made.add_argument('annotations', type=Path, nargs='+', metavar='FILE.h5', help="SMILify's files")
     made.add_argument('out', type=Path, metavar=out[0], help=out[1])
     add_common(made, without=_SETTLED, target_resolution=None)
@@ -69,4 +67,3 @@ def add_smilify(formats: argparse._SubParsersAction, out: tuple[str, str]) -> ar
         help='focal length of single images in stored px; guessed as 1.2 times their side if not given',
     )
     add_option(made, 'shape_betas', type=Path, metavar='CSV', help='known shapes (columns label,PC1,PC2,...)')
-    return made

@@ -18,6 +18,9 @@ from smilfit.cli.argument_types import (
 from smilfit.cli.command import add_import, add_traceback, run_command
 from smilfit.cli.progress_bar import progress_bar
 
+# As in datasets/crops.py and synthetic/looks, which would bring torch with them.
+CROP_MODES = ('default', 'centred', 'bbox_crop')
+STYLES = ('varied', 'other')
 _NUMBERS = {
     '--sessions': (positive_int, 20, 'sessions: each another animal, motion, light, coat and place'),
     '--frames': (positive_int, 160, 'frames of each session'),
@@ -41,9 +44,6 @@ _NUMBERS = {
 
 def build_parser(prog: str | None = 'synthesize') -> argparse.ArgumentParser:
     """Describe the command line."""
-    from smilfit.datasets import CROP_MODES
-    from smilfit.synthetic.looks import STYLES
-
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__
@@ -73,7 +73,7 @@ def build_parser(prog: str | None = 'synthesize') -> argparse.ArgumentParser:
         type=positive_float,
         help='model unit in world units (default: by their units, else to fill images)',
     )
-    parser.add_argument('--style', choices=list(STYLES), default='varied', help='what looks are drawn from')
+    parser.add_argument('--style', choices=STYLES, default='varied', help='what looks are drawn from')
     _add_own(parser)
     parser.add_argument('--crop-mode', choices=CROP_MODES, help='of OUT.h5, as preprocess has it')
     parser.add_argument('--target-resolution', type=int_from(16, 8192), help='side of images in OUT.h5, px')

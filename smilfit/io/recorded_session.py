@@ -77,6 +77,7 @@ class RecordedSession(ABC):
         trim: where videos or labels differ in length by more than a few frames, use what all have.
         only_cameras: the cameras to take, as another way of saying which to exclude.
         name: how the session is called; as its folder (and trial) if None.
+        images_only: open it for its `frames` alone: no labels are read, and the videos' own counts are believed.
         judge: tell in the log of cameras that contradict each other by these labels.
         other_names: the track's name by camera, of those that call it otherwise.
 
@@ -102,6 +103,7 @@ class RecordedSession(ABC):
         only_cameras: Sequence[str] | None = None,
         name: str | None = None,
         judge: bool = True,
+        images_only: bool = False,
         other_names: Mapping[str, str] | None = None,
     ) -> None:
         self.track, self.folder = track, Path(folder)
@@ -122,12 +124,12 @@ class RecordedSession(ABC):
         self.camera_names = tuple(files)
         self.unit = unit if cameras is None else cameras.unit
         self.report: dict[str, Any] = {'excluded_cameras': list(exclude)}
-        labels = self._read_all_labels(files)
+        labels = {} if images_only else self._read_all_labels(files)
         self._tracks = {name: label.tracks for name, label in labels.items()}
-        self._node_names = same_nodes(labels)
+        self._node_names = same_nodes(labels) if labels else ()
         self._lookup_file = joint_lookup
-        self._lookup = self._read_lookup(joint_lookup)
-        self._videos = {name: probe_video(file.video) for name, file in files.items()}
+        self._lookup = {} if images_only else self._read_lookup(joint_lookup)
+        self._videos = {name: probe_video(file.video, not images_only) for name, file in files.items()}
         if not trim:
             for video in self._videos.values():
                 reject_cut(video)
@@ -143,6 +145,15 @@ class RecordedSession(ABC):
             thresholds = dict.fromkeys(labels, confidence_threshold)
         else:
             thresholds = self.confidence_thresholds
+        if images_only:
+            shape = (self.n_frames, len(files), 0)
+            self._xy, self._confidence, self._centres, self._xyz = (
+                np.zeros((*shape, 2)),
+                np.zeros(shape),
+                [],
+                None,
+            )
+            return
         self._xy, self._confidence = self._points(labels, thresholds)
         self._centres = [label.centres for label in labels.values()]
         self._reject_blind_cameras(thresholds)
@@ -284,11 +295,14 @@ class RecordedSession(ABC):
         """The parameters of every frame, world unit, where the session states them; None elsewhere."""
         return None
 
-    def frames(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def frames(
+        self, indices: Iterable[int] | None = None, bgr: bool = False
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Decode images, every video once and in order, one image a camera in memory.
 
         Args:
             indices: strictly increasing frame numbers; all frames where None.
+            bgr: as of `iterate_videos`.
 
         Yields:
             (index, {camera: RGB uint8 (H, W, 3)}).
@@ -296,7 +310,7 @@ class RecordedSession(ABC):
         indices = range(self.n_frames) if indices is None else [int(i) for i in indices]
         if len(indices) and max(indices) >= self.n_frames:
             raise ValueError(f'{self.folder}: frames must be below {self.n_frames}; got {max(indices)}.')
-        return iterate_videos({name: video.path for name, video in self._videos.items()}, indices)
+        return iterate_videos(self.video_paths, indices, bgr)
 
     @property
     def video_paths(self) -> dict[str, Path]:

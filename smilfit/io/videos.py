@@ -36,11 +36,15 @@ class VideoInfo:
     stated_frames: int
 
 
-def probe_video(path: str | Path) -> VideoInfo:
+def probe_video(path: str | Path, count: bool = True) -> VideoInfo:
     """Open a video and count the frames that can be decoded.
 
     A container's own count is believed where its last frame decodes and none follows; else every frame is
     decoded to count them.
+
+    Args:
+        path: the video.
+        count: False believes the container unasked, which saves the decoding of a key frame and what follows.
 
     Raises:
         FileNotFoundError: no such file.
@@ -48,22 +52,22 @@ def probe_video(path: str | Path) -> VideoInfo:
     """
     path = Path(path)
     with opened_video(path) as capture:
-        n_frames = _count_frames(path, capture)
-        if n_frames == 0:
-            raise ValueError(f'{path}: a video must have frames that decode; got none. Copy it again.')
         import cv2
 
+        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        n_frames = stated if stated > 0 and not count else _count_frames(path, capture)
+        if n_frames == 0:
+            raise ValueError(f'{path}: a video must have frames that decode; got none. Copy it again.')
         size = (
             int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
             int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
         )
-        stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         return VideoInfo(path, n_frames, rate if math.isfinite(rate) else 0.0, size, stated)
 
 
 def iterate_videos(
-    paths: Mapping[str, Path], indices: Sequence[int]
+    paths: Mapping[str, Path], indices: Sequence[int], bgr: bool = False
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Decode frames of several synchronised videos in one pass, holding one image a video.
 
@@ -74,6 +78,8 @@ def iterate_videos(
     Args:
         paths: camera -> video.
         indices: frame numbers, strictly increasing.
+        bgr: give images as they are decoded, for who shows but a part of each; the next image of a camera takes the
+            same memory.
 
     Yields:
         (index, {camera: RGB uint8 (H, W, 3)}).
@@ -85,14 +91,16 @@ def iterate_videos(
     indices = [int(i) for i in indices]
     if any(b <= a for a, b in zip([-1, *indices], indices)):
         raise ValueError('frames: indices must be strictly increasing from 0; sort them and drop repeats.')
-    return _iterate(paths, indices)
+    return _iterate(paths, indices, bgr)
 
 
-def _iterate(paths: Mapping[str, Path], indices: list[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def _iterate(
+    paths: Mapping[str, Path], indices: list[int], bgr: bool
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     with ExitStack() as stack:
         readers = {name: _Reader(path, stack) for name, path in paths.items()}
         for index in indices:
-            yield index, {name: reader.read(index) for name, reader in readers.items()}
+            yield index, {name: reader.read(index, bgr) for name, reader in readers.items()}
 
 
 class _Reader:
@@ -103,9 +111,10 @@ class _Reader:
         self._capture = stack.enter_context(opened_video(path))
         self._next = 0
         self._seekable: bool | None = None
+        self._memory: np.ndarray | None = None
 
-    def read(self, index: int) -> np.ndarray:
-        """Decode a frame, RGB.
+    def read(self, index: int, bgr: bool) -> np.ndarray:
+        """Decode a frame.
 
         Raises:
             RuntimeError: it does not decode.
@@ -115,7 +124,7 @@ class _Reader:
                 if not self._capture.grab():
                     raise self._undecoded(frame)
         self._next = index + 1
-        image = retrieved(self._capture)
+        image = self._memory = retrieved(self._capture, bgr, self._memory if bgr else None)
         if image is None:
             raise self._undecoded(index)
         return image
@@ -144,13 +153,21 @@ class _Reader:
         return RuntimeError(f'{self._path}: frame {frame} must decode; it does not. Copy the video again.')
 
 
-def retrieved(capture: Any) -> np.ndarray | None:
-    """Decode the frame that a capture grabbed, RGB; None where it does not decode."""
+def retrieved(capture: Any, bgr: bool = False, memory: np.ndarray | None = None) -> np.ndarray | None:
+    """Decode the frame that a capture grabbed; None where it does not decode.
+
+    Args:
+        capture: of OpenCV.
+        bgr: leave its channels as they are; RGB if not.
+        memory: an image of the same size to write into.
+    """
     import cv2
 
     try:
-        ok, image = capture.retrieve()
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if ok else None
+        ok, image = capture.retrieve(memory)
+        if not ok:
+            return None
+        return image if bgr else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error:
         return None
 

@@ -12,7 +12,7 @@ from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import first_cameras, known_cameras
 
 # Single frames, as of live cameras, are fitted in less time than it takes to judge cameras, and prove little.
-FEWEST = 10
+FEWEST = 4
 
 
 def tell_of_cameras(

@@ -40,7 +40,15 @@ from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exch
 from smilfit.registrants.unswap import swap_sentences
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras
-from smilfit.registrants.windows import Part, Totals, Window, evenly_spaced_rows, windows_of, without_motion
+from smilfit.registrants.windows import (
+    Part,
+    Totals,
+    Window,
+    evenly_spaced_rows,
+    windows_of,
+    without_covariance,
+    without_motion,
+)
 from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, Cameras, FitResult
@@ -168,7 +176,8 @@ class SMPLify(StagewiseRegistrant):
     @property
     def shape_plan(self) -> list[tuple[int, Stage]]:
         """List the stages that find it, with their epochs."""
-        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in self.plan]
+        quick = ((epoch, without_covariance(stage, self.optimizer)) for epoch, stage in self.plan)
+        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in quick]
 
     @property
     def chained(self) -> bool:
@@ -322,7 +331,9 @@ class SMPLify(StagewiseRegistrant):
             totals: as of `fit_part`.
         """
         history, outcome, task, report = [], None, None, {}
-        for i, (epoch, stage) in enumerate(plan):
+        for i, (epoch, planned) in enumerate(plan):
+            last = i == len(plan) - 1
+            stage = planned if last else without_covariance(planned, self.optimizer)
             task = self._task(stage, inputs, frames)
             task = task if totals is None else task.with_totals(totals[i])
             task = task if share_shape is None else replace(task, share_shape=share_shape)
@@ -352,7 +363,8 @@ class SMPLify(StagewiseRegistrant):
         self, task: StageTask, state: FitState, frames: Tensor
     ) -> tuple[StageTask, FitState, dict[str, Any]]:
         """Exchange left and right keypoints where the energy falls; say which in the report."""
-        search = SwapSearch(task, self._run)
+        quick = replace(task, stage=without_covariance(task.stage, self.optimizer))
+        search = SwapSearch(quick, self._run)
         state, masks = search.run(state)
         swapped = describe(task, search.pairs, masks, frames)
         return with_exchanged(task, search.pairs, masks), state, {'swapped_keypoints': swapped}

@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -279,7 +280,7 @@ def swap_record(
 
 
 def recorded_swaps(
-    seen: Keypoints2d | Keypoints3d, record: Mapping[str, Any], frames: Sequence[int]
+    seen: Keypoints2d | Keypoints3d, record: Mapping[str, Any], frames: Sequence[int] | np.ndarray
 ) -> Keypoints2d | Keypoints3d:
     """Exchange what a record (`swap_record`) says; rows are the frames numbered so, views are found by name."""
     place, row = {n: k for k, n in enumerate(seen.names)}, {int(f): b for b, f in enumerate(frames)}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,7 +96,7 @@ def _one_recording(seen: Keypoints2d | Keypoints3d) -> bool:
 
 
 def labels_as_fitted(
-    seen: Keypoints2d | Keypoints3d, report: Mapping[str, Any], frames: Sequence[int]
+    seen: Keypoints2d | Keypoints3d, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray
 ) -> Keypoints2d | Keypoints3d:
     """Put labels back as a fit did, by its `FitResult.report`.
 
@@ -112,7 +113,9 @@ def labels_as_fitted(
     return seen
 
 
-def input_as_fitted(given: BaseInput, report: Mapping[str, Any], frames: Sequence[int]) -> BaseInput:
+def input_as_fitted(
+    given: BaseInput, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray
+) -> BaseInput:
     """Give an Input whose labels are put back as a fit did, by its `FitResult.report`."""
     if not isinstance(given, KeypointInput):
         return given

@@ -97,18 +97,16 @@ class OverlayPainter:
             panels: at least one.
             columns: how many beside each other; None chooses.
         """
-        tiles = [self.tile(panel) for panel in panels]
-        sheet = grid_of_views(tiles, columns)
         there = {mark for panel in panels for mark in panel.marks}
-        scale = max(scale_of(tile) for tile in tiles)
-        strip = legend_strip([mark for mark in MARKS if mark in there], sheet.shape[1], scale)
-        return np.concatenate((sheet, strip))
+        return with_legend([self.tile(panel) for panel in panels], [m for m in MARKS if m in there], columns)
 
     def tile(self, panel: Panel) -> UInt8[np.ndarray, 'H W 3']:
         """Draw one panel, without a legend: mesh, its keypoints, then what was annotated, and the label."""
         view = panel.view
         canvas = view.image.copy()
-        bodies = sorted(panel.all_bodies, key=_distance(view), reverse=True)
+        bodies = panel.all_bodies
+        if len(bodies) > 1:
+            bodies = tuple(sorted(bodies, key=_distance(view), reverse=True))
         for one in bodies:
             canvas = self._with_mesh(canvas, view, one)
         for one in bodies:
@@ -130,6 +128,21 @@ class OverlayPainter:
         # Single precision is exact to far less than a px, and twice as fast.
         colour = tuple(c / 255 for c in body.surface.colour)
         return self.mesh_painter.paint(canvas, body.vertices, view.camera, colour, OPACITY, body.normals)
+
+
+def with_legend(
+    tiles: Sequence[np.ndarray], marks: Sequence[Mark], columns: int | None = None
+) -> UInt8[np.ndarray, 'H W 3']:
+    """Put drawn views side by side, with a legend of marks below.
+
+    Args:
+        tiles: at least one.
+        marks: what they show.
+        columns: how many beside each other; None chooses.
+    """
+    sheet = grid_of_views(tiles, columns)
+    strip = legend_strip(marks, sheet.shape[1], max(scale_of(tile) for tile in tiles))
+    return np.concatenate((sheet, strip))
 
 
 def _distance(view: View) -> Callable[[ShownBody], float]:

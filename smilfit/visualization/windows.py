@@ -1,6 +1,7 @@
 """Images as they are shown: enlarged, or through windows that follow the animal; their cameras go along."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from smilfit.structures import Cameras
 # Side of a window over the animal's extent, and the frames over which its centre is averaged.
 MARGIN = 1.35
 SMOOTH_FRAMES = 9
+# Frames whose points are projected at once: a recording's would fill the memory.
+_BLOCK = 4096
 
 
 def follow(
@@ -29,13 +32,8 @@ def follow(
     Returns:
         Maps from the images' px to the windows' px, `u' = A u + b`.
     """
-    with torch.no_grad():
-        pixels, _, valid = cameras.project(points.to(cameras.K))
-    hidden = ~valid.unsqueeze(-1)
-    low = pixels.masked_fill(hidden, float('inf')).amin(2)
-    high = pixels.masked_fill(hidden, -float('inf')).amax(2)
-    seen = valid.any(2).numpy()
-    centre, extent = (0.5 * (low + high)).numpy(), (high - low).amax(-1).numpy()
+    boxes = [_boxes(cameras, block) for block in points.split(_BLOCK)]
+    centre, extent, seen = (torch.cat(parts).numpy() for parts in zip(*boxes))
     affine = np.zeros((*seen.shape, 2, 3))
     for c in range(len(cameras)):
         there = seen[:, c]
@@ -47,6 +45,16 @@ def follow(
         affine[:, c, 0, 0] = affine[:, c, 1, 1] = scale
         affine[:, c, :, 2] = (side_px - 1) / 2 - scale * path
     return affine
+
+
+@torch.no_grad()
+def _boxes(cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give centres and longer sides of what cameras see of an animal, px, and whether they see any of it."""
+    pixels, _, valid = cameras.project(points.to(cameras.K))
+    hidden = ~valid.unsqueeze(-1)
+    low = pixels.masked_fill(hidden, float('inf')).amin(2)
+    high = pixels.masked_fill(hidden, -float('inf')).amax(2)
+    return 0.5 * (low + high), (high - low).amax(-1), valid.any(2)
 
 
 def _fill(path: Float[np.ndarray, 'B 2']) -> Float[np.ndarray, 'B 2']:
@@ -83,7 +91,7 @@ class View:
                 f'View: there must be one camera; got {len(self.behind)}. Use cameras.select([name]).'
             )
 
-    @property
+    @cached_property
     def camera(self) -> Cameras:
         """Give the camera of the shown image."""
         height, width = self.image.shape[:2]

@@ -10,6 +10,7 @@ import torch
 from benchmarks.reliability.small_inputs import make_inputs
 from smilfit import apis
 from smilfit.apis.fit_overlays import report_images
+from smilfit.apis.overlay_scene import OverlayScene
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import SMIL, save_body_model
 from smilfit.datasets import open_dataset
@@ -82,10 +83,11 @@ def test_overlays_are_drawn_on_the_recording_from_anywhere_whatever_else_lies_in
     seen, body = dataset.keypoints2d(SESSION), SMIL(make_quadruped())
     params = dataset.true_params(SESSION).to(torch.float32)
     result = FitResult(params, torch.zeros(8), torch.ones(8, dtype=torch.bool), body=body)
-    drawn = report_images(body, result, dataset, SESSION, seen, 48)
+    drawn = report_images(OverlayScene.of_fit(body, result, dataset, SESSION, seen, 48))
     assert not caplog.records
     (tmp_path / 'here' / 'sessions').rename(tmp_path / 'elsewhere')
-    small = report_images(body, result, open_dataset('here/out.h5'), SESSION, seen, 48)
+    moved = open_dataset('here/out.h5')
+    small = report_images(OverlayScene.of_fit(body, result, moved, SESSION, seen, 48))
     assert 'overlays show the small stored images' in caplog.text
     assert any((small[caption] != image).any() for caption, image in drawn.items())
 

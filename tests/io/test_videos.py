@@ -64,3 +64,18 @@ def test_a_file_without_its_end_does_not_open(tmp_path, write_video, capfd):
 def test_a_missing_video_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match='the video must exist'):
         probe_video(tmp_path / 'none.mp4')
+
+
+def test_windows_of_images_need_no_copy_of_all_of_each(tmp_path, write_video):
+    paths = {'a': write_video(tmp_path / 'a.avi', n_frames=9)}
+    plain = [images['a'] for _, images in iterate_videos(paths, [1, 4, 7])]
+    kept = [(images['a'], images['a'].copy()) for _, images in iterate_videos(paths, [1, 4, 7], bgr=True)]
+    for rgb, (_, bgr) in zip(plain, kept, strict=True):
+        np.testing.assert_array_equal(rgb, bgr[..., ::-1])
+    # All of them in one place.
+    assert len({image.ctypes.data for image, _ in kept}) == 1
+
+
+def test_a_container_may_be_believed(tmp_path, write_video):
+    path = write_video(tmp_path / 'a.mp4', n_frames=9)
+    assert probe_video(path, count=False) == probe_video(path)

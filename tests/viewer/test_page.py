@@ -63,6 +63,15 @@ def test_a_model_is_seen_with_its_weights(browser):
         assert page.errors == []
 
 
+def test_points_without_cameras_are_seen(points, browser):
+    with ViewerServer(open_scene(points / 'run.h5'), port=0) as viewer, browser(viewer.url) as page:
+        headless.wait_until(lambda: bool(viewer.server.get_clients()), 60, 'the page')
+        headless.wait_until(lambda: coloured(page.screenshot()) > 50, 60, 'the points')
+        viewer.page.slider.value = 2
+        headless.wait_until(lambda: viewer.page.row == 2, 20, 'the frame')
+        assert page.errors == []
+
+
 def test_every_box_can_be_switched(made):
     with ViewerServer(open_scene(made / 'fit'), port=0) as viewer:
         page = viewer.page
