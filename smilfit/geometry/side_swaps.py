@@ -124,8 +124,8 @@ def find_swaps(
     before; both are bounded. Pairs of a group are exchanged together, as a detector mistakes a whole animal or a
     limb, in each of the groupings in turn.
 
-    Pairs whose labels lie as near to each other as noise puts them stay as they are where next to no others are
-    exchanged.
+    Pairs of which a view has one side alone stay as they are unless two other views have both; pairs whose labels lie
+    as near to each other as noise puts them stay where next to no others are exchanged.
 
     Where all views are exchanged alike, motion alone tells: stretches that are short beside the rest are found, a
     whole clip is not. A single view has its motion alone too.
@@ -172,18 +172,19 @@ def _find(pairs: SidePairs, groupings: Sequence[Tensor], costs: SwapCosts) -> Te
 
 
 def _without_noise(pairs: SidePairs, mask: Tensor, noise: Tensor) -> Tensor:
-    """Leave pairs as they are whose labels lie near to each other, where next to no others are exchanged.
+    """Leave pairs as they are where labels hardly tell: one side alone, or both nearly in one place.
 
-    In a view and frame where all others are, they are too.
+    One side alone is told only by two other views that have both. Labels near to each other count where more than a
+    few others are exchanged. Where all pairs of a view and frame that do tell are exchanged, the others are too.
     """
     distance = (pairs.xy[..., 0, :] - pairs.xy[..., 1, :]).norm(dim=-1)
     both = pairs.seen.all(-1)
     apart = both & (distance > _NEAR * noise[:, None])
-    if int((mask & apart).sum()) >= _FEW * max(int(apart.sum()), 1):
-        return mask
-    whole = apart.any(-1, keepdim=True) & (mask | ~apart).all(-1, keepdim=True)
-    # One side alone is told by where the other views have both.
-    return mask & (apart | ~both | whole)
+    elsewhere = both.sum(1, keepdim=True) - both.long()
+    told = apart | (~both & pairs.seen.any(-1) & (elsewhere >= min(2, both.shape[1] - 1)))
+    whole = told.any(-1, keepdim=True) & (mask | ~told).all(-1, keepdim=True)
+    few = int((mask & apart).sum()) < _FEW * max(int(apart.sum()), 1)
+    return mask & (told | whole | (both & (not few)))
 
 
 def _noise(pairs: SidePairs, costs: SwapCosts) -> Tensor:

@@ -15,6 +15,8 @@ _AT_ONCE = 20_000
 _OWN_SHARE = 0.5
 # Motion tells sides apart if the other side's label of the frame before lies so many times as far as the own one.
 _TELLING = 1.5
+# A label that no other view is compared with costs what a right one does: the mean square of a normal vector in 2D.
+_UNCOMPARED = 2.0
 # … and fewer steps of labels than this say neither.
 _LEAST_STEPS = 20
 
@@ -111,7 +113,8 @@ class PairGeometry:
     def costs(self, sigma: Float[Tensor, ' C'], limit: float) -> Float[Tensor, 'N S']:
         """Give the cost of every assignment (`assignments`), in squared sigmas, at most `limit` a label.
 
-        A label that no other view is compared with costs `limit`: taking labels apart never pays by itself.
+        A label that no other view is compared with costs `_UNCOMPARED`: neither to part labels nor to join them pays
+        by itself.
         """
         far, known, pairs = self.distances()
         cost = saturating(far, sigma[:, None], limit).nan_to_num(limit, limit, limit)
@@ -124,7 +127,7 @@ class PairGeometry:
             own = cost[:, p][:, ways[:, i, None], ways[:, j, None], views, ways].sum(-1)
             side = torch.minimum(side, torch.where(known[:, p][:, ways[:, i], ways[:, j]], own, torch.inf))
         count = self.seen[:, views, ways].sum(-1)
-        side = torch.where(side.isfinite(), side, limit * count)
+        side = torch.where(side.isfinite(), side, _UNCOMPARED * count)
         # The other side has what this one has not.
         return side + side.flip(1)
 
