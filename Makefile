@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= demo_out
 
-.PHONY: install demo test lint bench docs clean
+.PHONY: install demo test lint bench docs pictures clean
 
 install: $(STAMP)
 
@@ -34,6 +34,12 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.preprocess
 	$(BIN)/python -m benchmarks.silhouette
 	$(BIN)/python -m benchmarks.images
+
+# Pictures of the pages, which are kept in docs/images: the moving one, the figures, the gallery.
+pictures: $(STAMP)
+	$(BIN)/python docs/scripts/moving_picture.py
+	$(BIN)/python docs/scripts/conventions.py
+	$(BIN)/python docs/scripts/gallery.py --demo $(DEMO_OUT)
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -58,6 +58,17 @@ def made_recording(n_frames: int, seed: int = 0, jumps: bool = False) -> tuple[S
     return body, truth, seen
 
 
+def half_seen(seen: Keypoints2d, seed: int = 1) -> Keypoints2d:
+    """Darken two in five cameras for 20 frames at a time; hide a quarter of the keypoints for ten."""
+    rng, confidence = np.random.default_rng(seed), seen.confidence.clone()
+    for first in range(0, seen.batch_size, 20):
+        dark = torch.from_numpy(rng.random(confidence.shape[1]) < 0.4)
+        confidence[first : first + 20, dark] = 0
+        hidden = rng.choice(confidence.shape[2], confidence.shape[2] // 4, replace=False)
+        confidence[first : first + 10][:, :, hidden] = 0
+    return replace(seen, confidence=confidence)
+
+
 def timed(tracker: Tracker, seen: Keypoints2d) -> tuple[list[TrackedPose], np.ndarray]:
     """Track a recording; CPU ms of every frame."""
     frames: Iterator = iter(list(zip(seen.xy.numpy(), seen.confidence.numpy())))
@@ -99,8 +110,9 @@ def row_of(name: str, motion: str, tracker: Tracker, seen: Keypoints2d, points: 
 def made_rows(n_frames: int) -> list[Row]:
     """Track made recordings, whose truth is known."""
     rows = []
-    for name, jumps in (('quadruped', False), (f'quadruped, elsewhere every {JUMP_EVERY} frames', True)):
-        body, truth, seen = made_recording(n_frames, jumps=jumps)
+    for name in ('quadruped', f'quadruped, elsewhere every {JUMP_EVERY} frames', 'quadruped, half seen'):
+        body, truth, seen = made_recording(n_frames, jumps='elsewhere' in name)
+        seen = half_seen(seen) if 'half' in name else seen
         with torch.no_grad():
             points = body(truth).joints.numpy()
         for motion, options in MOTIONS.items():

@@ -3,6 +3,8 @@
 import ast
 import inspect
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,56 @@ def test_links_between_pages_lead_somewhere():
             if not (page.parent / target).exists():
                 broken.append(f'{page.name}: {target}')
     assert not broken
+
+
+def test_every_page_of_the_site_is_in_its_menu():
+    menu = text_of('mkdocs.yml').partition('\nnav:')[2]
+    named = re.findall(r': ([\w/]+\.md)$', menu, re.MULTILINE)
+    made = {'security.md', 'contributing.md', 'changelog.md', *reference()}
+    pages = {str(page.relative_to(ROOT / 'docs')) for page in (ROOT / 'docs').rglob('*.md')}
+    assert sorted(named) == sorted(pages | made)
+
+
+def reference() -> dict[str, str]:
+    return dict(runpy.run_path(str(ROOT / 'docs/scripts/reference.py'))['reference_pages']())
+
+
+def test_the_reference_has_all_public_names():
+    import smilfit
+    import smilfit.apis
+
+    text = '\n'.join(reference().values())
+    described = set(re.findall(r'^## (\w+)$', text, re.MULTILINE))
+    wanted = {n for room in (smilfit, smilfit.apis) for n in room.__all__ if n != '__version__'}
+    # Types that are no classes have no entry.
+    assert wanted - described <= {'ProgressCallback'}
+    assert '* `path`: ' in text
+    assert '**Raises**' in text
+
+
+def test_the_gallery_is_of_its_examples(tmp_path, monkeypatch):
+    made = runpy.run_path(str(ROOT / 'docs/scripts/gallery.py'))
+    assert made['page']() == text_of('docs/gallery.md')
+    assert sorted(made['EXAMPLES']) == sorted(p.stem for p in (ROOT / 'docs/examples').glob('*.py'))
+    # One is run; all are when the pictures are made.
+    monkeypatch.setattr(sys, 'argv', ['', 'no demo', str(tmp_path / 'picture.png')])
+    runpy.run_path(str(ROOT / 'docs/examples/kinds_of_animals.py'))
+    assert (tmp_path / 'picture.png').stat().st_size > 10_000
+
+
+def test_headings_that_links_name_are_there():
+    broken = []
+    for page in PAGES:
+        text = page.read_text(encoding='utf-8')
+        for target, heading in re.findall(r'\]\(((?!https?:)[^)#\s]*)#([\w-]+)\)', text):
+            of = (page.parent / target).read_text(encoding='utf-8') if target else text
+            found = {slug(line) for line in re.findall(r'^#+ (.+)$', of, re.MULTILINE)}
+            if heading not in found:
+                broken.append(f'{page.name}: {target}#{heading}')
+    assert not broken
+
+
+def slug(heading: str) -> str:
+    """As mkdocs makes it."""
+    plain = re.sub(r'[^\w\s-]', '', heading).strip().lower()
+    return re.sub(r'[-\s]+', '-', plain)

@@ -7,6 +7,9 @@ shape_frames = 200
 window = 1000
 overlap = 20
 
+# Left and right that the detector took for each other are put back, by what the cameras and motion say.
+unswap = dict(type='SideUnswapper')
+
 # The first stage finds the place with a wide loss; the later ones start from there.
 optimizer = dict(_delete_=True, type='LevenbergMarquardt', gnc_schedule=())
 
@@ -22,9 +25,11 @@ stages = [
         keypoints2d_mse_weight=1.0,
     ),
     # Where labels lie on the animal and how large its parts are, while poses are held near rest. Posing first would
-    # fold what is too long.
+    # fold what is too long. A wide loss first here, too: a paw that is bent the wrong way else stays so, its labels
+    # taken for wrong ones.
     dict(
         name='skeleton',
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(8.0,)),
         n_iter=25,
         ftol=1e-3,
         fit_scale=True,

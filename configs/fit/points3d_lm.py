@@ -3,13 +3,10 @@
 # One shape, one scale, one size of every part (the same left and right) and one place of every label on the animal
 # for the session; a pose for every frame. Lengths are shares of the animal's size (L), and weights of the points are
 # of squared shares, so that they hold whatever the animal and its unit.
-type = 'SMPLify'
-use_one_betas_per_video = True
-verbose = True
-info_level = 'stage'
-ignore_keypoints = []
-# The first stage finds the place with a wide loss; the later ones start from there.
-optimizer = dict(type='LevenbergMarquardt', gnc_schedule=())
+_base_ = ['./multiview_keypoints_lm.py']
+
+# Sides that a tracker mistook for each other in all cameras are not told by motion alone.
+unswap = None
 
 handlers = [
     dict(
@@ -46,10 +43,10 @@ stages = [
         fit_scale=True,
         keypoints3d_mse_weight=9e4,
     ),
-    # Where labels lie on the animal and how large its parts are, while poses are held near rest. Posing first would
-    # fold what is too long.
+    # While poses are held near rest: see multiview_keypoints_lm.py.
     dict(
         name='skeleton',
+        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(8.0,)),
         n_iter=25,
         ftol=1e-3,
         fit_scale=True,

@@ -1,14 +1,14 @@
 """Calibrate cameras: a rig by boards, or one camera against the others by boards or by the animal's labels."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smilfit.apis.labelled_sessions import joined2d, joined3d, labelled_sessions
+from smilfit.apis.labelled_sessions import images_of, joined2d, joined3d, labelled_sessions
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.calibration import repair_by_labels
 from smilfit.calibration.board_guess import likely_board
@@ -17,11 +17,14 @@ from smilfit.calibration.boards import Board
 from smilfit.calibration.camera_by_boards import repair_by_boards
 from smilfit.calibration.camera_repair import CameraRepair
 from smilfit.calibration.free_parameters import Free
+from smilfit.calibration.rig import Rig
 from smilfit.calibration.rig_calibration import RigCalibration, calibrate_rig, require_seen
 from smilfit.calibration.words import (
     comparison_sentences,
     covered_share,
+    repair_doubts,
     repair_sentences,
+    rig_doubts,
     rig_sentences,
     spread_px,
 )
@@ -29,6 +32,7 @@ from smilfit.files import write_text
 from smilfit.io.calibration import read_calibration, replace_camera, write_calibration
 from smilfit.io.session_folder import CALIBRATION_FILE
 from smilfit.structures import Cameras
+from smilfit.structures.units import MILLIMETRES
 from smilfit.visualization.calibration_report import repair_page
 from smilfit.visualization.rig_report import rig_page
 
@@ -37,12 +41,13 @@ REPORT_FILE, FIGURES_FILE = 'report.html', 'figures.json'
 
 @dataclass(frozen=True)
 class CalibrationRun:
-    """What was written, the new cameras, and what to say of them."""
+    """What was written, the new cameras, what to say of them, and why not to use them (empty: nothing says so)."""
 
     calibration: Path
     report: Path
     cameras: Cameras
     sentences: list[str]
+    doubts: list[str]
 
 
 def new_calibration(out: str | Path) -> Path:
@@ -91,14 +96,14 @@ def calibrate_camera(
     """
     path = new_calibration(out)
     given = points == 'given'
-    calibration, read = labelled_sessions(session, format, unit, given, exclude_cameras)
-    seen = joined2d([one.keypoints2d() for one in read])
-    known = joined3d([one.keypoints3d() for one in read], session) if given else None
-    cameras = seen.rig
+    read = labelled_sessions(session, format, unit, given, exclude_cameras)
+    seen = joined2d([one.keypoints2d() for one in read.sessions])
+    known = joined3d([one.keypoints3d() for one in read.sessions], session) if given else None
     repair = repair_by_labels(seen, camera, free, known, like_mates)
     names = [seen.names[p] for p in repair.point]
     places = 'the given 3D points' if given else 'the points that the other cameras place'
-    return _write_repair(repair, cameras, calibration, path, names, places)
+    images = images_of(read.sessions, camera, _typical_frames(repair))
+    return _write_repair(repair, seen.rig, read.cameras, read.calibration, path, names, places, images)
 
 
 def calibrate_camera_by_boards(
@@ -118,7 +123,7 @@ def calibrate_camera_by_boards(
     Args:
         calibration: the calibration.toml, or the folder that holds it.
         recordings: holds a subfolder for this camera and for others, called after them.
-        board: what they show, in the calibration's unit.
+        board: what they show, in mm.
         camera: the one to be calibrated.
         out: folder for the new calibration.toml, report.html and figures.json.
         free: what may move.
@@ -139,25 +144,46 @@ def calibrate_camera_by_boards(
     cameras.select((camera,))
     views = read_board_views(recordings, board, most_frames, on_camera)
     _require_board(views, board, recordings)
-    repair = repair_by_boards(cameras, views, board, camera, free, n_lens)
+    repair = repair_by_boards(cameras, views, _in_unit(board, cameras.unit), camera, free, n_lens)
     kept = cameras.select([name for name in cameras.names if name in views.names])
     names = [f'frame {frame}' for frame in repair.frame]
-    return _write_repair(repair, kept, source, path, names, 'the boards that the other cameras place')
+    return _write_repair(
+        repair, kept, cameras, source, path, names, 'the boards that the other cameras place'
+    )
+
+
+def _in_unit(board: Board, unit: str | None) -> Board:
+    """Measure a board in a world's unit; a world that states none, or one of its own, is taken to be in mm."""
+    size = MILLIMETRES.get(unit or 'mm', 1.0)
+    return replace(board, square_mm=board.square_mm / size, marker_mm=board.marker / size)
 
 
 def _write_repair(
     repair: CameraRepair,
     cameras: Cameras,
+    whole: Cameras,
     calibration: Path | None,
     path: Path,
     names: list[str],
     places: str,
+    images: Mapping[int, np.ndarray] | None = None,
 ) -> CalibrationRun:
-    """Write page, figures and calibration; `names` say of what each of the camera's pixels is."""
-    new = repair.rig.cameras(cameras.names, cameras.size.numpy(), cameras.unit)
-    sentences = repair_sentences(repair, cameras, places)
+    """Write page, figures and calibration.
+
+    Args:
+        repair: what was found.
+        cameras: those that took part, of the images as recorded.
+        whole: all of the calibration.
+        calibration: its file; None where it has none of its own.
+        path: of the new calibration.
+        names: of what each of the camera's pixels is.
+        places: what they were held against, in words.
+        images: some of the camera's by frame, to be shown.
+    """
+    new = _put(whole, repair, cameras)
+    sentences, doubts = repair_sentences(repair, cameras, places), repair_doubts(repair, cameras)
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = repair_page(repair, cameras, names, sentences, path.parent)
+    page = repair_page(repair, cameras, names, [*sentences, *doubts], path.parent, images)
     report = page.save(path.parent / REPORT_FILE)
     write_text(path.parent / FIGURES_FILE, json.dumps(_figures(repair, cameras), indent=1) + '\n')
     # Last, so that a folder with a calibration is a whole one.
@@ -165,7 +191,28 @@ def _write_repair(
         write_calibration(path, new)
     else:
         replace_camera(calibration, path, new, cameras.names[repair.camera])
-    return CalibrationRun(path, report, new, sentences)
+    return CalibrationRun(path, report, new, sentences, doubts)
+
+
+def _typical_frames(repair: CameraRepair) -> list[int]:
+    """Choose frames of many labels that miss by least, by the median, and by most."""
+    frames, counts = np.unique(repair.frame, return_counts=True)
+    full = frames[counts >= np.median(counts)]
+    miss = [float(np.median(repair.after[repair.frame == f])) for f in full]
+    order = full[np.argsort(miss, kind='stable')]
+    return [int(order[i]) for i in dict.fromkeys((0, len(order) // 2, len(order) - 1))]
+
+
+def _put(whole: Cameras, repair: CameraRepair, cameras: Cameras) -> Cameras:
+    """Put the new camera among all of a calibration.
+
+    Videos may show a part of the calibrated image: the principal point goes back to where it is in that one.
+    """
+    index = whole.names.index(cameras.names[repair.camera])
+    before, rig = Rig.of(cameras).one(repair.camera), Rig.of(whole)
+    one = repair.rig.one(repair.camera)
+    one = replace(one, centre=one.centre + (rig.centre[index] - before.centre))
+    return rig.put(index, one).cameras(whole.names, whole.size.cpu().numpy(), whole.unit)
 
 
 def calibrate_boards(
@@ -202,13 +249,15 @@ def calibrate_boards(
     views = read_board_views(folder, board, most_frames, on_camera)
     _require_board(views, board, folder)
     found = calibrate_rig(views, board, n_lens, floor_frame, free_centre)
-    sentences = rig_sentences(found, board)
-    sentences += [] if other is None else comparison_sentences(found.cameras, other)
+    sentences, doubts = rig_sentences(found, board), rig_doubts(found, board)
+    if other is not None:
+        said, against_it = comparison_sentences(found.cameras, other)
+        sentences, doubts = sentences + said, doubts + against_it
     path.parent.mkdir(parents=True, exist_ok=True)
-    report = rig_page(found, board, sentences, path.parent).save(path.parent / REPORT_FILE)
+    report = rig_page(found, board, [*sentences, *doubts], path.parent).save(path.parent / REPORT_FILE)
     write_text(path.parent / FIGURES_FILE, json.dumps(_rig_figures(found, board), indent=1) + '\n')
     write_calibration(path, found.cameras)
-    return CalibrationRun(path, report, found.cameras, sentences)
+    return CalibrationRun(path, report, found.cameras, sentences, doubts)
 
 
 def _require_board(views: BoardViews, board: Board, folder: str | Path) -> None:

@@ -12,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import write_mesh
 from smilfit.structures import BodyParams, FitResult
+from smilfit.structures.frame_blocks import by_blocks
 from smilfit.visualization import free_views, write_image, write_video
 
 REPORT_IMAGES = 4
@@ -25,9 +26,9 @@ USUAL_FPS = 25.0
 
 def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.Tensor:
     """Compute named keypoints of a body, world unit."""
+    params = params.to(body.v_template)
     with torch.no_grad():
-        output = body(params.to(body.v_template), names)
-    return output.select(names).cpu()
+        return by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names).cpu())
 
 
 def write_meshes(body: SMIL, result: FitResult, folder: Path, kind: str) -> None:

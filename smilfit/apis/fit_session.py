@@ -32,6 +32,7 @@ from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
 from smilfit.registrants.matching import observed_frames
+from smilfit.registrants.unswap import labels_as_fitted
 from smilfit.registry import build_registrant, reject_unknown
 from smilfit.solvers import Processes
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d
@@ -125,9 +126,10 @@ class SessionFits:
         """
         cfg = stiffened(self.cfg, self.registrant.handlers) if stiff else self.cfg
         silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
-        return build_registrant(
-            {**without_masks(cfg), 'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
-        )
+        quiet = {'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
+        # Few frames tell little of sides; the labels are given as the fit took them.
+        quiet |= {'unswap': None} if 'unswap' in cfg else {}
+        return build_registrant({**without_masks(cfg), **quiet})
 
     def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
         """Choose the sessions that processes fit together, frames distributed over them.
@@ -208,7 +210,13 @@ class SessionFits:
         finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
         broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']
         notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
-        return replace(result, report=result.report | notes)
+        return replace(result, report=result.report | notes | self._exchanged_tracks(session))
+
+    def _exchanged_tracks(self, session: str) -> dict[str, Any]:
+        """Say in how many frames of each camera preprocessing took the labels of another animal's track."""
+        counts = getattr(self.dataset, 'report', {}).get('sessions', {}).get(session, {})
+        found = counts.get('reader', {}).get('identities', {}).get('frames_of_other_tracks')
+        return {'frames_of_other_tracks': found} if found else {}
 
     def _recorded(self, session: str) -> dict[str, Any]:
         """Give what a fit to the images themselves takes.
@@ -243,17 +251,20 @@ class SessionFits:
         return hashlib.sha256(json.dumps(made_of.record(), sort_keys=True).encode()).hexdigest()[:16]
 
     def seen(self, session: str, result: FitResult) -> Keypoints2d:
-        """Give a session's 2D keypoints, with the cameras as its fit corrected them."""
-        seen = self.dataset.keypoints2d(session)
+        """Give a session's 2D keypoints as its fit took them, with the cameras as it corrected them."""
+        seen = self._as_fitted(self.dataset.keypoints2d(session), session, result)
         return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
 
     def annotated(self, session: str, result: FitResult) -> Keypoints2d:
-        """Give the keypoints in px of the annotated images, with the cameras as the fit corrected them."""
-        seen = self.dataset.annotated2d(session)
+        """Give the keypoints in px of the annotated images as the fit took them, under the cameras as corrected."""
+        seen = self._as_fitted(self.dataset.annotated2d(session), session, result)
         if result.cameras is None:
             return seen
         corrected = result.cameras.to(seen.rig.K)
         return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
+
+    def _as_fitted(self, seen: Keypoints2d, session: str, result: FitResult) -> Keypoints2d:
+        return labels_as_fitted(seen, result.report, self.dataset.frame_indices(session))
 
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""

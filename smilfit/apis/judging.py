@@ -27,6 +27,7 @@ from smilfit.files import read_json, reading, write_text
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.registrants import OneViewDoubt, SMPLify, one_view_doubt
+from smilfit.registrants.unswap import input_as_fitted
 from smilfit.structures import FitResult, Keypoints2d
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def judge_session(
     Returns:
         The verdict, and the table of a calibrated session's cameras.
     """
-    inputs = [i.resolve(fits.body.data) for i in fits.inputs(session)]
+    frames = fits.dataset.frame_indices(session)
+    given = (i.resolve(fits.body.data) for i in fits.inputs(session))
+    inputs = [input_as_fitted(i, result.report, frames) for i in given]
     images = fits.dataset.has_own_cameras(session)
     registrant, stiff = fits.probe(), fits.probe(stiff=True)
-    frames = fits.dataset.frame_indices(session)
     # Rendering masks takes most of the time of images, and whether a map of keypoints is right shows in keypoints.
     asked = [i for i in inputs if not images or _needed(i, registrant)]
 
@@ -58,10 +60,10 @@ def judge_session(
         return lambda changed, rows: registrant(changed, frames=frames[rows.numpy()])
 
     if not fits.dataset.has_views(session):
-        given = fits.dataset.keypoints3d(session)
+        points = fits.dataset.keypoints3d(session)
         with steps(f'{session}: judging', N_POINT_STEPS, fits.options.progress) as step:
             of_points = point_numbers(
-                fits.body, result, given, asked, fit_by(registrant), fit_by(stiff), _told(step)
+                fits.body, result, points, asked, fit_by(registrant), fit_by(stiff), _told(step)
             )
         return judge(of_points.values, thresholds, of_points.frames), []
     seen = fits.annotated(session, result)

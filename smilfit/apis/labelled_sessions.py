@@ -1,20 +1,37 @@
 """The labels of all sessions that share one calibration."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from smilfit.apis.data_source import DataSource
 from smilfit.apis.session_source import find_places, open_place
 from smilfit.files import shorten
 from smilfit.io import RecordedSession
-from smilfit.structures import Keypoints2d, Keypoints3d
+from smilfit.io.calibration import read_calibration
+from smilfit.io.videos import iterate_videos
+from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+
+
+@dataclass(frozen=True)
+class LabelledSessions:
+    """Sessions of one calibration.
+
+    `calibration` is its file, None where it is inside the labels' file; `cameras` are all of it, with those that take
+    no part. Sessions may have other principal points than these, where their videos show a part of the image.
+    """
+
+    calibration: Path | None
+    cameras: Cameras
+    sessions: tuple[RecordedSession, ...]
 
 
 def labelled_sessions(
     path: str | Path, format: str, unit: str | None, with_3d: bool, exclude_cameras: tuple[str, ...]
-) -> tuple[Path | None, list[RecordedSession]]:
+) -> LabelledSessions:
     """Open the sessions of a folder or project, all of one calibration.
 
     Args:
@@ -24,17 +41,15 @@ def labelled_sessions(
         with_3d: read their 3D points.
         exclude_cameras: cameras to leave out.
 
-    Returns:
-        The file of the calibration (None where it is inside the labels' file), and the sessions.
-
     Raises:
         FileNotFoundError: no session there.
         ValueError: sessions without calibration, or of several.
     """
-    places = find_places(DataSource(format, path))
+    places = find_places(DataSource(format, path), tell=False)
     if not places:
         raise FileNotFoundError(
-            f'{path}: must hold a calibrated session of several cameras with labels; found none. Is --format right?'
+            f'{path}: must hold a calibrated session of several cameras with labels, read as {format}; found none. '
+            'Name the --format (sleap, anipose, dlc, lightningpose), or the folder that holds calibration.toml.'
         )
     files = [next((p for p in place.inputs if p.suffix == '.toml' and p.is_file()), None) for place in places]
     texts = {None if file is None else file.read_bytes() for file in files}
@@ -43,21 +58,34 @@ def labelled_sessions(
             f'{path}: sessions must share one calibration; got {len(texts)} different ones in '
             f'{shorten(", ".join(str(place.folder) for place in places))}. Name one session.'
         )
-    read = [
-        open_place(
-            place,
-            unit=unit,
-            with_3d=with_3d,
-            exclude_cameras=exclude_cameras,
-            partial_labels=True,
-            trim=True,
-            judge=False,
-        )
-        for place in places
-    ]
+    how = {'unit': unit, 'partial_labels': True, 'trim': True, 'judge': False}
+    read = [open_place(place, with_3d=with_3d, exclude_cameras=exclude_cameras, **how) for place in places]
     if read[0].cameras is None:
-        raise ValueError(f'{path}: must have a calibration.toml of the other cameras; it has none.')
-    return files[0], read
+        raise ValueError(
+            f'{path}: there must be a calibration.toml of the other cameras; there is none. Calibrate all: smilfit '
+            'calibrate boards --help.'
+        )
+    if files[0] is not None:
+        cameras = read_calibration(files[0], unit)
+    else:
+        cameras = open_place(places[0], with_3d=False, **how).cameras if exclude_cameras else read[0].cameras
+        assert cameras is not None
+    return LabelledSessions(files[0], cameras, tuple(read))
+
+
+def images_of(
+    sessions: Sequence[RecordedSession], camera: str, frames: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """Decode images of one camera by the frames' numbers in all sessions, one after the other; RGB."""
+    found: dict[int, np.ndarray] = {}
+    first = 0
+    for session in sessions:
+        mine = sorted(f - first for f in frames if first <= f < first + session.n_frames)
+        if mine:
+            decoded = iterate_videos({camera: session.video_paths[camera]}, mine)
+            found |= {first + f: images[camera] for f, images in decoded}
+        first += session.n_frames
+    return found
 
 
 def joined2d(parts: Sequence[Keypoints2d]) -> Keypoints2d:

@@ -30,7 +30,8 @@ def read_point_sessions(source: DataSource, body: BodyModelData) -> list[PointSe
     for path in source.paths:
         points = read_recorded_points(_file(path), skeleton, source.image_size)
         found += [
-            PointSession(points, animal, source.keypoint_map, source.unit, source.fps, cameras)
+            # The pipeline judges cameras, and refuses.
+            PointSession(points, animal, source.keypoint_map, source.unit, source.fps, cameras, judge=False)
             for animal in range(len(points.animals))
         ]
     return found

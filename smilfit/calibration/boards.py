@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from smilfit.calibration.tag_corners import refine_tag
 from smilfit.registry import did_you_mean
@@ -101,6 +101,12 @@ class Board:
         number = np.arange(len(self.points)).reshape(self.rows - 1, self.columns - 1)
         across = np.stack((number[:, :-1], number[:, 1:]), -1).reshape(-1, 2)
         return np.concatenate((across, np.stack((number[:-1], number[1:]), -1).reshape(-1, 2)))
+
+    @property
+    def edges_along(self) -> Bool[np.ndarray, ' E']:
+        """Which edges run along the board's columns; the others run down its rows."""
+        step = self.points[self.edges[:, 1]] - self.points[self.edges[:, 0]]
+        return np.abs(step[:, 0]) > np.abs(step[:, 1])
 
     @property
     def edge_mm(self) -> float:

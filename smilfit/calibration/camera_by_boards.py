@@ -28,7 +28,7 @@ def repair_by_boards(
     Args:
         cameras: the rig, of which the others are right.
         views: what cameras of these names saw of the board; those without recordings take no part.
-        board: what was seen.
+        board: what was seen, in the unit of the cameras.
         camera: the name of the one to be calibrated.
         level: what may move.
         n_lens: lens coefficients that a start by its own boards has.
@@ -56,7 +56,7 @@ def repair_by_boards(
             f'once; got {len(frames)}. Film it where both see it, and start the recordings together.'
         )
     placed, seen, corner = _placed(rig, index, own, others, frames, board)
-    edges = _measured_by_others(rig, seen, corner, board, len(frames), index)
+    edges = _measured_by_others(rig, seen, corner, board, index, cameras.unit or 'world units')
     numbers = np.array(frames)
     sightings = Sightings(seen, placed, numbers, numbers, 'board', least_px=LEAST_SIGMA_PX)
     starts = _starts(rig, index, own, board, size, placed, frames, seen, level, n_lens)
@@ -99,16 +99,16 @@ def _placed(
 
 
 def _measured_by_others(
-    rig: Rig, seen: Observations, corner: np.ndarray, board: Board, n_frames: int, index: int
+    rig: Rig, seen: Observations, corner: np.ndarray, board: Board, index: int, unit: str
 ) -> np.ndarray:
     """Measure the board's edges by the good cameras; refuse a board of another size."""
     good = seen.camera != index
-    edges = measured_edges(rig, seen.take(good), corner[good], board, n_frames)
+    edges, _ = measured_edges(rig, seen.take(good), corner[good], board, int(seen.block.max()) + 1)
     if len(edges) and abs(float(np.median(edges)) / board.edge_mm - 1) > _WRONG_SCALE:
         raise ValueError(
-            f'calibrate: edges of the board must be as long as stated, {board.edge_mm:g} in the unit of the '
-            f'calibration; the other cameras measure {float(np.median(edges)):.4g}. Correct --square-mm, or state it '
-            'in that unit; or the others contradict each other.'
+            f'calibrate: edges of the board must be as long as stated, {board.edge_mm:g} {unit}; the other cameras '
+            f"measure {float(np.median(edges)):.4g}. Correct --square-mm, or the calibration's unit (--unit); or "
+            'the others contradict each other.'
         )
     return edges
 

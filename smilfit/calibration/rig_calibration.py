@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from smilfit.calibration.board_recordings import BoardViews
 from smilfit.calibration.boards import Board
@@ -25,8 +25,8 @@ class RigCalibration:
     """A rig found by boards.
 
     `seen` are all corners with their camera, `block` counting `frames`; `error_px` their distances. `edges_mm` are
-    the board's edges as the cameras measure them, each frame by itself. `left_out` counts frames by camera in which
-    what was taken for the board fits nowhere.
+    the board's edges as the cameras measure them, each frame by itself; `edges_along` says which run along its
+    columns, not down. `left_out` counts frames by camera in which what was taken for the board fits nowhere.
     """
 
     cameras: Cameras
@@ -37,6 +37,7 @@ class RigCalibration:
     frames: tuple[int, ...]
     error_px: Float[np.ndarray, 'N']
     edges_mm: Float[np.ndarray, ' E']
+    edges_along: Bool[np.ndarray, ' E']
     left_out: dict[str, int]
     converged: bool
     focal_sd: Float[np.ndarray, 'C']
@@ -99,6 +100,7 @@ def calibrate_rig(
         rig, blocks = end.rig, end.blocks
     if floor_frame is not None:
         rig, blocks = _on_floor(rig, blocks, frames, floor_frame)
+    edges, along = measured_edges(rig, seen, corner, board, len(frames))
     return RigCalibration(
         cameras=rig.cameras(views.names, views.size, 'mm'),
         rig=rig,
@@ -107,7 +109,8 @@ def calibrate_rig(
         corner=corner,
         frames=frames,
         error_px=residuals_px(rig, blocks, seen),
-        edges_mm=measured_edges(rig, seen, corner, board, len(frames)),
+        edges_mm=edges,
+        edges_along=along,
         left_out={n: len(v) - len(f.R) for n, v, f in zip(views.names, views.views, found)},
         converged=end.converged,
         focal_sd=_focal_sd(end.information, free) * rig.focal[:, 0],
@@ -134,8 +137,8 @@ def require_seen(views: BoardViews) -> None:
 
 def measured_edges(
     rig: Rig, seen: Observations, corner: Int[np.ndarray, 'N'], board: Board, n_frames: int
-) -> Float[np.ndarray, ' E']:
-    """Measure the board's edges by corners that two cameras place, whatever the board is."""
+) -> tuple[Float[np.ndarray, ' E'], Bool[np.ndarray, ' E']]:
+    """Measure the board's edges by corners that two cameras place, whatever it is; and say which run along it."""
     import torch
 
     cameras = rig.cameras([str(c) for c in range(len(rig.R))], np.ones((len(rig.R), 2)), None)
@@ -147,7 +150,8 @@ def measured_edges(
     points, valid, _ = triangulate(ideal, there * inside, cameras.K, cameras.R, cameras.t, 5)
     a, b = board.edges.T
     length = (points[:, a] - points[:, b]).norm(dim=-1)
-    return length[valid[:, a] & valid[:, b]].numpy()
+    there_too = (valid[:, a] & valid[:, b]).numpy()
+    return length.numpy()[there_too], np.broadcast_to(board.edges_along, there_too.shape)[there_too]
 
 
 def _joined(cameras: list[Rig], stands: list | None) -> Rig:

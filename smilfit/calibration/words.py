@@ -6,6 +6,7 @@ from smilfit.calibration.boards import Board
 from smilfit.calibration.camera_repair import CameraRepair
 from smilfit.calibration.rig import Rig, angle_between
 from smilfit.calibration.rig_calibration import RigCalibration
+from smilfit.geometry.consistency import LIMIT_OF_DIAGONAL, LIMIT_PX, LIMIT_RATIO
 from smilfit.structures import Cameras
 
 # Held-out keypoints that miss by this many times what the fitted ones miss by: the camera follows its labels.
@@ -15,6 +16,9 @@ _WRONG_SCALE = 0.02
 # Corners of a sharp, flat board miss by a few tenths of a px.
 _POOR_PX = 2.0
 _LEAST_COVERED = 0.4
+# Edges along and down that differ by this share are no squares: printers are better than that.
+_STRETCHED = 0.01
+_GOING_ON = 'The adjustment was still going on when its steps ran out.'
 
 
 def spread_px(error: np.ndarray) -> tuple[float, float]:
@@ -76,13 +80,30 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> lis
             f'Keypoints that took no part miss by {held:.1f} px and those that did by {after:.1f} px: the camera '
             'follows errors of its labels.'
         )
-    if not repair.converged:
-        found.append('The adjustment was still going on when its steps ran out.')
     return found
 
 
+def repair_doubts(repair: CameraRepair, cameras: Cameras) -> list[str]:
+    """Say why a camera that was calibrated anew is not to be used; empty where nothing speaks against it."""
+    c, said = repair.camera, []
+    after = spread_px(repair.after)[0]
+    others = [last for _, last in repair.others_px.values()]
+    limit = max(
+        LIMIT_OF_DIAGONAL * float(cameras.size[c].norm()), LIMIT_PX, LIMIT_RATIO * float(np.median(others))
+    )
+    limit = _POOR_PX if repair.seen_as == 'board' else limit
+    if after > limit:
+        said.append(
+            f'Camera {cameras.names[c]!r} still contradicts the others: {after:.1f} px, at most {limit:.1f} px can '
+            'be labelling. Is its video of the same moments, and not mirrored or of another camera?'
+        )
+    if not repair.converged:
+        said.append(_GOING_ON)
+    return said
+
+
 def rig_sentences(found: RigCalibration, board: Board) -> list[str]:
-    """Say of a rig how well its corners agree, what scale the cameras measure, and what speaks against it."""
+    """Say of a rig how well its corners agree, what scale the cameras measure, and what was not seen."""
     median, high = spread_px(found.error_px)
     names = found.cameras.names
     parts = [
@@ -100,29 +121,43 @@ def rig_sentences(found: RigCalibration, board: Board) -> list[str]:
             f'(sd {spread:.2g}) of the stated {board.edge_mm:g}. The size of the world is that of --square-mm, which '
             'no image can tell: measure ten squares by a ruler.'
         )
-        if abs(middle / board.edge_mm - 1) > _WRONG_SCALE:
-            said.append(
-                'The edges differ from the stated ones: the board is not flat, or views contradict each other.'
-            )
     for name, count in found.left_out.items():
         if count:
             said.append(f'Camera {name!r}: {count} views fit nowhere and are left out.')
     for c, name in enumerate(names):
-        mine = found.seen.camera == c
-        error = spread_px(found.error_px[mine])[0]
-        if error > _POOR_PX:
-            said.append(
-                f'Camera {name!r} misses by {error:.1f} px: is --squares right, are the recordings of one moment, '
-                'and was the board held still?'
-            )
-        share = covered_share(found.seen.xy[mine], found.cameras.size[c].tolist())
+        share = covered_share(found.seen.xy[found.seen.camera == c], found.cameras.size[c].tolist())
         if share < _LEAST_COVERED:
             said.append(
                 f'Camera {name!r} saw the board in {100 * share:.0f} % of its image: its lens is not known '
                 'elsewhere. Hold the board to the edges, too.'
             )
+    return said
+
+
+def rig_doubts(found: RigCalibration, board: Board) -> list[str]:
+    """Say why a rig is not to be used as it is; empty where nothing speaks against it."""
+    said = []
+    along, down = (found.edges_mm[found.edges_along == way] for way in (True, False))
+    if len(along) and len(down):
+        lengths = [float(np.median(edges)) for edges in (along, down)]
+        if abs(lengths[0] / lengths[1] - 1) > _STRETCHED:
+            said.append(
+                f"The board's edges are {lengths[0]:.4g} mm along and {lengths[1]:.4g} mm down, as far as cameras "
+                'tell: the print is stretched. Print it at 100 %, and measure it both ways.'
+            )
+    if len(found.edges_mm) and abs(float(np.median(found.edges_mm)) / board.edge_mm - 1) > _WRONG_SCALE:
+        said.append(
+            'The edges differ from the stated ones: the board is not flat, or views contradict each other.'
+        )
+    for c, name in enumerate(found.cameras.names):
+        error = spread_px(found.error_px[found.seen.camera == c])[0]
+        if error > _POOR_PX:
+            said.append(
+                f'Camera {name!r} misses by {error:.1f} px: is --squares right, are the recordings of one moment, '
+                'and was the board held still?'
+            )
     if not found.converged:
-        said.append('The adjustment was still going on when its steps ran out.')
+        said.append(_GOING_ON)
     return said
 
 
@@ -134,14 +169,17 @@ def covered_share(xy: np.ndarray, size: list[float], cells: int = 8) -> float:
     return len(np.unique(at, axis=0)) / (counts[0] * counts[1])
 
 
-def comparison_sentences(new: Cameras, old: Cameras) -> list[str]:
+def comparison_sentences(new: Cameras, old: Cameras) -> tuple[list[str], list[str]]:
     """Compare two calibrations of a rig by what does not depend on the world's frame.
 
     Distances between cameras tell units and a wrong square; angles between them tell which camera was moved.
+
+    Returns:
+        What was found, and what speaks against one of them.
     """
     shared = [name for name in new.names if name in old.names]
     if len(shared) < 2:
-        return ['Fewer than two cameras are in both calibrations: nothing to compare.']
+        return ['Fewer than two cameras are in both calibrations: nothing to compare.'], []
     a, b = Rig.of(new.select(shared)), Rig.of(old.select(shared))
     pairs = [(i, j) for i in range(len(shared)) for j in range(i)]
     ratios = [
@@ -153,13 +191,16 @@ def comparison_sentences(new: Cameras, old: Cameras) -> list[str]:
     ]
     ratio = float(np.median(ratios))
     said = [f'Distances between cameras are {ratio:.4g} times those of the other calibration (the median).']
+    doubts = []
     if abs(ratio - 1) > _WRONG_SCALE:
-        said.append(
-            'So one of them has another unit or another size of squares: check --square-mm, in millimetres.'
+        doubts.append(
+            f'Distances between cameras are {ratio:.4g} times those of the other calibration: one of them has '
+            'another unit or another size of squares; check --square-mm, in millimetres.'
         )
     turned = angle_between(
         a.R[:, None] @ np.swapaxes(a.R, -1, -2)[None], b.R[:, None] @ np.swapaxes(b.R, -1, -2)[None]
     )
     worst = [float(np.degrees(np.median(np.delete(turned[i], i)))) for i in range(len(shared))]
     shown = ', '.join(f'{name} {value:.2f}' for name, value in zip(shared, worst))
-    return [*said, f'Angles to the other cameras differ by (degrees, the median): {shown}.']
+    said.append(f'Angles to the other cameras differ by (degrees, the median): {shown}.')
+    return said, doubts

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from smilfit.apis.calibrating import CalibrationRun
     from smilfit.calibration.boards import Board
 
+_EXIT_CODES = (
+    'Exit codes: 0 calibrated; 1 a bad input, and nothing is written; 2 a bad command line; 3 calibrated and '
+    'written, but not to be trusted, for the reasons that are printed.'
+)
+
 
 def build_parser(prog: str | None = 'calibrate') -> argparse.ArgumentParser:
     """Make the argument parser."""
@@ -20,6 +25,7 @@ def build_parser(prog: str | None = 'calibrate') -> argparse.ArgumentParser:
         prog=prog,
         description='Calibrate cameras. Writes calibration.toml as anipose does, and a report; a calibration that is '
         'there is never replaced.',
+        epilog=_EXIT_CODES,
     )
     ways = made.add_subparsers(dest='way', required=True, metavar='WAY')
     _add_boards(ways)
@@ -32,7 +38,8 @@ def _add_boards(ways: argparse._SubParsersAction) -> None:
         'boards',
         help='all cameras by recordings of a board',
         description='Calibrate all cameras by recordings of a flat board with known squares, taken by all cameras at '
-        'the same time: lenses, places, and a floor if asked.',
+        'the same time: lenses, places, and a floor if asked. The world is in mm.',
+        epilog=_EXIT_CODES,
     )
     made.add_argument(
         'folder',
@@ -124,6 +131,7 @@ def _add_camera(ways: argparse._SubParsersAction) -> None:
         '(--from keypoints): the other cameras place the points, and the camera is moved until it sees them where '
         'they are labelled; the report says how well it is known, for a small animal in one place tells little of '
         'the focal length. By recordings of a board (--from boards), which is better.',
+        epilog=_EXIT_CODES,
     )
     made.add_argument(
         'session',
@@ -151,7 +159,12 @@ def _add_camera(ways: argparse._SubParsersAction) -> None:
         '--unit', metavar='UNIT', help='world unit of the calibration, such as mm, where it does not say'
     )
     labels = made.add_argument_group('by keypoints')
-    labels.add_argument('--format', default='sleap', metavar='NAME', help='as of preprocess (default: sleap)')
+    labels.add_argument(
+        '--format',
+        choices=('sleap', 'anipose', 'dlc', 'lightningpose'),
+        default='sleap',
+        help='how the session is labelled (default: sleap, folders of cameras or a .slp of several)',
+    )
     labels.add_argument(
         '--points',
         choices=('placed', 'given'),
@@ -175,6 +188,7 @@ def _add_camera(ways: argparse._SubParsersAction) -> None:
         help='holds a subfolder for the camera and for others that see the board with it, as for calibrate boards',
     )
     _add_board(boards, required=False)
+    made.set_defaults(complain=made.error)
     add_traceback(made)
     add_import(made)
 
@@ -190,7 +204,7 @@ def _add_out(made: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command: 0 done, 1 a bad input, 2 a bad command line."""
+    """Run the command: 0 done, 1 a bad input, 2 a bad command line, 3 done but not to be trusted."""
     return run_command(_run, build_parser, argv, prog)
 
 
@@ -198,9 +212,11 @@ def _run(arguments: argparse.Namespace) -> int:
     done = _boards(arguments) if arguments.way == 'boards' else _camera(arguments)
     for sentence in done.sentences:
         print(sentence)
+    for doubt in done.doubts:
+        print(f'not to be trusted: {doubt}')
     print(f'calibration: {done.calibration}')
     print(f'report: {done.report}')
-    return 0
+    return 3 if done.doubts else 0
 
 
 def _boards(arguments: argparse.Namespace) -> 'CalibrationRun':
@@ -226,7 +242,7 @@ def _camera(arguments: argparse.Namespace) -> 'CalibrationRun':
         needed = ('recordings', 'board', 'squares', 'square_mm')
         missing = [f'--{name.replace("_", "-")}' for name in needed if getattr(arguments, name) is None]
         if missing:
-            raise ValueError(f'calibrate camera: --from boards needs {", ".join(missing)}; got none. Add it.')
+            arguments.complain(f'--from boards needs {", ".join(missing)} too')
         return calibrate_camera_by_boards(
             arguments.session,
             arguments.recordings,

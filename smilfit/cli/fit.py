@@ -188,9 +188,19 @@ def show_fit(done: 'FitRun') -> int:
         _print_masks(console, done)
     if done.images:
         console.print(_image_table(done))
+    _print_swaps(console, done)
     _print_verdicts(console, done)
     console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
     return EXIT_INCOMPLETE if done.n_images_not_fitted or done.not_believable else 0
+
+
+def _print_swaps(console: Console, done: 'FitRun') -> None:
+    """Say which labels of left and right were put back."""
+    from smilfit.registrants.unswap import swap_sentences
+
+    for session, result in done.results.items():
+        for sentence in swap_sentences(result.report):
+            console.print(f'{session}: {sentence}.', highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_verdicts(console: Console, done: 'FitRun') -> None:

@@ -22,8 +22,8 @@ def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
         prog=prog,
         description=__doc__
         + " A fit: its mesh, cameras with their images, keypoints, and each frame's verdict on a time line. A body "
-        'model: sliders for shape and joint angles, skinning weights as colours. A dataset file or a session folder: '
-        'cameras, images, labels, and what these give in space.',
+        'model: sliders for shape and joint angles, skinning weights as colours. A dataset file or a session: '
+        'cameras, images, labels, and what these give in space. Points in space are shown as they are.',
         epilog='On a server: leave it running there, give the ssh command that it prints on your own machine, and '
         'open the address there. Ctrl-C ends it.',
     )
@@ -31,7 +31,8 @@ def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
         'path',
         metavar='FIT|MODEL|SESSION',
         help="a fit's folder or fit.npz, or the folder of several; a body model (.smil.json, .pkl, or quadruped or "
-        'insect); a dataset file (.h5); a session folder, or the folder of several',
+        'insect); a dataset file (.h5); a session or project of SLEAP, anipose, DeepLabCut or Lightning Pose, or a '
+        'folder of these; points in space (points3d.h5, .mat, .csv, .nwb, .npz)',
     )
     parser.add_argument(
         '--session', metavar='NAME', help='which session, where there are several (default: the first)'
@@ -40,6 +41,9 @@ def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
         '--data', type=Path, metavar='FILE.h5', help="a fit's dataset, where it is not near the fit"
     )
     parser.add_argument('--body-model', metavar='FILE|NAME', help="a fit's body model, where it is not found")
+    parser.add_argument(
+        '--skeleton', type=Path, metavar='FILE', help='names of points in space, where their file has none'
+    )
     parser.add_argument(
         '--host',
         default='localhost',
@@ -69,7 +73,9 @@ def _view(arguments: argparse.Namespace) -> int:
     import_viser()
     from smilfit.viewer import open_scene
 
-    scene = open_scene(arguments.path, arguments.session, arguments.data, arguments.body_model)
+    scene = open_scene(
+        arguments.path, arguments.session, arguments.data, arguments.body_model, arguments.skeleton
+    )
     with ViewerServer(scene, arguments.host, arguments.port) as server:
         print(description(scene))
         print(f'open {server.url}', flush=True)

@@ -219,9 +219,10 @@ def require_consistent_cameras(
     if accused or unclear:
         named = ' '.join(accused or seen.rig.names)
         which, they = ('it', 'it is') if len(accused) == 1 else ('them', 'they are')
+        mend = f' (smilfit calibrate camera SESSION --camera {accused[0]} --out DIR)' if accused else ''
         raise ValueError(
             f'{session.name}: cameras must agree with each other; {report.message()} '
-            f'Correct the calibration, leave {"wrong ones" if unclear else which} out with '
+            f'Correct the calibration{mend}, leave {"wrong ones" if unclear else which} out with '
             f'--exclude-cameras {"NAME" if unclear else named}, or keep {which} as {they} with '
             f'--allow-inconsistent-cameras {named}.'
         )

@@ -11,6 +11,7 @@ from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan,
 from smilfit.datasets.label_scores import camera_counts
 from smilfit.datasets.sample_encoder import Placer
 from smilfit.datasets.store_layout import EncodedSample, StoreHeader
+from smilfit.io.camera_warning import warn_of_blind_cameras
 from smilfit.io.points import PointSession
 from smilfit.structures import Keypoints2d, Keypoints3d
 
@@ -56,6 +57,8 @@ def plan_points(session: PointSession, names: Sequence[str], options: Preprocess
         'points3d_from': 'the session',
         'cameras': {},
     }
+    if seen is None and session.cameras is not None:
+        warn_of_blind_cameras(str(session.path), session.cameras, points)
     if seen is not None:
         xy, confidence, of_cameras = _views(session, seen, points, chosen, options)
         report |= of_cameras

@@ -29,6 +29,7 @@ from smilfit.files import reading
 from smilfit.handlers import MissingObservationError
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures.frame_blocks import by_blocks
 
 # So many folders of a session's path are looked for beside the file.
 _MOST_PARTS = 20
@@ -237,7 +238,9 @@ class DatasetFile:
         seen, lenses = self.keypoints2d(session), self._lenses(session)
         if not self.undistorted or lenses.dist is None:
             return seen
-        return replace(seen, xy=lenses.distort(seen.xy), cameras=lenses)
+        bent = replace(seen, cameras=lenses)
+        xy = by_blocks(seen.batch_size, lambda rows: bent[rows].rig.distort(seen.xy[rows]))
+        return replace(bent, xy=xy)
 
     def masks(
         self, session: str | SupportsIndex

@@ -12,6 +12,7 @@ from smilfit.evaluation.errors import distances, percentiles
 from smilfit.evaluation.units import unit_suffix
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d, Keypoints3d
+from smilfit.structures.frame_blocks import by_blocks
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,14 @@ def reprojection_errors(
 
     NaN where nothing was seen or (`there` False) no point was given; inf where the point has no image.
     """
-    pixels, _, valid = seen.rig.to(torch.float64).project(points.detach().cpu().double())
+    placed = points.detach().cpu().double()
+
+    def images(rows: slice) -> Tensor:
+        pixels, _, valid = seen[rows].rig.to(torch.float64).project(placed[rows])
+        return torch.where(valid.unsqueeze(-1), pixels, torch.nan)
+
     counted = seen.visible.cpu() if there is None else seen.visible.cpu() & there.cpu().unsqueeze(1)
-    pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)
+    pixels = by_blocks(len(placed), images)
     return distances(pixels.numpy(), seen.xy.cpu().double().numpy(), counted.numpy())
 
 

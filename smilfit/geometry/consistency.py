@@ -98,7 +98,7 @@ def camera_consistency(
     """
     step = max(1, -(-xy.shape[0] // MAX_FRAMES))
     rig = _prepare(xy[::step], confidence[::step], intrinsics, rotation, translation, size, dist)
-    same_place = _same_place(rig.R, rig.t)
+    same_place = same_places(rig.R, rig.t)
     if points is not None:
         given = points[::step].double()
         known = given.isfinite().all(-1)
@@ -231,7 +231,8 @@ def _grow(rig: _Rig, group: list[int]) -> list[int]:
         group = min(trials)[1]
 
 
-def _same_place(R: Tensor, t: Tensor) -> tuple[tuple[int, int], ...]:
+def same_places(R: Float[Tensor, 'C 3 3'], t: Float[Tensor, 'C 3']) -> tuple[tuple[int, int], ...]:
+    """List the pairs of cameras (world to camera) that are one, by their places and rotations."""
     centres = -(R.transpose(-1, -2) @ t.unsqueeze(-1)).squeeze(-1)
     size = (centres - centres.mean(0)).norm(dim=-1).max()
     pairs = []

@@ -7,6 +7,7 @@ from smilfit.registrants.smalify import SMALify
 from smilfit.registrants.smplify import SMPLify, SMPLifyX
 from smilfit.registrants.smplifyxd import SMPLifyXD
 from smilfit.registrants.stage import Stage
+from smilfit.registrants.unswap import SideUnswapper
 from smilfit.registrants.vertex_initializer import VertexInitializer
 from smilfit.registrants.view_doubt import DoubtThresholds, OneViewDoubt, one_view_doubt
 from smilfit.registrants.view_initializer import ViewInitializer
@@ -22,6 +23,7 @@ __all__ = [
     'SMPLifyVerboseHook',
     'SMPLifyX',
     'SMPLifyXD',
+    'SideUnswapper',
     'Stage',
     'VertexInitializer',
     'ViewInitializer',

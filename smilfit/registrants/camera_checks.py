@@ -11,13 +11,17 @@ from smilfit.io.camera_warning import judge_cameras
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import first_cameras, known_cameras
 
+# Single frames, as of live cameras, are fitted in less time than it takes to judge cameras, and prove little.
+FEWEST = 4
+
 
 def tell_of_cameras(
     inputs: Mapping[str, BaseInput], stages: Sequence[Stage], logger: logging.Logger
 ) -> dict[str, Any]:
     """Tell in the log of cameras that contradict each other, and of stages that move all cameras.
 
-    Judged are some frames of each Input of keypoints that has several cameras, the same in all frames.
+    Judged are some frames of each Input of keypoints that has several cameras, the same in all of `FEWEST` frames or
+    more.
 
     Returns:
         For the fit's report, by handler key: each camera's median distance (px) and those that contradict.
@@ -38,6 +42,8 @@ def tell_of_cameras(
             )
     for key, given in inputs.items():
         if not isinstance(given, MultiviewKeypoint2dMSEInput):
+            continue
+        if given.keypoints.batch_size < FEWEST:
             continue
         seen = given.keypoints.to('cpu', torch.float64)
         report = judge_cameras(seen)

@@ -10,6 +10,7 @@ from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import Cameras, FitResult, FittedModel, Keypoints3d
 from smilfit.structures.cameras import LARGEST
+from smilfit.structures.frame_blocks import by_blocks
 
 
 def observed_names(inputs: Mapping[str, BaseInput]) -> tuple[str, ...]:
@@ -27,7 +28,8 @@ def described(result: FitResult, body: SMIL, cameras: Cameras | None, names: Seq
     names = tuple(names) or (*body.joint_names, *body.data.landmarks)
     fitted = result.fitted
     with torch.no_grad():
-        xyz = body(result.params.to(body.v_template), names).select(names)
+        params = result.params.to(body.v_template)
+        xyz = by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names))
     there = fitted.to(xyz.device)[:, None] & (xyz.abs() < LARGEST).all(-1)
     xyz = torch.where(there.unsqueeze(-1), xyz, torch.zeros_like(xyz))
     unit = None if cameras is None else cameras.unit

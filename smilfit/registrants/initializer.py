@@ -16,6 +16,9 @@ from smilfit.structures import BodyParams, Keypoints3d
 
 # Fewer points than this do not fix a rotation well.
 MIN_POINTS = 4
+# Steps of refinement of triangulated points: the fit refines the body itself. Without noise and with it the linear
+# solution is as good a start; where labels of some views are exchanged, these steps against outliers tell.
+N_REFINE = 2
 # A body that keeps its size and is this many times too large or small is one in another unit.
 OTHER_UNIT = 2.0
 
@@ -97,7 +100,7 @@ class RigidInitializer:
                 return given.keypoints
         for given in inputs:
             if isinstance(given, MultiviewKeypoint2dMSEInput) and len(given.keypoints.cameras) > 1:
-                return triangulate_keypoints(given.keypoints)
+                return triangulate_keypoints(given.keypoints, n_refine=N_REFINE)
         return None
 
     def _weights(self, body: SMIL, keypoints: Keypoints3d) -> Tensor:

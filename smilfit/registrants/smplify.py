@@ -37,9 +37,18 @@ from smilfit.registrants.stage_task import (
 from smilfit.registrants.stagewise import StagewiseRegistrant
 from smilfit.registrants.start import check_start, start_params
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
+from smilfit.registrants.unswap import swap_sentences
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import behind_cameras
-from smilfit.registrants.windows import Part, Totals, Window, evenly_spaced_rows, windows_of, without_motion
+from smilfit.registrants.windows import (
+    Part,
+    Totals,
+    Window,
+    evenly_spaced_rows,
+    windows_of,
+    without_covariance,
+    without_motion,
+)
 from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, Cameras, FitResult
@@ -77,6 +86,8 @@ class SMPLify(StagewiseRegistrant):
         try_swaps: whether frames try left and right keypoints exchanged after the first stage that fits poses
             (`SwapSearch`), in one process; `report['swapped_keypoints']` says which were. It costs about half of
             that stage again. Clean labels stay, but it helps only where sides were mistaken: off by default.
+        unswap: puts left and right keypoints back that were mistaken for each other, by what the views and motion
+            say, before anything is fitted; `report['unswapped_keypoints']` says which. None leaves them.
     """
 
     def __call__(
@@ -122,6 +133,11 @@ class SMPLify(StagewiseRegistrant):
             inputs = {k: i[seen.to(like.device)] for k, i in inputs.items()}
             start, numbers = start[seen.to(like.device)], numbers[seen]
         check_start(start)
+        if self.unswap is not None:
+            inputs, exchanged = self.unswap(inputs, self.body.data, numbers)
+            report['unswapped_keypoints'] = exchanged
+            for sentence in swap_sentences(report):
+                self.logger.warning('SMPLify: %s.', sentence)
         start = share_shape(start) if self.use_one_betas_per_video else start
         report['frames_not_observed'] = int((~seen).sum())
         report |= tell_of_cameras(inputs, self.stages, self.logger)
@@ -160,7 +176,8 @@ class SMPLify(StagewiseRegistrant):
     @property
     def shape_plan(self) -> list[tuple[int, Stage]]:
         """List the stages that find it, with their epochs."""
-        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in self.plan]
+        quick = ((epoch, without_covariance(stage, self.optimizer)) for epoch, stage in self.plan)
+        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in quick]
 
     @property
     def chained(self) -> bool:
@@ -314,7 +331,9 @@ class SMPLify(StagewiseRegistrant):
             totals: as of `fit_part`.
         """
         history, outcome, task, report = [], None, None, {}
-        for i, (epoch, stage) in enumerate(plan):
+        for i, (epoch, planned) in enumerate(plan):
+            last = i == len(plan) - 1
+            stage = planned if last else without_covariance(planned, self.optimizer)
             task = self._task(stage, inputs, frames)
             task = task if totals is None else task.with_totals(totals[i])
             task = task if share_shape is None else replace(task, share_shape=share_shape)
@@ -344,7 +363,8 @@ class SMPLify(StagewiseRegistrant):
         self, task: StageTask, state: FitState, frames: Tensor
     ) -> tuple[StageTask, FitState, dict[str, Any]]:
         """Exchange left and right keypoints where the energy falls; say which in the report."""
-        search = SwapSearch(task, self._run)
+        quick = replace(task, stage=without_covariance(task.stage, self.optimizer))
+        search = SwapSearch(quick, self._run)
         state, masks = search.run(state)
         swapped = describe(task, search.pairs, masks, frames)
         return with_exchanged(task, search.pairs, masks), state, {'swapped_keypoints': swapped}

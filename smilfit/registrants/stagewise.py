@@ -14,6 +14,7 @@ from smilfit.registrants.matching import counting_frames, observed_frames
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
 from smilfit.registrants.unmoved import unmoved
+from smilfit.registrants.unswap import SideUnswapper
 from smilfit.registrants.verdicts import underdetermined
 from smilfit.registrants.vertex_initializer import VertexInitializer
 from smilfit.registry import UnknownNameError, did_you_mean
@@ -53,6 +54,7 @@ class StagewiseRegistrant:
         window: int | None = None,
         overlap: int = 0,
         shape_frames: int | None = None,
+        unswap: SideUnswapper | None = None,
     ) -> None:
         if info_level not in INFO_LEVELS:
             raise ValueError(f'SMPLify: info_level must be one of {INFO_LEVELS}; got {info_level!r}.')
@@ -89,7 +91,7 @@ class StagewiseRegistrant:
             VertexInitializer.of_stages(self.stages, self.body) if initializer == 'rigid' else initializer
         )
         self.processes = Processes() if processes is None else processes
-        self.try_swaps = try_swaps
+        self.try_swaps, self.unswap = try_swaps, unswap
         self.hooks = tuple(hooks)
         self.verbose = verbose or wants_log(self.hooks)
         self.info_level = info_level

@@ -5,11 +5,13 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData, keypoint_definitions
+from smilfit.body_models.sides import names_of_other_side
 from smilfit.handlers import ActiveTerm, BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler
@@ -41,22 +43,32 @@ class KeypointPairs:
 
 
 def pairs_of(data: BodyModelData, names: Sequence[str]) -> KeypointPairs:
-    """Find an input's left and right keypoints by the model's `joint_symmetry`; a limb is joined along the tree.
+    """Find an input's left and right keypoints; a limb is joined along the tree.
 
-    Keypoints that are no joints have no partner.
+    The model's `joint_symmetry` has the first word; of other joints and keypoints the names tell, such as `paw_L` and
+    `paw_R`. One whose other side was not asked for has no partner.
     """
-    table = keypoint_definitions(data)
-    place = {str(table[n]): k for k, n in enumerate(names) if isinstance(table.get(n), str)}
+    stated = {side for pair in data.joint_symmetry for side in pair}
+    others = (n for n in (*data.joint_names, *names) if n not in stated)
+    by_name = [(n, o) for n in others for o in names_of_other_side(n, only_left=True)]
+    table, place = keypoint_definitions(data), {n: k for k, n in enumerate(names)}
     parent = {n: data.joint_names[p] if p >= 0 else '' for n, p in zip(data.joint_names, data.parents)}
-    first = {pair[0]: pair for pair in data.joint_symmetry}
-    left_of = {side: pair[0] for pair in data.joint_symmetry for side in pair}
+    known = {*data.joint_names, *names}
+    pairs = dict([*data.joint_symmetry, *((a, b) for a, b in by_name if b in known)])
+    left_of = {side: pair[0] for pair in pairs.items() for side in pair}
 
     def root(left: str) -> str:
-        above = left_of.get(parent[left])
-        return left if above is None else root(above)
+        # What is no joint hangs on one, or on vertices alone.
+        joint = left if left in parent else table.get(left)
+        above = (
+            left_of.get(parent.get(joint, '') if left in parent else joint)
+            if isinstance(joint, str)
+            else None
+        )
+        return left if above is None or above == left else root(above)
 
-    kept = [pair for pair in first.values() if pair[0] in place and pair[1] in place]
-    roots = list(dict.fromkeys(root(pair[0]) for pair in kept))
+    kept = [(a, b) for a, b in pairs.items() if a in place and b in place]
+    roots = list(dict.fromkeys(root(a) for a, _ in kept))
     rows = [[place[a], place[b], roots.index(root(a))] for a, b in kept]
     return KeypointPairs(*torch.tensor(rows, dtype=torch.long).reshape(-1, 3).unbind(1))
 
@@ -247,13 +259,39 @@ def describe(
     found = {}
     for key, mask in masks.items():
         seen = next(t.related_input.keypoints for t in task.terms if t.handler.handler_key == key)
-        names, rows = seen.names, []
-        views = seen.rig.names if isinstance(seen, Keypoints2d) else (None,)
-        for view, by_view in zip(views, mask.reshape(len(mask), len(views), -1).unbind(1)):
-            for p in by_view.any(0).nonzero().flatten().tolist():
-                pair = [names[pairs[key].left[p]], names[pairs[key].right[p]]]
-                there = {'keypoints': pair, 'frames': frames[by_view[:, p].cpu()].tolist()}
-                rows.append(there if view is None else {'view': view, **there})
+        rows = swap_record(seen, pairs[key], mask, frames)
         if rows:
-            found[key] = {'count': int(mask.sum()), 'pairs': rows}
+            found[key] = rows
     return found
+
+
+def swap_record(
+    seen: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P'], frames: Tensor
+) -> dict[str, Any]:
+    """Say which pairs were exchanged: a count, and names with frames, by view; empty where none was."""
+    rows = []
+    views = seen.rig.names if isinstance(seen, Keypoints2d) else (None,)
+    for view, by_view in zip(views, mask.reshape(len(mask), len(views), -1).unbind(1)):
+        for p in by_view.any(0).nonzero().flatten().tolist():
+            pair = [seen.names[pairs.left[p]], seen.names[pairs.right[p]]]
+            there = {'keypoints': pair, 'frames': frames[by_view[:, p].cpu()].tolist()}
+            rows.append(there if view is None else {'view': view, **there})
+    return {'count': int(mask.sum()), 'pairs': rows} if rows else {}
+
+
+def recorded_swaps(
+    seen: Keypoints2d | Keypoints3d, record: Mapping[str, Any], frames: Sequence[int] | np.ndarray
+) -> Keypoints2d | Keypoints3d:
+    """Exchange what a record (`swap_record`) says; rows are the frames numbered so, views are found by name."""
+    place, row = {n: k for k, n in enumerate(seen.names)}, {int(f): b for b, f in enumerate(frames)}
+    views = {n: c for c, n in enumerate(seen.rig.names)} if isinstance(seen, Keypoints2d) else {None: 0}
+    for entry in record.get('pairs', ()):
+        left, right = (place.get(name) for name in entry['keypoints'])
+        view = views.get(entry.get('view'))
+        if left is None or right is None or view is None:
+            continue
+        mask = torch.zeros(*seen.confidence.shape[:-1], 1, dtype=torch.bool)
+        rows = torch.tensor([row[f] for f in entry['frames'] if f in row], dtype=torch.long)
+        mask.reshape(len(mask), -1)[rows, view] = True
+        seen = exchanged(seen, KeypointPairs(*torch.tensor([[left], [right], [0]])), mask)
+    return seen

@@ -1,8 +1,11 @@
 """What a fit tells of its frames: which the observations cannot determine, and which ended behind the cameras."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
@@ -15,7 +18,8 @@ from smilfit.handlers import (
 )
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState
-from smilfit.structures import parameter_names
+from smilfit.structures import BodyParams, Keypoints2d, parameter_names
+from smilfit.structures.frame_blocks import by_blocks
 
 # A stage with its factors on named keypoints.
 Weighted = tuple[Stage, Mapping[str, float]]
@@ -129,7 +133,14 @@ def behind_cameras(
         used = seen.visible & counting_keypoints(seen.names, factors).to(seen.visible.device)
         cameras = seen.cameras
         cameras = cameras if state.camera_shift is None else cameras.shifted(state.camera_shift)
-        _, depth, _ = cameras.project(body(state.params, seen.names).select(seen.names))
+        depth = by_blocks(
+            seen.batch_size, partial(_depth, body, state.params, replace(seen, cameras=cameras))
+        )
         seen_by_any |= used.flatten(1).any(1)
         in_front |= (used & (depth > 0)).flatten(1).any(1)
     return seen_by_any & ~in_front
+
+
+def _depth(body: SMIL, params: BodyParams, seen: Keypoints2d, rows: slice) -> Float[Tensor, 'B C K']:
+    _, depth, _ = seen[rows].rig.project(body(params[rows], seen.names).select(seen.names))
+    return depth

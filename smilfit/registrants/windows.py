@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -213,6 +214,16 @@ def without_motion(stage: Stage, handlers: Mapping[str, BaseHandler]) -> Stage:
     """Give a stage without the terms that tie frames to their neighbours: its frames lie far apart."""
     weights = {key: w for key, w in stage.weights.items() if not handlers[key].frame_order}
     return replace(stage, weights=weights)
+
+
+def without_covariance(stage: Stage, optimizer: Any) -> Stage:
+    """Give a stage whose solver is not asked for a covariance: nobody looks at it where other stages follow."""
+    solver = stage.optimizer or optimizer
+    if not getattr(solver, 'covariance', False):
+        return stage
+    quick = copy(solver)
+    quick.covariance = False
+    return replace(stage, optimizer=quick)
 
 
 def with_shape_of(state: FitState, found: FitState) -> FitState:

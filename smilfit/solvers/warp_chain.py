@@ -24,10 +24,11 @@ def solve_chains(
     ftol: float = 1e-6,
     graduation: tuple[float, ...] = (),
     policy: DampingPolicy = DAMPING,
+    threads: int | None = None,
 ) -> ChainSolution:
     """Minimise the energy of every frame by itself.
 
-    Each frame has its own damping, acceptance and end, by the policy.
+    Each frame has its own damping, acceptance and end, by the policy; whatever the threads, every bit is the same.
 
     Args:
         problem: the tree, what was seen and where to start. The floats' type is the type of the work.
@@ -35,6 +36,7 @@ def solve_chains(
         ftol: relative decrease of the energy below which a frame has converged.
         graduation: factors on the robust sigmas of the first iterations, one each, such as (16, 8, 4, 2); then 1.
         policy: of damping.
+        threads: most threads of a CPU; `torch.get_num_threads()` if None.
 
     Raises:
         ImportError: warp is not installed.
@@ -42,10 +44,12 @@ def solve_chains(
     """
     require_warp('solve_chains')
     check_control('solve_chains', n_iter, ftol, graduation)
+    if threads is not None and threads < 1:
+        raise ValueError(f'solve_chains: threads must be at least 1; got {threads}.')
     from smilfit.solvers.warp_fit import fit_kernel
     from smilfit.solvers.warp_launch import Launch, joint_roles, own_state
 
-    launch = Launch(problem, None, joint_roles(problem))
+    launch = Launch(problem, None, joint_roles(problem), threads)
     launch.control(n_iter, ftol, graduation, policy)
     state = own_state(problem.start)
     answers = {name: torch.zeros_like(state.log_scale) for name in ('energy', 'start_energy')}

@@ -139,8 +139,8 @@ def fit_kernel(scalar):
     t = chain_types(scalar)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def fit_frames(c: t.Chain, seen: t.Seen, fit: t.Fit, w: t.Work, n_slots: int):
-        slot = wp.tid()
+    def fit_frames(c: t.Chain, seen: t.Seen, fit: t.Fit, w: t.Work, n_slots: int, first: int):
+        slot = wp.tid() + first
         frame = wp.int32(slot)
         while frame < c.n_frames:
             fit_frame(c, seen, fit, w, slot, frame)

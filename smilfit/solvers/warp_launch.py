@@ -11,6 +11,7 @@ from smilfit.geometry.distortion import fold_radius
 from smilfit.geometry.quiet_warp import quietly
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
 from smilfit.solvers.damping import LONGEST_TURN, DampingPolicy
+from smilfit.solvers.frame_threads import FrameThreads, threads_for
 from smilfit.solvers.warp_rows import SQUARE, workspace_rows
 from smilfit.solvers.warp_types import FIXED, LANES, MOVES, TURNS_NOTHING, chain_types
 
@@ -23,12 +24,14 @@ class Launch:
 
     Args:
         problem: the problem.
-        frames_at_once: workspaces; None for one on a CPU, whose threads run one after the other, and for as many
-            as there are frames on CUDA.
+        frames_at_once: workspaces; None for one a thread on a CPU, and for as many as there are frames on CUDA.
         roles: what the joints' own rotations do, see `joint_roles`.
+        threads: most threads on a CPU; those of torch if None. Few frames have one alone.
     """
 
-    def __init__(self, problem: ChainProblem, frames_at_once: int | None, roles: Tensor) -> None:
+    def __init__(
+        self, problem: ChainProblem, frames_at_once: int | None, roles: Tensor, threads: int | None = None
+    ) -> None:
         start = problem.start
         self.problem = problem
         self.dtype, self.torch_device = start.rotations.dtype, start.rotations.device
@@ -39,6 +42,8 @@ class Launch:
         self.n_chunks = -(-max(self.n_border, problem.n_coefficients) // LANES)
         self.width = LANES * self.n_chunks
         self.alive: list[Tensor] = []
+        self._threads = FrameThreads(1 if self.device.is_cuda else threads_for(problem.n_frames, threads))
+        self.n_threads = self._threads.count
         self.chain = self._chain(roles)
         self._chunks(self.chain)
         self.seen = self._seen()
@@ -64,22 +69,30 @@ class Launch:
             c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
 
     def launch(self, kernel: wp.Kernel, inputs: list) -> None:
-        """Launch a kernel on chain, inputs and workspace, a thread a slot; on CUDA in torch's stream."""
+        """Launch a kernel on chain, inputs and workspace, a task a slot.
+
+        On CUDA in torch's stream; on a CPU the slots are shared out to threads, as frames do not know each other.
+        """
+        if self.n_threads > 1:
+            parts = self._threads.parts(self.n_slots)
+            self._threads.run([self._command(kernel, inputs, part).launch for part in parts])
+            return
         stream = None
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
         with quietly():
-            inputs = [self.chain, *inputs, self.work, self.n_slots]
+            inputs = [self.chain, *inputs, self.work, self.n_slots, 0]
             wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
 
     def record(self, kernel: wp.Kernel, inputs: list) -> Callable[[], None]:
         """Prepare a launch on a CPU, and give what launches it again and again on the same memory."""
-        with quietly():
-            inputs = [self.chain, *inputs, self.work, self.n_slots]
-            command = wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, record_cmd=True)
-
         # What the command points to lives as long as the function does.
-        return partial(_replay, command, self.alive)
+        return partial(_replay, self._command(kernel, inputs, range(self.n_slots)), self.alive)
+
+    def _command(self, kernel: wp.Kernel, inputs: list, slots: range) -> wp.Launch:
+        with quietly():
+            inputs = [self.chain, *inputs, self.work, self.n_slots, slots.start]
+            return wp.launch(kernel, dim=len(slots), inputs=inputs, device=self.device, record_cmd=True)
 
     def view_state(self, state: ChainState, answers: dict[str, Tensor] | None = None) -> object:
         """View a state, and the answers about it, as the kernels' struct."""
@@ -275,7 +288,7 @@ class Launch:
             'lanes': (t.wide, self.width), 'pool': (t.wide, LANES),
         }  # fmt: skip
         size = sum(rows[name] * n for name, (_, n) in shapes.items()) * torch.finfo(self.dtype).bits // 8
-        slots = 1 if frames_at_once is None else frames_at_once
+        slots = self.n_threads if frames_at_once is None else frames_at_once
         if self.device.is_cuda and frames_at_once is None:
             slots = max(1, min(c.n_frames, CUDA_WORKSPACE // size))
         self.memory = slots * size

@@ -28,8 +28,8 @@ def measure_kernel(scalar):
         turns: wp.array2d(dtype=t.vec3)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def measure(c: t.Chain, seen: t.Seen, fit: t.Fit, m: Measured, w: t.Work, n_slots: int):
-        frame = wp.tid()
+    def measure(c: t.Chain, seen: t.Seen, fit: t.Fit, m: Measured, w: t.Work, n_slots: int, first: int):
+        frame = wp.tid() + first
         load(c, fit, w, frame, frame, 0)
         pose(c, w, frame, frame, 0)
         for j in range(c.n_joints):

@@ -222,21 +222,23 @@ def step_kernels(scalar):
     t, s = chain_types(scalar), step_structs(scalar)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def energies(c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int):
-        frame = wp.tid()
+    def energies(c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int):
+        frame = wp.tid() + first
         load(c, fit, w, frame, frame, 1)
         pose(c, w, frame, frame, 1)
         fit.energy[frame] = observe(c, seen, w, frame, frame, 1, f.widening) + priors(c, w, frame, 1)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def factorise(c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, e: s.Extra, w: t.Work, n_slots: int):
-        frame = wp.tid()
+    def factorise(
+        c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, e: s.Extra, w: t.Work, n_slots: int, first: int
+    ):
+        frame = wp.tid() + first
         if f.active[frame] != 0:
             factorise_frame(c, seen, fit, f, e, w, frame)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def solve(c: t.Chain, f: s.Factor, part: int, longest: t.scalar, w: t.Work, n_slots: int):
-        frame = wp.tid()
+    def solve(c: t.Chain, f: s.Factor, part: int, longest: t.scalar, w: t.Work, n_slots: int, first: int):
+        frame = wp.tid() + first
         if f.active[frame] != 0:
             if (part & FORWARD) != 0:
                 solve_forward(c, f, w, frame)
@@ -246,8 +248,8 @@ def step_kernels(scalar):
                 f.predicted[frame] = damping_power(c, f, w, frame)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def follow(c: t.Chain, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int):
-        frame = wp.tid()
+    def follow(c: t.Chain, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int):
+        frame = wp.tid() + first
         load(c, fit, w, frame, frame, 1)
         pose(c, w, frame, frame, 1)
         for j in range(c.n_joints):

@@ -26,6 +26,7 @@ from smilfit.structures.fit_record import (
     keypoint_arrays,
     keypoints_of_arrays,
 )
+from smilfit.structures.frame_blocks import by_blocks
 from smilfit.structures.keypoints import Keypoints3d
 from smilfit.structures.parameters import PARAMETERS, parameter_names
 
@@ -146,22 +147,23 @@ class FitResult:
             start_orients=None if self.start_orients is None else spread(self.start_orients),
         )
 
-    def _output(self, need: str) -> BodyOutput:
+    def _output(self, need: str) -> Tensor:
         if self.body is None:
             raise ValueError(
                 'FitResult: the body model must be known for meshes and joints; got none. '
                 'Load the file with FitResult.load(path, body=body).'
             )
+        body, params = self.body, self.params
         with torch.no_grad():
-            return self.body(self.params, need=(need,))
+            return by_blocks(params.batch_size, lambda rows: getattr(body(params[rows], need=(need,)), need))
 
     def joints(self) -> Float[Tensor, 'B J 3']:
         """Compute the fitted joints, world unit."""
-        return self._output('joints').joints
+        return self._output('joints')
 
     def vertices(self) -> Float[Tensor, 'B V 3']:
         """Compute the fitted vertices, world unit."""
-        return self._output('vertices').vertices
+        return self._output('vertices')
 
     def save(self, path: str | Path, **extra: np.ndarray) -> Path:
         """Write `path` (.npz) and `path` with .json; each appears whole or not at all, the JSON last.

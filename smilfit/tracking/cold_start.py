@@ -51,7 +51,7 @@ def triangulated(
     """
     ideal, inside = cameras.undistort(xy.double()[None])
     sure = torch.where(inside[0], weights.double(), 0.0)[None]
-    found = triangulate(ideal, sure, cameras.K, cameras.R, cameras.t, n_refine=0)
+    found = triangulate(ideal, sure, cameras.K, cameras.R, cameras.t, n_refine=2, huber_px=sigma_px)
     worst = found.residual[0].amax(0) / sigma_px
     mean = sure[0].sum(0) / (sure[0] > 0).sum(0).clamp_min(1)
     share = torch.where(found.valid[0], mean / (1 + worst.square()), 0.0)

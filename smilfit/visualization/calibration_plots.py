@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from smilfit.visualization.plots import COLOURS, new_axes, new_figure, plain_text, style_axes
@@ -11,6 +11,8 @@ from smilfit.visualization.plots import COLOURS, new_axes, new_figure, plain_tex
 # Cells of a picture of coverage along its longer side.
 _CELLS = 16
 _MOST_ARROWS = 600
+# Misses of good corners are drawn so many times as long.
+LONGER = 40
 
 
 def plot_misses(
@@ -33,6 +35,36 @@ def plot_misses(
     axes.set_xlim(0, size[0])
     axes.set_ylim(size[1], 0)
     axes.set_aspect('equal')
+    axes.legend(loc='upper right', fontsize=8)
+    return figure
+
+
+def plot_on_image(
+    image: UInt8[np.ndarray, 'H W 3'],
+    xy: Float[np.ndarray, 'n 2'],
+    before: Float[np.ndarray, 'n 2'],
+    after: Float[np.ndarray, 'n 2'],
+    title: str,
+) -> Figure:
+    """Draw what was labelled in an image, and where two calibrations put it; the part round labels and the new."""
+    height, width = image.shape[:2]
+    both = np.concatenate((xy, after))
+    centre = (both.min(0) + both.max(0)) / 2
+    reach = 0.75 * float((both.max(0) - both.min(0)).max()) + 40
+    low = np.maximum(centre - reach, -0.5)
+    high = np.minimum(centre + reach, (width - 0.5, height - 0.5))
+    figure = new_figure(6.4, 6.4 * float((high[1] - low[1]) / max(high[0] - low[0], 1.0)) + 0.6)
+    axes = figure.add_subplot()
+    style_axes(axes, title, 'x (px)', 'y (px)')
+    axes.imshow(image)
+    axes.grid(False)
+    for a, b in zip(xy, after):
+        axes.plot(*zip(a, b), color=COLOURS[1], linewidth=0.8)
+    marks = (('labels', xy, 'o', 0), ('before', before, 'x', 5), ('after', after, '+', 1))
+    for name, pixels, mark, colour in marks:
+        axes.plot(*pixels.T, mark, color=COLOURS[colour], label=name, markersize=6, fillstyle='none')
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(high[1], low[1])
     axes.legend(loc='upper right', fontsize=8)
     return figure
 

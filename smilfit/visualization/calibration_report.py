@@ -1,15 +1,24 @@
 """The page of one camera that was calibrated anew."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from smilfit.calibration import CameraRepair
-from smilfit.calibration.rig import Rig, angle_between
+from smilfit.calibration.rig import Rig, angle_between, project
 from smilfit.calibration.words import spread_px
 from smilfit.structures import Cameras
-from smilfit.visualization.calibration_plots import plot_coverage, plot_distances, plot_misses, plot_places
+from smilfit.visualization.calibration_plots import (
+    LONGER,
+    plot_coverage,
+    plot_distances,
+    plot_misses,
+    plot_on_image,
+    plot_places,
+)
 from smilfit.visualization.report import Report
 
 
@@ -19,6 +28,7 @@ def repair_page(
     point_names: list[str],
     sentences: list[str],
     folder: Path,
+    images: Mapping[int, np.ndarray] | None = None,
 ) -> Report:
     """Make the page: distances before and after, where in the image, where the camera stands, how well it is known.
 
@@ -28,6 +38,7 @@ def repair_page(
         point_names: name of the keypoint (or board) of each of the camera's pixels.
         sentences: the summary.
         folder: where the page will lie.
+        images: some of the camera's, RGB, by frame.
     """
     name, c = cameras.names[repair.camera], repair.camera
     size = cameras.size[c].tolist()
@@ -57,17 +68,27 @@ def repair_page(
     }
     lines = {n: v for n, v in lines.items() if not np.isnan(v).all()}
     page.add_figure(plot_distances(lines, f'Camera {name}', widest))
+    longer, what = (LONGER, 'corners') if board else (1, 'labels')
     page.add_figure(
-        plot_misses(repair.xy, repair.predicted, size, f'Image of {name}'),
-        'What the camera saw, with lines to where the new calibration puts it.',
+        plot_misses(
+            repair.xy, repair.xy + longer * (repair.predicted - repair.xy), size, f'Image of {name}', what
+        ),
+        'What the camera saw, with lines to where the new calibration puts it'
+        f'{f", {longer} times as long" if board else ""}.',
     )
     page.add_figure(
-        plot_coverage(
-            repair.xy, size, f'What of the image of {name} was seen', 'corners' if board else 'labels'
-        ),
+        plot_coverage(repair.xy, size, f'What of the image of {name} was seen', what),
         'Empty parts tell nothing of the lens.',
     )
     page.add_table(_by_point(repair, point_names), f'By {repair.seen_as}')
+    if images:
+        page.add_section(
+            'Images', 'Labels, where the old calibration puts their points, and where the new one does.'
+        )
+        page.add_images(
+            [_on_image(repair, before, frame, image) for frame, image in images.items()],
+            [f'Frame {frame} of {name}' for frame in images],
+        )
     page.add_section('Place')
     page.add_figure(
         plot_places(
@@ -91,6 +112,12 @@ def repair_page(
     ]
     page.add_table(rows)
     return page
+
+
+def _on_image(repair: CameraRepair, before: Rig, frame: int, image: np.ndarray) -> Figure:
+    pick = repair.frame == frame
+    old = project(before, np.full(int(pick.sum()), repair.camera), repair.points[pick])[0]
+    return plot_on_image(image, repair.xy[pick], old, repair.predicted[pick], f'frame {frame}')
 
 
 def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, Any]]:

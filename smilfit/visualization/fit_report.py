@@ -12,6 +12,7 @@ from smilfit.evaluation import (
     strongest_baselines,
     unit_suffix,
 )
+from smilfit.registrants.unswap import swap_sentences
 from smilfit.visualization.marks import FIT_MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
@@ -87,13 +88,15 @@ def add_fit_sections(
 
 
 def sentences(notes: Mapping[str, Any]) -> list[str]:
-    """Give what `FitResult.report` says in words of its own: shape and sizes that no keypoint tells."""
-    return [f'{text[0].upper()}{text[1:]}.' for text in (one['sentence'] for one in notes.get('unmoved', ()))]
+    """Give what `FitResult.report` says in words of its own: sides exchanged, shape that no keypoint tells."""
+    found = [*(one['sentence'] for one in notes.get('unmoved', ())), *swap_sentences(notes)]
+    return [f'{text[0].upper()}{text[1:]}.' for text in found]
 
 
 def note_rows(notes: Mapping[str, Any]) -> list[dict[str, str]]:
     """Give a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
-    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in ('unmoved', 'masks')]
+    said = ('unmoved', 'masks', 'unswapped_keypoints')
+    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in said]
 
 
 def fit_summary(benchmark: FitBenchmark) -> list[str]:

@@ -10,6 +10,7 @@ from smilfit.calibration.rig import project
 from smilfit.calibration.rig_calibration import RigCalibration
 from smilfit.calibration.words import covered_share, spread_px
 from smilfit.visualization.calibration_plots import (
+    LONGER,
     plot_coverage,
     plot_distances,
     plot_frames,
@@ -18,9 +19,6 @@ from smilfit.visualization.calibration_plots import (
 )
 from smilfit.visualization.plots import new_axes
 from smilfit.visualization.report import Report
-
-# Misses of good corners are drawn so many times as long.
-_LONGER = 40
 
 
 def rig_page(found: RigCalibration, board: Board, sentences: list[str], folder: Path) -> Report:
@@ -65,13 +63,10 @@ def rig_page(found: RigCalibration, board: Board, sentences: list[str], folder: 
         'A frame that misses in all cameras was moved or blurred; one camera that misses in all frames was knocked.',
     )
     ends = project(rig, seen.camera, found.blocks.place(seen))[0]
-    longer = seen.xy + _LONGER * (ends - seen.xy)
+    longer = seen.xy + LONGER * (ends - seen.xy)
     page.add_images(
         [plot_misses(seen.xy[p], longer[p], sizes[c], names[c], 'corners') for c, p in enumerate(pick)],
-        [
-            f'{n}, misses {_LONGER} times as long: arrows of one direction side by side are lens'
-            for n in names
-        ],
+        [f'{n}, misses {LONGER} times as long: arrows of one direction side by side are lens' for n in names],
     )
     if len(found.edges_mm):
         page.add_section('Scale', 'Edges of the board as the cameras place their ends, each frame by itself.')

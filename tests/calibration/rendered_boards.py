@@ -15,8 +15,8 @@ _MARGIN = 24
 class Renderer:
     """Draw one board for the cameras of a rig."""
 
-    def __init__(self, rig: Rig, board: Board, noise: float = 3.0) -> None:
-        self.rig, self.noise = rig, noise
+    def __init__(self, rig: Rig, board: Board, noise: float = 3.0, stretch: float = 1.0) -> None:
+        self.rig, self.noise, self.stretch = rig, noise, stretch
         self.random = np.random.default_rng(0)
         # A pixel is some five texels wide.
         self.texture = cv2.GaussianBlur(board.image(_PX_PER_MM, _MARGIN).astype(np.float32), (0, 0), 2.0)
@@ -34,6 +34,7 @@ class Renderer:
         with np.errstate(divide='ignore', invalid='ignore'):
             at = centre + (-centre[2] / ray[..., 2])[..., None] * ray
         at = np.where((centre[2] * ray[..., 2] < 0)[..., None], at, -1e6).astype(np.float32)
+        at[..., 0] /= self.stretch
         mapped = at[..., :2] * np.float32(_PX_PER_MM) + np.float32(_MARGIN - 0.5)
         image = cv2.remap(
             self.texture, mapped[..., 0].copy(), mapped[..., 1].copy(), cv2.INTER_LINEAR, borderValue=110

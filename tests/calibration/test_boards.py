@@ -1,17 +1,22 @@
 """Rendered boards give back the cameras that saw them; what is wrong is told."""
 
+import re
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from smilfit.calibration import Board, BoardDetector, calibrate_rig
 from smilfit.calibration.board_recordings import BoardViews, read_board_views
 from smilfit.calibration.rig import Rig, angle_between, project
+from smilfit.calibration.words import rig_doubts
 from smilfit.cli.main import main
+from smilfit.io import triangulate_keypoints
 from smilfit.io.calibration import read_calibration
+from smilfit.structures import Keypoints2d
 from tests.calibration.rendered_boards import Renderer, board_poses
 from tests.calibration.rigs import ring, sizes
 
@@ -114,8 +119,9 @@ def test_another_size_of_squares_shows_against_another_calibration(charuco, tmp_
     words = command(folder, tmp_path / 'b', '--against', str(tmp_path / 'a/calibration.toml'))
     words[words.index('--square-mm') + 1] = '2.4'
     capsys.readouterr()
-    assert main(words) == 0
+    assert main(words) == 3
     said = capsys.readouterr().out
+    assert 'not to be trusted: Distances' in said
     assert 'are 0.1 times those of the other calibration' in said
     assert 'check --square-mm' in said
 
@@ -217,3 +223,39 @@ def test_a_video_a_camera(charuco, tmp_path):
     stills = read_board_views(folder, board)
     for video, still in zip(views.views, stills.views):
         assert set(video) == {f for f in still if f in (0, 2, 4)}
+
+
+def test_the_floor_is_at_zero_and_up_is_up(charuco, tmp_path):
+    """Points of the true floor and above it, as the true cameras see them, placed by the calibrated ones."""
+    folder, rig = charuco
+    board = BOARDS['charuco']
+    found = calibrate_rig(read_board_views(folder, board), board, floor_frame=0)
+    side = np.linspace(-60, 60, 4)
+    floor = np.stack(np.meshgrid(side, side, [0.0, 50.0]), -1).reshape(-1, 3)
+    camera, number = np.repeat(np.arange(3), len(floor)), np.tile(np.arange(len(floor)), 3)
+    xy = project(rig, camera, floor[number])[0]
+    pixels = torch.from_numpy(xy.reshape(3, -1, 2)[None])
+    seen = Keypoints2d(
+        pixels, torch.ones(1, 3, len(floor)).double(), tuple(str(i) for i in range(len(floor))), found.cameras
+    )
+    placed = triangulate_keypoints(seen).xyz[0].numpy()
+    np.testing.assert_allclose(placed[:, 2], floor[:, 2], atol=1.5)
+    # The board's x and y are those of its print: along its columns, and, seen from above, to their left.
+    corner = board_poses(board, 1)[1][0]
+    np.testing.assert_allclose(placed, floor - corner, atol=3.0)
+    assert (found.rig.centres[:, 2] > 200).all()
+
+
+def test_a_print_that_was_stretched_is_told():
+    """As by a printer that fits pages: the cameras measure both directions."""
+    board = BOARDS['charuco']
+    draw, detect = Renderer(ring(3), board, stretch=1.03), BoardDetector(board)
+    R, t = board_poses(board, 12)
+    seen = tuple(
+        {i: d for i in range(12) if (d := detect(draw(c, R[i], t[i]))) is not None} for c in range(3)
+    )
+    found = calibrate_rig(BoardViews(NAMES, sizes(3), seen, (12,) * 3), board)
+    (said,) = rig_doubts(found, board)
+    along, down = (float(x) for x in re.search(r'are (\S+) mm along and (\S+) mm down', said).groups())
+    # The cameras give way to some of it.
+    assert 1.01 < along / down < 1.03

@@ -1,5 +1,6 @@
 """One camera found anew by boards that the others see at the same time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -67,7 +68,7 @@ def test_the_command_finds_the_camera_and_keeps_the_others(filmed, tmp_path, cap
 @pytest.mark.parametrize(
     ('more', 'square', 'message'),
     [
-        ((), '30', 'edges of the board must be as long as stated, 30 in the unit'),
+        ((), '30', 'edges of the board must be as long as stated, 30 mm; the other cameras measure 2'),
         (('--camera', 'mit'), '24', "no camera 'mit'"),
     ],
 )
@@ -79,5 +80,30 @@ def test_what_is_wrong_is_told(filmed, tmp_path, capsys, more, square, message):
 
 def test_options_of_boards_are_asked_for(filmed, tmp_path, capsys):
     words = f'calibrate camera {filmed[0]} --camera mid --from boards --out {tmp_path / "out"}'.split()
-    assert main(words) == 1
+    with pytest.raises(SystemExit) as code:
+        main(words)
+    assert code.value.code == 2
     assert '--from boards needs --recordings, --board, --squares, --square-mm' in capsys.readouterr().err
+
+
+def test_a_calibration_in_metres(filmed, tmp_path, capsys):
+    folder, rig = filmed
+    metres = replace(rig, t=rig.t / 1000)
+    write_calibration(
+        tmp_path / 'calibration.toml', metres.put(1, metres.one(0)).cameras(NAMES, sizes(3), 'm')
+    )
+    words = [str(tmp_path) if w == str(folder) else w for w in command(folder, tmp_path / 'out')]
+    assert main(words) == 0
+    assert '0.0240' in capsys.readouterr().out
+    found = Rig.of(read_calibration(tmp_path / 'out/calibration.toml'))
+    assert np.linalg.norm(found.centres[1] - rig.centres[1] / 1000) < 0.004
+
+
+def test_a_camera_that_stays_wrong_is_not_to_be_trusted(filmed, tmp_path, capsys):
+    folder, rig = filmed
+    one = rig.one(1)
+    wide = rig.put(1, replace(one, focal=0.4 * one.focal))
+    write_calibration(tmp_path / 'calibration.toml', wide.cameras(NAMES, sizes(3), 'mm'))
+    words = [str(tmp_path) if w == str(folder) else w for w in command(folder, tmp_path / 'out')]
+    assert main([*words, '--free', 'pose']) == 3
+    assert "not to be trusted: Camera 'mid' still contradicts the others" in capsys.readouterr().out

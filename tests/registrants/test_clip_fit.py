@@ -9,6 +9,8 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BodyPosePriorHandler, Keypoint3dMSEHandler, SmoothMotionHandler
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import PartFiles, SMPLify, Stage
+from smilfit.registrants.second_order import stage
+from smilfit.registrants.second_order.covariance import fit_covariance
 from smilfit.solvers import CarriedPoints, ChainLoads, ChainMotion, DistributedProcesses, LevenbergMarquardt
 from smilfit.structures import Keypoints3d
 from tests.animals import random_params, small_animal
@@ -181,3 +183,21 @@ def test_windows_are_checked(options, message):
 def test_one_shape_must_be_asked_for():
     with pytest.raises(ValueError, match='use_one_betas_per_video must'):
         SMPLify(moving_clip()[0], [], [], shape_frames=3)
+
+
+def test_the_covariance_is_that_of_the_last_stage_of_each_window_alone(monkeypatch):
+    """Nobody looks at those of the stages before, nor at that of the frames that found the shape."""
+    body, _, seen = moving_clip(noise=0.05)
+    found = []
+
+    def counted(problem, point):
+        found.append((problem.frames.task.stage.name, point.batch_size))
+        return fit_covariance(problem, point)
+
+    monkeypatch.setattr(stage, 'fit_covariance', counted)
+    solver = LevenbergMarquardt(gnc_schedule=(), covariance=True)
+    result = fitter(body, solver, motion=0.0, **WINDOWS)([seen])
+    assert found == [('all', 10), ('all', 10), ('all', 10), ('all', 6)]
+    assert result.covariance.keypoint_sd().shape[0] == N
+    assert solver.covariance
+    assert [entry['solver'] for entry in result.history] == ['LevenbergMarquardt'] * 4

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import smilfit as sf
-from smilfit.handlers import Keypoint2dHandler
+from smilfit.handlers import Keypoint2dHandler, SmoothMotionHandler
 from smilfit.losses import KeypointMSELoss
 from smilfit.registrants import SMPLify, Stage
 from smilfit.registry import UnknownNameError
@@ -51,6 +51,37 @@ def test_a_named_camera_alone_moves(solver, n_iter, share):
         assert all(same) == (c != 2)
     before, after = ((x.R[2] - true.R[2]).norm() for x in (seen.cameras, result.cameras))
     assert after < share * before
+
+
+@pytest.mark.parametrize('engine', ['dense', 'banded', 'kernel'])
+def test_good_cameras_keep_every_bit_on_every_engine(engine):
+    """Frames alone, tied by a motion term, and after a stage that the kernel solved."""
+    body, truth, seen, true = recording(2, 0.02)
+    prior, weight = pose_prior()
+    keys = {'keypoints2d_mse_weight': 1.0, **{f'{k}_weight': w for k, w in weight.items()}}
+    handlers = [Keypoint2dHandler(KeypointMSELoss(reduction='sum')), prior]
+    if engine == 'banded':
+        handlers.append(SmoothMotionHandler())
+        keys['smooth_motion_weight'] = 1e-3
+    moving = dict(n_iter=10, fit_cameras=[true.names[2]], **{f'fit_{n}': True for n in ALL[:4]}, **keys)
+    still = moving | {'fit_cameras': False}
+    backend, stages = ('auto', [still, moving]) if engine == 'kernel' else ('torch', [moving])
+    result = SMPLify(body, stages, handlers, LevenbergMarquardt(backend))([seen], truth)
+    # The kernel moves no cameras, and says so.
+    ran = [(entry['engine'], entry.get('no_kernel_because')) for entry in result.history]
+    assert (
+        ran
+        == {
+            'dense': [('dense', "backend='torch'")],
+            'banded': [('banded', "backend='torch'")],
+            'kernel': [('kernel', None), ('dense', 'fit_cameras')],
+        }[engine]
+    )
+    for c in range(4):
+        same = [
+            torch.equal(getattr(result.cameras, n)[c], getattr(seen.cameras, n)[c]) for n in ('K', 'R', 't')
+        ]
+        assert all(same) == (c != 2)
 
 
 def test_covariance_names_the_columns_of_moved_cameras():

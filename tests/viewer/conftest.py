@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from smilfit.apis.judging import write_verdict
-from smilfit.body_models import SMIL, save_body_model
+from smilfit.body_models import SMIL, load_body_model_data, save_body_model
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
 from smilfit.evaluation.verdict import DOUBTFUL, GOOD, Verdict
@@ -55,3 +56,15 @@ def write_fit(root: Path) -> None:
     with outputs.make('fit', MadeOf({'dataset': dataset.fingerprint, 'session': SESSION}, {})) as folder:
         result.save(folder / 'fit.npz')
     write_verdict(outputs.folder, Verdict(GOOD, (), (), tuple(words), tuple(reasons)), [])
+
+
+@pytest.fixture(scope='session')
+def points(tmp_path_factory) -> Path:
+    """A folder with points of 3 frames in space, `run.npz`, and their dataset file `run.h5`."""
+    root = tmp_path_factory.mktemp('points')
+    names = load_body_model_data('quadruped').joint_names
+    xyz = np.zeros((3, len(names), 3)) + np.arange(len(names))[:, None] + np.arange(3)[:, None, None]
+    np.savez(root / 'run.npz', xyz=xyz, names=np.array(names))
+    command = ['points3d', str(root / 'run.npz'), str(root / 'run.h5'), '--body-model', 'quadruped']
+    assert preprocess([*command, '--unit', 'mm', '--quiet']) == 0
+    return root

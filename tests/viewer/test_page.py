@@ -63,6 +63,15 @@ def test_a_model_is_seen_with_its_weights(browser):
         assert page.errors == []
 
 
+def test_points_without_cameras_are_seen(points, browser):
+    with ViewerServer(open_scene(points / 'run.h5'), port=0) as viewer, browser(viewer.url) as page:
+        headless.wait_until(lambda: bool(viewer.server.get_clients()), 60, 'the page')
+        headless.wait_until(lambda: coloured(page.screenshot()) > 50, 60, 'the points')
+        viewer.page.slider.value = 2
+        headless.wait_until(lambda: viewer.page.row == 2, 20, 'the frame')
+        assert page.errors == []
+
+
 def test_every_box_can_be_switched(made):
     with ViewerServer(open_scene(made / 'fit'), port=0) as viewer:
         page = viewer.page
@@ -84,13 +93,19 @@ def test_every_box_can_be_switched(made):
 
 def test_the_command_serves_until_it_is_stopped(made):
     command = [sys.executable, '-m', 'smilfit.cli.main', 'view', str(made / 'fit' / SESSION), '--port', '0']
+    # A shell's background jobs, and with them all that they start, are deaf to SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        lines = [process.stdout.readline() for _ in range(3)]
-        url = lines[1].split()[1]
-        with urllib.request.urlopen(url) as answer:
-            assert answer.status == 200
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        signal.signal(signal.SIGINT, before)
+        try:
+            lines = [process.stdout.readline() for _ in range(3)]
+            url = lines[1].split()[1]
+            with urllib.request.urlopen(url) as answer:
+                assert answer.status == 200
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert ' frames; 3 cameras; ' in lines[0]
     assert lines[2].startswith('from another machine: ssh -L')
     assert process.returncode == 130

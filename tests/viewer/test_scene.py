@@ -1,14 +1,19 @@
 """What is shown at a frame: the body, the points, the verdict, the images; a bounded part of it in memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from smilfit.datasets import open_dataset
-from smilfit.structures import FitResult
+from smilfit.files import BadFileError
+from smilfit.structures import FitOrigin, FitResult
 from smilfit.viewer import open_scene, posed_bodies
 from smilfit.viewer.images import KEPT_FRAMES
 from smilfit.viewer.scene import FITTED_POINTS, GIVEN, TRIANGULATED
+from tests.io.conftest import tiny, write_video  # noqa: F401
+from tests.io.test_project_sessions import anipose, multiview  # noqa: F401
 from tests.viewer.conftest import DOUBTED, SESSION
 
 
@@ -92,6 +97,62 @@ def test_a_fit_without_its_dataset_shows_body_and_cameras(made, tmp_path):
     assert '--data' in scene.notes[0]
 
 
+def test_a_fit_whose_dataset_is_gone_has_the_images_of_its_recording(made, tmp_path):
+    dataset = open_dataset(made / 'made.h5')
+    result = FitResult.load(made / 'fit' / SESSION / 'fit.npz')
+    origin = replace(FitOrigin.of(dataset, SESSION), dataset=str(tmp_path / 'gone.h5'))
+    folder = tmp_path / 'moved'
+    folder.mkdir()
+    kept = torch.tensor([3, 5, 8])
+    some = FitResult(
+        params=result.params[kept],
+        per_frame_loss=result.per_frame_loss[kept],
+        converged=result.converged[kept],
+        recorded_cameras=result.recorded_cameras,
+        model=result.model,
+        origin=origin,
+        frames=kept,
+    )
+    some.save(folder / 'fit.npz')
+    scene = open_scene(folder)
+    assert scene.labels == ['frame 3', 'frame 5', 'frame 8']
+    assert scene.fps == 30
+    # The body model, too, is where the fit says.
+    assert scene.at(1).vertices is not None
+    whole = open_scene(made / 'sessions' / SESSION)
+    for name, shown in scene.images_at(1).items():
+        recorded = whole.images.at(5)[name].image
+        np.testing.assert_array_equal(scene.images.at(1)[name].image, recorded)
+        assert shown.image is not None
+    # Where it is still there, the dataset is found however far the fit was moved.
+    replace(some, origin=FitOrigin.of(dataset, SESSION), frames=None).save(folder / 'fit.npz')
+    with pytest.raises(ValueError, match='must have the 3 frames'):
+        open_scene(folder, session=SESSION)
+
+
+def test_points_in_space_are_shown_from_their_file_and_from_a_dataset(points):
+    for name in ('run.npz', 'run.h5'):
+        scene = open_scene(points / name)
+        shown = scene.at(1)
+        assert set(shown.points) == {GIVEN}
+        assert scene.cameras is None
+        assert scene.images_at(1) == {}
+    np.testing.assert_allclose(sorted(shown.points[GIVEN][:, 0]), sorted(np.arange(24) + 1.0))
+
+
+def test_projects_of_other_programs_are_shown(anipose, multiview):  # noqa: F811
+    for place in (anipose, multiview):
+        scene = open_scene(place)
+        assert scene.cameras.names == ('left', 'mid', 'right')
+        assert all(shown.image is not None for shown in scene.images_at(1).values())
+        assert len(scene.at(1).points[TRIANGULATED]) > 2
+
+
+def test_a_folder_without_any_session_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        open_scene(tmp_path)
+
+
 def test_a_frame_beyond_the_last_is_an_error(fit):
     with pytest.raises(IndexError, match='frames go from 0 to'):
         fit.at(len(fit))
@@ -101,7 +162,8 @@ def test_a_frame_beyond_the_last_is_an_error(fit):
     ('path', 'options', 'error', 'message'),
     [
         ('nothing', {}, FileNotFoundError, 'nothing: the path must be there'),
-        ('sessions/joint_lookup.csv', {}, ValueError, 'what is viewed must be a fit'),
+        (f'sessions/{SESSION}/calibration.toml', {}, ValueError, 'what is viewed must be a fit'),
+        ('sessions/joint_lookup.csv', {}, BadFileError, 'columns must be NAME_x'),
         ('made.h5', {'session': 'session_0'}, KeyError, 'no session'),
     ],
 )

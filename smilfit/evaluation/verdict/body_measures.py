@@ -19,6 +19,7 @@ from smilfit.evaluation.verdict.priors import (
 )
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams, Keypoints2d
+from smilfit.structures.frame_blocks import by_blocks
 
 # Frames whose meshes are measured, and of these those whose triangles are searched for crossings.
 N_MESHES, N_CROSSINGS = 24, 4
@@ -78,6 +79,16 @@ def frame_meshes(body: SMIL, params: BodyParams) -> dict[str, np.ndarray]:
 
 def body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, np.ndarray]:
     """Measure every frame: joints beyond limits, distances to cameras, and how many keypoints were seen."""
+    names = ('limits', 'camera_near', 'camera_far', 'behind_cameras', 'keypoints')
+
+    def measured(rows: slice) -> Tensor:
+        found = _body_frames(body, params[rows], seen[rows])
+        return torch.stack([found[name].detach().cpu().double() for name in names], 1)
+
+    return dict(zip(names, by_blocks(params.batch_size, measured).numpy().T, strict=True))
+
+
+def _body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, Tensor]:
     centres = seen.rig.centres().to(params.transl)
     distance = camera_distance(body, params, centres)
     with torch.no_grad():
@@ -85,14 +96,13 @@ def body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, 
     _, depth, _ = seen.rig.project(joints.cpu().to(seen.rig.K))
     looks = seen.visible.any(-1)
     behind = ((depth <= 0).all(-1) & looks).sum(1) / looks.sum(1).clamp_min(1)
-    found = {
+    return {
         'limits': limits_share(body, params),
         'camera_near': distance.amin(1),
         'camera_far': distance.amax(1),
         'behind_cameras': behind,
         'keypoints': names_seen(seen),
     }
-    return {name: value.detach().cpu().double().numpy() for name, value in found.items()}
 
 
 def _worst(values: Tensor, names: tuple[str, ...] | list[str], largest: bool) -> Found:

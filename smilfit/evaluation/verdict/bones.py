@@ -7,6 +7,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams
+from smilfit.structures.frame_blocks import by_blocks
 
 # Shorter bones (shares of the body's length) have no ratio worth the name.
 SHORTEST = 0.01
@@ -33,6 +34,10 @@ def bone_ratios(body: SMIL, params: BodyParams) -> Float[Tensor, 'B b']:
     smaller with bones that are all longer is the same body. So ratios are against the median one. NaN of bones too
     short for a ratio (`SHORTEST`).
     """
+    return by_blocks(params.batch_size, lambda rows: _bone_ratios(body, params[rows]))
+
+
+def _bone_ratios(body: SMIL, params: BodyParams) -> Float[Tensor, 'B b']:
     fitted = lengths(body, unposed_joints(body, params))
     shaped = body.zero_params(params.batch_size).to(params.betas).replace(betas=params.betas)
     rest = lengths(body, unposed_joints(body, shaped)).to(fitted)

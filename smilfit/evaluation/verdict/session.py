@@ -29,6 +29,7 @@ from smilfit.evaluation.verdict.yardstick import (
 )
 from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitResult, Keypoints2d
+from smilfit.structures.frame_blocks import by_blocks
 
 # Frames that are fitted again, and random maps that are tried.
 N_REFITTED, N_SHUFFLED = 12, 3
@@ -113,7 +114,8 @@ def session_numbers(
 
 def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
     with torch.no_grad():
-        return body(result.params.to(body.v_template), names).select(names).cpu()
+        params = result.params.to(body.v_template)
+        return by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names).cpu())
 
 
 def _cameras(

@@ -9,15 +9,20 @@ from torch import Tensor
 
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d
+from smilfit.structures.frame_blocks import by_blocks
 
 
 def errors_px(
     seen: Keypoints2d, points: Float[Tensor, 'B K 3'], there: Tensor | None = None
 ) -> Float[Tensor, 'B C K']:
     """Measure px between labels and projected points; NaN where there is no label or no point, inf without image."""
-    pixels, _, valid = seen.rig.to(torch.float64).project(points.double())
-    distance = (pixels - seen.xy.double()).norm(dim=-1)
-    distance = torch.where(valid & points.isfinite().all(-1).unsqueeze(1), distance, torch.inf)
+
+    def distances(rows: slice) -> Tensor:
+        pixels, _, valid = seen[rows].rig.to(torch.float64).project(points[rows].double())
+        distance = (pixels - seen.xy[rows].double()).norm(dim=-1)
+        return torch.where(valid & points[rows].isfinite().all(-1).unsqueeze(1), distance, torch.inf)
+
+    distance = by_blocks(len(points), distances)
     known = seen.visible if there is None else seen.visible & there.unsqueeze(1)
     return torch.where(known, distance, torch.nan)
 

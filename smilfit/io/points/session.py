@@ -9,6 +9,7 @@ import torch
 
 from smilfit.files import folder_name
 from smilfit.io.annotations.sequence_names import sequence_name
+from smilfit.io.camera_warning import warn_of_blind_cameras, warn_of_cameras
 from smilfit.io.lookup import check_lookup, read_joint_lookup
 from smilfit.io.points.recorded import RecordedPoints, RecordedViews
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
@@ -25,6 +26,7 @@ class PointSession:
         unit: world unit where the file states none.
         fps: frames a second where the file states none.
         cameras: of the recording, where the file has none.
+        judge: tell in the log of cameras that contradict each other by what they saw.
 
     Raises:
         ValueError: a unit that contradicts the file's.
@@ -39,6 +41,7 @@ class PointSession:
         unit: str | None = None,
         fps: float | None = None,
         cameras: Cameras | None = None,
+        judge: bool = True,
     ) -> None:
         if points.unit and unit and points.unit != unit:
             raise ValueError(
@@ -65,6 +68,8 @@ class PointSession:
             'points_missing': int((~there).sum()),
             'unmapped_labels': sorted(set(points.names or ()) - set(self._lookup.values())),
         }
+        if judge:
+            self._tell_of_cameras()
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
@@ -107,6 +112,13 @@ class PointSession:
     def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Give the frames' numbers; there are no images."""
         return ((i, {}) for i in (range(self.n_frames) if indices is None else indices))
+
+    def _tell_of_cameras(self) -> None:
+        seen = self.keypoints2d()
+        if seen is not None:
+            warn_of_cameras(str(self.path), seen)
+        elif self.cameras is not None:
+            warn_of_blind_cameras(str(self.path), self.cameras, self.keypoints3d())
 
     def _read_lookup(self, path: str | Path | None) -> dict[str, str]:
         names = self._points.names or ()
