@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.fitting.exchanged_sides import sides
 from benchmarks.fitting.gpu_table import gpu
 from benchmarks.fitting.headings import headings
 from benchmarks.fitting.human_table import human
@@ -40,7 +41,7 @@ TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
     for table in (
         engines, shipped, shipped_pictures, headings, second_order, keypoints3d, multiview, views, session,
-        landmarks, outliers, wrong, mouse, coverage, human, gpu,
+        landmarks, outliers, wrong, sides, mouse, coverage, human, gpu,
     )
 }
 # fmt: on
@@ -51,6 +52,7 @@ OTHER_BODIES = {
     'shipped_pictures': "the demo's animal",
     'landmarks': 'made animals and the mouse',
     'mouse': 'SMILy_Mouse_static_joints',
+    'sides': 'made animals and the mouse',
     'human': "a made body of SMPL's size",
 }
 

@@ -35,6 +35,8 @@ class DataSource:
         calibration: calibration.toml of the sessions' cameras, where it is not found among their files.
         cam_regex: pattern in the names of a session's files whose first group is the camera's name.
         scorer: take only tables with this in their path, where there are those of several networks.
+        keep_tracks: of several animals, take the labels of each track as they are, without looking for exchanged
+            ones.
         trim: where a session's videos or labels differ in length by more than a few frames, use what all have.
         shape_betas: a csv of known shapes by session (columns label,PC1,PC2,...).
         reader: further arguments of the format's reader by name.
@@ -64,6 +66,7 @@ class DataSource:
     cam_regex: str | None = None
     scorer: str | None = None
     trim: bool = False
+    keep_tracks: bool = False
     shape_betas: str | Path | None = None
     reader: Mapping[str, Any] = field(default_factory=dict)
     more_paths: tuple[str | Path, ...] = ()

@@ -210,7 +210,13 @@ class SessionFits:
         finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
         broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']
         notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
-        return replace(result, report=result.report | notes)
+        return replace(result, report=result.report | notes | self._exchanged_tracks(session))
+
+    def _exchanged_tracks(self, session: str) -> dict[str, Any]:
+        """Say in how many frames of each camera preprocessing took the labels of another animal's track."""
+        counts = getattr(self.dataset, 'report', {}).get('sessions', {}).get(session, {})
+        found = counts.get('reader', {}).get('identities', {}).get('frames_of_other_tracks')
+        return {'frames_of_other_tracks': found} if found else {}
 
     def _recorded(self, session: str) -> dict[str, Any]:
         """Give what a fit to the images themselves takes.

@@ -45,10 +45,11 @@ def labelled_sessions(
         FileNotFoundError: no session there.
         ValueError: sessions without calibration, or of several.
     """
-    places = find_places(DataSource(format, path))
+    places = find_places(DataSource(format, path), tell=False)
     if not places:
         raise FileNotFoundError(
-            f'{path}: must hold a calibrated session of several cameras with labels; found none. Is --format right?'
+            f'{path}: must hold a calibrated session of several cameras with labels, read as {format}; found none. '
+            'Name the --format (sleap, anipose, dlc, lightningpose), or the folder that holds calibration.toml.'
         )
     files = [next((p for p in place.inputs if p.suffix == '.toml' and p.is_file()), None) for place in places]
     texts = {None if file is None else file.read_bytes() for file in files}

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets import PreprocessOptions
 from smilfit.io import RecordedSession, SessionPlace, check_lookup, read_joint_lookup
+from smilfit.io.identities import same_animals, untangled
 from smilfit.io.sleap_labels import tell_high_peaks
 from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
 from smilfit.structures import SkippedAnnotation
@@ -23,10 +24,10 @@ logger = logging.getLogger('smilfit')
 UNUSABLE = (OSError, ValueError, KeyError)
 
 
-def find_places(source: DataSource) -> list[SessionPlace]:
+def find_places(source: DataSource, tell: bool = True) -> list[SessionPlace]:
     """Find the calibrated sessions of several cameras; none where a source is of single views.
 
-    Which of both is taken is told where a source could be either.
+    Which of both is taken is told where a source could be either, unless `tell` is False.
 
     Raises:
         FileNotFoundError: no such folder, or a folder of SLEAP's without a session.
@@ -48,12 +49,15 @@ def find_places(source: DataSource) -> list[SessionPlace]:
         except NotADirectoryError:
             continue
         if found:
-            _tell(source, found)
+            if tell:
+                _tell(source, found)
             return found
     if source.format == SLEAP:
         if path.is_file() and SLEAP in annotation_readers():
             return []
         raise problem or FileNotFoundError(f'{path}: sessions must be in a folder; there is no such folder.')
+    if not tell:
+        return []
     logger.warning(
         '%s: no calibrated session of several cameras is found; each camera is read as single views of its own. A '
         'session needs a calibration.toml (or --calibration FILE) whose cameras have their names in those of videos '
@@ -175,9 +179,13 @@ class Skipping:
 def _open_animals(
     place: SessionPlace, exclude: Sequence[str], source: DataSource, options: PreprocessOptions
 ) -> list[RecordedSession]:
-    """Open a session once for every animal that is read."""
+    """Open a session once for every animal that is read, each with its own labels in every camera and frame."""
 
-    def opened(track: str | None, with_3d: bool = not options.no_3d_data) -> RecordedSession:
+    def opened(
+        track: str | None,
+        with_3d: bool = not options.no_3d_data,
+        other_names: Mapping[str, str] | None = None,
+    ) -> RecordedSession:
         return open_place(
             place,
             track=track,
@@ -190,31 +198,48 @@ def _open_animals(
             unit=source.unit,
             partial_labels=source.partial_labels,
             trim=source.trim,
+            other_names=other_names,
             # The pipeline judges all of it, and refuses.
             judge=False,
         )
+
+    def settled(animals: list[RecordedSession]) -> list[RecordedSession]:
+        calibrated = len(animals) > 1 and animals[0].cameras is not None
+        return untangled(animals) if calibrated and not source.keep_tracks else animals
 
     individuals = source.reader.get('individuals')
     if source.reader.get('instance') != 'each' and not individuals:
         return [opened(None)]
     if individuals:
-        return [opened(name) for name in individuals]
+        return settled([opened(name) for name in individuals])
     # Tracks are those of all animals, 3D points of one: nothing but names is asked for.
     found = opened(None, with_3d=False).tracks
-    names = dict.fromkeys(name for tracks in found.values() for name in tracks)
     for camera, tracks in found.items():
         if not tracks:
             raise ValueError(
                 f"{place.folder}: instances must have tracks for --instance each; camera {camera!r}'s have none. "
                 'Track them in SLEAP, or leave --instance away.'
             )
-        for track in names:
-            if track not in tracks:
-                raise ValueError(
-                    f'{place.folder}: tracks must have one name in all cameras for --instance each; {track!r} is not '
-                    f'in camera {camera!r}, which has {list(tracks)}. Rename them in SLEAP.'
-                )
-    return [opened(name) for name in names]
+    first, *others = found.values()
+    if all(set(tracks) == set(first) for tracks in others):
+        return settled([opened(name) for name in first])
+    if any(len(tracks) != len(first) for tracks in others) or source.keep_tracks:
+        named = '; '.join(f'{camera}: {", ".join(tracks)}' for camera, tracks in found.items())
+        raise ValueError(
+            f'{place.folder}: tracks must have one name in all cameras for --instance each, or be as many in all '
+            f'without --keep-tracks; got {named}. Join or rename them in SLEAP.'
+        )
+    # 3D points say nothing of which track they are of where cameras have names of their own.
+    rows = [{camera: tracks[i] for camera, tracks in found.items()} for i in range(len(first))]
+    animals = same_animals([opened(name, False, row) for name, row in zip(first, rows)])
+    for animal in animals:
+        told = animal.report['identities']['tracks']
+        logger.info(
+            '%s: by where labels meet, it is %s.',
+            animal.name,
+            ', '.join(f'{t} in {c}' for c, t in told.items()),
+        )
+    return settled(animals)
 
 
 def _excluded_of(places: Sequence[SessionPlace], exclude: Sequence[str]) -> list[tuple[str, ...]]:

@@ -52,7 +52,8 @@ def repair_by_labels(
     others = [name for name in cameras.names if name != camera]
     if len(others) < 2 and points is None:
         raise ValueError(
-            f'repair_by_labels: two other cameras must place the points; got {others}. Give points.'
+            f'calibrate: two other cameras must place the points; got {others}. Take the '
+            "session's own 3D points (--points given), or calibrate by boards."
         )
     _require_good(_only(keypoints, others), points)
     step = max(1, -(-keypoints.batch_size // MOST_FRAMES))
@@ -106,7 +107,7 @@ def _sightings(
     count = int((view == camera).sum())
     if count < MIN_LABELS:
         raise ValueError(
-            f'repair_by_labels: camera {keypoints.rig.names[camera]!r} must have {MIN_LABELS} labels of points that '
+            f'calibrate: camera {keypoints.rig.names[camera]!r} must have {MIN_LABELS} labels of points that '
             f'the others place; got {count}. Label more frames that several cameras see.'
         )
     error = residuals_px(rig, blocks, seen)

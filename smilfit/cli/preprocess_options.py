@@ -138,6 +138,13 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         help='use the frames that all cameras have where videos or labels differ by more than a few at the end (up '
         'to 5 and 5 %% are trimmed in any case, and told)',
     )
+    add_option(
+        parser,
+        'keep_tracks',
+        action='store_true',
+        help='of several animals, take the labels of each track as they are: where a tracker took one animal for '
+        'another is not looked for',
+    )
 
 
 def add_project_options(parser: argparse.ArgumentParser, reader: type | None) -> None:

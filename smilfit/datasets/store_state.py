@@ -41,9 +41,11 @@ def is_there(path: Path, header: StoreHeader) -> bool:
     if not path.exists():
         return False
     ours = outputs.made_of(PART) == made_of(header).record()
+    instead = ''
     try:
         there = DatasetFile(path)
         same, whole = there.fingerprint == header.fingerprint, True
+        instead = _other_body(there, header)
         if same:
             check_whole(path)
     except (ValueError, OSError, KeyError) as error:
@@ -52,11 +54,28 @@ def is_there(path: Path, header: StoreHeader) -> bool:
     if not same:
         raise FileExistsError(
             f'{path}: the dataset must not exist yet, or come from the same inputs and options; it does not. '
-            'Choose another name, or overwrite it with --overwrite.'
+            f'{instead}Otherwise choose another name, or overwrite it with --overwrite.'
         )
     if not whole:
         logger.warning('%s The dataset is made again.', damage)
     return whole
+
+
+def _other_body(there: DatasetFile, header: StoreHeader) -> str:
+    """Say what to do where nothing but the body model is another one: images need not be cut again."""
+    names = tuple(session.name for session in header.sessions)
+    same = set(there.keypoint_names) == set(header.keypoint_names) and there.session_names == names
+    # As a file keeps them: its lists are lists.
+    same = same and dict(there.options) == json.loads(json.dumps(dict(header.options)))
+    # Known parameters are of one model alone.
+    known = header.with_params or any(session.betas is not None for session in header.sessions)
+    if not same or known or there.body_model_hash == header.body_model_hash:
+        return ''
+    model = header.body_model_file or 'FILE'
+    return (
+        f'It holds the same sessions and keypoints for another body model, {there.body_model_file}. Nothing need be '
+        f'decoded again to fit {model} to it: give --body-model {model} to fit, with --data {there.path}. '
+    )
 
 
 def finish_store(path: Path, whole: Path, header: StoreHeader, report: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
-from mmengine.runner import Runner
 
 from smilfit.engine.data_loading import LOADER_KEYS
 from smilfit.files import shorten
@@ -63,6 +62,9 @@ def _accepted(node: Any, path: Iterable[str]) -> set[str]:
     """Collect what the class of a dict takes beyond what the config says."""
     path = list(path)
     if not path and not isinstance(node.get('type'), str):
+        # Imported where it is used: it brings half of torch with it, and a fit has no use for it.
+        from mmengine.runner import Runner
+
         return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}
     if path and path[-1].endswith('_dataloader'):
         return set(LOADER_KEYS)

@@ -12,9 +12,8 @@ from smilfit.geometry.swap_costs import (
     PairGeometry,
     assignments,
     geometry_costs,
-    motion_scale,
+    motion_costs,
     noise_of_views,
-    saturating,
     step_lengths,
 )
 
@@ -97,6 +96,11 @@ class SidePairs:
             views = None if points.shape[1] < 2 else views.double()
         return cls(xy[:, :, index].cpu(), seen[:, :, index].cpu(), views, following)
 
+    def groupings(self, *between: Int[Tensor, ' P']) -> list[Int[Tensor, ' P']]:
+        """Group all pairs together, then as is said, then each by itself."""
+        count = self.seen.shape[2]
+        return [torch.zeros(count, dtype=torch.long), *between, torch.arange(count)]
+
     def take_views(self, index: Tensor) -> 'SidePairs':
         """Pick views."""
         views = self.views
@@ -111,14 +115,14 @@ class SidePairs:
 
 
 def find_swaps(
-    pairs: SidePairs, groupings: Sequence[Int[Tensor, ' P']] = (), costs: SwapCosts | None = None
+    pairs: SidePairs, groupings: Sequence[Int[Tensor, ' P']] | None = None, costs: SwapCosts | None = None
 ) -> Bool[Tensor, 'B C P']:
     """Say where both sides of a pair are exchanged, view by view.
 
     The cheapest path through all frames (Viterbi 1967) over all ways of exchanging views. A way costs what labels
     miss points in space by, placed by the two views that explain them best, and what they move by since the frame
-    before; both are bounded. Pairs of a group are first exchanged together, as a detector mistakes a whole animal or
-    a limb, then each by itself.
+    before; both are bounded. Pairs of a group are exchanged together, as a detector mistakes a whole animal or a
+    limb, in each of the groupings in turn.
 
     Pairs whose labels lie as near to each other as noise puts them stay as they are where next to no others are
     exchanged.
@@ -129,10 +133,11 @@ def find_swaps(
     Args:
         pairs: the labels.
         groupings: numbers of the groups that pairs belong to, from 0, largest groups first; all pairs together and
-            then each by itself are added.
+            then each by itself if None.
         costs: what an exchange costs.
     """
     costs = costs or SwapCosts()
+    groupings = pairs.groupings() if groupings is None else groupings
     n_views = pairs.xy.shape[1]
     if n_views <= MOST_TRIED:
         return _find(pairs, groupings, costs)
@@ -155,7 +160,7 @@ def _find(pairs: SidePairs, groupings: Sequence[Tensor], costs: SwapCosts) -> Te
     noise = _noise(pairs, costs)
     energy, motion = _energies(pairs, noise, costs)
     ways = assignments(n_views)
-    for grouping in (torch.zeros(n_pairs, dtype=torch.long), *groupings, torch.arange(n_pairs)):
+    for grouping in groupings:
         count = int(grouping.max()) + 1
         now, steps = _after(energy, mask), _steps_after(motion, mask)
         now = now.new_zeros(n_frames, count, now.shape[-1]).index_add(1, grouping, now)
@@ -172,11 +177,13 @@ def _without_noise(pairs: SidePairs, mask: Tensor, noise: Tensor) -> Tensor:
     In a view and frame where all others are, they are too.
     """
     distance = (pairs.xy[..., 0, :] - pairs.xy[..., 1, :]).norm(dim=-1)
-    apart = (distance > _NEAR * noise[:, None]) & pairs.seen.all(-1)
+    both = pairs.seen.all(-1)
+    apart = both & (distance > _NEAR * noise[:, None])
     if int((mask & apart).sum()) >= _FEW * max(int(apart.sum()), 1):
         return mask
     whole = apart.any(-1, keepdim=True) & (mask | ~apart).all(-1, keepdim=True)
-    return mask & (apart | whole)
+    # One side alone is told by where the other views have both.
+    return mask & (apart | ~both | whole)
 
 
 def _noise(pairs: SidePairs, costs: SwapCosts) -> Tensor:
@@ -196,9 +203,7 @@ def _energies(pairs: SidePairs, noise: Tensor, costs: SwapCosts) -> tuple[Tensor
     else:
         energy = geometry_costs(pairs.views, pairs.xy, pairs.seen, noise, costs.limit)
     steps, compared = step_lengths(pairs.xy, pairs.seen, pairs.following)
-    scale = motion_scale(steps, compared, noise.clamp_min(1e-9))
-    motion = saturating(steps, scale[:, :, None, None], costs.motion_limit)
-    return energy, torch.where(compared.unsqueeze(-2), motion, 0.0).sum(-1).float()
+    return energy, motion_costs(steps, compared, noise.clamp_min(1e-9), costs.motion_limit)
 
 
 def _after(energy: Tensor, mask: Tensor) -> Tensor:

@@ -13,6 +13,10 @@ from smilfit.geometry.triangulation import MIN_ANGLE
 _AT_ONCE = 20_000
 # A label misses points that other views have placed by its own noise and by theirs; this share is its own.
 _OWN_SHARE = 0.5
+# Motion tells sides apart if the other side's label of the frame before lies so many times as far as the own one.
+_TELLING = 1.5
+# … and fewer steps of labels than this say neither.
+_LEAST_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -183,14 +187,22 @@ def step_lengths(
     return torch.stack((same, crossed), -2), compared
 
 
-def motion_scale(
-    steps: Float[Tensor, 'b C P 2 2'], compared: Bool[Tensor, 'b C P 2'], least: Tensor
-) -> Float[Tensor, 'C P']:
-    """Estimate the sd of steps: nine of ten are shorter than 1.65 times it, whichever side's label they lead to."""
-    shorter = steps.amin(-2)
-    shorter = torch.where(compared, shorter, torch.nan).permute(1, 2, 0, 3).flatten(2)
-    if not shorter.shape[-1]:
-        return least.unsqueeze(1).expand(shorter.shape[:2])
-    # Quantiles of more numbers than this are refused by torch, and no more certain.
+def motion_costs(
+    steps: Float[Tensor, 'b C P 2 2'], compared: Bool[Tensor, 'b C P 2'], least: Tensor, limit: float
+) -> Float[Tensor, 'b C P 2']:
+    """Give what steps cost as given and exchanged, in squared sd of the usual step, at most `limit` a label.
+
+    Where labels move about as far from frame to frame as both sides lie apart, motion says nothing and costs nothing.
+    """
+    if not len(steps):
+        return steps.new_zeros(steps.shape[:-1]).float()
+    known = torch.where(compared.unsqueeze(-2), steps, torch.nan)
+    # The sd: nine of ten are shorter than 1.65 times it, whichever side's label they lead to.
+    shorter = known.amin(-2).permute(1, 2, 0, 3).flatten(2)
+    # Quantiles of very many numbers are refused by torch, and no more certain.
     shorter = shorter[..., :: -(-shorter.shape[-1] // 10_000)]
-    return torch.maximum((shorter.nanquantile(0.9, -1) / 1.65).nan_to_num(0.0), least.unsqueeze(1))
+    scale = torch.maximum((shorter.nanquantile(0.9, -1) / 1.65).nan_to_num(0.0), least.unsqueeze(1))
+    same, crossed = known.permute(3, 1, 2, 0, 4).flatten(3).nanmedian(-1).values
+    tells = (crossed > _TELLING * same) & (compared.sum((0, 3)) >= _LEAST_STEPS)
+    cost = saturating(steps, scale[:, :, None, None], limit)
+    return torch.where(compared.unsqueeze(-2) & tells[:, :, None, None], cost, 0.0).sum(-1).float()

@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -78,6 +79,7 @@ class RecordedSession(ABC):
         name: how the session is called; as its folder (and trial) if None.
         images_only: open it for its `frames` alone: no labels are read, and the videos' own counts are believed.
         judge: tell in the log of cameras that contradict each other by these labels.
+        other_names: the track's name by camera, of those that call it otherwise.
 
     Raises:
         ValueError: files that contradict each other or themselves; the message names the file.
@@ -102,8 +104,10 @@ class RecordedSession(ABC):
         name: str | None = None,
         judge: bool = True,
         images_only: bool = False,
+        other_names: Mapping[str, str] | None = None,
     ) -> None:
         self.track, self.folder = track, Path(folder)
+        self._other_names = dict(other_names or {})
         exclude = (exclude_cameras,) if isinstance(exclude_cameras, str) else tuple(exclude_cameras)
         if confidence_threshold is not None and not 0.0 <= confidence_threshold <= 1.0:
             raise ValueError(
@@ -120,7 +124,7 @@ class RecordedSession(ABC):
         self.camera_names = tuple(files)
         self.unit = unit if cameras is None else cameras.unit
         self.report: dict[str, Any] = {'excluded_cameras': list(exclude)}
-        labels = {} if images_only else self._read_all_labels(files, track)
+        labels = {} if images_only else self._read_all_labels(files)
         self._tracks = {name: label.tracks for name, label in labels.items()}
         self._node_names = same_nodes(labels) if labels else ()
         self._lookup_file = joint_lookup
@@ -186,10 +190,14 @@ class RecordedSession(ABC):
     def _read_labels(self, camera: str, files: CameraFiles, track: str | None) -> CameraLabels:
         """Read a camera's labels of one animal."""
 
-    def _read_all_labels(
-        self, files: Mapping[str, CameraFiles], track: str | None
-    ) -> dict[str, CameraLabels]:
-        return {camera: self._read_labels(camera, found, track) for camera, found in files.items()}
+    def _read_all_labels(self, files: Mapping[str, CameraFiles]) -> dict[str, CameraLabels]:
+        return {
+            camera: self._read_labels(camera, found, self.track_in(camera)) for camera, found in files.items()
+        }
+
+    def track_in(self, camera: str) -> str | None:
+        """Name the animal's track in a camera's labels; None where it is the one with the most points."""
+        return self._other_names.get(camera, self.track)
 
     def _read_points3d(self) -> np.ndarray | None:
         """Read 3D points (frames, nodes, 3), NaN where missing; None where there are none."""
@@ -240,6 +248,23 @@ class RecordedSession(ABC):
             unit=self.unit,
         )
         return seen if names is None else seen.select(names)
+
+    def with_labels_of(
+        self, sessions: Sequence['RecordedSession'], index: np.ndarray, told: Mapping[str, Any]
+    ) -> 'RecordedSession':
+        """Give this session with other animals' labels of the same recording.
+
+        Args:
+            sessions: of all animals.
+            index: (frames, cameras) whose labels are taken.
+            told: what the report says of it.
+        """
+        frames, cameras = np.ogrid[: self.n_frames, : len(self.camera_names)]
+        changed = copy(self)
+        changed._xy = np.stack([other._xy for other in sessions])[index, frames, cameras]
+        changed._confidence = np.stack([other._confidence for other in sessions])[index, frames, cameras]
+        changed.report = {**self.report, **told}
+        return changed
 
     def centres2d(self) -> AnimalCentres | None:
         """Give the centres of all labelled animals, means of their points; None where one alone is labelled.

@@ -205,13 +205,13 @@ class TableSession(RecordedSession):
         table = read_pose_table(files.labels)
         return labels_of_table(table, part_names([table]), track)
 
-    def _read_all_labels(
-        self, files: Mapping[str, CameraFiles], track: str | None
-    ) -> dict[str, CameraLabels]:
+    def _read_all_labels(self, files: Mapping[str, CameraFiles]) -> dict[str, CameraLabels]:
         # Networks of different cameras may know different body parts.
         tables = {camera: read_pose_table(found.labels) for camera, found in files.items()}
         names = part_names(list(tables.values()))
-        return {camera: labels_of_table(table, names, track) for camera, table in tables.items()}
+        return {
+            camera: labels_of_table(table, names, self.track_in(camera)) for camera, table in tables.items()
+        }
 
 
 def place_of(kind: str, folder: Path, trial: Trial, search: Search) -> SessionPlace:

@@ -86,9 +86,8 @@ class SideUnswapper:
             rig = seen.rig.to(torch.float64)
             points, inside = rig.undistort(seen.xy.double())
             there, views = seen.visible & inside, IdealViews(rig.K, rig.R, rig.t)
-        found = find_swaps(
-            SidePairs.of(points, there, pairs.left, pairs.right, views, frames), [pairs.limb], self.costs
-        )
+        sides = SidePairs.of(points, there, pairs.left, pairs.right, views, frames)
+        found = find_swaps(sides, sides.groupings(pairs.limb), self.costs)
         return found[:, 0] if isinstance(seen, Keypoints3d) else found
 
 

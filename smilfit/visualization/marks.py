@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 RIM = 1.0  # px of dark around a mark
+_PARTS = 8  # of a px, to which a mark's place is rounded
 # Letters smaller than this cannot be read (share of OpenCV's font, whose capitals are then 9 px high).
 LEAST_LETTERS = 0.4
 
@@ -150,24 +151,32 @@ def _legend_strip(marks: tuple[Mark, ...], width: int, scale: float) -> np.ndarr
 
 def _annuli(canvas: np.ndarray, at: np.ndarray, radii: tuple[float, float], colour: tuple) -> None:
     """Draw what lies between two radii around (x, y) px, with soft edges (OpenCV's small circles are squares)."""
-    inner, outer = radii
-    low = np.floor(at - outer - RIM - 1).astype(int)
-    side = int(np.ceil(2 * (outer + RIM + 1))) + 2
-    # All at once: how far each pixel of each square is from its centre.
-    along = np.arange(side)
-    offset = (low - at)[:, :, None] + along
-    distance = np.hypot(offset[:, 0, None, :], offset[:, 1, :, None])
-    # Px inside the form, negative outside.
-    depth = np.minimum(outer - distance, distance - inner)[..., None]
-    share = (depth + 0.5).clip(0, 1)
-    kept, added = (0.5 - RIM - depth).clip(0, 1) * (1 - share), share * np.array(colour)
+    low = np.floor(at - radii[1] - RIM - 1).astype(int)
+    parts = np.rint((at - low) * _PARTS).astype(int)
     height, width = canvas.shape[:2]
-    for i, (x, y) in enumerate(low.tolist()):
+    for (x, y), (right_of, below) in zip(low.tolist(), parts.tolist()):
+        kept, added = _annulus(radii, colour, right_of, below)
+        side = len(kept)
         # What lies outside of the canvas is cut off.
         top, left, bottom, right = max(y, 0), max(x, 0), min(y + side, height), min(x + side, width)
         if top < bottom and left < right:
-            patch, inside = (
-                canvas[top:bottom, left:right],
-                np.s_[i, top - y : bottom - y, left - x : right - x],
-            )
-            patch[:] = np.rint(patch * kept[inside] + added[inside])
+            patch, inside = canvas[top:bottom, left:right], np.s_[top - y : bottom - y, left - x : right - x]
+            # A half more, and cut off: rounded.
+            patch[:] = patch * kept[inside] + added[inside]
+
+
+@lru_cache(4096)
+def _annulus(radii: tuple[float, float], colour: tuple, x: int, y: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give a square around a form, its centre at (x, y) parts of a px: what is kept of an image, what is added.
+
+    Kept, because marks are many and alike. Half a grey level is added to what is rounded by cutting off.
+    """
+    inner, outer = radii
+    side = int(np.ceil(2 * (outer + RIM + 1))) + 2
+    along = np.arange(side)
+    distance = np.hypot(along - x / _PARTS, (along - y / _PARTS)[:, None])
+    # Px inside the form, negative outside.
+    depth = np.minimum(outer - distance, distance - inner)[..., None]
+    share = (depth + 0.5).clip(0, 1)
+    kept, added = (0.5 - RIM - depth).clip(0, 1) * (1 - share), share * np.array(colour) + 0.5
+    return kept.astype(np.float32), added.astype(np.float32)

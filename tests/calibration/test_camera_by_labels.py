@@ -1,6 +1,7 @@
 """One camera found anew by what the animal's labels show."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from smilfit.calibration import repair_by_labels
 from smilfit.calibration.rig import Rig, angle_between, rotation_of
 from smilfit.cli.main import main
+from smilfit.io import triangulate_keypoints
 from smilfit.io.calibration import read_calibration
 from smilfit.registry import UnknownNameError
 from smilfit.structures import Cameras, Keypoints2d
@@ -18,12 +20,14 @@ from tests.calibration.rigs import ring, sizes
 NAMES = ('front', 'left', 'back', 'right')
 
 
-def labels(rig: Rig, cameras: Cameras, spread: float, noise: float = 1.0, n_frames: int = 30) -> Keypoints2d:
+def labels(
+    rig: Rig, cameras: Cameras, spread: float, noise: float = 1.0, n_frames: int = 30, names=NAMES
+) -> Keypoints2d:
     """Label eight points of an animal that walks about within `spread` mm."""
     torch.manual_seed(0)
     shape = 30 * torch.randn(8, 3, dtype=torch.float64)
     points = shape + spread * torch.randn(n_frames, 1, 3, dtype=torch.float64)
-    true = rig.cameras(NAMES, sizes(4), 'mm')
+    true = rig.cameras(names, sizes(len(names)), 'mm')
     xy = torch.stack([true.project(p)[0] for p in points])
     xy = xy + noise * torch.randn_like(xy)
     return Keypoints2d(xy, torch.ones(xy.shape[:-1], dtype=torch.float64), tuple('abcdefgh'), cameras)
@@ -69,6 +73,32 @@ def test_given_points_of_the_right_names_and_unknown_cameras():
         repair_by_labels(two, 'left')
     with pytest.raises(ValueError, match='must have 30 labels of points'):
         repair_by_labels(seen[:3], 'back')
+
+
+def test_what_nothing_should_be_calibrated_against_is_refused():
+    rig = ring(5)
+    names = (*NAMES, 'top')
+    two = rig.put(2, rig.one(1)).put(3, rig.one(0)).cameras(names, sizes(5), 'mm')
+    seen = labels(rig, two, 120.0, names=names)
+    with pytest.raises(
+        ValueError, match="the other cameras must agree.*'right' contradicts.*--exclude-cameras right"
+    ):
+        repair_by_labels(seen, 'back')
+    good = labels(rig, rig.cameras(names, sizes(5), 'mm'), 120.0, names=names)
+    points = triangulate_keypoints(good)
+    with pytest.raises(
+        ValueError, match='3D points must have the unit of the calibration.*1000 times as large'
+    ):
+        repair_by_labels(good, 'back', points=replace(points, xyz=1000 * points.xyz))
+
+
+def test_mirrored_images_are_told():
+    rig = ring()
+    seen = labels(rig, wrong(rig, 2, 1), 120.0)
+    xy = seen.xy.clone()
+    xy[:, 2, :, 0] = sizes(4)[2, 0] - 1 - xy[:, 2, :, 0]
+    with pytest.raises(ValueError, match='images must not be mirrored; labels miss by .* px as they are'):
+        repair_by_labels(replace(seen, xy=xy), 'back')
 
 
 @pytest.mark.real

@@ -171,6 +171,15 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_not_done_twice(tmp_path, bo
     assert open_dataset(path).options['jpeg_quality'] == 50
 
 
+def test_the_same_recordings_for_another_body_need_not_be_made_again(tmp_path):
+    body, path = make_body(), tmp_path / 'data.h5'
+    other = replace(body, v_template=2 * body.v_template)
+    preprocess([BlobSession(n_frames=3)], path, body, SMALL)
+    with pytest.raises(FileExistsError, match=r'give --body-model other\.pkl to fit'):
+        preprocess([BlobSession(n_frames=3)], path, other, SMALL, body_model_file='other.pkl')
+    open_dataset(path).check_other_body_model(other)
+
+
 def wrong_camera() -> Cameras:
     rig = make_cameras()
     R, t = rig.R.clone(), rig.t.clone()

@@ -193,3 +193,13 @@ def test_the_false_camera_is_calibrated_in_every_format(door, rig, tmp_path, wri
     torch.testing.assert_close(new.K, old.K, rtol=0, atol=1e-12)
     torch.testing.assert_close(new.R[3], rig.true.R[3], rtol=0, atol=1e-4)
     torch.testing.assert_close(new.t[3], rig.true.t[3], rtol=0, atol=1e-2)
+
+
+def test_a_folder_of_another_format_is_told(rig, tmp_path, write_video, capsys):
+    deeplabcut(rig, tmp_path / 'dlc', write_video, rig.false)
+    (tmp_path / 'dlc/calibration.toml').unlink()
+    words = f'calibrate camera {tmp_path}/dlc --format dlc --camera high --out {tmp_path}/new'
+    assert main(words.split()) == 1
+    said = capsys.readouterr().err
+    assert 'must hold a calibrated session of several cameras with labels, read as dlc' in said
+    assert 'single views' not in said

@@ -1,5 +1,6 @@
 """Made recordings of two animals: one hides the other, each is a track, and a store says where both are."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from smilfit.apis import DataSource, preprocess, synthesize
 from smilfit.datasets import DatasetFile, PictureDataset
-from smilfit.io import SleapSession, read_labels, read_track_names, write_tracks
+from smilfit.io import SleapSession, read_calibration, read_labels, read_track_names, write_tracks
 from smilfit.synthetic import RenderedSession, SessionSet, SynthesisOptions
 
 TWO = SynthesisOptions(n_sessions=1, n_frames=5, n_cameras=2, size=(96, 80), memory_s=0.0, n_animals=2)
@@ -114,6 +115,71 @@ def test_fewer_labelled_than_there_are_say_nothing_of_the_rest(folder, tmp_path)
     assert not any(images[i]['data_samples']['all_animals'].any() for i in range(len(images)))
     with pytest.raises(ValueError, match='at most the 1 animals'):
         preprocess(source, tmp_path / 'one.h5', 'quadruped', {**options, 'n_animals': 1})
+
+
+@pytest.fixture(scope='module')
+def three_cameras(tmp_path_factory):
+    """A folder seen by three cameras, and the store that is made of it: two cannot say which of them is wrong."""
+    out = tmp_path_factory.mktemp('three') / 'out'
+    synthesize('quadruped', out, replace(TWO, n_cameras=3))
+    return out, _stored(out, out.parent / 'clean.h5')[0]
+
+
+def _rewritten(folder, out, change):
+    """Copy a made folder with other labels: `change(camera number, names, points of each)` gives both."""
+    shutil.copytree(folder, out)
+    paths = {path.parent.name: path for path in (out / 'session_000').glob('*/*.slp')}
+    for c, camera in enumerate(read_calibration(out / 'session_000' / 'calibration.toml').names):
+        path = paths[camera]
+        names = read_track_names(path)
+        read = [read_labels(path, name) for name in names]
+        xy = [np.full((TWO.n_frames, *labels.xy.shape[1:]), np.nan) for labels in read]
+        for points, labels in zip(xy, read):
+            points[: len(labels.xy)] = labels.xy
+        names, xy = change(c, list(names), xy)
+        video = next(path.parent.glob('*.mp4'))
+        tracks = {name: (points, None) for name, points in zip(names, xy)}
+        write_tracks(path, tracks, read[0].node_names, video.name)
+    return out
+
+
+def _stored(folder, path, **source):
+    found = DataSource('sleap', folder, folder / 'joint_lookup.csv', reader={'instance': 'each'}, **source)
+    report = preprocess(found, path, 'quadruped', {'target_resolution': 64, 'min_views': 1}).report
+    return DatasetFile(path), report['sessions']
+
+
+def test_a_frame_in_which_a_tracker_took_one_animal_for_the_other_is_found(three_cameras, tmp_path):
+    folder, clean = three_cameras
+
+    def change(camera, names, xy):
+        if camera == 1:
+            xy[0][2], xy[1][2] = xy[1][2].copy(), xy[0][2].copy()
+        return names, xy
+
+    spoilt = _rewritten(folder, tmp_path / 'spoilt', change)
+    found, told = _stored(spoilt, tmp_path / 'found.h5')
+    kept, _ = _stored(spoilt, tmp_path / 'kept.h5', keep_tracks=True)
+    for name in clean.session_names:
+        want = clean.annotated2d(name)
+        torch.testing.assert_close(found.annotated2d(name).xy, want.xy, atol=1e-3, rtol=0)
+        assert float((kept.annotated2d(name).xy - want.xy).abs().max()) > 5
+        identities = told[name]['reader']['identities']
+        assert list(identities['frames_of_other_tracks'].values()) == [1]
+
+
+def test_tracks_with_a_name_of_their_own_in_each_camera_are_matched(three_cameras, tmp_path):
+    folder, clean = three_cameras
+
+    def change(camera, names, xy):
+        return [f'{camera}_{name}' for name in names], xy[::-1] if camera else xy
+
+    found, told = _stored(_rewritten(folder, tmp_path / 'named', change), tmp_path / 'found.h5')
+    assert found.session_names == ('session_000+0_animal_0', 'session_000+0_animal_1')
+    for name, known in zip(found.session_names, clean.session_names):
+        torch.testing.assert_close(found.annotated2d(name).xy, clean.annotated2d(known).xy, atol=1e-3, rtol=0)
+        first, *others = told[name]['reader']['identities']['tracks'].values()
+        assert all(other[-1] != first[-1] for other in others)
 
 
 def test_tracks_that_cameras_do_not_share_are_refused(folder, tmp_path):

@@ -7,6 +7,8 @@ from scipy.spatial import cKDTree
 # A triangle that reaches so many times the median one is torn, counted as such, and not searched here. Those that
 # reach less than the second number are searched all at once.
 _LONGEST, _USUAL = 6.0, 1.5
+# A corner so near to a plane, in units of a triangle's extent times twice its area, may lie on either side of it.
+_FLAT = 1e-9
 
 
 def crossing_triangles(
@@ -28,6 +30,14 @@ def crossing_triangles(
     a, b = a[near], b[near]
     joined = (faces[a][:, :, None] == faces[b][:, None, :]).any((1, 2))
     a, b = a[~joined], b[~joined]
+    # Most pairs are told apart by the plane of one of them, at a tenth of the cost.
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    # Triangles without an area have no plane, and are not told apart.
+    margin = _FLAT * radii**3
+    for _ in range(2):
+        side = ((corners[b] - corners[a][:, :1]) * normals[a][:, None]).sum(-1)
+        through = (side.min(1) <= margin[a]) & (side.max(1) >= -margin[a])
+        a, b = b[through], a[through]
     crossed = _pierces(corners[a], corners[b]) | _pierces(corners[b], corners[a])
     hit[a[crossed]] = hit[b[crossed]] = True
     return hit

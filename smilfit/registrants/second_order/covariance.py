@@ -27,7 +27,7 @@ from smilfit.registrants.second_order.covariance_dense import (
 from smilfit.registrants.second_order.covariance_tree import (
     TreeBetween,
     TreeElimination,
-    hangs_on_joints,
+    hangs_on_bones,
 )
 from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.models import Model
@@ -183,7 +183,7 @@ class _Covariance:
     def _eliminated(self, i: int) -> DenseElimination | TreeElimination:
         work = self._work(i)
         models = self._models(work, self.slopes)
-        if hangs_on_joints(work.block, models, self.names):
+        if hangs_on_bones(work.block, models, self.names):
             return TreeElimination.of(work.part, self.layout, models)
         return DenseElimination.of(work.block, work.part, models)
 

@@ -15,15 +15,22 @@ from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
 from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.models import Model, ParameterModel, PointModel
+from smilfit.registrants.second_order.rigid_points import carrying_bones
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 
 
-def hangs_on_joints(block: FrameBatch, models: Sequence[Model], names: tuple[str, ...]) -> bool:
-    """Say whether each model is of single joints or of the border, points are joints, and no camera moves."""
+def hangs_on_bones(block: FrameBatch, models: Sequence[Model], names: tuple[str, ...]) -> bool:
+    """Say whether each model is of points that hang on one bone each or of the border, and no camera moves.
+
+    Where there is a border the points must be joints: it moves others in their bones, too.
+    """
     groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
-    if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
+    columns, body = block.layout.extra_columns(), block.task.body
+    if 'cameras' in columns or any(g is None for g in groups):
         return False
-    if not all(point_set(block.task.body, g).only_joints for g in groups):
+    if columns and not all(point_set(body, g).only_joints for g in groups):
+        return False
+    if any(carrying_bones(body, g) is None for g in groups):
         return False
     return all(isinstance(m, PointModel) or _by_joint(m) for m in models)
 
@@ -42,7 +49,6 @@ class TreeGeometry:
         turn: S, zero for joints that do not turn.
         steps: s.
         moved: derivative of the joints' places by the border, turns held; in the body's order.
-        arms: what a twist does at the joint's own place.
     """
 
     part: FrameEvaluation
@@ -50,7 +56,6 @@ class TreeGeometry:
     turn: Float[Tensor, 'B J 6 3']
     steps: Float[Tensor, 'B J 6 q']
     moved: Float[Tensor, 'B J 3 q']
-    arms: Float[Tensor, 'B J 3 6']
 
     @classmethod
     def of(cls, part: FrameEvaluation, layout: VariableLayout) -> 'TreeGeometry':
@@ -67,25 +72,33 @@ class TreeGeometry:
         steps = torch.cat((torch.zeros_like(steps), steps), -2)
         # v(x) = v + w x (x - root): a joint that turns by w moves the root's place by -w x p = p x w.
         turn = turning * torch.cat((eye, cross), -2)
-        turn, steps, arms = (
-            x.index_select(1, tree.order) for x in (turn, steps, torch.cat((-cross, eye), -1))
-        )
-        return cls(part, layout, turn, steps, moved, arms)
+        turn, steps = (x.index_select(1, tree.order) for x in (turn, steps))
+        return cls(part, layout, turn, steps, moved)
 
     @property
     def tree(self) -> KinematicTree:
         """Give the body's tree."""
         return self.part.kinematics.body.tree
 
+    def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Float[Tensor, 'B K 3 6']]:
+        """Give the bones that points hang on, and what a twist of theirs does at the points."""
+        kin = self.part.kinematics
+        arms = kin.places(point_set(kin.body, names)) - kin.joints[:, :1]
+        eye = torch.eye(3, dtype=arms.dtype, device=arms.device).expand(*arms.shape, 3)
+        return carrying_bones(kin.body, names), torch.cat((-skew(arms), eye), -1)
+
     def sums(self, models: Sequence[Model]) -> tuple[TreeSums, Float[Tensor, 'B m']]:
         """Sum models at the joints that carry them; and give the diagonal of the dense matrix."""
         kin, layout = self.part.kinematics, self.layout
         points, turns = torch.zeros_like(kin.linear), torch.zeros_like(kin.linear)
+        twist = points.new_zeros(*points.shape[:2], 6, 6)
         border = points.new_zeros(len(points), *(self.steps.shape[-1],) * 2)
         columns = layout.extra_columns()
         for model in models:
             if isinstance(model, PointModel):
-                points.index_add_(1, point_set(kin.body, model.names).joints, model.hessian)
+                bones, arms = self.carried(model.names)
+                twist.index_add_(1, bones, arms.mT @ (model.hessian @ arms))
+                points.index_add_(1, bones, model.hessian)
             elif model.name == 'body_pose':
                 maps = pose_maps(kin)[:, 1:]
                 turns[:, 1:] += maps.mT @ model.hessian @ maps
@@ -95,8 +108,7 @@ class TreeGeometry:
                 hessian = model.hessian
                 border[:, own, own] += hessian if hessian.ndim == 3 else block_diagonal(hessian)
         turns = turns * turns.new_zeros(turns.shape[1], 1, 1).index_fill(0, layout.free, 1.0)
-        in_order = points.index_select(1, self.tree.order)
-        twist = self.arms.mT @ (in_order @ self.arms)
+        twist = twist.index_select(1, self.tree.order)
         place = twist.new_zeros(len(twist), 3, 3)
         sums = TreeSums(twist, turns.index_select(1, self.tree.order), place, border)
         return sums, self._diagonal(points, sums)
@@ -153,10 +165,10 @@ class TreeElimination:
         """Give the sum over frames of what is left of the shared unknowns' matrix."""
         return self.border.schur
 
-    def rows(self, names: tuple[str, ...]) -> Tensor:
-        """Give where joints stand in the order of their depth."""
-        geometry = self.geometry
-        return geometry.tree.restore[point_set(geometry.part.kinematics.body, names).joints]
+    def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """Give where the bones of points stand in the order of their depth, and what a twist does at the points."""
+        bones, arms = self.geometry.carried(names)
+        return self.geometry.tree.restore[bones], arms
 
     def diagonal(self, common: Tensor) -> Float[Tensor, 'B m']:
         """Give the inverse's diagonal."""
@@ -166,9 +178,9 @@ class TreeElimination:
         return self.geometry.unknowns(turns, place[:, 0], border.diagonal(dim1=1, dim2=2))
 
     def points(self, names: tuple[str, ...], common: Tensor) -> Float[Tensor, 'B K 3 3']:
-        """Carry the inverse over to joints."""
-        rows = self.rows(names)
-        found = self.passes.spreads.twist.take(rows).carried(self.geometry.arms.index_select(1, rows))
+        """Carry the inverse over to points."""
+        rows, arms = self.carried(names)
+        found = self.passes.spreads.twist.take(rows).carried(arms)
         return found.own + found.by @ self.border.whole_inverse(common).unsqueeze(1) @ found.by.mT
 
     def trace(self, model: Model, common: Tensor) -> Tensor:
@@ -213,9 +225,8 @@ class TreeBetween:
         return self.frames.geometry.unknowns(turns, place[:, 0], border.diagonal(dim1=1, dim2=2))
 
     def points(self, names: tuple[str, ...], common: Tensor, shared: Tensor) -> Float[Tensor, 'B K 3 3']:
-        """Carry it over to joints."""
-        rows = self.frames.rows(names)
-        arms = self.frames.geometry.arms.index_select(1, rows)
+        """Carry it over to points."""
+        rows, arms = self.frames.carried(names)
         value, slope = (x.twist.take(rows).carried(arms) for x in (self.frames.passes.spreads, self.spreads))
         inverse, border = self.frames.border.whole_inverse(common), self.border.whole(common, shared)
         mixed = slope.by @ inverse.unsqueeze(1) @ value.by.mT

@@ -12,6 +12,8 @@ from smilfit.structures import BodyParams, parameter_names
 
 # A point with less than this share on its first bone counts as hanging on several.
 MOST_SHARE = 0.9
+# Shares that sum to 1 do so up to this.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,22 @@ def share_of_bone(body: SMIL, points: PointSet) -> Float[Tensor, ' M']:
     shares = torch.cat(shares)
     rows = shares if points.landmarks is None else shares.index_select(0, points.order)
     return rows[marked.rows, marked.bones]
+
+
+def carrying_bones(body: SMIL, names: tuple[str, ...]) -> Int[Tensor, ' K'] | None:
+    """Give the one bone that each point hangs on and moves with; None where one hangs on several or bends."""
+    points = point_set(body, names)
+    bones = points.joints
+    if points.landmarks is not None:
+        shares = points.landmarks.shares
+        if body.posedirs is not None or bool((shares.amax(1) < 1 - ROUNDING).any()):
+            return None
+        bones = torch.cat((bones, shares.argmax(1))).index_select(0, points.order)
+    if points.offsets is not None:
+        if bool((share_of_bone(body, points) < 1 - ROUNDING).any()):
+            return None
+        bones = bones.index_copy(0, points.offsets.rows, points.offsets.bones)
+    return bones
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """Covariances: along the tree as from dense equations, never lost where nothing is known, and covering the truth."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from smilfit.body_models import SMIL
+from smilfit.body_models import SMIL, Landmark, SparseMatrix
 from smilfit.handlers import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -19,7 +22,7 @@ from smilfit.registrants.second_order.covariance_dense import (
     positive_inverse,
 )
 from smilfit.registrants.second_order.covariance_passes import small_inverse
-from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_joints
+from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_bones
 from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.noise import Noise, scaled, statements_of
 from smilfit.registrants.second_order.problem import BodyProblem
@@ -28,19 +31,19 @@ from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import task_of
 from smilfit.solvers import LevenbergMarquardt
 from smilfit.structures import Keypoints2d, Keypoints3d
-from tests.animals import random_params, ring_of_cameras, small_animal, static_animal
+from tests.animals import marked_animal, random_params, ring_of_cameras, small_animal, static_animal
 
 NOISE = 0.02
 POSE = ('global_orient', 'transl', 'body_pose')
 
 
-def problem_of(fitted, free, transl, count=6, weight=0.6):
+def problem_of(fitted, free, transl, count=6, weight=0.6, data=None, names=None):
     """Points of all joints but the root in 3D, some of them not seen, and priors of pose and shape."""
-    data = small_animal(n_joints=8)
+    data = small_animal(n_joints=8) if data is None else data
     body = SMIL(data).double()
-    names = data.joint_names[1:]
+    names = data.joint_names[1:] if names is None else names
     points = body(random_params(data, count, seed=4), names).keypoints
-    confidence = torch.rand(count, 7, generator=torch.Generator().manual_seed(0)).double()
+    confidence = torch.rand(count, len(names), generator=torch.Generator().manual_seed(0)).double()
     seen = Keypoint3dMSEInput(points, names, confidence * (confidence > 0.3)).resolve(data)
     handlers = (Keypoint3dMSEHandler(KeypointMSELoss(sigma=3.0)), BodyPosePriorHandler(), BetasPriorHandler())
     for handler in handlers:
@@ -65,17 +68,40 @@ def close(a, b):
 @pytest.mark.parametrize(('free', 'transl'), [(list(range(8)), True), ([0, 2, 3, 6], False), ([1, 4], True)])
 def test_covariances_along_the_tree_are_those_of_dense_equations(fitted, free, transl):
     problem, point = problem_of(fitted, free, transl)
+    tree_is_dense(problem, point, problem.frames.task.body.joint_names)
+
+
+@pytest.mark.parametrize(('free', 'transl'), [(list(range(8)), True), ([0, 2, 3, 6], False)])
+def test_landmarks_on_one_bone_go_along_the_tree(free, transl):
+    """Offsets in the frame of a joint's own bone, of its parent's, and a point of the skin of one bone alone."""
+    data = marked_animal(n_joints=8)
+    weights = data.weights.to_dense()
+    weights[5] = np.eye(8)[4]
+    marks = {n: data.landmarks[n] for n in ('mark_on_joint', 'mark_known', 'mark_on_parent')}
+    marks['mark_on_bone'] = Landmark({5: 1.0}, 'joint_4', (0.0, 0.2, 0.1))
+    data = replace(data, posedirs=None, weights=SparseMatrix.from_dense(weights), landmarks=marks)
+    names = (*marks, 'tail', *data.joint_names[2:])
+    problem, point = problem_of({}, free, transl, data=data, names=names)
+    tree_is_dense(problem, point, (*data.joint_names, *marks, 'tail'))
+    bent, point = problem_of({}, free, transl, data=data, names=(*names, 'nose'))
+    part = bent.frames.evaluate(point)
+    models = [s.model for s in statements_of(part, {'keypoints3d_mse'})[0]]
+    assert not hangs_on_bones(bent.frames, models, data.joint_names)
+
+
+def tree_is_dense(problem, point, names):
     block, part = problem.frames, problem.frames.evaluate(point)
     seen, held = statements_of(part, {'keypoints3d_mse'})
     models = [*held, *(s.model for s in seen)]
-    assert hangs_on_joints(block, models, block.task.body.joint_names)
+    assert hangs_on_bones(block, models, names)
     tree, dense = TreeElimination.of(part, block.layout, models), DenseElimination.of(block, part, models)
     close(tree.ridge, dense.ridge)
     close(tree.schur, dense.schur)
-    common, names = positive_inverse(dense.schur), block.task.body.joint_names
+    common = positive_inverse(dense.schur)
     close(tree.diagonal(common), dense.diagonal(common))
     close(tree.points(names, common), dense.points(names, common))
-    middle = [*held, *(scaled(s.model, torch.linspace(0.2, 3.0, 7).double()) for s in seen)]
+    share = torch.linspace(0.2, 3.0, seen[0].model.hessian.shape[1]).double()
+    middle = [*held, *(scaled(s.model, share) for s in seen)]
     a, b = tree.between(middle), dense.between(middle)
     close(a.schur, b.schur)
     shared = common @ b.schur @ common
