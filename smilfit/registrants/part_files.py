@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +13,13 @@ from torch import Tensor
 from smilfit.files import BadFileError, read_npz, reading, replacing
 from smilfit.registrants.stage_task import FitState, StageRun
 from smilfit.registrants.windows import Part
-from smilfit.structures import BodyParams
+from smilfit.structures import BodyParams, FitCovariance
 
 logger = logging.getLogger('smilfit')
 
 
 class PartFiles:
-    """Keeps parts of one fit in a folder. Covariances are not kept.
+    """Keeps parts of one fit in a folder. Of covariances it keeps keypoints' and standard deviations.
 
     Args:
         folder: holds the files of one fit alone.
@@ -52,8 +53,17 @@ class PartFiles:
             'loss': part.loss,
             'orient': part.orient,
         }
+        metadata = {
+            'fingerprint': self.fingerprint,
+            'history': run.history,
+            'notes': part.notes,
+            'report': run.report,
+        }
+        if run.covariance is not None:
+            known = run.covariance
+            tensors |= {'covariance/keypoints': known.keypoints, 'covariance/sd': known.parameter_sd()}
+            metadata['covariance'] = [known.columns, known.keypoint_names, known.noise]
         arrays = {n: v.detach().cpu().numpy() for n, v in tensors.items() if v is not None}
-        metadata = {'fingerprint': self.fingerprint, 'history': run.history, 'notes': part.notes}
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder / f'{name}.npz') as temporary, temporary.open('wb') as file:
             # Parts of earlier runs have this key.
@@ -81,7 +91,14 @@ class PartFiles:
             camera_shift=found.get('camera_shift'),
             log_focal=found.get('log_focal'),
         )
-        run = StageRun(state, tuple(metadata['history']), found['per_frame'], found['converged'])
+        run = StageRun(
+            state,
+            tuple(metadata['history']),
+            found['per_frame'],
+            found['converged'],
+            _covariance(found, metadata.get('covariance')),
+            metadata.get('report', {}),
+        )
         if 'orient' not in found:
             return None
         tried = (found['choice'], found['loss'], found['orient'])
@@ -97,3 +114,11 @@ class PartFiles:
 
 def _params(found: dict[str, Tensor], prefix: str) -> BodyParams:
     return BodyParams.of({n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})
+
+
+def _covariance(found: dict[str, Tensor], told: Sequence[Any] | None) -> FitCovariance | None:
+    if told is None:
+        return None
+    columns, names, noise = told
+    keypoints, sd = found['covariance/keypoints'], found['covariance/sd']
+    return FitCovariance(None, tuple(columns), keypoints, tuple(names), noise, sd)

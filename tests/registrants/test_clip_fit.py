@@ -135,20 +135,26 @@ def test_carried_points_agree_with_what_moves_them():
 def test_a_stopped_fit_goes_on_after_its_last_window(tmp_path):
     body, _, seen = moving_clip()
     parts = PartFiles(tmp_path / 'parts', 'one')
-    first = fitter(body, **WINDOWS)
+    solver = LevenbergMarquardt(gnc_schedule=(), covariance=True)
+    first = fitter(body, solver, **WINDOWS)
     first.keep_parts(parts)
     whole = first([seen])
     names = sorted(path.name for path in parts.folder.iterdir())
     assert names == ['shape.npz', *(f'window_{i:05d}.npz' for i in range(4))]
     (parts.folder / names[-1]).unlink()
     steps = []
-    again = fitter(body, **WINDOWS, hooks=[lambda stage, step, loss: steps.append(stage.name) and False])
+    again = fitter(
+        body, solver, **WINDOWS, hooks=[lambda stage, step, loss: steps.append(stage.name) and False]
+    )
     again.keep_parts(parts)
     resumed = again([seen])
     assert set(steps) == {'place', 'all'}
     assert steps.count('place') == 1
     for name, value in whole.params.as_dict().items():
         torch.testing.assert_close(resumed.params.as_dict()[name], value, rtol=0, atol=0)
+    assert resumed.report == whole.report
+    torch.testing.assert_close(resumed.covariance.keypoints, whole.covariance.keypoints, rtol=0, atol=0)
+    torch.testing.assert_close(resumed.covariance.sd, whole.covariance.sd, rtol=0, atol=0)
 
 
 def by_windows(folder):
