@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis import fit
+from smilfit.apis import check_data, fit
 from smilfit.body_models import SMIL, load_body_model_data
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import MultiViewDataset, open_dataset
@@ -47,6 +47,8 @@ def test_points_are_fitted_without_images(recording):
         ValueError, match='training on images needs images; session run is of points in space'
     ):
         MultiViewDataset(data)
+    with pytest.raises(ValueError, match='a check before training needs images'):
+        check_data(data)
     done = fit('configs/fit/points3d_lm.py', data, folder / 'out', video=False, verdict=False)
     assert done.points['run'].median() < 0.02 * done.points['run'].size
     numbers = json.loads((folder / 'out' / 'run' / 'benchmark.json').read_text())

@@ -52,12 +52,13 @@ def check_data(
         progress: called with a `Progress` after every session.
 
     Raises:
-        ValueError: a file that is no dataset, or a body model that it was not made with.
+        ValueError: a file that is no dataset, one without images, or a body model that it was not made with.
     """
     if out is not None:
         check_output_folder(out, '--out')
         check_not_an_input(Path(out) / 'report.html', (data, body_model), '--out')
     dataset = open_dataset(data)
+    dataset.require_images('a check before training')
     body = _body(dataset, body_model)
     figures = {}
     for done, session in enumerate(dataset.session_names):

@@ -192,6 +192,7 @@ def _recorded(
 
 def _stored(path: Path, options: SourceOptions, names: DatasetNames) -> list[Recording]:
     dataset = open_dataset(path)
+    dataset.require_images('inference')
     _check_same_animal(dataset, names)
     for name in options.sessions:
         if name not in dataset.session_names:
