@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis import check_data, fit
+from smilfit.apis import check_data, export_fit, fit
 from smilfit.body_models import SMIL, load_body_model_data
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import MultiViewDataset, open_dataset
 from smilfit.files import BadFileError
 from smilfit.io.points import read_recorded_points
+from smilfit.io.points3d import read_points3d
 
 
 @pytest.fixture
@@ -53,6 +54,10 @@ def test_points_are_fitted_without_images(recording):
     assert done.points['run'].median() < 0.02 * done.points['run'].size
     numbers = json.loads((folder / 'out' / 'run' / 'benchmark.json').read_text())
     assert numbers['points/median_mm'] == pytest.approx(done.points['run'].median())
+    export_fit(folder / 'out', ['points3d', 'frames', 'angles'], folder / 'exported')
+    fitted = done.results['run'].keypoints3d
+    written = read_points3d(next((folder / 'exported').rglob('points3d.h5')), fitted.names)
+    assert np.abs(written - fitted.xyz.numpy()).max() < 1e-3
 
 
 def test_files_that_are_no_points_are_named(tmp_path):

@@ -17,6 +17,7 @@ from smilfit.datasets import open_dataset
 from smilfit.exports import ExportedFit, ExportOptions, exporter, formats
 from smilfit.files import BadFileError, MadeOf, OutputFolder, OutputLock, folder_name, inside, read_npz
 from smilfit.io.session_folder import find_video
+from smilfit.registrants.unswap import labels_as_fitted
 from smilfit.registry import reject_unknown
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d
 from smilfit.structures.fit_record import FittedModel
@@ -151,7 +152,7 @@ def load_export(
         )
         seen = (score > 0) & (predictions.view_mask[..., None] if score.ndim == 3 else True)
         pixels = np.where(seen[..., None], predictions.keypoints2d, np.nan), np.where(seen, score, 0.0)
-    observed = None if origin is None else _observed(origin)
+    observed = None if origin is None else _observed(origin, fit)
     if observed is not None and (fit.keypoints3d is None or observed.batch_size != len(valid)):
         observed = None
     return ExportedFit(
@@ -185,14 +186,20 @@ def _body(path: Path, fit: FitResult, given: str | Path | None) -> SMIL | None:
     return body
 
 
-def _observed(origin: FitOrigin) -> Keypoints2d | None:
-    """Read the annotated keypoints, where the dataset file is there and still the same."""
+def _observed(origin: FitOrigin, fit: FitResult) -> Keypoints2d | None:
+    """Read the annotated keypoints as the fit took them, where the dataset file is there and still the same.
+
+    Points in space may have neither cameras nor labels in images.
+    """
     if origin.dataset is None or not Path(origin.dataset).is_file():
         return None
     dataset = open_dataset(origin.dataset)
     if dataset.fingerprint != origin.fingerprint or origin.session not in dataset.session_names:
         return None
-    return dataset.annotated2d(origin.session)
+    if not dataset.has_views(origin.session):
+        return None
+    frames = dataset.frame_indices(origin.session)
+    return labels_as_fitted(dataset.annotated2d(origin.session), fit.report, frames)
 
 
 def _videos(origin: FitOrigin, fit: FitResult) -> dict[str, str]:
