@@ -88,6 +88,8 @@ class SessionFits:
         self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
         self.steps = FitProgress(options.progress)
         self.registrant = self._registrant(Processes())
+        # What was measured of which fit, by session: a folder's files and the page tell the same.
+        self._measured: dict[str, tuple[FitResult, list[FitBenchmark | PointBenchmark]]] = {}
         # Read at once: a file that is wrong is told of before the first fit.
         self.thresholds = load_thresholds(options.thresholds)
         warn_of_unfitted(body, self.registrant.stages)
@@ -286,12 +288,16 @@ class SessionFits:
 
     def measured(self, session: str, result: FitResult) -> list[FitBenchmark | PointBenchmark]:
         """Measure a fit by what the session has: labels in images, points in space where there are no images."""
+        of, known = self._measured.get(session, (None, []))
+        if of is result:
+            return known
         dataset = self.dataset
         found: list[FitBenchmark | PointBenchmark] = []
         if dataset.has_views(session):
             found.append(self.benchmark(session, result))
         if not dataset.has_images(session):
             found.append(measure_points(self, session, result))
+        self._measured[session] = result, found
         return found
 
     @torch.no_grad()
