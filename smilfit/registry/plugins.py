@@ -2,13 +2,13 @@
 
 import hashlib
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec, spec_from_file_location, spec_from_loader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from smilfit.registry.config_file import bring_in_reach, cause
 
@@ -90,8 +90,9 @@ def _loaded(file: Path) -> ModuleType | None:
 class _SameFile(MetaPathFinder):
     """Gives the plugin where its file is imported as a module, too: a config may name what the command line named."""
 
+    # The path of a namespace package is no `Sequence`.
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.origin is None or not spec.origin.endswith('.py'):
