@@ -2,16 +2,15 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from types import ModuleType
 
-from smilfit.registry.spelling import did_you_mean
+from smilfit.cli.command_group import group_usage, run_group
 from smilfit.version import __version__
 
 COMMANDS = {
     'preprocess': 'recorded sessions to a dataset file',
     'check': 'look at the ground truth of a dataset file before training',
     'calibrate': 'cameras by boards, or one camera against the others',
+    'model': 'a rigged model: import, check, convert, measure, and more',
     'landmarks': 'propose which place of a model each annotated keypoint is',
     'fit': 'fit a body model to a dataset file, stage by stage',
     'fit_images': 'fit a body model to annotated images or single-view videos',
@@ -32,40 +31,21 @@ _MODULES = {'test': 'testing'}
 
 def usage() -> str:
     """Say what there is."""
-    width = max(map(len, COMMANDS))
-    lines = [f'  {name:<{width}}  {what}' for name, what in COMMANDS.items()]
-    return '\n'.join(
-        [
-            'usage: smilfit COMMAND [arguments]',
-            '',
-            *lines,
-            '',
-            'smilfit COMMAND --help says more; smilfit --version.',
-        ]
-    )
+    return group_usage('smilfit', COMMANDS, '; smilfit --version')
 
 
-def command_module(name: str) -> ModuleType:
-    """Import the module of a command."""
-    return import_module(f'smilfit.cli.{_MODULES.get(name, name)}')
+def command_module(name: str) -> str:
+    """Name the module of a command."""
+    return f'smilfit.cli.{_MODULES.get(name, name)}'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Hand the arguments to a command; 2 on an unknown one."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ('-h', '--help'):
-        print(usage())
-        return 0
-    if arguments[0] == '--version':
+    if arguments[:1] == ['--version']:
         print(__version__)
         return 0
-    command = arguments.pop(0)
-    # convert-config reads as well as convert_config.
-    command = command if command in COMMANDS else command.replace('-', '_')
-    if command not in COMMANDS:
-        print(f'smilfit: error: no command {command!r}. {did_you_mean(command, COMMANDS)}', file=sys.stderr)
-        return 2
-    return command_module(command).main(arguments, prog=f'smilfit {command}')
+    return run_group(arguments, 'smilfit', COMMANDS, command_module, usage())
 
 
 if __name__ == '__main__':

@@ -1,0 +1,18 @@
+"""`smilfit model COMMAND ...`: what one does with a rigged model before and after fits."""
+
+import sys
+from collections.abc import Sequence
+
+from smilfit.cli.command_group import run_group
+
+COMMANDS: dict[str, str] = {}
+
+
+def command_module(name: str) -> str:
+    """Name the module of a command."""
+    return f'smilfit.cli.model_{name}'
+
+
+def main(argv: Sequence[str] | None = None, prog: str = 'model') -> int:
+    """Hand the arguments to a command; 2 on an unknown one."""
+    return run_group(sys.argv[1:] if argv is None else argv, prog, COMMANDS, command_module)

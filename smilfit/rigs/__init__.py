@@ -1,0 +1,1 @@
+"""Rigs of other programs, and how they become body models: readers, cleaning, limits, clips."""

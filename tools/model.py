@@ -1,0 +1,8 @@
+"""Import, check, convert and measure rigged models; see --help."""
+
+import sys
+
+from smilfit.cli.model import main
+
+if __name__ == '__main__':
+    sys.exit(main())
