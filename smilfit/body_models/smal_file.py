@@ -53,6 +53,20 @@ def body_from_arrays(
         name: the model's name; the file's stem if None.
         max_betas: keep only the first shape coefficients.
     """
+    return check_body_model(stored_body(raw, path, name, max_betas), str(path))
+
+
+def stored_body(
+    raw: Mapping[str, Any], path: Path, name: str | None = None, max_betas: int | None = None
+) -> BodyModelData:
+    """Make a body model of a file's contents that may break rules, for whoever looks for its faults.
+
+    Args:
+        raw: as of `body_from_arrays`.
+        path: for messages.
+        name: the model's name; the file's stem if None.
+        max_betas: keep only the first shape coefficients.
+    """
     for key in ('v_template', 'f', 'weights', 'kintree_table'):
         if key not in raw:
             raise ValueError(
@@ -67,26 +81,23 @@ def body_from_arrays(
         regressor = _regressor(model_array(raw, 'J_regressor', path, (2,)), len(v_template), path)
     joints = _rest_joints(path, model_array(raw, 'J', path, (2,)), regressor, v_template)
     faces = model_array(raw, 'f', path, (2,), whole=True)
-    return check_body_model(
-        BodyModelData(
-            name=name or path.stem,
-            v_template=v_template,
-            faces=np.zeros((0, 3), np.int64) if faces is None else faces,
-            joint_names=_joint_names(raw.get('J_names'), len(parents), path),
-            parents=parents,
-            weights=SparseMatrix.from_dense(required_array(raw, 'weights', path, (2,))),
-            joints=joints,
-            joint_regressor=regressor,
-            shapedirs=shapedirs,
-            shape_mean=_first(model_array(raw, 'shape_mean_betas', path, (1,)), n_betas),
-            shape_cov=_first(model_array(raw, 'shape_cov', path, (2,)), n_betas, n_betas),
-            scaledirs=_first(model_array(raw, 'scaledirs', path, (3,)), n_betas),
-            transdirs=_first(model_array(raw, 'transdirs', path, (3,)), n_betas),
-            posedirs=_pose_directions(model_array(raw, 'posedirs', path, (2, 3))),
-            joint_limits=model_array(raw, 'joint_limits', path, (3,)),
-            symmetry_plane_vertices=_symmetry_plane(raw, path),
-        ),
-        str(path),
+    return BodyModelData(
+        name=name or path.stem,
+        v_template=v_template,
+        faces=np.zeros((0, 3), np.int64) if faces is None else faces,
+        joint_names=_joint_names(raw.get('J_names'), len(parents), path),
+        parents=parents,
+        weights=SparseMatrix.from_dense(required_array(raw, 'weights', path, (2,))),
+        joints=joints,
+        joint_regressor=regressor,
+        shapedirs=shapedirs,
+        shape_mean=_first(model_array(raw, 'shape_mean_betas', path, (1,)), n_betas),
+        shape_cov=_first(model_array(raw, 'shape_cov', path, (2,)), n_betas, n_betas),
+        scaledirs=_first(model_array(raw, 'scaledirs', path, (3,)), n_betas),
+        transdirs=_first(model_array(raw, 'transdirs', path, (3,)), n_betas),
+        posedirs=_pose_directions(model_array(raw, 'posedirs', path, (2, 3))),
+        joint_limits=model_array(raw, 'joint_limits', path, (3,)),
+        symmetry_plane_vertices=_symmetry_plane(raw, path),
     )
 
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from smilfit.cli.command_group import run_group
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    'check': 'say in words what is wrong with a model, and where',
+}
 
 
 def command_module(name: str) -> str:
