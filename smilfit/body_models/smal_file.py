@@ -1,7 +1,8 @@
 """Read the pickles (and npz files) of SMIL, SMAL and SMPL into `BodyModelData`.
 
 Keys are those of smplx's loaders plus SMILify's. Where a file has both joints and a joint regressor, the
-regressor decides unless the file says that its joints are static or the regressor is all zeros.
+regressor decides unless the file says that its joints are static or the regressor is all zeros; joints that are off
+it by rounding alone are taken as stored.
 """
 
 import logging
@@ -25,6 +26,8 @@ READ = {
 }  # fmt: skip
 # A stored joint this far (share of the body's size) from the regressed one is worth a word.
 STALE_JOINT_SHARE = 0.01
+# One that is off by so little was rounded, and is taken; by less, it is the regressed one in other digits.
+ROUNDED_JOINT_SHARE, EXACT_JOINT_SHARE = 1e-4, 2e-7
 
 
 def read_smal_file(path: str | Path, name: str | None = None, max_betas: int | None = None) -> BodyModelData:
@@ -168,6 +171,8 @@ def _rest_joints(
     if stored is not None and stored.shape == joints.shape:
         size = np.ptp(v_template, axis=0).max()
         worst = np.abs(stored - joints).max()
+        if EXACT_JOINT_SHARE * size < worst <= ROUNDED_JOINT_SHARE * size:
+            return stored
         if worst > STALE_JOINT_SHARE * size:
             logger.warning(
                 '%s: the stored joints are up to %.3g (%.1f %% of the body) from J_regressor @ v_template; '

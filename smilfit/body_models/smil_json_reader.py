@@ -77,10 +77,11 @@ def read_stored_smil_json(path: str | Path) -> BodyModelData:
         if key not in document:
             raise BadFileError(f'{path}: the key {key!r} must be there; got {len(document)} others. {ADVICE}')
     with reading(path, WHAT, ADVICE):
-        return _data(document, values)
+        return body_of_document(document, values)
 
 
-def _data(document: dict[str, Any], values: JsonValues) -> BodyModelData:
+def body_of_document(document: dict[str, Any], values: JsonValues) -> BodyModelData:
+    """Make a body model of a file's content, whatever rules of bodies it breaks."""
     joints = [
         values.record(j, f'joints[{i}]', ('name', 'parent', 'position'))
         for i, j in enumerate(_joints(document, values))

@@ -7,6 +7,8 @@ from smilfit.cli.command_group import run_group
 
 COMMANDS: dict[str, str] = {
     'check': 'say in words what is wrong with a model, and where',
+    'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
+    'convert': 'from one file format to another: .smil.json, .pkl, .npz',
 }
 
 

@@ -39,11 +39,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from smilfit.body_models.stored_model import read_stored_model
     from smilfit.files import write_text
     from smilfit.rigs.checking import NOTE, SEVERITIES, check_model
+    from smilfit.rigs.converting import open_model
 
-    model = read_stored_model(arguments.model)
+    model, _ = open_model(arguments.model)
     data, findings = model.data, check_model(model)
     shown = [f for f in findings if f.severity != NOTE or not arguments.no_notes]
     print(f'{data.name}: {data.n_vertices} vertices, {len(data.faces)} faces, {data.n_joints} joints')

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from smilfit.body_models.smal_file import STALE_JOINT_SHARE
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.geometry.closest_point import closest_on_triangles
 from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, listed, share
@@ -11,7 +12,6 @@ from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, listed, share
 _INSIDE_TURNS = 0.35
 # Of the model's size; ends of chains may lie a little off the skin.
 _OUTSIDE = 0.03
-STALE_JOINT_SHARE = 0.01
 _SUM_TOLERANCE = 1e-3
 
 
