@@ -37,7 +37,7 @@ CHECKS = (
     Check(weight_sums, _SKIN),
     Check(negative_weights, _SKIN),
     Check(joints_without_influence, (*_SKIN, 'parents')),
-    Check(joints_outside, (*_MESH, 'joints')),
+    Check(joints_outside, (*_MESH, 'joints', 'weights')),
     Check(stored_joints, ('v_template', 'joint_regressor', 'stored_joints')),
     Check(regressor_rows, ('joint_regressor',)),
     Check(impossible_limits, ('joint_limits',)),
