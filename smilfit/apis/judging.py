@@ -76,7 +76,8 @@ def judge_session(
         found: SessionNumbers = session_numbers(
             fits.body, result, seen, asked, fit_by(registrant), fit_by(stiff), doubt, _told(step)
         )
-    return judge(found.values, thresholds, found.frames, found.notes), [asdict(row) for row in found.cameras]
+    verdict = judge(found.values, thresholds, found.frames, found.notes, found.keypoints)
+    return verdict, [asdict(row) for row in found.cameras]
 
 
 def write_verdict(folder: Path, verdict: Verdict, cameras: list[CameraRow]) -> None:
