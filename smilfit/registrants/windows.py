@@ -226,6 +226,16 @@ def without_covariance(stage: Stage, optimizer: Any) -> Stage:
     return replace(stage, optimizer=quick)
 
 
-def with_shape_of(state: FitState, found: FitState) -> FitState:
-    """Give all frames the shape and focal length that some of them have found."""
-    return FitState(with_first_shape(state.params, found.params), found.camera_shift, found.log_focal)
+def with_doubt_alone(part: Part) -> Part:
+    """Drop what computes the matrices of a part's covariance: nobody asks for them, and they hold all its inputs."""
+    covariance = part.run.covariance
+    if covariance is None:
+        return part
+    return replace(part, run=replace(part.run, covariance=replace(covariance, whole=None)))
+
+
+def with_shape_of(state: FitState, run: StageRun) -> FitState:
+    """Give all frames the shape and focal length that some of them have found, and how sure they are of it."""
+    found, doubt = run.state, None if run.covariance is None else run.covariance.shared
+    params = with_first_shape(state.params, found.params)
+    return replace(found, params=params, doubt=doubt)
