@@ -63,6 +63,8 @@ class JointLimitLoss(_LimitLoss):
         loss_weight: factor on the result.
         required: whether a model without limits is an error; where not, it gets `default_joint_limits`, told.
         locked_factor: on the squared violations of locked axes.
+        default_factor: on the whole where the limits are the default ones, which know nothing of the animal: it may
+            hold those of a model firmly and these softly.
     """
 
     def __init__(
@@ -71,14 +73,17 @@ class JointLimitLoss(_LimitLoss):
         loss_weight: float = 1.0,
         required: bool = True,
         locked_factor: float = LOCKED_FACTOR,
+        default_factor: float = 1.0,
     ) -> None:
         super().__init__(reduction, loss_weight)
-        if not 0 < locked_factor < math.inf:
-            raise ValueError(
-                f'JointLimitLoss: locked_factor must be positive and finite; got {locked_factor}. Give 1 to hold all '
-                'limits alike.'
-            )
+        for name, factor in (('locked_factor', locked_factor), ('default_factor', default_factor)):
+            if not 0 < factor < math.inf:
+                raise ValueError(
+                    f'JointLimitLoss: {name} must be positive and finite; got {factor}. Give 1 to hold all limits '
+                    'alike.'
+                )
         self.required, self.locked_factor = required, locked_factor
+        self.default_factor, self._factor = default_factor, 1.0
 
     def bind_body(self, data: BodyModelData) -> None:
         """Take the joint limits of a model.
@@ -88,6 +93,7 @@ class JointLimitLoss(_LimitLoss):
         """
         if data.joint_limits is not None or self.required:
             super().bind_body(data)
+            self._factor = 1.0
             return
         limits = default_joint_limits(data)
         limb, midline = math.degrees(LIMB_RAD), math.degrees(MIDLINE_RAD)
@@ -95,7 +101,7 @@ class JointLimitLoss(_LimitLoss):
             f'{data.name} states no joint limits; joints turn up to {limb:.0f} degrees from rest, on the midline '
             f'{midline:.0f}.'
         )
-        self.limits = torch.as_tensor(limits[1:], dtype=torch.float32)
+        self.limits, self._factor = torch.as_tensor(limits[1:], dtype=torch.float32), self.default_factor
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
         """Give the violations, those of locked axes the larger; their derivative is 0 inside the limits."""
@@ -106,12 +112,13 @@ class JointLimitLoss(_LimitLoss):
         locked = limits[..., 0] == limits[..., 1]
         if self.axes is None and not bool(locked.any()):
             slope = torch.diag_embed(side.to(body_pose))
-            return Residuals(violation, pointwise=True, slope=slope, interval=limits)
+            return Residuals(violation, factor=self._factor, pointwise=True, slope=slope, interval=limits)
         firm = torch.where(locked, math.sqrt(self.locked_factor), 1.0).to(body_pose)
         axes = torch.eye(3).to(body_pose) if self.axes is None else self.axes.to(body_pose)
         maps = firm.unsqueeze(-1) * axes.mT
         return Residuals(
             firm * violation,
+            factor=self._factor,
             pointwise=True,
             slope=side.to(body_pose).unsqueeze(-1) * maps,
             interval=firm.unsqueeze(-1) * limits,

@@ -27,6 +27,7 @@ from smilfit.solvers.warp_border import (
 )
 from smilfit.solvers.warp_rotations import (
     angle_curvature,
+    beyond_angles,
     cross_columns,
     inverse_spd,
     limit_axes,

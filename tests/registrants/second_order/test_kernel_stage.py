@@ -122,7 +122,7 @@ LINEAR_PRIORS = (*PRIORS, LandmarkOffsetPriorHandler(), PartSizePriorHandler(), 
 
 
 def marked_clip(names):
-    """A body with landmarks, axes of its joints' own, a truth with a part and a hinge beyond its limits, and noise."""
+    """A body with landmarks, own axes of joints, a truth with a part and a hinge beyond its limits, and noise."""
     data = replace(marked_animal(n_joints=8), posedirs=None, scaledirs=None, transdirs=None)
     limits, draw = data.joint_limits.copy(), torch.Generator().manual_seed(5)
     limits[2, [0, 2]] = 0.0
