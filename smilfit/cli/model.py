@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from smilfit.cli.command_group import run_group
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    'import': 'make a body model of a rig (.glb, .gltf) from another program',
+}
 
 
 def command_module(name: str) -> str:

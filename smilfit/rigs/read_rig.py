@@ -1,0 +1,34 @@
+"""Read a rig of any format, as the file's name ends."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from smilfit.registry import did_you_mean
+from smilfit.rigs.rig import Rig
+
+# Suffix -> module and function; imported when needed.
+_READERS: dict[str, tuple[str, str]] = {
+    '.glb': ('smilfit.rigs.gltf', 'read_gltf'),
+    '.gltf': ('smilfit.rigs.gltf', 'read_gltf'),
+}
+
+
+def read_rig(path: str | Path) -> Rig:
+    """Read a rig.
+
+    Raises:
+        ValueError: another kind of file, or one that its reader refuses.
+        FileNotFoundError: no such file.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _READERS:
+        known = tuple(_READERS)
+        raise ValueError(
+            f'{path}: a rig must be one of {", ".join(known)}; got {suffix or "no suffix"!r}. '
+            f'{did_you_mean(suffix, known)} Other formats: export as glTF 2.0 (.glb).'
+        )
+    module, function = _READERS[suffix]
+    reader: Callable[[Path], Rig] = getattr(import_module(module), function)
+    return reader(path)
