@@ -8,11 +8,12 @@ import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
 from smilfit.files import BadFileError, inside, shorten
-from smilfit.registry import did_you_mean
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs.mjcf_bodies import MjcfBody, posed_frames, read_bodies, rest_frames
 from smilfit.rigs.mjcf_document import MjcfDocument, read_mjcf_document
 from smilfit.rigs.mjcf_frames import Frame, vector
 from smilfit.rigs.mjcf_joints import MjcfSkeleton, skeleton_of
+from smilfit.rigs.mjcf_keypoints import FREE_SD, KEPT_SD, read_body_keypoints
 from smilfit.rigs.mjcf_skin import MjcfSkin, inline_skin, read_skn
 from smilfit.rigs.rig import Rig, Site
 
@@ -23,7 +24,7 @@ OTHER_SKELETON = 1e-4
 _PROBES = 8
 
 
-def read_mjcf(path: str | Path, skin: str | Path | None = None) -> Rig:
+def read_mjcf(path: str | Path, skin: str | Path | None = None, keypoints: str | Path | None = None) -> Rig:
     """Read a model.
 
     Bodies that move the skin, and all above and below them, become joints (`mjcf_joints`); sites become sites. What
@@ -32,6 +33,7 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None) -> Rig:
     Args:
         path: the model (`.xml`).
         skin: its skin (`.skn`); None takes what the model names, else the one `.skn` beside it.
+        keypoints: a table of keypoints and the bodies they hang on (`mjcf_keypoints`), which become sites.
 
     Raises:
         FileNotFoundError: no such file.
@@ -52,6 +54,7 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None) -> Rig:
     size = float(np.ptp(vertices, axis=0).max())
     skeleton = skeleton_of(bodies, frames, size)
     unit, up = _unit_and_up(document)
+    marked = {} if keypoints is None else _keypoints(keypoints, standing, skeleton)
     rig = Rig(
         name=document.name,
         vertices=vertices,
@@ -62,7 +65,7 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None) -> Rig:
         weights=_weights(bound, skeleton),
         axes=skeleton.axes,
         limits_rad=skeleton.limits_rad,
-        sites=_sites(bodies, standing, skeleton),
+        sites=_sites(bodies, standing, skeleton) | marked,
         unit=unit,
         up_axis=up,
         notes=(*notes, *told, *skeleton.notes),
@@ -190,6 +193,29 @@ def site_on(skeleton: MjcfSkeleton, frame: Frame, body: str, place: np.ndarray) 
     """Give a point of a body, in the body's frame, as a site of the joint that carries the body."""
     joint = skeleton.of_body[body]
     return Site(skeleton.names[joint], frame.turn @ place + frame.place - skeleton.rest[joint, :3, 3])
+
+
+def _keypoints(path: str | Path, frames: Mapping[str, Frame], skeleton: MjcfSkeleton) -> dict[str, Site]:
+    """Give a lab's keypoints as sites whose places are not known well.
+
+    Raises:
+        UnknownNameError: a body that the model, as far as it has a skin, has not.
+    """
+    found = {}
+    length = float(np.ptp(skeleton.rest[:, :3, 3], axis=0).max())
+    for name, point in read_body_keypoints(path).items():
+        if point.body not in frames:
+            raise UnknownNameError(
+                f'{path}: {shorten(name)} must hang on a body of the model; {shorten(point.body)!r} is none. '
+                f'{did_you_mean(point.body, frames)}'
+            )
+        if name in skeleton.names:
+            raise BadFileError(
+                f'{path}: keypoints must have names of their own; {name!r} is a joint. Rename it.'
+            )
+        site = site_on(skeleton, frames[point.body], point.body, point.offset)
+        found[name] = replace(site, sd=length * (KEPT_SD if point.kept else FREE_SD))
+    return found
 
 
 def _unit_and_up(document: MjcfDocument) -> tuple[str | None, str | None]:
