@@ -1,0 +1,1 @@
+"""Registration of scanned meshes by a rigged body."""
