@@ -129,7 +129,7 @@ class PosedSurface:
 
     def vertices(self, state: SurfaceState) -> Float[Tensor, 'V 3']:
         """Give the surface."""
-        maps = self._maps(state, state.rotations.new_zeros(self.n_unknowns))
+        maps = self.maps(state, state.rotations.new_zeros(self.n_unknowns))
         linear, shift = self.blended(maps)
         return (linear @ self._rest_of(state).unsqueeze(-1)).squeeze(-1) + shift
 
@@ -144,8 +144,8 @@ class PosedSurface:
         rows = torch.as_tensor(self.weights @ maps.reshape(len(maps), 12).numpy()).reshape(-1, 3, 4)
         return rows[..., :3], rows[..., 3]
 
-    def _maps(self, state: SurfaceState, step: Tensor) -> Float[Tensor, 'J 3 4']:
-        """Give every bone's map after a small step, exact to first order."""
+    def maps(self, state: SurfaceState, step: Tensor) -> Float[Tensor, 'J 3 4']:
+        """Give every bone's map after a small step, exact to first order (P,)."""
         turn = step[self.slices['turns']].reshape(-1, 3)
         rotations = state.rotations + state.rotations @ _skew(turn)
         betas = (state.betas + step[self.slices['betas']]).unsqueeze(0)
@@ -167,8 +167,8 @@ class PosedSurface:
     def slopes(self, state: SurfaceState) -> 'SurfaceSlopes':
         """Linearise at a state."""
         zero = state.rotations.new_zeros(self.n_unknowns)
-        maps = self._maps(state, zero)
-        slopes = torch.func.jacfwd(lambda step: self._maps(state, step))(zero)
+        maps = self.maps(state, zero)
+        slopes = torch.func.jacfwd(lambda step: self.maps(state, step))(zero)
         return SurfaceSlopes(self, maps, slopes.numpy(), self._rest_of(state).numpy())
 
 

@@ -102,6 +102,7 @@ class RegistrationProblem:
         priors: of the unknowns.
         free: which unknowns move.
         places: points that are known; None for none.
+        kept_faces: triangles of the body that scan points may lie on; None for all.
     """
 
     coupled = False
@@ -117,16 +118,25 @@ class RegistrationProblem:
         priors: RegistrationPriors,
         free: Bool[np.ndarray, ' P'],
         places: PlaceTargets | None = None,
+        kept_faces: Bool[np.ndarray, ' F'] | None = None,
     ) -> None:
         self.surface, self.scan, self.samples = surface, scan, samples
         self.index, self.index_weight = scan_points
         self.weights, self.priors, self.free, self.places = weights, priors, free, places
-        self._around = FacesAround.of(torch.as_tensor(surface.faces), surface.data.n_vertices)
+        faces = surface.faces if kept_faces is None or not kept_faces.any() else surface.faces[kept_faces]
+        self._kept = kept_faces
+        self._around = FacesAround.of(torch.as_tensor(faces), surface.data.n_vertices)
         self._scan_vertices = torch.as_tensor(scan.vertices).unsqueeze(0)
 
     def evaluate(self, point: SurfaceState, robust_scale: float = 1.0) -> Evaluation:
         """Find closest points and give the energy."""
         vertices = self.surface.vertices(point).numpy()
+        terms = self.matched(vertices)
+        energy = sum(t.energy for t in terms) + self.priors.energy(point)
+        return Evaluation(point, torch.tensor([energy], dtype=torch.float64), terms, vertices)
+
+    def matched(self, vertices: Float[np.ndarray, 'V 3']) -> tuple[Matched, ...]:
+        """Find closest points of a posed surface, all terms."""
         terms = []
         if self.weights.template > 0 and self.samples.weight.any():
             terms.append(self.to_scan(vertices))
@@ -134,8 +144,7 @@ class RegistrationProblem:
             terms.append(self.from_scan(vertices))
         if self.places is not None:
             terms.append(self._to_places(vertices, self.places))
-        energy = sum(t.energy for t in terms) + self.priors.energy(point)
-        return Evaluation(point, torch.tensor([energy], dtype=torch.float64), tuple(terms), vertices)
+        return tuple(terms)
 
     def step(
         self, at: Evaluation, damping: Float[Tensor, ' B'], n_together: int | None = None
@@ -259,7 +268,7 @@ class RegistrationProblem:
         """Give the same problem with other weights."""
         return RegistrationProblem(
             self.surface, self.scan, self.samples, (self.index, self.index_weight),
-            replace(self.weights, **changes), self.priors, self.free, self.places,
+            replace(self.weights, **changes), self.priors, self.free, self.places, self._kept,
         )  # fmt: skip
 
 
