@@ -165,17 +165,13 @@ def find_limbs(
                     if tip[r] not in ended:
                         ended.add(tip[r])
                         own = float(height[tip[r]] - height[v])
-                        limbs.append(
-                            SurfaceLimb(tip[r], float(height[tip[r]]), own, np.array(members[r]))
-                        )
+                        limbs.append(SurfaceLimb(tip[r], float(height[tip[r]]), own, np.array(members[r])))
                     members[r] = []
             members[keep].extend(members.pop(other))
             root[other] = keep
     if not limbs:
         far = order[0]
-        limbs.append(
-            SurfaceLimb(int(far), float(height[far]), float(height[far]), np.nonzero(height > 0)[0])
-        )
+        limbs.append(SurfaceLimb(int(far), float(height[far]), float(height[far]), np.nonzero(height > 0)[0]))
     limbs.sort(key=lambda limb: -limb.length)
     return Limbs(middle, height, tuple(limbs))
 

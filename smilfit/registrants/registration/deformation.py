@@ -48,9 +48,7 @@ class RestDeformation:
         strain: as in `DeformationStage`.
     """
 
-    def __init__(
-        self, rest: Float[np.ndarray, 'V 3'], faces: np.ndarray, strain: float
-    ) -> None:
+    def __init__(self, rest: Float[np.ndarray, 'V 3'], faces: np.ndarray, strain: float) -> None:
         self.rest = rest
         sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
         self.edges = np.unique(np.sort(sides, 1), axis=0)
@@ -120,10 +118,7 @@ class RestDeformation:
             moves = [[rows @ pose[r][c] for c in range(3)] for r in range(3)]
             table = block_array(
                 [
-                    [
-                        sum(moves[r][c].multiply(root[:, k, r : r + 1]) for r in range(3))
-                        for c in range(3)
-                    ]
+                    [sum(moves[r][c].multiply(root[:, k, r : r + 1]) for r in range(3)) for c in range(3)]
                     for k in range(3)
                 ]
             ).tocsr()

@@ -90,9 +90,7 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
     first, second = (x.ravel() for x in np.meshgrid(np.arange(len(i)), np.arange(len(a)), indexing='ij'))
     i, j, a, b = i[first], j[first], a[second], b[second]
     weight = np.concatenate([share, share, [1.0]])
-    x = np.concatenate(
-        [of_body[i], of_body[j], np.broadcast_to(body.middle, (len(i), 1, 3))], 1
-    )
+    x = np.concatenate([of_body[i], of_body[j], np.broadcast_to(body.middle, (len(i), 1, 3))], 1)
     y = np.concatenate([of_scan[a], of_scan[b], np.broadcast_to(scan.middle, (len(a), 1, 3))], 1)
     scale = (scan.reach[a] + scan.reach[b]) / (body.reach[i] + body.reach[j])
     likely = np.abs(np.log(scale / np.median(scale))) < 0.7

@@ -15,7 +15,6 @@ from smilfit.body_models import SMIL, BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.registrants.registration.deformation import DeformationStage, RestDeformation, deform
 from smilfit.registrants.registration.limb_matching import (
-    LimbCurves,
     RigidStart,
     body_graph,
     limb_curves,

@@ -58,7 +58,7 @@ def _axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 def _cube_turns() -> list[np.ndarray]:
     out = []
-    for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)):
+    for i, j in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)):
         for a in (1, -1):
             for b in (1, -1):
                 turn = np.zeros((3, 3))

@@ -67,9 +67,7 @@ class RegistrationPriors:
             total += float(off @ self.shape_precision @ off)
         return total
 
-    def equations(
-        self, at: SurfaceState
-    ) -> tuple[Float[np.ndarray, 'P P'], Float[np.ndarray, ' P']]:
+    def equations(self, at: SurfaceState) -> tuple[Float[np.ndarray, 'P P'], Float[np.ndarray, ' P']]:
         """Give the prior's part of the normal equations.
 
         Turns are taken as if they added, whatever the present angle; at 1 rad that is off by a twelfth.

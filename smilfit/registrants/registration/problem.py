@@ -250,9 +250,7 @@ class RegistrationProblem:
         paid = np.where(found, squared * share, limit)
         energy = float((weight * unit * paid).sum())
         distance = np.where(found, np.linalg.norm(difference, axis=1), np.inf)
-        return Matched(
-            rows, difference, normal, weight * unit * share**2 * found, energy, distance, w.along
-        )
+        return Matched(rows, difference, normal, weight * unit * share**2 * found, energy, distance, w.along)
 
     def _to_places(self, vertices: np.ndarray, places: PlaceTargets) -> Matched:
         difference = places.rows @ vertices - places.targets

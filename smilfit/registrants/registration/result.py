@@ -72,11 +72,16 @@ class Registration:
             'body_distance': self.body_distance,
         }
         path = folder / FILE
-        with replacing(path, sum(a.nbytes for a in arrays.values())) as temporary:
-            with temporary.open('wb') as file:
-                np.savez_compressed(file, **arrays)
+        size = sum(a.nbytes for a in arrays.values())
+        with replacing(path, size) as temporary, temporary.open('wb') as file:
+            np.savez_compressed(file, **arrays)
         write_text(folder / NUMBERS, json.dumps(self.record(surface, scan), indent=1, default=float))
         return path
+
+    def shown_distance(self, surface: PosedSurface) -> Float[np.ndarray, ' V']:
+        """Give the distances of the body's vertices; NaN on what the scan does not show."""
+        gone = np.isin(np.array(surface.data.joint_names)[surface.part], self.absent)
+        return np.where(gone, np.nan, self.body_distance)
 
     def record(self, surface: PosedSurface, scan: Scan) -> dict[str, Any]:
         """Give the figures as JSON has them."""

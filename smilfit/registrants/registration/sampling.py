@@ -41,9 +41,7 @@ def sample_by_part(
         rng: of random numbers.
     """
     corners = vertices[faces]
-    area = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     of_face = part[faces[:, 0]]
     chosen = []
     for k in np.unique(of_face):

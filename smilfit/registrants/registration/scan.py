@@ -13,6 +13,8 @@ from scipy.sparse.csgraph import connected_components
 
 from smilfit.geometry.surface_graph import surface_graph
 from smilfit.geometry.surface_search import FacesAround
+from smilfit.renderers import vertex_normals
+from smilfit.structures.units import MILLIMETRES
 
 # Pieces of fewer of the mesh's triangles are dust.
 DUST = 0.005
@@ -60,7 +62,7 @@ class Scan:
     @cached_property
     def normals(self) -> Float[np.ndarray, 'V 3']:
         """Unit normals of vertices, by the area of the triangles around them."""
-        return vertex_normals(self.vertices, self.faces)
+        return vertex_normals(torch.from_numpy(self.vertices), torch.from_numpy(self.faces)).numpy()
 
     @cached_property
     def roughness(self) -> float:
@@ -76,19 +78,6 @@ class Scan:
         rough = height - (joined @ height) / count
         # Of independent noise of unit size: variance (1 + 1/k) (1 + 1/k) roughly, k neighbours.
         return float(1.4826 * np.median(np.abs(rough)) / (1 + 1 / np.median(count)))
-
-
-def vertex_normals(
-    vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
-) -> Float[np.ndarray, 'V 3']:
-    """Give unit normals of vertices, weighted by area; 0 where there is none."""
-    corners = vertices[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(total, faces[:, k], normal)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return total / np.where(length > 0, length, 1)
 
 
 def clean_scan(
@@ -153,7 +142,7 @@ def unit_suspicion(scan: Scan, model_unit_mm: float | None, extent_of_model: flo
         model_unit_mm: how long the model's unit is, mm; None where it is none of length.
         extent_of_model: the model's longest side, its unit.
     """
-    to_mm = MM.get(scan.unit or '')
+    to_mm = MILLIMETRES.get(scan.unit or '')
     if to_mm is None:
         return None
     size = scan.extent * to_mm
@@ -173,11 +162,8 @@ def unit_suspicion(scan: Scan, model_unit_mm: float | None, extent_of_model: flo
     return None
 
 
-MM = {'mm': 1.0, 'cm': 10.0, 'm': 1000.0, 'um': 1e-3, 'inch': 25.4}
-
-
 def _likely(extent: float) -> str:
-    fits = [u for u, mm in MM.items() if LEAST_MM * 5 <= extent * mm <= MOST_MM / 10]
+    fits = [u for u, mm in MILLIMETRES.items() if LEAST_MM * 5 <= extent * mm <= MOST_MM / 10]
     return ' or '.join(fits) or 'another unit'
 
 
