@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from smilfit.cli.command_group import run_group
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
+}
 
 
 def command_module(name: str) -> str:
