@@ -13,7 +13,8 @@ ROOMS = {
     'registry': 0, 'files': 1, 'geometry': 1, 'structures': 2,
     'body_models': 3, 'losses': 3, 'solvers': 3, 'renderers': 3,
     'io': 4, 'handlers': 4,
-    'registrants': 5, 'datasets': 5, 'calibration': 5, 'models': 5, 'synthetic': 5, 'exports': 5, 'rigs': 5, 'measurements': 5,
+    'registrants': 5, 'datasets': 5, 'calibration': 5, 'models': 5, 'synthetic': 5, 'exports': 5, 'rigs': 5,
+    'measurements': 5,
     'segmentation': 6, 'tracking': 6, 'engine': 6, 'evaluation': 6, 'visualization': 6,
     'apis': 7, 'viewer': 8, 'cli': 9,
 }  # fmt: skip
