@@ -45,7 +45,7 @@ from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import StageTask
 from smilfit.solvers import Processes
-from smilfit.structures import FitCovariance
+from smilfit.structures import FitCovariance, SharedDoubt
 
 # Frames worked on at once, and of how many what was found is kept; it is found again for those of a longer clip.
 FRAMES, FRAMES_KEPT = 128, 512
@@ -55,18 +55,28 @@ ROUNDS, ENOUGH = 6, 0.05
 NOT_KNOWN = 1e-2
 
 
-def fit_covariance(problem: BodyProblem, point: VariableState) -> FitCovariance:
+def fit_covariance(
+    problem: BodyProblem, point: VariableState, known: SharedDoubt | None = None
+) -> FitCovariance:
     """Compute the covariances of all unknowns and of all joints and observed keypoints.
+
+    Where other frames have found what is shared, s, own unknowns p follow it by `dp = -H_pp^-1 H_ps ds`, and its
+    covariance C_s adds `H_pp^-1 H_ps C_s H_sp H_pp^-1` to theirs.
 
     What nothing tells of has an infinite variance. Smoothness over time is left out, so where there is any the
     covariances are on the safe side. Processes give their own frames' covariances, with the noise and the shared
     unknowns of all frames.
 
+    Args:
+        problem: the frames.
+        point: the solution.
+        known: how well the shared unknowns are known, by other frames; None where these frames have found them.
+
     Raises:
         ValueError: nothing is observed that the noise could be estimated from.
     """
     with torch.no_grad():
-        return _Covariance(problem, point).found()
+        return _Covariance(problem, point, known).found()
 
 
 def in_double(task: StageTask) -> StageTask:
@@ -94,8 +104,9 @@ class _Work:
 class _Covariance:
     """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
-    def __init__(self, problem: BodyProblem, point: VariableState) -> None:
+    def __init__(self, problem: BodyProblem, point: VariableState, known: SharedDoubt | None = None) -> None:
         self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
+        self.known = known
         task = problem.frames.task
         self.observing = _observing(task, self.processes)
         self.frames = FrameBatch(task if self.dtype == torch.float64 else in_double(task), problem.layout)
@@ -123,7 +134,19 @@ class _Covariance:
             noise.common**0.5,
             variances.sqrt().to(self.dtype),
             {key: group.sqrt().to(self.dtype) for key, group in zip(self.keys, noise.groups)},
+            self._doubt(),
         )
+
+    def _doubt(self) -> SharedDoubt | None:
+        """Say how well what is shared is known; of cameras, which no later frame moves, nothing."""
+        names = tuple((name, size) for name, size in self.layout.shared if name != 'cameras')
+        if self.known is not None or not names:
+            return None
+        n, place = self.layout.n_own, self.layout.extra_columns()
+        at = torch.cat([torch.arange(place[name].start - n, place[name].stop - n) for name, _ in names])
+        at = at.to(self.common.device)
+        rows = (x[at][:, at] for x in (self.shared, self.common, self.shared_ridge))
+        return SharedDoubt(names, *rows, self._unknown_shared[at])
 
     def parameters(self) -> Tensor:
         """Give the matrices of all frames' unknowns' covariances."""
@@ -189,13 +212,18 @@ class _Covariance:
 
     @cached_property
     def common(self) -> Tensor:
-        """Give the shared unknowns' part of the inverse."""
-        none = self.point.transl.new_zeros(0, 0)
-        if not self.layout.n_shared:
-            return none
+        """Give the shared unknowns' part of the inverse, as far as these frames tell of them."""
+        q = self.layout.n_shared
+        if not q or self.known is not None:
+            return self.point.transl.new_zeros(q, q)
         return positive_inverse(
             self.processes.sum(sum(self._elimination(i).schur for i in range(len(self.rows))))
         )
+
+    @property
+    def _inverse(self) -> Tensor:
+        """Give the shared unknowns' part of the inverse, whoever tells of them."""
+        return self.common if self.known is None else self.known.inverse
 
     @cached_property
     def noise(self) -> Noise:
@@ -240,11 +268,13 @@ class _Covariance:
     @cached_property
     def shared(self) -> Tensor:
         """Give the shared unknowns' covariance."""
-        return self._shared(self._between)
+        return self._shared(self._between) if self.known is None else self.known.covariance
 
     @cached_property
     def shared_ridge(self) -> Tensor:
         """Give what was added to the diagonal, between two inverses: the shared unknowns' part."""
+        if self.known is not None:
+            return self.known.added
         return self._shared(lambda i: self._elimination(i).between_ridge())
 
     def _shared(self, of_block: Callable[[int], DenseBetween | TreeBetween]) -> Tensor:
@@ -259,9 +289,22 @@ class _Covariance:
         found = any(bool(self._unknown(i).any()) for i in range(len(self.rows)))
         return float(self.processes.sum(torch.tensor(float(found)))) > 0
 
+    @cached_property
+    def _unknown_shared(self) -> Tensor:
+        """Say of which shared unknowns nothing tells in any frame."""
+        if self.known is not None:
+            return self.known.unknown
+        n, blocks = self.layout.n_own, range(len(self.rows))
+        ridge = self.processes.sum(sum(self._elimination(i).ridge[:, n:].sum(0) for i in blocks))
+        return ridge * self.common.diagonal() > NOT_KNOWN
+
     def _unknown(self, i: int) -> Tensor:
-        elimination = self._elimination(i)
-        return elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN
+        return self._lost(self._elimination(i))
+
+    def _lost(self, elimination: DenseElimination | TreeElimination) -> Tensor:
+        own = elimination.ridge * elimination.diagonal(self._inverse) > NOT_KNOWN
+        shared = self._unknown_shared.expand(len(own), -1)
+        return torch.cat((own[:, : self.layout.n_own], shared), 1)
 
     def _result(self, i: int) -> tuple[Tensor, Tensor]:
         """Give the variances of a block's unknowns, and its points' covariances."""
@@ -277,7 +320,7 @@ class _Covariance:
             elimination = self._elimination(i)
             variances = torch.where(self._unknown(i), torch.inf, variances)
             added = elimination.between_ridge().points(self.names, common, self.shared_ridge)
-            whole = elimination.points(self.names, common)
+            whole = elimination.points(self.names, self._inverse)
             points = without(points, _diagonal(added) > NOT_KNOWN * _diagonal(whole))
         return variances, points
 
@@ -285,7 +328,7 @@ class _Covariance:
         work = self._evaluated(i)
         elimination = DenseElimination.of(work.block, work.part, self._models(work, self.slopes))
         found = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
-        return without(found, elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN)
+        return without(found, self._lost(elimination))
 
 
 def _observing(task: StageTask, processes: Processes) -> frozenset[str]:

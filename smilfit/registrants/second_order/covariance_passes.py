@@ -17,9 +17,10 @@ from smilfit.geometry.kinematic_chain import KinematicTree
 
 @dataclass(frozen=True)
 class TreeSums:
-    """Hessians by joints' twists and turns, by the place, and by the border; joints in the order of their depth."""
+    """Hessians by joints' twists, these and the border, turns, place, border; joints in the order of their depth."""
 
     twist: Float[Tensor, 'B J 6 6']
+    cross: Float[Tensor, 'B J 6 q']
     turn: Float[Tensor, 'B J 3 3']
     place: Float[Tensor, 'B 3 3']
     border: Float[Tensor, 'B q q']
@@ -41,9 +42,9 @@ class Spread:
         """Pick joints."""
         return Spread(self.own.index_select(1, rows), self.by.index_select(1, rows))
 
-    def carried(self, maps: Float[Tensor, 'B *j d c']) -> 'Spread':
-        """Map to what depends linearly on x."""
-        return Spread(maps @ self.own @ maps.mT, maps @ self.by)
+    def carried(self, maps: Float[Tensor, 'B *j d c'], apart: Tensor | float = 0.0) -> 'Spread':
+        """Map to what depends linearly on x, and in part on the border itself."""
+        return Spread(maps @ self.own @ maps.mT, maps @ self.by + apart)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class TreePass:
             levels.insert(0, Level.of(S[:, here], s[:, here], loads))
             return levels[0].left(loads)
 
-        twist, cross, border = _collect(tree, sums, s.shape[-1], visit)
+        twist, cross, border = _collect(tree, sums, visit)
         place = None
         if placed:
             # The place is a joint that glides: a "turn" whose twist is S_t = (0, 1).
@@ -165,7 +166,7 @@ class TreePass:
             found.insert(0, Slope.of(self.levels[i], loads))
             return self.levels[i].left(loads)
 
-        twist, cross, border = _collect(self.tree, sums, self.border.shape[-1], visit)
+        twist, cross, border = _collect(self.tree, sums, visit)
         place = None
         if self.place is not None:
             loads = Loads.of(self.place.S, twist, cross, sums.place.unsqueeze(1))
@@ -249,14 +250,13 @@ def _ends(tree: KinematicTree) -> list[tuple[int, int]]:
     return list(zip(sizes, sizes[1:]))
 
 
-def _collect(tree: KinematicTree, sums: TreeSums, q: int, visit) -> tuple[Tensor, Tensor, Tensor]:
+def _collect(tree: KinematicTree, sums: TreeSums, visit) -> tuple[Tensor, Tensor, Tensor]:
     """Go from the leaves to the root, adding up what levels leave to their parents."""
     ends, border = _ends(tree), sums.border
     twist = cross = None
     for i in reversed(range(len(ends))):
         here = slice(*ends[i])
-        own = sums.twist[:, here]
-        mixed = own.new_zeros(*own.shape[:2], 6, q)
+        own, mixed = sums.twist[:, here], sums.cross[:, here]
         if twist is not None:
             parent = tree.levels[i][1]
             own = own.index_add(1, parent, twist)
