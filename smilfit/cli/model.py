@@ -10,6 +10,7 @@ COMMANDS: dict[str, str] = {
     'check': 'say in words what is wrong with a model, and where',
     'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
     'convert': 'from one file format to another: .smil.json, .pkl, .npz',
+    'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
 }
 
 
