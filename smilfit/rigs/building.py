@@ -94,7 +94,7 @@ def build_model(
         shapedirs=np.stack(list(rig.morphs.values()), -1) if rig.morphs else None,
         joint_symmetry=symmetry.pairs,
         symmetry_plane_vertices=symmetry.plane_vertices,
-        landmarks={n: Landmark(s.joint, s.joint, tuple(map(float, s.offset))) for n, s in rig.sites.items()},
+        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset)) for n, s in rig.sites.items()},
         unit=unit or rig.unit,
         up_axis=rig.up_axis,
         forward_axis=rig.forward_axis,
@@ -145,6 +145,11 @@ def _check_rig(rig: Rig) -> None:
         )
     if np.ptp(rig.vertices, axis=0).max() <= 0:
         raise ValueError(f'{rig.name}: a mesh must have an extent; got one point. Export the mesh anew.')
+
+
+def _three(values: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = map(float, values)
+    return x, y, z
 
 
 def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:
