@@ -97,9 +97,7 @@ def build_model(
         joint_symmetry=symmetry.pairs,
         symmetry_plane_vertices=symmetry.plane_vertices,
         joint_regressor=_regressor(rig, order),
-        landmarks={
-            n: Landmark(s.joint, s.joint, tuple(map(float, s.offset)), s.sd) for n, s in rig.sites.items()
-        },
+        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
         unit=unit or rig.unit,
         up_axis=rig.up_axis,
         forward_axis=rig.forward_axis,
@@ -155,12 +153,8 @@ def _check_rig(rig: Rig) -> None:
         raise ValueError(f'{rig.name}: a mesh must have an extent; got one point. Export the mesh anew.')
 
 
-def _regressor(rig: Rig, order: list[int]) -> SparseMatrix | None:
-    """Give the regressor's rows the model's order."""
-    if rig.joint_regressor is None:
-        return None
-    rank, given = np.argsort(order), rig.joint_regressor
-    return SparseMatrix(rank[given.rows], given.cols, given.values, given.shape)
+        joint_regressor=_regressor(rig, order),
+        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
 
 
 def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:
