@@ -52,8 +52,9 @@ def build_model(
 ) -> tuple[BodyModelData, ImportReport]:
     """Make a body model of a rig.
 
-    Joints are static but where a rig has a regressor: a rig states where they are, and its morph targets, which become shape directions, move skin
-    alone, in its own player too. A regressor made up here would move joints that the file does not move.
+    Joints are static where a rig has no regressor: it states where they are, and its morph targets, which become
+    shape directions, move skin alone, in its own player too. A regressor made up here would move joints that the file
+    does not move.
 
     Args:
         rig: as its reader gave it.
