@@ -17,10 +17,10 @@ def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__
-        + ' Reads glTF 2.0 (.glb, .gltf), MuJoCo models with a skin (.xml, .skn), and arrays of vertices, '
-        'faces, parents, weights and joints under many names (.pkl, .npz). Prints what was found, cleaned, and what '
-        'to do next. Beside the model it writes NAME.clips.npz (the motions of the file as poses), NAME.texture.npz '
-        '(its skin as an image) and NAME.import.txt (what was printed).',
+        + ' Reads glTF 2.0 (.glb, .gltf), MuJoCo models with a skin (.xml, .skn), and arrays of vertices, faces, '
+        'parents, weights and joints under many names (.pkl, .npz). Prints what was found, what was cleaned, and '
+        'what to do next. Beside the model it writes NAME.clips.npz (the motions of the file as poses), '
+        'NAME.texture.npz (its skin as an image) and NAME.import.txt (what was printed).',
         epilog='Example: smilfit model import fox.glb fox.smil.json --limits clips',
     )
     parser.add_argument('rig', type=existing_file, metavar='RIG', help='.glb, .gltf, .xml, .pkl or .npz')

@@ -52,9 +52,9 @@ def build_model(
 ) -> tuple[BodyModelData, ImportReport]:
     """Make a body model of a rig.
 
-    Joints are static but where a rig has a regressor: a rig states where they are, and its morph targets, which
-    become shape directions, move skin alone, in its own player too. A regressor made up here would move joints that
-    the file does not move.
+    Joints are static where a rig has no regressor: it states where they are, and its morph targets, which become
+    shape directions, move skin alone, in its own player too. A regressor made up here would move joints that the file
+    does not move.
 
     Args:
         rig: as its reader gave it.
@@ -153,8 +153,17 @@ def _check_rig(rig: Rig) -> None:
         raise ValueError(f'{rig.name}: a mesh must have an extent; got one point. Export the mesh anew.')
 
 
-        joint_regressor=_regressor(rig, order),
-        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
+def _regressor(rig: Rig, order: list[int]) -> SparseMatrix | None:
+    """Give the regressor's rows the model's order."""
+    if rig.joint_regressor is None:
+        return None
+    rank, given = np.argsort(order), rig.joint_regressor
+    return SparseMatrix(rank[given.rows], given.cols, given.values, given.shape)
+
+
+def _three(values: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = map(float, values)
+    return x, y, z
 
 
 def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:

@@ -101,7 +101,7 @@ def quaternion_turn(quat: Float[np.ndarray, '4'], where: str) -> Float[np.ndarra
 def axis_turn(axis: Float[np.ndarray, '3'], angle: float) -> Float[np.ndarray, '3 3']:
     """Turn about a unit axis (Rodrigues)."""
     skew = np.cross(np.eye(3), axis)
-    return np.eye(3) - np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
+    return np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
 
 
 def unit_axis(attributes: Mapping[str, str], where: str) -> Float[np.ndarray, '3']:
