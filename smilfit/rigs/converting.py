@@ -89,10 +89,19 @@ def open_model(name_or_path: str | Path) -> tuple[StoredModel, Path]:
     if path.suffix.lower() in GLTF and holds_body_model(path):
         return StoredModel(read_model_gltf(path)), path
     if path.name.endswith(_MODELS):
-        try:
-            return read_stored_model(path), path
-        except ValueError:
-            # A pickle of another layout may be a rig.
-            if not is_rig(path):
-                raise
+        return _stored(path), path
     return StoredModel(build_model(read_rig(path))[0]) if is_rig(path) else read_stored_model(path), path
+
+
+def _stored(path: Path) -> StoredModel:
+    """Read a model, or a rig of another layout; of what is neither, the reader of models says what is wrong."""
+    try:
+        return read_stored_model(path)
+    except ValueError as error:
+        if not is_rig(path):
+            raise
+        try:
+            rig = read_rig(path)
+        except ValueError:
+            raise error from None
+    return StoredModel(build_model(rig)[0])

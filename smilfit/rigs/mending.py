@@ -126,11 +126,15 @@ def symmetrise_limits(data: BodyModelData) -> Mended:
     limits, changed = data.joint_limits.copy(), 0.0
     count = 0
     for left, right in pairs:
-        image = mirrored_limits(limits[right], axis)
+        image = mirrored_limits(data, limits[right], (right, left), axis)
+        if image is None:
+            continue
         wide = np.stack(
             (np.minimum(limits[left, :, 0], image[:, 0]), np.maximum(limits[left, :, 1], image[:, 1])), 1
         )
-        both = np.stack((wide, mirrored_limits(wide, axis)))
+        other = mirrored_limits(data, wide, (left, right), axis)
+        assert other is not None
+        both = np.stack((wide, other))
         off = float(np.abs(both - limits[[left, right]]).max())
         count, changed = count + (off > 0), max(changed, off)
         limits[[left, right]] = both

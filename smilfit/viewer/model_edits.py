@@ -70,7 +70,13 @@ class ModelEdits:
         other = next((b if a == number else a for a, b in pairs if number in (a, b)), None)
         axis = mirror_axis(self.data, pairs)
         if other_side and other is not None and axis is not None:
-            every[other] = mirrored_limits(limits, axis)
+            image = mirrored_limits(self.data, limits, (number, other), axis)
+            if image is None:
+                raise ValueError(
+                    f'{joint}: limits must be along mirrored axes on both sides to be set together; they are not. '
+                    'Set the other side by itself.'
+                )
+            every[other] = image
             changed.append(self.data.joint_names[other])
         self._take(replace(self.data, joint_limits=every))
         return tuple(changed)

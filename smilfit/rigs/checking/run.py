@@ -41,7 +41,7 @@ CHECKS = (
     Check(stored_joints, ('v_template', 'joint_regressor', 'stored_joints')),
     Check(regressor_rows, ('joint_regressor',)),
     Check(impossible_limits, ('joint_limits',)),
-    Check(asymmetric_limits, ('joint_limits', *_SKELETON)),
+    Check(asymmetric_limits, ('joint_limits', 'joint_axes', *_SKELETON)),
     Check(stated_symmetry, ('parents',)),
     Check(symmetry_of_the_tree, (*_SKELETON, 'v_template')),
     Check(symmetry_plane, (*_SKELETON, *_SKIN, 'symmetry_plane_vertices')),
