@@ -11,6 +11,7 @@ from torch import Tensor
 from smilfit.geometry.kinematic_chain import KinematicTree
 from smilfit.geometry.quaternion import skew
 from smilfit.registrants.second_order.covariance_dense import Between, Reduced, ridge_of
+from smilfit.registrants.second_order.covariance_kernel import KernelPass
 from smilfit.registrants.second_order.covariance_passes import Spread, Spreads, TreePass, TreeSums
 from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
 from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
@@ -180,19 +181,26 @@ class TreeElimination:
 
     geometry: TreeGeometry
     ridge: Float[Tensor, 'B m']
-    passes: TreePass
+    passes: TreePass | KernelPass
     border: Reduced
 
     @classmethod
-    def of(cls, part: FrameEvaluation, layout: VariableLayout, models: Sequence[Model]) -> 'TreeElimination':
-        """Eliminate."""
+    def of(
+        cls, part: FrameEvaluation, layout: VariableLayout, models: Sequence[Model], kernel: bool = False
+    ) -> 'TreeElimination':
+        """Eliminate; by the kernel where it is asked for and there is no border."""
         geometry = TreeGeometry.of(part, layout)
         sums, diagonal = geometry.sums(models)
         ridge = ridge_of(diagonal, layout)
         held = geometry.on_diagonal(ridge, 1.0)
         turn, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
         sums = TreeSums(sums.twist, sums.cross, turn, place, border)
-        passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+        if kernel and not layout.extras:
+            free = geometry.turn[0].flatten(1).any(1)
+            places = part.kinematics.joints.index_select(1, geometry.tree.order)
+            passes = KernelPass.of(geometry.tree, places, free, sums, layout.transl)
+        else:
+            passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
         return cls(geometry, ridge, passes, Reduced.of(passes.border(sums), layout.n_own - layout.n_pose))
 
     @property
