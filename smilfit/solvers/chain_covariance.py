@@ -78,6 +78,19 @@ class ChainCovariance:
         self._run(self.kernels.change, self._values, view)
         return found
 
+    def follow(self, loads: Float[Tensor, 'B J 6 q']) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the motion that gives way to loads on twists about the root's place, column by column.
+
+        Returns:
+            Twists (B, J, 6, q), turns (B, J, 3, q) and the place's (B, 3, q).
+        """
+        b, j, _, q = loads.shape
+        rows = loads.clone(memory_format=torch.contiguous_format)
+        turns, places = rows.new_empty(b, j, 3, q), rows.new_empty(b, 3, q)
+        if q:
+            self._run(self.kernels.answer, *(self.launch.numbers(x) for x in (rows, turns, places)))
+        return rows, turns, places
+
     def _view(self, matrices: TreeMatrices, places: Tensor | None = None) -> tuple[object, TreeMatrices]:
         """View matrices as the kernels' struct, and give those that it writes."""
         launch, like = self.launch, matrices.turn

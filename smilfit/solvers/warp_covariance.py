@@ -16,7 +16,8 @@ import warp as wp
 
 from smilfit.solvers.warp_elimination import carry, clear, eliminate
 from smilfit.solvers.warp_rotations import cross_columns, scaled_identity
-from smilfit.solvers.warp_rows import place_row, root_row, scale_row, transl_row
+from smilfit.solvers.warp_rows import own_row, place_row, root_row, scale_row, transl_row
+from smilfit.solvers.warp_substitution import back, forward
 from smilfit.solvers.warp_types import MOVES, OPTIONS, chain_types
 
 
@@ -222,6 +223,37 @@ def spread_change(c: Any, s: Any, g: Any, w: Any, frame: int):
 
 
 @no_type_check
+@wp.func
+def answer_columns(c: Any, rows: Any, turns: Any, places: Any, w: Any, frame: int):
+    """Replace loads on twists about the root's place, column by column, by the motion that gives way to them."""
+    zero, half, jn = type(c.ftol)(0.0), type(c.ftol)(0.5), c.n_joints
+    place = place_row(c, 0)
+    root = w.vecs[frame, place]
+    nothing = wp.vector(zero, zero, zero)
+    for i in range(rows.shape[3]):
+        for j in range(jn):
+            arm = root - w.vecs[frame, place + j]
+            torque = wp.vector(rows[frame, j, 0, i], rows[frame, j, 1, i], rows[frame, j, 2, i])
+            force = wp.vector(rows[frame, j, 3, i], rows[frame, j, 4, i], rows[frame, j, 5, i])
+            w.vecs[frame, j] = half * (torque + wp.cross(arm, force))
+            w.vecs[frame, jn + j] = half * force
+            w.vecs[frame, own_row(c) + j] = nothing
+        forward(c, w, frame, 0, nothing)
+        back(c, w, frame, 0, zero, type(c.ftol)(1e30))
+        for j in range(jn):
+            omega = w.vecs[frame, 3 * jn + j]
+            v = w.vecs[frame, 4 * jn + j] + wp.cross(omega, root - w.vecs[frame, place + j])
+            turn = w.vecs[frame, j]
+            for k in range(3):
+                rows[frame, j, k, i] = omega[k]
+                rows[frame, j, 3 + k, i] = v[k]
+                turns[frame, j, k, i] = turn[k]
+        shift = w.vecs[frame, transl_row(c, 2)]
+        for k in range(3):
+            places[frame, k, i] = shift[k]
+
+
+@no_type_check
 @cache
 def spread_struct(scalar):
     """Make the struct of matrices: hessians that come in, covariances or their changes that go out."""
@@ -259,4 +291,16 @@ def spread_kernels(scalar):
         collect_change(c, g, w, wp.tid() + first)
         spread_change(c, v, g, w, wp.tid() + first)
 
-    return SimpleNamespace(factorise=factorise, spread=spread, change=change)
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def answer(
+        c: t.Chain,
+        rows: wp.array4d(dtype=t.scalar),
+        turns: wp.array4d(dtype=t.scalar),
+        places: wp.array3d(dtype=t.scalar),
+        w: t.Work,
+        n_slots: int,
+        first: int,
+    ):
+        answer_columns(c, rows, turns, places, w, wp.tid() + first)
+
+    return SimpleNamespace(factorise=factorise, spread=spread, change=change, answer=answer)

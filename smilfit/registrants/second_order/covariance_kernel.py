@@ -44,6 +44,17 @@ class KernelPass:
         """Give the border, which is empty."""
         return sums.border
 
+    def follow(self, sums: TreeSums, moved: Float[Tensor, 'B J 3 q']) -> tuple[Tensor, Tensor, Tensor]:
+        """Give by how much twists, turns and the place follow a border that moves the joints and what hangs on them.
+
+        Args:
+            sums: what twists and the border have in common.
+            moved: the joints' places by the border, turns held, in the order of depth.
+        """
+        twist, turn, place = self.factor.follow(sums.cross + sums.twist[..., 3:] @ moved)
+        twist[..., 3:, :] += moved
+        return twist, turn, place
+
     def slopes(self, sums: TreeSums) -> Spreads:
         """Differentiate the spreads along a change of the matrices; covariances with the sign turned."""
         return _spreads(self.factor.between(_matrices(sums)))

@@ -140,7 +140,14 @@ def tree_is_dense(problem, point, names):
     )
 
 
-@pytest.mark.parametrize('elimination', ['tree', 'dense'])
+@pytest.mark.parametrize(
+    'elimination',
+    [
+        'tree',
+        'dense',
+        pytest.param('kernel', marks=pytest.mark.skipif(not warp_available(), reason='no warp')),
+    ],
+)
 def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(elimination):
     """Under a shape of known covariance a frame has its block of the inverse of all frames and the shape."""
     problem, point = problem_of({'betas': True, 'log_scale': True}, list(range(8)), True)
@@ -160,8 +167,8 @@ def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(
     known, nothing = inverse[count * n :, count * n :], torch.zeros(0, 0).double()
     names, held = block.task.body.joint_names, replace(layout, shared=())
     places = part.kinematics.jacobian(point_set(block.task.body, names), layout)
-    if elimination == 'tree':
-        frames = TreeElimination.of(part, held, models)
+    if elimination != 'dense':
+        frames = TreeElimination.of(part, held, models, elimination == 'kernel')
     else:
         frames = DenseElimination.of(replace(block, layout=held), part, models)
     follow, between = frames.follow(layout, models), frames.between(models)
