@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.body_models import SMIL, Landmark, SparseMatrix
+from smilfit.body_models import SMIL, Landmark, SparseMatrix, load_body_model_data
 from smilfit.handlers import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -74,9 +74,13 @@ def test_covariances_along_the_tree_are_those_of_dense_equations(fitted, free, t
 
 
 @pytest.mark.skipif(not warp_available(), reason='warp-lang is not installed')
-@pytest.mark.parametrize(('free', 'transl'), [(list(range(8)), True), ([0, 2, 3, 6], False), ([1, 4], True)])
-def test_the_kernels_factor_gives_what_torch_finds_along_the_tree(free, transl):
-    problem, point = problem_of({}, free, transl)
+@pytest.mark.parametrize(
+    ('model', 'free', 'transl'),
+    [('quadruped', range(24), True), (None, [0, 2, 3, 6], False), (None, [1, 4], True)],
+)
+def test_the_kernels_factor_gives_what_torch_finds_along_the_tree(model, free, transl):
+    data = None if model is None else load_body_model_data(model)
+    problem, point = problem_of({}, list(free), transl, data=data)
     part, names = problem.frames.evaluate(point), problem.frames.task.body.joint_names
     seen, held = statements_of(part, {'keypoints3d_mse'})
     models, none = [*held, *(s.model for s in seen)], torch.zeros(0, 0).double()
