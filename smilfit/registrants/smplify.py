@@ -53,8 +53,6 @@ from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, Cameras, FitResult
 
-INFO_LEVELS = ('stage', 'step')
-
 
 @REGISTRANTS.register_module()
 class SMPLify(StagewiseRegistrant):

@@ -156,7 +156,7 @@ def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: floa
 
 
 def trimmed(part: Part, window: Window) -> Part:
-    """Keep of a window's fit the frames that the clip takes from it."""
+    """Keep of a window's fit the frames that the clip takes from it, and what these share once."""
     kept, run = window.kept, part.run
     if kept == slice(0, len(window.rows)):
         return part
@@ -164,14 +164,14 @@ def trimmed(part: Part, window: Window) -> Part:
     state = run.state.take(rows)
     own = replace(
         run,
-        state=state,
+        state=replace(state, params=state.params.kept_once()),
         per_frame=run.per_frame[rows],
         converged=run.converged[rows],
         covariance=None if run.covariance is None else run.covariance.take(rows),
     )
     return replace(
         part,
-        start=part.start[rows],
+        start=part.start[rows].kept_once(),
         run=own,
         choice=part.choice[rows],
         loss=part.loss[:, rows],

@@ -153,7 +153,7 @@ def tree_is_dense(problem, point, names):
     ],
 )
 def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(elimination):
-    """Under a shape of known covariance a frame has its block of the inverse of all frames and the shape."""
+    """Under a shape of known covariance a frame has its block of the inverse of the joint matrix."""
     problem, point = problem_of({'betas': True, 'log_scale': True}, list(range(8)), True)
     block, part, layout = problem.frames, problem.frames.evaluate(point), problem.layout
     seen, held = statements_of(part, {'keypoints3d_mse'})
