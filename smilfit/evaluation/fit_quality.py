@@ -15,6 +15,10 @@ from smilfit.structures import Keypoints2d, Keypoints3d
 from smilfit.structures.frame_blocks import by_blocks
 
 
+# Labels that are triangulated to less than this were made, not seen.
+LEAST_PX = 0.01
+
+
 @dataclass(frozen=True)
 class CameraFit:
     """One camera's reprojection errors, px of the images whose keypoints and cameras the benchmark was given.
@@ -38,9 +42,10 @@ class CameraFit:
         """The fit's median over that of points triangulated from the same labels.
 
         Those are free to follow the labels, noise and all: 1 says that the fit follows them as closely, not that
-        it is right. Given points are no such measure: smoothed ones follow no label.
+        it is right. Given points are no such measure: smoothed ones follow no label. None of labels without noise,
+        of which any fit is many times as far.
         """
-        if self.common_fitted_px is None or not self.common_triangulated_px:
+        if self.common_fitted_px is None or (self.common_triangulated_px or 0.0) < LEAST_PX:
             return None
         return self.common_fitted_px / self.common_triangulated_px
 
