@@ -13,6 +13,8 @@ from smilfit.geometry.triangulation import MIN_ANGLE
 _AT_ONCE = 20_000
 # A label misses points that other views have placed by its own noise and by theirs; this share is its own.
 _OWN_SHARE = 0.5
+# While noise is estimated a label misses by no more than this, in squared sd.
+_NOISE_LIMIT = 9.0
 # Motion tells sides apart if the other side's label of the frame before lies so many times as far as the own one.
 TELLING = 1.5
 # A label that no other view is compared with costs what a right one does: the mean square of a normal vector in 2D.
@@ -146,7 +148,7 @@ def noise_of_views(
     # A point that a view has placed itself lies near its label whatever that is worth.
     placed_by = torch.tensor([[c in pair for c in range(n_views)] for pair in pairs])
     for _ in range(n_rounds):
-        cost = saturating(own, sigma, 9.0).nan_to_num(0.0).sum(-1)
+        cost = saturating(own, sigma, _NOISE_LIMIT).nan_to_num(0.0).sum(-1)
         missed = []
         for c in range(n_views):
             others = usable & ~placed_by[:, c] if n_views > 2 else usable

@@ -94,7 +94,8 @@ def session_numbers(
     """
     step('measuring')
     rows = result.fitted.cpu()
-    params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), seen[rows]
+    params = result.params[rows.to(result.params.transl.device)].to('cpu')
+    labels = seen if bool(rows.all()) else seen[rows]
     extent = extents_px(labels)
     errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
     own = triangulation_px(labels)
