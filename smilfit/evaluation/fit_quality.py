@@ -14,7 +14,6 @@ from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d, Keypoints3d
 from smilfit.structures.frame_blocks import by_blocks
 
-
 # Labels that are triangulated to less than this were made, not seen.
 LEAST_PX = 0.01
 
@@ -45,9 +44,10 @@ class CameraFit:
         it is right. Given points are no such measure: smoothed ones follow no label. None of labels without noise,
         of which any fit is many times as far.
         """
-        if self.common_fitted_px is None or (self.common_triangulated_px or 0.0) < LEAST_PX:
+        fitted, triangulated = self.common_fitted_px, self.common_triangulated_px
+        if fitted is None or triangulated is None or triangulated < LEAST_PX:
             return None
-        return self.common_fitted_px / self.common_triangulated_px
+        return fitted / triangulated
 
 
 @dataclass(frozen=True)
