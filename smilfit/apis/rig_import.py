@@ -9,6 +9,7 @@ from smilfit.apis.output_paths import check_not_an_input
 from smilfit.body_models.smil_json import write_smil_json
 from smilfit.files import replacing, write_text
 from smilfit.rigs import ImportReport, build_model, read_rig, write_clips
+from smilfit.rigs.building import LIMITS
 from smilfit.rigs.report import report_lines
 
 SUFFIX = '.smil.json'
@@ -37,6 +38,8 @@ def import_rig(
     unit: str | None = None,
     limits: str | Path = 'auto',
     overwrite: bool = False,
+    skin: str | Path | None = None,
+    keypoints: str | Path | None = None,
 ) -> RigImport:
     """Read a rig and write it as a body model; its clips and its texture lie beside it.
 
@@ -46,6 +49,8 @@ def import_rig(
         unit: of the rig's numbers, where the file's or the format's is wrong or missing.
         limits: as `build_model` has them.
         overwrite: replace what is there.
+        skin: of a MuJoCo model, as `read_rig` has it.
+        keypoints: likewise.
 
     Raises:
         ValueError: a rig that cannot be read or made a model of, or a bad name.
@@ -54,10 +59,11 @@ def import_rig(
     out = Path(out)
     if not out.name.endswith(SUFFIX) or out.name == SUFFIX:
         raise ValueError(f'OUT: must end in {SUFFIX}; got {out.name}. Name it, say, {out.stem}{SUFFIX}.')
-    check_not_an_input(out, (rig, *([] if isinstance(limits, str) else [limits])), 'OUT')
+    others = [x for x in (limits, skin, keypoints) if x is not None and x not in LIMITS]
+    check_not_an_input(out, (rig, *others), 'OUT')
     if out.exists() and not overwrite:
         raise FileExistsError(f'{out}: is there already. Give --force to replace it, or another name.')
-    found = read_rig(rig)
+    found = read_rig(rig, skin, keypoints)
     data, report = build_model(found, unit, limits, out.name.removesuffix(SUFFIX))
     write_smil_json(data, out)
     clips = texture = None

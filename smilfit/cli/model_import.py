@@ -17,17 +17,32 @@ def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__
-        + ' Reads glTF 2.0 (.glb, .gltf). Prints what was found, what was cleaned, and what to do next. Beside the '
-        'model it writes NAME.clips.npz (the motions of the file as poses), NAME.texture.npz (its skin as an image) '
-        'and NAME.import.txt (what was printed).',
+        + ' Reads glTF 2.0 (.glb, .gltf), MuJoCo models with a skin (.xml, .skn), and arrays of vertices, faces, '
+        'parents, weights and joints under many names (.pkl, .npz). Prints what was found, what was cleaned, and '
+        'what to do next. Beside the model it writes NAME.clips.npz (the motions of the file as poses), '
+        'NAME.texture.npz (its skin as an image) and NAME.import.txt (what was printed).',
         epilog='Example: smilfit model import fox.glb fox.smil.json --limits clips',
     )
-    parser.add_argument('rig', type=existing_file, metavar='RIG', help='.glb or .gltf')
+    parser.add_argument('rig', type=existing_file, metavar='RIG', help='.glb, .gltf, .xml, .pkl or .npz')
     parser.add_argument('out', type=Path, metavar='OUT.smil.json', help='the model to write')
     parser.add_argument(
         '--unit',
         choices=_UNITS,
-        help="of the rig's numbers; nothing is scaled (default: as the file or its format says; glTF: m)",
+        help="of the rig's numbers; nothing is scaled (default: as the file or its format says; glTF: m; "
+        'MuJoCo: by its gravity)',
+    )
+    parser.add_argument(
+        '--skin',
+        type=existing_file,
+        metavar='FILE.skn',
+        help='of a MuJoCo model (default: what the model names, else the one .skn beside it)',
+    )
+    parser.add_argument(
+        '--keypoints',
+        type=existing_file,
+        metavar='FILE.yaml',
+        help="of a MuJoCo model: STAC's table of keypoints, the bodies they hang on and start offsets, in the "
+        "model's unit; they become landmarks whose places a fit finds",
     )
     parser.add_argument(
         '--limits',
@@ -57,7 +72,15 @@ def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for torch.
     from smilfit.apis.rig_import import import_rig
 
-    done = import_rig(arguments.rig, arguments.out, arguments.unit, arguments.limits, arguments.force)
+    done = import_rig(
+        arguments.rig,
+        arguments.out,
+        arguments.unit,
+        arguments.limits,
+        arguments.force,
+        arguments.skin,
+        arguments.keypoints,
+    )
     for line in done.lines:
         print(line)
     print(f'wrote {done.model}')

@@ -20,6 +20,7 @@ from smilfit.rigs.trees import BodyTree, body_tree, end_joints
 # From a mite to a blue whale, metres.
 _SMALLEST_M, _LARGEST_M = 2e-4, 35.0
 METRES = {'m': 1.0, 'dm': 0.1, 'cm': 0.01, 'mm': 1e-3, 'um': 1e-6, 'in': 0.0254, 'ft': 0.3048}
+_DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
 LIMITS = ('auto', 'file', 'clips', 'default')
 
 
@@ -51,8 +52,9 @@ def build_model(
 ) -> tuple[BodyModelData, ImportReport]:
     """Make a body model of a rig.
 
-    Joints are static: a rig states where they are, and its morph targets, which become shape directions, move skin
-    alone, in its own player too. A regressor made up here would move joints that the file does not move.
+    Joints are static where a rig has no regressor: it states where they are, and its morph targets, which become
+    shape directions, move skin alone, in its own player too. A regressor made up here would move joints that the file
+    does not move.
 
     Args:
         rig: as its reader gave it.
@@ -94,14 +96,18 @@ def build_model(
         shapedirs=np.stack(list(rig.morphs.values()), -1) if rig.morphs else None,
         joint_symmetry=symmetry.pairs,
         symmetry_plane_vertices=symmetry.plane_vertices,
-        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset)) for n, s in rig.sites.items()},
+        joint_regressor=_regressor(rig, order),
+        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
         unit=unit or rig.unit,
         up_axis=rig.up_axis,
         forward_axis=rig.forward_axis,
         licence=rig.licence,
     )
     found, source = _limits(rig, data, tree, clips, limits)
-    data = check_body_model(replace(data, joint_limits=locked(found, tree.fitted)), rig.name)
+    data = replace(data, joint_limits=locked(found, tree.fitted))
+    if rig.axes is not None and source != _DEFAULT and limits != 'clips':
+        data = replace(data, joint_axes=rig.axes[order])
+    check_body_model(data, rig.name)
     size = float(np.ptp(rig.vertices, axis=0).max())
     unit_source = 'as given' if unit else 'by the format' if rig.unit else 'not known'
     report = ImportReport(
@@ -147,6 +153,14 @@ def _check_rig(rig: Rig) -> None:
         raise ValueError(f'{rig.name}: a mesh must have an extent; got one point. Export the mesh anew.')
 
 
+def _regressor(rig: Rig, order: list[int]) -> SparseMatrix | None:
+    """Give the regressor's rows the model's order."""
+    if rig.joint_regressor is None:
+        return None
+    rank, given = np.argsort(order), rig.joint_regressor
+    return SparseMatrix(rank[given.rows], given.cols, given.values, given.shape)
+
+
 def _three(values: np.ndarray) -> tuple[float, float, float]:
     x, y, z = map(float, values)
     return x, y, z
@@ -175,7 +189,7 @@ def _limits(
         return stated, 'as the file states them'
     default = default_joint_limits(data)
     if wanted in ('auto', 'default'):
-        return default, 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
+        return default, _DEFAULT
     base = stated if stated is not None else default
     return read_limits(wanted, data.joint_names, base), f'by {Path(wanted).name}'
 
