@@ -50,6 +50,13 @@ def read_smil_json(path: str | Path) -> BodyModelData:
             twice or holds something else than it must, or a rule of the model broken.
         KeyError: an unknown key (with the near ones).
     """
+    data = read_stored_smil_json(path)
+    with reading(path, WHAT, ADVICE):
+        return check_body_model(data, str(path))
+
+
+def read_stored_smil_json(path: str | Path) -> BodyModelData:
+    """Read a body model that may break rules of bodies, for whoever looks for faults; else as `read_smil_json`."""
     path = Path(path)
     document = read_strict_json(path, WHAT, MOST_BYTES)
     values = JsonValues(path, ADVICE)
@@ -70,10 +77,11 @@ def read_smil_json(path: str | Path) -> BodyModelData:
         if key not in document:
             raise BadFileError(f'{path}: the key {key!r} must be there; got {len(document)} others. {ADVICE}')
     with reading(path, WHAT, ADVICE):
-        return check_body_model(_data(document, values), str(path))
+        return body_of_document(document, values)
 
 
-def _data(document: dict[str, Any], values: JsonValues) -> BodyModelData:
+def body_of_document(document: dict[str, Any], values: JsonValues) -> BodyModelData:
+    """Make a body model of a file's content, whatever rules of bodies it breaks."""
     joints = [
         values.record(j, f'joints[{i}]', ('name', 'parent', 'position'))
         for i, j in enumerate(_joints(document, values))

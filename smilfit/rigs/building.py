@@ -97,9 +97,7 @@ def build_model(
         joint_symmetry=symmetry.pairs,
         symmetry_plane_vertices=symmetry.plane_vertices,
         joint_regressor=_regressor(rig, order),
-        landmarks={
-            n: Landmark(s.joint, s.joint, tuple(map(float, s.offset)), s.sd) for n, s in rig.sites.items()
-        },
+        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
         unit=unit or rig.unit,
         up_axis=rig.up_axis,
         forward_axis=rig.forward_axis,
@@ -161,6 +159,11 @@ def _regressor(rig: Rig, order: list[int]) -> SparseMatrix | None:
         return None
     rank, given = np.argsort(order), rig.joint_regressor
     return SparseMatrix(rank[given.rows], given.cols, given.values, given.shape)
+
+
+def _three(values: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = map(float, values)
+    return x, y, z
 
 
 def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:

@@ -158,7 +158,7 @@ def write_clips(path: str | Path, clips: tuple[ClipPoses, ...], model_hash: str)
         arrays |= {f'{k}.{name}': value for name, value in clip.arrays.items()}
         arrays |= {f'{k}.exact_{name}': value for name, value in clip.exact.items()}
     with replacing(path) as temporary, temporary.open('wb') as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     return path
 
 

@@ -12,12 +12,14 @@ from smilfit.rigs.gltf_accessors import AccessorReader
 from smilfit.rigs.gltf_clips import Animation, check_size, read_animations
 from smilfit.rigs.gltf_file import GltfFile, open_gltf
 from smilfit.rigs.gltf_meshes import MeshPiece, read_mesh
+from smilfit.rigs.gltf_morphs import MorphTargets
 from smilfit.rigs.gltf_nodes import read_nodes
 from smilfit.rigs.gltf_skins import Skin, agreed_map, bind_places, differ, place_skin
 from smilfit.rigs.rig import Clip, Rig
 from smilfit.rigs.transforms import apply
 from smilfit.rigs.unique_names import unique_names
 
+_POSED = 'the skeleton stands in another pose than the skin was bound in; the rest pose is that of binding.'
 _EXPORT = 'Export the mesh together with its armature (Blender: select both, glTF 2.0, Data > Skinning).'
 
 
@@ -57,6 +59,7 @@ class _GltfRig:
         self.pieces = self._pieces()
         self.animations = read_animations(file, self.reader, self._morph_counts(), self.notes)
         self.joints: list[_Bound] = []
+        self.whole: list[str] = []
 
     def rig(self) -> Rig:
         """Put the rig together."""
@@ -87,8 +90,8 @@ class _GltfRig:
             )
         offsets = np.cumsum([0, *(len(piece.vertices) for piece in self.pieces)])
         faces = [f + at for piece, at in zip(self.pieces, offsets) for f in piece.faces]
-        targets = _Targets(self.pieces, morphs, offsets)
-        clips = self._clips(nodes, targets)
+        targets = MorphTargets(self.pieces, morphs, offsets)
+        directions, clips = targets.merged(self._clips(nodes, targets))
         uv, image = self._texture(offsets)
         return Rig(
             name=self.file.path.name.split('.')[0] or 'rig',
@@ -98,8 +101,8 @@ class _GltfRig:
             parents=self._parents(nodes),
             rest=np.stack([joint.rest for joint in bound]),
             weights=weights,
-            morphs=targets.directions(),
-            clips=tuple(targets.merged(clips)),
+            morphs=directions,
+            clips=tuple(clips),
             texture=image,
             uv=uv,
             unit='m',
@@ -113,7 +116,8 @@ class _GltfRig:
         """Read the meshes that move with joints."""
         skins, file = file_skins(self.file), self.file
         joint_nodes = {node for nodes in skins for node in nodes}
-        pieces, left = [], []
+        pieces: list[MeshPiece] = []
+        left: list[str] = []
         shown = [n for n in range(len(self.entries)) if 'mesh' in self.entries[n] and self.nodes.shown[n]]
         skinned = [n for n in shown if 'skin' in self.entries[n]]
         for node in shown:
@@ -128,7 +132,8 @@ class _GltfRig:
             n_meshes, n_skins = len(file.entries('meshes')), len(skins)
             got = f'{n_meshes} meshes and {n_skins} skins, and no node with both'
             raise file.fail('a rig must have a mesh that hangs on a skin', got, _EXPORT)
-        pieces = [piece for piece in pieces if len(piece.vertices)]
+        # Those with weights first: what has none is added by the hierarchy alone.
+        pieces = sorted((p for p in pieces if len(p.vertices)), key=lambda p: p.node not in skinned)
         if not pieces or not any(len(f) for piece in pieces for f in piece.faces):
             raise file.fail(
                 'the mesh of a rig must have triangles', 'none', 'Export faces, not points or lines.'
@@ -174,13 +179,17 @@ class _GltfRig:
             slots[number] = self._bind(skin, bind_places(skin, to_world, worlds), corners, size, first)
         found = []
         for piece in self.pieces:
-            number = self._skin_of(piece)
-            if number is not None:
-                found.append((placed[number], slots[number]))
+            of_piece = self._skin_of(piece)
+            if of_piece is not None:
+                found.append((placed[of_piece], slots[of_piece]))
                 if not piece.weighted:
                     self.notes.append(f'the mesh {self.nodes.names[piece.node]} has a skin but no weights.')
             else:
                 found.append(self._rigid(piece, first))
+        if self.whole:
+            many = f' and {len(self.whole) - 5} more' if len(self.whole) > 5 else ''
+            words = f'{", ".join(self.whole[:5])}{many}'
+            self.notes.append(f'{len(self.whole)} meshes without weights move with one joint each: {words}.')
         return found
 
     def _bind(
@@ -277,9 +286,12 @@ class _GltfRig:
         return np.array([next((first[a] for a in self.nodes.ancestors(n) if a in first), -1) for n in nodes])
 
     def _morph_counts(self) -> dict[int, int]:
-        return {piece.node: len(piece.morph_names) for piece in self.pieces if piece.morph_names}
+        found: dict[int, int] = {}
+        for piece in self.pieces:
+            found[piece.node] = max(found.get(piece.node, 0), len(piece.morph_names))
+        return found
 
-    def _clips(self, nodes: list[int], targets: '_Targets') -> list[Clip]:
+    def _clips(self, nodes: list[int], targets: MorphTargets) -> list[Clip]:
         moving = {n for node in nodes for n in (node, *self.nodes.ancestors(node))}
         meshes = {piece.node for piece in self.pieces}
         found = []
@@ -296,7 +308,7 @@ class _GltfRig:
         return found
 
     def _morph_weights(
-        self, animation: Animation, times: np.ndarray, targets: '_Targets'
+        self, animation: Animation, times: np.ndarray, targets: MorphTargets
     ) -> np.ndarray | None:
         if not targets.nodes:
             return None
@@ -340,38 +352,6 @@ class _GltfRig:
     def _licence(self) -> str | None:
         found = self.file.document['asset'].get('copyright')
         return shorten(found, 200) if isinstance(found, str) and found.strip() else None
-
-
-class _Targets:
-    """Morph targets of all pieces: one a name, unless targets of one name move differently."""
-
-    def __init__(self, pieces: list[MeshPiece], morphs: list[list[np.ndarray]], offsets: np.ndarray) -> None:
-        self.counts = {p.node: len(p.morph_names) for p in pieces if p.morph_names}
-        self.nodes = list(self.counts)
-        self._names: list[str] = []
-        self._moves: list[np.ndarray] = []
-        for node in self.nodes:
-            mine = [(p, m, at) for p, m, at in zip(pieces, morphs, offsets) if p.node == node]
-            for k in range(self.counts[node]):
-                moved = np.zeros((offsets[-1], 3))
-                for piece, found, at in mine:
-                    if k < len(found):
-                        moved[at : at + len(piece.vertices)] = found[k]
-                self._names.append(next(p.morph_names[k] for p, _, _ in mine if k < len(p.morph_names)))
-                self._moves.append(moved)
-        self._group = list(range(len(self._names)))
-
-    def merged(self, clips: list[Clip]) -> list[Clip]:
-        """Give clips with the weights of the targets that `directions` gives."""
-        return [self._merge(clip) for clip in clips]
-
-    def directions(self) -> dict[str, np.ndarray]:
-        """Give displacements (V, 3) by name."""
-        names, _ = unique_names(self._names)
-        return dict(zip(names, self._moves))
-
-    def _merge(self, clip: Clip) -> Clip:
-        return clip
 
 
 def file_skins(file: GltfFile) -> list[tuple[int, ...]]:

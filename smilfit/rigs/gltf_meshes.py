@@ -174,8 +174,9 @@ def _looks(
     looks = material.get('pbrMetallicRoughness')
     looks = looks if isinstance(looks, dict) else {}
     factor = looks.get('baseColorFactor')
-    good = isinstance(factor, list) and len(factor) == 4 and all(type(x) in (int, float) for x in factor)
-    colour = tuple(float(x) for x in factor[:3]) if good else None
+    colour = None
+    if isinstance(factor, list) and len(factor) == 4 and all(type(x) in (int, float) for x in factor):
+        colour = tuple(float(x) for x in factor[:3])
     texture = looks.get('baseColorTexture')
     if not isinstance(texture, dict):
         return None, None, colour

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from smilfit.geometry.rotation import rotmat_to_quat_wxyz
+from smilfit.io.videos import USUAL_FPS
 from smilfit.structures import Cameras
 from smilfit.viewer.player import Player
 from smilfit.viewer.scene import POINT_COLOURS, Scene, ShownImage
@@ -13,7 +14,6 @@ from smilfit.viewer.time_line import COLOURS, NOT_JUDGED, time_line, with_cursor
 from smilfit.visualization import grid_of_views
 from smilfit.visualization.marks import BODY
 
-USUAL_FPS = 25.0
 FREE = 'free'
 # Sizes: of points as a share of the animal's, of frusta as one of the cameras' distance from it.
 _POINT, _FRUSTUM = 0.012, 0.16
