@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from smilfit.body_models.checks import AXES_TOLERANCE
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
@@ -50,7 +51,8 @@ def asymmetric_limits(model: StoredModel) -> list[Finding]:
         return []
     uneven = []
     for left, right in pairs:
-        off = np.abs(mirrored_limits(data.joint_limits[left], axis) - data.joint_limits[right]).max()
+        between = _between_axes(data, left, right, axis)
+        off = np.abs(mirrored_limits(data.joint_limits[left], between) - data.joint_limits[right]).max()
         if off > _SAME_RAD:
             uneven.append((float(off), f'{data.joint_names[left]} / {data.joint_names[right]}'))
     if not uneven:
@@ -64,14 +66,29 @@ def asymmetric_limits(model: StoredModel) -> list[Finding]:
     return [Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
 
 
-def mirrored_limits(limits: np.ndarray, axis: int) -> np.ndarray:
-    """Give the limits (3, 2) that the joint of the other side has, mirrored along an axis.
+def mirrored_limits(limits: np.ndarray, between: np.ndarray) -> np.ndarray:
+    """Give the limits (3, 2) that the joint of the other side has: the box about the turned and mirrored box.
+
+    Args:
+        limits: of one side.
+        between: (3, 3) what takes its rotation vectors' components to those of the other side's image.
+    """
+    ends = between[:, :, None] * limits[None]
+    return np.stack((ends.min(2).sum(1), ends.max(2).sum(1)), 1)
+
+
+def _between_axes(data: BodyModelData, left: int, right: int, axis: int) -> np.ndarray:
+    """Give `mirrored_limits` what it needs of two joints and the axis along which they mirror each other.
 
     A rotation vector mirrored along an axis keeps that component and changes the signs of the others.
     """
-    mirrored = -limits[:, ::-1]
-    mirrored[axis] = limits[axis]
-    return mirrored
+    mirror = -np.eye(3)
+    mirror[axis, axis] = 1.0
+    if data.joint_axes is None:
+        return mirror
+    between = data.joint_axes[right].T @ mirror @ data.joint_axes[left]
+    # Axes that are written with few digits are each other's image all the same.
+    return np.where(np.abs(between) < AXES_TOLERANCE, 0.0, between)
 
 
 def _named(data: BodyModelData, axes: np.ndarray) -> str:
