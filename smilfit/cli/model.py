@@ -7,6 +7,7 @@ from smilfit.cli.command_group import run_group
 
 COMMANDS: dict[str, str] = {
     'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
+    'shape_space': 'principal components of registered specimens, as a model with betas',
 }
 
 
