@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     'convert': 'from one file format to another: .smil.json, .pkl, .npz, .glb',
     'convert': 'from one file format to another: .smil.json, .pkl, .npz',
     'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
+    'shape_space': 'principal components of registered specimens, as a model with betas',
 }
 
 
