@@ -30,7 +30,9 @@ def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
         'which shape then no longer moves (default: as the file is read)',
     )
     made.add_argument(
-        '--symmetry-from-names', action='store_true', help='pair joints whose names are those of two sides'
+        '--symmetry-from-names',
+        action='store_true',
+        help='pair joints whose names are those of two sides, and list the vertices between them',
     )
     made.add_argument(
         '--symmetrise-limits',
@@ -70,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
         told += words
     steps = [mending.normalise_weights, mending.drop_bad_faces, mending.drop_loose_vertices]
     if arguments.symmetry_from_names:
-        steps.append(mending.symmetry_from_names)
+        steps += [mending.symmetry_from_names, mending.plane_of_joints]
     if arguments.symmetrise_limits:
         steps.append(mending.symmetrise_limits)
     for step in steps:

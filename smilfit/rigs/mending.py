@@ -8,10 +8,13 @@ from smilfit.body_models.data import BodyModelData, KeypointDefinition, SparseMa
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.joint_limits import mirrored_limits
 from smilfit.rigs.checking.mesh_faces import degenerate_faces, repeated_faces
-from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis, pairs_by_name
+from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis, mirror_centre, pairs_by_name
+from smilfit.rigs.checking.symmetry import symmetry_plane
 
 # Weights that are off one by less are so by rounding.
-_SUM_TOLERANCE = 1e-9
+_SUM_TOLERANCE = 1e-6
+# Of the model's size: vertices nearer than that are on the plane that mirrors it.
+_ON_PLANE = 1e-4
 
 Mended = tuple[BodyModelData, tuple[str, ...]]
 
@@ -115,6 +118,18 @@ def symmetry_from_names(data: BodyModelData) -> Mended:
     if not pairs:
         return data, ()
     return replace(data, joint_symmetry=pairs), (f'{len(pairs)} pairs of joints were taken from their names',)
+
+
+def plane_of_joints(data: BodyModelData) -> Mended:
+    """List the vertices on the plane that mirrors the joints, where those that are listed lie off it."""
+    pairs = joint_pairs(data)
+    axis = mirror_axis(data, pairs)
+    if axis is None or not symmetry_plane(StoredModel(data)):
+        return data, ()
+    off = np.abs(data.v_template[:, axis] - mirror_centre(data, pairs, axis))
+    plane = np.flatnonzero(off < _ON_PLANE * StoredModel(data).size)
+    words = f'the symmetry plane has {len(plane)} vertices now, those half way between the sides along {"xyz"[axis]}'
+    return replace(data, symmetry_plane_vertices=plane), (words,)
 
 
 def symmetrise_limits(data: BodyModelData) -> Mended:

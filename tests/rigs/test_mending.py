@@ -15,7 +15,7 @@ from tests.rigs.test_checking import CLEAN, dense_weights, scaled, with_entry, w
 
 STEPS = (
     mending.normalise_weights, mending.drop_bad_faces, mending.drop_loose_vertices,
-    mending.symmetry_from_names, mending.symmetrise_limits,
+    mending.symmetry_from_names, mending.plane_of_joints, mending.symmetrise_limits,
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ LOOSE = {**with_more(np.array([[5.0, 5, 5]]), np.zeros((0, 3), int))}
         ({'faces': np.vstack((CLEAN.faces, CLEAN.faces[:2]))}, mending.drop_bad_faces, '2 repeated ones'),
         (LOOSE, mending.drop_loose_vertices, '1 vertices of no face'),
         ({'joint_symmetry': ()}, mending.symmetry_from_names, '1 pairs'),
+        ({'symmetry_plane_vertices': np.array([0, 7])}, mending.plane_of_joints, 'has 0 vertices now'),
         (
             {'joint_limits': with_entry(CLEAN.joint_limits, (1, 0), [-0.1, 0.6])},
             mending.symmetrise_limits, '1 pairs of joints were made symmetric, moved by up to 11.5 degrees',
