@@ -123,13 +123,16 @@ def reprojection_errors(
     """
     placed = points.detach().cpu().double()
 
-    def images(rows: slice) -> Tensor:
-        pixels, _, valid = seen[rows].rig.to(torch.float64).project(placed[rows])
-        return torch.where(valid.unsqueeze(-1), pixels, torch.nan)
-
     counted = seen.visible.cpu() if there is None else seen.visible.cpu() & there.cpu().unsqueeze(1)
-    pixels = by_blocks(len(placed), images)
-    return distances(pixels.numpy(), seen.xy.cpu().double().numpy(), counted.numpy())
+
+    def errors(rows: slice) -> Tensor:
+        of = seen[rows]
+        pixels, _, valid = of.rig.to(torch.float64).project(placed[rows])
+        pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)
+        xy = of.xy.cpu().double()
+        return torch.from_numpy(distances(pixels.numpy(), xy.numpy(), counted[rows].numpy()))
+
+    return by_blocks(len(placed), errors).numpy()
 
 
 def _triangulated(seen: Keypoints2d) -> Keypoints3d | None:

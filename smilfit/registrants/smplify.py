@@ -174,8 +174,7 @@ class SMPLify(StagewiseRegistrant):
     @property
     def shape_plan(self) -> list[tuple[int, Stage]]:
         """List the stages that find it, with their epochs."""
-        quick = ((epoch, without_covariance(stage, self.optimizer)) for epoch, stage in self.plan)
-        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in quick]
+        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in self.plan]
 
     @property
     def chained(self) -> bool:
@@ -328,12 +327,12 @@ class SMPLify(StagewiseRegistrant):
             share_shape: instead of the registrant's.
             totals: as of `fit_part`.
         """
-        history, outcome, task, report = [], None, None, {}
+        history, outcome, task, report, doubt = [], None, None, {}, state.doubt
         for i, (epoch, planned) in enumerate(plan):
             last = i == len(plan) - 1
             stage = planned if last else without_covariance(planned, self.optimizer)
             task = self._task(stage, inputs, frames)
-            task = task if totals is None else task.with_totals(totals[i])
+            task = replace(task if totals is None else task.with_totals(totals[i]), doubt=doubt)
             task = task if share_shape is None else replace(task, share_shape=share_shape)
             outcome = self._run(task, state)
             history.append({'epoch': epoch, **self._summary(task, outcome)})
@@ -349,7 +348,7 @@ class SMPLify(StagewiseRegistrant):
             return StageRun(state, (), nothing, nothing.bool())
         per_frame = task.per_frame(state) if outcome.energy is None else outcome.energy
         return StageRun(
-            state,
+            replace(state, doubt=doubt),
             tuple(history),
             per_frame,
             outcome.converged & per_frame.isfinite(),

@@ -147,8 +147,9 @@ def _with_covariance(
     if not solver.covariance:
         return outcome
     point = VariableState.from_params(outcome.state.params, fitted, outcome.state.camera_shift)
+    known = None if layout.shared or task.doubt is None else task.doubt.to(point.transl)
     problem = BodyProblem(FrameBatch(task, layout), point.batch_size, processes)
-    return replace(outcome, covariance=fit_covariance(problem, point))
+    return replace(outcome, covariance=fit_covariance(problem, point, known))
 
 
 def with_clip_totals(

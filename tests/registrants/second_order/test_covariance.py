@@ -24,6 +24,7 @@ from smilfit.registrants.second_order.covariance_dense import (
 from smilfit.registrants.second_order.covariance_passes import small_inverse
 from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_bones
 from smilfit.registrants.second_order.frame_batch import FrameBatch
+from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.noise import Noise, scaled, statements_of
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.second_order.variable_layout import VariableLayout
@@ -71,8 +72,14 @@ def test_covariances_along_the_tree_are_those_of_dense_equations(fitted, free, t
     tree_is_dense(problem, point, problem.frames.task.body.joint_names)
 
 
-@pytest.mark.parametrize(('free', 'transl'), [(list(range(8)), True), ([0, 2, 3, 6], False)])
-def test_landmarks_on_one_bone_go_along_the_tree(free, transl):
+SHARED = {'betas': True, 'log_scale': True, 'landmark_offsets': True, 'part_sizes': True}
+
+
+@pytest.mark.parametrize(
+    ('free', 'transl', 'fitted'),
+    [(list(range(8)), True, {}), ([0, 2, 3, 6], False, {}), (list(range(8)), True, SHARED)],
+)
+def test_landmarks_on_one_bone_go_along_the_tree(free, transl, fitted):
     """Offsets in the frame of a joint's own bone, of its parent's, and a point of the skin of one bone alone."""
     data = marked_animal(n_joints=8)
     weights = data.weights.to_dense()
@@ -81,7 +88,7 @@ def test_landmarks_on_one_bone_go_along_the_tree(free, transl):
     marks['mark_on_bone'] = Landmark({5: 1.0}, 'joint_4', (0.0, 0.2, 0.1))
     data = replace(data, posedirs=None, weights=SparseMatrix.from_dense(weights), landmarks=marks)
     names = (*marks, 'tail', *data.joint_names[2:])
-    problem, point = problem_of({}, free, transl, data=data, names=names)
+    problem, point = problem_of(fitted, free, transl, data=data, names=names)
     tree_is_dense(problem, point, (*data.joint_names, *marks, 'tail'))
     bent, point = problem_of({}, free, transl, data=data, names=(*names, 'nose'))
     part = bent.frames.evaluate(point)
@@ -112,6 +119,41 @@ def tree_is_dense(problem, point, names):
         tree.between_ridge().points(names, common, shared),
         dense.between_ridge().points(names, common, shared),
     )
+
+
+@pytest.mark.parametrize('elimination', ['tree', 'dense'])
+def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(elimination):
+    """Under a shape of known covariance a frame has its block of the inverse of the joint matrix."""
+    problem, point = problem_of({'betas': True, 'log_scale': True}, list(range(8)), True)
+    block, part, layout = problem.frames, problem.frames.evaluate(point), problem.layout
+    seen, held = statements_of(part, {'keypoints3d_mse'})
+    models, n, q = [*held, *(s.model for s in seen)], layout.n_own, layout.n_shared
+    matrices, _ = block.whole_equations(part, models)
+    count = len(matrices)
+    joint = torch.zeros(count * n + q, count * n + q).double()
+    for i, matrix in enumerate(matrices):
+        own = slice(i * n, (i + 1) * n)
+        joint[own, own] = matrix[:n, :n]
+        joint[own, count * n :] = matrix[:n, n:]
+        joint[count * n :, own] = matrix[n:, :n]
+        joint[count * n :, count * n :] += matrix[n:, n:]
+    inverse = torch.linalg.inv(joint)
+    known, nothing = inverse[count * n :, count * n :], torch.zeros(0, 0).double()
+    names, held = block.task.body.joint_names, replace(layout, shared=())
+    places = part.kinematics.jacobian(point_set(block.task.body, names), layout)
+    if elimination == 'tree':
+        frames = TreeElimination.of(part, held, models)
+    else:
+        frames = DenseElimination.of(replace(block, layout=held), part, models)
+    follow, between = frames.follow(layout, models), frames.between(models)
+    diagonal, points = between.diagonal(nothing, nothing), between.points(names, nothing, nothing)
+    diagonal = diagonal + ((follow.unknowns @ known) * follow.unknowns).sum(-1)
+    points = points + follow.points(names) @ known @ follow.points(names).mT
+    for i in range(count):
+        rows = torch.cat((torch.arange(i * n, (i + 1) * n), torch.arange(count * n, count * n + q)))
+        expected = inverse[rows][:, rows]
+        torch.testing.assert_close(diagonal[i], expected.diagonal()[:n], rtol=1e-5, atol=1e-12)
+        torch.testing.assert_close(points[i], places[i] @ expected @ places[i].mT, rtol=1e-5, atol=1e-9)
 
 
 def test_alike_noise_gives_twice_its_variance_times_the_inverse_hessian():
