@@ -12,7 +12,6 @@ COMMANDS: dict[str, str] = {
     'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
     'view': 'in the browser: shapes, poses, weights; change limits and keypoints',
     'convert': 'from one file format to another: .smil.json, .pkl, .npz, .glb',
-    'convert': 'from one file format to another: .smil.json, .pkl, .npz',
     'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
     'shape_space': 'principal components of registered specimens, as a model with betas',
 }
