@@ -129,7 +129,8 @@ def _limits(data: BodyModelData) -> str:
     span = np.degrees(high - low)
     locked = int((span < 1e-4).sum())
     free = span.size - locked
-    return f'in the file: {free} free axes of {np.median(span):.0f} degrees (median), {locked} locked'
+    own = '' if data.joint_axes is None else "; along the joints' own axes"
+    return f'in the file: {free} free axes of {np.median(span):.0f} degrees (median), {locked} locked{own}'
 
 
 def _symmetry(data: BodyModelData) -> str:
