@@ -113,11 +113,11 @@ def _specimens(
     """Measure what lies at a path, whatever it is."""
     kind = _kind(path)
     if kind == 'registration':
-        for file in find_registrations(path):
-            registration = read_registration(file)
-            body = model_of_registrations(file, options.body_model)
-            wanted = _wanted(body.data, measurements)
-            yield measure_registration(registration, body, wanted, options.unit)
+        files = find_registrations(path)
+        body = model_of_registrations(files[0], options.body_model)
+        wanted = _wanted(body.data, measurements)
+        for file in files:
+            yield measure_registration(read_registration(file), body, wanted, options.unit)
     elif kind == 'fit':
         # What reads predictions, too, comes with it: seconds.
         from smilfit.apis.fit_exporting import find_fits, load_export

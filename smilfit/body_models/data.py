@@ -20,6 +20,7 @@ _HASHED_WHERE_PRESENT = (
     'landmarks',
     'part_sizes',
     'joint_axes',
+    'log_scale_directions',
 )
 
 
@@ -87,6 +88,9 @@ class BodyModelData:
     shape_mixture: ShapeMixture | None = None  # kinds of animals in this shape space
     expressiondirs: np.ndarray | None = None  # (V, 3, E)
     scaledirs: np.ndarray | None = None  # (S, J, 3)
+    log_scale_directions: bool = (
+        False  # whether scaledirs add to logarithms of joint scales, not to the scales
+    )
     transdirs: np.ndarray | None = None  # (S, J, 3)
     posedirs: np.ndarray | None = None  # (9 (J-1), 3 V), smplx's layout
     joint_scale_mode: str = 'local'
@@ -161,7 +165,9 @@ class BodyModelData:
             value = getattr(self, f.name)
             if f.name in ('name', 'licence', 'version'):
                 continue
-            if f.name in _HASHED_WHERE_PRESENT and (value is None or (isinstance(value, dict) and not value)):
+            if f.name in _HASHED_WHERE_PRESENT and (
+                value is None or value is False or (isinstance(value, dict) and not value)
+            ):
                 continue
             digest.update(f.name.encode())
             _feed(digest, value)

@@ -98,7 +98,7 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
         'the mixture of shapes': data.shape_mixture is not None,
         f'{data.n_expression} expression directions': data.n_expression,
         'that children inherit scales of joints': data.joint_scale_mode == 'inherited',
-        'the axes of joints, along which limits are given': getattr(data, 'joint_axes', None) is not None,
+        'the axes of joints, along which limits are given': data.joint_axes is not None,
     }
     lost = [words for words, there in present.items() if there]
     if data.joint_regressor is not None:

@@ -111,6 +111,8 @@ def _shape_out(data: BodyModelData) -> dict[str, Any] | None:
         'mean': None if data.shape_mean is None else data.shape_mean.tolist(),
         'covariance': None if data.shape_cov is None else data.shape_cov.tolist(),
     }
+    if data.log_scale_directions:
+        shape['joint_scale_form'] = 'log'
     if data.shape_mixture is not None:
         mixture = data.shape_mixture
         shape['mixture'] = [

@@ -118,8 +118,12 @@ def _run(arguments: argparse.Namespace) -> None:
         options=options,
         told=show_specimen,
     )
-    for one in done.allometry:
+    shown = [one for one in done.allometry if not one.measurement.startswith('bone_')]
+    shown = shown if len(done.allometry) > _SHOWN else done.allometry
+    for one in shown:
         print(_slope_line(one))
+    if len(shown) < len(done.allometry):
+        print(f'  and {len(done.allometry) - len(shown)} bones in the table')
     for name, why in done.left_out.items():
         print(f'  {name}: no slope: {why}')
     for file in done.files:

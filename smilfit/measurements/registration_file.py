@@ -28,6 +28,8 @@ class Registration:
         scale: world unit per model unit.
         unit: of the world; None where unknown.
         model_hash: content hash of the body model; None where the file does not say.
+        joint_scale_mode: what scales mean; None takes the model's.
+        absent: names of joints that the scan does not show.
         path: where it was read.
     """
 
@@ -38,6 +40,8 @@ class Registration:
     scale: float = 1.0
     unit: str | None = None
     model_hash: str | None = None
+    joint_scale_mode: str | None = None
+    absent: tuple[str, ...] = ()
     path: Path | None = None
 
     def check(self, data: BodyModelData) -> 'Registration':
@@ -82,7 +86,7 @@ class Registration:
             scaledirs=None,
             transdirs=None,
         )
-        return SMIL(own, joint_scale_mode=joint_scale_mode)
+        return SMIL(own, joint_scale_mode=self.joint_scale_mode or joint_scale_mode)
 
     def at_rest(self, body: SMIL) -> BodyParams:
         """Give the parameters by which `body_of`'s model stands at rest, in the world's unit."""
@@ -145,6 +149,8 @@ def read_registration(path: str | Path) -> Registration:
             1.0 if scale is None or not len(scale) else float(scale[0]),
             _text(arrays, 'unit') or None,
             _text(arrays, 'model_hash') or None,
+            _text(arrays, 'joint_scale_mode') or None,
+            tuple(str(joint) for joint in arrays.get('absent', ())),
             path,
         )
 

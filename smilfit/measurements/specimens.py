@@ -98,9 +98,12 @@ def measure_registration(
     """
     own = registration.body_of(body.data, body.joint_scale_mode)
     measurer = Measurer(own, measurements)
-    return _measured(
-        measurer, registration.name, registration.at_rest(own), _known_unit(registration.unit, unit)
-    )
+    own_unit = _known_unit(registration.unit, unit)
+    found = _measured(measurer, registration.name, registration.at_rest(own), own_unit)
+    if not registration.absent:
+        return found
+    absent = f"the scan does not show {', '.join(registration.absent)}: there the numbers are the model's"
+    return replace(found, remarks=(*found.remarks, absent))
 
 
 def measure_fit(
@@ -195,7 +198,7 @@ def _of_shape(
     Returns:
         The columns that are there, such as `betas[0]`, their covariance, and whether it is more than a diagonal.
     """
-    shared = getattr(covariance, 'shared', None)
+    shared = covariance.shared
     if shared is not None:
         every = [f'{_named(name)}[{i}]' for name, size in shared.names for i in range(size)]
         places = [i for i, column in enumerate(every) if column.partition('[')[0] in names]

@@ -51,7 +51,7 @@ from smilfit.registrants.windows import (
 )
 from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
-from smilfit.structures import BodyParams, Cameras, FitResult
+from smilfit.structures import BodyParams, Cameras, FitCovariance, FitResult, SharedDoubt
 
 
 @REGISTRANTS.register_module()
@@ -352,7 +352,7 @@ class SMPLify(StagewiseRegistrant):
             tuple(history),
             per_frame,
             outcome.converged & per_frame.isfinite(),
-            outcome.covariance,
+            _with_doubt(outcome.covariance, doubt),
             report,
         )
 
@@ -449,3 +449,10 @@ def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler])
                 f'{type(solver).__name__}: {stage.name} weights {type(handlers[key]).__name__} {key!r}, of which '
                 f'{reason}. Give this stage optimizer=dict(type="LBFGS") or dict(type="Adam").'
             )
+
+
+def _with_doubt(covariance: FitCovariance | None, doubt: SharedDoubt | None) -> FitCovariance | None:
+    """Say how well what other frames have found is known, where these frames did not find it themselves."""
+    if covariance is None or covariance.shared is not None:
+        return covariance
+    return replace(covariance, shared=doubt)

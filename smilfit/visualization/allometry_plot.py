@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 # More are in the table only.
-MOST = 24
+MOST = 12
 
 
 def plot_allometry(slopes: 'Sequence[Allometry]', unit: str) -> Figure:
     """Plot specimens with their major axis and the line of isometry through their middle.
 
     Args:
-        slopes: at least one; those beyond 24 are left out.
+        slopes: at least one; bones come last, and those beyond 12 are left out.
         unit: of lengths.
     """
-    shown = slopes[:MOST]
+    shown = sorted(slopes, key=lambda one: one.measurement.startswith('bone_'))[:MOST]
     n_rows = -(-len(shown) // COLUMNS)
     figure = new_figure(3.1 * min(COLUMNS, len(shown)), 2.8 * n_rows + 0.3)
     for k, one in enumerate(shown):

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from smilfit.body_models.checks import AXES_TOLERANCE
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
@@ -12,6 +11,8 @@ from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
 
 # Sides whose limits differ by less are the same, rad: half a degree.
 _SAME_RAD = math.radians(0.5)
+# Cosine of the angle between axes that are the same.
+_SAME_AXIS = 0.99
 # An axis-angle component beyond this stands for a turn that another stands for as well.
 _FULL_TURN = 2 * math.pi + 1e-3
 
@@ -49,46 +50,48 @@ def asymmetric_limits(model: StoredModel) -> list[Finding]:
     axis = mirror_axis(data, pairs)
     if data.joint_limits is None or axis is None:
         return []
-    uneven = []
+    uneven: list[tuple[float, str]] = []
+    strange: list[str] = []
     for left, right in pairs:
-        between = _between_axes(data, left, right, axis)
-        off = np.abs(mirrored_limits(data.joint_limits[left], between) - data.joint_limits[right]).max()
+        image = mirrored_limits(data, data.joint_limits[left], (left, right), axis)
+        if image is None:
+            strange.append(f'{data.joint_names[left]} / {data.joint_names[right]}')
+            continue
+        off = np.abs(image - data.joint_limits[right]).max()
         if off > _SAME_RAD:
             uneven.append((float(off), f'{data.joint_names[left]} / {data.joint_names[right]}'))
+    found = []
+    if strange:
+        what = (
+            'the axes of their limits are not mirror images, so the limits of both sides cannot be compared'
+        )
+        found.append(Finding('joint limits', NOTE, listed(strange), what, '', len(strange)))
     if not uneven:
-        return []
+        return found
     uneven.sort(reverse=True)
     worst = math.degrees(uneven[0][0])
     what = f'limits differ between the sides by up to {worst:.1f} degrees'
     advice = '`smilfit model clean --symmetrise-limits` gives both sides the wider ones.'
     figures = {'worst_deg': worst}
     names = listed([name for _, name in uneven])
-    return [Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
+    return [*found, Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
 
 
-def mirrored_limits(limits: np.ndarray, between: np.ndarray) -> np.ndarray:
-    """Give the limits (3, 2) that the joint of the other side has: the box about the turned and mirrored box.
+def mirrored_limits(
+    data: BodyModelData, limits: np.ndarray, pair: tuple[int, int], axis: int
+) -> np.ndarray | None:
+    """Give the limits (3, 2) of a pair's second joint that mirror some of the first one, along an axis of the model.
 
-    Args:
-        limits: of one side.
-        between: (3, 3) what takes its rotation vectors' components to those of the other side's image.
+    A rotation vector mirrored along an axis keeps that component and changes the signs of the others. None where the
+    joints' own axes are not each other's images.
     """
-    ends = between[:, :, None] * limits[None]
-    return np.stack((ends.min(2).sum(1), ends.max(2).sum(1)), 1)
-
-
-def _between_axes(data: BodyModelData, left: int, right: int, axis: int) -> np.ndarray:
-    """Give `mirrored_limits` what it needs of two joints and the axis along which they mirror each other.
-
-    A rotation vector mirrored along an axis keeps that component and changes the signs of the others.
-    """
-    mirror = -np.eye(3)
-    mirror[axis, axis] = 1.0
-    if data.joint_axes is None:
-        return mirror
-    between = data.joint_axes[right].T @ mirror @ data.joint_axes[left]
-    # Axes that are written with few digits are each other's image all the same.
-    return np.where(np.abs(between) < AXES_TOLERANCE, 0.0, between)
+    mirror = -np.ones(3)
+    mirror[axis] = 1
+    own = np.eye(3)[None].repeat(data.n_joints, 0) if data.joint_axes is None else data.joint_axes
+    along = (mirror[:, None] * own[pair[0]] * own[pair[1]]).sum(0)
+    if (np.abs(along) < _SAME_AXIS).any():
+        return None
+    return np.where(along[:, None] > 0, limits, -limits[:, ::-1])
 
 
 def _named(data: BodyModelData, axes: np.ndarray) -> str:

@@ -16,13 +16,15 @@ _SUM_TOLERANCE = 1e-3
 
 
 def joints_outside(model: StoredModel) -> list[Finding]:
-    """Find joints outside of the mesh, away from its surface."""
+    """Find joints that carry skin outside of the mesh, away from its surface."""
     data = model.data
     if not len(data.faces):
         return []
     corners = data.v_template[data.faces]
-    turns = np.abs([winding(joint, corners) for joint in data.joints])
-    outside = np.flatnonzero(turns < _INSIDE_TURNS)
+    # A joint without skin, such as one on the ground between the feet, may be anywhere.
+    carrying = np.unique(data.weights.cols[data.weights.values > 0])
+    turns = np.abs([winding(joint, corners) for joint in data.joints[carrying]])
+    outside = carrying[turns < _INSIDE_TURNS]
     away = np.array([distance(data.joints[j], corners) for j in outside])
     far = away > _OUTSIDE * model.size
     if not far.any():
