@@ -14,6 +14,7 @@ ROOMS = {
     'body_models': 3, 'losses': 3, 'solvers': 3, 'renderers': 3,
     'io': 4, 'handlers': 4,
     'registrants': 5, 'datasets': 5, 'calibration': 5, 'models': 5, 'synthetic': 5, 'exports': 5, 'rigs': 5,
+    'measurements': 5,
     'segmentation': 6, 'tracking': 6, 'engine': 6, 'evaluation': 6, 'visualization': 6,
     'apis': 7, 'viewer': 8, 'cli': 9,
 }  # fmt: skip

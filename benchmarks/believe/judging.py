@@ -76,7 +76,8 @@ def judged(case: Case) -> Judged:
         found: Any = _of_views(result, given, inputs, by(fitter, numbers), fitter.doubt, silhouettes)
     else:
         found = session_numbers(body, result, seen, inputs, by(fitter, numbers), by(stiff, numbers))
-    verdict = judge(found.values, load_thresholds(), found.frames, found.notes)
+    keypoints = None if isinstance(given, Scene) else found.keypoints
+    verdict = judge(found.values, load_thresholds(), found.frames, found.notes, keypoints)
     row: Row = {
         'case': case.name,
         'truth': 'right' if case.right else 'wrong',

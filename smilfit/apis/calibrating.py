@@ -11,7 +11,7 @@ import numpy as np
 from smilfit.apis.labelled_sessions import images_of, joined2d, joined3d, labelled_sessions
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.calibration import repair_by_labels
-from smilfit.calibration.board_guess import likely_board
+from smilfit.calibration.board_guess import MOST_IMAGES, likely_board
 from smilfit.calibration.board_recordings import MOST_FRAMES, BoardViews, read_board_views, some_images
 from smilfit.calibration.boards import Board
 from smilfit.calibration.camera_by_boards import repair_by_boards
@@ -266,7 +266,7 @@ def _require_board(views: BoardViews, board: Board, folder: str | Path) -> None:
         require_seen(views)
     except ValueError as error:
         blind = next(n for n, one in zip(views.names, views.views) if not one)
-        instead = likely_board(board, some_images(folder, blind, 8))
+        instead = likely_board(board, some_images(folder, blind, MOST_IMAGES))
         raise ValueError(f'{error} {instead}' if instead else str(error)) from None
 
 

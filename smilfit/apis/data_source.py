@@ -32,7 +32,8 @@ class DataSource:
         category: take only the entries of this category.
         single_view: what could be a session of several cameras is read camera by camera.
         partial_labels: labels of a session may end before their video.
-        calibration: calibration.toml of the sessions' cameras, where it is not found among their files.
+        calibration: calibration.toml of the sessions' cameras, where it is not found among their files; or of
+            those that 'points3d' were placed by.
         cam_regex: pattern in the names of a session's files whose first group is the camera's name.
         scorer: take only tables with this in their path, where there are those of several networks.
         keep_tracks: of several animals, take the labels of each track as they are, without looking for exchanged
@@ -47,7 +48,6 @@ class DataSource:
             of.
         fps: frames a second of 'points3d', where the file does not say.
         skeleton: a file with the names of the keypoints of 'points3d', where the file has none.
-        calibration: calibration.toml of the cameras that 'points3d' were placed by.
         image_size: width and height (px) of the images of cameras in 'points3d', where the file does not say.
         allow_other_joints: take labels of 'smilify' whose 3D points have not the body's shape.
     """
@@ -76,7 +76,6 @@ class DataSource:
     allow_other_joints: bool = False
     fps: float | None = None
     skeleton: str | Path | None = None
-    calibration: str | Path | None = None
     image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from smilfit.apis.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import write_mesh
+from smilfit.io.videos import USUAL_FPS
 from smilfit.structures import BodyParams, FitResult
 from smilfit.structures.frame_blocks import by_blocks
 from smilfit.visualization import free_views, write_image, write_video
@@ -20,8 +21,6 @@ REPORT_IMAGES = 4
 FREE_VIEWS = 4
 # The folder of those frames of a video that the report shows.
 STILLS = 'overlay_frames'
-# Frames a second of a recording that does not say.
-USUAL_FPS = 25.0
 
 
 def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.Tensor:

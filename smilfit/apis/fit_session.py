@@ -169,7 +169,7 @@ class SessionFits:
                 names = np.array(self.body.joint_names)
                 result = replace(result, origin=FitOrigin.of(self.dataset, session))
                 if self.dataset.has_cameras(session):
-                    result = replace(result, recorded_cameras=self.dataset.annotated2d(session).rig)
+                    result = replace(result, recorded_cameras=self.dataset.annotated_cameras(session))
                 with outputs.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
                     landmarks = found_landmarks(self.body, result, session)
@@ -198,7 +198,8 @@ class SessionFits:
         return OutputFolder(inside(self.out, folder_name(session)))
 
     def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
-        inputs = self.inputs(session)
+        # As the registrant takes them: it then makes no copy.
+        inputs = [item.to(self.body.v_template.dtype) for item in self.inputs(session)]
         logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
         registrant = self.registrant if processes.count == 1 else self._registrant(processes)
         parts = self._parts(session, fingerprint)
@@ -271,7 +272,9 @@ class SessionFits:
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""
         rows = result.fitted.cpu()
-        seen, given = self.annotated(session, result)[rows], self.dataset.keypoints3d(session)
+        seen, given = self.annotated(session, result), self.dataset.keypoints3d(session)
+        # A long recording's labels are large: copied only where frames are left out.
+        seen = seen if bool(rows.all()) else seen[rows]
         truth, true_vertices, vertices = None, None, None
         true_params = self.dataset.true_params(session)
         params = result.params[rows.to(result.params.transl.device)]

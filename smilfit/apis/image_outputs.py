@@ -14,13 +14,12 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation import ImageFigures, ImageFit, image_fit, write_figures
 from smilfit.files import file_stem
 from smilfit.io import write_mesh
+from smilfit.io.videos import USUAL_FPS
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 from smilfit.visualization import OverlayPainter, Panel, ShownBody, enlarge, write_image, write_video
 from smilfit.visualization.marks import BODY, START_BODY, Surface
 
-# Frames a second of a sequence that does not say.
-DEFAULT_FPS = 25.0
 # Images whose meshes are in memory at once.
 BLOCK = 32
 
@@ -192,7 +191,7 @@ class ImageOutputs:
     def write_video(self, path: Path, overlays: Path, shown: Sequence[ImageFigures]) -> None:
         """Put the overlays of a sequence together as a video."""
         frames = (cv2.imread(str(overlays / f'{one.name}.jpg'))[..., ::-1] for one in shown)
-        write_video(path, frames, self.dataset.fps(self.session) or DEFAULT_FPS, n_frames=len(shown))
+        write_video(path, frames, self.dataset.fps(self.session) or USUAL_FPS, n_frames=len(shown))
 
 
 def image_row(name: str) -> int:

@@ -21,14 +21,12 @@ from smilfit.apis.progress import ProgressCallback
 from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import Verdict
 from smilfit.files import MadeOf, OutputFolder
+from smilfit.io.videos import USUAL_FPS
 from smilfit.solvers import Processes
 from smilfit.structures import Cameras, FitOrigin
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
-
-# Where a recording does not state its rate and nobody says it.
-_USUAL_FPS = 25.0
 
 
 @dataclass(frozen=True)
@@ -238,9 +236,9 @@ class InferenceWork:
     def _rate(self, recording: Recording) -> float:
         if not (self.fps or recording.fps):
             logger.warning(
-                '%s: frames per second are not stated; %g are taken (--fps).', recording.name, _USUAL_FPS
+                '%s: frames per second are not stated; %g are taken (--fps).', recording.name, USUAL_FPS
             )
-        return self.fps or recording.fps or _USUAL_FPS
+        return self.fps or recording.fps or USUAL_FPS
 
     def _agreed(self, mine: bool) -> bool:
         """Take the first process's word."""

@@ -49,7 +49,7 @@ def judge_session(
         The verdict, and the table of a calibrated session's cameras.
     """
     frames = fits.dataset.frame_indices(session)
-    given = (i.resolve(fits.body.data) for i in fits.inputs(session))
+    given = (i.resolve(fits.body.data).to(fits.body.v_template.dtype) for i in fits.inputs(session))
     inputs = [input_as_fitted(i, result.report, frames) for i in given]
     images = fits.dataset.has_own_cameras(session)
     registrant, stiff = fits.probe(), fits.probe(stiff=True)
@@ -76,7 +76,8 @@ def judge_session(
         found: SessionNumbers = session_numbers(
             fits.body, result, seen, asked, fit_by(registrant), fit_by(stiff), doubt, _told(step)
         )
-    return judge(found.values, thresholds, found.frames, found.notes), [asdict(row) for row in found.cameras]
+    verdict = judge(found.values, thresholds, found.frames, found.notes, found.keypoints)
+    return verdict, [asdict(row) for row in found.cameras]
 
 
 def write_verdict(folder: Path, verdict: Verdict, cameras: list[CameraRow]) -> None:

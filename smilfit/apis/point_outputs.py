@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from smilfit.apis.fit_overlays import keypoints_of
+from smilfit.apis.fit_overlays import REPORT_IMAGES, keypoints_of
 from smilfit.apis.progress import counted, steps
 from smilfit.evaluation import PointBenchmark, point_benchmark
+from smilfit.io.videos import USUAL_FPS
 from smilfit.structures import FitResult
 from smilfit.visualization import PointPainter, write_video
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 TURNTABLE = 'turntable.mp4'
 # Frames of a turntable at most, evenly spread; and how many it takes to go round once.
 MOST_FRAMES, ROUND = 300, 120
-REPORT_IMAGES = 4
-_USUAL_FPS = 25.0
 
 
 def measure_points(fits: 'SessionFits', session: str, result: FitResult) -> PointBenchmark:
@@ -40,7 +39,7 @@ def write_turntable(
         painter.draw(row, _text(int(numbers[row]), words, row), turn_deg=360.0 * i / ROUND)
         for i, row in enumerate(rows)
     )
-    fps = min(fits.dataset.fps(session) or _USUAL_FPS, _USUAL_FPS)
+    fps = min(fits.dataset.fps(session) or USUAL_FPS, USUAL_FPS)
     with steps(f'{session}: turntable', len(rows), fits.options.progress) as step:
         write_video(path, counted(images, step), fps, n_frames=len(rows))
 

@@ -100,16 +100,24 @@ class Refiner:
             found = session_numbers(
                 self.body, result, self.seen, inputs, fit_by(probe), fit_by(stiff), None, lambda what: step()
             )
-        verdict = judge(found.values, load_thresholds(None), found.frames, found.notes)
+        verdict = judge(found.values, load_thresholds(None), found.frames, found.notes, found.keypoints)
         return self.of_all_frames(verdict), [asdict(row) for row in found.cameras]
 
     def of_all_frames(self, verdict: Verdict) -> Verdict:
         """Put the words of the fitted frames at their places among all that were to be predicted."""
         count = len(self.made.predictions)
         words, reasons = [NOT_FITTED] * count, [''] * count
+        keypoints: list[tuple[str, ...]] = [()] * (count if verdict.frame_keypoints else 0)
         for row, word, reason in zip(self.rows.tolist(), verdict.frame_words, verdict.frame_reasons):
             words[row], reasons[row] = word, reason
-        return replace(verdict, frame_words=tuple(words), frame_reasons=tuple(reasons))
+        for row, names in zip(self.rows.tolist(), verdict.frame_keypoints):
+            keypoints[row] = names
+        return replace(
+            verdict,
+            frame_words=tuple(words),
+            frame_reasons=tuple(reasons),
+            frame_keypoints=tuple(keypoints),
+        )
 
     def applied(self, result: FitResult) -> PredictedRecording:
         """Put the fitted parameters, and the points that follow from them, in the predictions' place."""

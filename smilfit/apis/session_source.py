@@ -143,7 +143,23 @@ def read_sessions(
     for session in sessions:
         for camera in session.camera_names:
             tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
+        _tell_of_animals(session)
     return sessions, skipping.skipped
+
+
+def _tell_of_animals(session: RecordedSession) -> None:
+    """Tell what a file itself says of which animal is which."""
+    known = session.report.get('identities', {})
+    if 'told_by' not in known:
+        return
+    changed = known.get('instances_of_other_tracks', {})
+    told = ', '.join(f'{n} in camera {camera}' for camera, n in changed.items())
+    logger.info(
+        "%s: told from other animals by the file's %s%s.",
+        session.name,
+        known['told_by'],
+        f', against the tracks of {told}' if told else '',
+    )
 
 
 class Skipping:
@@ -218,7 +234,7 @@ def _open_animals(
         if not tracks:
             raise ValueError(
                 f"{place.folder}: instances must have tracks for --instance each; camera {camera!r}'s have none. "
-                'Track them in SLEAP, or leave --instance away.'
+                'Track them in SLEAP (of a multi-view project, identities will do), or leave --instance away.'
             )
     first, *others = found.values()
     if all(set(tracks) == set(first) for tracks in others):

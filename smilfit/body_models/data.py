@@ -19,6 +19,8 @@ _HASHED_WHERE_PRESENT = (
     'shape_mixture',
     'landmarks',
     'part_sizes',
+    'joint_axes',
+    'log_scale_directions',
 )
 
 
@@ -65,7 +67,8 @@ class BodyModelData:
 
     Lengths are in the model's unit. `joint_regressor` gives rest joints from rest vertices; where it is None
     the joints are static: `joints` holds and shape does not move them. `parents[0] == -1` and
-    `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad. Expression moves
+    `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad, along the columns of
+    `joint_axes`: each joint's own axes in those of the model, a rotation; None for the model's own. Expression moves
     vertices, and the joints by the regressor, as shape does, but changes from frame to frame. A group of
     `joint_groups` names joints; `keypoint_groups` adds keypoints that are no joints to a group of that name.
     `part_sizes` are the parts whose sizes a fit may change; where there are none, `default_part_sizes` gives some.
@@ -85,10 +88,14 @@ class BodyModelData:
     shape_mixture: ShapeMixture | None = None  # kinds of animals in this shape space
     expressiondirs: np.ndarray | None = None  # (V, 3, E)
     scaledirs: np.ndarray | None = None  # (S, J, 3)
+    log_scale_directions: bool = (
+        False  # whether scaledirs add to logarithms of joint scales, not to the scales
+    )
     transdirs: np.ndarray | None = None  # (S, J, 3)
     posedirs: np.ndarray | None = None  # (9 (J-1), 3 V), smplx's layout
     joint_scale_mode: str = 'local'
     joint_limits: np.ndarray | None = None  # (J, 3, 2) rad
+    joint_axes: np.ndarray | None = None  # (J, 3, 3)
     joint_symmetry: tuple[tuple[str, str], ...] = ()
     symmetry_plane_vertices: np.ndarray | None = None  # (n,)
     joint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -158,7 +165,9 @@ class BodyModelData:
             value = getattr(self, f.name)
             if f.name in ('name', 'licence', 'version'):
                 continue
-            if f.name in _HASHED_WHERE_PRESENT and (value is None or (isinstance(value, dict) and not value)):
+            if f.name in _HASHED_WHERE_PRESENT and (
+                value is None or value is False or (isinstance(value, dict) and not value)
+            ):
                 continue
             digest.update(f.name.encode())
             _feed(digest, value)

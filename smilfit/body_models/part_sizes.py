@@ -95,6 +95,11 @@ def midline_joints(data: 'BodyModelData') -> tuple[str, ...]:
     return tuple(tree.midline) if tree.limbs else ()
 
 
+def limb_pairs(data: 'BodyModelData') -> tuple[tuple[str, str], ...]:
+    """Name the joints, left and right, by which limbs hang on the midline; none where there are no sides."""
+    return tuple(_Tree(data).limbs)
+
+
 def describe_parts(parts: Mapping[str, PartSize]) -> str:
     """Say in one line which joints belong to which part."""
     return '; '.join(f'{name}: {", ".join(part.joints)}' for name, part in parts.items()) or 'none'

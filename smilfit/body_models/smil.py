@@ -66,7 +66,9 @@ class SMIL(nn.Module):
         data: what the model file says.
         model_path: the model file, instead of `data`.
         scale_directions: how strongly betas drive joint scales by the model's `scaledirs`
-            (`1 + factor * scaledirs . betas`); 0 leaves them to `log_joint_scales`.
+            (`1 + factor * scaledirs . betas`, or `exp(factor * scaledirs . betas)` where the model has
+            `log_scale_directions`); 0 leaves them to `log_joint_scales`. None takes 1 where the model's are
+            logarithms, which its shape space then needs, else 0.
         offset_directions: the same for joint offsets by `transdirs`.
         joint_scale_mode: `'local'` or `'inherited'`; None takes the model file's.
     """
@@ -94,8 +96,8 @@ class SMIL(nn.Module):
         data: BodyModelData | None = None,
         *,
         model_path: str | Path | None = None,
-        scale_directions: float = 0.0,
-        offset_directions: float = 0.0,
+        scale_directions: float | None = None,
+        offset_directions: float | None = None,
         joint_scale_mode: str | None = None,
     ) -> None:
         super().__init__()
@@ -118,8 +120,13 @@ class SMIL(nn.Module):
         self._keep('weights', _normalised(data.weights.to_dense()))
         self._keep('joints_template', data.joints)
         self._keep('posedirs', data.posedirs)
-        self._keep('scaledirs', _scaled(data.scaledirs, scale_directions))
-        self._keep('transdirs', _scaled(data.transdirs, offset_directions))
+        self.log_scale_directions = data.log_scale_directions
+        used = [
+            float(data.log_scale_directions) if factor is None else factor
+            for factor in (scale_directions, offset_directions)
+        ]
+        self._keep('scaledirs', _scaled(data.scaledirs, used[0]))
+        self._keep('transdirs', _scaled(data.transdirs, used[1]))
         self._keep('shapedirs', _first_axis(data.shapedirs))
         self._keep('joint_shapedirs', _joint_directions(data, data.shapedirs))
         self._keep('expressiondirs', _first_axis(data.expressiondirs))
@@ -450,15 +457,22 @@ class SMIL(nn.Module):
         """Give the joints' scales and offsets, the parameters' and those that betas drive; None where all rest."""
         scales = None if params.log_joint_scales is None else params.log_joint_scales.exp()
         if self.scaledirs is not None:
-            driven = (1 + torch.einsum('bs,sjc->bjc', params.betas, self.scaledirs)).clamp_min(
-                MIN_JOINT_SCALE
-            )
+            driven = torch.einsum('bs,sjc->bjc', params.betas, self.scaledirs)
+            driven = driven.exp() if self.log_scale_directions else (1 + driven).clamp_min(MIN_JOINT_SCALE)
             scales = driven if scales is None else scales * driven
         offsets = params.joint_offsets
         if self.transdirs is not None:
             driven = torch.einsum('bs,sjc->bjc', params.betas, self.transdirs)
             offsets = driven if offsets is None else offsets + driven
         return scales, offsets
+
+    def log_scale_rates(self, betas: Float[Tensor, 'B S']) -> Float[Tensor, 'B S J 3']:
+        """Give how the logarithms of joint scales change a unit of each beta; of a body whose betas drive scales."""
+        assert self.scaledirs is not None
+        if self.log_scale_directions:
+            return self.scaledirs.expand(len(betas), -1, -1, -1)
+        driven = 1 + torch.einsum('bs,sjc->bjc', betas, self.scaledirs)
+        return self.scaledirs / driven.unsqueeze(1)
 
     def keypoint_rows(self, names: tuple[str, ...]) -> KeypointRows:
         """Look up where named keypoints come from; kept for the next call."""

@@ -30,8 +30,15 @@ def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[s
         'shape_cov': values.optional(shape.get('covariance'), 'shape.covariance', 2),
         'shape_mixture': _mixture(shape.get('mixture'), values),
         'scaledirs': _joint_directions(directions, 'joint_scales', index, values),
+        'log_scale_directions': _log_scales(shape.get('joint_scale_form', 'linear'), values),
         'transdirs': _joint_directions(directions, 'joint_offsets', index, values),
     }
+
+
+def _log_scales(value: Any, values: JsonValues) -> bool:
+    if value not in ('linear', 'log'):
+        values.refuse('shape.joint_scale_form', 'be "linear" or "log"', value)
+    return value == 'log'
 
 
 def _mixture(value: Any, values: JsonValues) -> ShapeMixture | None:

@@ -7,7 +7,8 @@ import numpy as np
 
 from smilfit.calibration.boards import Board, BoardDetector
 
-_MOST_IMAGES = 8
+# So many images show what board it is.
+MOST_IMAGES = 8
 _CHARUCO = ('4X4_1000', '5X5_1000', '6X6_1000', '7X7_1000', 'APRILTAG_36H11')
 _TAGS = ('APRILTAG_36H11', 'APRILTAG_25H9', 'APRILTAG_16H5', '4X4_1000', '6X6_1000')
 
@@ -19,7 +20,7 @@ def likely_board(board: Board, images: Iterable[np.ndarray]) -> str | None:
         board: which nobody found.
         images: some that should show it, RGB.
     """
-    shown = [image for _, image in zip(range(_MOST_IMAGES), images)]
+    shown = [image for _, image in zip(range(MOST_IMAGES), images)]
     if any(BoardDetector(board)(image[:, ::-1].copy()) for image in shown):
         return 'The images are mirrored: the board is found in them from left to right.'
     for what, other in _others(board):

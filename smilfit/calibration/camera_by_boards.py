@@ -13,11 +13,8 @@ from smilfit.calibration.free_parameters import Free
 from smilfit.calibration.intrinsics import MIN_VIEWS, find_intrinsics, place_board
 from smilfit.calibration.labelled_points import start_rigs
 from smilfit.calibration.rig import N_COLUMNS, Rig
-from smilfit.calibration.rig_calibration import LEAST_SIGMA_PX, measured_edges
+from smilfit.calibration.rig_calibration import LEAST_SIGMA_PX, WRONG_SCALE, measured_edges
 from smilfit.structures import Cameras
-
-# Edges that good cameras measure may differ by this share from what is stated.
-_WRONG_SCALE = 0.02
 
 
 def repair_by_boards(
@@ -104,7 +101,7 @@ def _measured_by_others(
     """Measure the board's edges by the good cameras; refuse a board of another size."""
     good = seen.camera != index
     edges, _ = measured_edges(rig, seen.take(good), corner[good], board, int(seen.block.max()) + 1)
-    if len(edges) and abs(float(np.median(edges)) / board.edge_mm - 1) > _WRONG_SCALE:
+    if len(edges) and abs(float(np.median(edges)) / board.edge_mm - 1) > WRONG_SCALE:
         raise ValueError(
             f'calibrate: edges of the board must be as long as stated, {board.edge_mm:g} {unit}; the other cameras '
             f"measure {float(np.median(edges)):.4g}. Correct --square-mm, or the calibration's unit (--unit); or "

@@ -148,7 +148,7 @@ def repair_camera(
     others = np.arange(len(rig.R)) != camera
     free = np.zeros((len(rig.R), N_COLUMNS), dtype=bool)
     free[camera] = free_columns(level, (rig.dist[others] != 0).any(0) | (starts[0].dist[0] != 0))
-    mates = mates_of(rig, camera, size) if like_mates else []
+    mates = mates_of(camera, size) if like_mates else []
     expected = prior_of_mates(rig, camera, mates, free[camera])
     problem = _Problem(camera, sightings, free, expected)
     ends = [problem.settle(rig.put(camera, start)) for start in starts]

@@ -1,5 +1,6 @@
 """Where a camera may stand that sees known points: several starts, since focal length and distance look alike."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,9 +52,7 @@ def starts_of(
     cv2.setRNGSeed(0)
     found = []
     for focal in tried:
-        values = {n: getattr(like, n).copy() for n in like.__dataclass_fields__}
-        values['focal'] = np.array([[focal, focal * aspect]])
-        rig = Rig(**values)
+        rig = replace(like, focal=np.array([[focal, focal * aspect]]))
         done, turn, shift, inliers = cv2.solvePnPRansac(
             np.ascontiguousarray(points),
             np.ascontiguousarray(xy),
@@ -65,8 +64,8 @@ def starts_of(
         )
         if not done or inliers is None or len(inliers) < MIN_POINTS:
             continue
-        values['R'], values['t'] = cv2.Rodrigues(turn)[0][None], shift.reshape(1, 3)
-        found.append(_refined(Rig(**values), points, xy, sigma_px))
+        placed = replace(rig, R=cv2.Rodrigues(turn)[0][None], t=shift.reshape(1, 3))
+        found.append(_refined(placed, points, xy, sigma_px))
     return sorted(found, key=lambda start: start.median_px)
 
 

@@ -34,7 +34,7 @@ def free_columns(level: Free, used: Bool[np.ndarray, '5']) -> Bool[np.ndarray, '
     return found
 
 
-def mates_of(rig: Rig, camera: int, size: Float[np.ndarray, 'C 2']) -> list[int]:
+def mates_of(camera: int, size: Float[np.ndarray, 'C 2']) -> list[int]:
     """List the other cameras whose images have the size of this one's: likely of one kind."""
     return [c for c in range(len(size)) if c != camera and np.array_equal(size[c], size[camera])]
 

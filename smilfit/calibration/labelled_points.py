@@ -1,5 +1,7 @@
 """Labelled points of the animal as what cameras are calibrated by."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -139,12 +141,10 @@ def start_rigs(
     """Give the best places that the points leave, with the lens as it is and as those of other cameras are."""
     own = rig.one(camera)
     likely = [own]
-    mates = mates_of(rig, camera, size)
+    mates = mates_of(camera, size)
     if level != 'pose' and mates:
-        values = {n: getattr(own, n).copy() for n in own.__dataclass_fields__}
-        for name in ('focal', 'centre', 'dist'):
-            values[name] = np.median(getattr(rig, name)[mates], axis=0)[None]
-        likely.append(Rig(**values))
+        typical = {n: np.median(getattr(rig, n)[mates], axis=0)[None] for n in ('focal', 'centre', 'dist')}
+        likely.append(replace(own, **typical))
     found = [
         start
         for like in likely

@@ -18,6 +18,8 @@ from smilfit.structures import Cameras
 # Corners that OpenCV finds in a sharp image miss by some hundredths of a px.
 LEAST_SIGMA_PX = 0.05
 _ROUNDS = 2
+# Measured lengths that differ by this share are not those that were stated.
+WRONG_SCALE = 0.02
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ import numpy as np
 from smilfit.calibration.boards import Board
 from smilfit.calibration.camera_repair import CameraRepair
 from smilfit.calibration.rig import Rig, angle_between
-from smilfit.calibration.rig_calibration import RigCalibration
+from smilfit.calibration.rig_calibration import WRONG_SCALE, RigCalibration
 from smilfit.geometry.consistency import LIMIT_OF_DIAGONAL, LIMIT_PX, LIMIT_RATIO
 from smilfit.structures import Cameras
 
 # Held-out keypoints that miss by this many times what the fitted ones miss by: the camera follows its labels.
 _FOLLOWS = 1.5
-# Measured lengths that differ by this share are not those that were stated.
-_WRONG_SCALE = 0.02
 # Corners of a sharp, flat board miss by a few tenths of a px.
 _POOR_PX = 2.0
 _LEAST_COVERED = 0.4
@@ -145,7 +143,7 @@ def rig_doubts(found: RigCalibration, board: Board) -> list[str]:
                 f"The board's edges are {lengths[0]:.4g} mm along and {lengths[1]:.4g} mm down, as far as cameras "
                 'tell: the print is stretched. Print it at 100 %, and measure it both ways.'
             )
-    if len(found.edges_mm) and abs(float(np.median(found.edges_mm)) / board.edge_mm - 1) > _WRONG_SCALE:
+    if len(found.edges_mm) and abs(float(np.median(found.edges_mm)) / board.edge_mm - 1) > WRONG_SCALE:
         said.append(
             'The edges differ from the stated ones: the board is not flat, or views contradict each other.'
         )
@@ -192,7 +190,7 @@ def comparison_sentences(new: Cameras, old: Cameras) -> tuple[list[str], list[st
     ratio = float(np.median(ratios))
     said = [f'Distances between cameras are {ratio:.4g} times those of the other calibration (the median).']
     doubts = []
-    if abs(ratio - 1) > _WRONG_SCALE:
+    if abs(ratio - 1) > WRONG_SCALE:
         doubts.append(
             f'Distances between cameras are {ratio:.4g} times those of the other calibration: one of them has '
             'another unit or another size of squares; check --square-mm, in millimetres.'

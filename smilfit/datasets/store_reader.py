@@ -198,7 +198,7 @@ class DatasetFile:
         Raises:
             ValueError: a session of points in space, whose cameras are not known.
         """
-        cameras = self._lenses(session)
+        cameras = self.annotated_cameras(session)
         return cameras.ideal() if self.undistorted else cameras
 
     def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
@@ -233,9 +233,23 @@ class DatasetFile:
         )
         return seen if names is None else seen.select(names)
 
+    def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
+        """Give a session's cameras, float64, of the images that were annotated, with their lenses.
+
+        Raises:
+            ValueError: a session of points in space, whose cameras are not known.
+        """
+        header = self._header(session)
+        if not len(header.cameras):
+            raise MissingObservationError(
+                f'{self.path}: session {header.name} must have cameras; it is of points in space, and has none. Fit '
+                'it to its 3D keypoints (configs/fit/points3d_lm.py), or give --calibration to preprocess points3d.'
+            )
+        return header.cameras
+
     def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
         """Give a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
-        seen, lenses = self.keypoints2d(session), self._lenses(session)
+        seen, lenses = self.keypoints2d(session), self.annotated_cameras(session)
         if not self.undistorted or lenses.dist is None:
             return seen
         bent = replace(seen, cameras=lenses)
@@ -388,15 +402,6 @@ class DatasetFile:
 
     def _header(self, session: str | SupportsIndex) -> SessionHeader:
         return self._sessions[self.session_index(session)].header
-
-    def _lenses(self, session: str | SupportsIndex) -> Cameras:
-        header = self._header(session)
-        if not len(header.cameras):
-            raise MissingObservationError(
-                f'{self.path}: session {header.name} must have cameras; it is of points in space, and has none. Fit '
-                'it to its 3D keypoints (configs/fit/points3d_lm.py), or give --calibration to preprocess points3d.'
-            )
-        return header.cameras
 
     def _views(self, names: Sequence[str]) -> list[int]:
         return [self.camera_names.index(name) for name in names]

@@ -13,6 +13,7 @@ from smilfit.exports.joint_angles import NAMED, PLAIN, joint_angles
 from smilfit.registry import EXPORTERS
 
 ANGLES, BONES, FRAMES, BAD_FRAMES = 'joint_angles.csv', 'bone_lengths.csv', 'frames.csv', 'bad_frames.txt'
+BAD_FRAMES_WHY = 'bad_frames.csv'
 # Words of frames that nobody should use.
 _BAD = ('not believable', 'not fitted')
 
@@ -82,10 +83,13 @@ class BonesExporter(FitExporter):
 
 @EXPORTERS.register_module(name='frames')
 class FramesExporter(FitExporter):
-    """`frames.csv`: each frame's verdict, its reason and its error; `bad_frames.txt`: those to leave out."""
+    """`frames.csv`: each frame's verdict, its reason and its error; `bad_frames.txt`: those to leave out.
+
+    The latter are not believable, not fitted, or have keypoints that are not good; `bad_frames.csv` says why.
+    """
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
-        """Write both; a fit that was not judged has no words, and its bad frames are those without a fit."""
+        """Write all; a fit that was not judged has no words, and its bad frames are those without a fit."""
         verdict = fit.fit.verdict
         words = verdict.frame_words if verdict else [''] * len(fit.frames)
         words = [word if there else 'not fitted' for word, there in zip(words, fit.valid.tolist())]
@@ -95,13 +99,19 @@ class FramesExporter(FitExporter):
         header = ['frame', 'time_s', 'valid', *(['image'] if fit.labels else [])]
         errors = _median_px(fit)
         header += ['verdict', 'reason', 'converged', 'loss', *(f'median_px_{name}' for name in errors)]
+        header += ['keypoints_not_good']
+        named = verdict.frame_keypoints if verdict else ()
+        keypoints = [' '.join(names) for names in named] or [''] * len(fit.frames)
         _write(folder / FRAMES, header, (
             [*_start(fit, t), words[t], reasons[t], int(converged[t]), *_cells([loss[t]]),
-             *_cells([error[t] for error in errors.values()])]
+             *_cells([error[t] for error in errors.values()]), keypoints[t]]
             for t in range(len(fit.frames))
         ))  # fmt: skip
-        bad = [str(fit.labels[t] if fit.labels else fit.frames[t]) for t, w in enumerate(words) if w in _BAD]
-        (folder / BAD_FRAMES).write_text(''.join(f'{name}\n' for name in bad), encoding='utf-8')
+        bad = [t for t, word in enumerate(words) if word in _BAD or keypoints[t]]
+        names = [str(fit.labels[t] if fit.labels else fit.frames[t]) for t in bad]
+        (folder / BAD_FRAMES).write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
+        why = ([name, words[t], keypoints[t], reasons[t]] for name, t in zip(names, bad))
+        _write(folder / BAD_FRAMES_WHY, ['frame', 'verdict', 'keypoints_not_good', 'reason'], why)
 
 
 def _median_px(fit: ExportedFit) -> dict[str, np.ndarray]:

@@ -13,12 +13,14 @@ from smilfit.geometry.triangulation import MIN_ANGLE
 _AT_ONCE = 20_000
 # A label misses points that other views have placed by its own noise and by theirs; this share is its own.
 _OWN_SHARE = 0.5
+# While noise is estimated a label misses by no more than this, in squared sd.
+_NOISE_LIMIT = 9.0
 # Motion tells sides apart if the other side's label of the frame before lies so many times as far as the own one.
-_TELLING = 1.5
+TELLING = 1.5
 # A label that no other view is compared with costs what a right one does: the mean square of a normal vector in 2D.
 _UNCOMPARED = 2.0
 # … and fewer steps of labels than this say neither.
-_LEAST_STEPS = 20
+LEAST_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def noise_of_views(
     # A point that a view has placed itself lies near its label whatever that is worth.
     placed_by = torch.tensor([[c in pair for c in range(n_views)] for pair in pairs])
     for _ in range(n_rounds):
-        cost = saturating(own, sigma, 9.0).nan_to_num(0.0).sum(-1)
+        cost = saturating(own, sigma, _NOISE_LIMIT).nan_to_num(0.0).sum(-1)
         missed = []
         for c in range(n_views):
             others = usable & ~placed_by[:, c] if n_views > 2 else usable
@@ -206,6 +208,6 @@ def motion_costs(
     shorter = shorter[..., :: -(-shorter.shape[-1] // 10_000)]
     scale = torch.maximum((shorter.nanquantile(0.9, -1) / 1.65).nan_to_num(0.0), least.unsqueeze(1))
     same, crossed = known.permute(3, 1, 2, 0, 4).flatten(3).nanmedian(-1).values
-    tells = (crossed > _TELLING * same) & (compared.sum((0, 3)) >= _LEAST_STEPS)
+    tells = (crossed > TELLING * same) & (compared.sum((0, 3)) >= LEAST_STEPS)
     cost = saturating(steps, scale[:, :, None, None], limit)
     return torch.where(compared.unsqueeze(-2) & tells[:, :, None, None], cost, 0.0).sum(-1).float()

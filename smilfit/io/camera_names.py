@@ -22,11 +22,7 @@ def check_pattern(where: str, pattern: object, trusted: bool = False) -> str:
     Raises:
         BadFileError: it is no pattern, or one that could take forever to match.
     """
-    long = not isinstance(pattern, str) or len(pattern) > _LONGEST_PATTERN
-    if not isinstance(pattern, str) or (
-        not trusted
-        and (long or _REPEATED_GROUP.search(pattern) or len(_REPEATS.findall(pattern)) > _MOST_REPEATS)
-    ):
+    if not isinstance(pattern, str) or not (trusted or _ends_soon(pattern)):
         raise BadFileError(
             f'{where}: cam_regex of config.toml must be text of at most {_LONGEST_PATTERN} characters with at most '
             f'{_MOST_REPEATS} repeats, none of a group; got {shorten(pattern)}. Give another one by cam_regex=.'
@@ -38,6 +34,12 @@ def check_pattern(where: str, pattern: object, trusted: bool = False) -> str:
             f'{where}: cam_regex must be a pattern; got {shorten(pattern)!r}: {error}. Correct it.'
         ) from None
     return pattern
+
+
+def _ends_soon(pattern: str) -> bool:
+    """Say whether a pattern is too short and plain to take long."""
+    short = len(pattern) <= _LONGEST_PATTERN and len(_REPEATS.findall(pattern)) <= _MOST_REPEATS
+    return short and not _REPEATED_GROUP.search(pattern)
 
 
 def split_by_pattern(stem: str, pattern: str) -> tuple[str, str] | None:

@@ -9,11 +9,11 @@ from smilfit.io.annotations.pose_tables import is_pose_table
 from smilfit.io.calibration import read_calibration
 from smilfit.io.camera_names import check_pattern, split_by_names, split_by_pattern
 from smilfit.io.recorded_session import CameraFiles
+from smilfit.io.session_folder import CALIBRATION_FILE
 from smilfit.io.table_session import Search, TableSession, Trial
 from smilfit.io.videos import VIDEO_SUFFIXES
 from smilfit.registry import SESSIONS
 
-CALIBRATION_FILE = 'calibration.toml'
 # A project's folders lie so deep at most.
 _MOST_LEVELS = 6
 _MOST_FILES = 200_000

@@ -1,7 +1,7 @@
 """One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +122,10 @@ def labels_of_frames(
     path: Path,
     frames: Sequence[Any],
     names: tuple[str, ...],
-    tracks: Mapping[str, int],
+    tracks: Mapping[str, Hashable],
     track: str | None,
     stated: int | None,
+    animal_of: Callable[[Any], Hashable | None] | None = None,
 ) -> CameraLabels:
     """Give one animal's labels of sleap-io's labelled frames of one video.
 
@@ -132,16 +133,18 @@ def labels_of_frames(
         path: the file, for messages.
         frames: those of the video.
         names: the nodes.
-        tracks: all of the file, as `slp_tracks` gives them.
+        tracks: all of the file by name, each with what `animal_of` gives of its instances.
         track: the one to keep; the one with the most points if None.
         stated: how many frames the video has by the file.
+        animal_of: says which track an instance is of, None if of none; as `slp_tracks` has it if None.
 
     Raises:
         ValueError: no instance of the track, or frames numbered below 0.
         KeyError: no such track, with the near ones.
     """
     _check_track(path, track, tracks)
-    chosen, skipped = _choose_instances(frames, None if track is None else tracks[track])
+    wanted = None if track is None else tracks[track]
+    chosen, skipped = _choose_instances(frames, wanted, animal_of or _track_key)
     if not chosen:
         raise ValueError(f'{path}: the track {track!r} must have instances; it has none. Leave it out.')
     # A track may end before the labels do: its animal has left.
@@ -176,7 +179,7 @@ def stated_length(shape: Any) -> int | None:
 
 
 def slp_tracks(labels: Any) -> dict[str, int]:
-    """Name the tracks, each with what `_choose_instances` knows it by."""
+    """Name the tracks, each with what tells its instances."""
     return {str(track.name): id(track) for track in labels.tracks}
 
 
@@ -204,29 +207,36 @@ def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
     return centres
 
 
-def _choose_instances(frames: Sequence[Any], wanted: int | None = None) -> tuple[dict[int, Any], int]:
+def _choose_instances(
+    frames: Sequence[Any], wanted: Hashable | None, animal_of: Callable[[Any], Hashable | None]
+) -> tuple[dict[int, Any], int]:
     """Keep one instance a frame, of a track where one is given; by frame, and the count of those left out."""
-    by_track: dict[int, int] = {}
+    by_track: dict[Hashable, int] = {}
     for frame in frames:
         for instance in frame.instances:
-            if (track := _track_of(instance)) is not None:
-                by_track[id(track)] = by_track.get(id(track), 0) + instance.n_visible
+            if (track := animal_of(instance)) is not None:
+                by_track[track] = by_track.get(track, 0) + instance.n_visible
     best = max(by_track, key=by_track.__getitem__) if by_track else None
     best = best if wanted is None else wanted
     chosen: dict[int, Any] = {}
     total = 0
     for frame in frames:
-        candidates = [i for i in frame.instances if best is None or id(_track_of(i)) == best]
+        candidates = [i for i in frame.instances if best is None or animal_of(i) == best]
         total += len(frame.instances)
         if candidates:
             chosen[int(frame.frame_idx)] = max(candidates, key=_preference)
     return chosen, total - len(chosen)
 
 
-def _track_of(instance: Any) -> Any:
-    """Give the track; a person's correction without one has that of the prediction it was made from."""
+def track_of(instance: Any) -> Any:
+    """Give sleap-io's track of an instance; a person's correction without one has that of its prediction."""
     source = getattr(instance, 'from_predicted', None)
     return instance.track if instance.track is not None or source is None else source.track
+
+
+def _track_key(instance: Any) -> int | None:
+    track = track_of(instance)
+    return None if track is None else id(track)
 
 
 def _preference(instance: Any) -> tuple[bool, float]:

@@ -1,6 +1,7 @@
 """SLEAP's own multi-view projects: one `.slp` with a `RecordingSession`, its cameras and their videos."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from smilfit.io.hdf5_files import open_hdf5
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.recorded_session import CameraFiles, RecordedSession, SessionPlace
-from smilfit.io.sleap_labels import labels_of_frames, slp_tracks, stated_length
+from smilfit.io.sleap_labels import labels_of_frames, stated_length
+from smilfit.io.slp_animals import TRACKS, SlpAnimals, animals_of
 from smilfit.io.slp_files import load_slp
 from smilfit.io.slp_videos import find_video_file
 from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
@@ -31,7 +33,8 @@ class SleapMultiviewSession(RecordedSession):
     """Read a `RecordingSession` of a `.slp` file: cameras, videos, labels and, where groups have them, 3D points.
 
     Videos are where the file says, else beside it. The world unit is that of the cameras' metadata (`unit`), or
-    given.
+    given. Several animals are told apart by the file's identities, else by its groups of instances and by tracks
+    (`animals_of`); `tracks` names them.
 
     Args:
         folder: the `.slp` file.
@@ -85,6 +88,20 @@ class SleapMultiviewSession(RecordedSession):
                 'Count from 0.'
             )
         return sessions[self.number]
+
+    @cached_property
+    def _frames(self) -> dict[str, list[Any]]:
+        """Labelled frames by camera."""
+        of_video: dict[int, list[Any]] = {}
+        for frame in self._labels:
+            of_video.setdefault(id(frame.video), []).append(frame)
+        return {n: of_video.get(id(self._session.get_video(c)), []) for n, c in self._filmed.items()}
+
+    @cached_property
+    def _animals(self) -> SlpAnimals:
+        """The animals in the cameras that are taken."""
+        groups = [g for frame in self._session.frame_groups.values() for g in frame.instance_groups]
+        return animals_of({name: self._frames[name] for name in self._taken}, groups)
 
     @property
     def _filmed(self) -> dict[str, Any]:
@@ -152,6 +169,7 @@ class SleapMultiviewSession(RecordedSession):
         kept = {name: camera for name, camera in filmed.items() if name not in exclude}
         if not kept:
             raise ValueError(f'{self.folder}: one camera at least must be left; got none.')
+        self._taken = tuple(kept)
         return {name: CameraFiles(self.folder, self._video_of(name, camera)) for name, camera in kept.items()}
 
     def _video_of(self, name: str, camera: Any) -> Path:
@@ -165,7 +183,7 @@ class SleapMultiviewSession(RecordedSession):
 
     def _read_labels(self, camera: str, files: CameraFiles, track: str | None) -> CameraLabels:
         video = self._session.get_video(self._filmed[camera])
-        frames = [frame for frame in self._labels if frame.video is video]
+        frames, animals = self._frames[camera], self._animals
         if len(self._labels.skeletons) != 1:
             raise BadFileError(
                 f'{self.folder}: labels must have one skeleton; got {len(self._labels.skeletons)}. Export one alone.'
@@ -177,17 +195,40 @@ class SleapMultiviewSession(RecordedSession):
         names = tuple(self._labels.skeletons[0].node_names)
         with reading(self.folder, _WHAT):
             shape = (video.backend_metadata or {}).get('shape')
-            tracks = slp_tracks(self._labels)
-            labels = labels_of_frames(self.folder, frames, names, tracks, track, stated_length(shape))
+            tracks = {name: name for name in animals.names[camera]}
+            labels = labels_of_frames(
+                self.folder, frames, names, tracks, track or self._most_seen, stated_length(shape), animals.of
+            )
             check_keypoint_names(self.folder, names)
             reject_half_points(f'{self.folder}, camera {camera}', labels.xy, names)
         return labels
 
+    @cached_property
+    def _most_seen(self) -> str | None:
+        """The animal with the most points of those that all cameras see; None where there is none."""
+        counts = Counter[str]()
+        for frame in (frame for name in self._taken for frame in self._frames[name]):
+            for instance in frame.instances:
+                counts[self._animals.of(instance) or ''] += instance.n_visible
+        return max(self._animals.shared, key=counts.__getitem__, default=None)
+
+    def _read_all_labels(self, files: Mapping[str, CameraFiles]) -> dict[str, CameraLabels]:
+        if self._animals.told_by != TRACKS:
+            self.report['identities'] = {'told_by': self._animals.told_by}
+        if self._animals.contradicted:
+            self.report['identities']['instances_of_other_tracks'] = dict(self._animals.contradicted)
+        return super()._read_all_labels(files)
+
     def _read_points3d(self) -> np.ndarray | None:
-        """Read the 3D points of the groups of instances; None where there are none, or those of several animals."""
+        """Read the 3D points of the animal's groups of instances; None where there are none."""
         xyz = np.full((self.n_frames, len(self._node_names), 3), np.nan)
+        track = self.track or self._most_seen
         for index, group in self._session.frame_groups.items():
-            for instances in _of_track(group.instance_groups, self.track):
+            groups = group.instance_groups
+            if track is not None:
+                groups = [instances for instances in groups if self._animals.of_group(instances) == track]
+            # Nothing tells which of several is the animal where there are neither tracks nor identities.
+            for instances in groups if len(groups) == 1 else ():
                 points = instances.points
                 if points is not None and 0 <= index < self.n_frames:
                     xyz[index] = np.asarray(points, dtype=np.float64)[:, :3]
@@ -229,14 +270,3 @@ def _table(camera: Any, size: list[int] | None) -> dict[str, Any]:
         'translation': np.asarray(camera.tvec).tolist(),
     }
     return table if size is None else {'size': size, **table}
-
-
-def _of_track(groups: Sequence[Any], track: str | None) -> Iterable[Any]:
-    """Give the groups of a track; all of them where each frame has one alone."""
-    if track is None:
-        return groups if len(groups) == 1 else ()
-    return [
-        group
-        for group in groups
-        if any(i.track is not None and i.track.name == track for i in group.instances)
-    ]

@@ -19,6 +19,8 @@ _PLAYLISTS = (b'#EXTM3U', b'ffconcat', b'<?xml', b'<MPD', b'v=0', b'[playlist]',
 _FAR = 300
 # Of a frame's time from its number, frames.
 _TIME_ERROR = 0.25
+# Frames a second where a recording does not state them and nobody says them.
+USUAL_FPS = 25.0
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.mpeg', '.webm', '.wmv')
 
 

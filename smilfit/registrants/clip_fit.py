@@ -18,6 +18,7 @@ from smilfit.registrants.windows import (
     shape_marked,
     trimmed,
     warm_start,
+    with_doubt_alone,
     with_shape_of,
     without_shape,
 )
@@ -98,10 +99,10 @@ def fit_clip(
     rows = fitter.shape_rows(len(frames))
     if rows is not None:
         given = (fitter.shape_plan, picked(inputs, rows), state.take(rows), frames[rows], find_start)
-        shape = alone.kept('shape', partial(alone.fit_part, *given), windows)
+        shape = with_doubt_alone(alone.kept('shape', partial(alone.fit_part, *given), windows))
         if together:
             shape = first_of(shape, processes)
-        state = with_shape_of(state, shape.run.state)
+        state = with_shape_of(state, shape.run)
         held = ((epoch, without_shape(stage)) for epoch, stage in plan)
         plan = [(epoch, stage) for epoch, stage in held if stage.fit]
         totals = fitter.sampled_totals(plan, picked(inputs, rows), shape.run.state, frames[rows])

@@ -1,13 +1,14 @@
 """Several starts for every frame, and which of them each frame goes on from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.handlers import BaseInput
-from smilfit.registrants.stage_task import FitState, StageRun
+from smilfit.registrants.stage_task import StageRun
 from smilfit.structures import BodyParams
 
 # Frames of different starts are never neighbours in time: so far apart are their numbers.
@@ -89,7 +90,7 @@ def in_order(runs: Sequence[StageRun], rows: Sequence[Tensor]) -> StageRun:
         focal = torch.cat([f.expand(len(r)) for f, r in zip(focal, rows)])[back]
     history = tuple({**stage, 'frames': len(r)} for run, r in zip(runs, rows) for stage in run.history)
     return StageRun(
-        FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
+        replace(runs[0].state, params=params, log_focal=None if isinstance(focal, list) else focal),
         history,
         torch.cat([run.per_frame for run in runs])[back],
         torch.cat([run.converged for run in runs])[back],

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from torch import Tensor
 from smilfit.files import BadFileError, read_npz, reading, replacing
 from smilfit.registrants.stage_task import FitState, StageRun
 from smilfit.registrants.windows import Part
-from smilfit.structures import BodyParams, FitCovariance
+from smilfit.structures import BodyParams, FitCovariance, SharedDoubt
+from smilfit.structures.fit_covariance import SHARED_DOUBT
 
 logger = logging.getLogger('smilfit')
 
 
 class PartFiles:
-    """Keeps parts of one fit in a folder. Of covariances it keeps keypoints' and standard deviations.
+    """Keeps parts of one fit in a folder. Of covariances it keeps keypoints', sd, and what is shared.
 
     Args:
         folder: holds the files of one fit alone.
@@ -63,6 +64,9 @@ class PartFiles:
             known = run.covariance
             tensors |= {'covariance/keypoints': known.keypoints, 'covariance/sd': known.parameter_sd()}
             metadata['covariance'] = [known.columns, known.keypoint_names, known.noise]
+            if known.shared is not None:
+                tensors |= {f'shared/{name}': getattr(known.shared, name) for name in SHARED_DOUBT}
+                metadata['shared'] = known.shared.names
         arrays = {n: v.detach().cpu().numpy() for n, v in tensors.items() if v is not None}
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder / f'{name}.npz') as temporary, temporary.open('wb') as file:
@@ -96,7 +100,7 @@ class PartFiles:
             tuple(metadata['history']),
             found['per_frame'],
             found['converged'],
-            _covariance(found, metadata.get('covariance')),
+            _covariance(found, metadata),
             metadata.get('report', {}),
         )
         if 'orient' not in found:
@@ -116,9 +120,13 @@ def _params(found: dict[str, Tensor], prefix: str) -> BodyParams:
     return BodyParams.of({n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})
 
 
-def _covariance(found: dict[str, Tensor], told: Sequence[Any] | None) -> FitCovariance | None:
-    if told is None:
+def _covariance(found: dict[str, Tensor], metadata: Mapping[str, Any]) -> FitCovariance | None:
+    if 'covariance' not in metadata:
         return None
-    columns, names, noise = told
+    columns, names, noise = metadata['covariance']
     keypoints, sd = found['covariance/keypoints'], found['covariance/sd']
-    return FitCovariance(None, tuple(columns), keypoints, tuple(names), noise, sd)
+    shared = None
+    if 'shared' in metadata:
+        tensors = {name: found[f'shared/{name}'] for name in SHARED_DOUBT}
+        shared = SharedDoubt(tuple((name, size) for name, size in metadata['shared']), **tensors)
+    return FitCovariance(None, tuple(columns), keypoints, tuple(names), noise, sd, shared=shared)

@@ -51,9 +51,7 @@ from smilfit.registrants.windows import (
 )
 from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
-from smilfit.structures import BodyParams, Cameras, FitResult
-
-INFO_LEVELS = ('stage', 'step')
+from smilfit.structures import BodyParams, Cameras, FitCovariance, FitResult, SharedDoubt
 
 
 @REGISTRANTS.register_module()
@@ -176,8 +174,7 @@ class SMPLify(StagewiseRegistrant):
     @property
     def shape_plan(self) -> list[tuple[int, Stage]]:
         """List the stages that find it, with their epochs."""
-        quick = ((epoch, without_covariance(stage, self.optimizer)) for epoch, stage in self.plan)
-        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in quick]
+        return [(epoch, without_motion(stage, self.handlers)) for epoch, stage in self.plan]
 
     @property
     def chained(self) -> bool:
@@ -330,12 +327,12 @@ class SMPLify(StagewiseRegistrant):
             share_shape: instead of the registrant's.
             totals: as of `fit_part`.
         """
-        history, outcome, task, report = [], None, None, {}
+        history, outcome, task, report, doubt = [], None, None, {}, state.doubt
         for i, (epoch, planned) in enumerate(plan):
             last = i == len(plan) - 1
             stage = planned if last else without_covariance(planned, self.optimizer)
             task = self._task(stage, inputs, frames)
-            task = task if totals is None else task.with_totals(totals[i])
+            task = replace(task if totals is None else task.with_totals(totals[i]), doubt=doubt)
             task = task if share_shape is None else replace(task, share_shape=share_shape)
             outcome = self._run(task, state)
             history.append({'epoch': epoch, **self._summary(task, outcome)})
@@ -351,11 +348,11 @@ class SMPLify(StagewiseRegistrant):
             return StageRun(state, (), nothing, nothing.bool())
         per_frame = task.per_frame(state) if outcome.energy is None else outcome.energy
         return StageRun(
-            state,
+            replace(state, doubt=doubt),
             tuple(history),
             per_frame,
             outcome.converged & per_frame.isfinite(),
-            outcome.covariance,
+            _with_doubt(outcome.covariance, doubt),
             report,
         )
 
@@ -452,3 +449,10 @@ def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler])
                 f'{type(solver).__name__}: {stage.name} weights {type(handlers[key]).__name__} {key!r}, of which '
                 f'{reason}. Give this stage optimizer=dict(type="LBFGS") or dict(type="Adam").'
             )
+
+
+def _with_doubt(covariance: FitCovariance | None, doubt: SharedDoubt | None) -> FitCovariance | None:
+    """Say how well what other frames have found is known, where these frames did not find it themselves."""
+    if covariance is None or covariance.shared is not None:
+        return covariance
+    return replace(covariance, shared=doubt)

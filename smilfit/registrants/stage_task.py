@@ -14,23 +14,25 @@ from smilfit.registrants.stage import Stage
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import SolverResult
 from smilfit.solvers.base import StepCallback
-from smilfit.structures import BodyParams, Cameras, FitCovariance
+from smilfit.structures import BodyParams, Cameras, FitCovariance, SharedDoubt
 
 
 @dataclass(frozen=True)
 class FitState:
     """Where a fit stands: the bodies, and what was found of the cameras: corrections, and focal lengths.
 
-    `log_focal` is the logarithm of a factor on the focal lengths, one for all frames or one a frame.
+    `log_focal` is the logarithm of a factor on the focal lengths, one for all frames or one a frame. `doubt` is of
+    what all frames share, where other frames have found it and it is held.
     """
 
     params: BodyParams
     camera_shift: Float[Tensor, 'C 6'] | None = None
     log_focal: Float[Tensor, ' n'] | None = None
+    doubt: SharedDoubt | None = None
 
     def take(self, rows: Tensor) -> 'FitState':
         """Pick frames."""
-        return FitState(self.params[rows], self.camera_shift, _rows(self.log_focal, rows))
+        return replace(self, params=self.params[rows], log_focal=_rows(self.log_focal, rows))
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class StageTask:
 
     `keypoint_weights` are factors on named keypoints, `frames` the frames' numbers in the recording, and
     `share_shape` says whether shape, scale and skeleton are one for all frames. `log_focal` is there for solvers
-    that do not move it.
+    that do not move it, `doubt` for covariances.
     """
 
     body: SMIL
@@ -50,6 +52,7 @@ class StageTask:
     frames: Tensor | None = None
     on_step: StepCallback | None = None
     log_focal: Float[Tensor, ' n'] | None = None
+    doubt: SharedDoubt | None = None
 
     def take(self, index: Tensor) -> 'StageTask':
         """Pick frames."""

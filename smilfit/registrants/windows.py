@@ -156,7 +156,7 @@ def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: floa
 
 
 def trimmed(part: Part, window: Window) -> Part:
-    """Keep of a window's fit the frames that the clip takes from it."""
+    """Keep of a window's fit the frames that the clip takes from it, and what these share once."""
     kept, run = window.kept, part.run
     if kept == slice(0, len(window.rows)):
         return part
@@ -164,14 +164,14 @@ def trimmed(part: Part, window: Window) -> Part:
     state = run.state.take(rows)
     own = replace(
         run,
-        state=state,
+        state=replace(state, params=state.params.kept_once()),
         per_frame=run.per_frame[rows],
         converged=run.converged[rows],
         covariance=None if run.covariance is None else run.covariance.take(rows),
     )
     return replace(
         part,
-        start=part.start[rows],
+        start=part.start[rows].kept_once(),
         run=own,
         choice=part.choice[rows],
         loss=part.loss[:, rows],
@@ -226,6 +226,16 @@ def without_covariance(stage: Stage, optimizer: Any) -> Stage:
     return replace(stage, optimizer=quick)
 
 
-def with_shape_of(state: FitState, found: FitState) -> FitState:
-    """Give all frames the shape and focal length that some of them have found."""
-    return FitState(with_first_shape(state.params, found.params), found.camera_shift, found.log_focal)
+def with_doubt_alone(part: Part) -> Part:
+    """Drop what computes the matrices of a part's covariance: nobody asks for them, and they hold all its inputs."""
+    covariance = part.run.covariance
+    if covariance is None:
+        return part
+    return replace(part, run=replace(part.run, covariance=replace(covariance, whole=None)))
+
+
+def with_shape_of(state: FitState, run: StageRun) -> FitState:
+    """Give all frames the shape and focal length that some of them have found, and how sure they are of it."""
+    found, doubt = run.state, None if run.covariance is None else run.covariance.shared
+    params = with_first_shape(state.params, found.params)
+    return replace(found, params=params, doubt=doubt)

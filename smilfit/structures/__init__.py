@@ -10,7 +10,7 @@ from smilfit.structures.annotation import (
 )
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
-from smilfit.structures.fit_covariance import FitCovariance
+from smilfit.structures.fit_covariance import FitCovariance, SharedDoubt
 from smilfit.structures.fit_origin import FitOrigin, FitVerdict
 from smilfit.structures.fit_record import FittedModel
 from smilfit.structures.fit_result import FitResult
@@ -36,6 +36,7 @@ __all__ = [
     'MaskSource',
     'ParameterSpec',
     'RecordedData',
+    'SharedDoubt',
     'SkippedAnnotation',
     'VideoFrame',
     'parameter_names',

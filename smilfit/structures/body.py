@@ -140,7 +140,29 @@ class BodyParams:
             value, like = getattr(of, name), every[name]
             return PARAMETERS[name].rest(like.shape[1:], of.batch_size, like) if value is None else value
 
-        return BodyParams.of({name: torch.cat([rows(p, name) for p in params]) for name in every})
+        return BodyParams.of({name: joined_rows([rows(p, name) for p in params]) for name in every})
+
+    def kept_once(self) -> 'BodyParams':
+        """Give the same, with one row in memory of what frames may share and all of these have alike."""
+        return BodyParams.of(
+            {n: _one_row(v) if PARAMETERS[n].shared else v for n, v in self.as_dict().items()}
+        )
+
+
+def joined_rows(parts: Sequence[Tensor]) -> Tensor:
+    """Join rows; where each part is a row that is expanded, and all are the same one, so is what comes out."""
+    if all(part.stride(0) == 0 and len(part) for part in parts):
+        first = parts[0][:1]
+        if all(torch.equal(part[:1], first) for part in parts):
+            return first.expand(sum(map(len, parts)), *first.shape[1:])
+    return torch.cat(list(parts))
+
+
+def _one_row(rows: Tensor) -> Tensor:
+    first = rows[:1]
+    if len(rows) < 2 or not bool((rows == first).all()):
+        return rows
+    return first.clone().expand_as(rows)
 
 
 @dataclass(frozen=True)

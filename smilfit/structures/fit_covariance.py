@@ -5,11 +5,38 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class SharedDoubt:
+    """How well what all frames share is known, by the frames that it was found from.
+
+    Args:
+        names: the parameters, each with how many numbers; `log_scale` is the logarithm of the scale.
+        covariance: of all their numbers.
+        inverse: of their hessian, the frames' own unknowns eliminated.
+        added: the part of `covariance` that comes from what was added to the hessian to keep it invertible.
+        unknown: the numbers of which nothing tells.
+    """
+
+    names: tuple[tuple[str, int], ...]
+    covariance: Float[Tensor, 'q q']
+    inverse: Float[Tensor, 'q q']
+    added: Float[Tensor, 'q q']
+    unknown: Bool[Tensor, ' q']
+
+    def to(self, like: Tensor) -> 'SharedDoubt':
+        """Give it on another tensor's device."""
+        return replace(self, **{name: getattr(self, name).to(like.device) for name in SHARED_DOUBT})
+
+
+# Its tensors, by name.
+SHARED_DOUBT = ('covariance', 'inverse', 'added', 'unknown')
 
 
 @dataclass(frozen=True)
@@ -27,6 +54,8 @@ class FitCovariance:
         noise: estimated standard deviation of a weighted residual; weights are relative to it.
         sd: standard deviation of every unknown; None where `whole` is a matrix.
         noise_by_group: the same as `noise`, by handler key: by view and keypoint, by keypoint, or one for all.
+        shared: of what all frames share, where this fit has found it.
+        engine: what computed it: `'kernel'`, `'tree'` (the same in torch), `'dense'`, or `''` where nobody said.
     """
 
     whole: Float[Tensor, 'B P P'] | Callable[[], Tensor | None] | None
@@ -36,6 +65,8 @@ class FitCovariance:
     noise: float
     sd: Float[Tensor, 'B P'] | None = None
     noise_by_group: Mapping[str, Tensor] | None = None
+    shared: SharedDoubt | None = None
+    engine: str = ''
 
     def __post_init__(self) -> None:
         """Check that something is known of the unknowns."""

@@ -66,12 +66,16 @@ class FitOrigin:
 
 @dataclass(frozen=True)
 class FitVerdict:
-    """What a fit was judged to be: in a word, with reasons, and by frame; its measures stand in the file."""
+    """What a fit was judged to be: in a word, with reasons, and by frame; its measures stand in the file.
+
+    `frame_keypoints` are those that are not good in a frame; empty where none is in any.
+    """
 
     word: str
     reasons: tuple[str, ...]
     frame_words: tuple[str, ...]
     frame_reasons: tuple[str, ...]
+    frame_keypoints: tuple[tuple[str, ...], ...] = ()
 
 
 def verdict_beside(path: Path, n_frames: int) -> FitVerdict | None:
@@ -83,5 +87,7 @@ def verdict_beside(path: Path, n_frames: int) -> FitVerdict | None:
     with reading(file, 'a verdict'):
         frames = document['frames']
         words, reasons = (tuple(str(frame[k]) for frame in frames) for k in ('word', 'reason'))
-        found = FitVerdict(str(document['word']), tuple(map(str, document['reasons'])), words, reasons)
+        keypoints = tuple(tuple(map(str, frame.get('keypoints', ()))) for frame in frames)
+        own = keypoints if any(keypoints) else ()
+        found = FitVerdict(str(document['word']), tuple(map(str, document['reasons'])), words, reasons, own)
     return found if len(words) == n_frames else None

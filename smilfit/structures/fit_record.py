@@ -20,6 +20,7 @@ _MEANINGS = {
     'keypoint_covariance': 'covariance of the keypoints of keypoint_names, world unit squared',
     'keypoint_names': 'names of keypoint_covariance',
     'parameter_': 'standard deviations and their columns',
+    'shared_': 'how well what all frames share is known: parameters with their sizes, and their covariance',
     'noise': 'of the covariance',
     'per_frame_loss': 'the loss of every frame after the last stage',
     'converged': 'whether every frame converged',

@@ -16,7 +16,7 @@ from torch import Tensor
 from smilfit.files import BadFileError, read_json, read_npz, reading, replacing, shorten, write_text
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
-from smilfit.structures.fit_covariance import FitCovariance
+from smilfit.structures.fit_covariance import SHARED_DOUBT, FitCovariance, SharedDoubt
 from smilfit.structures.fit_origin import FitOrigin, FitVerdict, verdict_beside
 from smilfit.structures.fit_record import (
     FittedModel,
@@ -245,7 +245,7 @@ class FitResult:
         with reading(path, 'fitted parameters'):
             start = {n: torch.from_numpy(arrays[f'start_{n}']) for n in names if f'start_{n}' in arrays}
             return cls(
-                params=BodyParams.of({n: torch.from_numpy(arrays[n]) for n in names}),
+                params=BodyParams.of({n: torch.from_numpy(arrays[n]) for n in names}).kept_once(),
                 per_frame_loss=torch.from_numpy(arrays['per_frame_loss']),
                 converged=torch.from_numpy(arrays['converged']),
                 history=tuple(side_car['history']),
@@ -253,7 +253,7 @@ class FitResult:
                 body=body,
                 cameras=cameras_of_arrays(arrays),
                 covariance=_covariance(arrays),
-                start=BodyParams.of(start) if start else None,
+                start=BodyParams.of(start).kept_once() if start else None,
                 recorded_cameras=cameras_of_arrays(arrays, RECORDED),
                 keypoints3d=keypoints_of_arrays(arrays),
                 model=model,
@@ -332,6 +332,7 @@ def _parameter_names(path: Path, side_car: Mapping[str, Any], arrays: Mapping[st
 
 def _covariance_arrays(covariance: FitCovariance) -> dict[str, np.ndarray]:
     return {
+        **_doubt_arrays(covariance.shared),
         'keypoint_covariance': covariance.keypoints.float().cpu().numpy(),
         'keypoint_names': np.array(covariance.keypoint_names, dtype=np.str_),
         'parameter_sd': covariance.parameter_sd().float().cpu().numpy(),
@@ -351,4 +352,21 @@ def _covariance(arrays: Mapping[str, np.ndarray]) -> FitCovariance | None:
         keypoint_names=tuple(arrays['keypoint_names'].tolist()),
         noise=float(arrays['noise']),
         sd=torch.from_numpy(arrays['parameter_sd']),
+        shared=_doubt(arrays),
     )
+
+
+def _doubt_arrays(doubt: SharedDoubt | None) -> dict[str, np.ndarray]:
+    if doubt is None:
+        return {}
+    names, sizes = zip(*doubt.names)
+    found = {f'shared_{name}': getattr(doubt, name).cpu().numpy() for name in SHARED_DOUBT}
+    return found | {'shared_names': np.array(names, dtype=np.str_), 'shared_sizes': np.array(sizes)}
+
+
+def _doubt(arrays: Mapping[str, np.ndarray]) -> SharedDoubt | None:
+    # Files of earlier versions keep none.
+    if 'shared_names' not in arrays:
+        return None
+    names = tuple(zip(arrays['shared_names'].tolist(), arrays['shared_sizes'].tolist()))
+    return SharedDoubt(names, **{n: torch.from_numpy(arrays[f'shared_{n}']) for n in SHARED_DOUBT})

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -36,6 +35,14 @@ def _check(where: str, points: Tensor, confidence: Tensor, names: Sequence[str])
         )
 
 
+def _cleaned(points: Tensor, confidence: Tensor) -> Tensor:
+    """Set what is missing to 0; points of which nothing is left to clean are not copied."""
+    missing = ~(confidence > 0)
+    if not bool((points[missing] != 0).any()):
+        return points
+    return points.masked_fill(missing.unsqueeze(-1), 0.0)
+
+
 def _select(names: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
     for name in wanted:
         if name not in names:
@@ -59,8 +66,7 @@ class Keypoints2d:
         """Check and clean: what is missing becomes 0."""
         _check('Keypoints2d', self.xy, self.confidence, self.names)
         self._check_cameras()
-        clean = torch.where((self.confidence > 0).unsqueeze(-1), self.xy, torch.zeros_like(self.xy))
-        object.__setattr__(self, 'xy', clean)
+        object.__setattr__(self, 'xy', _cleaned(self.xy, self.confidence))
 
     @property
     def rig(self) -> Cameras:
@@ -139,8 +145,7 @@ class Keypoints3d:
     def __post_init__(self) -> None:
         """Check and clean: what is missing becomes 0."""
         _check('Keypoints3d', self.xyz, self.confidence, self.names)
-        clean = torch.where((self.confidence > 0).unsqueeze(-1), self.xyz, torch.zeros_like(self.xyz))
-        object.__setattr__(self, 'xyz', clean)
+        object.__setattr__(self, 'xyz', _cleaned(self.xyz, self.confidence))
 
     @property
     def batch_size(self) -> int:

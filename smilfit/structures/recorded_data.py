@@ -80,6 +80,10 @@ class RecordedData(Protocol):
         """Give keypoints in the original images, or in the stored crops, px."""
         ...
 
+    def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
+        """Give the cameras of the images that were annotated, with their lenses."""
+        ...
+
     def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
         """Give keypoints in px of the images that were annotated, with cameras that bend as their lenses do."""
         ...

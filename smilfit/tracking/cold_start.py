@@ -8,11 +8,9 @@ from torch import Tensor
 
 from smilfit.geometry.procrustes import procrustes
 from smilfit.geometry.triangulation import triangulate
+from smilfit.registrants.initializer import MIN_POINTS
 from smilfit.solvers import ChainRecording, ChainState
 from smilfit.structures import Cameras
-
-# Fewer points than this do not fix a rotation well.
-MIN_POINTS = 4
 
 
 @dataclass(frozen=True)

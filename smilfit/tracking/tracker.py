@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.registrants.initializer import MIN_POINTS
 from smilfit.solvers import ChainRecording, ChainState
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
-from smilfit.tracking.cold_start import MIN_POINTS, laid_onto, put, taken, triangulated
+from smilfit.tracking.cold_start import laid_onto, put, taken, triangulated
 from smilfit.tracking.pose_problem import pose_problem, shape_of
 from smilfit.tracking.tracked_pose import LOST, RESTARTED, TOO_LITTLE, TRACKED, TrackedPose
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from smilfit.apis.fit_session import FIT
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.body_models import SMIL, find_body_model, is_shipped, load_body_model
 from smilfit.datasets import open_dataset
@@ -23,7 +24,6 @@ from smilfit.viewer.recordings import (
 )
 from smilfit.viewer.scene import Scene, with_cameras
 
-FIT = 'fit.npz'
 MODEL_ENDINGS = ('.smil.json', '.pkl', '.json')
 DATASET_ENDINGS = ('.h5', '.hdf5')
 SLEAP_ENDING = '.slp'

@@ -26,6 +26,7 @@ def add_fit_sections(
     ignored: Mapping[str, Any] | None = None,
     images: Mapping[str, Any] | None = None,
     video: str | Path | None = None,
+    of: str = '',
 ) -> Report:
     """Add a fit's numbers and figures to a page.
 
@@ -36,9 +37,10 @@ def add_fit_sections(
         ignored: what was left out, from `FitResult.report`.
         images: captions and overlays.
         video: an overlay video.
+        of: the session, where a page has several.
     """
     text = [*fit_summary(benchmark), *mask_sentences(ignored or {}), *sentences(ignored or {})]
-    report.add_section('Fit: the body on the images', text)
+    report.add_section(f'{of}: the body on the images' if of else 'Fit: the body on the images', text)
     if images or video is not None:
         report.add_legend(FIT_MARKS)
     if images:

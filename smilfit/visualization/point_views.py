@@ -7,6 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.point_fit import extent
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.renderers import Renderer, ZBufferRenderer, overlay
@@ -53,11 +54,8 @@ class PointPainter:
         turn = axis_angle_to_rotmat(params.as_axis_angle().global_orient.detach().cpu().double())
         # Rows: the animal's forward, left and up in the world.
         self._axes = torch.einsum('bij,kj->bki', turn, own)
-        low = given.xyz.masked_fill(~given.visible.unsqueeze(-1), torch.inf).amin(1)
-        high = given.xyz.masked_fill(~given.visible.unsqueeze(-1), -torch.inf).amax(1)
-        size = (high - low).norm(dim=-1)
         # Of the points, or of a skin that reaches far beyond them.
-        self._size = max(float(size[size.isfinite()].double().quantile(0.9)), self._skin())
+        self._size = max(float(extent(given)), self._skin())
 
     def _skin(self) -> float:
         rows = self.params.transl.isfinite().all(1).nonzero().flatten()

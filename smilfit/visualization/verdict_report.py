@@ -1,5 +1,6 @@
 """What a report says of a fit's verdict: the word, why, and the numbers behind it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,11 +63,18 @@ def add_verdict(
     names = labels or [str(row) for row in range(len(verdict.frame_words))]
     # What all frames share is said once, above.
     common = {m.reason for m in verdict.measures}
+    keypoints = verdict.frame_keypoints or ((),) * len(verdict.frame_words)
     bad = [
-        {'frame': name, 'word': word, 'reason': reason}
-        for name, word, reason in zip(names, verdict.frame_words, verdict.frame_reasons)
+        {'frame': name, 'word': word, 'keypoints': ', '.join(own), 'reason': reason}
+        for name, word, reason, own in zip(names, verdict.frame_words, verdict.frame_reasons, keypoints)
         if word not in (GOOD, NOT_FITTED) and reason not in common
     ]
+    counts = Counter(name for own in keypoints for name in own)
+    if counts:
+        report.add_table(
+            [{'keypoint': name, 'frames': count} for name, count in counts.most_common()],
+            'Keypoints that two cameras or more see elsewhere than the fit has them',
+        )
     if bad:
         more = f'; {len(bad) - MAX_FRAMES} more are in verdict.json' if len(bad) > MAX_FRAMES else ''
         report.add_table(bad[:MAX_FRAMES], f'Frames that are not good by themselves{more}')

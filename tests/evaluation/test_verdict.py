@@ -1,5 +1,6 @@
 """A right fit is good, a wrong one is not believable although its px are small."""
 
+import numpy as np
 import pytest
 
 from benchmarks.believe import real
@@ -28,7 +29,7 @@ def verdict_on(body, seen):
     told = []
     numbers = session_numbers(body, fitter(inputs), seen, inputs, by(fitter), by(stiff), step=told.append)
     assert len(told) == n_steps(len(seen.rig))
-    return judge(numbers.values, load_thresholds(), numbers.frames), numbers
+    return judge(numbers.values, load_thresholds(), numbers.frames, keypoints=numbers.keypoints), numbers
 
 
 @pytest.fixture(scope='module')
@@ -41,6 +42,8 @@ def test_a_right_fit_is_good(made):
     verdict, numbers = verdict_on(*made)
     assert verdict.word == GOOD, verdict.reasons
     assert verdict.frame_words == (GOOD,) * 16
+    assert not any(verdict.frame_keypoints)
+    assert np.nanmax(numbers.keypoints.values) < 0.02
     for row in numbers.cameras:
         # What was left out is as good as the labels of the others tell.
         assert row.left_out_fit_px < 1.2 * row.left_out_triangulation_px

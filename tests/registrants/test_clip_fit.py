@@ -192,18 +192,18 @@ def test_one_shape_must_be_asked_for():
 
 
 def test_the_covariance_is_that_of_the_last_stage_of_each_window_alone(monkeypatch):
-    """Nobody looks at those of the stages before, nor at that of the frames that found the shape."""
+    """And of the frames that found the shape: nobody looks at those of the stages before."""
     body, _, seen = moving_clip(noise=0.05)
     found = []
 
-    def counted(problem, point):
+    def counted(problem, point, *given):
         found.append((problem.frames.task.stage.name, point.batch_size))
-        return fit_covariance(problem, point)
+        return fit_covariance(problem, point, *given)
 
     monkeypatch.setattr(stage, 'fit_covariance', counted)
     solver = LevenbergMarquardt(gnc_schedule=(), covariance=True)
     result = fitter(body, solver, motion=0.0, **WINDOWS)([seen])
-    assert found == [('all', 10), ('all', 10), ('all', 10), ('all', 6)]
+    assert found == [('all', 8), ('all', 10), ('all', 10), ('all', 10), ('all', 6)]
     assert result.covariance.keypoint_sd().shape[0] == N
     assert solver.covariance
     assert [entry['solver'] for entry in result.history] == ['LevenbergMarquardt'] * 4

@@ -11,6 +11,8 @@ from smilfit.apis import DataSource, preprocess, synthesize
 from smilfit.datasets import DatasetFile, PictureDataset
 from smilfit.io import SleapSession, read_calibration, read_labels, read_track_names, write_tracks
 from smilfit.synthetic import RenderedSession, SessionSet, SynthesisOptions
+from smilfit.viewer import open_scene
+from tests.io.multiview_slp import write_multiview
 
 TWO = SynthesisOptions(n_sessions=1, n_frames=5, n_cameras=2, size=(96, 80), memory_s=0.0, n_animals=2)
 
@@ -201,3 +203,49 @@ def test_tracks_that_cameras_do_not_share_are_refused(folder, tmp_path):
     source = DataSource('sleap', other, reader={'instance': 'each'})
     with pytest.raises(ValueError, match='one name in all cameras'):
         preprocess(source, tmp_path / 'out.h5', 'quadruped')
+
+
+PERSONS = ('anna', 'ben')
+
+
+@pytest.mark.parametrize('by', ['identities', 'groups', 'rays'])
+def test_a_multiview_project_gives_each_animal_its_labels_of_all_cameras(three_cameras, tmp_path, by):
+    folder, clean = three_cameras
+    cameras = read_calibration(folder / 'session_000/calibration.toml').names
+    own = (
+        {name: (f'{name}_a', f'{name}_b') for name in cameras}
+        if by == 'rays'
+        else dict.fromkeys(cameras, PERSONS)
+    )
+    path = write_multiview(
+        folder / 'session_000',
+        tmp_path / 'mouse.slp',
+        None if by == 'identities' else own,
+        PERSONS if by == 'identities' else None,
+        grouped=by != 'rays',
+        # A tracker knows one video alone: all of the second camera's tracks are the other's, and once the third's.
+        order=lambda c, i, a: 1 - a if c == 1 or (c, i) == (2, 3) else a,
+    )
+    source = DataSource('sleap', path, folder / 'joint_lookup.csv', reader={'instance': 'each'})
+    report = preprocess(
+        source, tmp_path / 'out.h5', 'quadruped', {'target_resolution': 64, 'min_views': 1}
+    ).report
+    found = DatasetFile(tmp_path / 'out.h5')
+    names = own[cameras[0]] if by == 'rays' else PERSONS
+    assert found.session_names == tuple(f'mouse+{name}' for name in names)
+    for name, known in zip(found.session_names, clean.session_names):
+        torch.testing.assert_close(found.annotated2d(name).xy, clean.annotated2d(known).xy, atol=1e-3, rtol=0)
+        told = report['sessions'][name]['reader']['identities']
+        assert {
+            'identities': told == {'told_by': 'identities'},
+            'groups': told.get('instances_of_other_tracks') == {cameras[2]: 2},
+            'rays': told.get('frames_of_other_tracks') == {cameras[2]: 1},
+        }[by], told
+    if by == 'identities':
+        # The viewer shows one of them, and says so.
+        scene = open_scene(path)
+        assert 'mouse+anna, mouse+ben' in scene.notes[0]
+        ben = open_scene(path, 'mouse+ben')
+        assert (ben.title, ben.notes) == ('mouse+ben', [])
+        want = SleapSession(folder / 'session_000', track='animal_1').keypoints2d()
+        torch.testing.assert_close(ben.seen.xy[want.visible], want.xy[want.visible], atol=1e-3, rtol=0)

@@ -2,6 +2,7 @@
 
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.judge import Found, Verdict, judge
+from smilfit.evaluation.verdict.keypoints import FrameKeypoints, frame_keypoints, keypoint_excess
 from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
 from smilfit.evaluation.verdict.pictures import PictureNumbers, picture_numbers
 from smilfit.evaluation.verdict.points import point_numbers
@@ -16,6 +17,7 @@ __all__ = [
     'NOT_FITTED',
     'CameraNumbers',
     'Found',
+    'FrameKeypoints',
     'Measure',
     'PictureNumbers',
     'SessionNumbers',
@@ -23,7 +25,9 @@ __all__ = [
     'Verdict',
     'body_frames',
     'body_values',
+    'frame_keypoints',
     'judge',
+    'keypoint_excess',
     'load_thresholds',
     'n_steps',
     'picture_numbers',

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from smilfit.evaluation.verdict.keypoints import KEYPOINT_EXCESS, KEYPOINTS_OFF, FrameKeypoints
 from smilfit.evaluation.verdict.measure import (
     DOUBTFUL,
     GOOD,
@@ -35,7 +36,7 @@ class Verdict:
     """A word, up to three reasons (the weightiest first), and all numbers that it rests on.
 
     `frame_words` are those of frames or images, by row; `frame_reasons` the weightiest reason of each that is
-    not good.
+    not good; `frame_keypoints` the keypoints that are not good in it, the worst first.
     """
 
     word: str
@@ -43,6 +44,7 @@ class Verdict:
     measures: tuple[Measure, ...]
     frame_words: tuple[str, ...] = ()
     frame_reasons: tuple[str, ...] = ()
+    frame_keypoints: tuple[tuple[str, ...], ...] = ()
 
     def count(self, word: str) -> int:
         """How many frames have a word."""
@@ -51,7 +53,11 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """Give what JSON can hold; `from_dict` reads it."""
         measures = [{**asdict(m), 'word': m.word} for m in self.measures]
-        frames = [{'word': w, 'reason': r} for w, r in zip(self.frame_words, self.frame_reasons)]
+        frames: list[dict[str, Any]] = [
+            {'word': w, 'reason': r} for w, r in zip(self.frame_words, self.frame_reasons)
+        ]
+        if self.frame_keypoints:
+            frames = [{**f, 'keypoints': list(k)} for f, k in zip(frames, self.frame_keypoints)]
         return {'word': self.word, 'reasons': list(self.reasons), 'measures': measures, 'frames': frames}
 
     @classmethod
@@ -60,7 +66,10 @@ class Verdict:
         measures = tuple(Measure(**{k: v for k, v in m.items() if k != 'word'}) for m in document['measures'])
         words, reasons = (tuple(frame[k] for frame in document['frames']) for k in ('word', 'reason'))
         reject_unknown('verdict', 'word', {document['word'], *words}, (*WORDS, NOT_FITTED))
-        return cls(document['word'], tuple(document['reasons']), measures, words, reasons)
+        # Files of before have none.
+        keypoints = tuple(tuple(frame.get('keypoints', ())) for frame in document['frames'])
+        given = keypoints if any(keypoints) else ()
+        return cls(document['word'], tuple(document['reasons']), measures, words, reasons, given)
 
 
 def judge(
@@ -68,6 +77,7 @@ def judge(
     thresholds: Mapping[str, Threshold],
     frames: Mapping[str, Sequence[float] | np.ndarray] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
+    keypoints: FrameKeypoints | None = None,
 ) -> Verdict:
     """Judge a session or an image.
 
@@ -76,23 +86,38 @@ def judge(
         thresholds: what they are held against.
         frames: numbers of frames, a row each, by the name of their measure; NaN where a frame has none.
         notes: of some of these measures, what each frame's number is of.
+        keypoints: `keypoint_excess` of every keypoint of these frames; the worst one of a frame judges it.
 
     Raises:
         KeyError: a number of an unknown measure.
     """
-    frames = frames or {}
+    frames, notes = dict(frames or {}), dict(notes or {})
     reject_unknown('judge', 'measure', {*values, *frames}, list(thresholds))
     measures = [thresholds[name].measure(name, *found) for name, found in values.items()]
-    words, reasons = _frames(frames, notes or {}, thresholds)
-    common = max(measures, key=lambda m: m.severity, default=None)
+    words, reasons = _frames(frames, notes, thresholds)
     fitted = [word for word in words if word != NOT_FITTED]
+    shares = []
     if fitted:
-        shares = {
-            SHARE_DOUBTFUL: sum(w != GOOD for w in fitted) / len(fitted),
-            SHARE_NOT_BELIEVABLE: fitted.count(NOT_BELIEVABLE) / len(fitted),
-        }
         example = next(r for w, r in zip(words, reasons) if w == worst(fitted))
-        measures += [thresholds[n].measure(n, share, example) for n, share in shares.items()]
+        shares = [
+            thresholds[SHARE_DOUBTFUL].measure(
+                SHARE_DOUBTFUL, sum(w != GOOD for w in fitted) / len(fitted), example
+            ),
+            thresholds[SHARE_NOT_BELIEVABLE].measure(
+                SHARE_NOT_BELIEVABLE, fitted.count(NOT_BELIEVABLE) / len(fitted), example
+            ),
+        ]
+    named: tuple[tuple[str, ...], ...] = ()
+    if keypoints is not None:
+        # Of the whole, how many keypoints are wrong says more than in how many frames one is.
+        threshold = thresholds[KEYPOINT_EXCESS]
+        measures.append(thresholds[KEYPOINTS_OFF].measure(KEYPOINTS_OFF, *_share_off(keypoints, threshold)))
+        frames[KEYPOINT_EXCESS], named = _worst_keypoints(keypoints, threshold)
+        notes[KEYPOINT_EXCESS] = [', '.join(names) for names in named]
+        words, reasons = _frames(frames, notes, thresholds)
+    common = max(measures, key=lambda m: m.severity, default=None)
+    measures += shares
+    if fitted:
         words, reasons = _no_better(words, reasons, common)
     # What is not judged good, the worst first.
     bad = sorted((m for m in measures if m.word != GOOD), key=lambda m: -m.severity)
@@ -105,18 +130,41 @@ def judge(
         tuple(measures),
         words,
         reasons,
+        named,
     )
+
+
+def _share_off(given: FrameKeypoints, threshold: Threshold) -> Found:
+    """Give the share of keypoints that are not good, and the one that is so most often."""
+    off = np.nan_to_num(given.values, nan=-np.inf) >= threshold.doubtful
+    share = off.sum() / max(int((~np.isnan(given.values)).sum()), 1)
+    return Found(float(share), given.names[int(off.sum(0).argmax())] if off.any() else '')
+
+
+def _worst_keypoints(
+    given: FrameKeypoints, threshold: Threshold
+) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
+    """Give each frame's largest number (NaN without any) and the keypoints that are not good, the worst first."""
+    known = np.where(np.isnan(given.values), -np.inf, given.values)
+    most = known.max(1, initial=-np.inf)
+    order = np.argsort(-known, axis=1, kind='stable')
+    bad = known >= threshold.doubtful
+    named = tuple(tuple(given.names[k] for k in row if there[k]) for row, there in zip(order, bad))
+    return np.where(np.isneginf(most), np.nan, most), named
 
 
 def _no_better(
     words: tuple[str, ...], reasons: tuple[str, ...], common: Measure | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give frames at best the word of what they all share: a frame of a wrong skeleton is wrong."""
+    """Give frames at best the word of what they all share: a frame of a wrong skeleton is wrong.
+
+    A reason of their own stays.
+    """
     if common is None or common.word == GOOD:
         return words, reasons
     at_best = WORDS.index(common.word)
     held = [
-        (w, r) if w == NOT_FITTED or WORDS.index(w) > at_best else (common.word, common.reason)
+        (w, r) if w == NOT_FITTED or WORDS.index(w) >= at_best else (common.word, common.reason)
         for w, r in zip(words, reasons)
     ]
     return tuple(w for w, _ in held), tuple(r for _, r in held)

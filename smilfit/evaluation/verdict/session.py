@@ -12,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.evidence import extents_px, kept_share
 from smilfit.evaluation.verdict.judge import Found
+from smilfit.evaluation.verdict.keypoints import FrameKeypoints, keypoint_excess
 from smilfit.evaluation.verdict.one_view import view_frames
 from smilfit.evaluation.verdict.refits import (
     Fit,
@@ -57,12 +58,16 @@ class CameraNumbers:
 
 @dataclass(frozen=True)
 class SessionNumbers:
-    """Numbers by measure of the session and of its frames, notes on frames' numbers, and the table of cameras."""
+    """Numbers by measure of the session and of its frames, notes on frames' numbers, and the table of cameras.
+
+    `keypoints` has a number of every keypoint of every frame.
+    """
 
     values: Mapping[str, Found]
     frames: Mapping[str, Float[np.ndarray, ' B']]
     cameras: tuple[CameraNumbers, ...]
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    keypoints: FrameKeypoints | None = None
 
 
 def session_numbers(
@@ -89,9 +94,11 @@ def session_numbers(
     """
     step('measuring')
     rows = result.fitted.cpu()
-    params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), seen[rows]
+    params = result.params[rows.to(result.params.transl.device)].to('cpu')
+    labels = seen if bool(rows.all()) else seen[rows]
     extent = extents_px(labels)
     errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
+    own = triangulation_px(labels)
     values, frames = body_values(body, params), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
     notes: dict[str, tuple[str, ...]] = {}
@@ -100,7 +107,11 @@ def session_numbers(
     if len(seen.rig) == 1:
         of_view, notes = view_frames(body, result, doubt)
         whole |= of_view
-    table = _cameras(labels, errors, extent, values)
+    keypoints = None
+    if len(seen.rig) > 1:
+        excess = keypoint_excess(errors, own, extent)
+        keypoints = FrameKeypoints(labels.names, at_places(excess.numpy(), rows))
+    table = _cameras(labels, errors, own, extent, values)
     chosen = [i[few] for i in inputs]
 
     def again(changed: Inputs) -> FitResult:
@@ -109,7 +120,7 @@ def session_numbers(
     if len(table) > 2:
         table = _left_out(again, chosen, seen[few], extent, table, values, step)
     _against_null_maps(body, lambda changed: stiff(changed, few), chosen, values, step)
-    return SessionNumbers(values, whole, tuple(table), notes)
+    return SessionNumbers(values, whole, tuple(table), notes, keypoints)
 
 
 def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
@@ -119,12 +130,11 @@ def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
 
 
 def _cameras(
-    seen: Keypoints2d, errors: Tensor, extent: Tensor, values: dict[str, Found]
+    seen: Keypoints2d, errors: Tensor, own: Tensor, extent: Tensor, values: dict[str, Found]
 ) -> list[CameraNumbers]:
     """Compare the fit with the labels' own triangulation; fills in `values`."""
     names, size = seen.rig.names, extent[0]
     several = len(names) > 1
-    own = triangulation_px(seen) if several else torch.full_like(errors, torch.nan)
     fitted, given = camera_medians(errors), camera_medians(own)
     values['fit_error'] = Found(*worst_camera(fitted / size, names))
     kept = kept_share(seen)
@@ -182,6 +192,6 @@ def _against_null_maps(
 
 def at_places(values: np.ndarray, rows: Tensor) -> np.ndarray:
     """Put the numbers of fitted frames at their places; a frame that was not fitted has none."""
-    found = np.full(len(rows), np.nan)
+    found = np.full((len(rows), *values.shape[1:]), np.nan)
     found[rows.numpy()] = values
     return found

@@ -28,7 +28,12 @@ def errors_px(
 
 
 def triangulation_px(seen: Keypoints2d) -> Float[Tensor, 'B C K']:
-    """Measure px between labels and what all cameras that have the label make of it, without any body."""
+    """Measure px between labels and what all cameras that have the label make of it, without any body.
+
+    NaN where fewer than two have it.
+    """
+    if len(seen.rig) < 2:
+        return torch.full(seen.xy.shape[:-1], torch.nan, dtype=torch.float64)
     points = triangulate_keypoints(seen)
     return errors_px(seen, points.xyz, points.visible)
 

@@ -12,6 +12,7 @@ from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.budget import read_text
 from smilfit.io.annotations.entries import BadEntry, numbers
 from smilfit.io.camera_names import check_pattern
+from smilfit.io.session_folder import CALIBRATION_FILE
 from smilfit.structures import Cameras
 
 if sys.version_info >= (3, 11):
@@ -85,7 +86,7 @@ def find_calibration(session: Path, config: dict[str, Any]) -> Path | None:
         for folder in levels(session)
         for name in (folder_called(config, 'calibration_results'), '.')
     )
-    return next((p / 'calibration.toml' for p in places if (p / 'calibration.toml').is_file()), None)
+    return next((p / CALIBRATION_FILE for p in places if (p / CALIBRATION_FILE).is_file()), None)
 
 
 def offset_of(config: dict[str, Any], camera: str) -> np.ndarray:

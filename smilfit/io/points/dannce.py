@@ -72,14 +72,14 @@ def _labels(path: Path, variables: Mapping[str, Any], image_size: tuple[int, int
             'one, or the predictions (save_data_AVG.mat).'
         )
     n_frames = len(np.atleast_2d(labels[0]['data_3d']))
-    flat = [np.asarray(label['data_3d'], np.float64).reshape(n_frames, -1) for label in labels[:1]]
-    if flat[0].shape[1] % 3 or any(
-        np.asarray(label['data_2d']).size != n_frames * flat[0].shape[1] // 3 * 2 for label in labels
+    flat = np.asarray(labels[0]['data_3d'], np.float64).reshape(n_frames, -1)
+    if flat.shape[1] % 3 or any(
+        np.asarray(label['data_2d']).size != n_frames * flat.shape[1] // 3 * 2 for label in labels
     ):
         raise BadFileError(
             f'{path}: data_3d and data_2d of labelData must have 3 and 2 columns a keypoint; they have not.'
         )
-    xyz = flat[0].reshape(n_frames, -1, 3)
+    xyz = flat.reshape(n_frames, -1, 3)
     xyz = np.where(np.isfinite(xyz).all(-1, keepdims=True), xyz, np.nan)
     frames = np.asarray(labels[0]['data_frame'], np.float64).ravel()
     order = np.argsort(frames, kind='stable')

@@ -117,7 +117,7 @@ def _spread(
     names, who = list(dict.fromkeys(keypoints)), list(dict.fromkeys(animals or ['']))
     shape = (len(numbers), len(who), len(names))
     check_budget(path, 'its points', 8 * 3 * int(np.prod(shape, dtype=object)), MOST_ARRAY_BYTES)
-    k = np.array([names.index(n) for n in keypoints]) if len(names) < 2 else _places(names, keypoints)
+    k = _places(names, keypoints)
     a = np.zeros(len(frames), np.int64) if animals is None else _places(who, animals)
     place = (at * len(who) + a) * len(names) + k
     if len(np.unique(place)) != len(place):

@@ -45,7 +45,7 @@ from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import StageTask
 from smilfit.solvers import Processes
-from smilfit.structures import FitCovariance
+from smilfit.structures import FitCovariance, SharedDoubt
 
 # Frames worked on at once, and of how many what was found is kept; it is found again for those of a longer clip.
 FRAMES, FRAMES_KEPT = 128, 512
@@ -55,18 +55,29 @@ ROUNDS, ENOUGH = 6, 0.05
 NOT_KNOWN = 1e-2
 
 
-def fit_covariance(problem: BodyProblem, point: VariableState) -> FitCovariance:
+def fit_covariance(
+    problem: BodyProblem, point: VariableState, known: SharedDoubt | None = None, kernel: bool = False
+) -> FitCovariance:
     """Compute the covariances of all unknowns and of all joints and observed keypoints.
+
+    Where other frames have found what is shared, s, own unknowns p follow it by `dp = -H_pp^-1 H_ps ds`, and its
+    covariance C_s adds `H_pp^-1 H_ps C_s H_sp H_pp^-1` to theirs.
 
     What nothing tells of has an infinite variance. Smoothness over time is left out, so where there is any the
     covariances are on the safe side. Processes give their own frames' covariances, with the noise and the shared
     unknowns of all frames.
 
+    Args:
+        problem: the frames.
+        point: the solution.
+        known: of what is shared and held, by other frames.
+        kernel: whether the fused kernel may factorise the trees.
+
     Raises:
         ValueError: nothing is observed that the noise could be estimated from.
     """
     with torch.no_grad():
-        return _Covariance(problem, point).found()
+        return _Covariance(problem, point, known, kernel).found()
 
 
 def in_double(task: StageTask) -> StageTask:
@@ -94,8 +105,11 @@ class _Work:
 class _Covariance:
     """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
-    def __init__(self, problem: BodyProblem, point: VariableState) -> None:
+    def __init__(
+        self, problem: BodyProblem, point: VariableState, known: SharedDoubt | None, kernel: bool
+    ) -> None:
         self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
+        self.known, self.kernel, self.engine = known, kernel, 'dense'
         task = problem.frames.task
         self.observing = _observing(task, self.processes)
         self.frames = FrameBatch(task if self.dtype == torch.float64 else in_double(task), problem.layout)
@@ -117,13 +131,26 @@ class _Covariance:
         noise = self.noise
         return FitCovariance(
             self.parameters,
-            _columns(self.frames.task.body, self.layout),
+            _columns(self.frames.task.body, self._whole_layout),
             points.to(self.dtype),
             self.names,
             noise.common**0.5,
             variances.sqrt().to(self.dtype),
             {key: group.sqrt().to(self.dtype) for key, group in zip(self.keys, noise.groups)},
+            self._doubt(),
+            self.engine,
         )
+
+    def _doubt(self) -> SharedDoubt | None:
+        """Say how well what is shared is known; of cameras, which no later frame moves, nothing."""
+        names = tuple((name, size) for name, size in self.layout.shared if name != 'cameras')
+        if not names:
+            return None
+        n, place = self.layout.n_own, self.layout.extra_columns()
+        at = torch.cat([torch.arange(place[name].start - n, place[name].stop - n) for name, _ in names])
+        at = at.to(self.common.device)
+        rows = (x[at][:, at] for x in (self.shared, self.common, self.shared_ridge))
+        return SharedDoubt(names, *rows, self._unknown_shared[at])
 
     def parameters(self) -> Tensor:
         """Give the matrices of all frames' unknowns' covariances."""
@@ -184,7 +211,9 @@ class _Covariance:
         work = self._work(i)
         models = self._models(work, self.slopes)
         if hangs_on_bones(work.block, models, self.names):
-            return TreeElimination.of(work.part, self.layout, models)
+            kernel = self.kernel and not self.layout.extras
+            self.engine = 'kernel' if kernel else 'tree'
+            return TreeElimination.of(work.part, self.layout, models, kernel)
         return DenseElimination.of(work.block, work.part, models)
 
     @cached_property
@@ -259,9 +288,20 @@ class _Covariance:
         found = any(bool(self._unknown(i).any()) for i in range(len(self.rows)))
         return float(self.processes.sum(torch.tensor(float(found)))) > 0
 
+    @cached_property
+    def _unknown_shared(self) -> Tensor:
+        """Say of which shared unknowns nothing tells in any frame."""
+        n, blocks = self.layout.n_own, range(len(self.rows))
+        ridge = self.processes.sum(sum(self._elimination(i).ridge[:, n:].sum(0) for i in blocks))
+        return ridge * self.common.diagonal() > NOT_KNOWN
+
     def _unknown(self, i: int) -> Tensor:
-        elimination = self._elimination(i)
-        return elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN
+        return self._lost(self._elimination(i))
+
+    def _lost(self, elimination: DenseElimination | TreeElimination) -> Tensor:
+        own = elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN
+        shared = self._unknown_shared.expand(len(own), -1)
+        return torch.cat((own[:, : self.layout.n_own], shared), 1)
 
     def _result(self, i: int) -> tuple[Tensor, Tensor]:
         """Give the variances of a block's unknowns, and its points' covariances."""
@@ -279,13 +319,42 @@ class _Covariance:
             added = elimination.between_ridge().points(self.names, common, self.shared_ridge)
             whole = elimination.points(self.names, common)
             points = without(points, _diagonal(added) > NOT_KNOWN * _diagonal(whole))
-        return variances, points
+        return (variances, points) if self.known is None else self._doubted(i, variances, points)
+
+    def _doubted(self, i: int, variances: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Add what doubt of what is shared and held makes of unknowns and points that follow it."""
+        known, elimination = self.known, self._elimination(i)
+        follow = elimination.follow(self._whole_layout, self._models(self._work(i), self.slopes))
+        moved = follow.points(self.names)
+        turned, points = (
+            variances + _carried(follow.unknowns, known.covariance),
+            points + moved @ (known.covariance @ moved.mT),
+        )
+        if bool(known.unknown.any()):
+            whole, added = (_carried(follow.unknowns, x) for x in (known.inverse, known.added))
+            turned = torch.where(added > NOT_KNOWN * whole.clamp_min(1e-300), torch.inf, turned)
+            whole, added = (_carried(moved, x) for x in (known.inverse, known.added))
+            points = without(points, added > NOT_KNOWN * whole.clamp_min(1e-300))
+        own = torch.where(known.unknown, torch.inf, _diagonal(known.covariance))
+        return torch.cat((turned, own.expand(len(turned), -1)), 1), points
+
+    @property
+    def _whole_layout(self) -> VariableLayout:
+        """Give the layout with what is shared and held."""
+        return self.layout if self.known is None else replace(self.layout, shared=self.known.names)
 
     def _whole(self, i: int) -> Tensor:
         work = self._evaluated(i)
-        elimination = DenseElimination.of(work.block, work.part, self._models(work, self.slopes))
+        models = self._models(work, self.slopes)
+        elimination = DenseElimination.of(work.block, work.part, models)
         found = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
-        return without(found, elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN)
+        lost = self._lost(elimination)
+        if self.known is None:
+            return without(found, lost)
+        across = elimination.follow(self._whole_layout, models).across
+        found = torch.nn.functional.pad(found, (0, across.shape[2]) * 2)
+        lost = torch.cat((lost, self.known.unknown.expand(len(lost), -1)), 1)
+        return without(found + across @ self.known.covariance @ across.mT, lost)
 
 
 def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
@@ -294,6 +363,11 @@ def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
     flags = torch.tensor([float(t.related_input.observed().any()) for t in terms])
     flags = processes.sum(flags).tolist() if terms else []
     return frozenset(t.handler.handler_key for t, flag in zip(terms, flags) if flag)
+
+
+def _carried(rows: Float[Tensor, '*b q'], covariance: Float[Tensor, 'q q']) -> Float[Tensor, '*b']:
+    """Give the diagonal of a covariance carried over."""
+    return ((rows @ covariance) * rows).sum(-1)
 
 
 def _diagonal(matrix: Tensor) -> Tensor:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.geometry.kinematic_chain import KinematicTree
 from smilfit.geometry.quaternion import skew
 from smilfit.registrants.second_order.covariance_dense import Between, Reduced, ridge_of
+from smilfit.registrants.second_order.covariance_kernel import KernelPass
 from smilfit.registrants.second_order.covariance_passes import Spread, Spreads, TreePass, TreeSums
 from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
 from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
@@ -20,23 +22,34 @@ from smilfit.registrants.second_order.variable_layout import VariableLayout
 
 
 def hangs_on_bones(block: FrameBatch, models: Sequence[Model], names: tuple[str, ...]) -> bool:
-    """Say whether each model is of points that hang on one bone each or of the border, and no camera moves.
-
-    Where there is a border the points must be joints: it moves others in their bones, too.
-    """
+    """Say whether each model is of points that hang on one bone each or of the border, and no camera moves."""
     groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
-    columns, body = block.layout.extra_columns(), block.task.body
-    if 'cameras' in columns or any(g is None for g in groups):
+    if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
         return False
-    if columns and not all(point_set(body, g).only_joints for g in groups):
-        return False
-    if any(carrying_bones(body, g) is None for g in groups):
+    if any(carrying_bones(block.task.body, g) is None for g in groups):
         return False
     return all(isinstance(m, PointModel) or _by_joint(m) for m in models)
 
 
 def _by_joint(model: Model) -> bool:
     return isinstance(model, ParameterModel) and (model.name != 'body_pose' or model.hessian.ndim == 4)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Points that hang on one bone each.
+
+    Args:
+        bones: of each.
+        maps: what a twist of the bone, about the root's place, does at the point.
+        apart: how the border moves the point against its bone, whose joint it moves too.
+        columns: how the border moves it, turns held.
+    """
+
+    bones: Int[Tensor, ' K']
+    maps: Float[Tensor, 'B K 3 6']
+    apart: Float[Tensor, 'B K 3 q']
+    columns: Float[Tensor, 'B K 3 q']
 
 
 @dataclass(frozen=True)
@@ -80,47 +93,67 @@ class TreeGeometry:
         """Give the body's tree."""
         return self.part.kinematics.body.tree
 
-    def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Float[Tensor, 'B K 3 6']]:
-        """Give the bones that points hang on, and what a twist of theirs does at the points."""
-        kin = self.part.kinematics
-        arms = kin.places(point_set(kin.body, names)) - kin.joints[:, :1]
-        eye = torch.eye(3, dtype=arms.dtype, device=arms.device).expand(*arms.shape, 3)
-        return carrying_bones(kin.body, names), torch.cat((-skew(arms), eye), -1)
+    def carried(self, names: tuple[str, ...]) -> 'Carried':
+        """Say how points hang on bones."""
+        if names not in self._carried:
+            self._carried[names] = self._found(names)
+        return self._carried[names]
 
-    def sums(self, models: Sequence[Model]) -> tuple[TreeSums, Float[Tensor, 'B m']]:
-        """Sum models at the joints that carry them; and give the diagonal of the dense matrix."""
+    @cached_property
+    def _pose_maps(self) -> Float[Tensor, 'B j 3 3']:
+        return pose_maps(self.part.kinematics)[:, 1:]
+
+    @cached_property
+    def _carried(self) -> dict[tuple[str, ...], 'Carried']:
+        return {}
+
+    def _found(self, names: tuple[str, ...]) -> 'Carried':
+        kin = self.part.kinematics
+        points, bones = point_set(kin.body, names), carrying_bones(kin.body, names)
+        arms = kin.places(points) - kin.joints[:, :1]
+        eye = torch.eye(3, dtype=arms.dtype, device=arms.device).expand(*arms.shape, 3)
+        columns = [kin.extra_columns(points, name) for name, _ in self.layout.extras]
+        columns = torch.cat(columns, -1) if columns else arms.new_zeros(*arms.shape, 0)
+        maps = torch.cat((-skew(arms), eye), -1)
+        return Carried(bones, maps, columns - self.moved.index_select(1, bones), columns)
+
+    def sums(self, models: Sequence[Model]) -> tuple[TreeSums, Float[Tensor, 'B q']]:
+        """Sum models at the joints that carry them; and give the border's part of the dense matrix's diagonal."""
         kin, layout = self.part.kinematics, self.layout
-        points, turns = torch.zeros_like(kin.linear), torch.zeros_like(kin.linear)
-        twist = points.new_zeros(*points.shape[:2], 6, 6)
-        border = points.new_zeros(len(points), *(self.steps.shape[-1],) * 2)
+        turns = torch.zeros_like(kin.linear)
+        twist, cross = turns.new_zeros(*turns.shape[:2], 6, 6), torch.zeros_like(self.steps)
+        border = turns.new_zeros(len(turns), *(self.steps.shape[-1],) * 2)
+        moved = border.new_zeros(border.shape[:2])
         columns = layout.extra_columns()
         for model in models:
             if isinstance(model, PointModel):
-                bones, arms = self.carried(model.names)
-                twist.index_add_(1, bones, arms.mT @ (model.hessian @ arms))
-                points.index_add_(1, bones, model.hessian)
+                seen = self.carried(model.names)
+                pushed = seen.maps.mT @ model.hessian
+                twist.index_add_(1, seen.bones, pushed @ seen.maps)
+                if columns:
+                    cross.index_add_(1, seen.bones, pushed @ seen.apart)
+                    border += _squares(seen.apart, model.hessian)
+                    moved += (seen.columns * (model.hessian @ seen.columns)).sum((1, 2))
             elif model.name == 'body_pose':
-                maps = pose_maps(kin)[:, 1:]
-                turns[:, 1:] += maps.mT @ model.hessian @ maps
+                turns[:, 1:] += self._pose_maps.mT @ model.hessian @ self._pose_maps
             elif model.name in columns:
                 place = columns[model.name]
-                own = slice(place.start - layout.n_pose, place.stop - layout.n_pose)
-                hessian = model.hessian
-                border[:, own, own] += hessian if hessian.ndim == 3 else block_diagonal(hessian)
+                at = slice(place.start - layout.n_pose, place.stop - layout.n_pose)
+                hessian = model.hessian if model.hessian.ndim == 3 else block_diagonal(model.hessian)
+                border[:, at, at] += hessian
+                moved[:, at] += hessian.diagonal(dim1=1, dim2=2)
         turns = turns * turns.new_zeros(turns.shape[1], 1, 1).index_fill(0, layout.free, 1.0)
-        twist = twist.index_select(1, self.tree.order)
-        place = twist.new_zeros(len(twist), 3, 3)
-        sums = TreeSums(twist, turns.index_select(1, self.tree.order), place, border)
-        return sums, self._diagonal(points, sums)
+        twist, cross, turns = (x.index_select(1, self.tree.order) for x in (twist, cross, turns))
+        sums = TreeSums(twist, cross, turns, twist.new_zeros(len(twist), 3, 3), border)
+        return sums, moved
 
-    def _diagonal(self, points: Tensor, sums: TreeSums) -> Tensor:
-        """Each joint's turn moves all that hangs below it."""
+    def diagonal(self, sums: TreeSums, border: Float[Tensor, 'B q']) -> Float[Tensor, 'B m']:
+        """Give the diagonal of the dense matrix: each joint's turn moves all that hangs below it."""
         order = self.tree.order
         below = self.tree.paths[order][:, order].mT
         twist = (below @ sums.twist.flatten(2)).view_as(sums.twist)
         turns = (self.turn * (twist @ self.turn)).sum(-2) + sums.turn.diagonal(dim1=2, dim2=3)
         place = twist[:, 0].diagonal(dim1=1, dim2=2)[:, 3:]
-        border = (self.moved * (points @ self.moved)).sum((1, 2)) + sums.border.diagonal(dim1=1, dim2=2)
         return self.unknowns(turns, place, border)
 
     def unknowns(self, turns: Tensor, place: Tensor, border: Tensor) -> Float[Tensor, 'B m']:
@@ -136,7 +169,13 @@ class TreeGeometry:
         turns = torch.diag_embed(turns.index_select(1, self.tree.order))
         place = values[:, n : n + 3] if layout.transl else values.new_zeros(len(values), 3)
         twist = values.new_zeros(*turns.shape[:2], 6, 6)
-        return TreeSums(twist, turns, torch.diag_embed(place), torch.diag_embed(values[:, layout.n_pose :]))
+        return TreeSums(
+            twist,
+            torch.zeros_like(self.steps),
+            turns,
+            torch.diag_embed(place),
+            torch.diag_embed(values[:, layout.n_pose :]),
+        )
 
 
 @dataclass(frozen=True)
@@ -145,30 +184,55 @@ class TreeElimination:
 
     geometry: TreeGeometry
     ridge: Float[Tensor, 'B m']
-    passes: TreePass
+    passes: TreePass | KernelPass
     border: Reduced
 
     @classmethod
-    def of(cls, part: FrameEvaluation, layout: VariableLayout, models: Sequence[Model]) -> 'TreeElimination':
-        """Eliminate."""
+    def of(
+        cls, part: FrameEvaluation, layout: VariableLayout, models: Sequence[Model], kernel: bool = False
+    ) -> 'TreeElimination':
+        """Eliminate; by the kernel where it is asked for and there is no border."""
         geometry = TreeGeometry.of(part, layout)
-        sums, diagonal = geometry.sums(models)
-        ridge = ridge_of(diagonal, layout)
+        sums, moved = geometry.sums(models)
+        ridge = ridge_of(geometry.diagonal(sums, moved), layout)
         held = geometry.on_diagonal(ridge, 1.0)
         turn, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
-        sums = TreeSums(sums.twist, turn, place, border)
-        passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
-        return cls(geometry, ridge, passes, Reduced.of(passes.border, layout.n_own - layout.n_pose))
+        sums = TreeSums(sums.twist, sums.cross, turn, place, border)
+        if kernel and not layout.extras:
+            free = geometry.turn[0].flatten(1).any(1)
+            places = part.kinematics.joints.index_select(1, geometry.tree.order)
+            passes = KernelPass.of(geometry.tree, places, free, sums, layout.transl)
+        else:
+            passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+        return cls(geometry, ridge, passes, Reduced.of(passes.border(sums), layout.n_own - layout.n_pose))
 
     @property
     def schur(self) -> Tensor:
         """Give the sum over frames of what is left of the shared unknowns' matrix."""
         return self.border.schur
 
-    def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-        """Give where the bones of points stand in the order of their depth, and what a twist does at the points."""
-        bones, arms = self.geometry.carried(names)
-        return self.geometry.tree.restore[bones], arms
+    def follow(self, layout: VariableLayout, models: Sequence[Model]) -> 'TreeFollow':
+        """Let unknowns follow what is shared and held, under the same models."""
+        geometry, held = (
+            TreeGeometry.of(self.geometry.part, layout),
+            self.geometry.on_diagonal(self.ridge, 1.0),
+        )
+        sums, _ = geometry.sums(models)
+        if isinstance(self.passes, KernelPass):
+            moved = geometry.moved.index_select(1, geometry.tree.order)
+            return TreeFollow(geometry, *self.passes.follow(sums, moved))
+        n = held.border.shape[-1]
+        border = sums.border.clone()
+        border[:, :n, :n] += held.border
+        sums = TreeSums(sums.twist, sums.cross, sums.turn + held.turn, sums.place + held.place, border)
+        passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+        spreads, across = passes.spreads, Reduced.of(passes.border(sums), n).across if n else None
+        return TreeFollow(geometry, spreads.twist.by, spreads.turn.by, spreads.place.by[:, 0], across)
+
+    def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Carried]:
+        """Give where the bones of points stand in the order of their depth, and how points hang on them."""
+        seen = self.geometry.carried(names)
+        return self.geometry.tree.restore[seen.bones], seen
 
     def diagonal(self, common: Tensor) -> Float[Tensor, 'B m']:
         """Give the inverse's diagonal."""
@@ -179,8 +243,8 @@ class TreeElimination:
 
     def points(self, names: tuple[str, ...], common: Tensor) -> Float[Tensor, 'B K 3 3']:
         """Carry the inverse over to points."""
-        rows, arms = self.carried(names)
-        found = self.passes.spreads.twist.take(rows).carried(arms)
+        rows, seen = self.carried(names)
+        found = self.passes.spreads.twist.take(rows).carried(seen.maps, seen.apart)
         return found.own + found.by @ self.border.whole_inverse(common).unsqueeze(1) @ found.by.mT
 
     def trace(self, model: Model, common: Tensor) -> Tensor:
@@ -199,8 +263,43 @@ class TreeElimination:
         return self._between(self.geometry.on_diagonal(self.ridge, 0.0))
 
     def _between(self, sums: TreeSums) -> 'TreeBetween':
-        slopes = self.passes.slopes(sums)
-        return TreeBetween(self, self.border.between(slopes.border), slopes.spreads)
+        return TreeBetween(self, self.border.between(self.passes.border(sums)), self.passes.slopes(sums))
+
+
+@dataclass(frozen=True)
+class TreeFollow:
+    """How frames' own unknowns follow what is shared and held; as `DenseFollow`.
+
+    Args:
+        geometry: with all of it in the border.
+        twist: of the joints by the border, in the order of their depth, as turn and place follow it.
+        turn: likewise.
+        place: likewise.
+        across: how the border follows what is shared; None where it is nothing else.
+    """
+
+    geometry: TreeGeometry
+    twist: Float[Tensor, 'B J 6 q']
+    turn: Float[Tensor, 'B J 3 q']
+    place: Float[Tensor, 'B 3 q']
+    across: Float[Tensor, 'B q s'] | None = None
+
+    @property
+    def unknowns(self) -> Float[Tensor, 'B n s']:
+        """Give the change of a frame's own unknowns."""
+        layout, order = self.geometry.layout, self.geometry.tree.restore
+        turns = self.turn.index_select(1, order).index_select(1, layout.free).flatten(1, 2)
+        found = torch.cat((turns, self.place), 1) if layout.transl else turns
+        if self.across is None:
+            return found
+        return torch.cat((found @ self.across, self.across[:, : layout.n_own - layout.n_pose]), 1)
+
+    def points(self, names: tuple[str, ...]) -> Float[Tensor, 'B K 3 s']:
+        """Give the motion of points, of which they have a part without any pose's change."""
+        seen = self.geometry.carried(names)
+        found = seen.maps @ self.twist.index_select(1, self.geometry.tree.restore[seen.bones])
+        found = found + seen.apart
+        return found if self.across is None else found @ self.across.unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -226,11 +325,16 @@ class TreeBetween:
 
     def points(self, names: tuple[str, ...], common: Tensor, shared: Tensor) -> Float[Tensor, 'B K 3 3']:
         """Carry it over to points."""
-        rows, arms = self.frames.carried(names)
-        value, slope = (x.twist.take(rows).carried(arms) for x in (self.frames.passes.spreads, self.spreads))
+        rows, seen = self.frames.carried(names)
+        value = self.frames.passes.spreads.twist.take(rows).carried(seen.maps, seen.apart)
+        slope = self.spreads.twist.take(rows).carried(seen.maps)
         inverse, border = self.frames.border.whole_inverse(common), self.border.whole(common, shared)
         mixed = slope.by @ inverse.unsqueeze(1) @ value.by.mT
         return slope.own + value.by @ border.unsqueeze(1) @ value.by.mT - mixed - mixed.mT
+
+
+def _squares(rows: Float[Tensor, 'B K 3 q'], hessian: Float[Tensor, 'B K 3 3']) -> Float[Tensor, 'B q q']:
+    return rows.flatten(1, 2).mT @ (hessian @ rows).flatten(1, 2)
 
 
 def _variance(x: Spread, border: Tensor) -> Tensor:

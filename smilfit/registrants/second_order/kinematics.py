@@ -204,8 +204,7 @@ class _JointColumns(dict):
         carried = _many_products(steps.flatten(1, 2), change.permute(1, 2, 0))
         columns = (body.tree.paths @ carried.flatten(1)).view(*steps.shape[:3], -1).transpose(0, 1)
         if name == 'betas' and body.scaledirs is not None:
-            driven = 1 + torch.einsum('bs,sjc->bjc', kin.params.betas, body.scaledirs)
-            rate = body.scaledirs / driven.unsqueeze(1)
+            rate = body.log_scale_rates(kin.params.betas)
             columns = columns + torch.einsum(
                 'bjaic,bsic->bjas', self['log_joint_scales'].unflatten(-1, (-1, 3)), rate
             )

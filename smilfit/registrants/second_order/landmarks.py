@@ -141,8 +141,7 @@ class Landmarks:
             # Column (j, c): the bone's own stretch of what it carries.
             own = scale.unsqueeze(-1) * torch.einsum('bjac,bkjc->bkajc', kin.linear, arms)
             if name == 'betas':
-                driven = 1 + torch.einsum('bs,sjc->bjc', kin.params.betas, kin.body.scaledirs)
-                rate = kin.body.scaledirs / driven.unsqueeze(1)
+                rate = kin.body.log_scale_rates(kin.params.betas)
                 return columns + torch.einsum('bkajc,bsjc->bkas', own, rate)
             columns = columns + own.flatten(-2)
         return columns

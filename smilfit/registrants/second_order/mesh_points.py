@@ -150,8 +150,7 @@ class MeshJacobian:
         if name == 'log_joint_scales':
             found += self._stretch(frame, rest, skin)
         elif name == 'betas' and body.scaledirs is not None:
-            driven = 1 + torch.einsum('s,sjc->jc', self.kin.params.betas[frame], body.scaledirs)
-            rate = (body.scaledirs / driven).flatten(1)
+            rate = body.log_scale_rates(self.kin.params.betas[frame : frame + 1])[0].flatten(1)
             found += (rate @ self._stretch(frame, rest, skin).flatten(1)).unflatten(1, (3, -1))
 
     def _of_joints(self, name: str) -> Float[Tensor, 'B J 3 n']:

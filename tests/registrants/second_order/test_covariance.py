@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.body_models import SMIL, Landmark, SparseMatrix
+from smilfit.body_models import SMIL, Landmark, SparseMatrix, load_body_model_data
 from smilfit.handlers import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -21,15 +21,17 @@ from smilfit.registrants.second_order.covariance_dense import (
     DenseElimination,
     positive_inverse,
 )
+from smilfit.registrants.second_order.covariance_kernel import KernelPass
 from smilfit.registrants.second_order.covariance_passes import small_inverse
 from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_bones
 from smilfit.registrants.second_order.frame_batch import FrameBatch
+from smilfit.registrants.second_order.landmarks import point_set
 from smilfit.registrants.second_order.noise import Noise, scaled, statements_of
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import task_of
-from smilfit.solvers import LevenbergMarquardt
+from smilfit.solvers import LevenbergMarquardt, warp_available
 from smilfit.structures import Keypoints2d, Keypoints3d
 from tests.animals import marked_animal, random_params, ring_of_cameras, small_animal, static_animal
 
@@ -71,8 +73,36 @@ def test_covariances_along_the_tree_are_those_of_dense_equations(fitted, free, t
     tree_is_dense(problem, point, problem.frames.task.body.joint_names)
 
 
-@pytest.mark.parametrize(('free', 'transl'), [(list(range(8)), True), ([0, 2, 3, 6], False)])
-def test_landmarks_on_one_bone_go_along_the_tree(free, transl):
+@pytest.mark.skipif(not warp_available(), reason='warp-lang is not installed')
+@pytest.mark.parametrize(
+    ('model', 'free', 'transl'),
+    [('quadruped', range(24), True), (None, [0, 2, 3, 6], False), (None, [1, 4], True)],
+)
+def test_the_kernels_factor_gives_what_torch_finds_along_the_tree(model, free, transl):
+    data = None if model is None else load_body_model_data(model)
+    problem, point = problem_of({}, list(free), transl, data=data)
+    part, names = problem.frames.evaluate(point), problem.frames.task.body.joint_names
+    seen, held = statements_of(part, {'keypoints3d_mse'})
+    models, none = [*held, *(s.model for s in seen)], torch.zeros(0, 0).double()
+    a, b = (TreeElimination.of(part, problem.layout, models, kernel) for kernel in (True, False))
+    assert isinstance(a.passes, KernelPass)
+    close(a.diagonal(none), b.diagonal(none))
+    close(a.points(names, none), b.points(names, none))
+    share = torch.linspace(0.2, 3.0, seen[0].model.hessian.shape[1]).double()
+    middle = [*held, *(scaled(s.model, share) for s in seen)]
+    for x, y in ((a.between(middle), b.between(middle)), (a.between_ridge(), b.between_ridge())):
+        close(x.diagonal(none, none), y.diagonal(none, none))
+        close(x.points(names, none, none), y.points(names, none, none))
+
+
+SHARED = {'betas': True, 'log_scale': True, 'landmark_offsets': True, 'part_sizes': True}
+
+
+@pytest.mark.parametrize(
+    ('free', 'transl', 'fitted'),
+    [(list(range(8)), True, {}), ([0, 2, 3, 6], False, {}), (list(range(8)), True, SHARED)],
+)
+def test_landmarks_on_one_bone_go_along_the_tree(free, transl, fitted):
     """Offsets in the frame of a joint's own bone, of its parent's, and a point of the skin of one bone alone."""
     data = marked_animal(n_joints=8)
     weights = data.weights.to_dense()
@@ -81,7 +111,7 @@ def test_landmarks_on_one_bone_go_along_the_tree(free, transl):
     marks['mark_on_bone'] = Landmark({5: 1.0}, 'joint_4', (0.0, 0.2, 0.1))
     data = replace(data, posedirs=None, weights=SparseMatrix.from_dense(weights), landmarks=marks)
     names = (*marks, 'tail', *data.joint_names[2:])
-    problem, point = problem_of({}, free, transl, data=data, names=names)
+    problem, point = problem_of(fitted, free, transl, data=data, names=names)
     tree_is_dense(problem, point, (*data.joint_names, *marks, 'tail'))
     bent, point = problem_of({}, free, transl, data=data, names=(*names, 'nose'))
     part = bent.frames.evaluate(point)
@@ -112,6 +142,48 @@ def tree_is_dense(problem, point, names):
         tree.between_ridge().points(names, common, shared),
         dense.between_ridge().points(names, common, shared),
     )
+
+
+@pytest.mark.parametrize(
+    'elimination',
+    [
+        'tree',
+        'dense',
+        pytest.param('kernel', marks=pytest.mark.skipif(not warp_available(), reason='no warp')),
+    ],
+)
+def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(elimination):
+    """Under a shape of known covariance a frame has its block of the inverse of the joint matrix."""
+    problem, point = problem_of({'betas': True, 'log_scale': True}, list(range(8)), True)
+    block, part, layout = problem.frames, problem.frames.evaluate(point), problem.layout
+    seen, held = statements_of(part, {'keypoints3d_mse'})
+    models, n, q = [*held, *(s.model for s in seen)], layout.n_own, layout.n_shared
+    matrices, _ = block.whole_equations(part, models)
+    count = len(matrices)
+    joint = torch.zeros(count * n + q, count * n + q).double()
+    for i, matrix in enumerate(matrices):
+        own = slice(i * n, (i + 1) * n)
+        joint[own, own] = matrix[:n, :n]
+        joint[own, count * n :] = matrix[:n, n:]
+        joint[count * n :, own] = matrix[n:, :n]
+        joint[count * n :, count * n :] += matrix[n:, n:]
+    inverse = torch.linalg.inv(joint)
+    known, nothing = inverse[count * n :, count * n :], torch.zeros(0, 0).double()
+    names, held = block.task.body.joint_names, replace(layout, shared=())
+    places = part.kinematics.jacobian(point_set(block.task.body, names), layout)
+    if elimination != 'dense':
+        frames = TreeElimination.of(part, held, models, elimination == 'kernel')
+    else:
+        frames = DenseElimination.of(replace(block, layout=held), part, models)
+    follow, between = frames.follow(layout, models), frames.between(models)
+    diagonal, points = between.diagonal(nothing, nothing), between.points(names, nothing, nothing)
+    diagonal = diagonal + ((follow.unknowns @ known) * follow.unknowns).sum(-1)
+    points = points + follow.points(names) @ known @ follow.points(names).mT
+    for i in range(count):
+        rows = torch.cat((torch.arange(i * n, (i + 1) * n), torch.arange(count * n, count * n + q)))
+        expected = inverse[rows][:, rows]
+        torch.testing.assert_close(diagonal[i], expected.diagonal()[:n], rtol=1e-5, atol=1e-12)
+        torch.testing.assert_close(points[i], places[i] @ expected @ places[i].mT, rtol=1e-5, atol=1e-9)
 
 
 def test_alike_noise_gives_twice_its_variance_times_the_inverse_hessian():

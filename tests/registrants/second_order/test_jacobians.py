@@ -1,5 +1,7 @@
 """Geometric Jacobians against finite differences of the body model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,8 +33,8 @@ NAMES = ('joint_3', 'nose', 'mark_on_skin', 'tail', 'joint_7', 'joint_0', 'mark_
 EPS = 1e-6
 
 
-def setting(handlers, inputs, directions=0.0, extras=False, cameras=False):
-    data = marked_animal(n_joints=8)
+def setting(handlers, inputs, directions=0.0, extras=False, cameras=False, log=False):
+    data = replace(marked_animal(n_joints=8), log_scale_directions=log)
     body = SMIL(data, scale_directions=directions, offset_directions=directions).double()
     params = random_params(data, 3)
     fitted = {'betas': False, 'log_scale': True, 'joint_offsets': False}
@@ -69,10 +71,12 @@ def stepped(problem, at, column, eps):
     return problem.moved(at, own, shared)
 
 
-@pytest.mark.parametrize(('directions', 'extras'), [(0.0, False), (1.0, True)])
+@pytest.mark.parametrize(
+    ('directions', 'extras', 'log'), [(0.0, False, False), (1.0, True, False), (1.0, True, True)]
+)
 @pytest.mark.parametrize('names', [NAMES, None])
-def test_points_move_as_the_jacobian_says(directions, extras, names):
-    body, problem, point = setting([], [], directions, extras)
+def test_points_move_as_the_jacobian_says(directions, extras, names, log):
+    body, problem, point = setting([], [], directions, extras, log=log)
     at = problem.evaluate(point)
     points = point_set(body, names)
     rows = slice(5, 17)

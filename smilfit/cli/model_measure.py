@@ -1,0 +1,167 @@
+"""`model measure`: named measurements of models, registrations and fits as a table, and their allometry."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smilfit.cli.argument_types import existing_file, float_from, positive_int
+from smilfit.cli.command import add_import, add_traceback, run_command
+
+if TYPE_CHECKING:
+    from smilfit.measurements.allometry import Allometry
+    from smilfit.measurements.specimens import Specimen
+
+# As structures/units.py, which would bring torch with it; a test holds the two together.
+UNITS = ('mm', 'cm', 'm', 'um')
+# The table has all; so many are printed of each specimen.
+_SHOWN = 24
+
+
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """Make the argument parser."""
+    made = argparse.ArgumentParser(
+        prog=prog,
+        description='Measure models, registered scans and fits: distances, limbs, geodesics, girths, angles '
+        '(degrees), surface and volume, in mm where the unit is known, else in model units. The table has the '
+        'columns specimen, measurement, value, unit, sd, low, high, pose_spread_percent. The standard deviation sd '
+        "and the 95 %% interval low to high come from a fit's covariance; the spread over poses is the standard "
+        "deviation over a fit's frames in %% of the mean.",
+        epilog='Without --measurements: body length, limbs, bones, the girth of the trunk, surface and volume. '
+        'docs/measurements.md tells how to write your own. Exit codes: 0 measured; 1 nothing could be done; 2 a bad '
+        'command line.',
+    )
+    made.add_argument(
+        'paths',
+        nargs='+',
+        metavar='MODEL|REGISTRATION|FIT',
+        help='a body model (.smil.json, .pkl, or quadruped or insect); registration.npz, its folder or a folder of '
+        'such folders; a fit (fit.npz), its folder or a folder of several',
+    )
+    made.add_argument('--out', type=Path, required=True, metavar='OUT.csv', help='the table')
+    made.add_argument(
+        '--measurements',
+        type=existing_file,
+        metavar='FILE',
+        help='measurements of your own, .toml or .json',
+    )
+    made.add_argument(
+        '--allometry',
+        metavar='SIZE',
+        help='also fit the log-log slope of every measurement on this one, such as body_length, over the specimens '
+        '(at least 3): OUT_allometry.csv and .png',
+    )
+    made.add_argument(
+        '--body-model',
+        metavar='FILE|NAME',
+        help='body model of registrations and fits, where it is not found',
+    )
+    made.add_argument('--unit', choices=UNITS, help='unit of lengths, where a file does not state one')
+    made.add_argument(
+        '--betas',
+        action='append',
+        default=[],
+        type=_betas,
+        metavar='B,B,...',
+        help='of models: also this shape; may be given several times (write --betas=-1,0 for a first minus)',
+    )
+    made.add_argument(
+        '--beta-steps',
+        type=float_from(0.0, 10.0, above=True),
+        default=0.0,
+        metavar='SD',
+        help='of models: also each shape coefficient moved up and down by so many standard deviations',
+    )
+    made.add_argument(
+        '--poses',
+        type=positive_int,
+        default=40,
+        metavar='N',
+        help='of fits: in how many frames the spread over poses is measured (default: %(default)s)',
+    )
+    add_traceback(made)
+    add_import(made)
+    return made
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run the command; the exit codes are those that the parser's help names."""
+    return run_command(_run, build_parser, argv, prog)
+
+
+def _betas(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(','))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'must be numbers with commas between, such as 1.5,0,-1; got {text[:60]!r}'
+        ) from None
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    # Imported late: --help should not wait for torch.
+    from smilfit.apis.measuring import MeasuringOptions, measure
+
+    options = MeasuringOptions(
+        body_model=arguments.body_model,
+        unit=arguments.unit,
+        betas={f'betas {",".join(f"{b:g}" for b in betas)}': betas for betas in arguments.betas},
+        beta_steps=arguments.beta_steps,
+        poses=arguments.poses,
+    )
+    done = measure(
+        arguments.paths,
+        arguments.out,
+        measurements=arguments.measurements,
+        allometry=arguments.allometry,
+        options=options,
+        told=show_specimen,
+    )
+    shown = [one for one in done.allometry if not one.measurement.startswith('bone_')]
+    shown = shown if len(done.allometry) > _SHOWN else done.allometry
+    for one in shown:
+        print(_slope_line(one))
+    if len(shown) < len(done.allometry):
+        print(f'  and {len(done.allometry) - len(shown)} bones in the table')
+    for name, why in done.left_out.items():
+        print(f'  {name}: no slope: {why}')
+    for file in done.files:
+        print(f'written: {file}')
+
+
+def show_specimen(specimen: 'Specimen') -> None:
+    """Print the measurements of a specimen; bones beyond a screenful are in the table only."""
+    print(f'{specimen.name}: {len(specimen.measurements)} measurements')
+    shown = [i for i, m in enumerate(specimen.measurements) if not m.name.startswith('bone_')]
+    shown = (shown if len(specimen.measurements) > _SHOWN else list(range(len(specimen.measurements))))[
+        :_SHOWN
+    ]
+    width = max((len(specimen.measurements[i].name) for i in shown), default=0)
+    for i in shown:
+        name, value = specimen.measurements[i].name, specimen.values[i]
+        if name in specimen.missing:
+            print(f'  {name:<{width}}  not measured: {specimen.missing[name]}')
+            continue
+        sure = (
+            f' ({specimen.low[i]:.4g} to {specimen.high[i]:.4g})' if specimen.sd[i] == specimen.sd[i] else ''
+        )
+        spread = specimen.pose_spread_percent[i]
+        moves = f', over poses +-{spread:.2g} %' if spread == spread else ''
+        print(f'  {name:<{width}}  {value:.4g} {specimen.units[i]}{sure}{moves}')
+    if len(shown) < len(specimen.measurements):
+        print(f'  and {len(specimen.measurements) - len(shown)} more in the table')
+    for remark in specimen.remarks:
+        print(f'  note: {remark}.')
+
+
+def _slope_line(one: 'Allometry') -> str:
+    sma, ols = one.sma, one.ols
+    return (
+        f'  {one.measurement} on {one.size}: slope {sma.value:.3f} ({sma.low:.3f} to {sma.high:.3f}) SMA, '
+        f'{ols.value:.3f} ({ols.low:.3f} to {ols.high:.3f}) OLS, isometry {one.isometry:g}: {one.word}; n = {one.n}'
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""How measurements grow with size: slopes of logarithms, over specimens.
+
+The slope of log y on log x is 1 where a length grows as the size does (isometry), 2 of an area, 3 of a volume, if the
+size is a length. Ordinary least squares (OLS) asks what y is to be expected of x, and takes x as exact; the
+standardised major axis (SMA) treats both alike: `sign(r) sd(y) / sd(x)`. Intervals: Student's t for OLS, and for SMA
+`b (sqrt(B + 1) -+ sqrt(B))` with `B = (1 - r^2) F / (n - 2)`, F the 95 % point of F(1, n - 2) (Jolicoeur and Mosimann
+1968; Warton et al. 2006, Biol. Rev. 81, 259-291, table 2).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import fdtri, stdtrit
+
+from smilfit.measurements.specimens import Specimen
+from smilfit.registry import UnknownNameError, did_you_mean
+
+SHARE = 0.95
+# Two points have a line, but no interval.
+LEAST = 3
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A slope with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Allometry:
+    """How one measurement grows with size over n specimens; `left_out` of them had no positive number."""
+
+    measurement: str
+    size: str
+    n: int
+    left_out: int
+    isometry: float
+    ols: Slope
+    sma: Slope
+    r2: float
+    intercept: float
+    log_size: Float[np.ndarray, ' n']
+    log_value: Float[np.ndarray, ' n']
+
+    @property
+    def word(self) -> str:
+        """Say whether it grows faster or slower than size does, by the SMA interval."""
+        if self.sma.low > self.isometry:
+            return 'faster'
+        return 'slower' if self.sma.high < self.isometry else 'not told apart from isometry'
+
+
+def ols_slope(x: Float[np.ndarray, ' n'], y: Float[np.ndarray, ' n']) -> Slope:
+    """Fit y = a + b x by least squares; b with its interval."""
+    u, v = x - x.mean(), y - y.mean()
+    b = float(u @ v / (u @ u))
+    rest = float(((v - b * u) ** 2).sum()) / (len(x) - 2)
+    half = float(stdtrit(len(x) - 2, 0.5 + SHARE / 2)) * np.sqrt(rest / float(u @ u))
+    return Slope(b, b - half, b + half)
+
+
+def sma_slope(x: Float[np.ndarray, ' n'], y: Float[np.ndarray, ' n']) -> Slope:
+    """Give the standardised major axis of points, with its interval."""
+    u, v = x - x.mean(), y - y.mean()
+    r = float(u @ v / np.sqrt((u @ u) * (v @ v)))
+    b = float(np.copysign(np.sqrt(v @ v / (u @ u)), r))
+    n = len(x)
+    half = max(1 - r * r, 0.0) / (n - 2) * float(fdtri(1, n - 2, SHARE))
+    ends = sorted(b * (np.sqrt(half + 1) + sign * np.sqrt(half)) for sign in (-1, 1))
+    return Slope(b, *ends)
+
+
+def allometry_of(
+    name: str, size_name: str, isometry: float, size: np.ndarray, value: np.ndarray
+) -> Allometry | None:
+    """Fit one measurement's slopes on size; None where fewer than three specimens, or no differences, are there.
+
+    Args:
+        name: of the measurement.
+        size_name: of the size.
+        isometry: the slope of a body that grows alike everywhere.
+        size: of each specimen, NaN where it has none.
+        value: of each specimen, NaN where it has none.
+    """
+    there = (size > 0) & (value > 0)
+    x, y = np.log(size[there]), np.log(value[there])
+    if len(x) < LEAST or not (np.ptp(x) > 1e-12 and np.ptp(y) > 1e-12):
+        return None
+    ols, sma = ols_slope(x, y), sma_slope(x, y)
+    r = float(np.corrcoef(x, y)[0, 1])
+    intercept = float(y.mean() - sma.value * x.mean())
+    return Allometry(name, size_name, len(x), int((~there).sum()), isometry, ols, sma, r * r, intercept, x, y)
+
+
+def allometry_table(specimens: Sequence[Specimen], size_name: str) -> tuple[list[Allometry], dict[str, str]]:
+    """Fit the slopes of all measurements on one.
+
+    Returns:
+        The slopes, and why a measurement has none.
+
+    Raises:
+        UnknownNameError: no specimen has the size, with the near names.
+        ValueError: fewer than three specimens, or lengths in several units.
+    """
+    names = list(dict.fromkeys(m.name for s in specimens for m in s.measurements))
+    if size_name not in names:
+        raise UnknownNameError(f'--allometry: no measurement {size_name!r}. {did_you_mean(size_name, names)}')
+    if len(specimens) < LEAST:
+        raise ValueError(
+            f'--allometry: a slope must have {LEAST} specimens; got {len(specimens)}. Measure more at once.'
+        )
+    units = sorted({s.length_unit for s in specimens})
+    if len(units) > 1:
+        raise ValueError(
+            f'--allometry: all lengths must be in one unit; got {", ".join(units)}. Give --unit for the unknown.'
+        )
+    table = {name: np.full(len(specimens), np.nan) for name in names}
+    dimension: dict[str, int] = {}
+    for i, specimen in enumerate(specimens):
+        for measurement, value in zip(specimen.measurements, specimen.values):
+            table[measurement.name][i] = value
+            dimension[measurement.name] = measurement.dimension
+    if not dimension[size_name]:
+        raise ValueError(f'--allometry: the size must be no angle; got {size_name}. Choose a length.')
+    return _fitted(table, dimension, size_name)
+
+
+def _fitted(
+    table: Mapping[str, np.ndarray], dimension: Mapping[str, int], size_name: str
+) -> tuple[list[Allometry], dict[str, str]]:
+    found, left_out = [], {}
+    for name, values in table.items():
+        if name == size_name or not dimension[name]:
+            continue
+        isometry = dimension[name] / dimension[size_name]
+        one = allometry_of(name, size_name, isometry, table[size_name], values)
+        if one is None:
+            left_out[name] = f'fewer than {LEAST} specimens have it, or it is the same in all'
+        else:
+            found.append(one)
+    return found, left_out

@@ -1,0 +1,100 @@
+"""Joint limits: that cannot be, that leave out the rest pose, that differ between sides."""
+
+import math
+
+import numpy as np
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.stored_model import StoredModel
+from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
+from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
+
+# Sides whose limits differ by less are the same, rad: half a degree.
+_SAME_RAD = math.radians(0.5)
+# Cosine of the angle between axes that are the same.
+_SAME_AXIS = 0.99
+# An axis-angle component beyond this stands for a turn that another stands for as well.
+_FULL_TURN = 2 * math.pi + 1e-3
+
+
+def impossible_limits(model: StoredModel) -> list[Finding]:
+    """Find limits whose least is above their greatest, beyond a full turn, or without the rest pose."""
+    data, found = model.data, []
+    if data.joint_limits is None:
+        what = 'the file states no joint limits: fits take 90 degrees in limbs and 45 on the midline'
+        return [Finding('joint limits', NOTE, '', what, 'Set some in `smilfit model view`.')]
+    low, high = data.joint_limits[..., 0], data.joint_limits[..., 1]
+    crossed = low > high
+    if crossed.any():
+        names = _named(data, crossed)
+        what, advice = 'the least angle is above the greatest', 'Swap the two numbers.'
+        found.append(Finding('joint limits', ERROR, names, what, advice, int(crossed.sum())))
+    wide = (np.maximum(-low, high) > _FULL_TURN) & ~crossed
+    if wide.any():
+        names = _named(data, wide)
+        what = f'limits reach {np.degrees(np.maximum(-low, high)[wide].max()):.0f} degrees; limits are in rad'
+        advice = 'Were they written in degrees?'
+        found.append(Finding('joint limits', WARNING, names, what, advice, int(wide.sum())))
+    restless = ((low > 1e-6) | (high < -1e-6)) & ~crossed
+    if restless.any():
+        names = _named(data, restless)
+        what, advice = 'the rest pose is outside of the limits', 'Fits start there: widen them to hold 0.'
+        found.append(Finding('joint limits', WARNING, names, what, advice, int(restless.sum())))
+    return found
+
+
+def asymmetric_limits(model: StoredModel) -> list[Finding]:
+    """Find pairs of joints whose limits are not each other's mirror image."""
+    data = model.data
+    pairs = joint_pairs(data)
+    axis = mirror_axis(data, pairs)
+    if data.joint_limits is None or axis is None:
+        return []
+    uneven: list[tuple[float, str]] = []
+    strange: list[str] = []
+    for left, right in pairs:
+        image = mirrored_limits(data, data.joint_limits[left], (left, right), axis)
+        if image is None:
+            strange.append(f'{data.joint_names[left]} / {data.joint_names[right]}')
+            continue
+        off = np.abs(image - data.joint_limits[right]).max()
+        if off > _SAME_RAD:
+            uneven.append((float(off), f'{data.joint_names[left]} / {data.joint_names[right]}'))
+    found = []
+    if strange:
+        what = (
+            'the axes of their limits are not mirror images, so the limits of both sides cannot be compared'
+        )
+        found.append(Finding('joint limits', NOTE, listed(strange), what, '', len(strange)))
+    if not uneven:
+        return found
+    uneven.sort(reverse=True)
+    worst = math.degrees(uneven[0][0])
+    what = f'limits differ between the sides by up to {worst:.1f} degrees'
+    advice = '`smilfit model clean --symmetrise-limits` gives both sides the wider ones.'
+    figures = {'worst_deg': worst}
+    names = listed([name for _, name in uneven])
+    return [*found, Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
+
+
+def mirrored_limits(
+    data: BodyModelData, limits: np.ndarray, pair: tuple[int, int], axis: int
+) -> np.ndarray | None:
+    """Give the limits (3, 2) of a pair's second joint that mirror some of the first one, along an axis of the model.
+
+    A rotation vector mirrored along an axis keeps that component and changes the signs of the others. None where the
+    joints' own axes are not each other's images.
+    """
+    mirror = -np.ones(3)
+    mirror[axis] = 1
+    own = np.eye(3)[None].repeat(data.n_joints, 0) if data.joint_axes is None else data.joint_axes
+    along = (mirror[:, None] * own[pair[0]] * own[pair[1]]).sum(0)
+    if (np.abs(along) < _SAME_AXIS).any():
+        return None
+    return np.where(along[:, None] > 0, limits, -limits[:, ::-1])
+
+
+def _named(data: BodyModelData, axes: np.ndarray) -> str:
+    """Name joints (J, 3) with the axes that are meant."""
+    joints = np.flatnonzero(axes.any(1))
+    return listed([f'{data.joint_names[j]} {"".join(np.array(list("xyz"))[axes[j]])}' for j in joints])
