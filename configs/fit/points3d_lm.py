@@ -20,7 +20,8 @@ handlers = [
     dict(
         type='JointLimitHandler',
         handler_key='joint_limit',
-        prior_loss=dict(type='JointLimitLoss', required=False),
+        # What a model states holds to a degree or so; default limits are a guess.
+        prior_loss=dict(type='JointLimitLoss', required=False, default_factor=1e-3),
     ),
     dict(type='LandmarkOffsetPriorHandler', handler_key='landmark_prior'),
     dict(type='PartSizePriorHandler', handler_key='part_size_prior'),
@@ -55,7 +56,7 @@ stages = [
         keypoints3d_mse_weight=9e4,
         pose_reg_weight=100.0,
         shape_prior_weight=2.0,
-        joint_limit_weight=100.0,
+        joint_limit_weight=1e5,
         landmark_prior_weight=0.1,
         part_size_prior_weight=0.3,
     ),
@@ -69,7 +70,7 @@ stages = [
         keypoints3d_mse_weight=9e4,
         pose_reg_weight=5.0,
         shape_prior_weight=2.0,
-        joint_limit_weight=100.0,
+        joint_limit_weight=1e5,
         landmark_prior_weight=0.05,
         part_size_prior_weight=0.3,
         smooth_motion_weight=5e3,

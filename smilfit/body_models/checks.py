@@ -15,6 +15,8 @@ LARGEST = 1e9
 COVARIANCES = ('shape_cov', 'pose_prior_precision')
 # Of the largest entry; files hold float32 and sums in other orders.
 SYMMETRY_TOLERANCE = 1e-3
+# Of axes that a person may have written down with few digits.
+AXES_TOLERANCE = 1e-3
 # Skinning weights are written out once: 1 GiB of float64.
 MOST_WEIGHTS = 1 << 27
 AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
@@ -50,6 +52,7 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
         'transdirs': (n_betas, n_joints, 3),
         'posedirs': (9 * (n_joints - 1), 3 * n_vertices),
         'joint_limits': (n_joints, 3, 2),
+        'joint_axes': (n_joints, 3, 3),
         'pose_prior_mean': (3 * (n_joints - 1),),
         'pose_prior_precision': (3 * (n_joints - 1), 3 * (n_joints - 1)),
     }
@@ -89,6 +92,7 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
     if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
         joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
         _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
+    _check_axes(data, where)
     return data
 
 
@@ -162,6 +166,21 @@ def _check_matrices(data: BodyModelData, where: str) -> None:
             f'the skinning weights of a vertex must sum to 1 within {WEIGHT_SUM_TOLERANCE}',
             f'{sums[worst]:.6g} at vertex {worst}',
             'Normalise the weights in the authoring tool.',
+        )
+
+
+def _check_axes(data: BodyModelData, where: str) -> None:
+    if data.joint_axes is None:
+        return
+    off = np.abs(data.joint_axes.transpose(0, 2, 1) @ data.joint_axes - np.eye(3)).max((1, 2))
+    wrong = (off > AXES_TOLERANCE) | (np.linalg.det(data.joint_axes) < 0)
+    if wrong.any():
+        j = int(wrong.argmax())
+        _fail(
+            where,
+            'joint_axes must be at right angles, right-handed and of length 1',
+            f'{off[j]:.3g} off at {shorten(data.joint_names[j])}',
+            'Turn one axis round, or leave them out.',
         )
 
 

@@ -20,6 +20,7 @@ _HASHED_WHERE_PRESENT = (
     'landmarks',
     'part_sizes',
     'log_scale_directions',
+    'joint_axes',
 )
 
 
@@ -66,7 +67,8 @@ class BodyModelData:
 
     Lengths are in the model's unit. `joint_regressor` gives rest joints from rest vertices; where it is None
     the joints are static: `joints` holds and shape does not move them. `parents[0] == -1` and
-    `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad. Expression moves
+    `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad, along the columns of
+    `joint_axes`: each joint's own axes in those of the model, a rotation; None for the model's own. Expression moves
     vertices, and the joints by the regressor, as shape does, but changes from frame to frame. A group of
     `joint_groups` names joints; `keypoint_groups` adds keypoints that are no joints to a group of that name.
     `part_sizes` are the parts whose sizes a fit may change; where there are none, `default_part_sizes` gives some.
@@ -93,6 +95,7 @@ class BodyModelData:
     posedirs: np.ndarray | None = None  # (9 (J-1), 3 V), smplx's layout
     joint_scale_mode: str = 'local'
     joint_limits: np.ndarray | None = None  # (J, 3, 2) rad
+    joint_axes: np.ndarray | None = None  # (J, 3, 3)
     joint_symmetry: tuple[tuple[str, str], ...] = ()
     symmetry_plane_vertices: np.ndarray | None = None  # (n,)
     joint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)

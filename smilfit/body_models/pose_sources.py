@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.default_limits import default_joint_limits
+from smilfit.body_models.joint_axes import from_own_components
 from smilfit.body_models.pose_trees import joint_chains, mirrored_joints
 from smilfit.files import BadFileError
 from smilfit.files.numpy_files import read_npz
@@ -42,16 +43,20 @@ class LimitPoses(PoseSource):
     """
 
     limits: Tensor
+    axes: Tensor | None
 
     def __init__(self, spread: float = 0.5, towards_middle: float = 0.3, calm: float = 0.2) -> None:
         super().__init__()
         self.spread, self.towards_middle, self.calm = spread, towards_middle, calm
         self.register_buffer('limits', torch.zeros(0, 3, 2), persistent=False)
+        self.register_buffer('axes', None, persistent=False)
 
     def bind(self, data: BodyModelData) -> None:
         """Take the limits."""
         limits = data.joint_limits if data.joint_limits is not None else default_joint_limits(data)
         self.limits = torch.as_tensor(limits[1:], dtype=torch.float32)
+        axes = data.joint_axes if data.joint_limits is not None else None
+        self.axes = None if axes is None else torch.as_tensor(axes[1:], dtype=torch.float32)
 
     def forward(self, n: int, generator: Generator | None = None) -> Float[Tensor, 'n j 3']:
         """Draw n poses."""
@@ -66,7 +71,7 @@ class LimitPoses(PoseSource):
             * normal
         )
         reach = torch.where(normal > 0, high - centre, centre - low)
-        return centre + reach * normal.clamp(-1, 1)
+        return from_own_components(centre + reach * normal.clamp(-1, 1), self.axes)
 
 
 @MODELS.register_module()

@@ -1,7 +1,8 @@
 """Read the pickles (and npz files) of SMIL, SMAL and SMPL into `BodyModelData`.
 
 Keys are those of smplx's loaders plus SMILify's. Where a file has both joints and a joint regressor, the
-regressor decides unless the file says that its joints are static or the regressor is all zeros.
+regressor decides unless the file says that its joints are static or the regressor is all zeros; joints that are off
+it by rounding alone are taken as stored.
 """
 
 import logging
@@ -25,6 +26,8 @@ READ = {
 }  # fmt: skip
 # A stored joint this far (share of the body's size) from the regressed one is worth a word.
 STALE_JOINT_SHARE = 0.01
+# One that is off by so little was rounded, and is taken; by less, it is the regressed one in other digits.
+ROUNDED_JOINT_SHARE, EXACT_JOINT_SHARE = 1e-4, 2e-7
 
 
 def read_smal_file(path: str | Path, name: str | None = None, max_betas: int | None = None) -> BodyModelData:
@@ -53,6 +56,20 @@ def body_from_arrays(
         name: the model's name; the file's stem if None.
         max_betas: keep only the first shape coefficients.
     """
+    return check_body_model(stored_body(raw, path, name, max_betas), str(path))
+
+
+def stored_body(
+    raw: Mapping[str, Any], path: Path, name: str | None = None, max_betas: int | None = None
+) -> BodyModelData:
+    """Make a body model of a file's contents that may break rules, for whoever looks for its faults.
+
+    Args:
+        raw: as of `body_from_arrays`.
+        path: for messages.
+        name: the model's name; the file's stem if None.
+        max_betas: keep only the first shape coefficients.
+    """
     for key in ('v_template', 'f', 'weights', 'kintree_table'):
         if key not in raw:
             raise ValueError(
@@ -67,26 +84,23 @@ def body_from_arrays(
         regressor = _regressor(model_array(raw, 'J_regressor', path, (2,)), len(v_template), path)
     joints = _rest_joints(path, model_array(raw, 'J', path, (2,)), regressor, v_template)
     faces = model_array(raw, 'f', path, (2,), whole=True)
-    return check_body_model(
-        BodyModelData(
-            name=name or path.stem,
-            v_template=v_template,
-            faces=np.zeros((0, 3), np.int64) if faces is None else faces,
-            joint_names=_joint_names(raw.get('J_names'), len(parents), path),
-            parents=parents,
-            weights=SparseMatrix.from_dense(required_array(raw, 'weights', path, (2,))),
-            joints=joints,
-            joint_regressor=regressor,
-            shapedirs=shapedirs,
-            shape_mean=_first(model_array(raw, 'shape_mean_betas', path, (1,)), n_betas),
-            shape_cov=_first(model_array(raw, 'shape_cov', path, (2,)), n_betas, n_betas),
-            scaledirs=_first(model_array(raw, 'scaledirs', path, (3,)), n_betas),
-            transdirs=_first(model_array(raw, 'transdirs', path, (3,)), n_betas),
-            posedirs=_pose_directions(model_array(raw, 'posedirs', path, (2, 3))),
-            joint_limits=model_array(raw, 'joint_limits', path, (3,)),
-            symmetry_plane_vertices=_symmetry_plane(raw, path),
-        ),
-        str(path),
+    return BodyModelData(
+        name=name or path.stem,
+        v_template=v_template,
+        faces=np.zeros((0, 3), np.int64) if faces is None else faces,
+        joint_names=_joint_names(raw.get('J_names'), len(parents), path),
+        parents=parents,
+        weights=SparseMatrix.from_dense(required_array(raw, 'weights', path, (2,))),
+        joints=joints,
+        joint_regressor=regressor,
+        shapedirs=shapedirs,
+        shape_mean=_first(model_array(raw, 'shape_mean_betas', path, (1,)), n_betas),
+        shape_cov=_first(model_array(raw, 'shape_cov', path, (2,)), n_betas, n_betas),
+        scaledirs=_first(model_array(raw, 'scaledirs', path, (3,)), n_betas),
+        transdirs=_first(model_array(raw, 'transdirs', path, (3,)), n_betas),
+        posedirs=_pose_directions(model_array(raw, 'posedirs', path, (2, 3))),
+        joint_limits=model_array(raw, 'joint_limits', path, (3,)),
+        symmetry_plane_vertices=_symmetry_plane(raw, path),
     )
 
 
@@ -157,6 +171,8 @@ def _rest_joints(
     if stored is not None and stored.shape == joints.shape:
         size = np.ptp(v_template, axis=0).max()
         worst = np.abs(stored - joints).max()
+        if EXACT_JOINT_SHARE * size < worst <= ROUNDED_JOINT_SHARE * size:
+            return stored
         if worst > STALE_JOINT_SHARE * size:
             logger.warning(
                 '%s: the stored joints are up to %.3g (%.1f %% of the body) from J_regressor @ v_template; '

@@ -28,12 +28,13 @@ def write_smil_json(data: BodyModelData, path: str | Path) -> Path:
     """
     path = Path(path)
     check_body_model(data, str(path))
-    document = _document(data)
+    document = smil_document(data)
     lines = [f'{json.dumps(key)}: {_pretty(value)}' for key, value in document.items()]
     return write_text(path, '{\n' + ',\n'.join(lines) + '\n}\n')
 
 
-def _document(data: BodyModelData) -> dict[str, Any]:
+def smil_document(data: BodyModelData) -> dict[str, Any]:
+    """Give what a file of a body model holds, as JSON has it."""
     names = data.joint_names
     joints = []
     for j, name in enumerate(names):
@@ -44,6 +45,8 @@ def _document(data: BodyModelData) -> dict[str, Any]:
         }
         if data.joint_limits is not None:
             joint['limits_rad'] = data.joint_limits[j].tolist()
+        if data.joint_axes is not None and not np.array_equal(data.joint_axes[j], np.eye(3)):
+            joint['axes'] = data.joint_axes[j].T.tolist()
         joints.append(joint)
     document: dict[str, Any] = {'format': FORMAT, 'format_version': FORMAT_VERSION}
     document |= {key: getattr(data, key) for key in ('name', 'version', 'licence', 'unit', 'up_axis')}

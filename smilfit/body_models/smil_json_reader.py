@@ -50,6 +50,13 @@ def read_smil_json(path: str | Path) -> BodyModelData:
             twice or holds something else than it must, or a rule of the model broken.
         KeyError: an unknown key (with the near ones).
     """
+    data = read_stored_smil_json(path)
+    with reading(path, WHAT, ADVICE):
+        return check_body_model(data, str(path))
+
+
+def read_stored_smil_json(path: str | Path) -> BodyModelData:
+    """Read a body model that may break rules of bodies, for whoever looks for faults; else as `read_smil_json`."""
     path = Path(path)
     document = read_strict_json(path, WHAT, MOST_BYTES)
     values = JsonValues(path, ADVICE)
@@ -70,10 +77,11 @@ def read_smil_json(path: str | Path) -> BodyModelData:
         if key not in document:
             raise BadFileError(f'{path}: the key {key!r} must be there; got {len(document)} others. {ADVICE}')
     with reading(path, WHAT, ADVICE):
-        return check_body_model(_data(document, values), str(path))
+        return body_of_document(document, values)
 
 
-def _data(document: dict[str, Any], values: JsonValues) -> BodyModelData:
+def body_of_document(document: dict[str, Any], values: JsonValues) -> BodyModelData:
+    """Make a body model of a file's content, whatever rules of bodies it breaks."""
     joints = [
         values.record(j, f'joints[{i}]', ('name', 'parent', 'position'))
         for i, j in enumerate(_joints(document, values))
@@ -100,6 +108,7 @@ def _data(document: dict[str, Any], values: JsonValues) -> BodyModelData:
         posedirs=values.optional(document.get('pose_directions'), 'pose_directions', 2),
         joint_scale_mode=values.text(document.get('joint_scale_mode', 'local'), 'joint_scale_mode') or '',
         joint_limits=_limits(joints, values),
+        joint_axes=_axes(joints, values),
         joint_symmetry=_pairs(symmetry.get('joint_pairs'), values),
         symmetry_plane_vertices=None if plane is None else values.whole(plane, 'symmetry.plane_vertices'),
         joint_groups=_groups(document, 'joint_groups', values),
@@ -158,6 +167,20 @@ def _limits(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | No
         if limits.shape != (3, 2):
             values.refuse(f'joints[{i}].limits_rad', 'be 3 pairs', f'shape {limits.shape}')
     return np.stack(found)
+
+
+def _axes(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | None:
+    """Read the joints' own axes, one a row in the file; a joint without any has the model's."""
+    if not any('axes' in joint for joint in joints):
+        return None
+    found = np.tile(np.eye(3), (len(joints), 1, 1))
+    for i, joint in enumerate(joints):
+        if 'axes' in joint:
+            axes = values.numbers(joint['axes'], f'joints[{i}].axes', (2,))
+            if axes.shape != (3, 3):
+                values.refuse(f'joints[{i}].axes', 'be 3 axes of 3 numbers', f'shape {axes.shape}')
+            found[i] = axes.T
+    return found
 
 
 def _pairs(value: Any, values: JsonValues) -> tuple[tuple[str, str], ...]:

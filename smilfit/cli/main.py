@@ -14,6 +14,7 @@ COMMANDS = {
     'landmarks': 'propose which place of a model each annotated keypoint is',
     'fit': 'fit a body model to a dataset file, stage by stage',
     'fit_images': 'fit a body model to annotated images or single-view videos',
+    'register': 'a rigged model, or a template mesh, to scanned meshes',
     'synthesize': 'training sessions rendered of your own rigged model, without labels',
     'train': 'train a regressor on a dataset file',
     'test': 'measure a trained regressor',

@@ -1,12 +1,14 @@
 """Angles of joints about named axes, with what is known of them.
 
-A joint's rotation in its parent's frame is told twice: as its rotation vector in the axes of the model at rest (x,
-y, z), and about axes of its bone. With b along the bone at rest, to the mean of the joint's children: `twist` is the
-turn about b of the swing-twist decomposition R = S T; the rotation vector of the swing S, perpendicular to b, has
-`flexion` about the axis nearest to the animal's left, and `abduction` about the third, b x left. Turns are
-right-handed: positive flexion lowers what points forward.
+A joint's rotation in its parent's frame is told twice: as its rotation vector in the axes along which its limits are
+stated (x, y, z: those of the model at rest, or the joint's own where the model has any), and about axes of its bone.
+With b along the bone at rest, to the mean of the joint's children: `twist` is the turn about b of the swing-twist
+decomposition R = S T; the rotation vector of the swing S, perpendicular to b, has `flexion` about the axis nearest to
+the animal's left, and `abduction` about the third, b x left. Turns are right-handed: positive flexion lowers what
+points forward.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.body_models.joint_axes import own_components
 from smilfit.geometry.kinematic_chain import chain_products
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle, rotmat_to_quat_wxyz
 from smilfit.io.lookup_proposals import body_axes
@@ -50,9 +53,13 @@ def joint_angles(body: SMIL, params: BodyParams, covariance: FitCovariance | Non
             does not count.
     """
     turns = params.to('cpu', torch.float64).rotations()
-    axes = bone_axes(body)
-    found = _angles(turns, axes)
-    sd = None if covariance is None else _deviations(body, turns, axes, covariance)
+    axes, own = bone_axes(body), body.data.joint_axes
+
+    def angles(turned: Tensor) -> Tensor:
+        return _angles(turned, axes, None if own is None else torch.as_tensor(own))
+
+    found = angles(turns)
+    sd = None if covariance is None else _deviations(body, turns, angles, covariance)
     return JointAngles(body.joint_names, np.degrees(found.numpy()), sd)
 
 
@@ -77,7 +84,9 @@ def bone_axes(body: SMIL) -> Float[Tensor, 'J 3 3']:
     return torch.from_numpy(found)
 
 
-def _angles(turns: Float[Tensor, 'T J 3 3'], axes: Float[Tensor, 'J 3 3']) -> Float[Tensor, 'T J 6']:
+def _angles(
+    turns: Float[Tensor, 'T J 3 3'], axes: Float[Tensor, 'J 3 3'], own: Float[Tensor, 'J 3 3'] | None
+) -> Float[Tensor, 'T J 6']:
     """Give x, y, z, flexion, abduction, twist, rad."""
     flexion, abduction, bone = axes.unbind(1)
     quaternion = rotmat_to_quat_wxyz(turns)
@@ -86,13 +95,13 @@ def _angles(turns: Float[Tensor, 'T J 3 3'], axes: Float[Tensor, 'J 3 3']) -> Fl
     twist = torch.remainder(2 * half + torch.pi, 2 * torch.pi) - torch.pi
     swing = rotmat_to_axis_angle(turns @ axis_angle_to_rotmat(-twist.unsqueeze(-1) * bone))
     named = torch.stack(((swing * flexion).sum(-1), (swing * abduction).sum(-1), twist), -1)
-    return torch.cat((rotmat_to_axis_angle(turns), named), -1)
+    return torch.cat((own_components(rotmat_to_axis_angle(turns), own), named), -1)
 
 
 def _deviations(
     body: SMIL,
     turns: Float[Tensor, 'T J 3 3'],
-    axes: Float[Tensor, 'J 3 3'],
+    angles: Callable[[Tensor], Tensor],
     covariance: FitCovariance,
 ) -> np.ndarray:
     """Carry the covariance of each joint's turn, about the world's axes, over to its angles."""
@@ -105,7 +114,7 @@ def _deviations(
     local = above.mT @ known @ above
     slopes = []
     for axis in torch.eye(3, dtype=turns.dtype):
-        ahead, behind = (_angles(axis_angle_to_rotmat(s * _STEP * axis) @ turns, axes) for s in (1, -1))
+        ahead, behind = (angles(axis_angle_to_rotmat(s * _STEP * axis) @ turns) for s in (1, -1))
         # Where an angle jumps from half a turn to the other side.
         step = torch.remainder(ahead - behind + torch.pi, 2 * torch.pi) - torch.pi
         slopes.append(step / (2 * _STEP))

@@ -14,6 +14,7 @@ from smilfit.geometry.rotation import rotmat_to_quat_wxyz
 from smilfit.io import write_mesh
 from smilfit.io.bvh import write_bvh
 from smilfit.io.gltf_animation import Motion, SkinnedMesh, Viewpoint, posed_skin, write_gltf_animation
+from smilfit.io.gltf_axes import world_matrix
 from smilfit.registry import EXPORTERS
 from smilfit.structures import BodyParams, Cameras
 from smilfit.structures.units import MILLIMETRES
@@ -113,22 +114,6 @@ def viewpoints(cameras: Cameras) -> list[Viewpoint]:
         extras = {'K': K.tolist(), 'distortion': lens, 'size_px': [width, height]}
         found.append(Viewpoint(name, matrix, yfov, aspect, extras))
     return found
-
-
-def world_matrix(metres: float | None, up: str | None) -> np.ndarray | None:
-    """Give what takes the world to glTF's: metres, and y up where it is known what points up."""
-    if metres is None and up is None:
-        return None
-    turn = np.eye(3)
-    if up is not None:
-        axis = 'xyz'.index(up[-1])
-        # Of y, z, x: an even change of axes keeps right and left.
-        turn = np.eye(3)[[(axis + 2) % 3, axis, (axis + 1) % 3]]
-        if up.startswith('-'):
-            turn = np.diag([-1.0, -1.0, 1.0]) @ turn
-    matrix = np.eye(4)
-    matrix[:3, :3] = (metres or 1.0) * turn
-    return matrix
 
 
 def _tell_change(name: str, body: SMIL, params: BodyParams, mesh: SkinnedMesh, motion: Motion) -> None:

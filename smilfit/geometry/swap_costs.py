@@ -16,11 +16,11 @@ _OWN_SHARE = 0.5
 # While noise is estimated a label misses by no more than this, in squared sd.
 _NOISE_LIMIT = 9.0
 # Motion tells sides apart if the other side's label of the frame before lies so many times as far as the own one.
-_TELLING = 1.5
-# … and fewer steps of labels than this say neither.
-_LEAST_STEPS = 20
+TELLING = 1.5
 # A label that no other view is compared with costs what a right one does: the mean square of a normal vector in 2D.
 _UNCOMPARED = 2.0
+# … and fewer steps of labels than this say neither.
+LEAST_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,6 @@ def motion_costs(
     shorter = shorter[..., :: -(-shorter.shape[-1] // 10_000)]
     scale = torch.maximum((shorter.nanquantile(0.9, -1) / 1.65).nan_to_num(0.0), least.unsqueeze(1))
     same, crossed = known.permute(3, 1, 2, 0, 4).flatten(3).nanmedian(-1).values
-    tells = (crossed > _TELLING * same) & (compared.sum((0, 3)) >= _LEAST_STEPS)
+    tells = (crossed > TELLING * same) & (compared.sum((0, 3)) >= LEAST_STEPS)
     cost = saturating(steps, scale[:, :, None, None], limit)
     return torch.where(compared.unsqueeze(-2) & tells[:, :, None, None], cost, 0.0).sum(-1).float()

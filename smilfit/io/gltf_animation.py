@@ -33,7 +33,7 @@ class SkinnedMesh:
     """A mesh at rest and its skeleton, model unit. `parents` come before children; the root's is -1.
 
     `offsets` are where joints hang in their parents' frames, where that is not where they are at rest; `scales` of
-    joints are inherited by their children or not, as `inherited` says.
+    joints are inherited by their children or not, as `inherited` says. `morphs` displace vertices, at weight 1.
     """
 
     vertices: Float[np.ndarray, 'V 3']
@@ -45,6 +45,7 @@ class SkinnedMesh:
     offsets: Float[np.ndarray, 'J 3'] | None = None
     scales: Float[np.ndarray, 'J 3'] | None = None
     inherited: bool = False
+    morphs: Mapping[str, Float[np.ndarray, 'V 3']] = field(default_factory=dict)
 
     @property
     def hanging(self) -> Float[np.ndarray, 'J 3']:
@@ -189,9 +190,7 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
         'scene': 0,
         'scenes': [{'nodes': [0, count + 1]}],
         'nodes': nodes,
-        'meshes': [
-            {'primitives': [{'attributes': attributes, 'indices': faces, 'material': 0}], 'name': 'body'}
-        ],
+        'meshes': [_mesh(mesh, attributes, faces, buffer)],
         'materials': [
             {
                 'pbrMetallicRoughness': {
@@ -209,6 +208,17 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
         'buffers': [{'byteLength': len(buffer.data)}],
     }
     return document, bytes(buffer.data)
+
+
+def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Buffer) -> dict[str, Any]:
+    primitive: dict[str, Any] = {'attributes': attributes, 'indices': faces, 'material': 0}
+    document: dict[str, Any] = {'primitives': [primitive], 'name': 'body'}
+    if mesh.morphs:
+        moved = mesh.morphs.values()
+        primitive['targets'] = [{'POSITION': buffer.add(_f32(m), _FLOAT, _VERTICES, True)} for m in moved]
+        # glTF itself has no names of targets; all programs look for them here.
+        document |= {'weights': [0.0] * len(mesh.morphs), 'extras': {'targetNames': list(mesh.morphs)}}
+    return document
 
 
 def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], list[int]]:

@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from smilfit.geometry.identity_paths import MOST_ANIMALS, TrackCosts, find_identities
 from smilfit.geometry.side_swaps import SidePairs, find_swaps
 from smilfit.geometry.swap_costs import IdealViews, PairGeometry
 from smilfit.io.recorded_session import RecordedSession
@@ -60,11 +61,16 @@ def same_animals(animals: Sequence[RecordedSession]) -> list[RecordedSession]:
 def untangled(animals: Sequence[RecordedSession]) -> list[RecordedSession]:
     """Exchange the labels of animals back where a tracker took one for another, by views and by motion.
 
-    Every two animals are held against each other (`find_swaps`), until nothing changes. `report['identities']` of
+    Of up to five animals all orders are tried (`find_identities`). Then every two animals are held against each
+    other (`find_swaps`), until nothing changes. `report['identities']` of
     each session says in how many frames of which camera its labels were another track's.
     """
     xy, seen, views = _labels(animals)
     taken = torch.arange(len(animals)).reshape(-1, 1, 1).repeat(1, *seen.shape[1:3])
+    if len(animals) <= MOST_ANIMALS:
+        taken = _ordered(xy, seen, views)
+        frames, cameras = torch.arange(xy.shape[1])[:, None], torch.arange(xy.shape[2])
+        xy, seen = xy[taken, frames, cameras], seen[taken, frames, cameras]
     for _ in range(len(animals)):
         changed = False
         for a, b in itertools.combinations(range(len(animals)), 2):
@@ -106,6 +112,13 @@ def _labels(animals: Sequence[RecordedSession]) -> tuple[Tensor, Tensor, IdealVi
     found = [rig.undistort(labels.xy.double()) for labels in seen]
     there = torch.stack([labels.visible & inside for labels, (_, inside) in zip(seen, found)])
     return torch.stack([xy for xy, _ in found]), there, IdealViews(rig.K, rig.R, rig.t)
+
+
+def _ordered(xy: Tensor, seen: Tensor, views: IdealViews) -> Tensor:
+    """Say whose labels each animal has in every frame and view, (A, B, C), of all animals at once."""
+    best = seen.sum((1, 2)).amin(0).argsort(descending=True, stable=True)[:_N_KEYPOINTS]
+    costs = TrackCosts.of(views, xy[:, :, :, best], seen[:, :, :, best])
+    return find_identities(costs, seen.sum((0, 1, 3))).permute(2, 1, 0)
 
 
 def _exchanged(xy: Tensor, seen: Tensor, views: IdealViews) -> Tensor:

@@ -8,17 +8,25 @@ from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.default_limits import LIMB_RAD, MIDLINE_RAD, default_joint_limits
+from smilfit.body_models.joint_axes import own_components
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
 
+# A locked axis is to give way by less than a tenth of what a limit does.
+LOCKED_FACTOR = 100.0
+
 
 class _LimitLoss(BaseLoss):
-    """Holds the limits of the joints below the root, rad."""
+    """Holds the limits of the joints below the root, rad, and the axes along which they are stated."""
+
+    limits: Tensor | None
+    axes: Tensor | None
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction, loss_weight)
         self.register_buffer('limits', None, persistent=False)
+        self.register_buffer('axes', None, persistent=False)
 
     def bind_body(self, data: BodyModelData) -> None:
         """Take the joint limits of a model.
@@ -32,28 +40,50 @@ class _LimitLoss(BaseLoss):
                 'Add them to its smil.json, or use PoseRegLoss.'
             )
         self.limits = torch.as_tensor(data.joint_limits[1:], dtype=torch.float32)
+        if data.joint_axes is not None:
+            self.axes = torch.as_tensor(data.joint_axes[1:], dtype=torch.float32)
 
     def violation(self, body_pose: Tensor) -> Tensor:
         """Measure how far each axis-angle component is outside its limits, rad (B, J-1, 3)."""
         if self.limits is None:
             raise ValueError(f'{type(self).__name__}: call bind_body(data) with the model first.')
-        limits = self.limits.to(body_pose)
-        return (limits[..., 0] - body_pose).relu() + (body_pose - limits[..., 1]).relu()
+        own = own_components(body_pose, self.axes)
+        limits = self.limits.to(own)
+        return (limits[..., 0] - own).relu() + (own - limits[..., 1]).relu()
 
 
 @LOSSES.register_module()
 class JointLimitLoss(_LimitLoss):
     """Squared violation of the joint limits, rad^2; 0 inside them.
 
+    An axis whose limits are one angle is locked: what has no hinge there is not to give way.
+
     Args:
         reduction: over joints and frames.
         loss_weight: factor on the result.
         required: whether a model without limits is an error; where not, it gets `default_joint_limits`, told.
+        locked_factor: on the squared violations of locked axes.
+        default_factor: on the whole where the limits are the default ones, which know nothing of the animal: it may
+            hold those of a model firmly and these softly.
     """
 
-    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0, required: bool = True) -> None:
+    def __init__(
+        self,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        required: bool = True,
+        locked_factor: float = LOCKED_FACTOR,
+        default_factor: float = 1.0,
+    ) -> None:
         super().__init__(reduction, loss_weight)
-        self.required = required
+        for name, factor in (('locked_factor', locked_factor), ('default_factor', default_factor)):
+            if not 0 < factor < math.inf:
+                raise ValueError(
+                    f'JointLimitLoss: {name} must be positive and finite; got {factor}. Give 1 to hold all limits '
+                    'alike.'
+                )
+        self.required, self.locked_factor = required, locked_factor
+        self.default_factor, self._factor = default_factor, 1.0
 
     def bind_body(self, data: BodyModelData) -> None:
         """Take the joint limits of a model.
@@ -63,6 +93,7 @@ class JointLimitLoss(_LimitLoss):
         """
         if data.joint_limits is not None or self.required:
             super().bind_body(data)
+            self._factor = 1.0
             return
         limits = default_joint_limits(data)
         limb, midline = math.degrees(LIMB_RAD), math.degrees(MIDLINE_RAD)
@@ -70,14 +101,29 @@ class JointLimitLoss(_LimitLoss):
             f'{data.name} states no joint limits; joints turn up to {limb:.0f} degrees from rest, on the midline '
             f'{midline:.0f}.'
         )
-        self.limits = torch.as_tensor(limits[1:], dtype=torch.float32)
+        self.limits, self._factor = torch.as_tensor(limits[1:], dtype=torch.float32), self.default_factor
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the violations; their derivative is 1 outside the limits and 0 inside."""
+        """Give the violations, those of locked axes the larger; their derivative is 0 inside the limits."""
         violation = self.violation(body_pose)
-        side = torch.where(body_pose < self.limits[..., 0].to(body_pose), -1.0, 1.0) * (violation > 0)
-        slope = torch.diag_embed(side.to(body_pose))
-        return Residuals(violation, pointwise=True, slope=slope, interval=self.limits.to(body_pose))
+        limits = self.limits.to(body_pose)
+        own = own_components(body_pose, self.axes)
+        side = torch.where(own < limits[..., 0], -1.0, 1.0) * (violation > 0)
+        locked = limits[..., 0] == limits[..., 1]
+        if self.axes is None and not bool(locked.any()):
+            slope = torch.diag_embed(side.to(body_pose))
+            return Residuals(violation, factor=self._factor, pointwise=True, slope=slope, interval=limits)
+        firm = torch.where(locked, math.sqrt(self.locked_factor), 1.0).to(body_pose)
+        axes = torch.eye(3).to(body_pose) if self.axes is None else self.axes.to(body_pose)
+        maps = firm.unsqueeze(-1) * axes.mT
+        return Residuals(
+            firm * violation,
+            factor=self._factor,
+            pointwise=True,
+            slope=side.to(body_pose).unsqueeze(-1) * maps,
+            interval=firm.unsqueeze(-1) * limits,
+            interval_map=maps,
+        )
 
 
 @LOSSES.register_module()

@@ -68,6 +68,7 @@ class Residuals:
             broadcastable to (B, *terms, D, d), else (B or 1, R, n) of flattened residuals and arguments.
         source: where that argument comes from; a handler says it.
         interval: (*terms, 2): the value is by how far each number of that argument is outside of this interval.
+        interval_map: (*terms, D, D): the numbers are those of `map @ vector` of each vector of the argument instead.
     """
 
     value: Tensor
@@ -80,6 +81,7 @@ class Residuals:
     slope: Tensor | None = None
     source: PointSource | ParameterSource | None = None
     interval: Tensor | None = None
+    interval_map: Tensor | None = None
 
     @property
     def by_vector(self) -> bool:

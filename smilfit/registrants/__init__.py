@@ -3,6 +3,7 @@
 from smilfit.registrants.hooks import RegistrantHook, SMPLifyVerboseHook
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.part_files import PartFiles
+from smilfit.registrants.registration import MeshRegistrant
 from smilfit.registrants.smalify import SMALify
 from smilfit.registrants.smplify import SMPLify, SMPLifyX
 from smilfit.registrants.smplifyxd import SMPLifyXD
@@ -14,6 +15,7 @@ from smilfit.registrants.view_initializer import ViewInitializer
 
 __all__ = [
     'DoubtThresholds',
+    'MeshRegistrant',
     'OneViewDoubt',
     'PartFiles',
     'RegistrantHook',

@@ -23,10 +23,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class Site:
-    """A named point that hangs on a joint: `offset` in the rig's world axes at rest, from the joint."""
+    """A named point that hangs on a joint: `offset` in the rig's world axes at rest, from the joint.
+
+    `sd` is how far it may be from there, in any direction; 0 where it is known.
+    """
 
     joint: str
     offset: np.ndarray  # (3,)
+    sd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,8 @@ class Rig:
 
     Joints stand parents first; several may be roots (`parents` -1). `rest` are the joints' world transforms in the
     pose in which the skin was bound. `axes` are each joint's own axes as columns, in the rig's world at rest (what
-    hinges turn about); `limits_rad` are the least and greatest axis-angle components in these axes. `notes` say in
-    words what the reader left out or did.
+    hinges turn about); `limits_rad` are the least and greatest axis-angle components in these axes. Where
+    `joint_regressor` is given, shape moves joints as it says. `notes` say in words what the reader left out or did.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Rig:
     morphs: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (V, 3) displacement at weight 1
     axes: np.ndarray | None = None  # (J, 3, 3)
     limits_rad: np.ndarray | None = None  # (J, 3, 2)
+    joint_regressor: SparseMatrix | None = None  # (J, V)
     sites: dict[str, Site] = field(default_factory=dict)
     clips: tuple[Clip, ...] = ()
     texture: bytes | None = None  # PNG or JPEG of the base colour

@@ -86,6 +86,8 @@ class ChainProblem:
         camera_fold: `fold_radius(camera_dist)` where the caller has it already.
         pose_weight: weight of a joint's angle, per rad^2.
         limits: lowest and highest component of a joint's rotation vector, rad; None for none.
+        limit_maps: limits are those of `map @ vector`: components along other axes, where they are to be held more
+            firmly times a factor; None for those of the vector itself.
         limit_weight: per rad^2.
         coefficient_mean: the likeliest coefficients.
         coefficient_precision: weight of the difference to them, symmetric; None for no such term.
@@ -122,6 +124,7 @@ class ChainProblem:
     camera_fold: Float[Tensor, 'N5 C'] | None = None
     pose_weight: Float[Tensor, ' J'] | None = None
     limits: Float[Tensor, 'J 3 2'] | None = None
+    limit_maps: Float[Tensor, 'J 3 3'] | None = None
     limit_weight: float = 0.0
     coefficient_mean: Float[Tensor, ' S'] | None = None
     coefficient_precision: Float[Tensor, 'S S'] | None = None
@@ -197,6 +200,7 @@ class ChainProblem:
             ('camera_dist', 'xy'),
             ('camera_fold', 'camera_dist'),
             ('coefficient_mean', 'coefficient_precision'),
+            ('limit_maps', 'limits'),
             ('coefficient_limits', 'coefficient_limit_weight'),
             ('coefficient_limit_weight', 'coefficient_limits'),
         ):
@@ -219,6 +223,7 @@ class ChainProblem:
             'xy': (b, c, k, 2), 'weights2d': (b, c, k), 'sigma2d': (k,), 'camera_K': (either, c, 3, 3),
             'camera_R': (either, c, 3, 3), 'camera_t': (either, c, 3), 'camera_dist': (either, c, 5),
             'camera_fold': (either, c), 'pose_weight': (j,), 'limits': (j, 3, 2),
+            'limit_maps': (j, 3, 3),
             'coefficient_mean': (s,), 'coefficient_precision': (s, s), 'coefficient_limits': (s, 2),
             'coefficient_limit_weight': (s,),
         }  # fmt: skip

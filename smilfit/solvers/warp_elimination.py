@@ -27,10 +27,10 @@ from smilfit.solvers.warp_border import (
 )
 from smilfit.solvers.warp_rotations import (
     angle_curvature,
+    beyond_angles,
     cross_columns,
     inverse_spd,
     limit_axes,
-    limit_gradient,
     scaled_identity,
 )
 from smilfit.solvers.warp_rows import (
@@ -142,11 +142,11 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
             gradient = weight * (turn * theta)
             hold = weight * angle_curvature(turn * theta)
             if c.has_limits == 1:
-                over = limit_gradient(c, theta, j)
+                over = beyond_angles(c, theta, j)
                 if wp.dot(over, over) > zero:
-                    axes = limit_axes(theta, over, turn)
+                    axes = limit_axes(c, theta, over, turn, j)
                     hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
-                    gradient = gradient + wp.transpose(axes) * over
+                    gradient = gradient + c.limit_weight * (wp.transpose(axes) * over)
     if c.has_turns == 1:
         half = type(c.ftol)(0.5)
         gradient = gradient + half * c.turn_gradient[slot, j]

@@ -243,6 +243,10 @@ class Launch:
             )
         if c.has_limits == 1:
             c.limits = self.elements(p.limits, self.types.vec2)
+            maps = p.limit_maps
+            if maps is None:
+                maps = torch.eye(3, dtype=self.dtype, device=self.torch_device).repeat(p.n_joints, 1, 1)
+            c.limit_maps = self.elements(maps, self.types.mat33)
         if p.coefficient_precision is not None:
             c.n_priors = p.n_coefficients
             c.mean, c.precision = self.columns(p.coefficient_mean), self.columns(p.coefficient_precision)

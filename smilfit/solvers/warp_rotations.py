@@ -111,19 +111,20 @@ def violation(theta: Any, low: Any, high: Any):
 
 @no_type_check
 @wp.func
-def limit_gradient(c: Any, theta: Any, j: int):
-    """Give half the gradient of the limits' energy by the rotation vector."""
-    return c.limit_weight * wp.vector(
-        violation(theta[0], c.limits[j, 0][0], c.limits[j, 0][1]),
-        violation(theta[1], c.limits[j, 1][0], c.limits[j, 1][1]),
-        violation(theta[2], c.limits[j, 2][0], c.limits[j, 2][1]),
+def beyond_angles(c: Any, theta: Any, j: int):
+    """Say by how much each of the numbers that a joint's map makes of its rotation vector is out of its limits."""
+    own = c.limit_maps[j] * theta
+    return wp.vector(
+        violation(own[0], c.limits[j, 0][0], c.limits[j, 0][1]),
+        violation(own[1], c.limits[j, 1][0], c.limits[j, 1][1]),
+        violation(own[2], c.limits[j, 2][0], c.limits[j, 2][1]),
     )
 
 
 @no_type_check
 @wp.func
-def limit_axes(theta: Any, over: Any, turn: Any):
-    """Give the derivative of the violated angles by w, row by row: J_l^-1(theta) G_parent^T, others 0."""
+def limit_axes(c: Any, theta: Any, over: Any, turn: Any, j: int):
+    """Give the derivative of the violated angles by w, row by row: map J_l^-1(theta) G_parent^T, others 0."""
     factor = cotangent_rest(wp.dot(theta, theta))
     skew = wp.skew(theta)
     axes = scaled_identity(theta.dtype(1.0)) - theta.dtype(0.5) * skew + factor * (skew * skew)
@@ -132,4 +133,4 @@ def limit_axes(theta: Any, over: Any, turn: Any):
         wp.where(over[1] != over.dtype(0.0), over.dtype(1.0), over.dtype(0.0)),
         wp.where(over[2] != over.dtype(0.0), over.dtype(1.0), over.dtype(0.0)),
     )
-    return wp.diag(keep) * (axes * wp.transpose(turn))
+    return wp.diag(keep) * (c.limit_maps[j] * (axes * wp.transpose(turn)))

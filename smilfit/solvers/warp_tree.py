@@ -4,7 +4,7 @@ from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.warp_rotations import rotation_vector, violation
+from smilfit.solvers.warp_rotations import beyond_angles, rotation_vector, violation
 from smilfit.solvers.warp_rows import angle_row, coefficient_row, place_row, scale_row, transl_row, world_row
 from smilfit.solvers.warp_types import FIXED, LANES
 
@@ -54,9 +54,8 @@ def pose_prior(c: Any, w: Any, slot: int, side: int):
             w.vecs[slot, angle_row(c, side) + j] = theta
             energy += weight * wp.dot(theta, theta)
             if c.has_limits == 1:
-                for i in range(3):
-                    over = violation(theta[i], c.limits[j, i][0], c.limits[j, i][1])
-                    energy += c.limit_weight * over * over
+                over = beyond_angles(c, theta, j)
+                energy += c.limit_weight * wp.dot(over, over)
     return energy
 
 

@@ -103,6 +103,7 @@ def _chain(t):
         scale_mask: wp.array(dtype=t.wide)  # (chunks): 1 in the scale's column
         pose_weight: wp.array(dtype=t.scalar)
         limits: wp.array2d(dtype=t.vec2)
+        limit_maps: wp.array(dtype=t.mat33)  # what makes of a rotation vector what the limits are of
         n_priors: int  # coefficients if they have a prior, else 0
         prior_start: wp.array(dtype=wp.int32)  # (S + 1): a row's chunks that are not zero
         prior_chunk: wp.array(dtype=wp.int32)

@@ -12,6 +12,8 @@ from smilfit.structures import BodyParams
 
 # Share of a joint's range that motion uses: the limits themselves are never reached.
 USED_RANGE = 0.75
+# What a mirror of left and right does to a turn's axis.
+_ACROSS = np.array([-1.0, 1.0, -1.0])
 # Share of the swing in a leg's first joint; the rest sways.
 SWING = 0.75
 
@@ -50,6 +52,8 @@ def random_motion(
     _swing_legs(pose, data, rng, fps, strides_per_second)
     limits = _limits(data)[1:]
     pose = USED_RANGE * np.where(pose > 0, pose * limits[..., 1], -pose * limits[..., 0])
+    if data.joint_axes is not None:
+        pose = np.einsum('jab,tjb->tja', data.joint_axes[1:], pose)
     size = scale * np.ptp(data.v_template, axis=0).max()
     place, heading = _walk(n_frames, rng, arena_radius, lengths_per_second * size / fps, fps)
     tilt = 0.12 * _sway(n_frames, (3,), rng, fps)
@@ -121,15 +125,19 @@ def _swing_legs(
     legs = data.joint_groups.get('legs', ())
     index = {name: j for j, name in enumerate(data.joint_names)}
     first = [n for n in legs if data.joint_names[data.parents[index[n]]] not in legs]
-    right = {pair[1] for pair in data.joint_symmetry}
+    left_of = {pair[1]: pair[0] for pair in data.joint_symmetry}
+    axes = np.tile(np.eye(3), (data.n_joints, 1, 1)) if data.joint_axes is None else data.joint_axes
     phase = 2 * np.pi * (rng.random() + strides_per_second * np.arange(len(pose)) / fps)
     for side in (False, True):
-        chain = [n for n in first if (n in right) == side]
+        chain = [n for n in first if (n in left_of) == side]
         for order, name in enumerate(chain):
             j = index[name]
             axis = int(np.ptp(_limits(data)[j], axis=1).argmax())
-            # Mirrored joints turn the other way about x and z.
-            sign = -1.0 if side and axis != 1 else 1.0
+            sign = 1.0
+            if side:
+                # The mirror of the left joint's turn: the other way about x and z.
+                mirrored = _ACROSS * axes[index[left_of[name]]][:, axis]
+                sign = -1.0 if mirrored @ axes[j][:, axis] < 0 else 1.0
             wave = sign * np.sin(phase + np.pi * ((order + side) % 2))
             pose[:, j - 1, axis] = SWING * wave + (1 - SWING) * pose[:, j - 1, axis]
 

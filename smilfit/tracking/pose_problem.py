@@ -114,6 +114,7 @@ def pose_problem(
         **({} if motion_reach is None else in_space),
         pose_weight=weights,
         limits=_limits(body, like),
+        limit_maps=_limit_maps(body, like),
         limit_weight=limit_weight,
     )
 
@@ -124,6 +125,15 @@ def _limits(body: SMIL, like: Tensor) -> Tensor:
     limits = torch.as_tensor(own).to(like)
     limits[0] = limits.new_tensor([-ANY, ANY])
     return limits
+
+
+def _limit_maps(body: SMIL, like: Tensor) -> Tensor | None:
+    data = body.data
+    if data.joint_limits is None or data.joint_axes is None:
+        return None
+    maps = torch.as_tensor(data.joint_axes).to(like).mT.clone()
+    maps[0] = torch.eye(3).to(like)
+    return maps
 
 
 def _check(body: SMIL, shape: BodyParams, names: tuple[str, ...]) -> None:

@@ -56,7 +56,10 @@ class ModelScene:
         return [(float(m - SHAPE_SD * s), float(m + SHAPE_SD * s), float(m)) for m, s in zip(mean, sd)]
 
     def angle_range(self, joint: str) -> list[tuple[float, float]]:
-        """Give the limits of a joint's three angles, rad; half a turn either way where the model states none."""
+        """Give the limits of a joint's three angles, rad; half a turn either way where the model states none.
+
+        The angles are the rotation vector's components along the joint's own axes.
+        """
         limits = self.body.data.joint_limits
         if limits is None:
             return [(-math.pi, math.pi)] * 3
@@ -71,7 +74,7 @@ class ModelScene:
 
         Args:
             betas: the first shape coefficients; the others are the mean's.
-            angles: axis-angle of joints by name, rad; others are at rest.
+            angles: axis-angle of joints by name along their own axes, rad; others are at rest.
 
         Raises:
             KeyError: no such joint.
@@ -85,7 +88,9 @@ class ModelScene:
                 raise KeyError(f'{self.title}: no joint {joint!r}.')
             j = self.joint_names.index(joint)
             target = orient[0] if j == 0 else turns[0, j - 1]
-            target[:] = torch.as_tensor(angle).to(turns)
+            own = torch.as_tensor(angle).to(turns)
+            axes = self.body.data.joint_axes
+            target[:] = own if axes is None else torch.as_tensor(axes[j]).to(turns) @ own
         params = params.replace(betas=shape, body_pose=turns, global_orient=orient)
         with torch.no_grad():
             output = self.body(params, ('vertices', 'joints', *self.keypoint_names))

@@ -51,6 +51,9 @@ def fit(body, seed):
     places = body(result.params, found.keypoint_names).keypoints
     inside = (places - body(truth, found.keypoint_names).keypoints).abs() < 1.645 * found.keypoint_sd()
     sd = dict(zip(found.columns, found.parameter_sd()[0].tolist()))
+    if seed == 0:
+        whole = found.parameters.diagonal(dim1=1, dim2=2).sqrt()
+        torch.testing.assert_close(whole, found.parameter_sd(), rtol=1e-5, atol=0)
     missed = (result.params.landmark_offsets - truth.landmark_offsets)[0].flatten().abs()
     known = [float(m) < 1.645 * sd.get(f'landmark_offsets[{i}]', 0.0) for i, m in enumerate(missed)]
     return torch.stack((inside.double().mean(), torch.tensor(known).double().mean()))

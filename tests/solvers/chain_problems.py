@@ -7,6 +7,7 @@ from torch import Tensor
 
 from smilfit.geometry.distortion import fold_radius
 from smilfit.geometry.projection import project_points
+from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.solvers import ChainProblem, ChainState
 from tests.solvers import chain_twin as twin
 
@@ -124,10 +125,14 @@ def with_priors(problem: ChainProblem) -> ChainProblem:
     factor = 0.1 * normal(s, s, seed=10)
     limits = torch.stack((torch.full((j, 3), -0.3), torch.full((j, 3), 0.35)), -1).double()
     limits[0] = torch.tensor([-4.0, 4.0])
+    # Axes of their own, the first of which is held the more.
+    axes = axis_angle_to_rotmat(0.8 * normal(j, 3, seed=12))
+    maps = torch.tensor([1.5, 1.0, 1.0]).double()[:, None] * axes
     weight = torch.full((j,), 0.02, dtype=torch.float64)
     weight[0] = 0
     return replace(
-        problem, pose_weight=weight, limits=limits, limit_weight=0.5, coefficient_mean=0.1 * normal(s, seed=11),
+        problem, pose_weight=weight, limits=limits, limit_maps=maps, limit_weight=0.5,
+        coefficient_mean=0.1 * normal(s, seed=11),
         coefficient_precision=factor @ factor.T + 0.05 * torch.eye(s, dtype=torch.float64), log_scale_weight=0.3,
         coefficient_limits=torch.tensor([[-0.2, 0.15]]).double().expand(s, -1).clone(),
         coefficient_limit_weight=0.4 + 0.1 * torch.arange(s).double(),

@@ -88,7 +88,10 @@ def residuals(
         plain(theta, problem.pose_weight)
     if problem.limits is not None:
         low, high = problem.limits.unbind(-1)
-        over = (theta - low).clamp_max(0) + (theta - high).clamp_min(0)
+        own = theta
+        if problem.limit_maps is not None:
+            own = torch.einsum('jab,njb->nja', problem.limit_maps, theta)
+        over = (own - low).clamp_max(0) + (own - high).clamp_min(0)
         plain(over, theta.new_tensor(problem.limit_weight))
     if problem.coefficient_precision is not None:
         root = torch.linalg.cholesky(problem.coefficient_precision)

@@ -32,7 +32,7 @@ def robust_and_hidden() -> ChainProblem:
     both = replace(
         seen3d(tree(), truth_of(tree()), 0.02), **{k: getattr(base, k) for k in (
             'xy', 'weights2d', 'camera_K', 'camera_R', 'camera_dist', 'camera_fold', 'pose_weight',
-            'limits', 'limit_weight', 'coefficient_mean', 'coefficient_precision', 'log_scale_weight')},
+            'limits', 'limit_maps', 'limit_weight', 'coefficient_mean', 'coefficient_precision', 'log_scale_weight')},
         camera_t=base.camera_t + torch.tensor([0.0, 0.0, -5.6], dtype=torch.float64),
         sigma2d=base.sigma2d.clone().fill_(30.0), start=truth_of(tree(), 0.6),
     )  # fmt: skip
@@ -203,9 +203,10 @@ def test_graduation_finds_the_way_past_outliers():
 @needs_warp
 def test_limits_hold():
     problem = replace(with_priors(seen3d(tree(), truth_of(tree(), 0.8))), limit_weight=1e4)
-    theta = twin.angle(ended(solve_chains(problem, 100)).rotations)[:, 1:]
-    assert theta.min() > -0.31
-    assert theta.max() < 0.36
+    theta = twin.angle(ended(solve_chains(problem, 100)).rotations)
+    own = torch.einsum('jab,njb->nja', problem.limit_maps, theta)[:, 1:]
+    assert own.min() > -0.31
+    assert own.max() < 0.36
 
 
 @needs_warp

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smilfit.evaluation.verdict.keypoints import KEYPOINT_EXCESS, FrameKeypoints
+from smilfit.evaluation.verdict.keypoints import KEYPOINT_EXCESS, KEYPOINTS_OFF, FrameKeypoints
 from smilfit.evaluation.verdict.measure import (
     DOUBTFUL,
     GOOD,
@@ -92,22 +92,32 @@ def judge(
         KeyError: a number of an unknown measure.
     """
     frames, notes = dict(frames or {}), dict(notes or {})
-    named: tuple[tuple[str, ...], ...] = ()
-    if keypoints is not None:
-        frames[KEYPOINT_EXCESS], named = _worst_keypoints(keypoints, thresholds[KEYPOINT_EXCESS])
-        notes[KEYPOINT_EXCESS] = [', '.join(names) for names in named]
     reject_unknown('judge', 'measure', {*values, *frames}, list(thresholds))
     measures = [thresholds[name].measure(name, *found) for name, found in values.items()]
     words, reasons = _frames(frames, notes, thresholds)
-    common = max(measures, key=lambda m: m.severity, default=None)
     fitted = [word for word in words if word != NOT_FITTED]
+    shares = []
     if fitted:
-        shares = {
-            SHARE_DOUBTFUL: sum(w != GOOD for w in fitted) / len(fitted),
-            SHARE_NOT_BELIEVABLE: fitted.count(NOT_BELIEVABLE) / len(fitted),
-        }
         example = next(r for w, r in zip(words, reasons) if w == worst(fitted))
-        measures += [thresholds[n].measure(n, share, example) for n, share in shares.items()]
+        shares = [
+            thresholds[SHARE_DOUBTFUL].measure(
+                SHARE_DOUBTFUL, sum(w != GOOD for w in fitted) / len(fitted), example
+            ),
+            thresholds[SHARE_NOT_BELIEVABLE].measure(
+                SHARE_NOT_BELIEVABLE, fitted.count(NOT_BELIEVABLE) / len(fitted), example
+            ),
+        ]
+    named: tuple[tuple[str, ...], ...] = ()
+    if keypoints is not None:
+        # Of the whole, how many keypoints are wrong says more than in how many frames one is.
+        threshold = thresholds[KEYPOINT_EXCESS]
+        measures.append(thresholds[KEYPOINTS_OFF].measure(KEYPOINTS_OFF, *_share_off(keypoints, threshold)))
+        frames[KEYPOINT_EXCESS], named = _worst_keypoints(keypoints, threshold)
+        notes[KEYPOINT_EXCESS] = [', '.join(names) for names in named]
+        words, reasons = _frames(frames, notes, thresholds)
+    common = max(measures, key=lambda m: m.severity, default=None)
+    measures += shares
+    if fitted:
         words, reasons = _no_better(words, reasons, common)
     # What is not judged good, the worst first.
     bad = sorted((m for m in measures if m.word != GOOD), key=lambda m: -m.severity)
@@ -122,6 +132,13 @@ def judge(
         reasons,
         named,
     )
+
+
+def _share_off(given: FrameKeypoints, threshold: Threshold) -> Found:
+    """Give the share of keypoints that are not good, and the one that is so most often."""
+    off = np.nan_to_num(given.values, nan=-np.inf) >= threshold.doubtful
+    share = off.sum() / max(int((~np.isnan(given.values)).sum()), 1)
+    return Found(float(share), given.names[int(off.sum(0).argmax())] if off.any() else '')
 
 
 def _worst_keypoints(

@@ -11,8 +11,8 @@ from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.yardstick import camera_medians, errors_px, triangulation_px
 from smilfit.structures import Keypoints2d
 
-# The measure of a frame that is made of them.
-KEYPOINT_EXCESS = 'keypoint_excess'
+# The measure of a frame that is made of them, and that of all frames.
+KEYPOINT_EXCESS, KEYPOINTS_OFF = 'keypoint_excess', 'keypoints_off'
 # A distance counts beyond so many sd of the camera's usual distances: one in 90 of a normal vector in 2D is longer.
 _NOISE_SD = 3.0
 # The median length of a two-dimensional normal vector, in sd.

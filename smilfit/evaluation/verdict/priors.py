@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.body_models.joint_axes import own_components
 from smilfit.losses.shape_prior import whitening_of
 from smilfit.structures import BodyParams
 
@@ -69,7 +70,9 @@ def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
     if body.data.joint_limits is None:
         return (pose.norm(dim=-1) > math.radians(FAR_TURN_DEG)).double().mean(1)
     limits = torch.as_tensor(body.data.joint_limits[1:]).to(pose)
-    beyond = ((limits[..., 0] - pose).relu() + (pose - limits[..., 1]).relu()).norm(dim=-1)
+    axes = body.data.joint_axes
+    own = own_components(pose, None if axes is None else torch.as_tensor(axes[1:]))
+    beyond = ((limits[..., 0] - own).relu() + (own - limits[..., 1]).relu()).norm(dim=-1)
     return (beyond > math.radians(BEYOND_DEG)).double().mean(1)
 
 

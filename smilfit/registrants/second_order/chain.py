@@ -37,7 +37,7 @@ class ChainTerms:
         points3d: names, targets (B, K, 3), weights (B, K) and the robust width of points seen in space.
         points2d: the same of pixels (B, C, K, 2), under `cameras`.
         pose_weight: per rad^2, by joint, of its angle.
-        limits: of rotation vectors, and their weight.
+        limits: of rotation vectors, what maps these to what the limits are of, and their weight.
         precision: of the coefficients, with `linear`: `c' P c - 2 l' c`.
         mean: of the coefficients: where that is least.
         wall: of the coefficients, lowest and highest (S, 2), and the weight of what is beyond (S,).
@@ -51,6 +51,7 @@ class ChainTerms:
     cameras: Cameras | None = None
     pose_weight: Tensor | None = None
     limits: Tensor | None = None
+    limit_maps: Tensor | None = None
     limit_weight: float = 0.0
     precision: Tensor | None = None
     linear: Tensor | None = None
@@ -298,6 +299,9 @@ def _take_pose(found: ChainTerms, item: Residuals, source: ParameterSource, shar
             return False
         wide = item.interval.new_tensor([-1e3, 1e3]).expand(1, 3, 2)
         found.limits, found.limit_weight = torch.cat((wide, item.interval)), share
+        if item.interval_map is not None:
+            own = torch.eye(3).to(item.interval_map).unsqueeze(0)
+            found.limit_maps = torch.cat((own, item.interval_map))
         return True
     if not (item.pointwise and is_identity(item.slope) and torch.equal(item.value, source.argument)):
         return False
@@ -336,6 +340,7 @@ def chain_problem(
         fit_coefficients=torch.ones(fitted.count, dtype=torch.bool, device=params.transl.device),
         pose_weight=terms.pose_weight,
         limits=terms.limits,
+        limit_maps=terms.limit_maps,
         limit_weight=terms.limit_weight,
         coefficient_mean=terms.mean,
         coefficient_precision=terms.precision,

@@ -70,7 +70,7 @@ def fit_covariance(
     Args:
         problem: the frames.
         point: the solution.
-        known: how well the shared unknowns are known, by other frames; None where these frames have found them.
+        known: of what is shared and held, by other frames.
 
     Raises:
         ValueError: nothing is observed that the noise could be estimated from.
@@ -128,7 +128,7 @@ class _Covariance:
         noise = self.noise
         return FitCovariance(
             self.parameters,
-            _columns(self.frames.task.body, self.layout),
+            _columns(self.frames.task.body, self._whole_layout),
             points.to(self.dtype),
             self.names,
             noise.common**0.5,
@@ -140,7 +140,7 @@ class _Covariance:
     def _doubt(self) -> SharedDoubt | None:
         """Say how well what is shared is known; of cameras, which no later frame moves, nothing."""
         names = tuple((name, size) for name, size in self.layout.shared if name != 'cameras')
-        if self.known is not None or not names:
+        if not names:
             return None
         n, place = self.layout.n_own, self.layout.extra_columns()
         at = torch.cat([torch.arange(place[name].start - n, place[name].stop - n) for name, _ in names])
@@ -212,18 +212,13 @@ class _Covariance:
 
     @cached_property
     def common(self) -> Tensor:
-        """Give the shared unknowns' part of the inverse, as far as these frames tell of them."""
-        q = self.layout.n_shared
-        if not q or self.known is not None:
-            return self.point.transl.new_zeros(q, q)
+        """Give the shared unknowns' part of the inverse."""
+        none = self.point.transl.new_zeros(0, 0)
+        if not self.layout.n_shared:
+            return none
         return positive_inverse(
             self.processes.sum(sum(self._elimination(i).schur for i in range(len(self.rows))))
         )
-
-    @property
-    def _inverse(self) -> Tensor:
-        """Give the shared unknowns' part of the inverse, whoever tells of them."""
-        return self.common if self.known is None else self.known.inverse
 
     @cached_property
     def noise(self) -> Noise:
@@ -268,13 +263,11 @@ class _Covariance:
     @cached_property
     def shared(self) -> Tensor:
         """Give the shared unknowns' covariance."""
-        return self._shared(self._between) if self.known is None else self.known.covariance
+        return self._shared(self._between)
 
     @cached_property
     def shared_ridge(self) -> Tensor:
         """Give what was added to the diagonal, between two inverses: the shared unknowns' part."""
-        if self.known is not None:
-            return self.known.added
         return self._shared(lambda i: self._elimination(i).between_ridge())
 
     def _shared(self, of_block: Callable[[int], DenseBetween | TreeBetween]) -> Tensor:
@@ -292,8 +285,6 @@ class _Covariance:
     @cached_property
     def _unknown_shared(self) -> Tensor:
         """Say of which shared unknowns nothing tells in any frame."""
-        if self.known is not None:
-            return self.known.unknown
         n, blocks = self.layout.n_own, range(len(self.rows))
         ridge = self.processes.sum(sum(self._elimination(i).ridge[:, n:].sum(0) for i in blocks))
         return ridge * self.common.diagonal() > NOT_KNOWN
@@ -302,7 +293,7 @@ class _Covariance:
         return self._lost(self._elimination(i))
 
     def _lost(self, elimination: DenseElimination | TreeElimination) -> Tensor:
-        own = elimination.ridge * elimination.diagonal(self._inverse) > NOT_KNOWN
+        own = elimination.ridge * elimination.diagonal(self.common) > NOT_KNOWN
         shared = self._unknown_shared.expand(len(own), -1)
         return torch.cat((own[:, : self.layout.n_own], shared), 1)
 
@@ -320,15 +311,44 @@ class _Covariance:
             elimination = self._elimination(i)
             variances = torch.where(self._unknown(i), torch.inf, variances)
             added = elimination.between_ridge().points(self.names, common, self.shared_ridge)
-            whole = elimination.points(self.names, self._inverse)
+            whole = elimination.points(self.names, common)
             points = without(points, _diagonal(added) > NOT_KNOWN * _diagonal(whole))
-        return variances, points
+        return (variances, points) if self.known is None else self._doubted(i, variances, points)
+
+    def _doubted(self, i: int, variances: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Add what doubt of what is shared and held makes of unknowns and points that follow it."""
+        known, elimination = self.known, self._elimination(i)
+        follow = elimination.follow(self._whole_layout, self._models(self._work(i), self.slopes))
+        moved = follow.points(self.names)
+        turned, points = (
+            variances + _carried(follow.unknowns, known.covariance),
+            points + moved @ (known.covariance @ moved.mT),
+        )
+        if bool(known.unknown.any()):
+            whole, added = (_carried(follow.unknowns, x) for x in (known.inverse, known.added))
+            turned = torch.where(added > NOT_KNOWN * whole.clamp_min(1e-300), torch.inf, turned)
+            whole, added = (_carried(moved, x) for x in (known.inverse, known.added))
+            points = without(points, added > NOT_KNOWN * whole.clamp_min(1e-300))
+        own = torch.where(known.unknown, torch.inf, _diagonal(known.covariance))
+        return torch.cat((turned, own.expand(len(turned), -1)), 1), points
+
+    @property
+    def _whole_layout(self) -> VariableLayout:
+        """Give the layout with what is shared and held."""
+        return self.layout if self.known is None else replace(self.layout, shared=self.known.names)
 
     def _whole(self, i: int) -> Tensor:
         work = self._evaluated(i)
-        elimination = DenseElimination.of(work.block, work.part, self._models(work, self.slopes))
+        models = self._models(work, self.slopes)
+        elimination = DenseElimination.of(work.block, work.part, models)
         found = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
-        return without(found, self._lost(elimination))
+        lost = self._lost(elimination)
+        if self.known is None:
+            return without(found, lost)
+        across = elimination.follow(self._whole_layout, models).across
+        found = torch.nn.functional.pad(found, (0, across.shape[2]) * 2)
+        lost = torch.cat((lost, self.known.unknown.expand(len(lost), -1)), 1)
+        return without(found + across @ self.known.covariance @ across.mT, lost)
 
 
 def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
@@ -337,6 +357,11 @@ def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
     flags = torch.tensor([float(t.related_input.observed().any()) for t in terms])
     flags = processes.sum(flags).tolist() if terms else []
     return frozenset(t.handler.handler_key for t, flag in zip(terms, flags) if flag)
+
+
+def _carried(rows: Float[Tensor, '*b q'], covariance: Float[Tensor, 'q q']) -> Float[Tensor, '*b']:
+    """Give the diagonal of a covariance carried over."""
+    return ((rows @ covariance) * rows).sum(-1)
 
 
 def _diagonal(matrix: Tensor) -> Tensor:

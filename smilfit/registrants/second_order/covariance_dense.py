@@ -1,7 +1,7 @@
 """Covariances from dense normal equations: any term goes, at a cost that grows with the cube of the unknowns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -130,11 +130,44 @@ class DenseElimination:
         """Put what was added to the diagonal between two inverses."""
         return DenseBetween(self, self.reduced.between(torch.diag_embed(self.ridge)))
 
+    def follow(self, layout: VariableLayout, models: Sequence[Model]) -> 'DenseFollow':
+        """Let unknowns follow what is shared and held, under the same models."""
+        block = replace(self.block, layout=layout)
+        matrix, _ = block.whole_equations(self.part, models)
+        n = layout.n_own
+        matrix[:, :n, :n] += torch.diag_embed(self.ridge[:, :n])
+        return DenseFollow(block, self.part, Reduced.of(matrix, n).across)
+
     def at_points(self, names: tuple[str, ...], matrix: Tensor) -> Float[Tensor, 'B K 3 3']:
         """Carry a matrix of the unknowns over to points."""
         jacobian = self.part.kinematics.jacobian(point_set(self.block.task.body, names), self.block.layout)
         carried = (jacobian.flatten(1, 2) @ matrix).view_as(jacobian)
         return carried @ jacobian.mT
+
+
+@dataclass(frozen=True)
+class DenseFollow:
+    """How frames' own unknowns follow what is shared and held.
+
+    Args:
+        block: the frames, with all of it in the layout.
+        part: the frames, posed.
+        across: the change of all unknowns, the shared ones last.
+    """
+
+    block: FrameBatch
+    part: FrameEvaluation
+    across: Float[Tensor, 'B m s']
+
+    @property
+    def unknowns(self) -> Float[Tensor, 'B n s']:
+        """Give the change of a frame's own unknowns."""
+        return self.across[:, : self.block.layout.n_own]
+
+    def points(self, names: tuple[str, ...]) -> Float[Tensor, 'B K 3 s']:
+        """Give the motion of points, of which they have a part without any pose's change."""
+        jacobian = self.part.kinematics.jacobian(point_set(self.block.task.body, names), self.block.layout)
+        return (jacobian.flatten(1, 2) @ self.across).view(*jacobian.shape[:3], -1)
 
 
 @dataclass(frozen=True)

@@ -96,18 +96,15 @@ class Level:
         A = torch.eye(6, dtype=S.dtype, device=S.device) - S @ K.mT
         return cls(S, s, K, inverse @ loads.rest, inverse, A)
 
-    def left(self, loads: Loads) -> tuple[Tensor, Tensor, Tensor]:
-        """Give what the turns' best leaves of matrices: by the parent's twist, by it and the border, by the border.
+    def left(self, loads: Loads) -> tuple[Tensor, Tensor]:
+        """Give what the turns' best leaves of matrices: by the parent's twist, and by it and the border.
 
         They are those that were eliminated, or a change of them: the best's own change does not count.
         """
         # Squares, not differences: directions in which nothing is known must stay so through rounding.
         parent = self.A.mT @ (loads.twist @ self.A) + self.K @ (loads.turn @ self.K.mT)
         rest = loads.rest - loads.change @ self.k
-        mixed = loads.cross - loads.along @ self.k - self.K @ rest
-        border = -(self.k.mT @ rest) - loads.rest.mT @ self.k
-        whole, across = parent @ self.s, self.s.mT @ mixed
-        return parent, whole + mixed, border + self.s.mT @ whole + across + across.mT
+        return parent, parent @ self.s + loads.cross - loads.along @ self.k - self.K @ rest
 
 
 @dataclass(frozen=True)
@@ -128,12 +125,11 @@ class Slope:
 
 @dataclass(frozen=True)
 class TreePass:
-    """Turns and places eliminated: levels, the root's place as one more, what is left of the border, spreads."""
+    """Turns and places eliminated: levels, the root's place as one more, and the spreads."""
 
     tree: KinematicTree
     levels: list[Level]
     place: Level | None
-    border: Float[Tensor, 'B q q']
     spreads: Spreads
 
     @classmethod
@@ -141,38 +137,53 @@ class TreePass:
         """Eliminate, from the leaves on; `placed` is whether the place is an unknown."""
         levels: list[Level] = []
 
-        def visit(i: int, *matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def visit(i: int, *matrices: Tensor) -> tuple[Tensor, Tensor]:
             here = slice(*_ends(tree)[i])
             loads = Loads.of(S[:, here], *matrices)
             levels.insert(0, Level.of(S[:, here], s[:, here], loads))
             return levels[0].left(loads)
 
-        twist, cross, border = _collect(tree, sums, visit)
+        twist, cross = _collect(tree, sums, visit)
         place = None
         if placed:
             # The place is a joint that glides: a "turn" whose twist is S_t = (0, 1).
             glide = torch.cat((twist.new_zeros(3, 3), torch.eye(3).to(twist))).expand(len(twist), 1, 6, 3)
             loads = Loads.of(glide, twist, cross, sums.place.unsqueeze(1))
             place = Level.of(glide, torch.zeros_like(cross), loads)
-            border = border + place.left(loads)[2].sum(1)
-        return cls(tree, levels, place, border, _spreads(tree, levels, place, s))
+        return cls(tree, levels, place, _spreads(tree, levels, place, s))
 
-    def slopes(self, sums: TreeSums) -> 'TreeSlopes':
-        """Differentiate all of it along a change of the matrices."""
+    def border(self, sums: TreeSums) -> Float[Tensor, 'B q q']:
+        """Give what matrices come to by the border where turns and place follow it: `Z' G Z`.
+
+        Of those that were eliminated it is what is left of the border; of a change, what that changes by.
+        """
+        by = self.spreads.twist.by
+        if not by.shape[-1]:
+            return sums.border
+        pairs = [
+            (by, sums.twist @ by + 2 * sums.cross),
+            (self.spreads.turn.by, sums.turn @ self.spreads.turn.by),
+            (self.spreads.place.by, sums.place.unsqueeze(1) @ self.spreads.place.by),
+        ]
+        left, right = (torch.cat([pair[i].flatten(1, 2) for pair in pairs], 1) for i in (0, 1))
+        whole = left.mT @ right
+        return sums.border + 0.5 * (whole + whole.mT)
+
+    def slopes(self, sums: TreeSums) -> Spreads:
+        """Differentiate the spreads along a change of the matrices; covariances with the sign turned."""
         found: list[Slope] = []
 
-        def visit(i: int, *matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def visit(i: int, *matrices: Tensor) -> tuple[Tensor, Tensor]:
             loads = Loads.of(self.levels[i].S, *matrices)
             found.insert(0, Slope.of(self.levels[i], loads))
             return self.levels[i].left(loads)
 
-        twist, cross, border = _collect(self.tree, sums, visit)
+        twist, cross = _collect(self.tree, sums, visit)
         place = None
         if self.place is not None:
             loads = Loads.of(self.place.S, twist, cross, sums.place.unsqueeze(1))
             place = Slope.of(self.place, loads)
-            border = border + self.place.left(loads)[2].sum(1)
-        return TreeSlopes(border, self._spread_slopes(found, place))
+        return self._spread_slopes(found, place)
 
     def _spread_slopes(self, slopes: list[Slope], place: Slope | None) -> Spreads:
         """Go from the root on."""
@@ -202,14 +213,6 @@ class TreePass:
             else Spread(torch.zeros_like(rest.own), torch.zeros_like(rest.by))
         )
         return Spreads(Spread.cat(twists), Spread.cat(turns), placed)
-
-
-@dataclass(frozen=True)
-class TreeSlopes:
-    """Slopes of the border's matrix and of the spreads (their covariances' with the sign turned)."""
-
-    border: Float[Tensor, 'B q q']
-    spreads: Spreads
 
 
 def _level_slopes(level: Level, slope: Slope, before: Spread, change: Spread) -> tuple[Spread, Spread]:
@@ -250,9 +253,9 @@ def _ends(tree: KinematicTree) -> list[tuple[int, int]]:
     return list(zip(sizes, sizes[1:]))
 
 
-def _collect(tree: KinematicTree, sums: TreeSums, visit) -> tuple[Tensor, Tensor, Tensor]:
+def _collect(tree: KinematicTree, sums: TreeSums, visit) -> tuple[Tensor, Tensor]:
     """Go from the leaves to the root, adding up what levels leave to their parents."""
-    ends, border = _ends(tree), sums.border
+    ends = _ends(tree)
     twist = cross = None
     for i in reversed(range(len(ends))):
         here = slice(*ends[i])
@@ -261,9 +264,8 @@ def _collect(tree: KinematicTree, sums: TreeSums, visit) -> tuple[Tensor, Tensor
             parent = tree.levels[i][1]
             own = own.index_add(1, parent, twist)
             mixed = mixed.index_add(1, parent, cross)
-        twist, cross, added = visit(i, own, mixed, sums.turn[:, here])
-        border = border + added.sum(1)
-    return twist, cross, border
+        twist, cross = visit(i, own, mixed, sums.turn[:, here])
+    return twist, cross
 
 
 def small_inverse(matrix: Float[Tensor, '*b 3 3']) -> Float[Tensor, '*b 3 3']:

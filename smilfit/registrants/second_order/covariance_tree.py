@@ -193,12 +193,26 @@ class TreeElimination:
         turn, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
         sums = TreeSums(sums.twist, sums.cross, turn, place, border)
         passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
-        return cls(geometry, ridge, passes, Reduced.of(passes.border, layout.n_own - layout.n_pose))
+        return cls(geometry, ridge, passes, Reduced.of(passes.border(sums), layout.n_own - layout.n_pose))
 
     @property
     def schur(self) -> Tensor:
         """Give the sum over frames of what is left of the shared unknowns' matrix."""
         return self.border.schur
+
+    def follow(self, layout: VariableLayout, models: Sequence[Model]) -> 'TreeFollow':
+        """Let unknowns follow what is shared and held, under the same models."""
+        geometry, held = (
+            TreeGeometry.of(self.geometry.part, layout),
+            self.geometry.on_diagonal(self.ridge, 1.0),
+        )
+        sums, _ = geometry.sums(models)
+        n = held.border.shape[-1]
+        border = sums.border.clone()
+        border[:, :n, :n] += held.border
+        sums = TreeSums(sums.twist, sums.cross, sums.turn + held.turn, sums.place + held.place, border)
+        passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+        return TreeFollow(geometry, passes.spreads, Reduced.of(passes.border(sums), n).across if n else None)
 
     def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Carried]:
         """Give where the bones of points stand in the order of their depth, and how points hang on them."""
@@ -234,8 +248,39 @@ class TreeElimination:
         return self._between(self.geometry.on_diagonal(self.ridge, 0.0))
 
     def _between(self, sums: TreeSums) -> 'TreeBetween':
-        slopes = self.passes.slopes(sums)
-        return TreeBetween(self, self.border.between(slopes.border), slopes.spreads)
+        return TreeBetween(self, self.border.between(self.passes.border(sums)), self.passes.slopes(sums))
+
+
+@dataclass(frozen=True)
+class TreeFollow:
+    """How frames' own unknowns follow what is shared and held; as `DenseFollow`.
+
+    Args:
+        geometry: with all of it in the border.
+        spreads: how turns and place follow the border.
+        across: how the border follows what is shared; None where it is nothing else.
+    """
+
+    geometry: TreeGeometry
+    spreads: Spreads
+    across: Float[Tensor, 'B q s'] | None
+
+    @property
+    def unknowns(self) -> Float[Tensor, 'B n s']:
+        """Give the change of a frame's own unknowns."""
+        layout, order = self.geometry.layout, self.geometry.tree.restore
+        turns = self.spreads.turn.by.index_select(1, order).index_select(1, layout.free).flatten(1, 2)
+        found = torch.cat((turns, self.spreads.place.by[:, 0]), 1) if layout.transl else turns
+        if self.across is None:
+            return found
+        return torch.cat((found @ self.across, self.across[:, : layout.n_own - layout.n_pose]), 1)
+
+    def points(self, names: tuple[str, ...]) -> Float[Tensor, 'B K 3 s']:
+        """Give the motion of points, of which they have a part without any pose's change."""
+        seen = self.geometry.carried(names)
+        found = seen.maps @ self.spreads.twist.by.index_select(1, self.geometry.tree.restore[seen.bones])
+        found = found + seen.apart
+        return found if self.across is None else found @ self.across.unsqueeze(1)
 
 
 @dataclass(frozen=True)

@@ -146,14 +146,8 @@ def _with_covariance(
     """Compute the covariance where a stage ended, if it is asked for, whatever it ran on."""
     if not solver.covariance:
         return outcome
-    known = None
-    if task.doubt is not None and not any(fitted.values()):
-        # What is held but in doubt is unknown to the covariance.
-        known = task.doubt.to(outcome.state.params.transl)
-        fitted = {**fitted, **{name: True for name, _ in known.names}}
     point = VariableState.from_params(outcome.state.params, fitted, outcome.state.camera_shift)
-    if known is not None:
-        layout = VariableLayout.of(task.body, layout.free.tolist(), layout.transl, fitted, point)
+    known = None if layout.shared or task.doubt is None else task.doubt.to(point.transl)
     problem = BodyProblem(FrameBatch(task, layout), point.batch_size, processes)
     return replace(outcome, covariance=fit_covariance(problem, point, known))
 

@@ -138,21 +138,21 @@ def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(
         joint[count * n :, own] = matrix[n:, :n]
         joint[count * n :, count * n :] += matrix[n:, n:]
     inverse = torch.linalg.inv(joint)
-    known, nothing = inverse[count * n :, count * n :], torch.zeros(q, q).double()
-    places = part.kinematics.jacobian(
-        point_set(block.task.body, names := block.task.body.joint_names), layout
-    )
+    known, nothing = inverse[count * n :, count * n :], torch.zeros(0, 0).double()
+    names, held = block.task.body.joint_names, replace(layout, shared=())
+    places = part.kinematics.jacobian(point_set(block.task.body, names), layout)
     if elimination == 'tree':
-        frames = TreeElimination.of(part, layout, models)
+        frames = TreeElimination.of(part, held, models)
     else:
-        frames = DenseElimination.of(block, part, models)
-    between = frames.between(models)
-    diagonal = between.diagonal(nothing, known)
-    points = between.points(names, nothing, known)
+        frames = DenseElimination.of(replace(block, layout=held), part, models)
+    follow, between = frames.follow(layout, models), frames.between(models)
+    diagonal, points = between.diagonal(nothing, nothing), between.points(names, nothing, nothing)
+    diagonal = diagonal + ((follow.unknowns @ known) * follow.unknowns).sum(-1)
+    points = points + follow.points(names) @ known @ follow.points(names).mT
     for i in range(count):
         rows = torch.cat((torch.arange(i * n, (i + 1) * n), torch.arange(count * n, count * n + q)))
         expected = inverse[rows][:, rows]
-        torch.testing.assert_close(diagonal[i], expected.diagonal(), rtol=1e-5, atol=1e-12)
+        torch.testing.assert_close(diagonal[i], expected.diagonal()[:n], rtol=1e-5, atol=1e-12)
         torch.testing.assert_close(points[i], places[i] @ expected @ places[i].mT, rtol=1e-5, atol=1e-9)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL, Landmark
+from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -121,8 +122,12 @@ LINEAR_PRIORS = (*PRIORS, LandmarkOffsetPriorHandler(), PartSizePriorHandler(), 
 
 
 def marked_clip(names):
-    """A body with landmarks, a truth with a part beyond its limit, and noisy points."""
+    """A body with landmarks, own axes of joints, a truth with a part and a hinge beyond its limits, and noise."""
     data = replace(marked_animal(n_joints=8), posedirs=None, scaledirs=None, transdirs=None)
+    limits, draw = data.joint_limits.copy(), torch.Generator().manual_seed(5)
+    limits[2, [0, 2]] = 0.0
+    axes = axis_angle_to_rotmat(torch.randn(8, 3, generator=draw).double()).numpy()
+    data = replace(data, joint_limits=limits, joint_axes=axes)
     body = SMIL(data).double()
     draw = torch.Generator().manual_seed(0)
     truth = random_params(data, 5, angle=0.25).replace(

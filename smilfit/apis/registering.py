@@ -1,0 +1,225 @@
+"""What `register` does: scans become registered bodies, with figures, pictures and one page."""
+
+import hashlib
+import json
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from smilfit.apis.compute import torch_threads
+from smilfit.apis.fit_run import load_fit_config
+from smilfit.apis.output_paths import check_not_an_input, check_output_folder
+from smilfit.apis.progress import Progress, ProgressCallback, ignore
+from smilfit.body_models import SMIL, load_body_model
+from smilfit.engine.launch import process_group
+from smilfit.files import (
+    BadFileError,
+    MadeOf,
+    OutputFolder,
+    OutputLock,
+    folder_name,
+    inside,
+    read_json,
+    write_bytes,
+)
+from smilfit.io.mesh_files import write_mesh
+from smilfit.io.scan_files import LANDMARKS, SCAN_FORMATS, find_scans, read_mesh, read_scan_landmarks
+from smilfit.registrants.registration import MeshRegistrant, Scan, clean_scan, template_body, unit_suspicion
+from smilfit.registrants.registration.result import NUMBERS
+from smilfit.registry import build_body_model, build_registrant
+from smilfit.solvers import DistributedProcesses, Processes
+from smilfit.structures.units import MILLIMETRES
+from smilfit.version import __version__
+from smilfit.visualization.registration_page import draw_registration, registration_page
+
+logger = logging.getLogger('smilfit')
+
+PART, PICTURE, MESH, PAGE = 'registration', 'registration.jpg', 'registered.ply', 'registrations.html'
+# A process that has done its specimens waits for one that still works.
+PATIENCE = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class RegistrationRun:
+    """What came out: figures by specimen, why others failed, and the page of all."""
+
+    records: dict[str, dict[str, Any]]
+    failed: dict[str, str]
+    page: Path
+    skipped: tuple[str, ...] = field(default=())
+
+
+def register(
+    config: str | Path | Mapping[str, Any],
+    scans: Sequence[str | Path],
+    out: str | Path,
+    *,
+    body_model: str | Path | None = None,
+    unit: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    overwrite: bool = False,
+    launcher: str = 'none',
+    progress: ProgressCallback | None = None,
+) -> RegistrationRun | None:
+    """Register a body to scans; what is registered in the same way already is not done again.
+
+    Args:
+        config: a `MeshRegistrant`'s config: a file, a shipped one's name such as `register/scans.py`, or its dict.
+        scans: files and folders of them; named points lie beside a scan as `<name>.landmarks.json`.
+        out: folder for the results, one folder a scan.
+        body_model: a body model file, a shipped model's name, or a mesh (a template without a skeleton); instead of
+            the config's.
+        unit: of the scans' coordinates: 'mm', 'cm', 'm' or 'um'; None where it is not known.
+        cfg_options: overrides of the config by dotted key.
+        threads: CPU threads of torch meanwhile.
+        overwrite: register again what is registered already.
+        launcher: what started the processes that share the scans: 'none', 'pytorch' or 'slurm'.
+        progress: called with a `Progress` by the first process.
+
+    Returns:
+        All results in the first process, None in the others.
+
+    Raises:
+        ConfigError: the config does not run.
+        FileNotFoundError: no scan there.
+    """
+    out = check_output_folder(out, '--out')
+    check_not_an_input(out, scans, '--out')
+    found = find_scans(list(scans))
+    with torch_threads(threads), process_group(launcher, 'cpu', PATIENCE):
+        processes = Processes() if launcher == 'none' else DistributedProcesses()
+        cfg = load_fit_config(config, cfg_options or {})
+        if unit is not None and unit not in MILLIMETRES:
+            raise ValueError(f'--unit: must be one of {", ".join(MILLIMETRES)}; got {unit!r}.')
+        body = _body(cfg.pop('body_model', None), body_model)
+        registrant = build_registrant({**cfg, 'body_model': body})
+        if not isinstance(registrant, MeshRegistrant):
+            raise ValueError(
+                f'register: the config must be of a MeshRegistrant; got {type(registrant).__name__}.'
+            )
+        with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
+            run = _Run(registrant, cfg, out, unit, overwrite)
+            own = list(found.items())[processes.rank :: processes.count]
+            told = progress if progress is not None and processes.rank == 0 else ignore
+            done = []
+            for k, (name, path) in enumerate(own):
+                told(Progress('register', k, len(own), name))
+                done.append((name, *run.one(name, path)))
+            told(Progress('register', len(own), len(own), ''))
+            every = processes.gather_list(done)
+            if processes.rank != 0:
+                return None
+            return run.finished(sorted(every))
+
+
+class _Run:
+    """Specimens one by one, each in a folder of its own."""
+
+    def __init__(
+        self, registrant: MeshRegistrant, cfg: Mapping[str, Any], out: Path, unit: str | None, overwrite: bool
+    ) -> None:
+        self.registrant, self.out, self.unit, self.overwrite = registrant, out, unit, overwrite
+        self.options = {'config': json.loads(json.dumps(dict(cfg), default=repr)), 'unit': unit}
+
+    def one(self, name: str, path: Path) -> tuple[str, str]:
+        """Register a scan; gives 'done', 'kept' or 'failed', and why."""
+        folder = inside(self.out, folder_name(name))
+        outputs = OutputFolder(folder)
+        try:
+            made_of = MadeOf(self._inputs(path), self.options)
+            if not self.overwrite and outputs.holds(PART, made_of):
+                return 'kept', ''
+            scan, warnings = self._scan(name, path)
+            for sentence in warnings:
+                logger.warning('%s', sentence)
+            with outputs.make(PART, made_of) as staging:
+                self._write(staging, scan, warnings)
+        except (ArithmeticError, ValueError, KeyError, OSError, BadFileError, RuntimeError) as error:
+            # One bad scan of many must not end the others; the page and the exit code tell of it.
+            logger.warning('%s: not registered: %s', name, error)
+            logger.debug('%s', traceback.format_exc())
+            return 'failed', f'{type(error).__name__}: {error}'
+        return 'done', ''
+
+    def _inputs(self, path: Path) -> dict[str, Any]:
+        beside = path.with_name(path.stem + LANDMARKS)
+        files = [path, *([beside] if beside.is_file() else [])]
+        return {
+            'scan': [hashlib.sha256(f.read_bytes()).hexdigest() for f in files],
+            'body_model': self.registrant.body.data.content_hash(),
+            'smilfit': __version__,
+        }
+
+    def _scan(self, name: str, path: Path) -> tuple[Scan, list[str]]:
+        vertices, faces = read_mesh(path)
+        scan = clean_scan(name, vertices, faces, self.unit, read_scan_landmarks(path))
+        data = self.registrant.body.data
+        suspicion = unit_suspicion(scan, MILLIMETRES.get(data.unit or ''), self.registrant.surface.extent)
+        said = [suspicion] if suspicion else []
+        report = scan.report
+        for key, words in (
+            ('vertices_not_finite', 'vertices that are no numbers were left out'),
+            ('faces_without_area', 'triangles without area were left out'),
+            ('loose_pieces_left_out', 'small loose pieces were left out'),
+        ):
+            if report.get(key):
+                said.append(f'{name}: {report[key]} {words}')
+        if report['pieces'] > 1:
+            said.append(
+                f'{name}: hangs together in {report["pieces"]} pieces, bridged where they are nearest'
+            )
+        return scan, said
+
+    def _write(self, folder: Path, scan: Scan, warnings: list[str]) -> None:
+        surface = self.registrant.surface
+        found = self.registrant(scan)
+        found.report['warnings'] = warnings
+        found.save(folder, surface, scan)
+        write_mesh(folder / MESH, found.vertices, surface.faces)
+        shown = draw_registration(
+            (scan.vertices, scan.faces), (found.vertices, surface.faces), found.shown_distance(surface)
+        )
+        good, data = cv2.imencode('.jpg', shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+        if not good:
+            raise RuntimeError(f'{scan.name}: the picture could not be made.')
+        write_bytes(folder / PICTURE, data.tobytes())
+
+    def finished(self, done: Sequence[tuple[str, str, str]]) -> RegistrationRun:
+        """Write the page of all specimens."""
+        records, failed, pictures = {}, {}, {}
+        for name, word, why in done:
+            folder = inside(self.out, folder_name(name))
+            if word == 'failed':
+                failed[name] = why
+                continue
+            records[name] = read_json(folder / NUMBERS, 'the figures of a registration', dict)
+            pictures[name] = folder / PICTURE
+        page = self.out / PAGE
+        title = f'Registrations of {self.registrant.body.data.name}'
+        registration_page(title, list(records.values()), pictures, failed).save(page)
+        return RegistrationRun(records, failed, page, tuple(n for n, word, _ in done if word == 'kept'))
+
+
+def _body(own: Any, given: str | Path | None) -> SMIL:
+    """Build the body; a mesh is a template without a skeleton."""
+    if given is None and own is None:
+        raise ValueError(
+            'register: the body model must be named, by --body-model or in the config; got none.'
+        )
+    name = own if given is None else given
+    if isinstance(name, (str, Path)):
+        if Path(name).suffix.lower().lstrip('.') in SCAN_FORMATS:
+            vertices, faces = read_mesh(name)
+            whole = clean_scan(Path(name).stem, vertices, faces)
+            return template_body(whole.name, whole.vertices, whole.faces)
+        return load_body_model(name)
+    return name if isinstance(name, torch.nn.Module) else build_body_model(name)

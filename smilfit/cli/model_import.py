@@ -1,0 +1,97 @@
+"""Make a body model (.smil.json) of a rigged animal from another program, without edits by hand."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from smilfit.cli.argument_types import existing_file
+from smilfit.cli.command import add_import, add_traceback, run_command
+
+_UNITS = ('m', 'dm', 'cm', 'mm', 'um', 'in', 'ft')
+_LIMITS = ('auto', 'file', 'clips', 'default')
+
+
+def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=__doc__
+        + ' Reads glTF 2.0 (.glb, .gltf), MuJoCo models with a skin (.xml, .skn), and arrays of vertices, faces, '
+        'parents, weights and joints under many names (.pkl, .npz). Prints what was found, what was cleaned, and '
+        'what to do next. Beside the model it writes NAME.clips.npz (the motions of the file as poses), '
+        'NAME.texture.npz (its skin as an image) and NAME.import.txt (what was printed).',
+        epilog='Example: smilfit model import fox.glb fox.smil.json --limits clips',
+    )
+    parser.add_argument('rig', type=existing_file, metavar='RIG', help='.glb, .gltf, .xml, .pkl or .npz')
+    parser.add_argument('out', type=Path, metavar='OUT.smil.json', help='the model to write')
+    parser.add_argument(
+        '--unit',
+        choices=_UNITS,
+        help="of the rig's numbers; nothing is scaled (default: as the file or its format says; glTF: m; "
+        'MuJoCo: by its gravity)',
+    )
+    parser.add_argument(
+        '--skin',
+        type=existing_file,
+        metavar='FILE.skn',
+        help='of a MuJoCo model (default: what the model names, else the one .skn beside it)',
+    )
+    parser.add_argument(
+        '--keypoints',
+        type=existing_file,
+        metavar='FILE.yaml',
+        help="of a MuJoCo model: STAC's table of keypoints, the bodies they hang on and start offsets, in the "
+        "model's unit; they become landmarks whose places a fit finds",
+    )
+    parser.add_argument(
+        '--limits',
+        default='auto',
+        metavar='|'.join((*_LIMITS, 'FILE.csv')),
+        type=_limits,
+        help="joint limits: the file's (file), ranges that its clips use and 15 degrees more (clips), 90 degrees in "
+        'limbs and 45 on the midline (default), or a table joint,axis,min_deg,max_deg (axis x, y or z); auto takes '
+        "the file's where it has some (default: auto)",
+    )
+    parser.add_argument('--force', action='store_true', help='replace OUT and what lies beside it')
+    add_traceback(parser)
+    add_import(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = 'model import') -> int:
+    """Run the command."""
+    return run_command(_run, build_parser, argv, prog)
+
+
+def _limits(text: str) -> str | Path:
+    return text if text in _LIMITS else existing_file(text)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Imported late: --help should not wait for torch.
+    from smilfit.apis.rig_import import import_rig
+
+    done = import_rig(
+        arguments.rig,
+        arguments.out,
+        arguments.unit,
+        arguments.limits,
+        arguments.force,
+        arguments.skin,
+        arguments.keypoints,
+    )
+    for line in done.lines:
+        print(line)
+    print(f'wrote {done.model}')
+    if done.clips is not None:
+        print(f'wrote {done.clips}')
+    if done.texture is not None:
+        print(f'wrote {done.texture}')
+    print(f'next: smilfit view {done.model}   (look at it)')
+    print(f'      smilfit landmarks {done.model} SESSION   (which joint is which keypoint of a recording)')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

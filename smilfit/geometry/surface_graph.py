@@ -1,0 +1,192 @@
+"""Distances along a surface, and the limbs that stick out of it: what a pose leaves as it is.
+
+A limb is a branch of the surface's tree of level sets: followed down from its tip (a place from which every way along
+the surface leads nearer to the middle) until it meets a longer one. Poses bend limbs and leave these distances.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.spatial import cKDTree
+
+
+def surface_graph(vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']) -> csr_matrix:
+    """Join the vertices of every edge, and those across an edge, by the length between them; pieces are bridged.
+
+    Ways across an edge keep paths of coarse meshes from running in zigzag. A piece of its own is joined to the
+    nearest vertex of the others: scans have holes and loose parts.
+    """
+    n = len(vertices)
+    sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    across = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
+    sides = np.sort(sides, 1)
+    key = sides[:, 0].astype(np.int64) * n + sides[:, 1]
+    order = key.argsort(kind='stable')
+    twin = np.nonzero(key[order][1:] == key[order][:-1])[0]
+    over = np.stack([across[order[twin]], across[order[twin + 1]]], 1)
+    pairs = np.concatenate([sides, over])
+    pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], 1), axis=0)
+    graph = _joined(vertices, pairs)
+    while True:
+        count, piece = connected_components(graph, directed=False)
+        if count == 1:
+            return graph
+        bridges = _bridges(vertices, piece, count)
+        pairs = np.concatenate([pairs, bridges])
+        graph = _joined(vertices, pairs)
+
+
+def _joined(vertices: np.ndarray, pairs: np.ndarray) -> csr_matrix:
+    # A length of 0 would be no edge.
+    length = np.linalg.norm(vertices[pairs[:, 0]] - vertices[pairs[:, 1]], axis=1).clip(1e-12)
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    return coo_matrix(
+        (np.concatenate([length, length]), (both[:, 0], both[:, 1])), (len(vertices),) * 2
+    ).tocsr()
+
+
+def _bridges(vertices: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
+    """Join every piece but the largest to the nearest vertex of another."""
+    largest = np.bincount(piece).argmax()
+    found = []
+    for k in range(count):
+        if k == largest:
+            continue
+        own, other = np.nonzero(piece == k)[0], np.nonzero(piece != k)[0]
+        distance, index = cKDTree(vertices[other]).query(vertices[own])
+        best = distance.argmin()
+        found.append((own[best], other[index[best]]))
+    return np.array(found, dtype=np.int64)
+
+
+def farthest_points(graph: csr_matrix, count: int, start: int = 0) -> Int[np.ndarray, ' n']:
+    """Choose vertices far from each other along the surface, the first far from `start`."""
+    nearest = dijkstra(graph, indices=start)
+    chosen = [int(nearest.argmax())]
+    nearest = dijkstra(graph, indices=chosen[0])
+    while len(chosen) < count:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, dijkstra(graph, indices=chosen[-1]))
+    return np.array(chosen)
+
+
+def middle_vertex(graph: csr_matrix, samples: int = 12) -> int:
+    """Find the vertex that is nearest to all ends of the surface: its geodesic centre.
+
+    Root mean square of the distances from far vertices; a single long limb moves it less than it moves the centre of
+    the smallest ball.
+    """
+    ends = farthest_points(graph, samples)
+    distances = dijkstra(graph, indices=ends)
+    return int(np.square(distances).sum(0).argmin())
+
+
+@dataclass(frozen=True)
+class SurfaceLimb:
+    """A part that sticks out.
+
+    Attributes:
+        tip: the vertex at its end.
+        reach: of the tip from the middle, along the surface.
+        length: from the tip to where the limb meets a longer one, by distance from the middle.
+        vertices: of the limb.
+    """
+
+    tip: int
+    reach: float
+    length: float
+    vertices: Int[np.ndarray, ' n']
+
+
+@dataclass(frozen=True)
+class Limbs:
+    """The limbs of a surface, longest first, and every vertex's distance from the middle."""
+
+    middle: int
+    height: Float[np.ndarray, ' V']
+    limbs: tuple[SurfaceLimb, ...]
+
+    @property
+    def trunk(self) -> Int[np.ndarray, ' n']:
+        """The vertices that belong to no limb."""
+        free = np.ones(len(self.height), dtype=bool)
+        for limb in self.limbs:
+            free[limb.vertices] = False
+        return np.nonzero(free)[0]
+
+
+def find_limbs(
+    graph: csr_matrix, least_length: float, middle: int | None = None, height: np.ndarray | None = None
+) -> Limbs:
+    """Find the limbs that are at least so long, by the merge tree of the distance from the middle.
+
+    Going through the vertices from the farthest inwards, pieces appear at tips and join at saddles; where two join,
+    the one with the nearer tip ends (persistence of connected components; Edelsbrunner, Letscher, Zomorodian 2002).
+
+    Args:
+        graph: of the surface.
+        least_length: shorter ones belong to what they stand on.
+        middle: from where distances are taken; the geodesic centre if None.
+        height: distances, where the caller has them.
+    """
+    middle = middle_vertex(graph) if middle is None else middle
+    height = dijkstra(graph, indices=middle) if height is None else height
+    order = (-height).argsort(kind='stable')
+    root = np.full(len(height), -1)
+    tip: dict[int, int] = {}
+    members: dict[int, list[int]] = {}
+    limbs: list[SurfaceLimb] = []
+    ended: set[int] = set()
+
+    def top(v: int) -> int:
+        while root[v] != v:
+            root[v] = root[root[v]]
+            v = root[v]
+        return v
+
+    indptr, indices = graph.indptr, graph.indices
+    for v in order.tolist():
+        seen = indices[indptr[v] : indptr[v + 1]]
+        near = {top(int(u)) for u in seen if root[u] >= 0}
+        root[v] = v
+        if not near:
+            tip[v], members[v] = v, [v]
+            continue
+        keep = max(near, key=lambda r: height[tip[r]])
+        root[v] = keep
+        members[keep].append(v)
+        for other in near - {keep}:
+            if float(height[tip[other]] - height[v]) >= least_length:
+                # Where two long ones meet both end: what lies below is of the trunk, whoever reaches on.
+                for r in (other, keep):
+                    if tip[r] not in ended:
+                        ended.add(tip[r])
+                        own = float(height[tip[r]] - height[v])
+                        limbs.append(SurfaceLimb(tip[r], float(height[tip[r]]), own, np.array(members[r])))
+                    members[r] = []
+            members[keep].extend(members.pop(other))
+            root[other] = keep
+    if not limbs:
+        far = order[0]
+        limbs.append(SurfaceLimb(int(far), float(height[far]), float(height[far]), np.nonzero(height > 0)[0]))
+    limbs.sort(key=lambda limb: -limb.length)
+    return Limbs(middle, height, tuple(limbs))
+
+
+def limb_bands(
+    limb: SurfaceLimb, graph: csr_matrix, edges: Float[np.ndarray, ' n']
+) -> list[Int[np.ndarray, ' n']]:
+    """Cut a limb into bands by distance along the surface from its tip; a band may be empty.
+
+    Args:
+        limb: the limb.
+        graph: of the surface.
+        edges: distances between which bands lie, ascending.
+    """
+    own = graph[limb.vertices][:, limb.vertices]
+    start = int(np.nonzero(limb.vertices == limb.tip)[0][0])
+    distance = dijkstra(own, indices=start)
+    return [limb.vertices[(distance >= a) & (distance < b)] for a, b in zip(edges, edges[1:])]

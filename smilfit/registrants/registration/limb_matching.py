@@ -1,0 +1,218 @@
+"""Which limb of a scan is which of the body's: by where they stand and how far they reach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_matrix
+
+from smilfit.geometry.surface_graph import Limbs, find_limbs, limb_bands, surface_graph
+from smilfit.registrants.registration.problem import PlaceTargets
+
+# Cross-sections along a limb.
+BANDS = 10
+# Shorter than this share of the extent is no limb.
+LEAST_LIMB = 0.04
+# Starts that turn by less from a better one are the same, rad.
+SAME_TURN = 0.35
+# Of the extent: a limb that stands farther off is not the one.
+FARTHEST = 0.35
+
+
+@dataclass(frozen=True)
+class LimbCurves:
+    """The limbs of one surface, each as the middles of its cross-sections, tip first.
+
+    Attributes:
+        limbs: the limbs.
+        points: (L, BANDS, 3) the middles at equal steps from the tip.
+        middle: of the trunk.
+    """
+
+    limbs: Limbs
+    points: Float[np.ndarray, 'L n 3']
+    middle: Float[np.ndarray, '3']
+
+    @property
+    def reach(self) -> Float[np.ndarray, ' L']:
+        """How far each tip is from the middle, along the surface."""
+        return np.array([limb.reach for limb in self.limbs.limbs])
+
+
+def limb_curves(vertices: np.ndarray, graph: csr_matrix, least: float = LEAST_LIMB) -> LimbCurves:
+    """Find the limbs of a surface and their middles."""
+    extent = float(np.ptp(vertices, axis=0).max())
+    limbs = find_limbs(graph, least * extent)
+    points = []
+    for limb in limbs.limbs:
+        bands = limb_bands(limb, graph, np.linspace(0, limb.length * 1.02, BANDS + 1))
+        points.append(_filled([vertices[b].mean(0) if len(b) else None for b in bands], vertices[limb.tip]))
+    trunk = limbs.trunk
+    middle = vertices[trunk].mean(0) if len(trunk) else vertices.mean(0)
+    return LimbCurves(limbs, np.array(points), middle)
+
+
+@dataclass(frozen=True)
+class RigidStart:
+    """A similarity of the body's rest pose, `scale * turn @ x + shift`, and the limbs that it pairs.
+
+    `pairs` holds (limb of the body, limb of the scan).
+    """
+
+    turn: Float[np.ndarray, '3 3']
+    shift: Float[np.ndarray, '3']
+    scale: float
+    pairs: tuple[tuple[int, int], ...]
+    cost: float
+
+
+def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) -> list[RigidStart]:
+    """Propose similarities from pairs of limbs: every two limbs of the one as every two of the other.
+
+    Args:
+        body: limbs at rest.
+        scan: limbs of the scan.
+        extent: of the scan.
+        count: most starts.
+    """
+    n, m = len(body.points), len(scan.points)
+    if n < 2 or m < 2:
+        return []
+    base, tip, mid = BANDS - 1, 0, BANDS // 2
+    use, share = [base, mid, tip], np.array([1.0, 0.6, 0.3])
+    of_body, of_scan = body.points[:, use], scan.points[:, use]
+    i, j = (x.ravel() for x in np.meshgrid(np.arange(n), np.arange(n), indexing='ij'))
+    i, j = i[i != j], j[i != j]
+    a, b = (x.ravel() for x in np.meshgrid(np.arange(m), np.arange(m), indexing='ij'))
+    a, b = a[a != b], b[a != b]
+    first, second = (x.ravel() for x in np.meshgrid(np.arange(len(i)), np.arange(len(a)), indexing='ij'))
+    i, j, a, b = i[first], j[first], a[second], b[second]
+    weight = np.concatenate([share, share, [1.0]])
+    x = np.concatenate([of_body[i], of_body[j], np.broadcast_to(body.middle, (len(i), 1, 3))], 1)
+    y = np.concatenate([of_scan[a], of_scan[b], np.broadcast_to(scan.middle, (len(a), 1, 3))], 1)
+    scale = (scan.reach[a] + scan.reach[b]) / (body.reach[i] + body.reach[j])
+    likely = np.abs(np.log(scale / np.median(scale))) < 0.7
+    x, y, scale = x[likely], y[likely], scale[likely]
+    turn, shift = _turns(x, y, weight, scale)
+    cost = _one_way(of_body, of_scan, share, turn, shift, scale, extent)
+    found: list[RigidStart] = []
+    for k in cost.argsort()[: 40 * count]:
+        start = _refined(body, scan, turn[k], shift[k], scale[k], extent)
+        if all(_apart(start, other) for other in found):
+            found.append(start)
+    return sorted(found, key=lambda s: s.cost)[:count]
+
+
+def limb_places(
+    rest: np.ndarray, body: LimbCurves, graph: csr_matrix, scan_vertices: np.ndarray, scan: LimbCurves,
+    scan_graph: csr_matrix, pairs: Sequence[tuple[int, int]], sigma: float,
+) -> PlaceTargets | None:  # fmt: skip
+    """Say where the middles of the body's limbs lie, by distance from the tip.
+
+    Args:
+        rest: the body's vertices at rest.
+        body: its limbs.
+        graph: of its surface.
+        scan_vertices: of the scan.
+        scan: its limbs.
+        scan_graph: of its surface.
+        pairs: which limb is which.
+        sigma: how well middles are known.
+    """
+    rows, cols, values, targets = [], [], [], []
+    for mine, theirs in pairs:
+        own, other = body.limbs.limbs[mine], scan.limbs.limbs[theirs]
+        ratio = other.reach / own.reach
+        length = min(own.length, other.length / ratio)
+        edges = np.linspace(0, length, BANDS + 1)
+        pieces = zip(limb_bands(own, graph, edges), limb_bands(other, scan_graph, edges * ratio))
+        for here, there in pieces:
+            if len(here) and len(there):
+                rows += [len(targets)] * len(here)
+                cols += here.tolist()
+                values += [1 / len(here)] * len(here)
+                targets.append(scan_vertices[there].mean(0))
+    if not targets:
+        return None
+    table = csr_matrix((values, (rows, cols)), (len(targets), len(rest)))
+    return PlaceTargets(table, np.array(targets), np.full(len(targets), sigma))
+
+
+def body_graph(vertices: np.ndarray, faces: np.ndarray) -> csr_matrix:
+    """Give the graph of the body's surface."""
+    return surface_graph(vertices, faces)
+
+
+def _filled(points: list[np.ndarray | None], tip: np.ndarray) -> np.ndarray:
+    last, out = tip, []
+    for p in points:
+        last = last if p is None else p
+        out.append(last)
+    return np.array(out)
+
+
+def _turns(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Align many small clouds, scale given (Kabsch)."""
+    w = weight / weight.sum()
+    mx, my = (w[:, None] * x).sum(1), (w[:, None] * y).sum(1)
+    cross = np.einsum('n,bni,bnj->bij', w, y - my[:, None], x - mx[:, None])
+    u, _, vt = np.linalg.svd(cross)
+    flip = np.ones((len(x), 3))
+    flip[:, 2] = np.sign(np.linalg.det(u @ vt))
+    turn = (u * flip[:, None]) @ vt
+    return turn, my - scale[:, None] * np.einsum('bij,bj->bi', turn, mx)
+
+
+def _one_way(
+    body: np.ndarray, scan: np.ndarray, share: np.ndarray, turn: np.ndarray, shift: np.ndarray,
+    scale: np.ndarray, extent: float,
+) -> np.ndarray:  # fmt: skip
+    """Score many similarities: each limb of the one to the nearest of the other, both ways, cut off."""
+    out = []
+    for at in range(0, len(turn), 512):
+        part = slice(at, at + 512)
+        placed = scale[part, None, None, None] * np.einsum('bij,lkj->blki', turn[part], body)
+        placed = placed + shift[part, None, None]
+        away = np.linalg.norm(placed[:, :, None] - scan[None, None], axis=-1)
+        cost = ((away * share).sum(-1) / share.sum()).clip(max=FARTHEST * extent)
+        out.append(cost.min(2).sum(1) + cost.min(1).sum(1))
+    return np.concatenate(out)
+
+
+def _refined(
+    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float, extent: float
+) -> RigidStart:
+    """Pair limbs one to one and align all of them, twice."""
+    share = np.linspace(0.3, 1.0, BANDS)
+    most = FARTHEST * extent
+    pairs: tuple[tuple[int, int], ...] = ()
+    cost = np.inf
+    for _ in range(2):
+        placed = scale * body.points @ turn.T + shift
+        away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)
+        table = (away * share).sum(-1) / share.sum()
+        # A limb whose reach is not the scan's is less likely the one.
+        table = table + 0.3 * np.abs(scale * body.reach[:, None] - scan.reach[None])
+        rows, cols = linear_sum_assignment(table.clip(max=most))
+        kept = table[rows, cols] < most
+        cost = float(table[rows, cols].clip(max=most).sum()) + most * abs(len(body.points) - len(scan.points))
+        rows, cols = rows[kept], cols[kept]
+        pairs = tuple(zip(rows.tolist(), cols.tolist()))
+        if len(pairs) < 2:
+            break
+        scale = float(np.median(scan.reach[cols] / body.reach[rows]))
+        x = np.concatenate([body.points[rows].reshape(-1, 3), body.middle[None]])[None]
+        y = np.concatenate([scan.points[cols].reshape(-1, 3), scan.middle[None]])[None]
+        weight = np.concatenate([np.tile(share, len(rows)), [float(BANDS)]])
+        turns, shifts = _turns(x, y, weight, np.array([scale]))
+        turn, shift = turns[0], shifts[0]
+    return RigidStart(turn, shift, float(scale), pairs, cost)
+
+
+def _apart(a: RigidStart, b: RigidStart) -> bool:
+    angle = np.arccos(((np.trace(a.turn.T @ b.turn) - 1) / 2).clip(-1, 1))
+    return bool(angle > SAME_TURN) or a.pairs != b.pairs

@@ -1,0 +1,80 @@
+"""Which limbs a scan shows, and which it explains badly."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from smilfit.body_models import BodyModelData
+from smilfit.registrants.registration.limb_matching import LimbCurves
+from smilfit.registrants.registration.problem import Matched
+from smilfit.registrants.registration.sampling import SurfaceSamples
+
+# Of a joint's points: fewer near the scan, and it is not there.
+ABSENT_BELOW = 0.25
+# A joint is of a limb if this share of its skin is.
+OF_LIMB = 0.5
+
+
+@dataclass(frozen=True)
+class LimbJoints:
+    """The joints of every limb of a body, and the tree they hang in."""
+
+    of_limb: tuple[tuple[int, ...], ...]
+    parents: tuple[int, ...]
+
+    @classmethod
+    def of(cls, data: BodyModelData, part: np.ndarray, curves: LimbCurves) -> 'LimbJoints':
+        """Find them by whose skin lies in a limb, with all that hangs on them."""
+        parents = tuple(int(p) for p in data.parents)
+        total = np.bincount(part, minlength=data.n_joints)
+        found = []
+        for limb in curves.limbs.limbs:
+            own = np.bincount(part[limb.vertices], minlength=data.n_joints)
+            inside = {int(j) for j in np.nonzero(own > OF_LIMB * total.clip(1))[0] if j > 0}
+            for j in range(1, data.n_joints):
+                if parents[j] in inside:
+                    inside.add(j)
+            found.append(tuple(sorted(inside)))
+        return cls(tuple(found), parents)
+
+    def absent(
+        self, samples: SurfaceSamples, term: Matched, near: float, unpaired: set[int]
+    ) -> Bool[np.ndarray, ' J']:
+        """Say which joints the scan does not show: those of limbs, with no scan near them or what hangs on them.
+
+        Args:
+            samples: of the body's surface.
+            term: their distances from the scan.
+            near: what is near.
+            unpaired: limbs for which the scan has no counterpart.
+        """
+        n = len(self.parents)
+        count = np.bincount(samples.part, minlength=n)
+        close = np.bincount(samples.part, term.distance < near, minlength=n)
+        shown = (close >= ABSENT_BELOW * count) & (count > 0)
+        for j in reversed(range(1, n)):
+            if shown[j]:
+                shown[self.parents[j]] = True
+        out = np.zeros(n, dtype=bool)
+        for k, joints in enumerate(self.of_limb):
+            own = np.array(joints, dtype=int)
+            seen = shown[own] & (count[own] > 0)
+            # A limb without counterpart that lies on something lies on something else, unless nearly all of it does.
+            if k in unpaired and seen.sum() < 0.8 * max(1, (count[own] > 0).sum()):
+                seen = np.zeros_like(seen)
+            gone = own[~seen]
+            # Joints without skin go with what they hang on.
+            out[gone[(count[gone] > 0) | out[np.array(self.parents)[gone]]]] = True
+        for j in range(1, n):
+            if out[self.parents[j]]:
+                out[j] = True
+        return out
+
+    def offs(self, samples: SurfaceSamples, term: Matched) -> np.ndarray:
+        """Give the upper quartile of each limb's distances from the scan."""
+        out = []
+        for joints in self.of_limb:
+            own = np.isin(samples.part, joints)
+            out.append(float(np.percentile(term.distance[own].clip(max=1e30), 75)) if own.any() else 0.0)
+        return np.array(out)

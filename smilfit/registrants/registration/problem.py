@@ -1,0 +1,287 @@
+"""What is minimised for one specimen: distances between two surfaces both ways, places that are known, and priors.
+
+Closest points are found anew at every evaluation, so the energy is that of the surfaces and not of a matching, and a
+step is judged by it.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.sparse import csr_matrix, vstack
+from torch import Tensor
+
+from smilfit.geometry.surface_search import FacesAround, closest_on_surface
+from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
+from smilfit.registrants.registration.priors import RegistrationPriors
+from smilfit.registrants.registration.sampling import SurfaceSamples, point_rows
+from smilfit.registrants.registration.scan import Scan
+from smilfit.solvers.processes import Processes
+
+
+@dataclass(frozen=True)
+class PlaceTargets:
+    """Points of the body that are known to lie somewhere: landmarks, and middles of limbs' cross-sections.
+
+    Attributes:
+        rows: (n, V) the shares of the vertices in each point.
+        targets: where they lie, world unit.
+        sigma: how well that is known, world unit.
+        robust: how many sigmas count fully.
+    """
+
+    rows: csr_matrix
+    targets: Float[np.ndarray, 'n 3']
+    sigma: Float[np.ndarray, ' n']
+    robust: float = 3.0
+
+
+@dataclass(frozen=True)
+class SurfaceWeights:
+    """How strongly what counts.
+
+    Attributes:
+        sigma: distance at which a point counts half, world unit.
+        template: of the body's points, to the scan.
+        scan: of the scan's points, to the body.
+        along: of the part of a distance along the surface, beside 1 across it (point to plane).
+        least_cosine: of the angle between normals.
+        precision: of a distance, as a share of sigma: priors count against it.
+    """
+
+    sigma: float
+    template: float = 1.0
+    scan: float = 1.0
+    along: float = 0.1
+    least_cosine: float = 0.0
+    precision: float = 0.2
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Residuals of one kind at one state, ready for slopes."""
+
+    rows: csr_matrix
+    difference: Float[np.ndarray, 'n 3']
+    normal: Float[np.ndarray, 'n 3']
+    weight: Float[np.ndarray, ' n']
+    energy: float
+    # Distances of all points, matched or not, by point.
+    distance: Float[np.ndarray, ' m'] = field(default_factory=lambda: np.zeros(0))
+    along: float = 1.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The energy at a state, and what it is made of."""
+
+    point: SurfaceState
+    energy: Tensor
+    terms: tuple[Matched, ...]
+    vertices: np.ndarray
+
+
+@dataclass(frozen=True)
+class RegistrationStep:
+    """A damped step."""
+
+    step: Tensor
+    predicted_reduction: Tensor
+
+
+class RegistrationProblem:
+    """The least-squares problem of one specimen, for `LevenbergMarquardt`.
+
+    Args:
+        surface: of the body.
+        scan: to register to.
+        samples: of the body's surface, by part; those of weight 0 are left out.
+        scan_points: numbers of the scan's vertices that are compared, with weights.
+        weights: of the terms.
+        priors: of the unknowns.
+        free: which unknowns move.
+        places: points that are known; None for none.
+        kept_faces: triangles of the body that scan points may lie on; None for all.
+    """
+
+    coupled = False
+    processes = Processes()
+
+    def __init__(
+        self,
+        surface: PosedSurface,
+        scan: Scan,
+        samples: SurfaceSamples,
+        scan_points: tuple[np.ndarray, np.ndarray],
+        weights: SurfaceWeights,
+        priors: RegistrationPriors,
+        free: Bool[np.ndarray, ' P'],
+        places: PlaceTargets | None = None,
+        kept_faces: Bool[np.ndarray, ' F'] | None = None,
+    ) -> None:
+        self.surface, self.scan, self.samples = surface, scan, samples
+        self.index, self.index_weight = scan_points
+        self.weights, self.priors, self.free, self.places = weights, priors, free, places
+        faces = surface.faces if kept_faces is None or not kept_faces.any() else surface.faces[kept_faces]
+        self._kept = kept_faces
+        self._around = FacesAround.of(torch.as_tensor(faces), surface.data.n_vertices)
+        self._scan_vertices = torch.as_tensor(scan.vertices).unsqueeze(0)
+
+    def evaluate(self, point: SurfaceState, robust_scale: float = 1.0) -> Evaluation:
+        """Find closest points and give the energy."""
+        vertices = self.surface.vertices(point).numpy()
+        terms = self.matched(vertices)
+        energy = sum(t.energy for t in terms) + self.priors.energy(point)
+        return Evaluation(point, torch.tensor([energy], dtype=torch.float64), terms, vertices)
+
+    def matched(self, vertices: Float[np.ndarray, 'V 3']) -> tuple[Matched, ...]:
+        """Find closest points of a posed surface, all terms."""
+        terms = []
+        if self.weights.template > 0 and self.samples.weight.any():
+            terms.append(self.to_scan(vertices))
+        if self.weights.scan > 0 and len(self.index):
+            terms.append(self.from_scan(vertices))
+        if self.places is not None:
+            terms.append(self._to_places(vertices, self.places))
+        return tuple(terms)
+
+    def step(
+        self, at: Evaluation, damping: Float[Tensor, ' B'], n_together: int | None = None
+    ) -> RegistrationStep:
+        """Solve the damped equations."""
+        slopes = self.surface.slopes(at.point)
+        size = self.surface.n_unknowns
+        free = self.free
+        hessian, gradient = np.zeros((size, size)), np.zeros(size)
+        for term in at.terms:
+            used = term.weight > 0
+            if not used.any():
+                continue
+            rows = slopes.at(term.rows[np.nonzero(used)[0]])
+            root = np.sqrt(term.weight[used])
+            normal = term.normal[used]
+            # W = n n' + along (1 - n n'), as its root on three rows.
+            share = np.sqrt(term.along)
+            across = np.einsum('nc,ncp->np', normal, rows)
+            mixed = share * rows + (1 - share) * normal[:, :, None] * across[:, None]
+            off = term.difference[used]
+            off = share * off + (1 - share) * normal * (normal * off).sum(1, keepdims=True)
+            table = (root[:, None, None] * mixed).reshape(-1, size)
+            hessian += table.T @ table
+            gradient += table.T @ (root[:, None] * off).reshape(-1)
+        prior_hessian, prior_gradient = self.priors.equations(at.point)
+        hessian, gradient = (hessian + prior_hessian)[free][:, free], (gradient + prior_gradient)[free]
+        diagonal = hessian.diagonal().copy()
+        damped = hessian + float(damping[0]) * np.diag(diagonal + 1e-9 * diagonal.max())
+        solution = -np.linalg.solve(damped, gradient)
+        predicted = -2 * gradient @ solution - solution @ hessian @ solution
+        step = np.zeros(size)
+        step[free] = solution
+        # Whole turns in one step are out of the linear range.
+        turns = self.surface.slices['turns']
+        step[turns] = step[turns].clip(-0.7, 0.7)
+        return RegistrationStep(torch.from_numpy(step), torch.tensor([predicted], dtype=torch.float64))
+
+    def moved(self, at: Evaluation, step: RegistrationStep) -> SurfaceState:
+        """Give the state after a step."""
+        return self.surface.moved(at.point, step.step)
+
+    def take(self, index: Tensor) -> 'RegistrationProblem':
+        """Give this problem; it has one row."""
+        return self
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum."""
+        return values.sum()
+
+    def to_scan(self, vertices: np.ndarray) -> Matched:
+        """Match the body's points with the scan's surface."""
+        s = self.samples
+        points = torch.from_numpy(s.rows @ vertices).unsqueeze(0)
+        corners = vertices[self.surface.faces[s.faces]]
+        normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+        observed = torch.from_numpy(s.weight > 0).unsqueeze(0)
+        found = closest_on_surface(
+            points, observed, self._scan_vertices, self.scan.around, 4,
+            torch.from_numpy(normal).unsqueeze(0), self.weights.least_cosine,
+        )  # fmt: skip
+        index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
+        target = (shares[:, :, None] * self.scan.vertices[index]).sum(1)
+        towards = _unit((shares[:, :, None] * self.scan.normals[index]).sum(1))
+        difference = points[0].numpy() - target
+        return self._scored(
+            s.rows, difference, towards, self.weights.template * s.weight, found.found[0].numpy()
+        )
+
+    def from_scan(self, vertices: np.ndarray) -> Matched:
+        """Match the scan's points with the body's surface."""
+        points = self.scan.vertices[self.index]
+        observed = torch.from_numpy(self.index_weight > 0).unsqueeze(0)
+        found = closest_on_surface(
+            torch.from_numpy(points).unsqueeze(0), observed, torch.from_numpy(vertices).unsqueeze(0),
+            self._around, 4, torch.from_numpy(self.scan.normals[self.index]).unsqueeze(0),
+            self.weights.least_cosine,
+        )  # fmt: skip
+        index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
+        corners = vertices[index]
+        normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+        difference = (shares[:, :, None] * corners).sum(1) - points
+        rows = point_rows(index, shares, len(vertices))
+        return self._scored(
+            rows, difference, normal, self.weights.scan * self.index_weight, found.found[0].numpy()
+        )
+
+    def _scored(
+        self,
+        rows: csr_matrix,
+        difference: np.ndarray,
+        normal: np.ndarray,
+        weight: np.ndarray,
+        found: np.ndarray,
+    ) -> Matched:
+        """Score differences by Geman and McClure's robust loss; a point without a match pays the most."""
+        w = self.weights
+        unit = (w.precision * w.sigma) ** -2
+        across = (normal * difference).sum(1)
+        squared = across**2 + w.along * (np.square(difference).sum(1) - across**2)
+        limit = w.sigma**2
+        share = limit / (limit + squared)
+        paid = np.where(found, squared * share, limit)
+        energy = float((weight * unit * paid).sum())
+        distance = np.where(found, np.linalg.norm(difference, axis=1), np.inf)
+        return Matched(rows, difference, normal, weight * unit * share**2 * found, energy, distance, w.along)
+
+    def _to_places(self, vertices: np.ndarray, places: PlaceTargets) -> Matched:
+        difference = places.rows @ vertices - places.targets
+        limit = (places.robust * places.sigma) ** 2
+        squared = np.square(difference).sum(1)
+        share = limit / (limit + squared)
+        weight = places.sigma**-2
+        energy = float((weight * squared * share).sum())
+        normal = np.zeros_like(difference)
+        return Matched(places.rows, difference, normal, weight * share**2, energy, np.sqrt(squared), 1.0)
+
+    def with_weights(self, **changes: float) -> 'RegistrationProblem':
+        """Give the same problem with other weights."""
+        return RegistrationProblem(
+            self.surface, self.scan, self.samples, (self.index, self.index_weight),
+            replace(self.weights, **changes), self.priors, self.free, self.places, self._kept,
+        )  # fmt: skip
+
+
+def joined_places(first: PlaceTargets | None, second: PlaceTargets | None) -> PlaceTargets | None:
+    """Put known places together."""
+    if first is None or second is None:
+        return first or second
+    return PlaceTargets(
+        vstack([first.rows, second.rows]).tocsr(),
+        np.concatenate([first.targets, second.targets]),
+        np.concatenate([first.sigma, second.sigma]),
+        min(first.robust, second.robust),
+    )
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)

@@ -1,0 +1,78 @@
+"""What moves when, and how far a point may lie off: the schedule of a registration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from smilfit.registrants.registration.deformation import DeformationStage
+from smilfit.registry import reject_unknown
+
+PLACE = ('turns', 'transl', 'log_scale')
+ALL = (*PLACE, 'betas', 'log_joint_scales')
+
+
+@dataclass(frozen=True)
+class RegistrationStage:
+    """One width of the surface terms, and what moves.
+
+    Attributes:
+        sigma: distance at which a point counts half, share of the scan's extent; never below three times the noise.
+        fit: names of unknowns (`turns`, `transl`, `log_scale`, `betas`, `log_joint_scales`).
+        along: weight of the distance along the surface, beside 1 across it.
+        limbs: whether the middles of limbs still draw.
+        max_normal_angle_deg: surfaces whose normals differ by more are not each other's.
+        n_iter: most steps; the end is convergence.
+        ftol: relative decrease of the energy that counts as none.
+    """
+
+    sigma: float
+    fit: tuple[str, ...] = ALL
+    along: float = 0.1
+    limbs: bool = False
+    max_normal_angle_deg: float = 90.0
+    n_iter: int = 60
+    ftol: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        reject_unknown('RegistrationStage', 'unknown', self.fit, ALL)
+        if not 0 < self.sigma < 1:
+            raise ValueError(
+                f'RegistrationStage: sigma must be a share of the extent, 0 to 1; got {self.sigma}.'
+            )
+
+
+# Coarse to fine. The first is run from every start.
+STAGES = (
+    RegistrationStage(0.04, along=0.3, limbs=True, n_iter=25, ftol=1e-2),
+    RegistrationStage(0.015, along=0.1, n_iter=40),
+    RegistrationStage(0.006, along=0.03, n_iter=40),
+    RegistrationStage(0.002, along=0.01, n_iter=60, ftol=1e-4),
+)
+DEFORMATION = (DeformationStage(0.004, strain=0.03), DeformationStage(0.002, strain=0.05))
+# Of a template without a skeleton: its limbs bend by the skin alone.
+UNRIGGED = (
+    DeformationStage(0.1, strain=0.1, along=0.3, limbs=True, n_iter=30),
+    DeformationStage(0.03, strain=0.1, along=0.2, limbs=True, n_iter=30),
+    DeformationStage(0.01, strain=0.1, n_iter=20),
+    DeformationStage(0.004, strain=0.1, n_iter=20),
+)
+
+Stage = TypeVar('Stage', RegistrationStage, DeformationStage)
+
+
+def stages_of(kind: type[Stage], given: Sequence[Stage | Mapping[str, Any]]) -> tuple[Stage, ...]:
+    """Take stages as objects, or as a config has them.
+
+    Raises:
+        UnknownNameError: a key that a stage does not have, with the near ones.
+    """
+    found = []
+    for one in given:
+        if isinstance(one, Mapping):
+            reject_unknown(kind.__name__, 'key', one, [f.name for f in fields(kind)])
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
+            found.append(kind(**values))
+        else:
+            found.append(one)
+    return tuple(found)

@@ -1,0 +1,243 @@
+"""Make a body model of a rig: one tree, clean weights, left and right, limits, unit; with a report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from smilfit.body_models.checks import check_body_model
+from smilfit.body_models.data import BodyModelData, SparseMatrix
+from smilfit.body_models.default_limits import default_joint_limits
+from smilfit.body_models.landmarks import Landmark
+from smilfit.rigs.cleaning import clean_mesh, seam_vertices
+from smilfit.rigs.clip_poses import ClipPoses, clip_poses
+from smilfit.rigs.limits import limits_of_clips, locked, read_limits
+from smilfit.rigs.rig import Rig
+from smilfit.rigs.symmetry import Symmetry, find_symmetry
+from smilfit.rigs.trees import BodyTree, body_tree, end_joints
+
+# From a mite to a blue whale, metres.
+_SMALLEST_M, _LARGEST_M = 2e-4, 35.0
+METRES = {'m': 1.0, 'dm': 0.1, 'cm': 0.01, 'mm': 1e-3, 'um': 1e-6, 'in': 0.0254, 'ft': 0.3048}
+_DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
+LIMITS = ('auto', 'file', 'clips', 'default')
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What was found in a rig and what was done to it.
+
+    `limits` says where the joint limits come from, `unit_source` where the unit does. `suspected` says
+    what is doubtful, `notes` what was done; `unfitted` are joints that fits leave at rest, by the reason.
+    """
+
+    rig: str
+    counts: Mapping[str, int]
+    cleaned: Mapping[str, int]
+    size: float
+    unit: str | None
+    unit_source: str
+    symmetry: Symmetry
+    limits: str
+    root: str
+    unfitted: Mapping[str, tuple[str, ...]]
+    clips: tuple[ClipPoses, ...] = ()
+    suspected: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def build_model(
+    rig: Rig, unit: str | None = None, limits: str | Path = 'auto', name: str | None = None
+) -> tuple[BodyModelData, ImportReport]:
+    """Make a body model of a rig.
+
+    Joints are static where a rig has no regressor: it states where they are, and its morph targets, which become
+    shape directions, move skin alone, in its own player too. A regressor made up here would move joints that the file
+    does not move.
+
+    Args:
+        rig: as its reader gave it.
+        unit: of its numbers; the file's or its format's if None.
+        limits: 'file'; 'clips' for the ranges that clips use, with a margin; 'default' for those that models without
+            limits get; 'auto' for the file's where it has some, else the default; or a table (see `read_limits`),
+            over the 'auto' ones.
+        name: of the model; the rig's if None.
+
+    Returns:
+        The model, and what was done.
+
+    Raises:
+        ValueError: a rig of which no model can be made: no triangles, a loop of joints, limits it does not have.
+    """
+    _check_rig(rig)
+    rest = rig.rest[:, :3, 3]
+    cleaned = clean_mesh(rig.vertices, rig.faces, rig.weights, rest)
+    if not len(cleaned.faces):
+        raise ValueError(f'{rig.name}: a mesh must have triangles of some area; got none. Export its faces.')
+    influence = np.bincount(cleaned.weights.cols, cleaned.weights.values, len(rest))
+    carried = influence.copy()
+    for site in rig.sites.values():
+        carried[rig.joint_names.index(site.joint)] += 1
+    tree = body_tree(rig.parents, carried)
+    order = list(tree.order)
+    names = tuple(rig.joint_names[j] for j in order)
+    joints = rest[order]
+    symmetry = find_symmetry(rig.vertices, names, joints)
+    clips = model_clips(rig, tree)
+    data = BodyModelData(
+        name=name or rig.name,
+        v_template=rig.vertices,
+        faces=cleaned.faces,
+        joint_names=names,
+        parents=np.array(tree.parents),
+        weights=_reordered(cleaned.weights, order),
+        joints=joints,
+        shapedirs=np.stack(list(rig.morphs.values()), -1) if rig.morphs else None,
+        joint_symmetry=symmetry.pairs,
+        symmetry_plane_vertices=symmetry.plane_vertices,
+        joint_regressor=_regressor(rig, order),
+        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
+        unit=unit or rig.unit,
+        up_axis=rig.up_axis,
+        forward_axis=rig.forward_axis,
+        licence=rig.licence,
+    )
+    found, source = _limits(rig, data, tree, clips, limits)
+    data = replace(data, joint_limits=locked(found, tree.fitted))
+    if rig.axes is not None and source != _DEFAULT and limits != 'clips':
+        data = replace(data, joint_axes=rig.axes[order])
+    check_body_model(data, rig.name)
+    size = float(np.ptp(rig.vertices, axis=0).max())
+    unit_source = 'as given' if unit else 'by the format' if rig.unit else 'not known'
+    report = ImportReport(
+        rig=rig.name,
+        counts=_counts(rig, data, clips),
+        cleaned={what: n for what, n in cleaned.counts.items() if n},
+        size=size,
+        unit=data.unit,
+        unit_source=unit_source,
+        symmetry=symmetry,
+        limits=source,
+        root=names[0],
+        unfitted=_unfitted(rig, tree, carried),
+        clips=clips,
+        suspected=_suspected(size, data.unit),
+        notes=rig.notes,
+    )
+    return data, report
+
+
+def model_clips(rig: Rig, tree: BodyTree) -> tuple[ClipPoses, ...]:
+    """Turn a rig's clips into poses of the model whose joints stand as in the tree."""
+    order = list(tree.order)
+    back, rest = np.linalg.inv(rig.rest[order]), rig.rest[order][:, :3, 3]
+    return tuple(
+        clip_poses(
+            clip.name, clip.times_s, clip.joints[:, order] @ back, rest, tree.parents, clip.morph_weights
+        )
+        for clip in rig.clips
+    )
+
+
+def _check_rig(rig: Rig) -> None:
+    count, joints = len(rig.vertices), len(rig.joint_names)
+    if not count or not joints or not len(rig.faces):
+        got = f'{count} vertices, {len(rig.faces)} triangles and {joints} joints'
+        raise ValueError(f'{rig.name}: a rig must have a mesh and joints; got {got}. Export both together.')
+    if not np.isfinite(rig.vertices).all() or not np.isfinite(rig.rest).all():
+        raise ValueError(
+            f'{rig.name}: places of vertices and joints must be finite; some are not. Mend the rig.'
+        )
+    if np.ptp(rig.vertices, axis=0).max() <= 0:
+        raise ValueError(f'{rig.name}: a mesh must have an extent; got one point. Export the mesh anew.')
+
+
+def _regressor(rig: Rig, order: list[int]) -> SparseMatrix | None:
+    """Give the regressor's rows the model's order."""
+    if rig.joint_regressor is None:
+        return None
+    rank, given = np.argsort(order), rig.joint_regressor
+    return SparseMatrix(rank[given.rows], given.cols, given.values, given.shape)
+
+
+def _three(values: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = map(float, values)
+    return x, y, z
+
+
+def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:
+    rank = np.argsort(order)
+    return SparseMatrix(weights.rows, rank[weights.cols], weights.values, weights.shape)
+
+
+def _limits(
+    rig: Rig, data: BodyModelData, tree: BodyTree, clips: tuple[ClipPoses, ...], wanted: str | Path
+) -> tuple[np.ndarray, str]:
+    stated = None if rig.limits_rad is None else rig.limits_rad[list(tree.order)]
+    if wanted == 'clips':
+        if not clips:
+            raise ValueError(
+                f'{rig.name}: limits from clips must have clips; the rig has none. Leave --limits out.'
+            )
+        n_frames = sum(map(len, clips))
+        words = f'ranges that {len(clips)} clips use ({n_frames} frames), with a margin of 15 degrees'
+        return limits_of_clips([clip.arrays['body_pose'] for clip in clips]), words
+    if wanted == 'file' and stated is None:
+        raise ValueError(f'{rig.name}: limits of the file were asked for; it has none. Leave --limits out.')
+    if stated is not None and wanted in ('auto', 'file'):
+        return stated, 'as the file states them'
+    default = default_joint_limits(data)
+    if wanted in ('auto', 'default'):
+        return default, _DEFAULT
+    base = stated if stated is not None else default
+    return read_limits(wanted, data.joint_names, base), f'by {Path(wanted).name}'
+
+
+def _counts(rig: Rig, data: BodyModelData, clips: tuple[ClipPoses, ...]) -> dict[str, int]:
+    per_vertex = np.bincount(data.weights.rows, minlength=data.n_vertices)
+    return {
+        'vertices': data.n_vertices,
+        'triangles': len(data.faces),
+        'joints': data.n_joints,
+        'shape directions': data.n_betas,
+        'clips': len(clips),
+        'keypoints': len(data.landmarks),
+        'most joints of a vertex': int(per_vertex.max()),
+        'vertices on the place of another': seam_vertices(rig.vertices),
+    }
+
+
+def _unfitted(rig: Rig, tree: BodyTree, carried: np.ndarray) -> dict[str, tuple[str, ...]]:
+    """Name the joints that fits leave alone, by what they are."""
+    ends = end_joints(rig.parents, carried)
+    found: dict[str, list[str]] = {}
+    for j, fitted in zip(tree.order, tree.fitted):
+        if fitted:
+            continue
+        reason = 'helpers that move no skin'
+        if j in tree.above:
+            reason = 'above the root'
+        elif ends[j] and j not in tree.joined:
+            reason = 'ends of bones'
+        found.setdefault(reason, []).append(rig.joint_names[j])
+    return {reason: tuple(names) for reason, names in found.items()}
+
+
+def _suspected(size: float, unit: str | None) -> tuple[str, ...]:
+    if unit is None:
+        return ('The unit is not known: lengths in mm cannot be given. Say it: --unit m, cm or mm.',)
+    if unit not in METRES:
+        return ()
+    metres = size * METRES[unit]
+    if _SMALLEST_M <= metres <= _LARGEST_M:
+        return ()
+    others = [
+        u
+        for u, m in METRES.items()
+        if _SMALLEST_M * 5 <= size * m <= _LARGEST_M / 5 and u in ('m', 'cm', 'mm')
+    ]
+    hint = f' In {" or ".join(others)} it would be: give --unit {others[0]} if so.' if others else ''
+    return (
+        f'The unit is suspected to be wrong: {size:.4g} {unit} is no size of an animal.{hint} Nothing was scaled.',
+    )

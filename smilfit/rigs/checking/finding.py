@@ -1,0 +1,80 @@
+"""What a check of a body model says, and how it names places in one."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.files import shorten
+
+# Of an error the model gives wrong bodies or is refused; a warning is probably a fault; a note is worth knowing.
+ERROR, WARNING, NOTE = 'error', 'warning', 'note'
+SEVERITIES = (ERROR, WARNING, NOTE)
+# How many places are named one by one.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found.
+
+    Args:
+        check: which check, by its name.
+        severity: `error`, `warning` or `note`.
+        where: the place in the model; empty where it is the whole of it.
+        what: what is so, in words.
+        advice: what to do, a sentence; empty where nothing needs to be done.
+        count: how many places.
+        figures: what was measured, by names with their units; lengths in the model's unit.
+    """
+
+    check: str
+    severity: str
+    where: str
+    what: str
+    advice: str = ''
+    count: int = 1
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def sentence(self) -> str:
+        """Say it on one line."""
+        where = f'; at {self.where}' if self.where else ''
+        return ' '.join(filter(None, (f'{self.severity}: {self.check}: {self.what}{where}.', self.advice)))
+
+    def record(self) -> dict[str, Any]:
+        """Give it as JSON has it."""
+        return asdict(self)
+
+
+def listed(names: Sequence[object]) -> str:
+    """Name the first few of several places, and how many more there are."""
+    texts = [shorten(str(name), 60) for name in names[:_NAMED]]
+    more = len(names) - len(texts)
+    return ', '.join(texts) + (f' and {more} more' if more > 0 else '')
+
+
+def vertex_places(data: BodyModelData, vertices: np.ndarray) -> str:
+    """Name vertices by their numbers, and by the joints that most of them hang on."""
+    text = f'{"vertex" if len(vertices) == 1 else "vertices"} {listed(vertices.tolist())}'
+    joints = Counter(data.joint_names[j] for j in strongest_joint(data)[vertices].tolist() if j >= 0)
+    if not joints:
+        return text
+    most = listed([name for name, _ in joints.most_common()])
+    return f'{text} (on {most})'
+
+
+def strongest_joint(data: BodyModelData) -> np.ndarray:
+    """Give the joint that each vertex (V,) hangs on most, -1 for one without weights."""
+    weights, found = data.weights, np.full(data.n_vertices, -1)
+    inside = (weights.rows < data.n_vertices) & (weights.cols < data.n_joints)
+    order = np.argsort(weights.values[inside], kind='stable')
+    found[weights.rows[inside][order]] = weights.cols[inside][order]
+    return found
+
+
+def share(length: float, size: float) -> str:
+    """Say a length of the model, and what part of its size it is."""
+    return f'{length:.3g}' + (f' ({100 * length / size:.2g} % of its size)' if size > 0 else '')

@@ -1,0 +1,188 @@
+"""Clips of a rig as parameters of the body model made of it.
+
+A clip says where joints are: maps from the rest pose to the world, M_j = [L_j | .]. The model's joint has the map
+`L_j = L_parent N_j`, and is at `L_parent (rest_j - rest_parent + offset_j)` from its parent. So N_j and the offsets
+give any clip exactly; where N_j is a rotation, as in nearly all, these are a pose. What scaled bones, or the last
+digits of float32 in a file, make of N_j besides is kept beside the pose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from smilfit.body_models.smil import SMIL
+from smilfit.files import BadFileError, read_npz, replacing
+from smilfit.geometry.rotation import rotmat_to_axis_angle
+from smilfit.rigs.transforms import nearest_rotations
+from smilfit.structures import BodyParams
+
+# Uniform scales of joints that differ from one by less are noise of the file.
+_SCALED = 1e-3
+# A joint that a clip scales to nothing would have no inverse.
+_LEAST_SCALE = 1e-8
+_ARRAYS = ('times_s', 'global_orient', 'body_pose', 'transl', 'scale', 'joint_offsets')
+_OPTIONAL = ('log_joint_scales', 'betas')
+_EXACT = ('exact_global_orient', 'exact_body_pose', 'exact_joint_offsets')
+
+
+@dataclass(frozen=True)
+class ClipPoses:
+    """A clip as parameters of a body model, by the names of `BodyParams`; T frames at `times_s`.
+
+    `arrays` hold `global_orient` (T, 3), `body_pose` (T, J-1, 3), `transl` (T, 3), `scale` (T,), `joint_offsets`
+    (T, J, 3), where the clip scales joints `log_joint_scales` (T, J, 3), and where it moves morph targets `betas`
+    (T, S). `exact` hold `global_orient` (T, 3, 3), `body_pose` (T, J-1, 3, 3) and `joint_offsets`, in which the
+    matrices also stretch as the file does.
+    """
+
+    name: str
+    times_s: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    exact: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.times_s)
+
+    def params(self, body: SMIL, exact: bool = True) -> BodyParams:
+        """Give the parameters, float64.
+
+        Args:
+            body: the model that the clip belongs to.
+            exact: as the file moves its skin, scaled bones included, rotations as matrices; otherwise as poses, with
+                axis-angle rotations.
+        """
+        shape = np.zeros((len(self), body.n_betas)) if body.data.shape_mean is None else None
+        if shape is None:
+            shape = np.tile(np.asarray(body.data.shape_mean, float), (len(self), 1))
+        values = {'betas': shape} | dict(self.arrays)
+        if exact:
+            values = {k: v for k, v in values.items() if k != 'log_joint_scales'} | dict(self.exact)
+        return BodyParams.of({name: torch.as_tensor(np.asarray(v, np.float64)) for name, v in values.items()})
+
+
+def clip_poses(
+    name: str,
+    times_s: Float[np.ndarray, ' T'],
+    maps: Float[np.ndarray, 'T J 4 4'],
+    rest: Float[np.ndarray, 'J 3'],
+    parents: tuple[int, ...],
+    betas: Float[np.ndarray, 'T S'] | None,
+) -> ClipPoses:
+    """Turn the joints' maps from the rest pose to the world into parameters.
+
+    Args:
+        name: of the clip.
+        times_s: of its frames.
+        maps: affine, in the model's order of joints.
+        rest: joints at rest.
+        parents: parents first, one root.
+        betas: weights of morph targets.
+    """
+    linear = maps[..., :3, :3]
+    places = np.einsum('tjab,jb->tja', linear, rest) + maps[..., :3, 3]
+    scale = np.maximum(np.abs(np.linalg.det(linear[:, 0])) ** (1 / 3), _LEAST_SCALE)
+    transl = places[:, 0] - scale[:, None] * rest[0]
+    linear = linear / scale[:, None, None, None]
+    places = (places - transl[:, None]) / scale[:, None, None]
+    sizes = np.maximum(np.abs(np.linalg.det(linear)) ** (1 / 3), _LEAST_SCALE)
+    scaled = bool((np.abs(sizes - 1) > _SCALED).any())
+    turned = nearest_rotations(linear)
+    held = turned * sizes[..., None, None] if scaled else turned
+    local = _in_parents(turned, parents)
+    exact = _in_parents(linear, parents)
+    pose = rotmat_to_axis_angle(torch.from_numpy(local)).numpy()
+    arrays = {
+        'global_orient': pose[:, 0],
+        'body_pose': pose[:, 1:],
+        'transl': transl,
+        'scale': scale,
+        'joint_offsets': _offsets(held, places, rest, parents),
+    }
+    if scaled:
+        arrays['log_joint_scales'] = np.repeat(np.log(sizes)[..., None], 3, -1)
+    if betas is not None and betas.shape[1]:
+        arrays['betas'] = betas
+    beside = {
+        'global_orient': exact[:, 0],
+        'body_pose': exact[:, 1:],
+        'joint_offsets': _offsets(linear, places, rest, parents),
+    }
+    return ClipPoses(name, np.asarray(times_s, float), arrays, beside)
+
+
+def _in_parents(linear: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
+    above = np.array(parents)
+    found = linear.copy()
+    found[:, 1:] = np.linalg.solve(_invertible(linear[:, above[1:]]), linear[:, 1:])
+    return found
+
+
+def _offsets(
+    linear: np.ndarray, places: np.ndarray, rest: np.ndarray, parents: tuple[int, ...]
+) -> np.ndarray:
+    above = np.array(parents)[1:]
+    found = np.zeros_like(places)
+    steps = places[:, 1:] - places[:, above]
+    found[:, 1:] = np.linalg.solve(_invertible(linear[:, above]), steps[..., None])[..., 0] - (
+        rest[1:] - rest[above]
+    )
+    return found
+
+
+def _invertible(linear: np.ndarray) -> np.ndarray:
+    """Give what a clip flattens a little thickness."""
+    flat = np.linalg.svd(linear, compute_uv=False)[..., -1] < _LEAST_SCALE
+    if not flat.any():
+        return linear
+    u, s, vt = np.linalg.svd(linear[flat])
+    found = linear.copy()
+    found[flat] = (u * np.maximum(s, _LEAST_SCALE)[..., None, :]) @ vt
+    return found
+
+
+def write_clips(path: str | Path, clips: tuple[ClipPoses, ...], model_hash: str) -> Path:
+    """Write clips as one npz without pickles; see `read_clips` for its keys."""
+    path = Path(path)
+    arrays: dict[str, np.ndarray] = {
+        'names': np.array([clip.name for clip in clips], dtype=np.str_),
+        'model_hash': np.array(model_hash),
+        # All poses in a row, as whatever takes poses of fits reads them.
+        'body_pose': np.concatenate([clip.arrays['body_pose'] for clip in clips]),
+    }
+    for k, clip in enumerate(clips):
+        arrays[f'{k}.times_s'] = clip.times_s
+        arrays |= {f'{k}.{name}': value for name, value in clip.arrays.items()}
+        arrays |= {f'{k}.exact_{name}': value for name, value in clip.exact.items()}
+    with replacing(path) as temporary, temporary.open('wb') as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    return path
+
+
+def read_clips(path: str | Path) -> dict[str, ClipPoses]:
+    """Read clips by name.
+
+    The file holds `names` (n,), `model_hash`, `body_pose` (all poses in a row), and for clip k of the names
+    `k.times_s`, `k.global_orient`, `k.body_pose`, `k.transl`, `k.scale`, `k.joint_offsets`, where there are some
+    `k.log_joint_scales` and `k.betas`, and `k.exact_global_orient`, `k.exact_body_pose`, `k.exact_joint_offsets`.
+
+    Raises:
+        BadFileError: no such arrays, or arrays of different lengths.
+    """
+    path = Path(path)
+    found = read_npz(path, None, 'clips')
+    if 'names' not in found or found['names'].ndim != 1:
+        raise BadFileError(f'{path}: clips must have names; got none. Import the rig again.')
+    clips = {}
+    for k, name in enumerate(found['names'].tolist()):
+        own = {n: found[f'{k}.{n}'] for n in (*_ARRAYS, *_OPTIONAL, *_EXACT) if f'{k}.{n}' in found}
+        missing = [n for n in (*_ARRAYS, *_EXACT) if n not in own]
+        if missing or len({len(value) for value in own.values()}) != 1:
+            got = f'no {missing[0]}' if missing else 'different lengths'
+            raise BadFileError(f'{path}: the clip {name} must have a row of everything a frame; got {got}.')
+        exact = {n.removeprefix('exact_'): own.pop(n) for n in _EXACT}
+        clips[str(name)] = ClipPoses(str(name), own.pop('times_s'), own, exact)
+    return clips

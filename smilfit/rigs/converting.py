@@ -1,0 +1,80 @@
+"""A body model from one file format to another, with word of what is lost, and the file read back and compared."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.files import load_body_model_data, save_body_model
+from smilfit.body_models.shipped_models import find_body_model
+from smilfit.body_models.smal_writer import write_smal_file
+from smilfit.body_models.stored_model import StoredModel, read_stored_model
+from smilfit.rigs.comparing import body_difference
+
+
+class Conversion(NamedTuple):
+    """What became of a model.
+
+    `lost` says in words what the new file does not hold; `difference` is how far the bodies of both files lie apart
+    at most, a share of the body's size.
+    """
+
+    data: BodyModelData
+    lost: tuple[str, ...]
+    difference: float
+
+
+def _write_smil_json(data: BodyModelData, path: Path) -> tuple[str, ...]:
+    save_body_model(data, path)
+    return ()
+
+
+WRITERS: dict[str, Callable[[BodyModelData, Path], tuple[str, ...]]] = {
+    '.smil.json': _write_smil_json,
+    '.pkl': write_smal_file,
+    '.npz': write_smal_file,
+}
+
+
+def convert_model(source: str | Path, target: str | Path) -> Conversion:
+    """Read a body model and write it in the format of the new name's ending.
+
+    Args:
+        source: a body model's file, or the name of a shipped model.
+        target: a file that is not there yet: `.smil.json`, `.pkl`, `.npz` or `.glb`.
+
+    Raises:
+        FileExistsError: the new file is there.
+        ValueError: a file that breaks a rule, or an ending that has no writer.
+    """
+    target = Path(target)
+    writer = next((WRITERS[ending] for ending in WRITERS if target.name.endswith(ending)), None)
+    if writer is None:
+        raise ValueError(
+            f'{target}: a body model is written as {", ".join(WRITERS)}; got {target.suffix!r}. Choose one of them.'
+        )
+    if target.exists():
+        raise FileExistsError(f'{target}: the new file must not be there yet; it is. Give another name.')
+    data = read_model(source)
+    lost = writer(data, target)
+    return Conversion(data, lost, body_difference(data, read_model(target)))
+
+
+def read_model(path: str | Path) -> BodyModelData:
+    """Read a body model in any of the formats that this module writes, or a shipped model by name.
+
+    Raises:
+        ValueError: a file that breaks a rule, or a glTF of another program.
+    """
+    return load_body_model_data(path)
+
+
+def open_model(name_or_path: str | Path) -> tuple[StoredModel, Path]:
+    """Open a model as its file has it, and say which file that is.
+
+    Raises:
+        FileNotFoundError: no such file or shipped model.
+        ValueError: a file that is no body model.
+    """
+    path = find_body_model(name_or_path)
+    return read_stored_model(path), path

@@ -1,0 +1,72 @@
+"""Joint limits of an imported rig: its file's, those that its clips use, or a user's; joints that stay are locked."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from smilfit.files import BadFileError, read_text, reading
+from smilfit.registry import UnknownNameError, did_you_mean
+
+# What is added on both sides to the range that clips use: an animal does more than its animator showed.
+MARGIN_RAD = math.radians(15)
+_COLUMNS = ('joint', 'axis', 'min_deg', 'max_deg')
+_AXES = ('x', 'y', 'z')
+
+
+def limits_of_clips(
+    poses: Sequence[Float[np.ndarray, 'T j 3']], margin_rad: float = MARGIN_RAD
+) -> Float[np.ndarray, 'J 3 2']:
+    """Give the ranges of axis-angle components that clips use, and rest, with a margin; the root's are full turns."""
+    every = np.concatenate(poses)
+    low, high = np.minimum(every.min(0), 0) - margin_rad, np.maximum(every.max(0), 0) + margin_rad
+    found = np.stack((low, high), -1).clip(-math.pi, math.pi)
+    return np.concatenate((np.broadcast_to([-math.pi, math.pi], (1, 3, 2)), found))
+
+
+def read_limits(
+    path: str | Path, names: Sequence[str], limits: Float[np.ndarray, 'J 3 2']
+) -> Float[np.ndarray, 'J 3 2']:
+    """Read limits from a table (csv: joint,axis,min_deg,max_deg); what it does not name keeps its own.
+
+    Args:
+        path: the table; `axis` is x, y or z.
+        names: of the joints.
+        limits: of the joints that the table does not name.
+
+    Raises:
+        UnknownNameError: a joint that is not there.
+        BadFileError: another table.
+    """
+    path = Path(path)
+    with reading(path, 'a table of joint limits'):
+        rows = list(csv.DictReader(io.StringIO(read_text(path, 'a table of joint limits'))))
+        found = limits.copy()
+        place = {name: j for j, name in enumerate(names)}
+        if not rows or not set(_COLUMNS) <= set(rows[0]):
+            raise BadFileError(
+                f'{path}: the columns must be {",".join(_COLUMNS)}; got others. Write them so.'
+            )
+        for row in rows:
+            joint, axis = row['joint'], row['axis']
+            if joint not in place:
+                raise UnknownNameError(f'{path}: no joint {joint!r}. {did_you_mean(joint, names)}')
+            low, high = float(row['min_deg']), float(row['max_deg'])
+            if axis not in _AXES or not -180 <= low <= high <= 180:
+                got = f'{axis}, {low:g} to {high:g}'
+                raise BadFileError(
+                    f'{path}: limits of {joint} must be of x, y or z, least first, within 180 degrees; got {got}.'
+                )
+            found[place[joint], _AXES.index(axis)] = np.radians([low, high])
+        return found
+
+
+def locked(limits: Float[np.ndarray, 'J 3 2'], fitted: Sequence[bool]) -> Float[np.ndarray, 'J 3 2']:
+    """Lock joints that nothing moves with: both limits are 0."""
+    found = limits.copy()
+    found[~np.asarray(fitted)] = 0
+    return found

@@ -1,0 +1,215 @@
+"""Read an MJCF document whole: includes in their place, defaults by class, and nothing that a file could do harm by.
+
+The standard library's expat reads the XML. Document types, and with them entities, are refused; included files must
+lie in the folder of the model or below it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from smilfit.files import BadFileError, check_budget, inside, reading, shorten
+
+WHAT = 'a MuJoCo model'
+MOST_BYTES, MOST_ELEMENTS, MOST_INCLUDES, DEEPEST = 1 << 26, 200_000, 200, 500
+MAIN = 'main'
+# What is known of a joint, a site or a body by its class.
+_CLASSED = ('joint', 'site')
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """How numbers of a document are meant."""
+
+    degrees: bool = True
+    eulerseq: str = 'xyz'
+    autolimits: bool = True
+
+
+@dataclass(frozen=True)
+class MjcfDocument:
+    """A model as its files have it.
+
+    Args:
+        path: the model's file.
+        name: the model's.
+        compiler: how its numbers are meant.
+        root: all of it, includes in their places.
+        classes: attributes of joints and sites by class and element, those of the classes above among them.
+        missing: included files that are not there.
+    """
+
+    path: Path
+    name: str
+    compiler: Compiler
+    root: Element
+    classes: Mapping[str, Mapping[str, Mapping[str, str]]]
+    missing: tuple[str, ...] = field(default=())
+
+    def every(self, section: str) -> Iterator[Element]:
+        """Go through what stands in all sections of a name; a section may stand several times."""
+        for found in self.root.findall(section):
+            yield from found
+
+    def attributes(self, element: Element, childclass: str) -> dict[str, str]:
+        """Give an element's attributes, those of its class where it says nothing.
+
+        Raises:
+            BadFileError: an unknown class.
+        """
+        name = element.get('class', childclass)
+        if name not in self.classes:
+            raise BadFileError(
+                f'{self.path}: the class of a {element.tag} must be one of <default>; got {shorten(name)!r}. '
+                'Is an included file missing?'
+            )
+        return {**self.classes[name].get(element.tag, {}), **element.attrib}
+
+
+def read_mjcf_document(path: str | Path) -> MjcfDocument:
+    """Read a model's file and what it includes.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no XML, another root, a document type, an include from elsewhere, or too much of anything.
+    """
+    path = Path(path)
+    loader = _Loader(path)
+    with reading(path, WHAT):
+        root = loader.read(path)
+        if root.tag != 'mujoco':
+            raise BadFileError(
+                f'{path}: the document must be <mujoco>; got <{shorten(root.tag)}>. Is it a MuJoCo model?'
+            )
+        loader.include(root)
+        return MjcfDocument(
+            path,
+            root.get('model') or path.stem,
+            _compiler(root, path),
+            root,
+            _classes(root, path),
+            tuple(loader.missing),
+        )
+
+
+class _Loader:
+    """Reads files once each, within one budget."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.folder = path, path.parent
+        self.left, self.count = MOST_BYTES, 0
+        self.seen: set[Path] = set()
+        self.missing: list[str] = []
+
+    def read(self, path: Path) -> Element:
+        check_budget(path, WHAT, path.stat().st_size, self.left)
+        text = path.read_bytes()
+        self.left -= len(text)
+        self.seen.add(path.resolve())
+        check_budget(self.path, 'included files', len(self.seen), MOST_INCLUDES, 'files')
+        return self._parsed(text, path)
+
+    def _parsed(self, text: bytes, path: Path) -> Element:
+        builder, parser = TreeBuilder(), expat.ParserCreate()
+        depth = 0
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            nonlocal depth
+            depth, self.count = depth + 1, self.count + 1
+            check_budget(path, 'nesting', depth, DEEPEST, 'levels')
+            check_budget(path, 'the document', self.count, MOST_ELEMENTS, 'elements')
+            builder.start(tag, attributes)
+
+        def end(tag: str) -> None:
+            nonlocal depth
+            depth -= 1
+            builder.end(tag)
+
+        def refuse(name: str, *_: object) -> None:
+            raise BadFileError(
+                f'{path}: {WHAT} must have no document type; got {shorten(name)!r}. Remove <!DOCTYPE ...>.'
+            )
+
+        parser.StartElementHandler, parser.EndElementHandler = start, end
+        parser.StartDoctypeDeclHandler = refuse
+        try:
+            parser.Parse(text, True)
+        except expat.ExpatError as error:
+            raise BadFileError(
+                f'{path}: {WHAT} must be XML; it is not at line {error.lineno}: '
+                f'{expat.ErrorString(error.code)}. Is the file whole?'
+            ) from error
+        return builder.close()
+
+    def include(self, element: Element) -> None:
+        """Put included files in the place of what names them."""
+        place = 0
+        while place < len(element):
+            child = element[place]
+            if child.tag != 'include':
+                self.include(child)
+                place += 1
+                continue
+            name = child.get('file', '')
+            element.remove(child)
+            found = inside(self.folder, name, f'{self.path}: <include>')
+            if not name or not found.is_file():
+                self.missing.append(name)
+                continue
+            if found.resolve() in self.seen:
+                raise BadFileError(
+                    f'{self.path}: a file must be included once; {shorten(name)!r} is twice. Remove one <include>.'
+                )
+            with reading(found, WHAT):
+                for offset, inner in enumerate(self.read(found)):
+                    element.insert(place + offset, inner)
+
+
+def _compiler(root: Element, path: Path) -> Compiler:
+    settings: dict[str, str] = {}
+    for element in root.findall('compiler'):
+        settings |= element.attrib
+    angle, sequence = settings.get('angle', 'degree'), settings.get('eulerseq', 'xyz')
+    if angle not in ('degree', 'radian') or len(sequence) != 3 or set(sequence.lower()) - set('xyz'):
+        raise BadFileError(
+            f'{path}: <compiler> must have angle degree or radian and eulerseq of x, y, z; got {shorten(angle)!r} '
+            f'and {shorten(sequence)!r}. Correct it.'
+        )
+    if settings.get('coordinate', 'local') != 'local':
+        raise BadFileError(
+            f'{path}: coordinates must be local; got coordinate={shorten(settings["coordinate"])!r}, which '
+            'MuJoCo has given up too. Save the model by a MuJoCo older than 2.3.4.'
+        )
+    return Compiler(angle == 'degree', sequence, settings.get('autolimits', 'true') == 'true')
+
+
+def _classes(root: Element, path: Path) -> dict[str, dict[str, dict[str, str]]]:
+    found: dict[str, dict[str, dict[str, str]]] = {MAIN: {}}
+
+    def add(element: Element, name: str, above: dict[str, dict[str, str]]) -> None:
+        own = {tag: dict(attributes) for tag, attributes in above.items()}
+        for child in element:
+            if child.tag in _CLASSED:
+                own[child.tag] = own.get(child.tag, {}) | child.attrib
+        found[name] = own
+        inner = element.findall('default')
+        for child in inner:
+            if 'class' not in child.attrib:
+                raise BadFileError(
+                    f'{path}: a <default> within another must have a class; got none. Name it.'
+                )
+            add(child, child.attrib['class'], own)
+
+    for element in root.findall('default'):
+        name = element.get('class', MAIN)
+        add(element, name, found[MAIN])
+    named = Counter(e.get('class', '') for top in root.findall('default') for e in top.iter('default'))
+    twice = [name for name, count in named.items() if name and count > 1]
+    if twice:
+        raise BadFileError(
+            f'{path}: classes must differ; got {shorten(twice[0])!r} twice. Rename one of them.'
+        )
+    return found

@@ -1,0 +1,180 @@
+"""From MuJoCo's bodies and hinges to a skeleton of joints that turn every way within limits.
+
+A body without a joint is welded to the one above and adds no joint. Hinges of a body that share a place and stand at
+right angles become one joint, whose own axes are theirs: each hinge's range is that of the rotation vector's
+component along it, and an axis without a hinge is locked. Others become joints one after the other, as they are.
+The composed turn of two or three hinges and a rotation vector differ by the product of their angles, to first order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from smilfit.rigs.mjcf_bodies import BALL, FREE, HINGE, SLIDE, MjcfBody, MjcfJoint
+from smilfit.rigs.mjcf_frames import Frame
+
+# Hinges whose axes have a smaller cosine are at right angles, and places nearer than this share of the size are one.
+RIGHT_ANGLE, SAME_PLACE = 1e-3, 1e-6
+
+
+@dataclass(frozen=True)
+class MjcfSkeleton:
+    """Joints of a model, parents first; arrays as in `Rig`. `of_body` names the joint that carries each body."""
+
+    names: tuple[str, ...]
+    parents: np.ndarray
+    rest: Float[np.ndarray, 'J 4 4']
+    axes: Float[np.ndarray, 'J 3 3']
+    limits_rad: Float[np.ndarray, 'J 3 2']
+    of_body: Mapping[str, int]
+    hinges: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def skeleton_of(bodies: Sequence[MjcfBody], frames: Sequence[Frame], size: float) -> MjcfSkeleton:
+    """Make joints of bodies.
+
+    Args:
+        bodies: parents first.
+        frames: in the world at rest.
+        size: of the animal, the model's unit.
+    """
+    made = _Skeleton({b.name for b in bodies})
+    for body, frame in zip(bodies, frames):
+        made.add(body, frame, SAME_PLACE * size)
+    return made.done()
+
+
+class _Skeleton:
+    def __init__(self, reserved: set[str]) -> None:
+        self.taken = set(reserved)
+        self.names: list[str] = []
+        self.parents: list[int] = []
+        self.rest: list[np.ndarray] = []
+        self.axes: list[np.ndarray] = []
+        self.limits: list[np.ndarray] = []
+        self.hinges: list[tuple[str, ...]] = []
+        self.of_body: list[int] = []
+        self.by_name: dict[str, int] = {}
+        self.notes: list[str] = []
+        self.merged = self.welded = 0
+
+    def add(self, body: MjcfBody, frame: Frame, near: float) -> None:
+        slides = [j.name for j in body.joints if j.kind == SLIDE]
+        if body.parent < 0:
+            self._root(body, frame)
+        else:
+            if slides:
+                self.notes.append(f'slides stay where they are at rest: {", ".join(slides)}')
+            turning = [j for j in body.joints if j.kind in (HINGE, BALL)]
+            parent = self.of_body[body.parent]
+            groups = _groups(turning, near)
+            for i, group in enumerate(groups):
+                last = i == len(groups) - 1
+                parent = self._joint(body.name if last else self._free_name(group), parent, frame, group)
+            self.welded += not groups
+            self.of_body.append(parent)
+        self.by_name[body.name] = self.of_body[-1]
+
+    def done(self) -> MjcfSkeleton:
+        if self.welded:
+            self.notes.append(f'{self.welded} bodies without a joint hang on the joint above them')
+        if self.merged:
+            self.notes.append(
+                f'{self.merged} joints are of two or three hinges: their ranges hold for the components of the '
+                'rotation vector'
+            )
+        return MjcfSkeleton(
+            tuple(self.names), np.array(self.parents), np.stack(self.rest), np.stack(self.axes),
+            np.stack(self.limits), self.by_name, tuple(self.hinges), tuple(self.notes),
+        )  # fmt: skip
+
+    def _root(self, body: MjcfBody, frame: Frame) -> None:
+        """The root goes and turns as it likes, whatever joints it has."""
+        others = [j.name for j in body.joints if j.kind != FREE]
+        if others:
+            self.notes.append(f'the root moves freely, whatever joints it has: {", ".join(others)}')
+        self._append(body.name, -1, frame.matrix(), np.eye(3), np.tile([-np.pi, np.pi], (3, 1)), ())
+        self.of_body.append(len(self.names) - 1)
+
+    def _joint(self, name: str, parent: int, frame: Frame, group: Sequence[MjcfJoint]) -> int:
+        at = Frame(frame.turn, frame.turn @ group[0].place + frame.place)
+        if group[0].kind == BALL:
+            most = np.pi if group[0].span is None else min(abs(group[0].span[1]), np.pi)
+            axes, limits = frame.turn, np.tile([-most, most], (3, 1))
+        else:
+            self.merged += len(group) > 1
+            axes, limits = _hinge_axes([frame.turn @ j.axis for j in group], [j.span for j in group])
+        self._append(name, parent, at.matrix(), axes, limits, tuple(j.name for j in group))
+        return len(self.names) - 1
+
+    def _append(
+        self,
+        name: str,
+        parent: int,
+        rest: np.ndarray,
+        axes: np.ndarray,
+        limits: np.ndarray,
+        hinges: tuple[str, ...],
+    ) -> None:
+        self.names.append(name)
+        self.parents.append(parent)
+        self.rest.append(rest)
+        self.axes.append(axes)
+        self.limits.append(limits)
+        self.hinges.append(hinges)
+
+    def _free_name(self, group: Sequence[MjcfJoint]) -> str:
+        name = group[0].name
+        while name in self.taken:
+            name += '_hinge'
+        self.taken.add(name)
+        return name
+
+
+def _groups(joints: Sequence[MjcfJoint], near: float) -> list[list[MjcfJoint]]:
+    """Put together what one joint can be, in order."""
+    groups: list[list[MjcfJoint]] = []
+    for joint in joints:
+        fits = bool(groups) and joint.kind == HINGE == groups[-1][0].kind and len(groups[-1]) < 3
+        if fits and all(
+            abs(joint.axis @ other.axis) < RIGHT_ANGLE and np.linalg.norm(joint.place - other.place) <= near
+            for other in groups[-1]
+        ):
+            groups[-1].append(joint)
+        else:
+            groups.append([joint])
+    return groups
+
+
+def _hinge_axes(
+    hinges: Sequence[np.ndarray], spans: Sequence[tuple[float, float] | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Complete one to three axes at right angles to a right-handed frame, each near the axis of the model it fits.
+
+    Returns:
+        Axes (3, 3) as columns, and the limits (3, 2) along them: 0 to 0 where there is no hinge.
+    """
+    axes, limits = np.zeros((3, 3)), np.zeros((3, 2))
+    free = [0, 1, 2]
+    for axis, span in zip(hinges, spans):
+        column = max(free, key=lambda c: abs(axis[c]))
+        free.remove(column)
+        axes[:, column] = axis
+        limits[column] = (-np.pi, np.pi) if span is None else np.clip(span, -np.pi, np.pi)
+    if len(free) == 2:
+        known = axes[:, next(c for c in range(3) if c not in free)]
+        other = np.eye(3)[:, free[0]] - known[free[0]] * known
+        axes[:, free[0]] = other / np.linalg.norm(other)
+        free = free[1:]
+    if free:
+        column = free[0]
+        axes[:, column] = np.cross(axes[:, (column + 1) % 3], axes[:, (column + 2) % 3])
+    # What right angles lack to the last digit.
+    left, _, right = np.linalg.svd(axes)
+    axes = left @ right
+    if np.linalg.det(axes) < 0:
+        axes[:, 2], limits[2] = -axes[:, 2], -limits[2, ::-1]
+    return axes, limits

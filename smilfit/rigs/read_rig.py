@@ -1,0 +1,47 @@
+"""Read a rig of any format, as the file's name ends."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from smilfit.registry import did_you_mean
+from smilfit.rigs.rig import Rig
+
+# Suffix -> module and function; imported when needed.
+_READERS: dict[str, tuple[str, str]] = {
+    '.glb': ('smilfit.rigs.gltf', 'read_gltf'),
+    '.gltf': ('smilfit.rigs.gltf', 'read_gltf'),
+    '.xml': ('smilfit.rigs.mjcf', 'read_mjcf'),
+    '.pkl': ('smilfit.rigs.arrays', 'read_arrays'),
+    '.npz': ('smilfit.rigs.arrays', 'read_arrays'),
+}
+
+
+def read_rig(path: str | Path, skin: str | Path | None = None, keypoints: str | Path | None = None) -> Rig:
+    """Read a rig.
+
+    Args:
+        path: the file.
+        skin: of a MuJoCo model, where it names another or none.
+        keypoints: of a MuJoCo model, a table of keypoints and the bodies they hang on.
+
+    Raises:
+        ValueError: another kind of file, or one that its reader refuses.
+        FileNotFoundError: no such file.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _READERS:
+        known = tuple(_READERS)
+        raise ValueError(
+            f'{path}: a rig must be one of {", ".join(known)}; got {suffix or "no suffix"!r}. '
+            f'{did_you_mean(suffix, known)} Other formats: export as glTF 2.0 (.glb).'
+        )
+    module, function = _READERS[suffix]
+    reader: Callable[..., Rig] = getattr(import_module(module), function)
+    beside = {name: value for name, value in (('skin', skin), ('keypoints', keypoints)) if value is not None}
+    if beside and suffix != '.xml':
+        raise ValueError(
+            f'{path}: {" and ".join(beside)} must go with a MuJoCo model (.xml); got {suffix}. Leave it out.'
+        )
+    return reader(path, **beside)

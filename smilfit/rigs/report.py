@@ -1,0 +1,88 @@
+"""What an import found and did, in words for the person whose rig it is."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from smilfit.rigs.building import METRES, ImportReport
+from smilfit.rigs.clip_poses import ClipPoses
+
+_NAMED = 6
+
+
+def report_lines(report: ImportReport) -> list[str]:
+    """Say what is in the rig, what was cleaned, how large it is, its sides, limits and clips."""
+    counts = report.counts
+    lines = [
+        f'{report.rig}: {counts["vertices"]} vertices, {counts["triangles"]} triangles, {counts["joints"]} joints, '
+        f'{counts["shape directions"]} shape directions, {counts["clips"]} clips',
+        f'size: {_size(report)}; unit {report.unit or "unknown"} ({report.unit_source})',
+        f'weights: at most {counts["most joints of a vertex"]} joints a vertex; {_cleaned(report)}',
+        f'root: {report.root}',
+    ]
+    if counts['vertices on the place of another']:
+        lines.append(
+            f'seams: {counts["vertices on the place of another"]} vertices lie on the place of another and are kept, '
+            'so that textures and the order of vertices stay as in the file'
+        )
+    for reason, names in report.unfitted.items():
+        lines.append(f'not fitted: {_named(names)}: {reason} (limits locked at 0)')
+    lines += [f'sides: {_sides(report)}', f'limits: {report.limits}']
+    if report.symmetry.odd:
+        lines.append(f'sides that do not mirror each other at rest: {_named(report.symmetry.odd)}')
+    if report.clips:
+        lines.append(f'clips: {", ".join(map(_clip, report.clips))}')
+    lines += [f'note: {note}' for note in report.notes]
+    return lines + [f'SUSPECTED: {sentence}' for sentence in report.suspected]
+
+
+def stretch(report: ImportReport) -> float:
+    """Give the largest stretch of a bone in the clips that a pose leaves out, as a share."""
+    worst = 0.0
+    for clip in report.clips:
+        every = np.concatenate((clip.exact['global_orient'][:, None], clip.exact['body_pose']), 1)
+        values = np.linalg.svd(every, compute_uv=False)
+        worst = max(worst, float(np.abs(values / np.maximum(values[..., 1:2], 1e-12) - 1).max()))
+    return worst
+
+
+def _size(report: ImportReport) -> str:
+    text = f'{report.size:.4g} {report.unit or "units"} along its longest side'
+    if report.unit in METRES and report.unit != 'mm':
+        text += f' ({report.size * METRES[report.unit] * 1000:.4g} mm)'
+    return text
+
+
+def _cleaned(report: ImportReport) -> str:
+    parts = [f'{n} {what}' for what, n in report.cleaned.items()]
+    return '; '.join(parts) if parts else 'nothing had to be cleaned'
+
+
+def _sides(report: ImportReport) -> str:
+    found = report.symmetry
+    if found.mirror is None and not found.pairs:
+        return 'none found, neither in the mesh nor in names'
+    parts = [f'{len(found.pairs)} pairs of joints ({found.by_name} by name, {found.by_place} by place)']
+    if found.mirror is None:
+        parts.append('no mirror in which the mesh looks the same')
+    else:
+        axis = int(np.abs(found.mirror.normal).argmax())
+        straight = abs(found.mirror.normal[axis]) > math.cos(math.radians(1))
+        across = (
+            f'the {"xyz"[axis]} axis'
+            if straight
+            else f'({", ".join(f"{x:.2f}" for x in found.mirror.normal)})'
+        )
+        parts.append(f'a mirror across {across} in which {found.mirror.share:.0%} of the mesh look the same')
+    return '; '.join(parts)
+
+
+def _clip(clip: ClipPoses) -> str:
+    times = clip.times_s
+    return f'{clip.name} ({len(times)} frames, {times[-1] - times[0]:.2f} s)'
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+    return ', '.join(names[:_NAMED]) + more

@@ -1,0 +1,111 @@
+"""One tree of joints from a rig's: the root that carries the body, joints that move skin, helpers that do not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True)
+class BodyTree:
+    """How a rig's J joints stand in a body model.
+
+    `order` lists the rig's joints as the model has them, parents first, and `parents` are indices in that order.
+    `fitted` says of each, in that order, whether skin or keypoints move with it or with what hangs on it. `above` are
+    the rig's joints over the model's root, which now hang below it; `joined` are other roots, which do too.
+    """
+
+    order: tuple[int, ...]
+    parents: tuple[int, ...]
+    fitted: tuple[bool, ...]
+    above: tuple[int, ...]
+    joined: tuple[int, ...]
+
+
+def body_tree(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']) -> BodyTree:
+    """Choose the model's root and put all joints below it.
+
+    The root is the first joint, from the root that carries most of the skin on, that moves skin itself or from which
+    more than one branch with skin goes out. Joints above it turn the whole animal, as the root does, so nothing could
+    tell them apart: they are turned round to hang below it and are not fitted. No vertex moves otherwise by this.
+
+    Args:
+        parents: -1 for roots; a loop is refused.
+        influence: how much skin, or how many keypoints, hang on each joint itself.
+
+    Raises:
+        ValueError: a joint below itself.
+    """
+    count = len(parents)
+    _check_no_loop(parents)
+    below = subtree_sums(parents, influence)
+    roots = [j for j in range(count) if parents[j] < 0]
+    main = max(roots, key=lambda j: (below[j], -j))
+    new = np.array(parents, int)
+    top, above = main, []
+    while influence[top] == 0 and below[top] > 0:
+        carrying = [j for j in range(count) if parents[j] == top and below[j] > 0]
+        if len(carrying) != 1:
+            break
+        above.append(top)
+        new[top] = carrying[0]
+        top = carrying[0]
+    new[top] = -1
+    joined = [j for j in roots if j != main]
+    new[joined] = top
+    order = _outwards(new, top)
+    rank = {j: i for i, j in enumerate(order)}
+    sums = subtree_sums(new, influence)
+    return BodyTree(
+        tuple(order),
+        tuple(rank[int(new[j])] if new[j] >= 0 else -1 for j in order),
+        tuple(bool(sums[j] > 0) or j == top for j in order),
+        tuple(above),
+        tuple(joined),
+    )
+
+
+def subtree_sums(parents: Int[np.ndarray, ' J'], values: Float[np.ndarray, ' J']) -> Float[np.ndarray, ' J']:
+    """Sum values over each joint and all below it."""
+    found = np.array(values, float)
+    for j in sorted(range(len(parents)), key=lambda j: -_depth(parents, j)):
+        if parents[j] >= 0:
+            found[parents[j]] += found[j]
+    return found
+
+
+def end_joints(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']) -> Bool[np.ndarray, ' J']:
+    """Say which joints only mark the end of a bone: they have no skin, and nothing hangs on them."""
+    has_child = np.isin(np.arange(len(parents)), parents)
+    return ~has_child & (influence == 0)
+
+
+def _check_no_loop(parents: Int[np.ndarray, ' J']) -> None:
+    count = len(parents)
+    for j in range(count):
+        node, steps = j, 0
+        while parents[node] >= 0:
+            node, steps = int(parents[node]), steps + 1
+            if steps > count:
+                raise ValueError(
+                    f'rig: joints must form trees; got joint {j}, below itself. Mend its parents.'
+                )
+
+
+def _depth(parents: Int[np.ndarray, ' J'], joint: int) -> int:
+    depth = 0
+    while parents[joint] >= 0:
+        joint, depth = int(parents[joint]), depth + 1
+    return depth
+
+
+def _outwards(parents: Int[np.ndarray, ' J'], root: int) -> list[int]:
+    """List joints from the root on, each branch to its end, siblings as the rig has them."""
+    children: dict[int, list[int]] = {}
+    for j, parent in enumerate(parents.tolist()):
+        children.setdefault(parent, []).append(j)
+    order, waiting = [], [root]
+    while waiting:
+        order.append(waiting.pop())
+        waiting += children.get(order[-1], [])[::-1]
+    return order
