@@ -10,7 +10,7 @@ from mmengine.config import Config
 from smilfit.apis.body_lengths import of_size
 from smilfit.body_models import SMIL
 from smilfit.cli.main import COMMANDS, main, usage
-from smilfit.registrants import SMPLify
+from smilfit.registrants import MeshRegistrant, SMPLify
 from smilfit.registry import build_registrant
 from smilfit.synthetic import make_quadruped
 
@@ -25,6 +25,14 @@ def test_fit_configs_build(path):
     assert isinstance(registrant, SMPLify)
     assert all(stage.weights for stage in registrant.stages)
     assert len(path.read_text().splitlines()) <= 80
+
+
+@pytest.mark.parametrize('name', ['scans', 'template'])
+def test_register_configs_build(name):
+    cfg = Config.fromfile(ROOT / 'configs' / 'register' / f'{name}.py').to_dict()
+    registrant = build_registrant({**cfg, 'body_model': SMIL(make_quadruped())})
+    assert isinstance(registrant, MeshRegistrant)
+    assert registrant.deformation
 
 
 @pytest.mark.parametrize('tool', sorted(COMMANDS))

@@ -82,7 +82,7 @@ def _drawn(
     camera = Cameras(
         K=torch.tensor([[[focal, 0, side_px / 2], [0, focal, side_px / 2], [0, 0, 1]]], dtype=torch.float32),
         R=torch.from_numpy(turn[None]).float(), t=torch.tensor([[0.0, 0.0, _FAR]]),
-        size=torch.tensor([[side_px, side_px]]), names=('view',),
+        size=torch.tensor([[float(side_px), float(side_px)]]), names=('view',),
     )  # fmt: skip
     tint = torch.from_numpy(colours).float() / 255
     seen = ZBufferRenderer()(torch.from_numpy(vertices).float()[None], torch.as_tensor(faces), camera, tint)

@@ -45,10 +45,12 @@ from smilfit.registrants.registration.stages import (
     stages_of,
 )
 from smilfit.registry import REGISTRANTS
-from smilfit.solvers import LevenbergMarquardt
+from smilfit.solvers import LevenbergMarquardt, StopReason
 
 # Shares of the extent.
 LIMB_SIGMA, LANDMARK_SIGMA, LOST_LIMB, NOISE_SIGMAS = 0.02, 0.01, 0.012, 3.0
+# So many steps without a gain are the end.
+STILL = 5
 # No point of a surface is known better, share of the extent: the model is not the animal.
 LEAST_ERROR = 1e-3
 # Roughness below this share of the extent is no noise.
@@ -131,6 +133,19 @@ class _Found:
     at: Evaluation
     start: RigidStart
     absent: np.ndarray
+
+
+class _Still:
+    """Ends a stage whose energy has come to rest: closest points jump, so the last steps are often rejected."""
+
+    def __init__(self, ftol: float) -> None:
+        self.ftol, self.ended, self._energies = ftol, False, [math.inf]
+
+    def __call__(self, step: int, energy: float) -> bool:
+        self._energies.append(energy)
+        before = self._energies[-STILL - 1] if len(self._energies) > STILL else math.inf
+        self.ended = before - energy <= self.ftol * energy
+        return self.ended
 
 
 class _Specimen:
@@ -237,14 +252,15 @@ class _Specimen:
         problem = self._problem(state, stage, places, absent, surfaces)
         if joints is not None:
             problem.free &= self._unknowns_of(joints)
-        point, _, solved = self.of.solver.minimise(problem, state, stage.n_iter, stage.ftol)
+        still = _Still(stage.ftol)
+        point, _, solved = self.of.solver.minimise(problem, state, stage.n_iter, stage.ftol, still)
         at = problem.evaluate(point)
         self.history.append(
             {
                 'sigma': problem.weights.sigma / self.scan.extent,
                 'surfaces': surfaces,
                 'steps': solved.n_steps,
-                'reason': solved.reason.value,
+                'reason': (StopReason.CONVERGED if still.ended else solved.reason).value,
                 'energy': float(at.energy),
             }
         )

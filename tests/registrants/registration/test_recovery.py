@@ -13,7 +13,7 @@ from smilfit.registrants.registration.deformation import RestDeformation
 from smilfit.synthetic import make_insect
 
 # The test must be cheap; the default has three starts.
-CHEAP = {'n_starts': 1, 'per_part': 20}
+CHEAP = {'n_starts': 1, 'per_part': 12, 'scan_points': 1000}
 
 
 @pytest.fixture(scope='module')
@@ -71,7 +71,8 @@ def test_stiff_vertices_keep_a_turned_surface():
 def test_a_template_without_a_skeleton_is_placed():
     data = make_insect()
     body = template_body('insect', data.v_template, data.faces)
-    registrant = MeshRegistrant(body, n_starts=1, per_part=300, deformation=[])
+    stage = {'sigma': 0.05, 'n_iter': 8}
+    registrant = MeshRegistrant(body, [stage], [], n_starts=1, per_part=200, scan_points=300)
     own = registrant.surface
     step = torch.zeros(own.n_unknowns, dtype=torch.float64)
     step[own.slices['turns']] = torch.tensor([0.4, -1.0, 0.7])
