@@ -2,6 +2,7 @@
 #
 # sigma: distance at which a point counts half, share of the scan's extent; never below three times its noise.
 # along: weight of a distance along the surface, beside 1 across it (point to plane).
+# by_noise: weigh the scan's points by its noise alone, not by part; right once all parts are in place.
 # Every stage ends when it has converged; n_iter is the most.
 type = 'MeshRegistrant'
 # Pairings of limbs, and so orientations, that are followed.
@@ -16,7 +17,7 @@ stages = [
     dict(sigma=0.04, along=0.3, limbs=True, n_iter=25, ftol=1e-2),
     dict(sigma=0.015, along=0.1, n_iter=40),
     dict(sigma=0.006, along=0.03, n_iter=40),
-    dict(sigma=0.002, along=0.01, n_iter=60, ftol=1e-4),
+    dict(sigma=0.002, along=0.01, by_noise=True, n_iter=60, ftol=1e-4),
 ]
 # Of the vertices at rest. strain: standard deviation of the change of an edge, a share of its length.
 deformation = [dict(sigma=0.004, strain=0.03), dict(sigma=0.002, strain=0.05)]

@@ -273,7 +273,8 @@ def _page(
                 add_point_sections(section, points[session], frames, history, notes, drawn, video)
                 history, notes, drawn, video = (), {}, {}, None
             if session in benchmarks:
-                add_fit_sections(section, benchmarks[session], history, notes, drawn, video)
+                several = session if len(results) > 1 else ''
+                add_fit_sections(section, benchmarks[session], history, notes, drawn, video, several)
     return page
 
 

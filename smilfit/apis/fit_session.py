@@ -272,7 +272,9 @@ class SessionFits:
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
         """Measure a fit where there is one: frames that were not fitted do not count."""
         rows = result.fitted.cpu()
-        seen, given = self.annotated(session, result)[rows], self.dataset.keypoints3d(session)
+        seen, given = self.annotated(session, result), self.dataset.keypoints3d(session)
+        # A long recording's labels are large: copied only where frames are left out.
+        seen = seen if bool(rows.all()) else seen[rows]
         truth, true_vertices, vertices = None, None, None
         true_params = self.dataset.true_params(session)
         params = result.params[rows.to(result.params.transl.device)]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.apis.data_source import DataSource
+from smilfit.apis.data_source import POINTS3D, DataSource
 from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
+from smilfit.apis.point_source import read_point_sessions
 from smilfit.apis.session_source import find_places, open_place
 from smilfit.body_models import BodyModelData, load_body_model_data
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow, body_axes, propose_lookup, write_proposal
@@ -92,6 +93,8 @@ def _input_files(source: DataSource | None) -> list[Path]:
 
 
 def _sessions(source: DataSource, body: BodyModelData) -> Sequence[Any]:
+    if source.format == POINTS3D:
+        return read_point_sessions(source, body)
     places = find_places(source)
     if not places:
         return read_images(source, body)[0]
@@ -109,8 +112,10 @@ def _sessions(source: DataSource, body: BodyModelData) -> Sequence[Any]:
 
 
 def _frames(session: Any) -> Iterator[tuple[str, Any]]:
-    """Draw the frames with most keypoints, in different parts of the session."""
+    """Draw the frames with most keypoints, in different parts of the session; none of points without images."""
     seen = session.keypoints2d()
+    if seen is None:
+        return
     xy, confidence = seen.xy.numpy(), seen.confidence.numpy()
     xy = np.where(confidence[..., None] > 0, xy, np.nan)
     count = (confidence > 0).sum((1, 2))

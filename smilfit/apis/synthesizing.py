@@ -14,6 +14,7 @@ from smilfit.apis.data_source import options_from
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.apis.preprocessing import portable_model
 from smilfit.apis.progress import Progress, ProgressCallback, ignore, steps
+from smilfit.apis.rig_import import beside
 from smilfit.body_models import SMIL, BodyModelData, keypoint_definitions, load_body_model_data
 from smilfit.body_models.pose_sources import GivenPoses, read_poses
 from smilfit.datasets import PreprocessOptions
@@ -23,12 +24,16 @@ from smilfit.files.budget import read_json
 from smilfit.io import check_lookup, read_calibration, read_joint_lookup
 from smilfit.io.landmark_rows import body_with_lookup
 from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.rigs import read_clips
 from smilfit.structures import Cameras
+from smilfit.synthetic.clip_motion import ClipMotion
+from smilfit.synthetic.drawn_motion import PoseSource
 from smilfit.synthetic.looks import NO_PHOTOS, Photos
 from smilfit.synthetic.photos import read_photos
 from smilfit.synthetic.rendered_files import write_rendered_session
 from smilfit.synthetic.session_set import SessionSet, SynthesisOptions, resized
 from smilfit.synthetic.session_tables import add_shape_betas, write_exact_lookup
+from smilfit.synthetic.skin_texture import SkinTexture, read_skin_texture
 
 MARKER = 'synthesis.json'
 STORE = '.h5'
@@ -49,6 +54,8 @@ class SynthesisInputs:
         backgrounds: images and videos of the place, or folders of them.
         poses: .npz of fits, or of recordings whose parameters are known, that hold `body_pose`: poses come from
             these, with chains of joints recombined and mirrored; from the joint limits if there are none.
+        clips: whether motion is that of the clips that lie beside an imported model (`NAME.clips.npz`); its own skin
+            (`NAME.texture.npz`) is then shown, where it has one.
         joint_lookup: csv (columns model,data) of the keypoints that are labelled.
         keypoint_set: a keypoint set of the model, or 'joints' for all joints; without this and a lookup, the model's
             first set, or all joints of a model without sets.
@@ -60,6 +67,7 @@ class SynthesisInputs:
     unit: str | None = None
     backgrounds: Sequence[str | Path] = ()
     poses: Sequence[str | Path] = ()
+    clips: bool = False
     joint_lookup: str | Path | None = None
     keypoint_set: str | None = None
 
@@ -115,11 +123,12 @@ def synthesize(
     cameras = _cameras(inputs)
     places = [Path(place) for place in inputs.backgrounds]
     photos = read_photos(places, cameras.names if cameras else ()) if places else NO_PHOTOS
-    given = _poses(data, inputs)
-    sessions = SessionSet(SMIL(data), tuple(data_names), options, cameras, photos, given)
+    given = _motion(data, inputs, body_model, options.fps)
+    texture = _texture(data, inputs, body_model)
+    sessions = SessionSet(SMIL(data), tuple(data_names), options, cameras, photos, given, texture=texture)
     # One animal's record is what it was before there were several.
     stated = {k: v for k, v in asdict(options).items() if k != 'n_animals' or v > 1}
-    made_of = MadeOf(_content(data, data_names, cameras, photos, given), stated)
+    made_of = MadeOf(_content(data, data_names, cameras, photos, given, texture), stated)
     report = progress or ignore
     if as_store:
         # What one camera alone sees is known in space all the same.
@@ -254,6 +263,34 @@ def _keypoints(data: BodyModelData, inputs: SynthesisInputs) -> tuple[BodyModelD
     return data, {name: name for name in names}
 
 
+def _motion(data: BodyModelData, inputs: SynthesisInputs, model: str | Path, fps: float) -> PoseSource | None:
+    if not inputs.clips:
+        return _poses(data, inputs)
+    if inputs.poses:
+        raise ValueError('synthesize: one of --clips and --poses must be given; got both. Leave one out.')
+    path = beside(model, '.clips.npz')
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: --clips needs the clips of the model; they are not there. Import a rig that has clips '
+            '(`smilfit model import`), or leave --clips out.'
+        )
+    clips = read_clips(path).values()
+    turns = [
+        (c.times_s, np.concatenate((c.arrays['global_orient'][:, None], c.arrays['body_pose']), 1))
+        for c in clips
+    ]
+    if any(t.shape[1] != data.n_joints for _, t in turns):
+        raise ValueError(
+            f'{path}: clips must be of the {data.n_joints} joints of {data.name}; they are not. Import again.'
+        )
+    return ClipMotion(turns, fps)
+
+
+def _texture(data: BodyModelData, inputs: SynthesisInputs, model: str | Path) -> SkinTexture | None:
+    path = beside(model, '.texture.npz')
+    return read_skin_texture(path, data.n_vertices) if inputs.clips and path.is_file() else None
+
+
 def _poses(data: BodyModelData, inputs: SynthesisInputs) -> GivenPoses | None:
     if not inputs.poses:
         return None
@@ -282,7 +319,8 @@ def _content(
     names: Mapping[str, str],
     cameras: Cameras | None,
     photos: Photos,
-    poses: GivenPoses | None,
+    poses: PoseSource | None,
+    texture: SkinTexture | None,
 ) -> dict[str, Any]:
     """Hash all that images depend on beside the options."""
     inputs: dict[str, Any] = {'body_model': data.content_hash(), 'keypoints': dict(names)}
@@ -292,8 +330,12 @@ def _content(
         inputs['cameras'] = [list(cameras.names), cameras.unit, _hashed(arrays)]
     if photos is not NO_PHOTOS:
         inputs['photos'] = [list(photos.of_camera), _hashed(photos.all)]
-    if poses is not None:
+    if isinstance(poses, GivenPoses):
         inputs['poses'] = _hashed([poses.poses.numpy()])
+    if isinstance(poses, ClipMotion):
+        inputs['clips'] = _hashed([clip.numpy() for clip in poses.clips])
+    if texture is not None:
+        inputs['texture'] = _hashed([texture.image, texture.uv])
     return inputs
 
 

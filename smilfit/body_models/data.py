@@ -19,8 +19,8 @@ _HASHED_WHERE_PRESENT = (
     'shape_mixture',
     'landmarks',
     'part_sizes',
-    'log_scale_directions',
     'joint_axes',
+    'log_scale_directions',
 )
 
 
@@ -134,8 +134,12 @@ class BodyModelData:
 
     @property
     def rest_size(self) -> float:
-        """The longest side of the rest joints' box, model unit: what the body's length is measured by."""
-        return float((self.joints.max(0) - self.joints.min(0)).max())
+        """The longest side of the rest joints' box, model unit: what the body's length is measured by.
+
+        Of the mesh's, where all joints are at one place.
+        """
+        size = float((self.joints.max(0) - self.joints.min(0)).max())
+        return size if size > 0 else float(np.ptp(self.v_template, axis=0).max())
 
     @property
     def unknown_landmarks(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Show a model's keypoints, and propose which of them the keypoints of annotations are."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,12 @@ def build_parser(prog: str | None = 'landmarks') -> argparse.ArgumentParser:
     )
     parser.add_argument('--images', type=Path, metavar='DIR', help='folder that image paths are relative to')
     parser.add_argument('--unit', metavar='UNIT', help='world unit where the data state none, such as mm')
+    parser.add_argument(
+        '--skeleton',
+        type=Path,
+        metavar='FILE',
+        help='names of the keypoints of points3d, where DATA has none',
+    )
     parser.add_argument('--partial-labels', action='store_true', help='labels may end before their video')
     parser.add_argument(
         '--page', type=Path, metavar='FILE.html', help='the page to write (default: beside OUT.csv)'
@@ -79,6 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
             unit=arguments.unit,
             images=arguments.images,
             partial_labels=arguments.partial_labels,
+            skeleton=arguments.skeleton,
         )
     done = propose_joint_lookup(
         arguments.model,
@@ -90,7 +98,24 @@ def _run(arguments: argparse.Namespace) -> int:
         offset_sd=arguments.offset_sd,
         overwrite=arguments.force,
     )
-    return show_proposal(done)
+    code = show_proposal(done)
+    if done.table is not None:
+        print(f'next: {next_command(arguments, done.table)}')
+    return code
+
+
+def next_command(arguments: argparse.Namespace, table: Path) -> str:
+    """Write the command that goes on with a table: a dataset of what was looked at."""
+    words = ['smilfit', 'preprocess', arguments.format, str(arguments.data), f'{arguments.data.stem}.h5']
+    words += ['--body-model', str(arguments.model), '--joint-lookup', str(table)]
+    for name in ('skeleton', 'images', 'unit'):
+        value = getattr(arguments, name)
+        words += [] if value is None else [f'--{name}', str(value)]
+    # Points alone say neither their unit nor how fast they were taken.
+    if arguments.format == 'points3d':
+        words += [] if arguments.unit else ['--unit', 'UNIT']
+        words += ['--fps', 'F']
+    return shlex.join(words)
 
 
 def show_proposal(done: 'LookupProposal') -> int:

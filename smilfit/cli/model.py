@@ -9,7 +9,9 @@ COMMANDS: dict[str, str] = {
     'import': 'make a body model of a rig (.glb, .gltf) from another program',
     'check': 'say in words what is wrong with a model, and where',
     'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
-    'convert': 'from one file format to another: .smil.json, .pkl, .npz',
+    'view': 'in the browser: shapes, poses, weights; change limits and keypoints',
+    'clean': 'put right what check finds: weights, faces, joints, limits, symmetry, unit',
+    'convert': 'from one file format to another: .smil.json, .pkl, .npz, .glb',
     'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
     'shape_space': 'principal components of registered specimens, as a model with betas',
 }

@@ -24,7 +24,10 @@ def build_parser(prog: str | None = 'model check') -> argparse.ArgumentParser:
         'errors or warnings.',
     )
     made.add_argument(
-        'model', metavar='MODEL', help='a body model (.smil.json, .pkl, .npz), or quadruped or insect'
+        'model',
+        metavar='MODEL',
+        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml) as imported, or quadruped or '
+        'insect',
     )
     made.add_argument('--json', type=Path, metavar='FILE', help='write what was found as JSON, for machines')
     made.add_argument('--no-notes', action='store_true', help='leave notes out')

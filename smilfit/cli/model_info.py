@@ -19,7 +19,10 @@ def build_parser(prog: str | None = 'model info') -> argparse.ArgumentParser:
         'unit, and in mm where it is known; angles in degrees.',
     )
     made.add_argument(
-        'model', metavar='MODEL', help='a body model (.smil.json, .pkl, .npz), or quadruped or insect'
+        'model',
+        metavar='MODEL',
+        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml) as imported, or quadruped or '
+        'insect',
     )
     made.add_argument('--no-tree', action='store_true', help='leave the tree of joints out')
     add_traceback(made)

@@ -142,6 +142,8 @@ def show_run(done: 'PreprocessRun', arguments: argparse.Namespace) -> int:
         print_report(console, done.report)
         print_left_out(console, done.left_out, done.path)
         console.print(f'{done.path}', highlight=False, soft_wrap=True)
+        if arguments.format == 'points3d':
+            print(f'next: smilfit fit configs/fit/points3d_lm.py --data {done.path} --out fit')
     return LEFT_OUT if done.left_out else 0
 
 

@@ -57,9 +57,11 @@ def build_parser(prog: str | None = 'synthesize') -> argparse.ArgumentParser:
     parser.add_argument(
         'out',
         type=Path,
+        nargs='?',
         metavar='OUT',
         help='a folder for sessions (videos, labels, calibration, truth), or a dataset file: OUT.h5',
     )
+    parser.add_argument('--out', type=Path, dest='named_out', metavar='OUT', help='the same, by name')
     for name, (kind, default, help_text) in _NUMBERS.items():
         parser.add_argument(
             name, type=kind, default=default, metavar='N', help=f'{help_text} (default: {default})'
@@ -117,6 +119,11 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
         '--poses', type=existing_file, nargs='+', default=(), metavar='FILE.npz',
         help='fit.npz of fits, or truth.npz: take poses from these, recombined and mirrored (default: joint limits)',
     )  # fmt: skip
+    own.add_argument(
+        '--clips', action='store_true',
+        help='move as in the clips of the rig that MODEL was imported from (NAME.clips.npz beside it), and show its '
+        'own skin where it has an image of it (default: joint limits, drawn coats)',
+    )  # fmt: skip
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument('--joint-lookup', type=existing_file, metavar='FILE.csv', help='keypoints to label')
     labels.add_argument(
@@ -132,6 +139,11 @@ def main(argv: Sequence[str] | None = None, prog: str = 'synthesize') -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if (arguments.out is None) == (arguments.named_out is None):
+        raise ValueError(
+            'synthesize: one OUT must be given; got none or two. Name a folder, or a file OUT.h5.'
+        )
+    out = arguments.out or arguments.named_out
     from smilfit.apis.synthesizing import SynthesisInputs, synthesize
     from smilfit.synthetic.session_set import SynthesisOptions
 
@@ -157,6 +169,7 @@ def _run(arguments: argparse.Namespace) -> int:
         unit=arguments.unit,
         backgrounds=tuple(arguments.backgrounds),
         poses=tuple(arguments.poses),
+        clips=arguments.clips,
         joint_lookup=arguments.joint_lookup,
         keypoint_set=arguments.keypoint_set,
     )
@@ -165,7 +178,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with progress_bar(not arguments.quiet and console.is_terminal) as progress:
         done = synthesize(
             arguments.model,
-            arguments.out,
+            out,
             options,
             inputs,
             store={name: value for name, value in store.items() if value is not None},

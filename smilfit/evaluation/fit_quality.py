@@ -14,6 +14,9 @@ from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d, Keypoints3d
 from smilfit.structures.frame_blocks import by_blocks
 
+# Labels that are triangulated to less than this were made, not seen.
+LEAST_PX = 0.01
+
 
 @dataclass(frozen=True)
 class CameraFit:
@@ -38,11 +41,13 @@ class CameraFit:
         """The fit's median over that of points triangulated from the same labels.
 
         Those are free to follow the labels, noise and all: 1 says that the fit follows them as closely, not that
-        it is right. Given points are no such measure: smoothed ones follow no label.
+        it is right. Given points are no such measure: smoothed ones follow no label. None of labels without noise,
+        of which any fit is many times as far.
         """
-        if self.common_fitted_px is None or not self.common_triangulated_px:
+        fitted, triangulated = self.common_fitted_px, self.common_triangulated_px
+        if fitted is None or triangulated is None or triangulated < LEAST_PX:
             return None
-        return self.common_fitted_px / self.common_triangulated_px
+        return fitted / triangulated
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) 
         'engine': outcome.engine,
         'frames_converged': int(outcome.converged.sum()),
     }
+    if outcome.covariance is not None:
+        entry['covariance_engine'] = outcome.covariance.engine
     return entry if outcome.engine_reason is None else entry | {'no_kernel_because': outcome.engine_reason}
 
 
@@ -34,6 +36,8 @@ def sentence_of(entry: Mapping[str, Any]) -> str:
     engine = (
         entry['engine'] if reason is None else f'{entry["engine"]}, because the kernel does not take {reason}'
     )
+    if 'covariance_engine' in entry:
+        engine += f'; covariance: {entry["covariance_engine"]}'
     return (
         f'{entry["stage"]}: loss {entry["loss_start"]:.5g} -> {entry["loss_end"]:.5g} ({terms}) in '
         f'{entry["steps"]} steps, {entry["evaluations"]} evaluations; {entry["reason"]} [{engine}]'

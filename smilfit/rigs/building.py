@@ -1,5 +1,6 @@
 """Make a body model of a rig: one tree, clean weights, left and right, limits, unit; with a report."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from smilfit.rigs.trees import BodyTree, body_tree, end_joints
 _SMALLEST_M, _LARGEST_M = 2e-4, 35.0
 METRES = {'m': 1.0, 'dm': 0.1, 'cm': 0.01, 'mm': 1e-3, 'um': 1e-6, 'in': 0.0254, 'ft': 0.3048}
 _DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
+# What animators call the handles by which they pull a skeleton.
+_CONTROL = re.compile(r'(?<![a-z])ik(?![a-z])|pole|target|ctrl|control|helper', re.IGNORECASE)
 LIMITS = ('auto', 'file', 'clips', 'default')
 
 
@@ -28,8 +31,9 @@ LIMITS = ('auto', 'file', 'clips', 'default')
 class ImportReport:
     """What was found in a rig and what was done to it.
 
-    `limits` says where the joint limits come from, `unit_source` where the unit does. `suspected` says
-    what is doubtful, `notes` what was done; `unfitted` are joints that fits leave at rest, by the reason.
+    `joined` are other roots, which now hang below `root`. `limits` says where the joint limits come from,
+    `unit_source` where the unit does. `suspected` says what is doubtful, `notes` what was done; `unfitted` are joints
+    that fits leave at rest, by the reason.
     """
 
     rig: str
@@ -42,6 +46,7 @@ class ImportReport:
     limits: str
     root: str
     unfitted: Mapping[str, tuple[str, ...]]
+    joined: tuple[str, ...] = ()
     clips: tuple[ClipPoses, ...] = ()
     suspected: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -121,6 +126,7 @@ def build_model(
         limits=source,
         root=names[0],
         unfitted=_unfitted(rig, tree, carried),
+        joined=tuple(rig.joint_names[j] for j in tree.joined),
         clips=clips,
         suspected=_suspected(size, data.unit),
         notes=rig.notes,
@@ -218,7 +224,7 @@ def _unfitted(rig: Rig, tree: BodyTree, carried: np.ndarray) -> dict[str, tuple[
         reason = 'helpers that move no skin'
         if j in tree.above:
             reason = 'above the root'
-        elif ends[j] and j not in tree.joined:
+        elif ends[j] and j not in tree.joined and not _CONTROL.search(rig.joint_names[j]):
             reason = 'ends of bones'
         found.setdefault(reason, []).append(rig.joint_names[j])
     return {reason: tuple(names) for reason, names in found.items()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 
 from smilfit.body_models.data import SparseMatrix
 
@@ -42,7 +43,7 @@ def clean_mesh(
     lost = np.flatnonzero(sums == 0)
     if len(lost):
         moving = np.unique(cols) if len(cols) else np.arange(len(joints))
-        nearest = moving[np.linalg.norm(vertices[lost, None] - joints[moving][None], axis=-1).argmin(1)]
+        nearest = moving[cKDTree(joints[moving]).query(vertices[lost])[1]]
         rows, cols = np.concatenate((rows, lost)), np.concatenate((cols, nearest))
         values = np.concatenate((values, np.ones(len(lost))))
     off = np.abs(sums - 1) > _SUM_OFF

@@ -117,7 +117,7 @@ def clip_poses(
 def _in_parents(linear: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
     above = np.array(parents)
     found = linear.copy()
-    found[:, 1:] = np.linalg.solve(_invertible(linear[:, above[1:]]), linear[:, 1:])
+    found[:, 1:] = np.linalg.inv(_invertible(linear))[:, above[1:]] @ linear[:, 1:]
     return found
 
 
@@ -127,15 +127,15 @@ def _offsets(
     above = np.array(parents)[1:]
     found = np.zeros_like(places)
     steps = places[:, 1:] - places[:, above]
-    found[:, 1:] = np.linalg.solve(_invertible(linear[:, above]), steps[..., None])[..., 0] - (
-        rest[1:] - rest[above]
-    )
+    back = np.linalg.inv(_invertible(linear))[:, above]
+    found[:, 1:] = (back @ steps[..., None])[..., 0] - (rest[1:] - rest[above])
     return found
 
 
 def _invertible(linear: np.ndarray) -> np.ndarray:
     """Give what a clip flattens a little thickness."""
-    flat = np.linalg.svd(linear, compute_uv=False)[..., -1] < _LEAST_SCALE
+    # The least singular value is at least the volume over the square of the largest.
+    flat = np.abs(np.linalg.det(linear)) < _LEAST_SCALE * np.square(linear).sum((-2, -1))
     if not flat.any():
         return linear
     u, s, vt = np.linalg.svd(linear[flat])
@@ -158,7 +158,7 @@ def write_clips(path: str | Path, clips: tuple[ClipPoses, ...], model_hash: str)
         arrays |= {f'{k}.{name}': value for name, value in clip.arrays.items()}
         arrays |= {f'{k}.exact_{name}': value for name, value in clip.exact.items()}
     with replacing(path) as temporary, temporary.open('wb') as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     return path
 
 

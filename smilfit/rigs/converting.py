@@ -9,7 +9,10 @@ from smilfit.body_models.files import load_body_model_data, save_body_model
 from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smal_writer import write_smal_file
 from smilfit.body_models.stored_model import StoredModel, read_stored_model
+from smilfit.rigs.building import build_model
 from smilfit.rigs.comparing import body_difference
+from smilfit.rigs.model_gltf import holds_body_model, read_model_gltf, write_model_gltf
+from smilfit.rigs.read_rig import is_rig, read_rig
 
 
 class Conversion(NamedTuple):
@@ -29,10 +32,14 @@ def _write_smil_json(data: BodyModelData, path: Path) -> tuple[str, ...]:
     return ()
 
 
+GLTF = ('.glb', '.gltf')
+_MODELS = ('.json', '.pkl', '.npz')
+
 WRITERS: dict[str, Callable[[BodyModelData, Path], tuple[str, ...]]] = {
     '.smil.json': _write_smil_json,
     '.pkl': write_smal_file,
     '.npz': write_smal_file,
+    '.glb': write_model_gltf,
 }
 
 
@@ -66,15 +73,35 @@ def read_model(path: str | Path) -> BodyModelData:
     Raises:
         ValueError: a file that breaks a rule, or a glTF of another program.
     """
+    if Path(path).suffix.lower() in GLTF:
+        return read_model_gltf(path)
     return load_body_model_data(path)
 
 
 def open_model(name_or_path: str | Path) -> tuple[StoredModel, Path]:
-    """Open a model as its file has it, and say which file that is.
+    """Open a model as its file has it, and say which file that is; of a rig, the model that importing makes of it.
 
     Raises:
         FileNotFoundError: no such file or shipped model.
         ValueError: a file that is no body model.
     """
     path = find_body_model(name_or_path)
-    return read_stored_model(path), path
+    if path.suffix.lower() in GLTF and holds_body_model(path):
+        return StoredModel(read_model_gltf(path)), path
+    if path.name.endswith(_MODELS):
+        return _stored(path), path
+    return StoredModel(build_model(read_rig(path))[0]) if is_rig(path) else read_stored_model(path), path
+
+
+def _stored(path: Path) -> StoredModel:
+    """Read a model, or a rig of another layout; of what is neither, the reader of models says what is wrong."""
+    try:
+        return read_stored_model(path)
+    except ValueError as error:
+        if not is_rig(path):
+            raise
+        try:
+            rig = read_rig(path)
+        except ValueError:
+            raise error from None
+    return StoredModel(build_model(rig)[0])

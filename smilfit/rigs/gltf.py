@@ -169,10 +169,8 @@ class _GltfRig:
                 to_world = to_world if share > 0.5 else None
             if to_world is None:
                 to_world, agrees = place_skin(skin, worlds, self.worlds[node])
-                if not agrees:
-                    self.notes.append(
-                        'the skeleton stands in another pose than the skin was bound in: bound counts.'
-                    )
+                if not agrees and _POSED not in self.notes:
+                    self.notes.append(_POSED)
             placed[number] = to_world
             corners = apply(to_world, skin.corners)
             size = max(size, float(np.linalg.norm(np.ptp(corners, axis=0))))
@@ -236,9 +234,7 @@ class _GltfRig:
         count = len(piece.vertices)
         piece.rows, piece.slots, piece.values = np.arange(count), np.zeros(count, np.int64), np.ones(count)
         rest, world = self.joints[first[joint]].rest, self.worlds[joint]
-        self.notes.append(
-            f'the mesh {self.nodes.names[piece.node]} hangs on the joint {self.nodes.names[joint]} whole.'
-        )
+        self.whole.append(f'{self.nodes.names[piece.node]} on {self.nodes.names[joint]}')
         return rest @ np.linalg.inv(world) @ self.worlds[piece.node], [first[joint]]
 
     def _skin_of(self, piece: MeshPiece) -> int | None:

@@ -17,6 +17,11 @@ _READERS: dict[str, tuple[str, str]] = {
 }
 
 
+def is_rig(path: str | Path) -> bool:
+    """Say whether there is a reader of rigs for files of such a name."""
+    return Path(path).suffix.lower() in _READERS
+
+
 def read_rig(path: str | Path, skin: str | Path | None = None, keypoints: str | Path | None = None) -> Rig:
     """Read a rig.
 

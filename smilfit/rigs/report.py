@@ -9,6 +9,8 @@ from smilfit.rigs.building import METRES, ImportReport
 from smilfit.rigs.clip_poses import ClipPoses
 
 _NAMED = 6
+# Of a bone's thickness to its length: less is noise of float32.
+_STRETCHED = 1e-3
 
 
 def report_lines(report: ImportReport) -> list[str]:
@@ -28,11 +30,17 @@ def report_lines(report: ImportReport) -> list[str]:
         )
     for reason, names in report.unfitted.items():
         lines.append(f'not fitted: {_named(names)}: {reason} (limits locked at 0)')
+    if report.joined:
+        lines.append(f'roots joined under {report.root}: {_named(report.joined)}')
     lines += [f'sides: {_sides(report)}', f'limits: {report.limits}']
     if report.symmetry.odd:
         lines.append(f'sides that do not mirror each other at rest: {_named(report.symmetry.odd)}')
     if report.clips:
         lines.append(f'clips: {", ".join(map(_clip, report.clips))}')
+    if (most := stretch(report)) > _STRETCHED:
+        lines.append(
+            f'clips stretch bones by up to {most:.0%}: exact in the clips file; poses in axis-angle leave it out'
+        )
     lines += [f'note: {note}' for note in report.notes]
     return lines + [f'SUSPECTED: {sentence}' for sentence in report.suspected]
 

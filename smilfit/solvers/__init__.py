@@ -1,6 +1,7 @@
 """Optimisers of an objective; they know no body."""
 
 from smilfit.solvers.base import SolverResult, StopReason
+from smilfit.solvers.chain_covariance import ChainCovariance, TreeMatrices
 from smilfit.solvers.chain_least_squares import ChainLeastSquares, solve_shared_chains
 from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
@@ -19,6 +20,7 @@ __all__ = [
     'LBFGS',
     'Adam',
     'CarriedPoints',
+    'ChainCovariance',
     'ChainFactor',
     'ChainLeastSquares',
     'ChainLoads',
@@ -42,6 +44,7 @@ __all__ = [
     'SecondOrderSolver',
     'SolverResult',
     'StopReason',
+    'TreeMatrices',
     'motion_quadratic',
     'solve_chains',
     'solve_motion',

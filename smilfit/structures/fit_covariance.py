@@ -55,6 +55,7 @@ class FitCovariance:
         sd: standard deviation of every unknown; None where `whole` is a matrix.
         noise_by_group: the same as `noise`, by handler key: by view and keypoint, by keypoint, or one for all.
         shared: of what all frames share, where this fit has found it.
+        engine: what computed it: `'kernel'`, `'tree'` (the same in torch), `'dense'`, or `''` where nobody said.
     """
 
     whole: Float[Tensor, 'B P P'] | Callable[[], Tensor | None] | None
@@ -65,6 +66,7 @@ class FitCovariance:
     sd: Float[Tensor, 'B P'] | None = None
     noise_by_group: Mapping[str, Tensor] | None = None
     shared: SharedDoubt | None = None
+    engine: str = ''
 
     def __post_init__(self) -> None:
         """Check that something is known of the unknowns."""

@@ -245,7 +245,7 @@ class FitResult:
         with reading(path, 'fitted parameters'):
             start = {n: torch.from_numpy(arrays[f'start_{n}']) for n in names if f'start_{n}' in arrays}
             return cls(
-                params=BodyParams.of({n: torch.from_numpy(arrays[n]) for n in names}),
+                params=BodyParams.of({n: torch.from_numpy(arrays[n]) for n in names}).kept_once(),
                 per_frame_loss=torch.from_numpy(arrays['per_frame_loss']),
                 converged=torch.from_numpy(arrays['converged']),
                 history=tuple(side_car['history']),
@@ -253,7 +253,7 @@ class FitResult:
                 body=body,
                 cameras=cameras_of_arrays(arrays),
                 covariance=_covariance(arrays),
-                start=BodyParams.of(start) if start else None,
+                start=BodyParams.of(start).kept_once() if start else None,
                 recorded_cameras=cameras_of_arrays(arrays, RECORDED),
                 keypoints3d=keypoints_of_arrays(arrays),
                 model=model,

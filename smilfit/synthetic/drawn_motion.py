@@ -13,6 +13,7 @@ from smilfit.body_models.pose_sources import LimitPoses
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.structures import BodyParams
+from smilfit.synthetic.clip_motion import ClipMotion
 from smilfit.synthetic.motion import draw_betas
 from smilfit.synthetic.placement import SharedVolume, separate_way, smooth_noise, ways
 
@@ -56,7 +57,8 @@ def draw_params(
         volume: where its middle goes.
         scale: model unit to world unit.
         memory: of the motion, frames; 0 draws each frame by itself.
-        poses: where poses come from; the joint limits if None.
+        poses: where poses come from; the joint limits if None. Clips also lean and roll the animal, unless each frame
+            is drawn by itself.
         way: of its middle; drawn if None.
 
     Returns:
@@ -66,9 +68,14 @@ def draw_params(
     poses = limit_poses(data) if poses is None else poses
     generator = Generator().manual_seed(int(rng.integers(2**31)))
     orient = torch.from_numpy(_orientations(data, n_frames, rng, volume, memory))
+    if isinstance(poses, ClipMotion) and memory > 0:
+        turns = poses.motion(n_frames, generator)
+        body_pose, orient = turns[:, 1:], orient @ axis_angle_to_rotmat(turns[:, 0])
+    else:
+        body_pose = _between(poses, n_frames, generator, memory)
     params = BodyParams(
         global_orient=rotmat_to_axis_angle(orient),
-        body_pose=_between(poses, n_frames, generator, memory).double(),
+        body_pose=body_pose.double(),
         betas=torch.from_numpy(np.tile(draw_betas(data, rng), (n_frames, 1))),
         transl=torch.zeros(n_frames, 3, dtype=torch.float64),
         scale=torch.full((n_frames,), float(scale), dtype=torch.float64),

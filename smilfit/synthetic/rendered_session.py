@@ -14,6 +14,7 @@ from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, 
 from smilfit.synthetic.labels import hidden_keypoints, hidden_margin, project_keypoints
 from smilfit.synthetic.looks import SessionLook
 from smilfit.synthetic.scene_painter import ScenePainter
+from smilfit.synthetic.skin_texture import SkinTexture
 
 # Frames of one camera in memory.
 CHUNK = 16
@@ -37,6 +38,7 @@ class RenderedSession:
         fps: frames a second.
         renderer: draws the animals; a z-buffer if None.
         animal: which of several animals the labels and the parameters are of; images show all.
+        texture: the animals' own skin; the look's coat if None.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class RenderedSession:
         fps: float = 30.0,
         renderer: Renderer | None = None,
         animal: int = 0,
+        texture: SkinTexture | None = None,
     ) -> None:
+        self._texture = texture
         animals = (params,) if isinstance(params, BodyParams) else tuple(params)
         self.animals, self.animal = tuple(p.to('cpu', torch.float64) for p in animals), animal
         self.name, self.fps, self.look = name, fps, look
@@ -181,7 +185,8 @@ class RenderedSession:
 
     def _painter(self, look: SessionLook, camera: str) -> ScenePainter:
         c = self.cameras.names.index(camera)
-        return ScenePainter(look, self.cameras.select([camera]), c, self._rest, self._faces, self._renderer)
+        cameras = self.cameras.select([camera])
+        return ScenePainter(look, cameras, c, self._rest, self._faces, self._renderer, self._texture)
 
     def _renders(self, camera: str, indices: Sequence[int]) -> Iterator[tuple[list[int], RenderOutput]]:
         """Render frames by chunks."""

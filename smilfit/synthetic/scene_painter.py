@@ -9,6 +9,7 @@ from torch import Tensor
 from smilfit.renderers import Renderer, RenderOutput
 from smilfit.structures import Cameras
 from smilfit.synthetic.looks import SessionLook, screen_of
+from smilfit.synthetic.skin_texture import SkinTexture
 
 
 class ScenePainter:
@@ -21,6 +22,7 @@ class ScenePainter:
         rest: (V, 3) vertices at rest in the animal's size about its middle: the places that the coat colours.
         faces: of the mesh.
         renderer: draws what stands in the way.
+        texture: the skin of each animal, in place of the look's coat.
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class ScenePainter:
         rest: Float[np.ndarray, 'V 3'],
         faces: Int[Tensor, 'F 3'],
         renderer: Renderer,
+        texture: SkinTexture | None = None,
     ) -> None:
+        self.texture, self.faces = texture, faces.numpy()
         self.look, self.sensor = look, look.sensors[index]
         self.rotation = camera.R[0].numpy().astype(np.float32)
         self.corners = rest.astype(np.float32)[faces.numpy()]
@@ -58,8 +62,14 @@ class ScenePainter:
         corners = self.corners[face[seen]]
         points = sum(weights[:, i, None] * corners[:, i] for i in range(3))
         normals = render.normals[index].numpy()[seen].astype(np.float32)
-        scene[seen] = 255 * self.look.lights.shade(self.look.coat(points), normals, self.rotation)
+        colours = self.look.coat(points) if self.texture is None else self._skin(face[seen], weights)
+        scene[seen] = 255 * self.look.lights.shade(colours, normals, self.rotation)
         return self.sensor.expose(scene, rng)
+
+    def _skin(self, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        assert self.texture is not None
+        # Every animal's vertices follow those of the one before.
+        return self.texture.colours(self.faces[face] % len(self.texture.uv), weights)
 
     def _shadowed(self, there: np.ndarray) -> Float[np.ndarray, 'H W 3']:
         """Darken the wall beside the animal, on the side away from the light."""

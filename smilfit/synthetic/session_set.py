@@ -16,6 +16,7 @@ from smilfit.synthetic.drawn_motion import PoseSource, draw_animals
 from smilfit.synthetic.looks import NO_PHOTOS, LookStyle, Photos, SessionLook, draw_look, find_style
 from smilfit.synthetic.placement import SharedVolume, px_per_unit, shared_volume
 from smilfit.synthetic.rendered_session import RenderedSession
+from smilfit.synthetic.skin_texture import SkinTexture
 
 # Where nothing says how large animals are: their extent in an image, a share of its shorter side.
 FILLED = 0.6
@@ -85,6 +86,7 @@ class SessionSet:
         photos: of the place.
         poses: where poses come from; the joint limits if None.
         renderer: a z-buffer if None.
+        texture: the animals' own skin; drawn coats if None.
     """
 
     def __init__(
@@ -96,7 +98,9 @@ class SessionSet:
         photos: Photos = NO_PHOTOS,
         poses: PoseSource | None = None,
         renderer: Renderer | None = None,
+        texture: SkinTexture | None = None,
     ) -> None:
+        self.texture = texture
         self.body, self.names = deepcopy(body).double(), tuple(names)
         self.options = options or SynthesisOptions()
         self.cameras, self.photos, self.poses = cameras, photos, poses
@@ -138,6 +142,7 @@ class SessionSet:
             seed,
             options.fps,
             self.renderer,
+            texture=self.texture,
         )
 
     @property

@@ -9,6 +9,7 @@ from smilfit.apis.data_source import session_formats, session_kinds
 from smilfit.apis.recordings import open_recording
 from smilfit.apis.session_source import open_place
 from smilfit.io import RecordedSession, SessionPlace, find_sessions
+from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.io.points import PointSession, read_recorded_points, read_skeleton
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.viewer.images import RecordedImages, StoredImages
@@ -69,19 +70,38 @@ def open_session(path: Path, session: str | None = None) -> RecordedSession:
         return _open(places[0])
     if len(set(names)) == len(names) and (session is None or session in names):
         return _open(places[names.index(chosen(session, names, path))])
-    # Trials of one folder have names of their own.
+    # Trials of one folder have names of their own, and so have the animals of a recording.
     opened = {recording.name: recording for recording in map(_open, places)}
-    return opened[chosen(session, list(opened), path)]
+    of_animal = {
+        name: (recording, track)
+        for recording in opened.values()
+        for name, track in animals_of(recording).items()
+    }
+    if session in of_animal:
+        recording, track = of_animal[session]
+        return _open(recording.place, track)
+    known = list(opened) if session is None else [*opened, *of_animal]
+    return opened[chosen(session, known, path)]
 
 
-def _open(place: SessionPlace) -> RecordedSession:
-    return open_place(place, partial_labels=True, trim=True)
+def _open(place: SessionPlace, track: str | None = None) -> RecordedSession:
+    return open_place(place, partial_labels=True, trim=True, track=track)
+
+
+def animals_of(recording: RecordedSession) -> dict[str, str]:
+    """Name a recording's animals as sessions of their own, with their tracks; empty where it has one alone."""
+    first, *others = recording.tracks.values() or ((),)
+    shared = [track for track in first if all(track in tracks for tracks in others)]
+    own = recording.name
+    return {sequence_name(own, track): track for track in shared} if len(shared) > 1 else {}
 
 
 def session_scene(path: Path, session: str | None = None) -> Scene:
     """Show a session as it was recorded: labels as they are, and what they give in space."""
     recording = open_session(path, session)
     frames = range(recording.n_frames)
+    animals = [] if recording.track else list(animals_of(recording))
+    notes = [f'One of {len(animals)} animals is shown; --session chooses among {", ".join(animals)}.']
     return Scene(
         title=recording.name,
         labels=[f'frame {i}' for i in frames],
@@ -91,6 +111,7 @@ def session_scene(path: Path, session: str | None = None) -> Scene:
         seen=recording.keypoints2d(),
         given=recording.keypoints3d(),
         images=RecordedImages(recording.video_paths, recording.n_frames, frames),
+        notes=notes if animals else [],
     )
 
 

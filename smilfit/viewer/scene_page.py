@@ -9,7 +9,7 @@ from smilfit.geometry.rotation import rotmat_to_quat_wxyz
 from smilfit.io.videos import USUAL_FPS
 from smilfit.structures import Cameras
 from smilfit.viewer.player import Player
-from smilfit.viewer.scene import POINT_COLOURS, Scene, ShownImage
+from smilfit.viewer.scene import FITTED_POINTS, GIVEN, POINT_COLOURS, TRIANGULATED, Scene, ShownImage
 from smilfit.viewer.time_line import COLOURS, NOT_JUDGED, time_line, with_cursor
 from smilfit.visualization import grid_of_views
 from smilfit.visualization.marks import BODY
@@ -17,6 +17,7 @@ from smilfit.visualization.marks import BODY
 FREE = 'free'
 # Sizes: of points as a share of the animal's, of frusta as one of the cameras' distance from it.
 _POINT, _FRUSTUM = 0.012, 0.16
+_POINT_ALONE, _ON_WHITE = 0.03, (0, 114, 178)
 # Where a page begins: so many sizes of the animal away, or as a share of the cameras' distance.
 _AWAY, _AWAY_OF_CAMERAS = 2.2, 1.3
 
@@ -34,6 +35,8 @@ class ScenePage:
         self._first = next((r for r in range(len(scene)) if scene.at(r).points), 0)
         self.centre, self.size = _extent(scene, self._first)
         self.camera_distance = _camera_distance(scene, self._first, self.centre)
+        self.colours = _colours(scene)
+        self._point_size = (_POINT if scene.bodies is not None else _POINT_ALONE) * self.size
         self._strip = time_line(scene.words)
         self._mesh: Any = None
         self._clouds: dict[str, Any] = {}
@@ -109,15 +112,14 @@ class ScenePage:
         self._text = gui.add_markdown('')
         self.play_button = gui.add_checkbox('play', False, disabled=count < 2)
         self.fps_slider = gui.add_slider('fps', 1, 60, 1, round(min(scene.fps or USUAL_FPS, USUAL_FPS)))
-        gui.add_markdown(_legend(scene))
+        gui.add_markdown(_legend(scene, self.colours))
         with gui.add_folder('images'):
             self.show_images = gui.add_checkbox('here too', True, disabled=scene.images is None)
             self._sheet = gui.add_image(np.zeros((8, 8, 3), np.uint8), format='jpeg', visible=False)
         with gui.add_folder('show'):
-            self.show_mesh = gui.add_checkbox('mesh', True, disabled=scene.bodies is None)
-            self.opacity = gui.add_slider('opacity', 0.1, 1.0, 0.05, 1.0)
-            kinds = {kind for kind in POINT_COLOURS if kind in scene.at(self._first).points}
-            self.show_points = {kind: gui.add_checkbox(kind, True) for kind in POINT_COLOURS if kind in kinds}
+            self.show_mesh = gui.add_checkbox('mesh', True, visible=scene.bodies is not None)
+            self.opacity = gui.add_slider('opacity', 0.1, 1.0, 0.05, 1.0, visible=scene.bodies is not None)
+            self.show_points = {kind: gui.add_checkbox(kind, True) for kind in self.colours}
             self.show_names = gui.add_checkbox('names', False)
             self.show_cameras = gui.add_checkbox('cameras', True, disabled=scene.cameras is None)
         if scene.cameras is not None:
@@ -165,12 +167,12 @@ class ScenePage:
     def _draw_points(self, kind: str, points: np.ndarray) -> None:
         if kind not in self._clouds:
             self._clouds[kind] = self.server.scene.add_point_cloud(
-                f'/points/{kind}', points, POINT_COLOURS[kind], point_size=_POINT * self.size,
+                f'/points/{kind}', points, self.colours[kind], point_size=self._point_size,
                 point_shape='circle', precision='float32', point_shading='flat',
             )  # fmt: skip
         cloud = self._clouds[kind]
         cloud.points = points
-        cloud.colors = np.array(POINT_COLOURS[kind], np.uint8)
+        cloud.colors = np.array(self.colours[kind], np.uint8)
         box = self.show_points.get(kind)
         cloud.visible = bool(len(points)) and (box is None or box.value)
 
@@ -181,7 +183,7 @@ class ScenePage:
         self._labels = []
         if not self.show_names.value:
             return
-        kind = next((kind for kind in POINT_COLOURS if len(points.get(kind, ()))), None)
+        kind = next((kind for kind in self.colours if len(points.get(kind, ()))), None)
         if kind is not None:
             self._labels = [
                 self.server.scene.add_label(f'/names/{name}', name, position=tuple(at.tolist()))
@@ -279,13 +281,22 @@ def _up(scene: Scene) -> np.ndarray:
     return -mean if np.isfinite(mean).all() and np.linalg.norm(mean) > 0.5 else np.array([0.0, 0.0, 1.0])
 
 
-def _legend(scene: Scene) -> str:
-    """Say what colours mean."""
-    marks = (
-        {**POINT_COLOURS}
-        if scene.bodies is not None
-        else {kind: colour for kind, colour in POINT_COLOURS.items() if kind != next(iter(POINT_COLOURS))}
+def _colours(scene: Scene) -> dict[str, tuple[int, int, int]]:
+    """Give the colours of the kinds of points that there are, in any frame."""
+    kinds = {
+        FITTED_POINTS: scene.bodies is not None,
+        TRIANGULATED: scene.seen is not None and scene.cameras is not None and len(scene.cameras) > 1,
+        GIVEN: scene.given is not None,
+    }
+    found = {kind: colour for kind, colour in POINT_COLOURS.items() if kinds[kind]}
+    # Without a body there is nothing behind these points: on white, yellow is hardly seen.
+    return (
+        found if scene.bodies is not None or TRIANGULATED not in found else found | {TRIANGULATED: _ON_WHITE}
     )
+
+
+def _legend(scene: Scene, marks: dict[str, tuple[int, int, int]]) -> str:
+    """Say what colours mean."""
     words = [word for word in COLOURS if word in set(scene.words) and word != NOT_JUDGED]
     parts = [*marks.items()] + [(word, COLOURS[word]) for word in words]
     square = '<span style="color:#{}">&#9632;</span> {}'

@@ -42,6 +42,7 @@ class ViewerServer:
 
     def __init__(self, scene: Scene | ModelScene, host: str = 'localhost', port: int = DEFAULT_PORT) -> None:
         viser = import_viser()
+        from smilfit.viewer.model_editor import EditedScene, ModelEditor
         from smilfit.viewer.model_page import ModelPage
         from smilfit.viewer.scene_page import ScenePage
 
@@ -53,9 +54,13 @@ class ViewerServer:
                 host=host, port=port or _free_port(), label=scene.title, verbose=False
             )
         self.server.gui.configure_theme(show_logo=False, show_share_button=False, control_width='large')
-        self.page: ScenePage | ModelPage = (
-            ModelPage(self.server, scene) if isinstance(scene, ModelScene) else ScenePage(self.server, scene)
-        )
+        self.page: ScenePage | ModelPage
+        if isinstance(scene, EditedScene):
+            self.page = ModelEditor(self.server, scene)
+        elif isinstance(scene, ModelScene):
+            self.page = ModelPage(self.server, scene)
+        else:
+            self.page = ScenePage(self.server, scene)
 
     @property
     def port(self) -> int:

@@ -196,9 +196,9 @@ def test_the_covariance_is_that_of_the_last_stage_of_each_window_alone(monkeypat
     body, _, seen = moving_clip(noise=0.05)
     found = []
 
-    def counted(problem, point, known):
+    def counted(problem, point, *given):
         found.append((problem.frames.task.stage.name, point.batch_size))
-        return fit_covariance(problem, point, known)
+        return fit_covariance(problem, point, *given)
 
     monkeypatch.setattr(stage, 'fit_covariance', counted)
     solver = LevenbergMarquardt(gnc_schedule=(), covariance=True)

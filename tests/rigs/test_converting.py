@@ -15,7 +15,8 @@ from smilfit.body_models.pickles.writer import pickle_bytes
 from smilfit.body_models.smal_writer import lost_in_smal, write_smal_file
 from smilfit.cli.model import main as model
 from smilfit.rigs.comparing import body_difference
-from smilfit.rigs.converting import WRITERS, convert_model, read_model
+from smilfit.rigs.converting import convert_model, read_model
+from smilfit.rigs.read_rig import read_rig
 from tests.animals import random_params, small_animal, static_animal
 from tests.body_models.human_files import SMPL_PARENTS
 
@@ -116,19 +117,50 @@ def test_what_does_not_come_back_was_told(ending, tmp_path):
 
 @pytest.mark.parametrize('make', [small_animal, static_animal])
 def test_every_format_after_every_other_is_the_same_body(make, tmp_path):
-    data = make()
-    save_body_model(data, tmp_path / 'start.smil.json')
-    at = tmp_path / 'start.smil.json'
-    # Every pair of formats once, one after another.
-    for step, ending in enumerate(('.pkl', '.npz', '.pkl', '.smil.json', '.npz', '.smil.json')):
-        done = convert_model(at, tmp_path / f'{step}{ending}')
-        assert done.difference < 1e-9
+    data = replace(make(), posedirs=None)
+    at = save_body_model(data, tmp_path / 'start.smil.json')
+    # Every pair of formats once, one after another; glTF holds single precision.
+    endings = (
+        '.pkl',
+        '.npz',
+        '.glb',
+        '.pkl',
+        '.smil.json',
+        '.glb',
+        '.npz',
+        '.pkl',
+        '.glb',
+        '.smil.json',
+        '.npz',
+    )
+    for step, ending in enumerate((*endings, '.smil.json')):
+        assert convert_model(at, tmp_path / f'{step}{ending}').difference < 1e-6
         at = tmp_path / f'{step}{ending}'
-    assert body_difference(data, read_model(at)) < 1e-9
+    assert body_difference(data, read_model(at)) < 1e-6
+
+
+def test_a_gltf_keeps_all_but_pose_shapes(tmp_path, capsys):
+    data = everything()
+    done = convert_model(save_body_model(data, tmp_path / 'a.smil.json'), tmp_path / 'a.glb')
+    assert done.lost[0].startswith('the pose directions')
+    assert done.difference > 1e-6
+    back = replace(read_model(tmp_path / 'a.glb'), posedirs=data.posedirs)
+    assert body_difference(data, back) < 1e-6
+    for name in ('keypoint_sets', 'landmarks', 'part_sizes', 'joint_symmetry', 'unit', 'licence', 'up_axis'):
+        assert getattr(back, name) == getattr(data, name)
+    # Other programs see it in metres, y up.
+    rig = read_rig(tmp_path / 'a.glb')
+    assert np.allclose(rig.vertices, data.v_template[:, [1, 2, 0]] / 1000, atol=1e-6)
+    assert list(rig.morphs) == ['beta_0', 'beta_1', 'beta_2', 'expression_0', 'expression_1']
+    # A file of another program is imported first.
+    strange = (tmp_path / 'a.glb').read_bytes().replace(b'smilfit_body_model', b'another_body_model')
+    (tmp_path / 'b.glb').write_bytes(strange)
+    assert model(['convert', str(tmp_path / 'b.glb'), str(tmp_path / 'b.pkl')]) == 1
+    assert 'smilfit model import' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('name', ['quadruped', 'insect'])
-@pytest.mark.parametrize('ending', ['.pkl', '.npz'])
+@pytest.mark.parametrize('ending', ['.pkl', '.glb'])
 def test_shipped_models_stay_themselves(name, ending, tmp_path):
     assert convert_model(name, tmp_path / f'new{ending}').difference < 1e-6
 
@@ -136,12 +168,23 @@ def test_shipped_models_stay_themselves(name, ending, tmp_path):
 @pytest.mark.parametrize('file', ['SMILy_STICK.pkl', 'SMILy_Mouse_static_joints.pkl'])
 def test_smilify_models_stay_themselves(file, real_data, tmp_path):
     source = real_data / 'models' / file
-    for ending in WRITERS:
-        assert convert_model(source, tmp_path / f'new{ending}').difference < 1e-6
-        assert convert_model(tmp_path / f'new{ending}', tmp_path / f'back{ending}.pkl').difference < 1e-6
-        assert (
-            body_difference(load_body_model_data(source), read_model(tmp_path / f'back{ending}.pkl')) < 1e-6
-        )
+    at = source
+    for ending in ('.smil.json', '.glb', '.npz', '.pkl'):
+        assert convert_model(at, tmp_path / f'new{ending}').difference < 1e-6
+        at = tmp_path / f'new{ending}'
+    assert body_difference(load_body_model_data(source), read_model(at)) < 1e-6
+
+
+def test_limits_along_joints_own_axes_are_not_written_as_others(tmp_path):
+    turned = np.tile(np.eye(3)[[1, 2, 0]], (6, 1, 1))
+    data = replace(small_animal(), joint_axes=turned, posedirs=None, faces=np.zeros((0, 3), int))
+    source = save_body_model(data, tmp_path / 'a.smil.json')
+    for ending in ('.pkl', '.npz'):
+        assert any('own axes' in words for words in convert_model(source, tmp_path / f'a{ending}').lost)
+        assert read_model(tmp_path / f'a{ending}').joint_limits is None
+    with pytest.raises(ValueError, match='must have faces'):
+        convert_model(source, tmp_path / 'a.glb')
+    assert not (tmp_path / 'a.glb').exists()
 
 
 def test_other_bodies_are_found_to_differ():

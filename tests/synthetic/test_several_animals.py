@@ -11,6 +11,7 @@ from smilfit.apis import DataSource, preprocess, synthesize
 from smilfit.datasets import DatasetFile, PictureDataset
 from smilfit.io import SleapSession, read_calibration, read_labels, read_track_names, write_tracks
 from smilfit.synthetic import RenderedSession, SessionSet, SynthesisOptions
+from smilfit.viewer import open_scene
 from tests.io.multiview_slp import write_multiview
 
 TWO = SynthesisOptions(n_sessions=1, n_frames=5, n_cameras=2, size=(96, 80), memory_s=0.0, n_animals=2)
@@ -240,3 +241,11 @@ def test_a_multiview_project_gives_each_animal_its_labels_of_all_cameras(three_c
             'groups': told.get('instances_of_other_tracks') == {cameras[2]: 2},
             'rays': told.get('frames_of_other_tracks') == {cameras[2]: 1},
         }[by], told
+    if by == 'identities':
+        # The viewer shows one of them, and says so.
+        scene = open_scene(path)
+        assert 'mouse+anna, mouse+ben' in scene.notes[0]
+        ben = open_scene(path, 'mouse+ben')
+        assert (ben.title, ben.notes) == ('mouse+ben', [])
+        want = SleapSession(folder / 'session_000', track='animal_1').keypoints2d()
+        torch.testing.assert_close(ben.seen.xy[want.visible], want.xy[want.visible], atol=1e-3, rtol=0)

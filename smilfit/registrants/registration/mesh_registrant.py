@@ -49,6 +49,8 @@ from smilfit.solvers import LevenbergMarquardt
 
 # Shares of the extent.
 LIMB_SIGMA, LANDMARK_SIGMA, LOST_LIMB, NOISE_SIGMAS = 0.02, 0.01, 0.012, 3.0
+# No point of a surface is known better, share of the extent: the model is not the animal.
+LEAST_ERROR = 1e-3
 # Roughness below this share of the extent is no noise.
 LEAST_NOISE = 2e-4
 
@@ -268,7 +270,12 @@ class _Specimen:
             term = problem.from_scan(self.surface.vertices(state).numpy())
             first = np.asarray(term.rows.argmax(1)).ravel()
             part = np.where(np.isfinite(term.distance), self.surface.part[first], -1)
-            problem.index_weight = part_weights(part, 20)
+            if stage.by_noise:
+                noise = max(self.noise, LEAST_ERROR * self.scan.extent)
+                unit = weights.precision * weights.sigma / noise
+                problem.index_weight = np.where(part >= 0, unit**2, 0.0)
+            else:
+                problem.index_weight = part_weights(part, 20)
         return problem
 
     def _unknowns_of(self, joints: Sequence[int]) -> np.ndarray:

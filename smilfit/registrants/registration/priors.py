@@ -48,6 +48,7 @@ class RegistrationPriors:
             self.shape_mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
         self.pairs = _pairs(data)
         limits = data.joint_limits
+        self.axes = np.tile(np.eye(3), (data.n_joints, 1, 1)) if data.joint_axes is None else data.joint_axes
         self.limits = limits if limits is not None and sizes.limit_sd is not None else None
 
     def energy(self, at: SurfaceState) -> float:
@@ -80,16 +81,19 @@ class RegistrationPriors:
         precision = np.full_like(turns, sizes.pose_sd**-2)
         precision[0] = 0
         pull = precision * turns
+        hold = np.zeros((len(turns), 3, 3))
         if self.limits is not None:
             beyond = self._beyond(turns)
-            precision = precision + (beyond != 0) * sizes.limit_sd**-2
-            pull = pull + beyond * sizes.limit_sd**-2
+            hold = self.axes * (beyond != 0)[:, None] * sizes.limit_sd**-2 @ self.axes.transpose(0, 2, 1)
+            pull = pull + (self.axes @ beyond[..., None])[..., 0] * sizes.limit_sd**-2
         diagonal[where['turns']], gradient[where['turns']] = precision.ravel(), pull.ravel()
         logs = at.log_joint_scales.numpy()
         scales = where['log_joint_scales']
         diagonal[scales] = sizes.joint_scale_sd**-2
         gradient[scales] = (logs * sizes.joint_scale_sd**-2).ravel()
         np.fill_diagonal(hessian, diagonal)
+        rows = where['turns'].start + 3 * np.arange(len(turns))[:, None] + np.arange(3)
+        hessian[rows[:, :, None], rows[:, None, :]] += hold
         if sizes.asymmetry_sd is not None and len(self.pairs[0]):
             a, b = self.pairs
             u = sizes.asymmetry_sd**-2
@@ -111,8 +115,10 @@ class RegistrationPriors:
         return rotmat_to_axis_angle(at.rotations).numpy()
 
     def _beyond(self, turns: np.ndarray) -> np.ndarray:
+        """Give by how much turns are out of the limits, along the joints' own axes."""
         low, high = self.limits[..., 0], self.limits[..., 1]
-        out = turns - turns.clip(low, high)
+        own = (self.axes.transpose(0, 2, 1) @ turns[..., None])[..., 0]
+        out = own - own.clip(low, high)
         out[0] = 0
         return out
 

@@ -20,6 +20,7 @@ class RegistrationStage:
         fit: names of unknowns (`turns`, `transl`, `log_scale`, `betas`, `log_joint_scales`).
         along: weight of the distance along the surface, beside 1 across it.
         limbs: whether the middles of limbs still draw.
+        by_noise: weigh points of the scan by its noise alone, not by part: right where all parts are in place.
         max_normal_angle_deg: surfaces whose normals differ by more are not each other's.
         n_iter: most steps; the end is convergence.
         ftol: relative decrease of the energy that counts as none.
@@ -29,6 +30,7 @@ class RegistrationStage:
     fit: tuple[str, ...] = ALL
     along: float = 0.1
     limbs: bool = False
+    by_noise: bool = False
     max_normal_angle_deg: float = 90.0
     n_iter: int = 60
     ftol: float = 1e-3
@@ -47,15 +49,15 @@ STAGES = (
     RegistrationStage(0.04, along=0.3, limbs=True, n_iter=25, ftol=1e-2),
     RegistrationStage(0.015, along=0.1, n_iter=40),
     RegistrationStage(0.006, along=0.03, n_iter=40),
-    RegistrationStage(0.002, along=0.01, n_iter=60, ftol=1e-4),
+    RegistrationStage(0.002, along=0.01, by_noise=True, n_iter=60, ftol=1e-4),
 )
 DEFORMATION = (DeformationStage(0.004, strain=0.03), DeformationStage(0.002, strain=0.05))
 # Of a template without a skeleton: its limbs bend by the skin alone.
 UNRIGGED = (
-    DeformationStage(0.1, strain=0.1, along=0.3, limbs=True, n_iter=30),
-    DeformationStage(0.03, strain=0.1, along=0.2, limbs=True, n_iter=30),
-    DeformationStage(0.01, strain=0.1, n_iter=20),
-    DeformationStage(0.004, strain=0.1, n_iter=20),
+    DeformationStage(0.1, strain=0.1, along=0.3, limbs=True, n_iter=15, ftol=5e-4),
+    DeformationStage(0.03, strain=0.1, along=0.2, limbs=True, n_iter=15, ftol=5e-4),
+    DeformationStage(0.01, strain=0.1, n_iter=12, ftol=3e-4),
+    DeformationStage(0.004, strain=0.1, n_iter=12, ftol=3e-4),
 )
 
 Stage = TypeVar('Stage', RegistrationStage, DeformationStage)

@@ -56,7 +56,7 @@ NOT_KNOWN = 1e-2
 
 
 def fit_covariance(
-    problem: BodyProblem, point: VariableState, known: SharedDoubt | None = None
+    problem: BodyProblem, point: VariableState, known: SharedDoubt | None = None, kernel: bool = False
 ) -> FitCovariance:
     """Compute the covariances of all unknowns and of all joints and observed keypoints.
 
@@ -71,12 +71,13 @@ def fit_covariance(
         problem: the frames.
         point: the solution.
         known: of what is shared and held, by other frames.
+        kernel: whether the fused kernel may factorise the trees.
 
     Raises:
         ValueError: nothing is observed that the noise could be estimated from.
     """
     with torch.no_grad():
-        return _Covariance(problem, point, known).found()
+        return _Covariance(problem, point, known, kernel).found()
 
 
 def in_double(task: StageTask) -> StageTask:
@@ -104,9 +105,11 @@ class _Work:
 class _Covariance:
     """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
-    def __init__(self, problem: BodyProblem, point: VariableState, known: SharedDoubt | None = None) -> None:
+    def __init__(
+        self, problem: BodyProblem, point: VariableState, known: SharedDoubt | None, kernel: bool
+    ) -> None:
         self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
-        self.known = known
+        self.known, self.kernel, self.engine = known, kernel, 'dense'
         task = problem.frames.task
         self.observing = _observing(task, self.processes)
         self.frames = FrameBatch(task if self.dtype == torch.float64 else in_double(task), problem.layout)
@@ -135,6 +138,7 @@ class _Covariance:
             variances.sqrt().to(self.dtype),
             {key: group.sqrt().to(self.dtype) for key, group in zip(self.keys, noise.groups)},
             self._doubt(),
+            self.engine,
         )
 
     def _doubt(self) -> SharedDoubt | None:
@@ -207,7 +211,9 @@ class _Covariance:
         work = self._work(i)
         models = self._models(work, self.slopes)
         if hangs_on_bones(work.block, models, self.names):
-            return TreeElimination.of(work.part, self.layout, models)
+            kernel = self.kernel and not self.layout.extras
+            self.engine = 'kernel' if kernel else 'tree'
+            return TreeElimination.of(work.part, self.layout, models, kernel)
         return DenseElimination.of(work.block, work.part, models)
 
     @cached_property

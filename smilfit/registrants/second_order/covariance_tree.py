@@ -11,6 +11,7 @@ from torch import Tensor
 from smilfit.geometry.kinematic_chain import KinematicTree
 from smilfit.geometry.quaternion import skew
 from smilfit.registrants.second_order.covariance_dense import Between, Reduced, ridge_of
+from smilfit.registrants.second_order.covariance_kernel import KernelPass
 from smilfit.registrants.second_order.covariance_passes import Spread, Spreads, TreePass, TreeSums
 from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
 from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
@@ -99,6 +100,10 @@ class TreeGeometry:
         return self._carried[names]
 
     @cached_property
+    def _pose_maps(self) -> Float[Tensor, 'B j 3 3']:
+        return pose_maps(self.part.kinematics)[:, 1:]
+
+    @cached_property
     def _carried(self) -> dict[tuple[str, ...], 'Carried']:
         return {}
 
@@ -112,8 +117,8 @@ class TreeGeometry:
         maps = torch.cat((-skew(arms), eye), -1)
         return Carried(bones, maps, columns - self.moved.index_select(1, bones), columns)
 
-    def sums(self, models: Sequence[Model]) -> tuple[TreeSums, Float[Tensor, 'B m']]:
-        """Sum models at the joints that carry them; and give the diagonal of the dense matrix."""
+    def sums(self, models: Sequence[Model]) -> tuple[TreeSums, Float[Tensor, 'B q']]:
+        """Sum models at the joints that carry them; and give the border's part of the dense matrix's diagonal."""
         kin, layout = self.part.kinematics, self.layout
         turns = torch.zeros_like(kin.linear)
         twist, cross = turns.new_zeros(*turns.shape[:2], 6, 6), torch.zeros_like(self.steps)
@@ -130,8 +135,7 @@ class TreeGeometry:
                     border += _squares(seen.apart, model.hessian)
                     moved += (seen.columns * (model.hessian @ seen.columns)).sum((1, 2))
             elif model.name == 'body_pose':
-                maps = pose_maps(kin)[:, 1:]
-                turns[:, 1:] += maps.mT @ model.hessian @ maps
+                turns[:, 1:] += self._pose_maps.mT @ model.hessian @ self._pose_maps
             elif model.name in columns:
                 place = columns[model.name]
                 at = slice(place.start - layout.n_pose, place.stop - layout.n_pose)
@@ -141,10 +145,10 @@ class TreeGeometry:
         turns = turns * turns.new_zeros(turns.shape[1], 1, 1).index_fill(0, layout.free, 1.0)
         twist, cross, turns = (x.index_select(1, self.tree.order) for x in (twist, cross, turns))
         sums = TreeSums(twist, cross, turns, twist.new_zeros(len(twist), 3, 3), border)
-        return sums, self._diagonal(sums, moved)
+        return sums, moved
 
-    def _diagonal(self, sums: TreeSums, border: Tensor) -> Tensor:
-        """Each joint's turn moves all that hangs below it."""
+    def diagonal(self, sums: TreeSums, border: Float[Tensor, 'B q']) -> Float[Tensor, 'B m']:
+        """Give the diagonal of the dense matrix: each joint's turn moves all that hangs below it."""
         order = self.tree.order
         below = self.tree.paths[order][:, order].mT
         twist = (below @ sums.twist.flatten(2)).view_as(sums.twist)
@@ -180,19 +184,26 @@ class TreeElimination:
 
     geometry: TreeGeometry
     ridge: Float[Tensor, 'B m']
-    passes: TreePass
+    passes: TreePass | KernelPass
     border: Reduced
 
     @classmethod
-    def of(cls, part: FrameEvaluation, layout: VariableLayout, models: Sequence[Model]) -> 'TreeElimination':
-        """Eliminate."""
+    def of(
+        cls, part: FrameEvaluation, layout: VariableLayout, models: Sequence[Model], kernel: bool = False
+    ) -> 'TreeElimination':
+        """Eliminate; by the kernel where it is asked for and there is no border."""
         geometry = TreeGeometry.of(part, layout)
-        sums, diagonal = geometry.sums(models)
-        ridge = ridge_of(diagonal, layout)
+        sums, moved = geometry.sums(models)
+        ridge = ridge_of(geometry.diagonal(sums, moved), layout)
         held = geometry.on_diagonal(ridge, 1.0)
         turn, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
         sums = TreeSums(sums.twist, sums.cross, turn, place, border)
-        passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+        if kernel and not layout.extras:
+            free = geometry.turn[0].flatten(1).any(1)
+            places = part.kinematics.joints.index_select(1, geometry.tree.order)
+            passes = KernelPass.of(geometry.tree, places, free, sums, layout.transl)
+        else:
+            passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
         return cls(geometry, ridge, passes, Reduced.of(passes.border(sums), layout.n_own - layout.n_pose))
 
     @property
@@ -207,12 +218,16 @@ class TreeElimination:
             self.geometry.on_diagonal(self.ridge, 1.0),
         )
         sums, _ = geometry.sums(models)
+        if isinstance(self.passes, KernelPass):
+            moved = geometry.moved.index_select(1, geometry.tree.order)
+            return TreeFollow(geometry, *self.passes.follow(sums, moved))
         n = held.border.shape[-1]
         border = sums.border.clone()
         border[:, :n, :n] += held.border
         sums = TreeSums(sums.twist, sums.cross, sums.turn + held.turn, sums.place + held.place, border)
         passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
-        return TreeFollow(geometry, passes.spreads, Reduced.of(passes.border(sums), n).across if n else None)
+        spreads, across = passes.spreads, Reduced.of(passes.border(sums), n).across if n else None
+        return TreeFollow(geometry, spreads.twist.by, spreads.turn.by, spreads.place.by[:, 0], across)
 
     def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Carried]:
         """Give where the bones of points stand in the order of their depth, and how points hang on them."""
@@ -257,20 +272,24 @@ class TreeFollow:
 
     Args:
         geometry: with all of it in the border.
-        spreads: how turns and place follow the border.
+        twist: of the joints by the border, in the order of their depth, as turn and place follow it.
+        turn: likewise.
+        place: likewise.
         across: how the border follows what is shared; None where it is nothing else.
     """
 
     geometry: TreeGeometry
-    spreads: Spreads
-    across: Float[Tensor, 'B q s'] | None
+    twist: Float[Tensor, 'B J 6 q']
+    turn: Float[Tensor, 'B J 3 q']
+    place: Float[Tensor, 'B 3 q']
+    across: Float[Tensor, 'B q s'] | None = None
 
     @property
     def unknowns(self) -> Float[Tensor, 'B n s']:
         """Give the change of a frame's own unknowns."""
         layout, order = self.geometry.layout, self.geometry.tree.restore
-        turns = self.spreads.turn.by.index_select(1, order).index_select(1, layout.free).flatten(1, 2)
-        found = torch.cat((turns, self.spreads.place.by[:, 0]), 1) if layout.transl else turns
+        turns = self.turn.index_select(1, order).index_select(1, layout.free).flatten(1, 2)
+        found = torch.cat((turns, self.place), 1) if layout.transl else turns
         if self.across is None:
             return found
         return torch.cat((found @ self.across, self.across[:, : layout.n_own - layout.n_pose]), 1)
@@ -278,7 +297,7 @@ class TreeFollow:
     def points(self, names: tuple[str, ...]) -> Float[Tensor, 'B K 3 s']:
         """Give the motion of points, of which they have a part without any pose's change."""
         seen = self.geometry.carried(names)
-        found = seen.maps @ self.spreads.twist.by.index_select(1, self.geometry.tree.restore[seen.bones])
+        found = seen.maps @ self.twist.index_select(1, self.geometry.tree.restore[seen.bones])
         found = found + seen.apart
         return found if self.across is None else found @ self.across.unsqueeze(1)
 

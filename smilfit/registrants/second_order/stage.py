@@ -17,7 +17,7 @@ from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
-from smilfit.solvers import Processes, SecondOrderSolver, StopReason
+from smilfit.solvers import Processes, SecondOrderSolver, StopReason, warp_available
 from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
 
@@ -149,7 +149,8 @@ def _with_covariance(
     point = VariableState.from_params(outcome.state.params, fitted, outcome.state.camera_shift)
     known = None if layout.shared or task.doubt is None else task.doubt.to(point.transl)
     problem = BodyProblem(FrameBatch(task, layout), point.batch_size, processes)
-    return replace(outcome, covariance=fit_covariance(problem, point, known))
+    kernel = solver.may_use_kernel and warp_available()
+    return replace(outcome, covariance=fit_covariance(problem, point, known, kernel))
 
 
 def with_clip_totals(

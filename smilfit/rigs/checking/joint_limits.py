@@ -11,6 +11,8 @@ from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
 
 # Sides whose limits differ by less are the same, rad: half a degree.
 _SAME_RAD = math.radians(0.5)
+# Cosine of the angle between axes that are the same.
+_SAME_AXIS = 0.99
 # An axis-angle component beyond this stands for a turn that another stands for as well.
 _FULL_TURN = 2 * math.pi + 1e-3
 
@@ -48,30 +50,48 @@ def asymmetric_limits(model: StoredModel) -> list[Finding]:
     axis = mirror_axis(data, pairs)
     if data.joint_limits is None or axis is None:
         return []
-    uneven = []
+    uneven: list[tuple[float, str]] = []
+    strange: list[str] = []
     for left, right in pairs:
-        off = np.abs(mirrored_limits(data.joint_limits[left], axis) - data.joint_limits[right]).max()
+        image = mirrored_limits(data, data.joint_limits[left], (left, right), axis)
+        if image is None:
+            strange.append(f'{data.joint_names[left]} / {data.joint_names[right]}')
+            continue
+        off = np.abs(image - data.joint_limits[right]).max()
         if off > _SAME_RAD:
             uneven.append((float(off), f'{data.joint_names[left]} / {data.joint_names[right]}'))
+    found = []
+    if strange:
+        what = (
+            'the axes of their limits are not mirror images, so the limits of both sides cannot be compared'
+        )
+        found.append(Finding('joint limits', NOTE, listed(strange), what, '', len(strange)))
     if not uneven:
-        return []
+        return found
     uneven.sort(reverse=True)
     worst = math.degrees(uneven[0][0])
     what = f'limits differ between the sides by up to {worst:.1f} degrees'
     advice = '`smilfit model clean --symmetrise-limits` gives both sides the wider ones.'
     figures = {'worst_deg': worst}
     names = listed([name for _, name in uneven])
-    return [Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
+    return [*found, Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
 
 
-def mirrored_limits(limits: np.ndarray, axis: int) -> np.ndarray:
-    """Give the limits (3, 2) that the joint of the other side has, mirrored along an axis.
+def mirrored_limits(
+    data: BodyModelData, limits: np.ndarray, pair: tuple[int, int], axis: int
+) -> np.ndarray | None:
+    """Give the limits (3, 2) of a pair's second joint that mirror some of the first one, along an axis of the model.
 
-    A rotation vector mirrored along an axis keeps that component and changes the signs of the others.
+    A rotation vector mirrored along an axis keeps that component and changes the signs of the others. None where the
+    joints' own axes are not each other's images.
     """
-    mirrored = -limits[:, ::-1]
-    mirrored[axis] = limits[axis]
-    return mirrored
+    mirror = -np.ones(3)
+    mirror[axis] = 1
+    own = np.eye(3)[None].repeat(data.n_joints, 0) if data.joint_axes is None else data.joint_axes
+    along = (mirror[:, None] * own[pair[0]] * own[pair[1]]).sum(0)
+    if (np.abs(along) < _SAME_AXIS).any():
+        return None
+    return np.where(along[:, None] > 0, limits, -limits[:, ::-1])
 
 
 def _named(data: BodyModelData, axes: np.ndarray) -> str:

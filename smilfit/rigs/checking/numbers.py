@@ -24,6 +24,7 @@ def wrong_arrays(model: StoredModel) -> dict[str, Finding]:
         'transdirs': (betas, joints, 3),
         'posedirs': (9 * (joints - 1), 3 * vertices),
         'joint_limits': (joints, 3, 2),
+        'joint_axes': (joints, 3, 3),
         'weights': (vertices, joints),
         'joint_regressor': (joints, vertices),
         'pose_prior_mean': (3 * (joints - 1),),

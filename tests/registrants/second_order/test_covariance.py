@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.body_models import SMIL, Landmark, SparseMatrix
+from smilfit.body_models import SMIL, Landmark, SparseMatrix, load_body_model_data
 from smilfit.handlers import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -21,6 +21,7 @@ from smilfit.registrants.second_order.covariance_dense import (
     DenseElimination,
     positive_inverse,
 )
+from smilfit.registrants.second_order.covariance_kernel import KernelPass
 from smilfit.registrants.second_order.covariance_passes import small_inverse
 from smilfit.registrants.second_order.covariance_tree import TreeElimination, hangs_on_bones
 from smilfit.registrants.second_order.frame_batch import FrameBatch
@@ -30,7 +31,7 @@ from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import task_of
-from smilfit.solvers import LevenbergMarquardt
+from smilfit.solvers import LevenbergMarquardt, warp_available
 from smilfit.structures import Keypoints2d, Keypoints3d
 from tests.animals import marked_animal, random_params, ring_of_cameras, small_animal, static_animal
 
@@ -70,6 +71,28 @@ def close(a, b):
 def test_covariances_along_the_tree_are_those_of_dense_equations(fitted, free, transl):
     problem, point = problem_of(fitted, free, transl)
     tree_is_dense(problem, point, problem.frames.task.body.joint_names)
+
+
+@pytest.mark.skipif(not warp_available(), reason='warp-lang is not installed')
+@pytest.mark.parametrize(
+    ('model', 'free', 'transl'),
+    [('quadruped', range(24), True), (None, [0, 2, 3, 6], False), (None, [1, 4], True)],
+)
+def test_the_kernels_factor_gives_what_torch_finds_along_the_tree(model, free, transl):
+    data = None if model is None else load_body_model_data(model)
+    problem, point = problem_of({}, list(free), transl, data=data)
+    part, names = problem.frames.evaluate(point), problem.frames.task.body.joint_names
+    seen, held = statements_of(part, {'keypoints3d_mse'})
+    models, none = [*held, *(s.model for s in seen)], torch.zeros(0, 0).double()
+    a, b = (TreeElimination.of(part, problem.layout, models, kernel) for kernel in (True, False))
+    assert isinstance(a.passes, KernelPass)
+    close(a.diagonal(none), b.diagonal(none))
+    close(a.points(names, none), b.points(names, none))
+    share = torch.linspace(0.2, 3.0, seen[0].model.hessian.shape[1]).double()
+    middle = [*held, *(scaled(s.model, share) for s in seen)]
+    for x, y in ((a.between(middle), b.between(middle)), (a.between_ridge(), b.between_ridge())):
+        close(x.diagonal(none, none), y.diagonal(none, none))
+        close(x.points(names, none, none), y.points(names, none, none))
 
 
 SHARED = {'betas': True, 'log_scale': True, 'landmark_offsets': True, 'part_sizes': True}
@@ -121,7 +144,14 @@ def tree_is_dense(problem, point, names):
     )
 
 
-@pytest.mark.parametrize('elimination', ['tree', 'dense'])
+@pytest.mark.parametrize(
+    'elimination',
+    [
+        'tree',
+        'dense',
+        pytest.param('kernel', marks=pytest.mark.skipif(not warp_available(), reason='no warp')),
+    ],
+)
 def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(elimination):
     """Under a shape of known covariance a frame has its block of the inverse of the joint matrix."""
     problem, point = problem_of({'betas': True, 'log_scale': True}, list(range(8)), True)
@@ -141,8 +171,8 @@ def test_what_other_frames_know_of_the_shape_adds_the_rest_of_the_joint_inverse(
     known, nothing = inverse[count * n :, count * n :], torch.zeros(0, 0).double()
     names, held = block.task.body.joint_names, replace(layout, shared=())
     places = part.kinematics.jacobian(point_set(block.task.body, names), layout)
-    if elimination == 'tree':
-        frames = TreeElimination.of(part, held, models)
+    if elimination != 'dense':
+        frames = TreeElimination.of(part, held, models, elimination == 'kernel')
     else:
         frames = DenseElimination.of(replace(block, layout=held), part, models)
     follow, between = frames.follow(layout, models), frames.between(models)
