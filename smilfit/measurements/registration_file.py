@@ -30,6 +30,7 @@ class Registration:
         model_hash: content hash of the body model; None where the file does not say.
         joint_scale_mode: what scales mean; None takes the model's.
         absent: names of joints that the scan does not show.
+        betas: of the model, which placed the joints when it was registered; None where the vertices did.
         path: where it was read.
     """
 
@@ -42,6 +43,7 @@ class Registration:
     model_hash: str | None = None
     joint_scale_mode: str | None = None
     absent: tuple[str, ...] = ()
+    betas: Float[np.ndarray, ' S'] | None = None
     path: Path | None = None
 
     def check(self, data: BodyModelData) -> 'Registration':
@@ -74,11 +76,11 @@ class Registration:
     def body_of(self, data: BodyModelData, joint_scale_mode: str | None = None) -> SMIL:
         """Give the model of this specimen alone: its vertices are the template, and it has no shape space."""
         self.check(data)
-        joints = data.joints if data.joint_regressor is None else data.joint_regressor @ self.unposed
         own = replace(
             data,
             v_template=self.unposed,
-            joints=joints,
+            joints=self._joints(data),
+            joint_regressor=None,
             shapedirs=None,
             shape_mean=None,
             shape_cov=None,
@@ -87,6 +89,13 @@ class Registration:
             transdirs=None,
         )
         return SMIL(own, joint_scale_mode=self.joint_scale_mode or joint_scale_mode)
+
+    def _joints(self, data: BodyModelData) -> Float[np.ndarray, 'J 3']:
+        if data.joint_regressor is None:
+            return data.joints
+        if self.betas is None or len(self.betas) != data.n_betas or data.shapedirs is None:
+            return data.joint_regressor @ self.unposed
+        return data.joint_regressor @ (data.v_template + data.shapedirs @ self.betas)
 
     def at_rest(self, body: SMIL) -> BodyParams:
         """Give the parameters by which `body_of`'s model stands at rest, in the world's unit."""
@@ -151,6 +160,7 @@ def read_registration(path: str | Path) -> Registration:
             _text(arrays, 'model_hash') or None,
             _text(arrays, 'joint_scale_mode') or None,
             tuple(str(joint) for joint in arrays.get('absent', ())),
+            _numbers(arrays, 'betas', (-1,), path),
             path,
         )
 

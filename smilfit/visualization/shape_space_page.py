@@ -84,7 +84,7 @@ def beta_pictures(body: SMIL, betas: Sequence[int]) -> dict[int, UInt8[np.ndarra
     return {
         b: grid_of_views(
             [
-                _tile(body, mesh, camera, f'{step:+g} sd' if name == 'side' else name)
+                _tile(body, mesh, camera, (f'{step:+g} sd' if step else 'mean') if name == 'side' else name)
                 for name, camera in views.items()
                 for step, mesh in zip(STEPS, meshes)
             ],

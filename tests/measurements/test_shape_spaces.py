@@ -10,10 +10,13 @@ from smilfit.body_models import SMIL, load_body_model, load_body_model_data
 from smilfit.cli.model_measure import main as measure
 from smilfit.cli.model_shape_space import FORMS, main
 from smilfit.measurements import shape_space as shape_spaces
-from smilfit.measurements.registration_file import find_registrations, read_registration
+from smilfit.measurements.allometry import allometry_table
+from smilfit.measurements.definitions import Distance
+from smilfit.measurements.registration_file import Registration, find_registrations, read_registration
 from smilfit.measurements.rest_shapes import rest_shapes, without_scales
 from smilfit.measurements.shape_curves import shape_curves
 from smilfit.measurements.shape_space import shape_space
+from smilfit.measurements.specimens import measure_registration
 from smilfit.structures import BodyParams
 from tests.animals import small_animal, static_animal
 from tests.measurements.registrations import N_KNOWN, write_registrations
@@ -107,6 +110,30 @@ def test_left_out_errors_are_those_of_the_slow_way():
             rest = rest - directions[:k].T @ (directions[:k] @ rest)
             slow[i, k - 1] = np.linalg.norm(rest) / np.sqrt(10)
     np.testing.assert_allclose(curves.generalisation.value, slow.mean(0), atol=1e-8)
+
+
+def test_specimens_that_grow_by_a_known_slope_are_told(data):
+    rng = np.random.default_rng(4)
+    logs = 0.4 * rng.normal(size=12)
+    thigh = data.joint_names.index('femur_L1')
+    scales = np.zeros((12, data.n_joints, 3))
+    scales[:, thigh] = (0.3 * logs + 0.02 * rng.normal(size=12))[:, None]
+    body = SMIL(data)
+    wanted = [Distance('shank', ('femur_L1', 'tibia_L1')), Distance('body', ('head', 'abdomen_3'))]
+    found = [
+        measure_registration(
+            Registration(str(i), data.v_template, scales[i], None, np.exp(logs[i]), 'cm'), body, wanted
+        )
+        for i in range(12)
+    ]
+    (shank,), _ = allometry_table(found, 'body')
+    assert shank.sma.low < 1.3 < shank.sma.high
+    assert shank.ols.low < 1.3 < shank.ols.high
+    assert shank.word == 'faster'
+    rest = np.linalg.norm(
+        data.joints[data.joint_names.index('head')] - data.joints[data.joint_names.index('abdomen_3')]
+    )
+    np.testing.assert_allclose([s.values[1] for s in found], 10 * np.exp(logs) * rest, rtol=1e-5)
 
 
 def test_scales_are_taken_from_skin_exactly():
