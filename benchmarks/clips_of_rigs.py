@@ -3,8 +3,8 @@
     python -m benchmarks.clips_of_rigs RIG [RIG ...] [--noise-px 1] [--clip NAME]
 
 Keypoints are the model's joints and three skin points on every joint that moves skin, so that turns about a bone are
-seen. The rig is imported with `--limits clips`. Errors are of a frame: the mean over joints, or vertices, as a share of
-the animal's length (the longest side of the mesh at rest).
+seen. The rig is imported with `--limits clips`. Errors are of a frame: the mean over joints, or vertices, as a share
+of the animal's length (the longest side of the mesh at rest).
 """
 
 import argparse
