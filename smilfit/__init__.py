@@ -113,6 +113,7 @@ _PUBLIC = {
     'LevenbergMarquardt': 'smilfit.solvers',
     'SilhouetteRenderer': 'smilfit.renderers',
     'ZBufferRenderer': 'smilfit.renderers',
+    'MeshRegistrant': 'smilfit.registrants',
     'SMALify': 'smilfit.registrants',
     'SMPLify': 'smilfit.registrants',
     'SMPLifyX': 'smilfit.registrants',

@@ -103,6 +103,7 @@ from smilfit.models import (
     MultiViewRegressor as MultiViewRegressor,
 )
 from smilfit.registrants import (
+    MeshRegistrant as MeshRegistrant,
     SMALify as SMALify,
     SMPLify as SMPLify,
     SMPLifyX as SMPLifyX,

@@ -3,8 +3,14 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
+
+from tests.typechecking import once_a_look
+
+# Before anything of smilfit is imported: pytest's option decorates it by this name.
+jaxtyping.jaxtyped = once_a_look(jaxtyping.jaxtyped)
 
 ROOT = Path(__file__).resolve().parents[1]
 # Files of half a minute and more, the longest first. A file stays with one process, as its fixtures are dear, so a

@@ -21,6 +21,7 @@ from smilfit.solvers import Processes
 from smilfit.structures import BodyParams
 from tests.animals import random_params, static_animal
 from tests.datasets.blob_session import BlobSession
+from tests.ranks import on_two_ranks
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -115,6 +116,24 @@ def by_two(made, out, *more):
     return done.stdout + done.stderr
 
 
+def by_two_forks(made, out, *more):
+    """Run the command in two processes as a launcher starts them; they are forked with all imported."""
+    folder = made / f'{out}_printed'
+    folder.mkdir()
+    on_two_ranks(_run_printing, arguments(made, out, '--launcher', 'pytorch', *more), folder, grouped=False)
+    return ''.join(path.read_text() for path in sorted(folder.iterdir()))
+
+
+def _run_printing(words, folder):
+    with (folder / f'{os.environ["RANK"]}.txt').open('w') as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+        os.environ['COLUMNS'] = '200'
+        assert main(words) == 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
 @pytest.fixture(scope='module')
 def alone(made):
     assert main(arguments(made, 'alone')) == 0
@@ -173,7 +192,7 @@ def test_two_sessions_go_to_two_processes(alone, made):
 
 
 def test_one_session_is_fitted_by_two_processes_together(alone, made):
-    output = by_two(made, 'together', '--no-video', '--sessions', 'walk')
+    output = by_two_forks(made, 'together', '--no-video', '--sessions', 'walk')
     assert 'by one process alone' not in output
     assert output.count('report: ') == 1
     assert_same(arrays(made / 'together' / 'walk' / 'fit.npz'), arrays(alone / 'walk' / 'fit.npz'))

@@ -116,6 +116,7 @@ PUBLIC = [
     'SilhouetteRenderer',
     'ZBufferRenderer',
     'SMALify',
+    'MeshRegistrant',
     'SMPLify',
     'SMPLifyX',
     'Stage',

@@ -8,6 +8,8 @@ _base_ = ['./multiview_keypoints_lm.py']
 # Sides that a tracker mistook for each other in all cameras are not told by motion alone.
 unswap = None
 
+# What a model states of its joints holds to a degree or so; default limits are a guess.
+limits = dict(type='JointLimitLoss', required=False, default_factor=1e-3)
 handlers = [
     dict(
         type='Keypoint3dHandler',
@@ -15,64 +17,10 @@ handlers = [
         # A residual of 5 % of the animal's size counts half of its square, one of a quarter next to nothing.
         mse_loss=dict(type='KeypointMSELoss', sigma='0.05L', reduction='mean'),
     ),
-    dict(type='BodyPosePriorHandler', handler_key='pose_reg', prior_loss=dict(type='PoseRegLoss')),
-    dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
-    dict(
-        type='JointLimitHandler',
-        handler_key='joint_limit',
-        # What a model states holds to a degree or so; default limits are a guess.
-        prior_loss=dict(type='JointLimitLoss', required=False, default_factor=1e-3),
-    ),
-    dict(type='LandmarkOffsetPriorHandler', handler_key='landmark_prior'),
-    dict(type='PartSizePriorHandler', handler_key='part_size_prior'),
-    dict(
-        type='SmoothMotionHandler',
-        handler_key='smooth_motion',
-        prior_loss=dict(type='SmoothPointsLoss', order=2),
-    ),
+    *(dict(h, prior_loss=limits) if h['handler_key'] == 'joint_limit' else h for h in _base_.handlers[1:]),
 ]
 
-# As multiview_keypoints_lm.py, of an animal 300 px long: 300 squared.
-stages = [
-    dict(
-        name='place',
-        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(8.0,)),
-        n_iter=10,
-        ftol=1e-3,
-        fit_body_pose=False,
-        fit_betas=False,
-        fit_scale=True,
-        keypoints3d_mse_weight=9e4,
-    ),
-    # While poses are held near rest: see multiview_keypoints_lm.py.
-    dict(
-        name='skeleton',
-        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(8.0,)),
-        n_iter=25,
-        ftol=1e-3,
-        fit_scale=True,
-        fit_landmark_offsets=True,
-        fit_part_sizes=True,
-        keypoints3d_mse_weight=9e4,
-        pose_reg_weight=100.0,
-        shape_prior_weight=2.0,
-        joint_limit_weight=1e5,
-        landmark_prior_weight=0.1,
-        part_size_prior_weight=0.3,
-    ),
-    dict(
-        name='pose',
-        n_iter=25,
-        ftol=1e-3,
-        fit_scale=True,
-        fit_landmark_offsets=True,
-        fit_part_sizes=True,
-        keypoints3d_mse_weight=9e4,
-        pose_reg_weight=5.0,
-        shape_prior_weight=2.0,
-        joint_limit_weight=1e5,
-        landmark_prior_weight=0.05,
-        part_size_prior_weight=0.3,
-        smooth_motion_weight=5e3,
-    ),
-]
+# Those of multiview_keypoints_lm.py, with these weights: of points as of an animal 300 px long, 300 squared.
+weights = dict(keypoints2d_mse_weight=9e4, joint_limit_weight=1e5)
+stages = [{k.replace('2d', '3d'): weights.get(k, v) for k, v in stage.items()} for stage in _base_.stages]
+del limits, weights

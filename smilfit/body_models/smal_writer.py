@@ -38,9 +38,8 @@ def write_smal_file(data: BodyModelData, path: str | Path) -> tuple[str, ...]:
         write_bytes(path, pickle_bytes(values))
     else:
         buffer = io.BytesIO()
-        # An empty list and names would be arrays of objects.
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in values.items()}
-        np.savez_compressed(buffer, **{key: a for key, a in arrays.items() if a.size or key == 'posedirs'})
+        np.savez_compressed(buffer, **arrays)
         write_bytes(path, buffer.getvalue())
     return lost_in_smal(data)
 
@@ -73,7 +72,8 @@ def smal_values(data: BodyModelData) -> dict[str, Any]:
     optional = {
         'shape_cov': data.shape_cov,
         'shape_mean_betas': data.shape_mean,
-        'joint_limits': data.joint_limits,
+        # Readers take limits to be along the model's axes.
+        'joint_limits': None if data.joint_axes is not None else data.joint_limits,
         'sym_verts': data.symmetry_plane_vertices,
     }
     return values | {key: value for key, value in optional.items() if value is not None}
@@ -98,7 +98,7 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
         'the mixture of shapes': data.shape_mixture is not None,
         f'{data.n_expression} expression directions': data.n_expression,
         'that children inherit scales of joints': data.joint_scale_mode == 'inherited',
-        'the axes of joints, along which limits are given': data.joint_axes is not None,
+        "the joint limits, which are along joints' own axes": data.joint_axes is not None,
     }
     lost = [words for words, there in present.items() if there]
     if data.joint_regressor is not None:

@@ -13,7 +13,7 @@ from smilfit.calibration.free_parameters import Free
 from smilfit.calibration.intrinsics import MIN_VIEWS, find_intrinsics, place_board
 from smilfit.calibration.labelled_points import start_rigs
 from smilfit.calibration.rig import N_COLUMNS, Rig
-from smilfit.calibration.rig_calibration import LEAST_SIGMA_PX, WRONG_SCALE, measured_edges
+from smilfit.calibration.rig_calibration import LEAST_SIGMA_PX, WRONG_SCALE, measured_edges, observed_corners
 from smilfit.structures import Cameras
 
 
@@ -79,15 +79,7 @@ def _placed(
         for i, f in enumerate(frames)
         if f in seen
     ]
-    corner = np.concatenate([d.ids for *_, d in rows])
-    count = [len(d.ids) for *_, d in rows]
-    whole = Observations(
-        camera=np.repeat([c for c, *_ in rows], count),
-        block=np.repeat([i for _, i, _ in rows], count),
-        local=board.points[corner],
-        xy=np.concatenate([d.xy for *_, d in rows]),
-        sigma_px=np.ones(len(rig.R)),
-    )
+    whole, corner = observed_corners(rows, board, np.ones(len(rig.R)))
     good = whole.take(whole.camera != index)
     blocks = adjust(rig, blocks, good, np.zeros((len(rig.R), N_COLUMNS), dtype=bool)).blocks
     error = residuals_px(rig, blocks, whole)

@@ -1,12 +1,13 @@
 """A whole rig by boards: lenses, places, then everything at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from smilfit.calibration.board_recordings import BoardViews
-from smilfit.calibration.boards import Board
+from smilfit.calibration.boards import Board, Detection
 from smilfit.calibration.bundle_adjustment import Blocks, Observations, adjust, residuals_px, usual_miss_px
 from smilfit.calibration.doubt import inverse_information
 from smilfit.calibration.extrinsics import place_boards, stand_cameras
@@ -82,14 +83,8 @@ def calibrate_rig(
     rows = [
         (c, i, one[f]) for c, one in enumerate(views.views) for i, f in enumerate(frames) if f in found[c].R
     ]
-    corner = np.concatenate([d.ids for *_, d in rows])
-    seen = Observations(
-        camera=np.repeat([c for c, *_ in rows], [len(d.ids) for *_, d in rows]),
-        block=np.repeat([i for _, i, _ in rows], [len(d.ids) for *_, d in rows]),
-        local=board.points[corner],
-        xy=np.concatenate([d.xy for *_, d in rows]),
-        sigma_px=np.full(len(rig.R), 0.5),
-    )
+    # What corners usually miss by is measured before the first adjustment.
+    seen, corner = observed_corners(rows, board, np.ones(len(rig.R)))
     free = np.zeros((len(rig.R), N_COLUMNS), dtype=bool)
     free[1:, TURN] = free[1:, SHIFT] = True
     free[:, FOCAL], free[:, CENTRE] = True, free_centre
@@ -117,6 +112,22 @@ def calibrate_rig(
         converged=end.converged,
         focal_sd=_focal_sd(end.information, free) * rig.focal[:, 0],
     )
+
+
+def observed_corners(
+    rows: Sequence[tuple[int, int, Detection]], board: Board, sigma_px: Float[np.ndarray, 'C']
+) -> tuple[Observations, Int[np.ndarray, 'N']]:
+    """Gather detected corners by camera and block (a row's two numbers), and say which of the board's they are."""
+    corner = np.concatenate([found.ids for *_, found in rows])
+    count = [len(found.ids) for *_, found in rows]
+    seen = Observations(
+        camera=np.repeat([c for c, *_ in rows], count),
+        block=np.repeat([i for _, i, _ in rows], count),
+        local=board.points[corner],
+        xy=np.concatenate([found.xy for *_, found in rows]),
+        sigma_px=sigma_px,
+    )
+    return seen, corner
 
 
 def require_seen(views: BoardViews) -> None:

@@ -135,7 +135,7 @@ def find_limbs(
     middle = middle_vertex(graph) if middle is None else middle
     height = dijkstra(graph, indices=middle) if height is None else height
     order = (-height).argsort(kind='stable')
-    root = np.full(len(height), -1)
+    root = [-1] * len(height)
     tip: dict[int, int] = {}
     members: dict[int, list[int]] = {}
     limbs: list[SurfaceLimb] = []
@@ -150,7 +150,7 @@ def find_limbs(
     indptr, indices = graph.indptr, graph.indices
     for v in order.tolist():
         seen = indices[indptr[v] : indptr[v + 1]]
-        near = {top(int(u)) for u in seen if root[u] >= 0}
+        near = {top(u) for u in seen.tolist() if root[u] >= 0}
         root[v] = v
         if not near:
             tip[v], members[v] = v, [v]
@@ -177,8 +177,8 @@ def find_limbs(
 
 
 def limb_bands(
-    limb: SurfaceLimb, graph: csr_matrix, edges: Float[np.ndarray, ' n']
-) -> list[Int[np.ndarray, ' n']]:
+    limb: SurfaceLimb, graph: csr_matrix, edges: Float[np.ndarray, ' _']
+) -> list[Int[np.ndarray, ' _']]:
     """Cut a limb into bands by distance along the surface from its tip; a band may be empty.
 
     Args:

@@ -40,6 +40,18 @@ class Search:
     scorer: str | None = None
     videos: Path | None = None
 
+    @classmethod
+    def of(
+        cls,
+        calibration: str | Path | None,
+        cam_regex: str | None,
+        scorer: str | None,
+        videos: str | Path | None,
+    ) -> 'Search':
+        """Take what a caller says."""
+        places = [None if place is None else Path(place) for place in (calibration, videos)]
+        return cls(places[0], cam_regex, scorer, places[1])
+
     def arguments(self) -> dict[str, str]:
         """Give what is stated, by name, wherever it is asked from."""
         paths = {'calibration': self.calibration, 'videos': self.videos}
@@ -80,12 +92,7 @@ class TableSession(RecordedSession):
         **further: Any,
     ) -> None:
         self.folder, self._asked = Path(folder), trial
-        self._search = Search(
-            None if calibration is None else Path(calibration),
-            cam_regex,
-            scorer,
-            None if videos is None else Path(videos),
-        )
+        self._search = Search.of(calibration, cam_regex, scorer, videos)
         super().__init__(folder, joint_lookup, exclude_cameras, **further)
 
     @classmethod
@@ -113,12 +120,7 @@ class TableSession(RecordedSession):
         root = Path(root)
         if not root.is_dir():
             raise FileNotFoundError(f'{root}: sessions must be in a folder; there is no such folder.')
-        where = Search(
-            None if calibration is None else Path(calibration),
-            cam_regex,
-            scorer,
-            None if videos is None else Path(videos),
-        )
+        where = Search.of(calibration, cam_regex, scorer, videos)
         found = [
             (folder, trial) for folder in cls.folders(root) for trial in cls.trials(folder, where).values()
         ]

@@ -18,8 +18,8 @@ from smilfit.registrants.windows import (
     shape_marked,
     trimmed,
     warm_start,
-    with_doubt_alone,
     with_shape_of,
+    without_matrices,
     without_shape,
 )
 from smilfit.solvers import Processes
@@ -99,7 +99,7 @@ def fit_clip(
     rows = fitter.shape_rows(len(frames))
     if rows is not None:
         given = (fitter.shape_plan, picked(inputs, rows), state.take(rows), frames[rows], find_start)
-        shape = with_doubt_alone(alone.kept('shape', partial(alone.fit_part, *given), windows))
+        shape = without_matrices(alone.kept('shape', partial(alone.fit_part, *given), windows))
         if together:
             shape = first_of(shape, processes)
         state = with_shape_of(state, shape.run)
@@ -114,6 +114,7 @@ def fit_clip(
         warm = None if before is None else warm_start(here, before.run.state, window.old)
         given = (plan, picked(inputs, window.rows), here, frames[window.rows], find_start, warm, window.old)
         part = alone.kept(f'window_{i:05d}', partial(alone.fit_part, *given, totals), windows)
+        part = without_matrices(part) if len(windows) > 1 else part
         before = part if fitter.chained else None
         parts.append(trimmed(part, window))
     if together:

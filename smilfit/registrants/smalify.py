@@ -257,17 +257,10 @@ class SMALify(SMPLify):
         old: int = 0,
         totals: Any = None,
     ) -> Part:
-        """Fit frames from all their starts.
+        """Fit frames from all their starts, otherwise as `SMPLify.fit_part`.
 
-        Args:
-            plan: the stages.
-            inputs: of these frames.
-            state: where they are, or what is moved to where they start.
-            frames: their numbers.
-            find_start: whether the initializer finds starts.
-            before: one more start, where the frames before ended.
-            old: how many of the first frames have no other start.
-            totals: none.
+        One more start is `before`, where the frames before ended; the first `old` frames have no other. There are no
+        `totals`.
         """
         batch, notes = len(frames), {}
         starts = [] if find_start else [state.params]

@@ -226,8 +226,8 @@ def without_covariance(stage: Stage, optimizer: Any) -> Stage:
     return replace(stage, optimizer=quick)
 
 
-def with_doubt_alone(part: Part) -> Part:
-    """Drop what computes the matrices of a part's covariance: nobody asks for them, and they hold all its inputs."""
+def without_matrices(part: Part) -> Part:
+    """Drop what computes the matrices of a part's covariance: joined parts have none, and it holds all inputs."""
     covariance = part.run.covariance
     if covariance is None:
         return part

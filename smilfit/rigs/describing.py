@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.stored_model import StoredModel
@@ -26,9 +27,9 @@ def describe_model(model: StoredModel, path: Path | None = None) -> list[tuple[s
         path: its file.
 
     Raises:
-        ValueError: a model that is too broken to be described: see its faults first.
+        ValueError: a model that breaks a rule; `smilfit model check` says all that is wrong with it.
     """
-    data = model.data
+    data = check_body_model(model.data, str(path or model.data.name))
     lines = [('model', data.name)]
     if path is not None:
         lines.append(('file', f'{path} ({path.stat().st_size / 1e6:.2f} MB)'))

@@ -34,10 +34,14 @@ def write_model_gltf(data: BodyModelData, path: str | Path) -> tuple[str, ...]:
         What the file does not hold, in words.
 
     Raises:
-        ValueError: another ending, or a model that breaks a rule.
+        ValueError: another ending, or a model that breaks a rule or has no faces.
     """
     path = Path(path)
     check_body_model(data, str(path))
+    if not len(data.faces):
+        raise ValueError(
+            f'{path}: a skin of glTF must have faces; got a model without. Write another format.'
+        )
     mesh = SkinnedMesh(
         vertices=data.v_template,
         faces=data.faces,

@@ -40,47 +40,10 @@ def repair_page(
         folder: where the page will lie.
         images: some of the camera's, RGB, by frame.
     """
-    name, c = cameras.names[repair.camera], repair.camera
-    size = cameras.size[c].tolist()
-    unit = cameras.unit or 'world unit'
-    before, rig = Rig.of(cameras), repair.rig
+    name, before = cameras.names[repair.camera], Rig.of(cameras)
     page = Report(f'Camera {name} calibrated anew', sentences, folder)
-    after, held = spread_px(repair.after), spread_px(repair.held_out_frames)
-    page.add_numbers(
-        [
-            (f'{after[0]:.1f} px', 'median distance', f'{spread_px(repair.before)[0]:.1f} px before'),
-            (f'{held[0]:.1f} px', 'in frames held out', f'95 %: {held[1]:.1f} px'),
-            (f'{np.degrees(angle_between(rig.R[c], before.R[c])):.1f}°', 'turned', ''),
-            (f'{np.linalg.norm(rig.centres[c] - before.centres[c]):.0f} {unit}', 'moved', ''),
-        ]
-    )
-    board = repair.seen_as == 'board'
-    page.add_section(
-        'Distances',
-        f'From the {"boards" if board else "points"} that the other cameras place, px of the recorded image.',
-    )
-    widest = 1.5 * max(spread_px(repair.after)[1], 1.0)
-    lines = {
-        'before': repair.before,
-        'after': repair.after,
-        'frames held out': repair.held_out_frames,
-        'keypoints held out': repair.held_out_points,
-    }
-    lines = {n: v for n, v in lines.items() if not np.isnan(v).all()}
-    page.add_figure(plot_distances(lines, f'Camera {name}', widest))
-    longer, what = (LONGER, 'corners') if board else (1, 'labels')
-    page.add_figure(
-        plot_misses(
-            repair.xy, repair.xy + longer * (repair.predicted - repair.xy), size, f'Image of {name}', what
-        ),
-        'What the camera saw, with lines to where the new calibration puts it'
-        f'{f", {longer} times as long" if board else ""}.',
-    )
-    page.add_figure(
-        plot_coverage(repair.xy, size, f'What of the image of {name} was seen', what),
-        'Empty parts tell nothing of the lens.',
-    )
-    page.add_table(_by_point(repair, point_names), f'By {repair.seen_as}')
+    _add_numbers(page, repair, before, cameras.unit or 'world unit')
+    _add_distances(page, repair, cameras, point_names)
     if images:
         page.add_section(
             'Images', 'Labels, where the old calibration puts their points, and where the new one does.'
@@ -89,19 +52,7 @@ def repair_page(
             [_on_image(repair, before, frame, image) for frame, image in images.items()],
             [f'Frame {frame} of {name}' for frame in images],
         )
-    page.add_section('Place')
-    page.add_figure(
-        plot_places(
-            rig.centres,
-            rig.R[:, 2],
-            cameras.names,
-            repair.points,
-            unit,
-            (before.centres[c], f'{name} before'),
-        ),
-        'Squares are cameras, arrows the way they look, dots what they saw.',
-    )
-    page.add_table(_numbers(repair, before, unit), 'The camera, with standard deviations')
+    _add_place(page, repair, cameras, before)
     page.add_section(
         'The other cameras',
         f'They did not move. {repair.seen_as.capitalize()}s follow all cameras, so their distances change a little.',
@@ -112,6 +63,60 @@ def repair_page(
     ]
     page.add_table(rows)
     return page
+
+
+def _add_numbers(page: Report, repair: CameraRepair, before: Rig, unit: str) -> None:
+    c, rig = repair.camera, repair.rig
+    after, held = spread_px(repair.after), spread_px(repair.held_out_frames)
+    page.add_numbers(
+        [
+            (f'{after[0]:.1f} px', 'median distance', f'{spread_px(repair.before)[0]:.1f} px before'),
+            (f'{held[0]:.1f} px', 'in frames held out', f'95 %: {held[1]:.1f} px'),
+            (f'{np.degrees(angle_between(rig.R[c], before.R[c])):.1f}°', 'turned', ''),
+            (f'{np.linalg.norm(rig.centres[c] - before.centres[c]):.0f} {unit}', 'moved', ''),
+        ]
+    )
+
+
+def _add_distances(page: Report, repair: CameraRepair, cameras: Cameras, point_names: list[str]) -> None:
+    name, size = cameras.names[repair.camera], cameras.size[repair.camera].tolist()
+    board = repair.seen_as == 'board'
+    page.add_section(
+        'Distances',
+        f'From the {"boards" if board else "points"} that the other cameras place, px of the recorded image.',
+    )
+    lines = {
+        'before': repair.before,
+        'after': repair.after,
+        'frames held out': repair.held_out_frames,
+        'keypoints held out': repair.held_out_points,
+    }
+    known = {what: error for what, error in lines.items() if not np.isnan(error).all()}
+    widest = 1.5 * max(spread_px(repair.after)[1], 1.0)
+    page.add_figure(plot_distances(known, f'Camera {name}', widest))
+    longer, what = (LONGER, 'corners') if board else (1, 'labels')
+    ends = repair.xy + longer * (repair.predicted - repair.xy)
+    page.add_figure(
+        plot_misses(repair.xy, ends, size, f'Image of {name}', what),
+        'What the camera saw, with lines to where the new calibration puts it'
+        f'{f", {longer} times as long" if board else ""}.',
+    )
+    page.add_figure(
+        plot_coverage(repair.xy, size, f'What of the image of {name} was seen', what),
+        'Empty parts tell nothing of the lens.',
+    )
+    page.add_table(_by_point(repair, point_names), f'By {repair.seen_as}')
+
+
+def _add_place(page: Report, repair: CameraRepair, cameras: Cameras, before: Rig) -> None:
+    c, rig, unit = repair.camera, repair.rig, cameras.unit or 'world unit'
+    old = before.centres[c], f'{cameras.names[c]} before'
+    page.add_section('Place')
+    page.add_figure(
+        plot_places(rig.centres, rig.R[:, 2], cameras.names, repair.points, unit, old),
+        'Squares are cameras, arrows the way they look, dots what they saw.',
+    )
+    page.add_table(_numbers(repair, before, unit), 'The camera, with standard deviations')
 
 
 def _on_image(repair: CameraRepair, before: Rig, frame: int, image: np.ndarray) -> Figure:

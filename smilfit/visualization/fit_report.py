@@ -41,12 +41,7 @@ def add_fit_sections(
     """
     text = [*fit_summary(benchmark), *mask_sentences(ignored or {}), *sentences(ignored or {})]
     report.add_section(f'{of}: the body on the images' if of else 'Fit: the body on the images', text)
-    if images or video is not None:
-        report.add_legend(FIT_MARKS)
-    if images:
-        report.add_images(list(images.values()), list(images))
-    if video is not None:
-        report.add_video(video, 'The fitted body over the recording.')
+    add_pictures(report, images, video, 'The fitted body over the recording.')
     report.add_table(
         camera_rows(benchmark),
         'Reprojection error by camera, px of the annotated images, lens included',
@@ -80,13 +75,30 @@ def add_fit_sections(
         )
     if benchmark.against_truth:
         report.add_table(truth_rows(benchmark), f'Errors in space, {benchmark.unit or "unknown unit"}')
+    add_course(report, history, ignored)
+    return report
+
+
+def add_pictures(
+    report: Report, images: Mapping[str, Any] | None, video: str | Path | None, caption: str
+) -> None:
+    """Add images by their captions, and a video with its own, under the legend of a fit."""
+    if images or video is not None:
+        report.add_legend(FIT_MARKS)
+    if images:
+        report.add_images(list(images.values()), list(images))
+    if video is not None:
+        report.add_video(video, caption)
+
+
+def add_course(report: Report, history: Sequence[Mapping[str, Any]], notes: Mapping[str, Any] | None) -> None:
+    """Add how the stages of a fit went, and what it tells beside (`FitResult.history` and `report`)."""
     if history:
         report.add_figure(
             plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
         )
-    if ignored:
-        report.add_table(note_rows(ignored), 'What was left out, and other notes')
-    return report
+    if notes:
+        report.add_table(note_rows(notes), 'What was left out, and other notes')
 
 
 def sentences(notes: Mapping[str, Any]) -> list[str]:

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from smilfit.evaluation import ImageFigures, summary
-from smilfit.visualization.fit_report import note_rows, sentences
+from smilfit.visualization.fit_report import add_course, sentences
 from smilfit.visualization.marks import FIT_MARKS, MARKS
 from smilfit.visualization.plots import plot_bars
 from smilfit.visualization.report import Report
-from smilfit.visualization.training_plots import plot_fit_stages
 
 # More overlays than this make a page slow to open; the others lie beside it.
 MAX_OVERLAYS = 60
@@ -70,12 +69,7 @@ def add_image_sections(
             series['start'] = [one.start.iou for one in scored]
         names = [Path(one.fit.label).stem for one in scored]
         report.add_figure(plot_bars(names, series, 'IoU', 'Overlap of body and mask, by image'))
-    if history:
-        report.add_figure(
-            plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
-        )
-    if notes:
-        report.add_table(note_rows(notes), 'What was left out, and other notes')
+    add_course(report, history, notes)
     return report
 
 

@@ -8,11 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from smilfit.evaluation import PointBenchmark, length_text
-from smilfit.visualization.fit_report import note_rows, sentences
-from smilfit.visualization.marks import FIT_MARKS
+from smilfit.visualization.fit_report import add_course, add_pictures, sentences
 from smilfit.visualization.plots import COLOURS, new_axes, plot_bars
 from smilfit.visualization.report import Report
-from smilfit.visualization.training_plots import plot_fit_stages
 
 
 def add_point_sections(
@@ -39,12 +37,7 @@ def add_point_sections(
     report.add_section(
         'Fit: the body beside its points', [*point_summary(benchmark), *sentences(ignored or {})]
     )
-    if images or video is not None:
-        report.add_legend(FIT_MARKS)
-    if images:
-        report.add_images(list(images.values()), list(images))
-    if video is not None:
-        report.add_video(video, 'The fitted body and its points: from its side, and from all round.')
+    add_pictures(report, images, video, 'The fitted body and its points: from its side, and from all round.')
     report.add_table(point_rows(benchmark), f'Distance of the fitted keypoints from the given points, {unit}')
     report.add_figure(
         plot_bars(
@@ -58,12 +51,7 @@ def add_point_sections(
     report.add_figure(
         plot_over_time(benchmark, frames), 'Median and worst keypoint of each frame. Gaps were not fitted.'
     )
-    if history:
-        report.add_figure(
-            plot_fit_stages(history), 'Each stage has weights of its own; compare within a stage.'
-        )
-    if ignored:
-        report.add_table(note_rows(ignored), 'What was left out, and other notes')
+    add_course(report, history, ignored)
     return report
 
 

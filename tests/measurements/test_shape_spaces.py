@@ -138,11 +138,12 @@ def test_the_commands_write_model_page_and_tables(folder, tmp_path, capsys):
     assert page.count('data:image') >= 4
     with (tmp_path / 'ants_scores.csv').open() as file:
         assert len(list(csv.DictReader(file))) == 12
-    table = tmp_path / 'm.csv'
-    assert (
-        measure([str(folder), '--body-model', 'insect', '--out', str(table), '--allometry', 'body_length'])
-        == 0
+    table, own = tmp_path / 'm.csv', tmp_path / 'own.json'
+    own.write_text(
+        '{"volume": {"kind": "volume"}, "body": {"kind": "distance", "points": ["head", "abdomen_3"]}}'
     )
+    arguments = [str(folder), '--body-model', 'insect', '--out', str(table), '--measurements', str(own)]
+    assert measure(arguments) == 0
     with table.open() as file:
         rows = [row for row in csv.DictReader(file) if row['measurement'] == 'volume']
     assert len(rows) == 12

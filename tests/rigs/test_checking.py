@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import BodyModelData, SparseMatrix, load_body_model_data, save_body_model
+from smilfit.body_models.pickles.writer import pickle_bytes
+from smilfit.body_models.smal_writer import smal_values
 from smilfit.body_models.stored_model import StoredModel, read_stored_model
 from smilfit.cli.model import main as model
 from smilfit.rigs.checking import ERROR, NOTE, WARNING, check_model
@@ -102,7 +104,7 @@ def with_more(vertices: np.ndarray, faces: np.ndarray) -> dict:
 # What is broken, the check that finds it, how bad it is, and a word of what it says.
 BROKEN = {
     'sum': ({'weights': dense_weights(scaled(3, 1.5))}, 'skin weights', ERROR, 'sum to 1.5'),
-    'bare': ({'weights': dense_weights(scaled(3, 0.0))}, 'skin weights', ERROR, '1 vertices have no'),
+    'bare': ({'weights': dense_weights(scaled(3, 0.0))}, 'skin weights', ERROR, '1 vertex without'),
     'negative': ({'weights': dense_weights(negative)}, 'skin weights', WARNING, 'below zero'),
     'idle': ({'weights': dense_weights(drop_head)}, 'influence', NOTE, 'head'),
     'loop': ({'parents': np.array([-1, 2, 1, 0])}, 'tree', ERROR, 'hang on each other'),
@@ -123,7 +125,7 @@ BROKEN = {
         'joint limits', WARNING, 'up to 11.5 degrees; at paw_L / paw_R',
     ),
     'no limits': ({'joint_limits': None}, 'joint limits', NOTE, 'no joint limits'),
-    'no symmetry': ({'joint_symmetry': ()}, 'symmetry', WARNING, '1 pairs'),
+    'no symmetry': ({'joint_symmetry': ()}, 'symmetry', WARNING, 'tell 1 pair;'),
     'strange pair': ({'joint_symmetry': (('paw_L', 'paw_R'), ('a', 'b'))}, 'symmetry', ERROR, 'not there'),
     'pairs twice': ({'joint_symmetry': (('paw_L', 'paw_R'), ('paw_L', 'head'))}, 'symmetry', ERROR, 'several pairs'),
     'torn pair': ({'parents': np.array([-1, 0, 1, 0])}, 'symmetry', WARNING, 'are no pair'),
@@ -135,9 +137,9 @@ BROKEN = {
     'fin': (with_more(FAR[:1], np.array([[0, 1, 8]])), 'non-manifold edges', WARNING, 'up to 3'),
     'parts': (with_more(FAR, TETRAHEDRON), 'mesh parts', NOTE, 'on trunk'),
     'seam': (with_more(BOX[:1], np.array([[8, 1, 3]])), 'duplicate vertices', NOTE, 'vertex 8'),
-    'flat': (with_more(0.5 * (BOX[:1] + BOX[3:4]), np.array([[0, 8, 3]])), 'faces', WARNING, 'no area'),
-    'twice': ({'faces': np.vstack((FACES, FACES[:1]))}, 'faces', WARNING, 'repeat'),
-    'flipped': ({'faces': with_entry(FACES, 4, FACES[4, ::-1])}, 'flipped faces', WARNING, '1 faces'),
+    'flat': (with_more(0.5 * (BOX[:1] + BOX[3:4]), np.array([[0, 8, 3]])), 'faces', WARNING, '1 face without area'),
+    'twice': ({'faces': np.vstack((FACES, FACES[:1]))}, 'faces', WARNING, '1 face with the corners'),
+    'flipped': ({'faces': with_entry(FACES, 4, FACES[4, ::-1])}, 'flipped faces', WARNING, '1 face looking'),
     'inside out': ({'faces': FACES[:, ::-1]}, 'flipped faces', WARNING, 'inside out'),
     'no unit': ({'unit': None}, 'unit', WARNING, 'no unit'),
     'strange unit': ({'unit': 'ell'}, 'unit', WARNING, 'not known'),
@@ -221,3 +223,29 @@ def test_the_command_writes_what_it_found(tmp_path, capsys):
     record = json.loads((tmp_path / 'found.json').read_text())
     assert record['counts'] == {'error': 0, 'warning': 1, 'note': 0}
     assert record['findings'][0]['check'] == 'unit'
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'words'),
+    [
+        (
+            'kintree_table',
+            np.array([[1, 0, 0, 0], [0, 1, 2, 3]]),
+            'error: tree: the joints hang on each other',
+        ),
+        (
+            'v_template',
+            with_entry(BOX, 2, np.nan),
+            'error: numbers: 3 numbers are NaN or infinite, in rows 2',
+        ),
+        ('weights', np.ones((5, 4)), 'error: numbers: must have shape (8, 4); got (5, 4)'),
+    ],
+)
+def test_a_file_that_does_not_load_is_looked_at(key, value, words, tmp_path, capsys):
+    file = tmp_path / 'broken.pkl'
+    file.write_bytes(pickle_bytes(smal_values(CLEAN) | {key: value}))
+    with pytest.raises(ValueError, match=str(file)):
+        load_body_model_data(file)
+    assert model(['check', str(file)]) == 3
+    assert words in capsys.readouterr().out
+    assert model(['info', str(file)]) == 1

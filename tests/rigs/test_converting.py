@@ -175,6 +175,18 @@ def test_smilify_models_stay_themselves(file, real_data, tmp_path):
     assert body_difference(load_body_model_data(source), read_model(at)) < 1e-6
 
 
+def test_limits_along_joints_own_axes_are_not_written_as_others(tmp_path):
+    turned = np.tile(np.eye(3)[[1, 2, 0]], (6, 1, 1))
+    data = replace(small_animal(), joint_axes=turned, posedirs=None, faces=np.zeros((0, 3), int))
+    source = save_body_model(data, tmp_path / 'a.smil.json')
+    for ending in ('.pkl', '.npz'):
+        assert any('own axes' in words for words in convert_model(source, tmp_path / f'a{ending}').lost)
+        assert read_model(tmp_path / f'a{ending}').joint_limits is None
+    with pytest.raises(ValueError, match='must have faces'):
+        convert_model(source, tmp_path / 'a.glb')
+    assert not (tmp_path / 'a.glb').exists()
+
+
 def test_other_bodies_are_found_to_differ():
     data = small_animal()
     assert body_difference(data, data) == 0

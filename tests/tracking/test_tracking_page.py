@@ -2,8 +2,10 @@
 
 import inspect
 import re
+import sys
 from pathlib import Path
 from shutil import copy
+from types import ModuleType, SimpleNamespace
 
 import cv2
 import numpy as np
@@ -76,8 +78,28 @@ def test_the_snippets_run_as_they_stand(lab, seen, capsys):
     assert all(pose.believable and pose.residual_px.max() < 2 for pose in shown)
 
 
-def test_what_needs_sleap_is_python():
-    compile(SLEAP, PAGE.name, 'exec')
+def test_what_sleap_finds_comes_in_the_trackers_order(lab, seen, monkeypatch):
+    """By a stand-in of SLEAP, whose skeleton has other names in another order."""
+    names = {'frames': ()}
+    exec(FIRST, names)
+    order = [seen.names.index(name) for name in reversed(names['tracker'].names)]
+    peaks = {'instance_peaks': seen.xy[:1, 0, order], 'instance_peak_vals': seen.confidence[:1, 0, order]}
+
+    class Network:
+        def predict_on_batch(self, images):
+            assert images.shape == (1, 48, 64)
+            # Images of a batch, instances, nodes.
+            return {name: values.numpy()[:, None] for name, values in peaks.items()}
+
+    sleap = ModuleType('sleap')
+    sleap.load_model = lambda paths: SimpleNamespace(inference_model=Network())
+    monkeypatch.setitem(sys.modules, 'sleap', sleap)
+    names['lookup'] = {name: f'node {name}' for name in names['tracker'].names}
+    names['skeleton_names'] = list(reversed(names['lookup'].values()))
+    exec(SLEAP, names)
+    pixels, scores = names['find_keypoints'](np.zeros((48, 64), np.uint8))
+    np.testing.assert_array_equal(pixels, seen.select(names['tracker'].names).xy[0, 0].numpy())
+    assert scores.shape == (len(names['tracker'].names),)
 
 
 def test_the_arguments_are_those_of_the_table():

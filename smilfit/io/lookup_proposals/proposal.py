@@ -211,6 +211,10 @@ class _Proposal:
         remark = {'sure': 'the same name', 'likely': 'another word for it', 'guess': 'nearly the same name'}[
             how
         ]
+        mark = self.body.landmarks.get(found)
+        if mark is not None and not mark.sd and found != data and isinstance(mark.anchor, str):
+            # What a rig marks is no more than near what people click, as its joints are.
+            return self._landmark(data, mark, 'likely', f'{remark}; near {found} of the model')
         if part is None or not part.skin or found not in self.body.joint_names:
             return ProposedRow(data, found, confidence=how, remark=remark)
         side = self.names[data].side

@@ -87,63 +87,64 @@ def recorded_points(
         _refuse(
             path, 'it', 'hold a point', f'{n_frames} frames of {n_animals} animals with {n_points} keypoints'
         )
-    for what, given, count in (('keypoints', names, n_points), ('animals', animals, n_animals)):
-        if given is None:
-            continue
-        if len(given) != count or count > MOST_NAMES:
-            _refuse(
-                path,
-                f'names of {what}',
-                f'be as many as the {count} {what} (at most {MOST_NAMES})',
-                len(given),
-            )
-        twice = next((name for name in given if list(given).count(name) > 1), None)
-        if twice is not None:
-            _refuse(path, f'names of {what}', 'differ', f'{shorten(twice)!r} twice')
-    finite = np.isfinite(xyz)
-    half = finite.any(-1) & ~finite.all(-1)
-    if half.any() or np.isinf(xyz).any():
-        frame, animal, point = (int(i) for i in np.argwhere(half | np.isinf(xyz).any(-1))[0])
-        where = f'keypoint {point}' if names is None else shorten(repr(names[point]))
-        _refuse(
-            path,
-            'a point',
-            'be three numbers or none',
-            f'{xyz[frame, animal, point].tolist()} of {where} in row {frame}',
-        )
-    if (np.abs(xyz[finite]) >= LARGEST).any():
-        _refuse(path, 'coordinates', f'be below {LARGEST:.0e}', f'{np.abs(xyz[finite]).max():.4g}')
-    there = finite.all(-1)
-    scores = (
-        np.ones(there.shape)
-        if confidence is None
-        else np.nan_to_num(np.asarray(confidence, np.float64), nan=0.0)
-    )
-    if scores.shape != there.shape or (scores < 0).any():
-        _refuse(
-            path,
-            'confidences',
-            f'be numbers from 0 to 1, of shape {there.shape}',
-            f'shape {scores.shape}' if scores.shape != there.shape else f'{scores.min():.4g}',
-        )
+    if names is not None:
+        _check_names(path, 'keypoints', names, n_points)
+    _check_names(path, 'animals', animals, n_animals)
+    _check_coordinates(path, xyz, names)
+    scores = _scores(path, np.isfinite(xyz).all(-1), confidence)
     numbers = np.arange(n_frames) if frames is None else np.asarray(frames)
-    if (
-        numbers.shape != (n_frames,)
-        or not np.isfinite(numbers.astype(np.float64)).all()
-        or (np.diff(numbers) <= 0).any()
-    ):
-        _refuse(path, 'frame numbers', f'be {n_frames} increasing numbers', 'others')
-    if len(numbers) and not 0 <= float(numbers[0]) <= float(numbers[-1]) <= MOST_FRAME:
-        _refuse(path, 'frame numbers', f'be from 0 to {MOST_FRAME}', f'{numbers[0]} to {numbers[-1]}')
+    _check_numbers(path, numbers, n_frames)
     return RecordedPoints(
         path=path,
         names=None if names is None else tuple(names),
         xyz=xyz,
-        confidence=np.where(there, scores.clip(0, 1), 0.0),
+        confidence=scores,
         frames=numbers.astype(np.int64),
         animals=tuple(animals),
         **further,  # type: ignore[arg-type]
     )
+
+
+def _check_names(path: Path, what: str, given: Sequence[str], count: int) -> None:
+    if len(given) != count or count > MOST_NAMES:
+        rule = f'be as many as the {count} {what} (at most {MOST_NAMES})'
+        _refuse(path, f'names of {what}', rule, len(given))
+    twice = next((name for name in given if list(given).count(name) > 1), None)
+    if twice is not None:
+        _refuse(path, f'names of {what}', 'differ', f'{shorten(twice)!r} twice')
+
+
+def _check_coordinates(path: Path, xyz: np.ndarray, names: Sequence[str] | None) -> None:
+    finite = np.isfinite(xyz)
+    strange = (finite.any(-1) & ~finite.all(-1)) | np.isinf(xyz).any(-1)
+    if strange.any():
+        frame, animal, point = (int(i) for i in np.argwhere(strange)[0])
+        where = f'keypoint {point}' if names is None else shorten(repr(names[point]))
+        got = f'{xyz[frame, animal, point].tolist()} of {where} in row {frame}'
+        _refuse(path, 'a point', 'be three numbers or none', got)
+    if (np.abs(xyz[finite]) >= LARGEST).any():
+        _refuse(path, 'coordinates', f'be below {LARGEST:.0e}', f'{np.abs(xyz[finite]).max():.4g}')
+
+
+def _scores(path: Path, there: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
+    """Give confidences from 0 to 1, 0 where there is no point."""
+    if confidence is None:
+        return there.astype(np.float64)
+    scores = np.nan_to_num(np.asarray(confidence, np.float64), nan=0.0)
+    rule = f'be numbers from 0 to 1, of shape {there.shape}'
+    if scores.shape != there.shape:
+        _refuse(path, 'confidences', rule, f'shape {scores.shape}')
+    if (scores < 0).any():
+        _refuse(path, 'confidences', rule, f'{scores.min():.4g}')
+    return np.where(there, scores.clip(0, 1), 0.0)
+
+
+def _check_numbers(path: Path, numbers: np.ndarray, n_frames: int) -> None:
+    finite = numbers.shape == (n_frames,) and np.isfinite(numbers.astype(np.float64)).all()
+    if not finite or (np.diff(numbers) <= 0).any():
+        _refuse(path, 'frame numbers', f'be {n_frames} increasing numbers', 'others')
+    if not 0 <= float(numbers[0]) <= float(numbers[-1]) <= MOST_FRAME:
+        _refuse(path, 'frame numbers', f'be from 0 to {MOST_FRAME}', f'{numbers[0]} to {numbers[-1]}')
 
 
 def _refuse(path: Path, thing: str, rule: str, got: object) -> None:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import block_array, coo_matrix, csc_matrix, csr_matrix
-from scipy.sparse.linalg import splu
+from scipy.sparse import block_array, coo_matrix, csr_matrix
+from scipy.sparse.linalg import cg
 
 from smilfit.registrants.registration.problem import Matched
 
 # An edge counts as at least this share of the median one: slivers would hold all else.
 SHORTEST_EDGE = 0.3
+# Conjugate gradients begin at the last round's vertices; a round that ends early is gone on with in the next.
+MOST_CG = 300
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,14 @@ class RestDeformation:
             wanted = np.einsum('nkr,nr->kn', root, target).reshape(-1)
             hessian = hessian + table.T @ table
             right = right + table.T @ wanted
-        hessian = csc_matrix(hessian)
-        hessian = hessian + 1e-9 * hessian.diagonal().max() * csc_matrix(
-            (np.ones(3 * n), (range(3 * n), range(3 * n)))
-        )
-        return splu(hessian, permc_spec='MMD_AT_PLUS_A').solve(right).reshape(3, n).T
+        hessian = csr_matrix(hessian)
+        diagonal = hessian.diagonal()
+        # What neither stiffness nor a point holds stays where it is.
+        hessian = hessian + csr_matrix((1e-9 * diagonal.max() * np.ones(3 * n), (range(3 * n), range(3 * n))))
+        right = right + 1e-9 * diagonal.max() * vertices.T.reshape(-1)
+        scale = csr_matrix((1 / diagonal.clip(1e-9 * diagonal.max()), (range(3 * n), range(3 * n))))
+        found, _ = cg(hessian, right, vertices.T.reshape(-1), rtol=1e-6, maxiter=MOST_CG, M=scale)
+        return found.reshape(3, n).T
 
 
 def deform(

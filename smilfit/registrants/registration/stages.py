@@ -54,10 +54,10 @@ STAGES = (
 DEFORMATION = (DeformationStage(0.004, strain=0.03), DeformationStage(0.002, strain=0.05))
 # Of a template without a skeleton: its limbs bend by the skin alone.
 UNRIGGED = (
-    DeformationStage(0.1, strain=0.1, along=0.3, limbs=True, n_iter=30),
-    DeformationStage(0.03, strain=0.1, along=0.2, limbs=True, n_iter=30),
-    DeformationStage(0.01, strain=0.1, n_iter=20),
-    DeformationStage(0.004, strain=0.1, n_iter=20),
+    DeformationStage(0.1, strain=0.1, along=0.3, limbs=True, n_iter=15, ftol=5e-4),
+    DeformationStage(0.03, strain=0.1, along=0.2, limbs=True, n_iter=15, ftol=5e-4),
+    DeformationStage(0.01, strain=0.1, n_iter=12, ftol=3e-4),
+    DeformationStage(0.004, strain=0.1, n_iter=12, ftol=3e-4),
 )
 
 Stage = TypeVar('Stage', RegistrationStage, DeformationStage)

@@ -56,6 +56,13 @@ def listed(names: Sequence[object]) -> str:
     return ', '.join(texts) + (f' and {more} more' if more > 0 else '')
 
 
+def counted(count: int, noun: str) -> str:
+    """Say how many there are of something."""
+    if count == 1:
+        return f'1 {noun}'
+    return f'{count} {"vertices" if noun == "vertex" else f"{noun}s"}'
+
+
 def vertex_places(data: BodyModelData, vertices: np.ndarray) -> str:
     """Name vertices by their numbers, and by the joints that most of them hang on."""
     text = f'{"vertex" if len(vertices) == 1 else "vertices"} {listed(vertices.tolist())}'

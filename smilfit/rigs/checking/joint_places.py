@@ -6,7 +6,7 @@ import torch
 from smilfit.body_models.smal_file import STALE_JOINT_SHARE
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.geometry.closest_point import closest_on_triangles
-from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, listed, share
+from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, counted, listed, share
 
 # Turns of the surface around a point: one inside a closed mesh, none outside; open meshes lie between.
 _INSIDE_TURNS = 0.35
@@ -33,7 +33,7 @@ def joints_outside(model: StoredModel) -> list[Finding]:
     order = np.argsort(-away)
     names = listed([data.joint_names[j] for j in outside[order]])
     worst = share(float(away.max()), model.size)
-    what = f'{len(outside)} joints lie outside of the mesh, up to {worst} off the surface'
+    what = f'{counted(len(outside), "joint")} outside of the mesh, up to {worst} off the surface'
     advice = 'Move them into the body, or compute them from the skin.'
     figures = {'farthest': float(away.max())}
     return [Finding('joints outside', WARNING, names, what, advice, len(outside), figures)]

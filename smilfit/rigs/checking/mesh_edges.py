@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, vertex_places
+from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, counted, vertex_places
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def boundary_edges(model: StoredModel) -> list[Finding]:
     open_edges = edges.ends[edges.shared_by == 1]
     if not len(open_edges):
         return []
-    what = f'{len(open_edges)} edges have a face on one side alone: the surface is open there'
+    what = f'{counted(len(open_edges), "edge")} with a face on one side alone: the surface is open there'
     advice = 'Close it where volume or self-contact matter.'
     where = vertex_places(model.data, np.unique(open_edges))
     return [Finding('boundary edges', NOTE, where, what, advice, len(open_edges))]
@@ -48,7 +48,7 @@ def non_manifold_edges(model: StoredModel) -> list[Finding]:
     wrong = edges.ends[edges.shared_by > 2]
     if not len(wrong):
         return []
-    what = f'{len(wrong)} edges are shared by more than two faces, up to {edges.shared_by.max()}'
+    what = f'{counted(len(wrong), "edge")} shared by more than two faces, up to {edges.shared_by.max()}'
     advice = 'Take out the inner faces in the authoring tool.'
     where = vertex_places(model.data, np.unique(wrong))
     return [Finding('non-manifold edges', WARNING, where, what, advice, len(wrong))]

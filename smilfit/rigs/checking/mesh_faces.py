@@ -3,7 +3,7 @@
 import numpy as np
 
 from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, listed, vertex_places
+from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, counted, listed, vertex_places
 from smilfit.rigs.checking.mesh_edges import Edges
 
 # Of the squared longest side of a face: below it the face has no direction.
@@ -23,17 +23,18 @@ def faces_without_area(model: StoredModel) -> list[Finding]:
     found = []
     if flat.any():
         corners = np.unique(data.faces[flat])
-        what = f'{int(flat.sum())} faces have no area (faces {listed(np.flatnonzero(flat).tolist())})'
+        what = f'{counted(int(flat.sum()), "face")} without area (number {listed(np.flatnonzero(flat).tolist())})'
         found.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(flat.sum())))
     twice = repeated_faces(data.faces)
     if twice.any():
         corners = np.unique(data.faces[twice])
-        what = f'{int(twice.sum())} faces repeat another (faces {listed(np.flatnonzero(twice).tolist())})'
+        numbers = listed(np.flatnonzero(twice).tolist())
+        what = f'{counted(int(twice.sum()), "face")} with the corners of another (number {numbers})'
         found.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(twice.sum())))
     tiny = ~flat & (area < _TINY * np.median(area))
     if tiny.any():
         corners = np.unique(data.faces[tiny])
-        what = f'{int(tiny.sum())} faces are below {_TINY:g} of the median area'
+        what = f'{counted(int(tiny.sum()), "face")} below {_TINY:g} of the median area'
         found.append(Finding('faces', NOTE, vertex_places(data, corners), what, '', int(tiny.sum())))
     return found
 
@@ -47,12 +48,12 @@ def flipped_faces(model: StoredModel) -> list[Finding]:
     part, flipped, twisted = orientation(edges)
     found = []
     if flipped.any():
-        what = f'{int(flipped.sum())} faces look the other way than their neighbours'
+        what = f'{counted(int(flipped.sum()), "face")} looking the other way than their neighbours'
         where = vertex_places(data, np.unique(data.faces[flipped]))
         advice = 'Recalculate normals in the authoring tool.'
         found.append(Finding('flipped faces', WARNING, where, what, advice, int(flipped.sum())))
     if twisted:
-        what = f'{twisted} edges cannot agree: the surface has one side, as a Moebius strip'
+        what = f'{counted(twisted, "edge")} that cannot agree: the surface has one side, as a Moebius strip'
         found.append(Finding('flipped faces', WARNING, 'faces', what, 'Mend the mesh.', twisted))
     open_parts = np.unique(part[(edges.shared_by[edges.of_face] != 2).any(1)])
     corners = data.v_template[data.faces]
@@ -61,7 +62,7 @@ def flipped_faces(model: StoredModel) -> list[Finding]:
     inside_out = np.setdiff1d(np.flatnonzero(volume < 0), open_parts)
     if len(inside_out):
         faces = np.isin(part, inside_out)
-        what = f'{len(inside_out)} closed surfaces of {int(faces.sum())} faces are inside out'
+        what = f'{counted(len(inside_out), "closed surface")} of {int(faces.sum())} faces inside out'
         where = vertex_places(data, np.unique(data.faces[faces]))
         advice = 'Turn their normals outwards in the authoring tool.'
         found.append(Finding('flipped faces', WARNING, where, what, advice, int(faces.sum())))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, vertex_places
+from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, counted, vertex_places
 
 # Of the model's size: vertices nearer than that are at one place.
 SAME_PLACE = 1e-7
@@ -17,7 +17,7 @@ def unreferenced_vertices(model: StoredModel) -> list[Finding]:
     loose = np.setdiff1d(np.arange(data.n_vertices), data.faces)
     if not len(loose):
         return []
-    what = f'{len(loose)} vertices belong to no face'
+    what = f'{counted(len(loose), "vertex")} of no face'
     advice = '`smilfit model clean` takes them out.'
     return [Finding('loose vertices', WARNING, vertex_places(data, loose), what, advice, len(loose))]
 
@@ -28,7 +28,9 @@ def duplicate_vertices(model: StoredModel) -> list[Finding]:
     repeated = np.flatnonzero(same_place(data.v_template, model.size) != np.arange(data.n_vertices))
     if not len(repeated):
         return []
-    what = f'{len(repeated)} vertices lie where another does: seams, along which the surface is open'
+    what = (
+        f'{counted(len(repeated), "vertex")} at the place of another: seams, along which the surface is open'
+    )
     advice = 'Join them in the authoring tool where the surface should be whole.'
     return [Finding('duplicate vertices', NOTE, vertex_places(data, repeated), what, advice, len(repeated))]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed, share, vertex_places
+from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, listed, share, vertex_places
 
 # Standard deviations within which shapes are drawn and shown.
 SHAPE_SD = 3.0
@@ -26,7 +26,7 @@ def shape_directions(model: StoredModel) -> list[Finding]:
         drives = getattr(data, name)
         idle &= True if drives is None else ~drives.any((1, 2))
     if idle.any():
-        what = f'{int(idle.sum())} shape directions move nothing'
+        what = f'{counted(int(idle.sum()), "shape direction")} moving nothing'
         advice = 'Take them out: data say nothing of their coefficients.'
         where = f'beta {listed(np.flatnonzero(idle).tolist())}'
         found.append(Finding('shape directions', WARNING, where, what, advice, int(idle.sum())))

@@ -4,7 +4,7 @@ import numpy as np
 
 from smilfit.body_models.checks import WEIGHT_SUM_TOLERANCE
 from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed, vertex_places
+from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, listed, vertex_places
 
 NORMALISE = '`smilfit model clean` normalises them.'
 
@@ -15,7 +15,7 @@ def weight_sums(model: StoredModel) -> list[Finding]:
     sums = np.bincount(data.weights.rows, data.weights.values, data.n_vertices)
     bare = np.flatnonzero(np.bincount(data.weights.rows, data.weights.values != 0, data.n_vertices) == 0)
     if len(bare):
-        where, what = vertex_places(data, bare), f'{len(bare)} vertices have no skinning weight'
+        where, what = vertex_places(data, bare), f'{counted(len(bare), "vertex")} without a skinning weight'
         found.append(
             Finding('skin weights', ERROR, where, what, 'Weight them in the authoring tool.', len(bare))
         )
@@ -24,7 +24,7 @@ def weight_sums(model: StoredModel) -> list[Finding]:
     wrong = np.flatnonzero(off > WEIGHT_SUM_TOLERANCE)
     if len(wrong):
         span = f'{sums[wrong].min():.4g} to {sums[wrong].max():.4g}'
-        what = f'the weights of {len(wrong)} vertices sum to {span}, not 1'
+        what = f'the weights of {counted(len(wrong), "vertex")} sum to {span}, not 1'
         figures = {'worst_sum': float(sums[off.argmax()])}
         where = vertex_places(data, wrong[np.argsort(-off[wrong])])
         found.append(Finding('skin weights', ERROR, where, what, NORMALISE, len(wrong), figures))
@@ -37,7 +37,7 @@ def negative_weights(model: StoredModel) -> list[Finding]:
     rows = np.unique(data.weights.rows[data.weights.values < 0])
     if not len(rows):
         return []
-    what = f'{len(rows)} vertices have weights below zero, down to {data.weights.values.min():.3g}'
+    what = f'{counted(len(rows), "vertex")} with weights below zero, down to {data.weights.values.min():.3g}'
     where = vertex_places(data, rows)
     return [
         Finding('skin weights', WARNING, where, what, 'Clean the weights in the authoring tool.', len(rows))
@@ -56,13 +56,13 @@ def joints_without_influence(model: StoredModel) -> list[Finding]:
     helpers = np.flatnonzero((strength == 0) & (below > 0))
     found = []
     if len(idle):
-        what = f'{len(idle)} joints move no vertex, nor do those below them: their rotations cannot be seen'
+        what = f'{counted(len(idle), "joint")} without a vertex to move, nor any below: rotations that cannot be seen'
         where = listed([data.joint_names[j] for j in idle])
         found.append(
             Finding('influence', NOTE, where, what, 'Lock them by limits, or weight them.', len(idle))
         )
     if len(helpers):
-        what = f'{len(helpers)} joints move no vertex themselves, only the joints below them'
+        what = f'{counted(len(helpers), "joint")} without a vertex to move, only joints below that have some'
         where = listed([data.joint_names[j] for j in helpers])
         found.append(Finding('influence', NOTE, where, what, '', len(helpers)))
     return found

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed, share, vertex_places
+from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, listed, share, vertex_places
 from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis, mirror_centre, pairs_by_name
 
 # Of the model's size, of what should be each other's image.
@@ -20,7 +20,7 @@ def stated_symmetry(model: StoredModel) -> list[Finding]:
     if not data.joint_symmetry:
         if not by_name:
             return []
-        what = f'no symmetry is stated, but the names tell {len(by_name)} pairs'
+        what = f'no symmetry is stated, but the names tell {counted(len(by_name), "pair")}'
         advice = '`smilfit model clean --symmetry-from-names` writes them down.'
         where = listed([f'{a} / {b}' for a, b in by_name])
         return [Finding('symmetry', WARNING, where, what, advice, len(by_name))]
