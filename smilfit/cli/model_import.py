@@ -88,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f'wrote {done.clips}')
     if done.texture is not None:
         print(f'wrote {done.texture}')
-    print(f'next: smilfit view {done.model}   (look at it)')
+    print(f'next: smilfit model check {done.model}   (what is wrong with it, and where)')
+    print(f'      smilfit model view {done.model}   (look at it)')
     print(f'      smilfit landmarks {done.model} SESSION   (which joint is which keypoint of a recording)')
     return 0
 

@@ -13,7 +13,7 @@ from smilfit.body_models.default_limits import default_joint_limits
 from smilfit.body_models.landmarks import Landmark
 from smilfit.rigs.cleaning import clean_mesh, seam_vertices
 from smilfit.rigs.clip_poses import ClipPoses, clip_poses
-from smilfit.rigs.limits import limits_of_clips, locked, read_limits
+from smilfit.rigs.limits import limits_of_clips, locked, read_limits, with_other_side
 from smilfit.rigs.rig import Rig
 from smilfit.rigs.symmetry import Symmetry, find_symmetry
 from smilfit.rigs.trees import BodyTree, body_tree, end_joints
@@ -187,8 +187,11 @@ def _limits(
                 f'{rig.name}: limits from clips must have clips; the rig has none. Leave --limits out.'
             )
         n_frames = sum(map(len, clips))
-        words = f'ranges that {len(clips)} clips use ({n_frames} frames), with a margin of 15 degrees'
-        return limits_of_clips([clip.arrays['body_pose'] for clip in clips]), words
+        words = (
+            f'ranges that {len(clips)} clips use ({n_frames} frames), of both sides the wider, and 15 degrees'
+        )
+        used = limits_of_clips([clip.arrays['body_pose'] for clip in clips])
+        return with_other_side(used, data), words
     if wanted == 'file' and stated is None:
         raise ValueError(f'{rig.name}: limits of the file were asked for; it has none. Leave --limits out.')
     if stated is not None and wanted in ('auto', 'file'):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.files import reading, shorten
+from smilfit.files import BadFileError, reading, shorten
 from smilfit.rigs.gltf_accessors import AccessorReader
 from smilfit.rigs.gltf_clips import Animation, check_size, read_animations
 from smilfit.rigs.gltf_file import GltfFile, open_gltf
@@ -89,7 +89,12 @@ class _GltfRig:
                 f'{len(renamed)} joints had names of others and were renamed: {", ".join(renamed[:5])}.'
             )
         offsets = np.cumsum([0, *(len(piece.vertices) for piece in self.pieces)])
-        faces = [f + at for piece, at in zip(self.pieces, offsets) for f in piece.faces]
+        faces = [
+            # A mirror turns triangles inside out.
+            (f[:, ::-1] if np.linalg.det(to_world[:3, :3]) < 0 else f) + at
+            for piece, at, (to_world, _) in zip(self.pieces, offsets, placed)
+            for f in piece.faces
+        ]
         targets = MorphTargets(self.pieces, morphs, offsets)
         directions, clips = targets.merged(self._clips(nodes, targets))
         uv, image = self._texture(offsets)
@@ -335,10 +340,15 @@ class _GltfRig:
         if len(counts) > 1:
             self.notes.append(f'{len(counts)} textures: the one that most faces show is kept.')
         entry = self.file.entries('images')[chosen]
-        if 'bufferView' in entry:
-            data = bytes(self.file.view(entry['bufferView'], f'images[{chosen}]')[0])
-        else:
-            data = self.file.resource(entry.get('uri'), f'images[{chosen}]')
+        try:
+            if 'bufferView' in entry:
+                data = bytes(self.file.view(entry['bufferView'], f'images[{chosen}]')[0])
+            else:
+                data = self.file.resource(entry.get('uri'), f'images[{chosen}]')
+        except BadFileError as error:
+            # A rig without its image is a rig all the same.
+            self.notes.append(f'the texture is left out: {shorten(error, 200)}')
+            return None, None
         uv = np.full((offsets[-1], 2), np.nan)
         for piece, at in zip(self.pieces, offsets):
             if piece.image == chosen and piece.uv is not None:

@@ -56,6 +56,14 @@ class AccessorReader:
         entry = self.file.entries('accessors')[number]
         return self.file.number(entry, 'count', None, f'accessors[{number}]')
 
+    def check_stored(self, primitive: dict[str, Any], index: object) -> None:
+        """Refuse a primitive whose data lie in a packed form alone."""
+        extensions = primitive.get('extensions')
+        accessor = self.file.entry('accessors', index, 'POSITION')
+        if isinstance(extensions, dict) and 'bufferView' not in accessor:
+            for name in extensions:
+                self.file.check_not_packed(name)
+
     def _finite(self, values: np.ndarray, shares: bool, where: str) -> np.ndarray:
         kind, found = values.dtype, values.astype(np.float64)
         if kind.kind in 'iu' and shares:

@@ -87,8 +87,7 @@ class GltfFile:
         number = self.index('bufferViews', index, where)
         view, what = self.entries('bufferViews')[number], f'bufferViews[{number}]'
         for extension in view.get('extensions', {}) if isinstance(view.get('extensions'), dict) else ():
-            if extension in _COMPRESSED:
-                raise self._compressed(extension)
+            self.check_not_packed(extension)
         data = self._buffer(self.index('buffers', view.get('buffer'), f'{what}.buffer'))
         start = self.number(view, 'byteOffset', 0, what)
         length = self.number(view, 'byteLength', None, what)
@@ -141,20 +140,22 @@ class GltfFile:
         """
         required = self._names('extensionsRequired')
         for name in required:
-            if name in _COMPRESSED:
-                raise self._compressed(name)
+            self.check_not_packed(name)
             if not name.startswith(_UNDERSTOOD):
                 advice = 'Export without it.'
                 raise self.fail('extensionsRequired must name extensions that smilfit reads', name, advice)
         known = (*_UNDERSTOOD, *_COMPRESSED)
         return sorted(n for n in self._names('extensionsUsed') if not n.startswith(known))
 
-    def _compressed(self, name: str) -> BadFileError:
+    def check_not_packed(self, name: str) -> None:
+        """Refuse an extension that packs meshes, in words."""
+        if name not in _COMPRESSED:
+            return
         advice = (
             "Export again without compression (Blender: export options, untick 'Compression'), or run "
             '`npx @gltf-transform/cli copy IN.glb OUT.glb`, which unpacks it.'
         )
-        return self.fail(f'meshes must not be packed by {_COMPRESSED[name]}', f'the extension {name}', advice)
+        raise self.fail(f'meshes must not be packed by {_COMPRESSED[name]}', f'the extension {name}', advice)
 
     def _names(self, key: str) -> list[str]:
         found = self.document.get(key, [])

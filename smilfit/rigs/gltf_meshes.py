@@ -63,6 +63,7 @@ def read_mesh(
         if not isinstance(attributes, dict) or 'POSITION' not in attributes:
             notes.append(f'{where} has no positions: left out.')
             continue
+        reader.check_stored(primitive, attributes['POSITION'])
         count = reader.count(attributes['POSITION'], f'{where}.POSITION')
         key = repr((sorted(attributes.items(), key=str), primitive.get('targets')))
         if key not in pieces:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.pose_trees import mirrored_joints
 from smilfit.files import BadFileError, read_text, reading
 from smilfit.registry import UnknownNameError, did_you_mean
 
@@ -19,13 +21,27 @@ _AXES = ('x', 'y', 'z')
 
 
 def limits_of_clips(
-    poses: Sequence[Float[np.ndarray, 'T j 3']], margin_rad: float = MARGIN_RAD
+    poses: Sequence[Float[np.ndarray, '_ j 3']], margin_rad: float = MARGIN_RAD
 ) -> Float[np.ndarray, 'J 3 2']:
     """Give the ranges of axis-angle components that clips use, and rest, with a margin; the root's are full turns."""
     every = np.concatenate(poses)
     low, high = np.minimum(every.min(0), 0) - margin_rad, np.maximum(every.max(0), 0) + margin_rad
     found = np.stack((low, high), -1).clip(-math.pi, math.pi)
     return np.concatenate((np.broadcast_to([-math.pi, math.pi], (1, 3, 2)), found))
+
+
+def with_other_side(limits: Float[np.ndarray, 'J 3 2'], data: BodyModelData) -> Float[np.ndarray, 'J 3 2']:
+    """Widen limits so that the mirror image of every pose that they allow is allowed, too.
+
+    An animator who turned one ear did not say that the other is stiff. A model without sides keeps its own.
+    """
+    found = mirrored_joints(data)
+    if found is None:
+        return limits
+    order, signs = found
+    other = np.where(signs[:, None] < 0, -limits[order][..., ::-1], limits[order])
+    low, high = np.minimum(limits, other), np.maximum(limits, other)
+    return np.stack((low[..., 0], high[..., 1]), -1)
 
 
 def read_limits(

@@ -23,7 +23,7 @@ class ClipMotion:
 
     def __init__(
         self,
-        clips: Sequence[tuple[Float[np.ndarray, ' T'], Float[np.ndarray, 'T J 3']]],
+        clips: Sequence[tuple[Float[np.ndarray, ' _'], Float[np.ndarray, '_ J 3']]],
         fps: float,
     ) -> None:
         if not clips:

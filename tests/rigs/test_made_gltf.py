@@ -195,6 +195,11 @@ def broken(kind, made):
         nodes[3]['children'], nodes[5]['children'] = [0], [4]
     elif kind == 'draco':
         gltf['extensionsRequired'] = ['KHR_draco_mesh_compression']
+    elif kind == 'packed':
+        # The stored form is missing, and the packed one is not even required.
+        part = gltf['meshes'][0]['primitives'][0]
+        part['extensions'] = {'KHR_draco_mesh_compression': {}}
+        gltf['accessors'][part['attributes']['POSITION']].pop('bufferView')
     elif kind == 'outside':
         gltf['accessors'][0]['count'] = 10**6
     elif kind == 'huge':
@@ -216,6 +221,7 @@ def broken(kind, made):
     [
         ('loop', 'nodes must form trees'),
         ('draco', 'KHR_draco_mesh_compression.*Export again without compression'),
+        ('packed', 'Export again without compression'),
         ('outside', 'must lie inside its buffer view'),
         ('huge', 'must be at most'),
         ('joint', 'must name joints 0 to 0 of its skin'),

@@ -4,10 +4,22 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import SMIL
+from smilfit.body_models.pose_trees import mirrored_joints
 from smilfit.rigs import build_model, read_rig
 from tests.rigs.gltf_twin import Twin
 
 RIGS = ['mesh2motion/fox.glb', 'mesh2motion/spider.glb', 'mesh2motion/bird.glb', 'SimpleSkin.gltf']
+
+
+def test_limits_of_clips_allow_their_poses_and_their_mirror_images(real_data):
+    data, report = build_model(read_rig(real_data / 'rigs' / 'mesh2motion' / 'bird.glb'), limits='clips')
+    order, signs = mirrored_joints(data)
+    fitted = data.joint_limits[1:].any((1, 2))
+    for clip in report.clips:
+        pose = clip.arrays['body_pose']
+        for shown in (pose, pose[:, order[1:] - 1] * signs):
+            inside = (shown >= data.joint_limits[1:, :, 0]) & (shown <= data.joint_limits[1:, :, 1])
+            assert inside[:, fitted].all()
 
 
 @pytest.mark.parametrize('name', RIGS)
