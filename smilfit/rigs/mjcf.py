@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.files import BadFileError, inside, shorten
+from smilfit.files import BadFileError, inside, reading, shorten
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs.mjcf_bodies import MjcfBody, posed_frames, read_bodies, rest_frames
-from smilfit.rigs.mjcf_document import MjcfDocument, read_mjcf_document
+from smilfit.rigs.mjcf_document import WHAT, MjcfDocument, read_mjcf_document
 from smilfit.rigs.mjcf_frames import Frame, vector
 from smilfit.rigs.mjcf_joints import MjcfSkeleton, skeleton_of
 from smilfit.rigs.mjcf_keypoints import FREE_SD, KEPT_SD, read_body_keypoints
@@ -40,7 +40,8 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None, keypoints: str |
         BadFileError: what is no model, has no skin, or a skin of other bodies; the message says which.
     """
     document = read_mjcf_document(path)
-    every, notes = read_bodies(document)
+    with reading(path, WHAT):
+        every, notes = read_bodies(document)
     notes = (*(f'an included file is missing: {shorten(name)}' for name in document.missing), *notes)
     parts, told = _skins(document, {b.name for b in every}, skin)
     bound = _joined(parts)

@@ -149,6 +149,10 @@ BAD = {
     'a range upside down': (lambda t: t.replace('-20 40', '40 -20'), 'hip_yaw: range must rise'),
     'two turns': (lambda t: t.replace('quat=', 'euler="0 0 1" quat='), 'quat and euler'),
     'no numbers': (lambda t: t.replace('0.1 0 0.5', '0.1 0'), 'pos must be 3 finite numbers'),
+    'too deep': (
+        lambda t: t.replace('<light', '<frame>' * 600 + '</frame>' * 600 + '<light'),
+        'nesting must be at most',
+    ),
     'a name twice': (lambda t: t.replace('"shin_L"', '"thigh_L"'), "'thigh_L' twice"),
 }
 
@@ -185,13 +189,13 @@ def run(capsys, *words):
 
 
 def test_a_rat_goes_from_its_files_to_a_fit(real_data, tmp_path, capsys):
-    """Four commands, each told by the one before; the first 40 frames of the recording."""
+    """Four commands, each told by the one before, and its animation; the first 30 frames of the recording."""
     from scipy.io import loadmat
 
     folder = real_data / 'rat_keypoints'
     model, table, dataset = (tmp_path / n for n in ('rat.smil.json', 'lookup.csv', 'rat.h5'))
     names = [str(n[0]) for n in loadmat(folder / 'rat23.mat')['joint_names'][0]]
-    xyz = loadmat(folder / 'test_rodent_mocap_1000_frames.mat')['pred'][:40].transpose(0, 2, 1)
+    xyz = loadmat(folder / 'test_rodent_mocap_1000_frames.mat')['pred'][:30].transpose(0, 2, 1)
     np.savez(tmp_path / 'rat.npz', xyz=xyz, names=names)
     out = run(capsys, 'model', 'import', folder / 'rodent.xml', model, '--keypoints', folder / 'rodent.yaml')
     assert 'rodent_walker_skin.skn' in out
@@ -207,6 +211,9 @@ def test_a_rat_goes_from_its_files_to_a_fit(real_data, tmp_path, capsys):
     assert 'next: smilfit fit configs/fit/points3d_lm.py' in out
     quick = ['--no-video', '--no-verdict', '--meshes', 'none']
     run(capsys, 'fit', 'configs/fit/points3d_lm.py', '--data', dataset, '--out', tmp_path / 'fit', *quick)
+    run(capsys, 'export', tmp_path / 'fit', '--to', 'glb', 'angles', '--out', tmp_path / 'out')
+    assert next((tmp_path / 'out').glob('*/animation.glb')).read_bytes()[:4] == b'glTF'
+    assert next((tmp_path / 'out').glob('*/joint_angles.csv')).read_text().count('\n') == 31
     result = FitResult.load(next((tmp_path / 'fit').glob('*/fit.npz')))
     far = result.keypoints3d.select(names).xyz.numpy() - xyz
     assert np.sqrt((far**2).sum(-1).mean()) < 2.0, 'mm'
