@@ -192,8 +192,8 @@ class _Run:
             # Not far too: NaN.
             if not far <= FAR_OFF:
                 warnings.append(
-                    f'{scan.name}: is not believable: a twentieth of the {of} lies {100 * far:.1f} % of the extent or '
-                    f'more from the {to}. Look at the picture: is it another animal, or a limb on a wrong one?'
+                    f'{scan.name}: is not believable: a twentieth of the {of} lies {100 * far:.1f} % of the extent '
+                    f'or more from the {to}. Look at the picture: is it another animal, or a limb on a wrong one?'
                 )
         found.report['warnings'] = warnings
         found.save(folder, surface, scan)
