@@ -126,6 +126,9 @@ def show(done: 'RegistrationRun', unit: str | None) -> int:
         table.add_row(name, *cells, str(len(record['absent'])), seconds)
     if done.records:
         console.print(table)
+    for record in done.records.values():
+        for sentence in record['warnings']:
+            console.print(sentence, highlight=False, soft_wrap=True, markup=False)
     for name, why in done.failed.items():
         console.print(f'{name}: not registered: {why}', highlight=False, soft_wrap=True, markup=False)
     if done.skipped:

@@ -39,6 +39,7 @@ def test_a_scan_that_fails_is_told_of_and_the_others_are_there(done):
     assert code == 3
     record = json.loads((out / 'ant' / 'registration.json').read_text())
     assert record['unit'] == 'mm'
+    assert record['warnings'] == []
     assert record['scale'] == pytest.approx(4, rel=0.05)
     assert {'registration.npz', 'registered.ply', 'registration.jpg'} <= {
         p.name for p in (out / 'ant').iterdir()
