@@ -63,7 +63,8 @@ def smal_values(data: BodyModelData) -> dict[str, Any]:
         'J_names': list(data.joint_names),
         'shapedirs': np.zeros((vertices, 3, 0)) if data.shapedirs is None else data.shapedirs,
         'posedirs': posedirs,
-        'scaledirs': [] if data.scaledirs is None else data.scaledirs,
+        # Readers take them to add to scales, not to their logarithms.
+        'scaledirs': [] if data.scaledirs is None or data.log_scale_directions else data.scaledirs,
         'transdirs': [] if data.transdirs is None else data.transdirs,
         'static_joint_locs': static,
         'bs_style': 'lbs',
@@ -83,6 +84,7 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
     """Say in words what of a model neither the pickle nor the npz can hold."""
     keypoints = sum(map(len, data.keypoint_sets.values()))
     present = {
+        'joint scales of shape directions, which are logarithms': data.log_scale_directions,
         f'the unit ({data.unit})': data.unit,
         f'the axes (up {data.up_axis}, forward {data.forward_axis})': data.up_axis or data.forward_axis,
         f'the licence ({data.licence})': data.licence,

@@ -86,7 +86,8 @@ def shape_covariance(model: StoredModel) -> list[Finding]:
 def joint_scales(model: StoredModel) -> list[Finding]:
     """Find shape directions that turn a joint's scale `1 + scaledirs . beta` negative within three deviations."""
     data = model.data
-    if data.scaledirs is None or data.shapedirs is None:
+    # Logarithms of scales cannot turn scales negative.
+    if data.scaledirs is None or data.shapedirs is None or data.log_scale_directions:
         return []
     mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
     sd, found = shape_sd(data), []
