@@ -65,7 +65,8 @@ def _body_length(data: BodyModelData) -> Measurement:
 
 def _longest(data: BodyModelData, names: list[str]) -> tuple[str, ...]:
     """Give the longest way through the tree between two of some joints."""
-    best, length = (), 0.0
+    best: tuple[str, ...] = ()
+    length = 0.0
     for i, first in enumerate(names):
         for last in names[i + 1 :]:
             chain = joints_between(data, first, last, data.name)
@@ -92,7 +93,7 @@ def _is_chain(data: BodyModelData, joints: tuple[str, ...]) -> bool:
 def _to_farthest(data: BodyModelData, top: str) -> tuple[str, ...]:
     """Give the longest chain from a joint down to an end of the tree."""
     below = {top}
-    chains = {top: (top,)}
+    chains: dict[str, tuple[str, ...]] = {top: (top,)}
     for name in data.joint_names:
         parent = _parent(data, name)
         if parent in below and name not in below:

@@ -85,7 +85,7 @@ def _measurement(name: str, table: Any, data: BodyModelData, path: Path) -> Meas
             f'{where} must be a table with its kind; got {shorten(table)}. Write [{shorten(name)}].'
         )
     kind = table.get('kind')
-    if kind not in _KEYS:
+    if not isinstance(kind, str) or kind not in _KEYS:
         raise UnknownNameError(f'{where}: no kind {shorten(kind)!r}. {did_you_mean(str(kind), _KEYS)}')
     required, optional = _KEYS[kind]
     reject_unknown(where, 'key', (key for key in table if key != 'kind'), (*required, *optional))

@@ -175,7 +175,7 @@ def _model(
         at += block.count
         cuts = np.cumsum([3 * n_vertices, 3 * n_joints])
         if block.name == 'all':
-            parts = np.split(block.directions, cuts, axis=1)
+            parts: list[np.ndarray | None] = [*np.split(block.directions, cuts, axis=1)]
         else:
             parts = [
                 block.directions if block.name == key else None for key in ('vertices', 'scales', 'offsets')

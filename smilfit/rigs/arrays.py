@@ -74,9 +74,9 @@ def _named(raw: Mapping[str, Any]) -> tuple[dict[str, str], set[str]]:
     found: dict[str, str] = {}
     for what, names in array_keys().items():
         for name in names:
-            key = name if name in raw else by_case.get(name.lower())
-            if key is not None and raw[key] is not None and key not in found.values():
-                found[what] = key
+            known = name if name in raw else by_case.get(name.lower())
+            if known is not None and raw[known] is not None and known not in found.values():
+                found[what] = known
                 break
     return found, set(found.values())
 

@@ -53,4 +53,4 @@ def _random_params(data: BodyModelData, count: int, rng: np.random.Generator) ->
         'scale': np.ones(count),
         'log_joint_scales': _LOG_SCALE * rng.normal(size=(count, data.n_joints, 3)),
     }
-    return BodyParams(**{name: torch.from_numpy(value) for name, value in drawn.items()})
+    return BodyParams.of({name: torch.from_numpy(value) for name, value in drawn.items()})

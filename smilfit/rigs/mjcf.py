@@ -157,7 +157,7 @@ def _joined(parts: Sequence[MjcfSkin]) -> MjcfSkin:
 
 def _trees_of(bodies: Sequence[MjcfBody], moved: set[str]) -> tuple[MjcfBody, ...]:
     """Keep the trees that some body of a skin stands in, numbered anew."""
-    root = []
+    root: list[int] = []
     for i, body in enumerate(bodies):
         root.append(i if body.parent < 0 else root[body.parent])
     kept = {root[i] for i, body in enumerate(bodies) if body.name in moved}

@@ -115,7 +115,8 @@ class _Bodies:
         childclass = element.get('childclass', childclass)
         local = frame.then(frame_of(element.attrib, document.compiler, where))
         inner = list(self.children(iter(element), WORLD, childclass))
-        joints, sites = [], {}
+        joints: list[MjcfJoint] = []
+        sites: dict[str, np.ndarray] = {}
         for child, around, its_class in inner:
             if child.tag in ('joint', 'freejoint'):
                 joints.append(self._joint(child, around, its_class, f'{name}_joint{len(joints)}', where))

@@ -69,7 +69,7 @@ def write_model_gltf(data: BodyModelData, path: str | Path) -> tuple[str, ...]:
 
 
 def _morphs(data: BodyModelData) -> dict[str, np.ndarray]:
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, directions in (('beta', data.shapedirs), ('expression', data.expressiondirs)):
         if directions is not None:
             found |= {f'{name}_{i}': directions[..., i] for i in range(directions.shape[2])}
