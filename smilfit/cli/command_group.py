@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from types import ModuleType
 
 from smilfit.registry.spelling import did_you_mean
@@ -20,7 +19,7 @@ def run_group(
     arguments: Sequence[str],
     prog: str,
     commands: Mapping[str, str],
-    module: Callable[[str], str],
+    module: Callable[[str], ModuleType],
     usage: str | None = None,
 ) -> int:
     """Hand the arguments to the command that they begin with; 2 on an unknown one.
@@ -29,7 +28,7 @@ def run_group(
         arguments: the command line after the group's name.
         prog: the group's name.
         commands: what each command is for.
-        module: gives a command's module, which has `main(argv, prog)`; imported when it is called.
+        module: imports a command's module, which has `main(argv, prog)`.
         usage: what to print without a command; by default what `group_usage` says.
     """
     arguments = list(arguments)
@@ -42,5 +41,4 @@ def run_group(
     if command not in commands:
         print(f'{prog}: error: no command {command!r}. {did_you_mean(command, commands)}', file=sys.stderr)
         return 2
-    called: ModuleType = import_module(module(command))
-    return int(called.main(arguments, prog=f'{prog} {command}'))
+    return int(module(command).main(arguments, prog=f'{prog} {command}'))

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 
 from smilfit.cli.command_group import group_usage, run_group
 from smilfit.version import __version__
@@ -35,9 +37,9 @@ def usage() -> str:
     return group_usage('smilfit', COMMANDS, '; smilfit --version')
 
 
-def command_module(name: str) -> str:
-    """Name the module of a command."""
-    return f'smilfit.cli.{_MODULES.get(name, name)}'
+def command_module(name: str) -> ModuleType:
+    """Import the module of a command."""
+    return import_module(f'smilfit.cli.{_MODULES.get(name, name)}')
 
 
 def main(argv: Sequence[str] | None = None) -> int:

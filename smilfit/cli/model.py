@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 
 from smilfit.cli.command_group import run_group
 
@@ -17,9 +19,9 @@ COMMANDS: dict[str, str] = {
 }
 
 
-def command_module(name: str) -> str:
-    """Name the module of a command."""
-    return f'smilfit.cli.model_{name}'
+def command_module(name: str) -> ModuleType:
+    """Import the module of a command."""
+    return import_module(f'smilfit.cli.model_{name}')
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'model') -> int:
