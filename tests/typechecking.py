@@ -12,17 +12,20 @@ from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
-import torch
 from beartype import BeartypeConf, beartype
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
-# Larger containers are checked each time, which is sooner done than looking at them.
-_MOST_ELEMENTS = 16
-_ARRAYS = {torch.Tensor, torch.nn.Parameter, np.ndarray}
-# A hint may name values of these.
+# Larger and deeper containers are checked each time, which is sooner done than looking at them.
+_MOST_ELEMENTS, _DEEPEST = 16, 3
+# With torch's, as soon as something is decorated: processes that tests start import this package without torch.
+_ARRAYS: set[type] = {np.ndarray}
+# A hint may name values of these; none names a text as long as a file.
 _BY_VALUE = {str, bool, int, type(None)}
-_OPEN = (torch.Tensor, np.ndarray, type, Sequence, Mapping, Set)
+_LONGEST_TEXT = 64
+# A function whose calls look so many ways forgets them: what is remembered stays small.
+_MOST_LOOKS = 2_000
+_OPEN = (type, Sequence, Mapping, Set)
 # Kinds whose values are all alike, as far as they have been met.
 _alike: set[type] = set()
 
@@ -31,7 +34,7 @@ class Unlike(Exception):
     """The value must be looked at each time."""
 
 
-def look(value: Any) -> Hashable:
+def look(value: Any, depth: int = 0) -> Hashable:
     """Give what a check of hints can tell values apart by.
 
     Raises:
@@ -43,16 +46,25 @@ def look(value: Any) -> Hashable:
     if kind in _ARRAYS:
         return kind, value.dtype, value.shape
     if kind in _BY_VALUE:
-        return kind, value
+        return kind if kind is str and len(value) > _LONGEST_TEXT else (kind, value)
     if isinstance(value, type):
         return value
     if isinstance(value, (tuple, list, set, frozenset, dict)) and len(value) <= _MOST_ELEMENTS:
+        if depth > _DEEPEST:
+            raise Unlike
         elements = value.items() if isinstance(value, dict) else value
-        return kind, tuple([look(element) for element in elements])
-    if isinstance(value, _OPEN):
+        return kind, tuple([look(element, depth + 1) for element in elements])
+    if isinstance(value, (*_ARRAYS, *_OPEN)):
         raise Unlike
     _alike.add(kind)
     return kind
+
+
+def remember(seen: Hashable, known: set[Hashable]) -> None:
+    """Add a look to what is known, which does not grow without end."""
+    if len(known) >= _MOST_LOOKS:
+        known.clear()
+    known.add(seen)
 
 
 def once_a_look(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,6 +73,9 @@ def once_a_look(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
     Args:
         jaxtyped: jaxtyping's, which checks every call.
     """
+    import torch
+
+    _ARRAYS.update({torch.Tensor, torch.nn.Parameter})
 
     def decorator(*, typechecker: Any) -> Callable[[Any], Any]:
         check_each = jaxtyped(typechecker=typechecker)
@@ -115,7 +130,7 @@ class _Remembering:
                 return checked(*args, **kwargs)
             if given not in taken:
                 found = checked(*args, **kwargs)
-                taken.add(given)
+                remember(given, taken)
                 return found
             found = function(*args, **kwargs)
             if not gives:
@@ -127,7 +142,7 @@ class _Remembering:
                 return found
             if both not in given_back:
                 self.check_answer(found, args, kwargs)
-                given_back.add(both)
+                remember(both, given_back)
             return found
 
         call.is_checked = True

@@ -222,7 +222,7 @@ def test_an_extra_quadratic_is_worth_a_term():
 
 def test_extra_turns_and_border_are_priors():
     """What the kernel knows of pose and coefficients, told by torch."""
-    problem = replace(PROBLEMS['3d'](), limits=None, limit_weight=0.0)
+    problem = replace(PROBLEMS['3d'](), limits=None, limit_maps=None, limit_weight=0.0)
     start = problem.start
     b, j, s = problem.n_frames, problem.n_joints, problem.n_coefficients
     bare = replace(
