@@ -38,6 +38,16 @@ def add_body_model(parser: argparse.ArgumentParser, named_by: str) -> None:
     )
 
 
+def add_model_or_rig(parser: argparse.ArgumentParser) -> None:
+    """Add the model that a command looks at, whatever it is stored as."""
+    parser.add_argument(
+        'model',
+        metavar='MODEL',
+        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml) as imported, or quadruped or '
+        'insect',
+    )
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """Add `--config` and `--body-model`, which say of a checkpoint what it does not hold itself."""
     parser.add_argument(

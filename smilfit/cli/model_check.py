@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.command import add_import, add_model_or_rig, add_traceback, run_command
 
 # Looked at, but something speaks against the model.
 EXIT_DOUBTS = 3
@@ -23,12 +23,7 @@ def build_parser(prog: str | None = 'model check') -> argparse.ArgumentParser:
         epilog='Exit codes: 0 nothing but notes; 1 it could not be looked at; 2 a bad command line; 3 there are '
         'errors or warnings.',
     )
-    made.add_argument(
-        'model',
-        metavar='MODEL',
-        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml) as imported, or quadruped or '
-        'insect',
-    )
+    add_model_or_rig(made)
     made.add_argument('--json', type=Path, metavar='FILE', help='write what was found as JSON, for machines')
     made.add_argument('--no-notes', action='store_true', help='leave notes out')
     add_traceback(made)

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.command import add_import, add_model_or_rig, add_traceback, run_command
 
 _WIDTH, _COLUMN = 110, 16
 
@@ -18,12 +18,7 @@ def build_parser(prog: str | None = 'model info') -> argparse.ArgumentParser:
         "and where they are from, symmetry, shape space, keypoints, licence, hash. Lengths are in the model's own "
         'unit, and in mm where it is known; angles in degrees.',
     )
-    made.add_argument(
-        'model',
-        metavar='MODEL',
-        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml) as imported, or quadruped or '
-        'insect',
-    )
+    add_model_or_rig(made)
     made.add_argument('--no-tree', action='store_true', help='leave the tree of joints out')
     add_traceback(made)
     add_import(made)
