@@ -99,7 +99,7 @@ def measure_registration(
     own = registration.body_of(body.data, body.joint_scale_mode)
     measurer = Measurer(own, measurements)
     own_unit = _known_unit(registration.unit, unit)
-    found = _measured(measurer, registration.name, registration.at_rest(own), own_unit)
+    found = _measured(measurer, registration.name, registration.at_rest(body.data), own_unit)
     if not registration.absent:
         return found
     absent = f"the scan does not show {', '.join(registration.absent)}: there the numbers are the model's"
