@@ -87,7 +87,7 @@ def draw_specimen(registrant: MeshRegistrant, seed: int, draw: Draw) -> Specimen
     noisy = vertices + rng.normal(0, draw.noise * np.ptp(vertices, axis=0).max(), vertices.shape)
     place = order.argsort()
     faces = place[surface.faces[shown[surface.faces].all(1)]]
-    tips = [limb.tip for limb in registrant.curves.limbs.limbs] if draw.landmarks else []
+    tips = [limb.tip for limb in registrant.template.curves.limbs.limbs] if draw.landmarks else []
     named = {str(v): noisy[v] for v in tips if shown[v]}
     scan = clean_scan(
         f'{data.name}_{seed}', noisy[order], faces[rng.permutation(len(faces))], landmarks=named
@@ -112,18 +112,18 @@ def _hidden(
     of_leg = np.isin(legs[surface.part], gone)
     if shown is Shown.CUT:
         return of_leg
-    limbs = registrant.curves.limbs.limbs
+    limbs = registrant.template.curves.limbs.limbs
     for leg in gone:
         own = np.nonzero(legs[surface.part] == leg)[0]
         limb = next(limb for limb in limbs if limb.tip in own)
-        away = dijkstra(registrant.graph, indices=limb.tip)
+        away = dijkstra(registrant.template.graph, indices=limb.tip)
         hidden[own] = away[own] < 0.5 * away[own].max()
     return hidden
 
 
 def _up(registrant: MeshRegistrant) -> np.ndarray:
     """Give the direction across the plane of the rest pose's limbs."""
-    return np.linalg.svd(registrant.rest - registrant.rest.mean(0), full_matrices=False)[2][2]
+    return np.linalg.svd(registrant.template.rest - registrant.template.rest.mean(0), full_matrices=False)[2][2]
 
 
 def correspondence(surface: PosedSurface, specimen: Specimen, registered: np.ndarray) -> Row:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 
-from smilfit.geometry.surface_graph import Limbs, find_limbs, limb_bands, surface_graph
+from smilfit.geometry.surface_graph import Limbs, find_limbs, limb_bands
 from smilfit.registrants.registration.problem import PlaceTargets
 
 # Cross-sections along a limb.
@@ -19,6 +19,8 @@ LEAST_LIMB = 0.04
 SAME_TURN = 0.35
 # Of the extent: a limb that stands farther off is not the one.
 FARTHEST = 0.35
+# So many of its own errors count fully.
+ROBUST = 3.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class RigidStart:
     cost: float
 
 
-def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) -> list[RigidStart]:
+def rigid_starts(
+    body: LimbCurves, scan: LimbCurves, extent: float, count: int, known: Sequence[tuple[int, int]] = ()
+) -> list[RigidStart]:
     """Propose similarities from pairs of limbs: every two limbs of the one as every two of the other.
 
     Args:
@@ -76,6 +80,7 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
         scan: limbs of the scan.
         extent: of the scan.
         count: most starts.
+        known: pairs (limb of the body, limb of the scan) that are certain.
     """
     n, m = len(body.points), len(scan.points)
     if n < 2 or m < 2:
@@ -89,6 +94,8 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
     a, b = a[a != b], b[a != b]
     first, second = (x.ravel() for x in np.meshgrid(np.arange(len(i)), np.arange(len(a)), indexing='ij'))
     i, j, a, b = i[first], j[first], a[second], b[second]
+    allowed = _allowed(n, m, known)
+    i, j, a, b = (x[allowed[i, a] & allowed[j, b]] for x in (i, j, a, b))
     weight = np.concatenate([share, share, [1.0]])
     x = np.concatenate([of_body[i], of_body[j], np.broadcast_to(body.middle, (len(i), 1, 3))], 1)
     y = np.concatenate([of_scan[a], of_scan[b], np.broadcast_to(scan.middle, (len(a), 1, 3))], 1)
@@ -99,7 +106,7 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
     cost = _one_way(of_body, of_scan, share, turn, shift, scale, extent)
     found: list[RigidStart] = []
     for k in cost.argsort()[: 40 * count]:
-        start = _refined(body, scan, turn[k], shift[k], scale[k], extent)
+        start = _refined(body, scan, turn[k], shift[k], scale[k], extent, allowed)
         if all(_apart(start, other) for other in found):
             found.append(start)
     return sorted(found, key=lambda s: s.cost)[:count]
@@ -107,7 +114,7 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
 
 def limb_places(
     rest: np.ndarray, body: LimbCurves, graph: csr_matrix, scan_vertices: np.ndarray, scan: LimbCurves,
-    scan_graph: csr_matrix, pairs: Sequence[tuple[int, int]], sigma: float,
+    scan_graph: csr_matrix, pairs: Sequence[tuple[int, int]], scale: float, sigma: float,
 ) -> PlaceTargets | None:  # fmt: skip
     """Say where the middles of the body's limbs lie, by distance from the tip.
 
@@ -119,6 +126,7 @@ def limb_places(
         scan: its limbs.
         scan_graph: of its surface.
         pairs: which limb is which.
+        scale: of the body.
         sigma: how well middles are known.
     """
     rows, cols, values, targets = [], [], [], []
@@ -137,12 +145,17 @@ def limb_places(
     if not targets:
         return None
     table = csr_matrix((values, (rows, cols)), (len(targets), len(rest)))
-    return PlaceTargets(table, np.array(targets), np.full(len(targets), sigma))
+    n = len(targets)
+    return PlaceTargets(table, np.array(targets), np.full(n, sigma), np.full(n, ROBUST))
 
 
-def body_graph(vertices: np.ndarray, faces: np.ndarray) -> csr_matrix:
-    """Give the graph of the body's surface."""
-    return surface_graph(vertices, faces)
+def _allowed(n: int, m: int, known: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Say which limbs may be each other's, where some are known."""
+    allowed = np.ones((n, m), dtype=bool)
+    for mine, theirs in known:
+        allowed[mine], allowed[:, theirs] = False, False
+        allowed[mine, theirs] = True
+    return allowed
 
 
 def _filled(points: list[np.ndarray | None], tip: np.ndarray) -> np.ndarray:
@@ -184,8 +197,9 @@ def _one_way(
 
 
 def _refined(
-    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float, extent: float
-) -> RigidStart:
+    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float, extent: float,
+    allowed: np.ndarray,
+) -> RigidStart:  # fmt: skip
     """Pair limbs one to one and align all of them, twice."""
     share = np.linspace(0.3, 1.0, BANDS)
     most = FARTHEST * extent
@@ -197,6 +211,9 @@ def _refined(
         table = (away * share).sum(-1) / share.sum()
         # A limb whose reach is not the scan's is less likely the one.
         table = table + 0.3 * np.abs(scale * body.reach[:, None] - scan.reach[None])
+        # A pair that is known is made wherever it stands.
+        table = np.where(allowed, table, most)
+        table = np.where(allowed & (allowed.sum(1, keepdims=True) == 1), 0.0, table)
         rows, cols = linear_sum_assignment(table.clip(max=most))
         kept = table[rows, cols] < most
         cost = float(table[rows, cols].clip(max=most).sum()) + most * abs(len(body.points) - len(scan.points))

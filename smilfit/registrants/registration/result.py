@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from smilfit.files import replacing, write_text
-from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
+from smilfit.registrants.registration.posed_surface import PosedSurface
 from smilfit.registrants.registration.scan import Scan
 from smilfit.structures import BodyParams
 
@@ -115,9 +114,3 @@ def figures(distance: np.ndarray, extent: float) -> dict[str, float]:
         'median_share': float(median / extent),
         'percentile_95_share': float(high / extent),
     }
-
-
-def unposed_of(surface: PosedSurface, state: SurfaceState) -> np.ndarray:
-    """Give the rest vertices of a state."""
-    with torch.no_grad():
-        return surface.rest_vertices(state).numpy()
