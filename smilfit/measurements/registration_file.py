@@ -30,6 +30,7 @@ class Registration:
         model_hash: content hash of the body model; None where the file does not say.
         joint_scale_mode: what scales mean; None takes the model's.
         absent: names of joints that the scan does not show.
+        doubts: why the registration is not believable; empty where it may be.
         betas: of the model, which placed the joints when it was registered; None where the vertices did.
         path: where it was read.
     """
@@ -44,6 +45,7 @@ class Registration:
     joint_scale_mode: str | None = None
     absent: tuple[str, ...] = ()
     betas: Float[np.ndarray, ' S'] | None = None
+    doubts: tuple[str, ...] = ()
     path: Path | None = None
 
     def check(self, data: BodyModelData) -> 'Registration':
@@ -185,6 +187,7 @@ def read_registration(path: str | Path) -> Registration:
             _text(arrays, 'joint_scale_mode') or None,
             tuple(str(joint) for joint in arrays.get('absent', ())),
             _numbers(arrays, 'betas', (-1,), path),
+            tuple(str(doubt) for doubt in arrays.get('doubts', ())),
             path,
         )
 

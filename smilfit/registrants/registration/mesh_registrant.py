@@ -11,7 +11,7 @@ from smilfit.body_models import SMIL
 from smilfit.registrants.registration.deformation import DeformationStage
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.registrants.registration.priors import PriorSizes
-from smilfit.registrants.registration.result import Registration, figures
+from smilfit.registrants.registration.result import Registration, doubts_of, figures
 from smilfit.registrants.registration.scan import Scan
 from smilfit.registrants.registration.skin import with_skin
 from smilfit.registrants.registration.specimen import Specimen
@@ -123,9 +123,11 @@ def registration_of(
     vertices = surface.vertices(state).numpy()
     scan_distance, body_distance = specimen.distances(vertices)
     shown = ~found.absent[surface.part]
+    there, back = figures(scan_distance, scan.extent), figures(body_distance[shown], scan.extent)
     report = {
-        'distance_scan_to_body': figures(scan_distance, scan.extent),
-        'distance_body_to_scan': figures(body_distance[shown], scan.extent),
+        'distance_scan_to_body': there,
+        'distance_body_to_scan': back,
+        'doubts': doubts_of(there, back),
         'converged': bool(history) and history[-1].get('reason') == 'converged',
         'noise': specimen.noise,
         'limbs_of_scan': len(specimen.curves.points),
