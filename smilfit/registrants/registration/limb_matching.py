@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 
-from smilfit.geometry.surface_graph import Limbs, find_limbs, limb_bands
+from smilfit.geometry.surface_graph import Limbs, SurfaceLimb, find_limbs, limb_bands
 from smilfit.registrants.registration.problem import PlaceTargets
 
 # Cross-sections along a limb.
@@ -19,6 +19,8 @@ LEAST_LIMB = 0.04
 SAME_TURN = 0.35
 # Of the extent: a limb that stands farther off is not the one.
 FARTHEST = 0.35
+# Of the length that is expected: a shorter limb is broken off.
+STUMP = 0.75
 # So many of its own errors count fully.
 ROBUST = 3.0
 
@@ -132,10 +134,9 @@ def limb_places(
     rows, cols, values, targets = [], [], [], []
     for mine, theirs in pairs:
         own, other = body.limbs.limbs[mine], scan.limbs.limbs[theirs]
-        ratio = other.reach / own.reach
-        length = min(own.length, other.length / ratio)
-        edges = np.linspace(0, length, BANDS + 1)
-        pieces = zip(limb_bands(own, graph, edges), limb_bands(other, scan_graph, edges * ratio))
+        missing, ratio = _missing_length(own, other, scale)
+        edges = np.linspace(0, min(own.length - missing, other.length / ratio), BANDS + 1)
+        pieces = zip(limb_bands(own, graph, missing + edges), limb_bands(other, scan_graph, edges * ratio))
         for here, there in pieces:
             if len(here) and len(there):
                 rows += [len(targets)] * len(here)
@@ -147,6 +148,17 @@ def limb_places(
     table = csr_matrix((values, (rows, cols)), (len(targets), len(rest)))
     n = len(targets)
     return PlaceTargets(table, np.array(targets), np.full(n, sigma), np.full(n, ROBUST))
+
+
+def _missing_length(own: SurfaceLimb, other: SurfaceLimb, scale: float) -> tuple[float, float]:
+    """Say how much of a limb's end a scan lacks, and how long the scan's limb is beside what it shows.
+
+    A limb that is somewhat short is short; one that is far too short is a stump, and its end no tip.
+    """
+    ratio = other.reach / own.reach
+    if ratio > STUMP * scale:
+        return 0.0, ratio
+    return min(own.reach - other.reach / scale, 0.9 * own.length), scale
 
 
 def _allowed(n: int, m: int, known: Sequence[tuple[int, int]]) -> np.ndarray:
