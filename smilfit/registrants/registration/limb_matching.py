@@ -1,7 +1,7 @@
 """Which limb of a scan is which of the body's: by where they stand and how far they reach."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -218,11 +218,7 @@ def _refined(
     pairs: tuple[tuple[int, int], ...] = ()
     cost = np.inf
     for _ in range(2):
-        placed = scale * body.points @ turn.T + shift
-        away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)
-        table = (away * share).sum(-1) / share.sum()
-        # A limb whose reach is not the scan's is less likely the one.
-        table = table + 0.3 * np.abs(scale * body.reach[:, None] - scan.reach[None])
+        table = _pair_costs(body, scan, turn, shift, scale)
         # A pair that is known is made wherever it stands.
         table = np.where(allowed, table, most)
         table = np.where(allowed & (allowed.sum(1, keepdims=True) == 1), 0.0, table)
@@ -240,6 +236,40 @@ def _refined(
         turns, shifts = _turns(x, y, weight, np.array([scale]))
         turn, shift = turns[0], shifts[0]
     return RigidStart(turn, shift, float(scale), pairs, cost)
+
+
+def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, count: int) -> list[RigidStart]:
+    """Propose the pairings in which a limb that has no counterpart takes that of another, likeliest first.
+
+    Where a scan lacks limbs, those that it has may be their neighbours' as well, and which is told by the surfaces.
+
+    Args:
+        start: a likely one.
+        body: limbs at rest.
+        scan: limbs of the scan.
+        count: most of them.
+    """
+    free = sorted(set(range(len(body.points))) - {mine for mine, _ in start.pairs})
+    table = _pair_costs(body, scan, start.turn, start.shift, start.scale)
+    found = []
+    for mine, theirs in start.pairs:
+        for other in free:
+            pairs = tuple((other if m == mine else m, t) for m, t in start.pairs)
+            cost = start.cost + float(table[other, theirs] - table[mine, theirs])
+            found.append(replace(start, pairs=pairs, cost=cost))
+    return sorted(found, key=lambda s: s.cost)[:count]
+
+
+def _pair_costs(
+    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float
+) -> Float[np.ndarray, 'n m']:
+    """Say how badly each limb of the body goes with each of the scan, under a similarity."""
+    share = np.linspace(0.3, 1.0, BANDS)
+    placed = scale * body.points @ turn.T + shift
+    away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)
+    # A limb whose reach is not the scan's is less likely the one.
+    unlike = np.abs(scale * body.reach[:, None] - scan.reach[None])
+    return (away * share).sum(-1) / share.sum() + 0.3 * unlike
 
 
 def _apart(a: RigidStart, b: RigidStart) -> bool:

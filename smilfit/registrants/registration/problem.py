@@ -14,11 +14,13 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
+from smilfit.geometry.mean_curvature import mean_curvature
 from smilfit.geometry.surface_search import FacesAround, closest_on_surface
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.registrants.registration.priors import RegistrationPriors
 from smilfit.registrants.registration.sampling import SurfaceSamples, point_rows
 from smilfit.registrants.registration.scan import Scan
+from smilfit.renderers import vertex_normals
 from smilfit.solvers.processes import Processes
 
 
@@ -107,6 +109,9 @@ class RegistrationProblem:
         free: which unknowns move.
         places: points that are known; None for none.
         kept_faces: triangles of the body that scan points may lie on; None for all.
+        noise: standard deviation of the scan's coordinates, world unit. A thin limb looks thicker by it: points that
+            are off by independent noise s lie outside of a surface of mean curvature H by s^2 H on average (half of
+            s^2 times the Laplacian of the signed distance), which is taken off.
     """
 
     coupled: ClassVar[bool] = False
@@ -122,6 +127,7 @@ class RegistrationProblem:
     free: Bool[np.ndarray, ' P']
     places: PlaceTargets | None = None
     kept_faces: Bool[np.ndarray, ' F'] | None = None
+    noise: float = 0.0
 
     @cached_property
     def _around(self) -> FacesAround:
@@ -210,7 +216,8 @@ class RegistrationProblem:
         index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
         target = (shares[:, :, None] * self.scan.vertices[index]).sum(1)
         towards = _unit((shares[:, :, None] * self.scan.normals[index]).sum(1))
-        difference = points[0].numpy() - target
+        # Seen from the body, whose curvature is no noise.
+        difference = points[0].numpy() - target + (s.rows @ self._outside(vertices))[:, None] * normal
         return self._scored(
             s.rows, difference, towards, self.weights.template * s.weight, found.found[0].numpy()
         )
@@ -227,11 +234,21 @@ class RegistrationProblem:
         index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
         corners = vertices[index]
         normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-        difference = (shares[:, :, None] * corners).sum(1) - points
+        outside = (shares * self._outside(vertices)[index]).sum(1)
+        difference = (shares[:, :, None] * corners).sum(1) - points + outside[:, None] * normal
         rows = point_rows(index, shares, len(vertices))
         return self._scored(
             rows, difference, normal, self.weights.scan * self.index_weight, found.found[0].numpy()
         )
+
+    def _outside(self, vertices: np.ndarray) -> Float[np.ndarray, ' V']:
+        """Say how far outside of each vertex the scan's points are by their noise."""
+        if not self.noise:
+            return np.zeros(len(vertices))
+        normals = vertex_normals(torch.from_numpy(vertices), torch.as_tensor(self.surface.faces)).numpy()
+        bent = mean_curvature(vertices, self.surface.faces, normals)
+        # Beyond its own noise no point is off on average: there the surface is finer than the noise.
+        return (self.noise**2 * bent).clip(-self.noise, self.noise)
 
     def _scored(
         self,

@@ -114,7 +114,7 @@ class Specimen:
         if not stage.by_noise:
             return replace(problem, index_weight=part_weights(part, LEAST_POINTS))
         unit = weights.precision * weights.sigma / max(self.noise, LEAST_ERROR * self.scan.extent)
-        return replace(problem, index_weight=np.where(part >= 0, unit**2, 0.0))
+        return replace(problem, index_weight=np.where(part >= 0, unit**2, 0.0), noise=self.noise)
 
     def vertex_problem(
         self, stage: DeformationStage, absent: Bool[np.ndarray, ' J'], places: PlaceTargets | None
@@ -130,6 +130,7 @@ class Specimen:
             problem,
             samples=replace(self._every_vertex, weight=weight),
             index_weight=np.full(len(self.index), here.sum() / len(self.index)),
+            noise=self.noise,
         )
 
     def distances(

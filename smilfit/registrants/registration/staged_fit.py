@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from smilfit.registrants.registration.limb_matching import RigidStart, rigid_starts
+from smilfit.registrants.registration.limb_matching import RigidStart, exchanged_starts, rigid_starts
 from smilfit.registrants.registration.orientations import axis_starts
 from smilfit.registrants.registration.posed_surface import SurfaceState
 from smilfit.registrants.registration.problem import Evaluation, PlaceTargets, RegistrationProblem
@@ -74,12 +74,8 @@ class StagedFit:
             starts = axis_starts(self.template.rest, specimen.scan.vertices, self.n_starts)
         if not starts:
             raise ValueError(f'{specimen.scan.name}: a start must be found; none was. Is the scan a flat sheet?')
-        found = [self._followed(start) for start in starts]
-        self.history += [
-            {'start': k, 'cost': f.start.cost, 'limbs': len(f.start.pairs), 'energy': float(f.at.energy)}
-            for k, f in enumerate(found)
-        ]
-        return min(found, key=lambda f: float(f.at.energy))
+        best = min((self._followed(start) for start in starts), key=lambda f: float(f.at.energy))
+        return self._with_exchanged_limbs(best)
 
     def refined(self, found: FoundPose) -> FoundPose:
         """Go through all stages but the first; limbs that are lost after the second are tried anew."""
@@ -91,6 +87,18 @@ class StagedFit:
             found = replace(found, absent=self._absent(found.at.point, found.start, stage))
         point = self._put_to_rest(found.at.point, found.absent)
         return replace(found, at=replace(found.at, point=point))
+
+    def _with_exchanged_limbs(self, best: FoundPose) -> FoundPose:
+        """Give limbs of the scan to those that have none, as long as the energy falls."""
+        tried = {best.start.pairs}
+        while True:
+            starts = exchanged_starts(best.start, self.template.curves, self.specimen.curves, self.n_starts)
+            starts = [s for s in starts if s.pairs not in tried]
+            tried |= {s.pairs for s in starts}
+            found = min((self._followed(s) for s in starts), key=lambda f: float(f.at.energy), default=best)
+            if float(found.at.energy) >= float(best.at.energy):
+                return best
+            best = found
 
     def _followed(self, start: RigidStart) -> FoundPose:
         specimen, stage = self.specimen, self.stages[0]
@@ -105,6 +113,7 @@ class StagedFit:
             state = self._minimised(problem, state, BY_PLACES).point
         drawing = places if stage.limbs and self.template.rigged else None
         at = self._stage(state, stage, absent, drawing)
+        self.history.append({'start': start.pairs, 'cost': start.cost, 'energy': float(at.energy)})
         return FoundPose(at, start, self._absent(at.point, start, stage))
 
     def _placed(self, start: RigidStart) -> SurfaceState:
