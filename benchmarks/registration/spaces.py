@@ -62,9 +62,7 @@ def generalisation(
     return rows
 
 
-def left_out_truth(
-    found: Float[np.ndarray, 'N D'], true: Float[np.ndarray, 'N D'], components: int
-) -> float:
+def left_out_truth(found: Float[np.ndarray, 'N D'], true: Float[np.ndarray, 'N D'], components: int) -> float:
     """Give how far each true specimen is from the space of the others' registrations, a share of the true spread."""
     errors, spreads = [], []
     for i in range(len(found)):

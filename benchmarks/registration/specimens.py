@@ -123,7 +123,9 @@ def _hidden(
 
 def _up(registrant: MeshRegistrant) -> np.ndarray:
     """Give the direction across the plane of the rest pose's limbs."""
-    return np.linalg.svd(registrant.template.rest - registrant.template.rest.mean(0), full_matrices=False)[2][2]
+    return np.linalg.svd(registrant.template.rest - registrant.template.rest.mean(0), full_matrices=False)[2][
+        2
+    ]
 
 
 def correspondence(surface: PosedSurface, specimen: Specimen, registered: np.ndarray) -> Row:

@@ -139,7 +139,9 @@ def _doubts_of(verdict: FitVerdict | None) -> tuple[str, ...]:
     """Say why a fit as a whole is not to be believed."""
     if verdict is None or verdict.word == GOOD:
         return ()
-    return tuple(f'the fit is {verdict.word}: {why}' for why in verdict.reasons) or (f'the fit is {verdict.word}',)
+    return tuple(f'the fit is {verdict.word}: {why}' for why in verdict.reasons) or (
+        f'the fit is {verdict.word}',
+    )
 
 
 def model_of_registrations(path: Path, given: str | Path | None) -> SMIL:

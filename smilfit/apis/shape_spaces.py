@@ -108,7 +108,7 @@ def _remarks(
     doubted = [r.name for r in registrations if r.doubts]
     if doubted:
         found.append(
-            f"{len(doubted)} registrations are not believable and spoil the space: {', '.join(doubted[:5])}. Look at "
+            f'{len(doubted)} registrations are not believable and spoil the space: {", ".join(doubted[:5])}. Look at '
             'their pictures, and leave them out.'
         )
     absent = [r.name for r in registrations if r.absent]

@@ -30,9 +30,7 @@ def mean_curvature(
         side = half[:, None] * (vertices[c] - vertices[b])
         np.add.at(pull, b, side)
         np.add.at(pull, c, -side)
-    bent = np.divide(
-        -(pull * normals).sum(1), 2 * around, out=np.zeros(len(vertices)), where=around > 0
-    )
+    bent = np.divide(-(pull * normals).sum(1), 2 * around, out=np.zeros(len(vertices)), where=around > 0)
     bent[_edge_of(faces)] = 0.0
     return bent
 

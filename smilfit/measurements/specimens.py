@@ -118,7 +118,11 @@ def measure_registration(
     guessed = _resting_on(registration.absent, measurer, registration.at_rest(body.data))
     named = ', '.join(m.name for m, g in zip(found.measurements, guessed) if g)
     absent = f"the scan does not show {', '.join(registration.absent)}: there the numbers are the model's"
-    rests = f'not measured but the model\'s, wholly or in part: {named}' if named else 'no measurement rests on them'
+    rests = (
+        f"not measured but the model's, wholly or in part: {named}"
+        if named
+        else 'no measurement rests on them'
+    )
     return replace(found, remarks=(*found.remarks, absent, rests), guessed=guessed)
 
 
@@ -169,7 +173,8 @@ def _resting_on(names: Sequence[str], measurer: Measurer, rest: BodyParams) -> B
     data = measurer.data
     gone = np.isin(np.array(data.joint_names), names)
     inner = gone & gone[data.parents] & (data.parents >= 0)
-    assert rest.log_joint_scales is not None and rest.joint_offsets is not None
+    assert rest.log_joint_scales is not None
+    assert rest.joint_offsets is not None
     larger = torch.from_numpy(gone[None, :, None] * 0.1)
     farther = torch.from_numpy(inner[None, :, None] * 0.05 * float(np.ptp(data.v_template, axis=0).max()))
     moved = rest.replace(

@@ -131,7 +131,8 @@ def registration_page(
     """
     report = Report(title)
     shares = [100 * r['distance_scan_to_body']['median_share'] for r in records]
-    said = [f'Registered: {len(records)}, not believable: {sum(bool(r.get("doubts")) for r in records)}, failed: {len(failed)}.']
+    doubted = sum(bool(r.get('doubts')) for r in records)
+    said = [f'Registered: {len(records)}, not believable: {doubted}, failed: {len(failed)}.']
     if shares:
         said.append(
             f'Half of the points of the middle specimen lie within {np.median(shares):.2g} % of the extent from the '

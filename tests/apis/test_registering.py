@@ -1,4 +1,4 @@
-"""`smilfit register` from the command line: files, a failed scan, a second run that keeps the first, two processes."""
+"""`smilfit register`: files, a failed scan, a second run that keeps the first, and two processes."""
 
 import json
 import os

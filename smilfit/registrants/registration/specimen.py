@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from smilfit.registrants.registration.deformation import DeformationStage
 from smilfit.registrants.registration.landmarks import LEADING, TRUSTED, known_pairs, landmark_places
-from smilfit.registrants.registration.limb_matching import LimbCurves, RigidStart, limb_curves, limb_places
+from smilfit.registrants.registration.limb_matching import RigidStart, limb_curves, limb_places
 from smilfit.registrants.registration.posed_surface import SurfaceState
 from smilfit.registrants.registration.problem import (
     Matched,
@@ -140,9 +140,7 @@ class Specimen:
         n = len(self.scan.vertices)
         weights = SurfaceWeights(self.sigma(0.01), least_cosine=-1.0)
         problem = self._problem(weights, self.unknowns_named(()), None, self.none_absent)
-        every = replace(
-            problem, index=np.arange(n), index_weight=np.ones(n), samples=self._every_vertex
-        )
+        every = replace(problem, index=np.arange(n), index_weight=np.ones(n), samples=self._every_vertex)
         return every.from_scan(vertices).distance, every.to_scan(vertices).distance
 
     def to_scan(self, state: SurfaceState, stage: RegistrationStage) -> Matched:

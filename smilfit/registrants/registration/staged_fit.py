@@ -73,7 +73,9 @@ class StagedFit:
         if not starts:
             starts = axis_starts(self.template.rest, specimen.scan.vertices, self.n_starts)
         if not starts:
-            raise ValueError(f'{specimen.scan.name}: a start must be found; none was. Is the scan a flat sheet?')
+            raise ValueError(
+                f'{specimen.scan.name}: a start must be found; none was. Is the scan a flat sheet?'
+            )
         best = min((self._followed(start) for start in starts), key=lambda f: float(f.at.energy))
         return self._with_exchanged_limbs(best)
 
