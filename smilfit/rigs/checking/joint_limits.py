@@ -11,6 +11,8 @@ from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
 
 # Sides whose limits differ by less are the same, rad: half a degree.
 _SAME_RAD = math.radians(0.5)
+# Ranges below this leave no turn, rad.
+_LOCKED_RAD = 1e-6
 # Cosine of the angle between axes that are the same.
 _SAME_AXIS = 0.99
 # An axis-angle component beyond this stands for a turn that another stands for as well.
@@ -41,6 +43,14 @@ def impossible_limits(model: StoredModel) -> list[Finding]:
         what, advice = 'the rest pose is outside of the limits', 'Fits start there: widen them to hold 0.'
         found.append(Finding('joint limits', WARNING, names, what, advice, int(restless.sum())))
     return found
+
+
+def locked_joints(data: BodyModelData) -> np.ndarray:
+    """Say of each joint (J,) whether its limits leave it no turn at all."""
+    if data.joint_limits is None:
+        return np.zeros(data.n_joints, bool)
+    locked: np.ndarray = (np.ptp(data.joint_limits, axis=-1) <= _LOCKED_RAD).all(1)
+    return locked
 
 
 def asymmetric_limits(model: StoredModel) -> list[Finding]:

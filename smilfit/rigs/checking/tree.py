@@ -6,6 +6,7 @@ import numpy as np
 
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
+from smilfit.rigs.checking.joint_limits import locked_joints
 
 # Of the model's size; a joint this near its parent is at its place.
 _SAME_PLACE = 1e-6
@@ -62,7 +63,8 @@ def bones_without_length(model: StoredModel) -> list[Finding]:
     data = model.data
     child = np.flatnonzero((data.parents >= 0) & (data.parents < data.n_joints))
     length = np.linalg.norm(data.joints[child] - data.joints[data.parents[child]], axis=1)
-    short = child[length <= _SAME_PLACE * model.size]
+    locked = locked_joints(data)
+    short = child[(length <= _SAME_PLACE * model.size) & ~locked[child] & ~locked[data.parents[child]]]
     if not len(short):
         return []
     what = "a joint stands at its parent's place: data tell the two rotations' product alone"
