@@ -49,7 +49,8 @@ def symmetrise_mesh(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]
         raise ValueError(f'{data.name}: no vertex has one on the other side within {_IMAGE:.0%} of the size.')
     step = ((image(x[partner]) - x) / 2)[has]
     lone = np.flatnonzero(~has)
-    near_by = cKDTree(x[has]).query(x[lone], min(_ABOUT, len(step)))[1].reshape(len(lone), -1)
+    count = min(_ABOUT, len(step))
+    near_by = cKDTree(x[has]).query(x[lone], count)[1].reshape(len(lone), count)
     vertices = x.copy()
     vertices[has] += step
     vertices[lone] += step[near_by].mean(1)
@@ -68,7 +69,9 @@ def symmetrise_mesh(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]
         f'vertices were made symmetric along {"xyz"[axis]}, moved by up to {moved:.3g}, joints by up to {shifted:.3g}'
     ]
     if len(lone):
-        told.append(f'{len(lone)} vertices have none of their own on the other side and moved as those about them')
+        told.append(
+            f'{len(lone)} vertices have none of their own on the other side and moved as those about them'
+        )
     return replace(data, v_template=vertices, joints=joints), tuple(told)
 
 

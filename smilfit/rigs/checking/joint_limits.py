@@ -45,12 +45,12 @@ def impossible_limits(model: StoredModel) -> list[Finding]:
     return found
 
 
-def locked_joints(data: BodyModelData) -> np.ndarray:
-    """Say of each joint (J,) whether its limits leave it no turn at all."""
+def free_axes(data: BodyModelData) -> np.ndarray:
+    """Count the axes (J,) about which each joint's limits let it turn; 0 where they lock it."""
     if data.joint_limits is None:
-        return np.zeros(data.n_joints, bool)
-    locked: np.ndarray = (np.ptp(data.joint_limits, axis=-1) <= _LOCKED_RAD).all(1)
-    return locked
+        return np.full(data.n_joints, 3)
+    count: np.ndarray = (np.ptp(data.joint_limits, axis=-1) > _LOCKED_RAD).sum(1)
+    return count
 
 
 def asymmetric_limits(model: StoredModel) -> list[Finding]:

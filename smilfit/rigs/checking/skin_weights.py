@@ -5,7 +5,7 @@ import numpy as np
 from smilfit.body_models.checks import WEIGHT_SUM_TOLERANCE
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, listed, vertex_places
-from smilfit.rigs.checking.joint_limits import locked_joints
+from smilfit.rigs.checking.joint_limits import free_axes
 
 NORMALISE = '`smilfit model clean` normalises them.'
 
@@ -59,7 +59,7 @@ def joints_without_influence(model: StoredModel) -> list[Finding]:
     if len(idle):
         what = f'{counted(len(idle), "joint")} without a vertex to move, nor any below: rotations that cannot be seen'
         where = listed([data.joint_names[j] for j in idle])
-        free = idle[~locked_joints(data)[idle]]
+        free = idle[free_axes(data)[idle] > 0]
         which = 'them' if len(free) == len(idle) else f'the {len(free)} free ones'
         advice = f'Lock {which} by limits, or weight them.'
         if not len(free):
