@@ -58,10 +58,9 @@ def ring_regressor(data: BodyModelData, keep_places: bool = False) -> RingRegres
         row = None if data.parents[joint] < 0 else _ring(data, below[:, joint])
         if row is None:
             without.append(name)
-            held = _nearest(data, dense[:, joint], data.joints[joint])
-            row = _held(data.v_template, held, np.full(len(held), 1 / len(held)), data.joints[joint])
+            row = _held(data, dense[:, joint], data.joints[joint], (np.zeros(0, int), np.zeros(0)))
         elif keep_places:
-            row = _held(data.v_template, *row, data.joints[joint])
+            row = _held(data, dense[:, joint], data.joints[joint], row)
         rows.append(row)
     matrix = SparseMatrix(
         np.repeat(np.arange(data.n_joints), [len(cols) for cols, _ in rows]),
@@ -105,16 +104,24 @@ def _nearest(data: BodyModelData, own: Float[np.ndarray, ' V'], place: Float[np.
     return candidates[np.atleast_1d(cKDTree(data.v_template[candidates]).query(place, count)[1])]
 
 
-def _held(vertices: np.ndarray, cols: np.ndarray, even: np.ndarray, place: Float[np.ndarray, '3']) -> _Row:
-    """Give weights of vertices, one in sum and near given ones, whose mean is at a place.
+def _held(data: BodyModelData, own: Float[np.ndarray, ' V'], place: Float[np.ndarray, '3'], ring: _Row) -> _Row:
+    """Give weights of vertices, one in sum, whose mean is at a place: near those of a ring, where that holds it.
 
-    None is below zero where the place lies among the vertices; one outside of them is held by weights of both signs.
+    Else the nearest skin helps. None is below zero where the place lies among the vertices; one outside of them is
+    held by weights of both signs.
     """
-    points = vertices[cols] - place
-    size = max(float(np.abs(points).max()), np.finfo(float).tiny)
-    system = np.vstack((_PLACE * points.T / size, _PLACE * np.ones((1, len(cols))), np.eye(len(cols))))
-    weights, _ = nnls(system, np.concatenate((np.zeros(3), [_PLACE], even)))
-    if np.linalg.norm(weights @ points) > _OFF * size:
-        weights = np.linalg.lstsq(system, np.concatenate((np.zeros(3), [_PLACE], even)))[0]
+    more = np.setdiff1d(_nearest(data, own, place), ring[0])
+    even = np.zeros(len(more)) if len(ring[0]) else np.full(len(more), 1 / len(more))
+    both = np.concatenate((ring[0], more)), np.concatenate((ring[1], even))
+    for cols, wanted in (ring, both):
+        points = data.v_template[cols] - place
+        size = max(float(np.abs(points).max(initial=0)), np.finfo(float).tiny)
+        system = np.vstack((_PLACE * points.T / size, _PLACE * np.ones((1, len(cols))), np.eye(len(cols))))
+        goal = np.concatenate((np.zeros(3), [_PLACE], wanted))
+        weights = nnls(system, goal)[0] if len(cols) else np.zeros(0)
+        if len(cols) and np.linalg.norm(weights @ points) <= _OFF * size:
+            break
+    else:
+        weights = np.linalg.lstsq(system, goal)[0]
     kept = np.abs(weights) > _LEAST * np.abs(weights).max()
     return cols[kept], weights[kept] / weights[kept].sum()

@@ -23,6 +23,8 @@ def weld_vertices(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
     size = float(np.ptp(data.v_template, axis=0).max())
     dense = data.weights.to_dense()
     pairs = cKDTree(data.v_template).query_pairs(_SAME_PLACE * size, output_type='ndarray')
+    if not len(pairs):
+        return data, ()
     alike = np.abs(dense[pairs[:, 0]] - dense[pairs[:, 1]]).max(1, initial=0) <= _SAME_WEIGHT
     for directions in (data.shapedirs, data.expressiondirs, _by_vertex(data.posedirs)):
         if directions is not None:
