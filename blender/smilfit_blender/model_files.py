@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from .commands import run_smilfit
-from .document import read_document, write_document
+from .document import names_of, read_document, write_document
 from .errors import AddonError
 from .glb_text import glb_document
 from .merging import merge
@@ -64,7 +64,8 @@ def current_document(context, armature, body):
 
     Where bones were moved, or the skin that tells where joints are, smilfit fits the joint regressor to the bones.
     """
-    document, told, off = merge(document_of(body), read_model(armature, body))
+    before = document_of(body)
+    document, told, off = merge(before, read_model(armature, body, names_of(before)))
     if off:
         document, more = through_smilfit(context, document, 'edit', '--joints', 'fit')
         told += more

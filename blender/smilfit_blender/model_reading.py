@@ -38,14 +38,19 @@ class Shown:
     told: list = field(default_factory=list)
 
 
-def read_model(armature, body):
+def read_model(armature, body, order):
     """Read a model's objects.
+
+    Args:
+        armature: of the model.
+        body: its mesh object.
+        order: names of the joints that it was made of; new ones follow.
 
     Raises:
         AddonError: they are no body any more: no bone, several roots.
     """
     told = []
-    bones = _bones(armature, told)
+    bones = _bones(armature, order, told)
     groups = _groups(body)
     rest = rest_points(body)
     joints = _joints(armature, bones)
@@ -70,8 +75,8 @@ def read_model(armature, body):
     )
 
 
-def _bones(armature, told):
-    """Give the bones that are joints, parents before children, joints of the model in its own order."""
+def _bones(armature, order, told):
+    """Give the bones that are joints, parents before children, and else in the model's own order."""
     kept = [b for b in armature.data.bones if b.get(JOINT) is not None or b.use_deform]
     if left := len(armature.data.bones) - len(kept):
         told.append(f'{left} bones that move no skin (controls) were left out')
@@ -81,9 +86,13 @@ def _bones(armature, told):
             f'{armature.name}: one bone must have no parent (the root); got {len(roots)}: {", ".join(roots[:6])}. Give the '
             'others a parent, or take "Deform" away from bones that are no joints.'
         )
-    ordered = []
-    while len(ordered) < len(kept):
-        ordered += [b for b in kept if b not in ordered and (b.parent in ordered or b.name == roots[0])]
+    place = {name: i for i, name in enumerate(order)}
+    ready, ordered = [armature.data.bones[roots[0]]], []
+    while ready:
+        first = min(ready, key=lambda bone: place.get(bone[JOINT], len(order)) if JOINT in bone else len(order))
+        ready.remove(first)
+        ready += [bone for bone in first.children if bone in kept]
+        ordered.append(first)
     return ordered
 
 
