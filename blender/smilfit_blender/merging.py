@@ -59,6 +59,8 @@ def merge(document, shown):
 
 
 def _check(shown):
+    if not len(shown.vertices) or not len(shown.faces):
+        raise AddonError('The mesh must have vertices and faces; it has none. Undo what deleted them.')
     names = [joint.name for joint in shown.joints]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -44,8 +44,8 @@ class ImportRegistrations(OfModel, bpy.types.Operator):
             except AddonError as error:
                 told.append(f'left out: {error}')
                 continue
-            if points.shape != rest.shape or not np.array_equal(of_faces, faces):
-                told.append(f'left out: {name} has {len(points)} vertices and other faces than the model ({len(rest)})')
+            if points.shape != rest.shape or not (of_faces is None or np.array_equal(of_faces, faces)):
+                told.append(f'left out: {name} must have vertices and faces of the model ({len(rest)}); it has others ({len(points)})')
                 continue
             key_name = shortened(f'{SCAN}{name}')
             if key_name in there:

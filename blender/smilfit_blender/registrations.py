@@ -25,15 +25,15 @@ def find_registrations(path):
 
 
 def read_registration(path):
-    """Give a specimen's name, its rest vertices (V, 3) in the model's unit, and its faces.
+    """Give a specimen's name, its rest vertices (V, 3) in the model's unit, and its faces, if it says.
 
     Raises:
         AddonError: no such file.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            unposed, faces = np.asarray(arrays['unposed'], np.float64), np.asarray(arrays['faces'], np.int64)
-            name = str(arrays['name'])
+            unposed, name = np.asarray(arrays['unposed'], np.float64), str(arrays['name'])
+            faces = np.asarray(arrays['faces'], np.int64) if 'faces' in arrays else None
         if unposed.ndim != 2 or unposed.shape[1] != 3 or len(unposed) > _MOST_VERTICES or not np.isfinite(unposed).all():
             raise ValueError(f'unposed must be finite and (V, 3); got {unposed.shape}')
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
