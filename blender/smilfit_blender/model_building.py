@@ -66,6 +66,8 @@ def put_model(context, armature, body, document):
     build_bones(context, armature, document)
     for key in PROPERTIES:
         setattr(body.data.smilfit, key, document.get(key) or '')
+    # Taken out first: Blender writes shorter bytes over the beginning of longer ones.
+    body.data.pop(DOCUMENT, None)
     body.data[DOCUMENT] = packed(document)
 
 
