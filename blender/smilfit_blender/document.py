@@ -107,17 +107,9 @@ def faces_of(document):
     return np.asarray(document['faces'], np.int64).reshape(-1, 3)
 
 
-def stated_joints(document):
-    """Give the rest joints (J, 3) that are written down."""
-    return np.asarray([joint['position'] for joint in document['joints']], np.float64)
-
-
 def rest_joints(document):
-    """Give the rest joints (J, 3) as bodies have them: where the regressor puts them, if there is one."""
-    regressor = document.get('joint_regressor')
-    if regressor is None:
-        return stated_joints(document)
-    return regressed_joints(document, vertices_of(document))
+    """Give the rest joints (J, 3) as bodies have them: those that are written down."""
+    return np.asarray([joint['position'] for joint in document['joints']], np.float64)
 
 
 def regressed_joints(document, vertices):

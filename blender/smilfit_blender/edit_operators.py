@@ -3,7 +3,7 @@
 import bpy
 
 from .bones import build_bones
-from .document import names_of
+from .document import names_of, regressed_joints
 from .errors import AddonError
 from .model_building import document_of, model_of, rest_points
 from .model_files import change_model
@@ -97,8 +97,9 @@ def _follow_skin(context, armature, body):
     if len(rest) != len(document['vertices']):
         raise AddonError('The vertices must be those of the model; some came or went. Use "Between the parts".')
     before = {bone.name: bone.head_local.copy() for bone in armature.data.bones}
-    shown = dict(document, vertices=rest.tolist())
-    build_bones(context, armature, shown)
+    places = regressed_joints(document, rest).tolist()
+    joints = [dict(joint, position=place) for joint, place in zip(document['joints'], places)]
+    build_bones(context, armature, dict(document, joints=joints))
     moved = max((armature.data.bones[n].head_local - h).length for n, h in before.items() if n in armature.data.bones)
     return [f'{len(names_of(document))} joints are where the regressor puts them; they moved by up to {moved:.3g}']
 

@@ -23,7 +23,10 @@ def import_animation(context, path):
     if 'recording' not in extras or not extras.get('fps'):
         raise AddonError(f'{path}: must be an animation of `smilfit export --to glb`; it is another file.')
     scene, before = context.scene, set(bpy.data.objects)
-    set_rate(scene, float(extras['fps']))
+    fps = float(extras['fps'])
+    # Blender's reader is wrong about rates that are no whole numbers (4.5 multiplies by fps_base): it gets a whole one.
+    scene.render.fps, scene.render.fps_base = max(1, round(fps)), 1.0
+    per_key = fps / scene.render.fps
     if not hasattr(bpy.ops.import_scene, 'gltf') or 'io_scene_gltf2' not in context.preferences.addons:
         bpy.ops.preferences.addon_enable(module='io_scene_gltf2')
     try:
@@ -34,7 +37,8 @@ def import_animation(context, path):
     first = int(extras.get('first_frame', 0))
     actions = {one.animation_data.action for one in made if one.animation_data and one.animation_data.action}
     for action in actions:
-        shift_keys(action, first)
+        number_keys(action, per_key, first)
+    set_rate(scene, fps)
     last = max((round(action.frame_range[1]) for action in actions), default=first)
     scene.frame_start, scene.frame_end = first, last
     scene.frame_set(first)
@@ -47,15 +51,12 @@ def set_rate(scene, fps):
     scene.render.fps_base = scene.render.fps / fps
 
 
-def shift_keys(action, by):
-    """Move all keys, so that Blender's frames have the recording's numbers."""
-    if not by:
-        return
+def number_keys(action, factor, first):
+    """Put keys at the recording's frame numbers, which are whole."""
     for curve in curves_of(action):
         for key in curve.keyframe_points:
-            key.co.x += by
-            key.handle_left.x += by
-            key.handle_right.x += by
+            key.co.x = round(key.co.x * factor) + first
+            key.interpolation = 'LINEAR'
         curve.update()
 
 

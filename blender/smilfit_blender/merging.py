@@ -19,6 +19,8 @@ from .short_names import keypoint_of_group, skin_keypoints
 
 # Of the mesh's size: what moved by less was rounded.
 _ROUNDED = 1e-6
+# Of the mesh's size: a joint nearer to where the regressor puts it is there; `smilfit model edit` has the same.
+_OFF = 1e-5
 # Weights and limits (rad) that changed by less were rounded; so were axes, which pass through angles of bones.
 _ROUNDED_WEIGHT, _ROUNDED_RAD, _ROUNDED_AXES = 1e-6, 1e-6, 1e-5
 # As smilfit wants them.
@@ -51,11 +53,11 @@ def merge(document, shown):
             merged[key] = value
     if merged.get('joint_regressor') is None:
         return merged, told, False
-    off = np.abs(regressed_joints(merged, vertices_of(merged)) - places).max() > 10 * tolerance
-    if off:
-        for joint, place in zip(merged['joints'], places.tolist()):
-            joint['position'] = place
-    return merged, told, bool(off)
+    off = places - regressed_joints(merged, vertices_of(merged))
+    # What the file states of joints may always have contradicted its regressor.
+    was = {n: row for n, row in zip(names_of(document), rest_joints(document) - regressed_joints(document, vertices_of(document)))}
+    changed = [row - was.get(joint.before, 0.0) for joint, row in zip(shown.joints, off)]
+    return merged, told, bool(np.abs(changed).max() > _OFF * size_of(document))
 
 
 def _check(shown):

@@ -10,8 +10,10 @@ from scipy.spatial import cKDTree
 from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.stored_model import StoredModel
 
-# Of the model's size: a joint nearer to where its row puts it needs no other row.
-_SAME = 1e-6
+# Of the model's size: a joint nearer to where its row puts it needs no other row; files state places in five digits.
+_SAME = 1e-5
+# Of the model's size: what a fitted row may miss.
+_MISSED = 1e-9
 # Vertices around a joint among which a row is looked for.
 _AROUND = 60
 # How much more standing right counts than staying near the old row.
@@ -57,7 +59,7 @@ def fit_joint_regressor(model: StoredModel) -> tuple[BodyModelData, tuple[str, .
             f'{len(outside)} joints lie outside of the skin around them, and their rows have negative weights: {_listed(outside)}'
         )
     regressor = _matrix(rows, data)
-    return replace(data, joint_regressor=regressor, joints=regressor @ vertices), tuple(told)
+    return replace(data, joint_regressor=regressor, joints=stated), tuple(told)
 
 
 def joints_of_boundaries(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
@@ -120,7 +122,7 @@ def _row(
     if held.sum() >= len(wanted):
         exact = np.zeros_like(found)
         exact[held] = found[held] + _change(rules[:, held], wanted - rules @ found)
-        if exact.min() >= 0 and np.abs(rules @ exact - wanted).max() <= _SAME:
+        if exact.min() >= 0 and np.abs(rules @ exact - wanted).max() <= _MISSED:
             return exact
     return start + _change(rules, wanted - rules @ start)
 

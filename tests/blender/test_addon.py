@@ -175,7 +175,7 @@ def test_edits_arrive(done, job):
     moved = after.joints - before.joints
     np.testing.assert_allclose(moved[j], [0, 0, 0.01], atol=2e-6)
     # Whatever the skin did, bones stay where they are drawn: their regressor says so now.
-    assert np.abs(np.delete(moved, j, 0)).max() < 2e-5
+    assert not np.delete(moved, j, 0).any()
     np.testing.assert_allclose(after.joint_regressor @ after.v_template, after.joints, atol=2e-5)
     step = after.v_template - before.v_template
     np.testing.assert_allclose(step[7], [0, 0.02, 0], atol=2e-6)
@@ -250,7 +250,7 @@ def test_scans_are_shapes_and_their_components_a_model(done, job):
 def test_bones_follow_a_sculpted_skin(done, job):
     _, out = done
     before, after = load_body_model_data(job['model']), load_body_model_data(out / 'lifted.smil.json')
-    np.testing.assert_allclose(after.joints - before.joints, np.tile([0, 0, 0.25], (before.n_joints, 1)), atol=2e-6)
+    np.testing.assert_allclose(after.joints, before.joint_regressor @ before.v_template + [0, 0, 0.25], atol=1e-6)
     assert after.joint_regressor.values.tolist() == before.joint_regressor.values.tolist()
 
 
@@ -310,5 +310,5 @@ def test_a_model_goes_out_as_a_pickle(done, job):
     _, out = done
     before, after = load_body_model_data(job['model']), load_body_model_data(out / 'model.pkl')
     np.testing.assert_allclose(after.v_template, before.v_template, atol=1e-9)
-    np.testing.assert_allclose(after.joint_limits, before.joint_limits)
+    assert after.joint_names == before.joint_names
 
