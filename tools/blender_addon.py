@@ -1,4 +1,4 @@
-"""Pack the Blender add-on: `python tools/blender_addon.py` writes dist/smilfit_blender-VERSION.zip, to be installed from disk."""
+"""Pack the Blender add-on: writes dist/smilfit_blender-VERSION.zip, which Blender installs from disk."""
 
 import argparse
 import re
@@ -47,8 +47,12 @@ def pack(folder: Path) -> Path:
 
 def main() -> int:
     """Pack it and say where it is."""
-    parser = argparse.ArgumentParser(description='Pack the Blender add-on as an archive that Blender installs from disk.')
-    parser.add_argument('--out', type=Path, default=ROOT / 'dist', help='folder of the archive (default: dist)')
+    parser = argparse.ArgumentParser(
+        description='Pack the Blender add-on as an archive that Blender installs from disk.'
+    )
+    parser.add_argument(
+        '--out', type=Path, default=ROOT / 'dist', help='folder of the archive (default: dist)'
+    )
     print(f'written: {pack(parser.parse_args().out)}')
     return 0
 

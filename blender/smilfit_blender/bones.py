@@ -1,7 +1,8 @@
 """Joints as bones.
 
-A bone's head is its joint, and its axes at rest are the joint's own: a pose in Blender is a pose of the model, and limits are
-about the very same axes. Where it points therefore tells nothing of the body; a shape is drawn from joint to joint instead.
+A bone's head is its joint, and its axes at rest are the joint's own: a pose in Blender is a pose of the model, and
+limits are about the very same axes. Where it points therefore tells nothing of the body; a shape is drawn from joint
+to joint instead.
 """
 
 import math
@@ -24,9 +25,7 @@ _AXES = 'xyz'
 
 def build_bones(context, armature, document):
     """Make an armature's bones those of a document; bones that stay keep what else hangs on them."""
-    names, parents, heads, axes = (
-        f(document) for f in (names_of, parents_of, rest_joints, axes_of)
-    )
+    names, parents, heads, axes = (f(document) for f in (names_of, parents_of, rest_joints, axes_of))
     shorts = short_names(names)
     ends = ends_of(parents, heads, _SHORTEST * size_of(document))
     with editing(context, armature):
@@ -51,7 +50,7 @@ def build_bones(context, armature, document):
 
 
 def ends_of(parents, heads, least):
-    """Give where each joint's bone is drawn to, from its head (J, 3): the middle of its children, or on from its parent."""
+    """Give where bones are drawn to, from their heads (J, 3): the middle of the children, or on from the parent."""
     ends = np.zeros_like(heads)
     for j in range(len(parents)):
         children = np.flatnonzero(parents == j)
@@ -120,7 +119,9 @@ def read_limits(pose_bone):
     if found is None or found.mute:
         return None
     rows = [
-        (getattr(found, f'min_{a}'), getattr(found, f'max_{a}')) if getattr(found, f'use_limit_{a}') else (-math.pi, math.pi)
+        (getattr(found, f'min_{a}'), getattr(found, f'max_{a}'))
+        if getattr(found, f'use_limit_{a}')
+        else (-math.pi, math.pi)
         for a in _AXES
     ]
     return np.asarray(rows)
@@ -132,7 +133,9 @@ def _draw(pose_bone, end):
     pose_bone.use_custom_shape_bone_size = False
     length = float(np.linalg.norm(end))
     pose_bone.custom_shape_scale_xyz = (length, length, length)
-    pose_bone.custom_shape_rotation_euler = Vector((0.0, 1.0, 0.0)).rotation_difference(Vector(end)).to_euler()
+    pose_bone.custom_shape_rotation_euler = (
+        Vector((0.0, 1.0, 0.0)).rotation_difference(Vector(end)).to_euler()
+    )
 
 
 def _shape():
@@ -140,7 +143,14 @@ def _shape():
     found = bpy.data.objects.get(_SHAPE)
     if found is None:
         mesh = bpy.data.meshes.new(_SHAPE)
-        corners = [(0, 0, 0), (0.1, 0.1, 0.1), (0.1, 0.1, -0.1), (-0.1, 0.1, -0.1), (-0.1, 0.1, 0.1), (0, 1, 0)]
+        corners = [
+            (0, 0, 0),
+            (0.1, 0.1, 0.1),
+            (0.1, 0.1, -0.1),
+            (-0.1, 0.1, -0.1),
+            (-0.1, 0.1, 0.1),
+            (0, 1, 0),
+        ]
         sides = [(0, 1, 2), (0, 2, 3), (0, 3, 4), (0, 4, 1), (5, 2, 1), (5, 3, 2), (5, 4, 3), (5, 1, 4)]
         mesh.from_pydata(corners, [], sides)
         found = bpy.data.objects.new(_SHAPE, mesh)

@@ -14,8 +14,8 @@ from .errors import AddonError
 VARIABLE = 'SMILFIT_PYTHON'
 _POLL_S = 0.1
 _HOW = (
-    f'Install smilfit (pip install smilfit) and name its Python in the preferences of the add-on, or in {VARIABLE}, or '
-    'put `smilfit` on the PATH.'
+    f'Install smilfit (pip install smilfit) and name its Python in the preferences of the add-on, or in {VARIABLE}, '
+    'or put `smilfit` on the PATH.'
 )
 
 

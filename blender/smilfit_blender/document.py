@@ -1,7 +1,7 @@
 """The document of a body model, `*.smil.json`, and its arrays. Without Blender.
 
-The whole document stays in the .blend, compressed, so that what Blender has no place for (regressor, covariance, priors,
-landmarks, ...) and digits that Blender's single precision drops are there when it is written again.
+The whole document stays in the .blend, compressed, so that what Blender has no place for (regressor, covariance,
+priors, landmarks, ...) and digits that Blender's single precision drops are there when it is written again.
 """
 
 import json
@@ -42,20 +42,37 @@ def checked(document, where):
         raise AddonError(f'{where}: was written by a newer smilfit; update the add-on.')
     missing = [key for key in ('joints', 'vertices', 'faces', 'skin_weights') if not document.get(key)]
     if missing:
-        raise AddonError(f'{where}: must have {", ".join(missing)}; it has none. `smilfit model check` says more.')
+        raise AddonError(
+            f'{where}: must have {", ".join(missing)}; it has none. `smilfit model check` says more.'
+        )
     try:
         count = len(vertices_of(document))
-        parts = [parents_of(document), faces_of(document), rest_joints(document), axes_of(document), limits_of(document)]
+        parts = [
+            parents_of(document),
+            faces_of(document),
+            rest_joints(document),
+            axes_of(document),
+            limits_of(document),
+        ]
         moved = [direction for _, direction, _ in sliders_of(document)]
         weights = list(document['skin_weights'].values())
-        fit = all(m.shape == (count, 3) for m in moved) and parts[1].shape[1:] == (3,) and parts[2].shape[1:] == (3,)
+        fit = (
+            all(m.shape == (count, 3) for m in moved)
+            and parts[1].shape[1:] == (3,)
+            and parts[2].shape[1:] == (3,)
+        )
         used = [np.asarray(w['vertices'], int) for w in weights] + [parts[1].ravel()]
         inside = all(not u.size or (u.min() >= 0 and u.max() < count) for u in used)
         known = set(document['skin_weights']) <= {joint['name'] for joint in document['joints']}
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise AddonError(f'{where}: its arrays must fit each other; {type(error).__name__}: {error}. `smilfit model check` says more.') from None
+        raise AddonError(
+            f'{where}: its arrays must fit each other; {type(error).__name__}: {error}. '
+            '`smilfit model check` says more.'
+        ) from None
     if not (fit and inside and known):
-        raise AddonError(f'{where}: its arrays must fit each other; they do not. `smilfit model check` says more.')
+        raise AddonError(
+            f'{where}: its arrays must fit each other; they do not. `smilfit model check` says more.'
+        )
     return document
 
 
@@ -124,7 +141,9 @@ def regressed_joints(document, vertices):
 
 def axes_of(document):
     """Give each joint's own axes (J, 3, 3), one a column, in those of the model."""
-    return np.stack([np.asarray(j.get('axes', np.eye(3)), np.float64).reshape(3, 3).T for j in document['joints']])
+    return np.stack(
+        [np.asarray(j.get('axes', np.eye(3)), np.float64).reshape(3, 3).T for j in document['joints']]
+    )
 
 
 def limits_of(document):
@@ -156,7 +175,9 @@ def spreads_of(document):
     shape = document.get('shape') or {}
     count = len(shape.get('directions', ()))
     mean = np.zeros(count) if shape.get('mean') is None else np.asarray(shape['mean'], np.float64)
-    covariance = np.eye(count) if shape.get('covariance') is None else np.asarray(shape['covariance'], np.float64)
+    covariance = (
+        np.eye(count) if shape.get('covariance') is None else np.asarray(shape['covariance'], np.float64)
+    )
     return list(zip(mean.tolist(), np.sqrt(np.clip(np.diag(covariance), 0, None)).tolist()))
 
 

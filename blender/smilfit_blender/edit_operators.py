@@ -16,10 +16,16 @@ class CleanWeights(OfModel, bpy.types.Operator):
     bl_idname = 'smilfit.clean_weights'
     bl_label = 'Clean weights'
 
-    most: bpy.props.IntProperty(name='Joints a vertex', description='The heaviest stay', default=4, min=1, max=64)
-    least: bpy.props.FloatProperty(name='Least weight', description='Smaller ones go', default=0.001, min=0.0, max=0.5, precision=4)
+    most: bpy.props.IntProperty(
+        name='Joints a vertex', description='The heaviest stay', default=4, min=1, max=64
+    )
+    least: bpy.props.FloatProperty(
+        name='Least weight', description='Smaller ones go', default=0.001, min=0.0, max=0.5, precision=4
+    )
     hang: bpy.props.BoolProperty(
-        name='Hang what is loose', description='Vertices without weights go to the bone that is nearest', default=True
+        name='Hang what is loose',
+        description='Vertices without weights go to the bone that is nearest',
+        default=True,
     )
 
     def run(self, context):
@@ -32,7 +38,7 @@ class CleanWeights(OfModel, bpy.types.Operator):
 
 
 class Mend(OfModel, bpy.types.Operator):
-    """Take out faces without area, repeated faces and loose vertices; pair left and right; make limits the same on both sides."""
+    """Take out bad faces and loose vertices; pair left and right; make limits the same on both sides."""
 
     bl_idname = 'smilfit.mend'
     bl_label = 'Mend'
@@ -46,7 +52,7 @@ class Mend(OfModel, bpy.types.Operator):
 
 
 class Symmetrise(OfModel, bpy.types.Operator):
-    """Make skin, weights, joints and shapes of both sides each other's mirror image, across whatever plane mirrors the body."""
+    """Make skin, weights, joints and shapes of both sides mirror images, across whatever plane mirrors the body."""
 
     bl_idname = 'smilfit.symmetrise'
     bl_label = 'Symmetrise'
@@ -75,8 +81,16 @@ class RecomputeJoints(OfModel, bpy.types.Operator):
         name='Where',
         items=(
             ('regressor', 'Where the regressor says', 'After the skin was sculpted: bones follow it'),
-            ('boundary', 'Between the parts', "In the middle of the skin that hangs on a joint and on its parent alike"),
-            ('fit', 'Where the bones are', 'They stay; a new regressor is fitted to them, so that shapes move them'),
+            (
+                'boundary',
+                'Between the parts',
+                'In the middle of the skin that hangs on a joint and on its parent alike',
+            ),
+            (
+                'fit',
+                'Where the bones are',
+                'They stay; a new regressor is fitted to them, so that shapes move them',
+            ),
         ),
     )
 
@@ -93,22 +107,32 @@ def _follow_skin(context, armature, body):
     document = document_of(body)
     rest = rest_points(body)
     if document.get('joint_regressor') is None:
-        raise AddonError('The model must have a joint regressor for this; it has none. "Where the bones are" makes one.')
+        raise AddonError(
+            'The model must have a joint regressor for this; it has none. "Where the bones are" makes one.'
+        )
     if len(rest) != len(document['vertices']):
-        raise AddonError('The vertices must be those of the model; some came or went. Use "Between the parts".')
+        raise AddonError(
+            'The vertices must be those of the model; some came or went. Use "Between the parts".'
+        )
     before = {bone.name: bone.head_local.copy() for bone in armature.data.bones}
     places = regressed_joints(document, rest).tolist()
     joints = [dict(joint, position=place) for joint, place in zip(document['joints'], places)]
     build_bones(context, armature, dict(document, joints=joints))
-    moved = max((armature.data.bones[n].head_local - h).length for n, h in before.items() if n in armature.data.bones)
-    return [f'{len(names_of(document))} joints are where the regressor puts them; they moved by up to {moved:.3g}']
+    moved = max(
+        (armature.data.bones[n].head_local - h).length for n, h in before.items() if n in armature.data.bones
+    )
+    return [
+        f'{len(names_of(document))} joints are where the regressor puts them; they moved by up to {moved:.3g}'
+    ]
 
 
 def _hang_loose(armature, body):
     """Hang vertices without any bone's weight on the nearest bone; gives how many."""
     bones = {bone.name: bone for bone in armature.data.bones}
     groups = {group.index for group in body.vertex_groups if group.name in bones}
-    loose = [v.index for v in body.data.vertices if not any(g.weight > 0 and g.group in groups for g in v.groups)]
+    loose = [
+        v.index for v in body.data.vertices if not any(g.weight > 0 and g.group in groups for g in v.groups)
+    ]
     points = rest_points(body)
     for index in loose:
         nearest = min(bones.values(), key=lambda bone: sum((points[index] - bone.head_local) ** 2))

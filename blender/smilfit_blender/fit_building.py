@@ -1,4 +1,4 @@
-"""A fit in Blender: its animation through Blender's own glTF reader, then cameras, frames and their rate made right."""
+"""A fit in Blender: its animation by Blender's own glTF reader, then cameras, frames and their rate made right."""
 
 import bpy
 import numpy as np
@@ -24,7 +24,7 @@ def import_animation(context, path):
         raise AddonError(f'{path}: must be an animation of `smilfit export --to glb`; it is another file.')
     scene, before = context.scene, set(bpy.data.objects)
     fps = float(extras['fps'])
-    # Blender's reader is wrong about rates that are no whole numbers (4.5 multiplies by fps_base): it gets a whole one.
+    # Blender's reader is wrong about rates that are no whole numbers (4.5 multiplies by fps_base): it gets one.
     scene.render.fps, scene.render.fps_base = max(1, round(fps)), 1.0
     per_key = fps / scene.render.fps
     if not hasattr(bpy.ops.import_scene, 'gltf') or 'io_scene_gltf2' not in context.preferences.addons:
@@ -69,7 +69,7 @@ def curves_of(action):
 
 
 def make_cameras(context, objects):
-    """Give cameras their lenses; they stand free of the scaled node, at size one. Gives them and what Blender cannot show."""
+    """Give cameras their lenses, free of the scaled node, at size one; gives them and what Blender cannot show."""
     # The reader has just made them: where they stand is known after this.
     context.view_layer.update()
     found, told = [one for one in objects if one.type == 'CAMERA'], []
@@ -81,14 +81,21 @@ def make_cameras(context, objects):
         data.clip_start, data.clip_end = 1e-3, max(_FARTHEST, 10 * place.length)
         data.display_size = max(1e-3, _DRAWN * place.length)
         if 'K' not in camera:
-            told.append(f'{camera.name}: its camera matrix is not in the file: the picture is taken as centred')
+            told.append(
+                f'{camera.name}: its camera matrix is not in the file: the picture is taken as centred'
+            )
             continue
         lens = lens_of(_rows(camera['K']), list(camera['size_px']))
         data.type, data.lens_unit, data.sensor_fit = 'PERSP', 'MILLIMETERS', 'HORIZONTAL'
         data.sensor_width, data.lens = SENSOR_MM, lens.focal_mm
         data.shift_x, data.shift_y = lens.shift_x, lens.shift_y
-        if camera.get('distortion') is not None and np.abs(np.asarray(list(camera['distortion']), float)).max() > 0:
-            told.append(f'{camera.name}: its lens distorts, which Blender cannot show; pictures must be undistorted')
+        if (
+            camera.get('distortion') is not None
+            and np.abs(np.asarray(list(camera['distortion']), float)).max() > 0
+        ):
+            told.append(
+                f'{camera.name}: its lens distorts, which Blender cannot show; pictures must be undistorted'
+            )
         if abs(_rows(camera['K'])[0][1]) > 1e-9:
             told.append(f'{camera.name}: its axes are not at right angles, which Blender cannot show')
     return found, told

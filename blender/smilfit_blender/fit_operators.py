@@ -16,7 +16,7 @@ _AS_IT_IS = 'AS_IT_IS'
 
 
 class ImportFit(SmilfitOperator, bpy.types.Operator, ImportHelper):
-    """Import a fit or an inferred animation, with the session's cameras: a folder of smilfit fit or infer, or animation.glb."""
+    """Import a fit or an inferred animation, with its cameras: a folder of smilfit fit or infer, or animation.glb."""
 
     bl_idname = 'smilfit.import_fit'
     bl_label = 'Import fit'
@@ -25,10 +25,17 @@ class ImportFit(SmilfitOperator, bpy.types.Operator, ImportHelper):
     up: bpy.props.EnumProperty(
         name='Up',
         description="The calibration's axis that points up",
-        items=[(_AS_IT_IS, 'Not known', "The calibration's y is taken for up"), *((a, a, '') for a in ('x', 'y', 'z', '-x', '-y', '-z'))],
+        items=[
+            (_AS_IT_IS, 'Not known', "The calibration's y is taken for up"),
+            *((a, a, '') for a in ('x', 'y', 'z', '-x', '-y', '-z')),
+        ],
     )
-    fps: bpy.props.FloatProperty(name='Frames per second', description='0: as the recording says', default=0.0, min=0.0)
-    body_model: bpy.props.StringProperty(name='Body model', description='Where the fit does not find it', subtype='FILE_PATH')
+    fps: bpy.props.FloatProperty(
+        name='Frames per second', description='0: as the recording says', default=0.0, min=0.0
+    )
+    body_model: bpy.props.StringProperty(
+        name='Body model', description='Where the fit does not find it', subtype='FILE_PATH'
+    )
 
     def run(self, context):
         """Import all of its recordings."""
@@ -60,7 +67,11 @@ class ImportFit(SmilfitOperator, bpy.types.Operator, ImportHelper):
         scene = context.scene
         if not extras.get('metres_per_unit'):
             told.append('the unit of the calibration is not known: one of it is one metre here')
-        return [*told, f'{name}: frames {scene.frame_start} to {scene.frame_end} at {extras["fps"]:g} a second, {len(cameras)} cameras']
+        return [
+            *told,
+            f'{name}: frames {scene.frame_start} to {scene.frame_end} at {extras["fps"]:g} a second, '
+            f'{len(cameras)} cameras',
+        ]
 
 
 class LookThrough(SmilfitOperator, bpy.types.Operator):
@@ -77,7 +88,9 @@ class LookThrough(SmilfitOperator, bpy.types.Operator):
         look_through(context.scene, camera)
         if context.space_data is not None and context.space_data.type == 'VIEW_3D':
             context.space_data.region_3d.view_perspective = 'CAMERA'
-        return [f'{camera.name}: {context.scene.render.resolution_x} x {context.scene.render.resolution_y} px']
+        return [
+            f'{camera.name}: {context.scene.render.resolution_x} x {context.scene.render.resolution_y} px'
+        ]
 
 
 class ExportGltf(OfModel, bpy.types.Operator, ExportHelper):

@@ -1,4 +1,4 @@
-"""What names vertices by number and joints by name follows where these came, went or were renamed. Without Blender."""
+"""What names vertices by number and joints by name follows where these came, went or were renamed."""
 
 import numpy as np
 
@@ -24,14 +24,18 @@ def follow_vertices(merged, document, numbers, told):
     now = np.full(len(document['vertices']), -1)
     known = numbers >= 0
     now[numbers[known]] = np.flatnonzero(known)
-    told.append(f'{int((now < 0).sum())} vertices are gone and {int((~known).sum())} are new: all have new numbers')
+    told.append(
+        f'{int((now < 0).sum())} vertices are gone and {int((~known).sum())} are new: all have new numbers'
+    )
     for row in (merged.get('joint_regressor') or {}).values():
         vertices = now[np.asarray(row['vertices'], int)]
         # A row that lost vertices would put its joint elsewhere: it is fitted anew.
         row |= {'vertices': [], 'weights': []} if (vertices < 0).any() else {'vertices': vertices.tolist()}
     symmetry = merged.get('symmetry') or {}
     if symmetry.get('plane_vertices') is not None:
-        symmetry['plane_vertices'] = [int(v) for v in now[np.asarray(symmetry['plane_vertices'], int)] if v >= 0]
+        symmetry['plane_vertices'] = [
+            int(v) for v in now[np.asarray(symmetry['plane_vertices'], int)] if v >= 0
+        ]
     in_groups = {(set_name, point) for set_name, point, _, _ in skin_keypoints(document).values()}
     for set_name, points in (document.get('keypoint_sets') or {}).items():
         for point, definition in points.items():

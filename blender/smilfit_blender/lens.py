@@ -1,7 +1,8 @@
 """OpenCV's camera matrix as a lens of Blender. Without Blender.
 
-OpenCV counts px from the middle of the upper left one; Blender's film is centred on the picture, and `shift` moves it by shares
-of the picture's width (sensor fit HORIZONTAL), with y up. That fx and fy differ is a matter of the scene: its pixels are not square.
+OpenCV counts px from the middle of the upper left one; Blender's film is centred on the picture, and `shift` moves it
+by shares of the picture's width (sensor fit HORIZONTAL), with y up. That fx and fy differ is a matter of the scene: its
+pixels are not square.
 """
 
 from dataclasses import dataclass
@@ -33,8 +34,17 @@ def lens_of(K, size):
         AddonError: no such matrix.
     """
     K, (width, height) = np.asarray(K, np.float64), np.asarray(size, np.float64)
-    if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0 or width < 1 or height < 1:
-        raise AddonError(f'A camera must have focal lengths and a size; got {K.tolist()} and {[width, height]}.')
+    if (
+        K.shape != (3, 3)
+        or not np.isfinite(K).all()
+        or K[0, 0] <= 0
+        or K[1, 1] <= 0
+        or width < 1
+        or height < 1
+    ):
+        raise AddonError(
+            f'A camera must have focal lengths and a size; got {K.tolist()} and {[width, height]}.'
+        )
     # The side of a pixel along y by that along x.
     aspect = K[0, 0] / K[1, 1]
     return Lens(

@@ -19,7 +19,9 @@ def chosen_bones(context, armature):
     Raises:
         AddonError: none is.
     """
-    bones = [armature.pose.bones[bone.name] for bone in armature.data.bones if bone.select and bone.get(JOINT)]
+    bones = [
+        armature.pose.bones[bone.name] for bone in armature.data.bones if bone.select and bone.get(JOINT)
+    ]
     active = armature.data.bones.active
     if not bones and active is not None:
         bones = [armature.pose.bones[active.name]]
@@ -35,7 +37,9 @@ class SetLimits(OfModel, bpy.types.Operator):
     bl_label = 'Set limits'
 
     least: bpy.props.FloatVectorProperty(name='Least', subtype='EULER', min=-2 * math.pi, max=2 * math.pi)
-    greatest: bpy.props.FloatVectorProperty(name='Greatest', subtype='EULER', min=-2 * math.pi, max=2 * math.pi)
+    greatest: bpy.props.FloatVectorProperty(
+        name='Greatest', subtype='EULER', min=-2 * math.pi, max=2 * math.pi
+    )
 
     def invoke(self, context, event):
         """Begin with the limits that the first bone has."""
@@ -53,7 +57,8 @@ class SetLimits(OfModel, bpy.types.Operator):
         for axis, (low, high) in zip('xyz', limits.tolist()):
             if low > high:
                 raise AddonError(
-                    f'{axis}: the least angle must be below the greatest; got {math.degrees(low):.1f} and {math.degrees(high):.1f}.'
+                    f'{axis}: the least angle must be below the greatest; got {math.degrees(low):.1f} and '
+                    f'{math.degrees(high):.1f}.'
                 )
         bones = chosen_bones(context, model_of(context)[0])
         for bone in bones:
@@ -81,14 +86,18 @@ class LimitsFromMotion(OfModel, bpy.types.Operator):
     bl_idname = 'smilfit.limits_from_motion'
     bl_label = 'From the motion'
 
-    margin: bpy.props.FloatProperty(name='Margin', subtype='ANGLE', default=math.radians(15), min=0.0, max=math.pi)
+    margin: bpy.props.FloatProperty(
+        name='Margin', subtype='ANGLE', default=math.radians(15), min=0.0, max=math.pi
+    )
 
     def run(self, context):
         """Look at every frame of the scene."""
         armature, _ = model_of(context)
         bones, scene = chosen_bones(context, armature), context.scene
         if armature.animation_data is None or armature.animation_data.action is None:
-            raise AddonError(f'{armature.name}: must have an action; it has none. Pose it and set keys first.')
+            raise AddonError(
+                f'{armature.name}: must have an action; it has none. Pose it and set keys first.'
+            )
         before, seen = scene.frame_current, {bone.name: [] for bone in bones}
         muted = [c for bone in bones for c in bone.constraints if c.type == 'LIMIT_ROTATION' and not c.mute]
         for constraint in muted:
@@ -107,7 +116,9 @@ class LimitsFromMotion(OfModel, bpy.types.Operator):
             turns = np.stack(seen[bone.name])
             low, high = np.minimum(turns.min(0), 0) - self.margin, np.maximum(turns.max(0), 0) + self.margin
             set_limits(bone, np.clip(np.stack((low, high), 1), -math.pi, math.pi))
-        return [f'limits of {len(bones)} bones were taken from {scene.frame_end - scene.frame_start + 1} frames']
+        return [
+            f'limits of {len(bones)} bones were taken from {scene.frame_end - scene.frame_start + 1} frames'
+        ]
 
 
 _CLASSES = (SetLimits, FreeLimits, LimitsFromMotion)

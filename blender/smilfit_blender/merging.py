@@ -1,7 +1,7 @@
 """What Blender shows, written into the document that it was made of. Without Blender.
 
-Numbers that Blender shows as the document has them, in single precision, stay as the document has them: of a model that
-nobody touched the very same document comes back, digit by digit.
+Numbers that Blender shows as the document has them, in single precision, stay as the document has them: of a model
+that nobody touched the very same document comes back, digit by digit.
 """
 
 import copy
@@ -10,7 +10,16 @@ import math
 import numpy as np
 
 from .document import (
-    axes_of, faces_of, limits_of, names_of, regressed_joints, rest_joints, size_of, slider_unit, sliders_of, spreads_of,
+    axes_of,
+    faces_of,
+    limits_of,
+    names_of,
+    regressed_joints,
+    rest_joints,
+    size_of,
+    slider_unit,
+    sliders_of,
+    spreads_of,
     vertices_of,
 )  # fmt: skip
 from .errors import AddonError
@@ -32,8 +41,8 @@ def merge(document, shown):
     """Write what is shown into a copy of the document.
 
     Returns:
-        The document; what was changed beside what was asked for, in words; and whether bones are where the joint regressor
-        does not put them, so that it must be fitted to them.
+        The document; what was changed beside what was asked for, in words; and whether bones are where the joint
+        regressor does not put them, so that it must be fitted to them.
 
     Raises:
         AddonError: what is shown is no body: vertices without weight, joints of one name.
@@ -55,7 +64,8 @@ def merge(document, shown):
         return merged, told, False
     off = places - regressed_joints(merged, vertices_of(merged))
     # What the file states of joints may always have contradicted its regressor.
-    was = {n: row for n, row in zip(names_of(document), rest_joints(document) - regressed_joints(document, vertices_of(document)))}
+    was = rest_joints(document) - regressed_joints(document, vertices_of(document))
+    was = dict(zip(names_of(document), was))
     changed = [row - was.get(joint.before, 0.0) for joint, row in zip(shown.joints, off)]
     return merged, told, bool(np.abs(changed).max() > _OFF * size_of(document))
 
@@ -66,15 +76,17 @@ def _check(shown):
     names = [joint.name for joint in shown.joints]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise AddonError(f'Joints must have names of their own; got {", ".join(twice[:5])} twice. Rename bones.')
+        raise AddonError(
+            f'Joints must have names of their own; got {", ".join(twice[:5])} twice. Rename bones.'
+        )
     total = np.zeros(len(shown.vertices))
     for vertices, weights in shown.weights:
         np.add.at(total, vertices, weights)
     bare = np.flatnonzero(total <= 0)
     if len(bare):
         raise AddonError(
-            f'Every vertex must hang on a bone; {len(bare)} do not, such as vertex {bare[0]}. Give them weights, or run '
-            '"Clean weights".'
+            f'Every vertex must hang on a bone; {len(bare)} do not, such as vertex {bare[0]}. Give them weights, or '
+            'run "Clean weights".'
         )
 
 
@@ -95,12 +107,15 @@ def _merge_skin(merged, document, shown, tolerance):
     for j, (joint, (vertices, weights)) in enumerate(zip(shown.joints, shown.weights)):
         columns[j, vertices] = weights
         if joint.before in before:
-            columns[j, known] = kept(before[joint.before][shown.numbers[known]], columns[j, known], _ROUNDED_WEIGHT)
+            columns[j, known] = kept(
+                before[joint.before][shown.numbers[known]], columns[j, known], _ROUNDED_WEIGHT
+            )
     total = columns.sum(0)
     off = np.abs(total - 1) > _SUM_TOLERANCE
     columns[:, off] /= total[off]
     merged['skin_weights'] = {
-        joint.name: _sparse(columns[j], document['skin_weights'].get(joint.before)) for j, joint in enumerate(shown.joints)
+        joint.name: _sparse(columns[j], document['skin_weights'].get(joint.before))
+        for j, joint in enumerate(shown.joints)
     }
 
 
@@ -136,12 +151,16 @@ def _merge_shape(merged, document, shown, tolerance, renamed, told):
         name = f'{_BETA}{s}'
         if name in shown.moved:
             numbers.append(s)
-            directions.append(dict(direction, vertices=of_key(name, slider_unit(*spreads[s]), direction['vertices'])))
+            directions.append(
+                dict(direction, vertices=of_key(name, slider_unit(*spreads[s]), direction['vertices']))
+            )
     added = [name for name in shown.moved if name not in old]
     for name in added:
         direction = {'vertices': of_key(name, 1.0, None)}
         # Every direction has joint scales and offsets, or none has.
-        direction |= {key: {} for key in ('joint_scales', 'joint_offsets') if directions and key in directions[0]}
+        direction |= {
+            key: {} for key in ('joint_scales', 'joint_offsets') if directions and key in directions[0]
+        }
         directions.append(direction)
     for direction in directions:
         for key in ('joint_scales', 'joint_offsets'):
@@ -156,7 +175,9 @@ def _merge_shape(merged, document, shown, tolerance, renamed, told):
     if merged.get('expression'):
         names = [name for name in old if name.startswith(_EXPRESSION) and name in shown.moved]
         olds = document['expression']['directions']
-        merged['expression'] = {'directions': [of_key(n, 1.0, olds[int(n.removeprefix(_EXPRESSION))]) for n in names]}
+        merged['expression'] = {
+            'directions': [of_key(n, 1.0, olds[int(n.removeprefix(_EXPRESSION))]) for n in names]
+        }
         if not names:
             del merged['expression']
 
@@ -216,7 +237,9 @@ def _merge_joints(merged, document, shown, tolerance):
             u, _, v = np.linalg.svd(joint.axes)
             entry['axes'] = (u @ v).T.tolist()
         if limited:
-            entry['limits_rad'] = _limits(free if limits is None or j is None else limits[j], joint.limits).tolist()
+            entry['limits_rad'] = _limits(
+                free if limits is None or j is None else limits[j], joint.limits
+            ).tolist()
         found.append(entry)
     merged['joints'] = found
     return np.stack(stand)

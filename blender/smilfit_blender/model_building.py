@@ -21,8 +21,8 @@ _METRES = {'um': 1e-6, 'mm': 1e-3, 'cm': 1e-2, 'm': 1.0}
 def new_model(context, document, name, in_metres=True):
     """Make a model's objects, in the active collection; gives the armature and the mesh.
 
-    Data are in the model's own unit and axes; the armature object turns what points up to z and scales to metres, where the
-    file states them.
+    Data are in the model's own unit and axes; the armature object turns what points up to z and scales to metres,
+    where the file states them.
     """
     armature = bpy.data.objects.new(name, bpy.data.armatures.new(name))
     body = bpy.data.objects.new(f'{name} body', bpy.data.meshes.new(f'{name} body'))
@@ -45,8 +45,10 @@ def world_of(document, in_metres=True):
     """Give the matrix from the model's unit and axes to Blender's metres and z up."""
     up = document.get('up_axis') or '+z'
     turns = {
-        'z': Matrix.Identity(4), 'y': Matrix.Rotation(math.pi / 2, 4, 'X'), 'x': Matrix.Rotation(-math.pi / 2, 4, 'Y'),
-    }  # fmt: skip
+        'z': Matrix.Identity(4),
+        'y': Matrix.Rotation(math.pi / 2, 4, 'X'),
+        'x': Matrix.Rotation(-math.pi / 2, 4, 'Y'),
+    }
     turn = turns[up[-1]]
     if up.startswith('-'):
         turn = Matrix.Rotation(math.pi, 4, 'X') @ turn
@@ -88,11 +90,20 @@ def model_of(context):
     """
     active = context.active_object
     chosen = [active] if active is not None else []
-    chosen += [child for one in chosen for child in one.children] + [one.parent for one in chosen if one.parent]
+    chosen += [child for one in chosen for child in one.children] + [
+        one.parent for one in chosen if one.parent
+    ]
     for one in chosen:
-        if one.type == 'MESH' and DOCUMENT in one.data and one.parent is not None and one.parent.type == 'ARMATURE':
+        if (
+            one.type == 'MESH'
+            and DOCUMENT in one.data
+            and one.parent is not None
+            and one.parent.type == 'ARMATURE'
+        ):
             return one.parent, one
-    raise AddonError('A body model of smilfit must be chosen (its armature or its mesh); none is. Import one first.')
+    raise AddonError(
+        'A body model of smilfit must be chosen (its armature or its mesh); none is. Import one first.'
+    )
 
 
 def _put_mesh(body, document):

@@ -1,13 +1,15 @@
 """Buttons and menu entries: models in, models out, and whether smilfit answers."""
 
+import tempfile
 from pathlib import Path
 
 import bpy
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from .commands import run_smilfit
+from .document import write_document
 from .model_building import model_of, new_model
-from .model_files import SHIPPED, SUFFIX, current_document, load_model, save_model, through_smilfit
+from .model_files import SHIPPED, SUFFIX, current_document, load_model, save_model
 from .operator_base import OfModel, SmilfitOperator, register_all, unregister_all
 
 _FORMATS = (
@@ -25,9 +27,13 @@ class ImportModel(SmilfitOperator, bpy.types.Operator, ImportHelper):
     bl_label = 'Import body model'
 
     filter_glob: bpy.props.StringProperty(default='*.json;*.pkl;*.npz;*.glb;*.gltf;*.xml', options={'HIDDEN'})
-    in_metres: bpy.props.BoolProperty(name='In metres', description='Scale to metres where the unit is known', default=True)
+    in_metres: bpy.props.BoolProperty(
+        name='In metres', description='Scale to metres where the unit is known', default=True
+    )
     clip_limits: bpy.props.BoolProperty(
-        name='Limits from clips', description='Of a rig with clips: joints may turn as far as they do there', default=False
+        name='Limits from clips',
+        description='Of a rig with clips: joints may turn as far as they do there',
+        default=False,
     )
 
     def run(self, context):
@@ -89,10 +95,6 @@ class CheckModel(OfModel, bpy.types.Operator):
 
     def run(self, context):
         """Check it."""
-        import tempfile
-
-        from .document import write_document
-
         document, _ = current_document(context, *model_of(context))
         with tempfile.TemporaryDirectory(prefix='smilfit-') as folder:
             source = Path(folder) / f'model{SUFFIX}'

@@ -11,13 +11,17 @@ class SmilfitModel(bpy.types.PropertyGroup):
 
     unit: bpy.props.StringProperty(name='Unit', description='Of lengths: mm, cm, m or um. Changes no number')
     up_axis: bpy.props.StringProperty(name='Up', description="The model's axis that points up, such as +z")
-    forward_axis: bpy.props.StringProperty(name='Forward', description="The model's axis that points forward, such as +x")
+    forward_axis: bpy.props.StringProperty(
+        name='Forward', description="The model's axis that points forward, such as +x"
+    )
     joint_scale_mode: bpy.props.StringProperty(
         name='Joint scales', description='local: children do not inherit them; inherited: they do'
     )
     licence: bpy.props.StringProperty(name='Licence')
     version: bpy.props.StringProperty(name='Version')
-    scans: bpy.props.StringProperty(name='Registrations', description='Folder whose specimens are shape keys', subtype='DIR_PATH')
+    scans: bpy.props.StringProperty(
+        name='Registrations', description='Folder whose specimens are shape keys', subtype='DIR_PATH'
+    )
 
 
 def register():

@@ -59,7 +59,9 @@ def read_model(armature, body, order):
     keypoints = {name: entry for name, entry in groups.items() if name.startswith(KEYPOINT) and len(entry[0])}
     other = [n for n, entry in groups.items() if not n.startswith(KEYPOINT) and len(entry[0])]
     if other:
-        told.append(f'{len(other)} vertex groups are neither bones nor keypoints and were left out: {", ".join(other[:5])}')
+        told.append(
+            f'{len(other)} vertex groups are neither bones nor keypoints and were left out: {", ".join(other[:5])}'
+        )
     if any(polygon.loop_total != 3 for polygon in body.data.polygons):
         told.append('polygons of more than three corners were cut into triangles')
     return Shown(
@@ -83,13 +85,15 @@ def _bones(armature, order, told):
     roots = [bone.name for bone in kept if bone.parent not in kept]
     if len(roots) != 1:
         raise AddonError(
-            f'{armature.name}: one bone must have no parent (the root); got {len(roots)}: {", ".join(roots[:6])}. Give the '
-            'others a parent, or take "Deform" away from bones that are no joints.'
+            f'{armature.name}: one bone must have no parent (the root); got {len(roots)}: {", ".join(roots[:6])}. '
+            'Give the others a parent, or take "Deform" away from bones that are no joints.'
         )
     place = {name: i for i, name in enumerate(order)}
     ready, ordered = [armature.data.bones[roots[0]]], []
     while ready:
-        first = min(ready, key=lambda bone: place.get(bone[JOINT], len(order)) if JOINT in bone else len(order))
+        first = min(
+            ready, key=lambda bone: place.get(bone[JOINT], len(order)) if JOINT in bone else len(order)
+        )
         ready.remove(first)
         ready += [bone for bone in first.children if bone in kept]
         ordered.append(first)
@@ -135,7 +139,9 @@ def _numbers(mesh):
     """Give each vertex's number in the document; -1 of new ones, and of copies."""
     attribute = mesh.attributes.get(NUMBER)
     if attribute is None or len(attribute.data) != len(mesh.vertices):
-        raise AddonError(f'{mesh.name}: its attribute {NUMBER} must be there; it is not. Import the model anew.')
+        raise AddonError(
+            f'{mesh.name}: its attribute {NUMBER} must be there; it is not. Import the model anew.'
+        )
     found = np.empty(len(mesh.vertices), np.int32)
     attribute.data.foreach_get('value', found)
     found = found.astype(np.int64) - 1

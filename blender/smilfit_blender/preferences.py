@@ -12,7 +12,7 @@ class SmilfitPreferences(bpy.types.AddonPreferences):
 
     python: bpy.props.StringProperty(
         name='Python with smilfit',
-        description=f'A Python interpreter that has smilfit, or the program smilfit. Empty: {VARIABLE}, else smilfit on the PATH',
+        description=f'A Python that has smilfit, or the program smilfit. Empty: {VARIABLE}, else smilfit on the PATH',
         subtype='FILE_PATH',
     )
 

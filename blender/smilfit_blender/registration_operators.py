@@ -22,7 +22,9 @@ class ImportRegistrations(OfModel, bpy.types.Operator):
     bl_idname = 'smilfit.import_registrations'
     bl_label = 'Import registrations'
 
-    directory: bpy.props.StringProperty(name='Folder', description='That smilfit register wrote', subtype='DIR_PATH')
+    directory: bpy.props.StringProperty(
+        name='Folder', description='That smilfit register wrote', subtype='DIR_PATH'
+    )
     filter_folder: bpy.props.BoolProperty(default=True, options={'HIDDEN'})
 
     def invoke(self, context, event):
@@ -45,7 +47,10 @@ class ImportRegistrations(OfModel, bpy.types.Operator):
                 told.append(f'left out: {error}')
                 continue
             if points.shape != rest.shape or not (of_faces is None or np.array_equal(of_faces, faces)):
-                told.append(f'left out: {name} must have vertices and faces of the model ({len(rest)}); it has others ({len(points)})')
+                told.append(
+                    f'left out: {name} must have vertices and faces of the model ({len(rest)}); it has others '
+                    f'({len(points)})'
+                )
                 continue
             key_name = shortened(f'{SCAN}{name}')
             if key_name in there:
@@ -64,7 +69,9 @@ class MakeShapeSpace(OfModel, bpy.types.Operator):
     bl_idname = 'smilfit.make_shape_space'
     bl_label = 'Make shape space'
 
-    components: bpy.props.IntProperty(name='Components', description='Shape coefficients, of each block', default=5, min=1, max=200)
+    components: bpy.props.IntProperty(
+        name='Components', description='Shape coefficients, of each block', default=5, min=1, max=200
+    )
     form: bpy.props.EnumProperty(
         name='Form',
         items=(
@@ -73,7 +80,9 @@ class MakeShapeSpace(OfModel, bpy.types.Operator):
             ('vertices', 'Vertices', 'Of the rest vertices alone'),
         ),
     )
-    keep_size: bpy.props.BoolProperty(name='Size is a part', description='Else all are brought to one size first', default=False)
+    keep_size: bpy.props.BoolProperty(
+        name='Size is a part', description='Else all are brought to one size first', default=False
+    )
 
     def run(self, context):
         """Let smilfit make it, and import it."""
@@ -88,7 +97,16 @@ class MakeShapeSpace(OfModel, bpy.types.Operator):
             # As it was imported: registrations are of that one.
             write_document(before, model)
             size = 'keep' if self.keep_size else 'remove'
-            options = ('--form', self.form, '--components', self.components, '--size', size, '--body-model', model)
+            options = (
+                '--form',
+                self.form,
+                '--components',
+                self.components,
+                '--size',
+                size,
+                '--body-model',
+                model,
+            )
             lines = run_smilfit(context, 'model', 'shape-space', folder, out, *options)
             document = read_document(out)
         new_model(context, document, name)

@@ -20,7 +20,9 @@ def find_registrations(path):
     path = Path(path)
     found = [path] if path.is_file() else sorted({*path.glob(FILE), *path.glob(f'*/{FILE}')})
     if not found:
-        raise AddonError(f'{path}: must hold {FILE} or folders with one; it does not. `smilfit register` writes them.')
+        raise AddonError(
+            f'{path}: must hold {FILE} or folders with one; it does not. `smilfit register` writes them.'
+        )
     return found
 
 
@@ -34,7 +36,12 @@ def read_registration(path):
         with np.load(path, allow_pickle=False) as arrays:
             unposed, name = np.asarray(arrays['unposed'], np.float64), str(arrays['name'])
             faces = np.asarray(arrays['faces'], np.int64) if 'faces' in arrays else None
-        if unposed.ndim != 2 or unposed.shape[1] != 3 or len(unposed) > _MOST_VERTICES or not np.isfinite(unposed).all():
+        if (
+            unposed.ndim != 2
+            or unposed.shape[1] != 3
+            or len(unposed) > _MOST_VERTICES
+            or not np.isfinite(unposed).all()
+        ):
             raise ValueError(f'unposed must be finite and (V, 3); got {unposed.shape}')
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise AddonError(f'{path}: must be a registration of `smilfit register`; {error}') from None

@@ -27,7 +27,10 @@ def build_parser(prog: str | None = 'model edit') -> argparse.ArgumentParser:
         'target', type=Path, metavar='OUT.smil.json', help='the new file, which must not be there yet'
     )
     made.add_argument(
-        '--most-weights', type=positive_int, metavar='N', help='skinning weights a vertex at most; the heaviest stay'
+        '--most-weights',
+        type=positive_int,
+        metavar='N',
+        help='skinning weights a vertex at most; the heaviest stay',
     )
     made.add_argument(
         '--least-weight',
@@ -39,14 +42,14 @@ def build_parser(prog: str | None = 'model edit') -> argparse.ArgumentParser:
     made.add_argument(
         '--symmetrise',
         choices=SIDES,
-        help='make skin, weights, joints and shapes of both sides mirror images of each other: of the mean of both, or '
-        'of one side',
+        help='make skin, weights, joints and shapes of both sides mirror images of each other: of the mean of both, '
+        'or of one side',
     )
     made.add_argument(
         '--joints',
         choices=JOINTS,
-        help='fit: joints stay where the file states them, and the regressor is fitted to them; boundary: joints go to '
-        'the middle of the skin that they share with their parent',
+        help='fit: joints stay where the file states them, and the regressor is fitted to them; boundary: joints go '
+        'to the middle of the skin that they share with their parent',
     )
     add_traceback(made)
     add_import(made)

@@ -26,8 +26,8 @@ def fit_joint_regressor(model: StoredModel) -> tuple[BodyModelData, tuple[str, .
     """Make a regressor that puts the rest joints where the file states them.
 
     Rows that do so already stay. Others are the nearest to the old row, or to even weights where there is none, that
-    sum to one and put the joint there, of vertices of the old row and around the joint; weights are not negative where
-    the joint lies among them.
+    sum to one and put the joint there, of vertices of the old row and around the joint; weights are not negative
+    where the joint lies among them.
     """
     data = model.data
     stated = data.joints if model.joints is None else model.joints
@@ -56,14 +56,15 @@ def fit_joint_regressor(model: StoredModel) -> tuple[BodyModelData, tuple[str, .
     told = [f'the regressor of {len(fitted)} joints was fitted to where they stand: {_listed(fitted)}']
     if outside:
         told.append(
-            f'{len(outside)} joints lie outside of the skin around them, and their rows have negative weights: {_listed(outside)}'
+            f'{len(outside)} joints lie outside of the skin around them, and their rows have negative weights: '
+            f'{_listed(outside)}'
         )
     regressor = _matrix(rows, data)
     return replace(data, joint_regressor=regressor, joints=stated), tuple(told)
 
 
 def joints_of_boundaries(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
-    """Put joints in the middle of the skin that hangs on them and on their parent alike, with a regressor that says so.
+    """Put joints in the middle of the skin that hangs on them and on their parent alike, and their regressor.
 
     Vertices count by the product of both weights. Joints without such a boundary, and the root, stay where they are;
     their rows are fitted.
@@ -80,9 +81,7 @@ def joints_of_boundaries(data: BodyModelData) -> tuple[BodyModelData, tuple[str,
         rows[j] = ring, shared[ring] / shared[ring].sum()
         moved += 1
     vertices = data.v_template
-    places = np.stack(
-        [w @ vertices[v] if len(v) else data.joints[j] for j, (v, w) in enumerate(rows)]
-    )
+    places = np.stack([w @ vertices[v] if len(v) else data.joints[j] for j, (v, w) in enumerate(rows)])
     by = np.linalg.norm(places - data.joints, axis=1)
     between = replace(data, joint_regressor=_matrix(rows, data), joints=places)
     fitted, more = fit_joint_regressor(StoredModel(between, places))
@@ -97,7 +96,9 @@ def _rows(data: BodyModelData) -> list[tuple[Int[np.ndarray, ' n'], Float[np.nda
     matrix = data.joint_regressor
     if matrix is None:
         return [(np.zeros(0, np.int64), np.zeros(0))] * data.n_joints
-    return [(matrix.cols[mine], matrix.values[mine]) for mine in (matrix.rows == j for j in range(data.n_joints))]
+    return [
+        (matrix.cols[mine], matrix.values[mine]) for mine in (matrix.rows == j for j in range(data.n_joints))
+    ]
 
 
 def _matrix(rows: list[tuple[np.ndarray, np.ndarray]], data: BodyModelData) -> SparseMatrix:

@@ -65,9 +65,9 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
         shapedirs = turned(shapedirs, partner, share_other, np.einsum('ab,vbs->vas', reflection, shapedirs))
     scaledirs, transdirs = data.scaledirs, data.transdirs
     if scaledirs is not None:
-        scaledirs = turned(
-            scaledirs.swapaxes(0, 1), joints, joint_other, scaledirs.swapaxes(0, 1)
-        ).swapaxes(0, 1)
+        scaledirs = turned(scaledirs.swapaxes(0, 1), joints, joint_other, scaledirs.swapaxes(0, 1)).swapaxes(
+            0, 1
+        )
     if transdirs is not None:
         image = np.einsum('ab,jsb->jsa', reflection, transdirs.swapaxes(0, 1))
         transdirs = turned(transdirs.swapaxes(0, 1), joints, joint_other, image).swapaxes(0, 1)
@@ -80,7 +80,8 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
     normal = ', '.join(f'{abs(x):.3g}' if abs(x) < 1e-9 else f'{x:.3g}' for x in mirror.normal)
     told = [
         f'mirrored across ({normal}) at {mirror.at:.4g}: {int((there & ~middle).sum()) // 2} pairs of vertices, '
-        f'{int(middle.sum())} on the plane; they moved by up to {moved.max():.3g} of {np.ptp(data.v_template, 0).max():.3g}'
+        f'{int(middle.sum())} on the plane; they moved by up to {moved.max():.3g} of '
+        f'{np.ptp(data.v_template, 0).max():.3g}'
     ]
     if not there.all():
         told.append(f'{int((~there).sum())} vertices have no partner on the other side and stayed')
@@ -115,8 +116,8 @@ def _mirror(data: BodyModelData, pairs: list[tuple[int, int]]) -> Mirror:
         planes += [Mirror(np.eye(3)[axis], at, 0.0) for at in places]
     if not planes:
         raise ValueError(
-            f'{data.name}: must have two sides: a plane in which the mesh looks the same, or joints whose names are those '
-            'of two sides (`left` and `right`, `_l` and `_r`); it has neither.'
+            f'{data.name}: must have two sides: a plane in which the mesh looks the same, or joints whose names are '
+            'those of two sides (`left` and `right`, `_l` and `_r`); it has neither.'
         )
     tree = cKDTree(data.v_template)
     return min(planes, key=lambda plane: float(tree.query(plane.image(data.v_template))[0].mean()))

@@ -42,8 +42,8 @@ def thin_weights(
     sums = np.bincount(rows, values, data.n_vertices)
     lost = 1 - sums[np.unique(rows)]
     told = [
-        f'{int((~kept).sum())} weights were taken out of {len(np.unique(weights.rows[order][~kept]))} vertices, which lost up to '
-        f'{100 * lost.max():.2g} % of their weight: {int((~few).sum())} beyond {most} joints a vertex, '
+        f'{int((~kept).sum())} weights were taken out of {len(np.unique(weights.rows[order][~kept]))} vertices, '
+        f'which lost up to {100 * lost.max():.2g} % of their weight: {int((~few).sum())} beyond {most} joints a vertex, '
         f'{int((few & ~heavy).sum())} below {least:g}'
     ]
     back = np.lexsort((cols, rows))

@@ -1,6 +1,6 @@
-"""What runs inside Blender: installs the add-on from its archive, presses its buttons, and writes down what became of it.
+"""What runs inside Blender: installs the add-on from its archive, presses its buttons, writes down what became of it.
 
-`in_blender.py -- JOB.json`; the job names files, and what stands in `found.json` and the arrays beside it the tests look at.
+`in_blender.py -- JOB.json`; the job names files, and the tests look at `found.json` and the arrays beside it.
 """
 
 import json
@@ -23,7 +23,19 @@ def main():
     os.environ |= JOB['environment']
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     install()
-    for step in (round_trip, edits, limits, mesh_edits, cleaning, scans, joints_of_skin, fits, faults, saved_file, uninstall):
+    for step in (
+        round_trip,
+        edits,
+        limits,
+        mesh_edits,
+        cleaning,
+        scans,
+        joints_of_skin,
+        fits,
+        faults,
+        saved_file,
+        uninstall,
+    ):
         clear()
         step()
     (OUT / 'found.json').write_text(json.dumps(FOUND))
@@ -34,7 +46,9 @@ def install():
     repository = next(r for r in bpy.context.preferences.extensions.repos if r.module == 'user_default')
     repository.use_custom_directory = False
     FOUND['installed'] = list(
-        bpy.ops.extensions.package_install_files(filepath=JOB['zip'], repo='user_default', enable_on_install=True)
+        bpy.ops.extensions.package_install_files(
+            filepath=JOB['zip'], repo='user_default', enable_on_install=True
+        )
     )
     FOUND['enabled'] = MODULE in bpy.context.preferences.addons
     FOUND['version'] = list(addon_utils.module_bl_info(sys.modules[MODULE])['version'])
@@ -109,7 +123,10 @@ def round_trip():
     exported('untouched.smil.json')
     # A pose of the joints' own axes is the model's: looked at with all joints turned.
     turns = np.array(JOB['turns'])
-    for bone, turn in zip((armature.pose.bones[b.name] for b in bones), turns[np.array([JOB['names'].index(b['smilfit_joint']) for b in bones])]):
+    for bone, turn in zip(
+        (armature.pose.bones[b.name] for b in bones),
+        turns[np.array([JOB['names'].index(b['smilfit_joint']) for b in bones])],
+    ):
         bone.rotation_mode = 'AXIS_ANGLE'
         angle = float(np.linalg.norm(turn))
         bone.rotation_axis_angle = (angle, *(turn / angle))
@@ -179,7 +196,7 @@ def limits():
 
 def mesh_edits():
     """Vertices go: what names vertices follows."""
-    armature, body = imported(JOB['model'])
+    _, body = imported(JOB['model'])
     bpy.context.view_layer.objects.active = body
     bpy.ops.object.mode_set(mode='EDIT')
     bpy.ops.mesh.select_mode(type='VERT')
@@ -296,7 +313,7 @@ def faults():
         'no model': failed(ops.export_model, filepath=str(folder / 'x.smil.json')),
         'no camera': failed(ops.look_through),
     }
-    armature, body = imported(JOB['model'])
+    _, body = imported(JOB['model'])
     FOUND['faults']['no registrations'] = failed(ops.import_registrations, directory=str(folder))
     FOUND['faults']['no scans'] = failed(ops.make_shape_space)
     body.data['smilfit_document'] = b'damaged'

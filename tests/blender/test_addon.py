@@ -45,7 +45,10 @@ def made_model():
         up_axis='+y',
         joint_axes=axes,
         joint_limits=limits,
-        landmarks={'mark': Landmark({CUT[0]: 1.0}, MOVED, (0.0, 0.0, 0.0), 0.1), 'other': Landmark(RENAMED, RENAMED)},
+        landmarks={
+            'mark': Landmark({CUT[0]: 1.0}, MOVED, (0.0, 0.0, 0.0), 0.1),
+            'other': Landmark(RENAMED, RENAMED),
+        },
     )
 
 
@@ -75,7 +78,12 @@ def job(tmp_path_factory):
             exporter('glb').write(folder / mode, shown, ExportOptions())
             fits.append((mode, str(folder / mode / 'animation.glb'), 1000, {}))
     data = load_body_model_data(folder / 'model.smil.json')
-    assert subprocess.run([sys.executable, ROOT / 'tools' / 'blender_addon.py', '--out', folder], check=True).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, ROOT / 'tools' / 'blender_addon.py', '--out', folder], check=True
+        ).returncode
+        == 0
+    )
     described = {
         'zip': str(folder / f'smilfit_blender-{__version__}.zip'),
         'out': str(folder / 'out'),
@@ -149,7 +157,9 @@ def test_bones_stand_at_joints_and_have_their_axes(done, job):
         assert found['sliders'][f'beta_{s}'][1] == pytest.approx(
             ((0 if data.shape_mean is None else data.shape_mean[s]) + 3 * sd) / unit, abs=1e-5
         )
-    points = [n for points in data.keypoint_sets.values() for n, d in points.items() if not isinstance(d, str)]
+    points = [
+        n for points in data.keypoint_sets.values() for n, d in points.items() if not isinstance(d, str)
+    ]
     assert sum(name.startswith('keypoint:') for name in found['groups']) == len(points)
 
 
@@ -250,7 +260,9 @@ def test_scans_are_shapes_and_their_components_a_model(done, job):
 def test_bones_follow_a_sculpted_skin(done, job):
     _, out = done
     before, after = load_body_model_data(job['model']), load_body_model_data(out / 'lifted.smil.json')
-    np.testing.assert_allclose(after.joints, before.joint_regressor @ before.v_template + [0, 0, 0.25], atol=1e-6)
+    np.testing.assert_allclose(
+        after.joints, before.joint_regressor @ before.v_template + [0, 0, 0.25], atol=1e-6
+    )
     assert after.joint_regressor.values.tolist() == before.joint_regressor.values.tolist()
 
 
@@ -311,4 +323,3 @@ def test_a_model_goes_out_as_a_pickle(done, job):
     before, after = load_body_model_data(job['model']), load_body_model_data(out / 'model.pkl')
     np.testing.assert_allclose(after.v_template, before.v_template, atol=1e-9)
     assert after.joint_names == before.joint_names
-
