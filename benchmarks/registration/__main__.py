@@ -1,7 +1,8 @@
 """Are the correspondences of a registration right? Round trips on the models' own geometry.
 
     python -m benchmarks.registration [--model FILE|NAME ...] [--seeds N] [--noise SHARE ...] [--pose-sd RAD]
-        [--shown whole|cut|stumps|above] [--landmarks] [--out DIR] [--keep DIR] [--cfg KEY=VALUE ...]
+        [--shown whole|cut|stumps|above] [--landmarks] [--joint-offset-sd SHARE] [--joint-offset-prior SHARE]
+        [--out DIR] [--keep DIR]
 
 Each specimen is the model itself: pose of standard deviation 0.25 rad a joint and axis, shape coefficients 1,
 logarithms of joint scales 0.1 an axis, any orientation, place and size. Vertices and faces are shuffled, and noise of
@@ -25,8 +26,7 @@ from benchmarks.measuring import RESULTS, Row, now, print_rows, real_stick, save
 from benchmarks.registration.spaces import generalisation, registered
 from benchmarks.registration.specimens import Draw, Shown, Specimen, correspondence, draw_specimen
 from smilfit.body_models import load_body_model
-from smilfit.cli.argument_types import KeyValues
-from smilfit.registrants.registration import MeshRegistrant, Registration
+from smilfit.registrants.registration import MeshRegistrant, PriorSizes, Registration
 
 NOISE = 0.0025
 
@@ -46,15 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--landmarks', action='store_true', help='name the tips of limbs in the scans')
     parser.add_argument('--out', type=Path, default=RESULTS, help='folder for JSON and CSV')
     parser.add_argument('--keep', type=Path, help='folder for the registrations themselves')
-    parser.add_argument('--cfg', nargs='+', action=KeyValues, default={}, help='arguments of MeshRegistrant')
+    parser.add_argument(
+        '--joint-offset-sd', type=float, default=0.0, help='of specimens, share of the extent'
+    )
+    parser.add_argument('--joint-offset-prior', type=float, help='fit joint offsets, with this prior')
     arguments = parser.parse_args(argv)
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
     stick = real_stick()
     for model in arguments.model or ['insect', *([stick] if stick else [])]:
-        registrant = MeshRegistrant(load_body_model(model), **arguments.cfg)
+        priors = PriorSizes(joint_offset_sd=arguments.joint_offset_prior)
+        registrant = MeshRegistrant(load_body_model(model), priors=priors)
         for noise in arguments.noise:
-            draw = Draw(arguments.pose_sd, noise, arguments.shown, arguments.landmarks)
+            draw = Draw(
+                arguments.pose_sd, noise, arguments.shown, arguments.landmarks, arguments.joint_offset_sd
+            )
             measure(registrant, draw, arguments.seeds, arguments.out, arguments.keep)
     return 0
 
@@ -89,6 +95,7 @@ def kind_of(draw: Draw) -> str:
     """Name a kind of specimens for files."""
     parts = [f'{draw.noise:g}', *([draw.shown.value] if draw.shown is not Shown.WHOLE else [])]
     parts += [f'pose{draw.pose_sd:g}'] * (draw.pose_sd != Draw.pose_sd) + ['landmarks'] * draw.landmarks
+    parts += [f'offsets{draw.joint_offset_sd:g}'] * (draw.joint_offset_sd > 0)
     return '_'.join(parts)
 
 

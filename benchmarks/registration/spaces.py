@@ -19,7 +19,7 @@ def registered(surface: PosedSurface, name: str, state: SurfaceState, unposed: n
         name,
         unposed,
         state.log_joint_scales.numpy(),
-        None,
+        state.joint_offsets.numpy(),
         float(state.log_scale.exp()),
         joint_scale_mode=surface.body.joint_scale_mode,
         betas=state.betas.numpy(),

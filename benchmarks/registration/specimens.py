@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -40,12 +40,14 @@ class Draw:
         noise: of every coordinate, share of the extent.
         shown: three of six legs taken away (cut) or halved (stumps), or the skin that faces up alone (above).
         landmarks: whether the tips of all limbs are named in the scan.
+        joint_offset_sd: how far joints are from where the shape puts them, share of the model's extent an axis.
     """
 
     pose_sd: float = 0.25
     noise: float = 0.0
     shown: Shown = Shown.WHOLE
     landmarks: bool = False
+    joint_offset_sd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ def draw_specimen(registrant: MeshRegistrant, seed: int, draw: Draw) -> Specimen
     ):
         step[surface.slices[name]] = np.ravel(value)
     state = surface.moved(surface.rest(), torch.from_numpy(step))
+    if draw.joint_offset_sd:
+        offsets = rng.normal(0, draw.joint_offset_sd * surface.extent, (data.n_joints, 3))
+        offsets[0] = 0.0
+        state = replace(state, joint_offsets=torch.from_numpy(offsets))
     vertices = surface.vertices(state).numpy()
     shown = ~_hidden(registrant, state, vertices, draw.shown, seed)
     order = rng.permutation(len(vertices))
