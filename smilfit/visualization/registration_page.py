@@ -107,12 +107,17 @@ def registration_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, An
                 'body to scan, median % of extent': 100 * back['median_share'],
                 'scale': record['scale'],
                 'absent': ', '.join(record['absent']) or '-',
-                'believable': 'no' if record.get('doubts') else 'yes',
-                'converged': 'yes' if record['converged'] else 'no',
+                'state': _state(record),
                 's': record['seconds']['all'],
             }
         )
     return rows
+
+
+def _state(record: Mapping[str, Any]) -> str:
+    if record.get('doubts'):
+        return 'not believable'
+    return 'converged' if record['converged'] else 'not converged'
 
 
 def registration_page(
