@@ -166,9 +166,10 @@ class StagedFit:
         if not self.template.rigged:
             return specimen.none_absent
         near = max(SHOWN_WITHIN * specimen.scan.extent, 2 * specimen.sigma(min(stage.sigma, 0.01)))
-        return self.template.limb_joints.absent(
-            specimen.samples, specimen.to_scan(state, stage), near, specimen.unpaired(start)
-        )
+        limb_joints, unpaired = self.template.limb_joints, specimen.unpaired(start)
+        vertices = self.surface.vertices(state).numpy()
+        doubled = limb_joints.doubled(unpaired, self.surface.part, vertices, specimen.scan.vertices)
+        return limb_joints.absent(specimen.samples, specimen.to_scan(state, stage), near, unpaired, doubled)
 
     def _put_to_rest(self, state: SurfaceState, joints: Bool[np.ndarray, ' J']) -> SurfaceState:
         """Leave some joints at their prior."""

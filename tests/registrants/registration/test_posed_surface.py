@@ -13,6 +13,7 @@ from smilfit.geometry.surface_graph import find_limbs, surface_graph
 from smilfit.registrants.registration import PosedSurface, PriorSizes, clean_scan
 from smilfit.registrants.registration.landmarks import known_pairs, landmark_places
 from smilfit.registrants.registration.limb_matching import exchanged_starts, limb_curves, rigid_starts
+from smilfit.registrants.registration.limb_presence import LimbJoints
 from smilfit.registrants.registration.posed_surface import UNKNOWNS
 from smilfit.registrants.registration.priors import RegistrationPriors
 from smilfit.registrants.registration.sampling import sample_by_part
@@ -138,3 +139,19 @@ def test_curvature_of_a_ball_and_of_what_is_flat():
     flat = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
     fan = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1]])
     assert np.allclose(mean_curvature(flat, fan, np.tile([0.0, 0, 1], (5, 1))), 0)
+
+
+def test_a_limb_that_lies_on_another_is_told():
+    data = make_insect()
+    part = data.weights.to_dense().argmax(1)
+    curves = limb_curves(data.v_template, surface_graph(data.v_template, data.faces))
+    joints = LimbJoints.of(data, part, curves)
+    every = set(range(len(joints.of_limb)))
+    assert joints.doubled(every, part, data.v_template, data.v_template) == set()
+    first, second = (np.nonzero(np.isin(part, joints.of_limb[k]))[0] for k in (0, 1))
+    laid = data.v_template.copy()
+    laid[first] = data.v_template[np.resize(second, len(first))]
+    laid[first] += np.random.default_rng(0).normal(0, 1e-4, (len(first), 3))
+    scan = np.delete(data.v_template, first, 0)
+    assert joints.doubled({0}, part, laid, scan) == {0}
+    assert joints.doubled({2}, part, laid, scan) == set()
