@@ -110,7 +110,9 @@ def _skins(
             parts.append(
                 (where, inline_skin(element, where)) if name is None else _skin_file(document, name, where)
             )
-        beside = sorted(document.path.parent.glob('*.skn'))
+        # A folder may hold models of several animals: a skin without any body of this one is another's.
+        beside = sorted(document.path.parent.glob('*.skn')) if not parts else []
+        beside = [path for path in beside if any(bone.body in bodies for bone in read_skn(path).bones)]
         if not parts and not beside:
             shown = skin_of_geoms(document, every, rest_frames(every))
             if shown is not None:
@@ -139,10 +141,10 @@ def _skin_file(document: MjcfDocument, name: str, where: str) -> tuple[str, Mjcf
 def _only_skin(document: MjcfDocument, beside: Sequence[Path]) -> tuple[str, MjcfSkin]:
     if len(beside) == 1:
         return str(beside[0]), read_skn(beside[0])
-    got = f'{len(beside)} .skn files beside it' if beside else 'none, and no .skn file beside it'
+    got = f'{len(beside)} .skn files of its bodies beside it' if beside else 'none, no .skn file beside it'
     raise BadFileError(
         f'{document.path}: the model must name a skin (<asset><skin file="..."/>) or have geoms that are shown; got '
-        f'{got}, and no geom. Give the skin of its bodies (.skn).'
+        f'{got}{"" if beside else ", and no geom"}. Give the skin of its bodies (.skn).'
     )
 
 

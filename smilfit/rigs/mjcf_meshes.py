@@ -3,18 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull, QhullError
 
 from smilfit.files import BadFileError, check_budget, inside, reading, shorten
 from smilfit.rigs.mjcf_document import MAIN, MjcfDocument
 from smilfit.rigs.mjcf_frames import quaternion_turn, vector
+from smilfit.rigs.mjcf_primitives import Mesh
 
 _WHAT = 'a mesh of MuJoCo (.msh)'
 _MOST_BYTES = 1 << 28
 _FORMATS = ('.obj', '.stl', '.ply', '.msh')
-
-Mesh = tuple[Float[np.ndarray, 'V 3'], Int[np.ndarray, 'F 3']]
 
 
 def find_asset(document: MjcfDocument, name: str, where: str) -> Path | None:
@@ -89,7 +87,7 @@ class MjcfMeshes:
         unique, place_of = np.unique(vertices, axis=0, return_inverse=True)
         faces = place_of.reshape(-1)[faces]
         # A mirror turns triangles inside out.
-        return unique * scale, faces[:, ::-1] if np.prod(scale) < 0 else faces
+        return Mesh(unique * scale, faces[:, ::-1] if np.prod(scale) < 0 else faces)
 
 
 def _read(path: Path, where: str) -> Mesh:
@@ -102,7 +100,7 @@ def _read(path: Path, where: str) -> Mesh:
         # Imported where it is used: it is of a lower room, and brings trimesh.
         from smilfit.io.scan_files import read_mesh
 
-        return read_mesh(path)
+        return Mesh(*read_mesh(path))
     with reading(path, _WHAT):
         check_budget(path, _WHAT, path.stat().st_size, _MOST_BYTES)
         data = path.read_bytes()
@@ -116,7 +114,7 @@ def _read(path: Path, where: str) -> Mesh:
             )
         vertices = np.frombuffer(data, '<f4', 3 * n_vertices, 16).astype(float)
         faces = np.frombuffer(data, '<i4', 3 * n_faces, 16 + 4 * floats).astype(np.int64)
-        return vertices.reshape(-1, 3), faces.reshape(-1, 3)
+        return Mesh(vertices.reshape(-1, 3), faces.reshape(-1, 3))
 
 
 def _stated(given: dict[str, str], where: str) -> Mesh:
@@ -130,7 +128,7 @@ def _stated(given: dict[str, str], where: str) -> Mesh:
     vertices = vector(given, 'vertex', ' '.join('0' * words['vertex']), where).reshape(-1, 3)
     if words['face']:
         faces = vector(given, 'face', ' '.join('0' * words['face']), where)
-        return vertices, faces.astype(np.int64).reshape(-1, 3)
+        return Mesh(vertices, faces.astype(np.int64).reshape(-1, 3))
     try:
         hull = ConvexHull(vertices)
     except (QhullError, ValueError) as error:
@@ -140,4 +138,4 @@ def _stated(given: dict[str, str], where: str) -> Mesh:
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     inward = (normals * hull.equations[:, :3]).sum(1) < 0
     faces[inward] = faces[inward][:, ::-1]
-    return vertices, faces
+    return Mesh(vertices, faces)

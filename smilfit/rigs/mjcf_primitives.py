@@ -1,5 +1,7 @@
 """Simple solids of MuJoCo as triangles: sphere, ellipsoid, capsule, cylinder, box; z is their long axis."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -10,7 +12,12 @@ _SIDES, _RINGS = 16, 4
 # Numbers of `size` that each kind uses; with `fromto` the half length is not among them.
 SIZES = {'sphere': 1, 'capsule': 2, 'cylinder': 2, 'ellipsoid': 3, 'box': 3}
 
-Mesh = tuple[Float[np.ndarray, 'V 3'], Int[np.ndarray, 'F 3']]
+
+class Mesh(NamedTuple):
+    """Vertices in the frame of a geom, and triangles that turn outwards."""
+
+    vertices: Float[np.ndarray, 'V 3']
+    faces: Int[np.ndarray, 'F 3']
 
 
 def solid(kind: str, size: Float[np.ndarray, ' n'], where: str) -> Mesh:
@@ -40,7 +47,7 @@ def solid(kind: str, size: Float[np.ndarray, ' n'], where: str) -> Mesh:
         lower = [(radius * r, radius * z - half) for r, z in _arc(-90, 0)]
         return _revolved(lower + [(radius * r, radius * z + half) for r, z in _arc(0, 90)])
     vertices, faces = _revolved(_arc(-90, 90))
-    return vertices * (size[0] if kind == 'sphere' else size), faces
+    return Mesh(vertices * (size[0] if kind == 'sphere' else size), faces)
 
 
 def _arc(start: float, stop: float) -> list[tuple[float, float]]:
@@ -65,10 +72,10 @@ def _revolved(profile: list[tuple[float, float]]) -> Mesh:
         faces.append(np.stack((a + k, a + after, b + after), 1))
         faces.append(np.stack((a + k, b + after, b + k), 1))
     faces.append(np.stack((np.ones(_SIDES, int), first[-1] + k, first[-1] + after), 1))
-    return np.concatenate(rows), np.concatenate(faces)
+    return Mesh(np.concatenate(rows), np.concatenate(faces))
 
 
 def _box(size: np.ndarray) -> Mesh:
     vertices = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float) * size
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    return vertices, np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
+    return Mesh(vertices, np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))]))
