@@ -38,6 +38,7 @@ def merge_targets(
             merged.append(move)
     names, _ = unique_names([targets[k] for k in first])
     kept = [
-        replace(c, morph_weights=None if c.morph_weights is None else c.morph_weights[:, first]) for c in clips
+        replace(c, morph_weights=None if c.morph_weights is None else c.morph_weights[:, first])
+        for c in clips
     ]
     return dict(zip(names, merged)), kept

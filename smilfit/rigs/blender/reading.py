@@ -62,10 +62,14 @@ def _check_head(path: Path) -> None:
     with path.open('rb') as file:
         head = file.read(1 << 16)
     if not head:
-        raise BadFileError(f'{path}: {_KINDS[path.suffix.lower()]} must hold something; it is empty. {_ADVICE}')
+        raise BadFileError(
+            f'{path}: {_KINDS[path.suffix.lower()]} must hold something; it is empty. {_ADVICE}'
+        )
     # Entities of XML can read other files and fill the memory; no exporter writes any.
     if path.suffix.lower() == '.dae' and b'<!ENTITY' in head.replace(b'\0', b''):
-        raise BadFileError(f'{path}: a Collada file must declare no XML entities; it does. Nothing was read. {_ADVICE}')
+        raise BadFileError(
+            f'{path}: a Collada file must declare no XML entities; it does. Nothing was read. {_ADVICE}'
+        )
 
 
 def _refusal(path: Path, what: str, error: BlenderError) -> Exception:
@@ -80,7 +84,11 @@ def _refusal(path: Path, what: str, error: BlenderError) -> Exception:
 
 def _last(text: str) -> str:
     """Give the last line that says something: operators put a whole traceback into one message."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith('Location:')]
+    lines = [
+        line.strip()
+        for line in text.splitlines()
+        if line.strip() and not line.strip().startswith('Location:')
+    ]
     return shorten(lines[-1].removeprefix('Error: ').rstrip('.'), 200) if lines else 'nothing'
 
 
@@ -139,7 +147,9 @@ class _BlenderRig:
 
     def _starts_of(self, name: str) -> np.ndarray:
         """Give the number of its mesh's first vertex for every row of an array."""
-        return np.repeat(self.starts[:-1], [len(self.arrays[f'm{n}.{name}']) for n in range(len(self.counts))])
+        return np.repeat(
+            self.starts[:-1], [len(self.arrays[f'm{n}.{name}']) for n in range(len(self.counts))]
+        )
 
     def _points(self, points: np.ndarray) -> np.ndarray:
         return apply(self.to_world, points)
@@ -193,7 +203,12 @@ class _BlenderRig:
         return self.arrays[f'image{chosen}'].tobytes(), uv
 
     def _compare_skin(
-        self, vertices: np.ndarray, weights: SparseMatrix, rest: np.ndarray, moves: list[np.ndarray], clips: list[Clip]
+        self,
+        vertices: np.ndarray,
+        weights: SparseMatrix,
+        rest: np.ndarray,
+        moves: list[np.ndarray],
+        clips: list[Clip],
     ) -> None:
         """Tell where Blender moves the skin otherwise than linear skinning does, which is what a model has."""
         size = float(np.ptp(vertices, axis=0).max())
@@ -211,7 +226,11 @@ class _BlenderRig:
             if off > worst:
                 worst, where = off, clip.name
         if worst > _SAME_SKIN * size:
-            how = 'has another number of vertices' if np.isinf(worst) else f'lies up to {worst / size:.2%} of the size off'
+            how = (
+                'has another number of vertices'
+                if np.isinf(worst)
+                else f'lies up to {worst / size:.2%} of the size off'
+            )
             self.notes.append(
                 f'in the clip {where} the skin that Blender shows {how}: it does more than linear skinning by these '
                 'bones, which is all that a model does.'

@@ -22,7 +22,9 @@ class Seams:
     uv: np.ndarray | None
 
     @classmethod
-    def of(cls, triangles: Int[np.ndarray, 'F 3'], uv: Float[np.ndarray, 'F 3 2'], n_vertices: int) -> 'Seams':
+    def of(
+        cls, triangles: Int[np.ndarray, 'F 3'], uv: Float[np.ndarray, 'F 3 2'], n_vertices: int
+    ) -> 'Seams':
         """Split vertices along seams; without a place on a texture anywhere (all NaN) nothing is split."""
         flat, places = triangles.reshape(-1).astype(np.int64), uv.reshape(-1, 2)
         textured = np.isfinite(places).all(1)

@@ -11,6 +11,8 @@ from skeletons import Skeleton
 
 _BONE = re.compile(r'pose\.bones\["((?:[^"\\]|\\.)*)"\]')
 _KEY = re.compile(r'key_blocks\["((?:[^"\\]|\\.)*)"\]\.value')
+# Frames between keys: up to this they are the motion as it was recorded, at whatever rate.
+_SPARSE = 2.01
 # Of one clip: what the reader takes at most (128 bytes a joint and frame, a gigabyte).
 _MOST_MATRICES = (1 << 30) // 128
 
@@ -74,7 +76,9 @@ def _slots(action: bpy.types.Action) -> Iterator[tuple[Any, list[bpy.types.FCurv
         yield slot, [curve for bag in bags if bag is not None for curve in bag.fcurves]
 
 
-def _moves(owner: Any, slot: Any, curves: list[bpy.types.FCurve], bones: set[Any], action: bpy.types.Action) -> bool:
+def _moves(
+    owner: Any, slot: Any, curves: list[bpy.types.FCurve], bones: set[Any], action: bpy.types.Action
+) -> bool:
     """Say whether curves are for a thing: by the bones they name, or because it plays them now."""
     if isinstance(owner, bpy.types.Key):
         names = {k.name for k in owner.key_blocks}
@@ -103,7 +107,7 @@ def _take(name: str, owners: set[str]) -> str:
 
 
 def _frames(curves: list[bpy.types.FCurve]) -> np.ndarray:
-    """Give the frames to sample: the keys where there is one a frame, else every frame from first to last."""
+    """Give the frames to sample: the keys where they are dense, else every frame from first to last."""
     keys = [np.zeros(0)]
     for curve in curves:
         places = np.zeros(2 * len(curve.keyframe_points), np.float32)
@@ -112,7 +116,7 @@ def _frames(curves: list[bpy.types.FCurve]) -> np.ndarray:
     every = np.unique(np.round(np.concatenate(keys), 4))
     if len(every) < 2:
         return every
-    if np.diff(every).max() <= 1.01:
+    if np.diff(every).max() <= _SPARSE:
         return every
     return np.unique(np.append(np.arange(every[0], every[-1]), every[-1]))
 
@@ -140,9 +144,7 @@ def _play(
         scene.frame_set(int(np.floor(frame)), subframe=float(frame - np.floor(frame)))
         joints[i] = skeleton.now()
         graph = bpy.context.evaluated_depsgraph_get()
-        values = [
-            0.0 if key.mute else key.value for keys in _evaluated(meshes, graph) for key in keys
-        ]
+        values = [0.0 if key.mute else key.value for keys in _evaluated(meshes, graph) for key in keys]
         morphs[i] = values
         if i == len(frames) // 2:
             check = meshes.shown()

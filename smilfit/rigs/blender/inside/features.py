@@ -13,9 +13,13 @@ def told_features(skeleton: Skeleton, meshes: SkinnedMeshes, notes: list[str]) -
     """Tell constraints, drivers and kinds of skinning that only work inside Blender."""
     kinds: Counter[str] = Counter()
     for armature in skeleton.armatures:
-        kinds.update(c.type for bone in armature.pose.bones for c in bone.constraints if c.type not in _LIMITS)
+        kinds.update(
+            c.type for bone in armature.pose.bones for c in bone.constraints if c.type not in _LIMITS
+        )
     if kinds:
-        words = ', '.join(f'{count} {kind.replace("_", " ").capitalize()}' for kind, count in sorted(kinds.items()))
+        words = ', '.join(
+            f'{count} {kind.replace("_", " ").capitalize()}' for kind, count in sorted(kinds.items())
+        )
         notes.append(f'constraints of bones have moved the clips and are not part of the model: {words}.')
     drivers = sum(
         len(owner.animation_data.drivers)
@@ -34,6 +38,11 @@ def told_features(skeleton: Skeleton, meshes: SkinnedMeshes, notes: list[str]) -
             f'{len(volume)} meshes preserve volume (dual quaternions), where the model skins linearly: '
             f'{", ".join(volume[:5])}.'
         )
-    masked = [t.name for t in meshes.objects for m in armature_modifiers(t) if m.vertex_group or m.use_bone_envelopes]
+    masked = [
+        t.name
+        for t in meshes.objects
+        for m in armature_modifiers(t)
+        if m.vertex_group or m.use_bone_envelopes
+    ]
     if masked:
         notes.append(f'envelopes or masks of armatures are left out: {", ".join(masked[:5])}.')

@@ -35,7 +35,9 @@ class ImageTable:
         for number, data in enumerate(self.data):
             arrays[f'image{number}'] = np.frombuffer(data, np.uint8)
         if self._lost:
-            self.notes.append(f'{len(self._lost)} textures are missing or no images: {", ".join(self._lost[:5])}.')
+            self.notes.append(
+                f'{len(self._lost)} textures are missing or no images: {", ".join(self._lost[:5])}.'
+            )
 
 
 def base_image(material: bpy.types.Material | None) -> bpy.types.Image | None:
@@ -43,7 +45,11 @@ def base_image(material: bpy.types.Material | None) -> bpy.types.Image | None:
     tree = material.node_tree if material is not None else None
     if tree is None:
         return None
-    shaders = [node for node in tree.nodes if node.type in ('BSDF_PRINCIPLED', 'BSDF_DIFFUSE', 'EMISSION', 'EEVEE_SPECULAR')]
+    shaders = [
+        node
+        for node in tree.nodes
+        if node.type in ('BSDF_PRINCIPLED', 'BSDF_DIFFUSE', 'EMISSION', 'EEVEE_SPECULAR')
+    ]
     sockets = [s for node in shaders for s in node.inputs if s.name in ('Base Color', 'Color')]
     waiting = [link.from_node for socket in sockets for link in socket.links]
     seen = set()

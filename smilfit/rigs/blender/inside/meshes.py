@@ -11,7 +11,18 @@ from opening import RefusedError
 from skeletons import Skeleton, armature_modifiers, bone_above
 
 # What makes a part of the animal's surface; all else (smoothing, subdivision, physics, hair) is left out.
-_BUILDING = ('ARRAY', 'BEVEL', 'BOOLEAN', 'DECIMATE', 'MIRROR', 'SCREW', 'SKIN', 'SOLIDIFY', 'TRIANGULATE', 'WELD')
+_BUILDING = (
+    'ARRAY',
+    'BEVEL',
+    'BOOLEAN',
+    'DECIMATE',
+    'MIRROR',
+    'SCREW',
+    'SKIN',
+    'SOLIDIFY',
+    'TRIANGULATE',
+    'WELD',
+)
 # These change shading alone.
 _SHADING = ('EDGE_SPLIT', 'NORMAL_EDIT', 'WEIGHTED_NORMAL', 'UV_PROJECT', 'UV_WARP')
 
@@ -22,7 +33,9 @@ class SkinnedMeshes:
     def __init__(self, skeleton: Skeleton, notes: list[str]) -> None:
         self.skeleton, self.notes = skeleton, notes
         # As glTF's reader does: those with weights first.
-        self.objects = sorted(skeleton.meshes, key=lambda o: not armature_modifiers(o) and o.parent_type != 'ARMATURE')
+        self.objects = sorted(
+            skeleton.meshes, key=lambda o: not armature_modifiers(o) and o.parent_type != 'ARMATURE'
+        )
         self.entries: list[dict[str, Any]] = []
         self.keys: list[list[bpy.types.ShapeKey]] = []
         self.whole: list[str] = []
@@ -38,7 +51,9 @@ class SkinnedMeshes:
             self.keys.append(keys)
         images.write(arrays)
         if not any(entry['triangles'] for entry in self.entries):
-            raise RefusedError('the mesh of a rig must have triangles; got none. Export faces, not points or lines.')
+            raise RefusedError(
+                'the mesh of a rig must have triangles; got none. Export faces, not points or lines.'
+            )
         if self.whole:
             many = f' and {len(self.whole) - 5} more' if len(self.whole) > 5 else ''
             self.notes.append(
@@ -90,7 +105,9 @@ class SkinnedMeshes:
                 moves.append(with_key - without)
                 kept.append(key)
             else:
-                self.notes.append(f'the shape key {key.name} of {thing.name} changes how many vertices there are: left out.')
+                self.notes.append(
+                    f'the shape key {key.name} of {thing.name} changes how many vertices there are: left out.'
+                )
         keys[:] = kept
         if moves:
             arrays[name + 'morphs'] = np.stack(moves)
@@ -140,11 +157,17 @@ class SkinnedMeshes:
                 if modifier.type == 'ARMATURE':
                     continue
                 if modifier.type not in _BUILDING:
-                    if modifier.show_viewport and modifier.type not in _SHADING and not _smooths_shading(modifier):
+                    if (
+                        modifier.show_viewport
+                        and modifier.type not in _SHADING
+                        and not _smooths_shading(modifier)
+                    ):
                         left[modifier.type] = left.get(modifier.type, 0) + 1
                     modifier.show_viewport = False
         if left:
-            words = ', '.join(f'{count} {kind.replace("_", " ").capitalize()}' for kind, count in sorted(left.items()))
+            words = ', '.join(
+                f'{count} {kind.replace("_", " ").capitalize()}' for kind, count in sorted(left.items())
+            )
             self.notes.append(f'modifiers that are left out, as they build no part of the skin: {words}.')
 
 

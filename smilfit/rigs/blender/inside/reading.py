@@ -21,6 +21,8 @@ def main() -> None:
     path, wanted, out = sys.argv[1:4]
     notes: list[str] = []
     open_file(path, notes)
+    # What importers left is evaluated first: rest joints and rest vertices must be of one frame.
+    bpy.context.scene.frame_set(bpy.context.scene.frame_current)
     skeleton = Skeleton.of_scene(wanted, notes)
     arrays: dict[str, np.ndarray] = {}
     with rest_pose(skeleton.armatures):

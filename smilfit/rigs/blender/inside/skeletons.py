@@ -15,7 +15,9 @@ class Skeleton:
     armature and bone's name.
     """
 
-    def __init__(self, armatures: list[bpy.types.Object], meshes: list[bpy.types.Object], notes: list[str]) -> None:
+    def __init__(
+        self, armatures: list[bpy.types.Object], meshes: list[bpy.types.Object], notes: list[str]
+    ) -> None:
         self.armatures, self.meshes = armatures, meshes
         self.bones: list[bpy.types.Bone] = []
         self.owners: list[bpy.types.Object] = []
@@ -52,7 +54,9 @@ class Skeleton:
                 'and no mesh that hangs on one. Bind the mesh to its armature and export both.'
             )
         groups = _groups([found for found in links.values() if found])
-        skinning = [g for g in groups if any(_is_skinned(o, g) for o, found in links.items() if set(found) <= set(g))]
+        skinning = [
+            g for g in groups if any(_is_skinned(o, g) for o, found in links.items() if set(found) <= set(g))
+        ]
         groups = skinning or groups
         if wanted:
             chosen = [g for g in groups if wanted in {a.name for a in g}]
@@ -90,7 +94,10 @@ class Skeleton:
         shown = {a: a.evaluated_get(graph) for a in self.armatures}
         worlds = {a: np.array(shown[a].matrix_world) for a in self.armatures}
         return np.stack(
-            [worlds[o] @ np.array(shown[o].pose.bones[b.name].matrix) for o, b in zip(self.owners, self.bones)]
+            [
+                worlds[o] @ np.array(shown[o].pose.bones[b.name].matrix)
+                for o, b in zip(self.owners, self.bones)
+            ]
         )
 
     def _parent(self, armature: bpy.types.Object, bone: bpy.types.Bone) -> int:
@@ -120,7 +127,11 @@ def rest_pose(armatures: Sequence[bpy.types.Object]) -> Iterator[None]:
 
 def armature_modifiers(mesh: bpy.types.Object) -> list[bpy.types.Modifier]:
     """Give the modifiers by which armatures move a mesh."""
-    return [m for m in mesh.modifiers if m.type == 'ARMATURE' and m.object is not None and m.object.type == 'ARMATURE']
+    return [
+        m
+        for m in mesh.modifiers
+        if m.type == 'ARMATURE' and m.object is not None and m.object.type == 'ARMATURE'
+    ]
 
 
 def bone_above(mesh: bpy.types.Object) -> tuple[bpy.types.Object, str] | None:
