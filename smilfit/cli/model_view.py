@@ -25,7 +25,8 @@ def build_parser(prog: str | None = 'model view') -> argparse.ArgumentParser:
     made.add_argument(
         'model',
         metavar='MODEL',
-        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml, .fbx, .blend, .dae), or quadruped or insect',
+        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml, .fbx, .blend, .dae), or quadruped '
+        'or insect',
     )
     made.add_argument(
         '--host',

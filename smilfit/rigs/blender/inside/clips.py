@@ -30,7 +30,7 @@ def read_clips(
     skeleton: Skeleton, meshes: SkinnedMeshes, arrays: dict[str, np.ndarray], notes: list[str]
 ) -> list[dict[str, Any]]:
     """Play every action that moves bones or shape keys, and write what the bones do."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name, parts in _plays(skeleton, meshes).items():
         frames = _frames([curve for part in parts for curve in part.curves])
         if len(frames) * len(skeleton.bones) > _MOST_MATRICES:

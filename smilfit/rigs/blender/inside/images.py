@@ -13,7 +13,8 @@ class ImageTable:
     """Images that materials show, each under a number; those that cannot be had are told."""
 
     def __init__(self, notes: list[str]) -> None:
-        self.notes, self.data = notes, []
+        self.notes = notes
+        self.data: list[bytes] = []
         self._numbers: dict[str, int] = {}
         self._lost: list[str] = []
 

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from images import ImageTable, base_image
 from opening import RefusedError
-from skeletons import Skeleton, armature_modifiers, bone_above
+from skeletons import Skeleton, bone_above, movers
 
 # What makes a part of the animal's surface; all else (smoothing, subdivision, physics, hair) is left out.
 _BUILDING = (
@@ -33,9 +33,7 @@ class SkinnedMeshes:
     def __init__(self, skeleton: Skeleton, notes: list[str]) -> None:
         self.skeleton, self.notes = skeleton, notes
         # As glTF's reader does: those with weights first.
-        self.objects = sorted(
-            skeleton.meshes, key=lambda o: not armature_modifiers(o) and o.parent_type != 'ARMATURE'
-        )
+        self.objects = sorted(skeleton.meshes, key=lambda o: not movers(o))
         self.entries: list[dict[str, Any]] = []
         self.keys: list[list[bpy.types.ShapeKey]] = []
         self.whole: list[str] = []
@@ -74,7 +72,6 @@ class SkinnedMeshes:
         images: ImageTable,
         arrays: dict[str, np.ndarray],
     ) -> None:
-        blocks = thing.data.shape_keys.key_blocks if keys else []
         _pin(thing, 0)
         graph = bpy.context.evaluated_depsgraph_get()
         shown = thing.evaluated_get(graph)
@@ -100,6 +97,7 @@ class SkinnedMeshes:
         shown.to_mesh_clear()
         moves, kept = [], []
         for key in keys:
+            blocks = key.id_data.key_blocks
             with_key, without = (_pinned(thing, blocks.find(k.name)) for k in (key, key.relative_key))
             if len(with_key) == len(without) == len(base):
                 moves.append(with_key - without)
@@ -120,17 +118,15 @@ class SkinnedMeshes:
         """Write which bones move which vertices by how much."""
         joints: dict[int, list[int]] = {}
         skeleton = self.skeleton
-        movers = [m.object for m in armature_modifiers(thing)]
-        if thing.parent_type == 'ARMATURE' and not movers:
-            movers = [thing.parent]
+        moving = movers(thing)
         for group in thing.vertex_groups:
             joints[group.index] = [
                 skeleton.indices[a.name, group.name]
-                for a in dict.fromkeys(movers)
+                for a in moving
                 if (a.name, group.name) in skeleton.indices and a.data.bones[group.name].use_deform
             ]
         found: list[tuple[int, int, float]] = []
-        if movers:
+        if moving:
             for vertex in mesh.vertices:
                 for entry in vertex.groups:
                     for joint in joints.get(entry.group, ()):
@@ -139,10 +135,11 @@ class SkinnedMeshes:
             if not found:
                 self.notes.append(f'the mesh {thing.name} has an armature but no weights.')
         else:
-            armature, bone = bone_above(thing)  # type: ignore[misc]
-            joint = skeleton.indices[armature.name, bone]
+            hung = bone_above(thing)
+            assert hung is not None  # The skeleton lists meshes that a bone moves, in one way or the other.
+            joint = skeleton.indices[hung[0].name, hung[1]]
             found = [(i, joint, 1.0) for i in range(len(mesh.vertices))]
-            self.whole.append(f'{thing.name} on {bone}')
+            self.whole.append(f'{thing.name} on {hung[1]}')
         rows, columns, values = zip(*found) if found else ((), (), ())
         arrays[name + 'rows'] = np.array(rows, np.int64)
         arrays[name + 'columns'] = np.array(columns, np.int64)

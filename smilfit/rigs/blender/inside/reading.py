@@ -33,7 +33,8 @@ def main() -> None:
     told_features(skeleton, meshes, notes)
     if getattr(bpy.app, 'autoexec_fail', False):
         notes.append(
-            'the file holds Python code (drivers or scripts), which was not run: what it moves stands as it was saved.'
+            'the file holds Python code (drivers or scripts), which was not run: what it moves stands as it was '
+            'saved.'
         )
     document = {
         'blender': bpy.app.version_string,
@@ -46,7 +47,7 @@ def main() -> None:
         'notes': notes,
     }
     arrays['document'] = np.frombuffer(json.dumps(document).encode(), np.uint8)
-    np.savez(out, **arrays)
+    np.savez(out, **arrays)  # type: ignore[arg-type]
 
 
 main()

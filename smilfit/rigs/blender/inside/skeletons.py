@@ -24,8 +24,9 @@ class Skeleton:
         self.parents: list[int] = []
         self.indices: dict[tuple[str, str], int] = {}
         left = 0
+        hung = [found for found in map(bone_above, [*meshes, *armatures]) if found is not None]
         for armature in armatures:
-            kept = _kept_bones(armature)
+            kept = _kept_bones(armature, {bone for a, bone in hung if a == armature})
             left += len(armature.data.bones) - len(kept)
             for bone in _parents_first(armature):
                 if bone.name not in kept:
@@ -50,8 +51,8 @@ class Skeleton:
         every = [o for o in scene.objects if o.type == 'ARMATURE']
         if not any(links.values()):
             raise RefusedError(
-                f'a rig must have a mesh that hangs on an armature; got {len(shown)} meshes and {len(every)} armatures, '
-                'and no mesh that hangs on one. Bind the mesh to its armature and export both.'
+                f'a rig must have a mesh that hangs on an armature; got {len(shown)} meshes and {len(every)} '
+                'armatures, and no mesh that hangs on one. Bind the mesh to its armature and export both.'
             )
         groups = _groups([found for found in links.values() if found])
         skinning = [
@@ -62,7 +63,8 @@ class Skeleton:
             chosen = [g for g in groups if wanted in {a.name for a in g}]
             if not chosen:
                 raise RefusedError(
-                    f'--armature must name an armature that moves a mesh; got {wanted!r}. There are: {_names(groups)}.'
+                    f'--armature must name an armature that moves a mesh; got {wanted!r}. There are: '
+                    f'{_names(groups)}.'
                 )
             groups = chosen
         if len(groups) > 1:
@@ -127,11 +129,21 @@ def rest_pose(armatures: Sequence[bpy.types.Object]) -> Iterator[None]:
 
 def armature_modifiers(mesh: bpy.types.Object) -> list[bpy.types.Modifier]:
     """Give the modifiers by which armatures move a mesh."""
-    return [
-        m
-        for m in mesh.modifiers
-        if m.type == 'ARMATURE' and m.object is not None and m.object.type == 'ARMATURE'
-    ]
+    found = [m for m in mesh.modifiers if m.type == 'ARMATURE' and m.object is not None]
+    return [m for m in found if m.object.type == 'ARMATURE']
+
+
+def movers(mesh: bpy.types.Object) -> list[bpy.types.Object]:
+    """Give the armatures that skin a mesh, by modifiers or, as of old, as its parent."""
+    found = [m.object for m in armature_modifiers(mesh)]
+    if (
+        not found
+        and mesh.parent_type == 'ARMATURE'
+        and mesh.parent is not None
+        and mesh.parent.type == 'ARMATURE'
+    ):
+        found = [mesh.parent]
+    return list(dict.fromkeys(found))
 
 
 def bone_above(mesh: bpy.types.Object) -> tuple[bpy.types.Object, str] | None:
@@ -145,11 +157,8 @@ def bone_above(mesh: bpy.types.Object) -> tuple[bpy.types.Object, str] | None:
 
 
 def _armatures_of(mesh: bpy.types.Object) -> list[bpy.types.Object]:
-    found = [m.object for m in armature_modifiers(mesh)]
-    if mesh.parent_type == 'ARMATURE' and mesh.parent is not None and mesh.parent.type == 'ARMATURE':
-        found.append(mesh.parent)
-    hung = bone_above(mesh)
-    return list(dict.fromkeys([*found, hung[0]] if hung is not None and not found else found))
+    found, hung = movers(mesh), bone_above(mesh)
+    return [hung[0]] if hung is not None and not found else found
 
 
 def _is_skinned(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -> bool:
@@ -190,12 +199,12 @@ def _parents_first(armature: bpy.types.Object) -> list[bpy.types.Bone]:
     return list(order.values())
 
 
-def _kept_bones(armature: bpy.types.Object) -> set[str]:
-    """Choose bones: those that deform and what they hang on, and free ones such as ends; no controls."""
+def _kept_bones(armature: bpy.types.Object, hung: set[str]) -> set[str]:
+    """Choose bones: those that deform or that things hang on, what is above them, and ends; no controls."""
     kept: set[str] = set()
     controls = _controls(armature)
     for bone in armature.data.bones:
-        if bone.use_deform or bone.name not in controls:
+        if bone.use_deform or bone.name in hung or bone.name not in controls:
             kept |= {bone.name, *(above.name for above in bone.parent_recursive)}
     return kept
 
