@@ -20,8 +20,8 @@ _OF_INTERPRETER = ('-I',)
 _BIN = 'Scripts' if os.name == 'nt' else 'bin'
 
 
-class NoBlenderError(ValueError):
-    """There is no Blender on this machine, or none that runs; the message says how to get one."""
+class NoBlenderError(ImportError):
+    """There is no Blender on this machine, or none that starts; the message says how to get one."""
 
 
 @dataclass(frozen=True)

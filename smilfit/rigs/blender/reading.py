@@ -74,9 +74,9 @@ def _check_head(path: Path) -> None:
 
 def _refusal(path: Path, what: str, error: BlenderError) -> Exception:
     if error.kind == 'RefusedError':
-        return BadFileError(f'{path}: {error}')
+        return BadFileError(f'{path}: {shorten(str(error), 1000)}')
     if error.kind in ('', 'TimeoutError'):
-        return BadFileError(f'{path}: {error} {_ADVICE}')
+        return BadFileError(f'{path}: {shorten(str(error), 1000)} {_ADVICE}')
     return BadFileError(
         f'{path}: {what} must be whole and well-formed; Blender said: {_last(str(error))}. {_ADVICE}'
     )

@@ -1,4 +1,4 @@
-"""Inside Blender: make small scenes of what artists' files hold, and save each: `FOLDER`.
+"""Inside Blender: make small scenes of what artists' files hold, and save each: `FOLDER [SCENE]`.
 
 A worm lies along x, of three bones of length 1 and a box of four rings; a scene adds one thing to it.
 """
@@ -11,8 +11,8 @@ FOLDER = sys.argv[1]
 BONES = 3
 
 
-def worm(name='worm', at=0.0):
-    """Make an armature and a mesh that it moves, one ring of four corners at every joint and the end."""
+def spine(name='worm', at=0.0):
+    """Make an armature."""
     armature = bpy.data.objects.new(name, bpy.data.armatures.new(name))
     bpy.context.scene.collection.objects.link(armature)
     bpy.context.view_layer.objects.active = armature
@@ -23,6 +23,25 @@ def worm(name='worm', at=0.0):
         bone.head, bone.tail = (j, at, 0), (j + 1, at, 0)
         bone.parent, above = above, bone
     bpy.ops.object.mode_set(mode='OBJECT')
+    return armature
+
+
+def skin_of(armature, points, edges, faces, rows):
+    """Make a mesh of an armature; `rows` are the vertices that each bone moves."""
+    mesh = bpy.data.meshes.new(f'{armature.name} skin')
+    mesh.from_pydata(points, edges, faces)
+    skin = bpy.data.objects.new(mesh.name, mesh)
+    bpy.context.scene.collection.objects.link(skin)
+    for bone, vertices in rows.items():
+        skin.vertex_groups.new(name=bone).add(vertices, 0.5, 'REPLACE')
+    skin.parent = armature
+    skin.modifiers.new('bones', 'ARMATURE').object = armature
+    return skin
+
+
+def worm(name='worm', at=0.0):
+    """Make an armature and a mesh that it moves, one ring of four corners at every joint and the end."""
+    armature = spine(name, at)
     rings = [
         [(x, at + y, z) for y, z in ((-0.2, -0.2), (0.2, -0.2), (0.2, 0.2), (-0.2, 0.2))] for x in range(4)
     ]
@@ -31,16 +50,9 @@ def worm(name='worm', at=0.0):
         for i in range(3)
         for k in range(4)
     ]
-    mesh = bpy.data.meshes.new(f'{name} skin')
-    mesh.from_pydata([p for ring in rings for p in ring], [], [*sides, [3, 2, 1, 0], [12, 13, 14, 15]])
-    skin = bpy.data.objects.new(f'{name} skin', mesh)
-    bpy.context.scene.collection.objects.link(skin)
-    for j in range(BONES):
-        group = skin.vertex_groups.new(name=f'bone{j}')
-        group.add(range(4 * j, 4 * j + 8), 0.5, 'REPLACE')
-    skin.parent = armature
-    skin.modifiers.new('bones', 'ARMATURE').object = armature
-    return armature, skin
+    rows = {f'bone{j}': range(4 * j, 4 * j + 8) for j in range(BONES)}
+    points = [p for ring in rings for p in ring]
+    return armature, skin_of(armature, points, [], [*sides, [3, 2, 1, 0], [12, 13, 14, 15]], rows)
 
 
 def bend(armature, name='bend', angle=0.6):
@@ -94,23 +106,16 @@ def no_armature():
 
 
 def only_points():
-    _, skin = worm()
-    skin.data.clear_geometry()
-    skin.data.from_pydata([(0, 0, 0), (1, 0, 0)], [(0, 1)], [])
-    skin.vertex_groups['bone0'].add([0, 1], 1.0, 'REPLACE')
+    skin_of(spine(), [(0, 0, 0), (1, 0, 0)], [(0, 1)], [], {'bone0': [0, 1]})
 
 
 def mirrored():
-    """Half a worm (y < 0) that a modifier makes whole, smoothed by another, and hung by a third."""
-    armature, skin = worm()
-    half = [[3, 2, 1, 0]]
-    skin.data.clear_geometry()
-    skin.data.from_pydata([(0, -0.2, 0), (3, -0.2, 0), (3, -0.2, 1), (0, -0.2, 1)], [], half)
-    for name, rows in (('bone0', [0, 3]), ('bone2', [1, 2])):
-        skin.vertex_groups[name].add(rows, 1.0, 'REPLACE')
+    """Half a worm (y < 0) that a modifier makes whole, and another one smoothes."""
+    armature = spine()
+    points = [(0, -0.2, 0), (3, -0.2, 0), (3, -0.2, 1), (0, -0.2, 1)]
+    skin = skin_of(armature, points, [], [[3, 2, 1, 0]], {'bone0': [0, 3], 'bone2': [1, 2]})
     skin.modifiers.clear()
-    mirror = skin.modifiers.new('mirror', 'MIRROR')
-    mirror.use_axis = (False, True, False)
+    skin.modifiers.new('mirror', 'MIRROR').use_axis = (False, True, False)
     skin.modifiers.new('subdivision', 'SUBSURF')
     skin.modifiers.new('bones', 'ARMATURE').object = armature
     bend(armature)
@@ -179,9 +184,25 @@ def code():
     driver.expression = f'len([open({FOLDER + "/ran_driver"!r}, "w").close()]) * 7'
 
 
+def two_clips():
+    """Two actions of two bones, the first of which was looked at last, in its last frame."""
+    armature, _ = worm()
+    bend(armature, 'first')
+    second = armature.animation_data.action = bpy.data.actions.new('second')
+    bone = armature.pose.bones['bone2']
+    bone.rotation_mode = 'XYZ'
+    for frame in (1, 5):
+        bone.rotation_euler = (0, 0, 0.3)
+        bone.keyframe_insert('rotation_euler', frame=frame)
+    first = armature.animation_data.action = bpy.data.actions['first']
+    if hasattr(first, 'slots'):
+        armature.animation_data.action_slot = first.slots[0]
+    second.use_fake_user = True
+    bpy.context.scene.frame_set(5)
+
+
 def centimetres():
-    armature, skin = worm()
-    bend(armature)
+    bend(worm()[0])
     bpy.context.scene.unit_settings.scale_length = 0.01
 
 
@@ -192,19 +213,16 @@ def preserving_volume():
 
 
 def textured():
-    """Two images, one of them missing; the seam of the one that most faces show."""
+    """Two images, one of them missing; each side shows the whole of the other one."""
     _, skin = worm()
-    image = bpy.data.images.new('paint', 4, 4)
-    image.pack()
-    missing = bpy.data.images.load(FOLDER + '/nowhere.png', check_existing=False) if False else None
-    for name, picture in (('painted', image), ('lost', missing)):
-        material = bpy.data.materials.new(name)
+    painted, gone = bpy.data.images.new('painted', 4, 4), bpy.data.images.new('gone', 1, 1)
+    painted.pack()
+    gone.source, gone.filepath = 'FILE', '//textures/gone.png'
+    for image in (painted, gone):
+        material = bpy.data.materials.new(image.name)
         material.use_nodes = True
         node = material.node_tree.nodes.new('ShaderNodeTexImage')
-        node.image = picture
-        if picture is None:
-            node.image = bpy.data.images.new('gone', 1, 1)
-            node.image.source, node.image.filepath = 'FILE', '//textures/gone.png'
+        node.image = image
         shader = next(n for n in material.node_tree.nodes if n.type == 'BSDF_PRINCIPLED')
         material.node_tree.links.new(node.outputs['Color'], shader.inputs['Base Color'])
         skin.data.materials.append(material)
@@ -216,8 +234,8 @@ def textured():
 
 
 for scene in (
-    plain, walking, two_animals, one_of_two, no_mesh, no_armature, only_points, mirrored, shape_keys, hanging, controls,
-    code, centimetres, preserving_volume, textured,
+    plain, walking, two_clips, two_animals, one_of_two, no_mesh, no_armature, only_points, mirrored, shape_keys,
+    hanging, controls, code, centimetres, preserving_volume, textured,
 ):  # fmt: skip
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene()

@@ -106,7 +106,11 @@ def test_a_script_that_fails_is_an_error_of_its_kind(blender, tmp_path, text, ki
 
 
 def test_what_takes_too_long_is_stopped_with_its_children(blender, tmp_path):
-    text = 'import subprocess, time\nprint(subprocess.Popen(["sleep", "60"]).pid, file=open(sys.argv[1], "w"), flush=True)\n'
+    text = (
+        'import subprocess, time\n'
+        'child = subprocess.Popen(["sleep", "60"])\n'
+        'print(child.pid, file=open(sys.argv[1], "w"), flush=True)\n'
+    )
     with pytest.raises(BlenderError, match='still at work after 3 s') as failed:
         run_in_blender(
             script(tmp_path, text + 'time.sleep(60)'), tmp_path / 'pid', limit_s=3, blender=blender

@@ -1,41 +1,39 @@
-"""Actions as clips: where the bones are in the world at every key, or every frame between sparse keys."""
+"""Clips played: where the bones are in the world at every key, or every frame between sparse keys."""
 
-import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import bpy
 import numpy as np
+from actions import Part, clip_parts
 from meshes import SkinnedMeshes
 from skeletons import Skeleton
+from standing import Standing
 
-_BONE = re.compile(r'pose\.bones\["((?:[^"\\]|\\.)*)"\]')
-_KEY = re.compile(r'key_blocks\["((?:[^"\\]|\\.)*)"\]\.value')
 # Frames between keys: up to this they are the motion as it was recorded, at whatever rate.
 _SPARSE = 2.01
 # Of one clip: what the reader takes at most (128 bytes a joint and frame, a gigabyte).
 _MOST_MATRICES = (1 << 30) // 128
 
 
-class Part(NamedTuple):
-    """What an action says of one thing: an object, or a mesh's shape keys."""
-
-    owner: Any
-    action: bpy.types.Action
-    slot: Any
-    curves: list[bpy.types.FCurve]
-
-
 def read_clips(
-    skeleton: Skeleton, meshes: SkinnedMeshes, arrays: dict[str, np.ndarray], notes: list[str]
+    skeleton: Skeleton,
+    meshes: SkinnedMeshes,
+    standing: Standing,
+    arrays: dict[str, np.ndarray],
+    notes: list[str],
 ) -> list[dict[str, Any]]:
     """Play every action that moves bones or shape keys, and write what the bones do."""
     found: list[dict[str, Any]] = []
-    for name, parts in _plays(skeleton, meshes).items():
+    for name, parts in clip_parts(skeleton, meshes).items():
         frames = _frames([curve for part in parts for curve in part.curves])
+        if not len(frames):
+            notes.append(f'the clip {name} has no keys: left out.')
+            continue
         if len(frames) * len(skeleton.bones) > _MOST_MATRICES:
             notes.append(f'the clip {name} is left out: {len(frames)} frames are more than fit into memory.')
             continue
+        standing.restore()
         _assign(parts)
         joints, morphs, check = _play(frames, skeleton, meshes)
         key = f'c{len(found)}.'
@@ -44,66 +42,6 @@ def read_clips(
         arrays[key + 'joints'], arrays[key + 'morphs'], arrays[key + 'check'] = joints, morphs, check
         found.append({'name': name, 'check': len(frames) // 2})
     return found
-
-
-def _plays(skeleton: Skeleton, meshes: SkinnedMeshes) -> dict[str, list[Part]]:
-    """Group what actions say into clips: one action's parts, or those of one take of an FBX file."""
-    bones = {(a, b.name) for a, b in zip(skeleton.owners, skeleton.bones)}
-    above = [o for a in skeleton.armatures for o in [a, *_parents(a)]]
-    keys = list(dict.fromkeys(thing.data.shape_keys for thing in meshes.objects if thing.data.shape_keys))
-    owners = {a.name for a in above} | {k.name for k in keys}
-    plays: dict[str, list[Part]] = {}
-    for action in bpy.data.actions:
-        for slot, curves in _slots(action):
-            for owner in [*dict.fromkeys(above), *keys]:
-                if _moves(owner, slot, curves, bones, action):
-                    plays.setdefault(_take(action.name, owners), []).append(Part(owner, action, slot, curves))
-    # A clip must move a bone or a shape; what only moves the whole goes along with one that does.
-    return {name: parts for name, parts in plays.items() if any(_poses(part, bones) for part in parts)}
-
-
-def _parents(thing: bpy.types.Object) -> list[bpy.types.Object]:
-    return [] if thing.parent is None else [thing.parent, *_parents(thing.parent)]
-
-
-def _slots(action: bpy.types.Action) -> Iterator[tuple[Any, list[bpy.types.FCurve]]]:
-    """Give an action's curves by whom they are for; Blender 4.3 and older have one list."""
-    if not hasattr(action, 'slots'):
-        yield None, list(action.fcurves)
-        return
-    for slot in action.slots:
-        bags = [s.channelbag(slot) for layer in action.layers for s in layer.strips if s.type == 'KEYFRAME']
-        yield slot, [curve for bag in bags if bag is not None for curve in bag.fcurves]
-
-
-def _moves(
-    owner: Any, slot: Any, curves: list[bpy.types.FCurve], bones: set[Any], action: bpy.types.Action
-) -> bool:
-    """Say whether curves are for a thing: by the bones they name, or because it plays them now."""
-    if isinstance(owner, bpy.types.Key):
-        names = {k.name for k in owner.key_blocks}
-        mine = any((m := _KEY.match(c.data_path)) and m[1] in names for c in curves)
-    else:
-        mine = any((m := _BONE.match(c.data_path)) and (owner, m[1]) in bones for c in curves)
-    playing = owner.animation_data is not None and owner.animation_data.action == action
-    if playing and slot is not None:
-        playing = owner.animation_data.action_slot == slot
-    users = [] if slot is None else list(slot.users())
-    return (mine and (not users or owner in users)) or playing or owner in users
-
-
-def _poses(part: Part, bones: set[Any]) -> bool:
-    if isinstance(part.owner, bpy.types.Key):
-        return True
-    return any((m := _BONE.match(c.data_path)) and (part.owner, m[1]) in bones for c in part.curves)
-
-
-def _take(name: str, owners: set[str]) -> str:
-    """Give the take of an action that FBX import names `object|take|layer`, and exporters `object|object|take`."""
-    parts = name.split('|')
-    while len(parts) > 1 and parts[0] in owners:
-        parts = parts[1:]
-    return '|'.join(parts)
 
 
 def _frames(curves: list[bpy.types.FCurve]) -> np.ndarray:
@@ -122,10 +60,9 @@ def _frames(curves: list[bpy.types.FCurve]) -> np.ndarray:
 
 
 def _assign(parts: list[Part]) -> None:
-    """Let the parts' owners play them, and nothing else."""
+    """Let the parts' owners play them."""
     for part in parts:
         data = part.owner.animation_data or part.owner.animation_data_create()
-        data.use_nla = False
         data.action = part.action
         if part.slot is not None:
             data.action_slot = part.slot

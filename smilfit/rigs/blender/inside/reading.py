@@ -14,6 +14,7 @@ from features import told_features
 from meshes import SkinnedMeshes
 from opening import open_file
 from skeletons import Skeleton, rest_pose
+from standing import Standing
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     path, wanted, out = sys.argv[1:4]
     notes: list[str] = []
     open_file(path, notes)
+    standing = Standing(as_imported=not path.lower().endswith('.blend'))
     # What importers left is evaluated first: rest joints and rest vertices must be of one frame.
     bpy.context.scene.frame_set(bpy.context.scene.frame_current)
     skeleton = Skeleton.of_scene(wanted, notes)
@@ -29,7 +31,7 @@ def main() -> None:
         arrays['rest'] = skeleton.rest()
         meshes = SkinnedMeshes(skeleton, notes)
         meshes.write(arrays)
-    clips = read_clips(skeleton, meshes, arrays, notes)
+    clips = read_clips(skeleton, meshes, standing, arrays, notes)
     told_features(skeleton, meshes, notes)
     if getattr(bpy.app, 'autoexec_fail', False):
         notes.append(
