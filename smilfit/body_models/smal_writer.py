@@ -101,6 +101,8 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
         f'{data.n_expression} expression directions': data.n_expression,
         'that children inherit scales of joints': data.joint_scale_mode == 'inherited',
         "the joint limits, which are along joints' own axes": data.joint_axes is not None,
+        f'that the limits of {len(data.default_limits)} joints are default ones': data.default_limits
+        and data.joint_axes is None,
     }
     lost = [words for words, there in present.items() if there]
     if data.joint_regressor is not None:

@@ -109,6 +109,7 @@ def body_of_document(document: dict[str, Any], values: JsonValues) -> BodyModelD
         joint_scale_mode=values.text(document.get('joint_scale_mode', 'local'), 'joint_scale_mode') or '',
         joint_limits=_limits(joints, values),
         joint_axes=_axes(joints, values),
+        default_limits=_default_limits(joints, values),
         joint_symmetry=_pairs(symmetry.get('joint_pairs'), values),
         symmetry_plane_vertices=None if plane is None else values.whole(plane, 'symmetry.plane_vertices'),
         joint_groups=_groups(document, 'joint_groups', values),
@@ -167,6 +168,20 @@ def _limits(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | No
         if limits.shape != (3, 2):
             values.refuse(f'joints[{i}].limits_rad', 'be 3 pairs', f'shape {limits.shape}')
     return np.stack(found)
+
+
+def _default_limits(joints: list[dict[str, Any]], values: JsonValues) -> tuple[str, ...]:
+    """Name the joints whose limits nobody stated of this animal."""
+    found = []
+    for i, joint in enumerate(joints):
+        marked = joint.get('limits_are_default', False)
+        if not isinstance(marked, bool):
+            values.refuse(f'joints[{i}].limits_are_default', 'be true or false', marked)
+        if marked and 'limits_rad' not in joint:
+            values.refuse(f'joints[{i}].limits_are_default', 'stand beside limits_rad', 'none')
+        if marked:
+            found.append(str(joint['name']))
+    return tuple(found)
 
 
 def _axes(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | None:

@@ -108,8 +108,9 @@ def build_model(
         forward_axis=rig.forward_axis,
         licence=rig.licence,
     )
-    found, source = _limits(rig, data, tree, clips, limits)
-    data = replace(data, joint_limits=locked(found, tree.fitted))
+    found, source, guessed = _limits(rig, data, tree, clips, limits)
+    default = tuple(n for n, fitted in zip(names, tree.fitted) if fitted and n in guessed)
+    data = replace(data, joint_limits=locked(found, tree.fitted), default_limits=default)
     if rig.axes is not None and source != _DEFAULT and limits != 'clips':
         data = replace(data, joint_axes=rig.axes[order])
     check_body_model(data, rig.name)
@@ -179,7 +180,8 @@ def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:
 
 def _limits(
     rig: Rig, data: BodyModelData, tree: BodyTree, clips: tuple[ClipPoses, ...], wanted: str | Path
-) -> tuple[np.ndarray, str]:
+) -> tuple[np.ndarray, str, frozenset[str]]:
+    """Give limits, where they come from in words, and the joints whose limits are default ones."""
     stated = None if rig.limits_rad is None else rig.limits_rad[list(tree.order)]
     if wanted == 'clips':
         if not clips:
@@ -191,16 +193,17 @@ def _limits(
             f'ranges that {len(clips)} clips use ({n_frames} frames), of both sides the wider, and 15 degrees'
         )
         used = limits_of_clips([clip.arrays['body_pose'] for clip in clips])
-        return with_other_side(used, data), words
+        return with_other_side(used, data), words, frozenset()
     if wanted == 'file' and stated is None:
         raise ValueError(f'{rig.name}: limits of the file were asked for; it has none. Leave --limits out.')
     if stated is not None and wanted in ('auto', 'file'):
-        return stated, 'as the file states them'
-    default = default_joint_limits(data)
+        return stated, 'as the file states them', frozenset()
+    default, every = default_joint_limits(data), frozenset(data.joint_names)
     if wanted in ('auto', 'default'):
-        return default, _DEFAULT
+        return default, _DEFAULT, every
     base = stated if stated is not None else default
-    return read_limits(wanted, data.joint_names, base), f'by {Path(wanted).name}'
+    found, named = read_limits(wanted, data.joint_names, base)
+    return found, f'by {Path(wanted).name}', frozenset() if stated is not None else every - named
 
 
 def _counts(rig: Rig, data: BodyModelData, clips: tuple[ClipPoses, ...]) -> dict[str, int]:

@@ -46,13 +46,16 @@ def with_other_side(limits: Float[np.ndarray, 'J 3 2'], data: BodyModelData) -> 
 
 def read_limits(
     path: str | Path, names: Sequence[str], limits: Float[np.ndarray, 'J 3 2']
-) -> Float[np.ndarray, 'J 3 2']:
+) -> tuple[Float[np.ndarray, 'J 3 2'], frozenset[str]]:
     """Read limits from a table (csv: joint,axis,min_deg,max_deg); what it does not name keeps its own.
 
     Args:
         path: the table; `axis` is x, y or z.
         names: of the joints.
         limits: of the joints that the table does not name.
+
+    Returns:
+        The limits, and the joints that the table names.
 
     Raises:
         UnknownNameError: a joint that is not there.
@@ -78,7 +81,7 @@ def read_limits(
                     f'{path}: limits of {joint} must be of x, y or z, least first, within 180 degrees; got {got}.'
                 )
             found[place[joint], _AXES.index(axis)] = np.radians([low, high])
-        return found
+        return found, frozenset(row['joint'] for row in rows)
 
 
 def locked(limits: Float[np.ndarray, 'J 3 2'], fitted: Sequence[bool]) -> Float[np.ndarray, 'J 3 2']:

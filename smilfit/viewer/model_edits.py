@@ -78,7 +78,9 @@ class ModelEdits:
                 )
             every[other] = image
             changed.append(self.data.joint_names[other])
-        self._take(replace(self.data, joint_limits=every))
+        guessed = self.data.joint_names if stated is None else self.data.default_limits
+        kept = tuple(name for name in guessed if name not in changed)
+        self._take(replace(self.data, joint_limits=every, default_limits=kept))
         return tuple(changed)
 
     def add_keypoint(self, name: str, definition: KeypointDefinition) -> None:

@@ -13,6 +13,7 @@ from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
 from smilfit.evaluation.verdict.priors import (
     betas_sd,
     camera_distance,
+    landmark_excess,
     landmark_offsets_sd,
     limits_share,
     part_sizes_sd,
@@ -46,8 +47,9 @@ def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
     offsets = landmark_offsets_sd(body, params)
     if params.landmark_offsets is not None and offsets.shape[1]:
         found['landmark_offsets_sd'] = _worst(offsets, body.data.unknown_landmarks, largest=True)
-        lengths = params.landmark_offsets.norm(dim=-1) / body.rest_size
-        found['landmark_offsets'] = _worst(lengths, body.data.unknown_landmarks, largest=True)
+        found['landmark_offsets'] = _worst(
+            landmark_excess(body, params), body.data.unknown_landmarks, largest=True
+        )
     sizes = part_sizes_sd(body, params)
     if sizes.shape[1]:
         found['part_sizes_sd'] = _worst(sizes, tuple(body.part_sizes), largest=True)

@@ -17,13 +17,15 @@ from smilfit.body_models import BodyModelData
 from smilfit.evaluation.point_fit import extent
 from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.sides import side_pairs
-from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
+from smilfit.evaluation.verdict.yardstick import errors_px
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]
+# The solver that knows covariances.
+SECOND_ORDER = 'LevenbergMarquardt'
 # Priors are so many times heavier where maps are compared: a pose that is nearly free follows any map.
 STIFF = 20.0
 # A label is missed by half where the body is so far off, a share of the animal's size.
@@ -64,17 +66,18 @@ def stiffened(cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler]) -> di
     return {**cfg, 'stages': stages}
 
 
-def left_out_px(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> Float[Tensor, 'B K']:
-    """Fit without a camera's keypoints, and measure px there.
+def with_covariance(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a registrant's config whose last stage says how sure it is, where its solver can."""
 
-    Args:
-        fit: fits.
-        inputs: of the frames.
-        seen: the labels of these frames, by all cameras.
-        camera: which is left out.
-    """
-    blind = [_changed(i, lambda k: without_camera(k, camera), Keypoints2d) for i in inputs]
-    return errors_px(seen, keypoints_of(fit(blind), seen.names))[:, camera]
+    def sure(solver: Mapping[str, Any]) -> dict[str, Any]:
+        return {**solver, 'covariance': True} if solver.get('type') == SECOND_ORDER else dict(solver)
+
+    *stages, last = cfg['stages']
+    found = {
+        **cfg,
+        'stages': [*stages, {**last, 'optimizer': sure(last['optimizer'])} if 'optimizer' in last else last],
+    }
+    return found | ({'optimizer': sure(cfg['optimizer'])} if 'optimizer' in cfg else {})
 
 
 def null_maps(
@@ -142,7 +145,7 @@ def dealt_out(inputs: Inputs, rng: np.random.Generator) -> list[BaseInput]:
             orders[keypoints.names] = _derangement(len(keypoints.names), rng)
         return _reordered(keypoints, orders[keypoints.names])
 
-    return [_changed(i, deal) for i in inputs]
+    return [changed_keypoints(i, {Keypoints2d: deal, Keypoints3d: deal}) for i in inputs]
 
 
 def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput] | None:
@@ -156,7 +159,7 @@ def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput]
             order[a], order[b], some = b, a, True
         return _reordered(keypoints, order)
 
-    changed = [_changed(i, exchange) for i in inputs]
+    changed = [changed_keypoints(i, {Keypoints2d: exchange, Keypoints3d: exchange}) for i in inputs]
     return changed if some else None
 
 
@@ -184,10 +187,12 @@ def _reordered(keypoints: Keypoints2d | Keypoints3d, order: list[int]) -> Keypoi
     return replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
 
 
-def _changed(
-    given: BaseInput, change: Callable, kind: type | tuple = (Keypoints2d, Keypoints3d)
-) -> BaseInput:
-    if not isinstance(given, KeypointInput) or not isinstance(given.keypoints, kind):
+def changed_keypoints(given: BaseInput, changes: Mapping[type, Callable[[Any], Any]]) -> BaseInput:
+    """Copy an Input with its keypoints changed, by what kind they are; others stay as they are."""
+    if not isinstance(given, KeypointInput):
+        return given
+    change = next((f for kind, f in changes.items() if isinstance(given.keypoints, kind)), None)
+    if change is None:
         return given
     changed = copy(given)
     changed.keypoints = change(given.keypoints)
