@@ -57,8 +57,8 @@ def landmark_offsets_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
 def landmark_excess(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
     """Give how much farther each landmark with an unknown offset is than the lookup expects, in body lengths.
 
-    Of an offset with the standard deviation s in each direction, `3 s^2` of its squared length are expected; the root of
-    what it has beyond that counts, 0 where it has less. Rows as `body.data.unknown_landmarks`.
+    Of an offset with the standard deviation s in each direction, `3 s^2` of its squared length are expected; the root
+    of what it has beyond that counts, 0 where it has less. Rows as `body.data.unknown_landmarks`.
     """
     if params.landmark_offsets is None:
         return params.transl.new_zeros(params.batch_size, 0)

@@ -72,12 +72,12 @@ def with_covariance(cfg: Mapping[str, Any]) -> dict[str, Any]:
     def sure(solver: Mapping[str, Any]) -> dict[str, Any]:
         return {**solver, 'covariance': True} if solver.get('type') == SECOND_ORDER else dict(solver)
 
+    def sure_where_set(settings: Mapping[str, Any]) -> dict[str, Any]:
+        own = settings.get('optimizer')
+        return {**settings, 'optimizer': sure(own)} if own else dict(settings)
+
     *stages, last = cfg['stages']
-    found = {
-        **cfg,
-        'stages': [*stages, {**last, 'optimizer': sure(last['optimizer'])} if 'optimizer' in last else last],
-    }
-    return found | ({'optimizer': sure(cfg['optimizer'])} if 'optimizer' in cfg else {})
+    return sure_where_set({**cfg, 'stages': [*stages, sure_where_set(last)]})
 
 
 def null_maps(
