@@ -17,6 +17,7 @@ from smilfit.evaluation.verdict.priors import (
     landmark_offsets_sd,
     limits_share,
     part_sizes_sd,
+    size_ratio,
 )
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams, Keypoints2d
@@ -26,10 +27,15 @@ from smilfit.structures.frame_blocks import by_blocks
 N_MESHES, N_CROSSINGS = 24, 4
 
 
-def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
+def body_values(body: SMIL, params: BodyParams, unit: str | None = None) -> dict[str, Found]:
     """Measure bodies that share shape and skeleton: the worst bone, joint and coefficient, and the skin.
 
     The skin is measured in a few frames, spread over all, of which the mean stands.
+
+    Args:
+        body: the body.
+        params: of the fit.
+        unit: of the world, to compare the size with the model's.
     """
     if not params.batch_size:
         return {}
@@ -40,6 +46,9 @@ def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
         'bone_shortest': _worst(ratios, bones, largest=False),
         'joint_moves': _worst(joint_moves(body, params), joints, largest=True),
     }
+    size = size_ratio(body, params, unit)
+    if size is not None:
+        found['size'] = Found(size)
     asymmetry = bone_asymmetry(body, params)
     if asymmetry.shape[1]:
         pairs = [joints[a] for a, _ in side_pairs(body.data, joints) if a > 0]

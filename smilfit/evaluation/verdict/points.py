@@ -50,7 +50,7 @@ def point_numbers(
     params = result.params[rows.to(result.params.transl.device)].to('cpu')
     measured = point_benchmark(given[rows], keypoints_of(result, given.names)[rows])
     worst = [measured.median(k) / measured.size for k in range(len(given.names))]
-    values = body_values(body, params)
+    values = body_values(body, params, given.unit)
     if np.isfinite(worst).any():
         at = int(np.nanargmax(worst))
         values['point_error'] = Found(
@@ -63,7 +63,7 @@ def point_numbers(
     }
     few = spread_rows(rows, N_REFITTED)
     chosen = [i[few] for i in inputs]
-    values |= _left_out(lambda changed: fit(changed, few), chosen, given[few], measured.size, step)
+    values |= left_out_points(lambda changed: fit(changed, few), chosen, given[few], measured.size, step)
     step('fitting with shuffled keypoints')
     found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED)
     if found is not None:
@@ -73,7 +73,7 @@ def point_numbers(
     return SessionNumbers(values, {n: at_places(v, rows) for n, v in frames.items()}, ())
 
 
-def _left_out(
+def left_out_points(
     fit: Callable[[Inputs], FitResult],
     inputs: Inputs,
     given: Keypoints3d,
@@ -85,6 +85,16 @@ def _left_out(
     The other frames tell where it is on the body and how long bones are; in its frame the pose has to tell. Beside it
     stands the mean pose of what was not hidden, moved, turned and scaled onto what was not hidden in the frame: what
     labels without a body and without joints say. Noise of the labels is in both.
+
+    Args:
+        fit: fits.
+        inputs: of the frames.
+        given: the points of these frames.
+        size: of the animal, world unit.
+        step: told what is done next.
+
+    Returns:
+        The median distance as a share of the size, and over that of the mean pose; empty of too few frames or keypoints.
     """
     names, there = given.names, given.visible
     if len(names) < LEAST_KEYPOINTS or len(there) < N_GROUPS:

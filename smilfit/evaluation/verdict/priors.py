@@ -10,6 +10,7 @@ from smilfit.body_models import SMIL
 from smilfit.body_models.joint_axes import own_components
 from smilfit.losses.shape_prior import whitening_of
 from smilfit.structures import BodyParams
+from smilfit.structures.units import MILLIMETRES
 
 # Limits are stated by component of the axis-angle, and what no keypoint shows (a bone's twist) strays beyond: joints
 # count from so many degrees.
@@ -90,6 +91,24 @@ def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
     beyond = ((limits[..., 0] - own).relu() + (own - limits[..., 1]).relu()).norm(dim=-1)
     guessed = torch.tensor([name in body.data.default_limits for name in body.joint_names[1:]])
     return torch.where(guessed.to(far.device), far, beyond > math.radians(BEYOND_DEG)).double().mean(1)
+
+
+def size_ratio(body: SMIL, params: BodyParams, unit: str | None) -> float | None:
+    """Say how many times larger, or smaller, fitted bodies are than the model says; at least 1, the median.
+
+    Args:
+        body: the body.
+        params: of the fit.
+        unit: of the world.
+
+    Returns:
+        None where the model's unit or the world's is not a known length, or there is no body.
+    """
+    own = body.data.unit
+    if own not in MILLIMETRES or unit not in MILLIMETRES or not params.batch_size:
+        return None
+    ratio = float(params.scale.double().median()) * MILLIMETRES[unit] / MILLIMETRES[own]
+    return max(ratio, 1 / ratio) if ratio > 0 else math.inf
 
 
 def camera_distance(body: SMIL, params: BodyParams, centres: Float[Tensor, '*b C 3']) -> Float[Tensor, 'B C']:

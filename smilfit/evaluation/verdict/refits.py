@@ -18,12 +18,14 @@ from smilfit.evaluation.point_fit import extent
 from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px
-from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]
+# The least width of a robust loss where maps are compared, share of the animal: 10 px of one 250 px long.
+WIDTH = 0.04
 # The solver that knows covariances.
 SECOND_ORDER = 'LevenbergMarquardt'
 # Priors are so many times heavier where maps are compared: a pose that is nearly free follows any map.
@@ -51,19 +53,40 @@ def spread_rows(there: Tensor, count: int) -> Int[Tensor, ' n']:
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()]
 
 
-def stiffened(cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler]) -> dict[str, Any]:
+def stiffened(
+    cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler], extent_px: float | None = None
+) -> dict[str, Any]:
     """Give a registrant's config with the weights of its priors `STIFF` times as heavy.
+
+    Held near rest, labels of an animal that is large in its images miss by more px than a robust loss bears, which then
+    leaves half of them out: its width is at least `WIDTH` of the animal.
 
     Args:
         cfg: of the registrant.
         handlers: that it has; those without an Input of their own are priors.
+        extent_px: how large the animal is in its images; robust losses stay as they are if None.
     """
     priors = {f'{key}_weight' for key, handler in handlers.items() if not handler.requires_input()}
     stages = [
         {key: STIFF * value if key in priors else value for key, value in stage.items()}
         for stage in cfg['stages']
     ]
-    return {**cfg, 'stages': stages}
+    if extent_px is None or not np.isfinite(extent_px):
+        return {**cfg, 'stages': stages}
+    least = WIDTH * extent_px
+    return {**cfg, 'stages': stages, 'handlers': [_widened(h, handlers, least) for h in cfg['handlers']]}
+
+
+def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> Any:
+    """Give a handler's config with a robust loss of keypoints in images made as wide as that, at least."""
+    if not isinstance(cfg, Mapping) or not isinstance(
+        handlers.get(cfg.get('handler_key')), MultiviewKeypoint2dMSEHandler
+    ):
+        return cfg
+    loss = cfg.get('mse_loss')
+    if not isinstance(loss, Mapping) or not loss.get('sigma'):
+        return cfg
+    return {**cfg, 'mse_loss': {**loss, 'sigma': max(float(loss['sigma']), least_px)}}
 
 
 def with_covariance(cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def session_numbers(
     extent = extents_px(labels)
     errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
     own = triangulation_px(labels)
-    values, frames = body_values(body, params), body_frames(body, params, labels)
+    values, frames = body_values(body, params, labels.rig.unit), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
     notes: dict[str, tuple[str, ...]] = {}
     whole = {n: at_places(v, rows) for n, v in frames.items()}
