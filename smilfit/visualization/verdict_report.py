@@ -101,8 +101,8 @@ def _add_ellipses(report: Report, cameras: Sequence[Mapping[str, Any]]) -> None:
             }
             for row in known
         ],
-        'Labels of each camera in ellipses that should hold 90 % of them, by a fit to the others; scale: one number on '
-        'all standard deviations, by the other cameras. Mean pose: that of the other cameras, put onto each frame',
+        'Labels of each camera in ellipses that should hold 90 % of them, by a fit to the others; scale: one number '
+        'on all standard deviations, by the other cameras. Mean pose: that of the other cameras, put onto each frame',
     )
 
 

@@ -94,7 +94,8 @@ def left_out_points(
         step: told what is done next.
 
     Returns:
-        The median distance as a share of the size, and over that of the mean pose; empty of too few frames or keypoints.
+        The median distance as a share of the size, and over that of the mean pose; empty of too few frames or
+        keypoints.
     """
     names, there = given.names, given.visible
     if len(names) < LEAST_KEYPOINTS or len(there) < N_GROUPS:

@@ -58,8 +58,8 @@ def stiffened(
 ) -> dict[str, Any]:
     """Give a registrant's config with the weights of its priors `STIFF` times as heavy.
 
-    Held near rest, labels of an animal that is large in its images miss by more px than a robust loss bears, which then
-    leaves half of them out: its width is at least `WIDTH` of the animal.
+    Held near rest, labels of an animal that is large in its images miss by more px than a robust loss bears, which
+    then leaves half of them out: its width is at least `WIDTH` of the animal.
 
     Args:
         cfg: of the registrant.
