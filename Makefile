@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= demo_out
 
-.PHONY: install demo test lint bench docs pictures clean
+.PHONY: install demo test lint bench docs pictures blender-addon clean
 
 install: $(STAMP)
 
@@ -44,6 +44,10 @@ pictures: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The add-on as an archive in dist/, which Blender installs from disk; needs Python alone.
+blender-addon:
+	$(PYTHON) tools/blender_addon.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -21,7 +21,6 @@ _HASHED_WHERE_PRESENT = (
     'part_sizes',
     'joint_axes',
     'log_scale_directions',
-    'default_limits',
 )
 
 
@@ -69,8 +68,7 @@ class BodyModelData:
     Lengths are in the model's unit. `joint_regressor` gives rest joints from rest vertices; where it is None
     the joints are static: `joints` holds and shape does not move them. `parents[0] == -1` and
     `parents[j] < j`. `joint_limits` are the least and greatest axis-angle components, rad, along the columns of
-    `joint_axes`: each joint's own axes in those of the model, a rotation; None for the model's own. Joints of
-    `default_limits` have limits that nobody stated of this animal (`default_joint_limits`). Expression moves
+    `joint_axes`: each joint's own axes in those of the model, a rotation; None for the model's own. Expression moves
     vertices, and the joints by the regressor, as shape does, but changes from frame to frame. A group of
     `joint_groups` names joints; `keypoint_groups` adds keypoints that are no joints to a group of that name.
     `part_sizes` are the parts whose sizes a fit may change; where there are none, `default_part_sizes` gives some.
@@ -98,7 +96,7 @@ class BodyModelData:
     joint_scale_mode: str = 'local'
     joint_limits: np.ndarray | None = None  # (J, 3, 2) rad
     joint_axes: np.ndarray | None = None  # (J, 3, 3)
-    default_limits: tuple[str, ...] = ()
+    joint_limits_from: tuple[str, ...] = ()  # of each joint, one of `LIMIT_ORIGINS`; () where it is not known
     joint_symmetry: tuple[tuple[str, str], ...] = ()
     symmetry_plane_vertices: np.ndarray | None = None  # (n,)
     joint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -163,17 +161,17 @@ class BodyModelData:
         return replace(self, landmarks={}).content_hash()
 
     def content_hash(self) -> str:
-        """Hash what decides the geometry and the names (sha256, 16 hex digits); not texts such as a licence.
+        """Hash what decides the geometry and the names (sha256, 16 hex digits); not whence they are, as a licence.
 
         Numbers are rounded to float32 first, so a file and its copy in another format agree.
         """
         digest = hashlib.sha256()
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in ('name', 'licence', 'version'):
+            if f.name in ('name', 'licence', 'version', 'joint_limits_from'):
                 continue
             if f.name in _HASHED_WHERE_PRESENT and (
-                value is None or value is False or (isinstance(value, (dict, tuple)) and not value)
+                value is None or value is False or (isinstance(value, dict) and not value)
             ):
                 continue
             digest.update(f.name.encode())

@@ -89,6 +89,7 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
         f'the axes (up {data.up_axis}, forward {data.forward_axis})': data.up_axis or data.forward_axis,
         f'the licence ({data.licence})': data.licence,
         f'the version ({data.version})': data.version,
+        'where limits are from': data.joint_limits_from,
         f'{len(data.joint_symmetry)} pairs of joints of two sides': data.joint_symmetry,
         f'{len(data.joint_groups) + len(data.keypoint_groups)} groups': data.joint_groups
         or data.keypoint_groups,
@@ -101,8 +102,6 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
         f'{data.n_expression} expression directions': data.n_expression,
         'that children inherit scales of joints': data.joint_scale_mode == 'inherited',
         "the joint limits, which are along joints' own axes": data.joint_axes is not None,
-        f'that the limits of {len(data.default_limits)} joints are default ones': data.default_limits
-        and data.joint_axes is None,
     }
     lost = [words for words, there in present.items() if there]
     if data.joint_regressor is not None:

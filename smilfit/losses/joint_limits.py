@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.default_limits import LIMB_RAD, MIDLINE_RAD, default_joint_limits
+from smilfit.body_models.default_limits import LIMB_RAD, MIDLINE_RAD, default_joint_limits, default_joints
 from smilfit.body_models.joint_axes import own_components
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
@@ -64,7 +64,7 @@ class JointLimitLoss(_LimitLoss):
         required: whether a model without limits is an error; where not, it gets `default_joint_limits`, told.
         locked_factor: on the squared violations of locked axes.
         default_factor: on the squared violations of joints whose limits are default ones, which know nothing of the
-            animal: those of a model without limits, and those that a model names (`default_limits`). So limits that
+            animal: those of a model without limits, and those that a model marks (`joint_limits_from`). So limits that
             somebody stated may hold firmly and these softly.
     """
 
@@ -98,8 +98,8 @@ class JointLimitLoss(_LimitLoss):
         if data.joint_limits is not None or self.required:
             super().bind_body(data)
             self._factor, self.default = 1.0, None
-            if data.default_limits and self.default_factor != 1:
-                self.default = torch.tensor([name in data.default_limits for name in data.joint_names[1:]])
+            if any(default_joints(data)) and self.default_factor != 1:
+                self.default = torch.tensor(default_joints(data))[1:]
             return
         limits = default_joint_limits(data)
         limb, midline = math.degrees(LIMB_RAD), math.degrees(MIDLINE_RAD)

@@ -295,19 +295,6 @@ def test_limits_the_wrong_way_round_are_named():
         check_body_model(replace(data, joint_limits=data.joint_limits[..., ::-1].copy()), 'here')
 
 
-def test_default_limits_stay_marked(tmp_path):
-    data = replace(small_animal(), default_limits=('joint_2', 'joint_4'))
-    path = save_body_model(data, tmp_path / 'a.smil.json')
-    assert load_body_model_data(path).default_limits == data.default_limits
-    assert data.content_hash() != small_animal().content_hash()
-    with pytest.raises(ValueError, match=r"must name joints that have joint_limits; got \['joint_9'\]"):
-        check_body_model(replace(data, default_limits=('joint_9',)), 'here')
-    text = path.read_text()
-    path.write_text(text.replace('"limits_are_default": true', '"limits_are_default": 1'))
-    with pytest.raises(ValueError, match=r'joints\[2\].limits_are_default must be true or false; got 1'):
-        load_body_model_data(path)
-
-
 def test_two_sets_that_disagree_need_the_set_name():
     data = replace(small_animal(), keypoint_sets={'a': {'x': 'joint_1'}, 'b': {'x': 'joint_2'}})
     body = SMIL(data)

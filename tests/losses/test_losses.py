@@ -128,7 +128,7 @@ def test_joint_limits_cost_nothing_inside():
 
 
 def test_default_limits_give_way_and_stated_ones_hold():
-    data = replace(small_animal(), default_limits=('joint_1',))
+    data = replace(small_animal(), joint_limits_from=('file', 'default', *['user'] * 4))
     loss = JointLimitLoss(reduction='sum', default_factor=1e-3)
     loss.bind_body(data)
     pose = torch.zeros(1, 5, 3)
@@ -143,10 +143,10 @@ def test_default_limits_give_way_and_stated_ones_hold():
     assert loss(pose) > 100 * 0.8**2
     # Of a model without limits all are default ones; of one whose all are stated none.
     loss = JointLimitLoss(reduction='sum', default_factor=1e-3, required=False)
-    loss.bind_body(replace(data, joint_limits=None, default_limits=()))
+    loss.bind_body(replace(data, joint_limits=None, joint_limits_from=()))
     far = torch.full((1, 5, 3), 2.0)
     assert torch.allclose(loss(far), 1e-3 * loss.violation(far).square().sum())
-    loss.bind_body(replace(data, default_limits=()))
+    loss.bind_body(replace(data, joint_limits_from=()))
     assert torch.allclose(loss(pose), torch.tensor(2 * 0.2**2))
 
 

@@ -40,10 +40,6 @@ def test_a_model_without_limits_keeps_those_that_fits_take(insect):
     edits.set_limits('head', np.radians([[-5.0, 5.0]] * 3))
     assert np.array_equal(edits.limits('tibia_L2'), before)
     assert np.allclose(np.degrees(edits.limits('head')), [[-5, 5]] * 3)
-    # What nobody has said stays marked as that.
-    assert set(insect.joint_names) - set(edits.data.default_limits) == {'head'}
-    edits.set_limits('tibia_L2', before)
-    assert set(insect.joint_names) - set(edits.data.default_limits) == {'head', 'tibia_L2'}
 
 
 def test_keypoints_are_added_moved_and_taken_out(insect):

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.body_models.default_limits import default_joints
 from smilfit.body_models.joint_axes import own_components
 from smilfit.losses.shape_prior import whitening_of
 from smilfit.structures import BodyParams
@@ -89,7 +90,7 @@ def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
     axes = body.data.joint_axes
     own = own_components(pose, None if axes is None else torch.as_tensor(axes[1:]))
     beyond = ((limits[..., 0] - own).relu() + (own - limits[..., 1]).relu()).norm(dim=-1)
-    guessed = torch.tensor([name in body.data.default_limits for name in body.joint_names[1:]])
+    guessed = torch.tensor(default_joints(body.data))[1:]
     return torch.where(guessed.to(far.device), far, beyond > math.radians(BEYOND_DEG)).double().mean(1)
 
 
