@@ -33,12 +33,18 @@ def write_animal(path, frames=9, rate=24):
     )
 
 
+def save_in_every_format(source, folder, clip):
+    """Save a .glb by Blender, at the rate that a clip has; Collada gets that clip."""
+    rate = round(1 / np.diff(clip.times_s).min())
+    run_in_blender(HERE / 'save_in_every_format.py', source, folder, clip.name, str(rate))
+
+
 @pytest.fixture(scope='module')
 def truth_and_rigs(blender, tmp_path_factory):
     """The rig that glTF's reader makes of an animal, and those that come back from every other format."""
     folder = tmp_path_factory.mktemp('formats')
     truth = read_rig(write_animal(folder / 'animal.glb'))
-    run_in_blender(HERE / 'save_in_every_format.py', folder / 'animal.glb', folder, truth.clips[0].name)
+    save_in_every_format(folder / 'animal.glb', folder, truth.clips[0])
     return truth, {name: read_rig(folder / name) for name in FILES}
 
 
@@ -68,7 +74,7 @@ def test_the_model_of_it_is_that_of_the_gltf(truth_and_rigs):
 def test_rigs_of_others_come_back(real_data, blender, tmp_path, name, files):
     source = real_data / 'rigs' / 'mesh2motion' / f'{name}.glb'
     truth = read_rig(source)
-    run_in_blender(HERE / 'save_in_every_format.py', source, tmp_path, truth.clips[1].name)
+    save_in_every_format(source, tmp_path, truth.clips[1])
     for file in files:
         rig = read_rig(tmp_path / file)
         assert_same_at_rest(rig, truth)
@@ -78,9 +84,9 @@ def test_rigs_of_others_come_back(real_data, blender, tmp_path, name, files):
             continue
         assert [c.name for c in rig.clips] == [c.name for c in truth.clips]
         for clip, true_clip in zip(rig.clips, truth.clips):
-            # Export to FBX samples the fox's 30 keys a second at 24, and two keys become many in every format.
-            if file.endswith('.blend') and len(true_clip.times_s) > 2:
-                assert_same_motion(rig, clip, truth, true_clip)
+            # Between two keys alone every frame is taken. The fox's stretched bones cost twice what others do.
+            if len(true_clip.times_s) > 2:
+                assert_same_motion(rig, clip, truth, true_clip, 3e-5)
 
 
 def assert_texture_kept(rig: Rig, truth: Rig) -> None:
