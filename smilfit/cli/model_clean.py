@@ -2,11 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from smilfit.cli.argument_types import existing_file
 from smilfit.cli.command import add_import, add_traceback, run_command
+
+if TYPE_CHECKING:
+    from smilfit.body_models import BodyModelData
+    from smilfit.rigs.mending import Mended
 
 
 def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
@@ -25,14 +32,34 @@ def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
     )
     made.add_argument(
         '--joints',
-        choices=('regressor', 'stored'),
+        choices=('regressor', 'stored', 'ring', 'follow'),
         help='where stored rest joints contradict the regressor: take what the regressor gives, or the stored ones, '
-        'which shape then no longer moves (default: as the file is read)',
+        'which shape then no longer moves; ring: recompute them, each in the middle of the ring where its skin meets '
+        "its parent's; follow: leave them where they are, but let the skin about them carry them when shape changes; "
+        'both write a regressor (default: as the file is read)',
     )
     made.add_argument(
         '--symmetry-from-names',
         action='store_true',
         help='pair joints whose names are those of two sides, and list the vertices between them',
+    )
+    made.add_argument(
+        '--symmetrise-mesh',
+        action='store_true',
+        help='put vertices and joints half way between themselves and the mirror image of the other side',
+    )
+    made.add_argument(
+        '--weld',
+        action='store_true',
+        help='make one of vertices on one place that move alike, as at seams of images; images of the skin then no '
+        'longer fit',
+    )
+    made.add_argument(
+        '--limits',
+        type=existing_file,
+        metavar='FILE.csv',
+        help='set joint limits of a table joint,axis,min_deg,max_deg (axis x, y or z: of the model, or of the joint '
+        'where it has axes of its own)',
     )
     made.add_argument(
         '--symmetrise-limits',
@@ -56,6 +83,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from smilfit.body_models import save_body_model
     from smilfit.rigs import mending
     from smilfit.rigs.converting import open_model
+    from smilfit.rigs.symmetrising import symmetrise_mesh
+    from smilfit.rigs.welding import weld_vertices
     from smilfit.structures.units import MILLIMETRES
 
     if arguments.unit not in (None, *MILLIMETRES):
@@ -66,13 +95,21 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     model, _ = open_model(arguments.source)
     data, told = model.data, []
-    if arguments.joints is not None:
+    if arguments.joints in ('regressor', 'stored'):
         choose = mending.joints_of_regressor if arguments.joints == 'regressor' else mending.joints_as_stored
         data, words = choose(model)
         told += words
-    steps = [mending.normalise_weights, mending.drop_bad_faces, mending.drop_loose_vertices]
+    steps: list[Callable[[BodyModelData], Mended]] = [mending.normalise_weights]
+    steps += [weld_vertices] if arguments.weld else []
+    steps += [mending.drop_bad_faces, mending.drop_loose_vertices]
     if arguments.symmetry_from_names:
         steps += [mending.symmetry_from_names, mending.plane_of_joints]
+    if arguments.symmetrise_mesh:
+        steps.append(symmetrise_mesh)
+    if arguments.joints in ('ring', 'follow'):
+        steps.append(partial(mending.joints_of_rings, keep_places=arguments.joints == 'follow'))
+    if arguments.limits is not None:
+        steps.append(partial(mending.user_limits, path=arguments.limits))
     if arguments.symmetrise_limits:
         steps.append(mending.symmetrise_limits)
     for step in steps:

@@ -1,4 +1,4 @@
-"""Joint regressors: of joints that stand where they stand, and of joints between the parts of the skin."""
+"""A joint regressor for joints that stand where they stand."""
 
 from dataclasses import replace
 
@@ -18,8 +18,6 @@ _MISSED = 1e-9
 _AROUND = 60
 # How much more standing right counts than staying near the old row.
 _EXACT = 1e4
-# A boundary of fewer vertices is none.
-_FEWEST = 3
 
 
 def fit_joint_regressor(model: StoredModel) -> tuple[BodyModelData, tuple[str, ...]]:
@@ -61,34 +59,6 @@ def fit_joint_regressor(model: StoredModel) -> tuple[BodyModelData, tuple[str, .
         )
     regressor = _matrix(rows, data)
     return replace(data, joint_regressor=regressor, joints=stated), tuple(told)
-
-
-def joints_of_boundaries(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
-    """Put joints in the middle of the skin that hangs on them and on their parent alike, and their regressor.
-
-    Vertices count by the product of both weights. Joints without such a boundary, and the root, stay where they are;
-    their rows are fitted.
-    """
-    dense = data.weights.to_dense()
-    rows = _rows(data)
-    moved, kept = 0, []
-    for j, parent in enumerate(np.asarray(data.parents).tolist()):
-        shared = dense[:, j] * dense[:, parent] if parent >= 0 else np.zeros(len(dense))
-        ring = np.flatnonzero(shared)
-        if len(ring) < _FEWEST:
-            kept.append(data.joint_names[j])
-            continue
-        rows[j] = ring, shared[ring] / shared[ring].sum()
-        moved += 1
-    vertices = data.v_template
-    places = np.stack([w @ vertices[v] if len(v) else data.joints[j] for j, (v, w) in enumerate(rows)])
-    by = np.linalg.norm(places - data.joints, axis=1)
-    between = replace(data, joint_regressor=_matrix(rows, data), joints=places)
-    fitted, more = fit_joint_regressor(StoredModel(between, places))
-    told = [f'{moved} joints are in the middle between the parts now; they moved by up to {by.max():.3g}']
-    if kept:
-        told.append(f'{len(kept)} joints share no skin with their parent and stayed: {_listed(kept)}')
-    return fitted, (*told, *more)
 
 
 def _rows(data: BodyModelData) -> list[tuple[Int[np.ndarray, ' n'], Float[np.ndarray, ' n']]]:
