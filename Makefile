@@ -8,7 +8,7 @@ BLENDER_PYTHON ?= python3.11
 BLENDER_STAMP := $(VENV)/blender/.installed
 DEMO_OUT ?= demo_out
 
-.PHONY: install blender demo test lint bench docs pictures clean
+.PHONY: install blender demo test lint bench docs pictures blender-addon clean
 
 install: $(STAMP)
 
@@ -55,6 +55,10 @@ pictures: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The add-on as an archive in dist/, which Blender installs from disk; needs Python alone.
+blender-addon:
+	$(PYTHON) tools/blender_addon.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

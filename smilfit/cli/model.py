@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
     'view': 'in the browser: shapes, poses, weights; change limits and keypoints',
     'clean': 'put right what check finds: weights, faces, joints, limits, symmetry, unit',
+    'edit': 'few weights a vertex, both sides alike, joints anew from the skin, limits of your own',
     'convert': 'from one file format to another: .smil.json, .pkl, .npz, .glb',
     'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
     'shape_space': 'principal components of registered specimens, as a model with betas',

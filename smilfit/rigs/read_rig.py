@@ -11,6 +11,8 @@ from smilfit.rigs.rig import Rig
 _READERS: dict[str, tuple[str, str]] = {
     '.glb': ('smilfit.rigs.gltf', 'read_gltf'),
     '.gltf': ('smilfit.rigs.gltf', 'read_gltf'),
+    # Avatars: glTF under another name.
+    '.vrm': ('smilfit.rigs.gltf', 'read_gltf'),
     '.xml': ('smilfit.rigs.mjcf', 'read_mjcf'),
     '.pkl': ('smilfit.rigs.arrays', 'read_arrays'),
     '.npz': ('smilfit.rigs.arrays', 'read_arrays'),

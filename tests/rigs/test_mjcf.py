@@ -103,7 +103,9 @@ def test_hinges_are_limits_along_their_axes(beast):
     np.testing.assert_allclose(axes[shin][:, column], knee, atol=1e-9)
     np.testing.assert_allclose(limits[shin, column], [-100, 5])
     assert not np.delete(limits[shin], column, 0).any()
-    assert sorted(limits[low].sum(1).round(6).tolist()) == [-20, 0, 0], "from rest, which is at the joint's ref"
+    assert sorted(limits[low].sum(1).round(6).tolist()) == [-20, 0, 0], (
+        "from rest, which is at the joint's ref"
+    )
     np.testing.assert_allclose(np.abs(limits[high]).max(), 180)
 
 
