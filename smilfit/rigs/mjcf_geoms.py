@@ -124,7 +124,8 @@ def _alpha(given: dict[str, str], where: str) -> float:
 
 def _joined(parts: Sequence[tuple[str, Frame, Mesh]], standing: dict[str, Frame]) -> MjcfSkin:
     """Put all parts into one skin, in the world at rest; a body is a bone that has its parts whole."""
-    vertices, faces, of_body = [], [], {name: [] for name, _, _ in parts}
+    vertices, faces = [], []
+    of_body: dict[str, list[np.ndarray]] = {name: [] for name, _, _ in parts}
     first = 0
     for name, frame, (points, corners) in parts:
         vertices.append(points @ frame.turn.T + frame.place)
