@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from smilfit.apis.clip_frames import clip_frames, clips_without_place
 from smilfit.apis.data_source import options_from
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.apis.preprocessing import portable_model
@@ -23,6 +24,7 @@ from smilfit.files import MadeOf, OutputFolder, OutputLock, write_text
 from smilfit.files.budget import read_json
 from smilfit.io import check_lookup, read_calibration, read_joint_lookup
 from smilfit.io.landmark_rows import body_with_lookup
+from smilfit.io.lookup_proposals import body_axes
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs import read_clips
 from smilfit.structures import Cameras
@@ -74,11 +76,15 @@ class SynthesisInputs:
 
 @dataclass(frozen=True)
 class SynthesisRun:
-    """What came out: the folder of the sessions or the dataset file, and how many images were asked for in all."""
+    """What came out: the folder of the sessions or the dataset file, and how many images were asked for in all.
+
+    `left_out` says in words what of the clips the sessions do not show.
+    """
 
     path: Path
     n_images: int
     keypoint_names: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def synthesize(
@@ -137,7 +143,9 @@ def synthesize(
     else:
         _write_folder(out, sessions, data_names, inputs.joint_lookup, made_of, overwrite, report)
     n_cameras = len(cameras) if cameras else options.n_cameras
-    return SynthesisRun(out, options.n_sessions * options.n_frames * n_cameras, tuple(data_names))
+    n_images = options.n_sessions * options.n_frames * n_cameras
+    left_out = _lost(data, inputs, body_model) if inputs.clips else ()
+    return SynthesisRun(out, n_images, tuple(data_names), left_out)
 
 
 def _write_store(
@@ -275,15 +283,15 @@ def _motion(data: BodyModelData, inputs: SynthesisInputs, model: str | Path, fps
             '(`smilfit model import`), or leave --clips out.'
         )
     clips = read_clips(path).values()
-    turns = [
-        (c.times_s, np.concatenate((c.arrays['global_orient'][:, None], c.arrays['body_pose']), 1))
-        for c in clips
-    ]
-    if any(t.shape[1] != data.n_joints for _, t in turns):
+    if any(c.arrays['body_pose'].shape[1] != data.n_joints - 1 for c in clips):
         raise ValueError(
             f'{path}: clips must be of the {data.n_joints} joints of {data.name}; they are not. Import again.'
         )
-    return ClipMotion(turns, fps)
+    return ClipMotion([(c.times_s, clip_frames(c, data)) for c in clips], fps, body_axes(data).up)
+
+
+def _lost(data: BodyModelData, inputs: SynthesisInputs, model: str | Path) -> tuple[str, ...]:
+    return clips_without_place(read_clips(beside(model, '.clips.npz')).values(), data)
 
 
 def _texture(data: BodyModelData, inputs: SynthesisInputs, model: str | Path) -> SkinTexture | None:
@@ -333,7 +341,9 @@ def _content(
     if isinstance(poses, GivenPoses):
         inputs['poses'] = _hashed([poses.poses.numpy()])
     if isinstance(poses, ClipMotion):
-        inputs['clips'] = _hashed([clip.numpy() for clip in poses.clips])
+        inputs['clips'] = _hashed(
+            [t.numpy() for c in poses.clips for t in (c.turns, c.places, c.scale, c.betas)]
+        )
     if texture is not None:
         inputs['texture'] = _hashed([texture.image, texture.uv])
     return inputs

@@ -21,10 +21,11 @@ from smilfit.body_models.part_sizes import PartSize, default_part_sizes, describ
 from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
 from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.body_models.pose_sources import GivenPoses, LimitPoses, MixedPoses, PoseSource
+from smilfit.body_models.rest_shape import RestShape
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.body_models.shipped_models import find_body_model, is_shipped, shipped_models
 from smilfit.body_models.smal import SMAL
-from smilfit.body_models.smil import SMIL, RestShape
+from smilfit.body_models.smil import SMIL
 from smilfit.body_models.smpl import SMPL
 from smilfit.body_models.smplx import SMPLX
 

@@ -92,6 +92,9 @@ def check_body_model(data: BodyModelData, where: str) -> BodyModelData:
     if data.joint_limits is not None and (data.joint_limits[..., 0] > data.joint_limits[..., 1]).any():
         joint = data.joint_names[int((data.joint_limits[..., 0] > data.joint_limits[..., 1]).any(1).argmax())]
         _fail(where, 'joint_limits must have least <= greatest', joint, 'Swap the two numbers.')
+    if data.joint_limits_from and (data.joint_limits is None or len(data.joint_limits_from) != n_joints):
+        got = f'{len(data.joint_limits_from)} for {n_joints} joints'
+        _fail(where, 'joint_limits_from must say of each limit where it is from', got, 'Leave it empty.')
     _check_axes(data, where)
     return data
 

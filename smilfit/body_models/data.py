@@ -96,6 +96,7 @@ class BodyModelData:
     joint_scale_mode: str = 'local'
     joint_limits: np.ndarray | None = None  # (J, 3, 2) rad
     joint_axes: np.ndarray | None = None  # (J, 3, 3)
+    joint_limits_from: tuple[str, ...] = ()  # of each joint, one of `LIMIT_ORIGINS`; () where it is not known
     joint_symmetry: tuple[tuple[str, str], ...] = ()
     symmetry_plane_vertices: np.ndarray | None = None  # (n,)
     joint_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -160,14 +161,14 @@ class BodyModelData:
         return replace(self, landmarks={}).content_hash()
 
     def content_hash(self) -> str:
-        """Hash what decides the geometry and the names (sha256, 16 hex digits); not texts such as a licence.
+        """Hash what decides the geometry and the names (sha256, 16 hex digits); not whence they are, as a licence.
 
         Numbers are rounded to float32 first, so a file and its copy in another format agree.
         """
         digest = hashlib.sha256()
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in ('name', 'licence', 'version'):
+            if f.name in ('name', 'licence', 'version', 'joint_limits_from'):
                 continue
             if f.name in _HASHED_WHERE_PRESENT and (
                 value is None or value is False or (isinstance(value, dict) and not value)

@@ -89,6 +89,7 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
         f'the axes (up {data.up_axis}, forward {data.forward_axis})': data.up_axis or data.forward_axis,
         f'the licence ({data.licence})': data.licence,
         f'the version ({data.version})': data.version,
+        'where limits are from': data.joint_limits_from,
         f'{len(data.joint_symmetry)} pairs of joints of two sides': data.joint_symmetry,
         f'{len(data.joint_groups) + len(data.keypoint_groups)} groups': data.joint_groups
         or data.keypoint_groups,

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.driven_joints import driven_log_rates, driven_offsets, driven_scales
+from smilfit.body_models.exact_buffers import ExactBuffers
 from smilfit.body_models.json_values import JsonValues
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.part_sizes import default_part_sizes, part_directions
+from smilfit.body_models.rest_shape import RestShape
 from smilfit.body_models.smil_json_parts import landmarks as take_landmarks
 from smilfit.geometry.kinematic_chain import KinematicTree, chain_products, forward_kinematics
 from smilfit.geometry.pose_skeleton import pose_skeleton
@@ -24,42 +27,9 @@ from smilfit.geometry.skinning import SkinTable, blend, bone_maps
 from smilfit.registry import BODY_MODELS
 from smilfit.structures import PARAMETERS, BodyOutput, BodyParams, parameter_names
 
-# A joint scale from shape directions never falls below this: entangled shape spaces can turn it negative.
-MIN_JOINT_SCALE = 1e-4
-
-
-class RestShape:
-    """An unposed body of given betas: joints now, vertices when first needed, both kept.
-
-    Hand it back to the body model to fit poses of a fixed shape without computing the shape again.
-    """
-
-    def __init__(self, body: 'SMIL', betas: Float[Tensor, 'B S']) -> None:
-        self.betas = betas
-        self.joints = body.rest_joints(betas)
-        self._body = body
-        self._vertices: Tensor | None = None
-
-    def take(self, rows: Tensor) -> 'RestShape':
-        """Pick bodies; a shape that all share stays as it is."""
-        if self.betas.shape[0] == 1:
-            return self
-        part = copy.copy(self)
-        part.betas = self.betas[rows]
-        part.joints = self.joints[rows] if self.joints.shape[0] > 1 else self.joints
-        part._vertices = None
-        return part
-
-    @property
-    def vertices(self) -> Float[Tensor, 'B V 3']:
-        """Rest vertices."""
-        if self._vertices is None:
-            self._vertices = self._body.rest_vertices(self.betas)
-        return self._vertices
-
 
 @BODY_MODELS.register_module()
-class SMIL(nn.Module):
+class SMIL(ExactBuffers):
     """A skinned multi-animal body: any rigged mesh with a shape space.
 
     Args:
@@ -141,25 +111,11 @@ class SMIL(nn.Module):
         for i, (_, parents) in enumerate(tree.levels):
             self.register_buffer(f'_tree_level_{i}', parents, persistent=False)
 
-    def _keep(self, name: str, array: np.ndarray | None) -> None:
-        """Register a float buffer; never in a state dict, so that checkpoints carry no model file."""
-        value = None if array is None else torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)
-        self.register_buffer(name, value, persistent=False)
-        # `.double()` must give the file's numbers, not float32 ones with more digits.
-        self._exact = getattr(self, '_exact', {})
-        if array is not None:
-            self._exact[name] = array
-
     def _apply(self, fn: Any, recurse: bool = True) -> 'SMIL':
-        before = self.v_template.dtype
         super()._apply(fn, recurse)
         self._rows.clear()
         self._tables.clear()
         self._tree = self._parts = None
-        if self.v_template.dtype == torch.float64 != before:
-            for name, array in self._exact.items():
-                buffer = getattr(self, name)
-                buffer.copy_(torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64))
         return self
 
     def with_landmarks(self, landmarks: Mapping[str, Landmark]) -> 'SMIL':
@@ -457,22 +413,18 @@ class SMIL(nn.Module):
         """Give the joints' scales and offsets, the parameters' and those that betas drive; None where all rest."""
         scales = None if params.log_joint_scales is None else params.log_joint_scales.exp()
         if self.scaledirs is not None:
-            driven = torch.einsum('bs,sjc->bjc', params.betas, self.scaledirs)
-            driven = driven.exp() if self.log_scale_directions else (1 + driven).clamp_min(MIN_JOINT_SCALE)
+            driven = driven_scales(params.betas, self.scaledirs, self.log_scale_directions)
             scales = driven if scales is None else scales * driven
         offsets = params.joint_offsets
         if self.transdirs is not None:
-            driven = torch.einsum('bs,sjc->bjc', params.betas, self.transdirs)
+            driven = driven_offsets(params.betas, self.transdirs)
             offsets = driven if offsets is None else offsets + driven
         return scales, offsets
 
     def log_scale_rates(self, betas: Float[Tensor, 'B S']) -> Float[Tensor, 'B S J 3']:
         """Give how the logarithms of joint scales change a unit of each beta; of a body whose betas drive scales."""
         assert self.scaledirs is not None
-        if self.log_scale_directions:
-            return self.scaledirs.expand(len(betas), -1, -1, -1)
-        driven = 1 + torch.einsum('bs,sjc->bjc', betas, self.scaledirs)
-        return self.scaledirs / driven.unsqueeze(1)
+        return driven_log_rates(betas, self.scaledirs, self.log_scale_directions)
 
     def keypoint_rows(self, names: tuple[str, ...]) -> KeypointRows:
         """Look up where named keypoints come from; kept for the next call."""

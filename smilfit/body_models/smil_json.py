@@ -45,6 +45,8 @@ def smil_document(data: BodyModelData) -> dict[str, Any]:
         }
         if data.joint_limits is not None:
             joint['limits_rad'] = data.joint_limits[j].tolist()
+        if data.joint_limits_from:
+            joint['limits_from'] = data.joint_limits_from[j]
         if data.joint_axes is not None and not np.array_equal(data.joint_axes[j], np.eye(3)):
             joint['axes'] = data.joint_axes[j].T.tolist()
         joints.append(joint)

@@ -11,6 +11,7 @@ import numpy as np
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.limit_origin import LIMIT_ORIGINS, USER
 from smilfit.body_models.smil_json_parts import (
     expression_directions,
     joint_number,
@@ -109,6 +110,7 @@ def body_of_document(document: dict[str, Any], values: JsonValues) -> BodyModelD
         joint_scale_mode=values.text(document.get('joint_scale_mode', 'local'), 'joint_scale_mode') or '',
         joint_limits=_limits(joints, values),
         joint_axes=_axes(joints, values),
+        joint_limits_from=_limits_from(joints, values),
         joint_symmetry=_pairs(symmetry.get('joint_pairs'), values),
         symmetry_plane_vertices=None if plane is None else values.whole(plane, 'symmetry.plane_vertices'),
         joint_groups=_groups(document, 'joint_groups', values),
@@ -167,6 +169,19 @@ def _limits(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | No
         if limits.shape != (3, 2):
             values.refuse(f'joints[{i}].limits_rad', 'be 3 pairs', f'shape {limits.shape}')
     return np.stack(found)
+
+
+def _limits_from(joints: list[dict[str, Any]], values: JsonValues) -> tuple[str, ...]:
+    """Read where limits are from; a joint that does not say it, beside some that do, has its user's."""
+    if not any('limits_from' in joint for joint in joints):
+        return ()
+    found = [
+        values.name(j.get('limits_from', USER), f'joints[{i}].limits_from') for i, j in enumerate(joints)
+    ]
+    for i, origin in enumerate(found):
+        if origin not in LIMIT_ORIGINS:
+            values.refuse(f'joints[{i}].limits_from', f'be one of {", ".join(LIMIT_ORIGINS)}', origin)
+    return tuple(found)
 
 
 def _axes(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | None:

@@ -2,11 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smilfit.cli.command import add_import, add_traceback, run_command
+
+if TYPE_CHECKING:
+    from smilfit.body_models import BodyModelData
+    from smilfit.rigs.mending import Mended
 
 
 def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
@@ -15,7 +20,7 @@ def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
         prog=prog,
         description='Put right what `smilfit model check` finds: always, weights are normalised, faces without area '
         'or twice there and vertices of no face taken out; what needs a decision is done where it is asked for. Each '
-        'change is counted and told.',
+        'change is counted and told. Changes that are a matter of opinion: smilfit model edit.',
     )
     made.add_argument(
         'source', metavar='IN', help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect'
@@ -33,6 +38,12 @@ def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
         '--symmetry-from-names',
         action='store_true',
         help='pair joints whose names are those of two sides, and list the vertices between them',
+    )
+    made.add_argument(
+        '--weld',
+        action='store_true',
+        help='make one of vertices on one place that move alike, as at seams of images; images of the skin then no '
+        'longer fit',
     )
     made.add_argument(
         '--symmetrise-limits',
@@ -56,6 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from smilfit.body_models import save_body_model
     from smilfit.rigs import mending
     from smilfit.rigs.converting import open_model
+    from smilfit.rigs.welding import weld_vertices
     from smilfit.structures.units import MILLIMETRES
 
     if arguments.unit not in (None, *MILLIMETRES):
@@ -70,7 +82,9 @@ def _run(arguments: argparse.Namespace) -> int:
         choose = mending.joints_of_regressor if arguments.joints == 'regressor' else mending.joints_as_stored
         data, words = choose(model)
         told += words
-    steps = [mending.normalise_weights, mending.drop_bad_faces, mending.drop_loose_vertices]
+    steps: list[Callable[[BodyModelData], Mended]] = [mending.normalise_weights]
+    steps += [weld_vertices] if arguments.weld else []
+    steps += [mending.drop_bad_faces, mending.drop_loose_vertices]
     if arguments.symmetry_from_names:
         steps += [mending.symmetry_from_names, mending.plane_of_joints]
     if arguments.symmetrise_limits:

@@ -186,6 +186,8 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     if not arguments.quiet:
+        for words in done.left_out:
+            console.print(f'clips: {words}', highlight=False, soft_wrap=True, markup=False)
         text = f'{done.n_images} images, {len(done.keypoint_names)} keypoints: {done.path}'
         console.print(text, highlight=False, soft_wrap=True, markup=False)
     return 0

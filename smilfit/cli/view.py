@@ -2,13 +2,12 @@
 
 import argparse
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.argument_types import int_from
 from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.serving import ON_A_SERVER, add_address, serve
 
 if TYPE_CHECKING:
     from smilfit.viewer import ModelScene, Scene
@@ -24,8 +23,7 @@ def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
         + " A fit: its mesh, cameras with their images, keypoints, and each frame's verdict on a time line. A body "
         'model: sliders for shape and joint angles, skinning weights as colours. A dataset file or a session: '
         'cameras, images, labels, and what these give in space. Points in space are shown as they are.',
-        epilog='On a server: leave it running there, give the ssh command that it prints on your own machine, and '
-        'open the address there. Ctrl-C ends it.',
+        epilog=ON_A_SERVER,
     )
     parser.add_argument(
         'path',
@@ -44,17 +42,7 @@ def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
     parser.add_argument(
         '--skeleton', type=Path, metavar='FILE', help='names of points in space, where their file has none'
     )
-    parser.add_argument(
-        '--host',
-        default='localhost',
-        help='address to listen at; 0.0.0.0 lets everybody look (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--port',
-        type=int_from(0, 65535),
-        default=8080,
-        help='the next free one if taken (default: %(default)s)',
-    )
+    add_address(parser, 'look')
     add_traceback(parser)
     add_import(parser)
     return parser
@@ -67,7 +55,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'view') -> int:
 
 def _view(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for torch.
-    from smilfit.viewer.server import ViewerServer, import_viser
+    from smilfit.viewer.server import import_viser
 
     # At once: what is missing is told before files are read.
     import_viser()
@@ -76,12 +64,7 @@ def _view(arguments: argparse.Namespace) -> int:
     scene = open_scene(
         arguments.path, arguments.session, arguments.data, arguments.body_model, arguments.skeleton
     )
-    with ViewerServer(scene, arguments.host, arguments.port) as server:
-        print(description(scene))
-        print(f'open {server.url}', flush=True)
-        print(f'from another machine: {server.tunnel}  and open the same address there', flush=True)
-        print('Ctrl-C ends it.', flush=True)
-        threading.Event().wait()
+    serve(scene, arguments.host, arguments.port, description(scene))
     return 0
 
 

@@ -11,6 +11,7 @@ from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.default_limits import default_joint_limits
 from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.limit_origin import CLIPS, DEFAULT, FILE, LOCKED, USER, origins_in_words
 from smilfit.rigs.cleaning import clean_mesh, seam_vertices
 from smilfit.rigs.clip_poses import ClipPoses, clip_poses
 from smilfit.rigs.limits import limits_of_clips, locked, read_limits, with_other_side
@@ -108,8 +109,9 @@ def build_model(
         forward_axis=rig.forward_axis,
         licence=rig.licence,
     )
-    found, source = _limits(rig, data, tree, clips, limits)
-    data = replace(data, joint_limits=locked(found, tree.fitted))
+    found, origins, source = _limits(rig, data, tree, clips, limits)
+    origins = tuple(origin if fitted else LOCKED for origin, fitted in zip(origins, tree.fitted))
+    data = replace(data, joint_limits=locked(found, tree.fitted), joint_limits_from=origins)
     if rig.axes is not None and source != _DEFAULT and limits != 'clips':
         data = replace(data, joint_axes=rig.axes[order])
     check_body_model(data, rig.name)
@@ -179,7 +181,8 @@ def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:
 
 def _limits(
     rig: Rig, data: BodyModelData, tree: BodyTree, clips: tuple[ClipPoses, ...], wanted: str | Path
-) -> tuple[np.ndarray, str]:
+) -> tuple[np.ndarray, tuple[str, ...], str]:
+    """Give limits (J, 3, 2), where each joint's are from, and that in words."""
     stated = None if rig.limits_rad is None else rig.limits_rad[list(tree.order)]
     if wanted == 'clips':
         if not clips:
@@ -191,16 +194,18 @@ def _limits(
             f'ranges that {len(clips)} clips use ({n_frames} frames), of both sides the wider, and 15 degrees'
         )
         used = limits_of_clips([clip.arrays['body_pose'] for clip in clips])
-        return with_other_side(used, data), words
+        return with_other_side(used, data), (CLIPS,) * data.n_joints, words
     if wanted == 'file' and stated is None:
         raise ValueError(f'{rig.name}: limits of the file were asked for; it has none. Leave --limits out.')
     if stated is not None and wanted in ('auto', 'file'):
-        return stated, 'as the file states them'
+        return stated, (FILE,) * data.n_joints, 'as the file states them'
     default = default_joint_limits(data)
     if wanted in ('auto', 'default'):
-        return default, _DEFAULT
-    base = stated if stated is not None else default
-    return read_limits(wanted, data.joint_names, base), f'by {Path(wanted).name}'
+        return default, (DEFAULT,) * data.n_joints, _DEFAULT
+    base, rest = (default, DEFAULT) if stated is None else (stated, FILE)
+    table = read_limits(wanted, data.joint_names, base)
+    origins = tuple(USER if name in table.joints else rest for name in data.joint_names)
+    return table.limits, origins, f'by {Path(wanted).name}: {origins_in_words(origins)}'
 
 
 def _counts(rig: Rig, data: BodyModelData, clips: tuple[ClipPoses, ...]) -> dict[str, int]:

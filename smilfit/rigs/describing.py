@@ -7,6 +7,7 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.limit_origin import origins_in_words
 from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.mesh_edges import Edges
@@ -125,13 +126,15 @@ def _weights(data: BodyModelData) -> str:
 
 def _limits(data: BodyModelData) -> str:
     if data.joint_limits is None:
-        return 'none in the file; fits take 90 degrees in limbs and 45 on the midline'
+        return 'none: fits take 90 degrees in limbs and 45 on the midline'
     low, high = data.joint_limits[..., 0], data.joint_limits[..., 1]
     span = np.degrees(high - low)
     locked = int((span < 1e-4).sum())
     free = span.size - locked
     own = '' if data.joint_axes is None else "; along the joints' own axes"
-    return f'in the file: {free} free axes of {np.median(span):.0f} degrees (median), {locked} locked{own}'
+    origin = origins_in_words(data.joint_limits_from) or 'stated, not said where from'
+    wide = f', {np.median(span[span >= 1e-4]):.0f} degrees wide (median)' if free else ''
+    return f'of {data.n_joints} joints {origin}; {free} free axes{wide}, {locked} locked{own}'
 
 
 def _symmetry(data: BodyModelData) -> str:

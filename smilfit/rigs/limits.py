@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,13 @@ from smilfit.registry import UnknownNameError, did_you_mean
 MARGIN_RAD = math.radians(15)
 _COLUMNS = ('joint', 'axis', 'min_deg', 'max_deg')
 _AXES = ('x', 'y', 'z')
+
+
+class LimitTable(NamedTuple):
+    """Limits (J, 3, 2), rad, and the joints that a user's table names."""
+
+    limits: np.ndarray
+    joints: frozenset[str]
 
 
 def limits_of_clips(
@@ -44,9 +52,7 @@ def with_other_side(limits: Float[np.ndarray, 'J 3 2'], data: BodyModelData) -> 
     return np.stack((low[..., 0], high[..., 1]), -1)
 
 
-def read_limits(
-    path: str | Path, names: Sequence[str], limits: Float[np.ndarray, 'J 3 2']
-) -> Float[np.ndarray, 'J 3 2']:
+def read_limits(path: str | Path, names: Sequence[str], limits: Float[np.ndarray, 'J 3 2']) -> LimitTable:
     """Read limits from a table (csv: joint,axis,min_deg,max_deg); what it does not name keeps its own.
 
     Args:
@@ -71,14 +77,24 @@ def read_limits(
             joint, axis = row['joint'], row['axis']
             if joint not in place:
                 raise UnknownNameError(f'{path}: no joint {joint!r}. {did_you_mean(joint, names)}')
-            low, high = float(row['min_deg']), float(row['max_deg'])
+            low, high = _degrees(row, path)
             if axis not in _AXES or not -180 <= low <= high <= 180:
                 got = f'{axis}, {low:g} to {high:g}'
                 raise BadFileError(
                     f'{path}: limits of {joint} must be of x, y or z, least first, within 180 degrees; got {got}.'
                 )
             found[place[joint], _AXES.index(axis)] = np.radians([low, high])
-        return found
+        return LimitTable(found, frozenset(row['joint'] for row in rows))
+
+
+def _degrees(row: dict[str, str], path: Path) -> tuple[float, float]:
+    try:
+        return float(row['min_deg']), float(row['max_deg'])
+    except (TypeError, ValueError):
+        got = f'{row["min_deg"]!r} and {row["max_deg"]!r}'
+        raise BadFileError(
+            f'{path}: limits of {row["joint"]} must be degrees; got {got}. Write two numbers.'
+        ) from None
 
 
 def locked(limits: Float[np.ndarray, 'J 3 2'], fitted: Sequence[bool]) -> Float[np.ndarray, 'J 3 2']:

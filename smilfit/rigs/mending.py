@@ -1,15 +1,20 @@
 """Put right what checks of a body model find and what can be put right without asking; each change is counted."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from smilfit.body_models.data import BodyModelData, KeypointDefinition, SparseMatrix
+from smilfit.body_models.data import BodyModelData, SparseMatrix
+from smilfit.body_models.default_limits import default_joint_limits
+from smilfit.body_models.limit_origin import DEFAULT, FILE, USER, origins_in_words
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.joint_limits import mirrored_limits
 from smilfit.rigs.checking.mesh_faces import degenerate_faces, repeated_faces
 from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis, mirror_centre, pairs_by_name
 from smilfit.rigs.checking.symmetry import symmetry_plane
+from smilfit.rigs.limits import read_limits
+from smilfit.rigs.vertex_numbers import TAKEN_OUT, renumber_vertices
 
 # Weights that are off one by less are so by rounding.
 _SUM_TOLERANCE = 1e-6
@@ -73,41 +78,9 @@ def drop_loose_vertices(data: BodyModelData) -> Mended:
         needed[data.joint_regressor.cols] = True
     if not len(data.faces) or needed.all():
         return data, ()
-    number = np.cumsum(needed) - 1
-    count = int(needed.sum())
-
-    def moved(definition: KeypointDefinition) -> KeypointDefinition:
-        if isinstance(definition, str):
-            return definition
-        return {int(number[v]): weight for v, weight in definition.items()}
-
-    kept = needed[data.weights.rows]
-    regressor, plane = data.joint_regressor, data.symmetry_plane_vertices
-    mended = replace(
-        data,
-        v_template=data.v_template[needed],
-        faces=number[data.faces],
-        weights=SparseMatrix(
-            number[data.weights.rows[kept]],
-            data.weights.cols[kept],
-            data.weights.values[kept],
-            (count, data.n_joints),
-        ),
-        joint_regressor=None
-        if regressor is None
-        else SparseMatrix(regressor.rows, number[regressor.cols], regressor.values, (data.n_joints, count)),
-        shapedirs=None if data.shapedirs is None else data.shapedirs[needed],
-        expressiondirs=None if data.expressiondirs is None else data.expressiondirs[needed],
-        posedirs=None if data.posedirs is None else data.posedirs[:, np.repeat(needed, 3)],
-        symmetry_plane_vertices=None if plane is None else number[plane[needed[plane]]],
-        keypoint_sets={
-            key: {name: moved(d) for name, d in points.items()} for key, points in data.keypoint_sets.items()
-        },
-        landmarks={n: replace(mark, anchor=moved(mark.anchor)) for n, mark in data.landmarks.items()},
-    )
-    return mended, (
-        f'{data.n_vertices - count} vertices of no face were taken out; the others have new numbers',
-    )
+    mended = renumber_vertices(data, np.where(needed, np.cumsum(needed) - 1, TAKEN_OUT))
+    count = data.n_vertices - mended.n_vertices
+    return mended, (f'{count} vertices of no face were taken out; the others have new numbers',)
 
 
 def symmetry_from_names(data: BodyModelData) -> Mended:
@@ -183,3 +156,21 @@ def joints_as_stored(model: StoredModel) -> Mended:
         'rest joints are the stored ones now, and static: the regressor that contradicts them was taken out'
     )
     return replace(data, joints=stored, joint_regressor=None), (words,)
+
+
+def user_limits(data: BodyModelData, path: str | Path) -> Mended:
+    """Set the limits that a user's table names (csv: joint,axis,min_deg,max_deg); the others stay what they are.
+
+    Where the model states none, joints that the table does not name get the default ones.
+
+    Raises:
+        UnknownNameError: a joint that is not there.
+        BadFileError: another table.
+    """
+    stated = data.joint_limits
+    base, rest = (default_joint_limits(data), DEFAULT) if stated is None else (stated, FILE)
+    table = read_limits(path, data.joint_names, base)
+    before = data.joint_limits_from or (rest,) * data.n_joints
+    origins = tuple(USER if n in table.joints else origin for n, origin in zip(data.joint_names, before))
+    words = f'limits of {len(table.joints)} joints are those of {Path(path).name} now: {origins_in_words(origins)}'
+    return replace(data, joint_limits=table.limits, joint_limits_from=origins), (words,)

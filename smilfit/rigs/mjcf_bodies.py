@@ -138,7 +138,9 @@ class _Bodies:
                 place = vector(attributes, 'pos', '0 0 0', where)
                 sites[label] = around.turn @ place + around.place
         # Read where they are needed: most models have a skin, and geoms of which files are missing.
-        geoms = tuple(MjcfGeom(*found) for found in inner if found[0].tag == 'geom')
+        geoms = tuple(
+            MjcfGeom(child, around, its_class) for child, around, its_class in inner if child.tag == 'geom'
+        )
         self.found.append(MjcfBody(name, parent, local, tuple(joints), sites, geoms))
         for child, around, its_class in inner:
             self.add(child, number, around, its_class)

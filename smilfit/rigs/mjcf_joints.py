@@ -1,9 +1,9 @@
 """From MuJoCo's bodies and hinges to a skeleton of joints that turn every way within limits.
 
-A body without a joint is welded to the one above and adds no joint. Hinges of a body that share a place and stand at
-right angles become one joint, whose own axes are theirs: each hinge's range is that of the rotation vector's
-component along it, and an axis without a hinge is locked. Others become joints one after the other, as they are.
-The composed turn of two or three hinges and a rotation vector differ by the product of their angles, to first order.
+A body without a joint is welded to the one above and adds no joint. A hinge is a joint with two locked axes. Hinges
+of a body that share a place and stand at right angles become one joint, whose own axes are theirs, where each one's
+range then means nearly the same for the rotation vector's component along it (`hinge_limits`): an axis without a
+hinge is locked. Others become joints one after the other, as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from smilfit.rigs.hinge_limits import box_error
 from smilfit.rigs.mjcf_bodies import BALL, FREE, HINGE, SLIDE, MjcfBody, MjcfJoint
 from smilfit.rigs.mjcf_frames import Frame
 
 # Hinges whose axes have a smaller cosine are at right angles, and places nearer than this share of the size are one.
 RIGHT_ANGLE, SAME_PLACE = 1e-3, 1e-6
+# Ranges that would be off by more as limits of one joint stay those of hinges, rad.
+MOST_BOX_RAD = np.radians(5.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class _Skeleton:
         self.of_body: list[int] = []
         self.by_name: dict[str, int] = {}
         self.notes: list[str] = []
-        self.merged = self.welded = 0
+        self.welded = self.merged = self.parted = 0
+        self.corner = 0.0
 
     def add(self, body: MjcfBody, frame: Frame, near: float) -> None:
         slides = [j.name for j in body.joints if j.kind == SLIDE]
@@ -70,7 +74,13 @@ class _Skeleton:
                 self.notes.append(f'slides stay where they are at rest: {", ".join(slides)}')
             turning = [j for j in body.joints if j.kind in (HINGE, BALL)]
             parent = self.of_body[body.parent]
-            groups = _groups(turning, near)
+            groups: list[list[MjcfJoint]] = []
+            for group in _groups(turning, near):
+                off = _box_of(group)
+                self.corner = max(self.corner, off if off <= MOST_BOX_RAD else 0.0)
+                self.merged += len(group) > 1 and off <= MOST_BOX_RAD
+                self.parted += off > MOST_BOX_RAD
+                groups += [group] if off <= MOST_BOX_RAD else [[joint] for joint in group]
             for i, group in enumerate(groups):
                 last = i == len(groups) - 1
                 parent = self._joint(body.name if last else self._free_name(group), parent, frame, group)
@@ -84,7 +94,12 @@ class _Skeleton:
         if self.merged:
             self.notes.append(
                 f'{self.merged} joints are of two or three hinges: their ranges hold for the components of the '
-                'rotation vector'
+                f'rotation vector, at most {np.degrees(self.corner):.1f} degrees off where several are at their ends'
+            )
+        if self.parted:
+            self.notes.append(
+                f'{self.parted} bodies turn by two or three joints, one after the other, each with the range of its '
+                f'hinge: in one joint, ranges would be off by more than {np.degrees(MOST_BOX_RAD):.0f} degrees'
             )
         return MjcfSkeleton(
             tuple(self.names), np.array(self.parents), np.stack(self.rest), np.stack(self.axes),
@@ -105,7 +120,6 @@ class _Skeleton:
             most = np.pi if group[0].span is None else min(abs(group[0].span[1]), np.pi)
             axes, limits = frame.turn, np.tile([-most, most], (3, 1))
         else:
-            self.merged += len(group) > 1
             axes, limits = _hinge_axes([frame.turn @ j.axis for j in group], [j.span for j in group])
         self._append(name, parent, at.matrix(), axes, limits, tuple(j.name for j in group))
         return len(self.names) - 1
@@ -132,6 +146,13 @@ class _Skeleton:
             name += '_hinge'
         self.taken.add(name)
         return name
+
+
+def _box_of(group: Sequence[MjcfJoint]) -> float:
+    """Give how far ranges of hinges are off as limits of one joint, rad; 0 for a joint by itself."""
+    if len(group) < 2:
+        return 0.0
+    return max(box_error([j.axis for j in group], [j.span or (-np.pi, np.pi) for j in group]))
 
 
 def _groups(joints: Sequence[MjcfJoint], near: float) -> list[list[MjcfJoint]]:

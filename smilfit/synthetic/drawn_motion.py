@@ -14,6 +14,7 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.structures import BodyParams
 from smilfit.synthetic.clip_motion import ClipMotion
+from smilfit.synthetic.clip_way import clip_way, travelled
 from smilfit.synthetic.motion import draw_betas
 from smilfit.synthetic.placement import SharedVolume, separate_way, smooth_noise, ways
 
@@ -58,7 +59,7 @@ def draw_params(
         scale: model unit to world unit.
         memory: of the motion, frames; 0 draws each frame by itself.
         poses: where poses come from; the joint limits if None. Clips also lean and roll the animal, unless each frame
-            is drawn by itself.
+            is drawn by itself, and take it along as `clip_way` says.
         way: of its middle; drawn if None.
 
     Returns:
@@ -68,11 +69,11 @@ def draw_params(
     poses = limit_poses(data) if poses is None else poses
     generator = Generator().manual_seed(int(rng.integers(2**31)))
     orient = torch.from_numpy(_orientations(data, n_frames, rng, volume, memory))
-    if isinstance(poses, ClipMotion) and memory > 0:
-        turns = poses.motion(n_frames, generator)
-        body_pose, orient = turns[:, 1:], orient @ axis_angle_to_rotmat(turns[:, 0])
+    if isinstance(poses, ClipMotion):
+        frames = poses.motion(n_frames, generator) if memory > 0 else poses.alone(n_frames, generator)
+        body_pose = frames.turns[:, 1:]
     else:
-        body_pose = _between(poses, n_frames, generator, memory)
+        frames, body_pose = None, _between(poses, n_frames, generator, memory)
     params = BodyParams(
         global_orient=rotmat_to_axis_angle(orient),
         body_pose=body_pose.double(),
@@ -80,7 +81,21 @@ def draw_params(
         transl=torch.zeros(n_frames, 3, dtype=torch.float64),
         scale=torch.full((n_frames,), float(scale), dtype=torch.float64),
     )
+    alone = way is None
     way = ways(volume, n_frames, rng, memory) if way is None else way
+    if isinstance(poses, ClipMotion) and frames is not None:
+        params = params.replace(betas=poses.with_morphs(params.betas, frames), scale=scale * frames.scale)
+        if memory > 0:
+            turned = orient @ axis_angle_to_rotmat(frames.turns[:, 0])
+            steps = travelled(frames, orient, body_axes(data).up, volume.up, scale)
+            root = torch.as_tensor(data.joints[0]).double()
+            params = params.replace(
+                global_orient=rotmat_to_axis_angle(turned), transl=steps - params.scale[:, None] * root
+            )
+            extent = scale * float(np.ptp(data.v_template, axis=0).max())
+            middles = _middles(body, params)
+            goes = clip_way(middles.numpy(), way, volume, memory, extent, alone)
+            return params.replace(transl=params.transl + torch.from_numpy(goes) - middles)
     return params.replace(transl=torch.from_numpy(way) - _middles(body, params))
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from smilfit.body_models import BodyModelData, check_body_model, save_body_model
 from smilfit.body_models.data import KeypointDefinition
 from smilfit.body_models.default_limits import default_joint_limits
+from smilfit.body_models.limit_origin import DEFAULT, FILE, USER
 from smilfit.registry import did_you_mean
 from smilfit.rigs.checking.joint_limits import mirrored_limits
 from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
@@ -78,8 +79,14 @@ class ModelEdits:
                 )
             every[other] = image
             changed.append(self.data.joint_names[other])
-        self._take(replace(self.data, joint_limits=every))
+        self._take(replace(self.data, joint_limits=every, joint_limits_from=self._origins(changed)))
         return tuple(changed)
+
+    def _origins(self, changed: list[str]) -> tuple[str, ...]:
+        """Say whence limits are after a user changed those of some joints."""
+        rest = DEFAULT if self.data.joint_limits is None else FILE
+        before = self.data.joint_limits_from or (rest,) * self.data.n_joints
+        return tuple(USER if n in changed else origin for n, origin in zip(self.data.joint_names, before))
 
     def add_keypoint(self, name: str, definition: KeypointDefinition) -> None:
         """Add a keypoint, or move one that was added.

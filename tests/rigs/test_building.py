@@ -113,7 +113,9 @@ def test_limits_of_a_table_are_those_of_its_joints(tmp_path):
     data, report = build_model(made_rig(), limits=table)
     knee = data.joint_names.index('knee')
     np.testing.assert_allclose(np.degrees(data.joint_limits[knee]), [[-90, 90], [-10, 90], [-90, 90]])
-    assert report.limits == 'by limits.csv'
+    assert report.limits.startswith('by limits.csv: 1 by a user, 4 default')
+    origin = dict(zip(data.joint_names, data.joint_limits_from))
+    assert (origin['knee'], origin[data.joint_names[0]]) == ('user', 'default')
     table.write_text('joint,axis,min_deg,max_deg\nkneee,y,-10,90\n', encoding='utf-8')
     with pytest.raises(KeyError, match='knee'):
         build_model(made_rig(), limits=table)

@@ -11,6 +11,8 @@ from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
 
 # Sides whose limits differ by less are the same, rad: half a degree.
 _SAME_RAD = math.radians(0.5)
+# Ranges below this leave no turn, rad.
+_LOCKED_RAD = 1e-6
 # Cosine of the angle between axes that are the same.
 _SAME_AXIS = 0.99
 # An axis-angle component beyond this stands for a turn that another stands for as well.
@@ -41,6 +43,14 @@ def impossible_limits(model: StoredModel) -> list[Finding]:
         what, advice = 'the rest pose is outside of the limits', 'Fits start there: widen them to hold 0.'
         found.append(Finding('joint limits', WARNING, names, what, advice, int(restless.sum())))
     return found
+
+
+def free_axes(data: BodyModelData) -> np.ndarray:
+    """Count the axes (J,) about which each joint's limits let it turn; 0 where they lock it."""
+    if data.joint_limits is None:
+        return np.full(data.n_joints, 3)
+    count: np.ndarray = (np.ptp(data.joint_limits, axis=-1) > _LOCKED_RAD).sum(1)
+    return count
 
 
 def asymmetric_limits(model: StoredModel) -> list[Finding]:

@@ -33,10 +33,10 @@ _SHAPE = ('v_template', 'weights', 'shapedirs', 'shape_cov', 'shape_mean')
 CHECKS = (
     Check(tree, ('parents',)),
     Check(joint_names, ()),
-    Check(bones_without_length, (*_SKELETON, 'v_template')),
+    Check(bones_without_length, (*_SKELETON, 'v_template', 'joint_limits')),
     Check(weight_sums, _SKIN),
     Check(negative_weights, _SKIN),
-    Check(joints_without_influence, (*_SKIN, 'parents')),
+    Check(joints_without_influence, (*_SKIN, 'parents', 'joint_limits')),
     Check(joints_outside, (*_MESH, 'joints', 'weights')),
     Check(stored_joints, ('v_template', 'joint_regressor', 'stored_joints')),
     Check(regressor_rows, ('joint_regressor',)),

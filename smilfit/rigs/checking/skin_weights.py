@@ -5,6 +5,7 @@ import numpy as np
 from smilfit.body_models.checks import WEIGHT_SUM_TOLERANCE
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, listed, vertex_places
+from smilfit.rigs.checking.joint_limits import free_axes
 
 NORMALISE = '`smilfit model clean` normalises them.'
 
@@ -58,9 +59,12 @@ def joints_without_influence(model: StoredModel) -> list[Finding]:
     if len(idle):
         what = f'{counted(len(idle), "joint")} without a vertex to move, nor any below: rotations that cannot be seen'
         where = listed([data.joint_names[j] for j in idle])
-        found.append(
-            Finding('influence', NOTE, where, what, 'Lock them by limits, or weight them.', len(idle))
-        )
+        free = idle[free_axes(data)[idle] > 0]
+        which = 'them' if len(free) == len(idle) else f'the {len(free)} free ones'
+        advice = f'Lock {which} by limits, or weight them.'
+        if not len(free):
+            what, advice = f'{what}; their limits lock them, so that fits leave them at rest', ''
+        found.append(Finding('influence', NOTE, where, what, advice, len(idle)))
     if len(helpers):
         what = f'{counted(len(helpers), "joint")} without a vertex to move, only joints below that have some'
         where = listed([data.joint_names[j] for j in helpers])

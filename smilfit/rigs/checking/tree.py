@@ -6,6 +6,7 @@ import numpy as np
 
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
+from smilfit.rigs.checking.joint_limits import free_axes
 
 # Of the model's size; a joint this near its parent is at its place.
 _SAME_PLACE = 1e-6
@@ -62,7 +63,11 @@ def bones_without_length(model: StoredModel) -> list[Finding]:
     data = model.data
     child = np.flatnonzero((data.parents >= 0) & (data.parents < data.n_joints))
     length = np.linalg.norm(data.joints[child] - data.joints[data.parents[child]], axis=1)
-    short = child[length <= _SAME_PLACE * model.size]
+    free = free_axes(data)
+    # A hinge above another, about another axis, is half of one joint: no two of their turns look the same.
+    own, above = free[child], free[data.parents[child]]
+    alike = (own > 0) & (above > 0) & (own + above > 3)
+    short = child[(length <= _SAME_PLACE * model.size) & alike]
     if not len(short):
         return []
     what = "a joint stands at its parent's place: data tell the two rotations' product alone"

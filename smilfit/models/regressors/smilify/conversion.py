@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.smil import MIN_JOINT_SCALE
+from smilfit.body_models.driven_joints import MIN_JOINT_SCALE
 from smilfit.models.regressors.smilify.network import SmilifyOutput
 from smilfit.models.regressors.smilify.views import ViewCameras
 from smilfit.structures import BodyParams, Cameras
