@@ -80,7 +80,7 @@ def stiffened(
 def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> Any:
     """Give a handler's config with a robust loss of keypoints in images made as wide as that, at least."""
     if not isinstance(cfg, Mapping) or not isinstance(
-        handlers.get(cfg.get('handler_key')), MultiviewKeypoint2dMSEHandler
+        handlers.get(str(cfg.get('handler_key'))), MultiviewKeypoint2dMSEHandler
     ):
         return cfg
     loss = cfg.get('mse_loss')
