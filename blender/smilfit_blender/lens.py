@@ -1,8 +1,8 @@
 """OpenCV's camera matrix as a lens of Blender. Without Blender.
 
 OpenCV counts px from the middle of the upper left one; Blender's film is centred on the picture, and `shift` moves it
-by shares of the picture's width (sensor fit HORIZONTAL), with y up. That fx and fy differ is a matter of the scene: its
-pixels are not square.
+by shares of the picture's width (sensor fit HORIZONTAL), with y up. That fx and fy differ is a matter of the scene:
+its pixels are not square.
 """
 
 from dataclasses import dataclass

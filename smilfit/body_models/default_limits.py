@@ -26,7 +26,7 @@ def default_joint_limits(data: BodyModelData) -> Float[np.ndarray, 'J 3 2']:
 
 
 def default_joints(data: BodyModelData) -> list[bool]:
-    """Say of each joint whether nobody stated its limits of this animal: the model has none, or marks them as default."""
+    """Say of each joint whether nobody stated its limits: the model has none, or marks them as default."""
     if data.joint_limits is None:
         return [True] * data.n_joints
     return [origin == DEFAULT for origin in data.joint_limits_from] or [False] * data.n_joints

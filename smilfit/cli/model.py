@@ -8,7 +8,7 @@ from types import ModuleType
 from smilfit.cli.command_group import run_group
 
 COMMANDS: dict[str, str] = {
-    'import': 'make a body model of a rig from another program (.glb, .gltf, .xml, .pkl, .npz)',
+    'import': 'make a body model of a rig from another program (.glb, .gltf, .xml, .pkl, .npz, .fbx, .blend, .dae)',
     'check': 'say in words what is wrong with a model, and where',
     'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
     'view': 'in the browser: shapes, poses, weights; change limits and keypoints',

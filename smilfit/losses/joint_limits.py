@@ -64,7 +64,7 @@ class JointLimitLoss(_LimitLoss):
         required: whether a model without limits is an error; where not, it gets `default_joint_limits`, told.
         locked_factor: on the squared violations of locked axes.
         default_factor: on the squared violations of joints whose limits are default ones, which know nothing of the
-            animal: those of a model without limits, and those that a model marks (`joint_limits_from`). So limits that
+            animal: those of a model without limits, and those that it marks (`joint_limits_from`). So limits that
             somebody stated may hold firmly and these softly.
     """
 
