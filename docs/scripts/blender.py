@@ -1,8 +1,10 @@
-"""Draw the figure of docs/blender.md, inside Blender:  blender-env/bin/python docs/scripts/blender.py OUT.png MODEL.smil.json FIT.glb
+"""Draw the figure of docs/blender.md, inside Blender.
 
-Left a model with its bones, as the viewport shows them; right a frame of a fit with the session's cameras. The add-on must be
-installed (`make blender-addon`). Rendered by Cycles, which needs no screen; what the viewport alone draws (bones, cameras)
-stands there as meshes.
+blender-env/bin/python docs/scripts/blender.py OUT.png MODEL.smil.json FIT.glb
+
+Left a model with its bones, as the viewport shows them; right a frame of a fit with the session's cameras. The add-on
+must be packed (`make blender-addon`). Rendered by Cycles, which needs no screen; what the viewport alone draws
+(bones, cameras) stands there as meshes.
 """
 
 import sys
