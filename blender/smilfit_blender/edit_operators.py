@@ -52,16 +52,23 @@ class Mend(OfModel, bpy.types.Operator):
 
 
 class Symmetrise(OfModel, bpy.types.Operator):
-    """Put skin and joints half way between themselves and the mirror image of the other side, along whatever axis."""
+    """Make skin, weights, joints and shapes of both sides mirror images, across whatever plane mirrors the body."""
 
     bl_idname = 'smilfit.symmetrise'
     bl_label = 'Symmetrise'
 
+    side: bpy.props.EnumProperty(
+        name='From',
+        items=(
+            ('mean', 'Mean of both', 'Each side gives half'),
+            ('left', 'Left', 'The left side is mirrored to the right'),
+            ('right', 'Right', 'The right side is mirrored to the left'),
+        ),
+    )
+
     def run(self, context):
         """Symmetrise."""
-        return change_model(
-            context, *model_of(context), 'clean', '--symmetry-from-names', '--symmetrise-mesh'
-        )
+        return change_model(context, *model_of(context), 'edit', '--symmetrise', self.side)
 
 
 class RecomputeJoints(OfModel, bpy.types.Operator):
@@ -74,11 +81,15 @@ class RecomputeJoints(OfModel, bpy.types.Operator):
         name='Where',
         items=(
             ('regressor', 'Where the regressor says', 'After the skin was sculpted: bones follow it'),
-            ('ring', 'Between the parts', 'In the middle of the ring where skin meets that of the parent'),
             (
-                'follow',
+                'ring',
+                'Between the parts',
+                'In the middle of the skin that hangs on a joint and on its parent alike',
+            ),
+            (
+                'fit',
                 'Where the bones are',
-                'They stay; the skin about them carries them when shape changes',
+                'They stay; a new regressor is fitted to them, so that shapes move them',
             ),
         ),
     )
@@ -87,7 +98,7 @@ class RecomputeJoints(OfModel, bpy.types.Operator):
         """Recompute."""
         armature, body = model_of(context)
         if self.method != 'regressor':
-            return change_model(context, armature, body, 'clean', '--joints', self.method)
+            return change_model(context, armature, body, 'edit', '--joints', self.method)
         return _follow_skin(context, armature, body)
 
 

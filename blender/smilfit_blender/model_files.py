@@ -67,7 +67,7 @@ def current_document(context, armature, body):
     before = document_of(body)
     document, told, off = merge(before, read_model(armature, body, names_of(before)))
     if off:
-        document, more = through_smilfit(context, document, 'edit', '--fit-regressor')
+        document, more = through_smilfit(context, document, 'edit', '--joints', 'fit')
         told += more
     return document, told
 

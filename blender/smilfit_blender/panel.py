@@ -58,7 +58,7 @@ class EditPanel(_Panel, bpy.types.Panel):
         column = self.layout.column()
         column.operator('smilfit.clean_weights')
         column.operator('smilfit.mend')
-        column.operator('smilfit.symmetrise')
+        column.operator_menu_enum('smilfit.symmetrise', 'side')
         column.operator_menu_enum('smilfit.recompute_joints', 'method')
 
 

@@ -43,8 +43,8 @@ def thin_weights(
     lost = 1 - sums[np.unique(rows)]
     told = [
         f'{int((~kept).sum())} weights were taken out of {len(np.unique(weights.rows[order][~kept]))} vertices, '
-        f'which lost up to {100 * lost.max():.2g} % of their weight: {int((~few).sum())} '
-        f'beyond {most} joints a vertex, {int((few & ~heavy).sum())} below {least:g}'
+        f'which lost up to {100 * lost.max():.2g} % of their weight: {int((~few).sum())} beyond {most} joints a '
+        f'vertex, {int((few & ~heavy).sum())} below {least:g}'
     ]
     back = np.lexsort((cols, rows))
     thin = SparseMatrix(rows[back], cols[back], (values / sums[rows])[back], weights.shape)
