@@ -104,7 +104,9 @@ def _nearest(data: BodyModelData, own: Float[np.ndarray, ' V'], place: Float[np.
     return candidates[np.atleast_1d(cKDTree(data.v_template[candidates]).query(place, count)[1])]
 
 
-def _held(data: BodyModelData, own: Float[np.ndarray, ' V'], place: Float[np.ndarray, '3'], ring: _Row) -> _Row:
+def _held(
+    data: BodyModelData, own: Float[np.ndarray, ' V'], place: Float[np.ndarray, '3'], ring: _Row
+) -> _Row:
     """Give weights of vertices, one in sum, whose mean is at a place: near those of a ring, where that holds it.
 
     Else the nearest skin helps. None is below zero where the place lies among the vertices; one outside of them is
