@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Blender as a package asks for another numpy than ours, so it lives beside; Python 3.11 alone has it.
+BLENDER_PYTHON ?= python3.11
+BLENDER_STAMP := $(VENV)/blender/.installed
 DEMO_OUT ?= demo_out
 
-.PHONY: install demo test lint bench docs pictures clean
+.PHONY: install blender demo test lint bench docs pictures blender-addon clean
 
 install: $(STAMP)
 
@@ -14,6 +17,14 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,onnx,view]'
 	touch $(STAMP)
+
+# 370 MB. `smilfit model import` finds it there by itself.
+blender: $(BLENDER_STAMP)
+
+$(BLENDER_STAMP): | $(STAMP)
+	$(BLENDER_PYTHON) -m venv $(VENV)/blender
+	$(VENV)/blender/bin/python -m pip install --quiet --disable-pip-version-check 'bpy>=4.2,<5'
+	touch $(BLENDER_STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py --out $(DEMO_OUT)
@@ -44,6 +55,10 @@ pictures: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The add-on as an archive in dist/, which Blender installs from disk; needs Python alone.
+blender-addon:
+	$(PYTHON) tools/blender_addon.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -17,11 +17,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 
-from benchmarks.intervals.coverage import NOMINAL, LeftOut, curve, in_cameras, left_out, scaled_by_others
+from benchmarks.intervals.coverage import NOMINAL, LeftOut, curve, left_out, scaled_by_others
 from benchmarks.intervals.made_sessions import LEFT_OUT, MADE, NOISE_PX, Made, fit_without, make_session
 from benchmarks.intervals.real_sessions import REAL, Real, fit_real, read_real
 from benchmarks.measuring import RESULTS, Row, print_rows, save
-from smilfit.evaluation import held
+from smilfit.evaluation import held, in_cameras
 
 GOAL = (87.0, 93.0)
 ONE_SCALE = ', one scale'

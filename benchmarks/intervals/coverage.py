@@ -1,12 +1,12 @@
 """How many labels of a left-out camera lie in intervals of which so many should."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from smilfit.evaluation import ExpectedKeypoints, expected_keypoints, held
+from smilfit.evaluation import ExpectedKeypoints, expected_keypoints, held, in_cameras
 from smilfit.structures import FitResult, Keypoints2d
 
 # Shares that intervals should hold.
@@ -64,21 +64,6 @@ def left_out(
         float(there.sd()[missed.visible].median()),
         expected,
     )
-
-
-def in_cameras(
-    expected: ExpectedKeypoints, seen: Keypoints2d, names: Sequence[str]
-) -> tuple[ExpectedKeypoints, Keypoints2d]:
-    """Pick cameras of both."""
-    rows = [seen.rig.names.index(name) for name in names]
-    few = replace(
-        expected,
-        xy=expected.xy[:, rows],
-        covariance=expected.covariance[:, rows],
-        valid=expected.valid[:, rows],
-    )
-    cameras = seen.rig.select(names)
-    return few, replace(seen, xy=seen.xy[:, rows], confidence=seen.confidence[:, rows], cameras=cameras)
 
 
 def curve(scores: Tensor) -> dict[str, float]:

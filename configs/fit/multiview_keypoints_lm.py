@@ -1,5 +1,10 @@
-# The fit of multiview_keypoints.py by Levenberg-Marquardt: same terms and weights, a fraction of the time.
+# The fit of multiview_keypoints.py by Levenberg-Marquardt: same terms, a fraction of the time. Limits hold: what a
+# first-order solver cannot weigh so much is nothing to this one.
 _base_ = ['./multiview_keypoints.py']
+
+# What a model states of its joints holds to a degree or so; default limits are a guess, and weigh as other priors do.
+limits = dict(type='JointLimitLoss', required=False, default_factor=1e-2)
+handlers = [dict(h, prior_loss=limits) if h['handler_key'] == 'joint_limit' else h for h in _base_.handlers]
 
 # Shape, sizes and landmarks come from frames all over the session, then poses window by window: memory stays as it is
 # however long the session.
@@ -38,7 +43,7 @@ stages = [
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=100.0,
         shape_prior_weight=2.0,
-        joint_limit_weight=100.0,
+        joint_limit_weight=1e4,
         landmark_prior_weight=0.1,
         part_size_prior_weight=0.3,
     ),
@@ -52,9 +57,10 @@ stages = [
         keypoints2d_mse_weight=1.0,
         pose_reg_weight=5.0,
         shape_prior_weight=2.0,
-        joint_limit_weight=100.0,
+        joint_limit_weight=1e4,
         landmark_prior_weight=0.05,
         part_size_prior_weight=0.3,
         smooth_motion_weight=5e3,
     ),
 ]
+del limits

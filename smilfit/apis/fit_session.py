@@ -27,7 +27,7 @@ from smilfit.apis.video_choice import VideoChoice
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, PointBenchmark, fit_benchmark
-from smilfit.evaluation.verdict import Verdict, load_thresholds, stiffened
+from smilfit.evaluation.verdict import Verdict, load_thresholds
 from smilfit.files import MadeOf, OutputFolder, folder_name, inside
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
@@ -120,13 +120,13 @@ class SessionFits:
                 found.append(given)
         return found
 
-    def probe(self, stiff: bool = False) -> SMPLify:
+    def probe(self, cfg: Mapping[str, Any] | None = None) -> SMPLify:
         """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
 
         Args:
-            stiff: with heavier priors.
+            cfg: instead of its own.
         """
-        cfg = stiffened(self.cfg, self.registrant.handlers) if stiff else self.cfg
+        cfg = dict(self.cfg if cfg is None else cfg)
         silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
         quiet = {'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
         # Few frames tell little of sides; the labels are given as the fit took them.

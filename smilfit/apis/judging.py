@@ -21,7 +21,10 @@ from smilfit.evaluation.verdict import (
     picture_numbers,
     point_numbers,
     session_numbers,
+    stiffened,
+    with_covariance,
 )
+from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.points import N_STEPS as N_POINT_STEPS
 from smilfit.files import read_json, reading, write_text
 from smilfit.handlers import BaseInput
@@ -52,7 +55,13 @@ def judge_session(
     given = (i.resolve(fits.body.data).to(fits.body.v_template.dtype) for i in fits.inputs(session))
     inputs = [input_as_fitted(i, result.report, frames) for i in given]
     images = fits.dataset.has_own_cameras(session)
-    registrant, stiff = fits.probe(), fits.probe(stiff=True)
+    # How sure a fit is tells something of cameras that are left out.
+    cfg = with_covariance(fits.cfg) if fits.dataset.has_views(session) and not images else fits.cfg
+    registrant = fits.probe(cfg)
+    extent_px = None
+    if fits.dataset.has_views(session) and not images:
+        extent_px = float(extents_px(fits.dataset.keypoints2d(session))[0].nanmedian())
+    stiff = fits.probe(stiffened(fits.cfg, fits.registrant.handlers, extent_px))
     # Rendering masks takes most of the time of images, and whether a map of keypoints is right shows in keypoints.
     asked = [i for i in inputs if not images or _needed(i, registrant)]
 

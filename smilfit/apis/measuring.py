@@ -1,12 +1,13 @@
 """Measure models, registrations and fits, and how measurements grow with size."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from smilfit.body_models import SMIL, BodyModelData, is_shipped, load_body_model
+from smilfit.evaluation.verdict import GOOD
 from smilfit.files import read_npz
 from smilfit.measurements.allometry import Allometry, allometry_table
 from smilfit.measurements.default_set import default_measurements
@@ -20,6 +21,7 @@ from smilfit.measurements.specimens import (
     measure_registration,
 )
 from smilfit.measurements.tables import write_allometry, write_measurements
+from smilfit.structures.fit_origin import FitVerdict
 from smilfit.structures.units import MILLIMETRES
 
 
@@ -125,11 +127,21 @@ def _specimens(
         for name, file in find_fits(path).items():
             shown = load_export(file, options.body_model)
             wanted = _wanted(shown.body.data, measurements)
-            yield measure_fit(shown.fit, name, shown.body, wanted, options.poses, options.unit)
+            found = measure_fit(shown.fit, name, shown.body, wanted, options.poses, options.unit)
+            yield replace(found, doubts=_doubts_of(shown.fit.verdict))
     else:
         body = load_body_model(path)
         shapes = _shapes(body.data, options)
         yield from measure_model(body, _wanted(body.data, measurements), shapes, options.unit)
+
+
+def _doubts_of(verdict: FitVerdict | None) -> tuple[str, ...]:
+    """Say why a fit as a whole is not to be believed."""
+    if verdict is None or verdict.word == GOOD:
+        return ()
+    return tuple(f'the fit is {verdict.word}: {why}' for why in verdict.reasons) or (
+        f'the fit is {verdict.word}',
+    )
 
 
 def model_of_registrations(path: Path, given: str | Path | None) -> SMIL:

@@ -43,8 +43,6 @@ from smilfit.visualization.registration_page import draw_registration, registrat
 logger = logging.getLogger('smilfit')
 
 PART, PICTURE, MESH, PAGE = 'registration', 'registration.jpg', 'registered.ply', 'registrations.html'
-# Of the extent: where a twentieth of the points is farther off, the registration is not believable.
-FAR_OFF = 0.03
 # A process that has done its specimens waits for one that still works.
 PATIENCE = timedelta(days=14)
 
@@ -184,17 +182,7 @@ class _Run:
     def _write(self, folder: Path, scan: Scan, warnings: list[str]) -> None:
         surface = self.registrant.surface
         found = self.registrant(scan)
-        for key, of, to in (
-            ('distance_scan_to_body', 'scan', 'body'),
-            ('distance_body_to_scan', 'body', 'scan'),
-        ):
-            far = found.report[key]['percentile_95_share']
-            # Not far too: NaN.
-            if not far <= FAR_OFF:
-                warnings.append(
-                    f'{scan.name}: is not believable: a twentieth of the {of} lies {100 * far:.1f} % of the extent '
-                    f'or more from the {to}. Look at the picture: is it another animal, or a limb on a wrong one?'
-                )
+        warnings += [f'{scan.name}: is not believable: {why}' for why in found.report['doubts']]
         found.report['warnings'] = warnings
         found.save(folder, surface, scan)
         write_mesh(folder / MESH, found.vertices, surface.faces)

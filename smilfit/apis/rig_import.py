@@ -40,6 +40,7 @@ def import_rig(
     overwrite: bool = False,
     skin: str | Path | None = None,
     keypoints: str | Path | None = None,
+    armature: str | None = None,
 ) -> RigImport:
     """Read a rig and write it as a body model; its clips and its texture lie beside it.
 
@@ -51,6 +52,7 @@ def import_rig(
         overwrite: replace what is there.
         skin: of a MuJoCo model, as `read_rig` has it.
         keypoints: likewise.
+        armature: of what Blender reads, likewise.
 
     Raises:
         ValueError: a rig that cannot be read or made a model of, or a bad name.
@@ -63,7 +65,7 @@ def import_rig(
     check_not_an_input(out, (rig, *others), 'OUT')
     if out.exists() and not overwrite:
         raise FileExistsError(f'{out}: is there already. Give --force to replace it, or another name.')
-    found = read_rig(rig, skin, keypoints)
+    found = read_rig(rig, skin, keypoints, armature)
     data, report = build_model(found, unit, limits, out.name.removesuffix(SUFFIX))
     write_smil_json(data, out)
     clips = texture = None

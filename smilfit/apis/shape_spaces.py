@@ -105,6 +105,12 @@ def _remarks(
             'Joint scales are stored by their logarithms: within 3 standard deviations of one beta they stay '
             f'between {least:.2g} and {most:.2g}.'
         )
+    doubted = [r.name for r in registrations if r.doubts]
+    if doubted:
+        found.append(
+            f'{len(doubted)} registrations are not believable and spoil the space: {", ".join(doubted[:5])}. Look at '
+            'their pictures, and leave them out.'
+        )
     absent = [r.name for r in registrations if r.absent]
     if absent:
         found.append(

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.limit_origin import DEFAULT
 from smilfit.body_models.part_sizes import midline_joints
 
 # Turns away from the rest pose about any axis, rad. Hips and shoulders of running mammals sweep some 60 degrees to
@@ -22,3 +23,10 @@ def default_joint_limits(data: BodyModelData) -> Float[np.ndarray, 'J 3 2']:
     midline = midline_joints(data)
     most = np.array([MIDLINE_RAD if name in midline else LIMB_RAD for name in data.joint_names])
     return most[:, None, None] * np.array([-1.0, 1.0]) * np.ones((1, 3, 1))
+
+
+def default_joints(data: BodyModelData) -> list[bool]:
+    """Say of each joint whether nobody stated its limits: the model has none, or marks them as default."""
+    if data.joint_limits is None:
+        return [True] * data.n_joints
+    return [origin == DEFAULT for origin in data.joint_limits_from] or [False] * data.n_joints

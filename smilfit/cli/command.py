@@ -43,8 +43,8 @@ def add_model_or_rig(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'model',
         metavar='MODEL',
-        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml) as imported, or quadruped or '
-        'insect',
+        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml, .fbx, .blend, .dae) as imported, or '
+        'quadruped or insect',
     )
 
 

@@ -8,11 +8,12 @@ from types import ModuleType
 from smilfit.cli.command_group import run_group
 
 COMMANDS: dict[str, str] = {
-    'import': 'make a body model of a rig from another program (.glb, .gltf, .xml, .pkl, .npz)',
+    'import': 'make a body model of a rig from another program (.glb, .gltf, .xml, .pkl, .npz, .fbx, .blend, .dae)',
     'check': 'say in words what is wrong with a model, and where',
     'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
     'view': 'in the browser: shapes, poses, weights; change limits and keypoints',
     'clean': 'put right what check finds: weights, faces, joints, limits, symmetry, unit',
+    'edit': 'few weights a vertex, both sides alike, joints anew from the skin, limits of your own',
     'convert': 'from one file format to another: .smil.json, .pkl, .npz, .glb',
     'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
     'shape_space': 'principal components of registered specimens, as a model with betas',

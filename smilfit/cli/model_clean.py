@@ -4,11 +4,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.argument_types import existing_file
 from smilfit.cli.command import add_import, add_traceback, run_command
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
         prog=prog,
         description='Put right what `smilfit model check` finds: always, weights are normalised, faces without area '
         'or twice there and vertices of no face taken out; what needs a decision is done where it is asked for. Each '
-        'change is counted and told.',
+        'change is counted and told. Changes that are a matter of opinion: smilfit model edit.',
     )
     made.add_argument(
         'source', metavar='IN', help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect'
@@ -32,11 +30,9 @@ def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
     )
     made.add_argument(
         '--joints',
-        choices=('regressor', 'stored', 'ring', 'follow'),
+        choices=('regressor', 'stored'),
         help='where stored rest joints contradict the regressor: take what the regressor gives, or the stored ones, '
-        'which shape then no longer moves; ring: recompute them, each in the middle of the ring where its skin meets '
-        "its parent's; follow: leave them where they are, but let the skin about them carry them when shape changes; "
-        'both write a regressor (default: as the file is read)',
+        'which shape then no longer moves (default: as the file is read)',
     )
     made.add_argument(
         '--symmetry-from-names',
@@ -44,22 +40,10 @@ def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
         help='pair joints whose names are those of two sides, and list the vertices between them',
     )
     made.add_argument(
-        '--symmetrise-mesh',
-        action='store_true',
-        help='put vertices and joints half way between themselves and the mirror image of the other side',
-    )
-    made.add_argument(
         '--weld',
         action='store_true',
         help='make one of vertices on one place that move alike, as at seams of images; images of the skin then no '
         'longer fit',
-    )
-    made.add_argument(
-        '--limits',
-        type=existing_file,
-        metavar='FILE.csv',
-        help='set joint limits of a table joint,axis,min_deg,max_deg (axis x, y or z: of the model, or of the joint '
-        'where it has axes of its own)',
     )
     made.add_argument(
         '--symmetrise-limits',
@@ -83,7 +67,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from smilfit.body_models import save_body_model
     from smilfit.rigs import mending
     from smilfit.rigs.converting import open_model
-    from smilfit.rigs.symmetrising import symmetrise_mesh
     from smilfit.rigs.welding import weld_vertices
     from smilfit.structures.units import MILLIMETRES
 
@@ -95,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     model, _ = open_model(arguments.source)
     data, told = model.data, []
-    if arguments.joints in ('regressor', 'stored'):
+    if arguments.joints is not None:
         choose = mending.joints_of_regressor if arguments.joints == 'regressor' else mending.joints_as_stored
         data, words = choose(model)
         told += words
@@ -104,12 +87,6 @@ def _run(arguments: argparse.Namespace) -> int:
     steps += [mending.drop_bad_faces, mending.drop_loose_vertices]
     if arguments.symmetry_from_names:
         steps += [mending.symmetry_from_names, mending.plane_of_joints]
-    if arguments.symmetrise_mesh:
-        steps.append(symmetrise_mesh)
-    if arguments.joints in ('ring', 'follow'):
-        steps.append(partial(mending.joints_of_rings, keep_places=arguments.joints == 'follow'))
-    if arguments.limits is not None:
-        steps.append(partial(mending.user_limits, path=arguments.limits))
     if arguments.symmetrise_limits:
         steps.append(mending.symmetrise_limits)
     for step in steps:

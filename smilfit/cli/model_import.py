@@ -20,12 +20,15 @@ def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
         prog=prog,
         description=__doc__
         + ' Reads glTF 2.0 (.glb, .gltf), MuJoCo models with a skin (.xml, .skn), and arrays of vertices, faces, '
-        'parents, weights and joints under many names (.pkl, .npz). Prints what was found, what was cleaned, and '
-        'what to do next. Beside the model it writes NAME.clips.npz (the motions of the file as poses), '
+        'parents, weights and joints under many names (.pkl, .npz), and, where Blender is installed, .fbx, .blend '
+        'and .dae. Prints what was found, what was cleaned, and what to do next. Beside the model it '
+        'writes NAME.clips.npz (the motions of the file as poses), '
         'NAME.texture.npz (its skin as an image) and NAME.import.txt (what was printed).',
         epilog='Example: smilfit model import fox.glb fox.smil.json --limits clips',
     )
-    parser.add_argument('rig', type=existing_file, metavar='RIG', help='.glb, .gltf, .xml, .pkl or .npz')
+    parser.add_argument(
+        'rig', type=existing_file, metavar='RIG', help='.glb, .gltf, .xml, .pkl, .npz, .fbx, .blend or .dae'
+    )
     parser.add_argument('out', type=Path, metavar='OUT.smil.json', help='the model to write')
     parser.add_argument(
         '--unit',
@@ -45,6 +48,11 @@ def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
         metavar='FILE.yaml',
         help="of a MuJoCo model: STAC's table of keypoints, the bodies they hang on and start offsets, in the "
         "model's unit; they become landmarks whose places a fit finds",
+    )
+    parser.add_argument(
+        '--armature',
+        metavar='NAME',
+        help='of a .fbx, .blend or .dae: the one to take, where several armatures have meshes of their own',
     )
     parser.add_argument(
         '--limits',
@@ -94,6 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.force,
         arguments.skin,
         arguments.keypoints,
+        arguments.armature,
     )
     for line in done.lines:
         print(line)

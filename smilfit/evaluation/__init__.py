@@ -3,6 +3,7 @@
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction, place_at_truth, trivial_baseline
 from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors
 from smilfit.evaluation.bootstrap import Intervals, PairedDifference, paired_differences
+from smilfit.evaluation.ellipses import ShareInside, radii, scaled_by_other_cameras, share_inside
 from smilfit.evaluation.errors import (
     PCK_THRESHOLDS_PX,
     PERCENTILES,
@@ -25,7 +26,7 @@ from smilfit.evaluation.image_figures import (
     write_figures,
 )
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
-from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held
+from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held, in_cameras
 from smilfit.evaluation.left_out import left_out_metrics
 from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
 from smilfit.evaluation.metric_words import MetricLine, metric_lines, metric_text
@@ -52,6 +53,7 @@ __all__ = [
     'PairedDifference',
     'PictureFigures',
     'PointBenchmark',
+    'ShareInside',
     'StrongestBaseline',
     'align_similarity',
     'benchmark_metrics',
@@ -61,6 +63,7 @@ __all__ = [
     'fit_benchmark',
     'held',
     'image_fit',
+    'in_cameras',
     'left_out_metrics',
     'length_text',
     'mask_iou',
@@ -81,8 +84,11 @@ __all__ = [
     'place_at_prediction',
     'place_at_truth',
     'point_benchmark',
+    'radii',
     'read_figures',
     'reprojection_errors',
+    'scaled_by_other_cameras',
+    'share_inside',
     'strongest_baselines',
     'summary',
     'to_mm',

@@ -5,7 +5,7 @@ the fit leaves open: their variances add up. One that the fit was given is neare
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -110,6 +110,21 @@ def expected_keypoints(
         points = result.body(result.params, names).select(names).double().cpu()
     xy, _, valid = rig.project(points)
     return ExpectedKeypoints(names, xy, covariance.in_cameras(points, rig).cpu().double(), valid)
+
+
+def in_cameras(
+    expected: ExpectedKeypoints, seen: Keypoints2d, names: Sequence[str]
+) -> tuple[ExpectedKeypoints, Keypoints2d]:
+    """Pick cameras by name, of what is expected and of labels."""
+    rows = [seen.rig.names.index(name) for name in names]
+    few = replace(
+        expected,
+        xy=expected.xy[:, rows],
+        covariance=expected.covariance[:, rows],
+        valid=expected.valid[:, rows],
+    )
+    cameras = seen.rig.select(names)
+    return few, replace(seen, xy=seen.xy[:, rows], confidence=seen.confidence[:, rows], cameras=cameras)
 
 
 def held(scores: Tensor, share: float) -> float:

@@ -180,11 +180,11 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
         attributes[f'JOINTS_{i}'] = buffer.add(hung, _UINT16, _VERTICES)
         attributes[f'WEIGHTS_{i}'] = buffer.add(weights, _FLOAT, _VERTICES)
     faces = buffer.add(mesh.faces.astype(np.uint32).ravel(), _UINT32, _ELEMENTS)
-    bind = np.tile(np.eye(4), (count, 1, 1))
-    bind[:, :3, 3] = -mesh.joints
-    # Matrices lie column by column.
-    inverse = buffer.add(_f32(bind.transpose(0, 2, 1).reshape(count, 16)), _FLOAT)
     nodes, joints = _nodes(mesh, motion)
+    bind = np.tile(np.eye(4), (len(joints), 1, 1))
+    bind[:, :3, 3] = -np.concatenate((mesh.joints, mesh.joints))[: len(joints)]
+    # Matrices lie column by column.
+    inverse = buffer.add(_f32(bind.transpose(0, 2, 1).reshape(-1, 16)), _FLOAT)
     document = {
         'asset': {'version': '2.0', 'generator': 'smilfit', 'extras': extras},
         'scene': 0,
@@ -224,7 +224,8 @@ def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Bu
 def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], list[int]]:
     """Give the animal's place, then its joints, then the mesh; at the first key, so that a still shows it.
 
-    Also the nodes that the skin hangs on.
+    Also the nodes that the skin hangs on, and behind them those that it does not hang on: of nodes of a skin alone
+    readers such as Blender know where they were at rest, and take others as they stand at the first key.
     """
     nodes: list[dict[str, Any]] = [
         {
@@ -252,6 +253,7 @@ def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], lis
             nodes[j + 1].setdefault('children', []).append(len(nodes))
             skin[j] = len(nodes)
             nodes.append({'name': f'{name}.skin', 'scale': mesh.scales[j].tolist()})
+        skin += range(1, len(mesh.names) + 1)
     return nodes, skin
 
 

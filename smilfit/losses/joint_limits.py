@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.default_limits import LIMB_RAD, MIDLINE_RAD, default_joint_limits
+from smilfit.body_models.default_limits import LIMB_RAD, MIDLINE_RAD, default_joint_limits, default_joints
 from smilfit.body_models.joint_axes import own_components
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
@@ -63,9 +63,12 @@ class JointLimitLoss(_LimitLoss):
         loss_weight: factor on the result.
         required: whether a model without limits is an error; where not, it gets `default_joint_limits`, told.
         locked_factor: on the squared violations of locked axes.
-        default_factor: on the whole where the limits are the default ones, which know nothing of the animal: it may
-            hold those of a model firmly and these softly.
+        default_factor: on the squared violations of joints whose limits are default ones, which know nothing of the
+            animal: those of a model without limits, and those that it marks (`joint_limits_from`). So limits that
+            somebody stated may hold firmly and these softly.
     """
+
+    default: Tensor | None
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class JointLimitLoss(_LimitLoss):
                 )
         self.required, self.locked_factor = required, locked_factor
         self.default_factor, self._factor = default_factor, 1.0
+        self.register_buffer('default', None, persistent=False)
 
     def bind_body(self, data: BodyModelData) -> None:
         """Take the joint limits of a model.
@@ -93,7 +97,9 @@ class JointLimitLoss(_LimitLoss):
         """
         if data.joint_limits is not None or self.required:
             super().bind_body(data)
-            self._factor = 1.0
+            self._factor, self.default = 1.0, None
+            if any(default_joints(data)) and self.default_factor != 1:
+                self.default = torch.tensor(default_joints(data))[1:]
             return
         limits = default_joint_limits(data)
         limb, midline = math.degrees(LIMB_RAD), math.degrees(MIDLINE_RAD)
@@ -102,18 +108,22 @@ class JointLimitLoss(_LimitLoss):
             f'{midline:.0f}.'
         )
         self.limits, self._factor = torch.as_tensor(limits[1:], dtype=torch.float32), self.default_factor
+        self.default = None
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the violations, those of locked axes the larger; their derivative is 0 inside the limits."""
+        """Give the violations, larger of locked axes, smaller of default limits; inside them the derivative is 0."""
         violation = self.violation(body_pose)
         limits = self.limits.to(body_pose)
         own = own_components(body_pose, self.axes)
         side = torch.where(own < limits[..., 0], -1.0, 1.0) * (violation > 0)
         locked = limits[..., 0] == limits[..., 1]
-        if self.axes is None and not bool(locked.any()):
+        if self.axes is None and self.default is None and not bool(locked.any()):
             slope = torch.diag_embed(side.to(body_pose))
             return Residuals(violation, factor=self._factor, pointwise=True, slope=slope, interval=limits)
         firm = torch.where(locked, math.sqrt(self.locked_factor), 1.0).to(body_pose)
+        if self.default is not None:
+            soft = self.default.to(body_pose.device).unsqueeze(-1) & ~locked
+            firm = torch.where(soft, math.sqrt(self.default_factor), firm)
         axes = torch.eye(3).to(body_pose) if self.axes is None else self.axes.to(body_pose)
         maps = firm.unsqueeze(-1) * axes.mT
         return Residuals(

@@ -30,6 +30,7 @@ class Registration:
         model_hash: content hash of the body model; None where the file does not say.
         joint_scale_mode: what scales mean; None takes the model's.
         absent: names of joints that the scan does not show.
+        doubts: why the registration is not believable; empty where it may be.
         betas: of the model, which placed the joints when it was registered; None where the vertices did.
         path: where it was read.
     """
@@ -44,6 +45,7 @@ class Registration:
     joint_scale_mode: str | None = None
     absent: tuple[str, ...] = ()
     betas: Float[np.ndarray, ' S'] | None = None
+    doubts: tuple[str, ...] = ()
     path: Path | None = None
 
     def check(self, data: BodyModelData) -> 'Registration':
@@ -97,13 +99,37 @@ class Registration:
             return data.joint_regressor @ self.unposed
         return data.joint_regressor @ (data.v_template + data.shapedirs @ self.betas)
 
-    def at_rest(self, body: SMIL) -> BodyParams:
-        """Give the parameters by which `body_of`'s model stands at rest, in the world's unit."""
-        params = BodyParams.zeros(1, body.n_joints, 0, like=torch.zeros((), dtype=torch.float64))
+    def joint_sizes(self, data: BodyModelData) -> tuple[Float[np.ndarray, 'J 3'], Float[np.ndarray, 'J 3']]:
+        """Give the logarithms of joint scales, and joint offsets: the specimen's own, and those that betas drive.
+
+        Args:
+            data: the body model of the registration.
+        """
+        params = BodyParams.zeros(1, data.n_joints, data.n_betas, like=torch.zeros((), dtype=torch.float64))
+        params = params.replace(
+            log_joint_scales=_batch(self.log_joint_scales), joint_offsets=_batch(self.joint_offsets)
+        )
+        if self.betas is not None and len(self.betas) == data.n_betas:
+            params = params.replace(betas=_batch(self.betas))
+        scales, offsets = SMIL(data).double().joint_scales_and_offsets(params)
+        none = np.zeros((data.n_joints, 3))
+        return (
+            none if scales is None else scales[0].log().numpy(),
+            none if offsets is None else offsets[0].numpy(),
+        )
+
+    def at_rest(self, data: BodyModelData) -> BodyParams:
+        """Give the parameters by which `body_of`'s model stands at rest, in the world's unit.
+
+        Args:
+            data: the body model of the registration.
+        """
+        log_scales, offsets = self.joint_sizes(data)
+        params = BodyParams.zeros(1, data.n_joints, 0, like=torch.zeros((), dtype=torch.float64))
         return params.replace(
             scale=torch.tensor([self.scale], dtype=torch.float64),
-            log_joint_scales=_batch(self.log_joint_scales),
-            joint_offsets=_batch(self.joint_offsets),
+            log_joint_scales=_batch(log_scales),
+            joint_offsets=_batch(offsets),
         )
 
 
@@ -161,6 +187,7 @@ def read_registration(path: str | Path) -> Registration:
             _text(arrays, 'joint_scale_mode') or None,
             tuple(str(joint) for joint in arrays.get('absent', ())),
             _numbers(arrays, 'betas', (-1,), path),
+            tuple(str(doubt) for doubt in arrays.get('doubts', ())),
             path,
         )
 

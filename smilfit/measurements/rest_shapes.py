@@ -91,9 +91,7 @@ def rest_shapes(
     if not data.static_joints:
         middle = data.v_template.mean(0)
         rest = middle + by[:, None, None] * (rest - rest.mean(1, keepdims=True))
-    zero = np.zeros((data.n_joints, 3))
-    scales = np.stack([zero if r.log_joint_scales is None else r.log_joint_scales for r in registrations])
-    offsets = np.stack([zero if r.joint_offsets is None else r.joint_offsets for r in registrations])
+    scales, offsets = (np.stack(rows) for rows in zip(*(r.joint_sizes(data) for r in registrations)))
     scales = _differences(scales)
     offsets = _differences(by[:, None, None] * offsets)
     vertices = rest
@@ -145,7 +143,7 @@ def without_scales(
 def _standing(registration: Registration, data: BodyModelData) -> Float[np.ndarray, 'V 3']:
     """Give a specimen's vertices at rest, with scales and offsets, model unit."""
     body = registration.body_of(data, registration.joint_scale_mode).double()
-    params = registration.at_rest(body)
+    params = registration.at_rest(data)
     with torch.no_grad():
         return body(params.replace(scale=torch.ones_like(params.scale)), ('vertices',)).vertices[0].numpy()
 

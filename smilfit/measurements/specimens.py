@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from smilfit.body_models import SMIL
 from smilfit.measurements.definitions import Measurement
@@ -15,6 +15,9 @@ from smilfit.structures import PARAMETERS, BodyParams, FitCovariance, FitResult
 from smilfit.structures.units import MILLIMETRES
 
 MODEL_UNIT = 'model unit'
+UNSEEN = "the scan does not show what it rests on: it is the model's, wholly or in part"
+# A measurement that changes by a smaller share rests on other parts.
+_CHANGED = 1e-3
 # Of a normal distribution, 95 % lie within so many standard deviations.
 WITHIN = 1.959963984540054
 
@@ -24,6 +27,7 @@ class Specimen:
     """The M measurements of one specimen; lengths in mm where their unit is known, else in the model's own.
 
     `sd`, `low` and `high` are NaN where nothing is known of them, `pose_spread_percent` where there are no poses.
+    `doubts` say why the specimen is not to be believed, and `guessed` marks what rests on parts that nobody saw.
     """
 
     name: str
@@ -34,6 +38,8 @@ class Specimen:
     pose_spread_percent: Float[np.ndarray, ' M']
     remarks: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    guessed: Bool[np.ndarray, ' M'] | None = None
 
     @property
     def low(self) -> Float[np.ndarray, ' M']:
@@ -44,6 +50,11 @@ class Specimen:
     def high(self) -> Float[np.ndarray, ' M']:
         """Upper ends of 95 % intervals."""
         return self.values + WITHIN * self.sd
+
+    def doubt_of(self, i: int) -> str:
+        """Say why measurement `i` is not to be believed; '' where it may be."""
+        guessed = self.guessed is not None and bool(self.guessed[i])
+        return '; '.join((*self.doubts, *([UNSEEN] if guessed else [])))
 
     @property
     def units(self) -> list[str]:
@@ -99,11 +110,20 @@ def measure_registration(
     own = registration.body_of(body.data, body.joint_scale_mode)
     measurer = Measurer(own, measurements)
     own_unit = _known_unit(registration.unit, unit)
-    found = _measured(measurer, registration.name, registration.at_rest(own), own_unit)
+    found = _measured(measurer, registration.name, registration.at_rest(body.data), own_unit)
+    doubts = tuple(f'the registration is not believable: {why}' for why in registration.doubts)
+    found = replace(found, doubts=doubts)
     if not registration.absent:
         return found
+    guessed = _resting_on(registration.absent, measurer, registration.at_rest(body.data))
+    named = ', '.join(m.name for m, g in zip(found.measurements, guessed) if g)
     absent = f"the scan does not show {', '.join(registration.absent)}: there the numbers are the model's"
-    return replace(found, remarks=(*found.remarks, absent))
+    rests = (
+        f"not measured but the model's, wholly or in part: {named}"
+        if named
+        else 'no measurement rests on them'
+    )
+    return replace(found, remarks=(*found.remarks, absent, rests), guessed=guessed)
 
 
 def measure_fit(
@@ -143,6 +163,27 @@ def measure_fit(
     sd = sd * factor ** np.array([m.dimension for m in measurer.measurements])
     spread = measurer.spread_percent(params, poses)
     return replace(plain, sd=sd, pose_spread_percent=spread, remarks=(*plain.remarks, *remarks, *more))
+
+
+def _resting_on(names: Sequence[str], measurer: Measurer, rest: BodyParams) -> Bool[np.ndarray, ' M']:
+    """Say which measurements change when the sizes of some joints do.
+
+    The first joint of what is absent stays at its place: the part before it, which is there, ends in it.
+    """
+    data = measurer.data
+    gone = np.isin(np.array(data.joint_names), names)
+    inner = gone & gone[data.parents] & (data.parents >= 0)
+    assert rest.log_joint_scales is not None
+    assert rest.joint_offsets is not None
+    larger = torch.from_numpy(gone[None, :, None] * 0.1)
+    farther = torch.from_numpy(inner[None, :, None] * 0.05 * float(np.ptp(data.v_template, axis=0).max()))
+    moved = rest.replace(
+        log_joint_scales=rest.log_joint_scales + larger, joint_offsets=rest.joint_offsets + farther
+    )
+    before, after = (measurer.measure(next(measurer.geometries(p))).values for p in (rest, moved))
+    both = np.isfinite(before) & np.isfinite(after)
+    changed = np.abs(np.where(both, after - before, 0.0)) > _CHANGED * np.abs(np.where(both, before, 1.0))
+    return changed | (np.isfinite(before) != np.isfinite(after))
 
 
 def _measured(measurer: Measurer, name: str, params: BodyParams, unit: str | None) -> Specimen:

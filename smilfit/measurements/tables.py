@@ -11,7 +11,7 @@ from smilfit.files import write_text
 from smilfit.measurements.allometry import Allometry
 from smilfit.measurements.specimens import Specimen
 
-COLUMNS = ('specimen', 'measurement', 'value', 'unit', 'sd', 'low', 'high', 'pose_spread_percent')
+COLUMNS = ('specimen', 'measurement', 'value', 'unit', 'sd', 'low', 'high', 'pose_spread_percent', 'doubt')
 ALLOMETRY_COLUMNS = (
     'measurement', 'size', 'n', 'isometry', 'sma_slope', 'sma_low', 'sma_high', 'ols_slope', 'ols_low', 'ols_high',
     'r2', 'against_isometry', 'left_out',
@@ -23,6 +23,7 @@ def write_measurements(path: Path, specimens: Sequence[Specimen]) -> Path:
     rows = (
         [s.name, m.name, _cell(s.values[i]), s.units[i]]
         + [_cell(column[i]) for column in (s.sd, s.low, s.high, s.pose_spread_percent)]
+        + [s.doubt_of(i)]
         for s in specimens
         for i, m in enumerate(s.measurements)
     )

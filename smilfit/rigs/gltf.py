@@ -27,7 +27,8 @@ def read_gltf(path: str | Path) -> Rig:
     """Read a rig.
 
     Vertices are those of all skinned meshes, one behind the other in the order of the file, and of meshes that
-    hang on a joint. They stand in the pose of binding, in the world: metres, +y up, facing +z, as glTF has it.
+    hang on a joint. They stand in the pose of binding, in the world: metres, +y up, facing +z, as glTF has it. A
+    skeleton all of whose meshes hang on joints (an animal of stiff parts) stands as its nodes do.
 
     Raises:
         FileNotFoundError: no such file.
@@ -133,7 +134,7 @@ class _GltfRig:
                 pieces += read_mesh(file, self.reader, node, 0, self.notes)
             else:
                 left.append(self.nodes.names[node])
-        if not skinned:
+        if not pieces and not skinned:
             n_meshes, n_skins = len(file.entries('meshes')), len(skins)
             got = f'{n_meshes} meshes and {n_skins} skins, and no node with both'
             raise file.fail('a rig must have a mesh that hangs on a skin', got, _EXPORT)
@@ -180,6 +181,7 @@ class _GltfRig:
             corners = apply(to_world, skin.corners)
             size = max(size, float(np.linalg.norm(np.ptp(corners, axis=0))))
             slots[number] = self._bind(skin, bind_places(skin, to_world, worlds), corners, size, first)
+        self._bind_unused(first)
         found = []
         for piece in self.pieces:
             of_piece = self._skin_of(piece)
@@ -216,6 +218,17 @@ class _GltfRig:
                 found.append(len(self.joints))
                 self.joints.append(_Bound(node, places[k]))
         return found
+
+    def _bind_unused(self, first: dict[int, int]) -> None:
+        """Bind joints of skins that no mesh uses, where meshes hang on them whole: at their nodes."""
+        hanging = [p.node for p in self.pieces if self._skin_of(p) is None]
+        chains = [{node, *self.nodes.ancestors(node)} for node in hanging]
+        for nodes in file_skins(self.file):
+            if any(chain & set(nodes) and not chain & first.keys() for chain in chains):
+                for node in nodes:
+                    if node not in first:
+                        first[node] = len(self.joints)
+                        self.joints.append(_Bound(node, self.worlds[node]))
 
     def _rigid(self, piece: MeshPiece, first: dict[int, int]) -> tuple[np.ndarray, list[int]]:
         """Hang a mesh without weights on the nearest joint above it; on its own node, where that moves by itself."""

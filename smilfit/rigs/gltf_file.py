@@ -27,6 +27,9 @@ _COMPRESSED = {
     'EXT_meshopt_compression': 'meshopt compression',
     'KHR_meshopt_compression': 'meshopt compression',
 }
+# What git puts in the place of a large file until it is fetched.
+_POINTER = b'version https://git-lfs'
+_POINTED = 'It is a pointer of Git LFS: run `git lfs pull` in its repository, or download the file itself.'
 # What changes nothing that is read here, or is understood.
 _UNDERSTOOD = (
     'KHR_mesh_quantization', 'KHR_texture_transform', 'KHR_texture_basisu', 'EXT_texture_webp', 'KHR_lights_punctual',
@@ -175,7 +178,7 @@ class GltfFile:
             else:
                 raise self.fail(f'{what} must hold data', 'none', 'Was the file cut short? Copy it again.')
             if len(data) < length:
-                advice = 'Was the file cut short? Copy it again.'
+                advice = _POINTED if data.startswith(_POINTER) else 'Was the file cut short? Copy it again.'
                 raise self.fail(f'{what} must hold {length} bytes', len(data), advice)
             self._buffers[index] = data
         return self._buffers[index]
@@ -197,9 +200,9 @@ def open_gltf(path: str | Path) -> GltfFile:
         try:
             document = json.loads(text.decode('utf-8-sig'))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            advice = _POINTED if data.startswith(_POINTER) else 'Is it the right file, and whole?'
             raise BadFileError(
-                f'{path}: {_WHAT} must be a glTF binary or JSON; got neither ({shorten(error)}). Is it the right '
-                'file, and whole?'
+                f'{path}: {_WHAT} must be a glTF binary or JSON; got neither ({shorten(error)}). {advice}'
             ) from error
         if not isinstance(document, dict):
             raise BadFileError(

@@ -70,7 +70,7 @@ def read_mesh(
             total += count
             check_budget(file.path, f'the vertices of meshes[{number}]', total, _MOST_VERTICES, 'vertices')
             names = _morph_names(mesh, len(file.objects(primitive, 'targets', where)))
-            pieces[key] = _piece(file, reader, node, primitive, attributes, names, n_slots, where)
+            pieces[key] = _piece(file, reader, node, primitive, attributes, names, n_slots, where, notes)
         pieces[key].faces.append(_faces(reader, primitive, mode, count, where))
     yield from pieces.values()
 
@@ -84,18 +84,24 @@ def _piece(
     names: tuple[str, ...],
     n_slots: int,
     where: str,
+    notes: list[str],
 ) -> MeshPiece:
     vertices = reader.floats(attributes['POSITION'], 'VEC3', f'{where}.POSITION')
     rows, slots, values = _weights(file, reader, attributes, len(vertices), n_slots, where)
-    morphs = []
+    morphs, lost = [], 0
     for k, target in enumerate(file.objects(primitive, 'targets', where)):
         what = f'{where}.targets[{k}].POSITION'
         moved = np.zeros_like(vertices)
         if 'POSITION' in target:
-            moved = reader.floats(target['POSITION'], 'VEC3', what)
-            if moved.shape != vertices.shape:
-                raise file.fail(f'{what} must have {len(vertices)} rows', len(moved), 'Export the file anew.')
+            found = reader.floats(target['POSITION'], 'VEC3', what)
+            if len(found) == len(vertices):
+                moved = found
+            else:
+                lost += 1
         morphs.append(moved)
+    if lost:
+        # Assimp splits corners and leaves the targets; the rig is whole without them.
+        notes.append(f'{lost} morph targets of {where} have not a row a vertex: left out.')
     uv, image, colour = _looks(file, reader, primitive, attributes, len(vertices), where)
     return MeshPiece(
         node, vertices, [], rows, slots, values, morphs, uv, image, names, colour, 'JOINTS_0' in attributes

@@ -9,21 +9,17 @@ from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.default_limits import default_joint_limits
 from smilfit.body_models.limit_origin import DEFAULT, FILE, USER, origins_in_words
 from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import listed
 from smilfit.rigs.checking.joint_limits import mirrored_limits
 from smilfit.rigs.checking.mesh_faces import degenerate_faces, repeated_faces
 from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis, mirror_centre, pairs_by_name
 from smilfit.rigs.checking.symmetry import symmetry_plane
 from smilfit.rigs.limits import read_limits
-from smilfit.rigs.ring_joints import ring_regressor
 from smilfit.rigs.vertex_numbers import TAKEN_OUT, renumber_vertices
 
 # Weights that are off one by less are so by rounding.
 _SUM_TOLERANCE = 1e-6
 # Of the model's size: vertices nearer than that are on the plane that mirrors it.
 _ON_PLANE = 1e-4
-# Joints of which it is told how far they moved.
-_NAMED = 4
 
 Mended = tuple[BodyModelData, tuple[str, ...]]
 
@@ -160,28 +156,6 @@ def joints_as_stored(model: StoredModel) -> Mended:
         'rest joints are the stored ones now, and static: the regressor that contradicts them was taken out'
     )
     return replace(data, joints=stored, joint_regressor=None), (words,)
-
-
-def joints_of_rings(data: BodyModelData, keep_places: bool = False) -> Mended:
-    """Write a joint regressor from the borders of skinning weights, and put the rest joints where it says.
-
-    Args:
-        data: the model, its weights normalised.
-        keep_places: joints stay where they are as far as the skin about them can hold them.
-    """
-    found = ring_regressor(data, keep_places)
-    joints = found.regressor @ data.v_template
-    worst = sorted(found.moved.items(), key=lambda item: -item[1])[:_NAMED]
-    told = [
-        f'a joint regressor of {len(found.regressor.values)} entries was written: shape moves joints now',
-        'joints moved by up to ' + ', '.join(f'{off:.3g} ({name})' for name, off in worst),
-    ]
-    if found.without:
-        told.append(
-            f'{len(found.without)} joints have no ring of skin to their parent and are held where they are by the '
-            f'nearest skin: {listed(found.without)}'
-        )
-    return replace(data, joint_regressor=found.regressor, joints=joints), tuple(told)
 
 
 def user_limits(data: BodyModelData, path: str | Path) -> Mended:

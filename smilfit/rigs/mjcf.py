@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.files import BadFileError, inside, reading, shorten
+from smilfit.files import BadFileError, reading, shorten
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs.mjcf_bodies import MjcfBody, posed_frames, read_bodies, rest_frames
 from smilfit.rigs.mjcf_document import WHAT, MjcfDocument, read_mjcf_document
 from smilfit.rigs.mjcf_frames import Frame, vector
+from smilfit.rigs.mjcf_geoms import skin_of_geoms
 from smilfit.rigs.mjcf_joints import MjcfSkeleton, skeleton_of
 from smilfit.rigs.mjcf_keypoints import FREE_SD, KEPT_SD, read_body_keypoints
+from smilfit.rigs.mjcf_meshes import asset_places, find_asset
 from smilfit.rigs.mjcf_skin import MjcfSkin, inline_skin, read_skn
 from smilfit.rigs.rig import Rig, Site
 
@@ -27,23 +29,24 @@ _PROBES = 8
 def read_mjcf(path: str | Path, skin: str | Path | None = None, keypoints: str | Path | None = None) -> Rig:
     """Read a model.
 
-    Bodies that move the skin, and all above and below them, become joints (`mjcf_joints`); sites become sites. What
-    a simulation needs beside (geoms, meshes, actuators, contacts) is not read, and may be missing.
+    Bodies that move the skin, and all above and below them, become joints (`mjcf_joints`); sites become sites. A
+    model without a skin has the geoms that MuJoCo shows for one (`mjcf_geoms`); beside a skin they are not read. What
+    a simulation needs beside (actuators, contacts) is not read either, and may be missing.
 
     Args:
         path: the model (`.xml`).
-        skin: its skin (`.skn`); None takes what the model names, else the one `.skn` beside it.
+        skin: its skin (`.skn`); None takes what the model names, else the one `.skn` beside it, else its geoms.
         keypoints: a table of keypoints and the bodies they hang on (`mjcf_keypoints`), which become sites.
 
     Raises:
         FileNotFoundError: no such file.
-        BadFileError: what is no model, has no skin, or a skin of other bodies; the message says which.
+        BadFileError: what is no model, has neither skin nor geoms, or a skin of other bodies; the message says which.
     """
     document = read_mjcf_document(path)
     with reading(path, WHAT):
         every, notes = read_bodies(document)
     notes = (*(f'an included file is missing: {shorten(name)}' for name in document.missing), *notes)
-    parts, told = _skins(document, {b.name for b in every}, skin)
+    parts, told = _skins(document, every, skin)
     bound = _joined(parts)
     bodies = _trees_of(every, {bone.body for bone in bound.bones})
     if len(bodies) < len(every):
@@ -89,10 +92,11 @@ def body_frames(path: str | Path) -> dict[str, Frame]:
 
 
 def _skins(
-    document: MjcfDocument, bodies: set[str], given: str | Path | None
+    document: MjcfDocument, every: tuple[MjcfBody, ...], given: str | Path | None
 ) -> tuple[list[MjcfSkin], list[str]]:
     """Find the skins, and say what was not named by the model."""
-    told = []
+    told: list[str] = []
+    bodies = {b.name for b in every}
     if given is not None:
         parts = [(str(given), read_skn(given))]
     else:
@@ -106,8 +110,15 @@ def _skins(
             parts.append(
                 (where, inline_skin(element, where)) if name is None else _skin_file(document, name, where)
             )
+        # A folder may hold models of several animals: a skin without any body of this one is another's.
+        beside = sorted(document.path.parent.glob('*.skn')) if not parts else []
+        beside = [path for path in beside if any(bone.body in bodies for bone in read_skn(path).bones)]
+        if not parts and not beside:
+            shown = skin_of_geoms(document, every, rest_frames(every))
+            if shown is not None:
+                return [shown.skin], list(shown.notes)
         if not parts:
-            parts = [_only_skin(document, bodies)]
+            parts = [_only_skin(document, beside)]
             told.append(f'the model names no skin; taken is the one beside it, {Path(parts[0][0]).name}')
     for where, part in parts:
         unknown = [b.body for b in part.bones if b.body not in bodies]
@@ -120,27 +131,20 @@ def _skins(
 
 
 def _skin_file(document: MjcfDocument, name: str, where: str) -> tuple[str, MjcfSkin]:
-    settings: dict[str, str] = {}
-    for element in document.root.findall('compiler'):
-        settings |= element.attrib
-    folder = document.path.parent
-    places = [inside(folder, Path(settings.get(key, '')) / name, where) for key in ('meshdir', 'assetdir')]
-    places.append(inside(folder, name, where))
-    for place in places:
-        if place.is_file():
-            return str(place), read_skn(place)
-    looked = ', '.join(dict.fromkeys(map(str, places)))
+    place = find_asset(document, name, where)
+    if place is not None:
+        return str(place), read_skn(place)
+    looked = ', '.join(map(str, asset_places(document, name, where)))
     raise BadFileError(f'{where}: its file must be there; looked for {looked}. Copy it there, or give it.')
 
 
-def _only_skin(document: MjcfDocument, bodies: set[str]) -> tuple[str, MjcfSkin]:
-    beside = sorted(document.path.parent.glob('*.skn'))
+def _only_skin(document: MjcfDocument, beside: Sequence[Path]) -> tuple[str, MjcfSkin]:
     if len(beside) == 1:
         return str(beside[0]), read_skn(beside[0])
-    got = f'{len(beside)} .skn files beside it' if beside else 'none, and no .skn file beside it'
+    got = f'{len(beside)} .skn files of its bodies beside it' if beside else 'none, no .skn file beside it'
     raise BadFileError(
-        f'{document.path}: the model must name a skin (<asset><skin file="..."/>); got {got}. Give the skin of its '
-        'bodies (.skn): geoms alone are no body to fit.'
+        f'{document.path}: the model must name a skin (<asset><skin file="..."/>) or have geoms that are shown; got '
+        f'{got}{"" if beside else ", and no geom"}. Give the skin of its bodies (.skn).'
     )
 
 

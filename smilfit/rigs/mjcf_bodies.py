@@ -34,6 +34,15 @@ class MjcfJoint:
 
 
 @dataclass(frozen=True)
+class MjcfGeom:
+    """A shape on a body as the document has it: its element, the frame around it, the class it is of by default."""
+
+    element: Element
+    around: Frame
+    childclass: str
+
+
+@dataclass(frozen=True)
 class MjcfBody:
     """A body, its frame in its parent's at rest, and what moves it there, outermost first; parent -1 is the world."""
 
@@ -42,6 +51,7 @@ class MjcfBody:
     local: Frame
     joints: tuple[MjcfJoint, ...]
     sites: Mapping[str, Float[np.ndarray, '3']]
+    geoms: tuple[MjcfGeom, ...] = ()
 
 
 def read_bodies(document: MjcfDocument) -> tuple[tuple[MjcfBody, ...], tuple[str, ...]]:
@@ -103,7 +113,7 @@ class _Bodies:
                 yield from self.children(iter(element), inner, element.get('childclass', childclass))
             elif element.tag in ('replicate', 'attach', 'composite', 'flexcomp'):
                 self.notes.append(f'<{element.tag}> is left out, with all it would make')
-            elif element.tag in ('body', 'joint', 'freejoint', 'site'):
+            elif element.tag in ('body', 'joint', 'freejoint', 'site', 'geom'):
                 yield element, frame, childclass
 
     def add(self, element: Element, parent: int, frame: Frame, childclass: str) -> None:
@@ -127,7 +137,11 @@ class _Bodies:
                 )
                 place = vector(attributes, 'pos', '0 0 0', where)
                 sites[label] = around.turn @ place + around.place
-        self.found.append(MjcfBody(name, parent, local, tuple(joints), sites))
+        # Read where they are needed: most models have a skin, and geoms of which files are missing.
+        geoms = tuple(
+            MjcfGeom(child, around, its_class) for child, around, its_class in inner if child.tag == 'geom'
+        )
+        self.found.append(MjcfBody(name, parent, local, tuple(joints), sites, geoms))
         for child, around, its_class in inner:
             self.add(child, number, around, its_class)
 

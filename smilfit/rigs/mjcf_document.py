@@ -16,8 +16,8 @@ from smilfit.files import BadFileError, check_budget, inside, reading, shorten
 WHAT = 'a MuJoCo model'
 MOST_BYTES, MOST_ELEMENTS, MOST_INCLUDES, DEEPEST = 1 << 26, 200_000, 200, 500
 MAIN = 'main'
-# What is known of a joint, a site or a body by its class.
-_CLASSED = ('joint', 'site')
+# What is known of these by their class.
+_CLASSED = ('joint', 'site', 'geom', 'mesh')
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class MjcfDocument:
         name: the model's.
         compiler: how its numbers are meant.
         root: all of it, includes in their places.
-        classes: attributes of joints and sites by class and element, those of the classes above among them.
+        classes: attributes of joints, sites, geoms and meshes by class and element, with those of the classes above.
         missing: included files that are not there.
     """
 

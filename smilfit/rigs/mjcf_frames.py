@@ -9,7 +9,8 @@ from jaxtyping import Float
 from smilfit.files import BadFileError, shorten
 from smilfit.rigs.mjcf_document import Compiler
 
-_WAYS = {'quat': 4, 'axisangle': 4, 'euler': 3, 'xyaxes': 6, 'zaxis': 3}
+# Attributes that say how a frame is turned, and of how many numbers they are.
+WAYS = {'quat': 4, 'axisangle': 4, 'euler': 3, 'xyaxes': 6, 'zaxis': 3}
 _TINY = 1e-12
 
 
@@ -63,7 +64,7 @@ def turn_of(attributes: Mapping[str, str], compiler: Compiler, where: str) -> Fl
     Raises:
         BadFileError: two ways at once, or an axis of no length.
     """
-    given = [name for name in _WAYS if name in attributes]
+    given = [name for name in WAYS if name in attributes]
     if not given:
         return np.eye(3)
     if len(given) > 1:
@@ -71,7 +72,7 @@ def turn_of(attributes: Mapping[str, str], compiler: Compiler, where: str) -> Fl
             f'{where}: one way must say how it is turned; got {" and ".join(given)}. Keep one.'
         )
     way = given[0]
-    numbers = vector(attributes, way, ' '.join('0' * _WAYS[way]), where)
+    numbers = vector(attributes, way, ' '.join('0' * WAYS[way]), where)
     angle = np.pi / 180 if compiler.degrees else 1.0
     if way == 'quat':
         return quaternion_turn(numbers, where)
@@ -80,7 +81,7 @@ def turn_of(attributes: Mapping[str, str], compiler: Compiler, where: str) -> Fl
     if way == 'euler':
         return _euler(angle * numbers, compiler.eulerseq)
     if way == 'zaxis':
-        return _shortest(_unit(numbers, way, where))
+        return shortest_turn(_unit(numbers, way, where))
     x = _unit(numbers[:3], way, where)
     y = _unit(numbers[3:] - (numbers[3:] @ x) * x, way, where)
     return np.stack((x, y, np.cross(x, y)), 1)
@@ -125,8 +126,8 @@ def _euler(angles: np.ndarray, sequence: str) -> np.ndarray:
     return found
 
 
-def _shortest(axis: np.ndarray) -> np.ndarray:
-    """Turn z to an axis the shortest way."""
+def shortest_turn(axis: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:
+    """Turn z to a unit axis the shortest way."""
     across = np.cross([0.0, 0.0, 1.0], axis)
     sine = np.linalg.norm(across)
     if sine < _TINY:

@@ -11,9 +11,20 @@ from smilfit.rigs.rig import Rig
 _READERS: dict[str, tuple[str, str]] = {
     '.glb': ('smilfit.rigs.gltf', 'read_gltf'),
     '.gltf': ('smilfit.rigs.gltf', 'read_gltf'),
+    # Avatars: glTF under another name.
+    '.vrm': ('smilfit.rigs.gltf', 'read_gltf'),
     '.xml': ('smilfit.rigs.mjcf', 'read_mjcf'),
     '.pkl': ('smilfit.rigs.arrays', 'read_arrays'),
     '.npz': ('smilfit.rigs.arrays', 'read_arrays'),
+    '.fbx': ('smilfit.rigs.blender.reading', 'read_with_blender'),
+    '.blend': ('smilfit.rigs.blender.reading', 'read_with_blender'),
+    '.dae': ('smilfit.rigs.blender.reading', 'read_with_blender'),
+}
+# What is given beside a rig -> the kind that it goes with, and its suffixes.
+_BESIDE: dict[str, tuple[str, tuple[str, ...]]] = {
+    'skin': ('a MuJoCo model', ('.xml',)),
+    'keypoints': ('a MuJoCo model', ('.xml',)),
+    'armature': ('what Blender reads', ('.fbx', '.blend', '.dae')),
 }
 
 
@@ -22,13 +33,19 @@ def is_rig(path: str | Path) -> bool:
     return Path(path).suffix.lower() in _READERS
 
 
-def read_rig(path: str | Path, skin: str | Path | None = None, keypoints: str | Path | None = None) -> Rig:
+def read_rig(
+    path: str | Path,
+    skin: str | Path | None = None,
+    keypoints: str | Path | None = None,
+    armature: str | None = None,
+) -> Rig:
     """Read a rig.
 
     Args:
         path: the file.
         skin: of a MuJoCo model, where it names another or none.
         keypoints: of a MuJoCo model, a table of keypoints and the bodies they hang on.
+        armature: of .fbx, .blend and .dae, the name of the one to take where several have meshes of their own.
 
     Raises:
         ValueError: another kind of file, or one that its reader refuses.
@@ -44,9 +61,12 @@ def read_rig(path: str | Path, skin: str | Path | None = None, keypoints: str | 
         )
     module, function = _READERS[suffix]
     reader: Callable[..., Rig] = getattr(import_module(module), function)
-    beside = {name: value for name, value in (('skin', skin), ('keypoints', keypoints)) if value is not None}
-    if beside and suffix != '.xml':
-        raise ValueError(
-            f'{path}: {" and ".join(beside)} must go with a MuJoCo model (.xml); got {suffix}. Leave it out.'
-        )
+    given = (('skin', skin), ('keypoints', keypoints), ('armature', armature))
+    beside = {name: value for name, value in given if value is not None}
+    for name in beside:
+        kind, suffixes = _BESIDE[name]
+        if suffix not in suffixes:
+            raise ValueError(
+                f'{path}: {name} must go with {kind} ({", ".join(suffixes)}); got {suffix}. Leave it out.'
+            )
     return reader(path, **beside)

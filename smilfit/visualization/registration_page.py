@@ -45,8 +45,10 @@ def draw_registration(
         axes: rows: the animal's forward, left and up; the scan's principal axes if None.
         side_px: of each picture.
     """
-    middle = 0.5 * (scan[0].min(0) + scan[0].max(0))
     extent = float(np.ptp(scan[0], axis=0).max())
+    # Both must be seen whole: a body that is wrong, or whose limbs the scan lacks, reaches beyond the scan.
+    both = np.concatenate([scan[0], body[0]])
+    middle, size = 0.5 * (both.min(0) + both.max(0)), float(np.ptp(both, axis=0).max())
     if axes is None:
         _, _, axes = np.linalg.svd(scan[0] - scan[0].mean(0), full_matrices=False)
         axes[2] *= np.sign(np.linalg.det(axes))
@@ -55,7 +57,7 @@ def draw_registration(
     rows = []
     for elevation, label in VIEWS:
         parts = [
-            _drawn((v - middle) / extent, f, c, axes, elevation, side_px)
+            _drawn((v - middle) / size, f, c, axes, elevation, side_px)
             for (v, f), c in ((scan, grey), (body, colours))
         ]
         row = np.concatenate(parts, 1)
@@ -105,11 +107,17 @@ def registration_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, An
                 'body to scan, median % of extent': 100 * back['median_share'],
                 'scale': record['scale'],
                 'absent': ', '.join(record['absent']) or '-',
-                'converged': 'yes' if record['converged'] else 'no',
+                'state': _state(record),
                 's': record['seconds']['all'],
             }
         )
     return rows
+
+
+def _state(record: Mapping[str, Any]) -> str:
+    if record.get('doubts'):
+        return 'not believable'
+    return 'converged' if record['converged'] else 'not converged'
 
 
 def registration_page(
@@ -128,14 +136,15 @@ def registration_page(
     """
     report = Report(title)
     shares = [100 * r['distance_scan_to_body']['median_share'] for r in records]
-    said = [f'{len(records)} specimens were registered, {len(failed)} failed.']
+    doubted = sum(bool(r.get('doubts')) for r in records)
+    said = [f'Registered: {len(records)}, not believable: {doubted}, failed: {len(failed)}.']
     if shares:
         said.append(
             f'Half of the points of the middle specimen lie within {np.median(shares):.2g} % of the extent from the '
             'registered surface. That tells of surfaces, not of which point is which: look at the pictures.'
         )
     report.add_section('Registrations', said)
-    warned = [f'{r["name"]}: {w}' for r in records for w in r.get('warnings', ())]
+    warned = [w for r in records for w in r.get('warnings', ())]
     if warned:
         report.add_text(*warned)
     if records:

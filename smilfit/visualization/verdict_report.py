@@ -45,6 +45,7 @@ def add_verdict(
             ],
             'Median px by camera; without this camera: a few frames fitted to the others alone, measured here',
         )
+        _add_ellipses(report, cameras)
     report.add_table(
         [
             {
@@ -79,6 +80,30 @@ def add_verdict(
         more = f'; {len(bad) - MAX_FRAMES} more are in verdict.json' if len(bad) > MAX_FRAMES else ''
         report.add_table(bad[:MAX_FRAMES], f'Frames that are not good by themselves{more}')
     return report
+
+
+def _add_ellipses(report: Report, cameras: Sequence[Mapping[str, Any]]) -> None:
+    """Say how many labels of cameras that were left out lie in the fit's ellipses; nothing where it has none."""
+    known = [row for row in cameras if float(row.get('left_out_inside', 'nan')) >= 0]
+    if not known:
+        return
+    report.add_table(
+        [
+            {
+                'camera left out': row['camera'],
+                'fit (px)': _number(row['left_out_fit_px']),
+                'mean pose (px)': _number(row['left_out_mean_pose_px']),
+                'other labels (px)': _number(row['left_out_triangulation_px']),
+                'labels inside': f'{float(row["left_out_inside"]):.1%}',
+                'scale': _number(row['left_out_scale']),
+                "fit's sd (px)": _number(row['left_out_sd_px']),
+                'noise of labels (px)': _number(row['label_noise_px']),
+            }
+            for row in known
+        ],
+        'Labels of each camera in ellipses that should hold 90 % of them, by a fit to the others; scale: one number '
+        'on all standard deviations, by the other cameras. Mean pose: that of the other cameras, put onto each frame',
+    )
 
 
 def _counted(verdict: Verdict) -> str:

@@ -1,13 +1,16 @@
-"""`smilfit register` from the command line: files, a failed scan, and a second run that keeps the first."""
+"""`smilfit register`: files, a failed scan, a second run that keeps the first, and two processes."""
 
 import json
+import os
 
 import numpy as np
 import pytest
+from scipy.spatial import ConvexHull
 
 from smilfit.cli.register import main
 from smilfit.io.mesh_files import write_mesh
 from smilfit.synthetic import make_insect
+from tests.ranks import on_two_ranks
 
 CONFIG = """
 type = 'MeshRegistrant'
@@ -56,3 +59,42 @@ def test_the_same_command_again_keeps_what_is_there(done, capsys):
     assert main(arguments) == 3
     assert '1 were registered already' in capsys.readouterr().out
     assert (out / 'ant' / 'registration.npz').stat().st_mtime_ns == before
+
+
+def test_two_processes_share_scans_and_the_first_tells_of_all(tmp_path):
+    vertices, faces = egg()
+    write_mesh(tmp_path / 'template.ply', vertices, faces)
+    (tmp_path / 'scans').mkdir()
+    for name, size in (('a', 1.0), ('b', 2.0), ('c', 3.0)):
+        write_mesh(tmp_path / 'scans' / f'{name}.ply', size * vertices[:, [2, 0, 1]], faces)
+    (tmp_path / 'scans' / 'bad.obj').write_text('v 0 0 0\n')
+    (tmp_path / 'config.py').write_text(CONFIG.replace('limbs=True, ', ''))
+    arguments = [
+        str(tmp_path / 'config.py'), '--scans', str(tmp_path / 'scans'), '--out', str(tmp_path / 'out'),
+        '--body-model', str(tmp_path / 'template.ply'), '--no-progress', '--launcher', 'pytorch',
+    ]  # fmt: skip
+    on_two_ranks(run_and_note, arguments, tmp_path, grouped=False)
+    # The first process says what is wrong with all; the other has nothing to say.
+    assert {(tmp_path / f'code_{rank}').read_text() for rank in (0, 1)} == {'0', '3'}
+    assert (tmp_path / 'code_0').read_text() == '3'
+    for name, size in (('a', 1.0), ('b', 2.0), ('c', 3.0)):
+        record = json.loads((tmp_path / 'out' / name / 'registration.json').read_text())
+        assert record['scale'] == pytest.approx(size, rel=0.02)
+    page = (tmp_path / 'out' / 'registrations.html').read_text()
+    assert 'Registered: 3, not believable: 0, failed: 1.' in page
+
+
+def egg():
+    """Give an egg's surface, triangles outwards."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(250, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    faces = ConvexHull(points).simplices
+    corners = points[faces]
+    inwards = np.linalg.det(corners) < 0
+    faces[inwards] = faces[inwards][:, ::-1]
+    return points * [3.0, 2.0, 1.6] * (1 + 0.2 * points[:, :1]), faces
+
+
+def run_and_note(arguments, folder):
+    (folder / f'code_{os.environ["RANK"]}').write_text(str(main(arguments)))

@@ -26,7 +26,14 @@ from smilfit.evaluation.verdict.evidence import extents_px, kept_share, names_se
 from smilfit.evaluation.verdict.intersections import crossing_triangles, new_crossings
 from smilfit.evaluation.verdict.masks import mask_margins, outline_convexity, plain_overlap
 from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
-from smilfit.evaluation.verdict.priors import betas_sd, camera_distance, landmark_offsets_sd, limits_share
+from smilfit.evaluation.verdict.priors import (
+    betas_sd,
+    camera_distance,
+    landmark_excess,
+    landmark_offsets_sd,
+    limits_share,
+    size_ratio,
+)
 from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import camera_medians, left_out_triangulation_px, triangulation_px
@@ -168,6 +175,10 @@ def test_joints_beyond_their_limits_are_counted(body, params):
     pose[1, :2, 0] = limits[:2, 0, 1] + math.radians(20)
     share = limits_share(body, params.replace(body_pose=pose))
     assert share.tolist() == pytest.approx([0.0, 2 / (body.n_joints - 1)])
+    origins = ('file', 'default', *['file'] * (body.n_joints - 2))
+    guessed = SMIL(replace(body.data, joint_limits_from=origins)).double()
+    share = limits_share(guessed, params.replace(body_pose=pose))
+    assert share.tolist() == pytest.approx([0.0, 1 / (body.n_joints - 1)])
     free = SMIL(replace(body.data, joint_limits=None)).double()
     pose = torch.zeros_like(pose)
     pose[1, :3, 2] = math.radians(120)
@@ -181,6 +192,18 @@ def test_landmarks_are_measured_by_what_is_known_of_them(body, params):
     found = landmark_offsets_sd(marked, params.replace(landmark_offsets=offsets))
     assert torch.allclose(found, torch.tensor([2.5, 1.0]).double())
     assert landmark_offsets_sd(body, params).shape == (2, 0)
+    # What the lookup expects, three times the variance, counts nothing.
+    beyond = landmark_excess(marked, params.replace(landmark_offsets=offsets)) * body.rest_size
+    assert torch.allclose(beyond, torch.tensor([(0.05**2 + 0.01**2 - 3 * 0.02**2) ** 0.5, 0.0]).double())
+
+
+def test_size_is_compared_where_both_units_are_known(body, params):
+    in_metres = SMIL(replace(body.data, unit='m')).double()
+    some = params.replace(scale=torch.tensor([900.0, 1200.0]).double())
+    assert size_ratio(in_metres, some, 'mm') == pytest.approx(1 / 0.9)
+    assert size_ratio(in_metres, some, 'm') == pytest.approx(900.0)
+    assert size_ratio(in_metres, some, None) is None
+    assert size_ratio(body, some, 'mm') is None
 
 
 def test_distance_is_in_body_lengths(body, params):

@@ -127,6 +127,29 @@ def test_joint_limits_cost_nothing_inside():
         loss.bind_body(replace(data, joint_limits=None))
 
 
+def test_default_limits_give_way_and_stated_ones_hold():
+    data = replace(small_animal(), joint_limits_from=('file', 'default', *['user'] * 4))
+    loss = JointLimitLoss(reduction='sum', default_factor=1e-3)
+    loss.bind_body(data)
+    pose = torch.zeros(1, 5, 3)
+    pose[0, 0, 0] = 0.9
+    assert torch.allclose(loss(pose), torch.tensor(1e-3 * 0.2**2))
+    pose[0, 1, 0] = 0.9
+    assert torch.allclose(loss(pose), torch.tensor(1.001 * 0.2**2))
+    # A joint that is locked is so because nothing moves with it.
+    limits = data.joint_limits.copy()
+    limits[1] = 0
+    loss.bind_body(replace(data, joint_limits=limits))
+    assert loss(pose) > 100 * 0.8**2
+    # Of a model without limits all are default ones; of one whose all are stated none.
+    loss = JointLimitLoss(reduction='sum', default_factor=1e-3, required=False)
+    loss.bind_body(replace(data, joint_limits=None, joint_limits_from=()))
+    far = torch.full((1, 5, 3), 2.0)
+    assert torch.allclose(loss(far), 1e-3 * loss.violation(far).square().sum())
+    loss.bind_body(replace(data, joint_limits_from=()))
+    assert torch.allclose(loss(pose), torch.tensor(2 * 0.2**2))
+
+
 def test_joint_prior_is_steep_and_finite():
     data = small_animal()
     loss = JointPriorLoss(use_full_body=True, reduction='sum')

@@ -199,3 +199,21 @@ def test_wrong_files_and_sizes_are_refused_in_words(quadruped, tmp_path):
         allometry_table(specimens, 'body_length')
     with pytest.raises(ValueError, match='betas must be'):
         measure_model(quadruped, (), {'x': (1.0,)})
+
+
+def test_numbers_of_a_wrong_registration_are_marked(quadruped, tmp_path):
+    data = quadruped.data
+    folder = tmp_path / 'animal'
+    folder.mkdir()
+    gone = [n for n in data.joint_names if n.endswith('_L') and n.startswith(('knee', 'ankle', 'paw', 'toe'))]
+    np.savez(
+        folder / 'registration.npz', name=np.array('animal'), unposed=data.v_template, scale=np.ones(1),
+        absent=np.array(gone), doubts=np.array(['a twentieth of the scan lies 12 % off']),
+    )  # fmt: skip
+    out = tmp_path / 'out.csv'
+    assert main([str(folder), '--out', str(out), '--body-model', 'quadruped', '--unit', 'mm']) == 0
+    rows = {row['measurement']: row for row in csv.DictReader(out.open())}
+    assert all('12 % off' in row['doubt'] for row in rows.values())
+    marked = {name for name, row in rows.items() if 'does not show' in row['doubt']}
+    assert 'bone_ankle_L' in marked
+    assert not marked & {'bone_ankle_R', 'bone_hip_R', 'body_length'}

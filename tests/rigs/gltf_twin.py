@@ -33,6 +33,14 @@ class Twin:
             if 'skin' in n
             for p in self.gltf['meshes'][n['mesh']]['primitives']
         ]
+        # Meshes without a skin that hang on a joint.
+        joints = {joint for skin in self.gltf['skins'] for joint in skin['joints']}
+        self.stiff = [
+            (i, p)
+            for i, n in enumerate(self.nodes)
+            if 'mesh' in n and 'skin' not in n and self.above(i) & joints
+            for p in self.gltf['meshes'][n['mesh']]['primitives']
+        ]
         self._read: dict[int, np.ndarray] = {}
 
     def array(self, index: int, shares: bool = False) -> np.ndarray:
@@ -76,7 +84,14 @@ class Twin:
         for channel in animation['channels']:
             sampler, target = animation['samplers'][channel['sampler']], channel['target']
             values[target['node'], target['path']] = self.sampled(sampler, time, target['path'])
-        return np.concatenate([self.moved(node, skin, part, values) for node, skin, part in self.parts])
+        found = [self.moved(node, skin, part, values) for node, skin, part in self.parts]
+        for node, part in self.stiff:
+            world, x = self.world(node, values), self.array(part['attributes']['POSITION'])
+            found.append(x @ world[:3, :3].T + world[:3, 3])
+        return np.concatenate(found)
+
+    def above(self, node: int) -> set[int]:
+        return {node} | (self.above(self.parent[node]) if node in self.parent else set())
 
     def moved(self, node: int, skin: int, part: dict, values: dict) -> np.ndarray:
         attributes, skin = part['attributes'], self.gltf['skins'][skin]
@@ -100,6 +115,9 @@ class Twin:
     def sampled(self, sampler: dict, time: float, path: str) -> np.ndarray:
         times, values = (self.array(sampler[k]).astype(float) for k in ('input', 'output'))
         how = sampler.get('interpolation', 'LINEAR')
+        if path == 'rotation' and how != 'CUBICSPLINE':
+            # Whole numbers are of unit length up to rounding only.
+            values = values / np.linalg.norm(values, axis=1, keepdims=True)
         values = values.reshape(len(times), *((3,) if how == 'CUBICSPLINE' else ()), -1)
         k = int(np.searchsorted(times, time, 'right')) - 1
         if k < 0 or k == len(times) - 1 or how == 'STEP':

@@ -160,7 +160,28 @@ def quantised(rng):
     return made
 
 
-@pytest.mark.parametrize('exporter', [armature, between, shared, quantised])
+def packed(rng):
+    """gltfpack: turns of 16 bits, of unit length up to rounding, keys of joints at different times."""
+    made = armature(rng)
+    for i, sampler in enumerate(made.gltf['animations'][0]['samplers']):
+        times = np.arange(3) * (0.3 + 0.1 * i)
+        sampler['input'] = made.add(times)
+        sampler['output'] = made.add(turns(rng, 3, 0.5), 'i2', normalized=True)
+    return made
+
+
+def stiff(rng):
+    """Blender: parts of an animal that hang on bones whole; no mesh uses the skin that was exported."""
+    made = armature(rng)
+    nodes, part = made.gltf['nodes'], made.gltf['meshes'][0]['primitives'][0]
+    del nodes[4]['mesh'], nodes[4]['skin'], part['attributes']['JOINTS_0'], part['attributes']['WEIGHTS_0']
+    for joint in range(4):
+        nodes.append({'mesh': 0, 'rotation': turns(rng, 1)[0].tolist(), 'translation': [0.1, joint, 0]})
+        nodes[joint].setdefault('children', []).append(len(nodes) - 1)
+    return made
+
+
+@pytest.mark.parametrize('exporter', [armature, between, shared, quantised, packed, stiff])
 @pytest.mark.parametrize('suffix', ['.glb', '.gltf'])
 def test_a_rig_moves_as_the_specification_says(exporter, suffix, tmp_path):
     path = exporter(np.random.default_rng(0)).write(tmp_path / f'rig{suffix}')
@@ -171,6 +192,30 @@ def test_a_rig_moves_as_the_specification_says(exporter, suffix, tmp_path):
         vertices = body(clip.params(body), need=('vertices',)).vertices.numpy()
         truth = [twin.skinned(number, time) for time in clip.times_s]
         np.testing.assert_allclose(vertices, truth, atol=1e-6 * report.size)
+
+
+def test_morph_targets_that_do_not_fit_are_left_out_and_told(tmp_path):
+    made = armature(np.random.default_rng(0))
+    made.gltf['meshes'][0]['primitives'][0]['targets'] = [{'POSITION': made.add(np.ones((3, 3)))}]
+    rig = read_rig(made.write(tmp_path / 'rig.glb'))
+    assert not rig.morphs
+    assert any('1 morph targets of meshes[0].primitives[0] have not a row a vertex' in n for n in rig.notes)
+
+
+def test_an_avatar_is_a_gltf_under_another_name(tmp_path):
+    path = armature(np.random.default_rng(0)).write(tmp_path / 'rig.glb')
+    assert read_rig(path.rename(tmp_path / 'rig.vrm')).joint_names == ('bone0', 'bone1', 'bone2', 'bone3')
+
+
+def test_what_git_left_in_the_place_of_a_large_file_is_recognised(tmp_path):
+    pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 119904\n'
+    made = armature(np.random.default_rng(0))
+    path = made.write(tmp_path / 'rig.gltf')
+    (tmp_path / 'rig.bin').write_text(pointer)
+    (tmp_path / 'rig.glb').write_text(pointer)
+    for name in (path, tmp_path / 'rig.glb'):
+        with pytest.raises(ValueError, match='git lfs pull'):
+            read_rig(name)
 
 
 def test_the_rest_pose_has_the_size_and_axes_of_the_scene(tmp_path):

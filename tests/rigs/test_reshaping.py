@@ -1,4 +1,4 @@
-"""Joints recomputed from the skin, seams welded, sides made alike, limits of a user: each as stated, and told."""
+"""Joints recomputed from the skin, seams welded, limits of a user: each as stated, and told."""
 
 from dataclasses import replace
 
@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import BodyModelData, SparseMatrix, load_body_model_data, save_body_model
+from smilfit.body_models.stored_model import StoredModel
 from smilfit.cli.model import main as model
-from smilfit.rigs import mending
-from smilfit.rigs.comparing import body_difference
-from smilfit.rigs.ring_joints import ring_regressor
-from smilfit.rigs.symmetrising import symmetrise_mesh
+from smilfit.rigs.joint_regressing import fit_joint_regressor, joints_of_rings
 from smilfit.rigs.welding import weld_vertices
 from tests.rigs.test_checking import CLEAN
 
@@ -43,26 +41,21 @@ def tube(uneven: bool = False) -> BodyModelData:
 
 @pytest.mark.parametrize('uneven', [False, True])
 def test_a_joint_goes_to_the_middle_of_the_ring_however_dense_the_mesh_is(uneven):
-    found = ring_regressor(tube(uneven))
-    joints = found.regressor @ tube(uneven).v_template
-    assert found.without == ('near',)
-    np.testing.assert_allclose(joints[0], [-2, 0, 0], atol=1e-4)
+    found, told = joints_of_rings(tube(uneven))
+    assert 'near' in told[1]
     # A polygon whose corners crowd is no circle.
-    np.testing.assert_allclose(joints[1], [0, 0, 0], atol=0.08 if uneven else 1e-9)
-    np.testing.assert_allclose(found.regressor.to_dense().sum(1), 1)
-    assert found.regressor.values.min() > 0
+    np.testing.assert_allclose(found.joints, [[-2, 0, 0], [0, 0, 0]], atol=0.08 if uneven else 1e-9)
+    np.testing.assert_allclose(found.joint_regressor @ tube(uneven).v_template, found.joints, atol=1e-8)
+    np.testing.assert_allclose(found.joint_regressor.to_dense().sum(1), 1)
+    assert found.joint_regressor.to_dense()[1].min() >= 0
 
 
 def test_a_joint_that_follows_the_skin_stays_and_moves_with_shape():
-    data, told = mending.joints_of_rings(tube(), keep_places=True)
-    np.testing.assert_allclose(data.joints, tube().joints, atol=1e-6)
+    data, told = fit_joint_regressor(StoredModel(tube()))
+    np.testing.assert_allclose(data.joint_regressor @ data.v_template, tube().joints, atol=1e-8)
     stretched = data.joint_regressor @ (data.v_template + data.shapedirs[..., 0])
     np.testing.assert_allclose(stretched[1], [0.3, 0.3, 0], atol=1e-6)
-    assert 'shape moves joints now' in told[0]
-    # One that stands outside of its skin is held, too.
-    outside = replace(tube(), joints=np.array([[-2.0, 0, 0], [0.5, 3.0, 0.0]]))
-    held, _ = mending.joints_of_rings(outside, keep_places=True)
-    np.testing.assert_allclose(held.joints, outside.joints, atol=1e-6)
+    assert 'of 2 joints was fitted' in told[0]
 
 
 def test_seams_are_welded_and_what_moves_otherwise_stays_apart():
@@ -92,24 +85,11 @@ def test_seams_are_welded_and_what_moves_otherwise_stays_apart():
     assert weld_vertices(whole) == (whole, ())
 
 
-def test_sides_are_made_alike_half_way():
-    crooked = CLEAN.v_template.copy()
-    crooked[CLEAN.v_template[:, 1] > 0, 0] += 0.01
-    made, told = symmetrise_mesh(replace(CLEAN, v_template=crooked))
-    image = made.v_template * [1, -1, 1]
-    assert {tuple(v) for v in image.round(9)} == {tuple(v) for v in made.v_template.round(9)}
-    np.testing.assert_allclose(made.v_template[:, 0], CLEAN.v_template[:, 0] + 0.005)
-    assert 'moved by up to 0.005' in told[0]
-    assert symmetrise_mesh(CLEAN) == (CLEAN, ())
-    with pytest.raises(ValueError, match='--symmetry-from-names'):
-        symmetrise_mesh(tube())
-
-
 def test_limits_of_a_user_are_set_and_said_to_be_his(tmp_path, capsys):
     source = save_body_model(CLEAN, tmp_path / 'box.smil.json')
     table, target = tmp_path / 'mine.csv', tmp_path / 'limited.smil.json'
     table.write_text('joint,axis,min_deg,max_deg\nhead,z,-10,20\n')
-    assert model(['clean', str(source), str(target), '--limits', str(table)]) == 0
+    assert model(['edit', str(source), str(target), '--limits', str(table)]) == 0
     assert 'limits of 1 joints are those of mine.csv now: 3 by the file it came from, 1 by a user' in (
         capsys.readouterr().out
     )
@@ -122,19 +102,5 @@ def test_limits_of_a_user_are_set_and_said_to_be_his(tmp_path, capsys):
     # Whence limits are changes no body, nor the fits that were made with it.
     assert replace(data, joint_limits_from=()).content_hash() == data.content_hash()
     table.write_text('joint,axis,min_deg,max_deg\nhead,z,ten,20\n')
-    assert model(['clean', str(source), str(tmp_path / 'no.smil.json'), '--limits', str(table)]) == 1
+    assert model(['edit', str(source), str(tmp_path / 'no.smil.json'), '--limits', str(table)]) == 1
     assert "limits of head must be degrees; got 'ten' and '20'" in capsys.readouterr().err
-
-
-def test_the_command_does_them_all(tmp_path, capsys):
-    source, target = save_body_model(CLEAN, tmp_path / 'box.smil.json'), tmp_path / 'done.smil.json'
-    words = ['--weld', '--symmetrise-mesh', '--joints', 'follow']
-    assert model(['clean', str(source), str(target), *words]) == 0
-    assert 'a joint regressor of' in capsys.readouterr().out
-    done = load_body_model_data(target)
-    assert (
-        body_difference(
-            replace(CLEAN, joint_regressor=None, joints=done.joints), replace(done, joint_regressor=None)
-        )
-        < 1e-6
-    )

@@ -6,7 +6,7 @@ from smilfit.evaluation.verdict.keypoints import FrameKeypoints, frame_keypoints
 from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
 from smilfit.evaluation.verdict.pictures import PictureNumbers, picture_numbers
 from smilfit.evaluation.verdict.points import point_numbers
-from smilfit.evaluation.verdict.refits import stiffened
+from smilfit.evaluation.verdict.refits import stiffened, with_covariance
 from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers
 from smilfit.evaluation.verdict.thresholds import Threshold, load_thresholds
 
@@ -34,4 +34,5 @@ __all__ = [
     'point_numbers',
     'session_numbers',
     'stiffened',
+    'with_covariance',
 ]

@@ -13,9 +13,11 @@ from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
 from smilfit.evaluation.verdict.priors import (
     betas_sd,
     camera_distance,
+    landmark_excess,
     landmark_offsets_sd,
     limits_share,
     part_sizes_sd,
+    size_ratio,
 )
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams, Keypoints2d
@@ -25,10 +27,15 @@ from smilfit.structures.frame_blocks import by_blocks
 N_MESHES, N_CROSSINGS = 24, 4
 
 
-def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
+def body_values(body: SMIL, params: BodyParams, unit: str | None = None) -> dict[str, Found]:
     """Measure bodies that share shape and skeleton: the worst bone, joint and coefficient, and the skin.
 
     The skin is measured in a few frames, spread over all, of which the mean stands.
+
+    Args:
+        body: the body.
+        params: of the fit.
+        unit: of the world, to compare the size with the model's.
     """
     if not params.batch_size:
         return {}
@@ -39,6 +46,9 @@ def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
         'bone_shortest': _worst(ratios, bones, largest=False),
         'joint_moves': _worst(joint_moves(body, params), joints, largest=True),
     }
+    size = size_ratio(body, params, unit)
+    if size is not None:
+        found['size'] = Found(size)
     asymmetry = bone_asymmetry(body, params)
     if asymmetry.shape[1]:
         pairs = [joints[a] for a, _ in side_pairs(body.data, joints) if a > 0]
@@ -46,8 +56,9 @@ def body_values(body: SMIL, params: BodyParams) -> dict[str, Found]:
     offsets = landmark_offsets_sd(body, params)
     if params.landmark_offsets is not None and offsets.shape[1]:
         found['landmark_offsets_sd'] = _worst(offsets, body.data.unknown_landmarks, largest=True)
-        lengths = params.landmark_offsets.norm(dim=-1) / body.rest_size
-        found['landmark_offsets'] = _worst(lengths, body.data.unknown_landmarks, largest=True)
+        found['landmark_offsets'] = _worst(
+            landmark_excess(body, params), body.data.unknown_landmarks, largest=True
+        )
     sizes = part_sizes_sd(body, params)
     if sizes.shape[1]:
         found['part_sizes_sd'] = _worst(sizes, tuple(body.part_sizes), largest=True)

@@ -1,26 +1,26 @@
 """The numbers that a fit to points in space is judged by where no camera saw anything."""
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import replace
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.baseline import mean_pose, place_at_prediction
 from smilfit.evaluation.point_fit import point_benchmark
 from smilfit.evaluation.verdict.body_measures import body_values, limits_share
 from smilfit.evaluation.verdict.judge import Found
-from smilfit.evaluation.verdict.refits import Inputs, keypoints_of, null_maps, spread_rows
+from smilfit.evaluation.verdict.refits import Inputs, changed_keypoints, keypoints_of, null_maps, spread_rows
 from smilfit.evaluation.verdict.session import N_REFITTED, N_SHUFFLED, SessionNumbers, at_places
-from smilfit.handlers import BaseInput
-from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import FitResult, Keypoints3d
 
-# Keypoints are left out in so many groups in turn.
+# Each keypoint is left out of every so many frames, in as many fits.
 N_GROUPS = 4
-# Fewer keypoints than this leave too few to fit to.
-LEAST_KEYPOINTS = 8
+# Fewer keypoints than this leave too few to fit to; so many place a pose.
+LEAST_KEYPOINTS, LEAST_PLACED = 8, 3
 # What `point_numbers` does, for a progress bar.
 N_STEPS = 2 + N_GROUPS
 
@@ -50,7 +50,7 @@ def point_numbers(
     params = result.params[rows.to(result.params.transl.device)].to('cpu')
     measured = point_benchmark(given[rows], keypoints_of(result, given.names)[rows])
     worst = [measured.median(k) / measured.size for k in range(len(given.names))]
-    values = body_values(body, params)
+    values = body_values(body, params, given.unit)
     if np.isfinite(worst).any():
         at = int(np.nanargmax(worst))
         values['point_error'] = Found(
@@ -63,9 +63,7 @@ def point_numbers(
     }
     few = spread_rows(rows, N_REFITTED)
     chosen = [i[few] for i in inputs]
-    left_out = _left_out(lambda changed: fit(changed, few), chosen, given[few], measured.size, step)
-    if left_out is not None:
-        values['left_out_points'] = left_out
+    values |= left_out_points(lambda changed: fit(changed, few), chosen, given[few], measured.size, step)
     step('fitting with shuffled keypoints')
     found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED)
     if found is not None:
@@ -75,39 +73,78 @@ def point_numbers(
     return SessionNumbers(values, {n: at_places(v, rows) for n, v in frames.items()}, ())
 
 
-def _left_out(
+def left_out_points(
     fit: Callable[[Inputs], FitResult],
     inputs: Inputs,
     given: Keypoints3d,
     size: float,
     step: Callable[[str], None],
-) -> Found | None:
-    """Fit without every n-th keypoint in turn, and measure there; the median, as a share of the animal's size."""
-    names = given.names
-    if len(names) < LEAST_KEYPOINTS:
-        return None
-    found, worst = [], (0.0, '')
-    for group in range(N_GROUPS):
-        hidden = names[group::N_GROUPS]
-        step(f'fitting without {", ".join(hidden)}')
-        points = keypoints_of(fit([_without(i, hidden) for i in inputs]), names)
-        measured = point_benchmark(given, points)
-        for k in range(group, len(names), N_GROUPS):
-            share = measured.median(k) / size
-            if np.isfinite(share):
-                found.append(measured.distances[:, k] / size)
-                worst = max(worst, (share, names[k]))
-    if not found:
-        return None
-    return Found(float(np.nanmedian(np.stack(found))), f'most {worst[1]}: {worst[0]:.1%}')
+) -> dict[str, Found]:
+    """Hide every keypoint in every fourth frame, and measure it there.
+
+    The other frames tell where it is on the body and how long bones are; in its frame the pose has to tell. Beside it
+    stands the mean pose of what was not hidden, moved, turned and scaled onto what was not hidden in the frame: what
+    labels without a body and without joints say. Noise of the labels is in both.
+
+    Args:
+        fit: fits.
+        inputs: of the frames.
+        given: the points of these frames.
+        size: of the animal, world unit.
+        step: told what is done next.
+
+    Returns:
+        The median distance as a share of the size, and over that of the mean pose; empty of too few frames or
+        keypoints.
+    """
+    names, there = given.names, given.visible
+    if len(names) < LEAST_KEYPOINTS or len(there) < N_GROUPS:
+        return {}
+    group = torch.arange(len(there)).unsqueeze(1) + torch.arange(len(names))
+    errors, trivial = (torch.full(there.shape, torch.nan, dtype=torch.float64) for _ in range(2))
+    for g in range(N_GROUPS):
+        step(f'fitting without a quarter of the keypoints ({g + 1} of {N_GROUPS})')
+        hidden = group % N_GROUPS == g
+        result = fit([changed_keypoints(i, {Keypoints3d: _hiding(names, hidden)}) for i in inputs])
+        errors[hidden] = _distances(given, keypoints_of(result, names))[hidden]
+        trivial[hidden] = _distances(given, _mean_pose(given, there & ~hidden))[hidden]
+    both = errors.isfinite() & trivial.isfinite()
+    if not bool(both.any()):
+        return {}
+    medians = torch.where(both, errors, torch.nan).nanmedian(0).values
+    worst = int(medians.nan_to_num(-1.0).argmax())
+    most = f'most {names[worst]}: {float(medians[worst]) / size:.1%}'
+    error, mean = float(errors[both].median()), float(trivial[both].median())
+    found = {'left_out_points': Found(error / size, most)}
+    if mean > 0:
+        found['left_out_points_ratio'] = Found(error / mean, f'{error / size:.1%} against {mean / size:.1%}')
+    return found
 
 
-def _without(given: BaseInput, names: Sequence[str]) -> BaseInput:
-    """Copy an input with some keypoints missing."""
-    if not isinstance(given, KeypointInput) or not isinstance(given.keypoints, Keypoints3d):
-        return given
-    changed, seen = copy(given), given.keypoints
-    confidence = seen.confidence.clone()
-    confidence[:, [k for k, name in enumerate(seen.names) if name in names]] = 0
-    changed.keypoints = replace(seen, confidence=confidence)
-    return changed
+def _distances(given: Keypoints3d, points: Tensor) -> Float[Tensor, 'B K']:
+    distance = (points.double() - given.xyz.double()).norm(dim=-1)
+    return torch.where(given.visible, distance, torch.nan)
+
+
+def _mean_pose(given: Keypoints3d, shown: Tensor) -> Float[Tensor, 'B K 3']:
+    """Put the mean pose of the shown points onto those of each frame; NaN where it cannot be put."""
+    there, xyz = shown.numpy(), given.xyz.double().numpy()
+    if there.sum(1).max() < LEAST_PLACED:
+        return torch.full(given.xyz.shape, torch.nan, dtype=torch.float64)
+    points = np.where(there[..., None], xyz, np.nan)
+    return torch.from_numpy(
+        place_at_prediction(mean_pose(np.where(there[..., None], xyz, 0.0), there), points)
+    )
+
+
+def _hiding(names: Sequence[str], hidden: Tensor) -> Callable[[Keypoints3d], Keypoints3d]:
+    """Give a function that takes the hidden ones of named keypoints away."""
+
+    def hide(seen: Keypoints3d) -> Keypoints3d:
+        confidence = seen.confidence.clone()
+        for k, name in enumerate(names):
+            if name in seen.names:
+                confidence[hidden[:, k], seen.names.index(name)] = 0
+        return replace(seen, confidence=confidence)
+
+    return hide

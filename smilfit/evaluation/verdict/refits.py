@@ -17,13 +17,17 @@ from smilfit.body_models import BodyModelData
 from smilfit.evaluation.point_fit import extent
 from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.sides import side_pairs
-from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
-from smilfit.handlers import BaseHandler, BaseInput
+from smilfit.evaluation.verdict.yardstick import errors_px
+from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]
+# The least width of a robust loss where maps are compared, share of the animal: 10 px of one 250 px long.
+WIDTH = 0.04
+# The solver that knows covariances.
+SECOND_ORDER = 'LevenbergMarquardt'
 # Priors are so many times heavier where maps are compared: a pose that is nearly free follows any map.
 STIFF = 20.0
 # A label is missed by half where the body is so far off, a share of the animal's size.
@@ -49,32 +53,54 @@ def spread_rows(there: Tensor, count: int) -> Int[Tensor, ' n']:
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()]
 
 
-def stiffened(cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler]) -> dict[str, Any]:
+def stiffened(
+    cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler], extent_px: float | None = None
+) -> dict[str, Any]:
     """Give a registrant's config with the weights of its priors `STIFF` times as heavy.
+
+    Held near rest, labels of an animal that is large in its images miss by more px than a robust loss bears, which
+    then leaves half of them out: its width is at least `WIDTH` of the animal.
 
     Args:
         cfg: of the registrant.
         handlers: that it has; those without an Input of their own are priors.
+        extent_px: how large the animal is in its images; robust losses stay as they are if None.
     """
     priors = {f'{key}_weight' for key, handler in handlers.items() if not handler.requires_input()}
     stages = [
         {key: STIFF * value if key in priors else value for key, value in stage.items()}
         for stage in cfg['stages']
     ]
-    return {**cfg, 'stages': stages}
+    if extent_px is None or not np.isfinite(extent_px):
+        return {**cfg, 'stages': stages}
+    least = WIDTH * extent_px
+    return {**cfg, 'stages': stages, 'handlers': [_widened(h, handlers, least) for h in cfg['handlers']]}
 
 
-def left_out_px(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> Float[Tensor, 'B K']:
-    """Fit without a camera's keypoints, and measure px there.
+def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> Any:
+    """Give a handler's config with a robust loss of keypoints in images made as wide as that, at least."""
+    if not isinstance(cfg, Mapping) or not isinstance(
+        handlers.get(str(cfg.get('handler_key'))), MultiviewKeypoint2dMSEHandler
+    ):
+        return cfg
+    loss = cfg.get('mse_loss')
+    if not isinstance(loss, Mapping) or not loss.get('sigma'):
+        return cfg
+    return {**cfg, 'mse_loss': {**loss, 'sigma': max(float(loss['sigma']), least_px)}}
 
-    Args:
-        fit: fits.
-        inputs: of the frames.
-        seen: the labels of these frames, by all cameras.
-        camera: which is left out.
-    """
-    blind = [_changed(i, lambda k: without_camera(k, camera), Keypoints2d) for i in inputs]
-    return errors_px(seen, keypoints_of(fit(blind), seen.names))[:, camera]
+
+def with_covariance(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a registrant's config whose last stage says how sure it is, where its solver can."""
+
+    def sure(solver: Mapping[str, Any]) -> dict[str, Any]:
+        return {**solver, 'covariance': True} if solver.get('type') == SECOND_ORDER else dict(solver)
+
+    def sure_where_set(settings: Mapping[str, Any]) -> dict[str, Any]:
+        own = settings.get('optimizer')
+        return {**settings, 'optimizer': sure(own)} if own else dict(settings)
+
+    *stages, last = cfg['stages']
+    return sure_where_set({**cfg, 'stages': [*stages, sure_where_set(last)]})
 
 
 def null_maps(
@@ -142,7 +168,7 @@ def dealt_out(inputs: Inputs, rng: np.random.Generator) -> list[BaseInput]:
             orders[keypoints.names] = _derangement(len(keypoints.names), rng)
         return _reordered(keypoints, orders[keypoints.names])
 
-    return [_changed(i, deal) for i in inputs]
+    return [changed_keypoints(i, {Keypoints2d: deal, Keypoints3d: deal}) for i in inputs]
 
 
 def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput] | None:
@@ -156,7 +182,7 @@ def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput]
             order[a], order[b], some = b, a, True
         return _reordered(keypoints, order)
 
-    changed = [_changed(i, exchange) for i in inputs]
+    changed = [changed_keypoints(i, {Keypoints2d: exchange, Keypoints3d: exchange}) for i in inputs]
     return changed if some else None
 
 
@@ -184,10 +210,12 @@ def _reordered(keypoints: Keypoints2d | Keypoints3d, order: list[int]) -> Keypoi
     return replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
 
 
-def _changed(
-    given: BaseInput, change: Callable, kind: type | tuple = (Keypoints2d, Keypoints3d)
-) -> BaseInput:
-    if not isinstance(given, KeypointInput) or not isinstance(given.keypoints, kind):
+def changed_keypoints(given: BaseInput, changes: Mapping[type, Callable[[Any], Any]]) -> BaseInput:
+    """Copy an Input with its keypoints changed, by what kind they are; others stay as they are."""
+    if not isinstance(given, KeypointInput):
+        return given
+    change = next((f for kind, f in changes.items() if isinstance(given.keypoints, kind)), None)
+    if change is None:
         return given
     changed = copy(given)
     changed.keypoints = change(given.keypoints)

@@ -1,7 +1,7 @@
 """The numbers that a recording's fit is judged by: one set of cameras, many frames."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -9,15 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.ellipses import scaled_by_other_cameras
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.evidence import extents_px, kept_share
 from smilfit.evaluation.verdict.judge import Found
 from smilfit.evaluation.verdict.keypoints import FrameKeypoints, keypoint_excess
+from smilfit.evaluation.verdict.left_out_cameras import leave_out
 from smilfit.evaluation.verdict.one_view import view_frames
 from smilfit.evaluation.verdict.refits import (
     Fit,
     Inputs,
-    left_out_px,
     null_maps,
     spread_rows,
 )
@@ -45,7 +46,20 @@ def n_steps(n_cameras: int) -> int:
 class CameraNumbers:
     """One camera's medians, px: of the fit, of the labels' triangulation, and both where the camera is left out.
 
-    `labels_kept` is the share of its keypoints that it has labels of; NaN is what could not be measured.
+    NaN is what could not be measured.
+
+    Args:
+        camera: its name.
+        labels_kept: the share of its keypoints that it has labels of.
+        fit_px: of the fit.
+        triangulation_px: of the labels' triangulation.
+        left_out_fit_px: of a fit without this camera.
+        left_out_triangulation_px: of the other cameras' triangulation.
+        left_out_mean_pose_px: of their mean pose, put where they have each frame's animal.
+        left_out_inside: share of the camera's labels in ellipses that should hold 90 %, after the scale.
+        left_out_scale: of their standard deviations, one number for all labels, by the other cameras.
+        left_out_sd_px: what the fit leaves open there, before the scale.
+        label_noise_px: of the other cameras' labels.
     """
 
     camera: str
@@ -54,6 +68,11 @@ class CameraNumbers:
     triangulation_px: float
     left_out_fit_px: float
     left_out_triangulation_px: float
+    left_out_mean_pose_px: float = float('nan')
+    left_out_inside: float = float('nan')
+    left_out_scale: float = float('nan')
+    left_out_sd_px: float = float('nan')
+    label_noise_px: float = float('nan')
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,7 @@ def session_numbers(
     extent = extents_px(labels)
     errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
     own = triangulation_px(labels)
-    values, frames = body_values(body, params), body_frames(body, params, labels)
+    values, frames = body_values(body, params, labels.rig.unit), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
     notes: dict[str, tuple[str, ...]] = {}
     whole = {n: at_places(v, rows) for n, v in frames.items()}
@@ -159,23 +178,37 @@ def _left_out(
     step: Callable[[str], None],
 ) -> list[CameraNumbers]:
     """Fit without each camera in turn; fills in `values`."""
-    own, rows, medians = left_out_triangulation_px(seen), [], []
+    own, found, medians = left_out_triangulation_px(seen), {}, []
     for c, row in enumerate(table):
         step(f'fitting without camera {row.camera}')
-        errors = left_out_px(fit, inputs, seen, c)
+        out = found[row.camera] = leave_out(fit, inputs, seen, c)
         # The same points in both: where the others see a keypoint twice at least.
         there = ~own[:, c].isnan()
-        both = [
-            float(e[there].nanmedian()) if bool(there.any()) else float('nan') for e in (errors, own[:, c])
-        ]
-        medians.append(both)
-        rows.append(CameraNumbers(row.camera, row.labels_kept, row.fit_px, row.triangulation_px, *both))
-    fitted, given = (torch.tensor(m).double() for m in zip(*medians))
+        medians.append([_median(e, there) for e in (out.px, own[:, c], out.mean_pose_px)])
+    inside = scaled_by_other_cameras({name: out.radii for name, out in found.items()})
+    rows = [
+        replace(
+            row,
+            left_out_fit_px=fit_px,
+            left_out_triangulation_px=triangulated_px,
+            left_out_mean_pose_px=mean_pose_px,
+            left_out_inside=inside[row.camera].inside,
+            left_out_scale=inside[row.camera].scale,
+            left_out_sd_px=found[row.camera].fit_sd_px,
+            label_noise_px=found[row.camera].noise_px,
+        )
+        for row, (fit_px, triangulated_px, mean_pose_px) in zip(table, medians)
+    ]
+    fitted, given, _ = (torch.tensor(m).double() for m in zip(*medians))
     names, size = seen.rig.names, extent[0]
     if bool((~given.isnan()).any()):
         values['left_out_labels'] = Found(*worst_camera(given / size, names))
         values['left_out_excess'] = Found(*worst_camera((fitted - given) / size, names))
     return rows
+
+
+def _median(errors: Tensor, there: Tensor) -> float:
+    return float(errors[there].nanmedian()) if bool(there.any()) else float('nan')
 
 
 def _against_null_maps(

@@ -1,14 +1,14 @@
 """Which limb of a scan is which of the body's: by where they stand and how far they reach."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 
-from smilfit.geometry.surface_graph import Limbs, find_limbs, limb_bands, surface_graph
+from smilfit.geometry.surface_graph import Limbs, SurfaceLimb, find_limbs, limb_bands
 from smilfit.registrants.registration.problem import PlaceTargets
 
 # Cross-sections along a limb.
@@ -19,6 +19,10 @@ LEAST_LIMB = 0.04
 SAME_TURN = 0.35
 # Of the extent: a limb that stands farther off is not the one.
 FARTHEST = 0.35
+# Of the length that is expected: a shorter limb is broken off.
+STUMP = 0.75
+# So many of its own errors count fully.
+ROBUST = 3.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,9 @@ class RigidStart:
     cost: float
 
 
-def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) -> list[RigidStart]:
+def rigid_starts(
+    body: LimbCurves, scan: LimbCurves, extent: float, count: int, known: Sequence[tuple[int, int]] = ()
+) -> list[RigidStart]:
     """Propose similarities from pairs of limbs: every two limbs of the one as every two of the other.
 
     Args:
@@ -76,6 +82,7 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
         scan: limbs of the scan.
         extent: of the scan.
         count: most starts.
+        known: pairs (limb of the body, limb of the scan) that are certain.
     """
     n, m = len(body.points), len(scan.points)
     if n < 2 or m < 2:
@@ -89,6 +96,8 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
     a, b = a[a != b], b[a != b]
     first, second = (x.ravel() for x in np.meshgrid(np.arange(len(i)), np.arange(len(a)), indexing='ij'))
     i, j, a, b = i[first], j[first], a[second], b[second]
+    allowed = _allowed(n, m, known)
+    i, j, a, b = (x[allowed[i, a] & allowed[j, b]] for x in (i, j, a, b))
     weight = np.concatenate([share, share, [1.0]])
     x = np.concatenate([of_body[i], of_body[j], np.broadcast_to(body.middle, (len(i), 1, 3))], 1)
     y = np.concatenate([of_scan[a], of_scan[b], np.broadcast_to(scan.middle, (len(a), 1, 3))], 1)
@@ -99,7 +108,7 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
     cost = _one_way(of_body, of_scan, share, turn, shift, scale, extent)
     found: list[RigidStart] = []
     for k in cost.argsort()[: 40 * count]:
-        start = _refined(body, scan, turn[k], shift[k], scale[k], extent)
+        start = _refined(body, scan, turn[k], shift[k], scale[k], extent, allowed)
         if all(_apart(start, other) for other in found):
             found.append(start)
     return sorted(found, key=lambda s: s.cost)[:count]
@@ -107,7 +116,7 @@ def rigid_starts(body: LimbCurves, scan: LimbCurves, extent: float, count: int) 
 
 def limb_places(
     rest: np.ndarray, body: LimbCurves, graph: csr_matrix, scan_vertices: np.ndarray, scan: LimbCurves,
-    scan_graph: csr_matrix, pairs: Sequence[tuple[int, int]], sigma: float,
+    scan_graph: csr_matrix, pairs: Sequence[tuple[int, int]], scale: float, sigma: float,
 ) -> PlaceTargets | None:  # fmt: skip
     """Say where the middles of the body's limbs lie, by distance from the tip.
 
@@ -119,15 +128,15 @@ def limb_places(
         scan: its limbs.
         scan_graph: of its surface.
         pairs: which limb is which.
+        scale: of the body.
         sigma: how well middles are known.
     """
     rows, cols, values, targets = [], [], [], []
     for mine, theirs in pairs:
         own, other = body.limbs.limbs[mine], scan.limbs.limbs[theirs]
-        ratio = other.reach / own.reach
-        length = min(own.length, other.length / ratio)
-        edges = np.linspace(0, length, BANDS + 1)
-        pieces = zip(limb_bands(own, graph, edges), limb_bands(other, scan_graph, edges * ratio))
+        missing, ratio = _missing_length(own, other, scale)
+        edges = np.linspace(0, min(own.length - missing, other.length / ratio), BANDS + 1)
+        pieces = zip(limb_bands(own, graph, missing + edges), limb_bands(other, scan_graph, edges * ratio))
         for here, there in pieces:
             if len(here) and len(there):
                 rows += [len(targets)] * len(here)
@@ -137,12 +146,28 @@ def limb_places(
     if not targets:
         return None
     table = csr_matrix((values, (rows, cols)), (len(targets), len(rest)))
-    return PlaceTargets(table, np.array(targets), np.full(len(targets), sigma))
+    n = len(targets)
+    return PlaceTargets(table, np.array(targets), np.full(n, sigma), np.full(n, ROBUST))
 
 
-def body_graph(vertices: np.ndarray, faces: np.ndarray) -> csr_matrix:
-    """Give the graph of the body's surface."""
-    return surface_graph(vertices, faces)
+def _missing_length(own: SurfaceLimb, other: SurfaceLimb, scale: float) -> tuple[float, float]:
+    """Say how much of a limb's end a scan lacks, and how long the scan's limb is beside what it shows.
+
+    A limb that is somewhat short is short; one that is far too short is a stump, and its end no tip.
+    """
+    ratio = other.reach / own.reach
+    if ratio > STUMP * scale:
+        return 0.0, ratio
+    return min(own.reach - other.reach / scale, 0.9 * own.length), scale
+
+
+def _allowed(n: int, m: int, known: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Say which limbs may be each other's, where some are known."""
+    allowed = np.ones((n, m), dtype=bool)
+    for mine, theirs in known:
+        allowed[mine], allowed[:, theirs] = False, False
+        allowed[mine, theirs] = True
+    return allowed
 
 
 def _filled(points: list[np.ndarray | None], tip: np.ndarray) -> np.ndarray:
@@ -184,19 +209,19 @@ def _one_way(
 
 
 def _refined(
-    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float, extent: float
-) -> RigidStart:
+    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float, extent: float,
+    allowed: np.ndarray,
+) -> RigidStart:  # fmt: skip
     """Pair limbs one to one and align all of them, twice."""
     share = np.linspace(0.3, 1.0, BANDS)
     most = FARTHEST * extent
     pairs: tuple[tuple[int, int], ...] = ()
     cost = np.inf
     for _ in range(2):
-        placed = scale * body.points @ turn.T + shift
-        away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)
-        table = (away * share).sum(-1) / share.sum()
-        # A limb whose reach is not the scan's is less likely the one.
-        table = table + 0.3 * np.abs(scale * body.reach[:, None] - scan.reach[None])
+        table = _pair_costs(body, scan, turn, shift, scale)
+        # A pair that is known is made wherever it stands.
+        table = np.where(allowed, table, most)
+        table = np.where(allowed & (allowed.sum(1, keepdims=True) == 1), 0.0, table)
         rows, cols = linear_sum_assignment(table.clip(max=most))
         kept = table[rows, cols] < most
         cost = float(table[rows, cols].clip(max=most).sum()) + most * abs(len(body.points) - len(scan.points))
@@ -211,6 +236,40 @@ def _refined(
         turns, shifts = _turns(x, y, weight, np.array([scale]))
         turn, shift = turns[0], shifts[0]
     return RigidStart(turn, shift, float(scale), pairs, cost)
+
+
+def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, count: int) -> list[RigidStart]:
+    """Propose the pairings in which a limb that has no counterpart takes that of another, likeliest first.
+
+    Where a scan lacks limbs, those that it has may be their neighbours' as well, and which is told by the surfaces.
+
+    Args:
+        start: a likely one.
+        body: limbs at rest.
+        scan: limbs of the scan.
+        count: most of them.
+    """
+    free = sorted(set(range(len(body.points))) - {mine for mine, _ in start.pairs})
+    table = _pair_costs(body, scan, start.turn, start.shift, start.scale)
+    found = []
+    for mine, theirs in start.pairs:
+        for other in free:
+            pairs = tuple((other if m == mine else m, t) for m, t in start.pairs)
+            cost = start.cost + float(table[other, theirs] - table[mine, theirs])
+            found.append(replace(start, pairs=pairs, cost=cost))
+    return sorted(found, key=lambda s: s.cost)[:count]
+
+
+def _pair_costs(
+    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float
+) -> Float[np.ndarray, 'n m']:
+    """Say how badly each limb of the body goes with each of the scan, under a similarity."""
+    share = np.linspace(0.3, 1.0, BANDS)
+    placed = scale * body.points @ turn.T + shift
+    away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)
+    # A limb whose reach is not the scan's is less likely the one.
+    unlike = np.abs(scale * body.reach[:, None] - scan.reach[None])
+    return (away * share).sum(-1) / share.sum() + 0.3 * unlike
 
 
 def _apart(a: RigidStart, b: RigidStart) -> bool:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
 
 from smilfit.body_models import BodyModelData
 from smilfit.registrants.registration.limb_matching import LimbCurves
@@ -12,6 +13,10 @@ from smilfit.registrants.registration.sampling import SurfaceSamples
 
 # Of a joint's points: fewer near the scan, and it is not there.
 ABSENT_BELOW = 0.25
+# Of the joints of a limb that has no counterpart: fewer near the scan, and it is not there.
+LYING = 0.8
+# Of the scan that is nearest to a limb: less of it nearest to that limb in turn, and another lies there.
+OWN_GROUND = 0.75
 # A joint is of a limb if this share of its skin is.
 OF_LIMB = 0.5
 
@@ -39,7 +44,7 @@ class LimbJoints:
         return cls(tuple(found), parents)
 
     def absent(
-        self, samples: SurfaceSamples, term: Matched, near: float, unpaired: set[int]
+        self, samples: SurfaceSamples, term: Matched, near: float, unpaired: set[int], doubled: set[int]
     ) -> Bool[np.ndarray, ' J']:
         """Say which joints the scan does not show: those of limbs, with no scan near them or what hangs on them.
 
@@ -48,6 +53,7 @@ class LimbJoints:
             term: their distances from the scan.
             near: what is near.
             unpaired: limbs for which the scan has no counterpart.
+            doubled: those of them that lie on another's.
         """
         n = len(self.parents)
         count = np.bincount(samples.part, minlength=n)
@@ -60,8 +66,10 @@ class LimbJoints:
         for k, joints in enumerate(self.of_limb):
             own = np.array(joints, dtype=int)
             seen = shown[own] & (count[own] > 0)
-            # A limb without counterpart that lies on something lies on something else, unless nearly all of it does.
-            if k in unpaired and seen.sum() < 0.8 * max(1, (count[own] > 0).sum()):
+            # A limb without counterpart that lies on something lies on something else, unless nearly all of it does
+            # and no other limb lies there.
+            most = LYING * max(1, (count[own] > 0).sum())
+            if k in doubled or (k in unpaired and seen.sum() < most):
                 seen = np.zeros_like(seen)
             gone = own[~seen]
             # Joints without skin go with what they hang on.
@@ -70,6 +78,34 @@ class LimbJoints:
             if out[self.parents[j]]:
                 out[j] = True
         return out
+
+    def doubled(
+        self,
+        limbs: set[int],
+        part: Int[np.ndarray, ' V'],
+        vertices: Float[np.ndarray, 'V 3'],
+        scan: Float[np.ndarray, 'N 3'],
+    ) -> set[int]:
+        """Say which of some limbs lie where another does: the scan under them is as near to the other.
+
+        Args:
+            limbs: of the body.
+            part: of every vertex.
+            vertices: of the posed body.
+            scan: points of the scan.
+        """
+        if not limbs:
+            return set()
+        scan_tree, body_tree = cKDTree(scan), cKDTree(vertices)
+        found = set()
+        for k in limbs:
+            own = np.isin(part, self.of_limb[k])
+            if own.any():
+                under = scan_tree.query(vertices[own])[1]
+                back = body_tree.query(scan[under])[1]
+                if own[back].mean() < OWN_GROUND:
+                    found.add(k)
+        return found
 
     def offs(self, samples: SurfaceSamples, term: Matched) -> np.ndarray:
         """Give the upper quartile of each limb's distances from the scan."""

@@ -1,5 +1,6 @@
 """A body's surface as a function of all its parameters at once, with the slopes of any of its points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.geometry.skinning import bone_maps
 from smilfit.structures import BodyParams
 
+UNKNOWNS = ('turns', 'transl', 'log_scale', 'betas', 'log_joint_scales')
+
 
 @dataclass(frozen=True)
 class SurfaceState:
@@ -25,6 +28,7 @@ class SurfaceState:
         log_scale: of the body.
         betas: shape.
         log_joint_scales: of every joint along its axes.
+        joint_offsets: of every joint from its place, in its parent's frame, model unit.
         rest_offsets: added to rest vertices, model unit.
     """
 
@@ -33,6 +37,7 @@ class SurfaceState:
     log_scale: Float[Tensor, '']
     betas: Float[Tensor, ' S']
     log_joint_scales: Float[Tensor, 'J 3']
+    joint_offsets: Float[Tensor, 'J 3']
     rest_offsets: Float[Tensor, 'V 3']
 
     def where(self, accept: Tensor, other: 'SurfaceState') -> 'SurfaceState':
@@ -53,6 +58,7 @@ class SurfaceState:
             transl=self.transl.unsqueeze(0),
             scale=self.log_scale.exp().reshape(1),
             log_joint_scales=self.log_joint_scales.unsqueeze(0),
+            joint_offsets=self.joint_offsets.unsqueeze(0),
         )
 
 
@@ -60,13 +66,14 @@ class PosedSurface:
     """The surface of a body model, for solvers of one specimen.
 
     Unknowns stand in this order: turns of all joints (3 J, about the axes of the joint's own frame), translation (3),
-    log scale (1), betas (S), log joint scales (3 J).
+    log scale (1), betas (S), log joint scales (3 J), and joint offsets (3 J) where they are unknown.
 
     Args:
         body: the body model; a copy in float64 is kept.
+        unknowns: which of these there are; what is none stays as it is.
     """
 
-    def __init__(self, body: SMIL) -> None:
+    def __init__(self, body: SMIL, unknowns: Sequence[str] = UNKNOWNS) -> None:
         self.body = body if body.v_template.dtype == torch.float64 else _double(body)
         data = self.body.data
         self.data = data
@@ -74,12 +81,16 @@ class PosedSurface:
         self.weights = csr_matrix(self.body.weights.numpy())
         self.part = self.body.weights.numpy().argmax(1)
         j, s = data.n_joints, data.n_betas
-        sizes = (('turns', 3 * j), ('transl', 3), ('log_scale', 1), ('betas', s), ('log_joint_scales', 3 * j))
+        sizes = (
+            ('turns', 3 * j), ('transl', 3), ('log_scale', 1), ('betas', s), ('log_joint_scales', 3 * j),
+            ('joint_offsets', 3 * j),
+        )  # fmt: skip
         self.slices: dict[str, slice] = {}
         at = 0
         for name, n in sizes:
-            self.slices[name] = slice(at, at + n)
-            at += n
+            if name in unknowns:
+                self.slices[name] = slice(at, at + n)
+                at += n
         self.n_unknowns = at
         self.extent = float(np.ptp(data.v_template, axis=0).max())
 
@@ -93,6 +104,7 @@ class PosedSurface:
             like.new_zeros(()),
             torch.as_tensor(mean).to(like),
             like.new_zeros(j, 3),
+            like.new_zeros(j, 3),
             torch.zeros_like(like),
         )
 
@@ -100,13 +112,14 @@ class PosedSurface:
         """Take the state of a body of given parameters (the first of the batch)."""
         rest = self.rest()
         like = rest.transl
-        scales = params.log_joint_scales
+        scales, offsets = params.log_joint_scales, params.joint_offsets
         return SurfaceState(
             params.rotations()[0].detach().to(like),
             params.transl[0].detach().to(like),
             params.scale[0].detach().to(like).log(),
             params.betas[0].detach().to(like),
             rest.log_joint_scales if scales is None else scales[0].detach().to(like),
+            rest.joint_offsets if offsets is None else offsets[0].detach().to(like),
             rest.rest_offsets if rest_offsets is None else rest_offsets.to(like),
         )
 
@@ -121,7 +134,13 @@ class PosedSurface:
             log_scale=state.log_scale + part['log_scale'][0],
             betas=state.betas + part['betas'],
             log_joint_scales=state.log_joint_scales + part['log_joint_scales'].reshape(-1, 3),
+            joint_offsets=state.joint_offsets + self._joint_offsets(step),
         )
+
+    def _joint_offsets(self, step: Tensor) -> Tensor | float:
+        """Give a step's part of joint offsets; none where they are no unknown."""
+        where = self.slices.get('joint_offsets')
+        return 0.0 if where is None else step[where].reshape(-1, 3)
 
     def rest_vertices(self, state: SurfaceState) -> Float[Tensor, 'V 3']:
         """Give the surface without pose."""
@@ -155,6 +174,7 @@ class PosedSurface:
         params = BodyParams(
             rotations[:1], rotations[1:].unsqueeze(0), betas, state.transl[None], state.log_scale.exp()[None],
             log_joint_scales=logs.unsqueeze(0),
+            joint_offsets=(state.joint_offsets + self._joint_offsets(step)).unsqueeze(0),
         )  # fmt: skip
         scales, offsets = body.joint_scales_and_offsets(params)
         linear, place = forward_kinematics(

@@ -21,6 +21,7 @@ class PriorSizes:
         joint_scale_sd: of the logarithms of joint scales.
         asymmetry_sd: of the difference of both sides' logarithms; None for sides that are free.
         limit_sd: how far a joint goes beyond its limits, rad; None where limits do not count.
+        joint_offset_sd: of joint offsets, share of the model's extent; None where joints stay at their places.
     """
 
     pose_sd: float = 0.35
@@ -28,6 +29,7 @@ class PriorSizes:
     joint_scale_sd: float = 0.1
     asymmetry_sd: float | None = 0.15
     limit_sd: float | None = 0.1
+    joint_offset_sd: float | None = None
 
 
 class RegistrationPriors:
@@ -36,7 +38,6 @@ class RegistrationPriors:
     Args:
         surface: of the body.
         sizes: standard deviations.
-        fixed_pose: whether the pose has no prior (its joints do not move).
     """
 
     def __init__(self, surface: PosedSurface, sizes: PriorSizes) -> None:
@@ -50,6 +51,7 @@ class RegistrationPriors:
         limits = data.joint_limits
         self.axes = np.tile(np.eye(3), (data.n_joints, 1, 1)) if data.joint_axes is None else data.joint_axes
         self.limits = limits if limits is not None and sizes.limit_sd is not None else None
+        self.offset_sd = None if sizes.joint_offset_sd is None else sizes.joint_offset_sd * surface.extent
 
     def energy(self, at: SurfaceState) -> float:
         """Give the sum of squares in standard deviations."""
@@ -63,6 +65,8 @@ class RegistrationPriors:
         if sizes.asymmetry_sd is not None:
             a, b = self.pairs
             total += float(np.square((logs[a] - logs[b]) / sizes.asymmetry_sd).sum())
+        if self.offset_sd is not None:
+            total += float(np.square(at.joint_offsets.numpy() / self.offset_sd).sum())
         if self.surface.data.n_betas:
             off = at.betas.numpy() - self.shape_mean
             total += float(off @ self.shape_precision @ off)
@@ -91,6 +95,10 @@ class RegistrationPriors:
         scales = where['log_joint_scales']
         diagonal[scales] = sizes.joint_scale_sd**-2
         gradient[scales] = (logs * sizes.joint_scale_sd**-2).ravel()
+        if self.offset_sd is not None:
+            offsets = where['joint_offsets']
+            diagonal[offsets] = self.offset_sd**-2
+            gradient[offsets] = at.joint_offsets.numpy().ravel() * self.offset_sd**-2
         np.fill_diagonal(hessian, diagonal)
         rows = where['turns'].start + 3 * np.arange(len(turns))[:, None] + np.arange(3)
         hessian[rows[:, :, None], rows[:, None, :]] += hold

@@ -4,19 +4,23 @@ Closest points are found anew at every evaluation, so the energy is that of the 
 step is judged by it.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
+from smilfit.geometry.mean_curvature import mean_curvature
 from smilfit.geometry.surface_search import FacesAround, closest_on_surface
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.registrants.registration.priors import RegistrationPriors
 from smilfit.registrants.registration.sampling import SurfaceSamples, point_rows
 from smilfit.registrants.registration.scan import Scan
+from smilfit.renderers import vertex_normals
 from smilfit.solvers.processes import Processes
 
 
@@ -34,7 +38,7 @@ class PlaceTargets:
     rows: csr_matrix
     targets: Float[np.ndarray, 'n 3']
     sigma: Float[np.ndarray, ' n']
-    robust: float = 3.0
+    robust: Float[np.ndarray, ' n']
 
 
 @dataclass(frozen=True)
@@ -90,43 +94,46 @@ class RegistrationStep:
     predicted_reduction: Tensor
 
 
+@dataclass(frozen=True)
 class RegistrationProblem:
     """The least-squares problem of one specimen, for `LevenbergMarquardt`.
 
-    Args:
+    Attributes:
         surface: of the body.
         scan: to register to.
         samples: of the body's surface, by part; those of weight 0 are left out.
-        scan_points: numbers of the scan's vertices that are compared, with weights.
+        index: numbers of the scan's vertices that are compared.
+        index_weight: of these.
         weights: of the terms.
         priors: of the unknowns.
         free: which unknowns move.
         places: points that are known; None for none.
         kept_faces: triangles of the body that scan points may lie on; None for all.
+        noise: standard deviation of the scan's coordinates, world unit. A thin limb looks thicker by it: points that
+            are off by independent noise s lie outside of a surface of mean curvature H by s^2 H on average (half of
+            s^2 times the Laplacian of the signed distance), which is taken off.
     """
 
-    coupled = False
-    processes = Processes()
+    coupled: ClassVar[bool] = False
+    processes: ClassVar[Processes] = Processes()
 
-    def __init__(
-        self,
-        surface: PosedSurface,
-        scan: Scan,
-        samples: SurfaceSamples,
-        scan_points: tuple[np.ndarray, np.ndarray],
-        weights: SurfaceWeights,
-        priors: RegistrationPriors,
-        free: Bool[np.ndarray, ' P'],
-        places: PlaceTargets | None = None,
-        kept_faces: Bool[np.ndarray, ' F'] | None = None,
-    ) -> None:
-        self.surface, self.scan, self.samples = surface, scan, samples
-        self.index, self.index_weight = scan_points
-        self.weights, self.priors, self.free, self.places = weights, priors, free, places
-        faces = surface.faces if kept_faces is None or not kept_faces.any() else surface.faces[kept_faces]
-        self._kept = kept_faces
-        self._around = FacesAround.of(torch.as_tensor(faces), surface.data.n_vertices)
-        self._scan_vertices = torch.as_tensor(scan.vertices).unsqueeze(0)
+    surface: PosedSurface
+    scan: Scan
+    samples: SurfaceSamples
+    index: Int[np.ndarray, ' n']
+    index_weight: Float[np.ndarray, ' n']
+    weights: SurfaceWeights
+    priors: RegistrationPriors
+    free: Bool[np.ndarray, ' P']
+    places: PlaceTargets | None = None
+    kept_faces: Bool[np.ndarray, ' F'] | None = None
+    noise: float = 0.0
+
+    @cached_property
+    def _around(self) -> FacesAround:
+        kept = self.kept_faces
+        faces = self.surface.faces if kept is None or not kept.any() else self.surface.faces[kept]
+        return FacesAround.of(torch.as_tensor(faces), self.surface.data.n_vertices)
 
     def evaluate(self, point: SurfaceState, robust_scale: float = 1.0) -> Evaluation:
         """Find closest points and give the energy."""
@@ -203,13 +210,14 @@ class RegistrationProblem:
         normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
         observed = torch.from_numpy(s.weight > 0).unsqueeze(0)
         found = closest_on_surface(
-            points, observed, self._scan_vertices, self.scan.around, 4,
+            points, observed, torch.as_tensor(self.scan.vertices).unsqueeze(0), self.scan.around, 4,
             torch.from_numpy(normal).unsqueeze(0), self.weights.least_cosine,
         )  # fmt: skip
         index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
         target = (shares[:, :, None] * self.scan.vertices[index]).sum(1)
         towards = _unit((shares[:, :, None] * self.scan.normals[index]).sum(1))
-        difference = points[0].numpy() - target
+        # Seen from the body, whose curvature is no noise.
+        difference = points[0].numpy() - target + (s.rows @ self._outside(vertices))[:, None] * normal
         return self._scored(
             s.rows, difference, towards, self.weights.template * s.weight, found.found[0].numpy()
         )
@@ -226,11 +234,21 @@ class RegistrationProblem:
         index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
         corners = vertices[index]
         normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-        difference = (shares[:, :, None] * corners).sum(1) - points
+        outside = (shares * self._outside(vertices)[index]).sum(1)
+        difference = (shares[:, :, None] * corners).sum(1) - points + outside[:, None] * normal
         rows = point_rows(index, shares, len(vertices))
         return self._scored(
             rows, difference, normal, self.weights.scan * self.index_weight, found.found[0].numpy()
         )
+
+    def _outside(self, vertices: np.ndarray) -> Float[np.ndarray, ' V']:
+        """Say how far outside of each vertex the scan's points are by their noise."""
+        if not self.noise:
+            return np.zeros(len(vertices))
+        normals = vertex_normals(torch.from_numpy(vertices), torch.as_tensor(self.surface.faces)).numpy()
+        bent = mean_curvature(vertices, self.surface.faces, normals)
+        # Beyond its own noise no point is off on average: there the surface is finer than the noise.
+        return (self.noise**2 * bent).clip(-self.noise, self.noise)
 
     def _scored(
         self,
@@ -262,13 +280,6 @@ class RegistrationProblem:
         normal = np.zeros_like(difference)
         return Matched(places.rows, difference, normal, weight * share**2, energy, np.sqrt(squared), 1.0)
 
-    def with_weights(self, **changes: float) -> 'RegistrationProblem':
-        """Give the same problem with other weights."""
-        return RegistrationProblem(
-            self.surface, self.scan, self.samples, (self.index, self.index_weight),
-            replace(self.weights, **changes), self.priors, self.free, self.places, self._kept,
-        )  # fmt: skip
-
 
 def joined_places(first: PlaceTargets | None, second: PlaceTargets | None) -> PlaceTargets | None:
     """Put known places together."""
@@ -278,7 +289,7 @@ def joined_places(first: PlaceTargets | None, second: PlaceTargets | None) -> Pl
         vstack([first.rows, second.rows]).tocsr(),
         np.concatenate([first.targets, second.targets]),
         np.concatenate([first.sigma, second.sigma]),
-        min(first.robust, second.robust),
+        np.concatenate([first.robust, second.robust]),
     )
 
 

@@ -1,21 +1,23 @@
 """What a registration found, and its files."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from smilfit.files import replacing, write_text
-from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
+from smilfit.registrants.registration.posed_surface import PosedSurface
 from smilfit.registrants.registration.scan import Scan
 from smilfit.structures import BodyParams
 
 FILE = 'registration.npz'
 NUMBERS = 'registration.json'
+# Of the extent: where a twentieth of the points is farther off, the registration is not believable.
+FAR_OFF = 0.03
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Registration:
         scan_distance: from every vertex of the (cleaned) scan to the registered surface, the scan's unit.
         body_distance: from every vertex of the registered surface to the scan.
         absent: names of joints that the scan does not show.
-        report: figures and what was left out.
+        report: figures, what was left out, and under `doubts` why it is not believable; empty where it may be.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Registration:
             'faces': data.faces,
             'joint_names': np.array(data.joint_names, dtype=np.str_),
             'absent': np.array(self.absent, dtype=np.str_),
+            'doubts': np.array(self.report.get('doubts', ()), dtype=np.str_),
             'scan_vertices': scan.vertices,
             'scan_faces': scan.faces,
             'scan_distance': self.scan_distance,
@@ -103,11 +106,30 @@ class Registration:
         }
 
 
+def doubts_of(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str, float]) -> list[str]:
+    """Say why a registration is not believable; nothing where it may be.
+
+    Args:
+        scan_to_body: figures of distances from the scan.
+        body_to_scan: figures of distances from what of the body the scan shows.
+    """
+    found = []
+    for figure, of, to in ((scan_to_body, 'scan', 'body'), (body_to_scan, 'body', 'scan')):
+        far = figure['percentile_95_share']
+        # Not far too: NaN.
+        if not far <= FAR_OFF:
+            found.append(
+                f'a twentieth of the {of} lies {100 * far:.1f} % of the extent or more from the {to}. Look at the '
+                'picture: is it another animal, or a limb on a wrong one?'
+            )
+    return found
+
+
 def figures(distance: np.ndarray, extent: float) -> dict[str, float]:
     """Say how far points lie off, in the scan's unit and as a share of its extent."""
     finite = distance[np.isfinite(distance)]
     if not len(finite):
-        return {'median': float('nan'), 'percentile_95': float('nan'), 'median_share': float('nan')}
+        return dict.fromkeys(('median', 'percentile_95', 'median_share', 'percentile_95_share'), float('nan'))
     median, high = np.percentile(finite, [50, 95])
     return {
         'median': float(median),
@@ -115,9 +137,3 @@ def figures(distance: np.ndarray, extent: float) -> dict[str, float]:
         'median_share': float(median / extent),
         'percentile_95_share': float(high / extent),
     }
-
-
-def unposed_of(surface: PosedSurface, state: SurfaceState) -> np.ndarray:
-    """Give the rest vertices of a state."""
-    with torch.no_grad():
-        return surface.rest_vertices(state).numpy()

@@ -56,7 +56,7 @@ def sample_by_part(
     root, second = np.sqrt(rng.random(len(face))), rng.random(len(face))
     shares = np.stack([1 - root, root * (1 - second), root * second], 1)
     return SurfaceSamples(
-        point_rows(faces[face], shares, len(vertices)), face, of_face[face], _even(of_face[face])
+        point_rows(faces[face], shares, len(vertices)), face, of_face[face], part_weights(of_face[face])
     )
 
 
@@ -73,7 +73,3 @@ def part_weights(part: Int[np.ndarray, ' n'], least: int = 1) -> Float[np.ndarra
     """Weigh points so that every part counts alike; one of fewer points than `least` counts less."""
     count = np.bincount(part.clip(min=0))
     return np.where(part >= 0, 1 / np.maximum(count[part.clip(min=0)], least), 0.0)
-
-
-def _even(part: np.ndarray) -> np.ndarray:
-    return part_weights(part)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from smilfit.registrants.registration.deformation import DeformationStage
+from smilfit.registrants.registration.posed_surface import UNKNOWNS
 from smilfit.registry import reject_unknown
 
 PLACE = ('turns', 'transl', 'log_scale')
-ALL = (*PLACE, 'betas', 'log_joint_scales')
+ALL = (*UNKNOWNS, 'joint_offsets')
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class RegistrationStage:
 
     Attributes:
         sigma: distance at which a point counts half, share of the scan's extent; never below three times the noise.
-        fit: names of unknowns (`turns`, `transl`, `log_scale`, `betas`, `log_joint_scales`).
+        fit: names of unknowns (`turns`, `transl`, `log_scale`, `betas`, `log_joint_scales`, `joint_offsets`).
         along: weight of the distance along the surface, beside 1 across it.
         limbs: whether the middles of limbs still draw.
         by_noise: weigh points of the scan by its noise alone, not by part: right where all parts are in place.

@@ -1,9 +1,54 @@
-"""A mesh without a skeleton as a body of one joint: it is placed and sized, and its skin deforms."""
+"""A body as it is registered: its surface at rest, its limbs and what is known of specimens."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
 
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
+from smilfit.geometry.surface_graph import surface_graph
+from smilfit.registrants.registration.limb_matching import LimbCurves, limb_curves
+from smilfit.registrants.registration.limb_presence import LimbJoints
+from smilfit.registrants.registration.posed_surface import UNKNOWNS, PosedSurface
+from smilfit.registrants.registration.priors import PriorSizes, RegistrationPriors
+
+
+@dataclass(frozen=True)
+class Template:
+    """A body as it is registered.
+
+    Attributes:
+        surface: of the body.
+        priors: of its unknowns.
+        rest: vertices of the mean animal at rest, model unit.
+        graph: of distances along that surface.
+        curves: its limbs.
+        limb_joints: the joints of each limb.
+    """
+
+    surface: PosedSurface
+    priors: RegistrationPriors
+    rest: Float[np.ndarray, 'V 3']
+    graph: csr_matrix
+    curves: LimbCurves
+    limb_joints: LimbJoints
+
+    @classmethod
+    def of(cls, body: SMIL, sizes: PriorSizes) -> 'Template':
+        """Look at a body model; joint offsets are unknown where they have a prior."""
+        unknowns = (*UNKNOWNS, 'joint_offsets') if sizes.joint_offset_sd is not None else UNKNOWNS
+        surface = PosedSurface(body, unknowns)
+        rest = surface.rest_vertices(surface.rest()).numpy()
+        graph = surface_graph(rest, surface.faces)
+        curves = limb_curves(rest, graph)
+        joints = LimbJoints.of(surface.data, surface.part, curves)
+        return cls(surface, RegistrationPriors(surface, sizes), rest, graph, curves, joints)
+
+    @property
+    def rigged(self) -> bool:
+        """Whether it has joints that move; a template mesh has none."""
+        return self.surface.data.n_joints > 1
 
 
 def template_body(

@@ -9,19 +9,19 @@ from pathlib import Path
 
 VARIABLE = 'SMILFIT_BLENDER'
 GET_IT = (
-    'Install Blender 4.2 to 4.5 (blender.org) so that `blender` is on the PATH, or run `python3.11 -m venv blender-env` '
-    f'and `blender-env/bin/pip install "bpy>=4.2,<5"`, and set {VARIABLE}=blender-env/bin/python (a checkout of '
-    'smilfit: `make blender`).'
+    'Install Blender 4.2 to 4.5 (blender.org) so that `blender` is on the PATH, or run `python3.11 -m venv '
+    f'blender-env` and `blender-env/bin/pip install "bpy>=4.2,<5"`, and set {VARIABLE}=blender-env/bin/python (a '
+    'checkout of smilfit: `make blender`).'
 )
 # No window, no sound; neither the user's settings and add-ons nor code of the files that are opened.
 _OF_PROGRAM = ('--background', '--factory-startup', '--disable-autoexec', '-noaudio', '--python')
-# Nothing of the environment or of the working directory is imported. As a package, Blender never has the user's settings.
+# Nothing of the environment or the working directory is imported; bpy itself never loads the user's settings.
 _OF_INTERPRETER = ('-I',)
 _BIN = 'Scripts' if os.name == 'nt' else 'bin'
 
 
-class NoBlenderError(ValueError):
-    """There is no Blender on this machine, or none that runs; the message says how to get one."""
+class NoBlenderError(ImportError):
+    """There is no Blender on this machine, or none that starts; the message says how to get one."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def _named(named: str) -> Blender:
     path = shutil.which(named)
     if path is None:
         raise NoBlenderError(
-            f'{VARIABLE} must be a `blender` program or a Python interpreter that has bpy; got {named!r}, which is no '
-            f'program. {GET_IT}'
+            f'{VARIABLE} must be a `blender` program or a Python interpreter that has bpy; got {named!r}, which is '
+            f'no program. {GET_IT}'
         )
     # Not resolved: an environment's interpreter is a link to one without its packages.
     absolute = os.path.abspath(path)

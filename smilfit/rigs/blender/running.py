@@ -17,6 +17,7 @@ _START = Path(__file__).with_name('starting.py')
 # Blender's own come from it; those of Python would reach into its interpreter.
 _NOT_PASSED = ('BLENDER_', 'PYTHON')
 _NEWEST_READ = 1 << 20
+_LONGEST = 2000
 
 
 class BlenderError(ValueError):
@@ -122,10 +123,11 @@ def _raise_failure(outcome: dict[str, Any], blender: Blender) -> None:
         raise NoBlenderError(
             f'Blender ({blender.found_by}) does not start: {shorten(outcome["message"], 300)}. {GET_IT}'
         )
-    raise BlenderError(shorten(outcome['message'], 1000), kind, outcome['trace'])
+    # Operators put a whole traceback into one message; what counts is its end.
+    raise BlenderError(outcome['message'].strip()[-_LONGEST:], kind, outcome['trace'])
 
 
-def _ended(blender: Blender, code: int, text: str, started: bool) -> ValueError:
+def _ended(blender: Blender, code: int, text: str, started: bool) -> Exception:
     """Say that Blender ended before the script did."""
     lines = [line for line in text.splitlines() if line.strip()][-12:]
     last = shorten(lines[-1], 200) if lines else 'nothing'

@@ -26,6 +26,8 @@ def _run(script: str) -> dict[str, str]:
         return _outcome('NoBpy', f'import bpy: {error}', '')
     # Also where a program was started without --disable-autoexec: the script opens files of others.
     bpy.context.preferences.filepaths.use_scripts_auto_execute = False
+    # As Python does for a script: it finds the files beside it.
+    sys.path.insert(0, str(Path(script).parent))
     try:
         runpy.run_path(script, run_name='__main__')
     except SystemExit as error:

@@ -1,13 +1,20 @@
 """Slopes of a surface, its weights by part, and its limbs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import ConvexHull
 
 from smilfit.body_models import SMIL
+from smilfit.geometry.mean_curvature import mean_curvature
 from smilfit.geometry.surface_graph import find_limbs, surface_graph
-from smilfit.registrants.registration import PosedSurface, PriorSizes
-from smilfit.registrants.registration.limb_matching import limb_curves, rigid_starts
+from smilfit.registrants.registration import PosedSurface, PriorSizes, clean_scan
+from smilfit.registrants.registration.landmarks import known_pairs, landmark_places
+from smilfit.registrants.registration.limb_matching import exchanged_starts, limb_curves, rigid_starts
+from smilfit.registrants.registration.limb_presence import LimbJoints
+from smilfit.registrants.registration.posed_surface import UNKNOWNS
 from smilfit.registrants.registration.priors import RegistrationPriors
 from smilfit.registrants.registration.sampling import sample_by_part
 from smilfit.synthetic import make_insect
@@ -15,7 +22,8 @@ from smilfit.synthetic import make_insect
 
 @pytest.fixture(scope='module', params=['local', 'inherited'])
 def posed(request):
-    surface = PosedSurface(SMIL(make_insect(), joint_scale_mode=request.param))
+    body = SMIL(make_insect(), joint_scale_mode=request.param)
+    surface = PosedSurface(body, (*UNKNOWNS, 'joint_offsets'))
     generator = torch.Generator().manual_seed(0)
     step = 0.2 * torch.randn(surface.n_unknowns, generator=generator, dtype=torch.float64)
     return surface, surface.moved(surface.rest(), step), generator
@@ -42,7 +50,7 @@ def test_slopes_are_those_of_differences(posed):
 
 def test_the_priors_equations_are_their_slopes_near_rest(posed):
     surface, _, generator = posed
-    priors = RegistrationPriors(surface, PriorSizes(limit_sd=None))
+    priors = RegistrationPriors(surface, PriorSizes(limit_sd=None, joint_offset_sd=0.1))
     way = torch.randn(surface.n_unknowns, generator=generator, dtype=torch.float64)
     state = surface.moved(surface.rest(), 1e-3 * way)
     hessian, gradient = priors.equations(state)
@@ -76,3 +84,74 @@ def test_a_turned_body_is_found_by_its_limbs():
     assert np.allclose(best.turn, turn, atol=0.05)
     assert best.scale == pytest.approx(2.5, rel=0.02)
     assert all(mine == theirs for mine, theirs in best.pairs)
+
+
+def test_limbs_with_the_same_landmark_are_each_others():
+    data = make_insect()
+    own = limb_curves(data.v_template, surface_graph(data.v_template, data.faces))
+    # Named wrongly on purpose: the names lead, not where limbs stand.
+    first, second = own.limbs.limbs[0].tip, own.limbs.limbs[1].tip
+    named = {str(first): data.v_template[second], str(second): data.v_template[first]}
+    scan = clean_scan('scan', data.v_template, data.faces, landmarks=named)
+    other = limb_curves(scan.vertices, scan.graph)
+    pairs = known_pairs(landmark_places(scan, data, 3.0), own, scan, other)
+    tips = {k: scan.vertices[other.limbs.limbs[k].tip] for _, k in pairs}
+    assert len(pairs) == 2
+    for mine, theirs in pairs:
+        assert np.allclose(tips[theirs], data.v_template[second if mine == 0 else first])
+    found = rigid_starts(own, other, scan.extent, 2, pairs)
+    assert found
+    assert all(set(pairs) <= set(start.pairs) for start in found)
+
+
+def test_a_landmark_that_the_body_does_not_have_is_refused():
+    data = make_insect()
+    scan = clean_scan('scan', data.v_template, data.faces, landmarks={'wing': np.zeros(3)})
+    with pytest.raises(KeyError, match='wing'):
+        landmark_places(scan, data, 3.0)
+
+
+def test_a_limb_without_counterpart_may_take_its_neighbours():
+    data = make_insect()
+    graph = surface_graph(data.v_template, data.faces)
+    own = limb_curves(data.v_template, graph)
+    start = rigid_starts(own, own, 1.0, 1)[0]
+    lacking = replace(start, pairs=start.pairs[1:])
+    (gone, _) = start.pairs[0]
+    found = exchanged_starts(lacking, own, own, 3)
+    assert len(found) == 3
+    assert [s.cost for s in found] == sorted(s.cost for s in found)
+    for other in found:
+        changed = set(other.pairs) - set(lacking.pairs)
+        assert {mine for mine, _ in changed} == {gone}
+    assert exchanged_starts(start, own, own, 3) == []
+
+
+def test_curvature_of_a_ball_and_of_what_is_flat():
+    # Evenly on a ball (Fibonacci's lattice).
+    number = np.arange(800) + 0.5
+    polar, around = np.arccos(1 - number / 400), np.pi * (1 + np.sqrt(5)) * number
+    directions = np.stack([np.cos(around) * np.sin(polar), np.sin(around) * np.sin(polar), np.cos(polar)], 1)
+    faces = ConvexHull(directions).simplices
+    inwards = np.linalg.det(directions[faces]) < 0
+    faces[inwards] = faces[inwards][:, ::-1]
+    assert np.median(mean_curvature(2 * directions, faces, directions)) == pytest.approx(0.5, rel=0.02)
+    flat = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
+    fan = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1]])
+    assert np.allclose(mean_curvature(flat, fan, np.tile([0.0, 0, 1], (5, 1))), 0)
+
+
+def test_a_limb_that_lies_on_another_is_told():
+    data = make_insect()
+    part = data.weights.to_dense().argmax(1)
+    curves = limb_curves(data.v_template, surface_graph(data.v_template, data.faces))
+    joints = LimbJoints.of(data, part, curves)
+    every = set(range(len(joints.of_limb)))
+    assert joints.doubled(every, part, data.v_template, data.v_template) == set()
+    first, second = (np.nonzero(np.isin(part, joints.of_limb[k]))[0] for k in (0, 1))
+    laid = data.v_template.copy()
+    laid[first] = data.v_template[np.resize(second, len(first))]
+    laid[first] += np.random.default_rng(0).normal(0, 1e-4, (len(first), 3))
+    scan = np.delete(data.v_template, first, 0)
+    assert joints.doubled({0}, part, laid, scan) == {0}
+    assert joints.doubled({2}, part, laid, scan) == set()

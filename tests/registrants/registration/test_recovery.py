@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.registration import correspondence, draw_specimen
+from benchmarks.registration.specimens import Draw, Shown, correspondence, draw_specimen
 from smilfit.body_models import SMIL
 from smilfit.registrants.registration import MeshRegistrant, clean_scan, template_body
 from smilfit.registrants.registration.deformation import RestDeformation
@@ -19,7 +19,7 @@ CHEAP = {'n_starts': 1, 'per_part': 12, 'scan_points': 1000}
 @pytest.fixture(scope='module')
 def registered():
     registrant = MeshRegistrant(SMIL(make_insect()), **CHEAP)
-    specimen = draw_specimen(registrant.surface, 1, noise=0.0, cut=True)
+    specimen = draw_specimen(registrant, 1, Draw(shown=Shown.CUT))
     return registrant, specimen, registrant(specimen.scan)
 
 
