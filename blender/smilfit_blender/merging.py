@@ -237,9 +237,11 @@ def _merge_joints(merged, document, shown, tolerance):
             u, _, v = np.linalg.svd(joint.axes)
             entry['axes'] = (u @ v).T.tolist()
         if limited:
-            entry['limits_rad'] = _limits(
-                free if limits is None or j is None else limits[j], joint.limits
-            ).tolist()
+            old = free if limits is None or j is None else limits[j]
+            new = _limits(old, joint.limits)
+            entry['limits_rad'] = new.tolist()
+            if 'limits_from' in entry and not np.array_equal(new, old):
+                entry['limits_from'] = 'user'
         found.append(entry)
     merged['joints'] = found
     return np.stack(stand)

@@ -17,6 +17,7 @@ from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbe
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.numpy_files import npz_names, read_npz
 from smilfit.rigs.rig import Rig
+from smilfit.rigs.trees import check_no_loop
 
 WHAT = 'a rig of arrays'
 KEYS_FILE = Path(__file__).parent / 'array_keys.json'
@@ -192,7 +193,9 @@ def _parents(path: Path, key: str, table: Any) -> np.ndarray:
         array = np.minimum(array, len(array))
     parents = whole_numbers(array, f'{path}: {key}')
     outside = (parents < 0) | (parents >= len(parents)) | (parents == np.arange(len(parents)))
-    return np.where(outside, -1, parents)
+    parents = np.where(outside, -1, parents)
+    check_no_loop(parents, f'{path}: {key}')
+    return parents
 
 
 def _names(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], count: int) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def body_tree(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']
         ValueError: a joint below itself.
     """
     count = len(parents)
-    _check_no_loop(parents)
+    check_no_loop(parents)
     below = subtree_sums(parents, influence)
     roots = [j for j in range(count) if parents[j] < 0]
     main = max(roots, key=lambda j: (below[j], -j))
@@ -80,7 +80,12 @@ def end_joints(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J'
     return ~has_child & (influence == 0)
 
 
-def _check_no_loop(parents: Int[np.ndarray, ' J']) -> None:
+def check_no_loop(parents: Int[np.ndarray, ' J'], where: str = 'rig') -> None:
+    """Check that joints form trees.
+
+    Raises:
+        ValueError: a joint below itself; the message begins with `where`.
+    """
     count = len(parents)
     for j in range(count):
         node, steps = j, 0
@@ -88,7 +93,7 @@ def _check_no_loop(parents: Int[np.ndarray, ' J']) -> None:
             node, steps = int(parents[node]), steps + 1
             if steps > count:
                 raise ValueError(
-                    f'rig: joints must form trees; got joint {j}, below itself. Mend its parents.'
+                    f'{where}: joints must form trees; got joint {j}, below itself. Mend its parents.'
                 )
 
 

@@ -70,7 +70,7 @@ class Skeleton:
         if len(groups) > 1:
             raise RefusedError(
                 f'a rig must be one animal; got {len(groups)} armatures with meshes of their own: {_names(groups)}. '
-                'Give --armature NAME.'
+                'Choose one: smilfit model import --armature NAME.'
             )
         armatures = groups[0]
         others = [a.name for a in every if a not in armatures]
