@@ -10,7 +10,8 @@ n_starts = 3
 # Points of each part of the body, however small it is.
 per_part = 40
 scan_points = 4000
-# rad; standard deviations of the shape space; logarithms; rad beyond a joint's limit. joint_offset_sd=0.01 (share of the model's extent) also fits where joints are.
+# rad; standard deviations of the shape space; logarithms; rad beyond a joint's limit.
+# joint_offset_sd=0.01 (share of the model's extent) would fit where joints are, too.
 priors = dict(pose_sd=0.35, shape_sd=1.0, joint_scale_sd=0.1, asymmetry_sd=0.15, limit_sd=0.1)
 
 stages = [
