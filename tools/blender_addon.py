@@ -31,6 +31,8 @@ def stamped(name: str, text: str, number: str) -> str:
 
 def pack(folder: Path) -> Path:
     """Write the archive into a folder; gives its path."""
+    if not SOURCE.is_dir():
+        raise SystemExit(f'error: {SOURCE}: the add-on must be there; it is not. Pack it in a checkout.')
     number = version()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f'smilfit_blender-{number}.zip'

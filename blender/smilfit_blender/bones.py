@@ -19,6 +19,8 @@ LIMITS = 'smilfit limits'
 _SHAPE = 'smilfit bone'
 # Of the mesh's size: no bone is shorter (Blender takes out bones without length), nor drawn thinner.
 _SHORTEST = 0.01
+# Nor the last of a limb drawn longer.
+_LONGEST_END = 0.05
 _FREE = math.pi - 1e-6
 _AXES = 'xyz'
 
@@ -27,7 +29,7 @@ def build_bones(context, armature, document):
     """Make an armature's bones those of a document; bones that stay keep what else hangs on them."""
     names, parents, heads, axes = (f(document) for f in (names_of, parents_of, rest_joints, axes_of))
     shorts = short_names(names)
-    ends = ends_of(parents, heads, _SHORTEST * size_of(document))
+    ends = ends_of(parents, heads, _SHORTEST * size_of(document), _LONGEST_END * size_of(document))
     with editing(context, armature):
         bones = armature.data.edit_bones
         for bone in [b for b in bones if b.get(JOINT) is not None and b.name not in shorts]:
@@ -49,7 +51,7 @@ def build_bones(context, armature, document):
         _draw(bone, axes[j].T @ ends[j])
 
 
-def ends_of(parents, heads, least):
+def ends_of(parents, heads, least, most):
     """Give where bones are drawn to, from their heads (J, 3): the middle of the children, or on from the parent."""
     ends = np.zeros_like(heads)
     for j in range(len(parents)):
@@ -58,6 +60,8 @@ def ends_of(parents, heads, least):
             ends[j] = heads[children].mean(0) - heads[j]
         elif parents[j] >= 0:
             ends[j] = 0.5 * (heads[j] - heads[parents[j]])
+            # Helpers of a rig may stand far off.
+            ends[j] *= min(1.0, most / max(np.linalg.norm(ends[j]), least))
     short = np.linalg.norm(ends, axis=1) < least
     ends[short] = [0.0, least, 0.0]
     return ends

@@ -26,7 +26,9 @@ class ImportModel(SmilfitOperator, bpy.types.Operator, ImportHelper):
     bl_idname = 'smilfit.import_model'
     bl_label = 'Import body model'
 
-    filter_glob: bpy.props.StringProperty(default='*.json;*.pkl;*.npz;*.glb;*.gltf;*.xml', options={'HIDDEN'})
+    filter_glob: bpy.props.StringProperty(
+        default='*.json;*.pkl;*.npz;*.glb;*.gltf;*.xml;*.fbx;*.dae;*.blend', options={'HIDDEN'}
+    )
     in_metres: bpy.props.BoolProperty(
         name='In metres', description='Scale to metres where the unit is known', default=True
     )

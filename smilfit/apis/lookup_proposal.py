@@ -12,6 +12,7 @@ from smilfit.apis.data_source import POINTS3D, DataSource
 from smilfit.apis.image_source import read_images
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.point_source import read_point_sessions
+from smilfit.apis.point_units import LikelyUnit, likely_unit
 from smilfit.apis.session_source import find_places, open_place
 from smilfit.body_models import BodyModelData, load_body_model_data
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow, body_axes, propose_lookup, write_proposal
@@ -25,13 +26,17 @@ FRAMES_SHOWN, CAMERAS_SHOWN = 2, 6
 
 @dataclass(frozen=True)
 class LookupProposal:
-    """What was proposed and where it lies; without data there is no table."""
+    """What was proposed and where it lies; without data there is no table.
+
+    `likely_unit` is that of points in space whose unit nobody states.
+    """
 
     body: BodyModelData
     axes: BodyAxes
     rows: list[ProposedRow]
     table: Path | None
     page: Path
+    likely_unit: LikelyUnit | None = None
 
 
 def propose_joint_lookup(
@@ -85,7 +90,16 @@ def propose_joint_lookup(
     if table is not None:
         write_proposal(table, rows, body)
     drawn.save(page)
-    return LookupProposal(body, axes, rows, table, Path(page))
+    return LookupProposal(body, axes, rows, table, Path(page), _likely_unit(source, sessions, body))
+
+
+def _likely_unit(
+    source: DataSource | None, sessions: Sequence[Any], body: BodyModelData
+) -> LikelyUnit | None:
+    if source is None or source.format != POINTS3D or any(session.unit for session in sessions):
+        return None
+    points = [found for session in sessions if (found := session.keypoints3d()) is not None]
+    return likely_unit(points, body)
 
 
 def _input_files(source: DataSource | None) -> list[Path]:

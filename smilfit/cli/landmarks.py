@@ -1,7 +1,6 @@
 """Show a model's keypoints, and propose which of them the keypoints of annotations are."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from smilfit.cli.argument_types import positive_float
 from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.next_step import POINTS3D, likely_format, preprocess_step
 
 if TYPE_CHECKING:
     from smilfit.apis.lookup_proposal import LookupProposal
@@ -39,7 +39,10 @@ def build_parser(prog: str | None = 'landmarks') -> argparse.ArgumentParser:
         'out', type=Path, nargs='?', metavar='OUT.csv', help='the table to write (default: joint_lookup.csv)'
     )
     parser.add_argument(
-        '--format', default='sleap', metavar='NAME', help='format of DATA, as preprocess names them'
+        '--format',
+        metavar='NAME',
+        help='format of DATA, as preprocess names them (default: points3d for .mat, .nwb, .npz and points3d.h5, '
+        'else sleap)',
     )
     parser.add_argument('--images', type=Path, metavar='DIR', help='folder that image paths are relative to')
     parser.add_argument('--unit', metavar='UNIT', help='world unit where the data state none, such as mm')
@@ -80,6 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     source = None
     if arguments.data is not None:
+        arguments.format = arguments.format or likely_format(arguments.data)
         source = DataSource(
             arguments.format,
             arguments.data,
@@ -100,22 +104,24 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     code = show_proposal(done)
     if done.table is not None:
-        print(f'next: {next_command(arguments, done.table)}')
+        if (found := done.likely_unit) is not None:
+            print(
+                f'unit: none is stated; points are {found.points:.3g} long and the model {found.model_mm:.3g} mm, '
+                f'so they are taken for {found.unit} below. Change --unit if that is wrong.'
+            )
+        if arguments.format == POINTS3D:
+            print('time: where DATA states no frames per second, add --fps N below; animations need it.')
+        print(f'next: {next_command(arguments, done)}')
     return code
 
 
-def next_command(arguments: argparse.Namespace, table: Path) -> str:
+def next_command(arguments: argparse.Namespace, done: 'LookupProposal') -> str:
     """Write the command that goes on with a table: a dataset of what was looked at."""
-    words = ['smilfit', 'preprocess', arguments.format, str(arguments.data), f'{arguments.data.stem}.h5']
-    words += ['--body-model', str(arguments.model), '--joint-lookup', str(table)]
-    for name in ('skeleton', 'images', 'unit'):
-        value = getattr(arguments, name)
-        words += [] if value is None else [f'--{name}', str(value)]
-    # Points alone say neither their unit nor how fast they were taken.
-    if arguments.format == 'points3d':
-        words += [] if arguments.unit else ['--unit', 'UNIT']
-        words += ['--fps', 'F']
-    return shlex.join(words)
+    options = {name: getattr(arguments, name) for name in ('skeleton', 'images', 'unit')}
+    if done.likely_unit is not None:
+        options['unit'] = done.likely_unit.unit
+    assert done.table is not None
+    return preprocess_step(arguments.format, arguments.data, arguments.model, done.table, options)
 
 
 def show_proposal(done: 'LookupProposal') -> int:

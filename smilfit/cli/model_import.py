@@ -4,9 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from smilfit.cli.argument_types import existing_file
 from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.next_step import landmarks_step
 
 _UNITS = ('m', 'dm', 'cm', 'mm', 'um', 'in', 'ft')
 _LIMITS = ('auto', 'file', 'clips', 'default')
@@ -61,6 +63,18 @@ def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
         'limbs and 45 on the midline (default), or a table joint,axis,min_deg,max_deg (axis x, y or z); auto takes '
         "the file's where it has some (default: auto)",
     )
+    parser.add_argument(
+        '--recording',
+        type=Path,
+        metavar='PATH',
+        help='a recording that the model is for: what to do next is then printed as a whole command',
+    )
+    parser.add_argument(
+        '--skeleton',
+        type=Path,
+        metavar='FILE',
+        help="names of the keypoints of --recording, where it has none (part of that command; the rig's is in RIG)",
+    )
     parser.add_argument('--force', action='store_true', help='replace OUT and what lies beside it')
     add_traceback(parser)
     add_import(parser)
@@ -97,9 +111,9 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f'wrote {done.clips}')
     if done.texture is not None:
         print(f'wrote {done.texture}')
-    print(f'next: smilfit model check {done.model}   (what is wrong with it, and where)')
-    print(f'      smilfit model view {done.model}   (look at it)')
-    print(f'      smilfit landmarks {done.model} SESSION   (which joint is which keypoint of a recording)')
+    print(f'is it right? smilfit model check {quote(str(done.model))}')
+    print(f'look at it:  smilfit model view {quote(str(done.model))}')
+    print(f'next: {landmarks_step(done.model, arguments.recording, arguments.skeleton)}')
     return 0
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from smilfit.cli.command import add_import, add_traceback, run_command
 from smilfit.cli.later_parser import LaterParser
+from smilfit.cli.next_step import fit_step
 from smilfit.cli.progress_bar import progress_bar
 from smilfit.registry import ANNOTATIONS
 
@@ -142,8 +143,8 @@ def show_run(done: 'PreprocessRun', arguments: argparse.Namespace) -> int:
         print_report(console, done.report)
         print_left_out(console, done.left_out, done.path)
         console.print(f'{done.path}', highlight=False, soft_wrap=True)
-        if arguments.format == 'points3d':
-            print(f'next: smilfit fit configs/fit/points3d_lm.py --data {done.path} --out fit')
+        if (step := fit_step(arguments.format, done.path)) is not None:
+            print(f'next: {step}')
     return LEFT_OUT if done.left_out else 0
 
 

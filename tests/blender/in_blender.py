@@ -220,6 +220,9 @@ def cleaning():
     bpy.ops.smilfit.clean_weights(most=2, least=0.05)
     FOUND['same_object'] = bpy.context.active_object == armature and armature.children[0] == body
     exported('cleaned.smil.json')
+    bpy.ops.smilfit.symmetrise()
+    bpy.ops.smilfit.recompute_joints(method='ring')
+    exported('symmetric.smil.json')
 
 
 def scans():

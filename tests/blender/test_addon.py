@@ -16,6 +16,8 @@ from smilfit.body_models import load_body_model, load_body_model_data, save_body
 from smilfit.body_models.landmarks import Landmark
 from smilfit.exports import ExportedFit, ExportOptions, exporter
 from smilfit.rigs.blender import BlenderError, NoBlenderError, find_blender, run_in_blender
+from smilfit.rigs.joint_regressing import joints_of_rings
+from smilfit.rigs.symmetrising import symmetrise
 from smilfit.structures import BodyParams
 from smilfit.version import __version__
 from tests.exports.fits import FPS, made_fit
@@ -243,6 +245,15 @@ def test_weights_are_cleaned_in_place(done, job):
     np.testing.assert_allclose(dense.sum(1), 1, atol=1e-9)
     assert dense[11].max() == 1
     np.testing.assert_array_equal(after.v_template, before.v_template)
+
+
+def test_sides_and_joints_are_what_smilfit_makes_of_them(done):
+    _, out = done
+    before, after = (load_body_model_data(out / f'{name}.smil.json') for name in ('cleaned', 'symmetric'))
+    wanted, _ = joints_of_rings(symmetrise(before)[0])
+    size = np.ptp(before.v_template, axis=0).max()
+    np.testing.assert_allclose(after.v_template, wanted.v_template, atol=2e-6 * size)
+    np.testing.assert_allclose(after.joints, wanted.joints, atol=1e-5 * size)
 
 
 def test_scans_are_shapes_and_their_components_a_model(done, job):

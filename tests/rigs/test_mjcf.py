@@ -1,8 +1,8 @@
 """MuJoCo models: bodies stand and turn as MuJoCo has them, hinges become limits, and bad files are told in words."""
 
 import csv
-import io
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -210,32 +210,51 @@ def run(capsys, *words):
     return capsys.readouterr().out
 
 
-def test_a_rat_goes_from_its_files_to_a_fit(real_data, tmp_path, capsys):
-    """Four commands, each told by the one before, and its animation; the first 30 frames of the recording."""
+def next_of(shown):
+    """The command that a command's last line tells."""
+    last = shown.strip().splitlines()[-1]
+    assert last.startswith('next: smilfit ')
+    return shlex.split(last.removeprefix('next: smilfit '))
+
+
+def test_a_rat_goes_from_its_files_to_a_fit(real_data, tmp_path, capsys, monkeypatch):
+    """Four commands, each as the one before prints it, and its animation; the first 30 frames of the recording."""
     from scipy.io import loadmat
 
+    monkeypatch.chdir(tmp_path)
     folder = real_data / 'rat_keypoints'
-    model, table, dataset = (tmp_path / n for n in ('rat.smil.json', 'lookup.csv', 'rat.h5'))
     names = [str(n[0]) for n in loadmat(folder / 'rat23.mat')['joint_names'][0]]
     xyz = loadmat(folder / 'test_rodent_mocap_1000_frames.mat')['pred'][:30].transpose(0, 2, 1)
-    np.savez(tmp_path / 'rat.npz', xyz=xyz, names=names)
-    out = run(capsys, 'model', 'import', folder / 'rodent.xml', model, '--keypoints', folder / 'rodent.yaml')
+    np.savez('rat walk.npz', xyz=xyz, names=names, fps=50.0)
+    words = ['--keypoints', folder / 'rodent.yaml', '--recording', 'rat walk.npz']
+    out = run(capsys, 'model', 'import', folder / 'rodent.xml', 'rat.smil.json', *words)
     assert 'rodent_walker_skin.skn' in out
-    assert f'smilfit landmarks {model}' in out
-    out = run(capsys, 'landmarks', model, tmp_path / 'rat.npz', table, '--format', 'points3d')
-    assert 'next: smilfit preprocess points3d' in out
-    with io.StringIO(table.read_text()) as text:
-        rows = [r for r in csv.DictReader(text) if r['data']]
+    step = next_of(out)
+    assert step == [
+        'landmarks',
+        'rat.smil.json',
+        'rat walk.npz',
+        'rat walk_lookup.csv',
+        '--format',
+        'points3d',
+    ]
+    out = run(capsys, *step)
+    assert 'taken for mm below' in out
+    step = next_of(out)
+    assert step[:4] == ['preprocess', 'points3d', 'rat walk.npz', 'rat walk.h5']
+    assert step[-2:] == ['--unit', 'mm']
+    with open(step[step.index('--joint-lookup') + 1], newline='') as table:
+        rows = [r for r in csv.DictReader(table) if r['data']]
     assert all(r['model'] == r['data'] for r in rows)
     assert len(rows) == 23
-    words = ['--body-model', model, '--joint-lookup', table, '--unit', 'mm', '--fps', '50']
-    out = run(capsys, 'preprocess', 'points3d', tmp_path / 'rat.npz', dataset, *words)
-    assert 'next: smilfit fit configs/fit/points3d_lm.py' in out
-    quick = ['--no-video', '--no-verdict', '--meshes', 'none']
-    run(capsys, 'fit', 'configs/fit/points3d_lm.py', '--data', dataset, '--out', tmp_path / 'fit', *quick)
-    run(capsys, 'export', tmp_path / 'fit', '--to', 'glb', 'angles', '--out', tmp_path / 'out')
+    step = next_of(run(capsys, *step))
+    assert step == ['fit', 'configs/fit/points3d_lm.py', '--data', 'rat walk.h5', '--out', 'rat walk_fit']
+    run(capsys, *step, '--no-video', '--no-verdict', '--meshes', 'none')
+    run(capsys, 'export', 'rat walk_fit', '--to', 'glb', 'angles', '--out', tmp_path / 'out')
     assert next((tmp_path / 'out').glob('*/animation.glb')).read_bytes()[:4] == b'glTF'
     assert next((tmp_path / 'out').glob('*/joint_angles.csv')).read_text().count('\n') == 31
+    model = tmp_path / 'rat.smil.json'
+    (tmp_path / 'rat walk_fit').rename(tmp_path / 'fit')
     result = FitResult.load(next((tmp_path / 'fit').glob('*/fit.npz')))
     far = result.keypoints3d.select(names).xyz.numpy() - xyz
     assert np.sqrt((far**2).sum(-1).mean()) < 2.0, 'mm'

@@ -1,12 +1,12 @@
-"""Inside Blender: open a .glb and save it as .blend, plain and compressed, .fbx and .dae: `GLB FOLDER CLIP`."""
+"""Inside Blender: open a .glb and save it as .blend, plain and compressed, .fbx and .dae: `GLB FOLDER CLIP RATE`."""
 
 import sys
 
 import bpy
 
-source, folder, clip = sys.argv[1:]
+source, folder, clip, rate = sys.argv[1:]
 bpy.ops.wm.read_factory_settings(use_empty=True)
-bpy.context.scene.render.fps = 24
+bpy.context.scene.render.fps = int(rate)
 bpy.ops.import_scene.gltf(filepath=source)
 for thing in [o for o in bpy.data.objects if o.name.startswith('Icosphere')]:
     # What the importer shows bones as.

@@ -16,6 +16,12 @@ def scenes(blender, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope='module')
+def plain(scenes):
+    """The worm and nothing else."""
+    return read_rig(scenes / 'plain.blend')
+
+
 def to_gltf(points):
     """Give points of Blender's world in glTF's."""
     x, y, z = np.moveaxis(np.asarray(points, float), -1, 0)
@@ -26,8 +32,8 @@ def told(rig, words):
     return [note for note in rig.notes if words in note]
 
 
-def test_a_worm_is_read_as_it_was_made(scenes):
-    rig = read_rig(scenes / 'plain.blend')
+def test_a_worm_is_read_as_it_was_made(plain):
+    rig = plain
     assert rig.joint_names == ('bone0', 'bone1', 'bone2')
     assert rig.parents.tolist() == [-1, 0, 1]
     np.testing.assert_allclose(rig.rest[:, :3, 3], to_gltf([[0, 0, 0], [1, 0, 0], [2, 0, 0]]), atol=1e-6)
@@ -42,9 +48,8 @@ def test_a_worm_is_read_as_it_was_made(scenes):
     assert not rig.notes
 
 
-def test_normals_point_outwards(scenes):
-    rig = read_rig(scenes / 'plain.blend')
-    a, b, c = np.moveaxis(rig.vertices[rig.faces], 1, 0)
+def test_normals_point_outwards(plain):
+    a, b, c = np.moveaxis(plain.vertices[plain.faces], 1, 0)
     volume = np.einsum('fk,fk->', a, np.cross(b, c)) / 6
     assert volume == pytest.approx(3 * 0.16, rel=1e-5)
 
@@ -152,12 +157,12 @@ def test_a_clip_has_nothing_of_what_was_played_before(scenes):
     np.testing.assert_allclose(first.joints[0], rig.rest, atol=1e-6)
 
 
-def test_the_scenes_unit_counts(scenes):
-    rig, metres = read_rig(scenes / 'centimetres.blend'), read_rig(scenes / 'plain.blend')
+def test_the_scenes_unit_counts(scenes, plain):
+    rig = read_rig(scenes / 'centimetres.blend')
     assert rig.unit == 'm'
-    np.testing.assert_allclose(rig.vertices * 100, metres.vertices, atol=1e-6)
+    np.testing.assert_allclose(rig.vertices * 100, plain.vertices, atol=1e-6)
     np.testing.assert_allclose(
-        skinned(rig, rig.clips[0], 3) * 100, skinned(metres, metres.clips[0], 3), atol=1e-5
+        skinned(rig, rig.clips[0], 3) * 100, skinned(plain, plain.clips[0], 3), atol=1e-5
     )
     np.testing.assert_allclose(np.linalg.det(rig.rest[:, :3, :3]), 1, atol=1e-5)
 
@@ -169,7 +174,7 @@ def test_skinning_that_is_not_linear_is_told_with_its_size(scenes):
     assert 0.1 < float(note.split('up to ')[1].split('%')[0]) < 20
 
 
-def test_textures_are_kept_and_missing_ones_told(scenes):
+def test_textures_are_kept_and_missing_ones_told(scenes, plain):
     rig = read_rig(scenes / 'textured.blend')
     assert rig.texture[:4] == b'\x89PNG'
     assert told(rig, '1 textures are missing or no images: gone.png')
@@ -178,4 +183,4 @@ def test_textures_are_kept_and_missing_ones_told(scenes):
     shown = rig.uv[rig.faces[np.isfinite(rig.uv[rig.faces]).all((1, 2))]]
     assert set(map(tuple, shown.reshape(-1, 2).tolist())) == {(0, 0), (0, 1), (1, 0), (1, 1)}
     first = rig.vertices[rig.faces[0]]
-    assert np.isin(first.round(5), read_rig(scenes / 'plain.blend').vertices.round(5)).all()
+    assert np.isin(first.round(5), plain.vertices.round(5)).all()
