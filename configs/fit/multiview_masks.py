@@ -39,6 +39,8 @@ mask_stages = [
         n_iter=40,
         ftol=1e-5,
         optimizer=dict(type='Adam', lr=0.02),
+        # Of first order: heavier limits would be all that it follows.
+        joint_limit_weight=100.0,
         fit_scale=True,
         shape_prior_weight=0.1,
         silhouette_weight=4000.0,

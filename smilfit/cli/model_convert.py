@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from smilfit.cli.argument_types import existing_file
 from smilfit.cli.command import add_import, add_traceback, run_command
 
 # Written, but what was read back is not the same body.
@@ -31,6 +32,39 @@ def build_parser(prog: str | None = 'model convert') -> argparse.ArgumentParser:
         'other programs: smilfit model import',
     )
     made.add_argument('target', type=Path, metavar='OUT', help='the new file, which must not be there yet')
+    smal = made.add_argument_group(
+        'the other files of SMAL',
+        'what its authors publish beside the model becomes part of the one new file',
+    )
+    smal.add_argument(
+        '--data',
+        type=existing_file,
+        dest='data_file',
+        metavar='FILE.pkl',
+        help='shapes of families (my_smpl_data_00781_4_all.pkl); with --family',
+    )
+    smal.add_argument('--family', help='one of them: cats, dogs, horses, cows or hippos')
+    smal.add_argument(
+        '--shape-prior',
+        type=existing_file,
+        dest='shape_prior_file',
+        metavar='FILE.npz',
+        help='mean and covariance of shapes (unity_betas.npz), instead of a family',
+    )
+    smal.add_argument(
+        '--pose-prior',
+        type=existing_file,
+        dest='pose_prior_file',
+        metavar='FILE.pkl',
+        help='mean and covariance of poses (..._pose_prior_with_cov_35parts.pkl)',
+    )
+    smal.add_argument(
+        '--symmetry',
+        type=existing_file,
+        dest='symmetry_file',
+        metavar='FILE.pkl',
+        help='which vertex is whose image on the other side (symIdx.pkl)',
+    )
     add_traceback(made)
     add_import(made)
     return made
@@ -44,7 +78,10 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.rigs.converting import convert_model
 
-    done = convert_model(arguments.source, arguments.target)
+    named = ('data_file', 'family', 'shape_prior_file', 'pose_prior_file', 'symmetry_file')
+    parts = {name: getattr(arguments, name) for name in named}
+    given = {name: value for name, value in parts.items() if value is not None}
+    done = convert_model(arguments.source, arguments.target, given)
     data = done.data
     print(
         f'{data.name}: {data.n_vertices} vertices, {data.n_joints} joints, {data.n_betas} betas -> {arguments.target}'

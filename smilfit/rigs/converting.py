@@ -1,12 +1,13 @@
 """A body model from one file format to another, with word of what is lost, and the file read back and compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files import load_body_model_data, save_body_model
 from smilfit.body_models.shipped_models import find_body_model
+from smilfit.body_models.smal_parts import with_smal_parts
 from smilfit.body_models.smal_writer import write_smal_file
 from smilfit.body_models.stored_model import StoredModel, read_stored_model
 from smilfit.rigs.building import build_model
@@ -43,12 +44,15 @@ WRITERS: dict[str, Callable[[BodyModelData, Path], tuple[str, ...]]] = {
 }
 
 
-def convert_model(source: str | Path, target: str | Path) -> Conversion:
+def convert_model(
+    source: str | Path, target: str | Path, parts: Mapping[str, Any] | None = None
+) -> Conversion:
     """Read a body model and write it in the format of the new name's ending.
 
     Args:
         source: a body model's file, or the name of a shipped model.
         target: a file that is not there yet: `.smil.json`, `.pkl`, `.npz` or `.glb`.
+        parts: of a model of SMAL, what its other files say: arguments of `with_smal_parts` by name.
 
     Raises:
         FileExistsError: the new file is there.
@@ -63,6 +67,8 @@ def convert_model(source: str | Path, target: str | Path) -> Conversion:
     if target.exists():
         raise FileExistsError(f'{target}: the new file must not be there yet; it is. Give another name.')
     data = read_model(source)
+    if parts:
+        data = with_smal_parts(data, **parts)
     lost = writer(data, target)
     return Conversion(data, lost, body_difference(data, read_model(target)))
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.body_models import SMAL, load_body_model, read_pickle
+from smilfit.body_models import SMAL, load_body_model, load_body_model_data, read_pickle
 from smilfit.body_models.pickle_reader import as_array
+from smilfit.cli.model import main as model
 from smilfit.losses import MahalanobisPosePriorLoss, ShapePriorLoss
 from smilfit.registry import build_body_model
 
@@ -91,6 +92,29 @@ def test_the_files_make_one_model(files):
     ]
     nose = body(body.zero_params(), ('nose', 'vertices'))
     assert torch.equal(nose.keypoints[:, 0], nose.vertices[:, 1863])
+
+
+def test_the_files_become_one_that_can_be_read_and_edited(files, tmp_path, capsys):
+    target = tmp_path / 'dog.smil.json'
+    beside = {'--data': 'data', '--pose-prior': 'prior', '--symmetry': 'symmetry'}
+    options = [word for option, key in beside.items() for word in (option, str(files[key]))]
+    assert model(['convert', str(files['model']), str(target), '--family', 'dogs', *options]) == 0
+    assert 'differ by at most' in capsys.readouterr().out
+    names = ('data_file', 'pose_prior_file', 'symmetry_file')
+    beside = dict(zip(names, (files['data'], files['prior'], files['symmetry'])))
+    whole = load_body_model(files['model'], family='dogs', **beside).data
+    found = load_body_model_data(target)
+    for name in (
+        'shape_mean',
+        'shape_cov',
+        'pose_prior_mean',
+        'pose_prior_precision',
+        'symmetry_plane_vertices',
+    ):
+        np.testing.assert_allclose(getattr(found, name), getattr(whole, name), err_msg=name)
+    assert (found.joint_names, found.joint_symmetry) == (whole.joint_names, whole.joint_symmetry)
+    assert model(['convert', str(files['model']), str(tmp_path / 'no.smil.json'), '--family', 'dogs']) == 1
+    assert 'must be given together' in capsys.readouterr().err
 
 
 def test_its_priors_are_those_of_the_files(files):
