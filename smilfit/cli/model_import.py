@@ -19,10 +19,10 @@ def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__
-        + ' Reads glTF 2.0 (.glb, .gltf, .vrm), MuJoCo models (.xml, with a skin or of stiff parts), and arrays of vertices, faces, '
-        'parents, weights and joints under many names (.pkl, .npz), and, where Blender is installed, .fbx, .blend '
-        'and .dae. Prints what was found, what was cleaned, and what to do next. Beside the model it '
-        'writes NAME.clips.npz (the motions of the file as poses), '
+        + ' Reads glTF 2.0 (.glb, .gltf, .vrm), MuJoCo models (.xml, with a skin or of stiff parts), arrays of '
+        'vertices, faces, parents, weights and joints under many names (.pkl, .npz), and, where Blender is '
+        'installed, .fbx, .blend and .dae. Prints what was found, what was cleaned, and what to do next. Beside the '
+        'model it writes NAME.clips.npz (the motions of the file as poses), '
         'NAME.texture.npz (its skin as an image) and NAME.import.txt (what was printed).',
         epilog='Example: smilfit model import fox.glb fox.smil.json --limits clips',
     )
