@@ -8,7 +8,7 @@ from shlex import quote
 
 from smilfit.cli.argument_types import existing_file, positive_float
 from smilfit.cli.command import add_import, add_traceback, run_command
-from smilfit.cli.next_step import POINTS3D, landmarks_step, likely_format
+from smilfit.cli.next_step import POINTS3D, landmarks_step, likely_format, try_step
 
 _UNITS = ('m', 'dm', 'cm', 'mm', 'um', 'in', 'ft')
 _LIMITS = ('auto', 'file', 'clips', 'default')
@@ -120,6 +120,9 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f'wrote {done.texture}')
     print(f'is it right? smilfit model check {quote(str(done.model))}')
     print(f'look at it:  smilfit model view {quote(str(done.model))}')
+    if arguments.recording is None:
+        step = try_step(done.model, done.clips is not None)
+        print(f'no recording yet? {step} makes one; with one, in the place of RECORDING:')
     options = {name: getattr(arguments, name) for name in ('skeleton', 'fps')}
     print(f'next: {landmarks_step(done.model, arguments.recording, options)}')
     return 0

@@ -40,6 +40,12 @@ def preprocess_step(
     return shlex.join(words + _given(options))
 
 
+def try_step(model: Path, has_clips: bool) -> str:
+    """Give the command that makes a small recording of a model, to try the way to a fit."""
+    words = ['smilfit', 'synthesize', str(model), 'made', *(['--clips'] if has_clips else [])]
+    return shlex.join([*words, '--sessions', '1', '--frames', '40'])
+
+
 def synthesis_step(made: Path, model: Path, unit: str | None) -> str:
     """Give the command that goes on with made sessions: their own table maps what is labelled."""
     if made.suffix == '.h5':

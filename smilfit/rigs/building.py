@@ -251,7 +251,9 @@ def _suspected(size: float, unit: str | None) -> tuple[str, ...]:
         for u, m in METRES.items()
         if _SMALLEST_M * 5 <= size * m <= _LARGEST_M / 5 and u in ('m', 'cm', 'mm')
     ]
-    hint = f' In {" or ".join(others)} it would be: give --unit {others[0]} if so.' if others else ''
+    hint = ' Look at its size in the program that it is from.'
+    if others:
+        hint = f' In {" or ".join(others)} it would be: give --unit {others[0]} if so.'
     return (
         f'The unit is suspected to be wrong: {size:.4g} {unit} is no size of an animal.{hint} Nothing was scaled.',
     )

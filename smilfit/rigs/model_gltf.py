@@ -150,7 +150,7 @@ def _body(
 def _directions(
     path: Path, kind: str, moved: dict[str, np.ndarray], n_vertices: int, least: int = 0
 ) -> np.ndarray | None:
-    """Give the directions (V, 3, S), at least so many; one that moves no vertex is none of the file's morph targets."""
+    """Give the directions (V, 3, S), `least` or more; one that moves no vertex is no morph target of the file."""
     numbers = [int(n) for name in moved if (n := name.removeprefix(f'{kind}_')) != name and n.isdecimal()]
     count = max([least, *(number + 1 for number in numbers)])
     check_budget(path, f'the directions called {kind}', count, _MOST_DIRECTIONS, 'directions')
