@@ -121,8 +121,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f'is it right? smilfit model check {quote(str(done.model))}')
     print(f'look at it:  smilfit model view {quote(str(done.model))}')
     if arguments.recording is None:
-        step = try_step(done.model, done.clips is not None)
-        print(f'no recording yet? {step} makes one; with one, in the place of RECORDING:')
+        print(f'no recording yet? {try_step(done.model, done.clips is not None)}')
     options = {name: getattr(arguments, name) for name in ('skeleton', 'fps')}
     print(f'next: {landmarks_step(done.model, arguments.recording, options)}')
     return 0
