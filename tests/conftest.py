@@ -15,12 +15,12 @@ jaxtyping.jaxtyped = once_a_look(jaxtyping.jaxtyped)
 ROOT = Path(__file__).resolve().parents[1]
 # Files of half a minute and more, the longest first. A file stays with one process, as its fixtures are dear, so a
 # long one that began last would leave the others idle.
-LONGEST = tuple(
-    f'test_{name}.py'
-    for name in (
-        'main_job bad_inputs benchmarks going_on addon faults recovery smalify training_runs fit_launcher '
-        'levenberg_marquardt tools dannce_mouse hostile_stores pickle_attacks'
-    ).split()
+LONGEST = (
+    *('test_main_job.py', 'test_bad_inputs.py', 'test_benchmarks.py'),
+    *('test_going_on.py', 'test_addon.py', 'test_faults.py'),
+    *('test_recovery.py', 'test_smalify.py', 'test_training_runs.py'),
+    *('test_fit_launcher.py', 'test_levenberg_marquardt.py', 'test_tools.py'),
+    *('test_dannce_mouse.py', 'test_hostile_stores.py', 'test_pickle_attacks.py'),
 )
 
 

@@ -157,7 +157,7 @@ class _Remembering:
 
     @functools.cached_property
     def checked(self) -> Callable[..., Any]:
-        """The function that checks each call; made when it is first called, as most functions are not in a process."""
+        """The function that checks each call; made at the first one, as most functions have none in a process."""
         return self._check_each(self.function)
 
     @functools.cached_property
