@@ -53,6 +53,11 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         '(at least 3): OUT_allometry.csv and .png',
     )
     made.add_argument(
+        '--keep-doubted',
+        action='store_true',
+        help='slopes take numbers that are in doubt, too; else these are left out and counted',
+    )
+    made.add_argument(
         '--body-model',
         metavar='FILE|NAME',
         help='body model of registrations and fits, where it is not found',
@@ -109,6 +114,7 @@ def _run(arguments: argparse.Namespace) -> None:
         betas={f'betas {",".join(f"{b:g}" for b in betas)}': betas for betas in arguments.betas},
         beta_steps=arguments.beta_steps,
         poses=arguments.poses,
+        keep_doubted=arguments.keep_doubted,
     )
     done = measure(
         arguments.paths,
@@ -118,6 +124,8 @@ def _run(arguments: argparse.Namespace) -> None:
         options=options,
         told=show_specimen,
     )
+    if arguments.allometry and not arguments.keep_doubted:
+        _tell_doubted(done.specimens)
     shown = [one for one in done.allometry if not one.measurement.startswith('bone_')]
     shown = shown if len(done.allometry) > _SHOWN else done.allometry
     for one in shown:
@@ -128,6 +136,19 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f'  {name}: no slope: {why}')
     for file in done.files:
         print(f'written: {file}')
+
+
+def _tell_doubted(specimens: Sequence['Specimen']) -> None:
+    """Say which specimens do not go into slopes, or not with all numbers."""
+    wholly = [s.name for s in specimens if s.doubts]
+    partly = [s.name for s in specimens if not s.doubts and s.guessed is not None and s.guessed.any()]
+    for names, what in ((wholly, 'are in doubt'), (partly, 'lack parts: what rests on them is in doubt')):
+        if names:
+            more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+            print(
+                f'left out of the slopes (--keep-doubted takes them): {len(names)} specimens {what}: '
+                f'{", ".join(names[:5])}{more}'
+            )
 
 
 def show_specimen(specimen: 'Specimen') -> None:
@@ -152,7 +173,7 @@ def show_specimen(specimen: 'Specimen') -> None:
     if len(shown) < len(specimen.measurements):
         print(f'  and {len(specimen.measurements) - len(shown)} more in the table')
     for doubt in specimen.doubts:
-        print(f'  DOUBT: {doubt.rstrip(".")}.')
+        print(f'  DOUBT: {doubt if doubt.endswith((".", "?")) else doubt + "."}')
     for remark in specimen.remarks:
         print(f'  note: {remark}.')
 

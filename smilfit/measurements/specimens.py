@@ -14,7 +14,8 @@ from smilfit.measurements.registration_file import Registration
 from smilfit.structures import PARAMETERS, BodyParams, FitCovariance, FitResult
 from smilfit.structures.units import MILLIMETRES
 
-MODEL_UNIT = 'model unit'
+# Of lengths whose file states none: a model's own, that of a scan's file, and that of a recording's calibration.
+MODEL_UNIT, SCAN_UNIT, WORLD_UNIT = 'model unit', 'scan unit', 'world unit'
 UNSEEN = "the scan does not show what it rests on: it is the model's, wholly or in part"
 # A measurement that changes by a smaller share rests on other parts.
 _CHANGED = 1e-3
@@ -24,7 +25,7 @@ WITHIN = 1.959963984540054
 
 @dataclass(frozen=True)
 class Specimen:
-    """The M measurements of one specimen; lengths in mm where their unit is known, else in the model's own.
+    """The M measurements of one specimen; lengths in mm where their unit is known, else as its file has them.
 
     `sd`, `low` and `high` are NaN where nothing is known of them, `pose_spread_percent` where there are no poses.
     `doubts` say why the specimen is not to be believed, and `guessed` marks what rests on parts that nobody saw.
@@ -91,7 +92,7 @@ def measure_model(
         value = torch.tensor([list(numbers)], dtype=torch.float64)
         shapes[f'{body.data.name} {name}'] = measurer.body.zero_params().replace(betas=value)
     return [
-        _measured(measurer, name, params, _known_unit(body.data.unit, unit))
+        _measured(measurer, name, params, _known_unit(body.data.unit, unit) or MODEL_UNIT)
         for name, params in shapes.items()
     ]
 
@@ -109,7 +110,7 @@ def measure_registration(
     """
     own = registration.body_of(body.data, body.joint_scale_mode)
     measurer = Measurer(own, measurements)
-    own_unit = _known_unit(registration.unit, unit)
+    own_unit = _known_unit(registration.unit, unit) or SCAN_UNIT
     found = _measured(measurer, registration.name, registration.at_rest(body.data), own_unit)
     doubts = tuple(f'the registration is not believable: {why}' for why in registration.doubts)
     found = replace(found, doubts=doubts)
@@ -156,7 +157,7 @@ def measure_fit(
     if (share := _not_shared(params)) is not None:
         remarks.append(f'{share} differs from frame to frame; the first frame is measured at rest')
     rest = measurer.at_rest(params)
-    unit = _known_unit(fit.unit, unit)
+    unit = _known_unit(fit.unit, unit) or WORLD_UNIT
     plain = _measured(measurer, name, rest, unit)
     sd, more = _deviations(fit, measurer, rest, int(rows[0]))
     factor, _ = _in_mm(unit)
@@ -186,7 +187,7 @@ def _resting_on(names: Sequence[str], measurer: Measurer, rest: BodyParams) -> B
     return changed | (np.isfinite(before) != np.isfinite(after))
 
 
-def _measured(measurer: Measurer, name: str, params: BodyParams, unit: str | None) -> Specimen:
+def _measured(measurer: Measurer, name: str, params: BodyParams, unit: str) -> Specimen:
     factor, length_unit = _in_mm(unit)
     body = next(measurer.geometries(params))
     found = measurer.measure(body.times(factor))
@@ -197,8 +198,8 @@ def _measured(measurer: Measurer, name: str, params: BodyParams, unit: str | Non
     )
 
 
-def _in_mm(unit: str | None) -> tuple[float, str]:
-    return (MILLIMETRES[unit], 'mm') if unit in MILLIMETRES else (1.0, unit or MODEL_UNIT)
+def _in_mm(unit: str) -> tuple[float, str]:
+    return (MILLIMETRES[unit], 'mm') if unit in MILLIMETRES else (1.0, unit)
 
 
 def _known_unit(stated: str | None, given: str | None) -> str | None:

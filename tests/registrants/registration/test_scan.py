@@ -48,8 +48,24 @@ def test_vertices_of_seams_are_welded_and_noise_is_measured():
 
 def test_a_unit_that_cannot_be_is_said():
     assert unit_suspicion(scan(unit='mm'), None, 1.2) is None
-    assert 'no animal is' in unit_suspicion(scan(DATA.v_template / 1000, unit='mm'), None, 1.2)
+    assert 'hardly any animal is' in unit_suspicion(scan(DATA.v_template / 1000, unit='mm'), None, 1.2)
     assert 'differ by about 1000' in unit_suspicion(scan(DATA.v_template, unit='m'), 1.0, 1.2)
+
+
+@pytest.mark.parametrize('shown', [slice(None), DATA.v_template[DATA.faces, 2].mean(1) > 0])
+def test_a_surface_that_is_inside_out_is_turned(shown):
+    faces = DATA.faces[shown]
+    right, wrong = scan(faces=faces), scan(faces=faces[:, ::-1])
+    assert right.report['pieces_inside_out'] == 0
+    assert wrong.report['pieces_inside_out'] > 0
+    assert np.allclose(right.normals, wrong.normals)
+
+
+def test_landmarks_of_another_unit_are_left_out_and_named():
+    there, far = DATA.v_template[0], 1000 * DATA.v_template[0]
+    found = scan(landmarks={'here': there, 'far': far})
+    assert list(found.landmarks) == ['here']
+    assert found.report['landmarks_far_off'] == ['far']
 
 
 def test_files_that_are_no_scans_are_named(tmp_path):
