@@ -27,8 +27,8 @@ def scan_warnings(scan: Scan, model_unit_mm: float | None, extent_of_model: floa
     if report['pieces'] > 1:
         share = 100 * report['share_of_largest']
         said.append(
-            f'{name}: is {report["pieces"]} pieces, the largest of {share:.0f} % of the triangles, bridged where they '
-            'are nearest. Cut away what is not the animal, such as a stand'
+            f'{name}: is {report["pieces"]} pieces, the largest of {share:.0f} % of the triangles, bridged where '
+            'they are nearest. Cut away what is not the animal, such as a stand'
         )
     if far := report['landmarks_far_off']:
         said.append(

@@ -28,6 +28,7 @@ SEEN = [0, 1, 3, 4, 5]
 LONG = 'tail_bone_' + 60 * 'ü'
 MOVED, RENAMED, THIRD, FOURTH = 'neck', 'head', 'hip_L', 'hip_R'
 CUT = [100, 101, 102]
+LOOSE = 300
 
 
 def made_model():
@@ -96,7 +97,7 @@ def job(tmp_path_factory):
         'model': str(folder / 'model.smil.json'),
         'names': list(data.joint_names),
         'turns': (0.4 * np.random.default_rng(1).normal(size=(data.n_joints, 3))).tolist(),
-        'moved': MOVED, 'renamed': RENAMED, 'third': THIRD, 'fourth': FOURTH, 'cut': CUT,
+        'moved': MOVED, 'renamed': RENAMED, 'third': THIRD, 'fourth': FOURTH, 'cut': CUT, 'loose': LOOSE,
         'scanned': str(folder / 'insect.smil.json'),
         'registrations': str(folder / 'scans'),
         'fits': fits,
@@ -245,6 +246,22 @@ def test_weights_are_cleaned_in_place(done, job):
     np.testing.assert_allclose(dense.sum(1), 1, atol=1e-9)
     assert dense[11].max() == 1
     np.testing.assert_array_equal(after.v_template, before.v_template)
+
+
+def test_what_is_wrong_is_told_and_mended(done, job):
+    found, out = done
+    before, after = load_body_model_data(job['model']), load_body_model_data(out / 'mended.smil.json')
+    first, second = found['checked']
+    assert f'{LOOSE}' in first
+    for words in ('belong to no face', 'limits'):
+        assert words in first, (words, first)
+    assert found['mended_vertices'] == after.n_vertices == before.n_vertices - 1
+    assert 'belong to no face' not in second
+    np.testing.assert_array_equal(after.v_template, np.delete(before.v_template, LOOSE, 0))
+    # Limits of both sides hold what either had, mirrored.
+    j, k = (before.joint_names.index(name) for name in (THIRD, FOURTH))
+    np.testing.assert_allclose(after.joint_limits[j, 0], after.joint_limits[k, 0], atol=1e-6)
+    assert not np.allclose(before.joint_limits[j, 0], after.joint_limits[j, 0])
 
 
 def test_sides_and_joints_are_what_smilfit_makes_of_them(done):
