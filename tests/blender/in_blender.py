@@ -240,6 +240,7 @@ def mending():
         bone.select = bone.name == JOB['third']
     armature.data.bones.active = armature.data.bones[JOB['third']]
     bpy.ops.smilfit.set_limits(least=(-1.25, -0.5, -0.5), greatest=(1.5, 0.5, 0.5))
+    exported('wrong.smil.json')
     FOUND['checked'] = [_checked()]
     bpy.ops.smilfit.mend(symmetric_limits=True)
     FOUND['checked'].append(_checked())

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from smilfit.body_models import SMIL
 from smilfit.files import BadFileError
 from smilfit.io.scan_files import find_scans, read_mesh, read_scan_landmarks
 from smilfit.registrants.registration import MeshRegistrant, RegistrationStage, clean_scan, unit_suspicion
 from smilfit.synthetic import make_insect
 
 DATA = make_insect()
+BODY = SMIL(DATA)
 
 
 def scan(vertices=DATA.v_template, faces=DATA.faces, **more):
@@ -80,9 +82,28 @@ def test_files_that_are_no_scans_are_named(tmp_path):
 
 
 def test_stages_with_unknown_names_are_refused():
-    from smilfit.body_models import SMIL
-
     with pytest.raises(KeyError, match='sigm'):
-        MeshRegistrant(SMIL(DATA), stages=[{'sigm': 0.1}])
+        MeshRegistrant(BODY, stages=[{'sigm': 0.1}])
     with pytest.raises(KeyError, match='turn'):
         RegistrationStage(0.1, fit=('turn',))
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ({'priors': {'pose_sd': 0}}, 'priors: pose_sd must be a number above 0; got 0'),
+        ({'priors': {'shape_sd': None}}, 'priors: shape_sd must be a number above 0; got None'),
+        ({'stages': [{'sigma': 2.0}]}, 'stages: sigma must be a number above 0, at most 1; got 2.0'),
+        (
+            {'stages': [{'sigma': 0.1, 'n_iter': 0}]},
+            'stages: n_iter must be a whole number, 1 or more; got 0',
+        ),
+        ({'stages': 3}, 'must be a list of stages; got 3'),
+        ({'stages': []}, 'there must be a stage'),
+        ({'deformation': [{'sigma': 0.1, 'strain': 0}]}, 'deformation: strain must be a number above 0'),
+        ({'per_part': 'many'}, "per_part must be a whole number, 1 or more; got 'many'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        MeshRegistrant(BODY, **setting)
