@@ -62,9 +62,8 @@ class MeshRegistrant:
         seed: int = 0,
         logger: logging.Logger | str | None = None,
     ) -> None:
-        for name, value, least in (
-            ('n_starts', n_starts, 1), ('per_part', per_part, 1), ('scan_points', scan_points, 100), ('seed', seed, 0),
-        ):  # fmt: skip
+        counts = {'n_starts': (n_starts, 1), 'per_part': (per_part, 1), 'scan_points': (scan_points, 100)}
+        for name, (value, least) in counts.items():
             check_number('MeshRegistrant', name, value, least, whole=True)
         self.template = Template.of(body_model, _sizes_of(priors))
         self.stages = stages_of(RegistrationStage, stages)

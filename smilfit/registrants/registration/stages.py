@@ -69,12 +69,8 @@ def stages_of(kind: type[Stage], given: Sequence[Stage | Mapping[str, Any]]) -> 
 
     Raises:
         UnknownNameError: a key that a stage does not have, with the near ones.
-        ValueError: no list of stages, or a number out of its range.
+        ValueError: a number out of its range.
     """
-    if isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
-        raise ValueError(
-            f'{kind.__name__}: must be a list of stages; got {given!r}. Correct it in the config.'
-        )
     found = []
     for one in given:
         if isinstance(one, Mapping):
