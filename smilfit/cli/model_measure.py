@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 UNITS = ('mm', 'cm', 'm', 'um')
 # The table has all; so many are printed of each specimen.
 _SHOWN = 24
+# Names that are listed in a sentence.
+_LISTED = 5
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -132,8 +134,9 @@ def _run(arguments: argparse.Namespace) -> None:
         print(_slope_line(one))
     if len(shown) < len(done.allometry):
         print(f'  and {len(done.allometry) - len(shown)} bones in the table')
-    for name, why in done.left_out.items():
-        print(f'  {name}: no slope: {why}')
+    for why in dict.fromkeys(done.left_out.values()):
+        names = [name for name, reason in done.left_out.items() if reason == why]
+        print(f'  no slope of {_listed(names)}: {why}')
     for file in done.files:
         print(f'written: {file}')
 
@@ -144,11 +147,15 @@ def _tell_doubted(specimens: Sequence['Specimen']) -> None:
     partly = [s.name for s in specimens if not s.doubts and s.guessed is not None and s.guessed.any()]
     for names, what in ((wholly, 'are in doubt'), (partly, 'lack parts: what rests on them is in doubt')):
         if names:
-            more = f' and {len(names) - 5} more' if len(names) > 5 else ''
             print(
                 f'left out of the slopes (--keep-doubted takes them): {len(names)} specimens {what}: '
-                f'{", ".join(names[:5])}{more}'
+                f'{_listed(names)}'
             )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ', '.join(names[:_LISTED]) + (f' and {more} more' if more > 0 else '')
 
 
 def show_specimen(specimen: 'Specimen') -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 UNITS = ('mm', 'cm', 'm', 'um')
 EXIT_INCOMPLETE = 3
+# Characters of the table beside the names.
+_OTHER_COLUMNS = 72
 STOPPED = 'Stopped. The same command goes on after the last whole specimen.'
 
 
@@ -106,7 +108,9 @@ def _register(arguments: argparse.Namespace) -> int:
 
 def show(done: 'RegistrationRun', unit: str | None) -> int:
     """Print what came out; gives the exit code."""
+    # Names of specimens are read whole: where the window is narrower, lines are wrapped by it.
     console = Console()
+    console.width = max(console.width, _OTHER_COLUMNS + max((len(name) for name in done.records), default=0))
     table = Table(title='distance between scan and registered surface, % of the extent')
     for column in (
         'scan',

@@ -66,6 +66,12 @@ def test_the_default_set_tells_of_body_limbs_and_bones(quadruped):
     assert len([name for name in found if name.startswith('bone_')]) == quadruped.n_joints - 1
     assert {'body_length', 'limb_hip_L', 'limb_hip_R', 'trunk_girth', 'surface_area', 'volume'} <= set(found)
     assert 'tail_2' not in found['body_length'].points
+    # The insect's unit is its length, from the head's skin to that of its abdomen.
+    insect = load_body_model('insect')
+    (whole,) = measure_model(
+        insect, [m for m in default_measurements(insect.data) if m.name == 'body_length']
+    )
+    assert whole.values[0] == pytest.approx(1, abs=0.05)
     (mean,) = measure_model(quadruped, tuple(found.values()), unit='cm')
     values = dict(zip((m.name for m in mean.measurements), mean.values))
     data = quadruped.data
