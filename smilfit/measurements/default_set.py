@@ -16,8 +16,8 @@ def default_measurements(data: BodyModelData) -> tuple[Measurement, ...]:
 
     Body length runs along the midline's joints from the skin at its front end through the root to that at its hind
     end, or to where a tail begins; where no midline is known, between the two joints that lie farthest apart. A limb
-    goes from where it hangs on the midline to its farthest end; joint groups that are a chain are measured, too. Bones
-    are named by the joint at their end.
+    goes from where it hangs on the midline to its farthest end; joint groups that are a chain are measured, too.
+    Bones are named by the joint at their end.
     """
     found: list[Measurement] = [_body_length(data)]
     limbs: dict[tuple[str, ...], str] = {}
