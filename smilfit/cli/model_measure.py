@@ -161,6 +161,8 @@ def _listed(names: Sequence[str]) -> str:
 def show_specimen(specimen: 'Specimen') -> None:
     """Print the measurements of a specimen; bones beyond a screenful are in the table only."""
     print(f'{specimen.name}: {len(specimen.measurements)} measurements')
+    for doubt in specimen.doubts:
+        print(f'  DOUBT: {doubt if doubt.endswith((".", "?")) else doubt + "."}')
     shown = [i for i, m in enumerate(specimen.measurements) if not m.name.startswith('bone_')]
     shown = (shown if len(specimen.measurements) > _SHOWN else list(range(len(specimen.measurements))))[
         :_SHOWN
@@ -179,8 +181,6 @@ def show_specimen(specimen: 'Specimen') -> None:
         print(f'  {name:<{width}}  {value:.4g} {specimen.units[i]}{sure}{moves}')
     if len(shown) < len(specimen.measurements):
         print(f'  and {len(specimen.measurements) - len(shown)} more in the table')
-    for doubt in specimen.doubts:
-        print(f'  DOUBT: {doubt if doubt.endswith((".", "?")) else doubt + "."}')
     for remark in specimen.remarks:
         print(f'  note: {remark}.')
 

@@ -1,4 +1,4 @@
-"""The command that goes on from a rig to a fit, as a command before it prints it: it can be copied as it is."""
+"""The command that goes on from a rig to a fit, or from scans to numbers, as the one before prints it."""
 
 import shlex
 from collections.abc import Mapping
@@ -50,6 +50,12 @@ def fit_step(data_format: str, dataset: Path) -> str | None:
         f'{dataset.stem}_fit',
     ]
     return shlex.join(words)
+
+
+def measure_step(registrations: Path) -> str:
+    """Give the command that measures registered scans."""
+    out = registrations.with_name(f'{registrations.resolve().name}.csv')
+    return shlex.join(['smilfit', 'model', 'measure', str(registrations), '--out', str(out)])
 
 
 def _stem(recording: Path) -> str:

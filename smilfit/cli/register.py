@@ -11,6 +11,7 @@ from rich.table import Table
 
 from smilfit.cli.argument_types import KeyValues, int_from
 from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.next_step import measure_step
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def show(done: 'RegistrationRun', unit: str | None) -> int:
     console.print(f'page: {done.page}', highlight=False, soft_wrap=True, markup=False)
     if not done.records:
         return 1
+    console.print(f'next: {measure_step(done.page.parent)}', highlight=False, soft_wrap=True, markup=False)
     return EXIT_INCOMPLETE if done.failed else 0
 
 

@@ -61,7 +61,9 @@ def test_the_same_command_again_keeps_what_is_there(done, capsys):
     out, arguments, _ = done
     before = (out / 'ant' / 'registration.npz').stat().st_mtime_ns
     assert main(arguments) == 3
-    assert '1 were registered already' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert '1 were registered already' in said
+    assert f'next: smilfit model measure {out} --out {out}.csv' in said
     assert (out / 'ant' / 'registration.npz').stat().st_mtime_ns == before
 
 
