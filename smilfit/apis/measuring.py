@@ -13,10 +13,10 @@ from smilfit.measurements.allometry import Allometry, allometry_table
 from smilfit.measurements.default_set import default_measurements
 from smilfit.measurements.definition_file import read_measurements
 from smilfit.measurements.definitions import Measurement
+from smilfit.measurements.fit_specimens import measure_fit
 from smilfit.measurements.registration_file import REGISTRATION, find_registrations, read_registration
 from smilfit.measurements.specimens import (
     Specimen,
-    measure_fit,
     measure_model,
     measure_registration,
 )

@@ -14,9 +14,10 @@ from smilfit.measurements.allometry import allometry_of, allometry_table, ols_sl
 from smilfit.measurements.default_set import default_measurements
 from smilfit.measurements.definition_file import read_measurements
 from smilfit.measurements.definitions import Distance
+from smilfit.measurements.fit_specimens import measure_fit
 from smilfit.measurements.measuring import Measurer
 from smilfit.measurements.registration_file import Registration
-from smilfit.measurements.specimens import measure_fit, measure_model, measure_registration
+from smilfit.measurements.specimens import measure_model, measure_registration
 from smilfit.registry import UnknownNameError
 from smilfit.structures import BodyParams, FitCovariance, FitResult
 from smilfit.structures.units import MILLIMETRES

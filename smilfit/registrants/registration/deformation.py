@@ -12,8 +12,8 @@ from jaxtyping import Float
 from scipy.sparse import block_array, coo_matrix, csr_matrix
 from scipy.sparse.linalg import cg
 
-from smilfit.registrants.registration.problem import Matched
 from smilfit.registrants.registration.setting_checks import check_number
+from smilfit.registrants.registration.surface_terms import Matched
 
 # An edge counts as at least this share of the median one: slivers would hold all else.
 SHORTEST_EDGE = 0.3

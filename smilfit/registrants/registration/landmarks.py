@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.registrants.registration.limb_matching import LimbCurves
-from smilfit.registrants.registration.problem import PlaceTargets
+from smilfit.registrants.registration.limb_curves import LimbCurves
 from smilfit.registrants.registration.scan import Scan
+from smilfit.registrants.registration.surface_terms import PlaceTargets
 from smilfit.registry import UnknownNameError, did_you_mean
 
 # How well a landmark is known, share of the scan's extent, and of how many such a difference counts fully: in the

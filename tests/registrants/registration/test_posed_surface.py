@@ -12,7 +12,8 @@ from smilfit.geometry.mean_curvature import mean_curvature
 from smilfit.geometry.surface_graph import find_limbs, surface_graph
 from smilfit.registrants.registration import PosedSurface, PriorSizes, clean_scan
 from smilfit.registrants.registration.landmarks import known_pairs, landmark_places
-from smilfit.registrants.registration.limb_matching import exchanged_starts, limb_curves, rigid_starts
+from smilfit.registrants.registration.limb_curves import limb_curves
+from smilfit.registrants.registration.limb_matching import exchanged_starts, rigid_starts
 from smilfit.registrants.registration.limb_presence import LimbJoints
 from smilfit.registrants.registration.posed_surface import UNKNOWNS
 from smilfit.registrants.registration.priors import RegistrationPriors
