@@ -35,7 +35,7 @@ def build_parser(prog: str | None = 'register') -> argparse.ArgumentParser:
         'registered.ply (the surface) and registration.jpg, and registrations.html of all. A scan that is registered '
         'the same way already is not registered again; one that cannot be is told of and skipped.',
         epilog='Exit codes: 0 all scans are registered; 1 nothing could be done; 2 a bad command line; 3 done, but a '
-        'scan failed (registrations.html says why).',
+        'scan failed or a registration is not believable (registrations.html says why).',
     )
     parser.add_argument('config', help="a MeshRegistrant's config, such as configs/register/scans.py")
     parser.add_argument(
@@ -142,7 +142,8 @@ def show(done: 'RegistrationRun', unit: str | None) -> int:
     if not done.records:
         return 1
     console.print(f'next: {measure_step(done.page.parent)}', highlight=False, soft_wrap=True, markup=False)
-    return EXIT_INCOMPLETE if done.failed else 0
+    doubted = any(record['doubts'] for record in done.records.values())
+    return EXIT_INCOMPLETE if done.failed or doubted else 0
 
 
 if __name__ == '__main__':
