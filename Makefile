@@ -52,9 +52,11 @@ pictures: $(STAMP)
 	$(BIN)/python docs/scripts/conventions.py
 	$(BIN)/python docs/scripts/gallery.py --demo $(DEMO_OUT)
 
-docs: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+# Into what is installed, however it was: pages need smilfit and mkdocs, of any version of torch.
+docs: $(if $(wildcard $(BIN)/smilfit),,$(STAMP))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open build/site/index.html"
 
 # The add-on as an archive in dist/, which Blender installs from disk; needs Python alone.
 blender-addon:
