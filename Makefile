@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 BLENDER_PYTHON ?= python3.11
 BLENDER_STAMP := $(VENV)/blender/.installed
 DEMO_OUT ?= demo_out
+# Tests start many processes: bytecode that none of them may write is compiled by each anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install blender demo test lint bench docs pictures blender-addon clean
 
@@ -52,9 +54,11 @@ pictures: $(STAMP)
 	$(BIN)/python docs/scripts/conventions.py
 	$(BIN)/python docs/scripts/gallery.py --demo $(DEMO_OUT)
 
-docs: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+# Into what is installed, however it was: pages need smilfit and mkdocs, of any version of torch.
+docs: $(if $(wildcard $(BIN)/smilfit),,$(STAMP))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open build/site/index.html"
 
 # The add-on as an archive in dist/, which Blender installs from disk; needs Python alone.
 blender-addon:

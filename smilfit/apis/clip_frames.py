@@ -47,6 +47,6 @@ def clips_without_place(clips: Collection[ClipPoses], data: BodyModelData) -> tu
         if over:
             worst = max(over, key=lambda name: over[name])
             told.append(
-                f'{len(over)} of {len(clips)} {what.format(over[worst])} ({worst}): left out, bones turn alone'
+                f'{len(over)} of {len(clips)} {what.format(over[worst])} ({worst}): left out, here bones only turn'
             )
     return tuple(told)

@@ -12,15 +12,18 @@ import numpy as np
 from smilfit.apis.fit_session import FIT
 from smilfit.apis.inference_outputs import PREDICTIONS, REFINED, SMOOTHED
 from smilfit.apis.predictions import read_predictions
+from smilfit.apis.rig_import import beside
 from smilfit.body_models import SMIL, is_shipped, load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.exports import ExportedFit, ExportOptions, exporter, formats
 from smilfit.files import BadFileError, MadeOf, OutputFolder, OutputLock, folder_name, inside, read_npz
+from smilfit.io.gltf_animation import SkinImage
 from smilfit.io.session_folder import find_video
 from smilfit.registrants.unswap import labels_as_fitted
 from smilfit.registry import reject_unknown
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d
 from smilfit.structures.fit_record import FittedModel
+from smilfit.synthetic.skin_texture import read_skin_texture
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -83,6 +86,7 @@ def export_fit(
                 'fit': hashlib.sha256(path.read_bytes()).hexdigest(),
                 'verdict': hashlib.sha256(repr(shown.fit.verdict).encode()).hexdigest()[:16],
                 'observed': shown.observed is not None,
+                'skin': None if shown.skin is None else hashlib.sha256(shown.skin.data).hexdigest()[:16],
                 'smilfit': __version__,
             }
             done = _write(shown, folder, wanted, options, made_of, skip=ALL in to)
@@ -166,6 +170,7 @@ def load_export(
         videos={} if origin is None else origin.videos or _videos(origin, fit),
         views=tuple(arrays['view_names'].tolist()) if 'view_names' in arrays else (),
         labels=() if origin is None else origin.labels,
+        skin=None if body is None else _skin(body_model or (origin and origin.body_model_file), body),
     )
 
 
@@ -184,6 +189,19 @@ def _body(path: Path, fit: FitResult, given: str | Path | None) -> SMIL | None:
         logger.info('%s: %s has changed since the fit; --body-model names its model.', path, named)
         return None
     return body
+
+
+def _skin(model: str | Path | None, body: SMIL) -> SkinImage | None:
+    """Read the image of the skin that lies beside a model which was imported from a rig; None where there is none."""
+    path = None if model is None or is_shipped(str(model)) else beside(model, '.texture.npz')
+    if path is None or not path.is_file():
+        return None
+    try:
+        texture = read_skin_texture(path, body.data.n_vertices)
+    except BadFileError as error:
+        logger.warning('%s The animation has no image of the skin.', error)
+        return None
+    return SkinImage(texture.encoded, texture.uv)
 
 
 def _observed(origin: FitOrigin, fit: FitResult) -> Keypoints2d | None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST_PARTS = 8
 # Joints of one side from which on a pair of limbs marks where the trunk reaches.
 LIMB_JOINTS = 3
+# Joints of a part that a message names.
+MOST_JOINTS_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,13 @@ def limb_pairs(data: 'BodyModelData') -> tuple[tuple[str, str], ...]:
 
 
 def describe_parts(parts: Mapping[str, PartSize]) -> str:
-    """Say in one line which joints belong to which part."""
-    return '; '.join(f'{name}: {", ".join(part.joints)}' for name, part in parts.items()) or 'none'
+    """Say in one line which joints belong to which part; of many, the first."""
+    return '; '.join(f'{name} ({_few(part.joints)})' for name, part in parts.items()) or 'none'
+
+
+def _few(joints: Sequence[str]) -> str:
+    more = len(joints) - MOST_JOINTS_TOLD
+    return ', '.join(joints) if more <= 1 else f'{", ".join(joints[:MOST_JOINTS_TOLD])} and {more} more'
 
 
 def _joined(found: Mapping[str, tuple[str, ...]], limbs: set[str]) -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from smilfit.cli.errors import STOPPED, run_reporting_errors
@@ -74,6 +75,8 @@ def run_command(
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     names = _imports_of(argv, prog)
+    # torch from 2.13 on warns of what its own forward derivatives call: nothing that a user could change.
+    warnings.filterwarnings('ignore', '.*torch.jit.script. is deprecated', module='torch')
 
     def run(early: argparse.Namespace) -> int | None:
         for name in names:

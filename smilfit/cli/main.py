@@ -25,7 +25,7 @@ COMMANDS = {
     'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
     'export': 'a fit for SLEAP, anipose, DeepLabCut, NWB, Blender, as tables; or a network as ONNX',
     'view': 'look at a fit, a body model or a recording in the browser',
-    'demo': 'all of it on a made animal, in about ten minutes',
+    'demo': 'all of it on a made animal, in a quarter of an hour',
 }
 
 # The module of a command is called after it, but where pytest would take it for a test.

@@ -1,4 +1,4 @@
-"""The command that goes on from a rig to a fit and its animation, as the one before prints it: to be copied."""
+"""The command that goes on from a rig to a fit and its animation, or from scans to numbers, as the one before has it."""
 
 import shlex
 from collections.abc import Mapping
@@ -88,6 +88,12 @@ def _given(options: Mapping[str, object]) -> list[str]:
         if value is not None:
             found += [f'--{name}', f'{value:.10g}' if isinstance(value, float) else str(value)]
     return found
+
+
+def measure_step(registrations: Path) -> str:
+    """Give the command that measures registered scans."""
+    out = registrations.with_name(f'{registrations.resolve().name}.csv')
+    return shlex.join(['smilfit', 'model', 'measure', str(registrations), '--out', str(out)])
 
 
 def _stem(recording: Path) -> str:

@@ -78,9 +78,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def add_option(parser: argparse.ArgumentParser, name: str, *aliases: str, **arguments: Any) -> None:
-    """Add an option in both spellings, `--like-this` and `--like_this`."""
-    spellings = [s for n in (name, *aliases) for s in (f'--{n.replace("_", "-")}', f'--{n}')]
-    parser.add_argument(*dict.fromkeys(spellings), **{'dest': name} | arguments)
+    """Add an option in both spellings, `--like-this` and, not shown by `--help`, `--like_this`."""
+    hyphened = [f'--{n.replace("_", "-")}' for n in (name, *aliases)]
+    action = parser.add_argument(*hyphened, **{'dest': name} | arguments)
+    # argparse has no word for a spelling that is taken and not shown.
+    parser._option_string_actions.update({f'--{n}': action for n in (name, *aliases)})
 
 
 def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **defaults: Any) -> None:

@@ -63,7 +63,7 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
         cells = [str(report['sessions'][name].get(key, '')) for name in shown]
         table.add_row(key.replace('_', ' '), *cells, *([str(total)] if len(shown) != 1 else []))
     console.print(table)
-    if shown:
+    if any(report['sessions'][name]['cameras'] for name in shown):
         _print_cameras(console, report['sessions'])
 
 

@@ -13,6 +13,7 @@ from smilfit.evaluation.benchmark_result import (
 )
 from smilfit.evaluation.errors import PERCENTILES
 from smilfit.evaluation.scalars import INFIX
+from smilfit.evaluation.units import length_text
 
 # The labels of a fit by themselves.
 TRIANGULATED = 'triangulated'
@@ -60,8 +61,15 @@ class StrongestBaseline:
     @property
     def sentence(self) -> str:
         """Say whether the model is better than this answer."""
+        return self._sentence(f'{self.value:.4g}')
+
+    def sentence_of_lengths(self, unit: str | None) -> str:
+        """Say it of a length in a unit."""
+        return self._sentence(length_text(self.value, unit))
+
+    def _sentence(self, value: str) -> str:
         verdict = 'better than' if self.beaten else 'NO BETTER than'
-        return f'{verdict} {self.value:.4g} of the {self.words}'
+        return f'{verdict} {value} of the {self.words}'
 
 
 def strongest_baselines(metrics: Mapping[str, int | float]) -> dict[str, StrongestBaseline]:

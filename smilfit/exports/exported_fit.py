@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.body_models import SMIL
+from smilfit.io.gltf_animation import SkinImage
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 
 
@@ -28,6 +29,7 @@ class ExportedFit:
         videos: by camera, what labels belong to.
         labels: names of single images; none of a recording.
         views: names of the cameras of `pixels`.
+        skin: an image of the body's skin, where its rig brought one.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ExportedFit:
     videos: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    skin: SkinImage | None = None
 
     @property
     def unit(self) -> str | None:

@@ -1,6 +1,7 @@
 """The body of a fit as a mesh: an animated skin, a skeleton's motion, a file a frame."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def write_animation(path: Path, fit: ExportedFit, up: str | None = None) -> None
     assert fit.fps
     body, params = fit.body, fit.params
     rows = np.flatnonzero(fit.valid)
-    mesh = skinned_mesh(body, params)
+    mesh = replace(skinned_mesh(body, params), image=fit.skin)
     with torch.no_grad():
         turns = rotmat_to_quat_wxyz(params.rotations()).double().numpy()
     times = (fit.frames[rows] - fit.frames[rows[0]]) / fit.fps

@@ -22,10 +22,21 @@ from smilfit.geometry.rotation import quat_wxyz_to_rotmat
 
 _FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
 _VERTICES, _ELEMENTS = 34962, 34963
-_TYPES = {1: 'SCALAR', 3: 'VEC3', 4: 'VEC4', 16: 'MAT4'}
+_TYPES = {1: 'SCALAR', 2: 'VEC2', 3: 'VEC3', 4: 'VEC4', 16: 'MAT4'}
 _PER_SET = 4
 # Metres before a camera from which on things are seen.
 _NEAR = 0.001
+
+
+@dataclass(frozen=True)
+class SkinImage:
+    """An image of the skin: the bytes of a PNG or JPEG, and where vertices lie on it.
+
+    `uv` has its origin at the upper left, 1 is the image's extent; a vertex that lies nowhere is NaN.
+    """
+
+    data: bytes
+    uv: Float[np.ndarray, 'V 2']
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class SkinnedMesh:
 
     `offsets` are where joints hang in their parents' frames, where that is not where they are at rest; `scales` of
     joints are inherited by their children or not, as `inherited` says. `morphs` displace vertices, at weight 1.
+    Without an `image` the skin is of one colour.
     """
 
     vertices: Float[np.ndarray, 'V 3']
@@ -46,6 +58,7 @@ class SkinnedMesh:
     scales: Float[np.ndarray, 'J 3'] | None = None
     inherited: bool = False
     morphs: Mapping[str, Float[np.ndarray, 'V 3']] = field(default_factory=dict)
+    image: SkinImage | None = None
 
     @property
     def hanging(self) -> Float[np.ndarray, 'J 3']:
@@ -154,12 +167,11 @@ class _Buffer:
     def add(self, array: np.ndarray, kind: int, target: int | None = None, limits: bool = False) -> int:
         """Add one row an element; gives the accessor's number."""
         array = np.ascontiguousarray(array)
-        view: dict[str, Any] = {'buffer': 0, 'byteOffset': len(self.data), 'byteLength': array.nbytes}
+        view = self.add_bytes(array.tobytes())
         if target is not None:
-            view['target'] = target
-        self.data += array.tobytes() + b'\0' * (-array.nbytes % 4)
+            self.views[view]['target'] = target
         accessor: dict[str, Any] = {
-            'bufferView': len(self.views),
+            'bufferView': view,
             'componentType': kind,
             'count': len(array),
             'type': _TYPES[array.shape[1] if array.ndim > 1 else 1],
@@ -167,9 +179,14 @@ class _Buffer:
         if limits:
             flat = array.reshape(len(array), -1)
             accessor |= {'min': flat.min(0).tolist(), 'max': flat.max(0).tolist()}
-        self.views.append(view)
         self.accessors.append(accessor)
         return len(self.accessors) - 1
+
+    def add_bytes(self, data: bytes) -> int:
+        """Add bytes that no accessor names; gives the view's number."""
+        self.views.append({'buffer': 0, 'byteOffset': len(self.data), 'byteLength': len(data)})
+        self.data += data + b'\0' * (-len(data) % 4)
+        return len(self.views) - 1
 
 
 def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -179,6 +196,9 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
     for i, (hung, weights) in enumerate(_influences(mesh.weights)):
         attributes[f'JOINTS_{i}'] = buffer.add(hung, _UINT16, _VERTICES)
         attributes[f'WEIGHTS_{i}'] = buffer.add(weights, _FLOAT, _VERTICES)
+    if mesh.image is not None:
+        # Players have no word for a vertex that lies nowhere.
+        attributes['TEXCOORD_0'] = buffer.add(_f32(np.nan_to_num(mesh.image.uv)), _FLOAT, _VERTICES)
     faces = buffer.add(mesh.faces.astype(np.uint32).ravel(), _UINT32, _ELEMENTS)
     nodes, joints = _nodes(mesh, motion)
     bind = np.tile(np.eye(4), (len(joints), 1, 1))
@@ -191,16 +211,7 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
         'scenes': [{'nodes': [0, count + 1]}],
         'nodes': nodes,
         'meshes': [_mesh(mesh, attributes, faces, buffer)],
-        'materials': [
-            {
-                'pbrMetallicRoughness': {
-                    'baseColorFactor': [0.55, 0.6, 0.7, 1.0],
-                    'metallicFactor': 0.0,
-                    'roughnessFactor': 0.9,
-                },
-                'doubleSided': True,
-            }
-        ],
+        **_material(mesh.image, buffer),
         'skins': [{'joints': joints, 'inverseBindMatrices': inverse, 'skeleton': 0}],
         'animations': [_animation(motion, buffer)],
         'bufferViews': buffer.views,
@@ -208,6 +219,19 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
         'buffers': [{'byteLength': len(buffer.data)}],
     }
     return document, bytes(buffer.data)
+
+
+def _material(image: SkinImage | None, buffer: _Buffer) -> dict[str, Any]:
+    """Give the skin's look: its image, else a colour."""
+    look: dict[str, Any] = {'metallicFactor': 0.0, 'roughnessFactor': 0.9}
+    found: dict[str, Any] = {'materials': [{'pbrMetallicRoughness': look, 'doubleSided': True}]}
+    if image is None:
+        look['baseColorFactor'] = [0.55, 0.6, 0.7, 1.0]
+        return found
+    look['baseColorTexture'] = {'index': 0}
+    kind = 'image/png' if image.data[:4] == b'\x89PNG' else 'image/jpeg'
+    shown = {'images': [{'bufferView': buffer.add_bytes(image.data), 'mimeType': kind}]}
+    return found | shown | {'textures': [{'source': 0}]}
 
 
 def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Buffer) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class StagewiseRegistrant:
             found['part_sizes'] = {name: list(part.joints) for name, part in self.body.part_sizes.items()}
             if not self.body.data.part_sizes and self.verbose:
                 self.logger.info(
-                    'SMPLify: %s names no parts; by its tree and sides they are: %s',
+                    'SMPLify: parts whose sizes are fitted, by the tree and sides of %s, which names none: %s',
                     self.body.data.name,
                     describe_parts(self.body.part_sizes),
                 )

@@ -17,11 +17,12 @@ _WHAT = 'the image of a skin'
 class SkinTexture:
     """An image (H, W, 3) in [0, 1], and where vertices lie on it: (V, 2), origin at its upper left, 1 its extent.
 
-    A vertex that lies nowhere (NaN) has the image's mean colour.
+    A vertex that lies nowhere (NaN) has the image's mean colour. `encoded` is the image's file, where it had one.
     """
 
     image: np.ndarray
     uv: np.ndarray
+    encoded: bytes = b''
 
     def colours(
         self, corners: Int[np.ndarray, 'N 3'], weights: Float[np.ndarray, 'N 3']
@@ -54,7 +55,8 @@ def read_skin_texture(path: str | Path, n_vertices: int) -> SkinTexture:
         raise BadFileError(
             f'{path}: uv must be an array ({n_vertices}, 2) beside an image; got {got}. Import the rig again.'
         )
-    with reading(path, _WHAT), Image.open(io.BytesIO(data.astype(np.uint8).tobytes())) as image:
+    encoded = data.astype(np.uint8).tobytes()
+    with reading(path, _WHAT), Image.open(io.BytesIO(encoded)) as image:
         check_budget(path, _WHAT, image.width * image.height, _MOST_PIXELS, 'px')
         pixels = np.asarray(image.convert('RGB'), np.float32) / 255
-    return SkinTexture(pixels, np.asarray(uv, float))
+    return SkinTexture(pixels, np.asarray(uv, float), encoded)

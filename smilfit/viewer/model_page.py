@@ -74,6 +74,8 @@ class ModelPage:
                 gui.add_slider(f'beta {i}', low, high, (high - low) / 200, mean)
                 for i, (low, high, mean) in enumerate(ranges[:MOST_BETAS])
             ]
+            if not len(ranges):
+                gui.add_markdown('*The model has no shape space.*')
             if len(ranges) > MOST_BETAS:
                 gui.add_markdown(f'*The first {MOST_BETAS} of {len(ranges)} betas; the others are the mean.*')
         with gui.add_folder('pose'):

@@ -120,11 +120,11 @@ def fit_summary(benchmark: FitBenchmark) -> list[str]:
         if row.median_fitted_px is None:
             text.append(f'Camera {row.camera} saw no keypoint.')
             continue
-        sentence = f'Camera {row.camera}: half of the keypoints are within {row.median_fitted_px:.1f} px'
+        sentence = f'Camera {row.camera}: half of the keypoints are within {_px(row.median_fitted_px)} px'
         if row.ratio is not None:
             sentence += (
-                f'; on shared keypoints {row.ratio:.2f} times the {row.common_triangulated_px:.1f} px of points that '
-                'are triangulated from the same labels without a body'
+                f'; on shared keypoints {row.ratio:.2f} times the {_px(row.common_triangulated_px)} px of points '
+                'that are triangulated from the same labels without a body'
             )
         text.append(sentence + '.')
     for name, words in (
@@ -136,7 +136,7 @@ def fit_summary(benchmark: FitBenchmark) -> list[str]:
                 benchmark.against_truth[name],
                 strongest_baselines(benchmark.against_truth).get(name),
             )
-            beside = '' if best is None else f', {best.sentence}'
+            beside = '' if best is None else f', {best.sentence_of_lengths(benchmark.unit)}'
             text.append(
                 f'Against the known truth: {length_text(value, benchmark.unit)} on average{words}{beside}.'
             )
@@ -172,6 +172,11 @@ def camera_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
         }
         for row in benchmark.cameras
     ]
+
+
+def _px(value: float) -> str:
+    """One digit, two of what would be zero."""
+    return f'{value:.1f}' if value >= 0.1 else f'{value:.2f}'
 
 
 def _number(value: float | None) -> float:

@@ -24,6 +24,9 @@ from smilfit.visualization.marks import (
 from smilfit.visualization.windows import View
 
 OPACITY = 0.6
+# Keypoints of an animal up to which marks have their full size, and the least share of it.
+CROWD = 24
+LEAST_MARK = 0.5
 
 
 @dataclass(frozen=True)
@@ -152,10 +155,15 @@ def _distance(view: View) -> Callable[[ShownBody], float]:
 
 
 def _stamp(canvas: np.ndarray, view: View, xy: Float[np.ndarray, 'K 2'], mark: Mark) -> None:
-    """Draw a mark into `canvas` at each point that is finite and not far outside."""
+    """Draw a mark into `canvas` at each point that is finite and not far outside.
+
+    Marks of many keypoints are smaller, so that legs stay in sight below them; it is their number that counts, seen
+    or not, so that marks do not pulse in a video.
+    """
     limit = 10.0 * max(canvas.shape[:2])
     shown = view.shown(xy[np.isfinite(xy).all(-1)])
-    mark.stamp_all(canvas, shown[(np.abs(shown) < limit).all(-1)], scale_of(canvas))
+    smaller = min(max(math.sqrt(CROWD / max(len(xy), 1)), LEAST_MARK), 1.0)
+    mark.stamp_all(canvas, shown[(np.abs(shown) < limit).all(-1)], smaller * scale_of(canvas))
 
 
 def grid_of_views(images: Sequence[np.ndarray], columns: int | None = None) -> UInt8[np.ndarray, 'H W 3']:

@@ -18,11 +18,15 @@ VIEWS = ((90.0, 'from above'), (10.0, 'from its side'))
 # Of the extent: the end of the colours.
 WORST = 0.02
 _PAPER, _FAR = 245, 12.0
+# Where the table of colours is blue.
+_BLUE = 0.12
 
 
 def error_colours(distance: Float[np.ndarray, ' V'], worst: float) -> UInt8[np.ndarray, 'V 3']:
     """Colour distances: blue is none, red is `worst` or more; what has no distance is grey."""
     share = np.nan_to_num(distance / worst, nan=0.0, posinf=1.0).clip(0, 1)
+    # What comes before blue in that table is nearly black, in which a shape is not seen.
+    share = _BLUE + (1 - _BLUE) * share
     table = cv2.applyColorMap((255 * share).astype(np.uint8).reshape(-1, 1), cv2.COLORMAP_TURBO)
     colours = table[:, 0, ::-1].copy()
     colours[np.isnan(distance)] = 150
@@ -46,12 +50,15 @@ def draw_registration(
         side_px: of each picture.
     """
     extent = float(np.ptp(scan[0], axis=0).max())
-    # Both must be seen whole: a body that is wrong, or whose limbs the scan lacks, reaches beyond the scan.
-    both = np.concatenate([scan[0], body[0]])
-    middle, size = 0.5 * (both.min(0) + both.max(0)), float(np.ptp(both, axis=0).max())
     if axes is None:
         _, _, axes = np.linalg.svd(scan[0] - scan[0].mean(0), full_matrices=False)
         axes[2] *= np.sign(np.linalg.det(axes))
+    # Both must be seen whole, along these axes: a body that is wrong, or whose limbs the scan lacks, reaches beyond
+    # the scan.
+    both = np.concatenate([scan[0], body[0]]) @ axes.T
+    middle = 0.5 * (both.min(0) + both.max(0))
+    aside = 2 * float(np.linalg.norm((both - middle)[:, 1:], axis=1).max())
+    middle, size = middle @ axes, max(float(np.ptp(both[:, 0])), aside)
     grey = np.full((len(scan[0]), 3), 170, np.uint8)
     colours = error_colours(body_distance, WORST * extent)
     rows = []

@@ -10,6 +10,8 @@ from smilfit.visualization.report import Report
 # Frames that a page lists by themselves.
 MAX_FRAMES = 40
 NOT_JUDGED = 'not judged'
+# Thresholds from here on say that a measure alone never makes a fit unbelievable.
+NEVER = 1e6
 
 
 def add_verdict(
@@ -53,7 +55,9 @@ def add_verdict(
                 'of': m.where,
                 'value': _number(m.value),
                 'doubtful from': m.threshold_doubtful,
-                'not believable from': m.threshold_not_believable,
+                'not believable from': None
+                if m.threshold_not_believable >= NEVER
+                else m.threshold_not_believable,
                 'unit': m.unit,
                 'word': m.word,
             }
@@ -113,6 +117,6 @@ def _counted(verdict: Verdict) -> str:
 
 
 def _number(value: Any) -> float | str:
-    """Numbers that are none come as words from the file."""
+    """Numbers that are none come as words from the file; what rounding leaves of zero is zero."""
     number = float(value)
-    return number if abs(number) < float('inf') else '-'
+    return round(number, 4) if abs(number) < float('inf') else '-'

@@ -91,7 +91,7 @@ def test_a_fit_says_which_parts_it_found_by_itself(caplog):
             body, [stage], [handler], LevenbergMarquardt('torch'), use_one_betas_per_video=True, verbose=True
         )([points])
     assert (
-        'quadruped names no parts; by its tree and sides they are: shoulder: shoulder_L, elbow_L'
+        'by the tree and sides of quadruped, which names none: shoulder (shoulder_L, elbow_L, wrist_L and 3 more)'
         in caplog.text
     )
 

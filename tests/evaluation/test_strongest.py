@@ -32,6 +32,10 @@ def test_the_best_answer_is_the_least_error_and_the_largest_share():
     pose = found['val/pa_mpjpe_mm']
     assert (pose.source, pose.value, pose.beaten) == ('mean_pose', 6.49, False)
     assert pose.sentence == 'NO BETTER than 6.49 of the mean pose, aligned as the prediction is'
+    assert (
+        pose.sentence_of_lengths('mm')
+        == 'NO BETTER than 6.49 mm of the mean pose, aligned as the prediction is'
+    )
     assert found['val/pck_5px_original'].value == 0.4
     assert found['val/pck_5px_original'].beaten
     # Equal is not better.

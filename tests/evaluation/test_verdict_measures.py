@@ -160,6 +160,27 @@ def test_triangles_that_cross_are_found_and_neighbours_are_not():
     assert rest.shape == (3,)
 
 
+def test_triangles_on_both_sides_of_a_seam_do_not_cross():
+    """A strip whose triangles share no vertex, as seams of an image leave it, and the same that is one."""
+    x, y = np.meshgrid(np.arange(6.0), np.arange(2.0), indexing='ij')
+    whole = np.stack((x.ravel(), y.ravel(), 0 * x.ravel()), 1)
+    quads = np.array([[2 * i, 2 * i + 2, 2 * i + 3, 2 * i + 1] for i in range(5)])
+    faces = np.concatenate((quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]))
+    torn = whole[faces].reshape(-1, 3)
+    bent = torn.copy()
+    bent[:, 2] = 0.3 * bent[:, 0] ** 2
+    # Skinning rounds each vertex by itself.
+    chance = np.random.default_rng(0)
+    bent = bent @ np.linalg.qr(chance.normal(size=(3, 3)))[0] + 1e-7 * chance.normal(size=bent.shape)
+    apart = np.arange(len(torn)).reshape(-1, 3)
+    assert crossing_triangles(bent, apart).any()
+    assert new_crossings(bent[None], torn, apart).tolist() == [0.0]
+    # A triangle through the strip crosses it, seams or not.
+    through = np.array([[0.5, 0.4, -1.0], [0.6, 0.4, 1.0], [0.5, 0.6, 1.0]])
+    posed, rest = (np.concatenate((strip, through + move)) for strip, move in ((torn, 0.0), (torn, 9.0)))
+    assert new_crossings(posed[None], rest, np.concatenate((apart, [[30, 31, 32]])))[0] > 0
+
+
 def test_shape_is_measured_along_the_main_axes_of_its_space():
     small = SMIL(small_animal()).double()
     root = np.linalg.cholesky(small.data.shape_cov)

@@ -10,6 +10,7 @@ import trimesh
 from smilfit.exports import ExportedFit, ExportOptions, exporter
 from smilfit.exports.skin import world_matrix
 from smilfit.io.bvh import euler_zxy
+from smilfit.io.gltf_animation import SkinImage
 from tests.exports.fits import FPS, T, close, made_fit
 from tests.gltf_player import node_matrices, posed_by_the_specification, read_glb
 
@@ -172,3 +173,25 @@ def test_meshes_are_the_body(tmp_path, kind):
     assert sorted(p.name for p in (tmp_path / 'meshes').iterdir()) == [f'00000{n}.{kind}' for n in (0, 3, 5)]
     mesh = trimesh.load(tmp_path / 'meshes' / f'000003.{kind}', force='mesh', process=False)
     np.testing.assert_allclose(mesh.vertices, vertices_of(fit)[2], atol=1e-3)
+
+
+def test_the_animation_wears_the_image_of_its_rig(tmp_path):
+    import io
+
+    from PIL import Image
+
+    fit = made_fit()
+    chance = np.random.default_rng(0)
+    image, file = chance.integers(0, 255, (4, 8, 3), dtype=np.uint8), io.BytesIO()
+    Image.fromarray(image).save(file, 'PNG')
+    uv = chance.uniform(0.05, 0.95, (fit.body.data.n_vertices, 2))
+    worn = shown(fit, skin=SkinImage(file.getvalue(), np.where(np.arange(len(uv))[:, None] == 3, np.nan, uv)))
+    exporter('glb').write(tmp_path, worn, ExportOptions())
+    (mesh,) = trimesh.load(tmp_path / 'animation.glb', process=False).geometry.values()
+    np.testing.assert_array_equal(np.asarray(mesh.visual.material.baseColorTexture.convert('RGB')), image)
+    # Its reader has v upwards.
+    uv[3] = 0
+    np.testing.assert_allclose(np.stack((mesh.visual.uv[:, 0], 1 - mesh.visual.uv[:, 1]), 1), uv, atol=1e-6)
+    document, array = read_glb(tmp_path / 'animation.glb')
+    wanted = vertices_of(fit) / 1000
+    close(posed_by_the_specification(document, array, 2), wanted[2], np.ptp(wanted, 1).max())

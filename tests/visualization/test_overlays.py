@@ -62,6 +62,15 @@ def test_nothing_to_draw_leaves_the_image_alone():
     assert (drawn[:, :28] == before[:, :28]).all()
 
 
+def test_marks_of_many_keypoints_are_smaller_and_do_not_change_with_what_is_seen():
+    def drawn(n):
+        xy = np.full((n, 2), np.nan)
+        xy[0] = 20.0, 10.0
+        return (tile(annotated=xy) != 100).any(-1).sum()
+
+    assert drawn(1) == drawn(24) > drawn(49) >= drawn(200) > 0
+
+
 def test_points_and_masks_have_their_own_colours():
     xy = np.array([[20.0, 10.0]])
     fitted = tile(body=ShownBody(SQUARE * torch.nan, xy))

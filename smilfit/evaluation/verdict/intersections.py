@@ -9,6 +9,8 @@ from scipy.spatial import cKDTree
 _LONGEST, _USUAL = 6.0, 1.5
 # A corner so near to a plane, in units of a triangle's extent times twice its area, may lie on either side of it.
 _FLAT = 1e-9
+# Vertices nearer to each other, as a share of the extent, are in one place.
+_SAME = 1e-6
 
 
 def crossing_triangles(
@@ -46,11 +48,22 @@ def crossing_triangles(
 def new_crossings(
     poses: Float[np.ndarray, 'B V 3'], rest: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
 ) -> Float[np.ndarray, ' B']:
-    """Give the share of the skin, of its area at rest, that crosses other skin in a pose and does not at rest."""
+    """Give the share of the skin, of its area at rest, that crosses other skin in a pose and does not at rest.
+
+    Vertices in one place at rest (seams of an image of the skin) are one: triangles on both sides of a seam touch.
+    """
     a, b, c = (rest[faces[:, i]] for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
+    faces = _first_in_place(rest)[faces]
     before = crossing_triangles(rest, faces)
     return np.array([area[crossing_triangles(pose, faces) & ~before].sum() / area.sum() for pose in poses])
+
+
+def _first_in_place(rest: Float[np.ndarray, 'V 3']) -> Int[np.ndarray, ' V']:
+    """Give for each vertex the first one in its place; places are told apart by `_SAME` of the extent."""
+    step = _SAME * max(float(np.ptp(rest, axis=0).max()), np.finfo(float).tiny)
+    _, first, place = np.unique(np.round(rest / step), axis=0, return_index=True, return_inverse=True)
+    return first[place.ravel()]
 
 
 def _neighbours(centres: np.ndarray, radii: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
