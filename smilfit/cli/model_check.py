@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smilfit.cli.command import add_import, add_model_or_rig, add_traceback, run_command
+from smilfit.cli.next_step import clean_step
 
 # Looked at, but something speaks against the model.
 EXIT_DOUBTS = 3
@@ -48,6 +49,8 @@ def _run(arguments: argparse.Namespace) -> int:
     for finding in shown:
         print(finding.sentence())
     counts = Counter(finding.severity for finding in findings)
+    if any('smilfit model clean' in finding.advice for finding in shown):
+        print(f'options of `smilfit model clean` that are named above go with: {clean_step(arguments.model)}')
     print(', '.join(f'{counts[s]} {s}{"" if counts[s] == 1 else "s"}' for s in SEVERITIES))
     if arguments.json is not None:
         record = {

@@ -40,6 +40,11 @@ def preprocess_step(
     return shlex.join(words + _given(options))
 
 
+def clean_step(model: str) -> str:
+    """Give the command that mends a model, into a new file here."""
+    return shlex.join(['smilfit', 'model', 'clean', model, f'{_stem(Path(model))}_clean.smil.json'])
+
+
 def try_step(model: Path, has_clips: bool) -> str:
     """Give the command that makes a small recording of a model, to try the way to a fit."""
     words = ['smilfit', 'synthesize', str(model), 'made', *(['--clips'] if has_clips else [])]

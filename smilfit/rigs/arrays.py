@@ -18,6 +18,7 @@ from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.numpy_files import npz_names, read_npz
 from smilfit.rigs.rig import Rig
 from smilfit.rigs.trees import check_no_loop
+from smilfit.rigs.unique_names import unique_names
 
 WHAT = 'a rig of arrays'
 KEYS_FILE = Path(__file__).parent / 'array_keys.json'
@@ -109,6 +110,9 @@ def _rig(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], used: set
     parents = _parents(path, found['parents'], raw[found['parents']])
     count, n_joints = len(vertices), len(parents)
     faces = whole_numbers(numbers('faces'), f'{path}: {found["faces"]}')
+    if faces.ndim == 2 and faces.shape[1] == 4:
+        faces = np.concatenate((faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]))
+        notes.append('faces of four corners are two triangles each')
     faces = _shaped(path, found['faces'], faces, (None, 3))
     if faces.size and faces.min() == 1 and faces.max() == count:
         faces = faces - 1
@@ -127,6 +131,9 @@ def _rig(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], used: set
     if 'joints' in found:
         joints = _shaped(path, found['joints'], numbers('joints').astype(float), (n_joints, 3))
     regressor, joints = _agreed(vertices, regressor, joints, notes)
+    names, renamed = unique_names(_names(path, raw, found, n_joints))
+    if renamed:
+        notes.append(f'{len(renamed)} joints had names of others and were renamed: {", ".join(renamed[:5])}')
     rest = np.tile(np.eye(4), (n_joints, 1, 1))
     rest[:, :3, 3] = joints
     left = sorted(set(raw) - used)
@@ -136,7 +143,7 @@ def _rig(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], used: set
         name=path.stem,
         vertices=vertices,
         faces=faces,
-        joint_names=_names(path, raw, found, n_joints),
+        joint_names=names,
         parents=parents,
         rest=rest,
         weights=SparseMatrix.from_dense(weights),

@@ -12,17 +12,15 @@ from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.default_limits import default_joint_limits
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.limit_origin import CLIPS, DEFAULT, FILE, LOCKED, USER, origins_in_words
-from smilfit.rigs.cleaning import clean_mesh, seam_vertices
+from smilfit.rigs.cleaning import WITHOUT_WEIGHTS, clean_mesh, seam_vertices
 from smilfit.rigs.clip_poses import ClipPoses, clip_poses
 from smilfit.rigs.facing import facing
 from smilfit.rigs.limits import limits_of_clips, locked, read_limits, with_other_side
 from smilfit.rigs.rig import Rig
+from smilfit.rigs.suspicions import suspected_joints, suspected_unit, suspected_weights
 from smilfit.rigs.symmetry import Symmetry, find_symmetry
 from smilfit.rigs.trees import BodyTree, body_tree, end_joints
 
-# From a mite to a blue whale, metres.
-_SMALLEST_M, _LARGEST_M = 2e-4, 35.0
-METRES = {'m': 1.0, 'dm': 0.1, 'cm': 0.01, 'mm': 1e-3, 'um': 1e-6, 'in': 0.0254, 'ft': 0.3048}
 _DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
 # What animators call the handles by which they pull a skeleton.
 _CONTROL = re.compile(r'(?<![a-z])ik(?![a-z])|pole|target|ctrl|control|helper', re.IGNORECASE)
@@ -119,6 +117,12 @@ def build_model(
     data = replace(data, forward_axis=faced.forward_axis)
     check_body_model(data, rig.name)
     size = float(np.ptp(rig.vertices, axis=0).max())
+    suspicions = (
+        suspected_unit(size, data.unit),
+        suspected_joints(data, tree.fitted),
+        suspected_weights(cleaned.counts[WITHOUT_WEIGHTS], data.n_vertices),
+        faced.suspected,
+    )
     unit_source = 'as given' if unit else 'by the format' if rig.unit else 'not known'
     report = ImportReport(
         rig=rig.name,
@@ -133,7 +137,7 @@ def build_model(
         unfitted=_unfitted(rig, tree, carried),
         joined=tuple(rig.joint_names[j] for j in tree.joined),
         clips=clips,
-        suspected=(*_suspected(size, data.unit), *filter(None, [faced.suspected])),
+        suspected=tuple(filter(None, suspicions)),
         notes=(*rig.notes, *filter(None, [faced.note])),
     )
     return data, report
@@ -239,24 +243,3 @@ def _unfitted(rig: Rig, tree: BodyTree, carried: np.ndarray) -> dict[str, tuple[
             reason = 'ends of bones'
         found.setdefault(reason, []).append(rig.joint_names[j])
     return {reason: tuple(names) for reason, names in found.items()}
-
-
-def _suspected(size: float, unit: str | None) -> tuple[str, ...]:
-    if unit is None:
-        return ('The unit is not known: lengths in mm cannot be given. Say it: --unit m, cm or mm.',)
-    if unit not in METRES:
-        return ()
-    metres = size * METRES[unit]
-    if _SMALLEST_M <= metres <= _LARGEST_M:
-        return ()
-    others = [
-        u
-        for u, m in METRES.items()
-        if _SMALLEST_M * 5 <= size * m <= _LARGEST_M / 5 and u in ('m', 'cm', 'mm')
-    ]
-    hint = ' Look at its size in the program that it is from.'
-    if others:
-        hint = f' In {" or ".join(others)} it would be: give --unit {others[0]} if so.'
-    return (
-        f'The unit is suspected to be wrong: {size:.4g} {unit} is no size of an animal.{hint} Nothing was scaled.',
-    )

@@ -12,6 +12,8 @@ from smilfit.body_models.data import SparseMatrix
 _NOTHING = 1e-9
 # The sum of a vertex's weights is one up to what files of 8 bits can say.
 _SUM_OFF = 0.01
+# Said of what is counted.
+WITHOUT_WEIGHTS = 'vertices without weights, hung on the nearest joint'
 # Of the mesh's size, squared: a triangle of less area is a line.
 _LINE = 1e-14
 
@@ -62,7 +64,7 @@ def clean_mesh(
             (weights.values < 0).sum() + (~np.isfinite(weights.values)).sum()
         ),
         'vertices whose weights did not sum to one': int(off.sum()),
-        'vertices without weights, hung on the nearest joint': len(lost),
+        WITHOUT_WEIGHTS: len(lost),
         'triangles without area left out': int(flat.sum()),
         'vertices in no triangle, kept': int((~used).sum()),
     }

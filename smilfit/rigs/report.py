@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smilfit.rigs.building import METRES, ImportReport
+from smilfit.rigs.building import ImportReport
 from smilfit.rigs.clip_poses import ClipPoses
+from smilfit.rigs.suspicions import METRES
 
 _NAMED = 6
 # Of a bone's thickness to its length: less is noise of float32.

@@ -45,6 +45,17 @@ def test_other_names_and_ways_round_are_the_same_rig(tmp_path):
     np.testing.assert_allclose(posed[1], posed[2], atol=1e-9)
 
 
+def test_names_that_several_joints_have_differ_and_quads_are_triangles(tmp_path):
+    given = arrays()
+    n_joints = len(given['parents'])
+    quads = np.array([[0, 1, 2, 3], [4, 5, 6, 7]])
+    np.savez(tmp_path / 'a.npz', **given | {'faces_vert': quads, 'joint_names': np.array(['leg'] * n_joints)})
+    rig = read_rig(tmp_path / 'a.npz')
+    assert rig.joint_names[:3] == ('leg', 'leg.2', 'leg.3')
+    assert sorted(map(sorted, rig.faces.tolist())) == [[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]
+    assert sum('renamed' in note or 'two triangles' in note for note in rig.notes) == 2
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [

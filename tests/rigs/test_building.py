@@ -102,9 +102,30 @@ def test_names_say_what_is_left(ends):
 )
 def test_a_size_that_no_animal_has_is_said_aloud(size, unit, word):
     rig = made_rig()
-    data, report = build_model(replace(rig, vertices=size / 4 * rig.vertices), unit=unit)
+    scaled = np.diag([size / 4] * 3 + [1]) @ rig.rest @ np.diag([4 / size] * 3 + [1])
+    data, report = build_model(replace(rig, vertices=size / 4 * rig.vertices, rest=scaled), unit=unit)
     assert data.unit == unit
     assert [f'--unit {word}' in s for s in report.suspected] == ([True] if word else [])
+
+
+@pytest.mark.parametrize('factor', [1000.0, 0.001])
+def test_joints_of_another_unit_than_the_mesh_are_suspected(factor):
+    weights = np.zeros((10, 5))
+    weights[:5, 1], weights[5:8, 2], weights[8:, 3] = 1.0, 1.0, 1.0
+    rig = made_rig(weights=SparseMatrix.from_dense(weights))
+    assert not any('do not fit the mesh' in s for s in build_model(rig)[1].suspected)
+    apart = rig.rest.copy()
+    apart[:, :3, 3] *= factor
+    assert any('do not fit the mesh' in s for s in build_model(replace(rig, rest=apart))[1].suspected)
+
+
+def test_a_skin_without_weights_is_suspected():
+    rig = made_rig()
+    bare = replace(rig.weights, values=0 * rig.weights.values)
+    count = len(rig.vertices)
+    assert any(
+        f'{count} of {count} vertices' in s for s in build_model(replace(rig, weights=bare))[1].suspected
+    )
 
 
 def test_limits_of_a_table_are_those_of_its_joints(tmp_path):

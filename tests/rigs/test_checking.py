@@ -134,6 +134,10 @@ BROKEN = {
     'no faces': ({'faces': np.zeros((0, 3), int)}, 'faces', WARNING, 'no faces'),
     'loose': (with_more(FAR[:1], FACES[:0]), 'loose vertices', WARNING, 'vertex 8'),
     'open': ({'faces': FACES[1:]}, 'boundary edges', NOTE, '3 edges'),
+    'open seam': (
+        with_more(BOX[FACES[0]], FACES[:0]) | {'faces': np.vstack((FACES[1:], [[8, 9, 10]]))},
+        'boundary edges', NOTE, '6 edges with a face on one side alone: the surface is open there; 0 if vertices',
+    ),
     'fin': (with_more(FAR[:1], np.array([[0, 1, 8]])), 'non-manifold edges', WARNING, 'up to 3'),
     'parts': (with_more(FAR, TETRAHEDRON), 'mesh parts', NOTE, 'on trunk'),
     'seam': (with_more(BOX[:1], np.array([[8, 1, 3]])), 'duplicate vertices', NOTE, 'vertex 8'),
@@ -219,7 +223,9 @@ def test_the_command_writes_what_it_found(tmp_path, capsys):
     save_body_model(replace(CLEAN, unit=None), tmp_path / 'box.smil.json')
     code = model(['check', str(tmp_path / 'box.smil.json'), '--json', str(tmp_path / 'found.json')])
     assert code == 3
-    assert 'warning: unit: the file states no unit' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'warning: unit: the file states no unit' in out
+    assert f'smilfit model clean {tmp_path / "box.smil.json"} box_clean.smil.json' in out
     record = json.loads((tmp_path / 'found.json').read_text())
     assert record['counts'] == {'error': 0, 'warning': 1, 'note': 0}
     assert record['findings'][0]['check'] == 'unit'

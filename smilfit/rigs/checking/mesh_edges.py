@@ -6,6 +6,7 @@ import numpy as np
 
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, counted, vertex_places
+from smilfit.rigs.checking.mesh_vertices import same_place
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,20 @@ class Edges:
 
 
 def boundary_edges(model: StoredModel) -> list[Finding]:
-    """Find edges of one face alone: where the surface is open."""
+    """Find edges of one face alone: where the surface is open, and what of that is seams of vertices at one place."""
     edges = Edges.of(model.data.faces)
     open_edges = edges.ends[edges.shared_by == 1]
     if not len(open_edges):
         return []
     what = f'{counted(len(open_edges), "edge")} with a face on one side alone: the surface is open there'
     advice = 'Close it where volume or self-contact matter.'
+    joined = Edges.of(same_place(model.data.v_template, model.size)[model.data.faces])
+    left = int((joined.shared_by == 1).sum())
+    if left < len(open_edges):
+        what += f'; {left} if vertices at one place are joined'
+        advice = 'Where volume or self-contact matter: `smilfit model clean --weld`' + (
+            ', and close the rest.' if left else '.'
+        )
     where = vertex_places(model.data, np.unique(open_edges))
     return [Finding('boundary edges', NOTE, where, what, advice, len(open_edges))]
 

@@ -1,0 +1,62 @@
+"""What is doubtful about an imported rig, in sentences; nothing is changed by it, and an empty one is no doubt."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from smilfit.body_models.data import BodyModelData
+
+# From a mite to a blue whale, metres.
+_SMALLEST_M, _LARGEST_M = 2e-4, 35.0
+METRES = {'m': 1.0, 'dm': 0.1, 'cm': 0.01, 'mm': 1e-3, 'um': 1e-6, 'in': 0.0254, 'ft': 0.3048}
+# Of the mesh's size: where joints have another unit, one is farther than this from the mesh's box, or all are within
+# so little of it.
+_FAR, _CROWDED = 1.0, 0.02
+# More of the vertices without a weight are no slip.
+_BARE = 0.5
+
+
+def suspected_unit(size: float, unit: str | None) -> str:
+    """Doubt a unit that is not known, or in which the animal would be of no animal's size."""
+    if unit is None:
+        return 'The unit is not known: lengths in mm cannot be given. Say it: --unit m, cm or mm.'
+    if unit not in METRES or _SMALLEST_M <= size * METRES[unit] <= _LARGEST_M:
+        return ''
+    least, most = _SMALLEST_M * 5, _LARGEST_M / 5
+    others = [u for u in ('m', 'cm', 'mm') if least <= size * METRES[u] <= most]
+    hint = 'Look at its size in the program that it is from.'
+    if others:
+        hint = f'In {" or ".join(others)} it would be: give --unit {others[0]} if so.'
+    return f'The unit is suspected to be wrong: {size:.4g} {unit} is no size of an animal. {hint} Nothing was scaled.'
+
+
+def suspected_joints(data: BodyModelData, fitted: Sequence[bool]) -> str:
+    """Doubt joints that move skin and are far from it, or all in one spot of it: they have another unit or place."""
+    low, high = data.v_template.min(0), data.v_template.max(0)
+    size = float((high - low).max())
+    moving = np.flatnonzero(fitted)
+    joints = data.joints[moving]
+    off = np.linalg.norm(joints - joints.clip(low, high), axis=1)
+    what = ''
+    if off.max() > _FAR * size:
+        what = (
+            f'{data.joint_names[moving[off.argmax()]]} is {off.max() / size:.3g} times its size away from it'
+        )
+    elif len(joints) > 2 and np.ptp(joints, axis=0).max() < _CROWDED * size:
+        what = f'all {len(joints)} are within {np.ptp(joints, axis=0).max() / size:.2g} of its size'
+    if not what:
+        return ''
+    return (
+        f'The joints do not fit the mesh: {what}. Are the two in different units, or places? Export both together, '
+        'with their scales applied.'
+    )
+
+
+def suspected_weights(n_bare: int, n_vertices: int) -> str:
+    """Doubt a skin of which most hangs on no joint."""
+    if n_bare <= _BARE * n_vertices:
+        return ''
+    return (
+        f'{n_bare} of {n_vertices} vertices had no skinning weights and hang on the nearest joint, stiff. Was the '
+        'mesh bound to its skeleton? Weight it in the program that it is from.'
+    )
