@@ -9,9 +9,10 @@ import numpy as np
 
 from smilfit.body_models import SMIL
 from smilfit.registrants.registration.deformation import DeformationStage
+from smilfit.registrants.registration.doubts import limb_doubts, pose_doubts, surface_doubts
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.registrants.registration.priors import PriorSizes
-from smilfit.registrants.registration.result import Registration, doubts_of, figures
+from smilfit.registrants.registration.result import Registration, figures
 from smilfit.registrants.registration.scan import Scan
 from smilfit.registrants.registration.setting_checks import check_number
 from smilfit.registrants.registration.skin import with_skin
@@ -128,11 +129,12 @@ def registration_of(
     report = {
         'distance_scan_to_body': there,
         'distance_body_to_scan': back,
-        'doubts': doubts_of(there, back),
+        'doubts': [*surface_doubts(there, back), *_limb_doubts(specimen, found, state)],
         'converged': bool(history) and history[-1].get('reason') == 'converged',
         'noise': specimen.noise,
         'limbs_of_scan': len(specimen.curves.points),
         'limbs_paired': len(found.start.pairs),
+        'rival': found.rival,
         'seconds': dict(seconds),
         'scan': scan.report,
         'history': list(history),
@@ -142,6 +144,20 @@ def registration_of(
     return Registration(
         scan.name, state.params(), vertices, unposed, scan_distance, body_distance, absent, report
     )
+
+
+def _limb_doubts(specimen: Specimen, found: FoundPose, state: SurfaceState) -> list[str]:
+    """Say why limbs of a rigged body may be on wrong ones; where all are named there is no doubt of that."""
+    pairs, template = found.start.pairs, specimen.template
+    if not template.rigged or (pairs and set(pairs) <= set(specimen.known_pairs)):
+        return []
+    free = [len(curves.points) - len(pairs) for curves in (template.curves, specimen.curves)]
+    body_pose = state.params().body_pose
+    turn_rms = float(body_pose.square().mean().sqrt())
+    return [
+        *limb_doubts(free[0], free[1], found.rival),
+        *pose_doubts(turn_rms, template.priors.sizes.pose_sd),
+    ]
 
 
 def _sizes_of(priors: PriorSizes | Mapping[str, Any] | None) -> PriorSizes:
