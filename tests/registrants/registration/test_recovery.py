@@ -10,7 +10,7 @@ from benchmarks.registration.specimens import Draw, Shown, correspondence, draw_
 from smilfit.body_models import SMIL
 from smilfit.registrants.registration import MeshRegistrant, clean_scan, template_body
 from smilfit.registrants.registration.deformation import RestDeformation
-from smilfit.registrants.registration.doubts import limb_doubts, pose_doubts, surface_doubts
+from smilfit.registrants.registration.doubts import limb_doubts, pose_cautions, surface_doubts
 from smilfit.synthetic import make_insect
 
 # The test must be cheap; the default has three starts.
@@ -63,11 +63,11 @@ def test_files_say_what_is_needed_to_measure(registered, tmp_path):
 def test_doubts_are_said_of_what_may_be_on_wrong_limbs():
     near, far = {'percentile_95_share': 0.02}, {'percentile_95_share': 0.1}
     assert surface_doubts(near, near) == limb_doubts(1, 0, None) == limb_doubts(0, 1, 1.5) == []
-    assert pose_doubts(0.3, 0.35) == []
+    assert pose_cautions(0.3, 0.35) == []
     assert '10.0 % of the extent' in surface_doubts(near, far)[0]
     assert '1 limbs of the scan lie on none' in limb_doubts(2, 1, None)[0]
     assert '1.10 times the energy' in limb_doubts(0, 0, 1.1)[0]
-    assert 'turned by 0.50 rad' in pose_doubts(0.5, 0.35)[0]
+    assert 'turned by 0.50 rad' in pose_cautions(0.5, 0.35)[0]
 
 
 def test_stiff_vertices_keep_a_turned_surface():
