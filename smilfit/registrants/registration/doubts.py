@@ -2,16 +2,16 @@
 
 Near surfaces alone say little, for a body whose legs are on wrong ones lies near as well. The thresholds are from 25
 made insects and stick insects whose truth is known (`benchmarks/registration`; pose sd 0.25 to 0.7 rad, whole and
-cut; 15 of them made the thresholds, the rest was looked at after): of ten with less than 99 % of the legs' vertices on
-the right leg eight are doubted and the others cautioned, of fifteen right ones none is doubted and two are cautioned.
+cut; 15 of them made the thresholds, the others were looked at after). Ten had less than 99 % of the legs' vertices on
+the right leg: eight are doubted, two cautioned. Of fifteen right ones none is doubted, two are cautioned.
 """
 
 from collections.abc import Mapping
 
 # Of the extent: where a twentieth of the points is farther off, surfaces are not each other's.
 FAR_OFF = 0.03
-# Of the best start's energy: one that ended elsewhere with less more is as likely. Wrong ones had 1.10 to 1.14, right
-# ones 1.3 and more.
+# Of the best start's energy: with less, one that ended elsewhere is as likely. Three wrong ones had 1.10 to 1.14, all
+# right ones more than 1.2.
 RIVAL = 1.2
 
 
@@ -55,7 +55,7 @@ def limb_doubts(free_of_body: int, free_of_scan: int, rival: float | None) -> li
 
 
 def pose_cautions(turn_rms: float, pose_sd: float) -> list[str]:
-    """Say where a pose is so far from rest that limbs may be taken for others: right ones are, too, so it is no doubt.
+    """Say where a pose is so far from rest that limbs may be taken for others; as right ones are so, too, no doubt.
 
     Args:
         turn_rms: of the angles of joints about rest, root mean square, rad.
