@@ -1,4 +1,4 @@
-"""The command that goes on from a rig to a fit and its animation, or from scans to numbers, as the one before has it."""
+"""The command that goes on from a rig to a fit and its animation, or from scans to numbers, as it is printed."""
 
 import shlex
 from collections.abc import Mapping
