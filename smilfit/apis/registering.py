@@ -187,6 +187,7 @@ class _Run:
         surface = self.registrant.surface
         found = self.registrant(scan)
         warnings += [f'{scan.name}: is not believable: {why}' for why in found.report['doubts']]
+        warnings += [f'{scan.name}: {caution}' for caution in found.report['cautions']]
         found.report['warnings'] = warnings
         found.save(folder, surface, scan, self.model_file)
         write_mesh(folder / MESH, found.vertices, surface.faces)

@@ -19,7 +19,8 @@ def default_measurements(data: BodyModelData) -> tuple[Measurement, ...]:
     goes from where it hangs on the midline to its farthest end; joint groups that are a chain are measured, too.
     Bones are named by the joint at their end.
     """
-    found: list[Measurement] = [_body_length(data)]
+    # A template mesh has one joint, from which nothing can be measured to another.
+    found: list[Measurement] = [_body_length(data)] if data.n_joints > 1 else []
     limbs: dict[tuple[str, ...], str] = {}
     for name, joints in data.joint_groups.items():
         if len(joints) > 2 and _is_chain(data, joints):

@@ -116,10 +116,11 @@ def test_a_template_without_a_skeleton_is_kept_for_measuring(tmp_path):
     assert any('landmarks far from its surface were left out: 0' in told for told in record['warnings'])
     # Wherever the folder is moved.
     (tmp_path / 'out').rename(tmp_path / 'moved')
-    own, table = tmp_path / 'own.toml', tmp_path / 'm.csv'
-    own.write_text('[volume]\nkind = "volume"\n')
-    assert measure([str(tmp_path / 'moved'), '--out', str(table), '--measurements', str(own)]) == 0
-    (row,) = csv.DictReader(table.open())
+    table = tmp_path / 'm.csv'
+    assert measure([str(tmp_path / 'moved'), '--out', str(table)]) == 0
+    # One joint: no length, and none of 0.
+    area, row = csv.DictReader(table.open())
+    assert (area['measurement'], row['measurement']) == ('surface_area', 'volume')
     corners = vertices[faces]
     assert float(row['value']) == pytest.approx(8 * np.linalg.det(corners).sum() / 6, rel=0.05)
     assert row['unit'] == 'scan unit^3'

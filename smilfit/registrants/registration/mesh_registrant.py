@@ -9,9 +9,10 @@ import numpy as np
 
 from smilfit.body_models import SMIL
 from smilfit.registrants.registration.deformation import DeformationStage
+from smilfit.registrants.registration.doubts import limb_doubts, pose_cautions, surface_doubts
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.registrants.registration.priors import PriorSizes
-from smilfit.registrants.registration.result import Registration, doubts_of, figures
+from smilfit.registrants.registration.result import Registration, figures
 from smilfit.registrants.registration.scan import Scan
 from smilfit.registrants.registration.setting_checks import check_number
 from smilfit.registrants.registration.skin import with_skin
@@ -128,11 +129,13 @@ def registration_of(
     report = {
         'distance_scan_to_body': there,
         'distance_body_to_scan': back,
-        'doubts': doubts_of(there, back),
+        'doubts': [*surface_doubts(there, back), *_limb_doubts(specimen, found)],
+        'cautions': _pose_cautions(specimen, state),
         'converged': bool(history) and history[-1].get('reason') == 'converged',
         'noise': specimen.noise,
         'limbs_of_scan': len(specimen.curves.points),
         'limbs_paired': len(found.start.pairs),
+        'rival': found.rival,
         'seconds': dict(seconds),
         'scan': scan.report,
         'history': list(history),
@@ -142,6 +145,21 @@ def registration_of(
     return Registration(
         scan.name, state.params(), vertices, unposed, scan_distance, body_distance, absent, report
     )
+
+
+def _limb_doubts(specimen: Specimen, found: FoundPose) -> list[str]:
+    """Say why limbs of a rigged body may be on wrong ones; where all are named there is no doubt of that."""
+    pairs, template = found.start.pairs, specimen.template
+    if not template.rigged or (pairs and set(pairs) <= set(specimen.known_pairs)):
+        return []
+    of_body, of_scan = (len(curves.points) - len(pairs) for curves in (template.curves, specimen.curves))
+    return limb_doubts(of_body, of_scan, found.rival)
+
+
+def _pose_cautions(specimen: Specimen, state: SurfaceState) -> list[str]:
+    turns = state.params().body_pose
+    turn_rms = float(turns.square().mean().sqrt()) if turns.numel() else 0.0
+    return pose_cautions(turn_rms, specimen.template.priors.sizes.pose_sd)
 
 
 def _sizes_of(priors: PriorSizes | Mapping[str, Any] | None) -> PriorSizes:

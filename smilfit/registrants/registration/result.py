@@ -1,7 +1,6 @@
 """What a registration found, and its files."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from smilfit.structures import BodyParams
 
 FILE = 'registration.npz'
 NUMBERS = 'registration.json'
-# Of the extent: where a twentieth of the points is farther off, the registration is not believable.
-FAR_OFF = 0.03
 
 
 @dataclass(frozen=True)
@@ -110,25 +107,6 @@ class Registration:
             'absent': list(self.absent),
             **self.report,
         }
-
-
-def doubts_of(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str, float]) -> list[str]:
-    """Say why a registration is not believable; nothing where it may be.
-
-    Args:
-        scan_to_body: figures of distances from the scan.
-        body_to_scan: figures of distances from what of the body the scan shows.
-    """
-    found = []
-    for figure, of, to in ((scan_to_body, 'scan', 'body'), (body_to_scan, 'body', 'scan')):
-        far = figure['percentile_95_share']
-        # Not far too: NaN.
-        if not far <= FAR_OFF:
-            found.append(
-                f'a twentieth of the {of} lies {100 * far:.1f} % of the extent or more from the {to}. Look at the '
-                'picture: is it another animal, a limb on a wrong one, or does the scan hold more than the animal?'
-            )
-    return found
 
 
 def figures(distance: np.ndarray, extent: float) -> dict[str, float]:

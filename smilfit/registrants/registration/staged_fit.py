@@ -22,6 +22,8 @@ from smilfit.solvers import LevenbergMarquardt, StopReason
 STILL = 5
 # Shares of the extent: limbs a quarter of which is farther off are tried anew; scan nearer than this shows a joint.
 LOST_LIMB, SHOWN_WITHIN = 0.012, 0.012
+# Of the extent: where a tenth of the vertices ended farther away, two starts ended at different places.
+ELSEWHERE = 0.05
 # The robust widths through which a limb that is tried anew goes, shares of the extent, before its stage's own.
 LIMB_WIDTH = 0.04
 # Of a start, before surfaces draw: limbs' middles and landmarks alone.
@@ -36,11 +38,13 @@ class FoundPose:
         at: the state and its energy.
         start: where it began.
         absent: joints that the scan does not show.
+        rival: the energy of the likeliest start that ended elsewhere, times the best one's; None where none did.
     """
 
     at: Evaluation
     start: RigidStart
     absent: Bool[np.ndarray, ' J']
+    rival: float | None = None
 
 
 class StagedFit:
@@ -77,8 +81,20 @@ class StagedFit:
             raise ValueError(
                 f'{specimen.scan.name}: a start must be found; none was. Is the scan a flat sheet?'
             )
-        best = min((self._followed(start) for start in starts), key=lambda f: float(f.at.energy))
-        return self._with_exchanged_limbs(best)
+        found = [self._followed(start) for start in starts]
+        best = min(found, key=lambda f: float(f.at.energy))
+        best = self._with_exchanged_limbs(best)
+        return replace(best, rival=self._rival(best, found))
+
+    def _rival(self, best: FoundPose, found: Sequence[FoundPose]) -> float | None:
+        """Say how much worse than the best start the next is that ended at another place."""
+        elsewhere = [
+            float(other.at.energy / best.at.energy)
+            for other in found
+            if np.percentile(np.linalg.norm(other.at.vertices - best.at.vertices, axis=1), 90)
+            > ELSEWHERE * self.specimen.scan.extent
+        ]
+        return min(elsewhere, default=None)
 
     def refined(self, found: FoundPose) -> FoundPose:
         """Go through all stages but the first; limbs that are lost after the second are tried anew."""

@@ -10,6 +10,7 @@ from benchmarks.registration.specimens import Draw, Shown, correspondence, draw_
 from smilfit.body_models import SMIL
 from smilfit.registrants.registration import MeshRegistrant, clean_scan, template_body
 from smilfit.registrants.registration.deformation import RestDeformation
+from smilfit.registrants.registration.doubts import limb_doubts, pose_cautions, surface_doubts
 from smilfit.synthetic import make_insect
 
 # The test must be cheap; the default has three starts.
@@ -29,6 +30,8 @@ def test_vertices_are_the_right_ones_with_three_legs_cut(registered):
     assert score['right_vertex_%'] > 75
     assert score['median_off_%'] < 0.2
     assert score['right_leg_%'] > 99.5
+    # Legs that nobody sees are no doubt.
+    assert found.report['doubts'] == []
 
 
 def test_missing_legs_are_named_and_left_at_rest(registered):
@@ -55,6 +58,16 @@ def test_files_say_what_is_needed_to_measure(registered, tmp_path):
     record = json.loads((tmp_path / 'registration.json').read_text())
     assert record['scale'] == pytest.approx(float(stored['scale'][0]))
     assert record['scan_extent'] == pytest.approx(specimen.scan.extent)
+
+
+def test_doubts_are_said_of_what_may_be_on_wrong_limbs():
+    near, far = {'percentile_95_share': 0.02}, {'percentile_95_share': 0.1}
+    assert surface_doubts(near, near) == limb_doubts(1, 0, None) == limb_doubts(0, 1, 1.5) == []
+    assert pose_cautions(0.3, 0.35) == []
+    assert '10.0 % of the extent' in surface_doubts(near, far)[0]
+    assert '1 limbs of the scan lie on none' in limb_doubts(2, 1, None)[0]
+    assert '1.10 times the energy' in limb_doubts(0, 0, 1.1)[0]
+    assert 'turned by 0.50 rad' in pose_cautions(0.5, 0.35)[0]
 
 
 def test_stiff_vertices_keep_a_turned_surface():
