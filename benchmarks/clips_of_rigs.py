@@ -26,7 +26,6 @@ from smilfit.synthetic.labels import project_keypoints
 
 CONFIG = ROOT / 'configs' / 'fit' / 'multiview_keypoints_lm.py'
 SIZE = (640, 512)
-SMOOTHNESS = 0.1
 # Of the arena that the cameras see, over the animal's length.
 _ROOM = 0.75
 _SKIN = 'joints and skin'
@@ -38,7 +37,6 @@ def main() -> None:
     parser.add_argument('rigs', type=Path, nargs='+')
     parser.add_argument('--noise-px', type=float, default=1.0)
     parser.add_argument('--clip', help='this clip alone')
-    parser.add_argument('--shipped', action='store_true', help='the shipped weights and schedule as they are')
     arguments = parser.parse_args()
     every = []
     for path in arguments.rigs:
@@ -47,7 +45,7 @@ def main() -> None:
         for clip in report.clips:
             if arguments.clip not in (None, clip.name):
                 continue
-            joints, skin, seconds = recovered(data, names, clip, arguments.noise_px, arguments.shipped)
+            joints, skin, seconds = recovered(data, names, clip, arguments.noise_px)
             every.append(joints)
             print(
                 f'{data.name} {clip.name}: {len(clip)} frames, joints median {100 * np.median(joints):.3f} %, '
@@ -75,7 +73,7 @@ def with_skin_points(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...
 
 
 def recovered(
-    data: BodyModelData, names: tuple[str, ...], clip: ClipPoses, noise_px: float, shipped: bool = False
+    data: BodyModelData, names: tuple[str, ...], clip: ClipPoses, noise_px: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Fit a clip to what cameras see of it; gives a frame's errors of joints and of skin, and seconds."""
     body = SMIL(data).double()
@@ -88,7 +86,7 @@ def recovered(
     pixels, _, inside = project_keypoints(seen.keypoints, cameras)
     xy = torch.from_numpy(pixels + noise_px * rng.standard_normal(pixels.shape))
     labels = Keypoints2d(xy, torch.from_numpy(inside.astype(float)), names, cameras)
-    fitter = build_registrant({**settings(shipped), 'body_model': SMIL(data), 'verbose': False})
+    fitter = build_registrant({**settings(), 'body_model': SMIL(data), 'verbose': False})
     start = now()
     result = fitter([labels])
     seconds = now() - start
@@ -109,20 +107,13 @@ def at_origin(body: SMIL, clip: ClipPoses) -> BodyParams:
     return params.replace(transl=params.transl - middle)
 
 
-def settings(shipped: bool) -> dict[str, Any]:
-    """Give the shipped config, for labels that stand where the model has them, and for clips of 24 frames a second.
-
-    Places of labels and sizes of parts are not fitted. Animated animals jump within a few frames: smoothness weighs a
-    tenth, and the last stage begins with a wide loss, too.
-    """
+def settings() -> dict[str, Any]:
+    """Give the shipped config, without what it finds of labels off the model and of parts of other sizes: none is."""
     config = copy.deepcopy(read_config(CONFIG).to_dict())
     for stage in config['stages']:
         stage.update({'fit_landmark_offsets': False, 'fit_part_sizes': False})
         for name in ('landmark_prior_weight', 'part_size_prior_weight'):
             stage.pop(name, None)
-        if 'smooth_motion_weight' in stage and not shipped:
-            stage['smooth_motion_weight'] *= SMOOTHNESS
-            stage['optimizer'] = {'type': 'LevenbergMarquardt', 'gnc_schedule': (8.0,)}
     return config
 
 

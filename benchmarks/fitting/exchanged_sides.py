@@ -45,10 +45,13 @@ def sides(setting: Setting) -> list[Row]:
     is what lies within 2 % of the body's length of the fit to clean labels, in the mean over keypoints.
     """
     rows = []
-    for recording in _recordings(setting):
+    recordings = _recordings(setting)
+    for n, recording in enumerate(recordings):
         pairs = pairs_of(recording.body.data, recording.seen.names)
         fits = _Fits(recording)
-        for name, kind in KINDS.items():
+        # A trial of the code takes every kind once, each on one of the recordings.
+        kinds = setting.size(slice(None), slice(n, None, len(recordings)))
+        for name, kind in list(KINDS.items())[kinds]:
             for share in setting.size(SHARES, SHARES[-1:]):
                 if share or name == 'single pairs':
                     rows.append(_row(recording, pairs, fits, name, kind, share))

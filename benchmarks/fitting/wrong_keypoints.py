@@ -35,7 +35,8 @@ Spoil = Callable[[Problem, float], tuple[Problem, Problem]]
 def wrong(setting: Setting) -> list[Row]:
     """Share of frames as near as 1.5 x a fit that is told what is wrong, from the rigid start, by schedule."""
     rows = []
-    for data in (_with_sides(setting.data), plain_data(make_insect()), plain_data(make_quadruped())):
+    others = setting.size((make_insect, make_quadruped), ())
+    for data in (_with_sides(setting.data), *(plain_data(make()) for make in others)):
         for views, make in ((0, seen_in_space), (4, _four_views)):
             clean = make(data, setting.size(256, 3), 0)
             for kind, (spoil, shares) in KINDS.items():

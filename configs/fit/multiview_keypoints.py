@@ -30,7 +30,8 @@ handlers = [
     dict(
         type='SmoothMotionHandler',
         handler_key='smooth_motion',
-        prior_loss=dict(type='SmoothPointsLoss', order=2),
+        # What moves by more than a twentieth of the body a frame squared does so itself: jumps are not smoothed away.
+        prior_loss=dict(type='SmoothPointsLoss', order=2, sigma=0.05),
     ),
 ]
 

@@ -16,7 +16,7 @@ from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_p
 from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose_mixture
 from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
-from smilfit.losses.robust import Absolute, GemanMcClure, Robust
+from smilfit.losses.robust import Absolute, Cauchy, GemanMcClure, Robust
 from smilfit.losses.sampled_pose_prior import SampledPosePriorLoss
 from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_mixture_prior import ShapeMixturePriorLoss
@@ -37,6 +37,7 @@ from smilfit.losses.triangulation_consistency import TriangulationConsistencyLos
 __all__ = [
     'Absolute',
     'BaseLoss',
+    'Cauchy',
     'CentreHeatmapLoss',
     'Energies',
     'FocalPriorLoss',

@@ -45,6 +45,27 @@ class GemanMcClure:
 
 
 @dataclass(frozen=True)
+class Cauchy:
+    """`sigma^2 log(1 + s / sigma^2)`: quadratic below sigma, and the less steep the farther off.
+
+    But for a factor the negative logarithm of a Student's t distribution: of errors that are mostly small, and
+    very large at times (Lange, Little and Taylor 1989). Unlike `GemanMcClure` it has no bound: what is far off
+    still counts.
+
+    Args:
+        sigma: width, in the residual's unit; one, or a tensor that broadcasts against the squared residuals.
+    """
+
+    sigma: float | Tensor
+
+    def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Give `rho(s)` and its derivative by s."""
+        width = (self.sigma * widening) ** 2
+        far = squared / width
+        return width * torch.log1p(far), 1 / (1 + far)
+
+
+@dataclass(frozen=True)
 class Absolute:
     """`sqrt(s)`: absolute values, reweighted by `1 / (2 |r|)`; a parabola near 0, where that has no bound.
 

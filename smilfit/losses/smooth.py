@@ -1,5 +1,7 @@
 """Smoothness over time. Consecutive rows of a batch are consecutive frames of one clip."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_rot6d
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
-from smilfit.losses.robust import Absolute
+from smilfit.losses.robust import Absolute, Cauchy
 from smilfit.registry import LOSSES
 
 LOSS_FUNCTIONS = ('L1', 'L2')
@@ -52,19 +54,27 @@ class SmoothPointsLoss(BaseLoss):
         order: 1 for velocity, 2 for acceleration (which leaves steady motion alone).
         reduction: `'mean'` over frames and points.
         loss_weight: factor on the result.
+        sigma: changes larger than this, in body sizes a frame (a frame squared, of order 2), count the less the
+            larger they are (`Cauchy`): animals that jump, start and turn within a few frames are not held back,
+            and steady motion stays smooth. None: all count squared.
     """
 
-    def __init__(self, order: int = 2, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, order: int = 2, reduction: str = 'mean', loss_weight: float = 1.0, sigma: float | None = None
+    ) -> None:
         super().__init__(reduction, loss_weight)
         if order not in (1, 2):
             raise ValueError(
                 f'SmoothPointsLoss: order must be 1 (velocity) or 2 (acceleration); got {order}.'
             )
-        self.frame_order = order
+        if sigma is not None and not 0 < sigma < math.inf:
+            raise ValueError(f'SmoothPointsLoss: sigma must be finite and above 0, or None; got {sigma}.')
+        self.frame_order, self.sigma = order, sigma
 
     def residual(self, points: Float[Tensor, 'B K 3'], body_size: Float[Tensor, ' B']) -> Residuals:
         """Give the points, whose differences over frames count in units of the size of the frame they end in."""
         weight = body_size.square().reciprocal()[:, None].expand(points.shape[:2])
         eye = torch.eye(3, dtype=points.dtype, device=points.device)
         count = float(weight.numel())
-        return Residuals(points, weight, None, count, order=self.frame_order, pointwise=True, slope=eye)
+        robust = None if self.sigma is None else Cauchy(self.sigma * body_size.detach()[:, None])
+        return Residuals(points, weight, robust, count, order=self.frame_order, pointwise=True, slope=eye)

@@ -237,6 +237,15 @@ def test_smoothness():
     assert torch.allclose(SmoothPointsLoss(order=1, reduction='sum')(steady, size), velocity)
 
 
+def test_jumps_cost_less_and_small_changes_the_same():
+    size = torch.full((8,), 2.0)
+    for change, least, most in ((0.001, 0.999, 1.0), (1.0, 0.0, 0.02)):
+        points = torch.zeros(8, 1, 3)
+        points[4:, 0, 0] = 2.0 * change
+        plain, robust = (SmoothPointsLoss(sigma=sigma)(points, size) for sigma in (None, 0.05))
+        assert least < robust / plain < most
+
+
 @pytest.mark.parametrize('loss_func', ['L1', 'L2'])
 @pytest.mark.parametrize('degree', [False, True])
 def test_smooth_joints_are_the_mean_over_frames_of_what_xrmocap_sums(loss_func, degree):
@@ -259,6 +268,7 @@ def test_smooth_joints_are_the_mean_over_frames_of_what_xrmocap_sums(loss_func, 
         (lambda: KeypointMSELoss(sigma=0.0), 'sigma must be positive'),
         (lambda: SmoothJointLoss(loss_func='L3'), 'loss_func must be one of'),
         (lambda: SmoothPointsLoss(order=3), 'order must be 1'),
+        (lambda: SmoothPointsLoss(sigma=0.0), 'sigma must be finite and above 0'),
     ],
 )
 def test_wrong_settings(make, message):

@@ -113,6 +113,7 @@ CASES = {
     'smooth_l2': case('SmoothJointLoss', 'body_pose', 50 * POSE, degree=True, loss_func='L2'),
     'velocity': case('SmoothPointsLoss', 'points', POINTS, dict(body_size=SIZE), order=1),
     'acceleration': case('SmoothPointsLoss', 'points', POINTS, dict(body_size=SIZE), loss_weight=2.0),
+    'jumps': case('SmoothPointsLoss', 'points', POINTS, dict(body_size=SIZE), sigma=0.3),
     'mask_l2': case('SilhouetteL2Loss', 'alpha', ALPHA, VIEWS),
     'mask_l1': case('SilhouetteL1Loss', 'alpha', ALPHA, VIEWS),
     'mask_bce': case('SilhouetteBCELoss', 'alpha', ALPHA, VIEWS),

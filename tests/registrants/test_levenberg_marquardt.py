@@ -214,14 +214,14 @@ def moving_clip():
     return body, Keypoints3d(xyz, torch.ones(xyz.shape[:2]).double(), points.names)
 
 
-@pytest.mark.parametrize('order', [1, 2])
-def test_smooth_motion_reaches_lbfgs_minimum(order):
+@pytest.mark.parametrize(('order', 'sigma'), [(1, None), (2, None), (2, 0.1)])
+def test_smooth_motion_reaches_lbfgs_minimum(order, sigma):
     torch.manual_seed(0)
     body, rough = moving_clip()
     prior, weight = pose_prior(0.1)
     handlers = [
         Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum')),
-        SmoothMotionHandler(SmoothPointsLoss(order, reduction='sum')),
+        SmoothMotionHandler(SmoothPointsLoss(order, reduction='sum', sigma=sigma)),
         prior,
     ]
     weights = {'keypoints3d_mse': 1.0, 'smooth_motion': 3.0} | weight

@@ -19,9 +19,9 @@ from smilfit.handlers import (
     SmoothMotionHandler,
     rigid_limbs,
 )
-from smilfit.losses import KeypointMSELoss, SmoothJointLoss
+from smilfit.losses import KeypointMSELoss, SmoothJointLoss, SmoothPointsLoss
 from smilfit.registrants import RigidInitializer, SMPLify, Stage
-from smilfit.solvers import LBFGS, Adam
+from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt
 from smilfit.structures import Keypoints3d
 from tests.animals import random_params, ring_of_cameras, small_animal
 from tests.registrants.clip import ALL, RIGID, error, seen_by
@@ -198,6 +198,27 @@ def test_smooth_terms_make_it_smoother(clip):
     plain = shake()
     assert shake(smooth_motion=10.0) < 0.5 * plain
     assert shake(smooth_joint=1.0) < plain
+
+
+def test_a_jump_is_not_smoothed_away(clip):
+    body, truth, points = clip
+    size = float((points.xyz[0].amax(0) - points.xyz[0].amin(0)).max())
+    xyz = points.xyz[:1].repeat(12, 1, 1)
+    xyz[6:, :, 2] += size
+    still = replace(points, xyz=xyz, confidence=torch.ones(xyz.shape[:2]).double())
+    noisy = replace(still, xyz=xyz + 0.01 * size * torch.randn(xyz.shape).double())
+
+    def off(weight, sigma):
+        handlers = [Keypoint3dHandler(), SmoothMotionHandler(SmoothPointsLoss(sigma=sigma))]
+        stage = Stage(n_iter=30, fit=RIGID, weights={'keypoints3d_mse': 1.0, 'smooth_motion': weight})
+        found = SMPLify(body, [stage], handlers, LevenbergMarquardt())([noisy], truth[:1])
+        return error(body, found, still)
+
+    free, held, let_go = off(0.0, None), off(2.0, None), off(2.0, 0.05)
+    at_jump = slice(5, 7)
+    assert held[at_jump].mean() > 3 * free[at_jump].mean()
+    assert let_go[at_jump].mean() < 1.5 * free[at_jump].mean()
+    assert let_go.mean() < free.mean()
 
 
 def test_joint_limits_hold_a_joint_back(clip):

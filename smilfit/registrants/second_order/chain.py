@@ -157,12 +157,7 @@ def _on_joints(item: Residuals | Energies, body: SMIL, held: bool) -> bool:
     ):
         return False
     if item.order:
-        return (
-            names is not None
-            and item.robust is None
-            and item.by_vector
-            and item.value is item.source.argument
-        )
+        return names is not None and item.by_vector and item.value is item.source.argument
     return item.pointwise and item.slope is not None
 
 

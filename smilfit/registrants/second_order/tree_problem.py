@@ -183,7 +183,8 @@ def couplings_of(
     for item, share in zip(stated, shares):
         if not item.order:
             continue
-        weight = share * item.factor * item.weights(term.continuous(at.state))
+        terms = item.terms(term.continuous(at.state), at.widening)
+        weight = share * item.factor * (terms.weight if terms.slope is None else terms.weight * terms.slope)
         points = point_set(at.kinematics.body, item.source.names)
         if points.only_joints:
             every = weight.new_zeros(len(weight), at.kinematics.joints.shape[1])
