@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 BLENDER_PYTHON ?= python3.11
 BLENDER_STAMP := $(VENV)/blender/.installed
 DEMO_OUT ?= demo_out
+# Tests start many processes: bytecode that none of them may write is compiled by each anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install blender demo test lint bench docs pictures blender-addon clean
 

@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files of half a minute and more, the longest first. A file stays with one process, as its fixtures are dear, so a
 # long one that began last would leave the others idle.
 LONGEST = (
-    *('test_main_job.py', 'test_bad_inputs.py', 'test_faults.py', 'test_recovery.py', 'test_smalify.py'),
-    *('test_training_runs.py', 'test_fit_launcher.py', 'test_levenberg_marquardt.py', 'test_tools.py'),
+    *('test_main_job.py', 'test_bad_inputs.py', 'test_benchmarks.py'),
+    *('test_going_on.py', 'test_addon.py', 'test_faults.py'),
+    *('test_recovery.py', 'test_smalify.py', 'test_training_runs.py'),
+    *('test_fit_launcher.py', 'test_levenberg_marquardt.py', 'test_tools.py'),
+    *('test_dannce_mouse.py', 'test_hostile_stores.py', 'test_pickle_attacks.py'),
 )
 
 

@@ -101,7 +101,6 @@ class _Remembering:
 
     def __init__(self, function: Callable[..., Any], check_each: Callable[..., Any]) -> None:
         self.function, self._check_each = function, check_each
-        self.checked = check_each(function)
         signature = inspect.signature(function)
         parameters = signature.parameters.values()
         stated = [p.annotation is not p.empty for p in parameters]
@@ -113,7 +112,7 @@ class _Remembering:
 
     def call(self) -> Callable[..., Any]:
         """Give the function that checks what it has not seen."""
-        function, checked, first, gives = self.function, self.checked, self.first, self.gives
+        function, first, gives = self.function, self.first, self.gives
         taken: set[Hashable] = set()
         given_back: set[Hashable] = set()
         if self.states_nothing:
@@ -127,9 +126,9 @@ class _Remembering:
                 if kwargs:
                     given = given, look(kwargs)
             except Unlike:
-                return checked(*args, **kwargs)
+                return self.checked(*args, **kwargs)
             if given not in taken:
-                found = checked(*args, **kwargs)
+                found = self.checked(*args, **kwargs)
                 remember(given, taken)
                 return found
             found = function(*args, **kwargs)
@@ -155,6 +154,11 @@ class _Remembering:
             self._checked_answer(*args, **kwargs)
         finally:
             del self._answer.value
+
+    @functools.cached_property
+    def checked(self) -> Callable[..., Any]:
+        """The function that checks each call; made at the first one, as most functions have none in a process."""
+        return self._check_each(self.function)
 
     @functools.cached_property
     def _checked_answer(self) -> Callable[..., Any]:

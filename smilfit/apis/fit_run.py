@@ -53,7 +53,8 @@ class FitRun:
     """What came out: results and numbers by session, and the report's path.
 
     `benchmarks` are of recordings by calibrated cameras, `images` of single images, `points` of points in space.
-    `verdicts` are empty where nothing was judged.
+    `verdicts` are empty where nothing was judged. `fps` are frames a second of what was recorded over time, None
+    where nobody states them.
     """
 
     results: dict[str, FitResult]
@@ -62,6 +63,7 @@ class FitRun:
     report: Path
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     points: dict[str, PointBenchmark] = field(default_factory=dict)
+    fps: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def n_images_not_fitted(self) -> int:
@@ -239,7 +241,8 @@ def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitRe
         with page.make('report', made_of) as staging:
             drawn.save(staging / REPORT)
     verdicts = {session: verdict for session, (verdict, _) in judged.items()}
-    return FitRun(results, benchmarks, images, fits.out / REPORT, verdicts, points)
+    fps = {session: fits.dataset.fps(session) for session in sessions if fits.dataset.temporal(session)}
+    return FitRun(results, benchmarks, images, fits.out / REPORT, verdicts, points, fps)
 
 
 def _page(

@@ -17,6 +17,7 @@ from smilfit.apis.session_source import find_places, open_place
 from smilfit.body_models import BodyModelData, load_body_model_data
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow, body_axes, propose_lookup, write_proposal
 from smilfit.io.lookup_proposals.proposal import SKIN_SD
+from smilfit.io.videos import USUAL_FPS
 from smilfit.visualization.lookup_page import lookup_page
 from smilfit.visualization.named_points import crop_around, plot_named_points
 
@@ -28,7 +29,8 @@ FRAMES_SHOWN, CAMERAS_SHOWN = 2, 6
 class LookupProposal:
     """What was proposed and where it lies; without data there is no table.
 
-    `likely_unit` is that of points in space whose unit nobody states.
+    `likely_unit` is that of points in space whose unit nobody states; `taken_fps` are frames a second
+    that were taken for points in space of which nobody states them.
     """
 
     body: BodyModelData
@@ -37,6 +39,7 @@ class LookupProposal:
     table: Path | None
     page: Path
     likely_unit: LikelyUnit | None = None
+    taken_fps: float | None = None
 
 
 def propose_joint_lookup(
@@ -90,7 +93,11 @@ def propose_joint_lookup(
     if table is not None:
         write_proposal(table, rows, body)
     drawn.save(page)
-    return LookupProposal(body, axes, rows, table, Path(page), _likely_unit(source, sessions, body))
+    of_points = source is not None and source.format == POINTS3D
+    taken_fps = USUAL_FPS if of_points and not all(session.fps for session in sessions) else None
+    return LookupProposal(
+        body, axes, rows, table, Path(page), _likely_unit(source, sessions, body), taken_fps
+    )
 
 
 def _likely_unit(

@@ -13,10 +13,10 @@ from smilfit.measurements.allometry import Allometry, allometry_table
 from smilfit.measurements.default_set import default_measurements
 from smilfit.measurements.definition_file import read_measurements
 from smilfit.measurements.definitions import Measurement
+from smilfit.measurements.fit_specimens import measure_fit
 from smilfit.measurements.registration_file import REGISTRATION, find_registrations, read_registration
 from smilfit.measurements.specimens import (
     Specimen,
-    measure_fit,
     measure_model,
     measure_registration,
 )
@@ -46,6 +46,7 @@ class MeasuringOptions:
         betas: shapes of models to measure beside the mean, by name.
         beta_steps: by so many standard deviations each coefficient of models is moved up and down; 0 for none.
         poses: in how many frames of a fit poses are looked at.
+        keep_doubted: numbers that are in doubt go into slopes, too.
     """
 
     body_model: str | Path | None = None
@@ -53,6 +54,7 @@ class MeasuringOptions:
     betas: dict[str, tuple[float, ...]] = field(default_factory=dict)
     beta_steps: float = 0.0
     poses: int = 40
+    keep_doubted: bool = False
 
 
 def measure(
@@ -90,7 +92,7 @@ def measure(
             specimens.append(specimen)
             if told is not None:
                 told(specimen)
-    slopes, left_out = allometry_table(specimens, allometry) if allometry else ([], {})
+    slopes, left_out = allometry_table(specimens, allometry, options.keep_doubted) if allometry else ([], {})
     out.parent.mkdir(parents=True, exist_ok=True)
     files = [write_measurements(out, specimens)]
     if allometry:
@@ -151,7 +153,10 @@ def model_of_registrations(path: Path, given: str | Path | None) -> SMIL:
         ValueError: none is known.
     """
     named = read_npz(path, ('model_file',), 'a registration').get('model_file')
-    file = given or (None if named is None else str(named))
+    file: str | Path | None = given
+    if file is None and named is not None:
+        # A relative one is relative to the registration; what is absolute stays so.
+        file = str(named) if is_shipped(str(named)) else path.parent / str(named)
     if file is None or not (is_shipped(file) or Path(file).is_file()):
         raise ValueError(f'{path}: the body model must be known; got {file}. Give --body-model FILE.')
     return load_body_model(file)

@@ -18,7 +18,8 @@ from smilfit.apis.compute import torch_threads
 from smilfit.apis.fit_run import load_fit_config
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import Progress, ProgressCallback, ignore
-from smilfit.body_models import SMIL, load_body_model
+from smilfit.apis.scan_warnings import scan_warnings
+from smilfit.body_models import SMIL, is_shipped, load_body_model, save_body_model
 from smilfit.engine.launch import process_group
 from smilfit.files import (
     BadFileError,
@@ -32,9 +33,9 @@ from smilfit.files import (
 )
 from smilfit.io.mesh_files import write_mesh
 from smilfit.io.scan_files import LANDMARKS, SCAN_FORMATS, find_scans, read_mesh, read_scan_landmarks
-from smilfit.registrants.registration import MeshRegistrant, Scan, clean_scan, template_body, unit_suspicion
+from smilfit.registrants.registration import MeshRegistrant, Scan, clean_scan, template_body
 from smilfit.registrants.registration.result import NUMBERS
-from smilfit.registry import build_body_model, build_registrant
+from smilfit.registry import UnknownNameError, build_body_model, build_registrant
 from smilfit.solvers import DistributedProcesses, Processes
 from smilfit.structures.units import MILLIMETRES
 from smilfit.version import __version__
@@ -43,6 +44,8 @@ from smilfit.visualization.registration_page import draw_registration, registrat
 logger = logging.getLogger('smilfit')
 
 PART, PICTURE, MESH, PAGE = 'registration', 'registration.jpg', 'registered.ply', 'registrations.html'
+# A body that is no file (a template mesh, or made by the config) is written beside its registrations.
+BODY_MODEL = 'body_model.smil.json'
 # A process that has done its specimens waits for one that still works.
 PATIENCE = timedelta(days=14)
 
@@ -100,14 +103,19 @@ def register(
         cfg = load_fit_config(config, cfg_options or {})
         if unit is not None and unit not in MILLIMETRES:
             raise ValueError(f'--unit: must be one of {", ".join(MILLIMETRES)}; got {unit!r}.')
-        body = _body(cfg.pop('body_model', None), body_model)
+        body, model_file = _body(cfg.pop('body_model', None), body_model)
         registrant = build_registrant({**cfg, 'body_model': body})
         if not isinstance(registrant, MeshRegistrant):
             raise ValueError(
                 f'register: the config must be of a MeshRegistrant; got {type(registrant).__name__}.'
             )
         with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
-            run = _Run(registrant, cfg, out, unit, overwrite)
+            if model_file is None:
+                model_file = f'../{BODY_MODEL}'
+                if processes.rank == 0:
+                    out.mkdir(parents=True, exist_ok=True)
+                    save_body_model(registrant.body.data, out / BODY_MODEL)
+            run = _Run(registrant, model_file, cfg, out, unit, overwrite)
             own = list(found.items())[processes.rank :: processes.count]
             told = progress if progress is not None and processes.rank == 0 else ignore
             done = []
@@ -125,9 +133,16 @@ class _Run:
     """Specimens one by one, each in a folder of its own."""
 
     def __init__(
-        self, registrant: MeshRegistrant, cfg: Mapping[str, Any], out: Path, unit: str | None, overwrite: bool
+        self,
+        registrant: MeshRegistrant,
+        model_file: str,
+        cfg: Mapping[str, Any],
+        out: Path,
+        unit: str | None,
+        overwrite: bool,
     ) -> None:
-        self.registrant, self.out, self.unit, self.overwrite = registrant, out, unit, overwrite
+        self.registrant, self.model_file, self.out = registrant, model_file, out
+        self.unit, self.overwrite = unit, overwrite
         self.options = {'config': json.loads(json.dumps(dict(cfg), default=repr)), 'unit': unit}
 
     def one(self, name: str, path: Path) -> tuple[str, str]:
@@ -145,9 +160,11 @@ class _Run:
                 self._write(staging, scan, warnings)
         except (ArithmeticError, ValueError, KeyError, OSError, BadFileError, RuntimeError) as error:
             # One bad scan of many must not end the others; the page and the exit code tell of it.
-            logger.warning('%s: not registered: %s', name, error)
+            told = isinstance(error, (ValueError, OSError, BadFileError, UnknownNameError))
+            why = str(error) if told else f'{type(error).__name__}: {error}'
+            logger.warning('%s: not registered: %s', name, why)
             logger.debug('%s', traceback.format_exc())
-            return 'failed', f'{type(error).__name__}: {error}'
+            return 'failed', why
         return 'done', ''
 
     def _inputs(self, path: Path) -> dict[str, Any]:
@@ -163,28 +180,15 @@ class _Run:
         vertices, faces = read_mesh(path)
         scan = clean_scan(name, vertices, faces, self.unit, read_scan_landmarks(path))
         data = self.registrant.body.data
-        suspicion = unit_suspicion(scan, MILLIMETRES.get(data.unit or ''), self.registrant.surface.extent)
-        said = [suspicion] if suspicion else []
-        report = scan.report
-        for key, words in (
-            ('vertices_not_finite', 'vertices that are no numbers were left out'),
-            ('faces_without_area', 'triangles without area were left out'),
-            ('loose_pieces_left_out', 'small loose pieces were left out'),
-        ):
-            if report.get(key):
-                said.append(f'{name}: {report[key]} {words}')
-        if report['pieces'] > 1:
-            said.append(
-                f'{name}: hangs together in {report["pieces"]} pieces, bridged where they are nearest'
-            )
-        return scan, said
+        mm = MILLIMETRES.get(data.unit or '')
+        return scan, scan_warnings(scan, mm, self.registrant.surface.extent)
 
     def _write(self, folder: Path, scan: Scan, warnings: list[str]) -> None:
         surface = self.registrant.surface
         found = self.registrant(scan)
         warnings += [f'{scan.name}: is not believable: {why}' for why in found.report['doubts']]
         found.report['warnings'] = warnings
-        found.save(folder, surface, scan)
+        found.save(folder, surface, scan, self.model_file)
         write_mesh(folder / MESH, found.vertices, surface.faces)
         shown = draw_registration(
             (scan.vertices, scan.faces), (found.vertices, surface.faces), found.shown_distance(surface)
@@ -210,8 +214,8 @@ class _Run:
         return RegistrationRun(records, failed, page, tuple(n for n, word, _ in done if word == 'kept'))
 
 
-def _body(own: Any, given: str | Path | None) -> SMIL:
-    """Build the body; a mesh is a template without a skeleton."""
+def _body(own: Any, given: str | Path | None) -> tuple[SMIL, str | None]:
+    """Build the body, and name its file, if a body model file it is; a mesh is a template without a skeleton."""
     if given is None and own is None:
         raise ValueError(
             'register: the body model must be named, by --body-model or in the config; got none.'
@@ -221,6 +225,6 @@ def _body(own: Any, given: str | Path | None) -> SMIL:
         if Path(name).suffix.lower().lstrip('.') in SCAN_FORMATS:
             vertices, faces = read_mesh(name)
             whole = clean_scan(Path(name).stem, vertices, faces)
-            return template_body(whole.name, whole.vertices, whole.faces)
-        return load_body_model(name)
-    return name if isinstance(name, torch.nn.Module) else build_body_model(name)
+            return template_body(whole.name, whole.vertices, whole.faces), None
+        return load_body_model(name), str(name) if is_shipped(name) else str(Path(name).resolve())
+    return (name if isinstance(name, torch.nn.Module) else build_body_model(name)), None

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from smilfit.cli.argument_types import KeyValues, device, frame_range, int_from
 from smilfit.cli.command import DefaultsFormatter, add_body_model, add_import, add_traceback, run_command
+from smilfit.cli.next_step import export_step, no_fps_stated
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -191,7 +192,24 @@ def show_fit(done: 'FitRun') -> int:
     _print_swaps(console, done)
     _print_verdicts(console, done)
     console.print(f'report: {done.report}', highlight=False, soft_wrap=True)
+    _print_next(done)
     return EXIT_INCOMPLETE if done.n_images_not_fitted or done.not_believable else 0
+
+
+def _print_next(done: 'FitRun') -> None:
+    """Say how the motion of a recording goes on to other programs; of an unbelievable one, that it should not."""
+    if not done.fps:
+        return
+    if done.not_believable:
+        print(f'next: look at {done.report}, which says what is not believable, before the fit is used')
+        return
+    taken = None
+    if not all(done.fps.values()):
+        from smilfit.io.videos import USUAL_FPS
+
+        taken = USUAL_FPS
+        print(no_fps_stated(taken))
+    print(f'next: {export_step(done.report.parent, taken)}')
 
 
 def _print_swaps(console: Console, done: 'FitRun') -> None:

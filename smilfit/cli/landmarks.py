@@ -11,7 +11,7 @@ from rich.table import Table
 
 from smilfit.cli.argument_types import positive_float
 from smilfit.cli.command import add_import, add_traceback, run_command
-from smilfit.cli.next_step import POINTS3D, likely_format, preprocess_step
+from smilfit.cli.next_step import POINTS3D, likely_format, no_fps_stated, preprocess_step
 
 if TYPE_CHECKING:
     from smilfit.apis.lookup_proposal import LookupProposal
@@ -52,6 +52,12 @@ def build_parser(prog: str | None = 'landmarks') -> argparse.ArgumentParser:
         metavar='FILE',
         help='names of the keypoints of points3d, where DATA has none',
     )
+    parser.add_argument(
+        '--fps',
+        type=positive_float,
+        metavar='N',
+        help='frames a second of points3d, where DATA states none: part of the command that is printed at the end',
+    )
     parser.add_argument('--partial-labels', action='store_true', help='labels may end before their video')
     parser.add_argument(
         '--page', type=Path, metavar='FILE.html', help='the page to write (default: beside OUT.csv)'
@@ -84,6 +90,10 @@ def _run(arguments: argparse.Namespace) -> int:
     source = None
     if arguments.data is not None:
         arguments.format = arguments.format or likely_format(arguments.data)
+        if arguments.fps is not None and arguments.format != POINTS3D:
+            raise ValueError(
+                f'--fps: must go with points3d; got {arguments.format}, whose videos have their own. Leave it out.'
+            )
         source = DataSource(
             arguments.format,
             arguments.data,
@@ -91,6 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
             images=arguments.images,
             partial_labels=arguments.partial_labels,
             skeleton=arguments.skeleton,
+            fps=arguments.fps,
         )
     done = propose_joint_lookup(
         arguments.model,
@@ -109,17 +120,19 @@ def _run(arguments: argparse.Namespace) -> int:
                 f'unit: none is stated; points are {found.points:.3g} long and the model {found.model_mm:.3g} mm, '
                 f'so they are taken for {found.unit} below. Change --unit if that is wrong.'
             )
-        if arguments.format == POINTS3D:
-            print('time: where DATA states no frames per second, add --fps N below; animations need it.')
+        if done.taken_fps is not None:
+            print(no_fps_stated(done.taken_fps))
         print(f'next: {next_command(arguments, done)}')
     return code
 
 
 def next_command(arguments: argparse.Namespace, done: 'LookupProposal') -> str:
     """Write the command that goes on with a table: a dataset of what was looked at."""
-    options = {name: getattr(arguments, name) for name in ('skeleton', 'images', 'unit')}
+    options = {name: getattr(arguments, name) for name in ('skeleton', 'images', 'unit', 'fps')}
     if done.likely_unit is not None:
         options['unit'] = done.likely_unit.unit
+    if done.taken_fps is not None:
+        options['fps'] = done.taken_fps
     assert done.table is not None
     return preprocess_step(arguments.format, arguments.data, arguments.model, done.table, options)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from smilfit.cli.argument_types import existing_file
+from smilfit.cli.argument_types import existing_file, positive_float
 from smilfit.cli.command import add_import, add_traceback, run_command
-from smilfit.cli.next_step import landmarks_step
+from smilfit.cli.next_step import POINTS3D, landmarks_step, likely_format, try_step
 
 _UNITS = ('m', 'dm', 'cm', 'mm', 'um', 'in', 'ft')
 _LIMITS = ('auto', 'file', 'clips', 'default')
@@ -71,9 +71,15 @@ def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--skeleton',
-        type=Path,
+        type=existing_file,
         metavar='FILE',
         help="names of the keypoints of --recording, where it has none (part of that command; the rig's is in RIG)",
+    )
+    parser.add_argument(
+        '--fps',
+        type=positive_float,
+        metavar='N',
+        help='frames a second of --recording, where that is a file of points in space that states none (likewise)',
     )
     parser.add_argument('--force', action='store_true', help='replace OUT and what lies beside it')
     add_traceback(parser)
@@ -91,6 +97,7 @@ def _limits(text: str) -> str | Path:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    _check_recording(arguments)
     # Imported late: --help should not wait for torch.
     from smilfit.apis.rig_import import import_rig
 
@@ -113,8 +120,28 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f'wrote {done.texture}')
     print(f'is it right? smilfit model check {quote(str(done.model))}')
     print(f'look at it:  smilfit model view {quote(str(done.model))}')
-    print(f'next: {landmarks_step(done.model, arguments.recording, arguments.skeleton)}')
+    if arguments.recording is None:
+        print(f'no recording yet? {try_step(done.model, done.clips is not None)}')
+    options = {name: getattr(arguments, name) for name in ('skeleton', 'fps')}
+    print(f'next: {landmarks_step(done.model, arguments.recording, options)}')
     return 0
+
+
+def _check_recording(arguments: argparse.Namespace) -> None:
+    """Check what the next command is made of: it should not fail by what this one could have told."""
+    recording: Path | None = arguments.recording
+    of_it = [f'--{n}' for n in ('skeleton', 'fps') if getattr(arguments, n) is not None]
+    if recording is None:
+        if of_it:
+            raise ValueError(f'{of_it[0]}: must go with --recording; got it alone. Name the recording, too.')
+        return
+    if not recording.exists():
+        raise FileNotFoundError(f'--recording: must be there; {recording} is not. Check the path.')
+    if of_it and likely_format(recording) != POINTS3D:
+        raise ValueError(
+            f'{of_it[0]}: must go with a file of points in space; got {recording.name}, which is read as SLEAP has '
+            'it. Leave it out.'
+        )
 
 
 if __name__ == '__main__':

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 UNITS = ('mm', 'cm', 'm', 'um')
 # The table has all; so many are printed of each specimen.
 _SHOWN = 24
+# Names that are listed in a sentence.
+_LISTED = 5
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -51,6 +53,11 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         metavar='SIZE',
         help='also fit the log-log slope of every measurement on this one, such as body_length, over the specimens '
         '(at least 3): OUT_allometry.csv and .png',
+    )
+    made.add_argument(
+        '--keep-doubted',
+        action='store_true',
+        help='slopes take numbers that are in doubt, too; else these are left out and counted',
     )
     made.add_argument(
         '--body-model',
@@ -109,6 +116,7 @@ def _run(arguments: argparse.Namespace) -> None:
         betas={f'betas {",".join(f"{b:g}" for b in betas)}': betas for betas in arguments.betas},
         beta_steps=arguments.beta_steps,
         poses=arguments.poses,
+        keep_doubted=arguments.keep_doubted,
     )
     done = measure(
         arguments.paths,
@@ -118,21 +126,43 @@ def _run(arguments: argparse.Namespace) -> None:
         options=options,
         told=show_specimen,
     )
+    if arguments.allometry and not arguments.keep_doubted:
+        _tell_doubted(done.specimens)
     shown = [one for one in done.allometry if not one.measurement.startswith('bone_')]
     shown = shown if len(done.allometry) > _SHOWN else done.allometry
     for one in shown:
         print(_slope_line(one))
     if len(shown) < len(done.allometry):
         print(f'  and {len(done.allometry) - len(shown)} bones in the table')
-    for name, why in done.left_out.items():
-        print(f'  {name}: no slope: {why}')
+    for why in dict.fromkeys(done.left_out.values()):
+        names = [name for name, reason in done.left_out.items() if reason == why]
+        print(f'  no slope of {_listed(names)}: {why}')
     for file in done.files:
         print(f'written: {file}')
+
+
+def _tell_doubted(specimens: Sequence['Specimen']) -> None:
+    """Say which specimens do not go into slopes, or not with all numbers."""
+    wholly = [s.name for s in specimens if s.doubts]
+    partly = [s.name for s in specimens if not s.doubts and s.guessed is not None and s.guessed.any()]
+    for names, what in ((wholly, 'are in doubt'), (partly, 'lack parts: what rests on them is in doubt')):
+        if names:
+            print(
+                f'left out of the slopes (--keep-doubted takes them): {len(names)} specimens {what}: '
+                f'{_listed(names)}'
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ', '.join(names[:_LISTED]) + (f' and {more} more' if more > 0 else '')
 
 
 def show_specimen(specimen: 'Specimen') -> None:
     """Print the measurements of a specimen; bones beyond a screenful are in the table only."""
     print(f'{specimen.name}: {len(specimen.measurements)} measurements')
+    for doubt in specimen.doubts:
+        print(f'  DOUBT: {doubt if doubt.endswith((".", "?")) else doubt + "."}')
     shown = [i for i, m in enumerate(specimen.measurements) if not m.name.startswith('bone_')]
     shown = (shown if len(specimen.measurements) > _SHOWN else list(range(len(specimen.measurements))))[
         :_SHOWN
@@ -151,8 +181,6 @@ def show_specimen(specimen: 'Specimen') -> None:
         print(f'  {name:<{width}}  {value:.4g} {specimen.units[i]}{sure}{moves}')
     if len(shown) < len(specimen.measurements):
         print(f'  and {len(specimen.measurements) - len(shown)} more in the table')
-    for doubt in specimen.doubts:
-        print(f'  DOUBT: {doubt.rstrip(".")}.')
     for remark in specimen.remarks:
         print(f'  note: {remark}.')
 

@@ -1,4 +1,4 @@
-"""The command that goes on from a rig to a fit, as a command before it prints it: it can be copied as it is."""
+"""The command that goes on from a rig to a fit and its animation, or from scans to numbers, as the last one has it."""
 
 import shlex
 from collections.abc import Mapping
@@ -7,21 +7,28 @@ from pathlib import Path
 SLEAP, POINTS3D = 'sleap', 'points3d'
 # Files that hold points in space, by how their names end.
 _POINT_FILES = ('.mat', '.nwb', '.npz', 'points3d.h5')
+# Of a table's first line, characters.
+_LONGEST_HEAD = 1 << 16
 
 
 def likely_format(recording: Path) -> str:
-    """Give the format of a recording, as `preprocess` names them, by its name."""
-    return POINTS3D if recording.name.lower().endswith(_POINT_FILES) else SLEAP
+    """Give the format of a recording, as `preprocess` names them: by its name, of a table by its columns."""
+    name = recording.name.lower()
+    if name.endswith('.csv') and recording.is_file():
+        with recording.open(encoding='utf-8', errors='replace') as file:
+            columns = file.readline(_LONGEST_HEAD).lower().strip().split(',')
+        return POINTS3D if any(c == 'z' or c.endswith('_z') for c in columns) else SLEAP
+    return POINTS3D if name.endswith(_POINT_FILES) else SLEAP
 
 
-def landmarks_step(model: Path, recording: Path | None, skeleton: Path | None) -> str:
-    """Give the command that finds a recording's keypoints on a model."""
+def landmarks_step(model: Path, recording: Path | None, options: Mapping[str, object]) -> str:
+    """Give the command that finds a recording's keypoints on a model; `options` are further ones by name."""
     if recording is None:
         return f'smilfit landmarks {shlex.quote(str(model))} RECORDING'
     words = ['smilfit', 'landmarks', str(model), str(recording), f'{_stem(recording)}_lookup.csv']
     if likely_format(recording) != SLEAP:
         words += ['--format', likely_format(recording)]
-    return shlex.join(words + ([] if skeleton is None else ['--skeleton', str(skeleton)]))
+    return shlex.join(words + _given(options))
 
 
 def preprocess_step(
@@ -30,9 +37,20 @@ def preprocess_step(
     """Give the command that makes a dataset of what a table maps; `options` are further ones by name."""
     words = ['smilfit', 'preprocess', data_format, str(recording), f'{_stem(recording)}.h5']
     words += ['--body-model', str(model), '--joint-lookup', str(table)]
-    for name, value in options.items():
-        words += [] if value is None else [f'--{name}', str(value)]
-    return shlex.join(words)
+    return shlex.join(words + _given(options))
+
+
+def try_step(model: Path, has_clips: bool) -> str:
+    """Give the command that makes a small recording of a model, to try the way to a fit."""
+    words = ['smilfit', 'synthesize', str(model), 'made', *(['--clips'] if has_clips else [])]
+    return shlex.join([*words, '--sessions', '1', '--frames', '40'])
+
+
+def synthesis_step(made: Path, model: Path, unit: str | None) -> str:
+    """Give the command that goes on with made sessions: their own table maps what is labelled."""
+    if made.suffix == '.h5':
+        return shlex.join(['smilfit', 'check', str(made)])
+    return preprocess_step(SLEAP, made, model, made / 'joint_lookup.csv', {'unit': unit})
 
 
 def fit_step(data_format: str, dataset: Path) -> str | None:
@@ -40,16 +58,37 @@ def fit_step(data_format: str, dataset: Path) -> str | None:
     config = {POINTS3D: 'points3d_lm', SLEAP: 'multiview_keypoints_lm'}.get(data_format)
     if config is None:
         return None
-    words = [
-        'smilfit',
-        'fit',
-        f'configs/fit/{config}.py',
-        '--data',
-        str(dataset),
-        '--out',
-        f'{dataset.stem}_fit',
-    ]
-    return shlex.join(words)
+    words = ['smilfit', 'fit', f'configs/fit/{config}.py', '--data', str(dataset)]
+    return shlex.join([*words, '--out', f'{dataset.stem}_fit'])
+
+
+def export_step(fit: Path, fps: float | None) -> str:
+    """Give the command that writes a fit's animation and angles; `fps` where the recording states none."""
+    words = ['smilfit', 'export', str(fit), '--to', 'glb', 'angles', '--out', f'{fit}_animation']
+    return shlex.join(words + _given({'fps': fps}))
+
+
+def no_fps_stated(fps: float) -> str:
+    """Say that frames per second are taken for what they may not be."""
+    return (
+        f'time: the recording states no frames per second; {fps:g} are written below. Put yours in their place: '
+        'animations and speeds follow from them.'
+    )
+
+
+def _given(options: Mapping[str, object]) -> list[str]:
+    """Write the options that have a value."""
+    found = []
+    for name, value in options.items():
+        if value is not None:
+            found += [f'--{name}', f'{value:.10g}' if isinstance(value, float) else str(value)]
+    return found
+
+
+def measure_step(registrations: Path) -> str:
+    """Give the command that measures registered scans."""
+    out = registrations.with_name(f'{registrations.resolve().name}.csv')
+    return shlex.join(['smilfit', 'model', 'measure', str(registrations), '--out', str(out)])
 
 
 def _stem(recording: Path) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from smilfit.cli.argument_types import KeyValues, int_from
 from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.next_step import measure_step
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 UNITS = ('mm', 'cm', 'm', 'um')
 EXIT_INCOMPLETE = 3
+# Characters of the table beside the names.
+_OTHER_COLUMNS = 72
 STOPPED = 'Stopped. The same command goes on after the last whole specimen.'
 
 
@@ -32,7 +35,7 @@ def build_parser(prog: str | None = 'register') -> argparse.ArgumentParser:
         'registered.ply (the surface) and registration.jpg, and registrations.html of all. A scan that is registered '
         'the same way already is not registered again; one that cannot be is told of and skipped.',
         epilog='Exit codes: 0 all scans are registered; 1 nothing could be done; 2 a bad command line; 3 done, but a '
-        'scan failed (registrations.html says why).',
+        'scan failed or a registration is not believable (registrations.html says why).',
     )
     parser.add_argument('config', help="a MeshRegistrant's config, such as configs/register/scans.py")
     parser.add_argument(
@@ -106,7 +109,9 @@ def _register(arguments: argparse.Namespace) -> int:
 
 def show(done: 'RegistrationRun', unit: str | None) -> int:
     """Print what came out; gives the exit code."""
+    # Names of specimens are read whole: where the window is narrower, lines are wrapped by it.
     console = Console()
+    console.width = max(console.width, _OTHER_COLUMNS + max((len(name) for name in done.records), default=0))
     table = Table(title='distance between scan and registered surface, % of the extent')
     for column in (
         'scan',
@@ -136,7 +141,9 @@ def show(done: 'RegistrationRun', unit: str | None) -> int:
     console.print(f'page: {done.page}', highlight=False, soft_wrap=True, markup=False)
     if not done.records:
         return 1
-    return EXIT_INCOMPLETE if done.failed else 0
+    console.print(f'next: {measure_step(done.page.parent)}', highlight=False, soft_wrap=True, markup=False)
+    doubted = any(record['doubts'] for record in done.records.values())
+    return EXIT_INCOMPLETE if done.failed or doubted else 0
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from smilfit.cli.argument_types import (
     positive_int,
 )
 from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.next_step import synthesis_step
 from smilfit.cli.progress_bar import progress_bar
 
 # As in datasets/crops.py and synthetic/looks, which would bring torch with them.
@@ -190,6 +191,7 @@ def _run(arguments: argparse.Namespace) -> int:
             console.print(f'clips: {words}', highlight=False, soft_wrap=True, markup=False)
         text = f'{done.n_images} images, {len(done.keypoint_names)} keypoints: {done.path}'
         console.print(text, highlight=False, soft_wrap=True, markup=False)
+        print(f'next: {synthesis_step(done.path, arguments.model, arguments.unit)}')
     return 0
 
 

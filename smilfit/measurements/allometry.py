@@ -33,7 +33,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Allometry:
-    """How one measurement grows with size over n specimens; `left_out` of them had no positive number."""
+    """How one measurement grows with size over n specimens; `left_out` had no positive, or no believable, number."""
 
     measurement: str
     size: str
@@ -97,8 +97,15 @@ def allometry_of(
     return Allometry(name, size_name, len(x), int((~there).sum()), isometry, ols, sma, r * r, intercept, x, y)
 
 
-def allometry_table(specimens: Sequence[Specimen], size_name: str) -> tuple[list[Allometry], dict[str, str]]:
+def allometry_table(
+    specimens: Sequence[Specimen], size_name: str, doubted: bool = False
+) -> tuple[list[Allometry], dict[str, str]]:
     """Fit the slopes of all measurements on one.
+
+    Args:
+        specimens: at least three.
+        size_name: the measurement that others are held against.
+        doubted: use numbers that are in doubt, too; else they are left out, one by one.
 
     Returns:
         The slopes, and why a measurement has none.
@@ -122,8 +129,8 @@ def allometry_table(specimens: Sequence[Specimen], size_name: str) -> tuple[list
     table = {name: np.full(len(specimens), np.nan) for name in names}
     dimension: dict[str, int] = {}
     for i, specimen in enumerate(specimens):
-        for measurement, value in zip(specimen.measurements, specimen.values):
-            table[measurement.name][i] = value
+        for m, (measurement, value) in enumerate(zip(specimen.measurements, specimen.values)):
+            table[measurement.name][i] = value if doubted or not specimen.doubt_of(m) else np.nan
             dimension[measurement.name] = measurement.dimension
     if not dimension[size_name]:
         raise ValueError(f'--allometry: the size must be no angle; got {size_name}. Choose a length.')
@@ -140,7 +147,7 @@ def _fitted(
         isometry = dimension[name] / dimension[size_name]
         one = allometry_of(name, size_name, isometry, table[size_name], values)
         if one is None:
-            left_out[name] = f'fewer than {LEAST} specimens have it, or it is the same in all'
+            left_out[name] = f'fewer than {LEAST} specimens have it without a doubt, or it is the same in all'
         else:
             found.append(one)
     return found, left_out

@@ -6,6 +6,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.part_sizes import limb_pairs, midline_joints
 from smilfit.measurements.definition_file import joints_between
 from smilfit.measurements.definitions import BodyVolume, Chain, Distance, Girth, Measurement, SurfaceArea
+from smilfit.measurements.geometry import VERTEX
 
 BODY_LENGTH = 'body_length'
 
@@ -13,9 +14,10 @@ BODY_LENGTH = 'body_length'
 def default_measurements(data: BodyModelData) -> tuple[Measurement, ...]:
     """Derive measurements from a model's tree, sides and joint groups.
 
-    Body length runs along the midline from its front end through the root to its hind end, before a tail; where no
-    midline is known, between the two joints that lie farthest apart. A limb goes from where it hangs on the midline
-    to its farthest end; joint groups that are a chain are measured, too. Bones are named by the joint at their end.
+    Body length runs along the midline's joints from the skin at its front end through the root to that at its hind
+    end, or to where a tail begins; where no midline is known, between the two joints that lie farthest apart. A limb
+    goes from where it hangs on the midline to its farthest end; joint groups that are a chain are measured, too.
+    Bones are named by the joint at their end.
     """
     found: list[Measurement] = [_body_length(data)]
     limbs: dict[tuple[str, ...], str] = {}
@@ -53,14 +55,23 @@ def _body_length(data: BodyModelData) -> Measurement:
             for name in midline_joints(data)
             if 'tail' in name.lower() and _parent(data, name) in (chain[0], chain[-1])
         ]
+        before, after = _skin_end(data, chain[0], chain[1]), _skin_end(data, chain[-1], chain[-2])
         if behind and _parent(data, behind[0]) == chain[0]:
-            chain = (behind[0], *chain)
+            before = (behind[0],)
         elif behind:
-            chain = (*chain, behind[0])
-        return Chain(BODY_LENGTH, chain)
+            after = (behind[0],)
+        return Chain(BODY_LENGTH, (*before, *chain, *after))
     apart = np.linalg.norm(data.joints[:, None] - data.joints[None], axis=-1)
     a, b = np.unravel_index(int(apart.argmax()), apart.shape)
     return Distance(BODY_LENGTH, (data.joint_names[a], data.joint_names[b]))
+
+
+def _skin_end(data: BodyModelData, end: str, inner: str) -> tuple[str, ...]:
+    """Name the skin of a body's last joint that reaches farthest beyond it; nothing where it has none."""
+    j, k = data.joint_names.index(end), data.joint_names.index(inner)
+    own = np.flatnonzero(data.weights.to_dense().argmax(1) == j)
+    beyond = (data.v_template[own] - data.joints[j]) @ (data.joints[j] - data.joints[k])
+    return (f'{VERTEX}{own[beyond.argmax()]}',) if len(own) and beyond.max() > 0 else ()
 
 
 def _longest(data: BodyModelData, names: list[str]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def _rig(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], used: set
             )
         return array
 
-    notes = [f'{what} are {key}' for what, key in found.items() if what != key]
+    notes = [f'{what.replace("_", " ")}: as {key} has it' for what, key in found.items() if what != key]
     vertices = _shaped(path, found['vertices'], numbers('vertices').astype(float), (None, 3))
     parents = _parents(path, found['parents'], raw[found['parents']])
     count, n_joints = len(vertices), len(parents)

@@ -14,6 +14,7 @@ from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.limit_origin import CLIPS, DEFAULT, FILE, LOCKED, USER, origins_in_words
 from smilfit.rigs.cleaning import clean_mesh, seam_vertices
 from smilfit.rigs.clip_poses import ClipPoses, clip_poses
+from smilfit.rigs.facing import facing
 from smilfit.rigs.limits import limits_of_clips, locked, read_limits, with_other_side
 from smilfit.rigs.rig import Rig
 from smilfit.rigs.symmetry import Symmetry, find_symmetry
@@ -114,6 +115,8 @@ def build_model(
     data = replace(data, joint_limits=locked(found, tree.fitted), joint_limits_from=origins)
     if rig.axes is not None and source != _DEFAULT and limits != 'clips':
         data = replace(data, joint_axes=rig.axes[order])
+    faced = facing(data)
+    data = replace(data, forward_axis=faced.forward_axis)
     check_body_model(data, rig.name)
     size = float(np.ptp(rig.vertices, axis=0).max())
     unit_source = 'as given' if unit else 'by the format' if rig.unit else 'not known'
@@ -130,8 +133,8 @@ def build_model(
         unfitted=_unfitted(rig, tree, carried),
         joined=tuple(rig.joint_names[j] for j in tree.joined),
         clips=clips,
-        suspected=_suspected(size, data.unit),
-        notes=rig.notes,
+        suspected=(*_suspected(size, data.unit), *filter(None, [faced.suspected])),
+        notes=(*rig.notes, *filter(None, [faced.note])),
     )
     return data, report
 
@@ -251,7 +254,9 @@ def _suspected(size: float, unit: str | None) -> tuple[str, ...]:
         for u, m in METRES.items()
         if _SMALLEST_M * 5 <= size * m <= _LARGEST_M / 5 and u in ('m', 'cm', 'mm')
     ]
-    hint = f' In {" or ".join(others)} it would be: give --unit {others[0]} if so.' if others else ''
+    hint = ' Look at its size in the program that it is from.'
+    if others:
+        hint = f' In {" or ".join(others)} it would be: give --unit {others[0]} if so.'
     return (
         f'The unit is suspected to be wrong: {size:.4g} {unit} is no size of an animal.{hint} Nothing was scaled.',
     )

@@ -135,7 +135,7 @@ def _offsets(
 def _invertible(linear: np.ndarray) -> np.ndarray:
     """Give what a clip flattens a little thickness."""
     # The least singular value is at least the volume over the square of the largest.
-    flat = np.abs(np.linalg.det(linear)) < _LEAST_SCALE * np.square(linear).sum((-2, -1))
+    flat = np.abs(np.linalg.det(linear)) <= _LEAST_SCALE * np.square(linear).sum((-2, -1))
     if not flat.any():
         return linear
     u, s, vt = np.linalg.svd(linear[flat])

@@ -14,7 +14,7 @@ from smilfit.rigs.gltf_file import GltfFile, open_gltf
 from smilfit.rigs.gltf_meshes import MeshPiece, read_mesh
 from smilfit.rigs.gltf_morphs import MorphTargets
 from smilfit.rigs.gltf_nodes import read_nodes
-from smilfit.rigs.gltf_skins import Skin, agreed_map, bind_places, differ, place_skin
+from smilfit.rigs.gltf_skins import Skin, agreed_map, bind_places, differ, flattens, place_skin
 from smilfit.rigs.rig import Clip, Rig
 from smilfit.rigs.transforms import apply
 from smilfit.rigs.unique_names import unique_names
@@ -177,6 +177,7 @@ class _GltfRig:
                 to_world, agrees = place_skin(skin, worlds, self.worlds[node])
                 if not agrees and _POSED not in self.notes:
                     self.notes.append(_POSED)
+            self._check_thick(to_world, node)
             placed[number] = to_world
             corners = apply(to_world, skin.corners)
             size = max(size, float(np.linalg.norm(np.ptp(corners, axis=0))))
@@ -240,6 +241,7 @@ class _GltfRig:
         }
         chain = [piece.node, *self.nodes.ancestors(piece.node)]
         joint = next(n for n in chain if n in first)
+        self._check_thick(self.worlds[joint], joint)
         between = chain[: chain.index(joint)]
         if moving & set(between):
             # Its own place at rest is the one that it has on the joint's.
@@ -254,6 +256,13 @@ class _GltfRig:
         rest, world = self.joints[first[joint]].rest, self.worlds[joint]
         self.whole.append(f'{self.nodes.names[piece.node]} on {self.nodes.names[joint]}')
         return rest @ np.linalg.inv(world) @ self.worlds[piece.node], [first[joint]]
+
+    def _check_thick(self, world: np.ndarray, node: int) -> None:
+        """Refuse what nodes scale to nothing: no pose could be told of it."""
+        if flattens(world):
+            rule = f'the skeleton and the mesh {self.nodes.names[node]} must have a size in all directions'
+            advice = 'Set the scale of the objects above them to 1, apply it, and export anew.'
+            raise self.file.fail(rule, 'a scale of 0', advice)
 
     def _skin_of(self, piece: MeshPiece) -> int | None:
         return self.entries[piece.node].get('skin')

@@ -116,11 +116,12 @@ def _track(
     where: str,
 ) -> Track | None:
     target, number = channel.get('target'), channel.get('sampler')
-    if not isinstance(target, dict) or 'node' not in target or target.get('path') not in _WIDTHS:
+    path = target.get('path') if isinstance(target, dict) else None
+    if not isinstance(target, dict) or 'node' not in target or path not in tuple(_WIDTHS):
         return None
     if type(number) is not int or not 0 <= number < len(samplers):
         raise file.fail(f'{where} must name one of {len(samplers)} samplers', number, 'Export the file anew.')
-    node, path, sampler = file.index('nodes', target['node'], where), target['path'], samplers[number]
+    node, sampler = file.index('nodes', target['node'], where), samplers[number]
     if path == 'weights' and not morphs.get(node):
         return None
     how = sampler.get('interpolation', LINEAR)

@@ -18,6 +18,8 @@ _SAME = 1e-3
 # Bind matrices of one joint in two skins that are one up to float32.
 SAME_BIND = 5e-7
 _MOST_CANDIDATES = 64
+# Least scale of a map to its greatest, and the least of all: below, it flattens what it maps.
+_FLAT, _NOTHING = 1e-9, 1e-20
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,23 @@ def agreed_map(maps: Float[np.ndarray, 'n 4 4'], skin: Skin) -> tuple[Float[np.n
 def bind_places(
     skin: Skin, to_world: Float[np.ndarray, '4 4'], worlds: Float[np.ndarray, 'n 4 4']
 ) -> Float[np.ndarray, 'n 4 4']:
-    """Give the joints where they were bound, in the world; one whose bind matrix has no inverse is at its node."""
+    """Give the joints where they were bound, in the world.
+
+    One whose bind matrix has no inverse is at its node, without the scale of a node that is scaled to nothing.
+    """
     nothing = np.full((len(skin.nodes), 4, 4), np.nan)
     found = to_world @ inverse_or(skin.inverse_bind, nothing)
-    lost = ~np.isfinite(found).all((1, 2))
-    found[lost] = worlds[lost]
+    for k in np.flatnonzero(~np.isfinite(found).all((1, 2))):
+        found[k] = worlds[k]
+        if flattens(worlds[k]):
+            found[k, :3, :3] = np.eye(3)
     return found
+
+
+def flattens(matrix: Float[np.ndarray, '4 4']) -> bool:
+    """Say whether a map has no inverse that numbers hold: it makes a plane, a line or a point of space."""
+    values = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    return bool(values[-1] <= max(_FLAT * values[0], _NOTHING))
 
 
 def differ(

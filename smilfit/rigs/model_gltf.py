@@ -15,7 +15,7 @@ from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.json_values import JsonValues
 from smilfit.body_models.smil_json import smil_document
 from smilfit.body_models.smil_json_reader import body_of_document
-from smilfit.files import BadFileError, reading
+from smilfit.files import BadFileError, check_budget, reading
 from smilfit.io.gltf_animation import Motion, SkinnedMesh, write_gltf_animation
 from smilfit.io.gltf_axes import world_matrix
 from smilfit.rigs.gltf_file import open_gltf
@@ -25,6 +25,7 @@ from smilfit.structures.units import MILLIMETRES
 
 # Where the document stands in `asset.extras`, and its version.
 EXTRAS = 'smilfit_body_model'
+_MOST_DIRECTIONS = 1 << 12
 
 
 def write_model_gltf(data: BodyModelData, path: str | Path) -> tuple[str, ...]:
@@ -128,9 +129,12 @@ def _body(
     """Put the document and what the skin says together again."""
     document = dict(document, vertices=vertices.tolist(), faces=rig.faces.tolist(), skin_weights={})
     shape = document.get('shape')
-    shapedirs = _directions('beta', moved)
-    if isinstance(shape, dict) and isinstance(shape.get('directions'), list) and shapedirs is not None:
-        directions = zip(shape['directions'], shapedirs.transpose(2, 0, 1))
+    listed = shape.get('directions') if isinstance(shape, dict) else None
+    shapedirs = _directions(
+        path, 'beta', moved, len(vertices), len(listed) if isinstance(listed, list) else 0
+    )
+    if isinstance(shape, dict) and isinstance(listed, list) and shapedirs is not None:
+        directions = zip(listed, shapedirs.transpose(2, 0, 1))
         document['shape'] = dict(shape, directions=[dict(d, vertices=v.tolist()) for d, v in directions])
     data = body_of_document(document, JsonValues(path, 'Write the file anew by `smilfit model convert`.'))
     column = {name: j for j, name in enumerate(data.joint_names)}
@@ -139,11 +143,17 @@ def _body(
     weights = SparseMatrix(
         rig.weights.rows[kept], joint[kept], rig.weights.values[kept], (len(vertices), data.n_joints)
     )
-    return replace(
-        data, weights=weights, shapedirs=shapedirs, expressiondirs=_directions('expression', moved)
-    )
+    expressions = _directions(path, 'expression', moved, len(vertices))
+    return replace(data, weights=weights, shapedirs=shapedirs, expressiondirs=expressions)
 
 
-def _directions(kind: str, moved: dict[str, np.ndarray]) -> np.ndarray | None:
-    found = [moved[name] for i in range(len(moved)) if (name := f'{kind}_{i}') in moved]
+def _directions(
+    path: Path, kind: str, moved: dict[str, np.ndarray], n_vertices: int, least: int = 0
+) -> np.ndarray | None:
+    """Give the directions (V, 3, S), `least` or more; one that moves no vertex is no morph target of the file."""
+    numbers = [int(n) for name in moved if (n := name.removeprefix(f'{kind}_')) != name and n.isdecimal()]
+    count = max([least, *(number + 1 for number in numbers)])
+    check_budget(path, f'the directions called {kind}', count, _MOST_DIRECTIONS, 'directions')
+    still = np.zeros((n_vertices, 3))
+    found = [moved.get(f'{kind}_{i}', still) for i in range(count)]
     return np.stack(found, -1) if found else None

@@ -1,5 +1,6 @@
 """`smilfit register`: files, a failed scan, a second run that keeps the first, and two processes."""
 
+import csv
 import json
 import os
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
+from smilfit.cli.model_measure import main as measure
 from smilfit.cli.register import main
 from smilfit.io.mesh_files import write_mesh
 from smilfit.synthetic import make_insect
@@ -49,6 +51,8 @@ def test_a_scan_that_fails_is_told_of_and_the_others_are_there(done):
     }
     page = (out / 'registrations.html').read_text()
     assert 'broken' in page
+    # In words of ours, without the name of a class of errors.
+    assert 'Error:' not in page
     assert 'ant' in page
     assert np.load(out / 'ant' / 'registration.npz')['unposed'].ndim == 2
 
@@ -57,7 +61,9 @@ def test_the_same_command_again_keeps_what_is_there(done, capsys):
     out, arguments, _ = done
     before = (out / 'ant' / 'registration.npz').stat().st_mtime_ns
     assert main(arguments) == 3
-    assert '1 were registered already' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert '1 were registered already' in said
+    assert f'next: smilfit model measure {out} --out {out}.csv' in said
     assert (out / 'ant' / 'registration.npz').stat().st_mtime_ns == before
 
 
@@ -82,6 +88,41 @@ def test_two_processes_share_scans_and_the_first_tells_of_all(tmp_path):
         assert record['scale'] == pytest.approx(size, rel=0.02)
     page = (tmp_path / 'out' / 'registrations.html').read_text()
     assert 'Registered: 3, not believable: 0, failed: 1.' in page
+
+
+def test_what_was_registered_is_measured_without_naming_its_model(done, tmp_path):
+    out, _, _ = done
+    table = tmp_path / 'm.csv'
+    assert measure([str(out), '--out', str(table)]) == 0
+    rows = {row['measurement']: row for row in csv.DictReader(table.open())}
+    assert rows['body_length']['unit'] == 'mm'
+    assert float(rows['body_length']['value']) > 1
+
+
+def test_a_template_without_a_skeleton_is_kept_for_measuring(tmp_path):
+    vertices, faces = egg()
+    write_mesh(tmp_path / 'template.ply', vertices, faces)
+    # Inside out: it is turned, and told.
+    write_mesh(tmp_path / 'scan.ply', 2 * vertices, faces[:, ::-1])
+    (tmp_path / 'scan.landmarks.json').write_text(json.dumps({'0': [1e6, 0, 0]}))
+    (tmp_path / 'config.py').write_text(CONFIG.replace('limbs=True, ', ''))
+    arguments = [
+        str(tmp_path / 'config.py'), '--scans', str(tmp_path / 'scan.ply'), '--out', str(tmp_path / 'out'),
+        '--body-model', str(tmp_path / 'template.ply'), '--no-progress',
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    record = json.loads((tmp_path / 'out' / 'scan' / 'registration.json').read_text())
+    assert any('inside out' in told for told in record['warnings'])
+    assert any('landmarks far from its surface were left out: 0' in told for told in record['warnings'])
+    # Wherever the folder is moved.
+    (tmp_path / 'out').rename(tmp_path / 'moved')
+    own, table = tmp_path / 'own.toml', tmp_path / 'm.csv'
+    own.write_text('[volume]\nkind = "volume"\n')
+    assert measure([str(tmp_path / 'moved'), '--out', str(table), '--measurements', str(own)]) == 0
+    (row,) = csv.DictReader(table.open())
+    corners = vertices[faces]
+    assert float(row['value']) == pytest.approx(8 * np.linalg.det(corners).sum() / 6, rel=0.05)
+    assert row['unit'] == 'scan unit^3'
 
 
 def egg():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import addon_utils
+import bmesh
 import bpy
 import numpy as np
 from bpy_extras.object_utils import world_to_camera_view
@@ -29,6 +30,7 @@ def main():
         limits,
         mesh_edits,
         cleaning,
+        mending,
         scans,
         joints_of_skin,
         fits,
@@ -223,6 +225,35 @@ def cleaning():
     bpy.ops.smilfit.symmetrise()
     bpy.ops.smilfit.recompute_joints(method='ring')
     exported('symmetric.smil.json')
+
+
+def mending():
+    """A vertex without triangles and limits of one side alone: told, mended, and told no more."""
+    armature, body = imported(JOB['model'])
+    mesh = bmesh.new()
+    mesh.from_mesh(body.data)
+    mesh.verts.ensure_lookup_table()
+    bmesh.ops.delete(mesh, geom=list(mesh.verts[JOB['loose']].link_faces), context='FACES_ONLY')
+    mesh.to_mesh(body.data)
+    mesh.free()
+    for bone in armature.data.bones:
+        bone.select = bone.name == JOB['third']
+    armature.data.bones.active = armature.data.bones[JOB['third']]
+    bpy.ops.smilfit.set_limits(least=(-1.25, -0.5, -0.5), greatest=(1.5, 0.5, 0.5))
+    exported('wrong.smil.json')
+    FOUND['checked'] = [_checked()]
+    bpy.ops.smilfit.mend(symmetric_limits=True)
+    FOUND['checked'].append(_checked())
+    FOUND['mended_vertices'] = len(body.data.vertices)
+    exported('mended.smil.json')
+
+
+def _checked():
+    """Give what the button writes down."""
+    before = set(bpy.data.texts)
+    bpy.ops.smilfit.check_model()
+    (text,) = set(bpy.data.texts) - before
+    return text.as_string()
 
 
 def scans():

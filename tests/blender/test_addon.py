@@ -17,6 +17,7 @@ from smilfit.body_models.landmarks import Landmark
 from smilfit.exports import ExportedFit, ExportOptions, exporter
 from smilfit.rigs.blender import BlenderError, NoBlenderError, find_blender, run_in_blender
 from smilfit.rigs.joint_regressing import joints_of_rings
+from smilfit.rigs.mending import drop_loose_vertices, symmetrise_limits
 from smilfit.rigs.symmetrising import symmetrise
 from smilfit.structures import BodyParams
 from smilfit.version import __version__
@@ -97,6 +98,7 @@ def job(tmp_path_factory):
         'names': list(data.joint_names),
         'turns': (0.4 * np.random.default_rng(1).normal(size=(data.n_joints, 3))).tolist(),
         'moved': MOVED, 'renamed': RENAMED, 'third': THIRD, 'fourth': FOURTH, 'cut': CUT,
+        'loose': unneeded_vertex(data),
         'scanned': str(folder / 'insect.smil.json'),
         'registrations': str(folder / 'scans'),
         'fits': fits,
@@ -115,6 +117,15 @@ def done(job):
         raise AssertionError(f'{error}\n{error.trace}') from None
     out = Path(job['out'])
     return json.loads((out / 'found.json').read_text()), out
+
+
+def unneeded_vertex(data):
+    """Give a vertex that neither joints, keypoints nor landmarks need."""
+    needed = set(data.joint_regressor.cols.tolist())
+    held = [d for points in data.keypoint_sets.values() for d in points.values()]
+    held += [mark.anchor for mark in data.landmarks.values()]
+    needed |= {v for definition in held if not isinstance(definition, str) for v in definition}
+    return next(v for v in range(200, data.n_vertices) if v not in needed)
 
 
 def document(path):
@@ -245,6 +256,21 @@ def test_weights_are_cleaned_in_place(done, job):
     np.testing.assert_allclose(dense.sum(1), 1, atol=1e-9)
     assert dense[11].max() == 1
     np.testing.assert_array_equal(after.v_template, before.v_template)
+
+
+def test_what_is_wrong_is_told_and_mended(done):
+    found, out = done
+    before, after = (load_body_model_data(out / f'{name}.smil.json') for name in ('wrong', 'mended'))
+    first, second = found['checked']
+    assert 'vertex of no face' in first
+    assert 'limits' in first
+    assert 'of no face' not in second
+    wanted = symmetrise_limits(drop_loose_vertices(before)[0])[0]
+    assert found['mended_vertices'] == after.n_vertices == before.n_vertices - 1
+    np.testing.assert_array_equal(after.v_template, wanted.v_template)
+    np.testing.assert_array_equal(after.faces, wanted.faces)
+    np.testing.assert_allclose(after.joint_limits, wanted.joint_limits, atol=1e-9)
+    assert not np.allclose(after.joint_limits, before.joint_limits)
 
 
 def test_sides_and_joints_are_what_smilfit_makes_of_them(done):

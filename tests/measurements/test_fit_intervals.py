@@ -7,8 +7,8 @@ from smilfit.body_models import SMIL, load_body_model_data
 from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint3dMSEHandler
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.measurements.definitions import Chain, Distance
+from smilfit.measurements.fit_specimens import measure_fit
 from smilfit.measurements.measuring import Measurer
-from smilfit.measurements.specimens import measure_fit
 from smilfit.registrants import SMPLify, Stage
 from smilfit.solvers import LevenbergMarquardt
 from smilfit.structures import FitResult, Keypoints3d

@@ -13,8 +13,11 @@ from smilfit.files import BadFileError
 from smilfit.measurements.allometry import allometry_of, allometry_table, ols_slope, sma_slope
 from smilfit.measurements.default_set import default_measurements
 from smilfit.measurements.definition_file import read_measurements
+from smilfit.measurements.definitions import Distance
+from smilfit.measurements.fit_specimens import measure_fit
 from smilfit.measurements.measuring import Measurer
-from smilfit.measurements.specimens import measure_fit, measure_model
+from smilfit.measurements.registration_file import Registration
+from smilfit.measurements.specimens import measure_model, measure_registration
 from smilfit.registry import UnknownNameError
 from smilfit.structures import BodyParams, FitCovariance, FitResult
 from smilfit.structures.units import MILLIMETRES
@@ -64,6 +67,12 @@ def test_the_default_set_tells_of_body_limbs_and_bones(quadruped):
     assert len([name for name in found if name.startswith('bone_')]) == quadruped.n_joints - 1
     assert {'body_length', 'limb_hip_L', 'limb_hip_R', 'trunk_girth', 'surface_area', 'volume'} <= set(found)
     assert 'tail_2' not in found['body_length'].points
+    # The insect's unit is its length, from the head's skin to that of its abdomen.
+    insect = load_body_model('insect')
+    (whole,) = measure_model(
+        insect, [m for m in default_measurements(insect.data) if m.name == 'body_length']
+    )
+    assert whole.values[0] == pytest.approx(1, abs=0.05)
     (mean,) = measure_model(quadruped, tuple(found.values()), unit='cm')
     values = dict(zip((m.name for m in mean.measurements), mean.values))
     data = quadruped.data
@@ -217,3 +226,18 @@ def test_numbers_of_a_wrong_registration_are_marked(quadruped, tmp_path):
     marked = {name for name, row in rows.items() if 'does not show' in row['doubt']}
     assert 'bone_ankle_L' in marked
     assert not marked & {'bone_ankle_R', 'bone_hip_R', 'body_length'}
+
+
+def test_slopes_leave_out_what_is_in_doubt(quadruped):
+    wanted = [Distance('shank', ('knee_L', 'ankle_L')), Distance('body', ('neck', 'tail_1'))]
+    v, gone = quadruped.data.v_template, ('knee_L', 'ankle_L')
+    made = [Registration(str(i), v, None, None, 1.0 + i) for i in range(4)]
+    # One of another animal, and one whose foot nobody saw.
+    made += [replace(made[0], name='wrong', scale=9.0, doubts=('off',)), replace(made[1], absent=gone)]
+    found = [measure_registration(one, quadruped, wanted) for one in made]
+    assert {s.length_unit for s in found} == {'scan unit'}
+    (shank,), _ = allometry_table(found, 'body')
+    assert (shank.n, shank.left_out) == (4, 2)
+    (every,), _ = allometry_table(found, 'body', doubted=True)
+    assert (every.n, every.left_out) == (6, 0)
+    assert allometry_table(found[3:], 'body')[0] == []

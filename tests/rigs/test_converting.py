@@ -139,6 +139,16 @@ def test_every_format_after_every_other_is_the_same_body(make, tmp_path):
     assert body_difference(data, read_model(at)) < 1e-6
 
 
+def test_a_direction_of_shape_that_moves_joints_alone_comes_back(tmp_path):
+    """It moves no vertex: such as one of joint scales, which no morph target of a glTF can be."""
+    data = replace(static_animal(), posedirs=None)
+    still = data.shapedirs.copy()
+    still[..., 0] = 0
+    at = save_body_model(replace(data, shapedirs=still), tmp_path / 'a.smil.json')
+    assert convert_model(at, tmp_path / 'a.glb').difference < 1e-6
+    assert np.allclose(read_model(tmp_path / 'a.glb').shapedirs, still, atol=1e-7)
+
+
 def test_a_gltf_keeps_all_but_pose_shapes(tmp_path, capsys):
     data = everything()
     done = convert_model(save_body_model(data, tmp_path / 'a.smil.json'), tmp_path / 'a.glb')

@@ -181,7 +181,16 @@ def stiff(rng):
     return made
 
 
-@pytest.mark.parametrize('exporter', [armature, between, shared, quantised, packed, stiff])
+def hidden(rng):
+    """An animator hides a limb: it is scaled to nothing for a while, and another is mirrored."""
+    made, times = armature(rng), np.array([0.0, 0.5, 1.0])
+    shown, gone, mirrored = np.ones(3), np.zeros(3), np.array([-1.0, 1, 1])
+    made.animate('vanish', [(1, 'scale', times, np.stack((shown, gone, shown)), 'LINEAR')])
+    made.animate('mirror', [(2, 'scale', times, np.stack((shown, mirrored, shown)), 'STEP')])
+    return made
+
+
+@pytest.mark.parametrize('exporter', [armature, between, shared, quantised, packed, stiff, hidden])
 @pytest.mark.parametrize('suffix', ['.glb', '.gltf'])
 def test_a_rig_moves_as_the_specification_says(exporter, suffix, tmp_path):
     path = exporter(np.random.default_rng(0)).write(tmp_path / f'rig{suffix}')
@@ -254,6 +263,8 @@ def broken(kind, made):
         gltf['accessors'][gltf['skins'][0]['inverseBindMatrices']]['count'] = 1
     elif kind == 'no skin':
         nodes[4].pop('skin')
+    elif kind in ('flat', 'nothing'):
+        nodes[5]['scale'] = [1, 1, 0] if kind == 'flat' else [0, 0, 0]
     elif kind == 'nan':
         at = gltf['accessors'][gltf['meshes'][0]['primitives'][0]['attributes']['POSITION']]['bufferView']
         start = gltf['bufferViews'][at]['byteOffset']
@@ -272,6 +283,8 @@ def broken(kind, made):
         ('joint', 'must name joints 0 to 0 of its skin'),
         ('no skin', 'must have a mesh that hangs on a skin'),
         ('nan', 'must be finite'),
+        ('flat', 'a size in all directions; got a scale of 0'),
+        ('nothing', 'a size in all directions; got a scale of 0'),
     ],
 )
 def test_a_broken_file_is_refused_in_words(kind, words, tmp_path):

@@ -249,10 +249,11 @@ def test_a_rat_goes_from_its_files_to_a_fit(real_data, tmp_path, capsys, monkeyp
     assert len(rows) == 23
     step = next_of(run(capsys, *step))
     assert step == ['fit', 'configs/fit/points3d_lm.py', '--data', 'rat walk.h5', '--out', 'rat walk_fit']
-    run(capsys, *step, '--no-video', '--no-verdict', '--meshes', 'none')
-    run(capsys, 'export', 'rat walk_fit', '--to', 'glb', 'angles', '--out', tmp_path / 'out')
-    assert next((tmp_path / 'out').glob('*/animation.glb')).read_bytes()[:4] == b'glTF'
-    assert next((tmp_path / 'out').glob('*/joint_angles.csv')).read_text().count('\n') == 31
+    step = next_of(run(capsys, *step, '--no-video', '--no-verdict', '--meshes', 'none'))
+    run(capsys, *step)
+    made = tmp_path / 'rat walk_fit_animation'
+    assert next(made.glob('*/animation.glb')).read_bytes()[:4] == b'glTF'
+    assert next(made.glob('*/joint_angles.csv')).read_text().count('\n') == 31
     model = tmp_path / 'rat.smil.json'
     (tmp_path / 'rat walk_fit').rename(tmp_path / 'fit')
     result = FitResult.load(next((tmp_path / 'fit').glob('*/fit.npz')))

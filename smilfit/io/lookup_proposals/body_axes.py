@@ -35,7 +35,7 @@ def body_axes(body: BodyModelData, up: str | None = None, forward: str | None = 
     Raises:
         ValueError: up and forward along one axis.
     """
-    named_up, named_forward = _from_names(body)
+    named_up, named_forward = axes_by_names(body)
     chosen_up, up_source = _first(up, body.up_axis, named_up, DEFAULT_UP)
     chosen_forward, forward_source = _first(forward, body.forward_axis, named_forward, DEFAULT_FORWARD)
     if chosen_up[1] == chosen_forward[1]:
@@ -53,8 +53,11 @@ def _first(given: str | None, file: str | None, named: str | None, default: str)
     return next(((axis, source) for axis, source in sources if axis), (default, 'a guess'))
 
 
-def _from_names(body: BodyModelData) -> tuple[str | None, str | None]:
-    """Give up and forward by what is left and right, in front and behind."""
+def axes_by_names(body: BodyModelData) -> tuple[str | None, str | None]:
+    """Give up and forward ('+x' to '-z') by where joints are that are called left and right, in front and behind.
+
+    None where names do not tell. Forward is from hips or tail to head: upwards in an animal that stands upright.
+    """
     names = [read_name(name) for name in body.joint_names]
     place = {(name.words, *name.place): joint for name, joint in zip(names, body.joints)}
     across = [

@@ -5,7 +5,8 @@ from smilfit.registrants.registration.mesh_registrant import MeshRegistrant
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.registrants.registration.priors import PriorSizes
 from smilfit.registrants.registration.result import Registration
-from smilfit.registrants.registration.scan import Scan, clean_scan, unit_suspicion
+from smilfit.registrants.registration.scan import Scan, unit_suspicion
+from smilfit.registrants.registration.scan_cleaning import clean_scan
 from smilfit.registrants.registration.stages import RegistrationStage
 from smilfit.registrants.registration.template import template_body
 

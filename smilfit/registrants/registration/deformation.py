@@ -12,7 +12,8 @@ from jaxtyping import Float
 from scipy.sparse import block_array, coo_matrix, csr_matrix
 from scipy.sparse.linalg import cg
 
-from smilfit.registrants.registration.problem import Matched
+from smilfit.registrants.registration.setting_checks import check_number
+from smilfit.registrants.registration.surface_terms import Matched
 
 # An edge counts as at least this share of the median one: slivers would hold all else.
 SHORTEST_EDGE = 0.3
@@ -39,6 +40,12 @@ class DeformationStage:
     limbs: bool = False
     n_iter: int = 20
     ftol: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ('sigma', 'strain', 'along', 'ftol'):
+            check_number('deformation', name, getattr(self, name), 0.0, 1.0)
+        check_number('deformation', 'n_iter', self.n_iter, 1, whole=True)
 
 
 class RestDeformation:

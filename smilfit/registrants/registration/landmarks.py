@@ -9,9 +9,10 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.registrants.registration.limb_matching import LimbCurves
-from smilfit.registrants.registration.problem import PlaceTargets
+from smilfit.registrants.registration.limb_curves import LimbCurves
 from smilfit.registrants.registration.scan import Scan
+from smilfit.registrants.registration.surface_terms import PlaceTargets
+from smilfit.registry import UnknownNameError, did_you_mean
 
 # How well a landmark is known, share of the scan's extent, and of how many such a difference counts fully: in the
 # first stages nearly any, so that landmarks lead; then few, so that one wrong name does not bend the body.
@@ -22,7 +23,7 @@ def landmark_places(scan: Scan, data: BodyModelData, robust: float) -> PlaceTarg
     """Give a scan's landmarks as places of the body's vertices; None for a scan without.
 
     Raises:
-        KeyError: a landmark that the body does not have.
+        UnknownNameError: a landmark that the body does not have, with the near names.
     """
     if not scan.landmarks:
         return None
@@ -78,8 +79,8 @@ def _landmark_row(data: BodyModelData, known: Mapping[str, Any], name: str) -> n
     elif name.isdigit() and int(name) < data.n_vertices:
         row[int(name)] = 1.0
     else:
-        raise KeyError(
+        raise UnknownNameError(
             f'landmark {name!r}: must be a keypoint on the skin of {data.name}, a joint with a regressor, or a '
-            'number of a vertex. Name it as the model does.'
+            f'number of a vertex. {did_you_mean(name, [*known, *data.joint_names])}'
         )
     return row

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from smilfit.body_models import BodyModelData
-from smilfit.registrants.registration.limb_matching import LimbCurves
-from smilfit.registrants.registration.problem import Matched
+from smilfit.registrants.registration.limb_curves import LimbCurves
 from smilfit.registrants.registration.sampling import SurfaceSamples
+from smilfit.registrants.registration.surface_terms import Matched
 
 # Of a joint's points: fewer near the scan, and it is not there.
 ABSENT_BELOW = 0.25

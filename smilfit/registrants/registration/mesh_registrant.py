@@ -13,6 +13,7 @@ from smilfit.registrants.registration.posed_surface import PosedSurface, Surface
 from smilfit.registrants.registration.priors import PriorSizes
 from smilfit.registrants.registration.result import Registration, doubts_of, figures
 from smilfit.registrants.registration.scan import Scan
+from smilfit.registrants.registration.setting_checks import check_number
 from smilfit.registrants.registration.skin import with_skin
 from smilfit.registrants.registration.specimen import Specimen
 from smilfit.registrants.registration.staged_fit import FoundPose, StagedFit
@@ -61,13 +62,13 @@ class MeshRegistrant:
         seed: int = 0,
         logger: logging.Logger | str | None = None,
     ) -> None:
-        if n_starts < 1 or per_part < 1 or scan_points < 100 or not len(stages):
-            raise ValueError(
-                'MeshRegistrant: n_starts and per_part must be 1 or more, scan_points 100 or more, and there must be '
-                f'a stage; got {n_starts}, {per_part}, {scan_points} and {len(stages)} stages.'
-            )
+        counts = {'n_starts': (n_starts, 1), 'per_part': (per_part, 1), 'scan_points': (scan_points, 100)}
+        for name, (value, least) in counts.items():
+            check_number('MeshRegistrant', name, value, least, whole=True)
         self.template = Template.of(body_model, _sizes_of(priors))
         self.stages = stages_of(RegistrationStage, stages)
+        if not self.stages:
+            raise ValueError('MeshRegistrant: there must be a stage; got none. Name one in the config.')
         default = DEFORMATION if self.template.rigged else UNRIGGED
         self.deformation = stages_of(DeformationStage, default if deformation is None else deformation)
         self.n_starts, self.per_part, self.scan_points, self.seed = n_starts, per_part, scan_points, seed

@@ -1,6 +1,6 @@
 """What is known of a specimen before it is seen: poses near rest, sizes near the model's, both sides alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.sides import mirrored_order
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
+from smilfit.registrants.registration.setting_checks import check_number
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class PriorSizes:
     asymmetry_sd: float | None = 0.15
     limit_sd: float | None = 0.1
     joint_offset_sd: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            # None switches off those that may be None.
+            if value is not None or 'None' not in str(one.type):
+                check_number('priors', one.name, value, 0.0)
 
 
 class RegistrationPriors:

@@ -44,13 +44,17 @@ class Registration:
     absent: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: str | Path, surface: PosedSurface, scan: Scan) -> Path:
+    def save(
+        self, folder: str | Path, surface: PosedSurface, scan: Scan, model_file: str | None = None
+    ) -> Path:
         """Write `registration.npz` and `registration.json`.
 
         Args:
             folder: where.
             surface: of the body.
             scan: that it was registered to.
+            model_file: the body model's file, or a shipped model's name, by which others find it; a relative one is
+                relative to the folder. None where there is none.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +78,8 @@ class Registration:
             'scan_distance': self.scan_distance,
             'body_distance': self.body_distance,
         }
+        if model_file is not None:
+            arrays['model_file'] = np.array(model_file)
         path = folder / FILE
         size = sum(a.nbytes for a in arrays.values())
         with replacing(path, size) as temporary, temporary.open('wb') as file:
@@ -120,7 +126,7 @@ def doubts_of(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str, floa
         if not far <= FAR_OFF:
             found.append(
                 f'a twentieth of the {of} lies {100 * far:.1f} % of the extent or more from the {to}. Look at the '
-                'picture: is it another animal, or a limb on a wrong one?'
+                'picture: is it another animal, a limb on a wrong one, or does the scan hold more than the animal?'
             )
     return found
 

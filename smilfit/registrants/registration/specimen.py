@@ -9,18 +9,19 @@ from jaxtyping import Bool, Float
 
 from smilfit.registrants.registration.deformation import DeformationStage
 from smilfit.registrants.registration.landmarks import LEADING, TRUSTED, known_pairs, landmark_places
-from smilfit.registrants.registration.limb_matching import RigidStart, limb_curves, limb_places
+from smilfit.registrants.registration.limb_curves import limb_curves, limb_places
+from smilfit.registrants.registration.limb_matching import RigidStart
 from smilfit.registrants.registration.posed_surface import SurfaceState
-from smilfit.registrants.registration.problem import (
-    Matched,
-    PlaceTargets,
-    RegistrationProblem,
-    SurfaceWeights,
-    joined_places,
-)
+from smilfit.registrants.registration.problem import RegistrationProblem
 from smilfit.registrants.registration.sampling import SurfaceSamples, part_weights, point_rows, sample_by_part
 from smilfit.registrants.registration.scan import Scan
 from smilfit.registrants.registration.stages import RegistrationStage
+from smilfit.registrants.registration.surface_terms import (
+    Matched,
+    PlaceTargets,
+    SurfaceWeights,
+    joined_places,
+)
 from smilfit.registrants.registration.template import Template
 
 # Shares of the extent: how well middles of limbs are known; no point of a surface is known better than LEAST_ERROR,

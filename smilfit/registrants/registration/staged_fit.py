@@ -12,9 +12,10 @@ from jaxtyping import Bool
 from smilfit.registrants.registration.limb_matching import RigidStart, exchanged_starts, rigid_starts
 from smilfit.registrants.registration.orientations import axis_starts
 from smilfit.registrants.registration.posed_surface import SurfaceState
-from smilfit.registrants.registration.problem import Evaluation, PlaceTargets, RegistrationProblem
+from smilfit.registrants.registration.problem import Evaluation, RegistrationProblem
 from smilfit.registrants.registration.specimen import Specimen
 from smilfit.registrants.registration.stages import PLACE, RegistrationStage
+from smilfit.registrants.registration.surface_terms import PlaceTargets
 from smilfit.solvers import LevenbergMarquardt, StopReason
 
 # So many steps without a gain are the end.

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from smilfit.registrants.registration.deformation import DeformationStage
 from smilfit.registrants.registration.posed_surface import UNKNOWNS
+from smilfit.registrants.registration.setting_checks import check_number
 from smilfit.registry import reject_unknown
 
 PLACE = ('turns', 'transl', 'log_scale')
@@ -37,12 +38,11 @@ class RegistrationStage:
     ftol: float = 1e-3
 
     def __post_init__(self) -> None:
-        """Check the names."""
+        """Check names and numbers."""
         reject_unknown('RegistrationStage', 'unknown', self.fit, ALL)
-        if not 0 < self.sigma < 1:
-            raise ValueError(
-                f'RegistrationStage: sigma must be a share of the extent, 0 to 1; got {self.sigma}.'
-            )
+        for name, high in (('sigma', 1.0), ('along', 1.0), ('max_normal_angle_deg', 180.0), ('ftol', 1.0)):
+            check_number('stages', name, getattr(self, name), 0.0, high)
+        check_number('stages', 'n_iter', self.n_iter, 1, whole=True)
 
 
 # Coarse to fine. The first is run from every start.
@@ -69,6 +69,7 @@ def stages_of(kind: type[Stage], given: Sequence[Stage | Mapping[str, Any]]) -> 
 
     Raises:
         UnknownNameError: a key that a stage does not have, with the near ones.
+        ValueError: a number out of its range.
     """
     found = []
     for one in given:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
 from smilfit.geometry.surface_graph import surface_graph
-from smilfit.registrants.registration.limb_matching import LimbCurves, limb_curves
+from smilfit.registrants.registration.limb_curves import LimbCurves, limb_curves
 from smilfit.registrants.registration.limb_presence import LimbJoints
 from smilfit.registrants.registration.posed_surface import UNKNOWNS, PosedSurface
 from smilfit.registrants.registration.priors import PriorSizes, RegistrationPriors

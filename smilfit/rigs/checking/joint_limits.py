@@ -40,7 +40,8 @@ def impossible_limits(model: StoredModel) -> list[Finding]:
     restless = ((low > 1e-6) | (high < -1e-6)) & ~crossed
     if restless.any():
         names = _named(data, restless)
-        what, advice = 'the rest pose is outside of the limits', 'Fits start there: widen them to hold 0.'
+        what = 'the rest pose, in which fits start, is outside of the limits'
+        advice = 'Right for a joint that is never straight; else widen them to hold 0.'
         found.append(Finding('joint limits', WARNING, names, what, advice, int(restless.sum())))
     return found
 

@@ -31,7 +31,10 @@ def duplicate_vertices(model: StoredModel) -> list[Finding]:
     what = (
         f'{counted(len(repeated), "vertex")} at the place of another: seams, along which the surface is open'
     )
-    advice = 'Join them in the authoring tool where the surface should be whole.'
+    advice = (
+        '`smilfit model clean --weld` joins those that move alike, where the surface should be whole; images of the '
+        'skin then no longer fit.'
+    )
     return [Finding('duplicate vertices', NOTE, vertex_places(data, repeated), what, advice, len(repeated))]
 
 

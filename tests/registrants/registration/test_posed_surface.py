@@ -12,11 +12,13 @@ from smilfit.geometry.mean_curvature import mean_curvature
 from smilfit.geometry.surface_graph import find_limbs, surface_graph
 from smilfit.registrants.registration import PosedSurface, PriorSizes, clean_scan
 from smilfit.registrants.registration.landmarks import known_pairs, landmark_places
-from smilfit.registrants.registration.limb_matching import exchanged_starts, limb_curves, rigid_starts
+from smilfit.registrants.registration.limb_curves import limb_curves
+from smilfit.registrants.registration.limb_matching import exchanged_starts, rigid_starts
 from smilfit.registrants.registration.limb_presence import LimbJoints
 from smilfit.registrants.registration.posed_surface import UNKNOWNS
 from smilfit.registrants.registration.priors import RegistrationPriors
 from smilfit.registrants.registration.sampling import sample_by_part
+from smilfit.registry import UnknownNameError
 from smilfit.synthetic import make_insect
 
 
@@ -107,7 +109,7 @@ def test_limbs_with_the_same_landmark_are_each_others():
 def test_a_landmark_that_the_body_does_not_have_is_refused():
     data = make_insect()
     scan = clean_scan('scan', data.v_template, data.faces, landmarks={'wing': np.zeros(3)})
-    with pytest.raises(KeyError, match='wing'):
+    with pytest.raises(UnknownNameError, match='wing'):
         landmark_places(scan, data, 3.0)
 
 

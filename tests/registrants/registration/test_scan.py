@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from smilfit.body_models import SMIL
 from smilfit.files import BadFileError
 from smilfit.io.scan_files import find_scans, read_mesh, read_scan_landmarks
 from smilfit.registrants.registration import MeshRegistrant, RegistrationStage, clean_scan, unit_suspicion
 from smilfit.synthetic import make_insect
 
 DATA = make_insect()
+BODY = SMIL(DATA)
 
 
 def scan(vertices=DATA.v_template, faces=DATA.faces, **more):
@@ -48,8 +50,24 @@ def test_vertices_of_seams_are_welded_and_noise_is_measured():
 
 def test_a_unit_that_cannot_be_is_said():
     assert unit_suspicion(scan(unit='mm'), None, 1.2) is None
-    assert 'no animal is' in unit_suspicion(scan(DATA.v_template / 1000, unit='mm'), None, 1.2)
+    assert 'hardly any animal is' in unit_suspicion(scan(DATA.v_template / 1000, unit='mm'), None, 1.2)
     assert 'differ by about 1000' in unit_suspicion(scan(DATA.v_template, unit='m'), 1.0, 1.2)
+
+
+@pytest.mark.parametrize('shown', [slice(None), DATA.v_template[DATA.faces, 2].mean(1) > 0])
+def test_a_surface_that_is_inside_out_is_turned(shown):
+    faces = DATA.faces[shown]
+    right, wrong = scan(faces=faces), scan(faces=faces[:, ::-1])
+    assert right.report['pieces_inside_out'] == 0
+    assert wrong.report['pieces_inside_out'] > 0
+    assert np.allclose(right.normals, wrong.normals)
+
+
+def test_landmarks_of_another_unit_are_left_out_and_named():
+    there, far = DATA.v_template[0], 1000 * DATA.v_template[0]
+    found = scan(landmarks={'here': there, 'far': far})
+    assert list(found.landmarks) == ['here']
+    assert found.report['landmarks_far_off'] == ['far']
 
 
 def test_files_that_are_no_scans_are_named(tmp_path):
@@ -64,9 +82,26 @@ def test_files_that_are_no_scans_are_named(tmp_path):
 
 
 def test_stages_with_unknown_names_are_refused():
-    from smilfit.body_models import SMIL
-
     with pytest.raises(KeyError, match='sigm'):
-        MeshRegistrant(SMIL(DATA), stages=[{'sigm': 0.1}])
+        MeshRegistrant(BODY, stages=[{'sigm': 0.1}])
     with pytest.raises(KeyError, match='turn'):
         RegistrationStage(0.1, fit=('turn',))
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ({'priors': {'pose_sd': 0}}, 'priors: pose_sd must be a number above 0; got 0'),
+        ({'stages': [{'sigma': 2.0}]}, 'stages: sigma must be a number above 0, at most 1; got 2.0'),
+        (
+            {'stages': [{'sigma': 0.1, 'n_iter': 0}]},
+            'stages: n_iter must be a whole number, 1 or more; got 0',
+        ),
+        ({'stages': []}, 'there must be a stage'),
+        ({'scan_points': 10}, 'scan_points must be a whole number, 100 or more; got 10'),
+        ({'deformation': [{'sigma': 0.1, 'strain': 0}]}, 'deformation: strain must be a number above 0'),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        MeshRegistrant(BODY, **setting)
