@@ -1,4 +1,4 @@
-"""The command that goes on from a rig to a fit and its animation, or from scans to numbers, as the last one has it."""
+"""The next command, from a rig to a fit and its animation or from scans to numbers, as the one before has it."""
 
 import shlex
 from collections.abc import Mapping
