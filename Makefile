@@ -52,6 +52,7 @@ bench: $(STAMP)
 pictures: $(STAMP)
 	$(BIN)/python docs/scripts/moving_picture.py
 	$(BIN)/python docs/scripts/conventions.py
+	$(BIN)/python docs/scripts/registration.py $(DEMO_OUT)/scans
 	$(BIN)/python docs/scripts/gallery.py --demo $(DEMO_OUT)
 
 # Into what is installed, however it was: pages need smilfit and mkdocs, of any version of torch.

@@ -11,6 +11,15 @@ from smilfit.registry import import_plugin
 IMPORT = '--import'
 
 
+class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that names defaults, where there is one to name."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def add_import(parser: argparse.ArgumentParser) -> None:
     """Add `--import` to a parser, for its help; it was read before there was a parser."""
     parser.add_argument(

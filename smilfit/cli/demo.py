@@ -13,7 +13,7 @@ from rich.console import Console
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.cli.argument_types import int_from, positive_int
-from smilfit.cli.command import add_traceback
+from smilfit.cli.command import DefaultsFormatter, add_traceback
 from smilfit.cli.errors import run_reporting_errors
 
 STOPPED = 'Stopped. The same command goes on after the last finished step.'
@@ -40,7 +40,7 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
         'measure both against the known truth, predict the held-out recording from its raw videos and refine that, '
         'and write one HTML report. About a quarter of an hour on two CPU cores; what is done already is not done '
         'again.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsFormatter,
     )
     parser.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for everything')
     parser.add_argument(

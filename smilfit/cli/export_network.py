@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.cli.argument_types import int_from, positive_float
-from smilfit.cli.command import add_import, add_traceback, add_training, run_command
+from smilfit.cli.command import DefaultsFormatter, add_import, add_traceback, add_training, run_command
 
 if TYPE_CHECKING:
     from smilfit.apis.onnx_export import ExportRun
@@ -27,7 +27,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         "body in the scene's frame, for programs of your own. What it takes and gives "
         'stands in OUT.json. onnxruntime then runs the file, and its numbers are compared with those of torch.',
         epilog=EXIT_CODES,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsFormatter,
     )
     made.add_argument('checkpoint', type=Path, help='a checkpoint of a training')
     made.add_argument('out', type=Path, metavar='OUT.onnx', help='the file to write')

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smilfit.cli.argument_types import KeyValues, device, frame_range, int_from
-from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
+from smilfit.cli.command import DefaultsFormatter, add_body_model, add_import, add_traceback, run_command
 from smilfit.cli.next_step import export_step, no_fps_stated
 from smilfit.cli.progress_bar import progress_bar
 
@@ -36,7 +36,7 @@ def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
         description=__doc__ + ' Writes per session the parameters (.npz and .json), numbers and an overlay '
         'video, and one report.html. A session that is already fitted the same way is not fitted again.',
         epilog=EXIT_CODES,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsFormatter,
     )
     parser.add_argument(
         'config', type=Path, help='a registrant config, such as configs/fit/multiview_keypoints.py'

@@ -17,7 +17,7 @@ from smilfit.cli.argument_types import (
     positive_float,
     positive_int,
 )
-from smilfit.cli.command import add_import, add_traceback, add_training, run_command
+from smilfit.cli.command import DefaultsFormatter, add_import, add_traceback, add_training, run_command
 from smilfit.cli.fit import EXIT_INCOMPLETE, LAUNCHERS
 from smilfit.cli.progress_bar import progress_bar
 
@@ -43,7 +43,7 @@ def build_parser(prog: str | None = 'infer') -> argparse.ArgumentParser:
         + ' The checkpoint says which model it is; frames are read once, in order. What is there '
         'already is not made again, and a run that was stopped goes on after its last whole block.',
         epilog=EXIT_CODES,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsFormatter,
     )
     parser.add_argument('checkpoint', type=Path, help='a checkpoint of a training')
     parser.add_argument(

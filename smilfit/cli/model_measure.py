@@ -28,8 +28,8 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         description='Measure models, registered scans and fits: distances, limbs, geodesics, girths, angles '
         '(degrees), surface and volume, in mm where the unit is known, else in model units. The table has the '
         'columns specimen, measurement, value, unit, sd, low, high, pose_spread_percent, doubt. The standard '
-        "deviation sd and the 95 %% interval low to high come from a fit's covariance; the spread over poses is the "
-        "standard deviation over a fit's frames in %% of the mean.",
+        "deviation sd and the 95 % interval low to high come from a fit's covariance; the spread over poses is the "
+        "standard deviation over a fit's frames in % of the mean.",
         epilog='Without --measurements: body length, limbs, bones, the girth of the trunk, surface and volume. '
         'docs/measurements.md tells how to write your own. Exit codes: 0 measured; 1 nothing could be done; 2 a bad '
         'command line.',

@@ -18,7 +18,7 @@ def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
         prog=prog,
         description='Make the shape space of registered specimens (principal components), and write it as a body '
         'model whose betas are in standard deviations, with a page of its curves (compactness, generalisation, '
-        'specificity, each with a 95 %% interval) and pictures, and a table of sizes (mm where known) and betas.',
+        'specificity, each with a 95 % interval) and pictures, and a table of sizes (mm where known) and betas.',
         epilog='Written: OUT.smil.json, OUT_shape_space.html and .png, OUT_scores.csv. Exit codes: 0 made; 1 '
         'nothing could be done; 2 a bad command line.',
     )

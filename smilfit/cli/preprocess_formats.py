@@ -53,7 +53,7 @@ def _add_reader(
 ) -> None:
     about = f'Make a dataset file from {summary}. ' if name == SLEAP else f'{summary} '
     about += _SESSIONS.get(name, '')
-    made.description = (about + _GOES_ON).replace('%', '%%')
+    made.description = about + _GOES_ON
     made.add_argument('annotations', type=Path, metavar='IN', help='the annotations: a file, or a folder')
     made.add_argument('out', type=Path, metavar=out[0], help=out[1])
     rigs = name in session_formats()

@@ -25,6 +25,8 @@ logger = logging.getLogger('smilfit')
 ANIMATION, SKELETON, MESHES = 'animation.glb', 'skeleton.bvh', 'meshes'
 # A glTF skin that is further from the body than this share of its size is told of.
 _LARGEST_CHANGE = 1e-3
+# Mean cosine from which on an animal's back points along an axis of the world.
+_UPRIGHT = 0.7
 # Frames in which that is looked at, and frames posed at once.
 _LOOKED_AT, _BLOCK = 5, 32
 
@@ -68,6 +70,30 @@ def write_animation(path: Path, fit: ExportedFit, up: str | None = None) -> None
     views = [] if cameras is None or cameras.K.ndim != 3 else viewpoints(cameras)
     write_gltf_animation(path, mesh, motion, extras, views, world_matrix(metres, up))
     _tell_change(path.name, body, params, mesh, motion)
+    if up is None and (axis := probable_up(body, params)):
+        logger.info(
+            '%s: is in the axes of the calibration, in which the back of the animal points along %s: --up=%s '
+            'makes it stand in other programs.',
+            path.name,
+            axis,
+            axis,
+        )
+
+
+def probable_up(body: SMIL, params: BodyParams) -> str | None:
+    """Give the world's axis along which the animal's back points over all frames, such as 'z' or '-y'.
+
+    None where the model does not say which way is up, or the back points along no axis: what would make the animal
+    stand is then not known.
+    """
+    if body.data.up_axis is None or body.data.up_axis.lstrip('+-') not in 'xyz':
+        return None
+    up = params.rotations()[:, 0, :, 'xyz'.index(body.data.up_axis[-1])].double().mean(0).numpy()
+    up = -up if body.data.up_axis.startswith('-') else up
+    axis = int(np.abs(up).argmax())
+    if not abs(up[axis]) > _UPRIGHT:
+        return None
+    return f'{"-" if up[axis] < 0 else ""}{"xyz"[axis]}'
 
 
 def skinned_mesh(body: SMIL, params: BodyParams) -> SkinnedMesh:

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from smilfit.apis.data_source import POINTS3D, SLEAP, SMILIFY, annotation_readers
-from smilfit.cli import preprocess, synthesize
+from smilfit.cli import main, model, preprocess, synthesize
 from smilfit.datasets import CROP_MODES
 from smilfit.synthetic.looks import STYLES
 
@@ -66,3 +67,22 @@ def test_a_formats_own_help_has_its_options(capsys):
         with pytest.raises(SystemExit):
             preprocess.main([name, '--help'])
         assert option in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        *([name] for name in main.COMMANDS),
+        *(['model', name] for name in model.COMMANDS),
+        *(['preprocess', name] for name in preprocess.FORMATS),
+    ],
+    ids=' '.join,
+)
+def test_help_is_written_for_people(words, capsys):
+    with suppress(SystemExit):
+        main.main([*words, '--help'])
+    shown = capsys.readouterr().out
+    assert shown.startswith(f'usage: smilfit {" ".join(words)}')
+    # Signs of argparse that were not meant to be read.
+    for sign in ('%%', '(default: None)', '==SUPPRESS==', '%('):
+        assert sign not in shown

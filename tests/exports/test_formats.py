@@ -12,6 +12,7 @@ import sleap_io
 import torch
 
 from smilfit.apis.fit_exporting import export_fit, find_fits, load_export
+from smilfit.body_models import save_body_model
 from smilfit.cli.export import AXES, FORMATS
 from smilfit.cli.main import main
 from smilfit.exports import base, exporter, formats
@@ -224,3 +225,16 @@ def test_single_images_have_no_clip(saved, fit):
     in_time = {'points3d', 'anipose', 'slp', 'reprojections', 'nwb', 'glb', 'bvh'}
     assert {n for n, why in reasons.items() if why} == in_time
     assert 'single images' in reasons['glb']
+
+
+def test_an_image_of_another_skin_is_left_out_and_told(saved, fit, tmp_path, caplog):
+    model = save_body_model(fit.body.data, tmp_path / 'animal.smil.json')
+    assert load_export(saved / 'fit.npz', body_model=model).skin is None
+    image = np.frombuffer(cv2.imencode('.png', np.zeros((4, 4, 3), np.uint8))[1], np.uint8)
+    n_vertices = fit.body.data.n_vertices
+    np.savez(tmp_path / 'animal.texture.npz', image=image, uv=np.zeros((n_vertices, 2)))
+    assert load_export(saved / 'fit.npz', body_model=model).skin.data == image.tobytes()
+    assert not caplog.text
+    np.savez(tmp_path / 'animal.texture.npz', image=image, uv=np.zeros((n_vertices - 1, 2)))
+    assert load_export(saved / 'fit.npz', body_model=model).skin is None
+    assert 'Import the rig again. The animation has no image of the skin.' in caplog.text

@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 from smilfit.exports import ExportedFit, ExportOptions, exporter
-from smilfit.exports.skin import world_matrix
+from smilfit.exports.skin import probable_up, world_matrix
 from smilfit.io.bvh import euler_zxy
 from smilfit.io.gltf_animation import SkinImage
 from tests.exports.fits import FPS, T, close, made_fit
@@ -195,3 +195,23 @@ def test_the_animation_wears_the_image_of_its_rig(tmp_path):
     document, array = read_glb(tmp_path / 'animation.glb')
     wanted = vertices_of(fit) / 1000
     close(posed_by_the_specification(document, array, 2), wanted[2], np.ptp(wanted, 1).max())
+
+
+@pytest.mark.parametrize(
+    ('turn', 'up'), [((0, 0, 0.4), 'z'), ((np.pi, 0, 0), '-z'), ((-np.pi / 2, 0, 0), 'y')]
+)
+def test_which_axis_the_back_points_along_is_told(tmp_path, caplog, turn, up):
+    fit = made_fit(missing=None)
+    assert fit.body.data.up_axis == '+z'
+    turned = fit.params.replace(global_orient=torch.tensor(turn).to(fit.params.transl).expand(T, 3))
+    fit = dataclasses.replace(fit, params=turned)
+    assert probable_up(fit.body, turned) == up
+    with caplog.at_level('INFO', logger='smilfit'):
+        exporter('glb').write(tmp_path, shown(fit), ExportOptions())
+        assert f'--up={up} ' in caplog.text
+        caplog.clear()
+        exporter('glb').write(tmp_path, shown(fit), ExportOptions(up=up))
+        assert '--up' not in caplog.text
+    # Turned to every side it points nowhere.
+    around = torch.linspace(0, 2 * torch.pi, T + 1)[:T, None] * torch.tensor([[1.0, 0, 0]])
+    assert probable_up(fit.body, turned.replace(global_orient=around.to(turned.transl))) is None
