@@ -11,6 +11,8 @@ from smilfit.cli.command import add_import, add_traceback, run_command
 # As rigs/symmetrising.py, which would bring scipy with it; a test holds the two together.
 SIDES = ('mean', 'left', 'right')
 JOINTS = ('fit', 'ring')
+# As body_models/, which would bring torch with it; the same test.
+AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
 
 
 def build_parser(prog: str | None = 'model edit') -> argparse.ArgumentParser:
@@ -18,8 +20,8 @@ def build_parser(prog: str | None = 'model edit') -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=prog,
         description='Change a model: weights of few joints a vertex, both sides alike, joints anew from the skin, '
-        'limits of your own. In this order; each change is counted and told, and vertices keep their numbers. What '
-        'is merely wrong, smilfit model clean puts right.',
+        'limits of your own, which way is up and forward. In this order; each change is counted and told, and '
+        'vertices keep their numbers. What is merely wrong, smilfit model clean puts right.',
     )
     made.add_argument(
         'source', metavar='IN', help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect'
@@ -60,6 +62,14 @@ def build_parser(prog: str | None = 'model edit') -> argparse.ArgumentParser:
         help='set joint limits of a table joint,axis,min_deg,max_deg (axis x, y or z: of the model, or of the joint '
         'where it has axes of its own)',
     )
+    for way, what in (('up', 'its back points'), ('forward', 'it looks')):
+        made.add_argument(
+            f'--{way}',
+            choices=AXES,
+            metavar='AXIS',
+            help=f'state the axis along which {what} at rest, as in --{way}=-x: one of {", ".join(AXES)}, of the '
+            "model's own; nothing is turned",
+        )
     add_traceback(made)
     add_import(made)
     return made
@@ -75,6 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from smilfit.body_models import save_body_model
     from smilfit.rigs.converting import open_model
+    from smilfit.rigs.facing import with_axes
     from smilfit.rigs.joint_regressing import fit_joint_regressor, joints_of_rings
     from smilfit.rigs.mending import user_limits
     from smilfit.rigs.symmetrising import symmetrise
@@ -100,6 +111,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.limits is not None:
         data, more = user_limits(data, arguments.limits)
         told += more
+    data, more = with_axes(data, arguments.up, arguments.forward)
+    told += more
     save_body_model(data, arguments.target)
     for words in told or ['nothing needed to be changed']:
         print(words)

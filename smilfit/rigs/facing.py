@@ -1,5 +1,6 @@
 """Where a rig faces: what its format says of all rigs, beside what the names of its joints say of this one."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from smilfit.body_models.data import BodyModelData
@@ -37,8 +38,8 @@ def facing(data: BodyModelData) -> Facing:
         suspected = (
             f'By the names of its joints the animal has its back at {named_up} and its head at {named_forward}; its '
             f'format has up at {up} and forward at {forward}. Was it exported without turning its axes? Nothing was '
-            f'turned: export it anew with {up} up, or write "up_axis": "{named_up}" and "forward_axis": '
-            f'"{named_forward}" into the model.'
+            f'turned: export it anew with {up} up, or state it by smilfit model edit --up={named_up} '
+            f'--forward={named_forward}.'
         )
         return Facing(forward, '', suspected)
     if named_forward == forward or named_forward[1] == up[1]:
@@ -48,6 +49,32 @@ def facing(data: BodyModelData) -> Facing:
         f'forward is {named_forward}'
     )
     return Facing(named_forward, note)
+
+
+def with_axes(
+    data: BodyModelData, up: str | None = None, forward: str | None = None
+) -> tuple[BodyModelData, tuple[str, ...]]:
+    """State which way a model's back points and it looks, signed axes of its own; nothing is turned.
+
+    Returns:
+        The model, and what was changed, in words.
+
+    Raises:
+        ValueError: both lie along one axis.
+    """
+    stated = {
+        'up': (data.up_axis, up or data.up_axis),
+        'forward': (data.forward_axis, forward or data.forward_axis),
+    }
+    (_, new_up), (_, new_forward) = stated.values()
+    if new_up and new_forward and new_up[1] == new_forward[1]:
+        raise ValueError(
+            f'{data.name}: up and forward must lie along different axes; got {new_up} and {new_forward}. State both.'
+        )
+    told = tuple(
+        f'{way} is {new}; was {old or "not stated"}' for way, (old, new) in stated.items() if new != old
+    )
+    return replace(data, up_axis=new_up, forward_axis=new_forward), told
 
 
 def _opposite(axis: str) -> str:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import SparseMatrix, load_body_model_data
+from smilfit.body_models.checks import AXES
 from smilfit.body_models.stored_model import StoredModel
 from smilfit.cli import model_edit
 from smilfit.cli.model import main as model
 from smilfit.rigs import symmetrising
+from smilfit.rigs.facing import with_axes
 from smilfit.rigs.joint_regressing import fit_joint_regressor
 from smilfit.rigs.symmetrising import symmetrise
 from smilfit.rigs.weight_thinning import thin_weights
@@ -96,6 +98,7 @@ def test_what_has_no_sides_is_refused():
     with pytest.raises(ValueError, match='the side must be one of'):
         symmetrise(DATA, 'front')
     assert model_edit.SIDES == symmetrising.SIDES
+    assert model_edit.AXES == AXES
 
 
 def test_a_regressor_is_fitted_to_joints_where_they_stand():
@@ -133,3 +136,16 @@ def test_the_command_tells_and_writes(tmp_path, capsys):
     assert isinstance(load_body_model_data(out).weights, SparseMatrix)
     assert model(['edit', 'quadruped', str(out)]) == 1
     assert 'must not be there yet' in capsys.readouterr().err
+
+
+def test_axes_are_stated_and_nothing_is_turned(tmp_path, capsys):
+    out = tmp_path / 'turned.smil.json'
+    assert model(['edit', 'quadruped', str(out), '--up=+y', '--forward=-z']) == 0
+    told = capsys.readouterr().out
+    assert f'up is +y; was {DATA.up_axis}' in told
+    found = load_body_model_data(out)
+    assert (found.up_axis, found.forward_axis) == ('+y', '-z')
+    np.testing.assert_allclose(found.v_template, DATA.v_template, atol=1e-5 * SIZE)
+    assert with_axes(DATA, DATA.up_axis, None) == (DATA, ())
+    with pytest.raises(ValueError, match='must lie along different axes'):
+        with_axes(DATA, '+y', '-y')
