@@ -1,0 +1,227 @@
+"""Bind the meshes of a glTF file to joints: where skins place both, and what hangs on one joint whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from smilfit.rigs.gltf_accessors import AccessorReader
+from smilfit.rigs.gltf_clips import Animation
+from smilfit.rigs.gltf_file import GltfFile
+from smilfit.rigs.gltf_meshes import MeshPiece
+from smilfit.rigs.gltf_nodes import NodeTree
+from smilfit.rigs.gltf_skins import Skin, agreed_map, bind_places, differ, flattens, place_skin
+from smilfit.rigs.transforms import apply
+
+_POSED = 'the skeleton stands in another pose than the skin was bound in; the rest pose is that of binding.'
+
+
+@dataclass
+class BoundJoint:
+    """A joint of the rig: a node, and where it was bound, in the world."""
+
+    node: int
+    rest: Float[np.ndarray, '4 4']
+
+
+class JointBinding:
+    """Joints as they come up, and meshes on them.
+
+    Args:
+        file: the file.
+        reader: of its arrays.
+        nodes: of the file.
+        worlds: of all of them, as the file has them at rest.
+        pieces: the meshes; those that hang on a joint whole get their weights here.
+        animations: a node that one moves by itself is a joint.
+        notes: what is told is added to these.
+    """
+
+    def __init__(
+        self,
+        file: GltfFile,
+        reader: AccessorReader,
+        nodes: NodeTree,
+        worlds: Float[np.ndarray, 'n 4 4'],
+        pieces: Sequence[MeshPiece],
+        animations: Sequence[Animation],
+        notes: list[str],
+    ) -> None:
+        self.file, self.reader, self.nodes, self.worlds = file, reader, nodes, worlds
+        self.pieces, self.animations, self.notes = pieces, animations, notes
+        self.entries = file.entries('nodes')
+        self.joints: list[BoundJoint] = []
+        self.whole: list[str] = []
+
+    def place(self) -> list[tuple[np.ndarray, list[int]]]:
+        """Bring every piece into the world: its map, and which joint each slot of its skin is."""
+        skins = self._skins()
+        placed: dict[int, np.ndarray] = {}
+        slots: dict[int, list[int]] = {}
+        first: dict[int, int] = {}
+        size = 0.0
+        for number in sorted(skins, key=lambda n: -skins[n].influence.sum()):
+            skin = skins[number]
+            worlds = self.worlds[list(skin.nodes)]
+            node = next(p.node for p in self.pieces if self._skin_of(p) == number)
+            known = [k for k, n in enumerate(skin.nodes) if n in first]
+            to_world = None
+            if known:
+                # Joints that another skin has bound already: the map that puts them to the same places.
+                part = Skin(
+                    number,
+                    tuple(skin.nodes[k] for k in known),
+                    skin.inverse_bind[known],
+                    skin.influence[known],
+                    skin.corners,
+                )
+                maps = np.stack([self.joints[first[n]].rest for n in part.nodes]) @ part.inverse_bind
+                to_world, share = agreed_map(maps, part)
+                to_world = to_world if share > 0.5 else None
+            if to_world is None:
+                to_world, agrees = place_skin(skin, worlds, self.worlds[node])
+                if not agrees and _POSED not in self.notes:
+                    self.notes.append(_POSED)
+            self._check_thick(to_world, node)
+            placed[number] = to_world
+            corners = apply(to_world, skin.corners)
+            size = max(size, float(np.linalg.norm(np.ptp(corners, axis=0))))
+            slots[number] = self._bind(skin, bind_places(skin, to_world, worlds), corners, size, first)
+        self._bind_unused(first)
+        found = []
+        for piece in self.pieces:
+            of_piece = self._skin_of(piece)
+            if of_piece is not None:
+                found.append((placed[of_piece], slots[of_piece]))
+                if not piece.weighted:
+                    self.notes.append(f'the mesh {self.nodes.names[piece.node]} has a skin but no weights.')
+            else:
+                found.append(self._rigid(piece, first))
+        if self.whole:
+            many = f' and {len(self.whole) - 5} more' if len(self.whole) > 5 else ''
+            words = f'{", ".join(self.whole[:5])}{many}'
+            self.notes.append(f'{len(self.whole)} meshes without weights move with one joint each: {words}.')
+        return found
+
+    def _bind(
+        self, skin: Skin, places: np.ndarray, corners: np.ndarray, size: float, first: dict[int, int]
+    ) -> list[int]:
+        """Give the joint of every slot; a node that two skins bind at two places is a joint for each."""
+        found = []
+        for k, node in enumerate(skin.nodes):
+            known = [i for i, joint in enumerate(self.joints) if joint.node == node] if node in first else []
+            same = [i for i in known if not differ(places[k], self.joints[i].rest, corners, size)]
+            if same:
+                found.append(same[0])
+            elif known and skin.influence[k] == 0:
+                found.append(known[0])
+            else:
+                if known:
+                    self.notes.append(
+                        f'the joint {self.nodes.names[node]} is bound at two places: it is there twice.'
+                    )
+                first.setdefault(node, len(self.joints))
+                found.append(len(self.joints))
+                self.joints.append(BoundJoint(node, places[k]))
+        return found
+
+    def _bind_unused(self, first: dict[int, int]) -> None:
+        """Bind joints of skins that no mesh uses, where meshes hang on them whole: at their nodes."""
+        hanging = [p.node for p in self.pieces if self._skin_of(p) is None]
+        chains = [{node, *self.nodes.ancestors(node)} for node in hanging]
+        for nodes in file_skins(self.file):
+            if any(chain & set(nodes) and not chain & first.keys() for chain in chains):
+                for node in nodes:
+                    if node not in first:
+                        first[node] = len(self.joints)
+                        self.joints.append(BoundJoint(node, self.worlds[node]))
+
+    def _rigid(self, piece: MeshPiece, first: dict[int, int]) -> tuple[np.ndarray, list[int]]:
+        """Hang a mesh without weights on the nearest joint above it; on its own node, where that moves by itself."""
+        moving = {
+            track.node
+            for animation in self.animations
+            for track in animation.tracks
+            if track.path != 'weights'
+        }
+        chain = [piece.node, *self.nodes.ancestors(piece.node)]
+        joint = next(n for n in chain if n in first)
+        self._check_thick(self.worlds[joint], joint)
+        between = chain[: chain.index(joint)]
+        if moving & set(between):
+            # Its own place at rest is the one that it has on the joint's.
+            rest = (
+                self.joints[first[joint]].rest @ np.linalg.inv(self.worlds[joint]) @ self.worlds[piece.node]
+            )
+            first[piece.node] = len(self.joints)
+            self.joints.append(BoundJoint(piece.node, rest))
+            joint = piece.node
+        count = len(piece.vertices)
+        piece.rows, piece.slots, piece.values = np.arange(count), np.zeros(count, np.int64), np.ones(count)
+        rest, world = self.joints[first[joint]].rest, self.worlds[joint]
+        self.whole.append(f'{self.nodes.names[piece.node]} on {self.nodes.names[joint]}')
+        return rest @ np.linalg.inv(world) @ self.worlds[piece.node], [first[joint]]
+
+    def _check_thick(self, world: np.ndarray, node: int) -> None:
+        """Refuse what nodes scale to nothing: no pose could be told of it."""
+        if flattens(world):
+            rule = f'the skeleton and the mesh {self.nodes.names[node]} must have a size in all directions'
+            advice = 'Set the scale of the objects above them to 1, apply it, and export anew.'
+            raise self.file.fail(rule, 'a scale of 0', advice)
+
+    def _skin_of(self, piece: MeshPiece) -> int | None:
+        return self.entries[piece.node].get('skin')
+
+    def _skins(self) -> dict[int, Skin]:
+        """Read the skins that pieces hang on."""
+        nodes = file_skins(self.file)
+        found = {}
+        for number in sorted({s for s in map(self._skin_of, self.pieces) if s is not None}):
+            mine = [p for p in self.pieces if self._skin_of(p) == number]
+            entry = self.file.entries('skins')[number]
+            count, where = len(nodes[number]), f'skins[{number}].inverseBindMatrices'
+            bind = np.tile(np.eye(4), (count, 1, 1))
+            if 'inverseBindMatrices' in entry:
+                bind = self.reader.floats(entry['inverseBindMatrices'], 'MAT4', where)
+                if len(bind) < count:
+                    raise self.file.fail(
+                        f'{where} must have {count} matrices', len(bind), 'Export the file anew.'
+                    )
+                # Matrices lie column by column.
+                bind = bind[:count].reshape(-1, 4, 4).transpose(0, 2, 1)
+            influence = sum(np.bincount(p.slots, np.abs(p.values), count) for p in mine)
+            low = np.min([p.vertices.min(0) for p in mine], 0)
+            high = np.max([p.vertices.max(0) for p in mine], 0)
+            grid = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), -1).reshape(-1, 3)
+            found[number] = Skin(
+                number, nodes[number], bind, np.asarray(influence), low + grid * (high - low)
+            )
+        return found
+
+    def order(self) -> list[int]:
+        """Sort the joints: as the file lists them, but parents first; to be asked for when all is placed."""
+        by_node: dict[int, list[int]] = {}
+        for i, joint in enumerate(self.joints):
+            by_node.setdefault(joint.node, []).append(i)
+        order: dict[int, None] = {}
+        for joint in self.joints:
+            for node in [*self.nodes.ancestors(joint.node)[::-1], joint.node]:
+                order.update(dict.fromkeys(by_node.get(node, ())))
+        return list(order)
+
+    def parents(self, nodes: Sequence[int]) -> Int[np.ndarray, ' J']:
+        """Give for each of the joints' nodes the place of the nearest one above it among them; -1 for a root."""
+        first = {node: j for j, node in reversed(list(enumerate(nodes)))}
+        return np.array([next((first[a] for a in self.nodes.ancestors(n) if a in first), -1) for n in nodes])
+
+
+def file_skins(file: GltfFile) -> list[tuple[int, ...]]:
+    """Give the joints' nodes of every skin."""
+    found = []
+    for number, entry in enumerate(file.entries('skins')):
+        joints, where = entry.get('joints'), f'joints of skins[{number}]'
+        if not isinstance(joints, list) or not joints:
+            raise file.fail(f'{where} must be a list of nodes', joints, 'Export the file anew.')
+        found.append(tuple(file.index('nodes', node, where) for node in joints))
+    return found
