@@ -7,7 +7,7 @@ from typing import Any
 
 from smilfit.apis.inference_outputs import LABELS, InferenceOutputs, chosen_video_views, write_videos
 from smilfit.apis.prediction_files import PredictedRecording, write_tracks_of
-from smilfit.files import MadeOf, OutputFolder, write_text
+from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
 from smilfit.files.budget import read_json
 from smilfit.version import __version__
 from smilfit.visualization.marks import animal_surfaces
@@ -33,7 +33,7 @@ class AnimalsFolder:
 
     def animal(self, place: int) -> OutputFolder:
         """Give the folder of an animal."""
-        return OutputFolder(self.outputs.folder / animal_name(place))
+        return OutputFolder(real_folder(self.outputs.folder, animal_name(place)))
 
     def animals(self) -> dict[str, OutputFolder]:
         """Give the folders of all animals that were kept, by name."""

@@ -95,6 +95,7 @@ def calibrate_camera(
         ValueError: too few cameras or labels, or sessions of several calibrations.
     """
     path = new_calibration(out)
+    check_not_an_input(out, (session,), '--out', inside=True)
     given = points == 'given'
     read = labelled_sessions(session, format, unit, given, exclude_cameras)
     seen = joined2d([one.keypoints2d() for one in read.sessions])
@@ -138,6 +139,7 @@ def calibrate_camera_by_boards(
         ValueError: too few boards, or a board of another size than the other cameras measure.
     """
     path = new_calibration(out)
+    check_not_an_input(path, (recordings,), '--out')
     source = Path(calibration)
     source = source / CALIBRATION_FILE if source.is_dir() else source
     cameras = read_calibration(source, unit)

@@ -11,12 +11,13 @@ import numpy as np
 
 from smilfit.apis.fit_session import FIT
 from smilfit.apis.inference_outputs import PREDICTIONS, REFINED, SMOOTHED
+from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.predictions import read_predictions
 from smilfit.apis.rig_import import beside
 from smilfit.body_models import SMIL, is_shipped, load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.exports import ExportedFit, ExportOptions, exporter, formats
-from smilfit.files import BadFileError, MadeOf, OutputFolder, OutputLock, folder_name, inside, read_npz
+from smilfit.files import BadFileError, MadeOf, OutputFolder, OutputLock, folder_name, read_npz, real_folder
 from smilfit.io.gltf_animation import SkinImage
 from smilfit.io.session_folder import find_video
 from smilfit.registrants.unswap import labels_as_fitted
@@ -70,17 +71,20 @@ def export_fit(
     Raises:
         FileNotFoundError: no fit there.
         UnknownNameError: an unknown format, with the near ones.
-        ValueError: a format that cannot be written of a fit, or a body model that is not the fit's.
+        ValueError: a format that cannot be written of a fit, a body model that is not the fit's, or `out` in `fit`.
     """
     options = options or ExportOptions()
     reject_unknown('--to', 'format', [name for name in to if name != ALL], (*formats(), ALL))
     wanted = list(formats()) if ALL in to else list(dict.fromkeys(to))
     paths = find_fits(fit)
+    check_output_folder(out, '--out')
+    for path in (fit, *(found.parent for found in paths.values())):
+        check_not_an_input(out, (path,), '--out')
     several = len(paths) > 1 or next(iter(paths.values())).parent != _folder_of(Path(fit))
     found = []
     with OutputLock.of_folder(out):
         for name, path in paths.items():
-            folder = inside(Path(out), folder_name(name)) if several else Path(out)
+            folder = real_folder(out, folder_name(name)) if several else Path(out)
             shown = load_export(path, body_model, fps, allow_other_model)
             made_of = {
                 'fit': hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -28,7 +28,7 @@ from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, PointBenchmark, fit_benchmark
 from smilfit.evaluation.verdict import Verdict, load_thresholds
-from smilfit.files import MadeOf, OutputFolder, folder_name, inside
+from smilfit.files import MadeOf, OutputFolder, folder_name, real_folder
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
 from smilfit.registrants.matching import observed_frames
@@ -195,7 +195,7 @@ class SessionFits:
 
     def outputs(self, session: str) -> OutputFolder:
         """Give the folder of a session's results; whatever its name, it lies in `out`."""
-        return OutputFolder(inside(self.out, folder_name(session)))
+        return OutputFolder(real_folder(self.out, folder_name(session)))
 
     def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
         # As the registrant takes them: it then makes no copy.
@@ -237,7 +237,7 @@ class SessionFits:
         return {'recording': recording, 'session': session}
 
     def _parts(self, session: str, fingerprint: str) -> PartFiles:
-        return PartFiles(self.outputs(session).folder / 'parts', fingerprint, self.options.device)
+        return PartFiles(real_folder(self.outputs(session).folder, 'parts'), fingerprint, self.options.device)
 
     def _made_of(self, session: str) -> MadeOf:
         inputs = {

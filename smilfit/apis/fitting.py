@@ -8,7 +8,7 @@ from typing import Any
 from smilfit.apis.compute import chosen_device, torch_threads
 from smilfit.apis.fit_run import FitRun, fit_dataset
 from smilfit.apis.fit_session import FitOptions
-from smilfit.apis.output_paths import check_output_folder
+from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.video_choice import VideoChoice
 from smilfit.engine.launch import process_group
@@ -83,6 +83,8 @@ def fit(
         KeyError: an unknown session, config key or stage key.
     """
     check_output_folder(out, '--out')
+    if masks is not None and Path(masks).is_dir():
+        check_not_an_input(out, (masks,), '--out')
     # Sums are small and taken on the CPU, on whatever device the bodies are: the CPU's way of talking serves.
     with torch_threads(threads), process_group(launcher, 'cpu', PROCESS_TIMEOUT):
         alone = launcher == 'none'

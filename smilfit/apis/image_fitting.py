@@ -8,7 +8,7 @@ from typing import Any
 from smilfit.apis.data_source import DataSource, as_images
 from smilfit.apis.fit_run import FitRun, check_images_fit
 from smilfit.apis.fitting import fit
-from smilfit.apis.output_paths import check_output_folder
+from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.preprocessing import PreprocessRun, preprocess
 from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
@@ -78,6 +78,7 @@ def fit_images(
         ValueError, KeyError: as of `preprocess` and `fit`.
     """
     folder = check_images_folder(out)
+    check_not_an_input(folder, (source.path, source.images), 'OUT', inside=True)
     check_images_fit(config, body_model, cfg_options)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

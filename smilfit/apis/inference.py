@@ -15,7 +15,7 @@ from smilfit.apis.onnx_network import use_exported
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.engine import TrainedRegressor, load_trained_regressor, process_group
-from smilfit.files import OutputLock, folder_name, inside
+from smilfit.files import OutputLock, folder_name, real_folder
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes
 
@@ -73,6 +73,7 @@ def infer(
         UnknownNameError: a camera, session or box finder that does not exist, with the near names.
     """
     check_output_folder(out, '--out')
+    check_not_an_input(out, (source,), '--out')
     count = None if animals is None else AnimalCount.of(animals)
     sources, frames = sources or SourceOptions(), frames or FrameOptions()
     check_not_an_input(Path(out) / PREDICTIONS, (checkpoint, *(sources.videos or {}).values()), '--out')
@@ -152,4 +153,4 @@ def check_camera_names(
 
 
 def _folder(out: Path, recording: Recording, count: int) -> Path:
-    return out if count == 1 else inside(out, folder_name(recording.name))
+    return out if count == 1 else real_folder(out, folder_name(recording.name))

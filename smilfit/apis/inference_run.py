@@ -20,7 +20,7 @@ from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.apis.progress import ProgressCallback
 from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import Verdict
-from smilfit.files import MadeOf, OutputFolder
+from smilfit.files import MadeOf, OutputFolder, real_folder
 from smilfit.io.videos import USUAL_FPS
 from smilfit.solvers import Processes
 from smilfit.structures import Cameras, FitOrigin
@@ -191,7 +191,7 @@ class InferenceWork:
         predictor: FramePredictor,
     ) -> tuple[BlockFiles, Predictions | None]:
         """Predict all frames, block by block; the first process has them."""
-        files = BlockFiles(folder / BLOCKS, fingerprint_of(made_of.record()), predictor.rows)
+        files = BlockFiles(real_folder(folder, BLOCKS), fingerprint_of(made_of.record()), predictor.rows)
         if self.overwrite and self.processes.rank == 0:
             files.clear()
         # A process must not begin before the old blocks are gone.

@@ -147,7 +147,12 @@ def _doubts_of(verdict: FitVerdict | None) -> tuple[str, ...]:
 
 
 def model_of_registrations(path: Path, given: str | Path | None) -> SMIL:
-    """Load the body model of a registration: the caller's, else the one that it names, if it is still there.
+    """Load the body model of a registration, as `model_file_of` finds it."""
+    return load_body_model(model_file_of(path, given))
+
+
+def model_file_of(path: Path, given: str | Path | None) -> str | Path:
+    """Name the body model of a registration: the caller's, else the one that it names, if it is still there.
 
     Raises:
         ValueError: none is known.
@@ -159,7 +164,7 @@ def model_of_registrations(path: Path, given: str | Path | None) -> SMIL:
         file = str(named) if is_shipped(str(named)) else path.parent / str(named)
     if file is None or not (is_shipped(file) or Path(file).is_file()):
         raise ValueError(f'{path}: the body model must be known; got {file}. Give --body-model FILE.')
-    return load_body_model(file)
+    return file
 
 
 def _kind(path: str | Path) -> str:

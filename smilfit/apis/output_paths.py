@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from smilfit.files import shorten
+from smilfit.files import check_tree, shorten
 
 
 def check_output_file(path: str | Path, option: str) -> Path:
@@ -27,41 +27,63 @@ def check_output_file(path: str | Path, option: str) -> Path:
 
 
 def check_output_folder(path: str | Path, option: str) -> Path:
-    """Check that files can be written into a folder that is there or can be made; as `check_output_file`."""
+    """Check that files can be written into a folder that is there or can be made; as `check_output_file`.
+
+    Raises:
+        OSError: they cannot.
+        LinkedOutputError: in it a link leads to a folder elsewhere, or to nothing.
+    """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f'{option}: must be a folder; {_shown(path)} is a file. Name a folder.')
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f'{option}: must be a folder; {_shown(path)} is a link to nothing. Name another, or make what it leads to.'
+        )
     _check_parent(path, option, path)
+    check_tree(path)
     return path
 
 
-def check_not_an_input(path: str | Path, inputs: Iterable[str | Path | None], option: str) -> None:
+def check_not_an_input(
+    path: str | Path, inputs: Iterable[str | Path | None], option: str, inside: bool = False
+) -> None:
     """Refuse an output that would replace one of the command's inputs, or lie inside a folder of them.
+
+    Links are followed, and what the system takes for one file or folder is one, whatever it is called.
 
     Args:
         path: the output.
         inputs: files and folders; None is skipped.
         option: who names the output, for the message.
+        inside: it may lie inside a folder of the inputs, where nobody takes it for one of them.
 
     Raises:
         ValueError: it would.
     """
-    target = Path(path).resolve()
+    target = Path(os.path.realpath(path))
     for item in inputs:
         if item is None:
             continue
-        source = Path(item).resolve()
-        same = target == source or (target.exists() and source.exists() and target.samefile(source))
-        if same:
+        source = Path(os.path.realpath(item))
+        if _is_same(target, source):
             raise ValueError(
                 f'{option}: must not be one of the inputs; {_shown(Path(path))} is. It would be replaced: choose '
                 'another name.'
             )
-        if source.is_dir() and target.is_relative_to(source):
+        if not inside and source.is_dir() and any(_is_same(parent, source) for parent in target.parents):
             raise ValueError(
                 f'{option}: must not lie inside the inputs; {_shown(Path(path))} lies in {_shown(source)}. Choose '
                 'another folder.'
             )
+
+
+def _is_same(a: Path, b: Path) -> bool:
+    """Compare by what the system says, where both are there: names may differ in case, or by a mount."""
+    try:
+        return a == b or a.samefile(b)
+    except OSError:
+        return False
 
 
 def _check_parent(folder: Path, option: str, path: Path) -> None:

@@ -27,8 +27,8 @@ from smilfit.files import (
     OutputFolder,
     OutputLock,
     folder_name,
-    inside,
     read_json,
+    real_folder,
     write_bytes,
 )
 from smilfit.io.mesh_files import write_mesh
@@ -147,7 +147,7 @@ class _Run:
 
     def one(self, name: str, path: Path) -> tuple[str, str]:
         """Register a scan; gives 'done', 'kept' or 'failed', and why."""
-        folder = inside(self.out, folder_name(name))
+        folder = real_folder(self.out, folder_name(name))
         outputs = OutputFolder(folder)
         try:
             made_of = MadeOf(self._inputs(path), self.options)
@@ -203,7 +203,7 @@ class _Run:
         """Write the page of all specimens."""
         records, failed, pictures = {}, {}, {}
         for name, word, why in done:
-            folder = inside(self.out, folder_name(name))
+            folder = real_folder(self.out, folder_name(name))
             if word == 'failed':
                 failed[name] = why
                 continue

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from smilfit.apis.measuring import model_of_registrations
+from smilfit.apis.measuring import model_file_of, model_of_registrations
+from smilfit.apis.output_paths import check_not_an_input
 from smilfit.body_models import SMIL, save_body_model
 from smilfit.files import write_bytes, write_text
 from smilfit.measurements.registration_file import Registration, find_registrations, read_registration
@@ -57,6 +58,7 @@ def make_shape_space(
     if not out.name.endswith(SUFFIX):
         raise ValueError(f'OUT: the model must end in {SUFFIX}; got {out.name!r}. Rename it.')
     files = [file for path in paths for file in find_registrations(path)]
+    check_not_an_input(out, (*files, model_file_of(files[0], body_model)), 'OUT')
     registrations = [read_registration(file) for file in files]
     data = model_of_registrations(files[0], body_model).data
     name = out.name.removesuffix(SUFFIX)

@@ -28,7 +28,7 @@ from smilfit.engine import (
 )
 from smilfit.evaluation import Intervals, MultiViewPoseMetric, left_out_metrics
 from smilfit.evaluation.left_out import COUNT
-from smilfit.files import MadeOf, OutputFolder, write_text
+from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
 from smilfit.visualization import prediction_images, write_benchmark_folder, write_image
 
 logger = logging.getLogger('smilfit')
@@ -177,7 +177,7 @@ def _left_out(runner: Any) -> dict[str, int | float]:
 
 def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Path | None) -> EvaluationRun:
     """Write the metrics and the benchmark folder, which is the old or the new one as a whole."""
-    folder = Path(runner.work_dir) / 'benchmark'
+    folder = real_folder(runner.work_dir, 'benchmark')
     text = json.dumps(metrics, indent=1, default=float) + '\n'
     with OutputFolder(folder).make('benchmark', made_of) as staging:
         found = [_write_result(runner, metric, staging) for metric in runner.test_evaluator.metrics]

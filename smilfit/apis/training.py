@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from smilfit.apis.output_paths import check_output_folder
+from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.pseudo_label_training import WEIGHT, add_pseudo_labels, count_pseudo_labels
 from smilfit.apis.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
@@ -94,6 +94,7 @@ def train(
     """
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
+    check_not_an_input(cfg.work_dir, (*pseudo_labels, targets), '--work-dir', inside=True)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
         _add_found(cfg, pseudo_labels, pseudo_weight, targets)
         return _train(cfg, body_model, device, progress, listener)
@@ -123,6 +124,7 @@ def check_training(
     """
     cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
     _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
+    check_not_an_input(cfg.work_dir, (*pseudo_labels, targets), '--work-dir', inside=True)
     with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
         _add_found(cfg, pseudo_labels, pseudo_weight, targets, checked=True)
         return _check(cfg, body_model, device)

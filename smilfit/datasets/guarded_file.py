@@ -19,13 +19,13 @@ class GuardedFile:
 
     Args:
         path: the file.
-        new: make it, or empty it.
+        new: make it; it must not be there.
     """
 
     def __init__(self, path: Path, new: bool = False) -> None:
         self.path = path
         self.error: OSError | None = None
-        self._handle = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_TRUNC if new else 0) | _BINARY, 0o644)
+        self._handle = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if new else 0) | _FLAGS, 0o644)
         self._place = 0
 
     def hdf5(self, new: bool = False) -> h5py.File:
@@ -101,4 +101,5 @@ class GuardedFile:
         """Do nothing: writes are not buffered."""
 
 
-_BINARY = getattr(os, 'O_BINARY', 0)
+# A link under its name is not followed.
+_FLAGS = getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NOFOLLOW', 0)

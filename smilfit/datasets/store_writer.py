@@ -24,7 +24,7 @@ from smilfit.datasets.store_layout import (
 )
 from smilfit.datasets.store_state import check_partial, finish_store
 from smilfit.datasets.stored_session import write_session
-from smilfit.files import shorten, writing
+from smilfit.files import is_alone, shorten, writing
 from smilfit.structures import PARAMETERS
 
 logger = logging.getLogger('smilfit')
@@ -123,6 +123,11 @@ class StoreWriter:
     def _reopen(self) -> bool:
         """Go on with a partial file; False where there is none, or a damaged one, which is removed."""
         if not self.partial.exists():
+            return False
+        if not is_alone(self.partial):
+            # It is written in place: what has it under another name would change.
+            logger.warning('%s: is a link, or has a second name; it is begun anew.', self.partial)
+            self.partial.unlink()
             return False
         try:
             fingerprint, n = check_partial(self.partial)

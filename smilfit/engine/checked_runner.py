@@ -4,12 +4,13 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.runner import Runner
 
 from smilfit.engine.plain_checkpoint_hook import inner_model
-from smilfit.files import reading, writing
+from smilfit.files import check_own_files, reading, real_folder, replacing, writing
 
 
 class CheckedRunner(Runner):
@@ -29,7 +30,13 @@ class CheckedRunner(Runner):
             super().__init__(*args, work_dir=work_dir, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
-        """Build it; lines below `console_level` go to the file alone, others to stderr."""
+        """Build it; lines below `console_level` go to the file alone, others to stderr.
+
+        Raises:
+            LinkedOutputError: a link where logs go.
+        """
+        # mmengine opens logs in place.
+        check_own_files(real_folder(self.work_dir, self.timestamp))
         logger = super().build_logger(*args, **kwargs)
         if self._console_level is not None:
             shown = [h for h in logger.handlers if not isinstance(h, logging.FileHandler)]
@@ -93,7 +100,9 @@ class CheckedRunner(Runner):
             DiskFullError: no room.
         """
         with writing(self.work_dir):
-            super().dump_config()
+            name = f'{self.timestamp}.py' if self.cfg.filename is None else Path(self.cfg.filename).name
+            with replacing(Path(self.work_dir) / name) as temporary:
+                self.cfg.dump(temporary)
 
 
 class _StderrOfNow(logging.StreamHandler):

@@ -1,16 +1,19 @@
 """Checkpoints appear whole or not at all: how mmengine writes a file, and when it deletes old ones."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 
-from smilfit.files import write_bytes, write_text
+from smilfit.files import is_alone, write_bytes, write_text
 from smilfit.registry import HOOKS
+
+logger = logging.getLogger('smilfit')
 
 LAST = 'last_checkpoint'
 
@@ -57,13 +60,37 @@ class WholeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Any) -> None:
         """Note where a resumed run goes on from: the note may have been cut when the run before was stopped."""
+        self._distrust(runner)
         super().before_train(runner)
+        self._keep_inside()
         found = Path(runner._load_from or '')
         if runner._resume and is_main_process() and found.parent.resolve() == Path(runner.work_dir).resolve():
             write_text(Path(runner.work_dir) / LAST, str(found))
 
+    def _distrust(self, runner: Any) -> None:
+        """Forget old checkpoints that a resumed one names by anything but a number: they are deleted in time."""
+        ids = runner.message_hub.runtime_info.get('keep_ckpt_ids', [])
+        if not isinstance(ids, list) or any(type(number) is not int for number in ids):
+            logger.warning('The checkpoint names others by what is no number; these are kept.')
+            runner.message_hub.update_info('keep_ckpt_ids', [])
+
+    def _keep_inside(self) -> None:
+        """Take the best checkpoint of a resumed run for one of this work dir: the next best one replaces it."""
+        if getattr(self, 'best_ckpt_path', None) is not None:
+            self.best_ckpt_path = self._own(self.best_ckpt_path)
+        for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[key] = None if path is None else self._own(path)
+
+    def _own(self, path: Any) -> str | None:
+        own = Path(self.out_dir, PurePath(str(path).replace('\\', '/')).name)
+        return str(own) if own.suffix == '.pth' and own.is_file() else None
+
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
         runner.call_hook('before_any_save')
+        note = Path(runner.work_dir) / LAST
+        if is_main_process() and not is_alone(note):
+            # mmengine writes it in place.
+            note.unlink(missing_ok=True)
         with self._deleting_last():
             super()._save_checkpoint_with_step(runner, step, meta)
             if is_main_process():

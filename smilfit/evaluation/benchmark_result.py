@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from smilfit.evaluation.baseline import compared_keypoints, place_at_prediction, place_at_truth
 from smilfit.evaluation.errors import distances, pa_distances
-from smilfit.files import BadFileError, reading, shorten
+from smilfit.files import BadFileError, reading, replacing, shorten
 from smilfit.files.numpy_files import read_npz
 from smilfit.registry import UnknownNameError
 
@@ -154,14 +154,11 @@ class BenchmarkResult:
     def save(self, path: str | Path) -> Path:
         """Write an npz without pickles; it appears whole or not at all."""
         path = Path(path).with_suffix('.npz')
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
         arrays |= {name: np.asarray(getattr(self, name), dtype=np.str_) for name in TEXTS}
-        temporary = path.with_suffix('.npz.tmp')
-        with temporary.open('wb') as file:
+        with replacing(path) as temporary, temporary.open('wb') as file:
             np.savez_compressed(file, format=np.array(FORMAT), version=np.array(FORMAT_VERSION), **arrays)
-        temporary.replace(path)
         return path
 
     @classmethod

@@ -20,25 +20,31 @@ from smilfit.files.numpy_files import read_npz
 from smilfit.files.output_lock import OutputHeldError, OutputLock
 from smilfit.files.outputs import MadeOf, OutputFolder
 from smilfit.files.reading import reading
+from smilfit.files.real_folders import LinkedOutputError, check_own_files, check_tree, is_alone, real_folder
 
 __all__ = [
     'BadFileError',
     'DiskFullError',
+    'LinkedOutputError',
     'MadeOf',
     'OutputFolder',
     'OutputHeldError',
     'OutputLock',
     'check_budget',
     'check_entry_name',
+    'check_own_files',
+    'check_tree',
     'file_stem',
     'flush_file',
     'folder_name',
     'free_space',
     'inside',
+    'is_alone',
     'read_json',
     'read_npz',
     'read_text',
     'reading',
+    'real_folder',
     'remove_temporary',
     'replacing',
     'shorten',

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from smilfit.files.errors import shorten
+from smilfit.files.real_folders import begin_file, opener
 
 TEMPORARY = '.tmp'
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -57,7 +58,8 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
     """Give a temporary name beside `path`; what was written there takes its place, flushed to the disk, at the end.
 
     After an error, or where the process is killed, `path` is as it was before; a temporary file that a killed
-    process left is overwritten by the next one. The temporary name keeps the ending.
+    process left is replaced by the next one. The temporary name keeps the ending. A link under either name, hard or
+    symbolic, loses the name; what it leads to stays as it is.
 
     Raises:
         DiskFullError: no room; nothing is left behind.
@@ -66,9 +68,11 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
     temporary = path.with_name(f'.{path.stem}{TEMPORARY}{path.suffix}')
     with writing(path, wanted_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A link that somebody laid there must not have another file written.
-        if temporary.is_symlink():
-            temporary.unlink()
+        try:
+            begin_file(temporary)
+        except OSError as error:
+            # The user knows of the file, and of no temporary one.
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         try:
             yield temporary
             flush_file(temporary)
@@ -83,7 +87,8 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Write a file as a whole."""
     with replacing(path, len(data)) as temporary:
-        temporary.write_bytes(data)
+        with open(temporary, 'wb', opener=opener) as file:
+            file.write(data)
     return Path(path)
 
 
@@ -101,7 +106,7 @@ def remove_temporary(folder: str | Path) -> None:
 
 def flush_file(path: Path) -> None:
     """Have the system put a file's content on the disk."""
-    with path.open('rb+') as file:
+    with open(path, 'rb+', opener=opener) as file:
         os.fsync(file.fileno())
 
 

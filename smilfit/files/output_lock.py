@@ -4,22 +4,23 @@ import json
 import logging
 import os
 import socket
+import stat
 import sys
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from smilfit.files.atomic import writing
 from smilfit.files.errors import shorten
+from smilfit.files.real_folders import NO_FOLLOW, LinkedOutputError, is_link
 
 logger = logging.getLogger('smilfit')
 
 # What a lock file says is short; more is not read.
 _MOST_BYTES = 4096
-# A link in a folder of somebody else's must not have another file emptied.
-_NO_LINK = getattr(os, 'O_NOFOLLOW', 0)
 
 
 class OutputHeldError(OSError):
@@ -38,6 +39,7 @@ class OutputLock:
 
     Raises:
         OutputHeldError: another process holds it; the message says which.
+        LinkedOutputError: the lock file is a link, or has a second name: another file must not be emptied.
     """
 
     def __init__(self, path: Path, output: Path) -> None:
@@ -70,12 +72,15 @@ class OutputLock:
     def _acquire(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
+            self._refuse_link()
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o644)
             try:
                 if not _lock(handle):
                     raise OutputHeldError(self._held(handle))
                 # Its last holder may have removed the file between our opening and locking it.
                 if _is_same(handle, self.path):
+                    if os.fstat(handle).st_nlink > 1:
+                        raise LinkedOutputError(self._linked())
                     break
             except BaseException:
                 os.close(handle)
@@ -98,6 +103,18 @@ class OutputLock:
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
+
+    def _refuse_link(self) -> None:
+        with suppress(FileNotFoundError):
+            found = self.path.lstat()
+            if is_link(found) or not stat.S_ISREG(found.st_mode):
+                raise LinkedOutputError(self._linked())
+
+    def _linked(self) -> str:
+        return (
+            f'{self.path}: the lock of {self.output} must be a file of its own; it is a link, has a second name, or '
+            'is no file. Remove it, or choose another output.'
+        )
 
     def _held(self, handle: int) -> str:
         try:
@@ -153,7 +170,7 @@ def _lock(handle: int) -> bool:
 
 def _is_same(handle: int, path: Path) -> bool:
     try:
-        there = path.stat()
+        there = path.lstat()
     except FileNotFoundError:
         return False
     mine = os.fstat(handle)

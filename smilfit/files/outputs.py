@@ -1,6 +1,6 @@
 """Results that are whole or made again: one transaction for whatever writes a folder.
 
-A folder of results has parts (the parameters, the video, the meshes ...). A part's files are made in a folder of
+A folder of results has parts (the parameters, the video, the meshes ...). A part's files are made in a new folder of
 their own, flushed, and renamed to their places; then the marker `done.json` names the part, what it was made of, and
 every file with its size and checksum. While a part is replaced the marker says so beforehand. So wherever a process
 is stopped, a part is either what the marker says or not believed.
@@ -10,6 +10,8 @@ import hashlib
 import json
 import logging
 import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +22,14 @@ from smilfit.files.atomic import flush_file, flush_folder, write_text, writing
 from smilfit.files.budget import read_json
 from smilfit.files.errors import BadFileError
 from smilfit.files.names import inside
+from smilfit.files.real_folders import is_link, put_file, real_folder, remove_file
 
 logger = logging.getLogger('smilfit')
 
 MARKER = 'done.json'
 FORMAT = 'smilfit-outputs'
 VERSION = 1
-_MAKING = '.making'
+_MAKING = '.making-'
 _MOST_MARKER_BYTES = 1 << 26
 
 
@@ -44,6 +47,8 @@ class MadeOf:
 
 class OutputFolder:
     """The parts of one folder of results. One process at a time: see `OutputLock`.
+
+    Links below the folder are not followed; the folder itself may be one.
 
     Args:
         folder: where the results lie; made when something is written.
@@ -104,19 +109,19 @@ class OutputFolder:
 
         Raises:
             DiskFullError: no room.
+            LinkedOutputError: a folder for the files is a link.
         """
-        staging = self.folder / _MAKING / part
         with writing(self.folder / part):
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir(parents=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._clear(part)
+            # A name that nobody can have laid a link under before.
+            staging = Path(tempfile.mkdtemp(prefix=_staging(part), dir=self.folder))
             try:
                 yield staging
                 found = sorted(p for p in staging.rglob('*') if p.is_file())
                 self.publish(part, made_of, {p.relative_to(staging).as_posix(): p for p in found})
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-                if staging.parent.is_dir() and not any(staging.parent.iterdir()):
-                    staging.parent.rmdir()
 
     def part(self, name: str, made_of: MadeOf, wanted: bool, write: Callable[[Path], Any]) -> None:
         """Have a part that is wanted made, if it is not there already; one that nobody asks for goes if it is stale.
@@ -140,19 +145,22 @@ class OutputFolder:
             part: the part.
             made_of: what it depends on.
             staged: name in this folder -> the file that gets it, on the same file system.
+
+        Raises:
+            LinkedOutputError: a folder for the files is a link; nothing has changed.
         """
         for path in staged.values():
             flush_file(path)
         files = {name: _described(path) for name, path in staged.items()}
         records = self._records()
         before = records.get(part, {'files': {}})['files']
+        for name in before | files:
+            real_folder(self.folder, Path(name).parent)
         # From here on neither the old files nor the new ones are believed until the last line.
         self._write({**records, part: {**made_of.record(), 'state': 'replacing', 'files': before | files}})
         self._remove(before.keys() - files.keys())
         for name, path in staged.items():
-            target = self.folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            put_file(path, self.folder, name)
         for folder in {(self.folder / name).parent for name in files} | {self.folder}:
             flush_folder(folder)
         self._write({**records, part: {**made_of.record(), 'state': 'done', 'files': files}})
@@ -169,7 +177,7 @@ class OutputFolder:
 
     def drop_stale(self, part: str, inputs: Mapping[str, Any]) -> None:
         """Delete a part that nobody asks for now, if it is not of these inputs: it would lie beside other results."""
-        shutil.rmtree(self.folder / _MAKING / part, ignore_errors=True)
+        self._clear(part)
         record = self._records().get(part)
         if record is None:
             return
@@ -212,12 +220,19 @@ class OutputFolder:
 
     def _remove(self, names: Any) -> None:
         for name in names:
-            path = self.folder / name
-            path.unlink(missing_ok=True)
-            parent = path.parent
-            while parent != self.folder and parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
-                parent = parent.parent
+            remove_file(self.folder, name)
+
+    def _clear(self, part: str) -> None:
+        """Delete what a killed process left of a part; a link under such a name is left alone."""
+        for path in self.folder.glob(f'{_staging(part)}*'):
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode) and not is_link(found):
+                # It does not follow links inside.
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _staging(part: str) -> str:
+    return f'{_MAKING}{hashlib.sha256(part.encode()).hexdigest()[:12]}-'
 
 
 def _described(path: Path) -> list[Any]:

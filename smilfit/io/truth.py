@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.files import BadFileError, folder_name, reading
+from smilfit.files import BadFileError, folder_name, reading, replacing
 from smilfit.files.numpy_files import read_npz
 from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
@@ -38,10 +38,8 @@ def write_truth(
         'keypoint_names': np.array(keypoint_names, dtype=np.str_),
         'body_model_hash': np.array(body_model_hash, dtype=np.str_),
     }
-    temporary = path.with_name(path.name + '.tmp')
-    with temporary.open('wb') as file:
+    with replacing(path) as temporary, temporary.open('wb') as file:
         np.savez_compressed(file, **arrays)
-    temporary.replace(path)
     return path
 
 

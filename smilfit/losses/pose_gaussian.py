@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.pose_prior_file import read_pose_prior
-from smilfit.files import BadFileError, reading, shorten
+from smilfit.files import BadFileError, reading, replacing, shorten
 from smilfit.files.numpy_files import read_npz
 
 FORMAT = 'smilfit-pose-gaussian'
@@ -54,7 +54,8 @@ class PoseGaussian:
     def save(self, path: str | Path) -> Path:
         """Write an .npz."""
         path = Path(path).with_suffix('.npz')
-        np.savez(path, format=FORMAT, mean=self.mean, covariance=self.covariance)
+        with replacing(path) as temporary:
+            np.savez(temporary, format=FORMAT, mean=self.mean, covariance=self.covariance)
         return path
 
 

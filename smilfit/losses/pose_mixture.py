@@ -9,7 +9,7 @@ from torch import Tensor
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle
 from smilfit.body_models.pickles import shown, shown_names
-from smilfit.files import reading
+from smilfit.files import reading, replacing
 from smilfit.losses.pose_gaussian import flat_poses, read_marked
 
 FORMAT = 'smilfit-pose-mixture'
@@ -54,7 +54,9 @@ class PoseMixture:
     def save(self, path: str | Path) -> Path:
         """Write an .npz."""
         path = Path(path).with_suffix('.npz')
-        np.savez(path, format=FORMAT, means=self.means, covariances=self.covariances, weights=self.weights)
+        arrays = {'means': self.means, 'covariances': self.covariances, 'weights': self.weights}
+        with replacing(path) as temporary:
+            np.savez(temporary, format=FORMAT, **arrays)
         return path
 
 

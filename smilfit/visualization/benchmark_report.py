@@ -20,6 +20,7 @@ from smilfit.evaluation import (
     strongest_baselines,
 )
 from smilfit.evaluation.units import UNKNOWN_UNIT, unit_suffix
+from smilfit.files import replacing, write_bytes, write_text
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.visualization.benchmark_text import (
     EXPLANATIONS,
@@ -63,13 +64,13 @@ def write_benchmark_folder(
     intervals = Intervals.of(result) if intervals is None else intervals
     pairs = _edges(result, edges)
     write_raw_errors(result, folder)
-    _write_text(folder / 'metrics.json', json.dumps(metrics, indent=1))
+    write_text(folder / 'metrics.json', json.dumps(metrics, indent=1))
     ends = {'by': intervals.by, 'intervals': intervals.bounds}
-    _write_text(folder / 'intervals.json', json.dumps(ends, indent=1))
-    _write_text(folder / 'benchmark_report.txt', benchmark_text(result, metrics, title, intervals))
+    write_text(folder / 'intervals.json', json.dumps(ends, indent=1))
+    write_text(folder / 'benchmark_report.txt', benchmark_text(result, metrics, title, intervals))
     figures = benchmark_figures(result, pairs)
     for name, (figure, _) in figures.items():
-        (folder / f'{name}.png').write_bytes(figure_png(figure))
+        write_bytes(folder / f'{name}.png', figure_png(figure))
     return benchmark_page(result, metrics, figures, title, images or {}, intervals).save(
         folder / 'report.html'
     )
@@ -84,7 +85,8 @@ def write_raw_errors(result: BenchmarkResult, folder: Path) -> list[Path]:
         f'errors_3d_{unit_suffix(result.unit)}': errors.world,
     }
     for name, values in arrays.items():
-        np.save(folder / f'{name}.npy', values, allow_pickle=False)
+        with replacing(folder / f'{name}.npy', values.nbytes) as temporary:
+            np.save(temporary, values, allow_pickle=False)
     return [folder / f'{name}.npy' for name in arrays]
 
 
@@ -236,9 +238,3 @@ def _edges(result: BenchmarkResult, edges: Sequence[tuple[str, str]]) -> list[tu
                 f'write_benchmark_folder: no keypoint {name!r}. {did_you_mean(name, names)}'
             )
     return [(names.index(a), names.index(b)) for a, b in edges]
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
