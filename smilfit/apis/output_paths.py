@@ -38,7 +38,7 @@ def check_output_folder(path: str | Path, option: str) -> Path:
         raise NotADirectoryError(f'{option}: must be a folder; {_shown(path)} is a file. Name a folder.')
     if path.is_symlink() and not path.exists():
         raise FileNotFoundError(
-            f'{option}: must be a folder; {_shown(path)} is a link to nothing. Name another, or make what it leads to.'
+            f'{option}: must be a folder; {_shown(path)} is a link to nothing. Name another one.'
         )
     _check_parent(path, option, path)
     check_tree(path)

@@ -86,9 +86,8 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Write a file as a whole."""
-    with replacing(path, len(data)) as temporary:
-        with open(temporary, 'wb', opener=opener) as file:
-            file.write(data)
+    with replacing(path, len(data)) as temporary, open(temporary, 'wb', opener=opener) as file:
+        file.write(data)
     return Path(path)
 
 

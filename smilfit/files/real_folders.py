@@ -230,6 +230,6 @@ def _told(place: Path) -> str:
         if is_link(place.lstat()):
             kind = f'is a link to {shorten(os.readlink(place), _MOST_SHOWN)}'
     return (
-        f'{shorten(str(place), _MOST_SHOWN)}: must be a file or folder of its own, because results are written there; '
+        f'{shorten(str(place), _MOST_SHOWN)}: must be a file or folder of its own, as results go there; '
         f'it {kind}. Nothing was written through it: remove it, or choose another folder for the results.'
     )
