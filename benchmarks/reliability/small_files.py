@@ -19,9 +19,9 @@ CAMERAS = ('left', 'right')
 SIDE, SAMPLES = 32, 6
 
 
-def write_small_store(path: Path) -> Path:
-    """Write a dataset of two sessions of three samples, two cameras, five keypoints, with masks and parameters."""
-    header = StoreHeader(
+def small_header() -> StoreHeader:
+    """Give what the small dataset stores once."""
+    return StoreHeader(
         body_model_file='small.smil.json',
         body_model_hash='0123456789abcdef',
         keypoint_names=KEYPOINTS,
@@ -41,7 +41,11 @@ def write_small_store(path: Path) -> Path:
         with_params=True,
         with_masks=True,
     )
-    with StoreWriter(path, header, restart=True) as writer:
+
+
+def write_small_store(path: Path) -> Path:
+    """Write a dataset of two sessions of three samples, two cameras, five keypoints, with masks and parameters."""
+    with StoreWriter(path, small_header(), restart=True) as writer:
         for i in range(SAMPLES):
             writer.append(_sample(i))
         return writer.finish({'totals': {'frames': SAMPLES}})

@@ -17,6 +17,7 @@ import torch
 from rich.progress import track
 
 from smilfit.body_models import SMIL
+from smilfit.files import real_folder
 from smilfit.io import write_slp
 from smilfit.registry import UnknownNameError
 from smilfit.renderers import Renderer, ZBufferRenderer
@@ -92,7 +93,7 @@ def write_session(
             f'{body.data.name}: no keypoint set {options.keypoint_set!r}; it has {list(body.data.keypoint_sets)}.'
         )
     names = list(body.data.keypoint_sets[options.keypoint_set])
-    partial = folder.with_name(f'.{folder.name}.partial')
+    partial = real_folder(folder.parent, f'.{folder.name}.partial')
     if partial.exists():  # left by a run that was stopped
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
