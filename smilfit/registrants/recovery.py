@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from smilfit.registrants.history import NO_ENGINE
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageRun, StageTask
 from smilfit.solvers import LevenbergMarquardt, SolverResult, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, parameter_names
@@ -269,7 +270,9 @@ def _unsolved(task: StageTask, state: FitState) -> StageOutcome:
     energy = task.per_frame(state)
     loss = float(energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
     result = SolverResult(loss, loss, 0, 1, 0, StopReason.NON_FINITE)
-    return StageOutcome(state, torch.zeros_like(energy, dtype=torch.bool), result, energy=energy, engine='none')
+    return StageOutcome(
+        state, torch.zeros_like(energy, dtype=torch.bool), result, energy=energy, engine=NO_ENGINE
+    )
 
 
 def _whole(task: StageTask, state: FitState) -> FitState:

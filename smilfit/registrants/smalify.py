@@ -327,13 +327,16 @@ class SMALify(SMPLify):
         for entry in plan:
             at = run.state
             rows = rows_by_kind(self._kind_of(at.params.betas))
-            run, before = in_order(
-                [
-                    self._run_stages([entry], picked(inputs, r), at.take(r), frames[r], share_shape)
-                    for r in rows
-                ],
-                rows,
-            ), run.report
+            run, before = (
+                in_order(
+                    [
+                        self._run_stages([entry], picked(inputs, r), at.take(r), frames[r], share_shape)
+                        for r in rows
+                    ],
+                    rows,
+                ),
+                run.report,
+            )
             run = replace(run, report=merged_report([before, run.report]))
             history += run.history
         return replace(run, history=tuple(history))

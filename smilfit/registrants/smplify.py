@@ -15,7 +15,7 @@ from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice, picked
 from smilfit.registrants.description import described, observed_names
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
-from smilfit.registrants.history import history_entry, sentence_of
+from smilfit.registrants.history import history_entry, sentence_of, skipped_entry
 from smilfit.registrants.matching import (
     as_inputs,
     check_batch,
@@ -151,7 +151,10 @@ class SMPLify(StagewiseRegistrant):
         if 'frames_failed' in result.report:
             failed = result.report['frames_failed']
             self.logger.warning(
-                'SMPLify: %d of %d frames could not be fitted: %s.', failed['count'], batch, failure_sentence(failed)
+                'SMPLify: %d of %d frames could not be fitted: %s.',
+                failed['count'],
+                batch,
+                failure_sentence(failed),
             )
         return described(result, self.body, cameras, observed_names(inputs))
 
@@ -354,6 +357,8 @@ class SMPLify(StagewiseRegistrant):
                 left, frames, inputs = left[ended.rows], frames[ended.rows], picked(inputs, ended.rows)
                 begun = [at.take(ended.rows) for at in begun]
             if outcome is None:
+                history += [{'epoch': n, **skipped_entry(skipped)} for n, skipped in plan[i:]]
+                history[-len(plan[i:])] |= ended.notes
                 break
             history.append({'epoch': epoch, **self._summary(task, outcome), **ended.notes})
             if self.try_swaps and stage.turns and 'swapped_keypoints' not in report:

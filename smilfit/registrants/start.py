@@ -10,7 +10,6 @@ from smilfit.body_models import SMIL
 from smilfit.registry import reject_unknown
 from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
-
 # Of one animal's frames: scales that differ by more are no sizes.
 ODD_SCALE = 1e3
 
