@@ -14,6 +14,7 @@ from smilfit.registrants.history import NO_ENGINE
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageRun, StageTask
 from smilfit.solvers import LevenbergMarquardt, SolverResult, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, parameter_names
+from smilfit.structures.keypoints import LARGEST
 
 # A parameter this many times larger, a scale also smaller, than anything that is fitted has run away.
 RUNAWAY = 1e6
@@ -21,7 +22,7 @@ RUNAWAY = 1e6
 ROUNDS = 20
 # The report's key while a fit runs: causes by the frame's number.
 CAUSES = 'failed_frames'
-RESTARTS = 'frames_restarted'
+RESTARTS, HELD = 'frames_restarted', 'frames_held'
 # Causes that a warning names.
 MOST_TOLD = 3
 
@@ -52,8 +53,9 @@ class StageEnd:
         found: dict[str, Any] = {}
         if self.report.get(CAUSES):
             found['frames_failed'] = self.report[CAUSES]
-        if self.report.get(RESTARTS):
-            found['frames_restarted'] = sum(self.report[RESTARTS].values())
+        for key in (RESTARTS, HELD):
+            if self.report.get(key):
+                found[key] = sum(self.report[key].values())
         return found if self.note is None else found | {'not_solved_because': self.note}
 
 
@@ -71,9 +73,10 @@ def run_recovering(
         earlier: states of the same frames to go on from instead, the likeliest first.
         solver: that the stage runs on.
     """
-    first = _attempt(run, task, state)
-    if isinstance(first, StageOutcome) and not first.result.n_not_finite:
-        return StageEnd(task, first)
+    if bool(_usable(state.params).all()):
+        first = _attempt(run, task, state)
+        if isinstance(first, StageOutcome) and not first.result.n_not_finite:
+            return _held(StageEnd(task, first), state)
     at, failed, restarted = recovered(task, state, earlier)
     report: dict[str, Any] = {}
     if bool(restarted.any()):
@@ -92,7 +95,25 @@ def run_recovering(
     note = None
     if not isinstance(again, StageOutcome):
         again, note = _unsolved(task, at), str(again)
-    return StageEnd(task, again, rows if bool(failed.any()) else None, report, note)
+    return _held(StageEnd(task, again, rows if bool(failed.any()) else None, report, note), at)
+
+
+def _held(end: StageEnd, begun: FitState) -> StageEnd:
+    """Leave frames that have run away in a stage where they began; all of them, if it was what they share."""
+    state = end.outcome.state
+    lost = ~_usable(state.params)
+    if not bool(lost.any()):
+        return end
+    before = _whole(end.task, begun)
+    shared = parameter_names(shared=True) if end.task.share_shape else ()
+    mixed = _with_rows(state, before, lost, shared)
+    if not bool(_usable(mixed.params).all()):
+        mixed, lost = before, torch.ones_like(lost)
+    outcome = replace(
+        end.outcome, state=mixed, converged=end.outcome.converged & ~lost, energy=None, covariance=None
+    )
+    counted = {**end.report, HELD: {end.task.stage.name: int(lost.sum())}}
+    return replace(end, outcome=outcome, report=counted)
 
 
 def recovered(
@@ -282,8 +303,10 @@ def _whole(task: StageTask, state: FitState) -> FitState:
 
 
 def _usable(params: BodyParams) -> Bool[Tensor, ' B']:
+    """Say which frames have parameters of a body that a file can hold."""
     found = [value.isfinite().reshape(len(value), -1).all(1) for value in params.as_dict().values()]
-    return torch.stack(found).all(0) & (params.scale > 0)
+    near = (params.transl.abs() < LARGEST).all(1) & (params.scale < LARGEST)
+    return torch.stack(found).all(0) & near & (params.scale > 0)
 
 
 def _split(task: StageTask) -> tuple[StageTask, StageTask]:

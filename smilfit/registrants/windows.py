@@ -19,7 +19,7 @@ from smilfit.solvers import StopReason
 from smilfit.structures import BodyParams, FitCovariance, parameter_names
 
 # What a stage's history says of frames whose energy was not finite.
-STAGE_NOTES = ('frames_failed', 'frames_restarted', 'not_solved_because')
+STAGE_NOTES = ('frames_failed', 'frames_restarted', 'frames_held', 'not_solved_because')
 # What the means of each stage divide by, by handler key.
 Totals = list[dict[str, tuple[Tensor, ...]]]
 

@@ -94,9 +94,7 @@ def changed(made, **params):
     return replace(made, predictions=replace(made.predictions, params={**made.predictions.params, **params}))
 
 
-@pytest.mark.parametrize(
-    'factors', [{'scale': 1e-25}, {'scale': 1e25}, {'transl': 1e20}], ids=['no size', 'too large', 'too far']
-)
+@pytest.mark.parametrize('factors', [{'scale': 1e-25}, {'transl': 1e20}], ids=['no size', 'too far'])
 def test_bad_predictions_are_refined_from_what_was_seen(made, factors):
     made, truth = made
     ((name, factor),) = factors.items()
@@ -120,16 +118,14 @@ class NoFrame(TermHandler):
         return torch.nan * state.params.transl
 
 
-def test_predictions_of_which_none_can_be_refined_stay_and_are_not_believable(made):
+def test_predictions_of_which_none_can_be_refined_stay_and_are_not_believable(made, tmp_path):
     made, _ = made
     HANDLERS.register_module(module=NoFrame, force=True)
     stage = {'name': 'all', 'n_iter': 2, 'keypoints2d_mse_weight': 1.0, 'sick_weight': 1.0}
-    cfg = {
-        'type': 'SMPLify',
-        'handlers': [{'type': 'Keypoint2dHandler'}, {'type': 'NoFrame'}],
-        'stages': [stage],
-    }
-    found = refined(made, cfg, ignore)
+    config = tmp_path / 'sick.py'
+    handlers = [{'type': 'Keypoint2dHandler'}, {'type': 'NoFrame'}]
+    config.write_text(f"type = 'SMPLify'\nhandlers = {handlers}\nstages = [{stage}]\n")
+    found = refined(made, config, ignore)
     assert found.verdict.word == NOT_BELIEVABLE
     assert '5 frames could not be fitted (frame 0: sick cannot be computed' in found.verdict.reasons[0]
     assert found.verdict.frame_words[2] == NOT_FITTED
