@@ -77,7 +77,7 @@ class MeshRegistrant:
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
         if self.template.n_at_seams:
             self.logger.info(
-                'MeshRegistrant: %s is split at seams: where limbs are looked for, %d vertices are one with another on '
+                'MeshRegistrant: %s is split at seams: to find limbs, %d vertices are one with another on '
                 'their place.',
                 self.template.surface.data.name,
                 self.template.n_at_seams,
