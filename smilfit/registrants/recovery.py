@@ -76,7 +76,11 @@ def run_recovering(
     if bool(_usable(state.params).all()):
         first = _attempt(run, task, state)
         if isinstance(first, StageOutcome) and not first.result.n_not_finite:
-            return _held(StageEnd(task, first), state)
+            lost = ~_usable(first.state.params)
+            if not bool(lost.any()):
+                return StageEnd(task, first)
+            again = _run_from_last(run, task, state, lost, list(earlier))
+            return _held(StageEnd(task, first), state) if again is None else again
     at, failed, restarted = recovered(task, state, earlier)
     report: dict[str, Any] = {}
     if bool(restarted.any()):
@@ -96,6 +100,22 @@ def run_recovering(
     if not isinstance(again, StageOutcome):
         again, note = _unsolved(task, at), str(again)
     return _held(StageEnd(task, again, rows if bool(failed.any()) else None, report, note), at)
+
+
+def _run_from_last(
+    run: Run, task: StageTask, state: FitState, lost: Tensor, earlier: Sequence[FitState]
+) -> StageEnd | None:
+    """Run a stage anew in which frames have run away, these from the last of the earlier states; None if in vain."""
+    if not earlier:
+        return None
+    other, shared = _whole(task, earlier[-1]), parameter_names(shared=True) if task.share_shape else ()
+    begin = other if shared and bool(lost.all()) else _with_rows(_whole(task, state), other, lost, shared)
+    if bool(frames_not_finite(task, begin).any()):
+        return None
+    found = _attempt(run, task, begin)
+    if not isinstance(found, StageOutcome) or not bool(_usable(found.state.params).all()):
+        return None
+    return StageEnd(task, found, report={RESTARTS: {task.stage.name: int(lost.sum())}})
 
 
 def _held(end: StageEnd, begun: FitState) -> StageEnd:
