@@ -214,9 +214,9 @@ def causes(task: StageTask, state: FitState, failed: Bool[Tensor, ' B']) -> dict
     found = {}
     for row in failed.nonzero().flatten().tolist():
         terms = [key for key, finite in energies.items() if not bool(finite[row])]
-        what = f'{" and ".join(terms)} cannot be computed' if terms else 'it cannot be computed'
+        what = f'the term {" and ".join(terms)}' if terms else 'it'
         why = _runaway(state.params, row)
-        found[row] = f'{what} in stage {task.stage.name!r}' + (f': {why}' if why else '')
+        found[row] = f'{what} cannot be computed in stage {task.stage.name!r}' + (f': {why}' if why else '')
     return found
 
 

@@ -354,7 +354,8 @@ class SMPLify(StagewiseRegistrant):
             )
             task, outcome, report = ended.task, ended.outcome, merged_report([report, ended.report])
             if ended.rows is not None:
-                left, frames, inputs = left[ended.rows], frames[ended.rows], picked(inputs, ended.rows)
+                left, inputs = left[ended.rows], picked(inputs, ended.rows)
+                frames = frames[ended.rows.to(frames.device)]
                 begun = [at.take(ended.rows) for at in begun]
             if outcome is None:
                 history += [{'epoch': n, **skipped_entry(skipped)} for n, skipped in plan[i:]]

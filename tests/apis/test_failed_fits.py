@@ -57,12 +57,14 @@ def test_sessions_with_failed_frames_are_written_and_not_believable(data, tmp_pa
     cfg['stages'][-1]['sick_weight'] = 1.0
     run = fit(cfg, data, tmp_path, window_px=48, meshes='obj')
     assert show_fit(run) == 3
-    assert f"frame {frames[0]}: sick cannot be computed in stage 'pose'" in ' '.join(
+    assert f"frame {frames[0]}: the term sick cannot be computed in stage 'pose'" in ' '.join(
         capsys.readouterr().out.split()
     )
     (verdict,) = run.verdicts.values()
     assert verdict.word == NOT_BELIEVABLE
-    assert verdict.reasons[0].startswith(f'{len(frames)} frames could not be fitted (frame {frames[0]}: ')
+    assert verdict.reasons[0].startswith(
+        f'frames that could not be fitted: {len(frames)} (frame {frames[0]}: '
+    )
     assert all(verdict.frame_words[row] == NOT_BELIEVABLE for row in frames)
     (folder,) = (p for p in tmp_path.iterdir() if p.is_dir())
     stored = FitResult.load(folder / 'fit.npz')

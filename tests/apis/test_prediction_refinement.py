@@ -127,7 +127,7 @@ def test_predictions_of_which_none_can_be_refined_stay_and_are_not_believable(ma
     config.write_text(f"type = 'SMPLify'\nhandlers = {handlers}\nstages = [{stage}]\n")
     found = refined(made, config, ignore)
     assert found.verdict.word == NOT_BELIEVABLE
-    assert '5 frames could not be fitted (frame 0: sick cannot be computed' in found.verdict.reasons[0]
+    assert 'could not be fitted: 5 (frame 0: the term sick cannot be computed' in found.verdict.reasons[0]
     assert found.verdict.frame_words[2] == NOT_FITTED
     assert found.made is made
 

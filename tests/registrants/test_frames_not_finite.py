@@ -10,12 +10,15 @@ from smilfit.handlers import (
     BodyPosePriorHandler,
     Keypoint2dHandler,
     Keypoint3dHandler,
+    Keypoint3dMSEInput,
     SmoothMotionHandler,
     TermHandler,
 )
 from smilfit.losses import SmoothPointsLoss
 from smilfit.registrants import SMPLify, Stage
+from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.recovery import frames_not_finite
+from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.smalify import SMALify
 from smilfit.registrants.stage_task import FitState, task_of
 from smilfit.solvers import LBFGS, LevenbergMarquardt
@@ -117,7 +120,7 @@ def test_a_failed_frame_is_named_and_the_others_go_on(scene, body, optimizer, sh
     assert not result.converged[3]
     failed = result.report['frames_failed']
     assert (failed['count'], failed['rows'], failed['frames']) == (1, [3], [13])
-    assert failed['causes'] == ["sick cannot be computed in stage 'pose'"]
+    assert failed['causes'] == ["the term sick cannot be computed in stage 'pose'"]
     assert result.history[1]['frames_failed'] == {'13': failed['causes'][0]}
     assert off(body, result, points)[good].max() < 0.05
     # What all frames share holds for those that have failed, too.
@@ -172,3 +175,15 @@ def test_the_frame_that_spoils_motion_is_told_from_its_neighbours(scene, body):
     far = params.replace(transl=torch.where((torch.arange(6) == 3).unsqueeze(1), 1e25, params.transl))
     assert frames_not_finite(task, FitState(far)).tolist() == [False, False, False, True, False, False]
     assert frames_not_finite(task, FitState(params.replace(scale=0 * params.scale))).all()
+
+
+def test_solvers_by_themselves_say_what_to_look_for(scene, body):
+    truth, points, _ = scene
+    given = {'keypoints3d_mse': Keypoint3dMSEInput(points.to(torch.float32))}
+    handlers = {'keypoints3d_mse': Keypoint3dHandler()}
+    stage = Stage(n_iter=1, fit=RIGID, weights={'keypoints3d_mse': 1.0})
+    task = task_of(body, stage, handlers, given, {}, False, torch.arange(6), None)
+    far = FitState(truth.to(torch.float32).replace(transl=torch.full((6, 3), 1e30)))
+    for run, solver in ((run_second_order, LevenbergMarquardt()), (run_first_order, LBFGS())):
+        with pytest.raises(FloatingPointError, match='look for a scale next to 0 or a place far'):
+            run(task, solver, far)
