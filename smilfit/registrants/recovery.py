@@ -99,6 +99,7 @@ def run_recovering(
     note = None
     if not isinstance(again, StageOutcome):
         again, note = _unsolved(task, at), str(again)
+        report['stages_not_solved'] = {task.stage.name: note}
     return _held(StageEnd(task, again, rows if bool(failed.any()) else None, report, note), at)
 
 

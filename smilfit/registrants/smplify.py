@@ -353,6 +353,8 @@ class SMPLify(StagewiseRegistrant):
                 self._run, task, state, self._earlier(begun, inputs), stage.optimizer or self.optimizer
             )
             task, outcome, report = ended.task, ended.outcome, merged_report([report, ended.report])
+            if ended.note is not None:
+                self.logger.warning('SMPLify: %s was not solved, frames stay: %s', stage.name, ended.note)
             if ended.rows is not None:
                 left, inputs = left[ended.rows], picked(inputs, ended.rows)
                 frames = frames[ended.rows.to(frames.device)]

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.reliability.small_inputs import FIT_CONFIG
 from smilfit.apis import fit
-from smilfit.body_models import SMIL, save_body_model
+from smilfit.body_models import SMIL, load_body_model_data, save_body_model
 from smilfit.cli.fit import show_fit
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.evaluation.verdict import NOT_BELIEVABLE
@@ -83,3 +83,19 @@ def test_without_a_verdict_failed_frames_are_told_too(data, tmp_path):
     cfg['stages'][-1]['sick_weight'] = 1.0
     assert show_fit(fit(cfg, data, tmp_path, video=False, verdict=False)) == 3
     shutil.rmtree(tmp_path)
+
+
+def test_points_of_which_no_frame_is_fitted_are_written(tmp_path):
+    body = SMIL(load_body_model_data('quadruped'))
+    with torch.no_grad():
+        joints = body(body.zero_params(3), ('joints',)).joints.double().numpy() * 120
+    np.savez(tmp_path / 'run.npz', xyz=joints, names=np.array(body.joint_names))
+    made = [str(tmp_path / 'run.npz'), str(tmp_path / 'run.h5'), '--body-model', 'quadruped', '--unit', 'mm']
+    assert preprocess(['points3d', *made, '--quiet']) == 0
+    cfg = read_config('configs/fit/points3d_lm.py').to_dict()
+    cfg['handlers'].append(dict(type='FramesWithoutEnergy', frames=[0, 1, 2]))
+    cfg['stages'] = [{**cfg['stages'][0], 'sick_weight': 1.0}]
+    run = fit(cfg, tmp_path / 'run.h5', tmp_path / 'out')
+    assert show_fit(run) == 3
+    assert run.verdicts['run'].frame_words == (NOT_BELIEVABLE,) * 3
+    assert not (tmp_path / 'out' / 'run' / 'turntable.mp4').exists()

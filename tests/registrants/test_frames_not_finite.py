@@ -187,3 +187,23 @@ def test_solvers_by_themselves_say_what_to_look_for(scene, body):
     for run, solver in ((run_second_order, LevenbergMarquardt()), (run_first_order, LBFGS())):
         with pytest.raises(FloatingPointError, match='look for a scale next to 0 or a place far'):
             run(task, solver, far)
+
+
+def test_a_stage_that_breaks_down_leaves_frames_where_they_are(scene, body, caplog):
+    class Breaks(LevenbergMarquardt):
+        def minimise(self, *args, **kwargs):
+            raise FloatingPointError('factorise_banded: the matrix must be positive definite.')
+
+    _, points, _ = scene
+    weights = {'keypoints3d_mse': 1.0}
+    stages = [
+        Stage(n_iter=10, fit=RIGID, weights=weights, name='place'),
+        Stage(n_iter=10, fit=POSE, weights=weights, name='pose', optimizer=Breaks(backend='torch')),
+    ]
+    fitter = SMPLify(body, stages, [Keypoint3dHandler()], LevenbergMarquardt())
+    result = fitter([points])
+    assert result.fitted.all()
+    assert not result.converged.any()
+    assert list(result.report['stages_not_solved']) == ['pose']
+    assert 'positive definite' in result.history[1]['not_solved_because']
+    assert 'pose was not solved, frames stay' in caplog.text
