@@ -1,5 +1,6 @@
 """Frames in which a stage's energy is not finite: from where they go on, and why others have failed."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -236,12 +237,13 @@ def _runaway(params: BodyParams, row: int) -> str:
     return text
 
 
-def with_causes(result: FitResult, numbers: Tensor) -> FitResult:
+def with_causes(result: FitResult, numbers: Tensor, logger: logging.Logger) -> FitResult:
     """Take away the parameters of frames that have failed, and say in the report which and why.
 
     Args:
         result: of all frames; one that was fitted and whose loss is not finite has failed.
         numbers: of these frames in the recording.
+        logger: is told.
     """
     report = dict(result.report)
     known: Mapping[str, str] = report.pop(CAUSES, {})
@@ -252,6 +254,8 @@ def with_causes(result: FitResult, numbers: Tensor) -> FitResult:
     frames = [int(numbers[row]) for row in rows]
     told = [known.get(str(frame), 'its energy is not finite at the end') for frame in frames]
     report['frames_failed'] = {'count': len(rows), 'rows': rows, 'frames': frames, 'causes': told}
+    sentence = failure_sentence(report['frames_failed'])
+    logger.warning('SMPLify: %d of %d frames could not be fitted: %s.', len(rows), len(failed), sentence)
 
     def without(name: str, value: Tensor) -> Tensor:
         same = PARAMETERS[name].shared and bool((value == value[:1]).all())

@@ -23,7 +23,7 @@ from smilfit.registrants.matching import (
     numbered,
 )
 from smilfit.registrants.part_files import PartFiles
-from smilfit.registrants.recovery import among_all, failure_sentence, run_recovering, with_causes
+from smilfit.registrants.recovery import among_all, run_recovering, with_causes
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage, keypoint_weights
 from smilfit.registrants.stage_task import (
@@ -147,15 +147,7 @@ class SMPLify(StagewiseRegistrant):
         report |= self._unmoved(inputs, start)
         result = self._fit(inputs, start, init_params is None, numbers, report)
         result = result if bool(seen.all()) else self._expanded(result, seen, cameras)
-        result = with_causes(result, numbered(frames, batch))
-        if 'frames_failed' in result.report:
-            failed = result.report['frames_failed']
-            self.logger.warning(
-                'SMPLify: %d of %d frames could not be fitted: %s.',
-                failed['count'],
-                batch,
-                failure_sentence(failed),
-            )
+        result = with_causes(result, numbered(frames, batch), self.logger)
         return described(result, self.body, cameras, observed_names(inputs))
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
