@@ -72,12 +72,16 @@ class FitRun:
 
     @property
     def not_believable(self) -> list[str]:
-        """Name the sessions that are not believable, or hold an image that is not."""
-        return [
-            session
-            for session, verdict in self.verdicts.items()
-            if verdict.word == NOT_BELIEVABLE or (session in self.images and verdict.count(NOT_BELIEVABLE))
-        ]
+        """Name the sessions that are not believable, or hold an image that is not, or a frame without a fit."""
+        found = []
+        for session, result in self.results.items():
+            verdict = self.verdicts.get(session)
+            judged = verdict is not None and (
+                verdict.word == NOT_BELIEVABLE or (session in self.images and verdict.count(NOT_BELIEVABLE))
+            )
+            if judged or 'frames_failed' in result.report:
+                found.append(session)
+        return found
 
 
 def fit_dataset(

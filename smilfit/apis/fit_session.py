@@ -270,13 +270,15 @@ class SessionFits:
         return labels_as_fitted(seen, result.report, self.dataset.frame_indices(session))
 
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
-        """Measure a fit where there is one: frames that were not fitted do not count."""
+        """Measure a fit where there is one: frames that were not fitted do not count, unless none was."""
         rows = result.fitted.cpu()
+        some = bool(rows.any())
+        rows = rows if some else torch.ones_like(rows)
         seen, given = self.annotated(session, result), self.dataset.keypoints3d(session)
         # A long recording's labels are large: copied only where frames are left out.
         seen = seen if bool(rows.all()) else seen[rows]
         truth, true_vertices, vertices = None, None, None
-        true_params = self.dataset.true_params(session)
+        true_params = self.dataset.true_params(session) if some else None
         params = result.params[rows.to(result.params.transl.device)]
         if true_params is not None:
             true_params = true_params[rows].to(self.body.v_template)

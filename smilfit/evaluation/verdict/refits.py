@@ -145,7 +145,9 @@ def misfit(seen: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pool
         pooled: as of `extents_px`.
     """
     if isinstance(seen, Keypoints3d):
-        apart = torch.where(seen.visible, (points.double() - seen.xyz.double()).norm(dim=-1), torch.nan)
+        # A frame that could not be fitted misses all of its labels.
+        apart = (points.double() - seen.xyz.double()).norm(dim=-1).nan_to_num(torch.inf)
+        apart = torch.where(seen.visible, apart, torch.nan)
         share = apart / extent(seen).clamp_min(1e-9)
     else:
         share = errors_px(seen, points) / extents_px(seen, pooled).clamp_min(1e-9).unsqueeze(-1)
