@@ -26,6 +26,7 @@ from smilfit.evaluation.verdict import (
     with_failed_frames,
 )
 from smilfit.handlers import BaseInput
+from smilfit.io.camera_warning import judge_cameras
 from smilfit.registrants import SMPLify
 from smilfit.registrants.matching import as_inputs
 from smilfit.registry import build_registrant
@@ -74,6 +75,8 @@ class Refiner:
         self.rows = torch.from_numpy(np.flatnonzero(made.predictions.valid))
         self.sees = SEEN in made.predictions.further
         self.seen = observed(made, self.rows)
+        # Once for the fit and for all that the verdict fits.
+        judge_cameras(self.seen)
 
     def fit(self) -> FitResult:
         """Fit all valid frames."""

@@ -48,6 +48,7 @@ def make_header(
             recording=_recording_of(plan.session, folder),
             betas=betas.get(plan.session.name),
             images=plan.images,
+            camera_report=plan.camera_report,
         )
         for plan in plans
     )

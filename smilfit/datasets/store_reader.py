@@ -27,8 +27,9 @@ from smilfit.datasets.stored_samples import StoredSamples
 from smilfit.datasets.stored_session import read_session
 from smilfit.files import reading
 from smilfit.handlers import MissingObservationError
+from smilfit.io.camera_warning import judge_cameras
 from smilfit.registry import UnknownNameError, did_you_mean
-from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d
 from smilfit.structures.frame_blocks import by_blocks
 
 # So many folders of a session's path are looked for beside the file.
@@ -78,6 +79,8 @@ class DatasetFile:
         self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
         pictured = np.array([session.header.has_images for session in self._sessions])
         self._samples.check_images(self.view_mask_of & pictured[self.session_of][:, None])
+        # Of sessions whose file does not say it: what was found when somebody first asked for their keypoints.
+        self._camera_reports: dict[int, CameraReport | None] = {}
         self._handle.close()
 
     def __len__(self) -> int:
@@ -231,7 +234,19 @@ class DatasetFile:
             names=self.keypoint_names,
             cameras=cameras,
         )
+        if not self.has_own_cameras(session) and not stored:
+            seen = seen.judged(self._camera_report(session, seen))
         return seen if names is None else seen.select(names)
+
+    def _camera_report(self, session: str | SupportsIndex, seen: Keypoints2d) -> CameraReport | None:
+        """Give what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
+        known = self._header(session).camera_report
+        if known is not None:
+            return known
+        number = self.session_index(session)
+        if number not in self._camera_reports:
+            self._camera_reports[number] = judge_cameras(seen)
+        return self._camera_reports[number]
 
     def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
         """Give a session's cameras, float64, of the images that were annotated, with their lenses.
@@ -254,7 +269,7 @@ class DatasetFile:
             return seen
         bent = replace(seen, cameras=lenses)
         xy = by_blocks(seen.batch_size, lambda rows: bent[rows].rig.distort(seen.xy[rows]))
-        return replace(bent, xy=xy)
+        return replace(bent, xy=xy).judged(seen.camera_report)
 
     def masks(
         self, session: str | SupportsIndex

@@ -117,6 +117,7 @@ class SMPLify(StagewiseRegistrant):
         batch = check_batch(inputs)
         for key, note in self.notes().items():
             self.logger.info('SMPLify: %s: %s', key, note)
+        cameras_report = tell_of_cameras(inputs, self.stages, self.logger)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
         start, report = (
@@ -142,7 +143,7 @@ class SMPLify(StagewiseRegistrant):
             report |= {'frames_of_odd_scale': odd} if odd else {}
             start = share_shape(start)
         report['frames_not_observed'] = int((~seen).sum())
-        report |= tell_of_cameras(inputs, self.stages, self.logger)
+        report |= cameras_report
         self._doubt(inputs, seen, report)
         report |= self._unmoved(inputs, start)
         result = self._fit(inputs, start, init_params is None, numbers, report)

@@ -9,6 +9,7 @@ from smilfit.structures.annotation import (
     VideoFrame,
 )
 from smilfit.structures.body import BodyOutput, BodyParams
+from smilfit.structures.camera_report import CameraReport
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance, SharedDoubt
 from smilfit.structures.fit_origin import FitOrigin, FitVerdict
@@ -25,6 +26,7 @@ __all__ = [
     'AnnotationSet',
     'BodyOutput',
     'BodyParams',
+    'CameraReport',
     'Cameras',
     'FitCovariance',
     'FitOrigin',

@@ -209,7 +209,9 @@ def _derangement(count: int, rng: np.random.Generator) -> list[int]:
 def _reordered(keypoints: Keypoints2d | Keypoints3d, order: list[int]) -> Keypoints2d | Keypoints3d:
     field = 'xyz' if isinstance(keypoints, Keypoints3d) else 'xy'
     points = getattr(keypoints, field)[..., order, :]
-    return replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
+    changed = replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
+    # Whatever the names are: the cameras stay what they were judged to be.
+    return changed.judged(keypoints.camera_report) if isinstance(keypoints, Keypoints2d) else changed
 
 
 def changed_keypoints(given: BaseInput, changes: Mapping[type, Callable[[Any], Any]]) -> BaseInput:
