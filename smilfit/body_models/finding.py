@@ -177,6 +177,9 @@ def find_model(
         try:
             body = make(unpack_model(reference.packed or b'', where) if place is None else place)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if reference.content_hash is None:
+                # Nothing else could judge what stands elsewhere.
+                raise
             broken = broken or error
             looked.append(f'{named} (cannot be read)')
             continue
@@ -193,7 +196,7 @@ def _not_found(reference: ModelReference, where: str | Path, looked: list[str], 
     named, places = shorten(reference.given, 400), ', '.join(shorten(place, 400) for place in looked)
     if others:
         return OtherModelError(
-            f'{where}: the body model must be the one that it was made with, {named} (hash '
+            f'{where}: the body model must be the one that it was made with (hash '
             f'{reference.content_hash}); got another one. Looked at: {places}. Give the right one by --body-model '
             'FILE.'
         )

@@ -63,8 +63,7 @@ def load_body_for(
 
     beside = None if names.data_path is None else Path(names.data_path).parent
     if override is not None:
-        given = ModelReference(str(override), relative=str(override))
-        found = find_model(given, '--body-model', make, beside)
+        found = find_model(_named(override), '--body-model', make, beside)
         return _with_landmarks(found.body, names), found.reference
     named = cfg.get('model_path')
     of_data = names.body_model or ModelReference(
@@ -73,8 +72,8 @@ def load_body_for(
     of_data = replace(of_data, content_hash=names.body_model_hash or of_data.content_hash)
     places = [] if stored is None else [(stored, where, None if where is None else Path(where).parent)]
     if named is not None:
-        config = ModelReference(str(named), of_data.content_hash, relative=str(named))
-        places.append((config, 'model.body_model', beside))
+        config = _named(named, of_data.content_hash)
+        places.append((config, names.data_path or 'the dataset', beside))
     if of_data.given or not places:
         places.append((of_data, names.data_path or 'the dataset', beside))
     first: Exception | None = None
@@ -85,11 +84,20 @@ def load_body_for(
         try:
             found = find_model(reference, str(of), make, folder)
         except (ModelNotFoundError, OtherModelError) as error:
+            # Another one than the dataset's, named on purpose, is not what the dataset's own could mend.
+            if named is not None and reference.given == str(named) and isinstance(error, OtherModelError):
+                raise
             first = first or error
             continue
         return _with_landmarks(found.body, names), found.reference
     assert first is not None
     raise first
+
+
+def _named(given: str | Path, content_hash: str | None = None) -> ModelReference:
+    """Name a model as somebody gives it: seen from the working directory, else beside the dataset file."""
+    absolute = str(Path(given).expanduser().absolute())
+    return ModelReference(str(given), content_hash, absolute, relative=str(given))
 
 
 def _with_landmarks(body: SMIL, names: DatasetNames) -> SMIL:
