@@ -42,6 +42,8 @@ Images lie end to end in one byte array, because a checksum does not reach data 
 ```
 
 `body_model_hash` is the model's without landmarks. A relative `body_model_file` is relative to the dataset's folder.
+The attribute `body_model` (JSON; not in older files) names its places: as given, absolute, and relative to the file;
+the table `/body_model` (bytes,) holds the model itself (`body_models.pack_model`) where that may be.
 While it is written the file is called `<name>.partial`; `n_complete` counts the samples that are whole.
 A file without any camera has no table over C. Files without own cameras are of version 1. An image of version 2
 that did not decode leaves a sample without a view; the attribute `faults` (JSON, sample number -> reason) says why.
@@ -59,7 +61,7 @@ from jaxtyping import Bool, Float, UInt8
 from smilfit.body_models import Landmark
 from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.stored_values import check_cameras
-from smilfit.structures import CameraReport, Cameras, parameter_names
+from smilfit.structures import CameraReport, Cameras, ModelReference, parameter_names
 
 FORMAT = 'smilfit-dataset'
 # The newest version that is read. A file states the oldest that can hold it.
@@ -149,6 +151,7 @@ class StoreHeader:
     with_masks: bool = False
     n_centres: int = 0
     landmarks: Mapping[str, Landmark] = field(default_factory=dict)
+    body_model: ModelReference | None = None
 
     @property
     def version(self) -> int:

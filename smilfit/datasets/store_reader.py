@@ -62,7 +62,8 @@ class DatasetFile:
         self._facts, self._samples = facts, StoredSamples(self._handle, facts)
         self.keypoint_names, self.joint_names = facts.keypoint_names, facts.joint_names
         self.camera_names = facts.camera_names
-        self.body_model_file = _beside(self.path, facts.body_model_file)
+        # Where it was; `find_model` finds it wherever it is now.
+        self.body_model_file, self.body_model = _beside(self.path, facts.body_model_file), facts.body_model
         self.body_model_hash, self.fingerprint = facts.body_model_hash, facts.fingerprint
         self.n_betas, self.n_samples = facts.n_betas, facts.n_samples
         self.crop_mode, self.target_resolution = facts.crop_mode, facts.target_resolution
@@ -455,7 +456,7 @@ def _beside(path: Path, name: str) -> str:
     """
     candidate = path.parent / name
     try:
-        return str(candidate) if name and candidate.is_file() else name
+        return os.path.abspath(candidate) if name and candidate.is_file() else name
     except (OSError, ValueError):
         # Too long for a path, or with a byte that none has; whoever opens it says so.
         return name

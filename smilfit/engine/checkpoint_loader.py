@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from smilfit.files import BadFileError, shorten
+from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
+from smilfit.models.statistics import DatasetNames
+from smilfit.structures import ModelReference
 
 logger = logging.getLogger('smilfit')
 
@@ -78,6 +81,43 @@ def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, 
             f'{path}: the format must be version {FORMAT_VERSION} at most; got {shorten(version)}. Update smilfit.'
         )
     return dict(entry)
+
+
+def names_entry(names: DatasetNames, folder: str | Path) -> dict[str, Any]:
+    """Give the names of a training's data, and its body model, as a checkpoint in `folder` keeps them."""
+    found = names.record()
+    if names.body_model is not None:
+        found['body_model'] = names.body_model.seen_from(folder).record()
+        if names.body_model.packed is not None:
+            found['packed_body_model'] = torch.frombuffer(
+                bytearray(names.body_model.packed), dtype=torch.uint8
+            )
+    return found
+
+
+def body_model_of_entry(path: str | Path, entry: Mapping[str, Any]) -> ModelReference | None:
+    """Read what names the body model of a checkpoint; None where none is named.
+
+    Raises:
+        BadFileError: values of a wrong kind.
+    """
+    record, packed = entry.get('body_model'), entry.get('packed_body_model')
+    right = isinstance(record, (Mapping, type(None)))
+    if packed is not None:
+        right = (
+            right and isinstance(packed, torch.Tensor) and packed.dtype == torch.uint8 and packed.ndim == 1
+        )
+    if not right:
+        raise BadFileError(
+            f'{path}: body_model in a checkpoint must be of its kind; got {shorten(record)}. Give --body-model FILE.'
+        )
+    if record is None:
+        # Of before its places were kept.
+        given = entry.get('body_model_file')
+        return ModelReference(given, entry.get('body_model_hash')) if isinstance(given, str) else None
+    with reading(Path(path), 'a checkpoint'):
+        found = ModelReference.from_record(record, None if packed is None else packed.numpy().tobytes())
+    return replace(found, content_hash=entry.get('body_model_hash'))
 
 
 def load_from_smilfit(filename: str, map_location: Any = None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from smilfit.structures.fit_origin import FitOrigin, FitVerdict
 from smilfit.structures.fit_record import FittedModel
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
+from smilfit.structures.model_reference import ModelReference
 from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
 from smilfit.structures.recorded_data import RecordedData
 
@@ -36,6 +37,7 @@ __all__ = [
     'Keypoints2d',
     'Keypoints3d',
     'MaskSource',
+    'ModelReference',
     'ParameterSpec',
     'RecordedData',
     'SharedDoubt',

@@ -152,7 +152,7 @@ def test_a_dataset_made_with_another_body_model_is_refused(tmp_path):
     data = toy_data()
     other = save_body_model(replace(data, v_template=data.v_template * 1.1), tmp_path / 'other.smil.json')
     cfg.model.body_model = str(other)
-    with pytest.raises(ValueError, match='the dataset was made with'):
+    with pytest.raises(ValueError, match='the one that it was made with'):
         build_train_runner(cfg, device='cpu')
 
 
