@@ -41,7 +41,8 @@ def read_config(path: str | Path) -> Config:
     try:
         cfg = Config.fromfile(path)
         # mmengine imports what a config imports when it is asked for.
-        cfg.to_dict()
+        for _ in cfg._cfg_dict.items():
+            pass
     # A config is a program of the user's: any kind of error may come out of it, and sys.exit() too.
     except (Exception, SystemExit) as error:
         raise ConfigError(_sentence(path, error)) from error
