@@ -153,6 +153,10 @@ def load_export(
         raise BadFileError(
             f'{path}: must name its frames; it does not. Make it again by smilfit fit or infer.'
         )
+    if arrays['frames'].dtype.kind not in 'iu':
+        raise BadFileError(
+            f'{path}: frames must be whole numbers; got {arrays["frames"].dtype}. The file is damaged: make it again.'
+        )
     origin, valid, pixels = fit.origin, fit.fitted.cpu().numpy(), None
     if 'view_K' in arrays:
         predictions, _ = read_predictions(path)

@@ -147,7 +147,8 @@ def load_model(source: Path | BodyModelData) -> BodyModelData:
 def find_model(
     reference: ModelReference,
     where: str | Path,
-    make: Callable[[Path | BodyModelData], Found] = load_model,
+    # mypy knows no default of a type variable.
+    make: Callable[[Path | BodyModelData], Found] = load_model,  # type: ignore[assignment]
     folder: str | Path | None = None,
 ) -> FoundModel[Found]:
     """Find the body model that a file was made with.

@@ -172,9 +172,14 @@ def labels_of_kept_cameras(session: Session, names: Sequence[str], options: Prep
     seen = session.keypoints2d(tuple(names))
     keep = [i for i, name in enumerate(session.cameras.names) if name not in options.exclude_cameras]
     if len(keep) < options.min_views:
+        without = ', '.join(options.exclude_cameras)
+        got = (
+            f'{len(keep)} are left without {without}. Exclude fewer, or lower'
+            if without
+            else f'got {len(keep)}. Lower'
+        )
         raise ValueError(
-            f'{session.name}: cameras must be at least min_views = {options.min_views}; '
-            f'{len(keep)} are left without {list(options.exclude_cameras)}. Exclude fewer, or lower min_views.'
+            f'{session.name}: cameras must be at least min_views = {options.min_views}; {got} it (--min-views).'
         )
     return Keypoints2d(
         xy=seen.xy[:, keep].double(),

@@ -25,6 +25,7 @@ from smilfit.datasets.store_schema import (
 from smilfit.datasets.stored_images import decode_stored
 from smilfit.datasets.stored_samples import StoredSamples
 from smilfit.datasets.stored_session import read_session
+from smilfit.datasets.table_checks import refuse
 from smilfit.files import reading
 from smilfit.handlers import MissingObservationError
 from smilfit.io.camera_warning import judge_cameras
@@ -77,6 +78,7 @@ class DatasetFile:
         self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
+        self._check_frames()
         self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
         pictured = np.array([session.header.has_images for session in self._sessions])
         self._samples.check_images(self.view_mask_of & pictured[self.session_of][:, None])
@@ -415,6 +417,20 @@ class DatasetFile:
             raise ValueError(
                 f'{where} not meet parameters or shapes of that one; the file holds some. {advice}'
             )
+
+    def _check_frames(self) -> None:
+        """Refuse a session that has a frame twice: what is smooth in time would tie a moment to itself."""
+        for number, name in enumerate(self.session_names):
+            frames = self.frame_of[self.session_of == number]
+            found, counts = np.unique(frames, return_counts=True)
+            if len(found) < len(frames):
+                twice = int(found[counts > 1][0])
+                refuse(
+                    self.path,
+                    f'samples/frame of session {name}',
+                    'number every sample differently',
+                    f'{twice} {int(counts.max())} times',
+                )
 
     def _header(self, session: str | SupportsIndex) -> SessionHeader:
         return self._sessions[self.session_index(session)].header

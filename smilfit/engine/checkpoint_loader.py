@@ -164,7 +164,7 @@ def check_weights(
             model begins as the one that the weights are of.
 
     Raises:
-        ValueError: names the first that differ.
+        ValueError: names the first that differ, or that are no finite numbers.
     """
     own = model.state_dict()
     new = _parts_that_may_be_new(model, weights) if to_train else []
@@ -174,6 +174,7 @@ def check_weights(
     left_over = sorted(weights.keys() - own.keys())
     other_shape = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
     if not (missing or left_over or other_shape):
+        _check_finite(path, weights)
         return
     parts = [
         f'{len(names)} {what} (such as {", ".join(names[:2])})'
@@ -183,6 +184,15 @@ def check_weights(
     raise ValueError(
         f"{path}: the weights must match the model; {'; '.join(parts)}. Use the config of that training's work dir."
     )
+
+
+def _check_finite(path: str, weights: Mapping[str, torch.Tensor]) -> None:
+    bad = sorted(name for name, value in weights.items() if not bool(value.isfinite().all()))
+    if bad:
+        raise ValueError(
+            f'{path}: weights must be finite numbers; those of {len(bad)} arrays are not (such as {bad[0]}). The '
+            'training diverged, or the file is damaged: take an earlier checkpoint.'
+        )
 
 
 def _parts_that_may_be_new(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> list[str]:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,7 @@ def _prepared(cfg: Config, device: str) -> Config:
         if chosen != 'cuda':
             # torch's SyncBatchNorm computes on CUDA only.
             cfg.pop('sync_bn', None)
+    _check_length(cfg)
     _end_schedule(cfg)
     _check_optimizer(cfg)
     check_tracking(cfg)
@@ -200,6 +202,23 @@ def _check_optimizer(cfg: Config) -> None:
         raise UnknownNameError(
             f'optim_wrapper.optimizer: no optimizer {name!r}. {did_you_mean(name, OPTIMIZERS.module_dict)}'
         )
+    for key, value in ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f'optim_wrapper.optimizer.{key} must be finite; got {value}. Correct it in the config, or by '
+                f'--cfg-options optim_wrapper.optimizer.{key}=NUMBER.'
+            )
+
+
+def _check_length(cfg: Config) -> None:
+    """Refuse a training of no epoch: it would write nothing and say that it is done."""
+    for name in ('max_epochs', 'max_iters'):
+        value = (cfg.get('train_cfg') or {}).get(name)
+        if value is not None and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            raise ValueError(
+                f'train_cfg.{name} must be a whole number from 1 on; got {value!r}. Correct it in the config, or by '
+                f'--cfg-options train_cfg.{name}=NUMBER.'
+            )
 
 
 def _require_data_path(cfg: Config, loader: str) -> None:
