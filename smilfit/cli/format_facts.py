@@ -27,7 +27,7 @@ ReaderArgument = dict[str, Any]
 
 @lru_cache
 def format_facts() -> dict[str, Any]:
-    """Give the defaults of preprocessing, crop modes, shipped maps, formats of sessions, and the readers' arguments."""
+    """Give defaults of preprocessing, crop modes, shipped maps, formats of sessions, and the readers' arguments."""
     return json.loads(FILE.read_text(encoding='utf-8'))
 
 

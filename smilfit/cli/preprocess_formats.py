@@ -16,6 +16,7 @@ from smilfit.cli.preprocess_options import (
 )
 from smilfit.cli.preprocess_points import add_points3d
 from smilfit.cli.preprocess_smilify import add_smilify
+from smilfit.registry import SESSIONS
 
 # Formats that are described by themselves.
 _OWN = {'smilify': add_smilify, 'points3d': add_points3d}
@@ -61,7 +62,8 @@ def _add_reader(
     made.description = about + _GOES_ON
     made.add_argument('annotations', type=Path, metavar='IN', help='the annotations: a file, or a folder')
     made.add_argument('out', type=Path, metavar=out[0], help=out[1])
-    rigs = name in format_facts()['session_formats']
+    own = {getattr(kind, 'format', '') for kind in SESSIONS.module_dict.values()}
+    rigs = name in own or name in format_facts()['session_formats']
     # Sessions and images have other defaults: None says that none was chosen.
     crop_mode = {'crop_mode': None} if rigs else {'crop_mode': 'bbox_crop'}
     add_common(made, without=() if rigs else RIG_OPTIONS, **crop_mode)

@@ -195,13 +195,12 @@ def _medians(rig: _Rig, points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 
 def _place(rig: _Rig, cameras: Tensor) -> tuple[Tensor, Tensor]:
     """Triangulate (*b, N, 3) from some of the cameras, or from several choices of so many (*b, n)."""
-    points, valid, _ = triangulate(
-        *(x[cameras].reshape(-1, cameras.shape[-1], *x.shape[1:]) for x in (rig.ideal, rig.confidence)),
-        *(x[cameras] for x in (rig.K, rig.R, rig.t)),
-        n_refine=5,
-        # One wrong label of many must not move the point that all others are judged by. Two share what they miss.
-        huber_px=None if cameras.shape[-1] < 3 else _HUBER_OF_FLOOR * float(_floor(rig.diagonal).min()),
-    )
+    chosen = (x[cameras] for x in (rig.ideal, rig.confidence))
+    pixels, weight = (x.reshape(-1, *x.shape[cameras.ndim - 1 :]) for x in chosen)
+    K, R, t = (x[cameras] for x in (rig.K, rig.R, rig.t))
+    # One wrong label of many must not move the point that all others are judged by. Two share what they miss.
+    huber_px = None if cameras.shape[-1] < 3 else _HUBER_OF_FLOOR * float(_floor(rig.diagonal).min())
+    points, valid, _ = triangulate(pixels, weight, K, R, t, n_refine=5, huber_px=huber_px)
     lead = cameras.shape[:-1]
     return points.reshape(*lead, *points.shape[1:]), valid.reshape(*lead, *valid.shape[1:])
 
@@ -284,7 +283,8 @@ def _some_of(pairs: list[_Pair], n_cameras: int) -> list[_Pair]:
     """Choose pairs so that every camera is in as many; of few cameras all."""
     if len(pairs) <= FEW_PAIRS:
         return pairs
-    used, chosen, left = [0] * n_cameras, [], list(pairs)
+    chosen: list[_Pair] = []
+    used, left = [0] * n_cameras, list(pairs)
     while left and len(chosen) < PAIRS_PER_CAMERA * n_cameras:
         best = min(left, key=lambda pair: used[pair[0]] + used[pair[1]])
         left.remove(best)
