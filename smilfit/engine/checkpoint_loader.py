@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from smilfit.files import BadFileError, reading, shorten
@@ -132,6 +131,9 @@ def load_from_elsewhere(filename: str, map_location: Any = None) -> dict[str, An
 
 def install_checkpoint_loader() -> None:
     """Make mmengine's Runner read checkpoints by `read_checkpoint`, and only local ones."""
+    # Imported late: reading predictions takes none of the runner.
+    from mmengine.runner import CheckpointLoader
+
     CheckpointLoader.register_scheme('', load_from_smilfit, force=True)
     CheckpointLoader.register_scheme(_REFUSED, load_from_elsewhere, force=True)
 

@@ -195,13 +195,12 @@ def _medians(rig: _Rig, points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 
 def _place(rig: _Rig, cameras: Tensor) -> tuple[Tensor, Tensor]:
     """Triangulate (*b, N, 3) from some of the cameras, or from several choices of so many (*b, n)."""
-    points, valid, _ = triangulate(
-        *(x[cameras].reshape(-1, cameras.shape[-1], *x.shape[1:]) for x in (rig.ideal, rig.confidence)),
-        *(x[cameras] for x in (rig.K, rig.R, rig.t)),
-        n_refine=5,
-        # One wrong label of many must not move the point that all others are judged by.
-        huber_px=_HUBER_OF_FLOOR * float(_floor(rig.diagonal).min()),
-    )
+    chosen = (x[cameras] for x in (rig.ideal, rig.confidence))
+    pixels, weight = (x.reshape(-1, *x.shape[cameras.ndim - 1 :]) for x in chosen)
+    K, R, t = (x[cameras] for x in (rig.K, rig.R, rig.t))
+    # One wrong label of many must not move the point that all others are judged by. Two share what they miss.
+    huber_px = None if cameras.shape[-1] < 3 else _HUBER_OF_FLOOR * float(_floor(rig.diagonal).min())
+    points, valid, _ = triangulate(pixels, weight, K, R, t, n_refine=5, huber_px=huber_px)
     lead = cameras.shape[:-1]
     return points.reshape(*lead, *points.shape[1:]), valid.reshape(*lead, *valid.shape[1:])
 
@@ -233,7 +232,12 @@ def _judge_by_each_other(rig: _Rig, same_place: tuple[_Pair, ...]) -> CameraCons
     member = torch.zeros(n, dtype=torch.bool)
     member[group] = True
     bad, limit = _judge(median, member, rig.diagonal)
-    ambiguous = len(group) == 2 and _undecided(proposals, bool(bad.any()), rig.diagonal)
+    ambiguous = False
+    if len(group) == 2:
+        # What pairs miss by is compared over all points: those that most cameras saw may be the harder ones.
+        rivals = [pair for pair in _pairs(rig, same_place) if list(pair) != group]
+        proposals = [*_propose(rig, [(group[0], group[1])]), *_propose(rig, rivals)]
+        ambiguous = _undecided(proposals, bool(bad.any()), rig.diagonal)
     return CameraConsistency(median, count, limit, bad & ~torch.tensor(ambiguous), ambiguous, same_place)
 
 
@@ -279,7 +283,8 @@ def _some_of(pairs: list[_Pair], n_cameras: int) -> list[_Pair]:
     """Choose pairs so that every camera is in as many; of few cameras all."""
     if len(pairs) <= FEW_PAIRS:
         return pairs
-    used, chosen, left = [0] * n_cameras, [], list(pairs)
+    chosen: list[_Pair] = []
+    used, left = [0] * n_cameras, list(pairs)
     while left and len(chosen) < PAIRS_PER_CAMERA * n_cameras:
         best = min(left, key=lambda pair: used[pair[0]] + used[pair[1]])
         left.remove(best)
@@ -304,7 +309,7 @@ def _propose(rig: _Rig, pairs: list[_Pair]) -> list[_Proposal]:
 
 
 def _undecided(proposals: list[_Proposal], disagreement: bool, diagonal: Tensor) -> bool:
-    """Say whether two cameras that nobody joined may be the wrong ones.
+    """Say whether two cameras that nobody joined, the first of the proposals, may be the wrong ones.
 
     Two views always find a point between them and miss their labels only across the epipolar line, by half
     each. So they outvote the rest if they miss by little and every other pair misses by much.

@@ -211,7 +211,9 @@ def _reordered(keypoints: Keypoints2d | Keypoints3d, order: list[int]) -> Keypoi
     points = getattr(keypoints, field)[..., order, :]
     changed = replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
     # Whatever the names are: the cameras stay what they were judged to be.
-    return changed.judged(keypoints.camera_report) if isinstance(keypoints, Keypoints2d) else changed
+    if isinstance(changed, Keypoints2d) and isinstance(keypoints, Keypoints2d):
+        return changed.judged(keypoints.camera_report)
+    return changed
 
 
 def changed_keypoints(given: BaseInput, changes: Mapping[type, Callable[[Any], Any]]) -> BaseInput:
