@@ -3,6 +3,8 @@
 Every room that touches a file uses it.
 """
 
+from smilfit.files.account import accounted, charge
+from smilfit.files.apart import read_apart
 from smilfit.files.atomic import (
     DiskFullError,
     flush_file,
@@ -30,6 +32,8 @@ __all__ = [
     'OutputFolder',
     'OutputHeldError',
     'OutputLock',
+    'accounted',
+    'charge',
     'check_budget',
     'check_entry_name',
     'check_own_files',
@@ -40,6 +44,7 @@ __all__ = [
     'free_space',
     'inside',
     'is_alone',
+    'read_apart',
     'read_json',
     'read_npz',
     'read_text',
