@@ -1,4 +1,4 @@
-"""Results folders that a stranger made: links in them, by which a writer would change what lies elsewhere. POSIX only.
+"""Results folders that a stranger made, with links by which a writer would change what lies elsewhere. POSIX only.
 
 Every attack has a folder with `out`, which is hostile, and `victim`, which must stay as it is to the last byte.
 """
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.reliability.sandbox import Outcome, run_cases
@@ -21,7 +22,16 @@ from smilfit.structures import BodyParams, FitResult
 PART, MADE_OF = 'meshes', MadeOf({'data': 'abc'}, {'kind': 'obj'})
 SECRET = 'a file of the user'
 # Names in the folder of victims that a writer of results would take for its own.
-VICTIMS = ('0.obj', '000000.obj', 'fit.npz', 'done.json', 'meshes/0.obj', 'dlc/a.csv', '000000.npz', 'session_000/a')
+VICTIMS = (
+    '0.obj',
+    '000000.obj',
+    'fit.npz',
+    'done.json',
+    'meshes/0.obj',
+    'dlc/a.csv',
+    '000000.npz',
+    'session_000/a',
+)
 _HARD = 'hard link'
 
 
@@ -51,16 +61,19 @@ def write(place: Path) -> str:
     return 'written'
 
 
-def contents(folder: Path) -> dict[str, str]:
+def contents(folder: Path) -> dict[str, str | bytes]:
     """Give all that lies below a folder, by name: a file's content, a link's target."""
-    found = {}
+    found: dict[str, str | bytes] = {}
     for path in sorted(folder.rglob('*')):
-        content = os.readlink(path) if path.is_symlink() else ''
-        found[path.relative_to(folder).as_posix()] = content or (path.read_text() if path.is_file() else '')
+        if path.is_symlink():
+            content: str | bytes = os.readlink(path)
+        else:
+            content = path.read_bytes() if path.is_file() else ''
+        found[path.relative_to(folder).as_posix()] = content
     return found
 
 
-def judge(case: Outcome, place: Path, before: dict[str, str]) -> str:
+def judge(case: Outcome, place: Path, before: dict[str, str | bytes]) -> str:
     """Say what is wrong with the outcome of an attack; nothing should be."""
     if contents(place / 'victim') != before:
         return 'something outside the results was changed'
@@ -123,8 +136,6 @@ def _stopped_store(out: Path, victim: Path) -> None:
     kept = victim / 'kept.h5'
     (out / 'data.h5.partial').replace(kept)
     os.link(kept, out / 'data.h5.partial')
-    # As text the victims are compared: the file itself goes into one.
-    kept.with_suffix('.txt').write_text(kept.read_bytes().hex())
 
 
 def _make(out: Path) -> None:
@@ -157,9 +168,6 @@ def _store(out: Path) -> None:
 def _go_on(out: Path) -> None:
     with StoreWriter(out / 'data.h5', small_header()) as writer:
         writer.finish({})
-    kept = out.parent / 'victim' / 'kept.h5'
-    if kept.with_suffix('.txt').read_text() != kept.read_bytes().hex():
-        kept.write_text('changed')
 
 
 def _export(out: Path) -> None:
@@ -169,7 +177,7 @@ def _export(out: Path) -> None:
     for number in range(2):
         params = BodyParams.zeros(1, body.n_joints, body.n_betas)
         fit = FitResult(params, torch.zeros(1), torch.ones(1, dtype=torch.bool), body=body)
-        fit.save(fits / f'session_00{number}' / 'fit.npz', frames=torch.zeros(1, dtype=torch.int64))
+        fit.save(fits / f'session_00{number}' / 'fit.npz', frames=np.zeros(1, dtype=np.int64))
     export_fit(fits, ['meshes'], out, body_model='quadruped')
 
 
