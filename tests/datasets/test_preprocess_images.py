@@ -12,7 +12,8 @@ import pytest
 from smilfit.apis.data_source import annotation_readers
 from smilfit.body_models import save_body_model
 from smilfit.cli.preprocess import build_parser, main
-from smilfit.cli.preprocess_options import add_reader_options, describe_arguments, read_reader_options
+from smilfit.cli.format_facts import describe_arguments, describe_reader
+from smilfit.cli.preprocess_options import add_reader_options, read_reader_options
 from smilfit.datasets import open_dataset
 from smilfit.io import AnnotationReader
 from smilfit.synthetic import make_quadruped
@@ -137,7 +138,7 @@ def test_arguments_of_a_reader_become_options(capsys):
     assert describe_arguments(Reader.__doc__)['kind'] == 'one of two kinds, 100 % sure.'
     parser = argparse.ArgumentParser(prog='p')
     parser.add_argument('--unit')
-    add_reader_options(parser, Reader)
+    add_reader_options(parser, describe_reader(Reader))
     given = ['--kind=b', '--names', 'x', 'y', '--unit=mm', '--reader-unit=px', '--no-strict', '--limit=5']
     found = parser.parse_args(given)
     expected = {'kind': 'b', 'names': ('x', 'y'), 'unit': 'px', 'strict': False, 'limit': 5}
