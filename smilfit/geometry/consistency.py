@@ -32,8 +32,6 @@ PAIRS_PER_CAMERA = 2
 SAME_PLACE = 1e-4
 # A hypothesis without support in some camera costs as if it missed by this share of the diagonal.
 _COST_CAP_OF_DIAGONAL = 0.05
-# Beyond this share of the floor a label's pull on a point no longer grows.
-_HUBER_OF_FLOOR = 0.25
 # Points of each camera that are looked at, where it saw so many.
 _LEAST_OF_CAMERA = 100
 # What a pair is worth that looks the same way, beside 1 for one that looks across.
@@ -198,8 +196,9 @@ def _place(rig: _Rig, cameras: Tensor) -> tuple[Tensor, Tensor]:
     chosen = (x[cameras] for x in (rig.ideal, rig.confidence))
     pixels, weight = (x.reshape(-1, *x.shape[cameras.ndim - 1 :]) for x in chosen)
     K, R, t = (x[cameras] for x in (rig.K, rig.R, rig.t))
-    # One wrong label of many must not move the point that all others are judged by. Two share what they miss.
-    huber_px = None if cameras.shape[-1] < 3 else _HUBER_OF_FLOOR * float(_floor(rig.diagonal).min())
+    # One wrong label of many must not move the point that all others are judged by: its pull grows up to the floor.
+    # Two share what they miss.
+    huber_px = None if cameras.shape[-1] < 3 else float(_floor(rig.diagonal).min())
     points, valid, _ = triangulate(pixels, weight, K, R, t, n_refine=5, huber_px=huber_px)
     lead = cameras.shape[:-1]
     return points.reshape(*lead, *points.shape[1:]), valid.reshape(*lead, *valid.shape[1:])
