@@ -109,9 +109,12 @@ def test_help_is_light():
     code = (
         'import sys\n'
         'from smilfit.cli.main import main\n'
-        "for command in ('fit', 'train', 'test'):\n"
+        'from smilfit.cli.format_facts import format_facts\n'
+        "lines = [(command,) for command in ('fit', 'train', 'test')]\n"
+        "formats = ('points3d', 'smilify', *format_facts()['session_formats'], *format_facts()['readers'])\n"
+        "for line in [*lines, *(('preprocess', name) for name in formats), ('model', 'view')]:\n"
         '    try:\n'
-        "        main([command, '--help'])\n"
+        "        main([*line, '--help'])\n"
         '    except SystemExit as stop:\n'
         '        assert stop.code == 0\n'
         "heavy = [m for m in ('torch', 'timm', 'matplotlib', 'cv2') if m in sys.modules]\n"
@@ -136,11 +139,18 @@ def test_commands_are_light_until_they_work(module):
     assert done.returncode == 0
 
 
-def test_a_fit_waits_for_nothing_that_trains():
-    heavy = ('timm', 'torch._dynamo', 'roma', 'trimesh', 'sleap_io', 'torchvision')
+@pytest.mark.parametrize(
+    ('modules', 'more'),
+    [
+        ('smilfit.apis.fitting, smilfit.apis.preprocessing', ()),
+        ('smilfit.apis.inference', ('scipy', 'matplotlib', 'mmengine.runner', 'pandas')),
+    ],
+)
+def test_a_fit_waits_for_nothing_that_trains(modules, more):
+    heavy = ('timm', 'torch._dynamo', 'roma', 'trimesh', 'sleap_io', 'torchvision', *more)
     code = (
         'import sys\n'
-        'import smilfit.apis.fitting, smilfit.apis.preprocessing\n'
+        f'import {modules}\n'
         f'heavy = [m for m in {heavy} if m in sys.modules]\n'
         'assert not heavy, heavy'
     )

@@ -1,9 +1,9 @@
-"""The stage loop: SMPLify and its kin."""
+"""The stage loop: SMPLify and its kin. Registration of scans is imported when it is used: it brings scipy."""
 
+from smilfit.lazy_names import lazy_names
 from smilfit.registrants.hooks import RegistrantHook, SMPLifyVerboseHook
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.part_files import PartFiles
-from smilfit.registrants.registration import MeshRegistrant
 from smilfit.registrants.smalify import SMALify
 from smilfit.registrants.smplify import SMPLify, SMPLifyX
 from smilfit.registrants.smplifyxd import SMPLifyXD
@@ -31,3 +31,4 @@ __all__ = [
     'ViewInitializer',
     'one_view_doubt',
 ]
+__getattr__, _ = lazy_names(__name__, {'MeshRegistrant': 'registration'})

@@ -1,0 +1,7 @@
+"""What help says of formats is what their readers say."""
+
+from smilfit.cli.format_facts import format_facts, gather_facts
+
+
+def test_the_facts_written_down_are_those_of_the_readers():
+    assert format_facts() == gather_facts(), 'run `python -m smilfit.cli.format_facts`'
