@@ -75,11 +75,15 @@ def test_nothing_below_visualization_imports_matplotlib():
             assert not {n for n in imports_of(path) if n.split('.')[0] == 'matplotlib'}, path
 
 
+OF_OUR_OWN_CHILD = 'files/apart.py'
+
+
 def test_nothing_imports_what_runs_pickles():
     running = {'pickle', '_pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'shelve', 'marshal'}
     found = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob('*.py') if imports_of(p) & running}
-    # torch's reader of weights alone raises an exception of that module's.
-    assert found == {'files/tensor_files.py'}
+    # torch's reader of weights alone raises an exception of that module's; a child that we forked for our own function
+    # hands back what that made of a file.
+    assert found == {'files/tensor_files.py', OF_OUR_OWN_CHILD}
     text = (PACKAGE / 'files/tensor_files.py').read_text(encoding='utf-8')
     used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
     assert {name for name in used if name.startswith('pickle.')} == {'pickle.UnpicklingError'}
@@ -90,7 +94,8 @@ def test_nothing_reads_pickles_or_checkpoints_unsafely():
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Call):
                 text = ast.unparse(node.func)
-                assert text not in ('pickle.load', 'pickle.loads'), path
+                own = path == PACKAGE / OF_OUR_OWN_CHILD
+                assert own or text not in ('pickle.load', 'pickle.loads'), path
                 if text == 'torch.load':
                     assert 'weights_only=True' in ast.unparse(node), path
 
