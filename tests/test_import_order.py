@@ -81,7 +81,7 @@ OF_OUR_OWN_CHILD = 'files/apart.py'
 def test_nothing_imports_what_runs_pickles():
     running = {'pickle', '_pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'shelve', 'marshal'}
     found = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob('*.py') if imports_of(p) & running}
-    # torch's reader of weights alone raises an exception of that module's; a child that we forked for our own function
+    # torch's reader of weights alone raises an exception of that module's; a child that we forked for our function
     # hands back what that made of a file.
     assert found == {'files/tensor_files.py', OF_OUR_OWN_CHILD}
     text = (PACKAGE / 'files/tensor_files.py').read_text(encoding='utf-8')
