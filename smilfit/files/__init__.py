@@ -3,6 +3,8 @@
 Every room that touches a file uses it.
 """
 
+from smilfit.files.account import accounted, charge
+from smilfit.files.apart import read_apart
 from smilfit.files.atomic import (
     DiskFullError,
     flush_file,
@@ -28,6 +30,8 @@ __all__ = [
     'OutputFolder',
     'OutputHeldError',
     'OutputLock',
+    'accounted',
+    'charge',
     'check_budget',
     'check_entry_name',
     'file_stem',
@@ -35,6 +39,7 @@ __all__ = [
     'folder_name',
     'free_space',
     'inside',
+    'read_apart',
     'read_json',
     'read_npz',
     'read_text',
