@@ -10,17 +10,20 @@ if TYPE_CHECKING:
     from smilfit.viewer import ModelScene, Scene
 
 ON_A_SERVER = (
-    'On a server: leave it running there, give the ssh command that it prints on your own machine, and open the '
-    'address there. Ctrl-C ends it.'
+    'The address that is printed holds a code, new each time: who has the whole address has the page, and nobody else '
+    'on this machine or in the network. On a server: leave it running there, give the ssh command that it prints on '
+    'your own machine, and open the address there. Ctrl-C ends it.'
 )
 
 
 def add_address(parser: argparse.ArgumentParser, everybody: str) -> None:
-    """Add `--host` and `--port`; `everybody` says what others can do where the host is open to them."""
+    """Add `--host` and `--port`; `everybody` says what others can do who are given the address."""
     parser.add_argument(
         '--host',
         default='localhost',
-        help=f'address to listen at; 0.0.0.0 lets everybody {everybody} (default: %(default)s)',
+        help='name or address of this machine to listen at; 0.0.0.0 is all of them: everybody in the network whom you '
+        f'give the printed address with its code can {everybody} (nothing is encrypted on the way; a tunnel by ssh '
+        'is; default: %(default)s)',
     )
     parser.add_argument(
         '--port',
@@ -35,9 +38,11 @@ def serve(scene: 'Scene | ModelScene', host: str, port: int, description: str) -
     # Imported late: --help should not wait for viser.
     from smilfit.viewer.server import ViewerServer
 
-    with ViewerServer(scene, host, port) as server:
+    with ViewerServer(scene, host, port, written=lambda path: print(f'wrote {path}', flush=True)) as server:
         print(description)
         print(f'open {server.url}', flush=True)
-        print(f'from another machine: {server.tunnel}  and open the same address there', flush=True)
-        print('Ctrl-C ends it.', flush=True)
+        for url in server.urls_in_network:
+            print(f'in the network: {url}', flush=True)
+        print(f'from another machine: {server.tunnel}  and open {server.tunnel_url} there', flush=True)
+        print('The address is the key to the page: give it to nobody who should not have it. Ctrl-C ends it.', flush=True)
         threading.Event().wait()

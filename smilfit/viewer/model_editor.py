@@ -1,5 +1,6 @@
 """The page of a body model with what one may change of it: limits, keypoints by name or by a click, and saving."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 
 from smilfit.body_models import SMIL, check_body_model, is_shipped
 from smilfit.rigs.converting import open_model
-from smilfit.viewer.model_edits import ModelEdits, free_name, picked_point
+from smilfit.viewer.model_edits import ModelEdits, beside, free_name, picked_point
 from smilfit.viewer.model_page import ModelPage
 from smilfit.viewer.model_scene import AXES, ModelScene
+from smilfit.viewer.page_messages import plain
 
 
 class EditedScene(ModelScene):
@@ -37,12 +39,18 @@ class ModelEditor(ModelPage):
     Args:
         server: a `viser.ViserServer`.
         scene: the model and its changes.
+        written: is told every file that is written.
     """
 
     scene: EditedScene
 
-    def __init__(self, server: Any, scene: EditedScene) -> None:
+    def __init__(
+        self, server: Any, scene: EditedScene, written: Callable[[Path], None] = lambda path: None
+    ) -> None:
+        self._written = written
         self._clickable: Any = None
+        # Two pages may press at once.
+        self._changing = threading.RLock()
         super().__init__(server, scene)
 
     def _add_controls(self) -> None:
@@ -59,8 +67,8 @@ class ModelEditor(ModelPage):
             self.name = gui.add_text('keypoint', '', hint='then click on the skin, or take the chosen joint')
             at_joint = gui.add_button('put it on the joint')
             remove = gui.add_button('take it out')
-            self.path = gui.add_text('file', str(free_name(self.scene.path)))
-            self.save = gui.add_button('Save', hint='to a new file; none is ever written over')
+            self.file = gui.add_text('file', free_name(self.scene.path).name, hint='beside the model')
+            self.save = gui.add_button('Save', hint='to a new file beside the model; none is ever written over')
             self.said = gui.add_markdown('nothing changed yet')
         self._show_ranges()
         for slider in self.ranges:
@@ -118,22 +126,24 @@ class ModelEditor(ModelPage):
         return f'{self.name.value.strip()} taken out'
 
     def _save(self) -> str:
-        path = self.scene.edits.save(self.path.value)
-        self.path.value = str(free_name(path))
+        path = self.scene.edits.save(beside(self.scene.path, self.file.value)).resolve()
+        self._written(path)
+        self.file.value = free_name(path).name
         return f'saved as {path}'
 
     def _try(self, change: Callable[[], str]) -> None:
         """Make a change, say what it was or why it was not made, and show the model as it is now."""
-        try:
-            said = change()
-        except (ValueError, KeyError, OSError) as error:
-            self.said.content = f'**not done:** {error}'
-            return
-        self.said.content = said
-        self.scene = self.scene.renewed()
-        self.show_keypoints.disabled = not self.scene.keypoint_names
-        self._limit_angles()
-        self.draw()
+        with self._changing:
+            try:
+                said = change()
+            except (ValueError, KeyError, OSError) as error:
+                self.said.content = f'**not done:** {plain(error)}'
+                return
+            self.said.content = plain(said)
+            self.scene = self.scene.renewed()
+            self.show_keypoints.disabled = not self.scene.keypoint_names
+            self._limit_angles()
+            self.draw()
 
 
 def _shown(limits: np.ndarray) -> tuple[float, float]:

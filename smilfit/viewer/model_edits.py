@@ -1,5 +1,6 @@
 """What a person changes of a body model on its page: limits and keypoints. Knows no browser."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from smilfit.body_models import BodyModelData, check_body_model, save_body_model
 from smilfit.body_models.data import KeypointDefinition
 from smilfit.body_models.default_limits import default_joint_limits
 from smilfit.body_models.limit_origin import DEFAULT, FILE, USER
+from smilfit.files import shorten
+from smilfit.files.names import LONGEST_NAME, folder_name
 from smilfit.registry import did_you_mean
 from smilfit.rigs.checking.joint_limits import mirrored_limits
 from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
@@ -17,6 +20,8 @@ from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
 # The keypoint set that added keypoints belong to.
 ADDED = 'added'
 ENDING = '.smil.json'
+# Leaves room for `_edited_2` and the ending in a name.
+_LONGEST_STEM = 70
 
 
 class ModelEdits:
@@ -124,11 +129,11 @@ class ModelEdits:
         """Write the changed model to a new file.
 
         Raises:
-            FileExistsError: there is such a file.
+            FileExistsError: there is such a file, or a link of that name.
             ValueError: another ending than `.smil.json`.
         """
-        path = Path(path).expanduser()
-        if path.exists():
+        path = Path(path)
+        if os.path.lexists(path):
             raise FileExistsError(f'{path}: the new file must not be there yet; it is. Give another name.')
         return save_body_model(self.data, path)
 
@@ -144,11 +149,37 @@ class ModelEdits:
 
 def free_name(path: Path) -> Path:
     """Give a name for a changed model, in the same folder, that no file has yet."""
-    stem = path.name.removesuffix(ENDING).removesuffix(path.suffix)
+    stem = folder_name(path.name.removesuffix(ENDING).removesuffix(path.suffix)[:_LONGEST_STEM])
     number, found = 1, path.with_name(f'{stem}_edited{ENDING}')
-    while found.exists():
+    while os.path.lexists(found):
         number += 1
         found = path.with_name(f'{stem}_edited_{number}{ENDING}')
+    return found
+
+
+def beside(path: Path, name: str) -> Path:
+    """Give the path of a new file beside a model, for a name from a page.
+
+    Args:
+        path: the model's file.
+        name: of the new file, without folders.
+
+    Raises:
+        ValueError: a name with a folder, a drive, a control character, a leading dot or the like, or with another
+            ending than `.smil.json`.
+        FileExistsError: there is such a file, or a link of that name.
+    """
+    name = name.strip()
+    if folder_name(name) != name:
+        raise ValueError(
+            f'file: it must be a plain name (letters, figures, spaces and - _ . + , = @ ( ), no folders, no dot in '
+            f'front, at most {LONGEST_NAME} characters); got {shorten(name)!r}. It is saved in {path.parent.resolve()}.'
+        )
+    if not name.endswith(ENDING) or name == ENDING:
+        raise ValueError(f'file: the name must end in {ENDING}; got {name!r}. Write {name.split(".")[0]}{ENDING}.')
+    found = path.with_name(name)
+    if os.path.lexists(found):
+        raise FileExistsError(f'{name}: the new file must not be there yet; it is. Give another name.')
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.viewer.model_scene import AXES, ModelScene
+from smilfit.viewer.page_messages import plain
 from smilfit.visualization.marks import ANNOTATED, BODY, FITTED
 
 # Shape spaces may be long; the first coefficients say most.
@@ -90,7 +91,7 @@ class ModelPage:
         data = scene.body.data
         gui.add_markdown(
             f'{data.n_vertices} vertices, {data.n_joints} joints, {data.n_betas} betas, '
-            f'{len(scene.keypoint_names)} keypoints; unit {data.unit or "not stated"}'
+            f'{len(scene.keypoint_names)} keypoints; unit {plain(data.unit or "not stated")}'
         )
         self._limit_angles()
         dot = {'point_size': _DOT * scene.rest_size * 1.5, 'point_shape': 'circle', 'precision': 'float32'}

@@ -8,6 +8,7 @@ import torch
 from smilfit.geometry.rotation import rotmat_to_quat_wxyz
 from smilfit.io.videos import USUAL_FPS
 from smilfit.structures import Cameras
+from smilfit.viewer.page_messages import plain
 from smilfit.viewer.player import Player
 from smilfit.viewer.scene import FITTED_POINTS, GIVEN, POINT_COLOURS, TRIANGULATED, Scene, ShownImage
 from smilfit.viewer.time_line import COLOURS, NOT_JUDGED, time_line, with_cursor
@@ -77,11 +78,16 @@ class ScenePage:
     def _sentence(self, row: int) -> str:
         shown = self.scene.at(row)
         colour = ''.join(f'{c:02x}' for c in COLOURS[shown.word])
-        text = f'**{shown.label}** <span style="color:#{colour}">&#9632;</span> {shown.word}'
-        return f'{text}: {shown.reason}' if shown.reason else text
+        text = f'**{plain(shown.label)}** <span style="color:#{colour}">&#9632;</span> {shown.word}'
+        return f'{text}: {plain(shown.reason)}' if shown.reason else text
 
     def _played(self, row: int) -> None:
-        self.draw(row)
+        try:
+            self.draw(row)
+        except (OSError, RuntimeError, ValueError, LookupError) as error:
+            # A frame that does not decode ends neither the page nor the others.
+            self._drawn = row
+            self._text.content = f'**{plain(self.scene.labels[row])}** not shown: {plain(error)}'
         if self.slider.value != row:
             self.slider.value = row
 
@@ -127,7 +133,7 @@ class ScenePage:
             self.look_from = gui.add_dropdown('look from', names, initial_value=FREE)
             self.look_from.on_update(lambda event: self._look_from(event.client, event.target.value))
         for note in scene.notes:
-            gui.add_markdown(f'*{note}*')
+            gui.add_markdown(f'*{plain(note)}*')
         self.slider.on_update(lambda event: self._asked(event.target.value))
         self.play_button.on_update(lambda event: self.player.play(event.target.value))
         self.fps_slider.on_update(lambda event: setattr(self.player, 'fps', float(event.target.value)))
@@ -145,7 +151,7 @@ class ScenePage:
     def _asked(self, row: int) -> None:
         # The slider follows a recording that plays; that is no wish of anybody's.
         if row != self.row:
-            self.player.show(min(int(row), len(self.scene) - 1))
+            self.player.show(min(max(int(row), 0), len(self.scene) - 1))
 
     def _draw_mesh(self, vertices: np.ndarray | None) -> None:
         if self.scene.bodies is None or not len(self.scene.bodies.faces):

@@ -3,13 +3,16 @@
 import getpass
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
 import rich
 
+from smilfit.viewer.border import HOME, Border, addresses_in_network, listen
+from smilfit.viewer.guarded_viser import start_viser
 from smilfit.viewer.model_scene import ModelScene
 from smilfit.viewer.scene import Scene
 
@@ -34,48 +37,85 @@ def import_viser() -> ModuleType:
 class ViewerServer:
     """Serves one scene until it is stopped; pages may be opened, closed and loaded again at any time.
 
+    Whoever knows the page's address has the page, nobody else: it holds a code that is new each time.
+
     Args:
         scene: what to show.
-        host: the address to listen at: `localhost` for this machine alone (and tunnels to it), `0.0.0.0` for all.
+        host: a name or an address of this machine to listen at: `localhost` for this machine alone (and tunnels to
+            it), `0.0.0.0` for all networks that it is in.
         port: where; the next free one if it is taken. 0 takes any.
+        written: is told every file that the page writes.
+
+    Raises:
+        ImportError: viser is not installed, or a version of it that does not serve behind a code.
+        OSError: no such port may be listened at.
+        ValueError: no such host.
     """
 
-    def __init__(self, scene: Scene | ModelScene, host: str = 'localhost', port: int = DEFAULT_PORT) -> None:
-        viser = import_viser()
+    def __init__(
+        self,
+        scene: Scene | ModelScene,
+        host: str = 'localhost',
+        port: int = DEFAULT_PORT,
+        written: Callable[[Path], None] = lambda path: None,
+    ) -> None:
+        import_viser()
         from smilfit.viewer.model_editor import EditedScene, ModelEditor
         from smilfit.viewer.model_page import ModelPage
         from smilfit.viewer.scene_page import ScenePage
 
-        self.scene, self.host = scene, host
+        self.scene = scene
         # A browser that goes away in the middle of a word is no error of anybody's.
         logging.getLogger('websockets').setLevel(logging.CRITICAL)
-        with _quiet():
-            self.server: Any = viser.ViserServer(
-                host=host, port=port or _free_port(), label=scene.title, verbose=False
-            )
+        listener = listen(host, port)
+        try:
+            self.border = Border(host, *listener.getsockname()[:2])
+            with _quiet():
+                self.server: Any = start_viser(self.border, listener, scene.title)
+        except BaseException:
+            listener.close()
+            raise
         self.server.gui.configure_theme(show_logo=False, show_share_button=False, control_width='large')
         self.page: ScenePage | ModelPage
-        if isinstance(scene, EditedScene):
-            self.page = ModelEditor(self.server, scene)
-        elif isinstance(scene, ModelScene):
-            self.page = ModelPage(self.server, scene)
-        else:
-            self.page = ScenePage(self.server, scene)
+        try:
+            if isinstance(scene, EditedScene):
+                self.page = ModelEditor(self.server, scene, written)
+            elif isinstance(scene, ModelScene):
+                self.page = ModelPage(self.server, scene)
+            else:
+                self.page = ScenePage(self.server, scene)
+        except BaseException:
+            with _quiet():
+                self.server.stop()
+            raise
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self.server.get_port()
+        return self.border.port
 
     @property
     def url(self) -> str:
-        """Address of the page on this machine."""
-        return f'http://localhost:{self.port}'
+        """Address of the page on this machine, with the code that opens it."""
+        return self.border.url(self.border.here)
+
+    @property
+    def urls_in_network(self) -> list[str]:
+        """Addresses of the page for other machines; none where it listens for this one alone."""
+        if not self.border.everybody:
+            return []
+        return [self.border.url(address) for address in addresses_in_network(self.port)]
 
     @property
     def tunnel(self) -> str:
-        """The command that makes the page reachable from another machine by the same address."""
-        return f'ssh -L {self.port}:localhost:{self.port} {getpass.getuser()}@{socket.gethostname()}'
+        """The command that brings the page to another machine, there at `tunnel_url`."""
+        here = self.border.here if ':' not in self.border.here else f'[{self.border.here}]'
+        return f'ssh -L {self.port}:{here}:{self.port} {getpass.getuser()}@{socket.gethostname()}'
+
+    @property
+    def tunnel_url(self) -> str:
+        """Address of the page at the other end of the tunnel."""
+        return self.border.url(HOME)
 
     def stop(self) -> None:
         """Stop drawing and listening."""
@@ -101,9 +141,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         console.quiet = before
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(('localhost', 0))
-        return found.getsockname()[1]

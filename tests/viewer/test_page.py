@@ -88,7 +88,7 @@ def test_every_box_can_be_switched(made):
         page.draw(2)
         assert not page._mesh.visible
         assert len(page._labels) == 0 or page.show_names.value
-        assert viewer.tunnel.startswith(f'ssh -L {viewer.port}:localhost:{viewer.port} ')
+        assert viewer.tunnel.startswith(f'ssh -L {viewer.port}:127.0.0.1:{viewer.port} ')
 
 
 def test_the_command_serves_until_it_is_stopped(made):
