@@ -65,6 +65,8 @@ class Visitor:
             origin=self.origin,  # type: ignore[arg-type]
             subprotocols=[f'viser-v{viser.__version__}'],  # type: ignore[list-item]
             max_size=None,
+            # It leaves messages unread, behind which the server's farewell waits.
+            close_timeout=0.2,
         ) as opened:
             yield opened
 

@@ -44,5 +44,8 @@ def serve(scene: 'Scene | ModelScene', host: str, port: int, description: str) -
         for url in server.urls_in_network:
             print(f'in the network: {url}', flush=True)
         print(f'from another machine: {server.tunnel}  and open {server.tunnel_url} there', flush=True)
-        print('The address is the key to the page: give it to nobody who should not have it. Ctrl-C ends it.', flush=True)
+        print(
+            'The address is the key to the page: give it to nobody who should not have it. Ctrl-C ends it.',
+            flush=True,
+        )
         threading.Event().wait()

@@ -60,9 +60,7 @@ def start_viser(border: Border, listener: socket.socket, title: str) -> Any:
         serving.serve = hook.serve  # type: ignore[assignment, misc]
         try:
             server = _started(
-                lambda: viser.ViserServer(
-                    host=border.address, port=border.port, label=title, verbose=False
-                ),
+                lambda: viser.ViserServer(host=border.address, port=border.port, label=title, verbose=False),
                 hook,
             )
         finally:

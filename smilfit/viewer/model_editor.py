@@ -68,7 +68,9 @@ class ModelEditor(ModelPage):
             at_joint = gui.add_button('put it on the joint')
             remove = gui.add_button('take it out')
             self.file = gui.add_text('file', free_name(self.scene.path).name, hint='beside the model')
-            self.save = gui.add_button('Save', hint='to a new file beside the model; none is ever written over')
+            self.save = gui.add_button(
+                'Save', hint='to a new file beside the model; none is ever written over'
+            )
             self.said = gui.add_markdown('nothing changed yet')
         self._show_ranges()
         for slider in self.ranges:

@@ -176,7 +176,9 @@ def beside(path: Path, name: str) -> Path:
             f'front, at most {LONGEST_NAME} characters); got {shorten(name)!r}. It is saved in {path.parent.resolve()}.'
         )
     if not name.endswith(ENDING) or name == ENDING:
-        raise ValueError(f'file: the name must end in {ENDING}; got {name!r}. Write {name.split(".")[0]}{ENDING}.')
+        raise ValueError(
+            f'file: the name must end in {ENDING}; got {name!r}. Write {name.split(".")[0]}{ENDING}.'
+        )
     found = path.with_name(name)
     if os.path.lexists(found):
         raise FileExistsError(f'{name}: the new file must not be there yet; it is. Give another name.')

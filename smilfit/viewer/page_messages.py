@@ -25,7 +25,14 @@ _CONTROL = 'GuiUpdateMessage'
 # of a control. No page here has what these are for.
 _KNOWN = {
     'ViewerCameraMessage': {*_LENGTHS, *_NUMBERS} - {'ray_origin', 'ray_direction', 'screen_pos'},
-    'SceneNodeClickMessage': {'name', 'instance_index', 'ray_origin', 'ray_direction', 'screen_pos', 'modifier'},
+    'SceneNodeClickMessage': {
+        'name',
+        'instance_index',
+        'ray_origin',
+        'ray_direction',
+        'screen_pos',
+        'modifier',
+    },
     _CONTROL: {'uuid', 'updates'},
 }
 

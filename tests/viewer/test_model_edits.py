@@ -100,7 +100,9 @@ def test_a_click_in_the_browser_adds_a_keypoint_that_is_saved(insect, tmp_path):
         headless.wait_until(lambda: page.evaluate(text), 60, 'the controls')
         editor.joint.value = 'femur_L1'
         editor.ranges[0].value = (-12.0, 24.0)
-        headless.wait_until(lambda: 'femur_R1' in html.unescape(editor.said.content), 20, 'limits of both sides')
+        headless.wait_until(
+            lambda: 'femur_R1' in html.unescape(editor.said.content), 20, 'limits of both sides'
+        )
         editor.name.value = 'eye'
         # The middle of the scene, left of the panel: the camera looks at the body's centre.
         headless.wait_until(lambda: _clicked(page, editor), 60, 'a keypoint where the page was clicked')
