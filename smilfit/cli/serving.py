@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from smilfit.viewer import ModelScene, Scene
 
 ON_A_SERVER = (
-    'The address that is printed holds a code, new each time: who has the whole address has the page, and nobody else '
+    'The address that is printed holds a code, new each time: who has the whole address has the page, nobody else '
     'on this machine or in the network. On a server: leave it running there, give the ssh command that it prints on '
     'your own machine, and open the address there. Ctrl-C ends it.'
 )
@@ -21,8 +21,8 @@ def add_address(parser: argparse.ArgumentParser, everybody: str) -> None:
     parser.add_argument(
         '--host',
         default='localhost',
-        help='name or address of this machine to listen at; 0.0.0.0 is all of them: everybody in the network whom you '
-        f'give the printed address with its code can {everybody} (nothing is encrypted on the way; a tunnel by ssh '
+        help='name or address of this machine to listen at; 0.0.0.0 is all of them: everybody in the network whom '
+        f'you give the printed address with its code can {everybody} (nothing is encrypted on the way; a tunnel by ssh '
         'is; default: %(default)s)',
     )
     parser.add_argument(

@@ -63,14 +63,14 @@ class Border:
         Raises:
             RefusedError: no code or a wrong one, or a name or an origin that is not the page's.
         """
-        name, port = self._known(hosts)
+        _name, port = self._known(hosts)
         if len(origins) > 1 or any(not self._own(origin, port) for origin in origins):
             raise RefusedError('This page is not for other sites.')
         code, _, rest = path.removeprefix('/').partition('?')[0].partition('/')
         if not secrets.compare_digest(code.encode('utf-8', 'replace'), self.code.encode()):
             raise RefusedError(
-                'This page needs its whole address with the code, as the command printed it in the terminal. The code '
-                'is another one each time that the command starts.'
+                'This page needs its whole address with the code, as the command printed it in the terminal. The '
+                'code is another one each time that the command starts.'
             )
         return f'/{rest}'
 
@@ -80,8 +80,8 @@ class Border:
         # The port may be another one: the near end of a tunnel.
         if not self._is_ours(name):
             raise RefusedError(
-                'This page is not known by this name. Open the address that the command printed, or start the command '
-                'with --host and the name.'
+                'This page is not known by this name. Open the address that the command printed, or start the '
+                'command with --host and the name.'
             )
         return name, port
 
@@ -177,13 +177,13 @@ def _make_own(listener: socket.socket, address: str) -> None:
 def _no_address(host: str, error: Exception | None) -> ValueError:
     why = '' if error is None else f' ({getattr(error, "strerror", None) or error})'
     return ValueError(
-        f'host: it must be a name or an address of this machine; got {host!r}{why}. Give localhost, or 0.0.0.0 to let '
-        'others in.'
+        f'host: it must be a name or an address of this machine; got {host!r}{why}. Give localhost, or 0.0.0.0 to '
+        'let others in.'
     )
 
 
 def addresses_in_network(port: int) -> list[str]:
-    """Find addresses of this machine, in figures, at which other machines reach a port that listens at all of them."""
+    """Find addresses of this machine, in figures, at which others reach a port that listens at all of them."""
     found: list[str] = []
     for address in _own_addresses():
         is_home = ipaddress.ip_address(address.partition('%')[0]).is_loopback

@@ -3,8 +3,8 @@
 viser has no word for who may open a page. What is needed is put where it calls `websockets.asyncio.server.serve`, for
 the time of its start alone: our listening socket, our look at every request before its own, and our look at every
 message. That is the one place where both packages meet, and all that is used of it is the public interface of
-websockets. Whether it took hold is tried out with real requests before anything is shown: a viser that no longer serves
-this way does not start, and is never open.
+websockets. Whether it took hold is tried out with real requests before anything is shown: a viser that no longer
+serves this way does not start, and is never open.
 """
 
 import http
@@ -140,8 +140,8 @@ def _guarded(border: Border, pages: Callable[[Any, Any], Any]) -> Callable[[Any,
 def _policy(host: str) -> str:
     return (
         "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob: data:; style-src 'unsafe-inline'; "
-        f'img-src data: blob:; font-src data:; media-src data: blob:; worker-src blob: data:; connect-src ws://{host} '
-        "data: blob:; frame-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
+        f'img-src data: blob:; font-src data:; media-src data: blob:; worker-src blob: data:; connect-src '
+        f"ws://{host} data: blob:; frame-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
     )
 
 

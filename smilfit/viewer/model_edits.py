@@ -173,7 +173,8 @@ def beside(path: Path, name: str) -> Path:
     if folder_name(name) != name:
         raise ValueError(
             f'file: it must be a plain name (letters, figures, spaces and - _ . + , = @ ( ), no folders, no dot in '
-            f'front, at most {LONGEST_NAME} characters); got {shorten(name)!r}. It is saved in {path.parent.resolve()}.'
+            f'front, at most {LONGEST_NAME} characters); got {shorten(name)!r}. It is saved in '
+            f'{path.parent.resolve()}.'
         )
     if not name.endswith(ENDING) or name == ENDING:
         raise ValueError(

@@ -21,8 +21,8 @@ _LENGTHS = {
 }
 _NUMBERS = ('fov', 'near', 'far', 'image_height', 'image_width')
 _CONTROL = 'GuiUpdateMessage'
-# viser answers many more: to open a tunnel to a server of its makers, to keep a file that is sent, to set any attribute
-# of a control. No page here has what these are for.
+# viser answers many more: to open a tunnel to a server of its makers, to keep a file that is sent, to set any
+# attribute of a control. No page here has what these are for.
 _KNOWN = {
     'ViewerCameraMessage': {*_LENGTHS, *_NUMBERS} - {'ray_origin', 'ray_direction', 'screen_pos'},
     'SceneNodeClickMessage': {
