@@ -1,7 +1,7 @@
 """Small files that would stop the machine, given to the commands that read them; what each costs is measured.
 
-A bomb is judged by a bar: it ends within so many CPU seconds and so much memory, with an exit code of an error and one
-sentence that names the file, or it is read for less than that. Linux.
+A bomb is judged by a bar: it ends within so many CPU seconds and so much memory, with an exit code of an error and
+one sentence that names the file, or it is read for less than that. Linux.
 """
 
 import os
