@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbers
-from smilfit.body_models.pickles import shown, shown_names
 from smilfit.files.numpy_files import npz_names, read_npz
+from smilfit.files.pickles import shown, shown_names
 
 logger = logging.getLogger('smilfit')
 

@@ -1,6 +1,6 @@
 """Read body-model pickles without running any code of theirs.
 
-The public door to `smilfit.body_models.pickles`, an interpreter that makes inert nodes only: numpy arrays are
+The public door to `smilfit.files.pickles`, an interpreter that makes inert nodes only: numpy arrays are
 made of checked numbers and bytes, scipy's sparse matrices and chumpy's arrays become stand-ins that only hold
 their state, and anything else is refused by name. Neither scipy nor chumpy needs to be installed.
 """
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from smilfit.body_models.pickles import (
+from smilfit.files.pickles import (
     BrokenPickleError,
     StandIn,
     UnsafePickleError,

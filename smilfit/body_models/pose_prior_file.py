@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle
-from smilfit.body_models.pickles import shown, shown_names
+from smilfit.files.pickles import shown, shown_names
 
 
 def read_pose_prior(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.model_arrays import model_array, read_model_arrays, required_array, truth_value
 from smilfit.body_models.pickle_reader import as_array, whole_numbers
-from smilfit.body_models.pickles import shown, shown_names
+from smilfit.files.pickles import shown, shown_names
 
 logger = logging.getLogger('smilfit')
 

@@ -11,9 +11,9 @@ import numpy as np
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, KeypointDefinition
 from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbers
-from smilfit.body_models.pickles import shown, shown_names
 from smilfit.body_models.pose_prior_file import read_pose_prior
 from smilfit.body_models.shape_prior_file import read_shape_prior
+from smilfit.files.pickles import shown, shown_names
 from smilfit.registry import UnknownNameError, did_you_mean
 
 RIG = Path(__file__).parent / 'rigs' / 'smal.json'

@@ -12,9 +12,9 @@ import numpy as np
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.pickles.writer import pickle_bytes
 from smilfit.body_models.smal_file import EXACT_JOINT_SHARE, ROUNDED_JOINT_SHARE
 from smilfit.files import write_bytes
+from smilfit.files.pickles.writer import pickle_bytes
 
 # Joints of SMPL: its own loaders ask for pose directions, so a model of that many gets zeros where it has none.
 _SMPL_JOINTS = 24

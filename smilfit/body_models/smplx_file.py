@@ -12,8 +12,8 @@ from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, KeypointDefinition, PoseSpace
 from smilfit.body_models.human_rig import HumanRig, limit_coefficients, load_rig, name_human
 from smilfit.body_models.model_arrays import read_model_arrays, required_array
-from smilfit.body_models.pickles import shown_names
 from smilfit.body_models.smal_file import READ, body_from_arrays
+from smilfit.files.pickles import shown_names
 
 HAND_KEYS = {
     'left_hand': ('hands_componentsl', 'hands_meanl'),

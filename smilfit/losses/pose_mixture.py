@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from smilfit.body_models.pickle_reader import as_array, read_pickle
-from smilfit.body_models.pickles import shown, shown_names
 from smilfit.files import reading, replacing
+from smilfit.files.pickles import shown, shown_names
 from smilfit.losses.pose_gaussian import flat_poses, read_marked
 
 FORMAT = 'smilfit-pose-mixture'

@@ -6,7 +6,7 @@ import struct
 from random import Random
 
 from benchmarks.reliability import pickle_writer as write
-from smilfit.body_models.pickles.names import ALLOWED
+from smilfit.files.pickles.names import ALLOWED
 
 CODES = [op.code.encode('latin1') for op in pickletools.opcodes]
 LENGTHS = {'uint1': '<B', 'uint2': '<H', 'uint4': '<I', 'int4': '<i', 'uint8': '<Q', 'float8': '>d'}

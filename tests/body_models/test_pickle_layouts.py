@@ -17,7 +17,7 @@ from smilfit.body_models.pickle_reader import (
     read_pickle_bytes,
     whole_numbers,
 )
-from smilfit.body_models.pickles.opcodes import READERS, REFUSED, opcodes_of
+from smilfit.files.pickles.opcodes import READERS, REFUSED, opcodes_of
 from tests.body_models.pickle_seeds import chumpy_model, other_values, python2_array, seeds, smil_arrays
 
 WHERE = 'a.pkl'

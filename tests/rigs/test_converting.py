@@ -11,9 +11,9 @@ import torch
 
 from smilfit.body_models import SMIL, Landmark, PartSize, SparseMatrix, load_body_model_data, save_body_model
 from smilfit.body_models.pickle_reader import read_pickle_bytes
-from smilfit.body_models.pickles.writer import pickle_bytes
 from smilfit.body_models.smal_writer import lost_in_smal, write_smal_file
 from smilfit.cli.model import main as model
+from smilfit.files.pickles.writer import pickle_bytes
 from smilfit.rigs.comparing import body_difference
 from smilfit.rigs.converting import convert_model, read_model
 from smilfit.rigs.read_rig import read_rig

@@ -2,8 +2,8 @@
 
 import re
 
-from smilfit.body_models.pickles.errors import UnsafePickleError, shown
-from smilfit.body_models.pickles.nodes import Name
+from smilfit.files.pickles.errors import UnsafePickleError, shown
+from smilfit.files.pickles.nodes import Name
 
 # What is asked for -> what it stands for here. Both spellings: Python 2 and 3, numpy 1 and 2.
 ALLOWED: dict[tuple[str, str], str] = {

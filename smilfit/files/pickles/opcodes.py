@@ -5,12 +5,13 @@ can refuse its opcode, turns decimal numbers of any length into integers (a time
 cannot read the binary text that Python 2 writes in protocol 0. Text is decoded strictly: what is read can be printed.
 """
 
+import mmap
 import re
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from smilfit.body_models.pickles.errors import BrokenPickleError, UnsafePickleError, shown
+from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown
 
 # Real models have some hundred opcodes, one with its weights written as lists up to a million; so many take seconds.
 MAX_OPCODES = 2_000_000
@@ -22,15 +23,16 @@ PROTOCOLS = range(6)
 
 # Name, argument (None without one), place of the first byte. A plain tuple: a million of them are made.
 Opcode = tuple[str, Any, int]
+Data = bytes | mmap.mmap
 
 
 class Source:
     """The bytes of a pickle and how far they are read; what reaches beyond their end is refused before it is made."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Data, start: int = 0) -> None:
         self.data = data
         self.view = memoryview(data)
-        self.at = 0
+        self.at = start
 
     def take(self, count: int) -> memoryview:
         """Give the next bytes, without a copy.
@@ -61,19 +63,29 @@ class Source:
         return self.data[start:end]
 
 
-def opcodes_of(data: bytes) -> Iterator[Opcode]:
+def opcodes_of(
+    data: Data, start: int = 0, most: int = MAX_OPCODES, persistent: bool = False, alone: bool = True
+) -> Iterator[Opcode]:
     """Give the opcodes one by one, up to and with STOP.
+
+    Args:
+        data: what holds the pickle.
+        start: its first byte.
+        most: how many opcodes it may have.
+        persistent: whether it may name what lies outside of it (BINPERSID).
+        alone: whether nothing but zeros may stand behind it.
 
     Raises:
         UnsafePickleError: an opcode that is refused, named with its place; too many of them; too long a number.
         BrokenPickleError: an unknown byte, an argument beyond the end, no STOP, or bytes after it.
     """
-    source = Source(data)
-    for _ in range(MAX_OPCODES):
+    source = Source(data, start)
+    readers = READERS | PERSISTENT if persistent else READERS
+    for _ in range(most):
         offset = source.at
         if offset == len(data):
             raise BrokenPickleError(f'an end without STOP at byte {offset}')
-        found = READERS.get(data[offset])
+        found = readers.get(data[offset])
         if found is None:
             raise _not_allowed(data[offset], offset)
         source.at += 1
@@ -81,10 +93,10 @@ def opcodes_of(data: bytes) -> Iterator[Opcode]:
         yield name, None if read is None else read(source), offset
         if name == 'STOP':
             # HDF5 pads texts with zeros.
-            if data[source.at :].strip(b'\0'):
+            if alone and data[source.at :].strip(b'\0'):
                 raise BrokenPickleError(f'{len(data) - source.at} bytes after its end')
             return
-    raise UnsafePickleError(f'a pickle must have at most {MAX_OPCODES} opcodes; got more')
+    raise UnsafePickleError(f'a pickle must have at most {most} opcodes; got more')
 
 
 def _not_allowed(code: int, offset: int) -> Exception:
@@ -228,6 +240,7 @@ READERS: dict[int, tuple[str, Callable[[Source], Any] | None]] = {
     ord('g'): ('GET', _index), ord('h'): ('BINGET', _unsigned(1)), ord('j'): ('LONG_BINGET', _unsigned(4)),
     0x94: ('MEMOIZE', None),
 }  # fmt: skip
+PERSISTENT: dict[int, tuple[str, Callable[[Source], Any] | None]] = {ord('Q'): ('BINPERSID', None)}
 REFUSED: dict[int, str] = {
     ord('P'): 'PERSID', ord('Q'): 'BINPERSID', ord('i'): 'INST', ord('o'): 'OBJ', 0x92: 'NEWOBJ_EX', 0x82: 'EXT1',
     0x83: 'EXT2', 0x84: 'EXT4', 0x91: 'FROZENSET', 0x97: 'NEXT_BUFFER', 0x98: 'READONLY_BUFFER',

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from smilfit.body_models.pickles.bounds import inner_first
-from smilfit.body_models.pickles.errors import UnsafePickleError, shown
-from smilfit.body_models.pickles.nodes import Made, Members, Name, Pairs, parts
-from smilfit.body_models.pickles.numpy_arrays import array_of, bytes_of
+from smilfit.files.pickles.bounds import inner_first
+from smilfit.files.pickles.errors import UnsafePickleError, shown
+from smilfit.files.pickles.nodes import Made, Members, Name, Pairs, parts
+from smilfit.files.pickles.numpy_arrays import array_of, bytes_of
 
 # Python hashes integers by remainder: beyond this, any number of them could be made to collide.
 MAX_KEY_INTEGER = 1 << 60
@@ -34,14 +34,18 @@ class StandIn:
         self.state = state or {}
 
 
-def value_of(root: Any) -> Any:
+def value_of(root: Any, builder: 'Builder | None' = None) -> Any:
     """Make the value of a node that passed `check_size`; what is shared is made once and stays shared.
+
+    Args:
+        root: the node.
+        builder: makes objects; of arrays if None.
 
     Raises:
         UnsafePickleError: an array that is not allowed, a key that cannot be one, or a call that makes no sense.
     """
-    builder = _Builder()
-    for node in inner_first(root, _open_parts):
+    builder = Builder() if builder is None else builder
+    for node in inner_first(root, builder.open_parts):
         builder.add(node)
     return builder.value(root)
 
@@ -49,22 +53,24 @@ def value_of(root: Any) -> Any:
 def without_keys(root: Any, drop: Collection[str]) -> Any:
     """Leave keys of an outermost dict out, with what stands there."""
     if isinstance(root, Made) and root.name.kind == 'ordered_dict':
-        root = Pairs([*_items_of(root.arguments), *root.items])
+        root = Pairs([*items_of(root.arguments), *root.items])
     if not isinstance(root, Pairs):
         return root
     return Pairs([(key, value) for key, value in root.items if not (isinstance(key, str) and key in drop)])
 
 
-def _open_parts(node: Any) -> Iterable[Any]:
-    return () if isinstance(node, Made) and node.name.kind in CLOSED_KINDS else parts(node)
-
-
-class _Builder:
+class Builder:
     """Values by node, and how many keys are tuples."""
+
+    closed: Collection[str] = CLOSED_KINDS
 
     def __init__(self) -> None:
         self.made: dict[int, Any] = {}
         self.n_tuple_keys = 0
+
+    def open_parts(self, node: Any) -> Iterable[Any]:
+        """Give the parts of a node whose values are made before its own."""
+        return () if isinstance(node, Made) and node.name.kind in self.closed else parts(node)
 
     def value(self, node: Any) -> Any:
         """Give the value of a leaf, or of a node that was added."""
@@ -72,7 +78,11 @@ class _Builder:
             return self.made[id(node)]
         if isinstance(node, memoryview):
             return node.tobytes()
-        return StandIn(node.origin) if isinstance(node, Name) else node
+        return self.named(node) if isinstance(node, Name) else node
+
+    def named(self, name: Name) -> Any:
+        """Give what stands for a name that is not called."""
+        return StandIn(name.origin)
 
     def add(self, node: Any) -> None:
         """Make a node's value of those of its parts."""
@@ -130,7 +140,7 @@ class _Builder:
         if kind == 'set':
             return self.set_of(arguments[0] if arguments else [])
         if kind == 'ordered_dict':
-            return self.dict_of([*_items_of(arguments), *node.items])
+            return self.dict_of([*items_of(arguments), *node.items])
         if kind == 'reconstructor':
             return self.stand_in(_rebuilt_class(arguments).origin, (), node)
         if kind in ('stand_in', 'dtype'):
@@ -149,7 +159,7 @@ def _is_small_integer(node: Any) -> bool:
     return isinstance(node, int) and abs(node) < MAX_KEY_INTEGER
 
 
-def _items_of(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+def items_of(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
     """Give the items that Python 2 makes an ordered dict with: a list of lists of two."""
     items = arguments[0] if len(arguments) == 1 else []
     if len(arguments) > 1 or not isinstance(items, list):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.body_models.pickles.errors import shown, shown_names
-from smilfit.body_models.pickles.values import StandIn
+from smilfit.files.pickles.errors import shown, shown_names
+from smilfit.files.pickles.values import StandIn
 
 # A joint regressor of 100 joints and 500,000 vertices fits.
 MAX_DENSE_BYTES = 512 << 20

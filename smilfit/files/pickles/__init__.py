@@ -13,21 +13,26 @@ Nothing of Python's pickle modules runs on a file. Three steps, each of which kn
 
 Cost: one Python step an opcode, about 2 us, and a copy of each array's bytes. Models have some hundred opcodes: one
 of 4 MB takes 1 ms longer than with Python's own reader. Lists of numbers take longer, up to `MAX_OPCODES`.
+
+The machine speaks dialects: what it reads of models is the one of arrays; `files/tensor_pickles.py` has that of tensors.
 """
 
-from smilfit.body_models.pickles.arrays import as_array, whole_numbers
-from smilfit.body_models.pickles.bounds import check_size
-from smilfit.body_models.pickles.errors import BrokenPickleError, UnsafePickleError, shown, shown_names
-from smilfit.body_models.pickles.machine import run
-from smilfit.body_models.pickles.values import StandIn, value_of, without_keys
+from smilfit.files.pickles.arrays import as_array, whole_numbers
+from smilfit.files.pickles.bounds import check_size
+from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown, shown_names
+from smilfit.files.pickles.machine import Dialect, run, run_from
+from smilfit.files.pickles.values import Builder, StandIn, value_of, without_keys
 
 __all__ = [
     'BrokenPickleError',
+    'Builder',
+    'Dialect',
     'StandIn',
     'UnsafePickleError',
     'as_array',
     'check_size',
     'run',
+    'run_from',
     'shown',
     'shown_names',
     'value_of',

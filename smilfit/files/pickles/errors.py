@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from smilfit.body_models.pickles.nodes import Made, Members, Pairs
+from smilfit.files.pickles.nodes import Made, Members, Pairs
 
 SHOWN_CHARACTERS = 60
 SHOWN_NUMBERS = 8

@@ -4,18 +4,23 @@ No opcode calls, hashes, compares or prints anything of the file's: a name gives
 `Pairs`. Memory and time grow with the number of opcodes alone: the memo is a dict, bytes are views.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
-from smilfit.body_models.pickles.errors import BrokenPickleError, UnsafePickleError, shown
-from smilfit.body_models.pickles.names import TAKES_STATE, allowed_name
-from smilfit.body_models.pickles.nodes import Made, Members, Name, Pairs
-from smilfit.body_models.pickles.opcodes import PROTOCOLS, Opcode, opcodes_of
+from smilfit.files.account import charge
+from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown
+from smilfit.files.pickles.names import TAKES_STATE, allowed_name
+from smilfit.files.pickles.nodes import Made, Members, Name, Pairs
+from smilfit.files.pickles.opcodes import MAX_OPCODES, PROTOCOLS, Data, Opcode, opcodes_of
 
 # Lists in lists and the like that are begun and not ended.
 MAX_OPEN_MARKS = 1000
 # Lists, tuples, dicts and calls: Python's own bookkeeping makes them ten times as dear as numbers.
 MAX_CONTAINERS = 250_000
+# About what one of them takes, and how many are put on the file's account at once.
+CONTAINER_BYTES = 200
+CHARGED_AT_ONCE = 4096
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
 LITERALS = {
     'INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT',
@@ -24,8 +29,27 @@ LITERALS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """What a kind of pickle may ask for.
+
+    `name_of` gives the node of a name or refuses it; `takes_state` are the kinds of names whose objects take a state;
+    `persistent` says whether it may name what lies outside of it. Opcodes and containers may be more by some for each
+    byte.
+    """
+
+    name_of: Callable[[str, str], Name] = allowed_name
+    takes_state: Collection[str] = frozenset(TAKES_STATE)
+    persistent: bool = False
+    opcodes_per_byte: float = 0.0
+    containers_per_byte: float = 0.0
+
+
+ARRAYS = Dialect()
+
+
 def run(data: bytes) -> Any:
-    """Run a pickle.
+    """Run a pickle of arrays.
 
     Returns:
         The node that it leaves; lists and `Pairs` in it may hold themselves.
@@ -34,20 +58,40 @@ def run(data: bytes) -> Any:
         UnsafePickleError: an opcode or a name that is not allowed, or one of them where it is not allowed.
         BrokenPickleError: the opcodes make no sense.
     """
-    machine = Machine(len(data))
-    for opcode in opcodes_of(data):
+    return run_from(data, 0, ARRAYS, alone=True)[0]
+
+
+def run_from(data: Data, start: int, dialect: Dialect, alone: bool = False) -> tuple[Any, int]:
+    """Run a pickle that begins at a byte; as `run`.
+
+    Args:
+        data: what holds it.
+        start: its first byte.
+        dialect: what it may ask for.
+        alone: whether nothing may stand behind it.
+
+    Returns:
+        The node, and the place of the byte behind the pickle.
+    """
+    size = len(data) - start
+    machine = Machine(size, start, dialect)
+    most = MAX_OPCODES + int(dialect.opcodes_per_byte * size)
+    offset = start
+    for opcode in opcodes_of(data, start, most, dialect.persistent, alone):
+        offset = opcode[2]
         try:
             machine.step(opcode)
         except (BrokenPickleError, UnsafePickleError) as error:
-            raise type(error)(f'{error} ({opcode[0]} at byte {opcode[2]})') from None
-    return machine.result()
+            raise type(error)(f'{error} ({opcode[0]} at byte {offset})') from None
+    return machine.result(), offset + 1
 
 
 class Machine:
     """A stack, the places of its open marks, and the memo."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, start: int = 0, dialect: Dialect = ARRAYS) -> None:
+        self.size, self.start, self.dialect = size, start, dialect
+        self.most_containers = MAX_CONTAINERS + int(dialect.containers_per_byte * size)
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -74,8 +118,10 @@ class Machine:
     def make(self, container: Any) -> None:
         """Put a container onto the stack."""
         self.n_containers += 1
-        if self.n_containers > MAX_CONTAINERS:
-            raise UnsafePickleError(f'a pickle must have at most {MAX_CONTAINERS} containers; got more')
+        if self.n_containers > self.most_containers:
+            raise UnsafePickleError(f'a pickle must have at most {self.most_containers} containers; got more')
+        if self.n_containers % CHARGED_AT_ONCE == 0:
+            charge('its pickle', CHARGED_AT_ONCE * CONTAINER_BYTES, CHARGED_AT_ONCE)
         self.stack.append(container)
 
     def pop(self) -> Any:
@@ -100,12 +146,12 @@ class Machine:
 
 
 def _protocol(machine: Machine, number: int, offset: int) -> None:
-    if number not in PROTOCOLS or offset:
+    if number not in PROTOCOLS or offset != machine.start:
         raise BrokenPickleError(f'protocol {number}, of {PROTOCOLS[0]} to {PROTOCOLS[-1]}, once and first')
 
 
 def _frame(machine: Machine, length: int, offset: int) -> None:
-    if length > machine.size - offset - 9:
+    if length > machine.size - (offset - machine.start) - 9:
         raise BrokenPickleError(f'a frame of {length} bytes, of which the rest is missing')
 
 
@@ -120,14 +166,14 @@ def _get(machine: Machine, index: int, offset: int) -> None:
 
 
 def _global(machine: Machine, names: tuple[str, str], offset: int) -> None:
-    machine.make(allowed_name(*names))
+    machine.make(machine.dialect.name_of(*names))
 
 
 def _stack_global(machine: Machine) -> None:
     name, module = machine.pop(), machine.pop()
     if not (isinstance(name, str) and isinstance(module, str)):
         raise BrokenPickleError(f'a name that is no text but {shown(name)}')
-    machine.make(allowed_name(module, name))
+    machine.make(machine.dialect.name_of(module, name))
 
 
 def _mark(machine: Machine) -> None:
@@ -205,9 +251,13 @@ def _new_object(machine: Machine) -> None:
     machine.make(Made(name, arguments))
 
 
+def _persistent(machine: Machine) -> None:
+    machine.make(Made(Name('persistent', 'a storage'), (machine.pop(),)))
+
+
 def _build(machine: Machine) -> None:
     state, target = machine.pop(), machine.top()
-    if not isinstance(target, Made) or target.name.kind not in TAKES_STATE:
+    if not isinstance(target, Made) or target.name.kind not in machine.dialect.takes_state:
         raise UnsafePickleError(f'a state must be given to an array or a stand-in; got {shown(target)}')
     if target.has_state:
         raise UnsafePickleError(f'a state must be given once; got another for {shown(target)}')
@@ -229,5 +279,6 @@ ACTIONS: dict[str, Callable[[Machine], None]] = {
     'SETITEM': _set_item, 'SETITEMS': lambda m: _set_items(m, m.pop_mark()),
     'EMPTY_SET': lambda m: m.make(Members()), 'ADDITEMS': _add_items,
     'STACK_GLOBAL': _stack_global, 'REDUCE': _reduce, 'NEWOBJ': _new_object, 'BUILD': _build,
+    'BINPERSID': _persistent,
     'MEMOIZE': lambda m: m.memo.__setitem__(len(m.memo), m.top()),
 }  # fmt: skip

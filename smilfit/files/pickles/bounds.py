@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from smilfit.body_models.pickles.errors import UnsafePickleError
-from smilfit.body_models.pickles.nodes import is_leaf, parts
+from smilfit.files.pickles.errors import UnsafePickleError
+from smilfit.files.pickles.nodes import is_leaf, parts
 
 MAX_DEPTH = 64
 # What a file may grow to when everything shared is written out wherever it is reached, in bytes: so many times
