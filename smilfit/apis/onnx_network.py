@@ -1,16 +1,19 @@
 """Networks in ONNX files: run by onnxruntime, and in the place of a checkpoint's own."""
 
 import hashlib
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from smilfit.engine import TrainedRegressor
-from smilfit.files import BadFileError, read_json
+from smilfit.files import BadFileError, charge, read_apart, read_json, reading, shorten
 
 FORMAT, VERSION = 'smilfit-network', 1
+_WHAT = 'a network in ONNX'
 _WANTED = ('onnx', 'onnxscript', 'onnxruntime')
 
 
@@ -66,8 +69,32 @@ def use_exported(trained: TrainedRegressor, path: str | Path) -> None:
             f'--network {path}: must be as smilfit export wrote it, of {trained.path} and for images of '
             f'{vision.side} px. Export it anew, without --side.'
         )
+    try_network(path)
     file = OnnxNetwork(path, torch.get_num_threads())
     vision.runtime = lambda crops: file(crops)[0].to(crops.device)
+
+
+def try_network(path: Path) -> None:
+    """Run a network where the system bounds it: whoever wrote the file chose what it computes.
+
+    Raises:
+        BadFileError: it takes more than its file may, or does not run.
+    """
+    with reading(path, _WHAT):
+        import onnxruntime  # noqa: F401 - counted for nothing when it is there before
+
+        read_apart(path, _WHAT, _run_once, path)
+
+
+def _run_once(path: Path) -> None:
+    """Run a network once, on zeros; a length that the file leaves open is 1."""
+    network = OnnxNetwork(path, 1)
+    given = {}
+    for port in network.session.get_inputs():
+        shape = [length if isinstance(length, int) else 1 for length in port.shape]
+        charge(f'the input {shorten(port.name)}', n_bytes=4 * math.prod(shape))
+        given[port.name] = np.zeros(shape, np.float32)
+    network.session.run(None, given)
 
 
 def check_installed(where: str, wanted: tuple[str, ...] = _WANTED) -> None:

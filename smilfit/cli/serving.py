@@ -22,8 +22,8 @@ def add_address(parser: argparse.ArgumentParser, everybody: str) -> None:
         '--host',
         default='localhost',
         help='name or address of this machine to listen at; 0.0.0.0 is all of them: everybody in the network whom '
-        f'you give the printed address with its code can {everybody} (nothing is encrypted on the way; a tunnel by ssh '
-        'is; default: %(default)s)',
+        f'you give the printed address with its code can {everybody} (nothing is encrypted on the way; a tunnel by '
+        'ssh is; default: %(default)s)',
     )
     parser.add_argument(
         '--port',

@@ -6,10 +6,11 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from smilfit.files.account import accounted, charge
 from smilfit.files.budget import MOST_ARRAY_BYTES, MOST_COMPRESSION, check_budget
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.reading import reading
@@ -19,6 +20,7 @@ MOST_ARRAYS = 4
 KINDS = 'biufUS'
 # The header of an array is a line of text.
 _MOST_HEADER_BYTES = 10_000
+_AT_ONCE = 1 << 22
 
 
 def read_npz(
@@ -42,7 +44,7 @@ def read_npz(
     """
     path = Path(path)
     found = {}
-    with reading(path, what), zipfile.ZipFile(path) as archive:
+    with reading(path, what), accounted(path, what), zipfile.ZipFile(path) as archive:
         _check_members(archive, path)
         members = [info for info in archive.infolist() if info.filename.endswith('.npy')]
         chosen = [info for info in members if wanted is None or _name(info) in wanted]
@@ -90,15 +92,31 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_by
                 f'{path}: {what} must be an array of numbers or text; got {shorten(str(dtype))}. Nothing was run. '
                 'Save it as numbers first.'
             )
-        wanted = math.prod(shape) * dtype.itemsize
+        count = math.prod(shape)
+        wanted = count * dtype.itemsize
         check_budget(path, what, wanted, info.file_size)
+        # Readers make numbers of eight bytes of them.
+        charge(what, n_bytes=max(wanted, 8 * count) if dtype.kind not in 'US' else wanted)
+        data = bytearray(wanted)
         # Read to the end: only then is the checksum of the archive looked at.
-        data = file.read()
-    if len(data) != wanted or min(shape, default=0) < 0:
+        held = _fill(file, memoryview(data)) + len(file.read(1))
+    if held != wanted or min(shape, default=0) < 0:
         raise BadFileError(
-            f'{path}: {what} must hold {wanted} bytes; got {len(data)}. Copy the file again, or save it anew.'
+            f'{path}: {what} must hold {wanted} bytes; got {held} or more. Copy the file again, or save it anew.'
         )
     return _array(data, dtype).reshape(shape, order='F' if fortran else 'C')
+
+
+def _fill(file: Any, row: memoryview) -> int:
+    """Read bytes into memory that is there, up to its end or that of the file; gives how many."""
+    done = 0
+    while done < len(row):
+        piece = file.read(min(_AT_ONCE, len(row) - done))
+        if not piece:
+            break
+        row[done : done + len(piece)] = piece
+        done += len(piece)
+    return done
 
 
 def _read_header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -107,9 +125,9 @@ def _read_header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dt
     return reader(file, max_header_size=_MOST_HEADER_BYTES)
 
 
-def _array(data: bytes, dtype: np.dtype) -> np.ndarray:
+def _array(data: bytearray, dtype: np.dtype) -> np.ndarray:
     """Make an array of bytes that hold any pattern: truth values of 0 and 1, text of characters, native order."""
-    array = np.frombuffer(bytearray(data), dtype)
+    array = np.frombuffer(data, dtype)
     if dtype.kind == 'b':
         return array.view(np.uint8) != 0
     array = array.astype(dtype.newbyteorder('='), copy=False)

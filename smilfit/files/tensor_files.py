@@ -1,11 +1,11 @@
 """Read what torch.save wrote: no code, no more memory than the file has bytes, nothing that is damaged.
 
-torch itself checks neither checksums nor, in its older versions, that a tensor's declared size is that of its data.
+torch's own reader is not asked: it hashes what a file chooses, looks at no checksum, and bounds nothing. Formats:
+torch/serialization.py (`_save`, `_legacy_save`).
 """
 
 import errno
-import pickle
-import re
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,48 +13,50 @@ from typing import Any
 
 import torch
 
+from smilfit.files.account import accounted, charge
 from smilfit.files.budget import check_budget
 from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.pickles import BrokenPickleError, UnsafePickleError, check_size, run_from, value_of
 from smilfit.files.reading import reading
+from smilfit.files.tensor_pickles import TENSORS, CodeInTensorsError, Storage, TensorBuilder
 
 _ZIP_STARTS = b'PK\x03\x04'
-# What python makes of a pickle's bytes is some sixty times as large.
-_MOST_PICKLE_BYTES = 1 << 30
+# What the machine makes of a pickle's bytes is some sixty times as large.
+_MOST_PICKLE_BYTES = 1 << 26
 _ADVICE = 'It is cut short, damaged or of another kind; nothing of it was run. Take another one.'
-_GLOBAL = re.compile(r'GLOBAL ([\w.]{1,80})')
+# What older files begin with: a number, the version of their format, and facts about the system that wrote them.
+_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
 def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location: Any = 'cpu') -> Any:
-    """Read a file of tensors, numbers, texts, lists and dicts (`weights_only=True`, no extra safe globals).
+    """Read a file of dense tensors, numbers, texts, lists and dicts.
 
     Args:
         path: the file.
         what: what it is, for messages.
-        map_location: as torch.load takes it.
+        map_location: device where tensors go; None for the CPU.
 
     Raises:
         FileNotFoundError: no such file.
-        BadFileError: cut short, a wrong checksum, tensors larger than their data, a file that wants to run code.
+        BadFileError: cut short, a wrong checksum, tensors larger than their data, a file that wants to run code, or
+            that takes more than it may (`Account`).
     """
     path = Path(path)
-    with reading(path, what, _ADVICE):
+    with reading(path, what, _ADVICE), accounted(path, what):
         size = path.stat().st_size
-        with path.open('rb') as file:
-            zipped = file.read(4) == _ZIP_STARTS
         if size == 0:
             raise BadFileError(f'{path}: {what} must hold tensors; the file is empty. {_ADVICE}')
-        if zipped:
-            _check_archive(path, what, size)
-        # Mapped, a tensor cannot reach beyond the file, and what it claims beyond its end is an error.
+        with path.open('rb') as file:
+            zipped = file.read(4) == _ZIP_STARTS
         try:
-            loaded = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
-        except pickle.UnpicklingError as error:
-            found = _GLOBAL.search(str(error))
-            rule = 'must be whole and well-formed; torch cannot read it'
-            if found is not None:
-                rule = f'must hold tensors, numbers and texts only; got {found[1]}, which could run code'
-            raise BadFileError(f'{path}: {what} {rule}. {_ADVICE}') from error
-        return _Owned(path, what, size, map_location).copy(loaded)
+            return (_read_archive if zipped else _read_legacy)(path, what, size, map_location)
+        except CodeInTensorsError as error:
+            raise BadFileError(
+                f'{path}: {what} must hold tensors, numbers and texts only; got {error}, which could run code. '
+                f'{_ADVICE}'
+            ) from error
+        except (UnsafePickleError, BrokenPickleError) as error:
+            raise BadFileError(f'{path}: {what} must be whole and well-formed: {error}. {_ADVICE}') from error
 
 
 def check_weight_names(path: str | Path, what: str, weights: Any) -> None:
@@ -76,79 +78,137 @@ def check_weight_names(path: str | Path, what: str, weights: Any) -> None:
             )
 
 
-def _check_archive(path: Path, what: str, size: int) -> None:
-    """Hold the sizes of an archive's members against the file's own, and every byte against its checksum."""
+def _read_archive(path: Path, what: str, size: int, device: Any) -> Any:
     with zipfile.ZipFile(path) as archive:
-        total = 0
-        for info in archive.infolist():
-            total += info.file_size
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise BadFileError(
-                    f'{path}: {what} must be stored unpacked, as torch.save does; {shorten(info.filename)} is '
-                    'packed. Save it again by torch.save.'
-                )
-            if info.filename.endswith('.pkl'):
-                check_budget(path, shorten(info.filename), info.file_size, _MOST_PICKLE_BYTES)
-        check_budget(path, 'the sum of its members', total, size)
-        try:
-            damaged = archive.testzip()
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            # A place before the file's beginning.
+        members = _check_archive(archive, path, what, size)
+        pickles = [name for name in members if name == 'data.pkl' or name.endswith('/data.pkl')]
+        if len(pickles) != 1:
             raise BadFileError(
-                f'{path}: {what} must be whole; its table of members is not. {_ADVICE}'
-            ) from error
+                f'{path}: {what} must have one pickle, data.pkl; got {len(pickles)}. {_ADVICE}'
+            )
+        top = pickles[0].removesuffix('data.pkl')
+        order = f'{top}byteorder'
+        if order in members and archive.read(order) != sys.byteorder.encode():
+            raise BadFileError(
+                f'{path}: {what} must be of a machine with {sys.byteorder}-endian numbers; this one is not. Save it '
+                'again on such a machine.'
+            )
+        storages: dict[str, Storage] = {}
+
+        def find(dtype: torch.dtype | None, key: str, n_bytes: int) -> Storage:
+            found = storages.get(key)
+            if found is None:
+                info = members.get(f'{top}data/{key}')
+                if info is None:
+                    raise UnsafePickleError(f'a storage must be in the file; {shorten(key)} is not')
+                found = storages[key] = Storage(dtype, info.file_size)
+                with archive.open(info) as file:
+                    found.bytes = _row(file, info.file_size)
+            return _fitting(found, dtype, key, n_bytes)
+
+        data = archive.read(pickles[0])
+        root, end = run_from(data, 0, TENSORS)
+        if end != len(data):
+            raise BrokenPickleError(f'{len(data) - end} bytes after its end')
+        check_size(root, len(data))
+        return value_of(root, TensorBuilder(path, find, device))
+
+
+def _read_legacy(path: Path, what: str, size: int, device: Any) -> Any:
+    """Read the format of torch before 1.6: pickles one after the other, then the storages."""
+    with path.open('rb') as file:
+        data = file.read(_MOST_PICKLE_BYTES)
+    at, told = 0, []
+    for _ in range(3):
+        root, at = run_from(data, at, TENSORS)
+        told.append(root)
+    if told[:2] != [_MAGIC, _LEGACY_VERSION]:
+        raise BrokenPickleError('another beginning than that of torch.save')
+    places: dict[str, Storage] = {}
+
+    def find(dtype: torch.dtype | None, key: str, n_bytes: int) -> Storage:
+        if key not in places:
+            check_budget(path, 'a storage', n_bytes, size)
+            places[key] = Storage(dtype, n_bytes)
+        return _fitting(places[key], dtype, key, n_bytes)
+
+    begin = at
+    root, at = run_from(data, at, TENSORS)
+    n_pickle = at - begin
+    keys, at = run_from(data, at, TENSORS)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise BrokenPickleError('no list of storages')
+    check_size(root, n_pickle)
+    builder = TensorBuilder(path, find, device)
+    builder.find_storages(root)
+    with path.open('rb') as file:
+        for key in keys:
+            storage = places.get(key)
+            if storage is None:
+                raise UnsafePickleError(f'a storage must be used; {shorten(key)} is not')
+            file.seek(at)
+            item = 1 if storage.dtype is None else storage.dtype.itemsize
+            count = int.from_bytes(file.read(8), sys.byteorder)
+            if count * item != storage.n_bytes or at + 8 + storage.n_bytes > size:
+                raise UnsafePickleError(
+                    f'a storage must have its {storage.n_bytes} bytes; got {count} numbers'
+                )
+            storage.bytes = _row(file, storage.n_bytes)
+            at += 8 + storage.n_bytes
+    if at != size:
+        raise BrokenPickleError(f'{size - at} bytes after its end')
+    return value_of(root, builder)
+
+
+def _check_archive(archive: zipfile.ZipFile, path: Path, what: str, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Hold the sizes of an archive's members against the file's own, and every byte against its checksum."""
+    total, members = 0, {}
+    for info in archive.infolist():
+        total += info.file_size
+        members[info.filename] = info
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise BadFileError(
+                f'{path}: {what} must be stored unpacked, as torch.save does; {shorten(info.filename)} is packed. '
+                'Save it again by torch.save.'
+            )
+        if info.filename.endswith('.pkl'):
+            check_budget(path, shorten(info.filename), info.file_size, _MOST_PICKLE_BYTES)
+    check_budget(path, 'the sum of its members', total, size)
+    charge('its members', n_objects=len(members))
+    try:
+        damaged = archive.testzip()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # A place before the file's beginning.
+        raise BadFileError(f'{path}: {what} must be whole; its table of members is not. {_ADVICE}') from error
     if damaged is not None:
         raise BadFileError(
             f'{path}: {what} must be whole; the checksum of {shorten(damaged)} is wrong. Copy the file again, or '
             'take another one.'
         )
+    return members
 
 
-class _Owned:
-    """Copies what was mapped into memory of its own, and refuses what claims to be larger than the file.
+def _fitting(storage: Storage, dtype: torch.dtype | None, key: str, n_bytes: int) -> Storage:
+    if dtype != storage.dtype or n_bytes > storage.n_bytes:
+        raise UnsafePickleError(
+            f'the storage {shorten(key)} must have {n_bytes} bytes of one type; got {storage.n_bytes}'
+        )
+    return storage
 
-    Args:
-        path: the file.
-        what: what it is, for messages.
-        size: the file's size, bytes. Each thing in it takes a byte at least, so it bounds their number too.
-        device: where tensors go.
-    """
 
-    def __init__(self, path: Path, what: str, size: int, device: Any) -> None:
-        self.path, self.what, self.size, self.device = path, what, size, device
-        self._count = 0
-        self._tensors: dict[int, torch.Tensor] = {}
-
-    def copy(self, value: Any) -> Any:
-        """Copy tensors, and containers as they are.
-
-        Raises:
-            BadFileError: more entries or larger tensors than the file can hold, or tensors of another layout.
-        """
-        self._count += 1
-        # A few bytes can name one list again and again, inside itself too.
-        check_budget(self.path, 'its entries', self._count, self.size, 'in number')
-        if isinstance(value, torch.Tensor):
-            if id(value) not in self._tensors:
-                self._tensors[id(value)] = self._tensor(value)
-            return self._tensors[id(value)]
-        if isinstance(value, Mapping):
-            return {key: self.copy(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.copy(item) for item in value]
-        if type(value) is tuple:
-            return tuple(self.copy(item) for item in value)
-        return value
-
-    def _tensor(self, value: torch.Tensor) -> torch.Tensor:
-        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-            raise BadFileError(
-                f'{self.path}: {self.what} must hold dense tensors; got one that is sparse, quantized or empty of '
-                'data. Save it as a dense one.'
-            )
-        held = value.untyped_storage().nbytes()
-        check_budget(self.path, 'a tensor', value.numel() * value.element_size(), max(held, 0))
-        value = value.detach()
-        return value.to(self.device, copy=True) if self.device is not None else value.clone()
+def _row(file: Any, n_bytes: int) -> torch.Tensor:
+    """Read bytes (n_bytes,) into memory of their own."""
+    charge('a storage', n_bytes=n_bytes)
+    if not n_bytes:
+        return torch.empty(0, dtype=torch.uint8)
+    data = bytearray(n_bytes)
+    view = memoryview(data)
+    done = 0
+    while done < n_bytes:
+        count = file.readinto(view[done:])
+        if not count:
+            raise BrokenPickleError(f'{n_bytes - done} bytes less than it says')
+        done += count
+    return torch.frombuffer(data, dtype=torch.uint8)

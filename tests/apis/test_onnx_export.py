@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smilfit.apis import export
-from smilfit.apis.onnx_network import use_exported
+from smilfit.apis.onnx_network import try_network, use_exported
 from smilfit.apis.onnx_parity import compared
 from smilfit.cli.main import main
 from smilfit.engine import build_train_runner, load_trained_regressor
@@ -128,3 +128,45 @@ def test_a_peak_elsewhere_counts_unless_it_is_a_tie():
     assert not compared(port, 'random', {}, right[:1], torch.full((1, 1, 1, 3), torch.nan)).within(1.0)
     with pytest.raises(ValueError, match='must have the shape'):
         compared(port, 'random', {'batch': 1}, right, found[:1])
+
+
+def _computing(*nodes):
+    """Write an ONNX model of an input `x` and an output `y`."""
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ('x', 'y')]
+    graph = helper.make_graph(
+        [helper.make_node(*node[:-1], **node[-1]) for node in nodes], 'g', *[[e] for e in ends]
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8
+    ).SerializeToString()
+
+
+def test_networks_that_would_stop_the_machine_are_refused(tmp_path):
+    from onnx import TensorProto, helper
+
+    sizes = helper.make_tensor('s', TensorProto.INT64, [2], [1 << 17, 1 << 17])
+    filled = ('Constant', [], ['s'], {'value': sizes}), ('ConstantOfShape', ['s'], ['c'], {})
+    outside = helper.make_tensor('s', TensorProto.FLOAT, [1], [1.0])
+    outside.ClearField('float_data')
+    outside.data_location = TensorProto.EXTERNAL
+    for key, value in (('location', '../../../etc/passwd'), ('length', '4')):
+        entry = outside.external_data.add()
+        entry.key, entry.value = key, value
+    bombs = {
+        'filled': _computing(*filled, ('Add', ['x', 'c'], ['y'], {})),
+        'tiled': _computing(
+            ('Constant', [], ['s'], {'value': helper.make_tensor('s', TensorProto.INT64, [1], [1 << 34])}),
+            ('Expand', ['x', 's'], ['y'], {}),
+        ),
+        'outside': _computing(('Constant', [], ['c'], {'value': outside}), ('Add', ['x', 'c'], ['y'], {})),
+        'text': b'no network',
+    }
+    for name, content in bombs.items():
+        path = tmp_path / f'{name}.onnx'
+        path.write_bytes(content)
+        with pytest.raises(BadFileError, match=rf'{name}\.onnx: '):
+            try_network(path)
+    path.write_bytes(_computing(('Neg', ['x'], ['y'], {})))
+    try_network(path)

@@ -129,8 +129,7 @@ def test_bad_input_is_a_message(tmp_path, monkeypatch, capsys):
     for arguments, words in (
         ([config, '--cfg-options', 'train_cfg.max_epoch=3'], "Did you mean 'max_epochs'"),
         ([config, '--launcher', 'pytorch', '--device', 'cpu'], 'RANK must be set'),
-        ([config, '--resume', '--device', 'cpu'], '--resume'),
-        ([config, '--body-model', 'none.pkl', '--device', 'cpu'], 'none.pkl is not there'),
+        ([config, '--body-model', 'none.pkl', '--device', 'cpu'], 'the body model none.pkl must be there'),
         ([config, '--auto-scale-lr', '--device', 'cpu'], 'base_batch_size'),
         (['none.py'], 'the config is not there'),
     ):
