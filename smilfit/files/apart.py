@@ -185,7 +185,7 @@ def _bound(account: Account) -> Callable[[], None]:
     bounded = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))
     # Of whole seconds; the process has taken none yet.
-    seconds = max(math.ceil(account.most_seconds - account.seconds), 1)
+    seconds = max(math.floor(account.most_seconds - account.seconds), 1)
     _, hard_s = resource.getrlimit(resource.RLIMIT_CPU)
     if hard_s == resource.RLIM_INFINITY or hard_s > seconds:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, hard_s))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from smilfit.files.account import accounted, charge
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.reading import reading
 
@@ -33,6 +34,14 @@ def check_budget(where: str | Path, what: str, wanted: int, most: int, unit: str
             'fill the memory: make it anew, or in smaller pieces.'
         )
     return wanted
+
+
+def charge_json(text: bytes | str) -> None:
+    """Charge what parsing JSON makes, by its brackets, commas and texts, before it is parsed."""
+    one = (lambda c: c) if isinstance(text, str) else str.encode
+    brackets = text.count(one('[')) + text.count(one('{'))  # type: ignore[arg-type]
+    commas, quotes = text.count(one(',')), text.count(one('"')) // 2  # type: ignore[arg-type]
+    charge('its lists and objects', n_bytes=64 * brackets + 32 * commas + 60 * quotes, n_objects=brackets)
 
 
 def read_text(path: str | Path, what: str, most: int = MOST_TEXT_BYTES, encoding: str = 'utf-8') -> str:
@@ -67,7 +76,8 @@ def read_json(path: str | Path, what: str, kind: type | None = None, most: int =
         BadFileError: no JSON, of another kind, too large, or nested too deeply.
     """
     text = read_text(path, what, most, 'utf-8-sig')
-    with reading(path, what):
+    with reading(path, what), accounted(path, what):
+        charge_json(text)
         try:
             found = json.loads(text)
         except json.JSONDecodeError as error:

@@ -5,7 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from smilfit.files.budget import MOST_TEXT_BYTES, read_text
+from smilfit.files.account import accounted
+from smilfit.files.budget import MOST_TEXT_BYTES, charge_json, read_text
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.reading import reading
 
@@ -49,7 +50,8 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
     def no_number(constant: str) -> float:
         raise BadFileError(f'{path}: numbers of {what} must be finite; got {constant}. Correct it.')
 
-    with reading(path, what):
+    with reading(path, what), accounted(path, what):
+        charge_json(text)
         try:
             found = json.loads(text, object_pairs_hook=differing, parse_constant=no_number)
         except json.JSONDecodeError as error:

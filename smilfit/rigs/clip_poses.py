@@ -24,6 +24,8 @@ from smilfit.structures import BodyParams
 _SCALED = 1e-3
 # A joint that a clip scales to nothing would have no inverse.
 _LEAST_SCALE = 1e-8
+# Clips are steps and habits, sampled at every frame: none of them is a day of recording.
+MOST_SECONDS = 7200.0
 _ARRAYS = ('times_s', 'global_orient', 'body_pose', 'transl', 'scale', 'joint_offsets')
 _OPTIONAL = ('log_joint_scales', 'betas')
 _EXACT = ('exact_global_orient', 'exact_body_pose', 'exact_joint_offsets')
@@ -62,6 +64,24 @@ class ClipPoses:
         if exact:
             values = {k: v for k, v in values.items() if k != 'log_joint_scales'} | dict(self.exact)
         return BodyParams.of({name: torch.as_tensor(np.asarray(v, np.float64)) for name, v in values.items()})
+
+
+def check_length(path: str | Path, name: str, times_s: Float[np.ndarray, ' T']) -> None:
+    """Check that a clip's times are finite, increase, and span no more than `MOST_SECONDS`.
+
+    Raises:
+        BadFileError: otherwise.
+    """
+    if not np.isfinite(times_s).all() or (np.diff(times_s) < 0).any():
+        raise BadFileError(
+            f'{path}: times of the clip {name} must be seconds that increase; they are not. Export it anew.'
+        )
+    length = float(times_s[-1] - times_s[0]) if len(times_s) else 0.0
+    if length > MOST_SECONDS:
+        raise BadFileError(
+            f'{path}: the clip {name} must last at most {MOST_SECONDS:.0f} s; got {length:.6g}. Are its times in '
+            'milliseconds, or is one key wrong? Export it anew, or in pieces.'
+        )
 
 
 def clip_poses(
@@ -183,6 +203,11 @@ def read_clips(path: str | Path) -> dict[str, ClipPoses]:
         if missing or len({len(value) for value in own.values()}) != 1:
             got = f'no {missing[0]}' if missing else 'different lengths'
             raise BadFileError(f'{path}: the clip {name} must have a row of everything a frame; got {got}.')
+        if own['times_s'].ndim != 1:
+            raise BadFileError(
+                f'{path}: the clip {name} must have times (T,); got {own["times_s"].shape}. Import again.'
+            )
+        check_length(path, str(name), own['times_s'])
         exact = {n.removeprefix('exact_'): own.pop(n) for n in _EXACT}
         clips[str(name)] = ClipPoses(str(name), own.pop('times_s'), own, exact)
     return clips

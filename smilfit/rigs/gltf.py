@@ -1,11 +1,12 @@
 """Read a rigged animal from glTF 2.0 (.glb, .gltf)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.files import BadFileError, reading, shorten
+from smilfit.files import BadFileError, charge, read_apart, reading, shorten
 from smilfit.rigs.gltf_accessors import AccessorReader
 from smilfit.rigs.gltf_binding import JointBinding, file_skins
 from smilfit.rigs.gltf_clips import Animation, check_size, read_animations
@@ -17,6 +18,7 @@ from smilfit.rigs.rig import Clip, Rig
 from smilfit.rigs.transforms import apply
 from smilfit.rigs.unique_names import unique_names
 
+_WHAT = 'a glTF file'
 _EXPORT = 'Export the mesh together with its armature (Blender: select both, glTF 2.0, Data > Skinning).'
 
 
@@ -32,7 +34,12 @@ def read_gltf(path: str | Path) -> Rig:
         BadFileError: no whole glTF 2.0, a mesh without a skin, a skin without a mesh, compressed meshes.
     """
     path = Path(path)
-    with reading(path, 'a glTF file'):
+    with reading(path, _WHAT):
+        return read_apart(path, _WHAT, _read, path)
+
+
+def _read(path: Path) -> Rig:
+    with reading(path, _WHAT):
         return _GltfRig(open_gltf(path)).rig()
 
 
@@ -111,19 +118,25 @@ class _GltfRig:
     def _pieces(self) -> list[MeshPiece]:
         """Read the meshes that move with joints."""
         skins, file = file_skins(self.file), self.file
-        joint_nodes = {node for nodes in skins for node in nodes}
+        hanging = self.nodes.with_descendants({node for nodes in skins for node in nodes})
         pieces: list[MeshPiece] = []
+        known: dict[tuple[object, int], list[MeshPiece]] = {}
         left: list[str] = []
         shown = [n for n in range(len(self.entries)) if 'mesh' in self.entries[n] and self.nodes.shown[n]]
-        skinned = [n for n in shown if 'skin' in self.entries[n]]
+        skinned = {n for n in shown if 'skin' in self.entries[n]}
         for node in shown:
-            if node in skinned:
-                number = file.index('skins', self.entries[node]['skin'], f'skin of nodes[{node}]')
-                pieces += read_mesh(file, self.reader, node, len(skins[number]), self.notes)
-            elif joint_nodes & {node, *self.nodes.ancestors(node)}:
-                pieces += read_mesh(file, self.reader, node, 0, self.notes)
-            else:
+            if node not in skinned and node not in hanging:
                 left.append(self.nodes.names[node])
+                continue
+            count = 0
+            if node in skinned:
+                count = len(skins[file.index('skins', self.entries[node]['skin'], f'skin of nodes[{node}]')])
+            mesh = file.index('meshes', self.entries[node]['mesh'], f'mesh of nodes[{node}]')
+            if (mesh, count) not in known:
+                known[mesh, count] = list(read_mesh(file, self.reader, node, count, self.notes))
+            for piece in known[mesh, count]:
+                charge('a node that shows a mesh', n_bytes=200 * len(piece.vertices), n_objects=4)
+                pieces.append(replace(piece, node=node, faces=list(piece.faces)))
         if not pieces and not skinned:
             n_meshes, n_skins = len(file.entries('meshes')), len(skins)
             got = f'{n_meshes} meshes and {n_skins} skins, and no node with both'
@@ -145,7 +158,7 @@ class _GltfRig:
         return found
 
     def _clips(self, nodes: list[int], targets: MorphTargets) -> list[Clip]:
-        moving = {n for node in nodes for n in (node, *self.nodes.ancestors(node))}
+        moving = self.nodes.with_ancestors(nodes)
         meshes = {piece.node for piece in self.pieces}
         found = []
         names, _ = unique_names([animation.name for animation in self.animations])
@@ -154,7 +167,7 @@ class _GltfRig:
             if not len(times):
                 self.notes.append(f'the clip {name} moves no joint: left out.')
                 continue
-            check_size(self.file, name, len(times), len(nodes))
+            check_size(self.file, name, times, len(nodes))
             tracks = animation.at(times, moving)
             morphs = self._morph_weights(animation, times, targets)
             found.append(Clip(name, times, self.nodes.worlds(nodes, tracks, len(times)), morphs))

@@ -4,14 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.files import check_budget
+from smilfit.files import charge, check_budget
 from smilfit.files.budget import MOST_ARRAY_BYTES
 from smilfit.rigs.gltf_file import GltfFile
 
 _KINDS = {5120: 'i1', 5121: 'u1', 5122: 'i2', 5123: 'u2', 5125: 'u4', 5126: 'f4'}
 _WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4, 'MAT2': 4, 'MAT3': 9, 'MAT4': 16}
-# Of one file in all: an accessor may be named by many, and each reading takes its room.
-_MOST_READ_BYTES = 2 * MOST_ARRAY_BYTES
 
 
 class AccessorReader:
@@ -19,7 +17,6 @@ class AccessorReader:
 
     def __init__(self, file: GltfFile) -> None:
         self.file = file
-        self._read_bytes = 0
 
     def floats(self, index: object, types: str | tuple[str, ...], where: str) -> np.ndarray:
         """Read numbers; whole ones that are marked as normalised become shares in [-1, 1] or [0, 1].
@@ -89,8 +86,8 @@ class AccessorReader:
         count = self.file.number(entry, 'count', None, what)
         wanted = count * width * 8
         check_budget(self.file.path, what, wanted, MOST_ARRAY_BYTES)
-        self._read_bytes += wanted
-        check_budget(self.file.path, 'all that is read of it', self._read_bytes, _MOST_READ_BYTES)
+        # Of one file in all: an accessor may be named by many, and each reading takes its room.
+        charge(where, n_bytes=wanted)
         if 'bufferView' in entry:
             start = self.file.number(entry, 'byteOffset', 0, what)
             values = self._elements(entry['bufferView'], start, kind, count, width, what)
@@ -136,6 +133,11 @@ class AccessorReader:
         numbers, new = sparse['indices'], sparse['values']
         start = self.file.number(numbers, 'byteOffset', 0, f'{what}.sparse.indices')
         index_kind = self._kind(numbers, f'{what}.sparse.indices')
+        if index_kind.kind != 'u':
+            rule = (
+                f'componentType of {what}.sparse.indices must be 5121, 5123 or 5125 (whole numbers from 0 on)'
+            )
+            raise self.file.fail(rule, numbers.get('componentType'), 'Export the file anew.')
         rows = self._elements(
             numbers.get('bufferView'), start, index_kind, count, 1, f'{what}.sparse.indices'
         )

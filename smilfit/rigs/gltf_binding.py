@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from smilfit.files import charge
 from smilfit.rigs.gltf_accessors import AccessorReader
 from smilfit.rigs.gltf_clips import Animation
 from smilfit.rigs.gltf_file import GltfFile
@@ -53,6 +54,12 @@ class JointBinding:
         self.entries = file.entries('nodes')
         self.joints: list[BoundJoint] = []
         self.whole: list[str] = []
+        self._at: dict[int, list[int]] = {}
+        self._of_skin: dict[int | None, list[MeshPiece]] = {}
+        for piece in pieces:
+            self._of_skin.setdefault(self._skin_of(piece), []).append(piece)
+        # Nodes that an animation turns or shifts by themselves.
+        self._moving = {t.node for a in animations for t in a.tracks if t.path != 'weights'}
 
     def place(self) -> list[tuple[np.ndarray, list[int]]]:
         """Bring every piece into the world: its map, and which joint each slot of its skin is."""
@@ -64,7 +71,7 @@ class JointBinding:
         for number in sorted(skins, key=lambda n: -skins[n].influence.sum()):
             skin = skins[number]
             worlds = self.worlds[list(skin.nodes)]
-            node = next(p.node for p in self.pieces if self._skin_of(p) == number)
+            node = self._of_skin[number][0].node
             known = [k for k, n in enumerate(skin.nodes) if n in first]
             to_world = None
             if known:
@@ -110,7 +117,7 @@ class JointBinding:
         """Give the joint of every slot; a node that two skins bind at two places is a joint for each."""
         found = []
         for k, node in enumerate(skin.nodes):
-            known = [i for i, joint in enumerate(self.joints) if joint.node == node] if node in first else []
+            known = self._at.get(node, []) if node in first else []
             same = [i for i in known if not differ(places[k], self.joints[i].rest, corners, size)]
             if same:
                 found.append(same[0])
@@ -123,39 +130,46 @@ class JointBinding:
                     )
                 first.setdefault(node, len(self.joints))
                 found.append(len(self.joints))
-                self.joints.append(BoundJoint(node, places[k]))
+                self._add(node, places[k])
         return found
 
     def _bind_unused(self, first: dict[int, int]) -> None:
         """Bind joints of skins that no mesh uses, where meshes hang on them whole: at their nodes."""
-        hanging = [p.node for p in self.pieces if self._skin_of(p) is None]
-        chains = [{node, *self.nodes.ancestors(node)} for node in hanging]
+        hanging = [piece.node for piece in self._of_skin.get(None, [])]
+        above: set[int] | None = None
         for nodes in file_skins(self.file):
-            if any(chain & set(nodes) and not chain & first.keys() for chain in chains):
-                for node in nodes:
-                    if node not in first:
-                        first[node] = len(self.joints)
-                        self.joints.append(BoundJoint(node, self.worlds[node]))
+            if above is None:
+                # Of the meshes that hang on no joint yet.
+                charge('joints of skins that no mesh uses', n_objects=len(self.entries))
+                bound = self.nodes.with_descendants(first)
+                above = self.nodes.with_ancestors(node for node in hanging if node not in bound)
+            if above.isdisjoint(nodes):
+                continue
+            for node in nodes:
+                if node not in first:
+                    first[node] = len(self.joints)
+                    self._add(node, self.worlds[node])
+            above = None
+
+    def _add(self, node: int, rest: np.ndarray) -> None:
+        self._at.setdefault(node, []).append(len(self.joints))
+        self.joints.append(BoundJoint(node, rest))
 
     def _rigid(self, piece: MeshPiece, first: dict[int, int]) -> tuple[np.ndarray, list[int]]:
         """Hang a mesh without weights on the nearest joint above it; on its own node, where that moves by itself."""
-        moving = {
-            track.node
-            for animation in self.animations
-            for track in animation.tracks
-            if track.path != 'weights'
-        }
-        chain = [piece.node, *self.nodes.ancestors(piece.node)]
-        joint = next(n for n in chain if n in first)
+        joint, between = piece.node, []
+        while joint not in first:
+            between.append(joint)
+            joint = int(self.nodes.parents[joint])
+        charge('the way from a mesh to its joint', n_objects=len(between) // 16)
         self._check_thick(self.worlds[joint], joint)
-        between = chain[: chain.index(joint)]
-        if moving & set(between):
+        if not self._moving.isdisjoint(between):
             # Its own place at rest is the one that it has on the joint's.
             rest = (
                 self.joints[first[joint]].rest @ np.linalg.inv(self.worlds[joint]) @ self.worlds[piece.node]
             )
             first[piece.node] = len(self.joints)
-            self.joints.append(BoundJoint(piece.node, rest))
+            self._add(piece.node, rest)
             joint = piece.node
         count = len(piece.vertices)
         piece.rows, piece.slots, piece.values = np.arange(count), np.zeros(count, np.int64), np.ones(count)
@@ -177,8 +191,8 @@ class JointBinding:
         """Read the skins that pieces hang on."""
         nodes = file_skins(self.file)
         found = {}
-        for number in sorted({s for s in map(self._skin_of, self.pieces) if s is not None}):
-            mine = [p for p in self.pieces if self._skin_of(p) == number]
+        for number in sorted(number for number in self._of_skin if number is not None):
+            mine = self._of_skin[number]
             entry = self.file.entries('skins')[number]
             count, where = len(nodes[number]), f'skins[{number}].inverseBindMatrices'
             bind = np.tile(np.eye(4), (count, 1, 1))
@@ -201,19 +215,25 @@ class JointBinding:
 
     def order(self) -> list[int]:
         """Sort the joints: as the file lists them, but parents first; to be asked for when all is placed."""
-        by_node: dict[int, list[int]] = {}
-        for i, joint in enumerate(self.joints):
-            by_node.setdefault(joint.node, []).append(i)
-        order: dict[int, None] = {}
+        order: list[int] = []
+        seen: set[int] = set()
         for joint in self.joints:
-            for node in [*self.nodes.ancestors(joint.node)[::-1], joint.node]:
-                order.update(dict.fromkeys(by_node.get(node, ())))
-        return list(order)
+            way, node = [], joint.node
+            while node >= 0 and node not in seen:
+                seen.add(node)
+                way.append(node)
+                node = int(self.nodes.parents[node])
+            order += [i for above in way[::-1] for i in self._at.get(above, ())]
+        return order
 
     def parents(self, nodes: Sequence[int]) -> Int[np.ndarray, ' J']:
         """Give for each of the joints' nodes the place of the nearest one above it among them; -1 for a root."""
         first = {node: j for j, node in reversed(list(enumerate(nodes)))}
-        return np.array([next((first[a] for a in self.nodes.ancestors(n) if a in first), -1) for n in nodes])
+        nearest: dict[int, int] = {}
+        for node in self.nodes.order:
+            above = int(self.nodes.parents[node])
+            nearest[node] = first.get(above, nearest.get(above, -1))
+        return np.array([nearest[node] for node in nodes])
 
 
 def file_skins(file: GltfFile) -> list[tuple[int, ...]]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from smilfit.files import check_budget, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES
+from smilfit.rigs.clip_poses import check_length
 from smilfit.rigs.gltf_accessors import AccessorReader
 from smilfit.rigs.gltf_file import GltfFile
 
@@ -143,9 +144,14 @@ def _track(
     return Track(node, path, times, values.reshape(shape), how)
 
 
-def check_size(file: GltfFile, name: str, n_times: int, n_joints: int) -> None:
-    """Check that a clip's transforms fit into memory."""
-    check_budget(file.path, f'the clip {name}', n_times * n_joints * 128, MOST_ARRAY_BYTES)
+def check_size(file: GltfFile, name: str, times_s: Float[np.ndarray, ' T'], n_joints: int) -> None:
+    """Check that a clip is no longer than clips are, and that its transforms fit into memory.
+
+    Raises:
+        BadFileError: it lasts longer than `MOST_SECONDS`, or is too large.
+    """
+    check_length(file.path, name, times_s)
+    check_budget(file.path, f'the clip {name}', len(times_s) * n_joints * 128, MOST_ARRAY_BYTES)
 
 
 def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from smilfit.files import BadFileError, check_budget, reading, shorten
-from smilfit.files.budget import MOST_ARRAY_BYTES
+from smilfit.files import BadFileError, accounted, charge, check_budget, reading, shorten
+from smilfit.files.budget import MOST_ARRAY_BYTES, charge_json
 
 _MAGIC, _JSON, _BIN = b'glTF', 0x4E4F534A, 0x004E4942
 _MOST_DOCUMENT_BYTES = 1 << 27
@@ -114,6 +114,7 @@ class GltfFile:
             head, comma, text = uri.partition(',')
             if not comma or not head.lower().endswith(';base64'):
                 raise self.fail(f'uri of {what} must be base64 data', head, 'Export the file anew.')
+            charge(what, n_bytes=len(text))
             try:
                 return base64.b64decode(text, validate=True)
             except binascii.Error as error:
@@ -132,7 +133,10 @@ class GltfFile:
             raise self.fail(f'{what} must lie in the folder of the file', name, advice)
         if not place.is_file():
             raise self.fail(f'{what} must be there', name, 'Copy it beside the file, or export as one .glb.')
-        check_budget(place, what, place.stat().st_size, MOST_ARRAY_BYTES)
+        size = place.stat().st_size
+        check_budget(place, what, size, MOST_ARRAY_BYTES)
+        with accounted(place, what):
+            charge(f'{what}, {shorten(name, 80)}', n_bytes=size)
         return place.read_bytes()
 
     def check_extensions(self) -> list[str]:
@@ -192,11 +196,14 @@ def open_gltf(path: str | Path) -> GltfFile:
         BadFileError: no glTF 2.0, cut short, packed, or one that asks for what must not be given.
     """
     path = Path(path)
-    with reading(path, _WHAT):
-        check_budget(path, _WHAT, path.stat().st_size, MOST_ARRAY_BYTES)
+    with reading(path, _WHAT), accounted(path, _WHAT):
+        size = path.stat().st_size
+        check_budget(path, _WHAT, size, MOST_ARRAY_BYTES)
+        charge('the file', n_bytes=2 * size)
         data = path.read_bytes()
         text, binary = _chunks(data, path) if data[:4] == _MAGIC else (data, None)
         check_budget(path, 'the JSON of ' + _WHAT, len(text), _MOST_DOCUMENT_BYTES)
+        charge_json(text)
         try:
             document = json.loads(text.decode('utf-8-sig'))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -1,11 +1,13 @@
 """The tree of a glTF file's nodes, and where they stand in the world."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from smilfit.files import shorten
+from smilfit.files import charge, shorten
 from smilfit.rigs.gltf_file import GltfFile
 from smilfit.rigs.transforms import matrices_from_trs
 
@@ -29,10 +31,16 @@ class NodeTree:
 
     def local(self, node: int, tracks: dict[str, np.ndarray] | None = None) -> np.ndarray:
         """Give a node's transform in its parent, (..., 4, 4); `tracks` are its values over time."""
-        if not tracks and np.isfinite(self.matrix[node]).all():
-            return self.matrix[node]
-        values = {name: self.trs[name][node] for name in _REST} | (tracks or {})
+        if not tracks:
+            return self._at_rest[node]
+        values = {name: self.trs[name][node] for name in _REST} | tracks
         return matrices_from_trs(values['translation'], values['rotation'], values['scale'])
+
+    @cached_property
+    def _at_rest(self) -> np.ndarray:
+        of_parts = matrices_from_trs(*(self.trs[name] for name in _REST))
+        whole = np.isfinite(self.matrix).all((1, 2))
+        return np.where(whole[:, None, None], self.matrix, of_parts)
 
     def ancestors(self, node: int) -> list[int]:
         """Name the nodes above one, the nearest first."""
@@ -41,16 +49,36 @@ class NodeTree:
             found.append(node)
         return found
 
+    def with_ancestors(self, nodes: Iterable[int]) -> set[int]:
+        """Give nodes and all above them, each looked at once."""
+        found: set[int] = set()
+        for start in nodes:
+            node = int(start)
+            while node >= 0 and node not in found:
+                found.add(node)
+                node = int(self.parents[node])
+        return found
+
+    def with_descendants(self, nodes: Collection[int]) -> set[int]:
+        """Give nodes and all below them."""
+        found = set(nodes)
+        for node in self.order:
+            if int(self.parents[node]) in found:
+                found.add(node)
+        return found
+
     def worlds(
         self, wanted: list[int], tracks: dict[int, dict[str, np.ndarray]] | None = None, n_times: int = 1
     ) -> np.ndarray:
         """Give world transforms (T, n, 4, 4) of some nodes, from values over time of any."""
         tracks = tracks or {}
-        needed = {w for node in wanted for w in (node, *self.ancestors(node))}
+        needed = self.with_ancestors(wanted)
+        charge('places of nodes over time', n_bytes=128 * n_times * len(needed))
         found: dict[int, np.ndarray] = {}
+        resting = self._at_rest
         for node in self.order:
             if node in needed:
-                local = self.local(node, tracks.get(node))
+                local = self.local(node, tracks[node]) if tracks.get(node) else resting[node]
                 parent = int(self.parents[node])
                 found[node] = local if parent < 0 else found[parent] @ local
         full = [np.broadcast_to(found[node], (n_times, 4, 4)) for node in wanted]

@@ -95,7 +95,8 @@ def _best_mirror(
     vertices: np.ndarray, joints: np.ndarray, pairs: list[tuple[int, int]], size: float
 ) -> Mirror | None:
     step = max(1, len(vertices) // _MOST_VERTICES)
-    tree, few = cKDTree(vertices), vertices[::step]
+    # Of vertices at one place one is enough; a tree of the same point many times would look at all of them.
+    tree, few = cKDTree(np.unique(vertices, axis=0)), vertices[::step]
     middle = (vertices.min(0) + vertices.max(0)) / 2
     candidates = [(axis, float(middle @ axis)) for axis in np.eye(3)]
     candidates += [(axis, 0.0) for axis in np.eye(3)]

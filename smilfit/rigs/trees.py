@@ -43,8 +43,9 @@ def body_tree(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']
     main = max(roots, key=lambda j: (below[j], -j))
     new = np.array(parents, int)
     top, above = main, []
+    children = _children(parents)
     while influence[top] == 0 and below[top] > 0:
-        carrying = [j for j in range(count) if parents[j] == top and below[j] > 0]
+        carrying = [j for j in children.get(top, ()) if below[j] > 0]
         if len(carrying) != 1:
             break
         above.append(top)
@@ -68,9 +69,10 @@ def body_tree(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']
 def subtree_sums(parents: Int[np.ndarray, ' J'], values: Float[np.ndarray, ' J']) -> Float[np.ndarray, ' J']:
     """Sum values over each joint and all below it."""
     found = np.array(values, float)
-    for j in sorted(range(len(parents)), key=lambda j: -_depth(parents, j)):
-        if parents[j] >= 0:
-            found[parents[j]] += found[j]
+    above, depth = np.asarray(parents).tolist(), _depths(parents)
+    for j in sorted(range(len(above)), key=lambda j: -depth[j]):
+        if above[j] >= 0:
+            found[above[j]] += found[j]
     return found
 
 
@@ -86,29 +88,44 @@ def check_no_loop(parents: Int[np.ndarray, ' J'], where: str = 'rig') -> None:
     Raises:
         ValueError: a joint below itself; the message begins with `where`.
     """
-    count = len(parents)
-    for j in range(count):
-        node, steps = j, 0
-        while parents[node] >= 0:
-            node, steps = int(parents[node]), steps + 1
-            if steps > count:
+    above = np.asarray(parents).tolist()
+    # Of those that are known to stand below a root.
+    good: set[int] = set()
+    for j in range(len(above)):
+        way, node = set(), j
+        while node >= 0 and node not in good:
+            if node in way:
                 raise ValueError(
                     f'{where}: joints must form trees; got joint {j}, below itself. Mend its parents.'
                 )
+            way.add(node)
+            node = above[node]
+        good |= way
 
 
-def _depth(parents: Int[np.ndarray, ' J'], joint: int) -> int:
-    depth = 0
-    while parents[joint] >= 0:
-        joint, depth = int(parents[joint]), depth + 1
+def _depths(parents: Int[np.ndarray, ' J']) -> list[int]:
+    """Count the joints over each."""
+    depth = [0] * len(parents)
+    children = _children(parents)
+    waiting = list(children.get(-1, ()))
+    while waiting:
+        joint = waiting.pop()
+        for child in children.get(joint, ()):
+            depth[child] = depth[joint] + 1
+            waiting.append(child)
     return depth
+
+
+def _children(parents: Int[np.ndarray, ' J']) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for j, parent in enumerate(np.asarray(parents).tolist()):
+        found.setdefault(max(parent, -1), []).append(j)
+    return found
 
 
 def _outwards(parents: Int[np.ndarray, ' J'], root: int) -> list[int]:
     """List joints from the root on, each branch to its end, siblings as the rig has them."""
-    children: dict[int, list[int]] = {}
-    for j, parent in enumerate(parents.tolist()):
-        children.setdefault(parent, []).append(j)
+    children = _children(parents)
     order, waiting = [], [root]
     while waiting:
         order.append(waiting.pop())

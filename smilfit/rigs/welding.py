@@ -11,6 +11,7 @@ from smilfit.rigs.vertex_numbers import renumber_vertices
 _SAME_PLACE = 1e-6
 # Skinning weights that differ by less are the same; files keep as little as 8 bits of them.
 _SAME_WEIGHT = 1 / 255
+_MOST_PAIRS = 10_000_000
 
 
 def weld_vertices(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
@@ -22,7 +23,14 @@ def weld_vertices(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
     """
     size = float(np.ptp(data.v_template, axis=0).max())
     dense = data.weights.to_dense()
-    pairs = cKDTree(data.v_template).query_pairs(_SAME_PLACE * size, output_type='ndarray')
+    tree = cKDTree(data.v_template)
+    count = int(tree.count_neighbors(tree, _SAME_PLACE * size) - data.n_vertices) // 2
+    if count > _MOST_PAIRS:
+        raise ValueError(
+            f'{data.name}: at most {_MOST_PAIRS:,} pairs of vertices may lie on one place; got {count:,}. The mesh '
+            'is there many times over, or without size: leave the copies out, and import the rig again.'
+        )
+    pairs = tree.query_pairs(_SAME_PLACE * size, output_type='ndarray')
     if not len(pairs):
         return data, ()
     alike = np.abs(dense[pairs[:, 0]] - dense[pairs[:, 1]]).max(1, initial=0) <= _SAME_WEIGHT
