@@ -8,7 +8,7 @@ and a file of a few kilobytes cannot fill the memory. `read_apart` has the syste
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -38,6 +38,8 @@ class Account:
         self._factor = _factor()
         self._stored = 0
         self._admitted: set[tuple[int, int]] = set()
+        # Called when the limits grow: what the system holds must grow with them.
+        self.on_growth: Callable[[], None] | None = None
         self._start = time.thread_time()
         self.admit(path)
 
@@ -82,6 +84,8 @@ class Account:
         self._admitted.add(key)
         blocks = getattr(status, 'st_blocks', None)
         self._stored += status.st_size if blocks is None else min(status.st_size, 512 * blocks)
+        if self.on_growth is not None:
+            self.on_growth()
 
     def charge(self, thing: str, n_bytes: int = 0, n_objects: int = 0) -> None:
         """Add what is about to be taken, before it is.
