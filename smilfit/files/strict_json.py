@@ -43,8 +43,8 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
         for key, value in pairs:
             if not _is_text(key) or (isinstance(value, str) and not _is_text(value)):
                 raise BadFileError(
-                    f'{path}: {shorten(key)!r} must be text of whole characters; got half of one (a surrogate without '
-                    'the other). Correct it.'
+                    f'{path}: {shorten(key)!r} must be text of whole characters; got half of one (a surrogate '
+                    'without the other). Correct it.'
                 )
         if len(found) != len(pairs):
             twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)

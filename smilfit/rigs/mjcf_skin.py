@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from jaxtyping import Float, Int
 
-from smilfit.files import BadFileError, check_budget, reading, shorten
+from smilfit.files import BadFileError, accounted, charge, check_budget, reading, shorten
 from smilfit.rigs.mjcf_frames import Frame, quaternion_turn, vector
 
 WHAT = 'a MuJoCo skin (.skn)'
@@ -54,8 +54,8 @@ def read_skn(path: str | Path) -> MjcfSkin:
         BadFileError: cut short, too long, or with numbers that cannot be.
     """
     path = Path(path)
-    with reading(path, WHAT):
-        check_budget(path, WHAT, path.stat().st_size, MOST_BYTES)
+    with reading(path, WHAT), accounted(path, WHAT):
+        charge('its skins', n_bytes=4 * check_budget(path, WHAT, path.stat().st_size, MOST_BYTES))
         rest = _Bytes(path.read_bytes(), path)
         n_vertices, n_uv, n_faces, n_bones = (int(n) for n in rest.take('<i4', 4))
         vertices = rest.take('<f4', 3 * n_vertices)
