@@ -45,7 +45,7 @@ def vector(attributes: Mapping[str, str], name: str, default: str, where: str) -
     count = len(default.split())
     text = attributes.get(name, default)
     try:
-        values = np.array([float(word) for word in text.split()[: count + 1]])
+        values = np.array([float(word) for word in text.split(None, count + 1)[: count + 1]])
     except ValueError:
         values = np.zeros(0)
     if len(values) != count or not (np.abs(values) <= _LARGEST).all():
