@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.errors import BadFileError, OverBudgetError, shorten
 
 # What any file may take, and what it may take more for each byte of its own. Text of numbers takes some ten times
 # its bytes when it is parsed; a number packed by a general packer rarely less than a quarter of a byte.
@@ -112,7 +112,7 @@ class Account:
         if self.seconds > self.most_seconds:
             raise self.refusal(f'{self.most_seconds:.3g} CPU seconds', f'{self.seconds:.3g}', thing)
 
-    def refusal(self, most: str, taken: str, thing: str | None = None) -> BadFileError:
+    def refusal(self, most: str, taken: str, thing: str | None = None) -> OverBudgetError:
         """Give the error of a file that takes too much.
 
         Args:
@@ -121,7 +121,7 @@ class Account:
             thing: where reading stood, where known.
         """
         place = '' if thing is None else f' with {thing}'
-        return BadFileError(
+        return OverBudgetError(
             f'{self.path}: reading {self.what} must take at most {most}; got {taken}{place}. It is damaged, or made '
             f'to stop the machine: make it anew, or in smaller pieces. For a file that you trust, set {FACTOR}=4, '
             'which allows four times as much.'

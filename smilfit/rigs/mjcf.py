@@ -83,6 +83,10 @@ def _read(
     standing = {b.name: frame for b, frame in zip(bodies, frames)}
     vertices = bound.posed(standing)
     size = float(np.ptp(vertices, axis=0).max())
+    if not 0 < size < np.inf:
+        raise BadFileError(
+            f'{path}: its surface must have an extent; got {size:g}. Do the weights of its skin move any vertex?'
+        )
     skeleton = skeleton_of(bodies, frames, size)
     unit, up = _unit_and_up(document)
     marked = {} if keypoints is None else _keypoints(keypoints, marks, standing, skeleton)

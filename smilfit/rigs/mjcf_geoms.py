@@ -56,8 +56,8 @@ def skin_of_geoms(
             found = _geom(document, bodies[i], number, meshes, hidden)
             if found is not None:
                 local, mesh = found
-                charge('its geoms', n_bytes=2 * (mesh.vertices.nbytes + mesh.faces.nbytes))
-                charge('vertices of its geoms', n_objects=len(mesh.vertices))
+                taken = 2 * (mesh.vertices.nbytes + mesh.faces.nbytes)
+                charge('vertices and triangles of its geoms', taken, len(mesh.vertices) + len(mesh.faces))
                 parts.append((bodies[i].name, frames[i].then(local), mesh))
     if meshes.missing:
         names = list(dict.fromkeys(meshes.missing))

@@ -12,6 +12,8 @@ from smilfit.rigs.mjcf_primitives import Mesh
 
 _WHAT = 'a mesh of MuJoCo (.msh)'
 _MOST_BYTES = 1 << 28
+# Of a hull, which takes long to find.
+_MOST_POINTS = 50_000
 _FORMATS = ('.obj', '.stl', '.ply', '.msh')
 
 
@@ -132,6 +134,7 @@ def _stated(given: dict[str, str], where: str) -> Mesh:
     if words['face']:
         faces = vector(given, 'face', ' '.join('0' * words['face']), where)
         return Mesh(vertices, faces.astype(np.int64).reshape(-1, 3))
+    check_budget(where, 'vertices without faces', len(vertices), _MOST_POINTS, 'of them')
     try:
         hull = ConvexHull(vertices)
     except (QhullError, ValueError) as error:

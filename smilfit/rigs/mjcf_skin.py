@@ -12,7 +12,7 @@ from smilfit.files import BadFileError, accounted, charge, check_budget, reading
 from smilfit.rigs.mjcf_frames import Frame, quaternion_turn, vector
 
 WHAT = 'a MuJoCo skin (.skn)'
-MOST_BYTES = 1 << 30
+MOST_BYTES, MOST_BONES = 1 << 30, 10_000
 _NAME = 40
 
 
@@ -62,7 +62,7 @@ def read_skn(path: str | Path) -> MjcfSkin:
         rest.take('<f4', 2 * n_uv)
         faces = rest.take('<i4', 3 * n_faces)
         bones = tuple(
-            _bone(rest, path) for _ in range(check_budget(path, 'bones', n_bones, 100_000, 'bones'))
+            _bone(rest, path) for _ in range(check_budget(path, 'bones', n_bones, MOST_BONES, 'of them'))
         )
         if rest.left:
             raise BadFileError(
@@ -112,6 +112,8 @@ def inline_skin(element: Element, where: str) -> MjcfSkin:
             f'{where}: vertex and face must be rows of 3 numbers; got {vertices.size} and {faces.size}. Name a file, '
             'or write them out.'
         )
+    found = element.findall('bone')
+    check_budget(where, 'bones', len(found), MOST_BONES, 'of them')
     bones = tuple(
         SkinBone(
             bone.get('body', ''),
@@ -122,7 +124,7 @@ def inline_skin(element: Element, where: str) -> MjcfSkin:
             _numbers(bone, 'vertid', where).astype(np.int64),
             _numbers(bone, 'vertweight', where),
         )
-        for bone in element.findall('bone')
+        for bone in found
     )
     return check_skin(_skin(vertices, faces, bones), where)
 
