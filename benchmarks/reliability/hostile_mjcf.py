@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.reliability.bombs import Bomb
 
 _BALL = '<geom type="sphere" size="0.1"/>'
+_BOX = '<geom type="box" size="0.1 0.1 0.1"/>'
 _MANY = 60_000
 # What may be read, as long as it costs little; and where the sentence must name what the model names.
 _READ = (
@@ -88,7 +89,7 @@ def _models() -> dict[str, Callable[[Path], str]]:
         'bodies': lambda _: model_of(f'<body>{_BALL}</body>' * 90_000),
         'empty_bodies': lambda _: model_of(animal() + '<body/>' * 150_000),
         'children': lambda _: model_of(animal('<body/>' * 9_900)),
-        'jointed': lambda _: model_of(animal(f'<body pos="1 0 0"><joint/>{_BALL}</body>' * 2_500)),
+        'jointed': lambda _: model_of(animal(f'<body pos="1 0 0"><joint/>{_BOX}</body>' * 9_000)),
         'chains': lambda _: model_of(
             f'<body>{_BALL}' + ('<body pos="0 0 1"><joint/>' * 400 + '</body>' * 400) * 20 + '</body>'
         ),
@@ -99,7 +100,7 @@ def _models() -> dict[str, Callable[[Path], str]]:
         'hinges': lambda _: model_of(
             animal(
                 '<body><joint axis="1 0 0" range="-9 9"/><joint axis="0 1 0" range="-9 9"/>'
-                f'<joint axis="0 0 1" range="-9 9"/>{_BALL}</body>' * 1_500
+                '<joint axis="0 0 1" range="-9 9"/></body>' * 9_000
             )
         ),
         'joints': lambda _: model_of(animal('<joint/>' * 150_000)),
@@ -168,7 +169,7 @@ def _besides(folder: Path) -> dict[str, Bomb]:
         'merges': _YAML,
         'lines': 'KEYPOINT_MODEL_PAIRS:\n' + each(' k#: trunk\n', 70_000),
         'fitting_lines': 'KEYPOINT_MODEL_PAIRS:\n' + each(' k#: trunk\n', 4_500),
-        'brackets': '[' * 120_000,
+        'brackets': '[' * 60_000,
     }
     for name, text in tables.items():
         table = folder / f'{name}.yaml'

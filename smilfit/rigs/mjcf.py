@@ -143,6 +143,7 @@ def _skins(
             )
         # A folder may hold models of several animals: a skin without any body of this one is another's.
         beside = sorted(document.path.parent.glob('*.skn')) if not parts else []
+        beside = [path for path in beside if path.is_file()]
         beside = [path for path in beside if any(bone.body in bodies for bone in read_skn(path).bones)]
         if not parts and not beside:
             shown = skin_of_geoms(document, every, rest_frames(every))
