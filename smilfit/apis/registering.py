@@ -1,6 +1,5 @@
 """What `register` does: scans become registered bodies, with figures, pictures and one page."""
 
-import hashlib
 import json
 import logging
 import traceback
@@ -32,7 +31,14 @@ from smilfit.files import (
     write_bytes,
 )
 from smilfit.io.mesh_files import write_mesh
-from smilfit.io.scan_files import LANDMARKS, SCAN_FORMATS, find_scans, read_mesh, read_scan_landmarks
+from smilfit.io.scan_files import (
+    LANDMARKS,
+    SCAN_FORMATS,
+    find_scans,
+    read_mesh,
+    read_scan_landmarks,
+    scan_digest,
+)
 from smilfit.registrants.registration import MeshRegistrant, Scan, clean_scan, template_body
 from smilfit.registrants.registration.result import NUMBERS
 from smilfit.registry import UnknownNameError, build_body_model, build_registrant
@@ -161,9 +167,8 @@ class _Run:
         except (ArithmeticError, ValueError, KeyError, OSError, BadFileError, RuntimeError) as error:
             # One bad scan of many must not end the others; the page and the exit code tell of it.
             told = isinstance(error, (ValueError, OSError, BadFileError, UnknownNameError))
-            why = str(error) if told else f'{type(error).__name__}: {error}'
-            why = why if str(path) in why else f'{path}: {why}'
-            logger.warning('%s: not registered: %s', name, why)
+            why = _naming(path, str(error) if told else f'{type(error).__name__}: {error}')
+            logger.warning('error: %s', why)
             logger.debug('%s', traceback.format_exc())
             return 'failed', why
         return 'done', ''
@@ -172,7 +177,7 @@ class _Run:
         beside = path.with_name(path.stem + LANDMARKS)
         files = [path, *([beside] if beside.is_file() else [])]
         return {
-            'scan': [hashlib.sha256(f.read_bytes()).hexdigest() for f in files],
+            'scan': [scan_digest(file) for file in files],
             'body_model': self.registrant.body.data.content_hash(),
             'smilfit': __version__,
         }
@@ -216,6 +221,14 @@ class _Run:
         return RegistrationRun(records, failed, page, tuple(n for n, word, _ in done if word == 'kept'))
 
 
+def _naming(path: Path, why: str) -> str:
+    """Begin a sentence about a scan with its file."""
+    # What lies beside it begins with the same folder and name.
+    if why.startswith(str(path.with_suffix(''))):
+        return why
+    return f'{path}: {why.removeprefix(f"scan {path.stem}: ")}'
+
+
 def _body(own: Any, given: str | Path | None) -> tuple[SMIL, str | None]:
     """Build the body, and name its file, if a body model file it is; a mesh is a template without a skeleton."""
     if given is None and own is None:
@@ -226,7 +239,10 @@ def _body(own: Any, given: str | Path | None) -> tuple[SMIL, str | None]:
     if isinstance(name, (str, Path)):
         if Path(name).suffix.lower().lstrip('.') in SCAN_FORMATS:
             vertices, faces = read_mesh(name)
-            whole = clean_scan(Path(name).stem, vertices, faces)
+            try:
+                whole = clean_scan(Path(name).stem, vertices, faces)
+            except ValueError as error:
+                raise BadFileError(_naming(Path(name), str(error))) from error
             return template_body(whole.name, whole.vertices, whole.faces), None
         return load_body_model(name), str(name) if is_shipped(name) else str(Path(name).resolve())
     return (name if isinstance(name, torch.nn.Module) else build_body_model(name)), None

@@ -134,8 +134,10 @@ def show(done: 'RegistrationRun', unit: str | None) -> int:
     for record in done.records.values():
         for sentence in record['warnings']:
             console.print(sentence, highlight=False, soft_wrap=True, markup=False)
-    for name, why in done.failed.items():
-        console.print(f'error: {name}: not registered: {why}', highlight=False, soft_wrap=True, markup=False)
+    if done.failed:
+        # Why was said when it happened, and stands on the page.
+        names = ', '.join(done.failed)
+        console.print(f'not registered: {names}', highlight=False, soft_wrap=True, markup=False)
     if done.skipped:
         console.print(f'{len(done.skipped)} were registered already.', highlight=False)
     console.print(f'page: {done.page}', highlight=False, soft_wrap=True, markup=False)

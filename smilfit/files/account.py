@@ -8,12 +8,12 @@ and a file of a few kilobytes cannot fill the memory. `read_apart` has the syste
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.errors import BadFileError, OverBudgetError, shorten
 
 # What any file may take, and what it may take more for each byte of its own. Text of numbers takes some ten times
 # its bytes when it is parsed; a number packed by a general packer rarely less than a quarter of a byte.
@@ -38,6 +38,8 @@ class Account:
         self._factor = _factor()
         self._stored = 0
         self._admitted: set[tuple[int, int]] = set()
+        # Called when the limits grow: what the system holds must grow with them.
+        self.on_growth: Callable[[], None] | None = None
         self._start = time.thread_time()
         self.admit(path)
 
@@ -82,6 +84,8 @@ class Account:
         self._admitted.add(key)
         blocks = getattr(status, 'st_blocks', None)
         self._stored += status.st_size if blocks is None else min(status.st_size, 512 * blocks)
+        if self.on_growth is not None:
+            self.on_growth()
 
     def charge(self, thing: str, n_bytes: int = 0, n_objects: int = 0) -> None:
         """Add what is about to be taken, before it is.
@@ -108,7 +112,7 @@ class Account:
         if self.seconds > self.most_seconds:
             raise self.refusal(f'{self.most_seconds:.3g} CPU seconds', f'{self.seconds:.3g}', thing)
 
-    def refusal(self, most: str, taken: str, thing: str | None = None) -> BadFileError:
+    def refusal(self, most: str, taken: str, thing: str | None = None) -> OverBudgetError:
         """Give the error of a file that takes too much.
 
         Args:
@@ -117,7 +121,7 @@ class Account:
             thing: where reading stood, where known.
         """
         place = '' if thing is None else f' with {thing}'
-        return BadFileError(
+        return OverBudgetError(
             f'{self.path}: reading {self.what} must take at most {most}; got {taken}{place}. It is damaged, or made '
             f'to stop the machine: make it anew, or in smaller pieces. For a file that you trust, set {FACTOR}=4, '
             'which allows four times as much.'

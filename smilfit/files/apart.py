@@ -181,14 +181,21 @@ def _bound(account: Account) -> Callable[[], None]:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = taken + max(account.most_bytes - account.n_bytes, 1 << 20)
-    bounded = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))
-    # Of whole seconds; the process has taken none yet.
-    seconds = max(math.floor(account.most_seconds - account.seconds), 1)
     _, hard_s = resource.getrlimit(resource.RLIMIT_CPU)
-    if hard_s == resource.RLIM_INFINITY or hard_s > seconds:
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, hard_s))
+    before, began = account.n_bytes, account.seconds
+
+    def hold() -> None:
+        most = taken + max(account.most_bytes - before, 1 << 20)
+        bounded = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))
+        # Of whole seconds; the process had taken none when it began.
+        seconds = max(math.floor(account.most_seconds - began), 1)
+        if hard_s == resource.RLIM_INFINITY or hard_s > seconds:
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, hard_s))
+
+    hold()
+    # What the file references and is admitted in the child counts there, too.
+    account.on_growth = hold
     return lambda: resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 

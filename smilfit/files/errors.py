@@ -9,6 +9,10 @@ class BadFileError(ValueError):
     """A file breaks a rule, or is not whole. The message names it, the rule, what was found and what to do."""
 
 
+class OverBudgetError(BadFileError):
+    """Reading a file would take more than it may; with whatever it references, it is the file that was given."""
+
+
 def shorten(value: Any, most: int = LONGEST) -> str:
     """Show a value of a file in a message: text cut in the middle, of anything else the kind.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.errors import BadFileError, OverBudgetError, shorten
 
 ADVICE = 'The file is damaged or of another kind: copy it again, or make it anew.'
 
@@ -14,7 +14,8 @@ def reading(path: str | Path, what: str = 'the file', advice: str = ADVICE) -> I
     """Read a file inside this context: what fails there is an error that names the file.
 
     Errors whose message begins with the path are passed on, so that contexts may nest and exact messages stay. A
-    missing optional package, or a name that our own code lacks, is no fault of the file.
+    missing optional package, or a name that our own code lacks, is no fault of the file. What an account refuses
+    names the file that a person gave.
 
     Args:
         path: the file.
@@ -28,7 +29,7 @@ def reading(path: str | Path, what: str = 'the file', advice: str = ADVICE) -> I
     """
     try:
         yield
-    except (ImportError, NameError):
+    except (ImportError, NameError, OverBudgetError):
         raise
     except OSError as error:
         if names(error, path):

@@ -21,7 +21,8 @@ def read_strict_json(path: str | Path, what: str, most: int = MOST_TEXT_BYTES) -
 
     Raises:
         FileNotFoundError: no such file.
-        BadFileError: no JSON object, a key that stands twice, NaN or Infinity, too large, or nested too deeply.
+        BadFileError: no JSON object, a key that stands twice, NaN or Infinity, half a character, too large, or nested
+            too deeply.
     """
     return parse_strict_json(read_text(path, what, most, 'utf-8-sig'), path, what)
 
@@ -40,6 +41,12 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
 
     def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
+        for key, value in pairs:
+            if not _is_text(key) or (isinstance(value, str) and not _is_text(value)):
+                raise BadFileError(
+                    f'{path}: {shorten(key)!r} must be text of whole characters; got half of one (a surrogate '
+                    'without the other). Correct it.'
+                )
         if len(found) != len(pairs):
             twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
             raise BadFileError(
@@ -64,3 +71,8 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
             f'{path}: {what} must hold a JSON object at its top; got {shorten(found)}. Is it the right file?'
         )
     return found
+
+
+def _is_text(value: str) -> bool:
+    """Say whether a text can be printed and written: JSON may escape one half of a pair of surrogates."""
+    return value.isascii() or not any('\ud800' <= c <= '\udfff' for c in value)

@@ -1,5 +1,6 @@
-"""Scanned meshes from files of other programs."""
+"""Scanned meshes from files of other programs, each read in a process that the system bounds."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,26 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from smilfit.files import BadFileError, check_budget, read_json, reading
+from smilfit.files import (
+    BadFileError,
+    accounted,
+    charge,
+    check_budget,
+    inside,
+    read_apart,
+    read_json,
+    reading,
+    shorten,
+)
 from smilfit.registry import did_you_mean
 
 SCAN_FORMATS = ('obj', 'ply', 'stl', 'off', 'glb')
 LANDMARKS = '.landmarks.json'
-# A scan of ten million vertices is about so large.
-_MOST_BYTES = 1 << 31
+_LANDMARKS_OF = 'landmarks of a scan'
+WHAT = 'a scan'
+# A scan of ten million vertices is about so large; a hundred thousand landmarks are less.
+_MOST_BYTES, _MOST_LANDMARK_BYTES = 1 << 31, 1 << 24
+_BLOCK = 1 << 20
 
 
 def find_scans(paths: list[str | Path]) -> dict[str, Path]:
@@ -27,7 +41,7 @@ def find_scans(paths: list[str | Path]) -> dict[str, Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower().lstrip('.') in SCAN_FORMATS)
+            files = sorted(p for p in path.iterdir() if _format(p) in SCAN_FORMATS and p.is_file())
             if not files:
                 raise FileNotFoundError(
                     f'{path}: must hold scans ({", ".join(SCAN_FORMATS)}); there are none. Name their folder.'
@@ -53,28 +67,86 @@ def read_mesh(path: str | Path) -> tuple[Float[np.ndarray, 'V 3'], Int[np.ndarra
         BadFileError: another format, or no mesh.
     """
     path = Path(path)
-    kind = path.suffix.lower().lstrip('.')
+    kind = _format(path)
     if kind not in SCAN_FORMATS:
         raise BadFileError(
             f'{path}: a scan must be one of {", ".join(SCAN_FORMATS)}; got {path.suffix!r}. '
             f'{did_you_mean(kind, SCAN_FORMATS)}'
         )
-    with reading(path, 'a scan'):
+    with reading(path, WHAT):
         check_budget(path, 'the file', path.stat().st_size, _MOST_BYTES)
-        # Imported where it is used: it takes half a second.
-        import trimesh
+        import_mesh_reader()
+        return read_apart(path, WHAT, _read_triangles, path, kind)
 
-        loaded: Any = trimesh.load(
-            path, file_type=kind, process=False, maintain_order=True, skip_materials=True
-        )
-        if isinstance(loaded, trimesh.Scene):
-            parts = [g for g in loaded.dump() if isinstance(g, trimesh.Trimesh)]
-            if not parts:
-                raise ValueError('no triangles in it; a scan must be a surface')
-            loaded = trimesh.util.concatenate(parts)
-        vertices = np.asarray(loaded.vertices, np.float64)
-        faces = np.asarray(getattr(loaded, 'faces', np.zeros((0, 3))), np.int64)
+
+def import_mesh_reader() -> None:
+    """Import what reads meshes, where a process is about to be forked for it: it takes half a second."""
+    import trimesh
+
+    _ = trimesh
+
+
+def scan_digest(path: str | Path) -> str:
+    """Give the SHA-256 of a scan's file or of what lies beside it, in hexadecimal.
+
+    Raises:
+        BadFileError: a file of holes, or one larger than any scan, which is not gone through.
+    """
+    with accounted(path, WHAT) as account, open(path, 'rb') as file:
+        size = Path(path).stat().st_size
+        check_budget(path, 'the file', size, _MOST_BYTES)
+        account.charge('its length', n_bytes=size)
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _format(path: Path) -> str:
+    return path.suffix.lower().lstrip('.')
+
+
+def _read_triangles(path: Path, kind: str) -> tuple[Float[np.ndarray, 'V 3'], Int[np.ndarray, 'F 3']]:
+    import trimesh
+
+    loaded: Any = trimesh.load(
+        path, file_type=kind, resolver=_Beside(path), process=False, maintain_order=True, skip_materials=True
+    )
+    if isinstance(loaded, trimesh.Scene):
+        # What stands in a scene many times is made as often.
+        for node in loaded.graph.nodes_geometry:
+            shown = loaded.geometry[loaded.graph[node][1]]
+            _charge_mesh(len(shown.vertices), len(getattr(shown, 'faces', ())))
+        parts = [g for g in loaded.dump() if isinstance(g, trimesh.Trimesh)]
+        if not parts:
+            raise ValueError('no triangles in it; a scan must be a surface')
+        loaded = trimesh.util.concatenate(parts)
+    else:
+        _charge_mesh(len(loaded.vertices), len(getattr(loaded, 'faces', ())))
+    vertices = np.asarray(loaded.vertices, np.float64)
+    faces = np.asarray(getattr(loaded, 'faces', np.zeros((0, 3))), np.int64)
     return vertices, faces
+
+
+def _charge_mesh(n_vertices: int, n_faces: int) -> None:
+    charge('its vertices and triangles', n_objects=n_vertices + n_faces)
+
+
+class _Beside:
+    """What a scan's file names, from its own folder alone, on its account."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get(self, name: str) -> bytes:
+        """Read a file beside the scan."""
+        place = inside(self.path.parent, str(name).strip(), f'{self.path}: a file that it names')
+        with accounted(place, WHAT):
+            size = place.stat().st_size
+            charge('the files that it names', n_bytes=check_budget(place, 'the file', size, _MOST_BYTES))
+            return place.read_bytes()
+
+    __getitem__ = get
 
 
 def read_scan_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, '3']]:
@@ -87,16 +159,21 @@ def read_scan_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, '3']]:
     beside = path.with_name(path.stem + LANDMARKS)
     if not beside.is_file():
         return {}
+    return read_apart(beside, _LANDMARKS_OF, _read_landmarks, beside)
+
+
+def _read_landmarks(beside: Path) -> dict[str, Float[np.ndarray, '3']]:
     found = {}
-    for name, value in read_json(beside, 'landmarks of a scan', dict).items():
+    for name, value in read_json(beside, _LANDMARKS_OF, dict, _MOST_LANDMARK_BYTES).items():
         try:
             point = np.asarray(value, np.float64)
         except (TypeError, ValueError):
             point = np.zeros(0)
         if point.shape != (3,) or not np.isfinite(point).all():
-            shown = json.dumps(value)[:80]
+            shown = shorten(json.dumps(value)[:80])
             raise BadFileError(
-                f'{beside}: a landmark must be three numbers; {name!r} is {shown}. Leave it out, or correct it.'
+                f'{beside}: a landmark must be three numbers; {shorten(name)!r} is {shown}. Leave it out, '
+                'or correct it.'
             )
         found[name] = point
     return found

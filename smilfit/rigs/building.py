@@ -25,6 +25,8 @@ _DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about ev
 # What animators call the handles by which they pull a skeleton.
 _CONTROL = re.compile(r'(?<![a-z])ik(?![a-z])|pole|target|ctrl|control|helper', re.IGNORECASE)
 LIMITS = ('auto', 'file', 'clips', 'default')
+# A centipede has some hundred; what is done with pairs of joints takes seconds of so many.
+MOST_JOINTS = 6000
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,11 @@ def _check_rig(rig: Rig) -> None:
     if not count or not joints or not len(rig.faces):
         got = f'{count} vertices, {len(rig.faces)} triangles and {joints} joints'
         raise ValueError(f'{rig.name}: a rig must have a mesh and joints; got {got}. Export both together.')
+    if joints > MOST_JOINTS:
+        raise ValueError(
+            f'{rig.name}: a rig must have at most {MOST_JOINTS} joints; got {joints}. Is each of them a bone? Export '
+            'the skeleton alone.'
+        )
     if not np.isfinite(rig.vertices).all() or not np.isfinite(rig.rest).all():
         raise ValueError(
             f'{rig.name}: places of vertices and joints must be finite; some are not. Mend the rig.'

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.files import BadFileError, reading, shorten
+from smilfit.files import BadFileError, charge, read_apart, reading, shorten
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs.mjcf_bodies import MjcfBody, posed_frames, read_bodies, rest_frames
-from smilfit.rigs.mjcf_document import WHAT, MjcfDocument, read_mjcf_document
+from smilfit.rigs.mjcf_document import MOST_BYTES, WHAT, MjcfDocument, read_mjcf_document
 from smilfit.rigs.mjcf_frames import Frame, vector
 from smilfit.rigs.mjcf_geoms import skin_of_geoms
 from smilfit.rigs.mjcf_joints import MjcfSkeleton, skeleton_of
-from smilfit.rigs.mjcf_keypoints import FREE_SD, KEPT_SD, read_body_keypoints
+from smilfit.rigs.mjcf_keypoints import FREE_SD, KEPT_SD, BodyKeypoint, read_body_keypoints
+from smilfit.rigs.mjcf_keypoints import WHAT as KEYPOINTS
 from smilfit.rigs.mjcf_meshes import asset_places, find_asset
 from smilfit.rigs.mjcf_skin import MjcfSkin, inline_skin, read_skn
 from smilfit.rigs.rig import Rig, Site
@@ -42,6 +43,31 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None, keypoints: str |
         FileNotFoundError: no such file.
         BadFileError: what is no model, has neither skin nor geoms, or a skin of other bodies; the message says which.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: {WHAT} must be there; it is not. Check the path.')
+    marks = {} if keypoints is None else read_apart(keypoints, KEYPOINTS, read_body_keypoints, keypoints)
+    if skin is None and _shows_meshes(path):
+        # Imported where it is used: it is of a lower room.
+        from smilfit.io.scan_files import import_mesh_reader
+
+        import_mesh_reader()
+    return read_apart(path, WHAT, _read, path, skin, keypoints, marks)
+
+
+def _shows_meshes(path: Path) -> bool:
+    """Say whether a model's own file looks as if its geoms are meshes; what it includes is not looked at."""
+    with path.open('rb') as file:
+        text = file.read(MOST_BYTES)
+    return b'<mesh' in text and b'<skin' not in text
+
+
+def _read(
+    path: Path,
+    skin: str | Path | None,
+    keypoints: str | Path | None,
+    marks: Mapping[str, BodyKeypoint],
+) -> Rig:
     document = read_mjcf_document(path)
     with reading(path, WHAT):
         every, notes = read_bodies(document)
@@ -50,15 +76,20 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None, keypoints: str |
     bound = _joined(parts)
     bodies = _trees_of(every, {bone.body for bone in bound.bones})
     if len(bodies) < len(every):
-        left = [b.name for b in every if b.parent < 0 and b.name not in {x.name for x in bodies}]
+        taken = {b.name for b in bodies}
+        left = [b.name for b in every if b.parent < 0 and b.name not in taken]
         notes = (*notes, f'left out, since no skin hangs on it: {", ".join(left)}')
     frames = rest_frames(bodies)
     standing = {b.name: frame for b, frame in zip(bodies, frames)}
     vertices = bound.posed(standing)
     size = float(np.ptp(vertices, axis=0).max())
+    if not 0 < size < np.inf:
+        raise BadFileError(
+            f'{path}: its surface must have an extent; got {size:g}. Do the weights of its skin move any vertex?'
+        )
     skeleton = skeleton_of(bodies, frames, size)
     unit, up = _unit_and_up(document)
-    marked = {} if keypoints is None else _keypoints(keypoints, standing, skeleton)
+    marked = {} if keypoints is None else _keypoints(keypoints, marks, standing, skeleton)
     rig = Rig(
         name=document.name,
         vertices=vertices,
@@ -112,6 +143,7 @@ def _skins(
             )
         # A folder may hold models of several animals: a skin without any body of this one is another's.
         beside = sorted(document.path.parent.glob('*.skn')) if not parts else []
+        beside = [path for path in beside if path.is_file()]
         beside = [path for path in beside if any(bone.body in bodies for bone in read_skn(path).bones)]
         if not parts and not beside:
             shown = skin_of_geoms(document, every, rest_frames(every))
@@ -183,13 +215,13 @@ def _sites(
     bodies: Sequence[MjcfBody], frames: Mapping[str, Frame], skeleton: MjcfSkeleton
 ) -> dict[str, Site]:
     """Give the model's sites, and the bodies that are no joints under their own names."""
-    found = {}
+    found, joints = {}, set(skeleton.names)
     for body in bodies:
-        if body.name not in skeleton.names:
+        if body.name not in joints:
             found[body.name] = site_on(skeleton, frames[body.name], body.name, np.zeros(3))
     for body in bodies:
         for name, place in body.sites.items():
-            free = name if name not in skeleton.names and name not in found else f'{name}_site'
+            free = name if name not in joints and name not in found else f'{name}_site'
             found[free] = site_on(skeleton, frames[body.name], body.name, place)
     return found
 
@@ -200,21 +232,26 @@ def site_on(skeleton: MjcfSkeleton, frame: Frame, body: str, place: np.ndarray) 
     return Site(skeleton.names[joint], frame.turn @ place + frame.place - skeleton.rest[joint, :3, 3])
 
 
-def _keypoints(path: str | Path, frames: Mapping[str, Frame], skeleton: MjcfSkeleton) -> dict[str, Site]:
+def _keypoints(
+    path: str | Path,
+    marks: Mapping[str, BodyKeypoint],
+    frames: Mapping[str, Frame],
+    skeleton: MjcfSkeleton,
+) -> dict[str, Site]:
     """Give a lab's keypoints as sites whose places are not known well.
 
     Raises:
         UnknownNameError: a body that the model, as far as it has a skin, has not.
     """
-    found = {}
+    found, joints = {}, set(skeleton.names)
     length = float(np.ptp(skeleton.rest[:, :3, 3], axis=0).max())
-    for name, point in read_body_keypoints(path).items():
+    for name, point in marks.items():
         if point.body not in frames:
             raise UnknownNameError(
                 f'{path}: {shorten(name)} must hang on a body of the model; {shorten(point.body)!r} is none. '
                 f'{did_you_mean(point.body, frames)}'
             )
-        if name in skeleton.names:
+        if name in joints:
             raise BadFileError(
                 f'{path}: keypoints must have names of their own; {name!r} is a joint. Rename it.'
             )
@@ -243,20 +280,26 @@ def _unit_and_up(document: MjcfDocument) -> tuple[str | None, str | None]:
 def _skinning_error(rig: Rig, skin: MjcfSkin, bodies: tuple[MjcfBody, ...], skeleton: MjcfSkeleton) -> float:
     """Measure how far posed vertices are from MuJoCo's, at random angles within the ranges."""
     rng, worst = np.random.default_rng(0), 0.0
-    weights = rig.weights.to_dense()
-    weights /= weights.sum(1, keepdims=True)
+    thin = rig.weights
+    values = thin.values / np.bincount(thin.rows, thin.values, len(rig.vertices))[thin.rows]
+    order = np.argsort(thin.cols, kind='stable')
+    ends = np.searchsorted(thin.cols[order], np.arange(len(skeleton.names) + 1))
+    standing = rest_frames(bodies)
+    # Any body that a joint carries moves as the joint does.
+    carried: dict[int, int] = {}
+    for number, body in enumerate(bodies):
+        carried.setdefault(skeleton.of_body[body.name], number)
     for _ in range(_PROBES):
+        charge('its skin', n_bytes=rig.vertices.nbytes)
         angles = {j.name: float(rng.uniform(*(j.span or (-0.5, 0.5)))) for b in bodies for j in b.joints}
         frames = posed_frames(bodies, angles)
         truth = skin.posed({b.name: frame for b, frame in zip(bodies, frames)})
         mine = np.zeros_like(truth)
-        for joint in range(len(skeleton.names)):
-            # Any body that a joint carries moves as the joint does.
-            carried = next((n for n, b in enumerate(bodies) if skeleton.of_body[b.name] == joint), None)
-            if carried is None:
-                continue
-            now, rest = frames[carried], rest_frames(bodies)[carried]
+        for joint, number in carried.items():
+            moved = order[ends[joint] : ends[joint + 1]]
+            now, rest = frames[number], standing[number]
             turn = now.turn @ rest.turn.T
-            mine += weights[:, [joint]] * ((rig.vertices - rest.place) @ turn.T + now.place)
+            rows = thin.rows[moved]
+            mine[rows] += values[moved, None] * ((rig.vertices[rows] - rest.place) @ turn.T + now.place)
         worst = max(worst, float(np.linalg.norm(mine - truth, axis=1).max()))
     return worst

@@ -7,11 +7,13 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from jaxtyping import Float
 
-from smilfit.files import BadFileError, shorten
+from smilfit.files import BadFileError, check_budget, shorten
 from smilfit.rigs.mjcf_document import MAIN, MjcfDocument
 from smilfit.rigs.mjcf_frames import WORLD, Frame, axis_turn, frame_of, unit_axis, vector
 
 HINGE, BALL, SLIDE, FREE = 'hinge', 'ball', 'slide', 'free'
+# Animals have hundreds; of more no fit is possible.
+MOST_BODIES = 10_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def read_bodies(document: MjcfDocument) -> tuple[tuple[MjcfBody, ...], tuple[str
         raise BadFileError(
             f'{document.path}: a model must have bodies in <worldbody>; got none. Is an included file missing?'
         )
-    return tuple(reader.found), tuple(reader.notes)
+    return tuple(reader.found), tuple(dict.fromkeys(reader.notes))
 
 
 def rest_frames(bodies: tuple[MjcfBody, ...]) -> list[Frame]:
@@ -111,7 +113,12 @@ class _Bodies:
                 where = f'{self.document.path}: a <frame>'
                 inner = frame.then(frame_of(element.attrib, self.document.compiler, where))
                 yield from self.children(iter(element), inner, element.get('childclass', childclass))
-            elif element.tag in ('replicate', 'attach', 'composite', 'flexcomp'):
+            elif element.tag == 'replicate':
+                raise BadFileError(
+                    f'{self.document.path}: bodies must be written out; got <replicate>, which has MuJoCo make them. '
+                    'Open it in MuJoCo and save it as XML, which writes them out.'
+                )
+            elif element.tag in ('attach', 'composite', 'flexcomp'):
                 self.notes.append(f'<{element.tag}> is left out, with all it would make')
             elif element.tag in ('body', 'joint', 'freejoint', 'site', 'geom'):
                 yield element, frame, childclass
@@ -120,6 +127,7 @@ class _Bodies:
         if element.tag != 'body':
             return
         document, number = self.document, len(self.found)
+        check_budget(document.path, 'bodies', number + 1, MOST_BODIES, 'of them')
         name = _unique(element.get('name') or f'body_{number}', self.names, f'{document.path}: bodies')
         where = f'{document.path}: body {shorten(name)}'
         childclass = element.get('childclass', childclass)

@@ -1,7 +1,7 @@
 """Read an MJCF document whole: includes in their place, defaults by class, and nothing that a file could do harm by.
 
 The standard library's expat reads the XML. Document types, and with them entities, are refused; included files must
-lie in the folder of the model or below it.
+lie in the folder of the model or below it. What is read is charged to the model's account.
 """
 
 from collections import Counter
@@ -11,10 +11,14 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from smilfit.files import BadFileError, check_budget, inside, reading, shorten
+from smilfit.files import BadFileError, accounted, charge, check_budget, inside, reading, shorten
 
 WHAT = 'a MuJoCo model'
 MOST_BYTES, MOST_ELEMENTS, MOST_INCLUDES, DEEPEST = 1 << 26, 200_000, 200, 500
+# MuJoCo knows some 40 of a geom.
+MOST_ATTRIBUTES = 200
+# What an element and an attribute take as Python has them, beside their text, bytes.
+_ELEMENT_BYTES, _ATTRIBUTE_BYTES = 300, 200
 MAIN = 'main'
 # What is known of these by their class.
 _CLASSED = ('joint', 'site', 'geom', 'mesh')
@@ -27,6 +31,8 @@ class Compiler:
     degrees: bool = True
     eulerseq: str = 'xyz'
     autolimits: bool = True
+    meshdir: str = ''
+    assetdir: str = ''
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class MjcfDocument:
         name: the model's.
         compiler: how its numbers are meant.
         root: all of it, includes in their places.
-        classes: attributes of joints, sites, geoms and meshes by class and element, with those of the classes above.
+        classes: attributes of joints, sites, geoms and meshes by class and element, with those of the classes above;
+            classes that say nothing of an element share the table of the class above.
         missing: included files that are not there.
     """
 
@@ -78,7 +85,7 @@ def read_mjcf_document(path: str | Path) -> MjcfDocument:
     """
     path = Path(path)
     loader = _Loader(path)
-    with reading(path, WHAT):
+    with reading(path, WHAT), accounted(path, WHAT):
         root = loader.read(path)
         if root.tag != 'mujoco':
             raise BadFileError(
@@ -100,7 +107,7 @@ class _Loader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.folder = path, path.parent
-        self.left, self.count = MOST_BYTES, 0
+        self.left, self.count, self.included = MOST_BYTES, 0, 0
         self.seen: set[Path] = set()
         self.missing: list[str] = []
 
@@ -109,8 +116,9 @@ class _Loader:
         text = path.read_bytes()
         self.left -= len(text)
         self.seen.add(path.resolve())
-        check_budget(self.path, 'included files', len(self.seen), MOST_INCLUDES, 'files')
-        return self._parsed(text, path)
+        with accounted(path, WHAT):
+            charge('its text', n_bytes=2 * len(text))
+            return self._parsed(text, path)
 
     def _parsed(self, text: bytes, path: Path) -> Element:
         builder, parser = TreeBuilder(), expat.ParserCreate()
@@ -121,6 +129,8 @@ class _Loader:
             depth, self.count = depth + 1, self.count + 1
             check_budget(path, 'nesting', depth, DEEPEST, 'levels')
             check_budget(path, 'the document', self.count, MOST_ELEMENTS, 'elements')
+            check_budget(path, f'<{shorten(tag)}>', len(attributes), MOST_ATTRIBUTES, 'attributes')
+            charge('its elements', _ELEMENT_BYTES + _ATTRIBUTE_BYTES * len(attributes), 1)
             builder.start(tag, attributes)
 
         def end(tag: str) -> None:
@@ -146,26 +156,35 @@ class _Loader:
 
     def include(self, element: Element) -> None:
         """Put included files in the place of what names them."""
-        place = 0
-        while place < len(element):
-            child = element[place]
-            if child.tag != 'include':
+        # The last comes first; what is included stands in the order in which it is reached.
+        waiting, found = list(element)[::-1], []
+        changed = False
+        while waiting:
+            child = waiting.pop()
+            if child.tag == 'include':
+                changed = True
+                waiting += self._included(child)[::-1]
+            else:
                 self.include(child)
-                place += 1
-                continue
-            name = child.get('file', '')
-            element.remove(child)
-            found = inside(self.folder, name, f'{self.path}: <include>')
-            if not name or not found.is_file():
-                self.missing.append(name)
-                continue
-            if found.resolve() in self.seen:
-                raise BadFileError(
-                    f'{self.path}: a file must be included once; {shorten(name)!r} is twice. Remove one <include>.'
-                )
-            with reading(found, WHAT):
-                for offset, inner in enumerate(self.read(found)):
-                    element.insert(place + offset, inner)
+                found.append(child)
+        if changed:
+            element[:] = found
+
+    def _included(self, element: Element) -> list[Element]:
+        """Give what the file holds that an <include> names; nothing where it is not there."""
+        name = element.get('file', '')
+        self.included += 1
+        check_budget(self.path, 'includes', self.included, MOST_INCLUDES, 'of them')
+        found = inside(self.folder, name, f'{self.path}: <include>')
+        if not name or not found.is_file():
+            self.missing.append(name)
+            return []
+        if found.resolve() in self.seen:
+            raise BadFileError(
+                f'{self.path}: a file must be included once; {shorten(name)!r} is twice. Remove one <include>.'
+            )
+        with reading(found, WHAT):
+            return list(self.read(found))
 
 
 def _compiler(root: Element, path: Path) -> Compiler:
@@ -183,17 +202,24 @@ def _compiler(root: Element, path: Path) -> Compiler:
             f'{path}: coordinates must be local; got coordinate={shorten(settings["coordinate"])!r}, which '
             'MuJoCo has given up too. Save the model by a MuJoCo older than 2.3.4.'
         )
-    return Compiler(angle == 'degree', sequence, settings.get('autolimits', 'true') == 'true')
+    return Compiler(
+        angle == 'degree',
+        sequence,
+        settings.get('autolimits', 'true') == 'true',
+        settings.get('meshdir', ''),
+        settings.get('assetdir', ''),
+    )
 
 
 def _classes(root: Element, path: Path) -> dict[str, dict[str, dict[str, str]]]:
     found: dict[str, dict[str, dict[str, str]]] = {MAIN: {}}
 
     def add(element: Element, name: str, above: dict[str, dict[str, str]]) -> None:
-        own = {tag: dict(attributes) for tag, attributes in above.items()}
+        own = dict(above)
         for child in element:
             if child.tag in _CLASSED:
                 own[child.tag] = own.get(child.tag, {}) | child.attrib
+                charge('its classes', n_objects=len(own[child.tag]))
         found[name] = own
         inner = element.findall('default')
         for child in inner:

@@ -12,6 +12,8 @@ from smilfit.rigs.mjcf_document import Compiler
 # Attributes that say how a frame is turned, and of how many numbers they are.
 WAYS = {'quat': 4, 'axisangle': 4, 'euler': 3, 'xyaxes': 6, 'zaxis': 3}
 _TINY = 1e-12
+# Cubes of larger numbers are beyond what the computer can count with.
+_LARGEST = 1e30
 
 
 class Frame(NamedTuple):
@@ -38,17 +40,18 @@ def vector(attributes: Mapping[str, str], name: str, default: str, where: str) -
     """Read an attribute of as many numbers as the default has.
 
     Raises:
-        BadFileError: other text, or another count.
+        BadFileError: other text, another count, or numbers beyond all measure.
     """
     count = len(default.split())
     text = attributes.get(name, default)
     try:
-        values = np.array([float(word) for word in text.split()[: count + 1]])
+        values = np.array([float(word) for word in text.split(None, count + 1)[: count + 1]])
     except ValueError:
         values = np.zeros(0)
-    if len(values) != count or not np.isfinite(values).all():
+    if len(values) != count or not (np.abs(values) <= _LARGEST).all():
         raise BadFileError(
-            f'{where}: {name} must be {count} finite numbers; got {shorten(text)!r}. Correct it.'
+            f'{where}: {name} must be {count} finite numbers of at most {_LARGEST:g}; got {shorten(text)!r}. '
+            'Correct it.'
         )
     return values
 

@@ -4,12 +4,13 @@ Models of insects (and of robots) have no skin: every body carries meshes or sim
 the groups that MuJoCo's viewer shows, unless they are invisible; floors are none of an animal.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from smilfit.files import BadFileError, shorten
+from smilfit.files import BadFileError, charge, shorten
 from smilfit.rigs.mjcf_bodies import MjcfBody
 from smilfit.rigs.mjcf_document import MjcfDocument
 from smilfit.rigs.mjcf_frames import WAYS, WORLD, Frame, frame_of, shortest_turn, vector
@@ -55,6 +56,8 @@ def skin_of_geoms(
             found = _geom(document, bodies[i], number, meshes, hidden)
             if found is not None:
                 local, mesh = found
+                taken = 2 * (mesh.vertices.nbytes + mesh.faces.nbytes)
+                charge('vertices and triangles of its geoms', taken, len(mesh.vertices) + len(mesh.faces))
                 parts.append((bodies[i].name, frames[i].then(local), mesh))
     if meshes.missing:
         names = list(dict.fromkeys(meshes.missing))
@@ -73,7 +76,8 @@ def _largest_tree(bodies: Sequence[MjcfBody]) -> list[int]:
     roots: list[int] = []
     for i, body in enumerate(bodies):
         roots.append(i if body.parent < 0 else roots[body.parent])
-    most = max(set(roots), key=lambda root: (roots.count(root), -root))
+    sizes = Counter(roots)
+    most = max(sizes, key=lambda root: (sizes[root], -root))
     return [i for i, root in enumerate(roots) if root == most]
 
 

@@ -17,7 +17,7 @@ PAIRS, OFFSETS, KEPT = 'KEYPOINT_MODEL_PAIRS', 'KEYPOINT_INITIAL_OFFSETS', 'SITE
 # How far a keypoint may be from where the table begins, a share of the body's length: one whose offset STAC lets go
 # where it likes, and one that it holds.
 FREE_SD, KEPT_SD = 0.08, 0.02
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)

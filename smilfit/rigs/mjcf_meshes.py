@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
-from smilfit.files import BadFileError, check_budget, inside, reading, shorten
+from smilfit.files import BadFileError, accounted, charge, check_budget, inside, reading, shorten
 from smilfit.rigs.mjcf_document import MAIN, MjcfDocument
 from smilfit.rigs.mjcf_frames import quaternion_turn, vector
 from smilfit.rigs.mjcf_primitives import Mesh
 
 _WHAT = 'a mesh of MuJoCo (.msh)'
 _MOST_BYTES = 1 << 28
+# Of a hull, which takes long to find.
+_MOST_POINTS = 50_000
 _FORMATS = ('.obj', '.stl', '.ply', '.msh')
 
 
@@ -30,16 +32,13 @@ def asset_places(document: MjcfDocument, name: str, where: str) -> list[Path]:
     Raises:
         BadFileError: a name that leads out of the model's folder.
     """
-    settings: dict[str, str] = {}
-    for element in document.root.findall('compiler'):
-        settings |= element.attrib
-    folder = document.path.parent
-    places = [inside(folder, Path(settings.get(key, '')) / name, where) for key in ('meshdir', 'assetdir')]
+    folder, compiler = document.path.parent, document.compiler
+    places = [inside(folder, Path(key) / name, where) for key in (compiler.meshdir, compiler.assetdir)]
     return list(dict.fromkeys([*places, inside(folder, name, where)]))
 
 
 class MjcfMeshes:
-    """The meshes of a model by name, each read when a geom shows it."""
+    """The meshes of a model by name, each read once, when a geom shows it."""
 
     def __init__(self, document: MjcfDocument) -> None:
         self.document = document
@@ -49,6 +48,7 @@ class MjcfMeshes:
                 given = document.attributes(element, MAIN)
                 self.elements[given.get('name') or Path(given.get('file', '')).stem] = given
         self.missing: list[str] = []
+        self._read: dict[str, Mesh | None] = {}
 
     def mesh(self, name: str, where: str) -> Mesh | None:
         """Give vertices and triangles in the geom's frame; None (and its file in `missing`) if it is not there.
@@ -62,6 +62,11 @@ class MjcfMeshes:
             raise BadFileError(
                 f'{where}: mesh must name a <mesh> of <asset>; got {shorten(name)!r}. Is an included file missing?'
             )
+        if name not in self._read:
+            self._read[name] = self._whole(name)
+        return self._read[name]
+
+    def _whole(self, name: str) -> Mesh | None:
         given = self.elements[name]
         where = f'{self.document.path}: mesh {shorten(name)}'
         if 'file' in given:
@@ -101,8 +106,8 @@ def _read(path: Path, where: str) -> Mesh:
         from smilfit.io.scan_files import read_mesh
 
         return Mesh(*read_mesh(path))
-    with reading(path, _WHAT):
-        check_budget(path, _WHAT, path.stat().st_size, _MOST_BYTES)
+    with reading(path, _WHAT), accounted(path, _WHAT):
+        charge('its meshes', n_bytes=4 * check_budget(path, _WHAT, path.stat().st_size, _MOST_BYTES))
         data = path.read_bytes()
         counts = np.frombuffer(data[:16], '<i4').astype(np.int64)
         good = len(counts) == 4 and (counts >= 0).all()
@@ -129,6 +134,7 @@ def _stated(given: dict[str, str], where: str) -> Mesh:
     if words['face']:
         faces = vector(given, 'face', ' '.join('0' * words['face']), where)
         return Mesh(vertices, faces.astype(np.int64).reshape(-1, 3))
+    check_budget(where, 'vertices without faces', len(vertices), _MOST_POINTS, 'of them')
     try:
         hull = ConvexHull(vertices)
     except (QhullError, ValueError) as error:

@@ -8,11 +8,11 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from jaxtyping import Float, Int
 
-from smilfit.files import BadFileError, check_budget, reading, shorten
+from smilfit.files import BadFileError, accounted, charge, check_budget, reading, shorten
 from smilfit.rigs.mjcf_frames import Frame, quaternion_turn, vector
 
 WHAT = 'a MuJoCo skin (.skn)'
-MOST_BYTES = 1 << 30
+MOST_BYTES, MOST_BONES = 1 << 30, 10_000
 _NAME = 40
 
 
@@ -54,15 +54,15 @@ def read_skn(path: str | Path) -> MjcfSkin:
         BadFileError: cut short, too long, or with numbers that cannot be.
     """
     path = Path(path)
-    with reading(path, WHAT):
-        check_budget(path, WHAT, path.stat().st_size, MOST_BYTES)
+    with reading(path, WHAT), accounted(path, WHAT):
+        charge('its skins', n_bytes=4 * check_budget(path, WHAT, path.stat().st_size, MOST_BYTES))
         rest = _Bytes(path.read_bytes(), path)
         n_vertices, n_uv, n_faces, n_bones = (int(n) for n in rest.take('<i4', 4))
         vertices = rest.take('<f4', 3 * n_vertices)
         rest.take('<f4', 2 * n_uv)
         faces = rest.take('<i4', 3 * n_faces)
         bones = tuple(
-            _bone(rest, path) for _ in range(check_budget(path, 'bones', n_bones, 100_000, 'bones'))
+            _bone(rest, path) for _ in range(check_budget(path, 'bones', n_bones, MOST_BONES, 'of them'))
         )
         if rest.left:
             raise BadFileError(
@@ -112,6 +112,8 @@ def inline_skin(element: Element, where: str) -> MjcfSkin:
             f'{where}: vertex and face must be rows of 3 numbers; got {vertices.size} and {faces.size}. Name a file, '
             'or write them out.'
         )
+    found = element.findall('bone')
+    check_budget(where, 'bones', len(found), MOST_BONES, 'of them')
     bones = tuple(
         SkinBone(
             bone.get('body', ''),
@@ -122,7 +124,7 @@ def inline_skin(element: Element, where: str) -> MjcfSkin:
             _numbers(bone, 'vertid', where).astype(np.int64),
             _numbers(bone, 'vertweight', where),
         )
-        for bone in element.findall('bone')
+        for bone in found
     )
     return check_skin(_skin(vertices, faces, bones), where)
 

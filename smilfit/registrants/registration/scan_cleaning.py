@@ -16,6 +16,8 @@ DUST = 0.005
 LEAST_VOLUME = 1e-5
 # Of the extent: joints lie inside the body, but no landmark lies farther from the surface.
 FARTHEST_LANDMARK = 0.25
+# Triangles around a corner, mean over all corners: of a scan 6, of coarse fans some tens.
+MOST_AROUND = 100
 
 
 def clean_scan(
@@ -35,7 +37,8 @@ def clean_scan(
         landmarks: points by name, in the same coordinates; those far from the surface are left out.
 
     Raises:
-        ValueError: no faces, no finite vertices, faces of vertices that are not there, or no extent.
+        ValueError: no faces, no finite vertices, faces of vertices that are not there, no extent, or many more
+            triangles than vertices.
     """
     where = f'scan {name}'
     vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
@@ -69,6 +72,12 @@ def clean_scan(
     report.update(dropped)
     if not len(faces):
         raise ValueError(f'{where}: must have triangles with an area; got none.')
+    around = np.bincount(faces.ravel()).astype(np.float64)
+    if (mean := (around @ around) / around.sum()) > MOST_AROUND:
+        raise ValueError(
+            f'{where}: a corner must lie on at most {MOST_AROUND} triangles, in the mean; got {mean:.0f}. It is no '
+            'scanned surface: remesh it.'
+        )
     faces, report['pieces_inside_out'] = _outwards(vertices, faces)
     near, report['landmarks_far_off'] = _near_landmarks(vertices, landmarks or {})
     return Scan(name, vertices, faces, unit, near, report)
