@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -110,7 +110,12 @@ def _read_triangles(path: Path, kind: str) -> tuple[Float[np.ndarray, 'V 3'], In
     import trimesh
 
     loaded: Any = trimesh.load(
-        path, file_type=kind, resolver=_Beside(path), process=False, maintain_order=True, skip_materials=True
+        path,
+        file_type=kind,
+        resolver=cast(Any, _Beside(path)),
+        process=False,
+        maintain_order=True,
+        skip_materials=True,
     )
     if isinstance(loaded, trimesh.Scene):
         # What stands in a scene many times is made as often.
