@@ -11,7 +11,14 @@ import numpy as np
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import Progress, ProgressCallback
-from smilfit.body_models import SMIL, is_shipped, load_body_model
+from smilfit.body_models import (
+    SMIL,
+    ModelNotFoundError,
+    OtherModelError,
+    find_model,
+    load_body_model,
+    reference_of,
+)
 from smilfit.datasets import open_dataset
 from smilfit.evaluation.ground_truth import SessionFigures, session_figures
 from smilfit.evaluation.ground_truth_words import warnings_of
@@ -82,19 +89,17 @@ def check_data(
 
 
 def _body(dataset: Any, chosen: str | Path | None) -> SMIL | None:
-    """Load the body model; None where the dataset's own is not there any more, which is told."""
-    name = dataset.body_model_file if chosen is None else chosen
-    if chosen is None and not (Path(name).is_file() or is_shipped(name)):
-        logger.warning(
-            '%s: its body model %s is not there: parameters, sides and shape are not looked at. Give --body-model '
-            'FILE.',
-            dataset.path,
-            name,
-        )
+    """Load the body model; None where the dataset's own is not found any more, which is told."""
+    if chosen is not None:
+        body = load_body_model(chosen)
+        dataset.check_body_model(body.data)
+        return body
+    try:
+        found = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
+    except (ModelNotFoundError, OtherModelError) as error:
+        logger.warning('%s Parameters, sides and shape are not looked at.', error)
         return None
-    body = load_body_model(name)
-    dataset.check_body_model(body.data)
-    return body
+    return SMIL(found.body)
 
 
 def _draw(dataset: Any, session: str, body: SMIL | None, count: int) -> np.ndarray:

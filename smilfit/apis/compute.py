@@ -3,8 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
+
+# A process that has done its sessions waits for one that still works; one that is not heard any more ends the run.
+PROCESS_TIMEOUT = timedelta(days=14)
 
 
 @contextmanager

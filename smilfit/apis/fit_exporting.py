@@ -13,7 +13,14 @@ from smilfit.apis.fit_session import FIT
 from smilfit.apis.inference_outputs import PREDICTIONS, REFINED, SMOOTHED
 from smilfit.apis.predictions import read_predictions
 from smilfit.apis.rig_import import beside
-from smilfit.body_models import SMIL, is_shipped, load_body_model
+from smilfit.body_models import (
+    SMIL,
+    ModelNotFoundError,
+    OtherModelError,
+    find_model,
+    is_shipped,
+    load_body_model,
+)
 from smilfit.datasets import open_dataset
 from smilfit.exports import ExportedFit, ExportOptions, exporter, formats
 from smilfit.files import BadFileError, MadeOf, OutputFolder, OutputLock, folder_name, inside, read_npz
@@ -22,7 +29,6 @@ from smilfit.io.session_folder import find_video
 from smilfit.registrants.unswap import labels_as_fitted
 from smilfit.registry import reject_unknown
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d
-from smilfit.structures.fit_record import FittedModel
 from smilfit.synthetic.skin_texture import read_skin_texture
 from smilfit.version import __version__
 
@@ -141,11 +147,15 @@ def load_export(
     """
     arrays = read_npz(path, what='fitted parameters')
     plain = FitResult.load(path)
-    body = _body(path, plain, body_model)
+    body, no_body, model_files = _body(path, plain, body_model)
     fit = plain if body is None else FitResult.load(path, body, allow_other_model)
     if 'frames' not in arrays:
         raise BadFileError(
             f'{path}: must name its frames; it does not. Make it again by smilfit fit or infer.'
+        )
+    if arrays['frames'].dtype.kind not in 'iu':
+        raise BadFileError(
+            f'{path}: frames must be whole numbers; got {arrays["frames"].dtype}. The file is damaged: make it again.'
         )
     origin, valid, pixels = fit.origin, fit.fitted.cpu().numpy(), None
     if 'view_K' in arrays:
@@ -170,31 +180,34 @@ def load_export(
         videos={} if origin is None else origin.videos or _videos(origin, fit),
         views=tuple(arrays['view_names'].tolist()) if 'view_names' in arrays else (),
         labels=() if origin is None else origin.labels,
-        skin=None if body is None else _skin(body_model or (origin and origin.body_model_file), body),
+        skin=None if body is None else _skin(model_files, body),
+        no_body=no_body,
     )
 
 
-def _body(path: Path, fit: FitResult, given: str | Path | None) -> SMIL | None:
-    """Load the body model: the caller's, else the one that the dataset named, if it is still there."""
-    named = None if fit.origin is None else fit.origin.body_model_file
-    if given is None and (named is None or not (is_shipped(named) or Path(named).is_file())):
-        logger.info('%s: the body model is not known, or not there any more; --body-model names one.', path)
-        return None
-    body = load_body_model(given or named)
-    if (
-        given is None
-        and fit.model is not None
-        and FittedModel.of(body.data).content_hash != fit.model.content_hash
-    ):
-        logger.info('%s: %s has changed since the fit; --body-model names its model.', path, named)
-        return None
-    return body
+def _body(path: Path, fit: FitResult, given: str | Path | None) -> tuple[SMIL | None, str, tuple[Path, ...]]:
+    """Load the body model: the caller's, else the fit's own, if it is found.
+
+    Returns:
+        The body, why there is none, and where its file may lie.
+    """
+    if given is not None:
+        return load_body_model(given), '', () if is_shipped(str(given)) else (Path(given),)
+    reference = fit.reference
+    try:
+        found = find_model(reference, path, folder=path.parent)
+    except (ModelNotFoundError, OtherModelError) as error:
+        logger.info('%s', error)
+        return None, str(error), ()
+    files = () if is_shipped(reference.given) else tuple(reference.places(path.parent))
+    return SMIL(found.body), '', files if found.file is None else (found.file,)
 
 
-def _skin(model: str | Path | None, body: SMIL) -> SkinImage | None:
+def _skin(files: Sequence[Path], body: SMIL) -> SkinImage | None:
     """Read the image of the skin that lies beside a model which was imported from a rig; None where there is none."""
-    path = None if model is None or is_shipped(str(model)) else beside(model, '.texture.npz')
-    if path is None or not path.is_file():
+    beside_model = (beside(file, '.texture.npz') for file in files)
+    path = next((file for file in beside_model if file.is_file()), None)
+    if path is None:
         return None
     try:
         texture = read_skin_texture(path, body.data.n_vertices)

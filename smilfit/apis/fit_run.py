@@ -18,7 +18,7 @@ from smilfit.apis.point_outputs import TURNTABLE
 from smilfit.apis.session_landmarks import body_with_landmarks
 from smilfit.apis.session_outputs import OVERLAY
 from smilfit.apis.shipped_configs import find_config
-from smilfit.body_models import SMIL, is_shipped, load_body_model
+from smilfit.body_models import SMIL, find_model, load_body_model, reference_of, reference_to
 from smilfit.datasets import open_dataset
 from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark, read_figures
@@ -35,7 +35,7 @@ from smilfit.registry import (
     read_config,
 )
 from smilfit.solvers import Processes
-from smilfit.structures import FitResult
+from smilfit.structures import FitResult, ModelReference
 from smilfit.version import __version__
 from smilfit.visualization import (
     Report,
@@ -72,12 +72,16 @@ class FitRun:
 
     @property
     def not_believable(self) -> list[str]:
-        """Name the sessions that are not believable, or hold an image that is not."""
-        return [
-            session
-            for session, verdict in self.verdicts.items()
-            if verdict.word == NOT_BELIEVABLE or (session in self.images and verdict.count(NOT_BELIEVABLE))
-        ]
+        """Name the sessions that are not believable, or hold an image that is not, or a frame without a fit."""
+        found = []
+        for session, result in self.results.items():
+            verdict = self.verdicts.get(session)
+            judged = verdict is not None and (
+                verdict.word == NOT_BELIEVABLE or (session in self.images and verdict.count(NOT_BELIEVABLE))
+            )
+            if judged or 'frames_failed' in result.report:
+                found.append(session)
+        return found
 
 
 def fit_dataset(
@@ -117,7 +121,7 @@ def fit_dataset(
     for name in options.sessions:
         if name not in dataset.session_names:
             raise KeyError(f'{data}: no session {name!r}. {did_you_mean(name, dataset.session_names)}')
-    body = _body(cfg.pop('body_model', None), body_model, dataset)
+    body, reference = _body(cfg.pop('body_model', None), body_model, dataset)
     if body_model is None:
         dataset.check_body_model(body.data)
     else:
@@ -130,7 +134,7 @@ def fit_dataset(
     of_images = any(map(dataset.has_own_cameras, sessions))
     with OutputLock.of_folder(out) if processes.rank == 0 else nullcontext():
         with _naming(config):
-            fits = SessionFits(cfg, body, dataset, Path(out), options)
+            fits = SessionFits(cfg, body, dataset, Path(out), options, reference)
         if options.video:
             for session in sessions:
                 if dataset.temporal(session) or not dataset.has_own_cameras(session):
@@ -307,14 +311,14 @@ def load_fit_config(config: str | Path | Mapping[str, Any], options: Mapping[str
     return {k: v for k, v in cfg.to_dict().items() if k not in ('custom_imports', 'default_scope')}
 
 
-def _body(from_config: Any, from_command: str | Path | None, dataset: Any) -> SMIL:
+def _body(from_config: Any, from_command: str | Path | None, dataset: Any) -> tuple[SMIL, ModelReference]:
     """Choose the body model: the command's, else the config's, else the one the dataset names."""
     if from_command is not None:
-        return load_body_model(from_command)
+        body = load_body_model(from_command)
+        return body, reference_to(body.data, from_command)
     if from_config is not None:
-        return build_body_model(from_config)
-    if not (Path(dataset.body_model_file).is_file() or is_shipped(dataset.body_model_file)):
-        raise FileNotFoundError(
-            f'{dataset.path}: its body model {dataset.body_model_file} is not there any more. Give --body-model FILE.'
-        )
-    return load_body_model(dataset.body_model_file)
+        body = build_body_model(from_config)
+        path = from_config.get('model_path') if isinstance(from_config, Mapping) else None
+        return body, reference_to(body.data, path or '')
+    found = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
+    return SMIL(found.body), found.reference

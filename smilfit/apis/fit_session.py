@@ -35,7 +35,7 @@ from smilfit.registrants.matching import observed_frames
 from smilfit.registrants.unswap import labels_as_fitted
 from smilfit.registry import build_registrant, reject_unknown
 from smilfit.solvers import Processes
-from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d
+from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d, ModelReference
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -82,9 +82,19 @@ class SessionFits:
         dataset: an open dataset file.
         out: holds a folder a session.
         options: drawing, progress, whether to fit again.
+        reference: names the body's model in the fits' files.
     """
 
-    def __init__(self, cfg: dict[str, Any], body: SMIL, dataset: Any, out: Path, options: FitOptions) -> None:
+    def __init__(
+        self,
+        cfg: dict[str, Any],
+        body: SMIL,
+        dataset: Any,
+        out: Path,
+        options: FitOptions,
+        reference: ModelReference | None = None,
+    ) -> None:
+        self.reference = reference
         self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
         self.steps = FitProgress(options.progress)
         self.registrant = self._registrant(Processes())
@@ -167,7 +177,8 @@ class SessionFits:
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
-                result = replace(result, origin=FitOrigin.of(self.dataset, session))
+                reference = None if self.reference is None else self.reference.seen_from(outputs.folder)
+                result = replace(result, origin=FitOrigin.of(self.dataset, session, reference))
                 if self.dataset.has_cameras(session):
                     result = replace(result, recorded_cameras=self.dataset.annotated_cameras(session))
                 with outputs.make('fit', made_of) as staging:
@@ -270,13 +281,15 @@ class SessionFits:
         return labels_as_fitted(seen, result.report, self.dataset.frame_indices(session))
 
     def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
-        """Measure a fit where there is one: frames that were not fitted do not count."""
+        """Measure a fit where there is one: frames that were not fitted do not count, unless none was."""
         rows = result.fitted.cpu()
+        some = bool(rows.any())
+        rows = rows if some else torch.ones_like(rows)
         seen, given = self.annotated(session, result), self.dataset.keypoints3d(session)
         # A long recording's labels are large: copied only where frames are left out.
         seen = seen if bool(rows.all()) else seen[rows]
         truth, true_vertices, vertices = None, None, None
-        true_params = self.dataset.true_params(session)
+        true_params = self.dataset.true_params(session) if some else None
         params = result.params[rows.to(result.params.transl.device)]
         if true_params is not None:
             true_params = true_params[rows].to(self.body.v_template)

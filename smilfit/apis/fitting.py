@@ -1,11 +1,10 @@
 """Fit a body model to every session of a dataset file, stage by stage."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from smilfit.apis.compute import chosen_device, torch_threads
+from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
 from smilfit.apis.fit_run import FitRun, fit_dataset
 from smilfit.apis.fit_session import FitOptions
 from smilfit.apis.output_paths import check_output_folder
@@ -13,9 +12,6 @@ from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.video_choice import VideoChoice
 from smilfit.engine.launch import process_group
 from smilfit.solvers import DistributedProcesses, Processes
-
-# A process that has done its sessions waits for one that still fits; one that is not heard any more ends the run.
-PROCESS_TIMEOUT = timedelta(days=14)
 
 
 def fit(

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from smilfit.apis.compute import chosen_device, torch_threads
-from smilfit.apis.fitting import PROCESS_TIMEOUT
+from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
 from smilfit.apis.inference_animals import AnimalCount
 from smilfit.apis.inference_outputs import PREDICTIONS, InferenceOutputs
 from smilfit.apis.inference_recordings import Recording

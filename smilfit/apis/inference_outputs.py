@@ -17,7 +17,6 @@ from smilfit.apis.prediction_files import (
     write_labels,
     write_meshes,
 )
-from smilfit.apis.prediction_refinement import refined
 from smilfit.apis.prediction_smoothing import smoothed
 from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.apis.progress import ProgressCallback, ignore, steps
@@ -126,6 +125,9 @@ class OutputWriter:
         self.inputs = {**self.inputs, 'refine': str(config)}
         made_of = MadeOf(self.inputs, {})
         if not self.outputs.holds('refined', made_of):
+            # Imported late: predicting alone takes none of what fits.
+            from smilfit.apis.prediction_refinement import refined
+
             found = refined(made, config, self.options.progress)
             with self.outputs.make('refined', made_of) as staging:
                 after = found.made

@@ -203,9 +203,11 @@ class InferenceWork:
         report = report_of(made_of, found, self.trained) | {'recording': recording.name}
         found = found.filled()
         names, unit = self.trained.model.keypoint_names, self.trained.names.unit
+        reference = self.trained.names.body_model
         origin = FitOrigin(
             recording.name,
             body_model_file=str(self.trained.body_model_file),
+            body_model=None if reference is None else reference.seen_from(outputs.folder),
             fps=self.fps or recording.fps,
             unit=unit,
             videos={name: recording.video_of(name) for name in recording.camera_names},

@@ -17,12 +17,14 @@ from smilfit.evaluation.verdict import (
     Threshold,
     Verdict,
     judge,
+    judged_by_failures,
     n_steps,
     picture_numbers,
     point_numbers,
     session_numbers,
     stiffened,
     with_covariance,
+    with_failed_frames,
 )
 from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.points import N_STEPS as N_POINT_STEPS
@@ -51,6 +53,9 @@ def judge_session(
     Returns:
         The verdict, and the table of a calibrated session's cameras.
     """
+    lost = None if bool(result.fitted.any()) else judged_by_failures(result, thresholds)
+    if lost is not None:
+        return lost, []
     frames = fits.dataset.frame_indices(session)
     given = (i.resolve(fits.body.data).to(fits.body.v_template.dtype) for i in fits.inputs(session))
     inputs = [input_as_fitted(i, result.report, frames) for i in given]
@@ -74,17 +79,20 @@ def judge_session(
             of_points = point_numbers(
                 fits.body, result, points, asked, fit_by(registrant), fit_by(stiff), _told(step)
             )
-        return judge(of_points.values, thresholds, of_points.frames), []
+        of_points = with_failed_frames(of_points, result)
+        return judge(of_points.values, thresholds, of_points.frames, of_points.notes), []
     seen = fits.annotated(session, result)
     total = _PICTURE_STEPS if images else n_steps(len(seen.rig))
     with steps(f'{session}: judging', total, fits.options.progress) as step:
         if images:
             numbers = _pictures(fits, session, result, asked, fit_by(registrant), _told(step))
+            numbers = with_failed_frames(numbers, result)
             return judge(numbers.values, thresholds, numbers.frames, numbers.notes), []
         doubt = _doubt(fits, result, seen)
         found: SessionNumbers = session_numbers(
             fits.body, result, seen, asked, fit_by(registrant), fit_by(stiff), doubt, _told(step)
         )
+    found = with_failed_frames(found, result)
     verdict = judge(found.values, thresholds, found.frames, found.notes, found.keypoints)
     return verdict, [asdict(row) for row in found.cameras]
 

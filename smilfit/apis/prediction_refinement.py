@@ -15,16 +15,18 @@ from smilfit.apis.prediction_files import PredictedRecording
 from smilfit.apis.prediction_smoothing import keypoints_of_params, projected
 from smilfit.apis.progress import ProgressCallback, steps
 from smilfit.evaluation.verdict import (
-    NOT_BELIEVABLE,
     NOT_FITTED,
     Verdict,
     judge,
+    judged_by_failures,
     load_thresholds,
     n_steps,
     session_numbers,
     stiffened,
+    with_failed_frames,
 )
 from smilfit.handlers import BaseInput
+from smilfit.io.camera_warning import judge_cameras
 from smilfit.registrants import SMPLify
 from smilfit.registrants.matching import as_inputs
 from smilfit.registry import build_registrant
@@ -73,6 +75,8 @@ class Refiner:
         self.rows = torch.from_numpy(np.flatnonzero(made.predictions.valid))
         self.sees = SEEN in made.predictions.further
         self.seen = observed(made, self.rows)
+        # Once for the fit and for all that the verdict fits.
+        judge_cameras(self.seen)
 
     def fit(self) -> FitResult:
         """Fit all valid frames."""
@@ -100,6 +104,7 @@ class Refiner:
             found = session_numbers(
                 self.body, result, self.seen, inputs, fit_by(probe), fit_by(stiff), None, lambda what: step()
             )
+        found = with_failed_frames(found, result)
         verdict = judge(found.values, load_thresholds(None), found.frames, found.notes, found.keypoints)
         return self.of_all_frames(verdict), [asdict(row) for row in found.cameras]
 
@@ -127,9 +132,11 @@ class Refiner:
         params = {name: value.detach().cpu().numpy() for name, value in whole.as_dict().items()}
         found = np.zeros(count, np.bool_)
         found[rows] = result.fitted.cpu().numpy()
+        failed = result.report.get('frames_failed', {'rows': (), 'causes': ()})
+        why = {int(rows[row]): cause for row, cause in zip(failed['rows'], failed['causes'])}
         reasons = tuple(
-            reason or ('' if there else 'not refined: no keypoint')
-            for reason, there in zip(before.reasons, found)
+            reason or ('' if there else f'not refined: {why.get(row, "no keypoint")}')
+            for row, (reason, there) in enumerate(zip(before.reasons, found))
         )
         cameras = made.recording.cameras
         after = replace(before, params=params, valid=found, reasons=reasons, **_rig(cameras, count)).filled()
@@ -178,19 +185,15 @@ def observed(made: PredictedRecording, rows: torch.Tensor) -> Keypoints2d:
 
 
 def refined(made: PredictedRecording, config: str | Path, progress: ProgressCallback) -> Refinement:
-    """Refine predictions and judge the fit; predictions from which no fit can start stay, and are not believable."""
+    """Refine predictions and judge the fit; those of which no frame can be fitted stay, and are not believable."""
     refiner = Refiner(made, config, progress)
-    try:
-        result = refiner.fit()
-    except FloatingPointError as error:
-        return Refinement(
-            made,
-            refiner.of_all_frames(
-                Verdict(NOT_BELIEVABLE, (f'no fit can start from the predictions: {error}',), ())
-            ),
-            [],
-        )
+    result = refiner.fit()
+    lost = judged_by_failures(result, load_thresholds(None))
+    if lost is not None and not bool(result.fitted.any()):
+        return Refinement(made, refiner.of_all_frames(lost), [])
     judged = refiner.judged(result)
+    if judged is None and lost is not None:
+        judged = refiner.of_all_frames(lost), []
     verdict, cameras = (None, []) if judged is None else judged
     return Refinement(refiner.applied(result), verdict, cameras)
 

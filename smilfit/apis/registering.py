@@ -162,6 +162,7 @@ class _Run:
             # One bad scan of many must not end the others; the page and the exit code tell of it.
             told = isinstance(error, (ValueError, OSError, BadFileError, UnknownNameError))
             why = str(error) if told else f'{type(error).__name__}: {error}'
+            why = why if str(path) in why else f'{path}: {why}'
             logger.warning('%s: not registered: %s', name, why)
             logger.debug('%s', traceback.format_exc())
             return 'failed', why

@@ -80,7 +80,9 @@ class SessionOutputs:
     def _recording(self) -> None:
         fits, options = self.fits, self.fits.options
         draw = self._overlay if fits.dataset.has_images(self.session) else self._turntable
-        self._part('overlay', options.video, self._drawn_with, draw)
+        # A turntable shows bodies alone.
+        shown = fits.dataset.has_images(self.session) or bool(self.result.fitted.any())
+        self._part('overlay', options.video and shown, self._drawn_with, draw)
         kind = options.mesh_format or NO_MESHES
         self._part('meshes', kind != NO_MESHES, {'format': kind}, lambda folder: self._meshes(folder, kind))
         measured = fits.measured(self.session, self.result)

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import SMIL
 from smilfit.engine import build_regressor
-from smilfit.engine.checkpoint_loader import ENTRY, FORMAT_VERSION, check_weights
+from smilfit.engine.checkpoint_loader import ENTRY, FORMAT_VERSION, check_weights, names_entry
 from smilfit.engine.config_text import config_text
 from smilfit.engine.model_building import load_body_for
 from smilfit.engine.smilify_checkpoint import SmilifyCheckpoint, read_smilify_checkpoint
@@ -71,12 +71,14 @@ def convert_smilify_checkpoint(
         check_not_an_input(path, (checkpoint, body_model), 'OUT')
         if path.exists() and not force:
             raise FileExistsError(f'{path}: is there already. Give --force to replace it, or another name.')
-    body, body_file = load_body_for(DatasetNames(), {'body_model': dict(BODY)}, body_model)
+    body, reference = load_body_for(DatasetNames(), {'body_model': dict(BODY)}, body_model)
+    body_file = Path(reference.absolute or reference.given)
     found = read_smilify_checkpoint(checkpoint, body)
     names = DatasetNames(
         camera_names=_camera_names(checkpoint, found, camera_names),
         body_model_file=str(body_file),
         body_model_hash=body.data.hash_without_landmarks(),
+        body_model=reference,
     )
     model_cfg = _model_cfg(found, names.camera_names, frame, unit)
     state = _converted_weights(str(checkpoint), found, model_cfg, body, names)
@@ -86,7 +88,7 @@ def convert_smilify_checkpoint(
         'summaries': {},
         'loss_weights': {},
         'model': json.dumps(model_cfg, sort_keys=True),
-        **asdict(names),
+        **names_entry(names, out.parent),
     }
     buffer = io.BytesIO()
     torch.save(

@@ -26,11 +26,16 @@ def find_body_model(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     if is_shipped(name_or_path):
-        return FOLDER / f'{name_or_path}{ENDING}'
+        return shipped_model_file(str(name_or_path))
     raise FileNotFoundError(
         f'{shorten(str(path), 400)}: the body model file is not there. Check the path, or name a shipped model. '
         f'{did_you_mean(path.name, shipped_models())}'
     )
+
+
+def shipped_model_file(name: str) -> Path:
+    """Give the file of a shipped model."""
+    return FOLDER / f'{name}{ENDING}'
 
 
 def is_shipped(name_or_path: str | Path) -> bool:

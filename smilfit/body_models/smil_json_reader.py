@@ -24,7 +24,7 @@ from smilfit.body_models.smil_json_parts import (
     vector,
 )
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.strict_json import read_strict_json
+from smilfit.files.strict_json import parse_strict_json, read_strict_json
 from smilfit.registry import reject_unknown
 
 FORMAT = 'smil'
@@ -59,7 +59,17 @@ def read_smil_json(path: str | Path) -> BodyModelData:
 def read_stored_smil_json(path: str | Path) -> BodyModelData:
     """Read a body model that may break rules of bodies, for whoever looks for faults; else as `read_smil_json`."""
     path = Path(path)
-    document = read_strict_json(path, WHAT, MOST_BYTES)
+    return _checked_document(read_strict_json(path, WHAT, MOST_BYTES), path)
+
+
+def smil_json_of_text(text: str, path: Path) -> BodyModelData:
+    """Read a body model that stands inside another file, `path`, as `read_smil_json` reads its own."""
+    data = _checked_document(parse_strict_json(text, path, WHAT), path)
+    with reading(path, WHAT, ADVICE):
+        return check_body_model(data, str(path))
+
+
+def _checked_document(document: dict[str, Any], path: Path) -> BodyModelData:
     values = JsonValues(path, ADVICE)
     if document.get('format') != FORMAT:
         raise BadFileError(

@@ -32,9 +32,12 @@ FORMATS = {
 }
 AXES = ('x', 'y', 'z', '-x', '-y', '-z')
 EXIT_CODES = (
-    'Exit codes: 0 all is written; 1 nothing could be done; 2 a bad command line. '
+    'Exit codes: 0 all is written; 1 nothing could be done; 2 a bad command line; 3 formats of "all" were left '
+    'out, each named with its reason. '
     'smilfit export CHECKPOINT.pth --help tells of the other use, a network as ONNX.'
 )
+# Exit code where "all" is not all.
+LEFT_OUT = 3
 # More files than this of one format are counted, not named.
 _NAMED = 6
 
@@ -115,7 +118,7 @@ def _moment(text: str) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis import export_fit
     from smilfit.exports import ExportOptions
 
@@ -125,7 +128,7 @@ def _run(arguments: argparse.Namespace) -> None:
         up=arguments.up,
         start=arguments.session_start,
     )
-    export_fit(
+    done = export_fit(
         arguments.fit,
         arguments.to,
         arguments.out,
@@ -134,16 +137,21 @@ def _run(arguments: argparse.Namespace) -> None:
         options=options,
         told=show_export,
     )
+    left_out = list(dict.fromkeys(name for fit in done for name in fit.left_out))
+    if left_out:
+        print(f'left out: {", ".join(left_out)}', file=sys.stderr)
+    return LEFT_OUT if left_out else 0
 
 
 def show_export(done: 'FitExport') -> None:
     """Print what was written of a fit."""
     print(f'{done.name}: {done.folder}')
-    width = max(map(len, (*done.files, *done.left_out)), default=0)
+    width = max(map(len, done.files), default=0)
     for name, files in done.files.items():
         named = ', '.join(file.relative_to(done.folder).as_posix() for file in files)
         if len(files) > _NAMED:
             named = f'{files[0].relative_to(done.folder).as_posix()} and {len(files) - 1} more'
         print(f'  {name:<{width}}  {named}')
-    for name, why in done.left_out.items():
-        print(f'  {name:<{width}}  left out: {why}')
+    for why in dict.fromkeys(done.left_out.values()):
+        names = ', '.join(name for name, reason in done.left_out.items() if reason == why)
+        print(f'  {names:<{width}}  left out: {why}')

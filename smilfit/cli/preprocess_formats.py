@@ -1,9 +1,10 @@
 """Options of each format of the preprocess command, added when a format is asked for: its reader names them."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
-from smilfit.apis.data_source import POINTS3D, SLEAP, SMILIFY, annotation_readers, session_formats
+from smilfit.cli.format_facts import ReaderArgument, arguments_of_format, format_facts
 from smilfit.cli.preprocess_options import (
     RIG_OPTIONS,
     add_common,
@@ -15,10 +16,11 @@ from smilfit.cli.preprocess_options import (
 )
 from smilfit.cli.preprocess_points import add_points3d
 from smilfit.cli.preprocess_smilify import add_smilify
-from smilfit.io import available_keypoint_maps
+from smilfit.registry import SESSIONS
 
 # Formats that are described by themselves.
-_OWN = {SMILIFY: add_smilify, POINTS3D: add_points3d}
+_OWN = {'smilify': add_smilify, 'points3d': add_points3d}
+_SLEAP = 'sleap'
 _GOES_ON = 'A run that was stopped goes on where it was when the same command is given again.'
 # What a session of several cameras is in each format; others are described by their readers.
 _SESSIONS = {
@@ -45,18 +47,23 @@ def add_format(made: argparse.ArgumentParser, name: str, summary: str, out: tupl
     if name in _OWN:
         _OWN[name](made, out)
     else:
-        _add_reader(made, name, summary, annotation_readers().get(name), out)
+        _add_reader(made, name, summary, arguments_of_format(name), out)
 
 
 def _add_reader(
-    made: argparse.ArgumentParser, name: str, summary: str, reader: type | None, out: tuple[str, str]
+    made: argparse.ArgumentParser,
+    name: str,
+    summary: str,
+    reader: Mapping[str, ReaderArgument] | None,
+    out: tuple[str, str],
 ) -> None:
-    about = f'Make a dataset file from {summary}. ' if name == SLEAP else f'{summary} '
+    about = f'Make a dataset file from {summary}. ' if name == _SLEAP else f'{summary} '
     about += _SESSIONS.get(name, '')
     made.description = about + _GOES_ON
     made.add_argument('annotations', type=Path, metavar='IN', help='the annotations: a file, or a folder')
     made.add_argument('out', type=Path, metavar=out[0], help=out[1])
-    rigs = name in session_formats()
+    own = {getattr(kind, 'format', '') for kind in SESSIONS.module_dict.values()}
+    rigs = name in own or name in format_facts()['session_formats']
     # Sessions and images have other defaults: None says that none was chosen.
     crop_mode = {'crop_mode': None} if rigs else {'crop_mode': 'bbox_crop'}
     add_common(made, without=() if rigs else RIG_OPTIONS, **crop_mode)
@@ -66,11 +73,11 @@ def _add_reader(
         'joint_lookup',
         metavar='NAME_OR_CSV',
         help='model keypoint -> annotated keypoint: a .csv file (columns model,data) or, of images, a shipped map: '
-        + ', '.join(available_keypoint_maps()),
+        + ', '.join(format_facts()['keypoint_maps']),
     )
     if rigs:
         add_session_options(made)
-        if name != SLEAP:
+        if name != _SLEAP:
             add_project_options(made, reader)
     if reader is not None:
         add_image_options(made, reader)

@@ -1,20 +1,17 @@
 """Options of the preprocess command: what is kept of all formats, and what each reader of annotations takes."""
 
 import argparse
-import inspect
-import types
-import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smilfit.apis.data_source import DataSource
 from smilfit.cli.argument_types import float_from, int_from, not_negative_int, positive_float, positive_int
-from smilfit.datasets import CROP_MODES, PreprocessOptions
+from smilfit.cli.format_facts import ReaderArgument, format_facts, parser_arguments, reader_arguments
 
-_DEFAULTS = PreprocessOptions()
-_OF_ALL_READERS = ('images', 'allow_outside_images')
+if TYPE_CHECKING:
+    from smilfit.apis.data_source import DataSource
+
 # What concerns rigs of several cameras only.
 RIG_OPTIONS = (
     'min_views',
@@ -39,7 +36,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     'min_views': {'type': positive_int, 'help': 'cameras that must see a keypoint for a frame to count'},
     'crop_mode': {
-        'choices': CROP_MODES,
+        'choices': tuple(format_facts()['crop_modes']),
         'help': 'default: the whole image made square; centred: its central square; bbox_crop: a square '
         'around the animal (its annotated box, else its mask, else its keypoints)',
     },
@@ -96,10 +93,12 @@ def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **d
         help='body model (.smil.json, .pkl), or a shipped one: quadruped, insect',
     )
     add_option(parser, 'unit', metavar='UNIT', help='world unit where the data state none, such as mm')
+    # JSON has lists for tuples; an option that was not given stays a tuple.
+    usual = {n: tuple(v) if isinstance(v, list) else v for n, v in format_facts()['defaults'].items()}
     for name, arguments in _OPTIONS.items():
         if name in without:
             continue
-        default = defaults.get(name, getattr(_DEFAULTS, name))
+        default = defaults.get(name, usual[name])
         shown = '' if default in (None, (), False) else f' (default: {default})'
         add_option(parser, name, default=default, **(arguments | {'help': arguments['help'] + shown}))
     add_option(parser, 'dry_run', action='store_true', help='say what would be done, write nothing')
@@ -110,12 +109,16 @@ def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **d
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Gather the options of preprocessing that a command line offers; a format's default stands where it is None."""
+    from smilfit.datasets import PreprocessOptions
+
     names = {f.name for f in fields(PreprocessOptions)}
     return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
 
 
-def source_of(arguments: argparse.Namespace, reader: type | None) -> DataSource:
+def source_of(arguments: argparse.Namespace, reader: type | None) -> 'DataSource':
     """Gather where the data come from and how they are read."""
+    from smilfit.apis.data_source import DataSource
+
     names = {f.name for f in fields(DataSource)} - {'path', 'more_paths', 'reader'}
     given = {name: value for name, value in vars(arguments).items() if name in names}
     own = {} if reader is None else read_reader_options(arguments, reader)
@@ -149,7 +152,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_project_options(parser: argparse.ArgumentParser, reader: type | None) -> None:
+def add_project_options(parser: argparse.ArgumentParser, reader: Mapping[str, ReaderArgument] | None) -> None:
     """Add how the files of a calibrated project are found; a reader's own options go before ours."""
     add_option(
         parser,
@@ -158,7 +161,7 @@ def add_project_options(parser: argparse.ArgumentParser, reader: type | None) ->
         metavar='FILE.toml',
         help="the cameras' calibration, as anipose writes it; found in IN if not given",
     )
-    if reader is None or 'cam_regex' not in reader_arguments(reader):
+    if 'cam_regex' not in (reader or {}):
         add_option(
             parser,
             'cam_regex',
@@ -174,7 +177,7 @@ def add_project_options(parser: argparse.ArgumentParser, reader: type | None) ->
     )
 
 
-def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
+def add_image_options(parser: argparse.ArgumentParser, reader: Mapping[str, ReaderArgument]) -> None:
     """Add what only images take; a reader's own `category` goes before ours."""
     add_option(
         parser,
@@ -198,28 +201,19 @@ def add_image_options(parser: argparse.ArgumentParser, reader: type) -> None:
         metavar='PX',
         help='focal length of images without a known camera; guessed as 1.2 times the longer side if not given',
     )
-    if 'category' not in reader_arguments(reader):
+    if 'category' not in reader:
         add_option(parser, 'category', metavar='NAME', help='take only the entries of this category')
 
 
-def add_reader_options(parser: argparse.ArgumentParser, reader: type) -> None:
+def add_reader_options(parser: argparse.ArgumentParser, reader: Mapping[str, ReaderArgument]) -> None:
     """Add one option for each argument of a reader's constructor, with its type, default and docstring.
 
     An argument whose name is taken by an option of the command becomes `--reader-<name>`.
     """
-    # A reader that has another's constructor need not describe it again.
-    docstrings = [describe_arguments(cls.__doc__ or '') for cls in reversed(reader.__mro__)]
-    described = {name: text for described in docstrings for name, text in described.items()}
-    hints = typing.get_type_hints(reader.__init__)
-    for name, parameter in reader_arguments(reader).items():
-        arguments = _argument(hints.get(name, str), parameter.default)
-        help_text = described.get(name, 'see the reader')
-        if parameter.default not in (inspect.Parameter.empty, None, False, ()):
-            help_text += f' (default: {parameter.default})'
+    for name, argument in reader.items():
         taken = f'--{name.replace("_", "-")}' in parser._option_string_actions
         spelled = f'reader_{name}' if taken else name
-        # argparse formats help by %: a docstring may hold one.
-        add_option(parser, spelled, **arguments, dest=_dest(name), help=help_text.replace('%', '%%'))
+        add_option(parser, spelled, **parser_arguments(argument), dest=_dest(name))
 
 
 def read_reader_options(arguments: argparse.Namespace, reader: type) -> dict[str, Any]:
@@ -230,50 +224,5 @@ def read_reader_options(arguments: argparse.Namespace, reader: type) -> dict[str
     return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
 
-def reader_arguments(reader: type) -> dict[str, inspect.Parameter]:
-    """Give the arguments of a reader's constructor by name, those aside that all readers have."""
-    found = inspect.signature(reader.__init__).parameters
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {n: p for n, p in found.items() if n not in ('self', *_OF_ALL_READERS) and p.kind not in kinds}
-
-
 def _dest(name: str) -> str:
     return f'reader_argument_{name}'
-
-
-def _argument(hint: Any, default: Any) -> dict[str, Any]:
-    """Say how argparse reads a value of this type."""
-    required = {'required': True} if default is inspect.Parameter.empty else {'default': default}
-    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    kinds = [member for member in members if member is not type(None)]
-    for kind in kinds:
-        if typing.get_origin(kind) is typing.Literal:
-            return required | {'choices': typing.get_args(kind)}
-        if typing.get_origin(kind) in (tuple, list, set, Sequence, typing.get_origin(Sequence[str])):
-            (of, *_) = typing.get_args(kind)
-            return required | {'nargs': '+', 'type': of, 'metavar': of.__name__.upper()}
-    if bool in kinds:
-        return required | {'action': argparse.BooleanOptionalAction}
-    kind = next((k for k in (float, int, Path, str) if k in kinds), str)
-    return required | {'type': kind, 'metavar': kind.__name__.upper()}
-
-
-def describe_arguments(docstring: str) -> dict[str, str]:
-    """Read the `Args:` of a docstring: name -> text."""
-    lines = iter(inspect.cleandoc(docstring).splitlines())
-    found: dict[str, str] = {}
-    name, indent = '', 0
-    for line in lines:
-        if line.strip() == 'Args:':
-            break
-    for line in lines:
-        depth = len(line) - len(line.lstrip())
-        if not line.strip() or depth == 0:
-            break
-        head, colon, text = line.strip().partition(':')
-        if colon and head.isidentifier() and (not indent or depth == indent):
-            name, indent = head, depth
-            found[name] = text.strip()
-        elif name:
-            found[name] += f' {line.strip()}'
-    return found

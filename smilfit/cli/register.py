@@ -135,7 +135,7 @@ def show(done: 'RegistrationRun', unit: str | None) -> int:
         for sentence in record['warnings']:
             console.print(sentence, highlight=False, soft_wrap=True, markup=False)
     for name, why in done.failed.items():
-        console.print(f'{name}: not registered: {why}', highlight=False, soft_wrap=True, markup=False)
+        console.print(f'error: {name}: not registered: {why}', highlight=False, soft_wrap=True, markup=False)
     if done.skipped:
         console.print(f'{len(done.skipped)} were registered already.', highlight=False)
     console.print(f'page: {done.page}', highlight=False, soft_wrap=True, markup=False)

@@ -14,7 +14,7 @@ from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_l
 from smilfit.datasets.store_layout import ImageTable
 from smilfit.io import check_cameras, triangulate_keypoints
 from smilfit.registry import did_you_mean
-from smilfit.structures import AnimalCentres, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import AnimalCentres, CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 
 @runtime_checkable
@@ -126,6 +126,7 @@ class SessionPlan:
     has a row a frame, `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last
     pixel; NaN where the keypoints say it). `stored` is the session where its images are cut already. `centres` are
     those of all animals, where there are several, px of the image that is cut. Points in space may have none.
+    `camera_report` is what the cameras were judged to be by the whole recording, where they could be.
     """
 
     session: Any
@@ -144,6 +145,7 @@ class SessionPlan:
     images: ImageTable | None = None
     stored: Any = None
     centres: AnimalCentres | None = None
+    camera_report: CameraReport | None = None
 
     def frame_number(self, n: int) -> int:
         """Give the stored number of the n-th frame."""
@@ -170,9 +172,14 @@ def labels_of_kept_cameras(session: Session, names: Sequence[str], options: Prep
     seen = session.keypoints2d(tuple(names))
     keep = [i for i, name in enumerate(session.cameras.names) if name not in options.exclude_cameras]
     if len(keep) < options.min_views:
+        without = ', '.join(options.exclude_cameras)
+        got = (
+            f'{len(keep)} are left without {without}. Exclude fewer, or lower'
+            if without
+            else f'got {len(keep)}. Lower'
+        )
         raise ValueError(
-            f'{session.name}: cameras must be at least min_views = {options.min_views}; '
-            f'{len(keep)} are left without {list(options.exclude_cameras)}. Exclude fewer, or lower min_views.'
+            f'{session.name}: cameras must be at least min_views = {options.min_views}; {got} it (--min-views).'
         )
     return Keypoints2d(
         xy=seen.xy[:, keep].double(),
@@ -196,17 +203,17 @@ def _require_sighted_cameras(session: Session, seen: Keypoints2d, thresholds: to
 
 def require_consistent_cameras(
     session: Session, seen: Keypoints2d, points: Keypoints3d | None, options: PreprocessOptions
-) -> dict[str, float]:
+) -> CameraReport | None:
     """Judge each camera by the others and refuse a session whose calibration contradicts itself.
 
     Returns:
-        Each camera's median distance of labels from the 3D points, px.
+        What was found; None of a camera alone.
 
     Raises:
         ValueError: names the cameras, their figures and the choices.
     """
     if len(seen.rig) < 2:
-        return {}
+        return None
     report = check_cameras(seen, points)
     if report.unit_factor is not None:
         raise ValueError(
@@ -226,7 +233,13 @@ def require_consistent_cameras(
             f'--exclude-cameras {"NAME" if unclear else named}, or keep {which} as {they} with '
             f'--allow-inconsistent-cameras {named}.'
         )
-    return {name: round(px, 3) for name, px in report.median_px.items() if np.isfinite(px)}
+    return report
+
+
+def median_figures(report: CameraReport | None) -> dict[str, float]:
+    """Give each camera's median distance of labels from the 3D points, px, as reports of preprocessing have it."""
+    figures = {} if report is None else report.median_px
+    return {name: round(px, 3) for name, px in figures.items() if np.isfinite(px)}
 
 
 def plan_session(session: Session, names: Sequence[str], options: PreprocessOptions) -> SessionPlan:
@@ -245,7 +258,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     seen = replace(raw, confidence=counting_scores(raw.confidence, thresholds))
     _require_sighted_cameras(session, seen, thresholds)
     given = None if options.no_3d_data else session.keypoints3d(tuple(names))
-    figures = require_consistent_cameras(session, seen, given, options)
+    report = require_consistent_cameras(session, seen, given, options)
     cameras = seen.rig
     ideal, inside = cameras.undistort(seen.xy)
     labelled = seen.confidence > 0
@@ -278,7 +291,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         'points3d_stored': int((points.confidence > 0).sum()),
         'points3d_missing': int((points.confidence == 0).sum()),
         'points3d_from': source,
-        'camera_median_px': figures,
+        'camera_median_px': median_figures(report),
         'cameras': camera_counts(cameras.names, raw.visible[chosen], below[chosen], thresholds),
     }
     return SessionPlan(
@@ -294,6 +307,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         undistorted=not options.no_undistort,
         counts=counts,
         centres=plan_centres(session, cameras, chosen, options.n_animals, not options.no_undistort),
+        camera_report=report,
     )
 
 

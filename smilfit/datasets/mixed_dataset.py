@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from smilfit.datasets.picture_dataset import PictureDataset
 from smilfit.registry import DATASETS
+from smilfit.structures import ModelReference
 
 logger = logging.getLogger('smilfit')
 
@@ -90,6 +91,11 @@ class MixedDataset(Dataset):
     def body_model_file(self) -> str:
         """The body model of the first set."""
         return self.datasets[0].body_model_file
+
+    @property
+    def body_model(self) -> ModelReference | None:
+        """What names that body model."""
+        return self.datasets[0].body_model
 
     @property
     def camera_names(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.splits import LEAST_SESSIONS, SPLITS, chosen_split, split_samples
 from smilfit.datasets.store_layout import PARAM_NAMES, CentreRecord, SampleRecord
 from smilfit.registry import DATASETS, build_transform, did_you_mean
+from smilfit.structures import ModelReference
 
 logger = logging.getLogger('smilfit')
 _OF_THE_SAME = (
@@ -109,6 +110,11 @@ class MultiViewDataset(Dataset):
     def body_model_file(self) -> str:
         """The body model that the file was made with."""
         return self.file.body_model_file
+
+    @property
+    def body_model(self) -> ModelReference | None:
+        """What names that body model; None of files of other programs."""
+        return getattr(self.file, 'body_model', None)
 
     @property
     def n_images(self) -> int:

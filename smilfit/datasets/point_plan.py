@@ -7,13 +7,19 @@ import numpy as np
 import torch
 
 from smilfit.datasets.crops import Crop
-from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, require_consistent_cameras
+from smilfit.datasets.frame_plan import (
+    PreprocessOptions,
+    Session,
+    SessionPlan,
+    median_figures,
+    require_consistent_cameras,
+)
 from smilfit.datasets.label_scores import camera_counts
 from smilfit.datasets.sample_encoder import Placer
 from smilfit.datasets.store_layout import EncodedSample, StoreHeader
 from smilfit.io.camera_warning import warn_of_blind_cameras
 from smilfit.io.points import PointSession
-from smilfit.structures import Keypoints2d, Keypoints3d
+from smilfit.structures import CameraReport, Keypoints2d, Keypoints3d
 
 # A file of points does not know its images: stored px are original px.
 _AS_IT_IS = Crop(0, 0, 1, 1, 1)
@@ -57,10 +63,11 @@ def plan_points(session: PointSession, names: Sequence[str], options: Preprocess
         'points3d_from': 'the session',
         'cameras': {},
     }
+    judged = None
     if seen is None and session.cameras is not None:
         warn_of_blind_cameras(str(session.path), session.cameras, points)
     if seen is not None:
-        xy, confidence, of_cameras = _views(session, seen, points, chosen, options)
+        xy, confidence, of_cameras, judged = _views(session, seen, points, chosen, options)
         report |= of_cameras
     return SessionPlan(
         session=session,
@@ -75,6 +82,7 @@ def plan_points(session: PointSession, names: Sequence[str], options: Preprocess
         undistorted=True,
         counts=report,
         numbers=session.frame_numbers[chosen.numpy()],
+        camera_report=judged,
     )
 
 
@@ -84,9 +92,9 @@ def _views(
     points: Keypoints3d,
     chosen: torch.Tensor,
     options: PreprocessOptions,
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any], CameraReport | None]:
     """Undo the lens of what cameras saw, and hold them against the points."""
-    figures = require_consistent_cameras(cast(Session, session), seen, points, options)
+    judged = require_consistent_cameras(cast(Session, session), seen, points, options)
     ideal, inside = seen.rig.undistort(seen.xy)
     confidence = torch.where(inside, seen.confidence, 0.0)[chosen]
     xy = torch.where((confidence > 0).unsqueeze(-1), ideal[chosen], 0.0)
@@ -95,10 +103,10 @@ def _views(
         'keypoints_stored': int((confidence > 0).sum()),
         'keypoints_missing': int((~seen.visible[chosen]).sum()),
         'keypoints_beyond_lens_fold': int((seen.visible & ~inside)[chosen].sum()),
-        'camera_median_px': figures,
+        'camera_median_px': median_figures(judged),
         'cameras': camera_counts(seen.rig.names, seen.visible[chosen], none, torch.zeros(len(seen.rig))),
     }
-    return xy.numpy(), confidence.numpy(), counts
+    return xy.numpy(), confidence.numpy(), counts, judged
 
 
 def encode_points(

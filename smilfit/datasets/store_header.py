@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smilfit.body_models import BodyModelData
+from smilfit.body_models import BodyModelData, reference_to
 from smilfit.body_models.smil_json import landmarks_out
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import KnownParams
 from smilfit.datasets.store_layout import SessionHeader, StoreHeader, fingerprint
 from smilfit.io.points import PointSession
+from smilfit.structures import ModelReference
 
 
 def make_header(
@@ -48,6 +50,7 @@ def make_header(
             recording=_recording_of(plan.session, folder),
             betas=betas.get(plan.session.name),
             images=plan.images,
+            camera_report=plan.camera_report,
         )
         for plan in plans
     )
@@ -71,9 +74,18 @@ def make_header(
         fingerprint=fingerprint(*_decisive(plans, headers, names, body, options, known)),
         with_params=any(params is not None for params in known),
         landmarks=body.landmarks,
+        body_model=_reference(body, body_model_file, folder),
         with_masks=any(_has_masks(plan.session) for plan in plans),
         n_centres=max((plan.centres.xy.shape[2] for plan in plans if plan.centres is not None), default=0),
     )
+
+
+def _reference(body: BodyModelData, given: str, folder: Path | None) -> ModelReference:
+    """Name the body model; a path that leads nowhere from here may be meant from the file's folder."""
+    beside = None if folder is None or not given else folder / given
+    if beside is not None and not Path(given).is_absolute() and beside.is_file():
+        return replace(reference_to(body, beside, folder), given=given)
+    return reference_to(body, given, folder)
 
 
 def _decisive(

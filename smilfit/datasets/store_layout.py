@@ -12,6 +12,7 @@ Images lie end to end in one byte array, because a checksum does not reach data 
 /sessions/0000         attributes: name, unit, fps, camera_names, source
                        recording (of recorded ones)            how its videos are found again: kind, arguments, and
                                                                its place relative to the dataset's folder
+                       camera_report (where judged)            how well its cameras agree with each other
     K (c,3,3) R (c,3,3) t (c,3) dist (c,5) size (c,2)      as calibrated, original px, world unit
     betas (S,)                                             where known
                        of a session whose n images have cameras of their own (version 2), beside these:
@@ -41,6 +42,8 @@ Images lie end to end in one byte array, because a checksum does not reach data 
 ```
 
 `body_model_hash` is the model's without landmarks. A relative `body_model_file` is relative to the dataset's folder.
+The attribute `body_model` (JSON; not in older files) names its places: as given, absolute, and relative to the file;
+the table `/body_model` (bytes,) holds the model itself (`body_models.pack_model`) where that may be.
 While it is written the file is called `<name>.partial`; `n_complete` counts the samples that are whole.
 A file without any camera has no table over C. Files without own cameras are of version 1. An image of version 2
 that did not decode leaves a sample without a view; the attribute `faults` (JSON, sample number -> reason) says why.
@@ -58,7 +61,7 @@ from jaxtyping import Bool, Float, UInt8
 from smilfit.body_models import Landmark
 from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.stored_values import check_cameras
-from smilfit.structures import Cameras, parameter_names
+from smilfit.structures import CameraReport, Cameras, ModelReference, parameter_names
 
 FORMAT = 'smilfit-dataset'
 # The newest version that is read. A file states the oldest that can hold it.
@@ -99,7 +102,8 @@ class SessionHeader:
 
     With `images`, cameras have a leading dimension: one row a sample. `source` is where it lies, `recording` how it
     is opened again: `kind` (in `SESSIONS`), `arguments`, and `relative`, the source seen from the dataset's folder.
-    Of points in space there are no cameras, or they have no images (`has_images`).
+    Of points in space there are no cameras, or they have no images (`has_images`). `camera_report` is what
+    the cameras were judged to be by the whole recording; None where nobody judged them.
     """
 
     name: str
@@ -111,6 +115,7 @@ class SessionHeader:
     images: ImageTable | None = None
     recording: Mapping[str, Any] = field(default_factory=dict)
     has_images: bool = True
+    camera_report: CameraReport | None = None
 
     def __post_init__(self) -> None:
         """Check name and cameras: what no reader takes is not written."""
@@ -146,6 +151,7 @@ class StoreHeader:
     with_masks: bool = False
     n_centres: int = 0
     landmarks: Mapping[str, Landmark] = field(default_factory=dict)
+    body_model: ModelReference | None = None
 
     @property
     def version(self) -> int:

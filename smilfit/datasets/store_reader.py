@@ -25,10 +25,12 @@ from smilfit.datasets.store_schema import (
 from smilfit.datasets.stored_images import decode_stored
 from smilfit.datasets.stored_samples import StoredSamples
 from smilfit.datasets.stored_session import read_session
+from smilfit.datasets.table_checks import refuse
 from smilfit.files import reading
 from smilfit.handlers import MissingObservationError
+from smilfit.io.camera_warning import judge_cameras
 from smilfit.registry import UnknownNameError, did_you_mean
-from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d
 from smilfit.structures.frame_blocks import by_blocks
 
 # So many folders of a session's path are looked for beside the file.
@@ -61,7 +63,8 @@ class DatasetFile:
         self._facts, self._samples = facts, StoredSamples(self._handle, facts)
         self.keypoint_names, self.joint_names = facts.keypoint_names, facts.joint_names
         self.camera_names = facts.camera_names
-        self.body_model_file = _beside(self.path, facts.body_model_file)
+        # Where it was; `find_model` finds it wherever it is now.
+        self.body_model_file, self.body_model = _beside(self.path, facts.body_model_file), facts.body_model
         self.body_model_hash, self.fingerprint = facts.body_model_hash, facts.fingerprint
         self.n_betas, self.n_samples = facts.n_betas, facts.n_samples
         self.crop_mode, self.target_resolution = facts.crop_mode, facts.target_resolution
@@ -75,9 +78,12 @@ class DatasetFile:
         self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
+        self._check_frames()
         self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
         pictured = np.array([session.header.has_images for session in self._sessions])
         self._samples.check_images(self.view_mask_of & pictured[self.session_of][:, None])
+        # Of sessions whose file does not say it: what was found when somebody first asked for their keypoints.
+        self._camera_reports: dict[int, CameraReport | None] = {}
         self._handle.close()
 
     def __len__(self) -> int:
@@ -231,7 +237,19 @@ class DatasetFile:
             names=self.keypoint_names,
             cameras=cameras,
         )
+        if not self.has_own_cameras(session) and not stored:
+            seen = seen.judged(self._camera_report(session, seen))
         return seen if names is None else seen.select(names)
+
+    def _camera_report(self, session: str | SupportsIndex, seen: Keypoints2d) -> CameraReport | None:
+        """Give what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
+        known = self._header(session).camera_report
+        if known is not None:
+            return known
+        number = self.session_index(session)
+        if number not in self._camera_reports:
+            self._camera_reports[number] = judge_cameras(seen)
+        return self._camera_reports[number]
 
     def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
         """Give a session's cameras, float64, of the images that were annotated, with their lenses.
@@ -254,7 +272,7 @@ class DatasetFile:
             return seen
         bent = replace(seen, cameras=lenses)
         xy = by_blocks(seen.batch_size, lambda rows: bent[rows].rig.distort(seen.xy[rows]))
-        return replace(bent, xy=xy)
+        return replace(bent, xy=xy).judged(seen.camera_report)
 
     def masks(
         self, session: str | SupportsIndex
@@ -400,6 +418,20 @@ class DatasetFile:
                 f'{where} not meet parameters or shapes of that one; the file holds some. {advice}'
             )
 
+    def _check_frames(self) -> None:
+        """Refuse a session that has a frame twice: what is smooth in time would tie a moment to itself."""
+        for number, name in enumerate(self.session_names):
+            frames = self.frame_of[self.session_of == number]
+            found, counts = np.unique(frames, return_counts=True)
+            if len(found) < len(frames):
+                twice = int(found[counts > 1][0])
+                refuse(
+                    self.path,
+                    f'samples/frame of session {name}',
+                    'number every sample differently',
+                    f'{twice} {int(counts.max())} times',
+                )
+
     def _header(self, session: str | SupportsIndex) -> SessionHeader:
         return self._sessions[self.session_index(session)].header
 
@@ -440,7 +472,7 @@ def _beside(path: Path, name: str) -> str:
     """
     candidate = path.parent / name
     try:
-        return str(candidate) if name and candidate.is_file() else name
+        return os.path.abspath(candidate) if name and candidate.is_file() else name
     except (OSError, ValueError):
         # Too long for a path, or with a byte that none has; whoever opens it says so.
         return name

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from smilfit.body_models import Landmark
+from smilfit.body_models.finding import MOST_PACKED_BYTES
 from smilfit.body_models.json_values import JsonValues
 from smilfit.body_models.smil_json_parts import landmarks
 from smilfit.datasets.session_names import check_session_names
@@ -28,7 +29,7 @@ from smilfit.datasets.table_checks import (
 from smilfit.files import reading, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.hdf5 import check_hdf5
-from smilfit.structures import PARAMETERS
+from smilfit.structures import PARAMETERS, ModelReference
 
 WHAT = 'a dataset'
 MOST_RESOLUTION = 8192
@@ -87,6 +88,7 @@ class FileFacts:
     # Of how many animals there are centres; 0 without.
     n_centres: int
     landmarks: dict[str, Landmark]
+    body_model: ModelReference
 
     @property
     def has_masks(self) -> bool:
@@ -136,11 +138,25 @@ def read_facts(file: h5py.File, path: Path) -> FileFacts:
         has_params='params' in file,
         n_centres=_count_centres(file, path),
         landmarks=_landmarks(attributes, path),
+        body_model=_body_model(file, attributes, path),
     )
     if not facts.joint_names:
         refuse(path, 'the attribute joint_names', 'name a joint', 'none')
     check_sample_tables(file, facts, path)
     return facts
+
+
+def _body_model(file: h5py.File, attributes: Attributes, path: Path) -> ModelReference:
+    """Read what names the body model; the model itself is looked at by whoever needs it."""
+    given, content_hash = attributes.text('body_model_file'), attributes.text('body_model_hash')
+    # Older files name a place alone, as seen from the file or from somewhere.
+    stated = attributes.record('body_model') if 'body_model' in attributes else {'relative': given}
+    stated = {name: stated[name] for name in ('given', 'absolute', 'relative') if name in stated}
+    packed = None
+    if check_table(file, 'body_model', Table('u', (None,), optional=True), {}, path):
+        check_budget(path, '/body_model', file['body_model'].shape[0], MOST_PACKED_BYTES)
+        packed = file['body_model'][()].tobytes()
+    return ModelReference.from_record({'given': given, **stated, 'content_hash': content_hash}, packed)
 
 
 def check_sample_tables(file: h5py.File, facts: FileFacts, path: Path) -> None:

@@ -192,6 +192,11 @@ class StoreWriter:
         for name in ('keypoint_names', 'joint_names', 'camera_names', 'options'):
             value = getattr(header, name)
             file.attrs[name] = json.dumps(value if isinstance(value, Mapping) else list(value))
+        if header.body_model is not None:
+            file.attrs['body_model'] = json.dumps(header.body_model.record())
+            if header.body_model.packed is not None:
+                packed = np.frombuffer(header.body_model.packed, np.uint8)
+                file.create_dataset('body_model', data=packed, chunks=packed.shape, fletcher32=True)
         if header.landmarks:
             file.attrs['landmarks'] = json.dumps(landmarks_out(header.landmarks))
         file.attrs.update(format=FORMAT, version=header.version, complete=False, n_complete=0, report='{}')

@@ -17,7 +17,7 @@ from smilfit.datasets.stored_values import LARGEST, check_cameras, check_finite
 from smilfit.datasets.table_checks import Attributes, Table, check_table, refuse
 from smilfit.files import reading
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.structures import Cameras
+from smilfit.structures import CameraReport, Cameras
 
 # Images with cameras of their own are many: their tables are read in pieces of so many rows.
 _ROWS = 1024
@@ -59,6 +59,8 @@ def write_session(group: h5py.Group, session: SessionHeader) -> None:
     group.attrs['source'] = session.source
     if session.recording:
         group.attrs['recording'] = json.dumps(dict(session.recording))
+    if session.camera_report is not None:
+        group.attrs['camera_report'] = json.dumps(session.camera_report.record())
     if not session.has_images:
         group.attrs['has_images'] = False
     _write_cameras(group, session)
@@ -128,6 +130,7 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
             betas=_betas(group, facts.n_betas, path),
             images=None if own is None else _images(group, own, attributes, path),
             has_images=has_images,
+            camera_report=_camera_report(attributes, names, path),
         )
     return StoredSession(header, _spread(cameras, facts.camera_names))
 
@@ -157,6 +160,13 @@ def _fps(attributes: Attributes, path: Path) -> float | None:
     if not 0 <= fps < LARGEST:
         refuse(path, "a session's frames per second", 'be finite and not negative', fps)
     return fps
+
+
+def _camera_report(attributes: Attributes, names: tuple[str, ...], path: Path) -> CameraReport | None:
+    if 'camera_report' not in attributes:
+        return None
+    with reading(path, "what a session's cameras were judged to be"):
+        return CameraReport.from_record(attributes.record('camera_report'), names)
 
 
 def _betas(group: h5py.Group, n_betas: int, path: Path) -> np.ndarray | None:

@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from smilfit.files import BadFileError, shorten
+from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
+from smilfit.models.statistics import DatasetNames
+from smilfit.structures import ModelReference
 
 logger = logging.getLogger('smilfit')
 
@@ -80,6 +82,43 @@ def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, 
     return dict(entry)
 
 
+def names_entry(names: DatasetNames, folder: str | Path) -> dict[str, Any]:
+    """Give the names of a training's data, and its body model, as a checkpoint in `folder` keeps them."""
+    found = names.record()
+    if names.body_model is not None:
+        found['body_model'] = names.body_model.seen_from(folder).record()
+        if names.body_model.packed is not None:
+            found['packed_body_model'] = torch.frombuffer(
+                bytearray(names.body_model.packed), dtype=torch.uint8
+            )
+    return found
+
+
+def body_model_of_entry(path: str | Path, entry: Mapping[str, Any]) -> ModelReference | None:
+    """Read what names the body model of a checkpoint; None where none is named.
+
+    Raises:
+        BadFileError: values of a wrong kind.
+    """
+    record, packed = entry.get('body_model'), entry.get('packed_body_model')
+    right = isinstance(record, (Mapping, type(None)))
+    if packed is not None:
+        right = (
+            right and isinstance(packed, torch.Tensor) and packed.dtype == torch.uint8 and packed.ndim == 1
+        )
+    if not right:
+        raise BadFileError(
+            f'{path}: body_model in a checkpoint must be of its kind; got {shorten(record)}. Give --body-model FILE.'
+        )
+    if record is None:
+        # Of before its places were kept.
+        given = entry.get('body_model_file')
+        return ModelReference(given, entry.get('body_model_hash')) if isinstance(given, str) else None
+    with reading(Path(path), 'a checkpoint'):
+        found = ModelReference.from_record(record, None if packed is None else packed.numpy().tobytes())
+    return replace(found, content_hash=entry.get('body_model_hash'))
+
+
 def load_from_smilfit(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Read a local checkpoint for mmengine; the name ends in what mmengine logs as the backend."""
     return read_checkpoint(filename, map_location)
@@ -92,6 +131,9 @@ def load_from_elsewhere(filename: str, map_location: Any = None) -> dict[str, An
 
 def install_checkpoint_loader() -> None:
     """Make mmengine's Runner read checkpoints by `read_checkpoint`, and only local ones."""
+    # Imported late: reading predictions takes none of the runner.
+    from mmengine.runner import CheckpointLoader
+
     CheckpointLoader.register_scheme('', load_from_smilfit, force=True)
     CheckpointLoader.register_scheme(_REFUSED, load_from_elsewhere, force=True)
 
@@ -124,7 +166,7 @@ def check_weights(
             model begins as the one that the weights are of.
 
     Raises:
-        ValueError: names the first that differ.
+        ValueError: names the first that differ, or that are no finite numbers.
     """
     own = model.state_dict()
     new = _parts_that_may_be_new(model, weights) if to_train else []
@@ -134,6 +176,7 @@ def check_weights(
     left_over = sorted(weights.keys() - own.keys())
     other_shape = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
     if not (missing or left_over or other_shape):
+        _check_finite(path, weights)
         return
     parts = [
         f'{len(names)} {what} (such as {", ".join(names[:2])})'
@@ -143,6 +186,15 @@ def check_weights(
     raise ValueError(
         f"{path}: the weights must match the model; {'; '.join(parts)}. Use the config of that training's work dir."
     )
+
+
+def _check_finite(path: str, weights: Mapping[str, torch.Tensor]) -> None:
+    bad = sorted(name for name, value in weights.items() if not bool(value.isfinite().all()))
+    if bad:
+        raise ValueError(
+            f'{path}: weights must be finite numbers; those of {len(bad)} arrays are not (such as {bad[0]}). The '
+            'training diverged, or the file is damaged: take an earlier checkpoint.'
+        )
 
 
 def _parts_that_may_be_new(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> list[str]:

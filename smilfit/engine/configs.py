@@ -1,5 +1,6 @@
 """Read an experiment's config and lay the command line over it."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from smilfit.engine.config_options import merge_options
 from smilfit.engine.latest_checkpoint import latest_whole_checkpoint
 from smilfit.files import shorten
 from smilfit.registry import ConfigError, UnknownNameError, read_config
+
+logger = logging.getLogger('smilfit')
 
 # `Class: ...` or `Class 'key': ...`, as our own messages begin; python's begin with several words.
 _SENTENCE = re.compile(r"[\w.\[\]]+(?: '[^']*')?: ")
@@ -112,19 +115,25 @@ def set_refinement(cfg: Config) -> None:
 def set_resume(cfg: Config, resume: str | None) -> None:
     """Make a run go on: `resume` is a checkpoint, or 'auto' for the newest whole one in the work dir.
 
+    A work dir without any begins anew, which is told: a run that is killed before its first checkpoint goes on by the
+    same command as one that is killed later.
+
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such checkpoint.
         BadFileError: none that can be read.
     """
     if resume is None:
         return
-    cfg.resume = True
     if resume != 'auto':
         smilfit_entry(resume, read_checkpoint(resume))
-        cfg.load_from = resume
+        cfg.resume, cfg.load_from = True, resume
         return
     out_dir = (cfg.get('default_hooks') or {}).get('checkpoint', {}).get('out_dir')
-    cfg.load_from = str(latest_whole_checkpoint(cfg.work_dir, out_dir))
+    try:
+        cfg.resume, cfg.load_from = True, str(latest_whole_checkpoint(cfg.work_dir, out_dir))
+    except FileNotFoundError:
+        cfg.resume = False
+        logger.warning('--resume: %s holds no checkpoint yet; the training begins anew.', cfg.work_dir)
 
 
 def set_mixed_precision(cfg: Config, device: str) -> None:

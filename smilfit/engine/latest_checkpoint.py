@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smilfit.engine.checkpoint_loader import read_checkpoint, smilfit_entry
-from smilfit.engine.whole_files import LAST
 from smilfit.files import BadFileError, shorten
 
 logger = logging.getLogger('smilfit')
 
+# The file in which mmengine names the newest checkpoint.
+LAST = 'last_checkpoint'
 _NUMBERED = re.compile(r'(?:epoch|iter)_(\d{1,12})\.pth')
 _LONGEST_NAME = 4096
 

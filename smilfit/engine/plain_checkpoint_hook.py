@@ -1,7 +1,6 @@
 """Checkpoints that `torch.load(weights_only=True)` reads as they are, and from which a run goes on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from smilfit.engine.checkpoint_loader import (
     FORMAT_VERSION,
     check_body_model,
     check_weights,
+    names_entry,
     smilfit_entry,
 )
 from smilfit.engine.plain_values import from_plain, to_plain
@@ -114,7 +114,7 @@ class PlainCheckpointHook(Hook):
             'config': plain_config(runner.cfg),
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
-            **asdict(model.statistics.names),
+            **names_entry(model.statistics.names, runner.work_dir),
         }
         plain = to_plain(dict(checkpoint))
         checkpoint.clear()

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,24 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import set_random_seed
 
 from smilfit.engine.checked_runner import CheckedRunner
-from smilfit.engine.checkpoint_loader import install_checkpoint_loader, read_checkpoint, smilfit_entry
+from smilfit.engine.checkpoint_loader import (
+    body_model_of_entry,
+    install_checkpoint_loader,
+    read_checkpoint,
+    smilfit_entry,
+)
 from smilfit.engine.configs import building, require_keys, set_resume
 from smilfit.engine.data_loading import build_data_loader, check_held_out, follow_training_data
 from smilfit.engine.feature_caches import check_feature_caches
 from smilfit.engine.label_check import check_labels, files_of, switched_on
+from smilfit.engine.latest_checkpoint import LAST
 from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
-from smilfit.engine.model_building import build_regressor, load_body_for
+from smilfit.engine.model_building import build_regressor, load_body_for, names_with_body
 from smilfit.engine.tracking import check_tracking
 from smilfit.engine.train_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names, look_at
-from smilfit.engine.whole_files import LAST, install_whole_files
+from smilfit.engine.whole_files import install_whole_files
 from smilfit.models.regressors import remember_cameras
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import HOOKS, METRICS, UnknownNameError, build, build_dataset, did_you_mean
@@ -72,8 +79,8 @@ def _train_runner(
         set_resume(cfg, 'auto')
     dataset = build_dataset(cfg.train_dataloader.dataset)
     names = _names(dataset, cfg.train_dataloader.dataset)
-    body, path = load_body_for(names, cfg.model, body_model)
-    names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
+    body, reference = load_body_for(names, cfg.model, body_model)
+    names = names_with_body(names, body, reference)
     looked = look_at(dataset)
     statistics = compute_statistics(dataset, body, names, summarise, samples=looked)
     # In the config that a checkpoint holds.
@@ -127,10 +134,10 @@ def _test_runner(
         check_held_out(trained, cfg.test_dataloader.dataset, "the checkpoint's training", 'test_dataloader')
     dataset = build_dataset(cfg.test_dataloader.dataset)
     names = _names(dataset, cfg.test_dataloader.dataset)
-    if body_model is None and entry.get('body_model_hash') == names.body_model_hash:
-        body_model = _existing(entry.get('body_model_file'))
-    body, path = load_body_for(names, cfg.model, body_model)
-    names = replace(names, body_model_file=str(path), body_model_hash=body.data.hash_without_landmarks())
+    same = entry.get('body_model_hash') == names.body_model_hash
+    trained_with = body_model_of_entry(checkpoint, entry) if same else None
+    body, reference = load_body_for(names, cfg.model, body_model, trained_with, checkpoint)
+    names = names_with_body(names, body, reference)
     statistics = TrainingStatistics.neutral(body.n_joints, names)
     remember_cameras(cfg.model, entry.get('camera_names') or ())
     statistics.summaries = dict(entry.get('summaries', {}))
@@ -162,6 +169,7 @@ def _prepared(cfg: Config, device: str) -> Config:
         if chosen != 'cuda':
             # torch's SyncBatchNorm computes on CUDA only.
             cfg.pop('sync_bn', None)
+    _check_length(cfg)
     _end_schedule(cfg)
     _check_optimizer(cfg)
     check_tracking(cfg)
@@ -195,6 +203,23 @@ def _check_optimizer(cfg: Config) -> None:
         raise UnknownNameError(
             f'optim_wrapper.optimizer: no optimizer {name!r}. {did_you_mean(name, OPTIMIZERS.module_dict)}'
         )
+    for key, value in ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f'optim_wrapper.optimizer.{key} must be finite; got {value}. Correct it in the config, or by '
+                f'--cfg-options optim_wrapper.optimizer.{key}=NUMBER.'
+            )
+
+
+def _check_length(cfg: Config) -> None:
+    """Refuse a training of no epoch: it would write nothing and say that it is done."""
+    for name in ('max_epochs', 'max_iters'):
+        value = (cfg.get('train_cfg') or {}).get(name)
+        if value is not None and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            raise ValueError(
+                f'train_cfg.{name} must be a whole number from 1 on; got {value!r}. Correct it in the config, or by '
+                f'--cfg-options train_cfg.{name}=NUMBER.'
+            )
 
 
 def _require_data_path(cfg: Config, loader: str) -> None:
@@ -210,10 +235,6 @@ def _names(dataset: Any, dataset_cfg: Mapping[str, Any]) -> DatasetNames:
     names = dataset_names(dataset)
     path = dataset_cfg.get('data_path')
     return names if path is None else replace(names, data_path=str(Path(path).resolve()))
-
-
-def _existing(path: str | None) -> str | None:
-    return path if path is not None and Path(path).is_file() else None
 
 
 def _runner(

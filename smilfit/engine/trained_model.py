@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,16 @@ import torch
 from torch import nn
 
 from smilfit.body_models import SMIL
-from smilfit.engine.checkpoint_loader import check_body_model, check_weights, read_checkpoint, smilfit_entry
+from smilfit.engine.checkpoint_loader import (
+    body_model_of_entry,
+    check_body_model,
+    check_weights,
+    read_checkpoint,
+    smilfit_entry,
+)
 from smilfit.engine.configs import building, load_experiment, require_keys
 from smilfit.engine.mmengine_scope import declare_scope
-from smilfit.engine.model_building import build_regressor, load_body_for
+from smilfit.engine.model_building import build_regressor, load_body_for, names_with_body
 from smilfit.engine.model_description import model_of_checkpoint, without_fetching
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
@@ -69,10 +75,11 @@ def load_trained_regressor(
     cfg = _model_cfg(path, entry, config)
     # Weights are checked below, so drawing them must not change anybody's random numbers.
     with torch.random.fork_rng(devices=()):
-        body, body_file = load_body_for(names, cfg, body_model)
+        body, reference = load_body_for(names, cfg, body_model, names.body_model, path)
+        body_file = Path(reference.absolute or reference.given)
         found = body.data.hash_without_landmarks()
         check_body_model(str(path), entry, found, str(body_file))
-        names = replace(names, body_model_file=str(body_file), body_model_hash=found)
+        names = names_with_body(names, body, reference)
         model = build_regressor(cfg, body, TrainingStatistics.neutral(body.n_joints, names))
     check_weights(str(path), model, stored['state_dict'])
     model.load_state_dict(stored['state_dict'])
@@ -86,7 +93,9 @@ def names_of(path: str | Path, entry: Mapping[str, Any]) -> DatasetNames:
         BadFileError: values of a wrong kind.
     """
     found = {
-        field.name: entry[field.name] for field in fields(DatasetNames) if entry.get(field.name) is not None
+        field.name: entry[field.name]
+        for field in fields(DatasetNames)
+        if field.name != 'body_model' and entry.get(field.name) is not None
     }
     kinds = {'target_resolution': int, 'undistorted': bool, 'bbox_margin': (int, float)}
     for name, value in found.items():
@@ -102,7 +111,7 @@ def names_of(path: str | Path, entry: Mapping[str, Any]) -> DatasetNames:
     if found.get('landmarks'):
         with reading(Path(path), 'landmarks in a checkpoint'):
             json.loads(found['landmarks'])
-    return DatasetNames(**found)
+    return DatasetNames(**found, body_model=body_model_of_entry(path, entry))
 
 
 def _model_cfg(path: Path, entry: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:

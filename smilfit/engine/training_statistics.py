@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from smilfit.body_models import SMIL, find_body_model, is_shipped, shipped_models
+from smilfit.body_models import SMIL
 from smilfit.models.scene import cameras_of, locate_scene, pixel_rays
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
-from smilfit.registry import did_you_mean
 from smilfit.structures import BodyParams
 
 logger = logging.getLogger('smilfit')
@@ -42,6 +40,7 @@ def dataset_names(dataset: Any) -> DatasetNames:
         camera_names=tuple(meta['camera_names']),
         session_names=tuple(meta.get('session_names', ())),
         **{key: None if value is None else str(value) for key, value in texts.items()},
+        body_model=getattr(dataset, 'body_model', None),
         **{key: meta.get(key) for key in ('crop_mode', 'target_resolution', 'undistorted', 'bbox_margin')},
     )
 
@@ -223,25 +222,3 @@ def _from_views(batch: Mapping[str, Any], at_rest: float) -> tuple[Tensor, float
     origins = locate_scene(cameras, usable, prior, centre)
     distance = (cameras.centres() - origins.unsqueeze(1)).norm(dim=-1)
     return origins[frames].mean(0).double(), float((angle * distance)[usable].mean())
-
-
-def find_body_model_file(named: Sequence[str | Path | None], data_path: str | None) -> Path:
-    """Choose the body model's file: the first that is named, beside the dataset if relative, or a shipped one.
-
-    Raises:
-        FileNotFoundError: none is named, or the one named is not there.
-    """
-    for name in named:
-        if name is None:
-            continue
-        beside = [Path(data_path).parent / name] if data_path else []
-        for path in [Path(name).expanduser(), *beside]:
-            if path.is_file():
-                return path
-        if is_shipped(name):
-            return find_body_model(name)
-        raise FileNotFoundError(
-            f'body model: {name} is not there, nor beside the dataset file. Give the file by --body-model, or name a '
-            f'shipped model. {did_you_mean(Path(name).name, shipped_models())}'
-        )
-    raise FileNotFoundError('body model: none is named in the config or the dataset file. Give --body-model.')

@@ -9,10 +9,9 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 
+from smilfit.engine.latest_checkpoint import LAST
 from smilfit.files import write_bytes, write_text
 from smilfit.registry import HOOKS
-
-LAST = 'last_checkpoint'
 
 
 class WholeFileBackend(LocalBackend):

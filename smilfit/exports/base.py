@@ -87,9 +87,11 @@ class FitExporter(ABC):
         """Say why a fit cannot be written so; None where it can."""
         if not fit.valid.any():
             return 'no frame has a body'
-        return next(
-            (sentence for there, sentence in map(_NEEDS.__getitem__, self.needs) if not there(fit)), None
-        )
+        missing = next((name for name in self.needs if not _NEEDS[name][0](fit)), None)
+        if missing is None:
+            return None
+        no_body = missing in ('body', 'faces') and not isinstance(fit.fit.body, SMIL)
+        return fit.no_body if no_body and fit.no_body else _NEEDS[missing][1]
 
     @abstractmethod
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:

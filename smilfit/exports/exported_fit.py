@@ -30,6 +30,7 @@ class ExportedFit:
         labels: names of single images; none of a recording.
         views: names of the cameras of `pixels`.
         skin: an image of the body's skin, where its rig brought one.
+        no_body: why the body model is not at hand.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ExportedFit:
     labels: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     skin: SkinImage | None = None
+    no_body: str = ''
 
     @property
     def unit(self) -> str | None:

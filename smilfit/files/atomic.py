@@ -74,7 +74,10 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
             flush_file(temporary)
             temporary.replace(path)
             flush_folder(path.parent)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename == str(temporary):
+                # Nobody asked for that name.
+                error.filename, error.filename2 = str(path), None
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise

@@ -22,7 +22,20 @@ def read_strict_json(path: str | Path, what: str, most: int = MOST_TEXT_BYTES) -
         FileNotFoundError: no such file.
         BadFileError: no JSON object, a key that stands twice, NaN or Infinity, too large, or nested too deeply.
     """
-    text = read_text(path, what, most, 'utf-8-sig')
+    return parse_strict_json(read_text(path, what, most, 'utf-8-sig'), path, what)
+
+
+def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
+    """Take text for JSON as `read_strict_json` takes a file.
+
+    Args:
+        text: the JSON.
+        path: where it is from, for messages.
+        what: what it is, for messages.
+
+    Raises:
+        BadFileError: as of `read_strict_json`.
+    """
 
     def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

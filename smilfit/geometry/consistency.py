@@ -21,12 +21,27 @@ LIMIT_PX = 5.0
 LIMIT_RATIO = 4.0
 # Fewer common points than this judge no camera.
 MIN_POINTS = 10
-# More frames than this change no median worth naming.
-MAX_FRAMES = 300
+# More points than this change no median worth naming; cameras that saw few of them add some of their own.
+MAX_POINTS = 1500
+# As many tell who agrees with whom.
+POINTS_OF_A_TRIAL = 256
+# Of so few pairs of cameras all propose points; of more, so many by the camera.
+FEW_PAIRS = 15
+PAIRS_PER_CAMERA = 2
 # Two cameras this near to each other are one: share of the rig's size, and rad.
 SAME_PLACE = 1e-4
 # A hypothesis without support in some camera costs as if it missed by this share of the diagonal.
 _COST_CAP_OF_DIAGONAL = 0.05
+# Beyond this share of the floor a label's pull on a point no longer grows.
+_HUBER_OF_FLOOR = 0.25
+# Points of each camera that are looked at, where it saw so many.
+_LEAST_OF_CAMERA = 100
+# What a pair is worth that looks the same way, beside 1 for one that looks across.
+_LEAST_SINE = 0.1
+# Pairs at once: bounds the memory.
+_PAIRS_AT_ONCE = 32
+
+_Pair = tuple[int, int]
 
 
 class CameraConsistency(NamedTuple):
@@ -47,7 +62,7 @@ class CameraConsistency(NamedTuple):
 
 
 class _Rig(NamedTuple):
-    """What was seen and by which cameras; `ideal` are undistorted pixels."""
+    """What C cameras saw of N points; `ideal` are undistorted pixels."""
 
     xy: Tensor
     ideal: Tensor
@@ -59,12 +74,22 @@ class _Rig(NamedTuple):
     fold: Tensor
     diagonal: Tensor
 
+    @property
+    def seen(self) -> Tensor:
+        """Which points each camera saw (C, N)."""
+        return self.confidence > 0
+
+    def thinned(self, most: int) -> '_Rig':
+        """Give the same cameras with some of the points, those that most cameras saw."""
+        rows = _choose(self.seen.T, most, many_views=True)
+        return self._replace(**{n: getattr(self, n)[:, rows] for n in ('xy', 'ideal', 'confidence')})
+
 
 class _Proposal(NamedTuple):
     """A pair of cameras, each camera's median distance from its points (px), and their capped sum."""
 
     cost: float
-    pair: list[int]
+    pair: _Pair
     median: Tensor
 
 
@@ -81,9 +106,10 @@ def camera_consistency(
 ) -> CameraConsistency:
     """Find cameras whose calibration contradicts the others.
 
-    With given 3D points, each camera's labels are compared with their projection. Without, every pair of
-    cameras proposes points; the pair that most cameras agree with starts a group, which grows by each camera
-    that agrees with the points the group places. A camera outside of it contradicts the others.
+    With given 3D points, each camera's labels are compared with their projection. Without, some pairs of cameras
+    propose points; the pair that most cameras agree with starts a group, which grows by the cameras that agree with
+    the points the group places. A camera outside of it contradicts the others. Where the group stays a minority,
+    every pair proposes. All is judged by a bounded number of points, so it costs by the camera, not by the frame.
 
     Args:
         xy: px as labelled.
@@ -96,18 +122,44 @@ def camera_consistency(
         points: 3D points from elsewhere, world unit.
         points_confidence: 0 where there is no 3D point; where None, all finite points count.
     """
-    step = max(1, -(-xy.shape[0] // MAX_FRAMES))
-    rig = _prepare(xy[::step], confidence[::step], intrinsics, rotation, translation, size, dist)
-    same_place = same_places(rig.R, rig.t)
-    if points is not None:
-        given = points[::step].double()
-        known = given.isfinite().all(-1)
+    seen = confidence > 0
+    if points is None:
+        comparable = seen.sum(1) >= 2
+    else:
+        comparable = points.isfinite().all(-1) & seen.any(1)
         if points_confidence is not None:
-            known &= points_confidence[::step] > 0
-        median, count = _medians(rig, given, known)
-        bad, limit = _judge(median, torch.ones_like(median, dtype=torch.bool), rig.diagonal)
-        return CameraConsistency(median, count, limit, bad, False, same_place)
-    return _leave_out(rig, same_place)
+            comparable &= points_confidence > 0
+    frame, keypoint = comparable.nonzero(as_tuple=True)
+    # Given points are only projected, so many more of them cost the same.
+    most = MAX_POINTS if points is None else 4 * MAX_POINTS
+    if len(frame) > most:
+        rows = _choose(seen[frame, :, keypoint], most)
+        frame, keypoint = frame[rows], keypoint[rows]
+    rig = _prepare(
+        xy[frame, :, keypoint].transpose(0, 1),
+        confidence[frame, :, keypoint].transpose(0, 1),
+        *(intrinsics, rotation, translation, size, dist),
+    )
+    same_place = same_places(rig.R, rig.t)
+    if points is None:
+        return _judge_by_each_other(rig, same_place)
+    given = points[frame, keypoint].detach().double()
+    median, count = _medians(rig, given, torch.ones(len(given), dtype=torch.bool))
+    bad, limit = _judge(median, torch.ones_like(median, dtype=torch.bool), rig.diagonal)
+    return CameraConsistency(median, count, limit, bad, False, same_place)
+
+
+def _choose(seen: Tensor, most: int, many_views: bool = False) -> Tensor:
+    """Choose points (N, C) by chance, the same each time, and further ones of cameras that saw few of them."""
+    if len(seen) <= most:
+        return torch.arange(len(seen))
+    order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(0))
+    if many_views:
+        order = order[seen.sum(1)[order].argsort(descending=True, stable=True)]
+    rows, further = order[:most], order[most:]
+    missing = (_LEAST_OF_CAMERA - seen[rows].sum(0)).tolist()
+    rare = [further[seen[further, c]][:n] for c, n in enumerate(missing) if n > 0]
+    return torch.cat([rows, *rare]).unique()
 
 
 def _prepare(
@@ -125,30 +177,32 @@ def _prepare(
 
 
 def _medians(rig: _Rig, points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each camera's median distance (px) of labels from projections, and how many were compared."""
+    """Give each camera's median distance (px) of labels from projections, and how many were compared.
+
+    `points` (*b, N, 3) may be those of several proposals.
+    """
     safe = torch.where(known.unsqueeze(-1), points, torch.zeros_like(points))
     pixels, _, visible = project_points(safe, rig.K, rig.R, rig.t, rig.dist, rig.fold)
     error = (pixels - rig.xy).norm(dim=-1)
-    compared = (rig.confidence > 0) & known.unsqueeze(-2)
+    compared = rig.seen & known.unsqueeze(-2)
     # A label whose point lies behind the camera is as wrong as can be, not absent.
     error = torch.where(visible, error, torch.full_like(error, torch.inf))
-    count = compared.sum((0, 2)).double()
+    count = compared.sum(-1).double()
     error = torch.where(compared, error, torch.full_like(error, torch.nan))
-    median = error.transpose(0, 1).flatten(1).nanmedian(-1).values
+    median = error.nanmedian(-1).values
     return torch.where(count >= MIN_POINTS, median, torch.full_like(median, torch.nan)), count
 
 
-def _place(rig: _Rig, cameras: list[int]) -> tuple[Tensor, Tensor]:
-    """Triangulate from some of the cameras."""
-    points, valid, _ = triangulate(
-        rig.ideal[:, cameras],
-        rig.confidence[:, cameras],
-        rig.K[cameras],
-        rig.R[cameras],
-        rig.t[cameras],
-        n_refine=5,
-    )
-    return points, valid
+def _place(rig: _Rig, cameras: Tensor) -> tuple[Tensor, Tensor]:
+    """Triangulate (*b, N, 3) from some of the cameras, or from several choices of so many (*b, n)."""
+    chosen = (x[cameras] for x in (rig.ideal, rig.confidence))
+    pixels, weight = (x.reshape(-1, *x.shape[cameras.ndim - 1 :]) for x in chosen)
+    K, R, t = (x[cameras] for x in (rig.K, rig.R, rig.t))
+    # One wrong label of many must not move the point that all others are judged by. Two share what they miss.
+    huber_px = None if cameras.shape[-1] < 3 else _HUBER_OF_FLOOR * float(_floor(rig.diagonal).min())
+    points, valid, _ = triangulate(pixels, weight, K, R, t, n_refine=5, huber_px=huber_px)
+    lead = cameras.shape[:-1]
+    return points.reshape(*lead, *points.shape[1:]), valid.reshape(*lead, *valid.shape[1:])
 
 
 def _floor(diagonal: Tensor) -> Tensor:
@@ -167,68 +221,137 @@ def _judge(median: Tensor, reference: Tensor, diagonal: Tensor) -> tuple[Tensor,
     return median > limit, limit
 
 
-def _leave_out(rig: _Rig, same_place: tuple[tuple[int, int], ...]) -> CameraConsistency:
+def _judge_by_each_other(rig: _Rig, same_place: tuple[_Pair, ...]) -> CameraConsistency:
     n = len(rig.K)
-    cap = _COST_CAP_OF_DIAGONAL * rig.diagonal
-    proposals: list[_Proposal] = []
-    for pair in itertools.combinations(range(n), 2):
-        if pair in same_place:
-            continue
-        median, count = _medians(rig, *_place(rig, list(pair)))
-        cost = torch.where(median.isnan(), cap, torch.minimum(median, cap)).sum()
-        if bool((count[list(pair)] >= MIN_POINTS).all()):
-            proposals.append(_Proposal(float(cost), list(pair), median))
+    proposals, group = _find_group(rig, same_place)
     if not proposals:
         nothing = torch.full_like(rig.diagonal, torch.nan)
         none = torch.zeros(n, dtype=torch.bool)
         return CameraConsistency(nothing, torch.zeros_like(nothing), nothing, none, False, same_place)
-    proposals.sort(key=lambda proposal: proposal.cost)
-    group = _grow(rig, proposals[0].pair)
-    median, count = _medians(rig, *_place(rig, group))
+    median, count = _medians(rig, *_place(rig, torch.tensor(group)))
     member = torch.zeros(n, dtype=torch.bool)
     member[group] = True
     bad, limit = _judge(median, member, rig.diagonal)
-    ambiguous = len(group) == 2 and _undecided(proposals, bool(bad.any()), rig.diagonal)
+    ambiguous = False
+    if len(group) == 2:
+        # What pairs miss by is compared over all points: those that most cameras saw may be the harder ones.
+        rivals = [pair for pair in _pairs(rig, same_place) if list(pair) != group]
+        proposals = [*_propose(rig, [(group[0], group[1])]), *_propose(rig, rivals)]
+        ambiguous = _undecided(proposals, bool(bad.any()), rig.diagonal)
     return CameraConsistency(median, count, limit, bad & ~torch.tensor(ambiguous), ambiguous, same_place)
 
 
+def _find_group(rig: _Rig, same_place: tuple[_Pair, ...]) -> tuple[list[_Proposal], list[int]]:
+    """Find the cameras that agree with each other, and what was proposed; nothing where no pair saw enough.
+
+    Some points and pairs tell of any rig in which most cameras are right. Where hardly one agrees with another, all
+    pairs are asked.
+    """
+    few = rig.thinned(POINTS_OF_A_TRIAL)
+    pairs = _pairs(few, same_place)
+    some = _some_of(pairs, len(rig.K))
+    judged = int((rig.seen.sum(1) >= MIN_POINTS).sum())
+    for looked_at, asked in ((few, some), (few, pairs), (rig, None)):
+        asked = _pairs(rig, same_place) if asked is None else asked
+        proposals = _propose(looked_at, asked)
+        if proposals:
+            group = _grow(looked_at, list(proposals[0].pair))
+            if 2 * len(group) > judged or len(asked) > len(some) or len(some) == len(pairs):
+                return proposals, group
+    return [], []
+
+
+def _pairs(rig: _Rig, same_place: tuple[_Pair, ...]) -> list[_Pair]:
+    """List the pairs that saw enough points together, those that tell most first: many points, wide angles."""
+    seen = rig.seen.double()
+    common = seen @ seen.T
+    rays = torch.cat((rig.ideal, torch.ones_like(rig.ideal[..., :1])), -1)
+    rays = rays @ (torch.linalg.inv(rig.K).transpose(-1, -2) @ rig.R)
+    rays = (rays * seen.unsqueeze(-1)).sum(1)
+    rays = rays / rays.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    sine = (1 - (rays @ rays.T).square()).clamp_min(0.0).sqrt()
+    worth = common.sqrt() * (sine + _LEAST_SINE)
+    pairs = [
+        (i, j)
+        for i, j in itertools.combinations(range(len(rig.K)), 2)
+        if (i, j) not in same_place and common[i, j] >= MIN_POINTS
+    ]
+    return sorted(pairs, key=lambda pair: -float(worth[pair]))
+
+
+def _some_of(pairs: list[_Pair], n_cameras: int) -> list[_Pair]:
+    """Choose pairs so that every camera is in as many; of few cameras all."""
+    if len(pairs) <= FEW_PAIRS:
+        return pairs
+    chosen: list[_Pair] = []
+    used, left = [0] * n_cameras, list(pairs)
+    while left and len(chosen) < PAIRS_PER_CAMERA * n_cameras:
+        best = min(left, key=lambda pair: used[pair[0]] + used[pair[1]])
+        left.remove(best)
+        chosen.append(best)
+        for c in best:
+            used[c] += 1
+    return chosen
+
+
+def _propose(rig: _Rig, pairs: list[_Pair]) -> list[_Proposal]:
+    """Have pairs place points and each camera judge them; those that suit most cameras first."""
+    cap = _COST_CAP_OF_DIAGONAL * rig.diagonal
+    found = []
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+        block = torch.tensor(pairs[start : start + _PAIRS_AT_ONCE])
+        median, count = _medians(rig, *_place(rig, block))
+        cost = torch.where(median.isnan(), cap, torch.minimum(median, cap)).sum(-1)
+        enough = (count.gather(1, block) >= MIN_POINTS).all(-1)
+        rows = zip(pairs[start:], cost.tolist(), median, enough.tolist())
+        found += [_Proposal(price, pair, misses) for pair, price, misses, known in rows if known]
+    return sorted(found, key=lambda proposal: proposal.cost)
+
+
 def _undecided(proposals: list[_Proposal], disagreement: bool, diagonal: Tensor) -> bool:
-    """Say whether two cameras that nobody joined may be the wrong ones.
+    """Say whether two cameras that nobody joined, the first of the proposals, may be the wrong ones.
 
     Two views always find a point between them and miss their labels only across the epipolar line, by half
     each. So they outvote the rest if they miss by little and every other pair misses by much.
     """
-    misses = [float(p.median[p.pair].max()) for p in proposals]
+    misses = [float(p.median[list(p.pair)].max()) for p in proposals]
     floors = [
-        0.5 * float((LIMIT_OF_DIAGONAL * diagonal[p.pair]).clamp_min(LIMIT_PX).max()) for p in proposals
+        0.5 * float((LIMIT_OF_DIAGONAL * diagonal[list(p.pair)]).clamp_min(LIMIT_PX).max()) for p in proposals
     ]
     rivals = [miss <= max(LIMIT_RATIO * misses[0], low) for miss, low in zip(misses[1:], floors[1:])]
     return misses[0] > floors[0] or (disagreement and any(rivals))
 
 
 def _grow(rig: _Rig, group: list[int]) -> list[int]:
-    """Add the camera that fits best, as long as one fits.
+    """Add the cameras that fit, the better half of them at a time, as long as one fits.
 
     A camera fits if the group's points predict its labels, or if points of all together suit all: those of
     two neighbouring cameras are vague in depth and may miss a third that is right. A wrong camera drags the
     others' points with it and so shares its miss with them: hence half the floor for the second rule.
     """
-    floor = _floor(rig.diagonal)
+    floor, saw = _floor(rig.diagonal), rig.seen.sum(1)
     while True:
-        before, _ = _medians(rig, *_place(rig, group))
+        points, known = _place(rig, torch.tensor(group))
+        before, count = _medians(rig, points, known)
         usual = LIMIT_RATIO * before[group].nanmedian()
-        trials = []
-        for c in range(len(rig.K)):
-            if c in group:
-                continue
-            trial = sorted([*group, c])
-            median, _ = _medians(rig, *_place(rig, trial))
-            predicted = bool(before[c] <= torch.maximum(floor[c], usual))
-            if predicted or bool((median <= torch.maximum(0.5 * floor, usual))[trial].all()):
-                trials.append((float(median[trial].nan_to_num(0.0).max()), trial))
-        if not trials:
+        others = [c for c in range(len(rig.K)) if c not in group and int(saw[c]) >= MIN_POINTS]
+        fitting = [c for c in others if bool(before[c] <= torch.maximum(floor[c], usual))]
+        if fitting:
+            fitting.sort(key=lambda c: float(before[c] / floor[c]))
+            group = sorted([*group, *fitting[: (len(fitting) + 1) // 2]])
+            continue
+        if not others:
             return group
-        group = min(trials)[1]
+        trials = torch.tensor([sorted([*group, c]) for c in others])
+        points, valid = _place(rig, trials)
+        # Of a point that one member saw, its view and the new one agree always.
+        valid &= known | (count[others] < MIN_POINTS).unsqueeze(-1)
+        median = _medians(rig, points, valid)[0].gather(1, trials)
+        suits = (median <= torch.maximum(0.5 * floor, usual)[trials]).all(-1)
+        if not bool(suits.any()):
+            return group
+        worst = torch.where(suits, median.amax(-1), torch.full_like(median[:, 0], torch.inf))
+        group = trials[worst.argmin()].tolist()
 
 
 def same_places(R: Float[Tensor, 'C 3 3'], t: Float[Tensor, 'C 3']) -> tuple[tuple[int, int], ...]:

@@ -43,7 +43,7 @@ class _PoseSkeleton(torch.autograd.Function):
         parents = tree.parents[1:]
         offsets = (rest[1:] - rest.index_select(0, parents)).expand(-1, linear.shape[1], -1)
         turned = linear.index_select(0, parents).flatten(0, 1)
-        bones = torch.bmm(turned, offsets.reshape(-1, 3, 1)).view(-1, linear.shape[1], 3)
+        bones = torch.bmm(turned, offsets.reshape(-1, 3, 1)).view(len(parents), linear.shape[1], 3)
         steps = torch.cat((rest[:1].expand(-1, linear.shape[1], -1), bones))
         joints = (tree.paths @ steps.flatten(1)).view_as(steps)
         return linear.transpose(0, 1), joints.transpose(0, 1)

@@ -12,14 +12,25 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
+from smilfit.geometry.welding import first_of_place
+
+# Pieces up to so many are each joined to the nearest vertex of all others; of more, to one of so many nearest ones.
+MOST_BRIDGED, NEAR_VERTICES = 64, 16
+# Of the edges of borders: such that are nearer touch; of so many nearest vertices.
+TORN, NEAR_BORDER = 0.35, 6
+
 
 def surface_graph(vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']) -> csr_matrix:
     """Join the vertices of every edge, and those across an edge, by the length between them; pieces are bridged.
 
-    Ways across an edge keep paths of coarse meshes from running in zigzag. A piece of its own is joined to the
-    nearest vertex of the others: scans have holes and loose parts.
+    Ways across an edge keep paths of coarse meshes from running in zigzag. Vertices on one place, as at the seams of
+    an image, are one for distances, and keep their numbers; borders that nearly touch, as of seams under noise, are
+    joined. A piece of its own is joined to the nearest vertex of the others: scans have holes and loose parts.
     """
     n = len(vertices)
+    first = first_of_place(vertices)
+    split = np.nonzero(first != np.arange(n))[0]
+    faces = first[faces]
     sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     across = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
     sides = np.sort(sides, 1)
@@ -28,15 +39,35 @@ def surface_graph(vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 
     twin = np.nonzero(key[order][1:] == key[order][:-1])[0]
     over = np.stack([across[order[twin]], across[order[twin + 1]]], 1)
     pairs = np.concatenate([sides, over])
+    pairs = np.concatenate([pairs, np.stack([first[split], split], 1), _across_tears(vertices, sides)])
     pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], 1), axis=0)
     graph = _joined(vertices, pairs)
     while True:
         count, piece = connected_components(graph, directed=False)
         if count == 1:
             return graph
-        bridges = _bridges(vertices, piece, count)
+        bridges = (_bridges if count <= MOST_BRIDGED else _many_bridges)(vertices, piece, count)
         pairs = np.concatenate([pairs, bridges])
         graph = _joined(vertices, pairs)
+
+
+def _across_tears(vertices: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Pair vertices of borders that lie nearer to each other than borders are fine, but do not follow one another."""
+    n = len(vertices)
+    edges, count = np.unique(sides[sides[:, 0] != sides[:, 1]], axis=0, return_counts=True)
+    edges = edges[count == 1]
+    border = np.unique(edges)
+    if len(border) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+    ends = edges.ravel()
+    fine = np.bincount(ends, np.repeat(length, 2), n) / np.bincount(ends, minlength=n).clip(1)
+    distance, index = cKDTree(vertices[border]).query(vertices[border], k=min(NEAR_BORDER, len(border)))
+    pairs = np.sort(np.stack([np.repeat(border, distance.shape[1]), border[index.ravel()]], 1), 1)
+    near = distance.ravel() <= TORN * np.minimum(fine[pairs[:, 0]], fine[pairs[:, 1]])
+    key = pairs[:, 0].astype(np.int64) * n + pairs[:, 1]
+    follows = np.isin(key, edges[:, 0].astype(np.int64) * n + edges[:, 1])
+    return pairs[near & ~follows & (pairs[:, 0] != pairs[:, 1])]
 
 
 def _joined(vertices: np.ndarray, pairs: np.ndarray) -> csr_matrix:
@@ -60,6 +91,27 @@ def _bridges(vertices: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
         best = distance.argmin()
         found.append((own[best], other[index[best]]))
     return np.array(found, dtype=np.int64)
+
+
+def _many_bridges(vertices: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
+    """Join every one of many pieces to another that is near: in one search, whatever their number."""
+    tree = cKDTree(vertices)
+    near = min(NEAR_VERTICES, len(vertices))
+    found: dict[int, tuple[float, int, int]] = {}
+    for rows in np.array_split(np.arange(len(vertices)), len(vertices) // 100_000 + 1):
+        distance, index = tree.query(vertices[rows], k=near)
+        other = piece[index] != piece[rows, None]
+        for i in np.nonzero(other.any(1))[0].tolist():
+            j = int(other[i].argmax())
+            bridge = (float(distance[i, j]), int(rows[i]), int(index[i, j]))
+            own = int(piece[rows[i]])
+            found[own] = min(found.get(own, bridge), bridge)
+    # Pieces of many vertices see none but their own: the middles of all pieces are joined in a row.
+    lone = np.setdiff1d(np.arange(count), list(found))
+    some = np.unique(piece, return_index=True)[1]
+    bridges = [(a, b) for _, a, b in found.values()]
+    bridges += [(int(some[k]), int(some[(k + 1) % count])) for k in lone.tolist()]
+    return np.array(bridges, dtype=np.int64)
 
 
 def farthest_points(graph: csr_matrix, count: int, start: int = 0) -> Int[np.ndarray, ' n']:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from smilfit.geometry.closest_point import closest_on_triangles
@@ -82,6 +81,9 @@ def closest_on_surface(
         normals: of the points; triangles whose normal disagrees are passed over.
         least_cosine: of the angle between the normals.
     """
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.spatial import cKDTree
+
     batch, n_points = observed.shape
     n_vertices = vertices.shape[1]
     flat = vertices.reshape(-1, 3)

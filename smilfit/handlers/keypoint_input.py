@@ -55,6 +55,8 @@ class KeypointInput(BaseInput):
         count = len(self.keypoints.names)
         names, unmatched = resolve_convention(self.convention, count, data, type(self).__name__)
         keypoints = replace(self.keypoints, names=names)
+        if isinstance(self.keypoints, Keypoints2d) and isinstance(keypoints, Keypoints2d):
+            keypoints = keypoints.judged(self.keypoints.camera_report)
         if unmatched:
             names = tuple(n for n in names if n not in unmatched)
             keypoints = keypoints.select(names)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from smilfit.handlers.inputs import BaseInput
@@ -59,7 +58,7 @@ class PointCloudInput(BaseInput):
         self.confidence = weight
         self.points = torch.where((weight > 0).unsqueeze(-1), xyz, torch.zeros_like(xyz))
         self.normals = None if normals is None else torch.nn.functional.normalize(_padded(normals), dim=-1)
-        self._trees: list[tuple[cKDTree, np.ndarray] | None] | None = None
+        self._trees: list[tuple[Any, np.ndarray] | None] | None = None
 
     @property
     def n_masked(self) -> int:
@@ -109,7 +108,10 @@ def rows_of(index: Any, count: int) -> list[int]:
     return torch.arange(count)[index.cpu() if isinstance(index, Tensor) else index].tolist()
 
 
-def _tree(points: Tensor, observed: Tensor) -> tuple[cKDTree, np.ndarray] | None:
+def _tree(points: Tensor, observed: Tensor) -> tuple[Any, np.ndarray] | None:
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.spatial import cKDTree
+
     index = observed.nonzero().squeeze(1).numpy()
     return (cKDTree(points.numpy()[index]), index) if len(index) else None
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 
 from smilfit.handlers.inputs import BaseInput, MissingObservationError
@@ -145,6 +144,9 @@ class SilhouetteInput(BaseInput):
 
     def distance_px(self) -> Float[Tensor, 'B C H W']:
         """Give every pixel's distance to the mask, px; 0 inside and where a view has no mask at all."""
+        # Imported late: scipy takes a third of a second, and few ask for this.
+        from scipy.ndimage import distance_transform_edt
+
         if self._distance is None:
             inside = (self.masks > 0.5).cpu().numpy()
             found = [
@@ -175,6 +177,9 @@ class SilhouetteInput(BaseInput):
 
 
 def _draw(mask: np.ndarray, n: int, draw: np.random.Generator) -> np.ndarray:
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.ndimage import binary_erosion
+
     outline = np.argwhere(mask & ~binary_erosion(mask))
     rest = np.argwhere(mask & binary_erosion(mask))
     few = [p[draw.permutation(len(p))] for p in (outline, rest)]

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from smilfit.handlers.base import BaseHandler
@@ -148,6 +147,9 @@ def nearest_pixels(
     points: Float[Tensor, 'B C n 2'], pixels: Float[Tensor, 'B C V 2']
 ) -> Int[Tensor, 'B C n']:
     """Find the nearest projected vertex to each point of its image."""
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.spatial import cKDTree
+
     pairs = zip(points.flatten(0, 1).cpu().numpy(), pixels.detach().flatten(0, 1).cpu().numpy())
     found = torch.stack([torch.as_tensor(cKDTree(there).query(wanted)[1]) for wanted, there in pairs])
     return found.reshape(points.shape[:-1]).to(pixels.device)

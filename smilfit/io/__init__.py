@@ -25,9 +25,10 @@ from smilfit.io.session_folder import find_sessions
 from smilfit.io.sleap import SleapSession
 from smilfit.io.sleap_labels import SleapLabels, read_labels, read_track_names, write_slp, write_tracks
 from smilfit.io.sleap_multiview import SleapMultiviewSession
-from smilfit.io.triangulation import CameraReport, check_cameras, triangulate_keypoints
+from smilfit.io.triangulation import check_cameras, triangulate_keypoints
 from smilfit.io.truth import read_true_params, write_truth
 from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
+from smilfit.structures import CameraReport
 
 __all__ = [
     'MESH_FORMATS',

@@ -2,38 +2,34 @@
 
 import logging
 
-import torch
-
 from smilfit.geometry.consistency import same_places
-from smilfit.io.triangulation import CameraReport, check_cameras
-from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+from smilfit.io.triangulation import check_cameras
+from smilfit.structures import CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 logger = logging.getLogger('smilfit')
 
-# Frames that are looked at: medians need no more, and 0.1 s is little beside any use of the keypoints.
-_FRAMES = 60
 # A camera of the recording shows the animal most of the time; fewer points than this share in its image are chance.
 _LEAST_SHOWN = 0.05
 
 
-def judge_cameras(keypoints: Keypoints2d, n_frames: int = _FRAMES) -> CameraReport | None:
-    """Judge cameras by some frames, evenly spread over those with labels; None where they cannot be judged.
+def judge_cameras(keypoints: Keypoints2d) -> CameraReport | None:
+    """Judge cameras by what they saw; None where they cannot be judged.
 
-    That is without cameras, with one alone, or with cameras that differ from frame to frame.
+    That is without cameras, with one alone, with cameras that differ from frame to frame, or where no two saw the
+    same point. The report stays with the keypoints and goes on to their parts, so nobody judges them twice.
 
     Args:
         keypoints: labels, with cameras.
-        n_frames: the most that are looked at.
     """
     cameras = keypoints.cameras
+    if keypoints.camera_report is not None:
+        return keypoints.camera_report
     if cameras is None or len(cameras) < 2 or cameras.K.ndim != 3:
         return None
     # A point that one view alone shows tells nothing.
-    rows = (keypoints.visible.sum(1) >= 2).any(-1).nonzero().flatten()
-    if not len(rows):
+    if not bool((keypoints.visible.sum(1) >= 2).any()):
         return None
-    pick = torch.linspace(0, len(rows) - 1, min(n_frames, len(rows))).round().long()
-    return check_cameras(keypoints[rows[pick]])
+    return keypoints.judged(check_cameras(keypoints)).camera_report
 
 
 def warn_of_cameras(where: str, keypoints: Keypoints2d) -> CameraReport | None:

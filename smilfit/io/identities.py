@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from smilfit.geometry.identity_paths import MOST_ANIMALS, TrackCosts, find_identities
@@ -155,6 +154,9 @@ def _miss_px(views: IdealViews, cameras: tuple[int, int], xy: Tensor, seen: Tens
 def _matched(miss: Tensor, session: RecordedSession, camera: int) -> Tensor:
     """Match a camera's tracks to animals; refuse where another way is nearly as good."""
     cost = miss.clamp_min(_LEAST_PX).clamp_max(1e6).nan_to_num(1e6).numpy()
+    # Imported late: it takes a third of a second.
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(cost)
     best = cost[rows, columns]
     for r, c in zip(rows, columns):

@@ -27,7 +27,7 @@ from smilfit.io.session_checks import (
     same_rate,
 )
 from smilfit.io.videos import iterate_videos, probe_video
-from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import AnimalCentres, BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 logger = logging.getLogger('smilfit')
 
@@ -88,6 +88,8 @@ class RecordedSession(ABC):
 
     # The name of the format that `find` reads, as a command line says it.
     format: ClassVar[str] = ''
+    # What the cameras were judged to be by these labels, where they were.
+    _camera_report: CameraReport | None = None
 
     def __init__(
         self,
@@ -159,7 +161,7 @@ class RecordedSession(ABC):
         self._reject_blind_cameras(thresholds)
         self._xyz = self._read_points3d() if with_3d else None
         if judge:
-            warn_of_cameras(str(self.folder), self.keypoints2d())
+            self._camera_report = warn_of_cameras(str(self.folder), self.keypoints2d())
 
     @classmethod
     @abstractmethod
@@ -229,7 +231,7 @@ class RecordedSession(ABC):
             confidence=torch.from_numpy(self._confidence[:, :, nodes]),
             names=self.keypoint_names,
             cameras=self.cameras,
-        )
+        ).judged(self._camera_report)
         return seen if names is None else seen.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
@@ -263,7 +265,7 @@ class RecordedSession(ABC):
         changed = copy(self)
         changed._xy = np.stack([other._xy for other in sessions])[index, frames, cameras]
         changed._confidence = np.stack([other._confidence for other in sessions])[index, frames, cameras]
-        changed.report = {**self.report, **told}
+        changed.report, changed._camera_report = {**self.report, **told}, None
         return changed
 
     def centres2d(self) -> AnimalCentres | None:

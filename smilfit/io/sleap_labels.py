@@ -1,13 +1,14 @@
 """One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
 
 import logging
+import tempfile
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smilfit.files import BadFileError, reading, replacing, shorten
+from smilfit.files import BadFileError, reading, shorten, write_bytes
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.io.camera_labels import CameraLabels
 from smilfit.io.hdf5_files import open_hdf5, read_table
@@ -101,9 +102,12 @@ def write_tracks(
             frame.instances.append(instance)
     ordered = [frames[index] for index in sorted(frames)]
     labels = sleap_io.Labels(labeled_frames=ordered, videos=[video], skeletons=[skeleton], tracks=names)
-    with replacing(path) as temporary:
-        sleap_io.save_slp(labels, str(temporary), embed=False, verbose=False)
-    return path
+    # HDF5 that runs out of room in the middle of a file prints tracebacks of its own, or ends the process: it writes
+    # where temporary files are, and a whole file goes to its place.
+    with tempfile.TemporaryDirectory() as folder:
+        staged = Path(folder) / path.name
+        sleap_io.save_slp(labels, str(staged), embed=False, verbose=False)
+        return write_bytes(path, staged.read_bytes())
 
 
 def _read_slp(path: Path, track: str | None) -> CameraLabels:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from smilfit.io.sleap_labels import track_of
 
@@ -136,6 +135,9 @@ def _joined(
                 votes[camera][row, names[camera].index(there[camera])] += 1
     joined = {first: {name: name for name in names[first]}}
     for camera, table in votes.items():
+        # Imported late: it takes a third of a second.
+        from scipy.optimize import linear_sum_assignment
+
         rows, columns = linear_sum_assignment(table, maximize=True)
         if len(columns) < len(names[camera]) or not (table[rows, columns] > 0).all():
             return None

@@ -1,13 +1,13 @@
 """Triangulation and camera checks of keypoints with names and cameras."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from smilfit.geometry.consistency import camera_consistency
 from smilfit.geometry.triangulation import triangulate
-from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 # Frames at once: bounds the memory of long sessions.
 _CHUNK = 2000
@@ -52,62 +52,6 @@ def triangulate_keypoints(
     return Keypoints3d(
         xyz=torch.cat(xyz), confidence=torch.cat(confidence), names=keypoints.names, unit=cameras.unit
     )
-
-
-@dataclass(frozen=True)
-class CameraReport:
-    """How well each camera agrees with the others: median px by camera, and who does not.
-
-    `contradicting` names cameras whose calibration cannot be that of the others. `ambiguous` says that
-    cameras disagree without telling which. `same_place` lists pairs calibrated to one position. `unit_factor` is
-    how many times too large the given 3D points are where that alone is what is wrong: their unit is another one.
-    """
-
-    median_px: dict[str, float]
-    limit_px: dict[str, float]
-    n_points: dict[str, int]
-    contradicting: tuple[str, ...]
-    ambiguous: bool
-    same_place: tuple[tuple[str, str], ...]
-    judged_by: str
-    unit_factor: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing speaks against the calibration."""
-        return not (self.contradicting or self.ambiguous or self.unit_factor is not None)
-
-    def message(self) -> str:
-        """Say in words what was found, with each camera's figure."""
-        if self.unit_factor is not None:
-            return (
-                f'the given 3D points are {self.unit_factor:.4g} times as large as those that the cameras place, '
-                'which agree with each other: the points are in another unit than the calibration.'
-            )
-        figures = ', '.join(
-            f'{name} {"unknown (too few points)" if math.isnan(px) else f"{px:.1f} px"}'
-            for name, px in self.median_px.items()
-        )
-        parts = [f'median distance of labels from {self.judged_by}: {figures}.']
-        for name in self.contradicting:
-            parts.append(
-                f'Camera {name!r} contradicts the others: {self.median_px[name]:.1f} px, '
-                f'at most {self.limit_px[name]:.1f} px can be labelling.'
-            )
-        if self.ambiguous:
-            parts.append('The cameras disagree, but these views do not tell which of them is wrong.')
-        parts += [f'{a!r} and {b!r} are calibrated to the same place.' for a, b in self.same_place]
-        return ' '.join(parts)
-
-    def advice(self) -> str:
-        """Say what to do about it."""
-        if self.contradicting:
-            names, it = list(self.contradicting), 'it' if len(self.contradicting) == 1 else 'each'
-            return (
-                f'Leave {it} out (exclude_cameras={names}), or calibrate {it} against the others: smilfit calibrate '
-                f'camera SESSION --camera {names[0]} --out DIR.'
-            )
-        return 'Look at a board or at the animal in each of them: smilfit calibrate boards --help.'
 
 
 def check_cameras(keypoints: Keypoints2d, points: Keypoints3d | None = None) -> CameraReport:

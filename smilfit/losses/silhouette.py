@@ -5,7 +5,6 @@ from abc import abstractmethod
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from smilfit.losses.base import BaseLoss
@@ -132,6 +131,9 @@ class SilhouetteDistanceTransformLoss(SilhouetteLoss):
 
 def outline_distance(mask: Float[Tensor, 'B C H W']) -> Float[Tensor, 'B C H W']:
     """Give every pixel's distance to the mask's outline, in units of half the image's shorter side."""
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.ndimage import distance_transform_edt
+
     height, width = mask.shape[2:]
     inside = (mask > 0.5).cpu().numpy()
     found = np.full(inside.shape, np.hypot(height, width))

@@ -1,11 +1,14 @@
 """What a regressor keeps of its training set: the frame in which it thinks, and names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from smilfit.structures import ModelReference
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,14 @@ class DatasetNames:
     target_resolution: int | None = None
     undistorted: bool | None = None
     bbox_margin: float | None = None
+    # Where the body model is found again.
+    body_model: ModelReference | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Give all but the body model's places as plain values."""
+        found = asdict(replace(self, body_model=None))
+        del found['body_model']
+        return found
 
 
 class TrainingStatistics(nn.Module):

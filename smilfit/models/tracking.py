@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
@@ -107,6 +106,9 @@ class Tracker:
         # Beyond the gate a pair costs more than any number of pairs within it.
         beyond = (min(distance.shape) + 1) * self.gate
         cost = torch.where(distance <= self.gate, distance, torch.full_like(distance, beyond))
+        # Imported late: it takes a third of a second.
+        from scipy.optimize import linear_sum_assignment
+
         rows, columns = linear_sum_assignment(cost.double().numpy())
         pairs = torch.stack((torch.as_tensor(rows), torch.as_tensor(columns)), -1).long()
         return pairs[distance[pairs[:, 0], pairs[:, 1]] <= self.gate]

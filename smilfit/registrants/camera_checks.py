@@ -4,8 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from smilfit.handlers import BaseInput, MultiviewKeypoint2dMSEInput
 from smilfit.io.camera_warning import judge_cameras
 from smilfit.registrants.stage import Stage
@@ -20,8 +18,13 @@ def tell_of_cameras(
 ) -> dict[str, Any]:
     """Tell in the log of cameras that contradict each other, and of stages that move all cameras.
 
-    Judged are some frames of each Input of keypoints that has several cameras, the same in all of `FEWEST` frames or
-    more.
+    Judged is each Input of keypoints that has several cameras, the same in all of `FEWEST` frames or more, where its
+    recording was not judged before.
+
+    Args:
+        inputs: as they were given: what they were judged to be stays with them.
+        stages: all stages.
+        logger: hears it.
 
     Returns:
         For the fit's report, by handler key: each camera's median distance (px) and those that contradict.
@@ -45,8 +48,7 @@ def tell_of_cameras(
             continue
         if given.keypoints.batch_size < FEWEST:
             continue
-        seen = given.keypoints.to('cpu', torch.float64)
-        report = judge_cameras(seen)
+        report = judge_cameras(given.keypoints)
         if report is None:
             continue
         found[key] = {'median_px': report.median_px, 'contradicting': list(report.contradicting)}

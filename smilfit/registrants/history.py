@@ -5,6 +5,10 @@ from typing import Any
 
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import StageOutcome
+from smilfit.solvers import StopReason
+
+# Of a stage that was not run.
+NO_ENGINE = 'none'
 
 
 def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) -> dict[str, Any]:
@@ -27,6 +31,22 @@ def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) 
     if outcome.covariance is not None:
         entry['covariance_engine'] = outcome.covariance.engine
     return entry if outcome.engine_reason is None else entry | {'no_kernel_because': outcome.engine_reason}
+
+
+def skipped_entry(stage: Stage) -> dict[str, Any]:
+    """Give the entry of a stage that no frame is left for."""
+    counts = dict.fromkeys(('steps', 'evaluations', 'recoveries', 'frames_converged'), 0)
+    return {
+        'stage': stage.name,
+        'fit': list(stage.fit),
+        'loss_start': 0.0,
+        'loss_end': 0.0,
+        'terms': {},
+        **counts,
+        'reason': StopReason.NOTHING_TO_FIT.value,
+        'solver': '',
+        'engine': NO_ENGINE,
+    }
 
 
 def sentence_of(entry: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from smilfit.handlers import BaseInput
 from smilfit.registrants.stage_task import StageRun
+from smilfit.registrants.windows import merged_report
 from smilfit.structures import BodyParams
 
 # Frames of different starts are never neighbours in time: so far apart are their numbers.
@@ -94,6 +95,7 @@ def in_order(runs: Sequence[StageRun], rows: Sequence[Tensor]) -> StageRun:
         history,
         torch.cat([run.per_frame for run in runs])[back],
         torch.cat([run.converged for run in runs])[back],
+        report=merged_report([run.report for run in runs]),
     )
 
 

@@ -24,7 +24,7 @@ from smilfit.registrants.variables import share_shape
 from smilfit.registrants.view_doubt import DoubtThresholds, one_view_doubt
 from smilfit.registrants.view_initializer import ViewInitializer
 from smilfit.registrants.view_sufficiency import missing_evidence
-from smilfit.registrants.windows import Part, evenly_spaced_rows, starts_summary, tried_starts
+from smilfit.registrants.windows import Part, evenly_spaced_rows, merged_report, starts_summary, tried_starts
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, FitResult
 
@@ -273,12 +273,13 @@ class SMALify(SMPLify):
         count = self.hypothesis_stages if len(starts) > 1 else 0
         loss = every.transl.new_zeros(len(starts), batch)
         orient = every.global_orient.unflatten(0, loss.shape)
-        state, tried = replace(state, params=every[:batch]), ()
+        state, tried, notes_of_tried = replace(state, params=every[:batch]), (), {}
         choice = torch.zeros(batch, dtype=torch.long, device=loss.device)
         if count:
             kind = self._kind_of(every.betas).unflatten(0, loss.shape)[:, 0]
             first = self._try(plan[:count], inputs, replace(state, params=every), frames, len(starts))
             loss, tried = first.per_frame.reshape(-1, batch).nan_to_num(torch.inf, torch.inf), first.history
+            notes_of_tried = first.report
             orient = first.state.params.global_orient.unflatten(0, loss.shape)
             # What the window before has fitted goes on from there.
             loss[:-1, :old] = torch.inf
@@ -292,7 +293,7 @@ class SMALify(SMPLify):
         if not rest:
             at = choice, torch.arange(batch, device=loss.device)
             run = replace(run, per_frame=loss[at], converged=first.converged.reshape(loss.shape)[at])
-        run = replace(run, history=(*tried, *run.history))
+        run = replace(run, history=(*tried, *run.history), report=merged_report([notes_of_tried, run.report]))
         return Part(every[_rows(choice)], run, choice, loss, orient.detach(), notes)
 
     def _try(
@@ -326,13 +327,17 @@ class SMALify(SMPLify):
         for entry in plan:
             at = run.state
             rows = rows_by_kind(self._kind_of(at.params.betas))
-            run = in_order(
-                [
-                    self._run_stages([entry], picked(inputs, r), at.take(r), frames[r], share_shape)
-                    for r in rows
-                ],
-                rows,
+            run, before = (
+                in_order(
+                    [
+                        self._run_stages([entry], picked(inputs, r), at.take(r), frames[r], share_shape)
+                        for r in rows
+                    ],
+                    rows,
+                ),
+                run.report,
             )
+            run = replace(run, report=merged_report([before, run.report]))
             history += run.history
         return replace(run, history=tuple(history))
 
@@ -375,6 +380,8 @@ class SMALify(SMPLify):
 
     def _choice(self, loss: Tensor, orient: Tensor, kind: Tensor, frames: Tensor) -> Tensor:
         """Choose a start for each frame; frames of one shape are of one kind."""
+        # Where no start has a finite energy one is as good as another.
+        loss = torch.where(loss.isinf().all(0), torch.zeros_like(loss), loss)
         rotation = axis_angle_to_rotmat(orient)
         follows = torch.zeros(len(frames), dtype=torch.bool)
         follows[1:] = (frames[1:] - frames[:-1]).cpu() == 1

@@ -1,6 +1,6 @@
 """SMPLify: fit a body to observations in stages, handlers and all else by config."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.camera_checks import tell_of_cameras
-from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice
+from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice, picked
 from smilfit.registrants.description import described, observed_names
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
-from smilfit.registrants.history import history_entry, sentence_of
+from smilfit.registrants.history import history_entry, sentence_of, skipped_entry
 from smilfit.registrants.matching import (
     as_inputs,
     check_batch,
@@ -23,6 +23,7 @@ from smilfit.registrants.matching import (
     numbered,
 )
 from smilfit.registrants.part_files import PartFiles
+from smilfit.registrants.recovery import among_all, run_recovering, with_causes
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage, keypoint_weights
 from smilfit.registrants.stage_task import (
@@ -35,7 +36,7 @@ from smilfit.registrants.stage_task import (
     task_of,
 )
 from smilfit.registrants.stagewise import StagewiseRegistrant
-from smilfit.registrants.start import check_start, start_params
+from smilfit.registrants.start import check_start, start_params, with_usual_scale
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
 from smilfit.registrants.unswap import swap_sentences
 from smilfit.registrants.variables import share_shape
@@ -45,6 +46,7 @@ from smilfit.registrants.windows import (
     Totals,
     Window,
     evenly_spaced_rows,
+    merged_report,
     windows_of,
     without_covariance,
     without_motion,
@@ -105,7 +107,6 @@ class SMPLify(StagewiseRegistrant):
             KeyError: an Input without its handler, or a weighted handler without its Input.
             ValueError: two Inputs of one key, or of different batch sizes; frames that cannot be distributed over the
                 processes, by stage and handler.
-            FloatingPointError: the loss is not finite at the start.
             TypeError: a stage's solver is of second order and cannot take a handler that it weights.
         """
         for stage in self.stages:
@@ -116,6 +117,7 @@ class SMPLify(StagewiseRegistrant):
         batch = check_batch(inputs)
         for key, note in self.notes().items():
             self.logger.info('SMPLify: %s: %s', key, note)
+        cameras_report = tell_of_cameras(inputs, self.stages, self.logger)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
         start, report = (
@@ -136,13 +138,17 @@ class SMPLify(StagewiseRegistrant):
             report['unswapped_keypoints'] = exchanged
             for sentence in swap_sentences(report):
                 self.logger.warning('SMPLify: %s.', sentence)
-        start = share_shape(start) if self.use_one_betas_per_video else start
+        if self.use_one_betas_per_video:
+            start, odd = with_usual_scale(start)
+            report |= {'frames_of_odd_scale': odd} if odd else {}
+            start = share_shape(start)
         report['frames_not_observed'] = int((~seen).sum())
-        report |= tell_of_cameras(inputs, self.stages, self.logger)
+        report |= cameras_report
         self._doubt(inputs, seen, report)
         report |= self._unmoved(inputs, start)
         result = self._fit(inputs, start, init_params is None, numbers, report)
         result = result if bool(seen.all()) else self._expanded(result, seen, cameras)
+        result = with_causes(result, numbered(frames, batch), self.logger)
         return described(result, self.body, cameras, observed_names(inputs))
 
     def keep_parts(self, part_files: PartFiles | None) -> None:
@@ -328,26 +334,44 @@ class SMPLify(StagewiseRegistrant):
             totals: as of `fit_part`.
         """
         history, outcome, task, report, doubt = [], None, None, {}, state.doubt
+        whole, begun = state, [state]
+        left = torch.arange(state.params.batch_size, device=state.params.transl.device)
         for i, (epoch, planned) in enumerate(plan):
             last = i == len(plan) - 1
             stage = planned if last else without_covariance(planned, self.optimizer)
             task = self._task(stage, inputs, frames)
             task = replace(task if totals is None else task.with_totals(totals[i]), doubt=doubt)
             task = task if share_shape is None else replace(task, share_shape=share_shape)
-            outcome = self._run(task, state)
-            history.append({'epoch': epoch, **self._summary(task, outcome)})
-            if self.try_swaps and stage.turns and not report:
-                task, state, report = self._with_swaps(task, outcome.state, frames)
+            ended = run_recovering(
+                self._run, task, state, self._earlier(begun, inputs), stage.optimizer or self.optimizer
+            )
+            task, outcome, report = ended.task, ended.outcome, merged_report([report, ended.report])
+            if ended.note is not None:
+                self.logger.warning('SMPLify: %s was not solved, frames stay: %s', stage.name, ended.note)
+            if ended.rows is not None:
+                left, inputs = left[ended.rows], picked(inputs, ended.rows)
+                frames = frames[ended.rows.to(frames.device)]
+                begun = [at.take(ended.rows) for at in begun]
+            if outcome is None:
+                history += [{'epoch': n, **skipped_entry(skipped)} for n, skipped in plan[i:]]
+                history[-len(plan[i:])] |= ended.notes
+                break
+            history.append({'epoch': epoch, **self._summary(task, outcome), **ended.notes})
+            if self.try_swaps and stage.turns and 'swapped_keypoints' not in report:
+                task, state, swapped = self._with_swaps(task, outcome.state, frames)
+                report = {**report, **swapped}
                 if report['swapped_keypoints']:
                     inputs = {**inputs, **inputs_of(task)}
                     outcome = self._run(task, state)
                     history.append({'epoch': epoch, **self._summary(task, outcome)})
             state = outcome.state
+            begun.append(state)
         if outcome is None:
-            nothing = state.params.transl.new_zeros(state.params.batch_size)
-            return StageRun(state, (), nothing, nothing.bool())
+            nothing = whole.params.transl.new_zeros(whole.params.batch_size)
+            lost = nothing if len(left) else nothing + torch.nan
+            return StageRun(whole, tuple(history), lost, nothing.bool(), report=report)
         per_frame = task.per_frame(state) if outcome.energy is None else outcome.energy
-        return StageRun(
+        run = StageRun(
             replace(state, doubt=doubt),
             tuple(history),
             per_frame,
@@ -355,6 +379,19 @@ class SMPLify(StagewiseRegistrant):
             _with_doubt(outcome.covariance, doubt),
             report,
         )
+        if len(left) == whole.params.batch_size:
+            return run
+        shared = self.use_one_betas_per_video if share_shape is None else share_shape
+        return among_all(run, left, whole, shared, self.body.sizes)
+
+    def _earlier(self, begun: Sequence[FitState], inputs: Mapping[str, BaseInput]) -> Iterator[FitState]:
+        """Give the states before the present one, the latest first, and where the initializer would begin."""
+        yield from begun[-2::-1]
+        if self.initializer is not None:
+            now = begun[-1]
+            rest = self.body.zero_params(now.params.batch_size)
+            given = (list(inputs.values()), rest, self.use_one_betas_per_video, self._scaled)
+            yield replace(now, params=self.initializer(self.body, *given)[0])
 
     def _with_swaps(
         self, task: StageTask, state: FitState, frames: Tensor

@@ -1,5 +1,6 @@
 """Where a caller says that a fit starts: checked before the first step."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.registry import reject_unknown
 from smilfit.structures import PARAMETERS, BodyParams, parameter_names
+
+# Of one animal's frames: scales that differ by more are no sizes.
+ODD_SCALE = 1e3
 
 
 def start_params(body: SMIL, given: BodyParams | Mapping[str, Tensor] | None, batch: int) -> BodyParams:
@@ -45,6 +49,19 @@ def check_start(start: BodyParams) -> None:
                 f'SMPLify: init_params {name} must {rule}; got {", ".join(shown)} in row {row} of the observed '
                 f"frames ({int(bad.sum())} such rows). Leave {name} out of init_params, or give a good frame's."
             )
+
+
+def with_usual_scale(start: BodyParams) -> tuple[BodyParams, int]:
+    """Give frames whose scale is far from the others' their median, before all share one; says how many.
+
+    Of one animal no frame is `ODD_SCALE` times as large as the others: a mean would follow it.
+    """
+    log = start.scale.log()
+    middle = log.median()
+    odd = (log - middle).abs() > math.log(ODD_SCALE)
+    if not bool(odd.any()):
+        return start, 0
+    return start.replace(scale=torch.where(odd, middle.exp(), start.scale)), int(odd.sum())
 
 
 def _rows(name: str, value: Tensor, batch: int, sizes: Mapping[str, int]) -> Tensor:

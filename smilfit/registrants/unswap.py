@@ -109,7 +109,8 @@ def labels_as_fitted(
     for record in report.get('unswapped_keypoints', {}).values():
         if any(('view' in entry) == planar for entry in record['pairs']):
             # Several handlers may see the same labels.
-            return recorded_swaps(seen, record, frames)
+            found = recorded_swaps(seen, record, frames)
+            return found.judged(seen.camera_report) if isinstance(seen, Keypoints2d) else found
     return seen
 
 

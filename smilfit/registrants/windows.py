@@ -11,12 +11,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler
+from smilfit.registrants.history import NO_ENGINE
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageRun
 from smilfit.registrants.variables import with_first_shape
 from smilfit.solvers import StopReason
 from smilfit.structures import BodyParams, FitCovariance, parameter_names
 
+# What a stage's history says of frames whose energy was not finite.
+STAGE_NOTES = ('frames_failed', 'frames_restarted', 'frames_held', 'not_solved_because')
 # What the means of each stage divide by, by handler key.
 Totals = list[dict[str, tuple[Tensor, ...]]]
 
@@ -139,19 +142,22 @@ def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: floa
         return [dict(entry) for entry in histories[0]]
     found = []
     for entries in zip(*histories):
-        first = dict(entries[0])
+        first = dict(next((entry for entry in entries if entry['engine'] != NO_ENGINE), entries[0]))
         reasons = {entry['reason'] for entry in entries}
         converged = StopReason.CONVERGED.value
         first['reason'] = converged if reasons == {converged} else min(reasons - {converged})
         for name in ('loss_start', 'loss_end'):
             first[name] = share * sum(entry[name] for entry in entries)
-        first['terms'] = {k: share * sum(entry['terms'][k] for entry in entries) for k in first['terms']}
+        first['terms'] = {
+            k: share * sum(entry['terms'].get(k, 0.0) for entry in entries) for k in first['terms']
+        }
         for name in ('steps', 'evaluations'):
             first[name] = max(entry[name] for entry in entries)
         for name in ('recoveries', 'frames_converged'):
             first[name] = sum(entry[name] for entry in entries)
         first['engine'] = ' or '.join(dict.fromkeys(entry['engine'] for entry in entries))
-        found.append(first | {'windows': len(histories)})
+        notes = [{k: entry[k] for k in STAGE_NOTES if k in entry} for entry in entries]
+        found.append(first | merged_report(notes) | {'windows': len(histories)})
     return found
 
 

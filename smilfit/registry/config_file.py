@@ -40,6 +40,9 @@ def read_config(path: str | Path) -> Config:
     bring_in_reach(path.resolve().parent, Path.cwd())
     try:
         cfg = Config.fromfile(path)
+        # mmengine imports what a config imports when it is asked for.
+        for _ in cfg._cfg_dict.items():
+            pass
     # A config is a program of the user's: any kind of error may come out of it, and sys.exit() too.
     except (Exception, SystemExit) as error:
         raise ConfigError(_sentence(path, error)) from error
@@ -62,8 +65,8 @@ def _sentence(path: Path, error: BaseException) -> str:
     reason = cause(path, first)
     if isinstance(error, ImportError):
         return (
-            f'{path}: the modules of its custom_imports must import; got {reason}. Put the module beside the '
-            'config or in the working directory, or install it.'
+            f'{path}: the modules that it imports, or names in custom_imports, must import; got {reason}. Put the '
+            'module beside the config or in the working directory, or install it.'
         )
     return f'{path}: the config must be Python that runs; got {reason}. Correct it there.'
 

@@ -46,7 +46,7 @@ BODY_MODEL_READERS = _root('body model reader', 'body_models')
 # Formats that a fit is written in, under their words on the command line: not built from configs.
 EXPORTERS = _root('export format', 'exports')
 
-MODELS = _child('model', MMENGINE_MODELS, 'models')
+MODELS = _child('model', MMENGINE_MODELS, 'models.registered')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')

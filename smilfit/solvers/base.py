@@ -25,7 +25,10 @@ class StopReason(str, Enum):
 
 @dataclass(frozen=True)
 class SolverResult:
-    """How a minimisation went; the variables themselves are changed in place."""
+    """How a minimisation went; the variables themselves are changed in place.
+
+    `n_not_finite` counts frames whose energy was not finite where it began: they stayed as they were.
+    """
 
     loss_start: float
     loss_end: float
@@ -33,6 +36,7 @@ class SolverResult:
     n_evaluations: int
     n_recoveries: int
     reason: StopReason
+    n_not_finite: int = 0
 
 
 class BestPoint:

@@ -106,7 +106,7 @@ class FirstOrderSolver(ABC):
         if not math.isfinite(start):
             raise FloatingPointError(
                 f'{type(self).__name__}: the loss must be finite where the fit starts; got {start}. '
-                'Check the initial parameters and the units of the inputs.'
+                'A parameter has run away: look for a scale next to 0 or a place far from the cameras.'
             )
         best = BestPoint(variables, start)
         if not variables:

@@ -131,12 +131,13 @@ class _Run:
         if self.n_frames and not self._everywhere(energy.isfinite()):
             raise FloatingPointError(
                 'LevenbergMarquardt: the energy must be finite where the fit starts; it is so in no frame. '
-                'Check the initial parameters and the units of the inputs.'
+                'A parameter has run away: look for a scale next to 0 or a place far from the cameras.'
             )
         self.start = self._everywhere(energy)
         self.at = at
         self.rows = torch.arange(count, device=device)
         self.active = at.energy.isfinite()
+        self.n_not_finite = int(self._everywhere(~(self.active & energy.isfinite())))
         self.damping = torch.full_like(at.energy, solver.policy.start)
         self.growth = torch.full_like(at.energy, solver.policy.rejected)
         self.converged = torch.zeros(count, dtype=torch.bool, device=device)
@@ -269,7 +270,8 @@ class _Run:
         steps, evaluations, _ = counts.amax(0).tolist()
         first = PRECEDENCE[int(counts[:, 2].min())]
         rejected = int(self._everywhere(self.rejected))
-        return SolverResult(self.start, self._everywhere(self.energies), steps, evaluations, rejected, first)
+        end = self._everywhere(self.energies)
+        return SolverResult(self.start, end, steps, evaluations, rejected, first, self.n_not_finite)
 
 
 def _finite(energies: Tensor) -> Tensor:

@@ -9,12 +9,14 @@ from smilfit.structures.annotation import (
     VideoFrame,
 )
 from smilfit.structures.body import BodyOutput, BodyParams
+from smilfit.structures.camera_report import CameraReport
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance, SharedDoubt
 from smilfit.structures.fit_origin import FitOrigin, FitVerdict
 from smilfit.structures.fit_record import FittedModel
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
+from smilfit.structures.model_reference import ModelReference
 from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
 from smilfit.structures.recorded_data import RecordedData
 
@@ -25,6 +27,7 @@ __all__ = [
     'AnnotationSet',
     'BodyOutput',
     'BodyParams',
+    'CameraReport',
     'Cameras',
     'FitCovariance',
     'FitOrigin',
@@ -34,6 +37,7 @@ __all__ = [
     'Keypoints2d',
     'Keypoints3d',
     'MaskSource',
+    'ModelReference',
     'ParameterSpec',
     'RecordedData',
     'SharedDoubt',

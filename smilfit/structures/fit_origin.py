@@ -1,11 +1,12 @@
 """Of which recording a fit is, and what it was judged to be."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from smilfit.files import read_json, reading
+from smilfit.structures.model_reference import ModelReference
 
 VERDICT_FILE = 'verdict.json'
 # Fits that a verdict beside them is of; predictions lie beside the verdict on what was refined of them.
@@ -20,7 +21,8 @@ class FitOrigin:
         session: its name.
         dataset: the dataset file, by its whole path; it may be gone.
         fingerprint: of that file.
-        body_model_file: the body model that the dataset names.
+        body_model_file: the body model of the fit, where it was; `body_model` says more.
+        body_model: the body model of the fit, and where it is found again; None in older files.
         source: where the session came from, such as its folder.
         fps: frames per second of the recording; None where unknown.
         unit: of the world.
@@ -37,31 +39,50 @@ class FitOrigin:
     unit: str | None = None
     labels: tuple[str, ...] = ()
     videos: dict[str, str] = field(default_factory=dict)
+    body_model: ModelReference | None = None
+
+    @property
+    def reference(self) -> ModelReference:
+        """What names the body model of the fit; in older files that of the dataset."""
+        if self.body_model is not None:
+            return self.body_model
+        given = self.body_model_file or ''
+        # Seen from the file, too: a folder that was moved as a whole.
+        return ModelReference(given, relative=given)
 
     @classmethod
-    def of(cls, dataset: Any, session: str) -> 'FitOrigin':
-        """Describe a session of an open dataset file."""
+    def of(cls, dataset: Any, session: str, body_model: ModelReference | None = None) -> 'FitOrigin':
+        """Describe a session of an open dataset file, fitted with a body model: the dataset's own if None."""
         images = dataset.has_own_cameras(session) and not dataset.temporal(session)
         return cls(
             session,
             str(Path(dataset.path).resolve()),
             dataset.fingerprint,
-            str(dataset.body_model_file),
+            str(dataset.body_model_file) if body_model is None else body_model.absolute or body_model.given,
             str(dataset.source(session)),
             dataset.fps(session),
             dataset.unit,
             tuple(dataset.labels(session)) if images else (),
+            body_model=body_model,
         )
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> 'FitOrigin':
-        """Read what `record` gave; what a later version adds is passed over."""
+    def from_record(cls, record: Mapping[str, Any], packed_model: bytes | None = None) -> 'FitOrigin':
+        """Read what `record` gave; what a later version adds is passed over.
+
+        Args:
+            record: as JSON has it.
+            packed_model: the body model itself, where the file holds it.
+        """
         known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        if known.get('body_model') is not None:
+            known['body_model'] = ModelReference.from_record(known['body_model'], packed_model)
         return cls(**known | {'labels': tuple(known.get('labels', ()))})
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
-        return asdict(self)
+        """Give it as JSON has it; without the body model itself."""
+        found = asdict(replace(self, body_model=None))
+        return found | {'body_model': None if self.body_model is None else self.body_model.record()}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ _MEANINGS = {
     'noise': 'of the covariance',
     'per_frame_loss': 'the loss of every frame after the last stage',
     'converged': 'whether every frame converged',
+    'packed_body_model': 'the body model itself: its *.smil.json, deflated by zlib',
     'frames': 'numbers of the frames in the recording',
     'joint_names': 'joints of the body model: body_pose leaves out the first',
 }

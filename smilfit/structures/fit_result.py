@@ -28,6 +28,7 @@ from smilfit.structures.fit_record import (
 )
 from smilfit.structures.frame_blocks import by_blocks
 from smilfit.structures.keypoints import Keypoints3d
+from smilfit.structures.model_reference import ModelReference
 from smilfit.structures.parameters import PARAMETERS, parameter_names
 
 logger = logging.getLogger('smilfit')
@@ -37,6 +38,8 @@ FORMAT = 'smilfit-fit'
 FORMAT_VERSION = 2
 # What the recorded cameras' arrays begin with.
 RECORDED = 'recorded_camera'
+# The body model itself, as `body_models.pack_model` gives it.
+PACKED_MODEL = 'packed_body_model'
 # Arrays of frames that had several starts.
 TRIED = ('start_losses', 'start_orients')
 FIRST_PARAMETERS = (
@@ -56,8 +59,8 @@ class FitResult:
     fitted keypoints in the world's unit, and `model` names the body model; these the file keeps. Where frames had N
     starts, `start_losses` (B, N) are what they cost when they were compared, infinite where a frame did not have
     one, and `start_orients` (B, N, 3) the body's rotations in the world (axis-angle, rad) at their ends. `origin`
-    says which recording was fitted, and `frames` are the numbers of its frames; files of before these were kept
-    have neither. `verdict` is what lies beside the file.
+    says which recording was fitted and where the body model is found again, and `frames` are the numbers of its
+    frames; files of before these were kept have neither. `verdict` is what lies beside the file.
     """
 
     params: BodyParams
@@ -87,6 +90,12 @@ class FitResult:
     def fps(self) -> float | None:
         """Frames per second of the recording; None where unknown."""
         return None if self.origin is None else self.origin.fps
+
+    @property
+    def reference(self) -> ModelReference:
+        """What names the body model of the fit; files of before it was kept name a file, or nothing."""
+        named = ModelReference() if self.origin is None else self.origin.reference
+        return named if self.model is None else replace(named, content_hash=self.model.content_hash)
 
     @property
     def unit(self) -> str | None:
@@ -185,6 +194,7 @@ class FitResult:
             camera_arrays(self.recorded_cameras, RECORDED),
             keypoint_arrays(self.keypoints3d),
             {} if self.frames is None or 'frames' in extra else {'frames': self.frames},
+            _packed_arrays(self.origin),
             extra,
         )
         arrays: dict[str, np.ndarray] = {}
@@ -239,7 +249,8 @@ class FitResult:
             model = None if stated is None else FittedModel(**stated)
             # Files of earlier versions do not say.
             origin = side_car.get('origin')
-            origin = None if origin is None else FitOrigin.from_record(origin)
+            packed = arrays[PACKED_MODEL].tobytes() if PACKED_MODEL in arrays else None
+            origin = None if origin is None else FitOrigin.from_record(origin, packed)
         _check_model(path, model, body, allow_other_model)
         body = _with_landmarks(path, model, body)
         with reading(path, 'fitted parameters'):
@@ -290,6 +301,11 @@ def _with_landmarks(path: Path, model: FittedModel | None, body: Any) -> Any:
 
 def _tried_arrays(result: FitResult) -> dict[str, Tensor]:
     return {name: value for name in TRIED if (value := getattr(result, name)) is not None}
+
+
+def _packed_arrays(origin: FitOrigin | None) -> dict[str, np.ndarray]:
+    packed = None if origin is None or origin.body_model is None else origin.body_model.packed
+    return {} if packed is None else {PACKED_MODEL: np.frombuffer(packed, np.uint8)}
 
 
 def _read_side_car(path: Path) -> dict[str, Any]:

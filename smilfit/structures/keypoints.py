@@ -1,13 +1,14 @@
 """Keypoints that somebody saw. What is missing has confidence 0 and coordinates 0."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.structures.camera_report import CameraReport
 from smilfit.structures.cameras import LARGEST, Cameras
 
 # Confidences that are means may exceed 1 by a rounding.
@@ -55,12 +56,16 @@ class Keypoints2d:
     """Keypoints (x, y) px in C views of B frames, with the cameras that saw them.
 
     Coordinates of a point with confidence 0 are set to 0, so that NaN never enters a loss.
+
+    `camera_report` is what the cameras were judged to be by these labels, once somebody asked (`judge_cameras`).
+    Parts of an observation have it too; what `dataclasses.replace` makes, with other labels or cameras, has not.
     """
 
     xy: Float[Tensor, 'B C K 2']
     confidence: Float[Tensor, 'B C K']
     names: tuple[str, ...]
     cameras: Cameras | None = None
+    camera_report: CameraReport | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check and clean: what is missing becomes 0."""
@@ -111,7 +116,7 @@ class Keypoints2d:
         index = _select(self.names, names, 'Keypoints2d')
         return replace(
             self, xy=self.xy[:, :, index], confidence=self.confidence[:, :, index], names=tuple(names)
-        )
+        ).judged(self.camera_report)
 
     def to(self, *args: Any, **kwargs: Any) -> 'Keypoints2d':
         """Move or cast, as `Tensor.to`."""
@@ -121,13 +126,19 @@ class Keypoints2d:
             xy=self.xy.to(*args, **kwargs),
             confidence=self.confidence.to(*args, **kwargs),
             cameras=cameras,
-        )
+        ).judged(self.camera_report)
+
+    def judged(self, report: CameraReport | None) -> 'Keypoints2d':
+        """Note what the cameras were judged to be by the recording that these labels are of; gives this object."""
+        object.__setattr__(self, 'camera_report', report)
+        return self
 
     def __getitem__(self, index: Any) -> 'Keypoints2d':
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         cameras = None if self.cameras is None else self.cameras[index]
-        return replace(self, xy=self.xy[index], confidence=self.confidence[index], cameras=cameras)
+        part = replace(self, xy=self.xy[index], confidence=self.confidence[index], cameras=cameras)
+        return part.judged(self.camera_report)
 
 
 @dataclass(frozen=True)

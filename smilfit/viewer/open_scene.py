@@ -1,14 +1,24 @@
 """From a path to what is shown: a fit, a body model, a dataset's session or a session folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from smilfit.apis.fit_session import FIT
 from smilfit.apis.judging import VERDICT, read_verdict
-from smilfit.body_models import SMIL, find_body_model, is_shipped, load_body_model
+from smilfit.body_models import (
+    SMIL,
+    ModelNotFoundError,
+    OtherModelError,
+    find_body_model,
+    find_model,
+    is_shipped,
+    load_body_model,
+    reference_of,
+)
 from smilfit.datasets import open_dataset
 from smilfit.files import OutputFolder
-from smilfit.structures import FitOrigin, FitResult
+from smilfit.structures import FitOrigin, FitResult, ModelReference
 from smilfit.viewer.images import RecordedImages
 from smilfit.viewer.model_scene import ModelScene
 from smilfit.viewer.posed_bodies import PosedBodies
@@ -110,7 +120,7 @@ def fit_scene(
             )
         scene = with_cameras(dataset_scene(dataset, name), result.cameras)
         scene.title = f'{file.parent.name}: the fit'
-    body = _body_of(result, dataset, body_model, scene.notes)
+    body = _body_of(file, result, dataset, body_model, scene.notes)
     if body is not None:
         # Once more: the file knows landmarks, and refuses another body.
         result = FitResult.load(file, body=body)
@@ -189,17 +199,25 @@ def _dataset_of(
     return None
 
 
-def _body_of(result: FitResult, dataset: Any, named: str | Path | None, notes: list[str]) -> SMIL | None:
-    """Load a fit's body: as named, else its dataset's, else the shipped one of its name."""
+def _body_of(
+    file: Path, result: FitResult, dataset: Any, named: str | Path | None, notes: list[str]
+) -> SMIL | None:
+    """Load a fit's body: as named, else the fit's own, else its dataset's, else the shipped one of its name."""
     if named is not None:
         return load_body_model(named)
-    stated = '' if result.model is None else result.model.name
-    of_origin = '' if result.origin is None else result.origin.body_model_file
-    for candidate in (of_origin if dataset is None else dataset.body_model_file, stated):
-        if candidate and (is_shipped(candidate) or Path(candidate).is_file()):
-            body = load_body_model(candidate)
-            # A model of the fit's name need not be the fit's.
-            if result.model is None or body.data.hash_without_landmarks() == result.model.content_hash:
-                return body
-    notes.append(f'The body model {stated} is not found, so there is no mesh; --body-model FILE names it.')
+    stated = result.model
+    places = [(result.reference, file)]
+    if dataset is not None:
+        places.append((reference_of(dataset), dataset.path))
+    if stated is not None:
+        places.append((ModelReference(stated.name, stated.content_hash), file))
+        # A dataset's model, or one of the fit's name, need not be the fit's.
+        places = [(replace(one, content_hash=stated.content_hash), where) for one, where in places]
+    why = ''
+    for reference, where in places:
+        try:
+            return SMIL(find_model(reference, where, folder=Path(where).parent).body)
+        except (ModelNotFoundError, OtherModelError) as error:
+            why = why or str(error)
+    notes.append(f'The body model is not found, so there is no mesh. {why}')
     return None

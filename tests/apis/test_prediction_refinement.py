@@ -9,12 +9,15 @@ import torch
 from smilfit.apis.inference_frames import CropOptions
 from smilfit.apis.inference_recordings import RecordedVideos
 from smilfit.apis.prediction_files import PredictedRecording
-from smilfit.apis.prediction_refinement import Refiner
+from smilfit.apis.prediction_refinement import Refiner, refined
 from smilfit.apis.predictions import Predictions
 from smilfit.apis.progress import ignore
 from smilfit.engine import TrainedRegressor
+from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
+from smilfit.handlers import TermHandler
 from smilfit.io.synchronised_videos import SynchronisedVideos
 from smilfit.models.statistics import DatasetNames
+from smilfit.registry import HANDLERS
 from smilfit.structures import BodyParams
 from tests.apis.inference_session import CAMERAS, toy_rig, write_toy_session
 from tests.toy_regressor import make_regressor
@@ -84,6 +87,49 @@ def test_the_truth_is_found_from_what_was_seen_and_judged(made):
     verdict, cameras = refiner.judged(result)
     assert verdict.word
     assert [row['camera'] for row in cameras] == list(CAMERAS)
+
+
+def changed(made, **params):
+    """Give a recording with other predicted parameters."""
+    return replace(made, predictions=replace(made.predictions, params={**made.predictions.params, **params}))
+
+
+@pytest.mark.parametrize('factors', [{'scale': 1e-25}, {'transl': 1e20}], ids=['no size', 'too far'])
+def test_bad_predictions_are_refined_from_what_was_seen(made, factors):
+    made, truth = made
+    ((name, factor),) = factors.items()
+    start = made.predictions.params[name]
+    bad = changed(made, **{name: (factor * start).astype(start.dtype)})
+    found = refined(bad, 'fit/multiview_keypoints_lm.py', ignore)
+    assert found.verdict is not None
+    points = found.made.predictions.keypoints3d
+    assert np.isfinite(points).all()
+    far = np.linalg.norm(points - truth, axis=-1)[np.arange(T) != 2].max() > 1
+    # What is not brought back is not believed.
+    assert found.verdict.word == NOT_BELIEVABLE or not far
+
+
+class NoFrame(TermHandler):
+    """Has no energy in any frame."""
+
+    default_key = 'sick'
+
+    def residual(self, state, related_input):
+        return torch.nan * state.params.transl
+
+
+def test_predictions_of_which_none_can_be_refined_stay_and_are_not_believable(made, tmp_path):
+    made, _ = made
+    HANDLERS.register_module(module=NoFrame, force=True)
+    stage = {'name': 'all', 'n_iter': 2, 'keypoints2d_mse_weight': 1.0, 'sick_weight': 1.0}
+    config = tmp_path / 'sick.py'
+    handlers = [{'type': 'Keypoint2dHandler'}, {'type': 'NoFrame'}]
+    config.write_text(f"type = 'SMPLify'\nhandlers = {handlers}\nstages = [{stage}]\n")
+    found = refined(made, config, ignore)
+    assert found.verdict.word == NOT_BELIEVABLE
+    assert 'could not be fitted: 5 (frame 0: the term sick cannot be computed' in found.verdict.reasons[0]
+    assert found.verdict.frame_words[2] == NOT_FITTED
+    assert found.made is made
 
 
 def test_a_fit_to_the_bodys_own_projections_is_not_judged(made):

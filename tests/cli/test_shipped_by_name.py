@@ -1,13 +1,15 @@
 """Every tool takes a shipped body model by its name, and a dataset made with it remembers the name, not a path."""
 
 import json
+import re
 
 import pytest
 
 from smilfit.cli.fit import main as fit
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
-from smilfit.engine.training_statistics import find_body_model_file
+from smilfit.engine.model_building import load_body_for
+from smilfit.models.statistics import DatasetNames
 from smilfit.synthetic import make_quadruped_family
 from tests.datasets.image_set import make_images
 
@@ -51,8 +53,14 @@ def test_the_commands_take_it_by_name(labels, tmp_path, capsys):
 
 
 def test_training_finds_it_by_name(tmp_path):
-    assert find_body_model_file((None, 'quadruped'), str(tmp_path / 'a.h5')).name == 'quadruped.smil.json'
+    names = DatasetNames(data_path=str(tmp_path / 'a.h5'))
+    body, reference = load_body_for(names, {'body_model': 'quadruped'})
+    assert (reference.given, reference.absolute) == ('quadruped', '')
+    assert body.data.name == 'quadruped'
+    # A file of the user's never hides behind a shipped one.
     (tmp_path / 'quadruped').write_text('')
-    assert find_body_model_file(('quadruped',), str(tmp_path / 'a.h5')).parent == tmp_path
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / 'quadruped'))):
+        load_body_for(names, {'body_model': 'quadruped'})
+    (tmp_path / 'quadruped').unlink()
     with pytest.raises(FileNotFoundError, match="Did you mean 'insect'"):
-        find_body_model_file(('insekt',), str(tmp_path / 'a.h5'))
+        load_body_for(names, {'body_model': 'insekt'})

@@ -18,6 +18,7 @@ from smilfit.engine import (
     set_mixed_precision,
     set_resume,
 )
+from smilfit.engine.checkpoint_loader import check_weights
 from tests.toy_experiment import experiment
 from tests.toy_samples import toy_data
 
@@ -152,7 +153,7 @@ def test_a_dataset_made_with_another_body_model_is_refused(tmp_path):
     data = toy_data()
     other = save_body_model(replace(data, v_template=data.v_template * 1.1), tmp_path / 'other.smil.json')
     cfg.model.body_model = str(other)
-    with pytest.raises(ValueError, match='the dataset was made with'):
+    with pytest.raises(ValueError, match='the one that it was made with'):
         build_train_runner(cfg, device='cpu')
 
 
@@ -215,9 +216,36 @@ def test_missing_body_model_says_where_it_was_looked_for(tmp_path):
     assert Path(runner.model.statistics.names.body_model_file).name == 'moved.smil.json'
 
 
-def test_resume_without_a_checkpoint_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match='--resume'):
-        set_resume(experiment(tmp_path), 'auto')
+def test_resume_before_the_first_checkpoint_begins_anew_and_says_so(tmp_path, caplog):
+    cfg = experiment(tmp_path)
+    set_resume(cfg, 'auto')
+    assert not cfg.resume
+    assert '--resume: ' in caplog.text
+    assert 'begins anew' in caplog.text
+    with pytest.raises(FileNotFoundError):
+        set_resume(cfg, str(tmp_path / 'epoch_1.pth'))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('train_cfg.max_epochs', -1),
+        ('train_cfg.max_epochs', 0),
+        ('optim_wrapper.optimizer.lr', float('nan')),
+    ],
+)
+def test_a_training_of_nothing_is_refused_by_the_name_of_its_option(tmp_path, key, value):
+    with pytest.raises(ValueError, match=rf'{key} must .*got {value}.*--cfg-options {key}='):
+        build_train_runner(experiment(tmp_path, **{key: value}), device='cpu')
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    check_weights('a.pth', model, weights)
+    weights['bias'][1] = float('nan')
+    with pytest.raises(ValueError, match=r'a\.pth: weights must be finite numbers.*bias'):
+        check_weights('a.pth', model, weights)
 
 
 def test_the_log_has_the_losses_and_the_time_left(tmp_path):

@@ -177,3 +177,14 @@ def test_the_stem_of_a_label_keeps_letters_of_any_script(label, stem):
         > 255
         > len(f'000001_{file_stem("犬" * 500 + ".png")}.jpg'.encode())
     )
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    wanted = tmp_path / 'x.npz'
+    (tmp_path / '.x.tmp.npz').mkdir()
+    with (
+        pytest.raises(IsADirectoryError if os.name == 'posix' else OSError) as refused,
+        replacing(wanted) as temporary,
+    ):
+        temporary.write_bytes(b'')
+    assert refused.value.filename == str(wanted)

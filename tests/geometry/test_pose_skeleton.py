@@ -49,3 +49,9 @@ def test_a_deep_chain_keeps_its_digits_in_float32():
     pose, rest = 0.2 * torch.randn(2, 60, 3), 0.1 * torch.randn(1, 60, 3).cumsum(1)
     exact = pose_skeleton(pose.double(), rest.double(), tree.to(torch.float64))[1]
     assert (pose_skeleton(pose, rest, tree)[1] - exact).abs().max() < 1e-5
+
+
+def test_no_frame_is_posed_to_none(tree):
+    linear, joints = pose_skeleton(torch.zeros(0, 15, 3).double(), torch.zeros(1, 15, 3).double(), tree)
+    assert linear.shape == (0, 15, 3, 3)
+    assert joints.shape == (0, 15, 3)

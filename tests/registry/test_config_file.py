@@ -16,7 +16,11 @@ from smilfit.registry import ConfigError, read_config
         ('', r'a config must set names'),
         (
             "custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)\n",
-            r"custom_imports must import; got ModuleNotFoundError: No module named 'no_such_module'.*Put the module",
+            r"custom_imports, must import; got ModuleNotFoundError: No module named 'no_such_module'.*Put the module",
+        ),
+        (
+            'import no_such_module\n',
+            r"must import; got ModuleNotFoundError: No module named 'no_such_module'",
         ),
         (
             "custom_imports = dict(imports=['own_broken_module'], allow_failed_imports=False)\n",

@@ -1,6 +1,7 @@
 """A verdict on a fit, from what it did not see and what it cannot game: words, reasons, thresholds from a file."""
 
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
+from smilfit.evaluation.verdict.failed import judged_by_failures, with_failed_frames
 from smilfit.evaluation.verdict.judge import Found, Verdict, judge
 from smilfit.evaluation.verdict.keypoints import FrameKeypoints, frame_keypoints, keypoint_excess
 from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
@@ -27,6 +28,7 @@ __all__ = [
     'body_values',
     'frame_keypoints',
     'judge',
+    'judged_by_failures',
     'keypoint_excess',
     'load_thresholds',
     'n_steps',
@@ -35,4 +37,5 @@ __all__ = [
     'session_numbers',
     'stiffened',
     'with_covariance',
+    'with_failed_frames',
 ]

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
 
 # A triangle that reaches so many times the median one is torn, counted as such, and not searched here. Those that
 # reach less than the second number are searched all at once.
@@ -68,6 +67,9 @@ def _first_in_place(rest: Float[np.ndarray, 'V 3']) -> Int[np.ndarray, ' V']:
 
 def _neighbours(centres: np.ndarray, radii: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find pairs of triangles whose spheres may touch."""
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.spatial import cKDTree
+
     usual = asked[radii[asked] < _USUAL * np.median(radii)]
     large = np.setdiff1d(asked, usual)
     tree = cKDTree(centres[usual])

@@ -22,6 +22,8 @@ from smilfit.registry import reject_unknown
 N_REASONS = 3
 # The measures of a session that are made of its frames' words.
 SHARE_DOUBTFUL, SHARE_NOT_BELIEVABLE = 'frames_not_good', 'frames_not_believable'
+# Of a session, and of a frame: no fit could be found. It says nothing of the other frames.
+FRAMES_FAILED, FRAME_FAILED = 'frames_failed', 'frame_failed'
 
 
 class Found(NamedTuple):
@@ -115,7 +117,7 @@ def judge(
         frames[KEYPOINT_EXCESS], named = _worst_keypoints(keypoints, threshold)
         notes[KEYPOINT_EXCESS] = [', '.join(names) for names in named]
         words, reasons = _frames(frames, notes, thresholds)
-    common = max(measures, key=lambda m: m.severity, default=None)
+    common = max((m for m in measures if m.name != FRAMES_FAILED), key=lambda m: m.severity, default=None)
     measures += shares
     if fitted:
         words, reasons = _no_better(words, reasons, common)

@@ -145,7 +145,9 @@ def misfit(seen: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pool
         pooled: as of `extents_px`.
     """
     if isinstance(seen, Keypoints3d):
-        apart = torch.where(seen.visible, (points.double() - seen.xyz.double()).norm(dim=-1), torch.nan)
+        # A frame that could not be fitted misses all of its labels.
+        apart = (points.double() - seen.xyz.double()).norm(dim=-1).nan_to_num(torch.inf)
+        apart = torch.where(seen.visible, apart, torch.nan)
         share = apart / extent(seen).clamp_min(1e-9)
     else:
         share = errors_px(seen, points) / extents_px(seen, pooled).clamp_min(1e-9).unsqueeze(-1)
@@ -207,7 +209,11 @@ def _derangement(count: int, rng: np.random.Generator) -> list[int]:
 def _reordered(keypoints: Keypoints2d | Keypoints3d, order: list[int]) -> Keypoints2d | Keypoints3d:
     field = 'xyz' if isinstance(keypoints, Keypoints3d) else 'xy'
     points = getattr(keypoints, field)[..., order, :]
-    return replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
+    changed = replace(keypoints, confidence=keypoints.confidence[..., order], **{field: points})
+    # Whatever the names are: the cameras stay what they were judged to be.
+    if isinstance(changed, Keypoints2d) and isinstance(keypoints, Keypoints2d):
+        return changed.judged(keypoints.camera_report)
+    return changed
 
 
 def changed_keypoints(given: BaseInput, changes: Mapping[type, Callable[[Any], Any]]) -> BaseInput:

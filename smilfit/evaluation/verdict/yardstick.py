@@ -51,7 +51,7 @@ def without_camera(seen: Keypoints2d, camera: int) -> Keypoints2d:
     """Take a camera's labels away; the camera stays."""
     confidence = seen.confidence.clone()
     confidence[:, camera] = 0
-    return replace(seen, confidence=confidence)
+    return replace(seen, confidence=confidence).judged(seen.camera_report)
 
 
 def camera_medians(errors: Float[Tensor, 'B C K'], counted: Tensor | None = None) -> Float[Tensor, ' C']:

@@ -26,6 +26,7 @@ def load_keypoint_map(name_or_path: str | Path) -> dict[str, str]:
 
     Raises:
         KeyError: no shipped map of that name, with the near ones.
+        ValueError: a file that is no .csv.
         FileNotFoundError: no file at that path.
         ValueError: a file that breaks a rule.
     """
@@ -37,11 +38,16 @@ def keypoint_map_file(name_or_path: str | Path) -> Path:
 
     Raises:
         KeyError: no shipped map of that name, with the near ones.
+        ValueError: a file that is no .csv.
     """
     if str(name_or_path).endswith('.csv'):
         return Path(name_or_path)
     name = str(name_or_path)
     if name not in available_keypoint_maps():
+        if Path(name).expanduser().exists():
+            raise ValueError(
+                f'{name}: a keypoint map must be a table that ends in .csv; it does not. Save it as one.'
+            )
         raise UnknownNameError(
             f'keypoint map: there is no {name!r}. {did_you_mean(name, available_keypoint_maps())} '
             'A map of your own is given by the path of its .csv file.'

@@ -12,7 +12,7 @@ from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.io.camera_warning import warn_of_blind_cameras, warn_of_cameras
 from smilfit.io.lookup import check_lookup, read_joint_lookup
 from smilfit.io.points.recorded import RecordedPoints, RecordedViews
-from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 
 class PointSession:
@@ -68,6 +68,7 @@ class PointSession:
             'points_missing': int((~there).sum()),
             'unmapped_labels': sorted(set(points.names or ()) - set(self._lookup.values())),
         }
+        self._camera_report: CameraReport | None = None
         if judge:
             self._tell_of_cameras()
 
@@ -106,7 +107,7 @@ class PointSession:
             confidence=torch.from_numpy(np.isfinite(xy).all(-1).astype(np.float64)),
             names=self.keypoint_names,
             cameras=self.cameras,
-        )
+        ).judged(self._camera_report)
         return seen if names is None else seen.select(names)
 
     def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -116,7 +117,7 @@ class PointSession:
     def _tell_of_cameras(self) -> None:
         seen = self.keypoints2d()
         if seen is not None:
-            warn_of_cameras(str(self.path), seen)
+            self._camera_report = warn_of_cameras(str(self.path), seen)
         elif self.cameras is not None:
             warn_of_blind_cameras(str(self.path), self.cameras, self.keypoints3d())
 

@@ -69,4 +69,23 @@ def pose_cautions(turn_rms: float, pose_sd: float) -> list[str]:
     ]
 
 
+def limb_cautions(of_body: int, of_scan: int, compared: int) -> list[str]:
+    """Say where a surface has so many limbs that only the longest were compared.
+
+    Args:
+        of_body: shorter limbs of the body, left out.
+        of_scan: of the scan.
+        compared: most limbs of a surface that are compared.
+    """
+    return [
+        f'the {what} has {compared + left} limbs, of which the {compared} longest were compared, so that starts stay '
+        f'few: the others are taken for its trunk. {advice}'
+        for what, left, advice in (
+            ('body', of_body, 'Is its surface torn? smilfit model check says where.'),
+            ('scan', of_scan, 'Is it smooth and in one piece? Clean and smooth it where it is not.'),
+        )
+        if left
+    ]
+
+
 _TIPS = 'Look at the picture, and name tips of limbs (NAME.landmarks.json) where they are wrong.'

@@ -1,7 +1,7 @@
 """The limbs of a surface as curves: the middles of their cross-sections, and where a scan has the body's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,8 @@ from smilfit.registrants.registration.surface_terms import PlaceTargets
 BANDS = 10
 # Shorter than this share of the extent is no limb.
 LEAST_LIMB = 0.04
+# So many limbs of a surface are compared, the longest: starts grow with their number's fourth power.
+MOST_LIMBS = 18
 # Of the length that is expected: a shorter limb is broken off.
 STUMP = 0.75
 # So many of its own errors count fully.
@@ -28,11 +30,13 @@ class LimbCurves:
         limbs: the limbs.
         points: (L, BANDS, 3) the middles at equal steps from the tip.
         middle: of the trunk.
+        n_left_out: how many shorter limbs there are, which count as the trunk's.
     """
 
     limbs: Limbs
     points: Float[np.ndarray, 'L n 3']
     middle: Float[np.ndarray, '3']
+    n_left_out: int = 0
 
     @property
     def reach(self) -> Float[np.ndarray, ' L']:
@@ -41,16 +45,18 @@ class LimbCurves:
 
 
 def limb_curves(vertices: np.ndarray, graph: csr_matrix, least: float = LEAST_LIMB) -> LimbCurves:
-    """Find the limbs of a surface and their middles."""
+    """Find the limbs of a surface and their middles; of very many the longest `MOST_LIMBS`."""
     extent = float(np.ptp(vertices, axis=0).max())
     limbs = find_limbs(graph, least * extent)
+    left_out = max(0, len(limbs.limbs) - MOST_LIMBS)
+    limbs = replace(limbs, limbs=limbs.limbs[:MOST_LIMBS])
     points = []
     for limb in limbs.limbs:
         bands = limb_bands(limb, graph, np.linspace(0, limb.length * 1.02, BANDS + 1))
         points.append(_filled([vertices[b].mean(0) if len(b) else None for b in bands], vertices[limb.tip]))
     trunk = limbs.trunk
     middle = vertices[trunk].mean(0) if len(trunk) else vertices.mean(0)
-    return LimbCurves(limbs, np.array(points), middle)
+    return LimbCurves(limbs, np.array(points), middle, left_out)
 
 
 def limb_places(

@@ -9,7 +9,8 @@ import numpy as np
 
 from smilfit.body_models import SMIL
 from smilfit.registrants.registration.deformation import DeformationStage
-from smilfit.registrants.registration.doubts import limb_doubts, pose_cautions, surface_doubts
+from smilfit.registrants.registration.doubts import limb_cautions, limb_doubts, pose_cautions, surface_doubts
+from smilfit.registrants.registration.limb_curves import MOST_LIMBS
 from smilfit.registrants.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.registrants.registration.priors import PriorSizes
 from smilfit.registrants.registration.result import Registration, figures
@@ -74,6 +75,13 @@ class MeshRegistrant:
         self.deformation = stages_of(DeformationStage, default if deformation is None else deformation)
         self.n_starts, self.per_part, self.scan_points, self.seed = n_starts, per_part, scan_points, seed
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
+        if self.template.n_at_seams:
+            self.logger.info(
+                'MeshRegistrant: %s is split at seams: to find limbs, %d vertices are one with another on '
+                'their place.',
+                self.template.surface.data.name,
+                self.template.n_at_seams,
+            )
 
     @property
     def surface(self) -> PosedSurface:
@@ -130,7 +138,8 @@ def registration_of(
         'distance_scan_to_body': there,
         'distance_body_to_scan': back,
         'doubts': [*surface_doubts(there, back), *_limb_doubts(specimen, found)],
-        'cautions': _pose_cautions(specimen, state),
+        'cautions': [*_pose_cautions(specimen, state), *_limb_cautions(specimen)],
+        'vertices_at_seams': specimen.template.n_at_seams,
         'converged': bool(history) and history[-1].get('reason') == 'converged',
         'noise': specimen.noise,
         'limbs_of_scan': len(specimen.curves.points),
@@ -154,6 +163,10 @@ def _limb_doubts(specimen: Specimen, found: FoundPose) -> list[str]:
         return []
     of_body, of_scan = (len(curves.points) - len(pairs) for curves in (template.curves, specimen.curves))
     return limb_doubts(of_body, of_scan, found.rival)
+
+
+def _limb_cautions(specimen: Specimen) -> list[str]:
+    return limb_cautions(specimen.template.curves.n_left_out, specimen.curves.n_left_out, MOST_LIMBS)
 
 
 def _pose_cautions(specimen: Specimen, state: SurfaceState) -> list[str]:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from smilfit.geometry.welding import first_of_place
 from smilfit.registrants.registration.scan import Scan, neighbours
 
 # Pieces of fewer of the mesh's triangles are dust.
@@ -61,7 +62,7 @@ def clean_scan(
     used = np.unique(faces)
     if not len(used) or np.ptp(vertices[used], axis=0).max() <= 0:
         raise ValueError(f'{where}: the surface must have an extent; got none.')
-    vertices, faces = _welded(vertices, faces)
+    vertices, faces, report['vertices_welded'] = _welded(vertices, faces)
     flat = _areas(vertices, faces) <= 1e-14 * np.ptp(vertices, axis=0).max() ** 2
     report['faces_without_area'] = int(flat.sum())
     vertices, faces, dropped = _without_dust(vertices, faces[~flat])
@@ -78,14 +79,17 @@ def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return 0.5 * np.linalg.norm(np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0]), axis=1)
 
 
-def _welded(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join vertices at one place: files with texture seams hold them several times."""
-    places, index = np.unique(vertices[np.unique(faces)], axis=0, return_inverse=True)
+def _welded(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Join vertices at one place: files with texture seams hold them several times. Says how many there were."""
+    used = np.unique(faces)
+    places, index = np.unique(vertices[used], axis=0, return_inverse=True)
+    first, kept = np.unique(first_of_place(places), return_inverse=True)
+    places = places[first]
     number = np.full(len(vertices), -1)
-    number[np.unique(faces)] = index.reshape(-1)
+    number[used] = kept.reshape(-1)[index.reshape(-1)]
     faces = number[faces]
     distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
-    return places, faces[distinct]
+    return places, faces[distinct], len(used) - len(places)
 
 
 def _without_dust(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:

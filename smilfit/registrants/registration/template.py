@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
 from smilfit.geometry.surface_graph import surface_graph
+from smilfit.geometry.welding import first_of_place
 from smilfit.registrants.registration.limb_curves import LimbCurves, limb_curves
 from smilfit.registrants.registration.limb_presence import LimbJoints
 from smilfit.registrants.registration.posed_surface import UNKNOWNS, PosedSurface
@@ -25,6 +26,7 @@ class Template:
         graph: of distances along that surface.
         curves: its limbs.
         limb_joints: the joints of each limb.
+        n_at_seams: vertices that lie on the place of another one.
     """
 
     surface: PosedSurface
@@ -33,6 +35,7 @@ class Template:
     graph: csr_matrix
     curves: LimbCurves
     limb_joints: LimbJoints
+    n_at_seams: int = 0
 
     @classmethod
     def of(cls, body: SMIL, sizes: PriorSizes) -> 'Template':
@@ -43,7 +46,8 @@ class Template:
         graph = surface_graph(rest, surface.faces)
         curves = limb_curves(rest, graph)
         joints = LimbJoints.of(surface.data, surface.part, curves)
-        return cls(surface, RegistrationPriors(surface, sizes), rest, graph, curves, joints)
+        at_seams = int((first_of_place(rest) != np.arange(len(rest))).sum())
+        return cls(surface, RegistrationPriors(surface, sizes), rest, graph, curves, joints, at_seams)
 
     @property
     def rigged(self) -> bool:

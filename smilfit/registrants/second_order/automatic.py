@@ -129,11 +129,11 @@ def energy_slopes(term: ActiveTerm, index: int, state: BodyState, share: Tensor)
     return {n: g.detach().unsqueeze(1) for n, g in moving.items()}, rows
 
 
-def value_slopes(term: ActiveTerm, state: BodyState) -> Slopes:
+def value_slopes(term: ActiveTerm, state: BodyState, widening: float = 1.0) -> Slopes:
     """Differentiate the whole term's value, as one row of every frame."""
     with torch.enable_grad():
         at, leaves = leaf_state(state)
-        value = term.value(at)
+        value = term.value(at) if widening == 1.0 else term.per_frame(at, widening).sum()
         if not value.requires_grad:
             return {}
         found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)

@@ -143,13 +143,14 @@ def _result(
     """
     energies = torch.stack([_finite(e + constant).sum() for e in (found.start_energy, found.energy)])
     unfinished = ((found.iterations > 0) & ~found.converged).sum()
-    counts = torch.stack((found.converged.sum(), unfinished)).to(energies)
-    before, end, n_converged, n_unfinished = processes.sum(torch.cat((energies, counts))).tolist()
+    broken = (~found.start_energy.isfinite()).sum()
+    counts = torch.stack((found.converged.sum(), unfinished, broken)).to(energies)
+    before, end, n_converged, n_unfinished, n_broken = processes.sum(torch.cat((energies, counts))).tolist()
     steps = int(processes.gather(found.iterations.amax(0, keepdim=True)).max())
     reason = StopReason.CONVERGED if n_converged and not n_unfinished else StopReason.MAX_STEPS
     if reason is StopReason.MAX_STEPS and steps < n_iter and not n_unfinished:
         reason = StopReason.STALLED
-    return SolverResult(before, end, steps, steps + 1, 0, reason)
+    return SolverResult(before, end, steps, steps + 1, 0, reason, int(n_broken))
 
 
 def _finite(energies: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from smilfit.handlers import ActiveTerm, BodyState
+from smilfit.losses import Residuals
 from smilfit.registrants.second_order.automatic import value_slopes
 from smilfit.registrants.second_order.coupled import MotionModel
 from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
@@ -17,6 +18,9 @@ from smilfit.registrants.second_order.variable_state import VariableState
 FRAMES, TOLERANCE = 3, 2e-2
 # A gradient of so many last digits of what it is summed of is none.
 ROUNDING = 1e3
+# Below this slope a robust function's automatic derivative is a difference of nearly equal numbers; it is looked at
+# with so wide a function instead.
+FLAT, WIDE = 1e-6, 1e12
 # How far bodies are bent to look at derivatives that are 0 where they stand, rad.
 BEND = 0.5
 
@@ -63,13 +67,16 @@ def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Va
     Raises:
         TypeError: they contradict each other: a wrong slope, or residuals that are not pointwise though they say so.
     """
-    exact = value_slopes(term, state)
+    widening = WIDE if _is_flat(term, state) else 1.0
+    if widening != 1.0 and _is_flat(term, state, widening):
+        return False
+    exact = value_slopes(term, state, widening)
     if not exact:
         return False
     of_body = torch.ones(layout.n_own + layout.n_shared, dtype=torch.bool)
     of_body[layout.extra_columns().get('cameras', slice(0))] = False
     expected = unknown_rows(exact, state.output, kin, layout)[:, 0, of_body]
-    given = _model_gradient(term, state, kin, layout)[:, of_body]
+    given = _model_gradient(term, state, kin, layout, widening)[:, of_body]
     size = expected.norm()
     off = (given - expected).norm()
     # A term of what this stage does not move has a gradient of rounding alone.
@@ -85,11 +92,21 @@ def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Va
     return bool(there)
 
 
-def _model_gradient(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout) -> Tensor:
-    models, coupled = models_of(term, state, 1.0, 'cameras' in layout.extra_columns())
-    gradient = FrameEquations(kin, layout).add(models, state, 1.0).vector
+def _is_flat(term: ActiveTerm, state: BodyState, widening: float = 1.0) -> bool:
+    """Say whether residuals lie so far off that a term's robust function has next to no slope there."""
+    with torch.no_grad():
+        stated = [item for item in term.stated(state) if isinstance(item, Residuals) and item.robust]
+        found = [item.terms(term.continuous(state), widening) for item in stated]
+    return any(bool(((t.slope < FLAT) & (t.weight > 0)).any()) for t in found if t.slope is not None)
+
+
+def _model_gradient(
+    term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout, widening: float
+) -> Tensor:
+    models, coupled = models_of(term, state, widening, 'cameras' in layout.extra_columns())
+    gradient = FrameEquations(kin, layout).add(models, state, widening).vector
     for index in coupled:
-        motion = MotionModel.of(term, index, state, kin, layout, 1.0)
+        motion = MotionModel.of(term, index, state, kin, layout, widening)
         product = motion.product(motion.value.unsqueeze(-1))
         gradient = gradient + (motion.jacobian.transpose(1, 2) @ product).squeeze(-1)
     return gradient

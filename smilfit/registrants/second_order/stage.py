@@ -132,6 +132,7 @@ def _joined(first: StageOutcome, then: StageOutcome) -> StageOutcome:
         end = float(then.energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
     steps, evaluations = a.n_steps + b.n_steps, a.n_evaluations + b.n_evaluations
     result = replace(b, loss_start=a.loss_start, loss_end=end, n_steps=steps, n_evaluations=evaluations)
+    result = replace(result, n_not_finite=max(a.n_not_finite, b.n_not_finite))
     return replace(then, result=result, engine=f'{first.engine}, then {then.engine}')
 
 

@@ -1,0 +1,142 @@
+"""What help says of the formats of `preprocess`: written down beside this file, because their readers bring torch.
+
+`format_facts.json` says what the readers, the options and the shipped maps say of themselves. A test holds them
+against each other; `python -m smilfit.cli.format_facts` writes it anew.
+"""
+
+import argparse
+import inspect
+import json
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from smilfit.registry import ANNOTATIONS
+
+FILE = Path(__file__).with_name('format_facts.json')
+_OF_ALL_READERS = ('images', 'allow_outside_images')
+_KINDS = {'float': float, 'int': int, 'Path': Path, 'str': str}
+
+# An argument of a reader's constructor: what argparse needs to know, with kinds by name.
+ReaderArgument = dict[str, Any]
+
+
+@lru_cache
+def format_facts() -> dict[str, Any]:
+    """Give defaults of preprocessing, crop modes, shipped maps, formats of sessions, and the readers' arguments."""
+    return json.loads(FILE.read_text(encoding='utf-8'))
+
+
+def gather_facts() -> dict[str, Any]:
+    """Ask those who know: this imports them all."""
+    from smilfit.apis.data_source import annotation_readers, session_formats
+    from smilfit.datasets import CROP_MODES, PreprocessOptions
+    from smilfit.io import available_keypoint_maps
+
+    shipped = {n: reader for n, reader in annotation_readers().items() if _is_shipped(reader)}
+    facts = {
+        'defaults': asdict(PreprocessOptions()),
+        'crop_modes': CROP_MODES,
+        'keypoint_maps': available_keypoint_maps(),
+        'session_formats': [n for n in session_formats() if n in shipped or n == 'sleap'],
+        'readers': {name: describe_reader(reader) for name, reader in shipped.items()},
+    }
+    return json.loads(json.dumps(facts))
+
+
+def arguments_of_format(name: str) -> dict[str, ReaderArgument] | None:
+    """Give the arguments of a format's reader; None of a format that has no reader of annotated images."""
+    own = ANNOTATIONS.module_dict.get(name)
+    if own is not None and not _is_shipped(own):
+        return describe_reader(own)
+    return format_facts()['readers'].get(name)
+
+
+def describe_reader(reader: type) -> dict[str, ReaderArgument]:
+    """Describe each argument of a reader's constructor by its type, default and docstring."""
+    # A reader that has another's constructor need not describe it again.
+    docstrings = [describe_arguments(cls.__doc__ or '') for cls in reversed(reader.__mro__)]
+    described = {name: text for docstring in docstrings for name, text in docstring.items()}
+    hints = typing.get_type_hints(reader.__init__)
+    found = {}
+    for name, parameter in reader_arguments(reader).items():
+        required = parameter.default is inspect.Parameter.empty
+        found[name] = {
+            **_kind_of(hints.get(name, str)),
+            'required': required,
+            'default': None if required else parameter.default,
+            'help': described.get(name, 'see the reader'),
+        }
+    return found
+
+
+def parser_arguments(argument: ReaderArgument) -> dict[str, Any]:
+    """Say how argparse reads an argument of a reader."""
+    required, default = argument['required'], argument['default']
+    found: dict[str, Any] = {'required': True} if required else {'default': default}
+    if argument['kind'] == 'bool':
+        found['action'] = argparse.BooleanOptionalAction
+    elif argument['choices']:
+        found['choices'] = tuple(argument['choices'])
+    else:
+        found |= {'type': _KINDS[argument['kind']], 'metavar': argument['kind'].upper()}
+        found |= {'nargs': '+'} if argument['many'] else {}
+    shown = '' if default in (None, False, (), []) else f' (default: {default})'
+    # argparse formats help by %: a docstring may hold one.
+    return found | {'help': f'{argument["help"]}{shown}'.replace('%', '%%')}
+
+
+def reader_arguments(reader: type) -> dict[str, inspect.Parameter]:
+    """Give the arguments of a reader's constructor by name, those aside that all readers have."""
+    found = inspect.signature(reader.__init__).parameters
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {n: p for n, p in found.items() if n not in ('self', *_OF_ALL_READERS) and p.kind not in kinds}
+
+
+def _is_shipped(reader: type) -> bool:
+    return reader.__module__.startswith('smilfit.')
+
+
+def _kind_of(hint: Any) -> dict[str, Any]:
+    """Name the type of a value, its choices, and whether there are several."""
+    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    kinds = [member for member in members if member is not type(None)]
+    for kind in kinds:
+        if typing.get_origin(kind) is typing.Literal:
+            return {'kind': 'str', 'choices': list(typing.get_args(kind)), 'many': False}
+        if typing.get_origin(kind) in (tuple, list, set, Sequence, typing.get_origin(Sequence[str])):
+            (of, *_) = typing.get_args(kind)
+            return {'kind': of.__name__, 'choices': [], 'many': True}
+    if bool in kinds:
+        return {'kind': 'bool', 'choices': [], 'many': False}
+    kind = next((k for k in (float, int, Path, str) if k in kinds), str)
+    return {'kind': kind.__name__, 'choices': [], 'many': False}
+
+
+def describe_arguments(docstring: str) -> dict[str, str]:
+    """Read the `Args:` of a docstring: name -> text."""
+    lines = iter(inspect.cleandoc(docstring).splitlines())
+    found: dict[str, str] = {}
+    name, indent = '', 0
+    for line in lines:
+        if line.strip() == 'Args:':
+            break
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        if not line.strip() or depth == 0:
+            break
+        head, colon, text = line.strip().partition(':')
+        if colon and head.isidentifier() and (not indent or depth == indent):
+            name, indent = head, depth
+            found[name] = text.strip()
+        elif name:
+            found[name] += f' {line.strip()}'
+    return found
+
+
+if __name__ == '__main__':
+    FILE.write_text(json.dumps(gather_facts(), indent=1) + '\n', encoding='utf-8')
