@@ -6,7 +6,8 @@ from typing import Any
 
 import h5py
 
-from smilfit.files.budget import MOST_COMPRESSION, check_budget
+from smilfit.files.account import charge
+from smilfit.files.budget import MOST_ARRAY_BYTES, MOST_COMPRESSION, check_budget
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.hdf5_heaps import check_heaps
 from smilfit.files.reading import reading
@@ -36,7 +37,7 @@ def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') ->
         BadFileError: an object breaks a rule.
     """
     with reading(path, what):
-        check_heaps(path)
+        largest = check_heaps(path)
         waiting, seen, count = [file['/']], set(), 0
         while waiting:
             group = waiting.pop()
@@ -44,14 +45,20 @@ def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') ->
             if address in seen:
                 continue
             seen.add(address)
+            check_attributes(group, path, largest)
             for name in group:
                 count += 1
                 check_budget(path, 'its groups and tables', count, MOST_OBJECTS, 'in number')
+                charge('its groups and tables', n_objects=1)
                 item = _inner(group, name, path)
                 if isinstance(item, h5py.Group):
                     waiting.append(item)
                 elif isinstance(item, h5py.Dataset):
-                    check_table(item, path)
+                    address = h5py.h5o.get_info(item.id).addr
+                    if address not in seen:
+                        seen.add(address)
+                        check_table(item, path)
+                        check_attributes(item, path, largest)
 
 
 def _inner(group: h5py.Group, name: str, path: str | Path) -> Any:
@@ -62,6 +69,27 @@ def _inner(group: h5py.Group, name: str, path: str | Path) -> Any:
             'another file. Make the file anew.'
         )
     return group[name]
+
+
+def check_attributes(owner: h5py.Group | h5py.Dataset, path: str | Path, largest: int) -> None:
+    """Check that attributes of a table or group fit: items of one may all name one item of the heap.
+
+    Args:
+        owner: the table or group.
+        path: the file.
+        largest: bytes of the largest item of its heaps.
+
+    Raises:
+        BadFileError: one whose content could be larger than an array may be.
+    """
+    for i in range(h5py.h5a.get_num_attrs(owner.id)):
+        attribute = h5py.h5a.open(owner.id, index=i)
+        kind = attribute.get_type()
+        # Of others what is declared is what is stored.
+        if kind.detect_class(h5py.h5t.VLEN) or (kind.get_class() == h5py.h5t.STRING and kind.is_variable_str()):
+            name = f'attribute {shorten(attribute.name.decode("utf-8", "replace"))} of {shorten(owner.name)}'
+            count = attribute.get_space().get_simple_extent_npoints()
+            check_budget(path, name, count * largest, MOST_ARRAY_BYTES)
 
 
 def check_table(table: h5py.Dataset, path: str | Path) -> None:

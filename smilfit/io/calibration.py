@@ -1,7 +1,6 @@
 """Camera calibrations as anipose writes them: `calibration.toml`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,12 @@ import torch
 from torch import Tensor
 
 from smilfit.files import BadFileError, reading, shorten, write_text
-from smilfit.files.budget import check_budget, read_text
+from smilfit.files.budget import check_budget
+from smilfit.files.toml_files import read_toml
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.registry import did_you_mean
 from smilfit.structures import Cameras
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-MOST_CALIBRATION_BYTES = 1 << 22
 MOST_CAMERAS = 1000
 _LONGEST_NAME = 200
 # Turns of a rotation vector beyond this lose the digits of the angle.
@@ -45,7 +39,7 @@ def read_calibration(path: str | Path, unit: str | None = None) -> Cameras:
     """
     path = Path(path)
     with reading(path, 'the calibration'):
-        return _cameras(path, _parse(path), unit)
+        return _cameras(path, read_toml(path, 'the calibration'), unit)
 
 
 def _cameras(path: Path, tables: dict[str, Any], unit: str | None) -> Cameras:
@@ -122,7 +116,7 @@ def replace_camera(path: str | Path, out: str | Path, cameras: Cameras, name: st
     path = Path(path)
     read_calibration(path).select((name,))
     one = cameras.select((name,)).to('cpu', torch.float64)
-    tables = _parse(path)
+    tables = read_toml(path, 'the calibration')
     key = next(k for k, t in tables.items() if isinstance(t, dict) and _name_of(k, t) == name)
     dist = torch.zeros(1, 5, dtype=torch.float64) if one.dist is None else one.dist
     new = {
@@ -168,18 +162,6 @@ def _value(value: Any) -> str:
         return repr(value)
     # What is left are dates, whose ISO form is TOML's.
     return str(value.isoformat())
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: the calibration must exist; there is no such file.')
-    try:
-        return tomllib.loads(read_text(path, 'the calibration', MOST_CALIBRATION_BYTES))
-    except tomllib.TOMLDecodeError as error:
-        # The parser's message ends with the line and column.
-        raise BadFileError(
-            f'{path}: the file must be valid TOML; got: {shorten(error)}. Correct it there.'
-        ) from None
 
 
 def _agree_on_unit(path: Path, unit: str | None, metadata: Any) -> str | None:

@@ -8,15 +8,15 @@
 `docs/measurements.md` lists the kinds and their keys.
 """
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.files import BadFileError, read_text, reading, shorten
+from smilfit.files import BadFileError, shorten
 from smilfit.files.strict_json import read_strict_json
+from smilfit.files.toml_files import read_toml
 from smilfit.measurements.definitions import (
     Angle,
     BodyVolume,
@@ -29,11 +29,6 @@ from smilfit.measurements.definitions import (
 )
 from smilfit.measurements.geometry import KEYPOINT, VERTEX, Place
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 WHAT = 'a file of measurements'
 MOST_BYTES = 1 << 22
@@ -68,9 +63,7 @@ def read_measurements(path: str | Path, data: BodyModelData) -> tuple[Measuremen
     if path.suffix == '.json':
         tables = read_strict_json(path, WHAT, MOST_BYTES)
     elif path.suffix == '.toml':
-        text = read_text(path, WHAT, MOST_BYTES)
-        with reading(path, WHAT):
-            tables = tomllib.loads(text)
+        tables = read_toml(path, WHAT, MOST_BYTES)
     else:
         raise BadFileError(f'{path}: {WHAT} must end in .toml or .json; got {path.suffix!r}. Rename it.')
     if not tables:

@@ -74,7 +74,7 @@ def test_rotations_of_no_and_half_a_turn_round_trip(written, tmp_path, angle):
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ('[cam_1]', '[cam_1', r'calibration.toml: the file must be valid TOML; got: .*line 10'),
+        ('[cam_1]', '[cam_1', r'calibration.toml: the calibration must be valid TOML; got: .*line 10'),
         ('translation = [ 0.0, 0.0, 50.0,]', 'fisheye = true', r'\[cam_1\]: the lens must be a pinhole'),
         (
             'rotation = [ 0.0, 0.0, 0.0,]\n',
@@ -102,7 +102,7 @@ def test_a_file_without_cameras_is_an_error(written):
 
 
 def test_a_missing_file_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match='the calibration must exist'):
+    with pytest.raises(FileNotFoundError, match='the calibration must be there'):
         read_calibration(tmp_path / 'calibration.toml')
 
 

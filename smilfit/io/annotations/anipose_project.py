@@ -1,6 +1,5 @@
 """An anipose project's configuration: which folders hold what, how cameras are called, where the calibration is."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.budget import read_text
+from smilfit.files import shorten
+from smilfit.files.toml_files import read_toml
 from smilfit.io.annotations.entries import BadEntry, numbers
 from smilfit.io.camera_names import check_pattern
 from smilfit.io.session_folder import CALIBRATION_FILE
 from smilfit.structures import Cameras
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 CONFIG_FILE = 'config.toml'
 USUAL_CAM_REGEX = '-cam([A-Z])$'
@@ -33,7 +27,6 @@ FOLDERS = {
     'pose_3d_filter': 'pose-3d-filtered',
     'calibration_results': 'calibration',
 }
-_MOST_CONFIG_BYTES = 1 << 22
 # Sessions lie so deep in a project at most.
 MOST_LEVELS = 4
 
@@ -47,13 +40,7 @@ def read_config(session: Path) -> dict[str, Any]:
     file = next((f / CONFIG_FILE for f in levels(session) if (f / CONFIG_FILE).is_file()), None)
     if file is None:
         return {}
-    with reading(file, 'the configuration'):
-        try:
-            return tomllib.loads(read_text(file, 'the configuration', _MOST_CONFIG_BYTES))
-        except tomllib.TOMLDecodeError as error:
-            raise BadFileError(
-                f'{file}: the configuration must be valid TOML; got: {shorten(error)}. Correct it there.'
-            ) from None
+    return read_toml(file, 'the configuration')
 
 
 def levels(session: Path) -> list[Path]:
