@@ -15,13 +15,15 @@ from benchmarks.reliability.small_annotations import write_images
 _BOTH = ('structs_endless', 'bomb', 'wrong_class')
 
 
-def _element(kind: int, data: bytes) -> bytes:
+def element(kind: int, data: bytes) -> bytes:
+    """Write an element of a type."""
     return struct.pack('<II', kind, len(data)) + data + b'\0' * (-len(data) % 8)
 
 
-def _array(form: int, shape: tuple[int, ...], *parts: bytes, name: bytes = b'annotation') -> bytes:
-    head = _element(6, struct.pack('<II', form, 0)) + _element(5, struct.pack(f'<{len(shape)}i', *shape))
-    return _element(14, head + _element(1, name) + b''.join(parts))
+def array(form: int, shape: tuple[int, ...], *parts: bytes, name: bytes = b'annotation') -> bytes:
+    """Write an array of a class."""
+    head = element(6, struct.pack('<II', form, 0)) + element(5, struct.pack(f'<{len(shape)}i', *shape))
+    return element(14, head + element(1, name) + b''.join(parts))
 
 
 def mat5(*elements: bytes) -> bytes:
@@ -29,7 +31,8 @@ def mat5(*elements: bytes) -> bytes:
     return b'MATLAB 5.0'.ljust(124) + struct.pack('<H', 0x0100) + b'IM' + b''.join(elements)
 
 
-def _packed(data: bytes) -> bytes:
+def packed(data: bytes) -> bytes:
+    """Pack elements."""
     packed = zlib.compress(data, 9)
     return struct.pack('<II', 15, len(packed)) + packed
 
@@ -38,20 +41,20 @@ def hostile_mats(folder: Path) -> Iterator[tuple[str, Any]]:
     """Make folders of zebras and of TigDog's."""
     from benchmarks.reliability.hostile_annotations import Hostile
 
-    deep = _array(6, (1, 1), _element(9, b'\0' * 8))
+    deep = array(6, (1, 1), element(9, b'\0' * 8))
     for _ in range(200):
-        deep = _array(1, (1, 1), deep)
-    no_fields = _element(5, struct.pack('<i', 8)) + _element(1, b'')
+        deep = array(1, (1, 1), deep)
+    no_fields = element(5, struct.pack('<i', 8)) + element(1, b'')
     files = {
-        'structs_endless': mat5(_array(2, (2_000_000_000, 1), no_fields)),
-        'cells_endless': mat5(_array(1, (2_000_000_000, 1))),
+        'structs_endless': mat5(array(2, (2_000_000_000, 1), no_fields)),
+        'cells_endless': mat5(array(1, (2_000_000_000, 1))),
         'deep': mat5(deep),
-        'bomb': mat5(_packed(_element(14, b'\0' * 30_000_000))),
+        'bomb': mat5(packed(element(14, b'\0' * 30_000_000))),
         'packed_damaged': mat5(struct.pack('<II', 15, 20) + b'\xff' * 20),
         'element_long': mat5(struct.pack('<II', 14, 1 << 31) + b'\0' * 64),
-        'cut': mat5(_array(6, (1, 1), _element(9, b'\0' * 8)))[:150],
+        'cut': mat5(array(6, (1, 1), element(9, b'\0' * 8)))[:150],
         'empty': b'',
-        'wrong_class': mat5(_array(4, (1, 2), _element(4, b'ab'))),
+        'wrong_class': mat5(array(4, (1, 2), element(4, b'ab'))),
     }
     for form in ('grevyzebra', 'tigdog'):
         for what, data in files.items():

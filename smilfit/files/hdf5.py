@@ -86,7 +86,9 @@ def check_attributes(owner: h5py.Group | h5py.Dataset, path: str | Path, largest
         attribute = h5py.h5a.open(owner.id, index=i)
         kind = attribute.get_type()
         # Of others what is declared is what is stored.
-        if kind.detect_class(h5py.h5t.VLEN) or (kind.get_class() == h5py.h5t.STRING and kind.is_variable_str()):
+        if kind.detect_class(h5py.h5t.VLEN) or (
+            kind.get_class() == h5py.h5t.STRING and kind.is_variable_str()
+        ):
             name = f'attribute {shorten(attribute.name.decode("utf-8", "replace"))} of {shorten(owner.name)}'
             count = attribute.get_space().get_simple_extent_npoints()
             check_budget(path, name, count * largest, MOST_ARRAY_BYTES)

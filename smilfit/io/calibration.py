@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smilfit.files import BadFileError, reading, shorten, write_text
+from smilfit.files import reading, shorten, write_text
 from smilfit.files.budget import check_budget
 from smilfit.files.toml_files import read_toml
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle

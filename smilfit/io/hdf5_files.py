@@ -11,7 +11,6 @@ from smilfit.files import BadFileError, accounted, charge, reading, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.hdf5 import check_hdf5
 
-
 # Texts that are read at once take no more than this, or are one.
 _TEXT_BYTES = 1 << 26
 # What Python keeps for a text or a reference beside its characters.

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from smilfit.files import BadFileError
+from smilfit.files import BadFileError, accounted, charge
 
 # Larger images are those of microscopes and satellites, or made to fill the memory.
 MOST_PIXELS = 120_000_000
@@ -54,8 +54,9 @@ def open_image(source: Path | BytesIO, where: str | Path, what: str = 'the image
                 f'{2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million. Scale it down, together with its '
                 'annotations.'
             ) from None
-    with image:
+    with image, accounted(where, what):
         check_image_size(where, *image.size, what)
+        charge(what, n_bytes=4 * image.size[0] * image.size[1])
         if image.format in _PROGRAMS:
             raise BadFileError(
                 f'{where}: {what} must be an image; got {image.format}, which is a program. Nothing was run. Save '

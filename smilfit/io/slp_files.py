@@ -7,11 +7,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from smilfit.files import BadFileError, reading, shorten
+from smilfit.files import BadFileError, charge, reading, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.io.hdf5_files import open_hdf5, read_table
 
 _WHAT = 'SLEAP labels'
+_POINTS = ('points', 'pred_points')
+# About what sleap-io takes for a frame, an instance, or a text.
+_ROW_BYTES = 600
 
 
 def load_slp(path: Path) -> Any:
@@ -72,7 +75,11 @@ def _check_sizes(path: Path, file: h5py.File) -> None:
 
     def check(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None and not name.endswith('/video'):
-            check_budget(path, shorten(name), item.size * max(item.dtype.itemsize, 1), MOST_ARRAY_BYTES)
+            wanted = item.size * max(item.dtype.itemsize, 1)
+            check_budget(path, shorten(name), wanted, MOST_ARRAY_BYTES)
+            # sleap-io makes an object of each row, and one array of all points.
+            rows = 0 if name in _POINTS else item.size if name not in ('tracks', 'occupancy_matrix') else 0
+            charge(shorten(name), n_bytes=2 * wanted + _ROW_BYTES * rows, n_objects=rows)
 
     file.visititems(check)
 

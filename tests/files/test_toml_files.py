@@ -15,7 +15,7 @@ def test_what_a_file_says_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'text, message',
+    ('text', 'message'),
     [
         ('a = 1\nb =', 'must be valid TOML; got: .*line 2'),
         ('a = 1\n' + '.'.join(['b'] * 40) + ' = 1', 'at most 32 parts between dots; line 2 has more'),

@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from smilfit.files import charge
+
 HEADER_BYTES = 128
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_DEPTH = 20
 _MOST_EMPTY = 64
+_MOST_DIMENSIONS = 32
+_PIECE_BYTES = 1 << 20
+# What Python keeps for an array, or a dict, beside its content.
+_ARRAY_BYTES = 200
 
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
@@ -58,15 +64,18 @@ class _Reader:
 
     def unpacked(self, body: memoryview) -> memoryview:
         """Inflate, up to a size that all compressed parts of a file share."""
-        inflater = zlib.decompressobj()
-        try:
-            data = inflater.decompress(body, self.room)
-        except zlib.error as error:
-            raise Mat5Error(f'a compressed part is damaged: {error}') from None
+        inflater, data, rest = zlib.decompressobj(), bytearray(), bytes(body)
+        while rest and not inflater.eof:
+            charge('a compressed part', n_bytes=_PIECE_BYTES)
+            try:
+                data += inflater.decompress(rest, _PIECE_BYTES)
+            except zlib.error as error:
+                raise Mat5Error(f'a compressed part is damaged: {error}') from None
+            rest = inflater.unconsumed_tail
+            if len(data) > self.room:
+                raise Mat5Error(f'its content must be at most {MAX_UNPACKED_BYTES} bytes')
         self.room -= len(data)
-        if inflater.unconsumed_tail or not self.room:
-            raise Mat5Error(f'its content must be at most {MAX_UNPACKED_BYTES} bytes')
-        return memoryview(data)
+        return memoryview(data).toreadonly()
 
     def element(self, data: memoryview, place: int) -> tuple[int, memoryview, int]:
         """Give type and data of the element at a place, and the next one's place."""
@@ -104,6 +113,8 @@ class _Reader:
             parts.append(self.numbers(kind, part))
         if len(parts[0]) < 1:
             raise Mat5Error('an array must state its class')
+        if len(parts[1]) > _MOST_DIMENSIONS:
+            raise Mat5Error(f'an array must have at most {_MOST_DIMENSIONS} dimensions; got {len(parts[1])}')
         flags, shape, name = (
             int(parts[0][0]),
             tuple(int(n) for n in parts[1]),
@@ -114,6 +125,7 @@ class _Reader:
         if min(shape, default=-1) < 0 or count > max(len(body), _MOST_EMPTY):
             raise Mat5Error(f'dimensions must be whole numbers of a file that fits; got {shape[:8]}')
         form = flags & 0xFF
+        charge('an array', n_bytes=8 * count, n_objects=1)
         if form == _CELL:
             return name, self.matrices(body, place, count, depth)[0]
         if form == _STRUCT:
@@ -131,6 +143,7 @@ class _Reader:
 
     def matrices(self, body: memoryview, place: int, count: int, depth: int) -> tuple[list[Any], int]:
         values = []
+        charge('cells and fields', n_bytes=_ARRAY_BYTES * count, n_objects=count)
         for _ in range(count):
             kind, part, place = self.element(body, place)
             if kind != _MATRIX:
@@ -147,11 +160,14 @@ class _Reader:
         if len(width) != 1 or width[0] < 1 or len(part) % int(width[0]):
             raise Mat5Error('names of fields must be of one length')
         step = int(width[0])
+        charge('names of fields', n_objects=len(part) // step)
         fields = [
             bytes(part[i : i + step]).split(b'\0')[0].decode('latin-1') for i in range(0, len(part), step)
         ]
         values, _ = self.matrices(body, place, count * len(fields), depth)
-        structs = [dict(zip(fields, values[i * len(fields) :])) for i in range(count)]
+        charge('structs', n_bytes=_ARRAY_BYTES * count, n_objects=count)
+        n = len(fields)
+        structs = [dict(zip(fields, values[i * n : (i + 1) * n])) for i in range(count)]
         return structs[0] if count == 1 else structs
 
     def text(self, body: memoryview, place: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from smilfit.files import BadFileError, reading, shorten
+from smilfit.files import BadFileError, accounted, charge, reading, shorten
 from smilfit.files.budget import check_budget
 from smilfit.io.annotations.mat5 import MAX_DEPTH, parse_mat5
 from smilfit.io.hdf5_files import open_hdf5, read_table
@@ -32,13 +32,14 @@ def read_mat(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the file must exist; there is none.')
-    with reading(path, 'a .mat file'):
+    with reading(path, 'a .mat file'), accounted(path, 'a .mat file'):
         try:
             if h5py.is_hdf5(path):
                 with open_hdf5(path, 'a .mat file') as file:
                     reader = _Reader73(path, file)
                     return {name: reader.plain(file[name]) for name in file if not name.startswith('#')}
-            check_budget(path, 'a .mat file', path.stat().st_size, MOST_FILE_BYTES)
+            size = check_budget(path, 'a .mat file', path.stat().st_size, MOST_FILE_BYTES)
+            charge('the file', n_bytes=size)
             return parse_mat5(path.read_bytes())
         except BadFileError:
             raise
@@ -73,6 +74,7 @@ class _Reader73:
         # HDF5 lists dimensions the other way round.
         value = np.asarray(read_table(node, self.path)).T
         if kind == 'char':
+            charge('a text', n_bytes=60 * value.size)
             return ''.join(chr(code) for code in value.ravel())
         return value.astype(bool) if kind == 'logical' else value
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smilfit.body_models.pickle_reader import read_pickle_bytes
-from smilfit.files import BadFileError, shorten
+from smilfit.files import BadFileError, charge, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.io.hdf5_files import open_hdf5, read_table
 
@@ -84,6 +84,7 @@ def _read_table(group: h5py.Group, where: str) -> PandasTable:
             columns += [_label(label, where) for label in labels]
             values.append(records[block].reshape(len(records), len(labels)).astype(np.float64))
     index = [records[name] for name in fields if not name.startswith('values_block_')]
+    _charge_labels('labels of rows', len(records), len(index))
     rows = tuple(zip(*([_text(part) for part in level] for level in index)))
     return PandasTable(
         tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
@@ -93,13 +94,13 @@ def _read_table(group: h5py.Group, where: str) -> PandasTable:
 def _read_fixed(group: h5py.Group, where: str) -> PandasTable:
     columns: list[tuple[str, ...]] = []
     values = []
+    rows = tuple(_fixed_labels(group, 'axis1'))
     for i in range(min(int(group.attrs['nblocks']), _MOST_BLOCKS)):
         block = group[f'block{i}_values']
         if not np.issubdtype(block.dtype, np.number):
             continue
         columns += _fixed_labels(group, f'block{i}_items')
         values.append(_floats(block, group.name))
-    rows = tuple(_fixed_labels(group, 'axis1'))
     return PandasTable(
         tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
     )
@@ -113,13 +114,24 @@ def _floats(block: h5py.Dataset, where: str) -> np.ndarray:
 
 def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
     if _text(group.attrs[f'{key}_variety']) != 'multi':
+        _charge_labels(key, _length(group, key))
         return [(_text(part),) for part in read_table(group[key], key)]
     levels = []
     for n in range(min(int(group.attrs[f'{key}_nlevels']), _MOST_BLOCKS)):
+        _charge_labels(key, _length(group, f'{key}_label{n}'))
         names, codes = (read_table(group[f'{key}_{kind}{n}'], key) for kind in ('level', 'label'))
         # A code of -1 is a label without a name.
         levels.append([_text(names[code]) if code >= 0 else '' for code in codes])
     return list(zip(*levels))
+
+
+def _length(group: h5py.Group, key: str) -> int:
+    """Give how long a row of labels is, before it is read; what is no row is refused by its reader."""
+    return int(getattr(group[key], 'size', 0) or 0)
+
+
+def _charge_labels(what: str, count: int, levels: int = 1) -> None:
+    charge(what, n_bytes=100 * count * levels, n_objects=count)
 
 
 def _unpickled(value: Any, where: str) -> Any:
