@@ -1,24 +1,40 @@
 """Attack readers with hostile files, commands with bad input, and writers with faults; print a table each.
 
-Every attack runs in a fork of its own with 2 GiB of memory and a limit of time. A fault breaks a tool off at one of
-its file operations (Linux, with a C compiler); then the same command runs again and is compared with an unbroken run.
+Every attack runs in a fork of its own with 2 GiB of memory and a limit of time. A bomb is a small file made to stop
+the machine: the command that reads it must end within 5 CPU s and 1 GiB, with a sentence that names the file. A fault
+breaks a tool off at one of its file operations (Linux, with a C compiler); then the same command runs again and is
+compared with an unbroken run.
 """
 
 import argparse
+import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.reliability import bad_inputs, fault_shim
+from benchmarks.reliability import (
+    bad_inputs,
+    fault_shim,
+    hostile_checkpoints,
+    hostile_readers,
+    hostile_rigs,
+    hostile_scans,
+)
+from benchmarks.reliability.bombs import Bomb, costs
 from benchmarks.reliability.command_runs import faults as faults_of_command
+from benchmarks.reliability.everyday_costs import everyday_costs
 from benchmarks.reliability.fault_tools import TOOLS
 from benchmarks.reliability.faults import Fault, inject
 from benchmarks.reliability.hostile_annotations import hostile_annotations, write_orders
 from benchmarks.reliability.hostile_models import hostile_models
+from benchmarks.reliability.hostile_outputs import hostile_outputs
+from benchmarks.reliability.hostile_pages import hostile_pages
 from benchmarks.reliability.hostile_pickles import hostile_pickles
 from benchmarks.reliability.hostile_smilify import hostile_smilify_files
 from benchmarks.reliability.hostile_stores import hostile_stores
@@ -34,7 +50,9 @@ LIMIT_S = 30.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is asked for; 0 if nothing went wrong."""
     parser = argparse.ArgumentParser(prog='python -m benchmarks.reliability', description=__doc__)
-    parser.add_argument('what', choices=('all', 'files', 'commands', 'faults'), help='which attacks')
+    parser.add_argument(
+        'what', choices=('all', 'files', 'bombs', 'commands', 'faults', 'costs'), help='which attacks'
+    )
     parser.add_argument('--count', type=int, default=60, help='faults a tool')
     parser.add_argument(
         '--tools', nargs='+', choices=tuple(TOOLS), default=tuple(TOOLS), help='tools to break off'
@@ -45,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(name)
         if arguments.what in ('all', 'files'):
             wrong += _files(console, folder)
+        if arguments.what in ('all', 'bombs'):
+            wrong += _bombs(console, folder)
+        if arguments.what in ('all', 'costs'):
+            wrong += _costs(console)
         if arguments.what in ('all', 'commands'):
             wrong += _commands(console, folder)
         if arguments.what in ('all', 'faults'):
@@ -112,6 +134,12 @@ def _annotations(folder: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
     return found, {name: judge_annotation(outcome, given[name]) for name, outcome in found.items()}
 
 
+BOMBS: dict[str, Callable[[Path], Mapping[str, Bomb]]] = {
+    'rigs': hostile_rigs.bombs,
+    'scans': hostile_scans.bombs,
+    'checkpoints': hostile_checkpoints.bombs,
+    'tables': hostile_readers.bombs,
+}
 ATTACKS = {
     'pickles': _pickles,
     'models (json, npz)': _read(hostile_models, 'read_model', 'whole.npz', judge_model),
@@ -119,6 +147,50 @@ ATTACKS = {
     'SMILify files': _read(hostile_smilify_files, 'read_smilify', 'whole.h5', judge_store),
     'annotations, images, videos': _annotations,
 }
+if os.name == 'posix':
+    ATTACKS['results of others'] = hostile_outputs
+if find_spec('viser') is not None:
+    ATTACKS['the page of a model'] = hostile_pages
+
+
+def _bombs(console: Console, folder: Path) -> int:
+    """Show what each small file costs that was made to stop the machine."""
+    if sys.platform != 'linux':
+        console.print('bombs are not measured: that needs Linux')
+        return 0
+    table = _table('bombs', 'file', 'bytes', 'exit code', 'CPU s', 'MiB', 'wrong')
+    wrong = 0
+    for title, make in BOMBS.items():
+        place = folder / f'bombs_{title}'
+        place.mkdir()
+        bombs = make(place)
+        for name, cost in costs(bombs, place).items():
+            bomb = bombs[name]
+            fault = cost.fault(bomb)
+            size = str(bomb.named.stat().st_size) if bomb.named.is_file() else '-'
+            table.add_row(
+                f'{title}: {name}',
+                size,
+                str(cost.code),
+                f'{cost.cpu_s:.2f}',
+                f'{cost.mib:.0f}',
+                '*' * bool(fault),
+            )
+            wrong += bool(fault)
+            if fault:
+                console.print(f'{title}, {name}: {fault}', markup=False)
+    console.print(table)
+    return wrong
+
+
+def _costs(console: Console) -> int:
+    """Show what users wait for before anything is done: imports, helps, and the look at cameras."""
+    table = _table('costs before the work', 'what', 'CPU s', 'at most', 'wrong')
+    rows = everyday_costs()
+    for row in rows:
+        table.add_row(row.what, f'{row.cpu_s:.2f}', f'{row.most_s:.2f}', '*' * (row.cpu_s > row.most_s))
+    console.print(table)
+    return sum(row.cpu_s > row.most_s for row in rows)
 
 
 def _commands(console: Console, folder: Path) -> int:
