@@ -50,9 +50,8 @@ LIMIT_S = 30.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is asked for; 0 if nothing went wrong."""
     parser = argparse.ArgumentParser(prog='python -m benchmarks.reliability', description=__doc__)
-    parser.add_argument(
-        'what', choices=('all', 'files', 'bombs', 'commands', 'faults', 'costs'), help='which attacks'
-    )
+    parts = ('all', 'files', 'bombs', 'commands', 'faults', 'costs')
+    parser.add_argument('what', nargs='?', default='all', choices=parts, help='what is tried (default: all)')
     parser.add_argument('--count', type=int, default=60, help='faults a tool')
     parser.add_argument(
         '--tools', nargs='+', choices=tuple(TOOLS), default=tuple(TOOLS), help='tools to break off'
@@ -168,14 +167,8 @@ def _bombs(console: Console, folder: Path) -> int:
             bomb = bombs[name]
             fault = cost.fault(bomb)
             size = str(bomb.named.stat().st_size) if bomb.named.is_file() else '-'
-            table.add_row(
-                f'{title}: {name}',
-                size,
-                str(cost.code),
-                f'{cost.cpu_s:.2f}',
-                f'{cost.mib:.0f}',
-                '*' * bool(fault),
-            )
+            row = (size, str(cost.code), f'{cost.cpu_s:.2f}', f'{cost.mib:.0f}', '*' * bool(fault))
+            table.add_row(f'{title}: {name}', *row)
             wrong += bool(fault)
             if fault:
                 console.print(f'{title}, {name}: {fault}', markup=False)
