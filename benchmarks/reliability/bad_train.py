@@ -48,7 +48,7 @@ _TRAINING = [
         ('a loader that is text', _train('{loader_text}'), r'train_dataloader must be a dict'),
         ('no dataset', _train('{dataset_none}'), r'train_dataloader\.dataset must be a dict'),
         ('no loop', _train('{no_train_cfg}'), r'must say train_cfg'),
-        ('epochs as text', _train('{epochs_text}'), r'epochs_text\.py.*right kinds'),
+        ('epochs as text', _train('{epochs_text}'), r'train_cfg\.max_epochs must be a whole number.*many'),
         ('a learning rate as text', _train('{lr_text}'), r'lr_text\.py|AdamW'),
         ('an unknown optimiser', _train('{optimizer_unknown}'), r'AdamX'),
         ('an unknown hook', _train('{hook_unknown}'), r'NoSuchHook'),
@@ -94,7 +94,7 @@ _TRAINING = [
             _with('model.backbone.checkpoint={empty_pth}'),
             r'empty\.pth.*is empty',
         ),
-        ('a body that is not there', _train(more='--body-model {root}/none.pkl'), r'none\.pkl is not there'),
+        ('a body that is not there', _train(more='--body-model {root}/none.pkl'), r'none\.pkl must be there'),
         ('a body that is text', _train(more='--body-model {text_model}'), r'text\.smil\.json'),
         ('a body of another animal', _train(more='--body-model {other}'), r'other|keypoint|joint'),
         (
@@ -109,7 +109,6 @@ _TRAINING = [
         ),
         ('a work dir that is a file', _train(work='{file}'), r'--work-dir: must be a folder'),
         ('a work dir in a file', _train(work='{file}/work'), r'--work-dir: .*is a file'),
-        ('nothing to go on from', _train(more='--resume'), r'--resume: .*must hold a checkpoint'),
         (
             'a checkpoint to go on from that is not there',
             _resumed('{root}/none.pth'),

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from smilfit.engine.checkpoint_loader import read_checkpoint, smilfit_entry
 from smilfit.engine.config_options import merge_options
-from smilfit.engine.latest_checkpoint import latest_whole_checkpoint
+from smilfit.engine.latest_checkpoint import LAST, latest_whole_checkpoint
 from smilfit.files import shorten
 from smilfit.registry import ConfigError, UnknownNameError, read_config
 
@@ -132,6 +132,9 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     try:
         cfg.resume, cfg.load_from = True, str(latest_whole_checkpoint(cfg.work_dir, out_dir))
     except FileNotFoundError:
+        if (Path(cfg.work_dir) / LAST).is_file():
+            # It had one.
+            raise
         cfg.resume = False
         logger.warning('--resume: %s holds no checkpoint yet; the training begins anew.', cfg.work_dir)
 

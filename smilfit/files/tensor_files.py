@@ -18,7 +18,13 @@ from smilfit.files.budget import check_budget
 from smilfit.files.errors import BadFileError, shorten
 from smilfit.files.pickles import BrokenPickleError, UnsafePickleError, check_size, run_from, value_of
 from smilfit.files.reading import reading
-from smilfit.files.tensor_pickles import TENSORS, CodeInTensorsError, Storage, TensorBuilder
+from smilfit.files.tensor_pickles import (
+    TENSORS,
+    CodeInTensorsError,
+    SparseTensorError,
+    Storage,
+    TensorBuilder,
+)
 
 _ZIP_STARTS = b'PK\x03\x04'
 # What the machine makes of a pickle's bytes is some sixty times as large.
@@ -54,6 +60,10 @@ def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location:
             raise BadFileError(
                 f'{path}: {what} must hold tensors, numbers and texts only; got {error}, which could run code. '
                 f'{_ADVICE}'
+            ) from error
+        except SparseTensorError as error:
+            raise BadFileError(
+                f'{path}: {what} must hold dense tensors; {error}. Save them as dense ones.'
             ) from error
         except (UnsafePickleError, BrokenPickleError) as error:
             raise BadFileError(f'{path}: {what} must be whole and well-formed: {error}. {_ADVICE}') from error

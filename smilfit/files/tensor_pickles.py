@@ -61,6 +61,10 @@ class CodeInTensorsError(UnsafePickleError):
     """A file of tensors asks for what could run code."""
 
 
+class SparseTensorError(UnsafePickleError):
+    """A tensor is not dense."""
+
+
 @dataclass
 class Storage:
     """The numbers that tensors share: their type (None: bytes), how many bytes, and these (n_bytes,) uint8."""
@@ -76,7 +80,7 @@ def tensor_name(module: str, name: str) -> Name:
 
     Raises:
         CodeInTensorsError: it is not on the allow-list.
-        UnsafePickleError: it is of tensors that are not dense.
+        SparseTensorError: it is of tensors that are not dense.
     """
     origin = f'{module}.{name}'
     kind = _REBUILD.get((module, name))
@@ -87,7 +91,7 @@ def tensor_name(module: str, name: str) -> Name:
     elif module == 'torch' and name in DTYPES:
         kind = 'torch_dtype'
     elif module == 'torch._utils' and name in _NOT_DENSE:
-        raise UnsafePickleError('tensors must be dense; got one that is sparse, quantized or empty of data')
+        raise SparseTensorError('got one that is sparse, quantized or empty of data')
     if kind is None:
         raise CodeInTensorsError(f'{module[:80]}.{name[:80]}')
     return Name(kind, origin)
