@@ -175,7 +175,7 @@ def test_public_names_are_there(module):
         room.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize('room', ['engine', 'visualization'])
+@pytest.mark.parametrize('room', ['engine', 'models', 'visualization'])
 def test_lazy_names_are_there_and_are_not_those_of_modules(room):
     package = import_module(f'smilfit.{room}')
     for name in package.__all__:

@@ -95,6 +95,22 @@ def _copies(count: int, **shown: int) -> bytes:
     return made.glb()
 
 
+def _large_copies(count: int) -> bytes:
+    made = Made()
+    n = 3000
+    draw = np.random.default_rng(0)
+    made.document['meshes'][0]['primitives'][0] = {
+        'attributes': {
+            'POSITION': made.array(draw.random((n, 3)).astype('<f4'), 'VEC3', _F32),
+            'JOINTS_0': made.array(np.zeros((n, 4), 'u1'), 'VEC4', _U8),
+            'WEIGHTS_0': made.array(np.tile(np.array([1, 0, 0, 0], '<f4'), (n, 1)), 'VEC4', _F32),
+        },
+        'indices': made.array(np.arange(n, dtype='<u2'), 'SCALAR', _U16),
+    }
+    made.document['nodes'] += [{'mesh': 0, 'skin': 0, 'translation': [k, 0, 0]} for k in range(count)]
+    return made.glb()
+
+
 def _clip(times: np.ndarray, channels: int = 1) -> bytes:
     made = Made()
     made.moved(times, channels)
@@ -197,6 +213,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     'a chain of 100,000 joints': lambda: _chain(100_000, 100_000),
     '20,000 nodes of one skinned mesh': lambda: _copies(20_000, skin=0),
     '20,000 nodes of one mesh on a joint': lambda: _copies(20_000),
+    '700 nodes of one mesh of 3,000 vertices': lambda: _large_copies(700),
+    '95 nodes of one mesh of 3,000 vertices': lambda: _large_copies(95),
     'a loop of 50,000 nodes': _children_of_two,
     '5,000 skins of one mesh': lambda: _skins(5_000),
     '20,000 skins that no mesh uses': lambda: _unused_skins(20_000),
@@ -225,7 +243,8 @@ READ = {
     'a chain of 100,000 nodes', 'a chain of 5,000 joints', '20,000 nodes of one skinned mesh',
     '20,000 nodes of one mesh on a joint', '5,000 skins of one mesh', '20,000 skins that no mesh uses',
     'normals of 1e9 without a view', '50,000 primitives of one array', 'a clip of 200,000 keys',
-    'a clip of 20,000 channels', 'a name of 50 MB', 'a chain of 100,000 joints',
+    'a clip of 20,000 channels', '95 nodes of one mesh of 3,000 vertices', 'a name of 50 MB',
+    'a chain of 100,000 joints',
 }  # fmt: skip
 
 
@@ -237,6 +256,8 @@ def bombs(folder: Path) -> dict[str, Bomb]:
         file.write_bytes(make())
         line = ('model', 'import', str(file), '{out}.smil.json')
         found[f'.glb: {title}'] = Bomb(line, file, title in READ)
+        if title == 'coordinates of 1e38':
+            found[f'.glb, checked: {title}'] = Bomb(('model', 'check', str(file)), file)
     for title, file in _with_buffers(folder).items():
         found[f'.gltf: {title}'] = Bomb(('model', 'import', str(file), '{out}.smil.json'), file)
     return found

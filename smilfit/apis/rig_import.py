@@ -7,9 +7,9 @@ import numpy as np
 
 from smilfit.apis.output_paths import check_not_an_input
 from smilfit.body_models.smil_json import write_smil_json
-from smilfit.files import BadFileError, replacing, write_text
+from smilfit.files import replacing, write_text
 from smilfit.rigs import ImportReport, build_model, read_rig, write_clips
-from smilfit.rigs.building import LIMITS
+from smilfit.rigs.building import LIMITS, naming_file
 from smilfit.rigs.report import report_lines
 
 SUFFIX = '.smil.json'
@@ -66,14 +66,8 @@ def import_rig(
     if out.exists() and not overwrite:
         raise FileExistsError(f'{out}: is there already. Give --force to replace it, or another name.')
     found = read_rig(rig, skin, keypoints, armature)
-    try:
+    with naming_file(rig, found):
         data, report = build_model(found, unit, limits, out.name.removesuffix(SUFFIX))
-    except ValueError as error:
-        # What is wrong with the rig begins with its name, which is not always the file's.
-        message = str(error)
-        if not message.startswith(f'{found.name}: '):
-            raise
-        raise BadFileError(f'{rig}: {message.removeprefix(f"{found.name}: ")}') from error
     write_smil_json(data, out)
     clips = texture = None
     for stale in (beside(out, '.clips.npz'), beside(out, '.texture.npz')):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import master_only
 from mmengine.runner import Runner
 
 from smilfit.engine.plain_checkpoint_hook import inner_model
@@ -93,8 +94,9 @@ class CheckedRunner(Runner):
         part(**({} if options is True else options))
         self.logger.info('The network is compiled: its first batches are slow.')
 
+    @master_only
     def dump_config(self) -> None:
-        """Write the config into the work dir.
+        """Write the config into the work dir; of several processes the first does.
 
         Raises:
             DiskFullError: no room.

@@ -49,7 +49,7 @@ _PUBLIC = {
     'TrainingStatistics': 'statistics',
     'TransformerDecoderHead': 'heads',
     'ViTPyramid': 'backbones',
-    'differentiable_points': 'differentiable_points',
+    'differentiable_points': 'points_of_maps',
     'find_boxes': 'boxes',
     'find_centres': 'view_matching',
     'identify': 'identities',

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.losses import Energies
-from smilfit.models.differentiable_points import differentiable_points
+from smilfit.models.points_of_maps import differentiable_points
 from smilfit.structures import Cameras
 
 # Below this share of the animal's size a distance counts by its square.

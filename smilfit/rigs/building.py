@@ -1,7 +1,8 @@
 """Make a body model of a rig: one tree, clean weights, left and right, limits, unit; with a report."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.default_limits import default_joint_limits
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.limit_origin import CLIPS, DEFAULT, FILE, LOCKED, USER, origins_in_words
+from smilfit.files import BadFileError
 from smilfit.rigs.cleaning import WITHOUT_WEIGHTS, clean_mesh, seam_vertices
 from smilfit.rigs.clip_poses import ClipPoses, clip_poses
 from smilfit.rigs.facing import facing
@@ -143,6 +145,22 @@ def build_model(
         notes=(*rig.notes, *filter(None, [faced.note])),
     )
     return data, report
+
+
+@contextmanager
+def naming_file(path: str | Path, rig: Rig) -> Iterator[None]:
+    """Build inside this context: what is wrong with a rig is then told of its file, whatever the rig is called.
+
+    Raises:
+        BadFileError: in place of a ValueError that begins with the rig's name.
+    """
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        if not message.startswith(f'{rig.name}: '):
+            raise
+        raise BadFileError(f'{path}: {message.removeprefix(f"{rig.name}: ")}') from error
 
 
 def model_clips(rig: Rig, tree: BodyTree) -> tuple[ClipPoses, ...]:

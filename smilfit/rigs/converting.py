@@ -10,10 +10,11 @@ from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smal_parts import with_smal_parts
 from smilfit.body_models.smal_writer import write_smal_file
 from smilfit.body_models.stored_model import StoredModel, read_stored_model
-from smilfit.rigs.building import build_model
+from smilfit.rigs.building import build_model, naming_file
 from smilfit.rigs.comparing import body_difference
 from smilfit.rigs.model_gltf import holds_body_model, read_model_gltf, write_model_gltf
 from smilfit.rigs.read_rig import is_rig, read_rig
+from smilfit.rigs.rig import Rig
 
 
 class Conversion(NamedTuple):
@@ -96,7 +97,7 @@ def open_model(name_or_path: str | Path) -> tuple[StoredModel, Path]:
         return StoredModel(read_model_gltf(path)), path
     if path.name.endswith(_MODELS):
         return _stored(path), path
-    return StoredModel(build_model(read_rig(path))[0]) if is_rig(path) else read_stored_model(path), path
+    return _built(path, read_rig(path)) if is_rig(path) else read_stored_model(path), path
 
 
 def _stored(path: Path) -> StoredModel:
@@ -110,4 +111,9 @@ def _stored(path: Path) -> StoredModel:
             rig = read_rig(path)
         except ValueError:
             raise error from None
-    return StoredModel(build_model(rig)[0])
+    return _built(path, rig)
+
+
+def _built(path: Path, rig: Rig) -> StoredModel:
+    with naming_file(path, rig):
+        return StoredModel(build_model(rig)[0])

@@ -135,7 +135,8 @@ class _GltfRig:
             if (mesh, count) not in known:
                 known[mesh, count] = list(read_mesh(file, self.reader, node, count, self.notes))
             for piece in known[mesh, count]:
-                charge('a node that shows a mesh', n_bytes=200 * len(piece.vertices), n_objects=4)
+                n = len(piece.vertices)
+                charge('a node that shows a mesh', n_bytes=200 * n, n_objects=4 + n)
                 pieces.append(replace(piece, node=node, faces=list(piece.faces)))
         if not pieces and not skinned:
             n_meshes, n_skins = len(file.entries('meshes')), len(skins)
