@@ -50,6 +50,12 @@ def real_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give readers the time that looking at the types of all arguments takes, on a machine where other tests run."""
+    monkeypatch.setattr('smilfit.files.account.BASE_SECONDS', 30.0)
+
+
+@pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)

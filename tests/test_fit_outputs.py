@@ -1,6 +1,7 @@
 """A finished fit run again: whole parts stay, others are made again, and nobody else writes meanwhile."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -138,9 +139,18 @@ def test_what_is_damaged_is_made_again(inputs, out, name, damage):
         path.write_bytes(damage(path.read_bytes()))
     assert fit(inputs, out) == 0
     assert content(out).keys() == whole.keys()
-    changed = {n for n, data in content(out).items() if data != whole[n] and not n.endswith('.mp4')}
+    changed = {
+        n
+        for n, data in content(out).items()
+        if not n.endswith('.mp4') and without_place(data) != without_place(whole[n])
+    }
     assert changed <= {'report.html'}
     FitResult.load(out / SESSION / 'fit.npz')
+
+
+def without_place(data: bytes) -> bytes:
+    """Leave out where the model is from here: these results are a copy that lies elsewhere."""
+    return re.sub(rb'"relative": "[^"]*"', b'', data)
 
 
 def test_another_fit_leaves_nothing_of_the_old_one(inputs, out, tmp_path):

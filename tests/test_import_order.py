@@ -81,12 +81,8 @@ OF_OUR_OWN_CHILD = 'files/apart.py'
 def test_nothing_imports_what_runs_pickles():
     running = {'pickle', '_pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'shelve', 'marshal'}
     found = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob('*.py') if imports_of(p) & running}
-    # torch's reader of weights alone raises an exception of that module's; a child that we forked for our function
-    # hands back what that made of a file.
-    assert found == {'files/tensor_files.py', OF_OUR_OWN_CHILD}
-    text = (PACKAGE / 'files/tensor_files.py').read_text(encoding='utf-8')
-    used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
-    assert {name for name in used if name.startswith('pickle.')} == {'pickle.UnpicklingError'}
+    # A child that we forked for our function hands back what that made of a file.
+    assert found == {OF_OUR_OWN_CHILD}
 
 
 def test_nothing_reads_pickles_or_checkpoints_unsafely():
@@ -96,8 +92,7 @@ def test_nothing_reads_pickles_or_checkpoints_unsafely():
                 text = ast.unparse(node.func)
                 own = path == PACKAGE / OF_OUR_OWN_CHILD
                 assert own or text not in ('pickle.load', 'pickle.loads'), path
-                if text == 'torch.load':
-                    assert 'weights_only=True' in ast.unparse(node), path
+                assert text != 'torch.load', path
 
 
 def test_import_smilfit_is_light():

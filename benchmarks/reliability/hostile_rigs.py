@@ -79,7 +79,8 @@ def binary(text: bytes, data: bytes = b'') -> bytes:
     return b'glTF' + struct.pack('<II', 2, 12 + len(chunks)) + chunks
 
 
-def _chain(nodes: int, joints: int) -> bytes:
+def chain(nodes: int, joints: int) -> bytes:
+    """Give a rig whose nodes hang on each other, the first of which are joints."""
     made = Made()
     extra = [{'children': [3 + k + 1]} for k in range(nodes - 1)] + [{}]
     made.document['nodes'] = [{'mesh': 0, 'skin': 0}, {'children': [2]}, {'children': [3]}, *extra]
@@ -208,9 +209,9 @@ def _far() -> bytes:
 
 
 FILES: dict[str, Callable[[], bytes]] = {
-    'a chain of 100,000 nodes': lambda: _chain(100_000, 0),
-    'a chain of 5,000 joints': lambda: _chain(5_000, 5_000),
-    'a chain of 100,000 joints': lambda: _chain(100_000, 100_000),
+    'a chain of 100,000 nodes': lambda: chain(100_000, 0),
+    'a chain of 5,000 joints': lambda: chain(5_000, 5_000),
+    'a chain of 100,000 joints': lambda: chain(100_000, 100_000),
     '20,000 nodes of one skinned mesh': lambda: _copies(20_000, skin=0),
     '20,000 nodes of one mesh on a joint': lambda: _copies(20_000),
     '700 nodes of one mesh of 3,000 vertices': lambda: _large_copies(700),

@@ -71,6 +71,10 @@ def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Pat
         try:
             begin_file(temporary)
         except OSError as error:
+            if temporary.is_dir():
+                raise IsADirectoryError(
+                    f'{path}: the output must be writable; the folder {temporary} is in its way. Remove it.'
+                ) from error
             # The user knows of the file, and of no temporary one.
             raise type(error)(error.errno, error.strerror, str(path)) from error
         try:

@@ -38,7 +38,7 @@ def test_time_of_a_loop_that_charges_is_bounded(file, monkeypatch):
     monkeypatch.setenv(FACTOR, '0.01')
     with (
         accounted(file, 'a scan') as account,
-        pytest.raises(BadFileError, match=r'at most 0\.03\d* CPU seconds; got .*with a step'),
+        pytest.raises(BadFileError, match=r'at most 0\.3\d* CPU seconds; got .*with a step'),
     ):
         while account.seconds < 10:
             charge('a step')

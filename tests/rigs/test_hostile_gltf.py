@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.reliability.hostile_rigs import FILES, READ
+from benchmarks.reliability.hostile_rigs import FILES, READ, chain
 from smilfit.files import BadFileError
 from smilfit.rigs import build_model, read_rig
 from smilfit.rigs.clip_poses import MOST_SECONDS, check_length
@@ -36,7 +36,7 @@ def test_a_chain_of_five_thousand_joints_is_a_rig(tmp_path):
 
 def test_more_joints_than_any_animal_has_are_refused(tmp_path):
     path = tmp_path / 'chain.glb'
-    path.write_bytes(FILES['a chain of 100,000 joints']())
+    path.write_bytes(chain(6_000, 6_000))
     with pytest.raises(ValueError, match='at most 6000 joints'):
         build_model(read_rig(path))
 
