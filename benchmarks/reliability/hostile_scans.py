@@ -154,7 +154,7 @@ def _scans() -> dict[str, Callable[[Path], Path | None]]:
         ),
         'polygon.obj': lambda p: _write(p, _obj_rows() + b'f ' + b'1 2 3 4 ' * 500_000),
         'polygons.obj': lambda p: _write(
-            p, _obj_rows() + b''.join(b'f %s\n' % (b'1 2 3 4 ' * k)[: 2 * k] for k in range(3, 2000))
+            p, _obj_rows() + b''.join(b'f %s\n' % (b'1 2 3 4 ' * k)[: 2 * k] for k in range(3, 1400))
         ),
         'numbers.obj': lambda p: _write(
             p, _obj_rows() + b'f 1 2 999999999999999999999\nf -9223372036854775808 1 2\n'
