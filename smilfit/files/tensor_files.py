@@ -27,8 +27,8 @@ from smilfit.files.tensor_pickles import (
 )
 
 _ZIP_STARTS = b'PK\x03\x04'
-# What the machine makes of a pickle's bytes is some sixty times as large.
-_MOST_PICKLE_BYTES = 1 << 26
+# A run of a million steps that keeps a dozen curves has as much.
+_MOST_PICKLE_BYTES = 1 << 28
 _ADVICE = 'It is cut short, damaged or of another kind; nothing of it was run. Take another one.'
 # What older files begin with: a number, the version of their format, and facts about the system that wrote them.
 _MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
