@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow; put the longest files first, as a file stays with one process; the order within one stays."""
+    """Mark what is slow; put the longest files first, as a file stays with one process."""
     for item in items:
         file = item.path.name
         if SLOW & {file, f'{file}::{item.name.split("[")[0]}', f'{file}::{item.name}'}:
