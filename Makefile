@@ -55,7 +55,6 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.body_model
 	$(BIN)/python -m benchmarks.fitting
-	$(BIN)/python -m benchmarks.intervals
 	$(BIN)/python -m benchmarks.preprocess
 	$(BIN)/python -m benchmarks.silhouette
 	$(BIN)/python -m benchmarks.images

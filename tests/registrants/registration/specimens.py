@@ -10,7 +10,6 @@ import torch
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from benchmarks.measuring import Row
 from smilfit.registrants.registration import MeshRegistrant, PosedSurface, Scan, SurfaceState, clean_scan
 from smilfit.renderers import vertex_normals
 
@@ -134,7 +133,7 @@ def _up(registrant: MeshRegistrant) -> np.ndarray:
     ]
 
 
-def correspondence(surface: PosedSurface, specimen: Specimen, registered: np.ndarray) -> Row:
+def correspondence(surface: PosedSurface, specimen: Specimen, registered: np.ndarray) -> dict[str, float]:
     """Say how many vertices are the right ones, and how far they are off."""
     kept = np.nonzero(specimen.shown)[0]
     true, extent = specimen.vertices[kept], np.ptp(specimen.vertices, axis=0).max()

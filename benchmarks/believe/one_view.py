@@ -16,7 +16,6 @@ NOISE_PX = 2.0
 # Angle of the trunk to the image plane, degrees, and how far it is drawn around it.
 VIEWS = {'profile': 0.0, 'three-quarter': 45.0, 'frontal': 90.0}
 SPREAD_DEG, HIGHEST_DEG = 15.0, 30.0
-VIDEO_FRAMES = 24
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,6 @@ def pictures(body: SMIL, n: int, seed: int, hidden: float = 0.0, off: float = 0.
         confidence = scene.keypoints.confidence * ~lost.unsqueeze(1)
         scene = replace(scene, keypoints=replace(scene.keypoints, confidence=confidence))
     return Views(scene, kind)
-
-
-def clip(body: SMIL, seed: int, n: int = VIDEO_FRAMES) -> Scene:
-    """Show one animal that walks and turns before one camera."""
-    rng = np.random.default_rng(seed)
-    walk = random_motion(body, 2 * n, rng, 0.01)[::2]
-    betas = torch.from_numpy(draw_shape(body.data, rng)).expand(n, -1)
-    height = np.full(n, np.deg2rad(rng.uniform(0, HIGHEST_DEG)))
-    azimuth = rng.uniform(0, 2 * np.pi) + rng.uniform(-1, 1) * np.pi / 2 * np.linspace(0, 1, n)
-    params = _turned(walk.replace(betas=betas), azimuth, height)
-    cameras = cameras_of(n, FOCAL)
-    return seen_by(body, framed(body, params, cameras, FOCAL, together=True), cameras, NOISE_PX, rng)
 
 
 def _turned(walk: BodyParams, azimuth: np.ndarray, height: np.ndarray) -> BodyParams:
