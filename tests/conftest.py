@@ -18,7 +18,7 @@ LONGEST = (
     *('test_fit_launcher.py', 'test_levenberg_marquardt.py', 'test_tools.py'),
     *('test_dannce_mouse.py', 'test_hostile_stores.py', 'test_pickle_attacks.py'),
 )
-# What `make test` leaves to `make test-slow`: files and tests of more than some one and a half CPU seconds, a line each.
+# What `make test` leaves to `make test-slow`, a line each: files and tests of more than 1.5 CPU seconds.
 SLOW = frozenset((ROOT / 'tests' / 'slow.txt').read_text().split())
 
 
