@@ -43,7 +43,7 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(PYTEST) -m slow $(CHECKED)
 
-# In one run, which collects once.
+# In one run, types and shapes checked in all of it.
 test-all: $(STAMP)
 	$(PYTEST) $(CHECKED)
 
