@@ -30,7 +30,7 @@ class Outcome:
 
     `outcome` is 'refused' (an exception), 'accepted' (a value), 'memory' (MemoryError), 'timeout' or 'crash' (a
     signal, or an end without a word). `families` names the exception's class and its bases, `causes` the classes
-    behind it, innermost last. `peak_mib` is what the process grew by.
+    behind it, innermost last. `peak_mib` is what the process grew by, `cpu_s` what it computed.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Outcome:
     causes: tuple[str, ...] = ()
     value: Any = None
     seconds: float = 0.0
+    cpu_s: float = 0.0
     peak_mib: float = 0.0
     output: str = ''
 
@@ -102,6 +103,7 @@ def run_one(name: str, call: Callable[[Path], Any], path: Path, seconds: float, 
     measured = {
         'name': name,
         'seconds': round(took, 3),
+        'cpu_s': round(used.ru_utime + used.ru_stime, 3),
         'peak_mib': round(max(0.0, used.ru_maxrss * 1024 - before) / MIB, 1),
         'output': text,
     }

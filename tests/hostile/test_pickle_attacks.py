@@ -11,6 +11,7 @@ from smilfit.body_models import load_body_model_data, read_pickle
 from tests.hostile.hostile_pickles import hostile_pickles
 from tests.hostile.pickle_fuzz import check_plain
 from tests.hostile.pickle_writer import model
+from tests.hostile.sandbox import Outcome, run_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='memory is measured in /proc')
@@ -27,8 +28,12 @@ def run_module(*arguments: str, seconds: int) -> list[dict]:
 
 
 @pytest.fixture(scope='module')
-def reports() -> dict[str, dict]:
-    return {report['case']: report for report in run_module('tests.hostile.pickle_refusals', seconds=300)}
+def reports(tmp_path_factory) -> dict[str, Outcome]:
+    folder, files = tmp_path_factory.mktemp('pickles'), {}
+    for name, content in hostile_pickles().items():
+        files[name] = folder / f'{name}.pkl'
+        files[name].write_bytes(content)
+    return run_cases('tests.hostile.reading_calls:read_model', files, seconds=30.0)
 
 
 def test_the_model_that_the_attacks_change_is_a_good_one(tmp_path):
@@ -45,15 +50,15 @@ def test_every_attack_was_tried(reports):
 
 
 def test_every_attack_is_refused(reports):
-    assert not {name: r for name, r in reports.items() if r['outcome'] != 'refused'}
+    assert not {n: r for n, r in reports.items() if r.outcome != 'refused' or 'ValueError' not in r.families}
 
 
 def test_every_refusal_names_the_file_and_is_short(reports):
-    assert not {name: r for name, r in reports.items() if not r['named'] or r['characters'] > 1200}
+    assert not {n: r for n, r in reports.items() if f'{n}.pkl' not in r.message or len(r.message) > 1200}
 
 
 def test_no_attack_takes_five_seconds_or_a_gigabyte(reports):
-    assert not {name: r for name, r in reports.items() if r['seconds'] > 5 or r['mb'] > 1000}
+    assert not {n: r for n, r in reports.items() if r.cpu_s > 5 or r.peak_mib > 1000}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_no_attack_takes_five_seconds_or_a_gigabyte(reports):
     ],
 )
 def test_what_is_wrong_is_reported(reports, name, message):
-    assert message in reports[name]['message']
+    assert message in reports[name].message
 
 
 def test_fuzzed_pickles_end_in_a_sentence_or_in_plain_values():
