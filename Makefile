@@ -1,4 +1,4 @@
-# `make demo` and `make test` make .venv and install when needed; nothing else has to be done first.
+# `make demo` and `make test` (`test-slow`, `test-all`) make .venv and install when needed; nothing else has to be done first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ DEMO_OUT ?= demo_out
 # Tests start many processes: bytecode that none of them may write is compiled by each anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install blender demo test lint bench docs pictures blender-addon clean
+.PHONY: install blender demo test test-slow test-all lint bench docs pictures blender-addon clean
 
 install: $(STAMP)
 
@@ -31,9 +31,21 @@ $(BLENDER_STAMP): | $(STAMP)
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py --out $(DEMO_OUT)
 
+# Files in the order that tests/conftest.py gives: by itself loadfile begins with those of the most tests.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# Types and shapes of all arguments are checked where the slow tests run: each process pays some 13 CPU s for it.
+CHECKED := --jaxtyping-packages=smilfit,tests.typechecking.check
+
+# What a change is tried with: all but what tests/slow.txt names.
 test: $(STAMP)
-	# Files in the order that tests/conftest.py gives: by itself loadfile begins with those of the most tests.
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(STAMP)
+	$(PYTEST) -m slow $(CHECKED)
+
+# In one run, types and shapes checked in all of it.
+test-all: $(STAMP)
+	$(PYTEST) $(CHECKED)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -43,7 +55,6 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.body_model
 	$(BIN)/python -m benchmarks.fitting
-	$(BIN)/python -m benchmarks.intervals
 	$(BIN)/python -m benchmarks.preprocess
 	$(BIN)/python -m benchmarks.silhouette
 	$(BIN)/python -m benchmarks.images

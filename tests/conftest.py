@@ -9,12 +9,8 @@ import torch
 
 from tests.typechecking import once_a_look
 
-# Before anything of smilfit is imported: pytest's option decorates it by this name.
-jaxtyping.jaxtyped = once_a_look(jaxtyping.jaxtyped)
-
 ROOT = Path(__file__).resolve().parents[1]
-# Files of half a minute and more, the longest first. A file stays with one process, as its fixtures are dear, so a
-# long one that began last would leave the others idle.
+# Files of half a minute and more, the longest first.
 LONGEST = (
     *('test_main_job.py', 'test_bad_inputs.py', 'test_benchmarks.py'),
     *('test_going_on.py', 'test_addon.py', 'test_faults.py'),
@@ -22,10 +18,23 @@ LONGEST = (
     *('test_fit_launcher.py', 'test_levenberg_marquardt.py', 'test_tools.py'),
     *('test_dannce_mouse.py', 'test_hostile_stores.py', 'test_pickle_attacks.py'),
 )
+# What `make test` leaves to `make test-slow`, a line each: files and tests of more than 1.5 CPU seconds.
+SLOW = frozenset((ROOT / 'tests' / 'slow.txt').read_text().split())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Wrap the checker of hints where hints are checked, before anything of smilfit is imported."""
+    if config.getoption('--jaxtyping-packages'):
+        # pytest's option decorates it by this name.
+        jaxtyping.jaxtyped = once_a_look(jaxtyping.jaxtyped)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; the order within a file stays."""
+    """Mark what is slow; put the longest files first, as a file stays with one process."""
+    for item in items:
+        file = item.path.name
+        if SLOW & {file, f'{file}::{item.name.split("[")[0]}', f'{file}::{item.name}'}:
+            item.add_marker(pytest.mark.slow)
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 

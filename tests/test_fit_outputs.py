@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.reliability.small_inputs import make_inputs, preprocess_arguments
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.cli import preprocess, train
 from smilfit.cli.fit import main
 from smilfit.files import OutputLock
 from smilfit.structures import FitResult
+from tests.hostile.small_inputs import make_inputs, preprocess_arguments
 
 SESSION = 'session_000'
 

@@ -120,7 +120,11 @@ def test_methods_and_dataclasses_are_checked(checked):
         Pair(torch.ones(4, 2), np.ones(4, int)).total  # noqa: B018
 
 
-def test_it_is_at_work_in_the_package():
+def test_it_is_at_work_in_the_package(request):
+    if not request.config.getoption('--jaxtyping-packages'):
+        pytest.skip(
+            'hints are checked where --jaxtyping-packages asks for it: `make test-slow`, `make test-all`'
+        )
     from smilfit.geometry.rotation import axis_angle_to_rotmat
 
     for _ in range(2):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from benchmarks.one_view.scenes import draw_shape
+from benchmarks.believe.one_view import draw_shape
 from smilfit.body_models import SMIL, load_body_model
 from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
 from smilfit.handlers import MultiviewKeypoint2dMSEInput

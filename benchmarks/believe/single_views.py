@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.believe.one_view import pictures
 from benchmarks.image_scenes import FOCAL, SIDE, Scene, cameras_of
-from benchmarks.one_view.scenes import pictures
 from smilfit.body_models import SMIL, load_body_model
 from smilfit.evaluation.verdict.refits import dealt_out
 from smilfit.handlers import MultiviewKeypoint2dMSEInput

@@ -17,16 +17,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.fitting.exchanged_sides import sides
-from benchmarks.fitting.gpu_table import gpu
 from benchmarks.fitting.headings import headings
-from benchmarks.fitting.human_table import human
 from benchmarks.fitting.keypoint_tables import keypoints3d, multiview, views
-from benchmarks.fitting.landmark_sessions import landmarks
-from benchmarks.fitting.long_session import session
 from benchmarks.fitting.mouse_session import mouse
 from benchmarks.fitting.problems import plain_data
 from benchmarks.fitting.reliability import coverage, outliers
-from benchmarks.fitting.second_order_table import second_order
 from benchmarks.fitting.setting import Setting
 from benchmarks.fitting.shipped import shipped, shipped_pictures
 from benchmarks.fitting.shipped_engines import engines
@@ -40,8 +35,8 @@ from smilfit.synthetic import make_insect
 TABLES: dict[str, Callable[[Setting], list[Row]]] = {
     table.__name__: table
     for table in (
-        engines, shipped, shipped_pictures, headings, second_order, keypoints3d, multiview, views, session,
-        landmarks, outliers, wrong, sides, mouse, coverage, human, gpu,
+        engines, shipped, shipped_pictures, headings, keypoints3d, multiview, views, outliers, wrong, sides, mouse,
+        coverage,
     )
 }
 # fmt: on
@@ -50,10 +45,8 @@ OTHER_BODIES = {
     'engines': "the demo's animal",
     'shipped': "the demo's animal and the mouse",
     'shipped_pictures': "the demo's animal",
-    'landmarks': 'made animals and the mouse',
     'mouse': 'SMILy_Mouse_static_joints',
     'sides': 'made animals and the mouse',
-    'human': "a made body of SMPL's size",
 }
 
 

@@ -1,1 +1,1 @@
-"""Attacks on readers and faults in writers, counted."""
+"""`python -m benchmarks.reliability`: the rows of tests/hostile, counted."""

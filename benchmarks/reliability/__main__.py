@@ -18,7 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.reliability import (
+from smilfit.apis.shipped_configs import configs_folder
+from tests.hostile import (
     bad_inputs,
     fault_shim,
     hostile_checkpoints,
@@ -26,24 +27,23 @@ from benchmarks.reliability import (
     hostile_rigs,
     hostile_scans,
 )
-from benchmarks.reliability.bombs import Bomb, costs
-from benchmarks.reliability.command_runs import faults as faults_of_command
-from benchmarks.reliability.everyday_costs import everyday_costs
-from benchmarks.reliability.fault_tools import TOOLS
-from benchmarks.reliability.faults import Fault, inject
-from benchmarks.reliability.hostile_annotations import hostile_annotations, write_orders
-from benchmarks.reliability.hostile_models import hostile_models
-from benchmarks.reliability.hostile_outputs import hostile_outputs
-from benchmarks.reliability.hostile_pages import hostile_pages
-from benchmarks.reliability.hostile_pickles import hostile_pickles
-from benchmarks.reliability.hostile_smilify import hostile_smilify_files
-from benchmarks.reliability.hostile_stores import hostile_stores
-from benchmarks.reliability.judges import judge_annotation, judge_model, judge_store
-from benchmarks.reliability.sandbox import Outcome, run_cases
-from benchmarks.reliability.small_inputs import make_inputs
-from smilfit.apis.shipped_configs import configs_folder
+from tests.hostile.bombs import Bomb, costs
+from tests.hostile.command_runs import faults as faults_of_command
+from tests.hostile.everyday_costs import everyday_costs
+from tests.hostile.fault_tools import TOOLS
+from tests.hostile.faults import Fault, inject
+from tests.hostile.hostile_annotations import hostile_annotations, write_orders
+from tests.hostile.hostile_models import hostile_models
+from tests.hostile.hostile_outputs import hostile_outputs
+from tests.hostile.hostile_pages import hostile_pages
+from tests.hostile.hostile_pickles import hostile_pickles
+from tests.hostile.hostile_smilify import hostile_smilify_files
+from tests.hostile.hostile_stores import hostile_stores
+from tests.hostile.judges import judge_annotation, judge_model, judge_store
+from tests.hostile.sandbox import Outcome, run_cases
+from tests.hostile.small_inputs import make_inputs
 
-CALLS = 'benchmarks.reliability.reading_calls'
+CALLS = 'tests.hostile.reading_calls'
 LIMIT_S = 30.0
 
 
@@ -129,7 +129,7 @@ def _read(
 def _annotations(folder: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
     given = hostile_annotations(folder)
     orders = write_orders(given, folder / 'orders')
-    found = run_cases('benchmarks.reliability.annotation_calls:read_case', orders, seconds=LIMIT_S)
+    found = run_cases('tests.hostile.annotation_calls:read_case', orders, seconds=LIMIT_S)
     return found, {name: judge_annotation(outcome, given[name]) for name, outcome in found.items()}
 
 

@@ -16,7 +16,7 @@ class DoubtThresholds:
     """When a frame is doubted. Losses are in units of noise, as the weights of configs/fit/smalify*.py give them.
 
     The usual ones were chosen on 150 made pictures of a family of quadrupeds, other animals and seeds than those of
-    `benchmarks/one_view`, a third of the keypoints missing and landmarks off by 3 % of the body's length: 24 % were
+    docs/benchmarks.md, a third of the keypoints missing and landmarks off by 3 % of the body's length: 24 % were
     doubted, of the others the side of the image plane was right in 94 %, and 2 % were turned by more than 40 degrees.
 
     Args:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.reliability.small_inputs import make_inputs
 from smilfit import apis
 from smilfit.apis.fit_overlays import report_images
 from smilfit.apis.overlay_scene import OverlayScene
@@ -18,6 +17,7 @@ from smilfit.io.calibration import read_calibration, write_calibration
 from smilfit.registry import UnknownNameError, read_config
 from smilfit.structures import Cameras, FitResult
 from smilfit.synthetic import make_quadruped
+from tests.hostile.small_inputs import make_inputs
 
 SESSION = 'session_000'
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.reliability.small_inputs import FIT_CONFIG
 from smilfit.apis import fit
 from smilfit.body_models import SMIL, load_body_model_data, save_body_model
 from smilfit.cli.fit import show_fit
@@ -17,6 +16,7 @@ from smilfit.handlers import TermHandler
 from smilfit.registry import HANDLERS, read_config
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped, write_sessions
+from tests.hostile.small_inputs import FIT_CONFIG
 
 N_FRAMES = 6
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.reliability.small_inputs import make_inputs
 from smilfit import apis
 from smilfit.apis.mask_choice import with_masks, without_masks
 from smilfit.apis.recordings import open_recording
@@ -19,6 +18,7 @@ from smilfit.datasets import open_dataset
 from smilfit.registry import ConfigError, read_config
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import FitResult
+from tests.hostile.small_inputs import make_inputs
 
 SESSION = 'session_000'
 CONFIG = """

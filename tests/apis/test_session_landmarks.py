@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.reliability.small_inputs import make_inputs
 from smilfit import apis
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import load_body_model, load_body_model_data
@@ -16,6 +15,7 @@ from smilfit.datasets import MultiViewDataset, open_dataset
 from smilfit.io.lookup import LANDMARK_COLUMNS
 from smilfit.registry import read_config
 from smilfit.structures import FitResult
+from tests.hostile.small_inputs import make_inputs
 
 SESSION = 'session_000'
 WRONG = np.array([0.03, 0.0, 0.04])

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.reliability.small_inputs import FIT_CONFIG
 from smilfit.body_models import SMIL, save_body_model
 from smilfit.cli import fit, fit_images, preprocess, testing, train
 from smilfit.datasets import open_dataset
 from smilfit.registry import ANNOTATIONS, BODY_MODEL_READERS, LOSSES
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped, write_sessions
+from tests.hostile.small_inputs import FIT_CONFIG
 
 FORMAT = '''
 from pathlib import Path

@@ -4,10 +4,10 @@ import csv
 
 import pytest
 
-from benchmarks.reliability.small_inputs import make_inputs
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.cli.main import main
 from smilfit.io import SleapSession, read_joint_lookup
+from tests.hostile.small_inputs import make_inputs
 
 
 @pytest.fixture(scope='module')

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability.hostile_outputs import ATTACKS, PART, contents, lay, write
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.files import LinkedOutputError, OutputFolder, real_folder
+from tests.hostile.hostile_outputs import ATTACKS, PART, contents, lay, write
 
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='links need rights elsewhere')
 

@@ -5,9 +5,9 @@ import zipfile
 import pytest
 import torch
 
-from benchmarks.reliability import hostile_checkpoints
 from smilfit.files import BadFileError
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
+from tests.hostile import hostile_checkpoints
 
 TYPES = (torch.bfloat16, torch.int8, torch.bool, torch.complex64, torch.half)
 

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.reliability.hostile_scans import glb, mesh_document, small_obj
 from smilfit.cli.register import main
 from smilfit.files import BadFileError
 from smilfit.io.mesh_files import write_mesh
 from smilfit.io.scan_files import find_scans, read_mesh, read_scan_landmarks, scan_digest
+from tests.hostile.hostile_scans import glb, mesh_document, small_obj
 
 VERTICES = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])

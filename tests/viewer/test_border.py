@@ -13,7 +13,10 @@ from smilfit.cli.main import main
 
 pytest.importorskip('viser')
 
-from benchmarks.reliability.hostile_pages import (
+from smilfit.viewer.model_editor import open_editor
+from smilfit.viewer.model_scene import ModelScene
+from smilfit.viewer.server import ViewerServer
+from tests.hostile.hostile_pages import (
     BAD_NAMES,
     Visitor,
     enter,
@@ -23,9 +26,6 @@ from benchmarks.reliability.hostile_pages import (
     strangers,
     wait_for,
 )
-from smilfit.viewer.model_editor import open_editor
-from smilfit.viewer.model_scene import ModelScene
-from smilfit.viewer.server import ViewerServer
 
 
 def files(folder: Path) -> set[Path]:

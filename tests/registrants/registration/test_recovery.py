@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.registration.specimens import Draw, Shown, correspondence, draw_specimen
 from smilfit.body_models import SMIL
 from smilfit.registrants.registration import MeshRegistrant, clean_scan, template_body
 from smilfit.registrants.registration.deformation import RestDeformation
 from smilfit.registrants.registration.doubts import limb_doubts, pose_cautions, surface_doubts
 from smilfit.synthetic import make_insect
+from tests.registrants.registration.specimens import Draw, Shown, correspondence, draw_specimen
 
 # The test must be cheap; the default has three starts.
 CHEAP = {'n_starts': 1, 'per_part': 12, 'scan_points': 1000}

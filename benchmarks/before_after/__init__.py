@@ -1,1 +1,0 @@
-"""Every case of docs/benchmarks.md on this checkout and on another one, in turns."""
