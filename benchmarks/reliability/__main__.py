@@ -25,6 +25,7 @@ from benchmarks.reliability import (
     hostile_readers,
     hostile_rigs,
     hostile_scans,
+    hostile_videos,
 )
 from benchmarks.reliability.bombs import Bomb, costs
 from benchmarks.reliability.command_runs import faults as faults_of_command
@@ -138,6 +139,7 @@ BOMBS: dict[str, Callable[[Path], Mapping[str, Bomb]]] = {
     'scans': hostile_scans.bombs,
     'checkpoints': hostile_checkpoints.bombs,
     'tables': hostile_readers.bombs,
+    'videos': hostile_videos.bombs,
 }
 ATTACKS = {
     'pickles': _pickles,
