@@ -70,6 +70,7 @@ VIDEOS: dict[str, Callable[..., Path]] = {
     'an index of 400,000 frames of 2 GB': _indexed,
     'a terabyte of holes': _sparse,
 }
+_BOARD = ('--board', 'chessboard', '--squares', '8x5', '--square-mm', '10')
 # Nothing of these is believed: their frames are read.
 READ = ('an index of 400,000 frames of 2 GB',)
 
@@ -78,7 +79,9 @@ def bombs(folder: Path) -> dict[str, Bomb]:
     """Write the files, and give the command lines that read them."""
     found = {}
     for i, (title, write) in enumerate(VIDEOS.items()):
-        file = write(folder / f'film_{i}{write.__defaults__[0]}')  # type: ignore[index]
-        line = ('calibrate', 'boards', str(file), '{out}')
-        found[title] = Bomb(line, file, title in READ)
+        place = folder / f'boards_{i}' / 'cam'
+        place.mkdir(parents=True)
+        file = write(place / f'film_{i}{write.__defaults__[0]}')  # type: ignore[index]
+        line = ('calibrate', 'boards', str(place.parent), '--out', '{out}', *_BOARD)
+        found[title] = Bomb(line, place if title in READ else file, title in READ)
     return found
