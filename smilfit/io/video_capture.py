@@ -161,7 +161,8 @@ def _refuse_text(path: Path) -> None:
 def _refuse_holes(path: Path) -> None:
     status = path.stat()
     stored = 512 * getattr(status, 'st_blocks', status.st_size)
-    if status.st_size > _MOST_HOLES + 2 * stored:
+    # Some disks state no blocks at all.
+    if stored and status.st_size > _MOST_HOLES + 2 * stored:
         raise BadFileError(
             f'{path}: a video must lie whole on the disk; got {stored:,} of its {status.st_size:,} bytes, the others '
             'are holes. Copy it again.'
