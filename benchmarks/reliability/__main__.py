@@ -26,6 +26,7 @@ from tests.hostile import (
     hostile_readers,
     hostile_rigs,
     hostile_scans,
+    hostile_videos,
 )
 from tests.hostile.bombs import Bomb, costs
 from tests.hostile.command_runs import faults as faults_of_command
@@ -138,6 +139,7 @@ BOMBS: dict[str, Callable[[Path], Mapping[str, Bomb]]] = {
     'scans': hostile_scans.bombs,
     'checkpoints': hostile_checkpoints.bombs,
     'tables': hostile_readers.bombs,
+    'videos': hostile_videos.bombs,
 }
 ATTACKS = {
     'pickles': _pickles,

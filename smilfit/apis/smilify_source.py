@@ -16,7 +16,7 @@ from smilfit.datasets.smilify import SmilifyFile, common_unit, read_smilify, ses
 from smilfit.datasets.smilify.joint_order import mixed_lookup
 from smilfit.datasets.smilify.session import SmilifySession
 from smilfit.io import check_lookup, read_joint_lookup
-from smilfit.io.slp_nodes import read_node_orders
+from smilfit.io.slp_files import read_node_orders
 
 logger = logging.getLogger('smilfit')
 

@@ -5,7 +5,7 @@ from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
 from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
-from smilfit.datasets.image_plan import plan_images, plan_pictures
+from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession, image_sessions
 from smilfit.datasets.mixed_dataset import MixedDataset
 from smilfit.datasets.mixed_sampler import MixedSampler
@@ -63,7 +63,6 @@ __all__ = [
     'image_sessions',
     'open_dataset',
     'plan_images',
-    'plan_pictures',
     'plan_session',
     'preprocess',
     'shared_keypoint_names',

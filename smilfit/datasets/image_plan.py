@@ -100,13 +100,6 @@ def _empty(
     return dict.fromkeys(np.flatnonzero(~full).tolist(), why)
 
 
-def plan_pictures(
-    session: ImageSession, names: Sequence[str], options: PreprocessOptions
-) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
-    """Deprecated name of `plan_images`."""
-    return plan_images(session, names, options)
-
-
 def _points3d(
     session: ImageSession, names: Sequence[str], options: PreprocessOptions, rows: torch.Tensor
 ) -> tuple[Float[np.ndarray, 'n K 3'], Float[np.ndarray, 'n K']]:

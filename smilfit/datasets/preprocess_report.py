@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from smilfit.datasets.frame_plan import SessionPlan
 from smilfit.datasets.known_params import KnownParams
 from smilfit.structures import SkippedAnnotation
@@ -35,17 +37,19 @@ def make_report(
     totals: dict[str, Any] = {}
     for plan, params, lost in zip(plans, known, broken):
         counts = dict(plan.counts)
+        counts['frames_stored'] -= len(lost)
         if plan.images is not None:
-            counts['frames_stored'] -= len(lost)
             counts['views_stored'] -= len(lost)
             counts['frames_that_do_not_decode'] = len(lost)
             counts['params_stored'] = 0 if params is None else int(params.known[plan.frames].sum())
             counts['params_of_another_body'] = 0 if params is None else params.n_misfits
+        own = getattr(plan.session, 'report', None) or {}
+        counts |= _damaged_views(plan)
+        counts['views_stored'] -= counts.get('views_that_do_not_decode', 0)
         for key, value in counts.items():
             if isinstance(value, int):
                 totals[key] = totals.get(key, 0) + value
         annotated = set(plan.session.keypoint_names)
-        own = getattr(plan.session, 'report', None)
         by_session[plan.session.name] = counts | {
             'names_not_in_model': sorted(annotated - set(names)),
             'names_not_annotated': sorted(set(names) - set(plan.names)),
@@ -57,10 +61,22 @@ def make_report(
         'cameras': list(camera_names),
         'keypoints': list(names),
     }
-    if left_out or any(plan.images is not None for plan in plans):
+    if left_out or any(broken) or any(plan.images is not None for plan in plans):
         every = [*left_out, *(entry for lost in broken for entry in lost)]
         report['left_out'] = [{'where': entry.where, 'reason': entry.reason} for entry in every]
     return report
+
+
+def _damaged_views(plan: SessionPlan) -> dict[str, int]:
+    """Count views whose image did not decode, and those that the decoder made up in part; nothing of whole videos."""
+    damage = getattr(plan.session, 'damage', {})
+    counts = {'views_that_do_not_decode': 0, 'views_mended_by_the_decoder': 0}
+    for c, name in enumerate(plan.cameras.names if damage else ()):
+        if name in damage:
+            frames = plan.frames[plan.view_mask[:, c]]
+            counts['views_that_do_not_decode'] += int(np.isin(frames, damage[name].lost).sum())
+            counts['views_mended_by_the_decoder'] += int(np.isin(frames, damage[name].mended).sum())
+    return counts if damage else {}
 
 
 def _broken(plans: Sequence[SessionPlan], faults: Mapping[int, str]) -> list[list[SkippedAnnotation]]:
@@ -68,7 +84,11 @@ def _broken(plans: Sequence[SessionPlan], faults: Mapping[int, str]) -> list[lis
     broken, first = [], 0
     for plan in plans:
         here = [n for n in sorted(faults) if first <= n < first + len(plan.frames)]
-        images = [plan.session.images[plan.frames[n - first]] for n in here]
-        broken.append([SkippedAnnotation(image.where, faults[n]) for image, n in zip(images, here)])
+        numbers = [int(plan.frames[n - first]) for n in here]
+        places = [
+            f'{plan.session.name}, frame {k}' if plan.images is None else plan.session.images[k].where
+            for k in numbers
+        ]
+        broken.append([SkippedAnnotation(place, faults[n]) for place, n in zip(places, here)])
         first += len(plan.frames)
     return broken

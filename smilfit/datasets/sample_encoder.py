@@ -13,6 +13,7 @@ from smilfit.datasets.crops import Crop, UndistortedCut, apply_affine, cut, enco
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import known_params_of
 from smilfit.datasets.store_layout import CentreRecord, EncodedSample, StoreHeader
+from smilfit.io import RecordedSession
 
 # Frames decoded ahead of the threads that encode them, per thread.
 _AHEAD = 2
@@ -55,7 +56,7 @@ def encode_session(
     try:
         for n, (images, masks, fault) in enumerate(_decode(plan, skip, header.with_masks), start=skip):
             fault = fault or place.size_error(n, images, masks)
-            crops: list[Crop | None] = [None] * len(plan.cameras) if fault else place.crops(n)
+            crops: list[Crop | None] = [None] * len(plan.cameras) if fault else place.crops(n, images)
             job = place.job(n, crops, images, masks)
             future = pool.submit(job.run) if pool else None
             waiting.append((n, crops, future, job if pool is None else None, fault))
@@ -91,7 +92,9 @@ def _decode(plan: SessionPlan, skip: int, with_masks: bool) -> Iterator[tuple[di
 def _decode_rig(session: Any, frames: list[int], with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
     """Give images (and masks) of each frame; refuse a reader that loses frames."""
     masks = iter(session.masks(frames)) if with_masks and hasattr(session, 'masks') else None
-    decoded = session.frames(frames)
+    decoded = (
+        session.frames_that_decode(frames) if isinstance(session, RecordedSession) else session.frames(frames)
+    )
     for wanted in frames:
         item = next(decoded, None)
         if item is None or item[0] != wanted:
@@ -99,7 +102,13 @@ def _decode_rig(session: Any, frames: list[int], with_masks: bool) -> Iterator[t
                 f'{session.name}: frame {wanted} must come next; got {None if item is None else item[0]}. '
                 'Is a video cut short?'
             )
-        yield item[1], (next(masks)[1] if masks is not None else {}), ''
+        yield (
+            item[1],
+            (next(masks)[1] if masks is not None else {}),
+            '' if item[1] else 'no image of it decodes',
+        )
+    # What is damaged is known at the end.
+    next(decoded, None)
 
 
 class Placer:
@@ -143,8 +152,8 @@ class Placer:
                 )
         return ''
 
-    def crops(self, n: int) -> list[Crop | None]:
-        """Choose the box of each view of the n-th frame; None where there is no view."""
+    def crops(self, n: int, images: Mapping[str, np.ndarray]) -> list[Crop | None]:
+        """Choose the box of each view of the n-th frame; None where there is no view or no image."""
         plan, options = self.plan, self.options
         return [
             find_crop(
@@ -154,9 +163,9 @@ class Placer:
                 plan.crop_points(n, c),
                 options.bbox_margin,
             )
-            if plan.view_mask[n, c]
+            if plan.view_mask[n, c] and name in images
             else None
-            for c in range(len(self.columns))
+            for c, name in enumerate(plan.cameras.names)
         ]
 
     def job(

@@ -43,20 +43,24 @@ class Account:
         self._start = time.thread_time()
         self.admit(path)
 
+    def allowed(self, base: float, per_byte: float) -> float:
+        """Give what may be taken of anything: so much of any file, and so much more for each byte on the disk."""
+        return self._factor * (base + per_byte * self._stored)
+
     @property
     def most_bytes(self) -> int:
         """Bytes of memory that may be allocated."""
-        return int(self._factor * (BASE_BYTES + BYTES_PER_BYTE * self._stored))
+        return int(self.allowed(BASE_BYTES, BYTES_PER_BYTE))
 
     @property
     def most_objects(self) -> int:
         """Things (rows, nodes, entries, labels) that may be made."""
-        return int(self._factor * (BASE_OBJECTS + OBJECTS_PER_BYTE * self._stored))
+        return int(self.allowed(BASE_OBJECTS, OBJECTS_PER_BYTE))
 
     @property
     def most_seconds(self) -> float:
         """CPU seconds of this thread that may pass."""
-        return self._factor * (BASE_SECONDS + SECONDS_PER_BYTE * self._stored)
+        return self.allowed(BASE_SECONDS, SECONDS_PER_BYTE)
 
     @property
     def seconds(self) -> float:

@@ -7,11 +7,8 @@ from smilfit.io.annotations import (
     PolygonMask,
     RleMask,
     check_images,
-    check_pictures,
     read_image,
     read_images,
-    read_picture,
-    read_pictures,
 )
 from smilfit.io.calibration import read_calibration, write_calibration
 from smilfit.io.camera_labels import CameraLabels
@@ -23,7 +20,7 @@ from smilfit.io.points3d import read_points3d, read_reprojections, write_points3
 from smilfit.io.recorded_session import RecordedSession, SessionPlace
 from smilfit.io.session_folder import find_sessions
 from smilfit.io.sleap import SleapSession
-from smilfit.io.sleap_labels import SleapLabels, read_labels, read_track_names, write_slp, write_tracks
+from smilfit.io.sleap_labels import read_labels, read_track_names, write_slp, write_tracks
 from smilfit.io.sleap_multiview import SleapMultiviewSession
 from smilfit.io.triangulation import check_cameras, triangulate_keypoints
 from smilfit.io.truth import read_true_params, write_truth
@@ -43,7 +40,6 @@ __all__ = [
     'RecordedSession',
     'RleMask',
     'SessionPlace',
-    'SleapLabels',
     'SleapMultiviewSession',
     'SleapSession',
     'VideoInfo',
@@ -51,7 +47,6 @@ __all__ = [
     'check_cameras',
     'check_images',
     'check_lookup',
-    'check_pictures',
     'find_sessions',
     'iterate_videos',
     'load_keypoint_map',
@@ -61,8 +56,6 @@ __all__ = [
     'read_images',
     'read_joint_lookup',
     'read_labels',
-    'read_picture',
-    'read_pictures',
     'read_points3d',
     'read_reprojections',
     'read_shape_betas',

@@ -15,15 +15,17 @@ MOST_PIXELS = 120_000_000
 _PROGRAMS = {'EPS'}
 
 
-def check_image_size(where: str | Path, width: int, height: int, what: str = 'the image') -> None:
+def check_image_size(
+    where: str | Path, width: int, height: int, what: str = 'the image', most: int = MOST_PIXELS
+) -> None:
     """Check a stated size.
 
     Raises:
-        BadFileError: no pixel, or more than `MOST_PIXELS`.
+        BadFileError: no pixel, or more than `most`.
     """
-    if width < 1 or height < 1 or width * height > MOST_PIXELS:
+    if width < 1 or height < 1 or width * height > most:
         raise BadFileError(
-            f'{where}: {what} must have 1 to {MOST_PIXELS // 1_000_000} million px; got {width}x{height}. Scale it '
+            f'{where}: {what} must have 1 to {most // 1_000_000} million px; got {width}x{height}. Scale it '
             'down, together with its annotations.'
         )
 

@@ -26,7 +26,7 @@ from smilfit.io.session_checks import (
     same_nodes,
     same_rate,
 )
-from smilfit.io.videos import iterate_videos, probe_video
+from smilfit.io.videos import Damage, iterate_videos, probe_video
 from smilfit.structures import AnimalCentres, BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 logger = logging.getLogger('smilfit')
@@ -125,6 +125,7 @@ class RecordedSession(ABC):
         self.name = own if track is None else sequence_name(own, track)
         self.camera_names = tuple(files)
         self.unit = unit if cameras is None else cameras.unit
+        self.damage: dict[str, Damage] = {}
         self.report: dict[str, Any] = {'excluded_cameras': list(exclude)}
         labels = {} if images_only else self._read_all_labels(files)
         self._tracks = {name: label.tracks for name, label in labels.items()}
@@ -309,10 +310,21 @@ class RecordedSession(ABC):
         Yields:
             (index, {camera: RGB uint8 (H, W, 3)}).
         """
-        indices = range(self.n_frames) if indices is None else [int(i) for i in indices]
-        if len(indices) and max(indices) >= self.n_frames:
-            raise ValueError(f'{self.folder}: frames must be below {self.n_frames}; got {max(indices)}.')
-        return iterate_videos(self.video_paths, indices, bgr)
+        return iterate_videos(self.video_paths, self._checked(indices), bgr)
+
+    def frames_that_decode(self, indices: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Decode images as `frames` does, without those that do not decode; `damage` and `report` tell of them."""
+        yield from iterate_videos(self.video_paths, self._checked(indices), damage=self.damage)
+        for name, found in self.damage.items():
+            self.report.setdefault(name, {}).update(
+                frames_that_do_not_decode=len(found.lost), frames_mended_by_the_decoder=len(found.mended)
+            )
+
+    def _checked(self, indices: Iterable[int] | None) -> Sequence[int]:
+        numbers = range(self.n_frames) if indices is None else [int(i) for i in indices]
+        if len(numbers) and max(numbers) >= self.n_frames:
+            raise ValueError(f'{self.folder}: frames must be below {self.n_frames}; got {max(numbers)}.')
+        return numbers
 
     @property
     def video_paths(self) -> dict[str, Path]:

@@ -19,9 +19,6 @@ from smilfit.registry import UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
 
-# What this file's readers give was called so before other tools' labels came in the same form.
-SleapLabels = CameraLabels
-
 
 def read_labels(path: str | Path, track: str | None = None) -> CameraLabels:
     """Read a `.slp` or an analysis `.h5` file and keep one animal.

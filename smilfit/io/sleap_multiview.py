@@ -20,8 +20,7 @@ from smilfit.io.points3d import reject_half_points
 from smilfit.io.recorded_session import CameraFiles, RecordedSession, SessionPlace
 from smilfit.io.sleap_labels import labels_of_frames, stated_length
 from smilfit.io.slp_animals import TRACKS, SlpAnimals, animals_of
-from smilfit.io.slp_files import load_slp
-from smilfit.io.slp_videos import find_video_file
+from smilfit.io.slp_files import find_video_file, load_slp
 from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 

@@ -1,7 +1,7 @@
 """SLEAP's files for sleap-io, looked through first: tables fit each other and the memory, no video is opened."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import h5py
@@ -15,6 +15,8 @@ _WHAT = 'SLEAP labels'
 _POINTS = ('points', 'pred_points')
 # About what sleap-io takes for a frame, an instance, or a text.
 _ROW_BYTES = 600
+# A path has fewer.
+_MOST_PARTS = 100
 
 
 def load_slp(path: Path) -> Any:
@@ -123,3 +125,49 @@ def _check_ranges(path: Path, what: str, ranges: tuple[np.ndarray, np.ndarray], 
     named = float((end.clip(0, count) - start.clip(0, count)).sum())
     # Rows that are named twice would be read again and again.
     check_budget(path, what, int(named), count, 'rows')
+
+
+def read_node_orders(path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read the names of a .slp file's nodes, by their number and in the order of the skeleton (of the labels).
+
+    Software has taken one for the other.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no .slp file, or one without a skeleton.
+    """
+    path = Path(path)
+    with open_hdf5(path, _WHAT) as file, reading(path, _WHAT):
+        try:
+            text = file['metadata'].attrs['json']
+            stated = json.loads(bytes(text).decode() if not isinstance(text, str) else text)
+            numbered = tuple(str(node['name']) for node in stated['nodes'])
+            places = [int(node['id']) for node in stated['skeletons'][0]['nodes']]
+            if not places or sorted(places) != list(range(len(numbered))):
+                raise ValueError('its skeleton does not have each node once')
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise BadFileError(
+                f'{path}: a .slp file must list its nodes and one skeleton of all of them; it does not ({error}). '
+                'Save it from SLEAP again.'
+            ) from error
+    return numbered, tuple(numbered[place] for place in places)
+
+
+def find_video_file(labels: Path, folder: Path | None, name: str) -> Path:
+    """Find a file that another machine named: in the folder given, as it is written, or beside the labels."""
+    written = PureWindowsPath(name) if '\\' in name or name[1:2] == ':' else PurePosixPath(name)
+    if folder is not None:
+        parts = [part for part in written.parts if part != '..']
+        tails = (Path(*parts[-n:]) for n in range(min(len(parts), _MOST_PARTS), 0, -1))
+        within = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
+        return next((path for path in within if _is_file(path)), folder / written.name)
+    candidates = (Path(name), labels.parent / written.name)
+    return next((path for path in candidates if _is_file(path)), candidates[-1])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have.
+        return False

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from smilfit.io.calibration import read_calibration
 from smilfit.io.session_checks import check_sizes, reject_cut
 from smilfit.io.session_folder import CALIBRATION_FILE
-from smilfit.io.videos import VIDEO_SUFFIXES, VideoInfo, opened_video, probe_video, retrieved
+from smilfit.io.video_capture import opened_video
+from smilfit.io.videos import VIDEO_SUFFIXES, Tape, VideoInfo, probe_video
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 
@@ -20,10 +20,6 @@ logger = logging.getLogger('smilfit')
 
 # Frame rates that differ by less are rounded differently.
 _RATE_SLACK = 0.01
-# Steps between timestamps of a video of constant rate are this near to whole numbers of frames.
-_STEP_SLACK = 0.05
-# So many damaged packets in a row are passed over.
-_TRIES = 256
 
 
 @dataclass(frozen=True)
@@ -114,10 +110,7 @@ class SynchronisedVideos:
                 f'frames: numbers must increase and be below {self.n_frames}; got {numbers[:3]} ... {numbers[-1]}.'
             )
         with ExitStack() as stack:
-            tapes = {
-                name: _Tape(self.infos[name], stack.enter_context(opened_video(path)))
-                for name, path in self.paths.items()
-            }
+            tapes = {name: Tape(stack.enter_context(opened_video(path))) for name, path in self.paths.items()}
             for number in numbers:
                 images, faults = {}, {}
                 for name, tape in tapes.items():
@@ -135,7 +128,7 @@ def _length_of(video: VideoInfo, common: bool) -> int:
         reject_cut(video)
     except ValueError:
         with opened_video(video.path) as capture:
-            tape = _Tape(video, capture)
+            tape = Tape(capture)
             tape.at(video.stated_frames)
         if tape.steady and tape.number == video.stated_frames - 1:
             logger.warning(
@@ -148,46 +141,6 @@ def _length_of(video: VideoInfo, common: bool) -> int:
         if not common:
             raise
     return video.n_frames
-
-
-class _Tape:
-    """One video on its way forward."""
-
-    def __init__(self, video: VideoInfo, capture: Any) -> None:
-        self.video, self.capture = video, capture
-        # The number of the frame that was grabbed last, and its timestamp, ms.
-        self.number, self.last_ms = -1, 0.0
-        self.steady, self.ended = True, False
-
-    def at(self, wanted: int) -> np.ndarray | str:
-        """Go to a frame: its image, or why there is none."""
-        while self.number < wanted and not self.ended:
-            self._grab()
-        if self.number > wanted:
-            return 'the frame is damaged'
-        if self.ended:
-            return 'the video ends before this frame'
-        image = retrieved(self.capture)
-        return 'the frame does not decode' if image is None else image
-
-    def _grab(self) -> None:
-        import cv2
-
-        # A damaged packet ends a grab as the end of the file does; what comes after it may be whole.
-        left = self.video.stated_frames - 1 - self.number
-        if not any(self.capture.grab() for _ in range(max(1, min(left, _TRIES)))):
-            self.ended = True
-            return
-        now = self.capture.get(cv2.CAP_PROP_POS_MSEC)
-        step = (now - self.last_ms) * self.video.fps / 1000
-        if self.number >= 0 and abs(step - round(step)) > _STEP_SLACK:
-            # A variable rate: its timestamps are no evidence of lost frames.
-            self.steady = False
-        # The decoder leaves out what is damaged; the next timestamp tells how much that was.
-        lost = round(step) - 1 if self.steady and self.number >= 0 else 0
-        if not 0 <= lost < self.video.stated_frames - self.number - 1:
-            lost = 0
-        self.number, self.last_ms = self.number + 1 + lost, now
 
 
 def find_videos(folder: str | Path, views: Sequence[str] = ()) -> dict[str, Path]:

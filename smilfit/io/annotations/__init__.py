@@ -7,7 +7,6 @@ from smilfit.io.annotations.anipose import AniposeReader
 from smilfit.io.annotations.badja import BadjaReader
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.coco import CocoReader
-from smilfit.io.annotations.deprecated import check_pictures, read_picture, read_pictures
 from smilfit.io.annotations.dlc import DeepLabCutReader
 from smilfit.io.annotations.grevyzebra import GrevyZebraReader
 from smilfit.io.annotations.images import check_images, read_image, read_images
@@ -38,10 +37,7 @@ __all__ = [
     'StanfordExtraReader',
     'TigDogReader',
     'check_images',
-    'check_pictures',
     'mask_box',
     'read_image',
     'read_images',
-    'read_picture',
-    'read_pictures',
 ]

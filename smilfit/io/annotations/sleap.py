@@ -14,8 +14,7 @@ from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.sequence_names import AnimalSequences, different_names, sequence_name
 from smilfit.io.camera_labels import usual_threshold
 from smilfit.io.sleap_labels import tell_high_peaks
-from smilfit.io.slp_files import load_analysis, load_slp
-from smilfit.io.slp_videos import find_video_file
+from smilfit.io.slp_files import find_video_file, load_analysis, load_slp
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 
