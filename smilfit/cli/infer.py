@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from smilfit.apis.options import LAUNCHERS
 from smilfit.cli.argument_types import (
     animal_count,
     device,
@@ -18,7 +19,7 @@ from smilfit.cli.argument_types import (
     positive_int,
 )
 from smilfit.cli.command import DefaultsFormatter, add_import, add_traceback, add_training, run_command
-from smilfit.cli.fit import EXIT_INCOMPLETE, LAUNCHERS
+from smilfit.cli.fit import EXIT_INCOMPLETE
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
