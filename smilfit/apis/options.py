@@ -19,13 +19,13 @@ AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
 CROP_MODES = ('default', 'centred', 'bbox_crop')
 
 _KEYS = {
-    'choices', 'low', 'high', 'above', 'unit', 'metavar', 'flag', 'off', 'kind', 'many', 'const', 'group', 'either',
+    'choices', 'low', 'high', 'above', 'unit', 'metavar', 'flag', 'off', 'kind', 'many', 'const', 'either',
     'positional', 'typed', 'hidden', 'notebook',
 }  # fmt: skip
 
 
 def option(default: Any = MISSING, help: str = '', **said: Any) -> Any:
-    """Make a field of a class of options.
+    """Make a field of a class of options; `heading` of the class, if it has one, stands above them in help.
 
     Args:
         default: of the notebook and of the command line.
@@ -33,18 +33,18 @@ def option(default: Any = MISSING, help: str = '', **said: Any) -> Any:
         said: further facts. `choices`; `low`, `high` and `above` (the lowest is left out) of a number; `unit`;
             `metavar` of the value; `flag`, the option's string where it is not the name's (several are aliases);
             `off`, the help of a flag that switches off; `kind` of a value, a reader of `cli/argument_types.py` by
-            name; `many`, 'append' for an option that may be given several times; `const`, the value of an option
-            that is given without one; `group`, a heading; `either`, a word that options which exclude each other
-            share; `positional`; `typed`, the default of the command line where it is another; `hidden`; `notebook`, a
-            sentence that docstrings alone have.
+            name; `many`, 'append' for an option that may be given several times, 'pairs' for NAME=VALUE; `const`,
+            the value of an option that is given without one; `either`, a word that options which exclude each other
+            share; `positional`; `typed`, the default of the command line where it is another; `hidden`; `notebook`,
+            a sentence that docstrings alone have.
     """
     assert not said.keys() - _KEYS, said
     return field(default=default, metadata={'help': help, **said})
 
 
-def reported(help: str) -> Any:
-    """Make a field that only a notebook gives: who is told of progress and results."""
-    return field(default=None, metadata={'notebook': help})
+def reported(help: str, default: Any = None) -> Any:
+    """Make a field that only a notebook gives, such as who hears of progress."""
+    return field(default=default, metadata={'notebook': help})
 
 
 def other_body_model(named_by: str) -> Any:

@@ -5,6 +5,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import partial
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -38,6 +39,8 @@ def add_options(
     without: Sequence[str] = (),
     underscored: bool = False,
     imports: bool | None = None,
+    required: bool = True,
+    heading: str | None = None,
     **defaults: Any,
 ) -> None:
     """Add the options of a class to a parser.
@@ -48,23 +51,25 @@ def add_options(
         without: names of those to leave out.
         underscored: read `--like_this` as `--like-this`; help shows the latter.
         imports: whether `--import` follows, after `--traceback`; neither if None.
+        required: whether options without a default must be given.
+        heading: stands above all of them in help.
         defaults: by name, instead of the fields' own.
     """
     hints = get_type_hints(kind)
-    groups: dict[tuple[str, str], Any] = {}
+    groups: dict[str, Any] = {}
     # What must be given comes first.
     for one in sorted(fields(kind), key=lambda f: f.default is not MISSING):
         said = one.metadata
         if 'help' not in said or one.name in without:
             continue
         where: Any = parser
-        for key, make in (('group', parser.add_argument_group), ('either', None)):
-            if (title := said.get(key)) is None:
-                continue
-            if (key, title) not in groups:
-                groups[key, title] = make(title) if make else where.add_mutually_exclusive_group()
-            where = groups[key, title]
+        if (title := heading or _heading(kind, one.name)) is not None:
+            where = groups[title] = groups.get(title) or parser.add_argument_group(title)
+        if (either := said.get('either')) is not None:
+            where = groups[either] = groups.get(either) or where.add_mutually_exclusive_group()
         flags, arguments = _described(one, hints[one.name], defaults)
+        if not required:
+            arguments.pop('required', None)
         action = where.add_argument(*flags, **arguments)
         if underscored and flags:
             # argparse has no word for a spelling that is taken and not shown.
@@ -80,6 +85,12 @@ def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
     """Gather what a command line says of the fields of a class; several values are a tuple."""
     found = {f.name: getattr(arguments, f.name) for f in fields(kind) if hasattr(arguments, f.name)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _heading(kind: type, name: str) -> str | None:
+    """Find what the class that a field comes from is called in help."""
+    owner = next(c for c in kind.__mro__ if name in get_annotations(c))
+    return owner.__dict__.get('heading')
 
 
 def _described(one: Field, hint: Any, defaults: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
@@ -129,7 +140,7 @@ def _values(said: Mapping[str, Any], kind: Any, required: bool) -> dict[str, Any
     if 'kind' in said:
         found['type'] = getattr(argument_types, said['kind'])
     elif get_origin(kind) is Mapping:
-        found |= {'nargs': '+', 'action': KeyValues}
+        found |= {'nargs': '+'} | ({} if said.get('many') == 'pairs' else {'action': KeyValues})
     elif kind in (int, float) and 'low' in said:
         read = int_from if kind is int else partial(float_from, above=said.get('above', False))
         found['type'] = read(said['low'], said.get('high'))
