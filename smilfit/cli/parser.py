@@ -72,13 +72,16 @@ def add_options(
             arguments.pop('required', None)
         action = where.add_argument(*flags, **arguments)
         if underscored and flags:
-            # argparse has no word for a spelling that is taken and not shown.
-            hyphened = [flag for flag in action.option_strings if '-' in flag[2:]]
-            parser._option_string_actions.update({f'--{f[2:].replace("-", "_")}': action for f in hyphened})
+            both_spellings(parser, action, flags)
     if imports is not None:
         add_traceback(parser)
         if imports:
             add_import(parser)
+
+
+def both_spellings(parser: argparse.ArgumentParser, action: argparse.Action, flags: Sequence[str]) -> None:
+    """Let options be read as `--like_this`, too: argparse has no word for a spelling that is not shown."""
+    parser._option_string_actions.update({f'--{flag[2:].replace("-", "_")}': action for flag in flags})
 
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
