@@ -21,11 +21,6 @@ def positive_int(text: str) -> int:
     return int_from(1)(text)
 
 
-def not_negative_int(text: str) -> int:
-    """Read a whole number of at least 0."""
-    return int_from(0)(text)
-
-
 def int_from(low: int, high: int | None = None) -> Callable[[str], int]:
     """Make a type: a whole number within limits, both included."""
 
@@ -39,11 +34,6 @@ def int_from(low: int, high: int | None = None) -> Callable[[str], int]:
         return value
 
     return read
-
-
-def positive_float(text: str) -> float:
-    """Read a finite number above 0."""
-    return float_from(0.0, above=True)(text)
 
 
 def float_from(low: float, high: float | None = None, above: bool = False) -> Callable[[str], float]:
