@@ -3,11 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from smilfit.apis.options import option, reported
 
 _ON_CAMERA = "called with a camera's name, how many images showed the board, and how many were searched"
+
+
+def _free(default: str) -> Any:
+    help = (
+        'what may change: pose (rotation and place), focal (and focal length), lens (and lens coefficients), all '
+        '(and principal point) (default: focal by keypoints, all by boards)'
+    )
+    return option(default, help, choices=('pose', 'focal', 'lens', 'all'), typed=None)
 
 
 @dataclass(frozen=True)
@@ -50,13 +58,7 @@ class RigOptions(SearchOptions):
 class RepairOptions:
     """What of a camera may change."""
 
-    free: str = option(
-        'focal',
-        'what may change: pose (rotation and place), focal (and focal length), lens (and lens coefficients), all '
-        '(and principal point) (default: focal by keypoints, all by boards)',
-        choices=('pose', 'focal', 'lens', 'all'),
-        typed=None,
-    )
+    free: str = _free('focal')
     unit: str | None = option(
         None, 'world unit of the calibration, such as mm, where it does not say', metavar='UNIT'
     )
@@ -91,4 +93,4 @@ class LabelRepairOptions(RepairOptions):
 class BoardRepairOptions(SearchOptions, RepairOptions):
     """How a camera is calibrated by boards."""
 
-    free: str = option('lens', 'as of `calibrate_camera`')
+    free: str = _free('lens')

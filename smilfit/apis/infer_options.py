@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from smilfit.apis.options import launched_by, option, other_body_model, reported
+from smilfit.apis.options import documented, launched_by, option, other_body_model, reported
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.registry import reject_unknown
 
@@ -51,6 +51,7 @@ class InferOptions:
     progress: ProgressCallback | None = reported('called with a `Progress` by the first process')
 
 
+@documented
 @dataclass(frozen=True)
 class SourceOptions:
     """What is read of a source, and how frames are cut."""
@@ -86,6 +87,7 @@ class SourceOptions:
     unit: str | None = option(None, 'world unit, where the calibration does not state it')
 
 
+@documented
 @dataclass(frozen=True)
 class FrameOptions:
     """Which frames are predicted, and how many at once."""
@@ -117,6 +119,7 @@ class FrameOptions:
         return numbers
 
 
+@documented
 @dataclass(frozen=True)
 class InferenceOutputs:
     """What is written beside the predictions.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smilfit.apis.options import AXES, UNITS, option, reported
+from smilfit.apis.options import AXES, UNITS, documented, option, reported
 
 LIMITS = ('auto', 'file', 'clips', 'default')
 FORMS = ('entangled', 'disentangled', 'vertices')
@@ -67,6 +67,7 @@ class LookupOptions:
     overwrite: bool = option(False, 'replace OUT.csv and the page', flag='--force')
 
 
+@documented
 @dataclass(frozen=True)
 class MeasuringOptions:
     """How things are measured."""

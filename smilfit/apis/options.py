@@ -8,7 +8,9 @@ import inspect
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, field, fields
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar('T')
 
 # What started the processes of a distributed run.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
@@ -91,6 +93,13 @@ def with_options(
         return call
 
     return decorate
+
+
+def documented(kind: type[T]) -> type[T]:
+    """Add the descriptions of its fields to the docstring of a class that a notebook builds itself."""
+    described = {f.name: sentence_of(f) for f in fields(kind)}  # type: ignore[arg-type]
+    kind.__doc__ = with_arguments(kind.__doc__ or '', described)
+    return kind
 
 
 def _parameter(of: Field, by_place: bool) -> inspect.Parameter:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from smilfit.apis.options import option
+from smilfit.apis.options import documented, option
 
 
+@documented
 @dataclass(frozen=True)
 class SynthesisInputs:
     """What of the user's own goes into the sessions."""
