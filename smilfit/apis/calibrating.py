@@ -1,22 +1,23 @@
 """Calibrate cameras: a rig by boards, or one camera against the others by boards or by the animal's labels."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from smilfit.apis.calibrate_options import BoardRepairOptions, LabelRepairOptions, RigOptions
 from smilfit.apis.labelled_sessions import images_of, joined2d, joined3d, labelled_sessions
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.calibration import repair_by_labels
 from smilfit.calibration.board_guess import MOST_IMAGES, likely_board
-from smilfit.calibration.board_recordings import MOST_FRAMES, BoardViews, read_board_views, some_images
+from smilfit.calibration.board_recordings import BoardViews, read_board_views, some_images
 from smilfit.calibration.boards import Board
 from smilfit.calibration.camera_by_boards import repair_by_boards
 from smilfit.calibration.camera_repair import CameraRepair
-from smilfit.calibration.free_parameters import Free
 from smilfit.calibration.rig import Rig
 from smilfit.calibration.rig_calibration import RigCalibration, calibrate_rig, require_seen
 from smilfit.calibration.words import (
@@ -62,16 +63,11 @@ def new_calibration(out: str | Path) -> Path:
     return path
 
 
+@with_options(
+    LabelRepairOptions, positional=('free', 'points', 'like_mates', 'unit', 'exclude_cameras', 'format')
+)
 def calibrate_camera(
-    session: str | Path,
-    camera: str,
-    out: str | Path,
-    free: Free = 'focal',
-    points: str = 'placed',
-    like_mates: bool = True,
-    unit: str | None = None,
-    exclude_cameras: tuple[str, ...] = (),
-    format: str = 'sleap',
+    session: str | Path, camera: str, out: str | Path, options: LabelRepairOptions
 ) -> CalibrationRun:
     """Calibrate one camera of a session against the others by the animal's labelled points.
 
@@ -82,12 +78,6 @@ def calibrate_camera(
             each camera, a folder of such folders, or a project.
         camera: the one to be calibrated.
         out: folder for the new calibration.toml, report.html and figures.json.
-        free: what may move; see `smilfit.calibration.free_parameters`.
-        points: `'placed'` by the other cameras, or `'given'` by the session's own.
-        like_mates: expect a focal length and lens like those of cameras with the same image size.
-        unit: of the calibration, where it does not say.
-        exclude_cameras: those that take no part; they keep their numbers.
-        format: how the session is labelled.
 
     Raises:
         FileExistsError: there is a calibration in `out`.
@@ -96,28 +86,25 @@ def calibrate_camera(
     """
     path = new_calibration(out)
     check_not_an_input(out, (session,), '--out', inside=True)
-    given = points == 'given'
-    read = labelled_sessions(session, format, unit, given, exclude_cameras)
+    given = options.points == 'given'
+    read = labelled_sessions(session, options.format, options.unit, given, tuple(options.exclude_cameras))
     seen = joined2d([one.keypoints2d() for one in read.sessions])
     known = joined3d([one.keypoints3d() for one in read.sessions], session) if given else None
-    repair = repair_by_labels(seen, camera, free, known, like_mates)
+    repair = repair_by_labels(seen, camera, options.free, known, options.like_mates)
     names = [seen.names[p] for p in repair.point]
     places = 'the given 3D points' if given else 'the points that the other cameras place'
     images = images_of(read.sessions, camera, _typical_frames(repair))
     return _write_repair(repair, seen.rig, read.cameras, read.calibration, path, names, places, images)
 
 
+@with_options(BoardRepairOptions, positional=('free', 'n_lens', 'most_frames', 'unit', 'on_camera'))
 def calibrate_camera_by_boards(
     calibration: str | Path,
     recordings: str | Path,
     board: Board,
     camera: str,
     out: str | Path,
-    free: Free = 'lens',
-    n_lens: int = 2,
-    most_frames: int = MOST_FRAMES,
-    unit: str | None = None,
-    on_camera: Callable[[str, int, int], None] | None = None,
+    options: BoardRepairOptions,
 ) -> CalibrationRun:
     """Calibrate one camera against others by recordings of a board that they see at the same time.
 
@@ -127,11 +114,6 @@ def calibrate_camera_by_boards(
         board: what they show, in mm.
         camera: the one to be calibrated.
         out: folder for the new calibration.toml, report.html and figures.json.
-        free: what may move.
-        n_lens: lens coefficients that the camera may have.
-        most_frames: that are searched in each video.
-        unit: of the calibration, where it does not say.
-        on_camera: called with a camera's name, how many images showed the board, and how many were searched.
 
     Raises:
         FileExistsError: there is a calibration in `out`.
@@ -142,11 +124,12 @@ def calibrate_camera_by_boards(
     check_not_an_input(path, (recordings,), '--out')
     source = Path(calibration)
     source = source / CALIBRATION_FILE if source.is_dir() else source
-    cameras = read_calibration(source, unit)
+    cameras = read_calibration(source, options.unit)
     cameras.select((camera,))
-    views = read_board_views(recordings, board, most_frames, on_camera)
+    views = read_board_views(recordings, board, options.most_frames, options.on_camera)
     _require_board(views, board, recordings)
-    repair = repair_by_boards(cameras, views, _in_unit(board, cameras.unit), camera, free, n_lens)
+    measured = _in_unit(board, cameras.unit)
+    repair = repair_by_boards(cameras, views, measured, camera, options.free, options.n_lens)
     kept = cameras.select([name for name in cameras.names if name in views.names])
     names = [f'frame {frame}' for frame in repair.frame]
     return _write_repair(
@@ -217,16 +200,11 @@ def _put(whole: Cameras, repair: CameraRepair, cameras: Cameras) -> Cameras:
     return rig.put(index, one).cameras(whole.names, whole.size.cpu().numpy(), whole.unit)
 
 
+@with_options(
+    RigOptions, positional=('n_lens', 'floor_frame', 'free_centre', 'most_frames', 'against', 'on_camera')
+)
 def calibrate_boards(
-    folder: str | Path,
-    board: Board,
-    out: str | Path,
-    n_lens: int = 2,
-    floor_frame: int | None = None,
-    free_centre: bool = True,
-    most_frames: int = MOST_FRAMES,
-    against: str | Path | None = None,
-    on_camera: Callable[[str, int, int], None] | None = None,
+    folder: str | Path, board: Board, out: str | Path, options: RigOptions
 ) -> CalibrationRun:
     """Calibrate a rig by recordings of a board, one subfolder a camera, taken at the same time.
 
@@ -234,12 +212,6 @@ def calibrate_boards(
         folder: holds the subfolders, each with one video or with numbered images.
         board: what they show.
         out: folder for calibration.toml, report.html and figures.json.
-        n_lens: lens coefficients: 1 (k1), 2 (k1, k2) or 5.
-        floor_frame: a frame in which the board lies on the floor: z = 0 there, z up.
-        free_centre: find principal points; the images' middles if False.
-        most_frames: that are searched in each video, evenly spread.
-        against: another calibration to compare with.
-        on_camera: called with a camera's name, how many images showed the board, and how many were searched.
 
     Raises:
         FileExistsError: there is a calibration in `out`.
@@ -247,10 +219,10 @@ def calibrate_boards(
     """
     path = new_calibration(out)
     check_not_an_input(path, (folder,), '--out')
-    other = None if against is None else read_calibration(against)
-    views = read_board_views(folder, board, most_frames, on_camera)
+    other = None if options.against is None else read_calibration(options.against)
+    views = read_board_views(folder, board, options.most_frames, options.on_camera)
     _require_board(views, board, folder)
-    found = calibrate_rig(views, board, n_lens, floor_frame, free_centre)
+    found = calibrate_rig(views, board, options.n_lens, options.floor_frame, options.free_centre)
     sentences, doubts = rig_sentences(found, board), rig_doubts(found, board)
     if other is not None:
         said, against_it = comparison_sentences(found.cameras, other)

@@ -1,14 +1,12 @@
 """Compare two trained regressors on the same frames."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
-from smilfit.apis.progress import ProgressCallback
-from smilfit.apis.run_reports import RunListener
+from smilfit.apis.run_options import CompareOptions, RunOptions
 from smilfit.apis.testing import test
 from smilfit.engine import read_checkpoint
 from smilfit.evaluation import BenchmarkResult, PairedDifference, paired_differences
@@ -24,34 +22,18 @@ class ComparisonRun:
     n_frames: int
 
 
+@with_options(CompareOptions, positional=('work_dir', 'out'))
 def compare(
-    a: str | Path,
-    b: str | Path,
-    config: str | Path | None = None,
-    work_dir: str | Path | None = None,
-    out: str | Path | None = None,
-    *,
-    cfg_options: Mapping[str, Any] | None = None,
-    body_model: str | Path | None = None,
-    device: str = 'auto',
-    launcher: str = 'none',
-    progress: ProgressCallback | None = None,
-    listener: RunListener | None = None,
+    a: str | Path, b: str | Path, config: str | Path | None = None, *, options: CompareOptions
 ) -> ComparisonRun | None:
-    """Say by how much B is better or worse than A on the frames that both answered, and how sure that is.
+    """Compute by how much B is better or worse than A on the frames that both answered, and how sure that is.
+
+    Benchmark folders are written to the work dir's folders `a` and `b`; else to the checkpoints' folders.
 
     Args:
         a: a checkpoint, which is tested, or the `comparison.npz` of a benchmark folder.
         b: likewise.
         config: for the checkpoints; the one that each holds if None.
-        work_dir: benchmark folders are written to its folders `a` and `b`; else to the checkpoints' folders.
-        out: write the differences to this .json.
-        cfg_options: see `test`, as the others.
-        body_model: see `test`.
-        device: see `test`.
-        launcher: see `test`.
-        progress: see `test`.
-        listener: see `test`.
 
     Returns:
         What came out, in the first process; None in the others.
@@ -60,9 +42,10 @@ def compare(
         BadFileError: a file that is no checkpoint.
         ValueError: they are not answers to the same frames.
     """
+    out = options.out
     if out is not None:
         check_output_file(out, '--out')
-        check_not_an_input(out, (a, b, config, body_model), '--out')
+        check_not_an_input(out, (a, b, config, options.body_model), '--out')
     for path in (a, b):
         # A test takes minutes: a file that is none is told before.
         if Path(path).suffix != '.npz':
@@ -70,10 +53,9 @@ def compare(
     results = []
     for name, path in (('a', a), ('b', b)):
         if Path(path).suffix != '.npz':
-            folder = None if work_dir is None else Path(work_dir) / name
-            options = {'cfg_options': cfg_options, 'body_model': body_model, 'device': device}
-            reports = {'progress': progress, 'listener': listener}
-            done = test(config, path, folder, launcher=launcher, **reports, **options)
+            folder = None if options.work_dir is None else Path(options.work_dir) / name
+            shared = {f.name: getattr(options, f.name) for f in fields(RunOptions)} | {'work_dir': folder}
+            done = test(config, path, **shared)
             if done is None:
                 continue
             if done.comparison is None:

@@ -11,8 +11,9 @@ import torch
 from mmengine.config import Config
 
 from smilfit.apis.body_lengths import with_body_lengths
+from smilfit.apis.fit_options import FitOptions
 from smilfit.apis.fit_overlays import draw_free_views
-from smilfit.apis.fit_session import FIT, FitOptions, SessionFits
+from smilfit.apis.fit_session import FIT, SessionFits
 from smilfit.apis.mask_choice import with_masks
 from smilfit.apis.point_outputs import TURNTABLE
 from smilfit.apis.session_landmarks import body_with_landmarks
@@ -88,10 +89,8 @@ def fit_dataset(
     config: str | Path | Mapping[str, Any],
     data: str | Path,
     out: str | Path,
-    body_model: str | Path | None = None,
-    cfg_options: Mapping[str, Any] | None = None,
-    options: FitOptions | None = None,
-    processes: Processes | None = None,
+    options: FitOptions,
+    processes: Processes,
 ) -> FitRun | None:
     """Fit every session of a dataset file.
 
@@ -102,11 +101,8 @@ def fit_dataset(
         config: a registrant's config: a file, a shipped one's name, or what stands in one.
         data: the dataset file.
         out: folder for the results.
-        body_model: a body model file or a shipped model's name, instead of the config's or the dataset's. It may be
-            another one than the dataset was made with, if it has all labelled keypoints.
-        cfg_options: overrides of the config by dotted key.
-        options: sessions, device, drawing.
-        processes: those that share the work; this one alone if None.
+        options: sessions, body model, device, drawing.
+        processes: those that share the work.
 
     Returns:
         All results in the first process, which writes the report; None in the others.
@@ -115,14 +111,13 @@ def fit_dataset(
         ValueError: a dataset of another body model, or one that lacks what a handler needs.
         KeyError: an unknown session, config key or stage key.
     """
-    options, processes = options or FitOptions(), processes or Processes()
-    cfg = with_masks(load_fit_config(config, cfg_options or {}), options.masks)
+    cfg = with_masks(load_fit_config(config, options.cfg_options or {}), options.masks)
     dataset = open_dataset(data)
     for name in options.sessions:
         if name not in dataset.session_names:
             raise KeyError(f'{data}: no session {name!r}. {did_you_mean(name, dataset.session_names)}')
-    body, reference = _body(cfg.pop('body_model', None), body_model, dataset)
-    if body_model is None:
+    body, reference = _body(cfg.pop('body_model', None), options.body_model, dataset)
+    if options.body_model is None:
         dataset.check_body_model(body.data)
     else:
         # A reader of somebody else's need not know of other bodies.
@@ -139,7 +134,7 @@ def fit_dataset(
             for session in sessions:
                 if dataset.temporal(session) or not dataset.has_own_cameras(session):
                     options.video_choice.rows(session, dataset.frame_indices(session))
-        check_faces(fits.registrant, of_images or options.video or options.mesh_format in ('obj', 'ply'))
+        check_faces(fits.registrant, of_images or options.video or options.meshes in ('obj', 'ply'))
         return _fit_sessions(fits, sessions, processes)
 
 

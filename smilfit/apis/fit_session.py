@@ -6,24 +6,23 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from smilfit.apis.fit_options import FitOptions
 from smilfit.apis.fit_overlays import keypoints_of, report_images, still_images
 from smilfit.apis.fit_progress import FitProgress
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.mask_choice import without_masks
 from smilfit.apis.overlay_scene import OverlayScene
 from smilfit.apis.point_outputs import measure_points, point_images
-from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.recordings import open_recording
 from smilfit.apis.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
 from smilfit.apis.session_outputs import SessionOutputs
-from smilfit.apis.video_choice import VideoChoice
 from smilfit.body_models import SMIL
 from smilfit.body_models.landmark_file import write_landmark_file
 from smilfit.evaluation import FitBenchmark, PointBenchmark, fit_benchmark
@@ -33,7 +32,7 @@ from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify
 from smilfit.registrants.matching import observed_frames
 from smilfit.registrants.unswap import labels_as_fitted
-from smilfit.registry import build_registrant, reject_unknown
+from smilfit.registry import build_registrant
 from smilfit.solvers import Processes
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d, ModelReference
 from smilfit.version import __version__
@@ -41,36 +40,6 @@ from smilfit.version import __version__
 logger = logging.getLogger('smilfit')
 
 FIT = 'fit.npz'
-MESH_FORMATS = ('obj', 'ply', 'none')
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How to fit: which sessions (all if none is named), where, and what to draw and write.
-
-    `mesh_format` is 'obj', 'ply', 'none', or '' for OBJ files of images and none of recordings. `landmarks` is a file
-    that an earlier session's fit wrote. `masks` says where those of a fit with mask stages come from, as `with_masks`
-    takes it. `video_choice` says which frames videos show, `video_workers` how many processes draw them,
-    as `drawn_sheets` takes it. `verdict` says whether fits are judged, and `thresholds` by which file, the shipped
-    one if None.
-    """
-
-    sessions: tuple[str, ...] = ()
-    device: str = 'cpu'
-    window_px: int = 320
-    video: bool = True
-    video_choice: VideoChoice = field(default_factory=VideoChoice)
-    video_workers: int = 1
-    overwrite: bool = False
-    progress: ProgressCallback = ignore
-    mesh_format: str = ''
-    masks: str | Path | None = None
-    verdict: bool = True
-    thresholds: str | Path | None = None
-    landmarks: str | Path | None = None
-
-    def __post_init__(self) -> None:
-        reject_unknown('FitOptions', 'mesh format', [self.mesh_format], ('', *MESH_FORMATS))
 
 
 class SessionFits:
@@ -101,7 +70,7 @@ class SessionFits:
         # What was measured of which fit, by session: a folder's files and the page tell the same.
         self._measured: dict[str, tuple[FitResult, list[FitBenchmark | PointBenchmark]]] = {}
         # Read at once: a file that is wrong is told of before the first fit.
-        self.thresholds = load_thresholds(options.thresholds)
+        self.thresholds = load_thresholds(options.verdict_thresholds)
         warn_of_unfitted(body, self.registrant.stages)
 
     def _registrant(self, processes: Processes) -> SMPLify:

@@ -1,16 +1,17 @@
 """Fit a body model to annotated images or single-view videos, from the annotation file to meshes and overlays."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from smilfit.apis.data_source import DataSource, as_images
+from smilfit.apis.fit_options import FitImagesOptions
 from smilfit.apis.fit_run import FitRun, check_images_fit
 from smilfit.apis.fitting import fit
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.preprocessing import PreprocessRun, preprocess
-from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.files import writing
 
@@ -25,6 +26,7 @@ class FitImagesRun:
     fit: FitRun
 
 
+@with_options(FitImagesOptions)
 def fit_images(
     source: DataSource,
     out: str | Path,
@@ -32,21 +34,9 @@ def fit_images(
     config: str | Path | Mapping[str, Any] = FIT_IMAGES_CONFIG,
     options: Mapping[str, Any] | None = None,
     *,
+    fitting: FitImagesOptions,
     restart: bool = False,
-    cfg_options: Mapping[str, Any] | None = None,
-    device: str = 'cpu',
-    threads: int = 1,
-    window_px: int = 400,
-    video: bool = True,
-    video_every: int = 1,
-    video_frames: tuple[int | None, int | None] | None = None,
-    video_workers: int = 1,
-    meshes: str | None = None,
-    verdict: bool = True,
-    verdict_thresholds: str | Path | None = None,
-    overwrite: bool = False,
     preprocessed: Callable[[PreprocessRun], Any] | None = None,
-    progress: ProgressCallback | None = None,
 ) -> FitImagesRun:
     """Make `out`/pictures.h5 as `preprocess` does and fit it as `fit` does; what was stopped goes on.
 
@@ -58,20 +48,7 @@ def fit_images(
         config: as of `fit`.
         options: as of `preprocess`.
         restart: throw a stopped preprocessing's partial file away.
-        cfg_options: overrides of the config by dotted key.
-        device: as of `fit`.
-        threads: as of `fit`.
-        window_px: side of a drawn image, px.
-        video: write overlay videos of sequences.
-        video_every: as of `fit`.
-        video_frames: as of `fit`, by the images' places in a sequence.
-        video_workers: as of `fit`; videos of images are put together by one.
-        meshes: 'obj', 'ply' or 'none'.
-        verdict: as of `fit`.
-        verdict_thresholds: as of `fit`.
-        overwrite: preprocess and fit again.
         preprocessed: called when the dataset file is there, before the fit.
-        progress: called with a `Progress`.
 
     Raises:
         NotADirectoryError: `out` is a file.
@@ -79,7 +56,7 @@ def fit_images(
     """
     folder = check_images_folder(out)
     check_not_an_input(folder, (source.path, source.images), 'OUT', inside=True)
-    check_images_fit(config, body_model, cfg_options)
+    check_images_fit(config, body_model, fitting.cfg_options)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     made = preprocess(
@@ -88,30 +65,13 @@ def fit_images(
         body_model,
         options,
         restart=restart,
-        overwrite=overwrite,
-        progress=progress,
+        overwrite=fitting.overwrite,
+        progress=fitting.progress,
     )
     if preprocessed is not None:
         preprocessed(made)
-    done = fit(
-        config,
-        made.path,
-        folder,
-        body_model=body_model,
-        cfg_options=cfg_options,
-        device=device,
-        threads=threads,
-        window_px=window_px,
-        video=video,
-        video_every=video_every,
-        video_frames=video_frames,
-        video_workers=video_workers,
-        meshes=meshes,
-        verdict=verdict,
-        verdict_thresholds=verdict_thresholds,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    chosen = {f.name: getattr(fitting, f.name) for f in fields(fitting)}
+    done = fit(config, made.path, folder, body_model=body_model, **chosen)
     return FitImagesRun(made, done)
 
 

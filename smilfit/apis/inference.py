@@ -5,39 +5,32 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
+from smilfit.apis.infer_options import FrameOptions, InferenceOutputs, InferOptions, SourceOptions
 from smilfit.apis.inference_animals import AnimalCount
-from smilfit.apis.inference_outputs import PREDICTIONS, InferenceOutputs
+from smilfit.apis.inference_outputs import PREDICTIONS
 from smilfit.apis.inference_recordings import Recording
-from smilfit.apis.inference_run import FrameOptions, InferenceRun, InferenceWork
-from smilfit.apis.inference_sources import SourceOptions, open_recordings
+from smilfit.apis.inference_run import InferenceRun, InferenceWork
+from smilfit.apis.inference_sources import open_recordings
 from smilfit.apis.onnx_network import use_exported
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
-from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.apis.progress import ignore
 from smilfit.engine import TrainedRegressor, load_trained_regressor, process_group
 from smilfit.files import OutputLock, folder_name, real_folder
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes
 
 
+@with_options(InferOptions)
 def infer(
     checkpoint: str | Path,
     source: str | Path | None,
     out: str | Path,
     *,
-    config: str | Path | None = None,
-    body_model: str | Path | None = None,
-    network: str | Path | None = None,
+    options: InferOptions,
     sources: SourceOptions | None = None,
     frames: FrameOptions | None = None,
     outputs: InferenceOutputs | None = None,
-    cameras: Mapping[str, str] | None = None,
-    animals: int | str | None = None,
-    fps: float | None = None,
-    device: str = 'auto',
-    threads: int | None = None,
-    launcher: str = 'none',
-    overwrite: bool = False,
-    progress: ProgressCallback | None = None,
 ) -> list[InferenceRun] | None:
     """Predict a body in every frame of a recording and write what shows it.
 
@@ -47,21 +40,9 @@ def infer(
         checkpoint: of a training.
         source: a session's folder, a video, a folder of images or a dataset file; None where `sources` names videos.
         out: folder for the results; where a dataset file has several sessions, each has a folder in it.
-        config: the training's config, for checkpoints that do not hold it.
-        body_model: a body model file or a shipped model's name, instead of the training's.
-        network: an ONNX file that `export` wrote of this checkpoint, which onnxruntime runs in the network's place.
         sources: what is read of the source, and where boxes come from.
         frames: which frames.
         outputs: what is written.
-        cameras: the recording's name of a camera -> its name in the training, for models that know cameras by name.
-        animals: how many animals the recording shows, or 'auto'; None predicts one, as models without a map of
-            centres do.
-        fps: frames per second of the recording, instead of what it states.
-        device: 'cpu', 'cuda', 'cuda:0' (or another number) or 'auto'.
-        threads: CPU threads of torch meanwhile; as they are if None.
-        launcher: what started the processes that share the frames: 'none', 'pytorch' or 'slurm'.
-        overwrite: predict again what is there already.
-        progress: called with a `Progress` by the first process.
 
     Returns:
         What came out, a recording each, in the first process; None in the others.
@@ -73,26 +54,34 @@ def infer(
     """
     check_output_folder(out, '--out')
     check_not_an_input(out, (source,), '--out')
-    count = None if animals is None else AnimalCount.of(animals)
+    count = None if options.animals is None else AnimalCount.of(options.animals)
     sources, frames = sources or SourceOptions(), frames or FrameOptions()
     check_not_an_input(Path(out) / PREDICTIONS, (checkpoint, *(sources.videos or {}).values()), '--out')
-    alone = launcher == 'none'
+    alone = options.launcher == 'none'
     with (
-        nullcontext() if threads is None else torch_threads(threads),
-        process_group(launcher, 'cpu', PROCESS_TIMEOUT),
+        nullcontext() if options.threads is None else torch_threads(options.threads),
+        process_group(options.launcher, 'cpu', PROCESS_TIMEOUT),
     ):
         processes = Processes() if alone else DistributedProcesses()
-        trained = load_trained_regressor(checkpoint, config, body_model, chosen_device(device, alone))
-        if network is not None:
-            use_exported(trained, network)
+        device = chosen_device(options.device, alone)
+        trained = load_trained_regressor(checkpoint, options.config, options.body_model, device)
+        if options.network is not None:
+            use_exported(trained, options.network)
         recordings = open_recordings(
             source, sources, trained.names, bool(getattr(trained.model, 'finds_boxes', False))
         )
-        told = progress if progress is not None and processes.rank == 0 else ignore
+        report = options.progress if options.progress is not None and processes.rank == 0 else ignore
         work = InferenceWork(
-            trained, network, frames, outputs or InferenceOutputs(), processes, fps, overwrite, told
+            trained,
+            options.network,
+            frames,
+            outputs or InferenceOutputs(),
+            processes,
+            options.fps,
+            options.overwrite,
+            report,
         )
-        runs = _run_all(work, recordings, Path(out), count, cameras or {})
+        runs = _run_all(work, recordings, Path(out), count, options.cameras or {})
     return [run for run in runs if run is not None] if processes.rank == 0 else None
 
 

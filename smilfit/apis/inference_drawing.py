@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from smilfit.apis.infer_options import VIDEO_STYLES
 from smilfit.apis.inference_recordings import Recording, ShownImage
 from smilfit.apis.prediction_smoothing import projected, view_cameras
 from smilfit.apis.predictions import Predictions
@@ -18,7 +19,6 @@ from smilfit.visualization import OverlayPainter, Panel, ShownBody, View, look, 
 from smilfit.visualization.marks import BODY, FITTED, Surface, legend_strip, scale_of
 from smilfit.visualization.overlays import grid_of_views
 
-VIDEO_STYLES = ('overlay', 'side_by_side')
 # Frames whose meshes are in memory at once.
 _BLOCK = 32
 

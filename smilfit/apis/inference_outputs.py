@@ -3,12 +3,13 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from smilfit.apis.inference_drawing import VIDEO_STYLES, PredictionVideo
+from smilfit.apis.infer_options import InferenceOutputs
+from smilfit.apis.inference_drawing import PredictionVideo
 from smilfit.apis.judging import write_verdict
 from smilfit.apis.prediction_files import (
     PredictedRecording,
@@ -19,12 +20,10 @@ from smilfit.apis.prediction_files import (
 )
 from smilfit.apis.prediction_smoothing import smoothed
 from smilfit.apis.predictions import Predictions, read_predictions
-from smilfit.apis.progress import ProgressCallback, ignore, steps
+from smilfit.apis.progress import steps
 from smilfit.engine import TrainedRegressor
 from smilfit.files import MadeOf, OutputFolder, folder_name
-from smilfit.io import MESH_FORMATS
 from smilfit.io.synchronised_videos import chosen_views
-from smilfit.registry import reject_unknown
 from smilfit.version import __version__
 from smilfit.visualization.marks import BODY, Surface
 
@@ -32,51 +31,6 @@ logger = logging.getLogger('smilfit')
 
 PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 ANGLES, LABELS, ANIMATION = 'joint_angles.csv', 'labels', 'animation.glb'
-
-
-@dataclass(frozen=True)
-class InferenceOutputs:
-    """What is written beside the predictions.
-
-    Args:
-        smoothing_s: standard deviation of the Gaussian of time by which neighbouring frames count; 0 smooths nothing.
-            Everything but `predictions.npz` is of the smoothed motion.
-        refine: a registrant's config, by which predictions are refined first; none if empty.
-        animation: write `animation.glb`.
-        labels: write predicted keypoints as SLEAP labels, a camera a file.
-        meshes: 'obj', 'ply' or 'glb'; none if empty.
-        mesh_every: a mesh every n-th predicted frame.
-        video: 'overlay' or 'side_by_side'; none if empty.
-        video_views: cameras in the video, by name or number; all if empty.
-        view_videos: a video a camera beside that of all.
-        window_px: longer side of a camera in videos, px.
-        progress: called with a `Progress`.
-
-    Raises:
-        UnknownNameError: another format or style, with the near ones.
-    """
-
-    smoothing_s: float = 0.0
-    refine: str | Path = ''
-    animation: bool = True
-    labels: bool = True
-    meshes: str = ''
-    mesh_every: int = 1
-    video: str = ''
-    video_views: tuple[str | int, ...] = ()
-    view_videos: bool = False
-    window_px: int = 400
-    progress: ProgressCallback = ignore
-
-    def __post_init__(self) -> None:
-        """Check names and numbers."""
-        reject_unknown('--meshes', 'format', [self.meshes] if self.meshes else [], MESH_FORMATS)
-        reject_unknown('--video', 'style', [self.video] if self.video else [], VIDEO_STYLES)
-        if self.smoothing_s < 0 or self.mesh_every < 1:
-            raise ValueError(
-                f'InferenceOutputs: smoothing_s must not be negative and mesh_every at least 1; got '
-                f'{self.smoothing_s} and {self.mesh_every}.'
-            )
 
 
 class OutputWriter:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from smilfit.apis.animals_folder import AnimalsFolder
+from smilfit.apis.infer_options import FrameOptions, InferenceOutputs
 from smilfit.apis.inference_animals import AUTO, AnimalCount, AnimalsPredictor, parted
 from smilfit.apis.inference_blocks import BLOCKS, BlockFiles, blocks_of, fingerprint_of, predict_blocks
 from smilfit.apis.inference_network import FramePredictor
-from smilfit.apis.inference_outputs import PREDICTIONS, InferenceOutputs, OutputWriter, report_of
+from smilfit.apis.inference_outputs import PREDICTIONS, OutputWriter, report_of
 from smilfit.apis.inference_recordings import Recording, file_state
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.prediction_files import PredictedRecording
@@ -27,35 +28,6 @@ from smilfit.structures import Cameras, FitOrigin
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
-
-
-@dataclass(frozen=True)
-class FrameOptions:
-    """Which frames are predicted, and how many at once.
-
-    Every `every`-th frame from `start` on, `max_frames` of them at most; the network sees `batch_size` at once, and
-    `block_size` are kept together, so that a run that was stopped goes on after the last whole block.
-    """
-
-    start: int = 0
-    every: int = 1
-    max_frames: int | None = None
-    batch_size: int = 8
-    block_size: int = 128
-
-    def chosen(self, recording: Recording) -> list[int]:
-        """Choose frames of a recording.
-
-        Raises:
-            ValueError: none is left.
-        """
-        numbers = list(recording.numbers)[self.start :: self.every][: self.max_frames]
-        if not numbers:
-            raise ValueError(
-                f'{recording.name}: a frame at least must be left; of {len(recording.numbers)} none is from '
-                f'{self.start} on. Give a smaller --start.'
-            )
-        return numbers
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from smilfit.apis.infer_options import OWN, SLEAP, WHOLE, SourceOptions
 from smilfit.apis.inference_frames import CropOptions
 from smilfit.apis.inference_recordings import RecordedVideos, Recording, StoredRecording, guessed_camera
 from smilfit.datasets import open_dataset
@@ -29,7 +29,6 @@ from smilfit.structures import Cameras
 logger = logging.getLogger('smilfit')
 
 STORE_SUFFIXES = ('.h5', '.hdf5')
-OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
 _ONLY_CROPS = (
     'boxes: this model was trained on crops around the animal and %s; whole frames are taken, in which it may be '
     'small. Give --boxes sleap, a table of boxes, or a detector.'
@@ -40,33 +39,6 @@ _NEVER_LOOKED = 'never looked for it in whole images (preprocess --crop-mode def
 _SAME_PLACE, _SAME_TURN = 1e-3, 1e-3
 # Where neither checkpoint nor caller says how large a crop is.
 _USUAL_SIDE = 224
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """What is read of a source, and how frames are cut.
-
-    Args:
-        videos: camera -> video, instead of those found in a folder.
-        calibration: the cameras' file; else the folder's `calibration.toml`.
-        views: cameras to use, by name; all if empty.
-        sessions: of a dataset file; all if empty.
-        boxes: 'own', 'sleap', 'whole', a .csv file, or the name of a registered box finder.
-        side: of the crops, px; the training's if None.
-        fov_deg: angle of view of an uncalibrated camera, degrees; None for the guess of preprocessing.
-        common: of videos of different length use the part that all have.
-        unit: world unit, where the calibration does not state it.
-    """
-
-    videos: Mapping[str, str | Path] | None = None
-    calibration: str | Path | None = None
-    views: tuple[str, ...] = ()
-    sessions: tuple[str, ...] = ()
-    boxes: str | Path | BoxFinder = OWN
-    side: int | None = None
-    fov_deg: float | None = None
-    common: bool = False
-    unit: str | None = None
 
 
 def open_recordings(

@@ -10,6 +10,8 @@ import numpy as np
 
 from smilfit.apis.data_source import POINTS3D, DataSource
 from smilfit.apis.image_source import read_images
+from smilfit.apis.model_options import LookupOptions
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.point_source import read_point_sessions
 from smilfit.apis.point_units import LikelyUnit, likely_unit
@@ -42,16 +44,13 @@ class LookupProposal:
     taken_fps: float | None = None
 
 
+@with_options(LookupOptions)
 def propose_joint_lookup(
     body_model: str | Path,
     source: DataSource | None = None,
     out: str | Path | None = None,
     *,
-    page: str | Path | None = None,
-    up: str | None = None,
-    forward: str | None = None,
-    offset_sd: float | None = None,
-    overwrite: bool = False,
+    options: LookupOptions,
 ) -> LookupProposal:
     """Propose which place of a model each annotated keypoint is; write the table and a page that shows it.
 
@@ -59,12 +58,6 @@ def propose_joint_lookup(
         body_model: the model's file.
         source: the annotations; None to show the model alone.
         out: the table to write, a `.csv` file.
-        page: the page to write; beside the table under its name if None, else after the model.
-        up: the model's axis that points up, such as '+z'; None takes the file's, else what its names tell.
-        forward: the same of forward.
-        offset_sd: how far labels may be from proposed places of the skin, share of the body; `SKIN_SD` if
-            None.
-        overwrite: replace files that are there.
 
     Raises:
         FileExistsError: a file is there already.
@@ -72,6 +65,7 @@ def propose_joint_lookup(
     """
     body = load_body_model_data(body_model)
     table = None if source is None else Path(out or 'joint_lookup.csv')
+    page = options.page
     if page is None:
         page = Path(f'{body.name}.keypoints.html') if table is None else table.with_suffix('.html')
     for path, what in ((table, 'OUT'), (Path(page), '--page')):
@@ -79,15 +73,15 @@ def propose_joint_lookup(
             continue
         check_output_file(path, what)
         check_not_an_input(path, (body_model, *_input_files(source)), what)
-        if path.exists() and not overwrite:
+        if path.exists() and not options.overwrite:
             raise FileExistsError(
                 f'{what}: the file must not exist yet; {path} does. It may hold what somebody wrote by hand: choose '
                 'another name, or give --force.'
             )
-    axes = body_axes(body, up, forward)
+    axes = body_axes(body, options.up, options.forward)
     sessions = [] if source is None else _sessions(source, body)
     names = list(dict.fromkeys(name for session in sessions for name in session.keypoint_names))
-    rows = propose_lookup(body, names, axes, SKIN_SD if offset_sd is None else offset_sd)
+    rows = propose_lookup(body, names, axes, SKIN_SD if options.offset_sd is None else options.offset_sd)
     figures = dict(_frames(sessions[0])) if sessions else {}
     drawn = lookup_page(body, axes, rows, figures, Path(page).parent)
     if table is not None:

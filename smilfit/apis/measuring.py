@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smilfit.apis.model_options import MeasuringOptions
 from smilfit.body_models import SMIL, BodyModelData, is_shipped, load_body_model
 from smilfit.evaluation.verdict import GOOD
 from smilfit.files import read_npz
@@ -34,27 +35,6 @@ class MeasuringRun:
     allometry: list[Allometry] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class MeasuringOptions:
-    """How things are measured.
-
-    Args:
-        body_model: a file, or a shipped model's name: of registrations and fits that do not say where theirs is.
-        unit: of models' lengths and of fits and registrations, where files do not say: mm, cm, m or um.
-        betas: shapes of models to measure beside the mean, by name.
-        beta_steps: by so many standard deviations each coefficient of models is moved up and down; 0 for none.
-        poses: in how many frames of a fit poses are looked at.
-        keep_doubted: numbers that are in doubt go into slopes, too.
-    """
-
-    body_model: str | Path | None = None
-    unit: str | None = None
-    betas: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    beta_steps: float = 0.0
-    poses: int = 40
-    keep_doubted: bool = False
 
 
 def measure(

@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
+from smilfit.apis.network_options import NetworkOptions
 from smilfit.apis.onnx_network import FORMAT, VERSION, OnnxNetwork, check_installed, sha256_of
 from smilfit.apis.onnx_parity import ParityRow, check_parity, random_batches, real_batches
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.engine import TrainedRegressor, load_trained_regressor
 from smilfit.files import MadeOf, OutputFolder, shorten, write_text
@@ -39,18 +41,8 @@ class ExportRun:
     description: Path | None
 
 
-def export(
-    checkpoint: str | Path,
-    out: str | Path,
-    *,
-    config: str | Path | None = None,
-    body_model: str | Path | None = None,
-    side: int | None = None,
-    data: str | Path | None = None,
-    batch_sizes: Sequence[int] = (1, 4),
-    tolerance: float = 1e-3,
-    force: bool = False,
-) -> ExportRun:
+@with_options(NetworkOptions)
+def export(checkpoint: str | Path, out: str | Path, options: NetworkOptions) -> ExportRun:
     """Write a regressor's network as an ONNX file, and beside it (.json) what it takes and gives.
 
     Of a `KeypointRegressor` that is images to heat maps, of a `MultiViewRegressor` images and rays to a body in the
@@ -60,13 +52,6 @@ def export(
     Args:
         checkpoint: of a training.
         out: the .onnx file to write.
-        config: the training's config, for checkpoints that do not hold the model's.
-        body_model: a body model file or a shipped model's name, instead of the training's.
-        side: of the images, px; None for that of the training.
-        data: a dataset file; None compares on random inputs alone.
-        batch_sizes: to compare on.
-        tolerance: largest absolute difference of any output.
-        force: replace files that are there.
 
     Raises:
         ImportError: what the extra `onnx` brings is not installed.
@@ -76,23 +61,30 @@ def export(
     out = check_output_file(out, 'OUT')
     if out.suffix != '.onnx':
         raise ValueError(f'OUT: must end in .onnx; got {out.name!r}. Call it {out.stem}.onnx.')
-    check_not_an_input(out, (checkpoint, data, config, body_model), 'OUT')
+    check_not_an_input(out, (checkpoint, options.data, options.config, options.body_model), 'OUT')
     check_installed('export')
     description = out.with_suffix('.json')
     for path in (out, description):
-        if path.exists() and not force:
+        if path.exists() and not options.force:
             raise FileExistsError(f'{path}: is there already. Give --force to replace it, or another name.')
-    trained = load_trained_regressor(checkpoint, config, body_model)
-    network = trained.model.exported_network(side).eval()
-    made_of = MadeOf({'checkpoint': sha256_of(Path(checkpoint))}, {'side': side, 'tolerance': tolerance})
+    trained = load_trained_regressor(checkpoint, options.config, options.body_model)
+    network = trained.model.exported_network(options.side).eval()
+    tolerance = options.tolerance
+    made_of = MadeOf(
+        {'checkpoint': sha256_of(Path(checkpoint))}, {'side': options.side, 'tolerance': tolerance}
+    )
     folder = OutputFolder(out.parent, f'{out.name}.done.json')
     rows: list[ParityRow] = []
     try:
         with folder.make(out.stem, made_of) as staging:
             write_network(network, staging / out.name)
-            batches = random_batches(network, batch_sizes, len(trained.names.camera_names) or _USUAL_VIEWS)
-            if data is not None:
-                batches = chain(batches, real_batches(network, trained.model, data, batch_sizes))
+            batches = random_batches(
+                network, options.batch_sizes, len(trained.names.camera_names) or _USUAL_VIEWS
+            )
+            if options.data is not None:
+                batches = chain(
+                    batches, real_batches(network, trained.model, options.data, options.batch_sizes)
+                )
             file = OnnxNetwork(staging / out.name, torch.get_num_threads())
             rows += check_parity(network, file, batches)
             if not all(row.within(tolerance) for row in rows):

@@ -34,7 +34,6 @@ from smilfit.structures import Cameras, FitResult, Keypoints2d
 
 logger = logging.getLogger('smilfit')
 
-REFINE_CONFIG = 'fit/multiview_keypoints_lm.py'
 # What the network saw in the images, where it says so: not what its body projects to.
 SEEN, SEEN_CONFIDENCE = 'seen2d', 'seen2d_confidence'
 NOT_JUDGED = (

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, get_rank
 
 from smilfit.apis.pseudo_label_files import read_pseudo_labels
+from smilfit.apis.run_options import TrainOptions
 from smilfit.datasets import AddPseudoLabels, PseudoLabels
 from smilfit.datasets.open_dataset import open_dataset
 
@@ -19,12 +20,13 @@ logger = logging.getLogger('smilfit')
 FILE = 'pseudo_labels.npz'
 # What a training that is only looked at would be begun with.
 _CHECKED = 'checked_pseudo_labels.npz'
-# How much a found body counts beside a known one.
-WEIGHT = 0.3
 
 
 def add_pseudo_labels(
-    cfg: Config, paths: Sequence[str | Path], weight: float = WEIGHT, checked: bool = False
+    cfg: Config,
+    paths: Sequence[str | Path],
+    weight: float = TrainOptions.pseudo_weight,
+    checked: bool = False,
 ) -> None:
     """Let the training's datasets have pseudo-labels; a run that goes on has those that it was begun with.
 

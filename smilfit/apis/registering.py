@@ -15,8 +15,10 @@ import torch
 
 from smilfit.apis.compute import torch_threads
 from smilfit.apis.fit_run import load_fit_config
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
-from smilfit.apis.progress import Progress, ProgressCallback, ignore
+from smilfit.apis.progress import Progress, ignore
+from smilfit.apis.register_options import RegisterOptions
 from smilfit.apis.scan_warnings import scan_warnings
 from smilfit.body_models import SMIL, is_shipped, load_body_model, save_body_model
 from smilfit.engine.launch import process_group
@@ -66,18 +68,12 @@ class RegistrationRun:
     skipped: tuple[str, ...] = field(default=())
 
 
+@with_options(RegisterOptions)
 def register(
     config: str | Path | Mapping[str, Any],
     scans: Sequence[str | Path],
     out: str | Path,
-    *,
-    body_model: str | Path | None = None,
-    unit: str | None = None,
-    cfg_options: Mapping[str, Any] | None = None,
-    threads: int = 1,
-    overwrite: bool = False,
-    launcher: str = 'none',
-    progress: ProgressCallback | None = None,
+    options: RegisterOptions,
 ) -> RegistrationRun | None:
     """Register a body to scans; what is registered in the same way already is not done again.
 
@@ -85,14 +81,6 @@ def register(
         config: a `MeshRegistrant`'s config: a file, a shipped one's name such as `register/scans.py`, or its dict.
         scans: files and folders of them; named points lie beside a scan as `<name>.landmarks.json`.
         out: folder for the results, one folder a scan.
-        body_model: a body model file, a shipped model's name, or a mesh (a template without a skeleton); instead of
-            the config's.
-        unit: of the scans' coordinates: 'mm', 'cm', 'm' or 'um'; None where it is not known.
-        cfg_options: overrides of the config by dotted key.
-        threads: CPU threads of torch meanwhile.
-        overwrite: register again what is registered already.
-        launcher: what started the processes that share the scans: 'none', 'pytorch' or 'slurm'.
-        progress: called with a `Progress` by the first process.
 
     Returns:
         All results in the first process, None in the others.
@@ -104,12 +92,13 @@ def register(
     out = check_output_folder(out, '--out')
     check_not_an_input(out, scans, '--out')
     found = find_scans(list(scans))
-    with torch_threads(threads), process_group(launcher, 'cpu', PATIENCE):
-        processes = Processes() if launcher == 'none' else DistributedProcesses()
-        cfg = load_fit_config(config, cfg_options or {})
+    with torch_threads(options.threads), process_group(options.launcher, 'cpu', PATIENCE):
+        processes = Processes() if options.launcher == 'none' else DistributedProcesses()
+        cfg = load_fit_config(config, options.cfg_options or {})
+        unit = options.unit
         if unit is not None and unit not in MILLIMETRES:
             raise ValueError(f'--unit: must be one of {", ".join(MILLIMETRES)}; got {unit!r}.')
-        body, model_file = _body(cfg.pop('body_model', None), body_model)
+        body, model_file = _body(cfg.pop('body_model', None), options.body_model)
         registrant = build_registrant({**cfg, 'body_model': body})
         if not isinstance(registrant, MeshRegistrant):
             raise ValueError(
@@ -121,14 +110,14 @@ def register(
                 if processes.rank == 0:
                     out.mkdir(parents=True, exist_ok=True)
                     save_body_model(registrant.body.data, out / BODY_MODEL)
-            run = _Run(registrant, model_file, cfg, out, unit, overwrite)
+            run = _Run(registrant, model_file, cfg, out, unit, options.overwrite)
             own = list(found.items())[processes.rank :: processes.count]
-            told = progress if progress is not None and processes.rank == 0 else ignore
+            report = options.progress if options.progress is not None and processes.rank == 0 else ignore
             done = []
             for k, (name, path) in enumerate(own):
-                told(Progress('register', k, len(own), name))
+                report(Progress('register', k, len(own), name))
                 done.append((name, *run.one(name, path)))
-            told(Progress('register', len(own), len(own), ''))
+            report(Progress('register', len(own), len(own), ''))
             every = processes.gather_list(done)
             if processes.rank != 0:
                 return None

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from smilfit.apis.model_options import ImportOptions
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input
 from smilfit.body_models.smil_json import write_smil_json
 from smilfit.files import replacing, write_text
@@ -32,27 +34,13 @@ def beside(model: str | Path, suffix: str) -> Path:
     return model.with_name(model.name.removesuffix(SUFFIX) + suffix)
 
 
-def import_rig(
-    rig: str | Path,
-    out: str | Path,
-    unit: str | None = None,
-    limits: str | Path = 'auto',
-    overwrite: bool = False,
-    skin: str | Path | None = None,
-    keypoints: str | Path | None = None,
-    armature: str | None = None,
-) -> RigImport:
+@with_options(ImportOptions, positional=('unit', 'limits', 'overwrite', 'skin', 'keypoints', 'armature'))
+def import_rig(rig: str | Path, out: str | Path, options: ImportOptions) -> RigImport:
     """Read a rig and write it as a body model; its clips and its texture lie beside it.
 
     Args:
         rig: the file.
         out: the model's file, `*.smil.json`.
-        unit: of the rig's numbers, where the file's or the format's is wrong or missing.
-        limits: as `build_model` has them.
-        overwrite: replace what is there.
-        skin: of a MuJoCo model, as `read_rig` has it.
-        keypoints: likewise.
-        armature: of what Blender reads, likewise.
 
     Raises:
         ValueError: a rig that cannot be read or made a model of, or a bad name.
@@ -61,13 +49,15 @@ def import_rig(
     out = Path(out)
     if not out.name.endswith(SUFFIX) or out.name == SUFFIX:
         raise ValueError(f'OUT: must end in {SUFFIX}; got {out.name}. Name it, say, {out.stem}{SUFFIX}.')
-    others = [x for x in (limits, skin, keypoints) if x is not None and x not in LIMITS]
+    others = [
+        x for x in (options.limits, options.skin, options.keypoints) if x is not None and x not in LIMITS
+    ]
     check_not_an_input(out, (rig, *others), 'OUT')
-    if out.exists() and not overwrite:
+    if out.exists() and not options.overwrite:
         raise FileExistsError(f'{out}: is there already. Give --force to replace it, or another name.')
-    found = read_rig(rig, skin, keypoints, armature)
+    found = read_rig(rig, options.skin, options.keypoints, options.armature)
     with naming_file(rig, found):
-        data, report = build_model(found, unit, limits, out.name.removesuffix(SUFFIX))
+        data, report = build_model(found, options.unit, options.limits, out.name.removesuffix(SUFFIX))
     write_smil_json(data, out)
     clips = texture = None
     for stale in (beside(out, '.clips.npz'), beside(out, '.texture.npz')):

@@ -83,7 +83,7 @@ class SessionOutputs:
         # A turntable shows bodies alone.
         shown = fits.dataset.has_images(self.session) or bool(self.result.fitted.any())
         self._part('overlay', options.video and shown, self._drawn_with, draw)
-        kind = options.mesh_format or NO_MESHES
+        kind = options.meshes or NO_MESHES
         self._part('meshes', kind != NO_MESHES, {'format': kind}, lambda folder: self._meshes(folder, kind))
         measured = fits.measured(self.session, self.result)
         numbers = {name: value for part in measured for name, value in part.metrics().items()}
@@ -96,7 +96,7 @@ class SessionOutputs:
         images = ImageOutputs(
             fits.body, fits.dataset, self.session, self.result, options.window_px, *self._judged()
         )
-        kind = options.mesh_format or 'obj'
+        kind = options.meshes or 'obj'
         self._part(
             'meshes', kind != NO_MESHES, {'format': kind}, lambda folder: images.write_meshes(folder, kind)
         )

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.apis.measuring import model_file_of, model_of_registrations
+from smilfit.apis.model_options import ShapeSpaceOptions
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input
 from smilfit.body_models import SMIL, save_body_model
 from smilfit.files import write_bytes, write_text
@@ -31,24 +33,15 @@ class ShapeSpaceRun:
     files: tuple[Path, ...]
 
 
+@with_options(ShapeSpaceOptions)
 def make_shape_space(
-    paths: Sequence[str | Path],
-    out: str | Path,
-    *,
-    body_model: str | Path | None = None,
-    form: str = 'entangled',
-    variance: float = 0.95,
-    components: int | None = None,
-    keep_size: bool = False,
+    paths: Sequence[str | Path], out: str | Path, options: ShapeSpaceOptions
 ) -> ShapeSpaceRun:
     """Analyse registrations, and write the model of their shape space, a page, a figure and the specimens' betas.
 
     Args:
         paths: `registration.npz`, folders of one, or folders of such folders.
         out: the model, `*.smil.json`; beside it go `<name>_shape_space.html`, `.png` and `<name>_scores.csv`.
-        body_model: of the registrations, where they do not say where it is.
-        form, variance, components: as of `shape_space`.
-        keep_size: as of `rest_shapes`.
 
     Raises:
         FileNotFoundError: no registration there.
@@ -58,17 +51,17 @@ def make_shape_space(
     if not out.name.endswith(SUFFIX):
         raise ValueError(f'OUT: the model must end in {SUFFIX}; got {out.name!r}. Rename it.')
     files = [file for path in paths for file in find_registrations(path)]
-    check_not_an_input(out, (*files, model_file_of(files[0], body_model)), 'OUT')
+    check_not_an_input(out, (*files, model_file_of(files[0], options.body_model)), 'OUT')
     registrations = [read_registration(file) for file in files]
-    data = model_of_registrations(files[0], body_model).data
+    data = model_of_registrations(files[0], options.body_model).data
     name = out.name.removesuffix(SUFFIX)
-    shapes = rest_shapes(registrations, data, keep_size)
-    space = shape_space(shapes, data, form, variance, components, name)
+    shapes = rest_shapes(registrations, data, options.keep_size)
+    space = shape_space(shapes, data, options.form, options.variance, options.components, name)
     curves = {
         block.name: _in(shape_curves(rows, shapes.n_vertices), shapes.per_model_unit)
         for block, rows in zip(space.blocks, space.rows)
     }
-    remarks = _remarks(space, shapes, registrations, keep_size)
+    remarks = _remarks(space, shapes, registrations, options.keep_size)
     out.parent.mkdir(parents=True, exist_ok=True)
     written = [save_body_model(space.data, out), _scores(out.with_name(f'{name}_scores.csv'), space, shapes)]
     written += _page(out.with_name(f'{name}_shape_space.html'), space, curves, shapes.unit, remarks)

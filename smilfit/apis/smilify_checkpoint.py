@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from smilfit.apis.network_options import CheckpointOptions
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import SMIL
@@ -39,15 +41,9 @@ class ConvertedCheckpoint:
     left_out: tuple[str, ...]
 
 
+@with_options(CheckpointOptions)
 def convert_smilify_checkpoint(
-    checkpoint: str | Path,
-    out: str | Path,
-    body_model: str | Path,
-    *,
-    camera_names: Sequence[str] | None = None,
-    frame: str | None = None,
-    unit: float = 1.0,
-    force: bool = False,
+    checkpoint: str | Path, out: str | Path, body_model: str | Path, options: CheckpointOptions
 ) -> ConvertedCheckpoint:
     """Convert a checkpoint, and write a config of the same name (.py) beside it.
 
@@ -55,11 +51,6 @@ def convert_smilify_checkpoint(
         checkpoint: SMILify's .pth; nothing in it is run.
         out: the checkpoint to write.
         body_model: the body model file of its training.
-        camera_names: the cameras of its training in SMILify's order (alphabetical), where the file does not say.
-        frame: 'first_camera' for a training on merged datasets, whose worlds are those of first cameras; None as the
-            checkpoint has it.
-        unit: the data's units in one of the network's; SMILify trains in m where data are in mm: 1000.
-        force: replace files that are there.
 
     Raises:
         FileExistsError: an output is there already.
@@ -69,18 +60,18 @@ def convert_smilify_checkpoint(
     config = out.with_suffix('.py')
     for path in (out, config):
         check_not_an_input(path, (checkpoint, body_model), 'OUT')
-        if path.exists() and not force:
+        if path.exists() and not options.force:
             raise FileExistsError(f'{path}: is there already. Give --force to replace it, or another name.')
     body, reference = load_body_for(DatasetNames(), {'body_model': dict(BODY)}, body_model)
     body_file = Path(reference.absolute or reference.given)
     found = read_smilify_checkpoint(checkpoint, body)
     names = DatasetNames(
-        camera_names=_camera_names(checkpoint, found, camera_names),
+        camera_names=_camera_names(checkpoint, found, options.camera_names),
         body_model_file=str(body_file),
         body_model_hash=body.data.hash_without_landmarks(),
         body_model=reference,
     )
-    model_cfg = _model_cfg(found, names.camera_names, frame, unit)
+    model_cfg = _model_cfg(found, names.camera_names, options.frame, options.unit)
     state = _converted_weights(str(checkpoint), found, model_cfg, body, names)
     entry = {
         'format_version': FORMAT_VERSION,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smilfit.apis.network_options import ConversionOptions
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.apis.smilify_defaults import LR_SCHEDULE
@@ -28,16 +30,15 @@ class ConvertedConfig:
     told: tuple[str, ...]
 
 
+@with_options(ConversionOptions)
 def convert_smilify_config(
-    source: str | Path, out: str | Path, *, unit: float = 1.0, force: bool = False
+    source: str | Path, out: str | Path, options: ConversionOptions
 ) -> ConvertedConfig:
     """Convert a config.
 
     Args:
         source: the JSON file, of "mode" "singleview" or "multiview".
         out: the .py file to write.
-        unit: the data's units in one of the network's; SMILify trains in m where data are in mm: 1000.
-        force: replace a file that is there.
 
     Raises:
         UnknownNameError: a key or name that SMILify does not have, with the near ones.
@@ -46,7 +47,7 @@ def convert_smilify_config(
     """
     out = check_output_file(out, 'OUT')
     check_not_an_input(out, (source,), 'OUT')
-    if out.exists() and not force:
+    if out.exists() and not options.force:
         raise FileExistsError(f'{out}: is there already. Give --force to replace it, or another name.')
     config = read_strict_json(source, "a config of SMILify's")
     where = str(source)
@@ -55,7 +56,7 @@ def convert_smilify_config(
         raise BadFileError(
             f"{where}: mode must be 'singleview' or 'multiview'; got {shorten(config.get('mode'))}."
         )
-    values, told = _converted(where, config, unit)
+    values, told = _converted(where, config, options.unit)
     header = [f'Written from {Path(source).name}, a config of SMILify: python tools/train.py {out.name}.', '']
     header += ['Not carried over, or different:', *(f'  {line}' for line in told)] if told else []
     return ConvertedConfig(write_text(out, config_text(values, header)), tuple(told))

@@ -16,6 +16,7 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_file, che
 from smilfit.apis.preprocessing import portable_model
 from smilfit.apis.progress import Progress, ProgressCallback, ignore, steps
 from smilfit.apis.rig_import import beside
+from smilfit.apis.synthesis_options import SynthesisInputs
 from smilfit.body_models import SMIL, BodyModelData, keypoint_definitions, load_body_model_data
 from smilfit.body_models.pose_sources import GivenPoses, read_poses
 from smilfit.datasets import PreprocessOptions
@@ -42,36 +43,6 @@ STORE = '.h5'
 # As a set of keypoints: all joints.
 JOINTS = 'joints'
 _MOST_MARKER_BYTES = 1 << 22
-
-
-@dataclass(frozen=True)
-class SynthesisInputs:
-    """What of the user's own goes into the sessions.
-
-    Args:
-        calibration: `calibration.toml` of the rig; made rigs if None.
-        exclude_cameras: cameras of the calibration to leave out.
-        downscale: images are smaller than the calibration's by this factor.
-        unit: world unit where the calibration states none.
-        backgrounds: images and videos of the place, or folders of them.
-        poses: .npz of fits, or of recordings whose parameters are known, that hold `body_pose`: poses come from
-            these, with chains of joints recombined and mirrored; from the joint limits if there are none.
-        clips: whether motion is that of the clips that lie beside an imported model (`NAME.clips.npz`); its own skin
-            (`NAME.texture.npz`) is then shown, where it has one.
-        joint_lookup: csv (columns model,data) of the keypoints that are labelled.
-        keypoint_set: a keypoint set of the model, or 'joints' for all joints; without this and a lookup, the model's
-            first set, or all joints of a model without sets.
-    """
-
-    calibration: str | Path | None = None
-    exclude_cameras: Sequence[str] = ()
-    downscale: float = 1.0
-    unit: str | None = None
-    backgrounds: Sequence[str | Path] = ()
-    poses: Sequence[str | Path] = ()
-    clips: bool = False
-    joint_lookup: str | Path | None = None
-    keypoint_set: str | None = None
 
 
 @dataclass(frozen=True)

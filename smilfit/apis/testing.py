@@ -1,21 +1,20 @@
 """Measure a checkpoint on the test split and write the benchmark folder."""
 
 # `test` is what the command is called; pytest looks into files of tests only.
-# ruff: noqa: PT028
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
-from smilfit.apis.progress import ProgressCallback
 from smilfit.apis.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
-from smilfit.apis.run_reports import RunListener
+from smilfit.apis.run_options import TestOptions
 from smilfit.apis.shipped_configs import find_config
 from smilfit.engine import (
     build_test_runner,
@@ -56,40 +55,13 @@ class EvaluationRun:
     comparison: Path | None = None
 
 
-def test(
-    config: str | Path | None,
-    checkpoint: str | Path,
-    work_dir: str | Path | None = None,
-    out: str | Path | None = None,
-    *,
-    cfg_options: Mapping[str, Any] | None = None,
-    body_model: str | Path | None = None,
-    device: str = 'auto',
-    launcher: str = 'none',
-    averaged: bool = True,
-    refine: bool = False,
-    left_out_views: bool = False,
-    progress: ProgressCallback | None = None,
-    listener: RunListener | None = None,
-) -> EvaluationRun | None:
-    """Test a trained regressor.
+@with_options(TestOptions, positional=('work_dir', 'out'))
+def test(config: str | Path | None, checkpoint: str | Path, options: TestOptions) -> EvaluationRun | None:
+    """Test a trained regressor, and write the folder `benchmark` of its work dir.
 
     Args:
         config: the config of the training; the one that the checkpoint holds if None.
         checkpoint: a checkpoint of that training.
-        work_dir: its folder `benchmark` is written; else the config's, else `work_dirs/<config name>`, or the
-            checkpoint's folder where no config is given.
-        out: write the metrics to this .json; else `<work dir>/benchmark/metrics.json`.
-        cfg_options: overrides of the config by dotted key.
-        body_model: a body model file or a shipped model's name, instead of the one that the dataset names.
-        device: 'auto', 'cpu' or 'cuda'.
-        launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
-        refine: refine predictions as the config's `refinement` says before they are compared.
-        left_out_views: judge the model also in each view, predicted from the others: as many predictions more as
-            there are views.
-        averaged: test the averaged weights of a training with `EMAHook`; else those of the last step.
-        progress: called with a `Progress` after every batch, by the first process.
-        listener: hears what is tested and how it goes; what mmengine says goes to the log file alone then.
 
     Returns:
         What came out, in the first process; None in the others.
@@ -98,69 +70,52 @@ def test(
         ConfigError: the config does not run.
         ValueError: `out` is one of the inputs.
     """
-    if left_out_views and launcher != 'none':
+    if options.left_out_views and options.launcher != 'none':
         raise ValueError(
-            f'--left-out-views: the test must run in one process; got --launcher {launcher}. Leave one of them out.'
+            f'--left-out-views: the test must run in one process; got --launcher {options.launcher}. Leave one of '
+            'them out.'
         )
     found = None if config is None else find_config(config)
-    cfg = _experiment(found, checkpoint, cfg_options, work_dir)
-    if refine:
+    cfg = _experiment(found, checkpoint, options)
+    if options.refine:
         set_refinement(cfg)
     check_output_folder(cfg.work_dir, '--work-dir')
-    if out is not None:
-        check_output_file(out, '--out')
-        check_not_an_input(out, (found, checkpoint, body_model), '--out')
-    chosen = choose_device(device)
-    cfg.launcher = launcher
+    if options.out is not None:
+        check_output_file(options.out, '--out')
+        check_not_an_input(options.out, (found, checkpoint, options.body_model), '--out')
+    device = choose_device(options.device)
+    cfg.launcher = options.launcher
     made_of = MadeOf({'checkpoint': Path(checkpoint).name}, {'config': None if found is None else found.name})
-    with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        return _test(
-            cfg, checkpoint, body_model, device, averaged, left_out_views, made_of, out, progress, listener
-        )
+    with process_group(options.launcher, device), hold_work_dir(cfg.work_dir):
+        return _test(cfg, checkpoint, options, made_of)
 
 
-def _experiment(
-    config: Path | None,
-    checkpoint: str | Path,
-    cfg_options: Mapping[str, Any] | None,
-    work_dir: str | Path | None,
-) -> Config:
+def _experiment(config: Path | None, checkpoint: str | Path, options: TestOptions) -> Config:
     if config is not None:
-        return load_experiment(config, cfg_options, work_dir)
+        return load_experiment(config, options.cfg_options, options.work_dir)
     cfg = config_of_checkpoint(checkpoint)
-    if cfg_options:
-        merge_options(cfg, cfg_options)
-    cfg.work_dir = str(Path(checkpoint).parent if work_dir is None else work_dir)
+    if options.cfg_options:
+        merge_options(cfg, options.cfg_options)
+    cfg.work_dir = str(Path(checkpoint).parent if options.work_dir is None else options.work_dir)
     return cfg
 
 
 # The runner holds the group of processes: it must be gone when that is left, so it lives in a function of its own.
-def _test(
-    cfg: Config,
-    checkpoint: str | Path,
-    body_model: str | Path | None,
-    device: str,
-    averaged: bool,
-    left_out_views: bool,
-    made_of: MadeOf,
-    out: str | Path | None,
-    progress: ProgressCallback | None,
-    listener: RunListener | None,
-) -> EvaluationRun | None:
+def _test(cfg: Config, checkpoint: str | Path, options: TestOptions, made_of: MadeOf) -> EvaluationRun | None:
     runner = build_test_runner(
         cfg,
         checkpoint,
-        body_model=body_model,
-        device=device,
-        averaged=averaged,
-        console_level=None if listener is None else QUIET,
+        body_model=options.body_model,
+        device=options.device,
+        averaged=options.averaged,
+        console_level=None if options.listener is None else QUIET,
     )
-    add_progress(runner, progress)
-    add_listener(runner, listener)
+    add_progress(runner, options.progress)
+    add_listener(runner, options.listener)
     metrics = runner.test()
-    if left_out_views:
+    if options.left_out_views:
         metrics |= _left_out(runner)
-    return _write(runner, metrics, made_of, out) if runner.rank == 0 else None
+    return _write(runner, metrics, made_of, options.out) if runner.rank == 0 else None
 
 
 def _left_out(runner: Any) -> dict[str, int | float]:

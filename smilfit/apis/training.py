@@ -1,17 +1,16 @@
 """Train a regressor: a config and a dataset file become checkpoints."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
-from smilfit.apis.progress import ProgressCallback
-from smilfit.apis.pseudo_label_training import WEIGHT, add_pseudo_labels, count_pseudo_labels
+from smilfit.apis.pseudo_label_training import add_pseudo_labels, count_pseudo_labels
 from smilfit.apis.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
-from smilfit.apis.run_reports import RunListener
+from smilfit.apis.run_options import TrainOptions
 from smilfit.apis.shipped_configs import find_config
 from smilfit.apis.training_targets import add_targets
 from smilfit.engine import (
@@ -45,45 +44,12 @@ class TrainRun:
     log: str | None = None
 
 
-def train(
-    config: str | Path,
-    work_dir: str | Path | None = None,
-    *,
-    cfg_options: Mapping[str, Any] | None = None,
-    body_model: str | Path | None = None,
-    device: str = 'auto',
-    launcher: str = 'none',
-    resume: str | None = None,
-    amp: bool = False,
-    track: Sequence[str] = (),
-    auto_scale_lr: bool = False,
-    validate: bool = True,
-    pseudo_labels: Sequence[str | Path] = (),
-    pseudo_weight: float = WEIGHT,
-    targets: str | Path | None = None,
-    progress: ProgressCallback | None = None,
-    listener: RunListener | None = None,
-) -> TrainRun | None:
+@with_options(TrainOptions, positional=('work_dir',))
+def train(config: str | Path, options: TrainOptions) -> TrainRun | None:
     """Train from a config.
 
     Args:
         config: a config file, or a shipped one's name such as `train/multiview_demo.py`.
-        work_dir: where to write; else the config's, else `work_dirs/<config name>`.
-        cfg_options: overrides of the config by dotted key.
-        body_model: a body model file or a shipped model's name, instead of the one that the dataset names.
-        device: 'auto', 'cpu' or 'cuda'.
-        launcher: what started the processes of a distributed run: 'none', 'pytorch' or 'slurm'.
-        resume: a checkpoint to go on from, or 'auto' for the newest whole one in the work dir.
-        amp: mixed precision.
-        track: 'tensorboard', 'wandb': where curves go beside the log.
-        auto_scale_lr: scale the learning rate by the batch size over the config's base_batch_size.
-        validate: validate while training.
-        pseudo_labels: bodies found in unlabelled frames: folders of `infer --refine` or `fit`, or files of
-            `make_pseudo_labels`; see `read_pseudo_labels`.
-        pseudo_weight: how much these count beside known ones.
-        targets: a folder of `fit` of the training's dataset, whose parameters are taken as known; see `read_targets`.
-        progress: called with a `Progress` after every step, by the first process.
-        listener: hears what is trained and how it goes; what mmengine says goes to the log file alone then.
 
     Returns:
         What came out, in the first process; None in the others.
@@ -92,90 +58,54 @@ def train(
         ConfigError: the config does not run, or cannot be trained with.
         OutputHeldError: another run is in the work dir.
     """
-    cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
-    _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
-    check_not_an_input(cfg.work_dir, (*pseudo_labels, targets), '--work-dir', inside=True)
-    with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        _add_found(cfg, pseudo_labels, pseudo_weight, targets)
-        return _train(cfg, body_model, device, progress, listener)
+    cfg, device = _experiment(config, options)
+    with process_group(options.launcher, device), hold_work_dir(cfg.work_dir):
+        _add_found(cfg, options)
+        return _train(cfg, options)
 
 
-def check_training(
-    config: str | Path,
-    work_dir: str | Path | None = None,
-    *,
-    cfg_options: Mapping[str, Any] | None = None,
-    body_model: str | Path | None = None,
-    device: str = 'auto',
-    launcher: str = 'none',
-    resume: str | None = None,
-    amp: bool = False,
-    track: Sequence[str] = (),
-    auto_scale_lr: bool = False,
-    validate: bool = True,
-    pseudo_labels: Sequence[str | Path] = (),
-    pseudo_weight: float = WEIGHT,
-    targets: str | Path | None = None,
-) -> int:
+@with_options(TrainOptions, positional=('work_dir',))
+def check_training(config: str | Path, options: TrainOptions) -> int:
     """Build everything that `train` would of the same arguments, train nothing, and count what would be trained.
 
     Returns:
         How many numbers training would change.
     """
-    cfg, chosen = _experiment(config, work_dir, cfg_options, device, launcher, resume)
-    _adjust(cfg, chosen, amp, track, auto_scale_lr, validate)
-    check_not_an_input(cfg.work_dir, (*pseudo_labels, targets), '--work-dir', inside=True)
-    with process_group(launcher, chosen), hold_work_dir(cfg.work_dir):
-        _add_found(cfg, pseudo_labels, pseudo_weight, targets, checked=True)
-        return _check(cfg, body_model, device)
+    cfg, device = _experiment(config, options)
+    with process_group(options.launcher, device), hold_work_dir(cfg.work_dir):
+        _add_found(cfg, options, checked=True)
+        return _check(cfg, options)
 
 
-def _add_found(
-    cfg: Config,
-    pseudo_labels: Sequence[str | Path],
-    weight: float,
-    targets: str | Path | None,
-    checked: bool = False,
-) -> None:
+def _experiment(config: str | Path, options: TrainOptions) -> tuple[Config, str]:
+    """Read the config, and decide on which kind of device it runs."""
+    cfg = load_experiment(find_config(config), options.cfg_options, options.work_dir)
+    check_output_folder(cfg.work_dir, '--work-dir')
+    device = choose_device(options.device)
+    cfg.launcher = options.launcher
+    set_resume(cfg, options.resume)
+    if options.track:
+        set_tracking(cfg, options.track)
+    if options.amp:
+        set_mixed_precision(cfg, device)
+    if options.auto_scale_lr:
+        _scale_learning_rate(cfg)
+    if not options.validate:
+        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            cfg[key] = None
+    check_not_an_input(cfg.work_dir, (*options.pseudo_labels, options.targets), '--work-dir', inside=True)
+    return cfg, device
+
+
+def _add_found(cfg: Config, options: TrainOptions, checked: bool = False) -> None:
     """Let the datasets have what fits found."""
-    if pseudo_labels and targets is not None:
+    if options.pseudo_labels and options.targets is not None:
         raise ConfigError(
             '--targets and --pseudo-labels: one of the two must be given, as both say what a frame’s body is; got '
             'both. Pseudo-labels take good frames of any recording, with keypoints; targets those of the dataset.'
         )
-    add_pseudo_labels(cfg, pseudo_labels, weight, checked)
-    add_targets(cfg, targets, checked)
-
-
-def _experiment(
-    config: str | Path,
-    work_dir: str | Path | None,
-    cfg_options: Mapping[str, Any] | None,
-    device: str,
-    launcher: str,
-    resume: str | None,
-) -> tuple[Config, str]:
-    """Read the config, and decide on which kind of device it runs."""
-    cfg = load_experiment(find_config(config), cfg_options, work_dir)
-    check_output_folder(cfg.work_dir, '--work-dir')
-    chosen = choose_device(device)
-    cfg.launcher = launcher
-    set_resume(cfg, resume)
-    return cfg, chosen
-
-
-def _adjust(
-    cfg: Config, device: str, amp: bool, track: Sequence[str], auto_scale_lr: bool, validate: bool
-) -> None:
-    if track:
-        set_tracking(cfg, track)
-    if amp:
-        set_mixed_precision(cfg, device)
-    if auto_scale_lr:
-        _scale_learning_rate(cfg)
-    if not validate:
-        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
-            cfg[key] = None
+    add_pseudo_labels(cfg, options.pseudo_labels, options.pseudo_weight, checked)
+    add_targets(cfg, options.targets, checked)
 
 
 def _scale_learning_rate(cfg: Config) -> None:
@@ -188,23 +118,17 @@ def _scale_learning_rate(cfg: Config) -> None:
 
 
 # The runner holds the group of processes: it must be gone when that is left, so it lives in a function of its own.
-def _train(
-    cfg: Config,
-    body_model: str | Path | None,
-    device: str,
-    progress: ProgressCallback | None,
-    listener: RunListener | None,
-) -> TrainRun | None:
+def _train(cfg: Config, options: TrainOptions) -> TrainRun | None:
     runner = build_train_runner(
         cfg,
-        body_model=body_model,
-        device=device,
+        body_model=options.body_model,
+        device=options.device,
         summarise=keypoint_summaries,
-        console_level=None if listener is None else QUIET,
+        console_level=None if options.listener is None else QUIET,
     )
     count_pseudo_labels(runner._train_dataloader.dataset)
-    add_progress(runner, progress)
-    add_listener(runner, listener)
+    add_progress(runner, options.progress)
+    add_listener(runner, options.listener)
     prepare_runner(runner)
     runner.train()
     if runner.rank != 0:
@@ -220,9 +144,13 @@ def _best(runner: Any) -> Path | None:
     return next((Path(path) for path in paths if path is not None and Path(path).is_file()), None)
 
 
-def _check(cfg: Config, body_model: str | Path | None, device: str) -> int:
+def _check(cfg: Config, options: TrainOptions) -> int:
     runner = build_train_runner(
-        cfg, body_model=body_model, device=device, summarise=keypoint_summaries, console_level=QUIET
+        cfg,
+        body_model=options.body_model,
+        device=options.device,
+        summarise=keypoint_summaries,
+        console_level=QUIET,
     )
     count_pseudo_labels(runner._train_dataloader.dataset)
     prepare_runner(runner)

@@ -1,10 +1,8 @@
 """Which frames of a recording its video shows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class VideoChoice:
                 'is not.'
             )
 
-    def rows(self, session: str, frames: Sequence[int] | np.ndarray) -> list[int]:
+    def rows(self, session: str, frames: Collection[Any]) -> list[int]:
         """Give the places of the chosen frames in a session's.
 
         Raises:

@@ -4,11 +4,13 @@ import argparse
 import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
 
+from smilfit.apis.model_options import LIMITS
 from smilfit.files import shorten
 
 _DEVICE = re.compile(r'auto|cpu|cuda(:\d{1,3})?|mps')
@@ -17,11 +19,6 @@ _DEVICE = re.compile(r'auto|cpu|cuda(:\d{1,3})?|mps')
 def positive_int(text: str) -> int:
     """Read a whole number of at least 1."""
     return int_from(1)(text)
-
-
-def not_negative_int(text: str) -> int:
-    """Read a whole number of at least 0."""
-    return int_from(0)(text)
 
 
 def int_from(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -37,11 +34,6 @@ def int_from(low: int, high: int | None = None) -> Callable[[str], int]:
         return value
 
     return read
-
-
-def positive_float(text: str) -> float:
-    """Read a finite number above 0."""
-    return float_from(0.0, above=True)(text)
 
 
 def float_from(low: float, high: float | None = None, above: bool = False) -> Callable[[str], float]:
@@ -127,6 +119,36 @@ def _refusal(rule: str, text: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f'must be {rule}; got {shorten(text)!r}')
 
 
+def moment(text: str) -> datetime:
+    """Read a time; of UTC where it names no zone."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise _refusal('a time such as 2026-11-23T09:30:00', text) from None
+    return read if read.tzinfo is not None else read.replace(tzinfo=timezone.utc)
+
+
 def animal_count(text: str) -> int | str:
     """Read a number from 1 on, or 'auto'."""
     return text if text == 'auto' else positive_int(text)
+
+
+def squares(text: str) -> tuple[int, int]:
+    """Read `COLUMNSxROWS`."""
+    columns, x, rows = text.lower().partition('x')
+    if not (x and columns.isdigit() and rows.isdigit()):
+        raise _refusal('COLUMNSxROWS such as 8x11', text)
+    return int(columns), int(rows)
+
+
+def betas(text: str) -> tuple[float, ...]:
+    """Read numbers with commas between."""
+    try:
+        return tuple(float(part) for part in text.split(','))
+    except ValueError:
+        raise _refusal('numbers with commas between, such as 1.5,0,-1', text) from None
+
+
+def limits(text: str) -> str | Path:
+    """Read where joint limits are from: a word, or a table."""
+    return text if text in LIMITS else existing_file(text)

@@ -3,11 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.argument_types import int_from
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.calibrate_options import LabelRepairOptions, RigOptions
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import add_options, given
 
 if TYPE_CHECKING:
     from smilfit.apis.calibrating import CalibrationRun
@@ -19,6 +22,79 @@ _EXIT_CODES = (
 )
 
 
+_OUT = {'help': 'folder for calibration.toml, report.html and figures.json', 'metavar': 'DIR'}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardShown:
+    """What the board is."""
+
+    board: str = option(
+        help='kind of board; apriltag is a grid of tags with white between',
+        choices=('charuco', 'chessboard', 'apriltag'),
+    )
+    squares: tuple[int, int] = option(
+        help='squares along and down, the outer ones too, such as 8x11; of apriltag the tags',
+        kind='squares',
+        metavar='COLUMNSxROWS',
+    )
+    square_mm: float = option(
+        help="side of a square, mm; of apriltag from one tag's edge to the next one's", metavar='MM'
+    )
+    marker_mm: float | None = option(
+        None,
+        'side of a marker inside its square, or of a tag, mm (default: 0.75, of apriltag 0.8 of --square-mm)',
+        metavar='MM',
+    )
+    dictionary: str | None = option(
+        None,
+        "OpenCV's name of the markers (default: 4X4_50 or as many as there are; APRILTAG_36H11)",
+        metavar='NAME',
+    )
+    legacy: bool = option(False, 'a charuco board printed by OpenCV before 4.6')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boards(RigOptions, BoardShown):
+    """What a command line of `boards` says."""
+
+    folder: Path = option(
+        help='holds a subfolder for each camera, called after it, with one video or with images; images of one '
+        'moment have the same number at the end of their names',
+        positional=True,
+        metavar='FOLDER',
+    )
+    out: Path = option(**_OUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera(LabelRepairOptions):
+    """What a command line of `camera` says."""
+
+    session: Path = option(
+        help='folder with calibration.toml and labels of each camera, or a project; with --from boards the '
+        'calibration.toml is enough',
+        positional=True,
+        metavar='SESSION',
+    )
+    camera: str = option(help='the camera to be calibrated', metavar='NAME')
+    source: str = option(
+        'keypoints', 'what it is calibrated by', flag='--from', choices=('keypoints', 'boards')
+    )
+    out: Path = option(**_OUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recordings(BoardShown):
+    """What a command line of `camera` says of boards."""
+
+    recordings: Path = option(
+        help='holds a subfolder for the camera and for others that see the board with it, as for calibrate boards',
+        metavar='FOLDER',
+    )
+    most_frames: int = option(300, 'frames to search in each video, evenly spread', low=1, metavar='N')
+
+
 def build_parser(prog: str | None = 'calibrate') -> argparse.ArgumentParser:
     """Make the argument parser."""
     made = argparse.ArgumentParser(
@@ -28,103 +104,15 @@ def build_parser(prog: str | None = 'calibrate') -> argparse.ArgumentParser:
         epilog=_EXIT_CODES,
     )
     ways = made.add_subparsers(dest='way', required=True, metavar='WAY')
-    _add_boards(ways)
-    _add_camera(ways)
-    return made
-
-
-def _add_boards(ways: argparse._SubParsersAction) -> None:
-    made = ways.add_parser(
+    boards = ways.add_parser(
         'boards',
         help='all cameras by recordings of a board',
         description='Calibrate all cameras by recordings of a flat board with known squares, taken by all cameras at '
         'the same time: lenses, places, and a floor if asked. The world is in mm.',
         epilog=_EXIT_CODES,
     )
-    made.add_argument(
-        'folder',
-        type=Path,
-        metavar='FOLDER',
-        help='holds a subfolder for each camera, called after it, with one video or with images; images of one '
-        'moment have the same number at the end of their names',
-    )
-    _add_board(made)
-    _add_out(made)
-    made.add_argument(
-        '--floor-frame',
-        type=int_from(0),
-        metavar='FRAME',
-        help="number of a frame in which the board lies on the floor: the world's z = 0, z up, origin at the board's "
-        "corner (without: the first camera's frame)",
-    )
-    made.add_argument(
-        '--lens',
-        type=int,
-        choices=(1, 2, 5),
-        default=2,
-        help='lens coefficients: 1 (k1), 2 (k1, k2), 5 (k1, k2, p1, p2, k3) (default: 2)',
-    )
-    made.add_argument(
-        '--middle', action='store_true', help="keep principal points in the images' middles, as anipose does"
-    )
-    made.add_argument(
-        '--against', type=Path, metavar='FILE', help='a calibration.toml to compare with: scale and angles'
-    )
-    add_traceback(made)
-    add_import(made)
-
-
-def _add_board(made: argparse._ActionsContainer, required: bool = True) -> None:
-    made.add_argument(
-        '--board',
-        choices=('charuco', 'chessboard', 'apriltag'),
-        required=required,
-        help='kind of board; apriltag is a grid of tags with white between',
-    )
-    made.add_argument(
-        '--squares',
-        type=_squares,
-        required=required,
-        metavar='COLUMNSxROWS',
-        help='squares along and down, the outer ones too, such as 8x11; of apriltag the tags',
-    )
-    made.add_argument(
-        '--square-mm',
-        type=float,
-        required=required,
-        metavar='MM',
-        help="side of a square, mm; of apriltag from one tag's edge to the next one's",
-    )
-    made.add_argument(
-        '--marker-mm',
-        type=float,
-        metavar='MM',
-        help='side of a marker inside its square, or of a tag, mm (default: 0.75, of apriltag 0.8 of --square-mm)',
-    )
-    made.add_argument(
-        '--dictionary',
-        metavar='NAME',
-        help="OpenCV's name of the markers (default: 4X4_50 or as many as there are; APRILTAG_36H11)",
-    )
-    made.add_argument('--legacy', action='store_true', help='a charuco board printed by OpenCV before 4.6')
-    made.add_argument(
-        '--most-frames',
-        type=int_from(1),
-        default=300,
-        metavar='N',
-        help='frames to search in each video, evenly spread (default: 300)',
-    )
-
-
-def _squares(text: str) -> tuple[int, int]:
-    columns, x, rows = text.lower().partition('x')
-    if not (x and columns.isdigit() and rows.isdigit()):
-        raise argparse.ArgumentTypeError(f'must be COLUMNSxROWS such as 8x11; got {text!r}')
-    return int(columns), int(rows)
-
-
-def _add_camera(ways: argparse._SubParsersAction) -> None:
-    made = ways.add_parser(
+    add_options(boards, Boards, imports=True)
+    camera = ways.add_parser(
         'camera',
         help='one camera against the others, which stay as they are',
         description='Calibrate one camera against the others, which keep every bit. By labels of the animal '
@@ -133,74 +121,10 @@ def _add_camera(ways: argparse._SubParsersAction) -> None:
         'the focal length. By recordings of a board (--from boards), which is better.',
         epilog=_EXIT_CODES,
     )
-    made.add_argument(
-        'session',
-        type=Path,
-        metavar='SESSION',
-        help='folder with calibration.toml and labels of each camera, or a project; with --from boards the '
-        'calibration.toml is enough',
-    )
-    made.add_argument('--camera', required=True, metavar='NAME', help='the camera to be calibrated')
-    made.add_argument(
-        '--from',
-        dest='source',
-        choices=('keypoints', 'boards'),
-        default='keypoints',
-        help='what it is calibrated by (default: keypoints)',
-    )
-    _add_out(made)
-    made.add_argument(
-        '--free',
-        choices=('pose', 'focal', 'lens', 'all'),
-        help='what may change: pose (rotation and place), focal (and focal length), lens (and lens coefficients), '
-        'all (and principal point) (default: focal by keypoints, all by boards)',
-    )
-    made.add_argument(
-        '--unit', metavar='UNIT', help='world unit of the calibration, such as mm, where it does not say'
-    )
-    labels = made.add_argument_group('by keypoints')
-    labels.add_argument(
-        '--format',
-        choices=('sleap', 'anipose', 'dlc', 'lightningpose'),
-        default='sleap',
-        help='how the session is labelled (default: sleap, folders of cameras or a .slp of several)',
-    )
-    labels.add_argument(
-        '--points',
-        choices=('placed', 'given'),
-        default='placed',
-        help="3D points: placed by the other cameras, or given by the session's own, where those are known to be "
-        'right (default: placed)',
-    )
-    labels.add_argument(
-        '--no-mates',
-        action='store_true',
-        help='expect no focal length and lens like those of cameras with the same image size',
-    )
-    labels.add_argument(
-        '--exclude-cameras', nargs='+', default=(), metavar='NAME', help='further cameras that take no part'
-    )
-    boards = made.add_argument_group('by boards')
-    boards.add_argument(
-        '--recordings',
-        type=Path,
-        metavar='FOLDER',
-        help='holds a subfolder for the camera and for others that see the board with it, as for calibrate boards',
-    )
-    _add_board(boards, required=False)
-    made.set_defaults(complain=made.error)
-    add_traceback(made)
-    add_import(made)
-
-
-def _add_out(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        '--out',
-        type=Path,
-        required=True,
-        metavar='DIR',
-        help='folder for calibration.toml, report.html and figures.json',
-    )
+    add_options(camera, Camera)
+    add_options(camera, Recordings, required=False, heading='by boards', imports=True)
+    camera.set_defaults(complain=camera.error)
+    return made
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -226,11 +150,7 @@ def _boards(arguments: argparse.Namespace) -> 'CalibrationRun':
         arguments.folder,
         _board_of(arguments),
         arguments.out,
-        n_lens=arguments.lens,
-        floor_frame=arguments.floor_frame,
-        free_centre=not arguments.middle,
-        most_frames=arguments.most_frames,
-        against=arguments.against,
+        **given(arguments, RigOptions),
         on_camera=_tell_camera,
     )
 
@@ -254,17 +174,8 @@ def _camera(arguments: argparse.Namespace) -> 'CalibrationRun':
             unit=arguments.unit,
             on_camera=_tell_camera,
         )
-    return calibrate_camera(
-        arguments.session,
-        arguments.camera,
-        arguments.out,
-        free=arguments.free or 'focal',
-        points=arguments.points,
-        like_mates=not arguments.no_mates,
-        unit=arguments.unit,
-        exclude_cameras=tuple(arguments.exclude_cameras),
-        format=arguments.format,
-    )
+    options = given(arguments, LabelRepairOptions) | {'free': arguments.free or 'focal'}
+    return calibrate_camera(arguments.session, arguments.camera, arguments.out, **options)
 
 
 def _board_of(arguments: argparse.Namespace) -> 'Board':

@@ -3,42 +3,40 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.cli.argument_types import int_from
-from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
+from smilfit.apis.options import option, other_body_model
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import given, make_parser
 
 # Done, but something speaks against the ground truth.
 EXIT_WARNINGS = 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line says."""
+
+    data: Path = option(help='the dataset file', positional=True, metavar='DATA.h5')
+    out: Path | None = option(
+        None, 'folder for report.html, figures.json and an image a session', metavar='DIR'
+    )
+    body_model: str | None = other_body_model('dataset')
+    n_samples: int = option(3, 'samples of a session to draw', flag='--samples', low=1, high=100, metavar='N')
+
+
 def build_parser(prog: str | None = 'check') -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Check the ground truth of a dataset file before training: labels against 3D points and '
-        'parameters, '
-        'cameras against each other, left against right, crops, counts; and draw some samples with what is stored '
-        'of them.',
-        epilog='Exit codes: 0 nothing speaks against it; 1 it could not be looked at; 2 a bad command line; 3 there '
-        'are '
-        'warnings.',
+    about = (
+        'Check the ground truth of a dataset file before training: labels against 3D points and parameters, cameras '
+        'against each other, left against right, crops, counts; and draw some samples with what is stored of them.'
     )
-    made.add_argument('data', type=Path, metavar='DATA.h5', help='the dataset file')
-    made.add_argument(
-        '--out', type=Path, metavar='DIR', help='folder for report.html, figures.json and an image a session'
+    codes = (
+        'Exit codes: 0 nothing speaks against it; 1 it could not be looked at; 2 a bad command line; 3 there are '
+        'warnings.'
     )
-    add_body_model(made, 'dataset')
-    made.add_argument(
-        '--samples',
-        type=int_from(1, 100),
-        default=3,
-        metavar='N',
-        help='samples of a session to draw (default: 3)',
-    )
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about, codes)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -49,7 +47,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis.checking import check_data
 
-    done = check_data(arguments.data, arguments.out, arguments.body_model, arguments.samples)
+    done = check_data(**given(arguments, Command))
     for name, session in done.figures.items():
         print(f'{name}: {session.samples} samples. {session.calibration}')
         for camera, figures in session.cameras.items():

@@ -11,15 +11,6 @@ from smilfit.registry import import_plugin
 IMPORT = '--import'
 
 
-class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Help that names defaults, where there is one to name."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
-            return action.help
-        return super()._get_help_string(action)
-
-
 def add_import(parser: argparse.ArgumentParser) -> None:
     """Add `--import` to a parser, for its help; it was read before there was a parser."""
     parser.add_argument(
@@ -37,33 +28,6 @@ def add_traceback(parser: argparse._ActionsContainer) -> None:
     """Add `--traceback` to a parser or group, where a command that extends this one has not added it."""
     if '--traceback' not in parser._option_string_actions:
         parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
-
-
-def add_body_model(parser: argparse.ArgumentParser, named_by: str) -> None:
-    """Add `--body-model`, in place of the one that a dataset or a training names."""
-    parser.add_argument(
-        '--body-model',
-        metavar='FILE|NAME',
-        help=f'body model file, or quadruped or insect, instead of the one that the {named_by} names',
-    )
-
-
-def add_model_or_rig(parser: argparse.ArgumentParser) -> None:
-    """Add the model that a command looks at, whatever it is stored as."""
-    parser.add_argument(
-        'model',
-        metavar='MODEL',
-        help='a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml, .fbx, .blend, .dae) as imported, or '
-        'quadruped or insect',
-    )
-
-
-def add_training(parser: argparse.ArgumentParser) -> None:
-    """Add `--config` and `--body-model`, which say of a checkpoint what it does not hold itself."""
-    parser.add_argument(
-        '--config', metavar='FILE', help="the training's config, for checkpoints that do not hold the model's"
-    )
-    add_body_model(parser, 'training')
 
 
 def run_command(

@@ -2,31 +2,29 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from smilfit.cli.argument_types import positive_float
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.network_options import ConversionOptions
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import given, make_parser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(ConversionOptions):
+    """What a command line says."""
+
+    source: str = option(help='the config', positional=True, metavar='FILE.json')
+    out: str = option(help='the config to write', positional=True, metavar='OUT.py')
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Convert a JSON config of SMILify ("mode": "singleview" or "multiview"): the same network, '
-        'losses, curriculum and schedule. What has no meaning here is listed in the file, each with why.',
+    about = (
+        'Convert a JSON config of SMILify ("mode": "singleview" or "multiview"): the same network, losses, '
+        'curriculum and schedule. What has no meaning here is listed in the file, each with why.'
     )
-    made.add_argument('source', metavar='FILE.json', help='the config')
-    made.add_argument('out', metavar='OUT.py', help='the config to write')
-    made.add_argument(
-        '--unit',
-        type=positive_float,
-        default=1.0,
-        metavar='FACTOR',
-        help='the data’s units in one of the network’s: 1000 for data in mm, which SMILify brings to m (default: 1)',
-    )
-    made.add_argument('--force', action='store_true', help='replace OUT.py')
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -37,9 +35,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     from smilfit import apis
 
-    done = apis.convert_smilify_config(
-        arguments.source, arguments.out, unit=arguments.unit, force=arguments.force
-    )
+    done = apis.convert_smilify_config(**given(arguments, Command))
     print(f'config: {done.path}')
     for line in done.told:
         print(f'  {line}')

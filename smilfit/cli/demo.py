@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from smilfit.apis.options import option
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.shipped_configs import configs_folder
-from smilfit.cli.argument_types import int_from, positive_int
-from smilfit.cli.command import DefaultsFormatter, add_traceback
 from smilfit.cli.errors import run_reporting_errors
+from smilfit.cli.parser import given, make_parser
 
 STOPPED = 'Stopped. The same command goes on after the last finished step.'
 
@@ -23,45 +23,30 @@ STOPPED = 'Stopped. The same command goes on after the last finished step.'
 class DemoSize:
     """How much is made and learnt."""
 
-    n_sessions: int = 6
-    n_frames: int = 120
-    n_cameras: int = 4
-    epochs: int = 8
-    resolution_px: int = 256
+    n_sessions: int = option(6, 'sessions to make', flag='--sessions', low=2, high=1000)
+    n_frames: int = option(120, 'frames of each session', flag='--frames', low=1)
+    n_cameras: int = option(4, 'cameras of each session', flag='--cameras', low=2, high=64)
+    epochs: int = option(8, 'epochs of training', low=1)
+    resolution_px: int = option(256, 'side of the stored images, px', flag='--resolution', low=16, high=8192)
+
+
+@dataclass(frozen=True)
+class Command(DemoSize):
+    """What a command line says."""
+
+    out: Path = option(Path('demo_out'), 'folder for everything')
+    first_look: bool = option(False, 'stop after the first fit and its video, without training')
 
 
 def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
     """Describe the command line."""
-    size = DemoSize()
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description='Make a small rigged animal and one rendered multi-camera recording of it, and fit that: a video '
-        'to look at within two minutes. Then make more recordings, fit all, train a small regressor on all but one, '
-        'measure both against the known truth, predict the held-out recording from its raw videos and refine that, '
-        'and write one HTML report. About a quarter of an hour on two CPU cores; what is done already is not done '
-        'again.',
-        formatter_class=DefaultsFormatter,
+    about = (
+        'Make a small rigged animal and one rendered multi-camera recording of it, and fit that: a video to look at '
+        'within two minutes. Then make more recordings, fit all, train a small regressor on all but one, measure '
+        'both against the known truth, predict the held-out recording from its raw videos and refine that, and '
+        'write one HTML report. About a quarter of an hour on two CPU cores; what is done already is not done again.'
     )
-    parser.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for everything')
-    parser.add_argument(
-        '--sessions', type=int_from(2, 1000), default=size.n_sessions, help='sessions to make'
-    )
-    parser.add_argument('--frames', type=positive_int, default=size.n_frames, help='frames of each session')
-    parser.add_argument(
-        '--cameras', type=int_from(2, 64), default=size.n_cameras, help='cameras of each session'
-    )
-    parser.add_argument('--epochs', type=positive_int, default=size.epochs, help='epochs of training')
-    parser.add_argument(
-        '--resolution',
-        type=int_from(16, 8192),
-        default=size.resolution_px,
-        help='side of the stored images, px',
-    )
-    parser.add_argument(
-        '--first-look', action='store_true', help='stop after the first fit and its video, without training'
-    )
-    add_traceback(parser)
-    return parser
+    return make_parser(Command, prog, about, imports=False)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'demo') -> int:
@@ -71,9 +56,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'demo') -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     check_output_folder(arguments.out, '--out')
-    size = DemoSize(
-        arguments.sessions, arguments.frames, arguments.cameras, arguments.epochs, arguments.resolution
-    )
+    size = DemoSize(**given(arguments, DemoSize))
     return run_demo(arguments.out, size, Console(), arguments.first_look)
 
 

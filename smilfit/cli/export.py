@@ -3,13 +3,16 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smilfit.apis.infer_options import MESH_FORMATS
+from smilfit.apis.options import option, other_body_model
 from smilfit.cli import export_network
-from smilfit.cli.argument_types import positive_float, positive_int
-from smilfit.cli.command import add_body_model, add_import, add_traceback, run_command
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import make_parser
 
 if TYPE_CHECKING:
     from smilfit.apis.fit_exporting import FitExport
@@ -42,54 +45,52 @@ LEFT_OUT = 3
 _NAMED = 6
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line says."""
+
+    fit: Path = option(
+        help='a folder of smilfit fit or infer, of one session or of several, or the .npz file in it',
+        positional=True,
+        metavar='FIT',
+    )
+    to: Sequence[str] = option(help='formats, of the above', metavar='FORMAT')
+    out: Path = option(help='folder for the files', metavar='DIR')
+    body_model: str | None = other_body_model("fit's dataset")
+    fps: float | None = option(
+        None,
+        'frames per second, instead of what the recording stated',
+        low=0.0,
+        above=True,
+        metavar='N',
+    )
+    mesh_format: str = option('obj', 'of meshes', choices=MESH_FORMATS)
+    every: int = option(1, 'a mesh every N-th frame', low=1, metavar='N')
+    up: str | None = option(
+        None,
+        "the calibration's axis that points up, negative ones as --up=-z: the scene of glb is turned so that it "
+        "does in Blender and three.js, whose own up glTF's y becomes",
+        choices=AXES,
+    )
+    start: datetime | None = option(
+        None,
+        'when the recording began, for nwb: 2026-11-23T09:30:00',
+        flag='--session-start',
+        kind='moment',
+        metavar='TIME',
+    )
+
+
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the argument parser of fits."""
     width = max(map(len, FORMATS))
     listed = '\n'.join(f'  {name:<{width}}  {what}' for name, what in FORMATS.items())
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Write a fit in formats of other programs:\n\n'
+    about = (
+        'Write a fit in formats of other programs:\n\n'
         f'{listed}\n  {"all":<{width}}  those of them that can be written of the fit\n\n'
-        'Lengths are in the unit of the calibration and in its axes. What is there already is not made again.',
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        'Lengths are in the unit of the calibration and in its axes. What is there already is not made again.'
     )
-    made.add_argument(
-        'fit',
-        type=Path,
-        metavar='FIT',
-        help='a folder of smilfit fit or infer, of one session or of several, or the .npz file in it',
-    )
-    made.add_argument('--to', nargs='+', required=True, metavar='FORMAT', help='formats, of the above')
-    made.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the files')
-    add_body_model(made, "fit's dataset")
-    made.add_argument(
-        '--fps',
-        type=positive_float,
-        metavar='N',
-        help='frames per second, instead of what the recording stated',
-    )
-    made.add_argument(
-        '--mesh-format', choices=('obj', 'ply', 'glb'), default='obj', help='of meshes (default: obj)'
-    )
-    made.add_argument(
-        '--every', type=positive_int, default=1, metavar='N', help='a mesh every N-th frame (default: 1)'
-    )
-    made.add_argument(
-        '--up',
-        choices=AXES,
-        help="the calibration's axis that points up, negative ones as --up=-z: the scene of glb is turned so that it "
-        "does in Blender and three.js, whose own up glTF's y becomes",
-    )
-    made.add_argument(
-        '--session-start',
-        type=_moment,
-        metavar='TIME',
-        help='when the recording began, for nwb: 2026-11-23T09:30:00',
-    )
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about, EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -108,33 +109,18 @@ def _of_network(argv: Sequence[str]) -> bool:
     return first is not None and not first.endswith('.npz') and not Path(first).is_dir()
 
 
-def _moment(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'must be a time such as 2026-11-23T09:30:00; got {text[:60]!r}'
-        ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)
-
-
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis import export_fit
     from smilfit.exports import ExportOptions
 
-    options = ExportOptions(
-        every=arguments.every,
-        mesh_format=arguments.mesh_format,
-        up=arguments.up,
-        start=arguments.session_start,
-    )
+    how = {name: getattr(arguments, name) for name in ('every', 'mesh_format', 'up', 'start')}
     done = export_fit(
         arguments.fit,
         arguments.to,
         arguments.out,
         body_model=arguments.body_model,
         fps=arguments.fps,
-        options=options,
+        options=ExportOptions(**how),
         told=show_export,
     )
     left_out = list(dict.fromkeys(name for fit in done for name in fit.left_out))

@@ -2,11 +2,14 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.argument_types import int_from, positive_float
-from smilfit.cli.command import DefaultsFormatter, add_import, add_traceback, add_training, run_command
+from smilfit.apis.network_options import NetworkOptions
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import given, make_parser
 
 if TYPE_CHECKING:
     from smilfit.apis.onnx_export import ExportRun
@@ -18,42 +21,23 @@ EXIT_CODES = (
 EXIT_TOO_FAR = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command(NetworkOptions):
+    """What a command line says."""
+
+    checkpoint: Path = option(help='a checkpoint of a training', positional=True)
+    out: Path = option(help='the file to write', positional=True, metavar='OUT.onnx')
+
+
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Write the network of a trained regressor as ONNX, in float32: of a KeypointRegressor images to '
-        'heat maps, which `infer --network` takes in place of its own, of a MultiViewRegressor images and rays to a '
-        "body in the scene's frame, for programs of your own. What it takes and gives "
-        'stands in OUT.json. onnxruntime then runs the file, and its numbers are compared with those of torch.',
-        epilog=EXIT_CODES,
-        formatter_class=DefaultsFormatter,
+    about = (
+        'Write the network of a trained regressor as ONNX, in float32: of a KeypointRegressor images to heat maps, '
+        'which `infer --network` takes in place of its own, of a MultiViewRegressor images and rays to a body in the '
+        "scene's frame, for programs of your own. What it takes and gives stands in OUT.json. onnxruntime then runs "
+        'the file, and its numbers are compared with those of torch.'
     )
-    made.add_argument('checkpoint', type=Path, help='a checkpoint of a training')
-    made.add_argument('out', type=Path, metavar='OUT.onnx', help='the file to write')
-    made.add_argument(
-        '--data', type=Path, metavar='FILE.h5', help='a dataset file: numbers are compared on its images too'
-    )
-    made.add_argument(
-        '--tolerance',
-        type=positive_float,
-        default=1e-3,
-        help='largest absolute difference of any output; logits of heat maps are some tens',
-    )
-    made.add_argument(
-        '--batch-sizes', type=int_from(1, 1024), nargs='+', default=[1, 4], metavar='N', help='to compare on'
-    )
-    made.add_argument(
-        '--side',
-        type=int_from(16, 8192),
-        metavar='PX',
-        help="side of the images; the training's if not given",
-    )
-    add_training(made)
-    made.add_argument('--force', action='store_true', help='replace OUT.onnx and OUT.json')
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about, EXIT_CODES)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -64,17 +48,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit import apis
 
-    done = apis.export(
-        arguments.checkpoint,
-        arguments.out,
-        config=arguments.config,
-        body_model=arguments.body_model,
-        side=arguments.side,
-        data=arguments.data,
-        batch_sizes=arguments.batch_sizes,
-        tolerance=arguments.tolerance,
-        force=arguments.force,
-    )
+    done = apis.export(**given(arguments, Command))
     for kind, ports in (('input', done.network.inputs), ('output', done.network.outputs)):
         for port in ports:
             print(f'{kind:<6}  {port.name:<16}  {" x ".join(map(str, port.axes))}')

@@ -3,22 +3,23 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from smilfit.cli.argument_types import KeyValues, device, frame_range, int_from
-from smilfit.cli.command import DefaultsFormatter, add_body_model, add_import, add_traceback, run_command
+from smilfit.apis.fit_options import FitOptions
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
 from smilfit.cli.next_step import export_step, no_fps_stated
+from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from smilfit.apis.fit_run import FitRun
 
-# As in engine/launch.py, which would bring torch with it.
-LAUNCHERS = ('none', 'pytorch', 'slurm')
 # Done, but something was left out, or is not believable.
 EXIT_INCOMPLETE = 3
 EXIT_CODES = (
@@ -29,127 +30,24 @@ EXIT_CODES = (
 STOPPED = 'Stopped. The same command goes on after the last whole session or window.'
 
 
-def build_parser(prog: str = 'fit') -> argparse.ArgumentParser:
+@dataclass(frozen=True, kw_only=True)
+class Command(FitOptions):
+    """What a command line says."""
+
+    config: Path = option(
+        help='a registrant config, such as configs/fit/multiview_keypoints.py', positional=True
+    )
+    data: Path = option(help='dataset file to fit', metavar='FILE.h5')
+    out: Path = option(help='folder for the results', metavar='DIR')
+
+
+def build_parser(prog: str | None = 'fit') -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=__doc__ + ' Writes per session the parameters (.npz and .json), numbers and an overlay '
-        'video, and one report.html. A session that is already fitted the same way is not fitted again.',
-        epilog=EXIT_CODES,
-        formatter_class=DefaultsFormatter,
+    about = (
+        f'{__doc__} Writes per session the parameters (.npz and .json), numbers and an overlay video, and one '
+        'report.html. A session that is already fitted the same way is not fitted again.'
     )
-    parser.add_argument(
-        'config', type=Path, help='a registrant config, such as configs/fit/multiview_keypoints.py'
-    )
-    parser.add_argument('--data', type=Path, required=True, metavar='FILE.h5', help='dataset file to fit')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
-    add_body_model(parser, 'dataset')
-    parser.add_argument('--sessions', nargs='+', metavar='NAME', help='sessions to fit; all if not given')
-    parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='what started the processes that share the work: python -m torch.distributed.run (pytorch) or srun '
-        '(slurm). Each takes whole sessions; where there are fewer sessions than processes, stages solved by '
-        'LevenbergMarquardt without motion terms are fitted by all together, each on a part of the frames',
-    )
-    parser.add_argument(
-        '--masks',
-        metavar='DIR|grabcut|background',
-        help='where the masks of a config with mask stages (configs/fit/multiview_masks.py) come from: a folder with '
-        'SESSION/CAMERA/000000.png, or found by colours beside the fitted body, or by what differs from the empty '
-        'place; as the config says if not given',
-    )
-    parser.add_argument(
-        '--landmarks',
-        type=Path,
-        metavar='FILE.json',
-        help='landmarks.json of an earlier session of the same animal and lab: landmarks are expected where it '
-        'found them',
-    )
-    parser.add_argument('--overwrite', action='store_true', help='fit again what is fitted already')
-    add_fit_options(parser)
-    add_import(parser)
-    return parser
-
-
-def add_fit_options(parser: argparse.ArgumentParser, window_px: int = 320) -> None:
-    """Add how a fit is computed and what is written of it."""
-    parser.add_argument(
-        '--device',
-        type=device,
-        default='cpu',
-        help='where to compute: cpu, cuda, cuda:0 (or another number) or auto; with a launcher, cuda gives each '
-        'process its own',
-    )
-    parser.add_argument(
-        '--threads',
-        type=int_from(1, 1024),
-        default=1,
-        help='CPU threads; the tensors of a fit are small, more is slower',
-    )
-    parser.add_argument(
-        '--window-px',
-        type=int_from(16, 4096),
-        default=window_px,
-        help='side of a camera in the overlay video, px; the animal fills three quarters of it, and what is drawn '
-        'larger takes longer',
-    )
-    parser.add_argument(
-        '--meshes',
-        choices=('obj', 'ply', 'none'),
-        help='write the mesh of every frame in this format; if not given, obj for images and none for recordings',
-    )
-    parser.add_argument('--no-video', action='store_true', help='write no overlay videos')
-    parser.add_argument(
-        '--video-every',
-        type=int_from(1),
-        default=1,
-        metavar='N',
-        help='show each Nth frame in the overlay video, which then runs N times as fast',
-    )
-    parser.add_argument(
-        '--video-frames',
-        type=frame_range,
-        metavar='A:B',
-        help='show frames A up to, but not with, B of the recording; either may be left out (:500, 2000:)',
-    )
-    parser.add_argument(
-        '--video-workers',
-        type=int_from(0, 256),
-        default=0,
-        metavar='N',
-        help='processes that draw the overlay video of a recording, each some of its cameras; 0 takes as many as '
-        'there are cores and cameras if the video has 400 frames or more, and one else',
-    )
-    parser.add_argument(
-        '--no-verdict',
-        action='store_true',
-        help='do not judge the fits: saves fits of few frames without a camera and with shuffled keypoints; the '
-        'report then says that nothing was judged',
-    )
-    parser.add_argument(
-        '--verdict-thresholds',
-        type=Path,
-        metavar='FILE.json',
-        help='thresholds of your own, by measure, instead of the shipped ones (docs/verdict.md)',
-    )
-    add_traceback(parser)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=KeyValues,
-        metavar='KEY=VALUE',
-        help='override config values, such as stages.0.n_iter=5',
-    )
-
-
-def fit_options_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Gather what `add_fit_options` added, as `fit` takes it."""
-    names = ('device', 'threads', 'window_px', 'meshes', 'cfg_options', 'verdict_thresholds')
-    names += ('video_every', 'video_frames', 'video_workers')
-    switches = {'video': not arguments.no_video, 'verdict': not arguments.no_verdict}
-    return {name: getattr(arguments, name) for name in names} | switches
+    return make_parser(Command, prog, about, EXIT_CODES)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit') -> int:
@@ -162,19 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis import fit
 
     with progress_bar(sys.stderr.isatty()) as progress:
-        done = fit(
-            arguments.config,
-            arguments.data,
-            arguments.out,
-            body_model=arguments.body_model,
-            sessions=tuple(arguments.sessions or ()),
-            launcher=arguments.launcher,
-            landmarks=arguments.landmarks,
-            overwrite=arguments.overwrite,
-            masks=arguments.masks,
-            progress=progress,
-            **fit_options_of(arguments),
-        )
+        done = fit(**given(arguments, Command) | {'progress': progress})
     return 0 if done is None else show_fit(done)
 
 

@@ -7,12 +7,23 @@ when the same command is given again.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from smilfit.apis.fit_options import FitImagesOptions
+from smilfit.apis.options import option
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.cli import fit, preprocess
 from smilfit.cli.command import run_command
+from smilfit.cli.parser import add_options, given
 from smilfit.cli.progress_bar import progress_bar
+
+
+@dataclass(frozen=True)
+class Command(FitImagesOptions):
+    """What a command line says beside what is preprocessed."""
+
+    config: Path = option(Path(FIT_IMAGES_CONFIG), 'a registrant config', metavar='FILE')
 
 
 def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
@@ -23,11 +34,8 @@ def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
 
 
 def _extend(parser: argparse.ArgumentParser) -> None:
-    from smilfit.cli.preprocess_options import add_option
-
-    help_text = f'a registrant config (default: {FIT_IMAGES_CONFIG})'
-    add_option(parser, 'config', type=Path, default=Path(FIT_IMAGES_CONFIG), metavar='FILE', help=help_text)
-    fit.add_fit_options(parser, window_px=400)
+    # OUT and --overwrite are preprocessing's.
+    add_options(parser, Command, without=('overwrite',))
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
@@ -50,13 +58,10 @@ def _run(arguments: argparse.Namespace) -> int:
             source,
             arguments.out,
             arguments.body_model,
-            arguments.config,
-            options_of(arguments),
+            options=options_of(arguments),
             restart=arguments.restart,
-            overwrite=arguments.overwrite,
             preprocessed=lambda made: codes.append(preprocess.show_run(made, arguments)),
-            progress=progress,
-            **fit.fit_options_of(arguments),
+            **given(arguments, Command) | {'progress': progress},
         )
     return fit.show_fit(done.fit) or codes[0]
 

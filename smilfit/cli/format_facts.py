@@ -1,6 +1,6 @@
 """What help says of the formats of `preprocess`: written down beside this file, because their readers bring torch.
 
-`format_facts.json` says what the readers, the options and the shipped maps say of themselves. A test holds them
+`format_facts.json` says what the readers and the shipped maps say of themselves. A test holds them
 against each other; `python -m smilfit.cli.format_facts` writes it anew.
 """
 
@@ -10,7 +10,6 @@ import json
 import types
 import typing
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,20 +26,17 @@ ReaderArgument = dict[str, Any]
 
 @lru_cache
 def format_facts() -> dict[str, Any]:
-    """Give defaults of preprocessing, crop modes, shipped maps, formats of sessions, and the readers' arguments."""
+    """Read shipped maps, formats of sessions, and the readers' arguments."""
     return json.loads(FILE.read_text(encoding='utf-8'))
 
 
 def gather_facts() -> dict[str, Any]:
     """Ask those who know: this imports them all."""
     from smilfit.apis.data_source import annotation_readers, session_formats
-    from smilfit.datasets import CROP_MODES, PreprocessOptions
     from smilfit.io import available_keypoint_maps
 
     shipped = {n: reader for n, reader in annotation_readers().items() if _is_shipped(reader)}
     facts = {
-        'defaults': asdict(PreprocessOptions()),
-        'crop_modes': CROP_MODES,
         'keypoint_maps': available_keypoint_maps(),
         'session_formats': [n for n in session_formats() if n in shipped or n == 'sleap'],
         'readers': {name: describe_reader(reader) for name, reader in shipped.items()},

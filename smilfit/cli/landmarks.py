@@ -3,78 +3,69 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from smilfit.cli.argument_types import positive_float
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.model_options import LookupOptions
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
 from smilfit.cli.next_step import POINTS3D, likely_format, no_fps_stated, preprocess_step
+from smilfit.cli.parser import given, make_parser
 
 if TYPE_CHECKING:
     from smilfit.apis.lookup_proposal import LookupProposal
 
-AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
 # Done, but keypoints have no place.
 LEFT_EMPTY = 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command(LookupOptions):
+    """What a command line says."""
+
+    model: Path = option(help='body model (.smil.json, .pkl)', positional=True, metavar='MODEL')
+    data: Path | None = option(
+        None, 'sessions or annotations: a folder or file', positional=True, metavar='DATA'
+    )
+    out: Path | None = option(
+        None, 'the table to write (default: joint_lookup.csv)', positional=True, metavar='OUT.csv'
+    )
+    format: str | None = option(
+        None,
+        'format of DATA, as preprocess names them (default: points3d for .mat, .nwb, .npz and points3d.h5, else '
+        'sleap)',
+        metavar='NAME',
+    )
+    images: Path | None = option(None, 'folder that image paths are relative to', metavar='DIR')
+    unit: str | None = option(None, 'world unit where the data state none, such as mm', metavar='UNIT')
+    skeleton: Path | None = option(
+        None, 'names of the keypoints of points3d, where DATA has none', metavar='FILE'
+    )
+    fps: float | None = option(
+        None,
+        'frames a second of points3d, where DATA states none: part of the command that is printed at the end',
+        low=0.0,
+        above=True,
+        metavar='N',
+    )
+    partial_labels: bool = option(False, 'labels may end before their video')
+
+
 def build_parser(prog: str | None = 'landmarks') -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=__doc__
-        + ' Writes joint_lookup.csv, the table to go on with by hand, and a page with the model from '
-        'several sides beside labelled frames. Without DATA it lists and shows the keypoints of the model.',
-        epilog='Exit codes: 0 every keypoint has a place; 1 nothing could be done; 2 a bad command line; 3 done, but '
-        'keypoints were left without a place.',
+    about = (
+        f'{__doc__} Writes joint_lookup.csv, the table to go on with by hand, and a page with the model from '
+        'several sides beside labelled frames. Without DATA it lists and shows the keypoints of the model.'
     )
-    parser.add_argument('model', type=Path, metavar='MODEL', help='body model (.smil.json, .pkl)')
-    parser.add_argument(
-        'data', type=Path, nargs='?', metavar='DATA', help='sessions or annotations: a folder or file'
+    codes = (
+        'Exit codes: 0 every keypoint has a place; 1 nothing could be done; 2 a bad command line; 3 done, but '
+        'keypoints were left without a place.'
     )
-    parser.add_argument(
-        'out', type=Path, nargs='?', metavar='OUT.csv', help='the table to write (default: joint_lookup.csv)'
-    )
-    parser.add_argument(
-        '--format',
-        metavar='NAME',
-        help='format of DATA, as preprocess names them (default: points3d for .mat, .nwb, .npz and points3d.h5, '
-        'else sleap)',
-    )
-    parser.add_argument('--images', type=Path, metavar='DIR', help='folder that image paths are relative to')
-    parser.add_argument('--unit', metavar='UNIT', help='world unit where the data state none, such as mm')
-    parser.add_argument(
-        '--skeleton',
-        type=Path,
-        metavar='FILE',
-        help='names of the keypoints of points3d, where DATA has none',
-    )
-    parser.add_argument(
-        '--fps',
-        type=positive_float,
-        metavar='N',
-        help='frames a second of points3d, where DATA states none: part of the command that is printed at the end',
-    )
-    parser.add_argument('--partial-labels', action='store_true', help='labels may end before their video')
-    parser.add_argument(
-        '--page', type=Path, metavar='FILE.html', help='the page to write (default: beside OUT.csv)'
-    )
-    why = 'in the model; by its file if not given, else by the names of its joints'
-    parser.add_argument('--up', choices=AXES, help=f'axis that points up {why}; negative ones as --up=-z')
-    parser.add_argument('--forward', choices=AXES, help=f'axis that points forward {why}')
-    parser.add_argument(
-        '--offset-sd',
-        type=positive_float,
-        metavar='SHARE',
-        help='how far labels may be from proposed places of the skin, share of the body (default: 0.05)',
-    )
-    parser.add_argument('--force', action='store_true', help='replace OUT.csv and the page')
-    add_traceback(parser)
-    add_import(parser)
-    return parser
+    return make_parser(Command, prog, about, codes)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'landmarks') -> int:
@@ -94,25 +85,11 @@ def _run(arguments: argparse.Namespace) -> int:
             raise ValueError(
                 f'--fps: must go with points3d; got {arguments.format}, whose videos have their own. Leave it out.'
             )
-        source = DataSource(
-            arguments.format,
-            arguments.data,
-            unit=arguments.unit,
-            images=arguments.images,
-            partial_labels=arguments.partial_labels,
-            skeleton=arguments.skeleton,
-            fps=arguments.fps,
-        )
-    done = propose_joint_lookup(
-        arguments.model,
-        source,
-        arguments.out,
-        page=arguments.page,
-        up=arguments.up,
-        forward=arguments.forward,
-        offset_sd=arguments.offset_sd,
-        overwrite=arguments.force,
-    )
+        read = ('unit', 'images', 'partial_labels', 'skeleton', 'fps')
+        said = {name: getattr(arguments, name) for name in read}
+        source = DataSource(arguments.format, arguments.data, **said)
+    options = given(arguments, LookupOptions)
+    done = propose_joint_lookup(arguments.model, source, arguments.out, **options)
     code = show_proposal(done)
     if done.table is not None:
         if (found := done.likely_unit) is not None:

@@ -4,7 +4,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
+from smilfit.apis.options import option
 from smilfit.cli.command_group import run_group
 
 COMMANDS: dict[str, str] = {
@@ -18,6 +20,15 @@ COMMANDS: dict[str, str] = {
     'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
     'shape_space': 'principal components of registered specimens, as a model with betas',
 }
+
+
+def model_or_rig() -> Any:
+    """Make the argument of a model that a command looks at, whatever it is stored as."""
+    help = (
+        'a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml, .fbx, .blend, .dae) as imported, or '
+        'quadruped or insect'
+    )
+    return option(help=help, positional=True, metavar='MODEL')
 
 
 def command_module(name: str) -> ModuleType:

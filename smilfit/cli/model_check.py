@@ -5,31 +5,40 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.cli.command import add_import, add_model_or_rig, add_traceback, run_command
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.model import model_or_rig
 from smilfit.cli.next_step import clean_step
+from smilfit.cli.parser import make_parser
 
 # Looked at, but something speaks against the model.
 EXIT_DOUBTS = 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line says."""
+
+    model: str = model_or_rig()
+    json: Path | None = option(None, 'write what was found as JSON, for machines', metavar='FILE')
+    notes: bool = option(True, 'show notes', off='leave notes out')
+
+
 def build_parser(prog: str | None = 'model check') -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Look for faults of a rigged model: its numbers, tree, skinning weights, joints, limits, '
+    about = (
+        'Look for faults of a rigged model: its numbers, tree, skinning weights, joints, limits, '
         'symmetry, mesh, unit and shape space. An error: the model is refused or gives wrong bodies; a warning: '
-        "probably a fault; a note: worth knowing. Lengths are in the model's own unit, angles in degrees.",
-        epilog='Exit codes: 0 nothing but notes; 1 it could not be looked at; 2 a bad command line; 3 there are '
-        'errors or warnings.',
+        "probably a fault; a note: worth knowing. Lengths are in the model's own unit, angles in degrees."
     )
-    add_model_or_rig(made)
-    made.add_argument('--json', type=Path, metavar='FILE', help='write what was found as JSON, for machines')
-    made.add_argument('--no-notes', action='store_true', help='leave notes out')
-    add_traceback(made)
-    add_import(made)
-    return made
+    epilog = (
+        'Exit codes: 0 nothing but notes; 1 it could not be looked at; 2 a bad command line; 3 there are '
+        'errors or warnings.'
+    )
+    return make_parser(Command, prog, about, epilog)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -44,7 +53,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     model, _ = open_model(arguments.model)
     data, findings = model.data, check_model(model)
-    shown = [f for f in findings if f.severity != NOTE or not arguments.no_notes]
+    shown = [f for f in findings if f.severity != NOTE or arguments.notes]
     print(f'{data.name}: {data.n_vertices} vertices, {len(data.faces)} faces, {data.n_joints} joints')
     for finding in shown:
         print(finding.sentence())

@@ -3,59 +3,59 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import make_parser
 
 if TYPE_CHECKING:
     from smilfit.body_models import BodyModelData
     from smilfit.rigs.mending import Mended
 
 
-def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Put right what `smilfit model check` finds: always, weights are normalised, faces without area '
-        'or twice there and vertices of no face taken out; what needs a decision is done where it is asked for. Each '
-        'change is counted and told. Changes that are a matter of opinion: smilfit model edit.',
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line says."""
+
+    source: str = option(
+        help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect',
+        positional=True,
+        metavar='IN',
     )
-    made.add_argument(
-        'source', metavar='IN', help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect'
+    target: Path = option(
+        help='the new file, which must not be there yet', positional=True, metavar='OUT.smil.json'
     )
-    made.add_argument(
-        'target', type=Path, metavar='OUT.smil.json', help='the new file, which must not be there yet'
-    )
-    made.add_argument(
-        '--joints',
+    joints: str | None = option(
+        None,
+        'where stored rest joints contradict the regressor: take what the regressor gives, or the stored ones, which '
+        'shape then no longer moves (default: as the file is read)',
         choices=('regressor', 'stored'),
-        help='where stored rest joints contradict the regressor: take what the regressor gives, or the stored ones, '
-        'which shape then no longer moves (default: as the file is read)',
     )
-    made.add_argument(
-        '--symmetry-from-names',
-        action='store_true',
-        help='pair joints whose names are those of two sides, and list the vertices between them',
+    symmetry_from_names: bool = option(
+        False, 'pair joints whose names are those of two sides, and list the vertices between them'
     )
-    made.add_argument(
-        '--weld',
-        action='store_true',
-        help='make one of vertices on one place that move alike, as at seams of images; images of the skin then no '
+    weld: bool = option(
+        False,
+        'make one of vertices on one place that move alike, as at seams of images; images of the skin then no '
         'longer fit',
     )
-    made.add_argument(
-        '--symmetrise-limits',
-        action='store_true',
-        help="give both sides the wider of each other's mirrored limits",
+    symmetrise_limits: bool = option(False, "give both sides the wider of each other's mirrored limits")
+    unit: str | None = option(
+        None, "state the unit of the file's lengths: mm, cm, m or um; no number is changed by it"
     )
-    made.add_argument(
-        '--unit', help="state the unit of the file's lengths: mm, cm, m or um; no number is changed by it"
+
+
+def build_parser(prog: str | None = 'model clean') -> argparse.ArgumentParser:
+    """Make the argument parser."""
+    about = (
+        'Put right what `smilfit model check` finds: always, weights are normalised, faces without area '
+        'or twice there and vertices of no face taken out; what needs a decision is done where it is asked for. Each '
+        'change is counted and told. Changes that are a matter of opinion: smilfit model edit.'
     )
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

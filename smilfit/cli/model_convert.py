@@ -3,10 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from smilfit.cli.argument_types import existing_file
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import given, make_parser
 
 # Written, but what was read back is not the same body.
 EXIT_DOUBTS = 3
@@ -14,60 +17,69 @@ EXIT_DOUBTS = 3
 SAME_BODY = 1e-6
 
 
-def build_parser(prog: str | None = 'model convert') -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Write a body model in another format, as the new name ends: .smil.json (everything), .pkl and '
-        '.npz (as SMILify, SMAL, SMPL and smplx read them), .glb (glTF 2.0: skin, skeleton and shape directions as '
-        'morph targets; metres and y up where unit and axes are known). What a format cannot hold is told. The new '
-        'file is read back, and random poses and shapes of both are compared.',
-        epilog='Exit codes: 0 done; 1 not done; 2 a bad command line; 3 done, but what was read back is another '
-        'body.',
+@dataclass(frozen=True)
+class FilesOfSmal:
+    """What the authors of SMAL publish beside the model becomes part of the one new file."""
+
+    heading: ClassVar[str] = 'the other files of SMAL, which become part of the one new file'
+
+    data_file: Path | None = option(
+        None,
+        'shapes of families (my_smpl_data_00781_4_all.pkl); with --family',
+        flag='--data',
+        kind='existing_file',
+        metavar='FILE.pkl',
     )
-    made.add_argument(
-        'source',
-        metavar='IN',
+    family: str | None = option(None, 'one of them: cats, dogs, horses, cows or hippos')
+    shape_prior_file: Path | None = option(
+        None,
+        'mean and covariance of shapes (unity_betas.npz), instead of a family',
+        flag='--shape-prior',
+        kind='existing_file',
+        metavar='FILE.npz',
+    )
+    pose_prior_file: Path | None = option(
+        None,
+        'mean and covariance of poses (..._pose_prior_with_cov_35parts.pkl)',
+        flag='--pose-prior',
+        kind='existing_file',
+        metavar='FILE.pkl',
+    )
+    symmetry_file: Path | None = option(
+        None,
+        'which vertex is whose image on the other side (symIdx.pkl)',
+        flag='--symmetry',
+        kind='existing_file',
+        metavar='FILE.pkl',
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(FilesOfSmal):
+    """What a command line says."""
+
+    source: str = option(
         help='a body model (.smil.json, .pkl, .npz, a .glb that this command wrote), or quadruped or insect; rigs of '
         'other programs: smilfit model import',
+        positional=True,
+        metavar='IN',
     )
-    made.add_argument('target', type=Path, metavar='OUT', help='the new file, which must not be there yet')
-    smal = made.add_argument_group(
-        'the other files of SMAL',
-        'what its authors publish beside the model becomes part of the one new file',
+    target: Path = option(help='the new file, which must not be there yet', positional=True, metavar='OUT')
+
+
+def build_parser(prog: str | None = 'model convert') -> argparse.ArgumentParser:
+    """Make the argument parser."""
+    about = (
+        'Write a body model in another format, as the new name ends: .smil.json (everything), .pkl and '
+        '.npz (as SMILify, SMAL, SMPL and smplx read them), .glb (glTF 2.0: skin, skeleton and shape directions as '
+        'morph targets; metres and y up where unit and axes are known). What a format cannot hold is told. The new '
+        'file is read back, and random poses and shapes of both are compared.'
     )
-    smal.add_argument(
-        '--data',
-        type=existing_file,
-        dest='data_file',
-        metavar='FILE.pkl',
-        help='shapes of families (my_smpl_data_00781_4_all.pkl); with --family',
+    epilog = (
+        'Exit codes: 0 done; 1 not done; 2 a bad command line; 3 done, but what was read back is another '
+        'body.'
     )
-    smal.add_argument('--family', help='one of them: cats, dogs, horses, cows or hippos')
-    smal.add_argument(
-        '--shape-prior',
-        type=existing_file,
-        dest='shape_prior_file',
-        metavar='FILE.npz',
-        help='mean and covariance of shapes (unity_betas.npz), instead of a family',
-    )
-    smal.add_argument(
-        '--pose-prior',
-        type=existing_file,
-        dest='pose_prior_file',
-        metavar='FILE.pkl',
-        help='mean and covariance of poses (..._pose_prior_with_cov_35parts.pkl)',
-    )
-    smal.add_argument(
-        '--symmetry',
-        type=existing_file,
-        dest='symmetry_file',
-        metavar='FILE.pkl',
-        help='which vertex is whose image on the other side (symIdx.pkl)',
-    )
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about, epilog)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -78,10 +90,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.rigs.converting import convert_model
 
-    named = ('data_file', 'family', 'shape_prior_file', 'pose_prior_file', 'symmetry_file')
-    parts = {name: getattr(arguments, name) for name in named}
-    given = {name: value for name, value in parts.items() if value is not None}
-    done = convert_model(arguments.source, arguments.target, given)
+    parts = given(arguments, FilesOfSmal)
+    named = {name: value for name, value in parts.items() if value is not None}
+    done = convert_model(arguments.source, arguments.target, named)
     data = done.data
     print(
         f'{data.name}: {data.n_vertices} vertices, {data.n_joints} joints, {data.n_betas} betas -> {arguments.target}'

@@ -3,76 +3,77 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from smilfit.cli.argument_types import existing_file, float_from, positive_int
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.options import AXES, option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import make_parser
 
 # As rigs/symmetrising.py, which would bring scipy with it; a test holds the two together.
 SIDES = ('mean', 'left', 'right')
 JOINTS = ('fit', 'ring')
-# As body_models/, which would bring torch with it; the same test.
-AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
+
+
+def _axis(way: str, what: str) -> Any:
+    help = (
+        f"state the axis along which {what} at rest, as in --{way}=-x: one of {', '.join(AXES)}, of the model's own; "
+        'nothing is turned'
+    )
+    return option(None, help, choices=AXES, metavar='AXIS')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line says."""
+
+    source: str = option(
+        help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect',
+        positional=True,
+        metavar='IN',
+    )
+    target: Path = option(
+        help='the new file, which must not be there yet', positional=True, metavar='OUT.smil.json'
+    )
+    most_weights: int | None = option(
+        None, 'skinning weights a vertex at most; the heaviest stay', low=1, metavar='N'
+    )
+    least_weight: float = option(
+        0.0, 'smaller skinning weights go, such as 0.001', low=0.0, high=0.5, metavar='SHARE'
+    )
+    symmetrise: str | None = option(
+        None,
+        'make skin, weights, joints and shapes of both sides mirror images of each other: of the mean of both, or '
+        'of one side',
+        choices=SIDES,
+    )
+    joints: str | None = option(
+        None,
+        'fit: joints stay where the file states them, and the regressor, by which shape moves them, is fitted to '
+        "that; ring: each joint goes to the middle of the ring where its skin meets its parent's, and gets the "
+        'regressor of that',
+        choices=JOINTS,
+    )
+    limits: Path | None = option(
+        None,
+        'set joint limits of a table joint,axis,min_deg,max_deg (axis x, y or z: of the model, or of the joint '
+        'where it has axes of its own)',
+        kind='existing_file',
+        metavar='FILE.csv',
+    )
+    up: str | None = _axis('up', 'its back points')
+    forward: str | None = _axis('forward', 'it looks')
 
 
 def build_parser(prog: str | None = 'model edit') -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Change a model: weights of few joints a vertex, both sides alike, joints anew from the skin, '
+    about = (
+        'Change a model: weights of few joints a vertex, both sides alike, joints anew from the skin, '
         'limits of your own, which way is up and forward. In this order; each change is counted and told, and '
-        'vertices keep their numbers. What is merely wrong, smilfit model clean puts right.',
+        'vertices keep their numbers. What is merely wrong, smilfit model clean puts right.'
     )
-    made.add_argument(
-        'source', metavar='IN', help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect'
-    )
-    made.add_argument(
-        'target', type=Path, metavar='OUT.smil.json', help='the new file, which must not be there yet'
-    )
-    made.add_argument(
-        '--most-weights',
-        type=positive_int,
-        metavar='N',
-        help='skinning weights a vertex at most; the heaviest stay',
-    )
-    made.add_argument(
-        '--least-weight',
-        type=float_from(0.0, 0.5),
-        default=0.0,
-        metavar='SHARE',
-        help='smaller skinning weights go, such as 0.001 (default: none)',
-    )
-    made.add_argument(
-        '--symmetrise',
-        choices=SIDES,
-        help='make skin, weights, joints and shapes of both sides mirror images of each other: of the mean of both, '
-        'or of one side',
-    )
-    made.add_argument(
-        '--joints',
-        choices=JOINTS,
-        help='fit: joints stay where the file states them, and the regressor, by which shape moves them, is fitted '
-        "to that; ring: each joint goes to the middle of the ring where its skin meets its parent's, and gets the "
-        'regressor of that',
-    )
-    made.add_argument(
-        '--limits',
-        type=existing_file,
-        metavar='FILE.csv',
-        help='set joint limits of a table joint,axis,min_deg,max_deg (axis x, y or z: of the model, or of the joint '
-        'where it has axes of its own)',
-    )
-    for way, what in (('up', 'its back points'), ('forward', 'it looks')):
-        made.add_argument(
-            f'--{way}',
-            choices=AXES,
-            metavar='AXIS',
-            help=f'state the axis along which {what} at rest, as in --{way}=-x: one of {", ".join(AXES)}, of the '
-            "model's own; nothing is turned",
-        )
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

@@ -4,25 +4,32 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from smilfit.cli.command import add_import, add_model_or_rig, add_traceback, run_command
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.model import model_or_rig
+from smilfit.cli.parser import make_parser
 
 _WIDTH, _COLUMN = 110, 16
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command line says."""
+
+    model: str = model_or_rig()
+    tree: bool = option(True, 'show the tree of joints', off='leave the tree of joints out')
+
+
 def build_parser(prog: str | None = 'model info') -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Say what a rigged model has: mesh, joints as a tree, unit and size, skinning weights, limits '
+    about = (
+        'Say what a rigged model has: mesh, joints as a tree, unit and size, skinning weights, limits '
         "and where they are from, symmetry, shape space, keypoints, licence, hash. Lengths are in the model's own "
-        'unit, and in mm where it is known; angles in degrees.',
+        'unit, and in mm where it is known; angles in degrees.'
     )
-    add_model_or_rig(made)
-    made.add_argument('--no-tree', action='store_true', help='leave the tree of joints out')
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -38,7 +45,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for name, value in describe_model(model, path):
         head = f'{name} '.ljust(_COLUMN)
         print(textwrap.fill(head + value, _WIDTH, subsequent_indent=' ' * _COLUMN, break_on_hyphens=False))
-    if not arguments.no_tree:
+    if arguments.tree:
         print('joints')
         for line in tree_lines(model.data):
             print(f'  {line}')

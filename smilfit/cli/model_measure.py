@@ -3,93 +3,69 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.argument_types import existing_file, float_from, positive_int
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.model_options import MeasuringOptions
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import given, make_parser
 
 if TYPE_CHECKING:
     from smilfit.measurements.allometry import Allometry
     from smilfit.measurements.specimens import Specimen
 
-# As structures/units.py, which would bring torch with it; a test holds the two together.
-UNITS = ('mm', 'cm', 'm', 'um')
 # The table has all; so many are printed of each specimen.
 _SHOWN = 24
 # Names that are listed in a sentence.
 _LISTED = 5
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command(MeasuringOptions):
+    """What a command line says."""
+
+    paths: Sequence[str] = option(
+        help='a body model (.smil.json, .pkl, or quadruped or insect); registration.npz, its folder or a folder of '
+        'such folders; a fit (fit.npz), its folder or a folder of several',
+        positional=True,
+        metavar='MODEL|REGISTRATION|FIT',
+    )
+    out: Path = option(help='the table', metavar='OUT.csv')
+    measurements: Path | None = option(
+        None, 'measurements of your own, .toml or .json', kind='existing_file', metavar='FILE'
+    )
+    allometry: str | None = option(
+        None,
+        'also fit the log-log slope of every measurement on this one, such as body_length, over the specimens (at '
+        'least 3): OUT_allometry.csv and .png',
+        metavar='SIZE',
+    )
+    betas: Sequence[tuple[float, ...]] = option(
+        (),
+        'of models: also this shape; may be given several times (write --betas=-1,0 for a first minus)',
+        many='append',
+        kind='betas',
+        metavar='B,B,...',
+    )
+
+
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Measure models, registered scans and fits: distances, limbs, geodesics, girths, angles '
+    about = (
+        'Measure models, registered scans and fits: distances, limbs, geodesics, girths, angles '
         '(degrees), surface and volume, in mm where the unit is known, else in model units. The table has the '
         'columns specimen, measurement, value, unit, sd, low, high, pose_spread_percent, doubt. The standard '
         "deviation sd and the 95 % interval low to high come from a fit's covariance; the spread over poses is the "
-        "standard deviation over a fit's frames in % of the mean.",
-        epilog='Without --measurements: body length, limbs, bones, the girth of the trunk, surface and volume. '
+        "standard deviation over a fit's frames in % of the mean."
+    )
+    epilog = (
+        'Without --measurements: body length, limbs, bones, the girth of the trunk, surface and volume. '
         'docs/measurements.md tells how to write your own. Exit codes: 0 measured; 1 nothing could be done; 2 a bad '
-        'command line.',
+        'command line.'
     )
-    made.add_argument(
-        'paths',
-        nargs='+',
-        metavar='MODEL|REGISTRATION|FIT',
-        help='a body model (.smil.json, .pkl, or quadruped or insect); registration.npz, its folder or a folder of '
-        'such folders; a fit (fit.npz), its folder or a folder of several',
-    )
-    made.add_argument('--out', type=Path, required=True, metavar='OUT.csv', help='the table')
-    made.add_argument(
-        '--measurements',
-        type=existing_file,
-        metavar='FILE',
-        help='measurements of your own, .toml or .json',
-    )
-    made.add_argument(
-        '--allometry',
-        metavar='SIZE',
-        help='also fit the log-log slope of every measurement on this one, such as body_length, over the specimens '
-        '(at least 3): OUT_allometry.csv and .png',
-    )
-    made.add_argument(
-        '--keep-doubted',
-        action='store_true',
-        help='slopes take numbers that are in doubt, too; else these are left out and counted',
-    )
-    made.add_argument(
-        '--body-model',
-        metavar='FILE|NAME',
-        help='body model of registrations and fits, where it is not found',
-    )
-    made.add_argument('--unit', choices=UNITS, help='unit of lengths, where a file does not state one')
-    made.add_argument(
-        '--betas',
-        action='append',
-        default=[],
-        type=_betas,
-        metavar='B,B,...',
-        help='of models: also this shape; may be given several times (write --betas=-1,0 for a first minus)',
-    )
-    made.add_argument(
-        '--beta-steps',
-        type=float_from(0.0, 10.0, above=True),
-        default=0.0,
-        metavar='SD',
-        help='of models: also each shape coefficient moved up and down by so many standard deviations',
-    )
-    made.add_argument(
-        '--poses',
-        type=positive_int,
-        default=40,
-        metavar='N',
-        help='of fits: in how many frames the spread over poses is measured (default: %(default)s)',
-    )
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about, epilog)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -97,27 +73,12 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     return run_command(_run, build_parser, argv, prog)
 
 
-def _betas(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(','))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'must be numbers with commas between, such as 1.5,0,-1; got {text[:60]!r}'
-        ) from None
-
-
 def _run(arguments: argparse.Namespace) -> None:
     # Imported late: --help should not wait for torch.
-    from smilfit.apis.measuring import MeasuringOptions, measure
+    from smilfit.apis.measuring import measure
 
-    options = MeasuringOptions(
-        body_model=arguments.body_model,
-        unit=arguments.unit,
-        betas={f'betas {",".join(f"{b:g}" for b in betas)}': betas for betas in arguments.betas},
-        beta_steps=arguments.beta_steps,
-        poses=arguments.poses,
-        keep_doubted=arguments.keep_doubted,
-    )
+    betas = {f'betas {",".join(f"{b:g}" for b in one)}': one for one in arguments.betas}
+    options = MeasuringOptions(**given(arguments, MeasuringOptions) | {'betas': betas})
     done = measure(
         arguments.paths,
         arguments.out,

@@ -3,67 +3,45 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.cli.argument_types import float_from, positive_int
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.apis.model_options import ShapeSpaceOptions
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import given, make_parser
 
-# As measurements/shape_space.py, which would bring scipy with it; a test holds the two together.
-FORMS = ('entangled', 'disentangled', 'vertices')
+
+@dataclass(frozen=True, kw_only=True)
+class Command(ShapeSpaceOptions):
+    """What a command line says."""
+
+    paths: Sequence[str] = option(
+        help='registration.npz, its folder, or a folder of such folders; at least three specimens of one model',
+        positional=True,
+        metavar='REGISTRATIONS',
+    )
+    out: Path = option(help='the model', positional=True, metavar='OUT.smil.json')
+    size: str = option(
+        'remove',
+        'remove: specimens are brought to one centroid size first, and sizes stand in the table; keep: size is part '
+        'of the space',
+        choices=('remove', 'keep'),
+    )
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Make the shape space of registered specimens (principal components), and write it as a body '
+    about = (
+        'Make the shape space of registered specimens (principal components), and write it as a body '
         'model whose betas are in standard deviations, with a page of its curves (compactness, generalisation, '
-        'specificity, each with a 95 % interval) and pictures, and a table of sizes (mm where known) and betas.',
-        epilog='Written: OUT.smil.json, OUT_shape_space.html and .png, OUT_scores.csv. Exit codes: 0 made; 1 '
-        'nothing could be done; 2 a bad command line.',
+        'specificity, each with a 95 % interval) and pictures, and a table of sizes (mm where known) and betas.'
     )
-    made.add_argument(
-        'paths',
-        nargs='+',
-        metavar='REGISTRATIONS',
-        help='registration.npz, its folder, or a folder of such folders; at least three specimens of one model',
+    epilog = (
+        'Written: OUT.smil.json, OUT_shape_space.html and .png, OUT_scores.csv. Exit codes: 0 made; 1 '
+        'nothing could be done; 2 a bad command line.'
     )
-    made.add_argument('out', type=Path, metavar='OUT.smil.json', help='the model')
-    made.add_argument(
-        '--form',
-        choices=FORMS,
-        default=FORMS[0],
-        help='entangled: each beta moves vertices, logarithms of joint scales, and joint offsets together; '
-        'disentangled: betas of each alone; vertices: rest vertices with what scales did to them '
-        '(default: %(default)s)',
-    )
-    counts = made.add_mutually_exclusive_group()
-    counts.add_argument(
-        '--variance',
-        type=float_from(0.0, 1.0, above=True),
-        default=0.95,
-        metavar='SHARE',
-        help='as many betas as hold this share of the variance (default: %(default)s)',
-    )
-    counts.add_argument(
-        '--components',
-        type=positive_int,
-        metavar='N',
-        help='so many betas, of each block where there are several',
-    )
-    made.add_argument(
-        '--size',
-        choices=('remove', 'keep'),
-        default='remove',
-        help='remove: specimens are brought to one centroid size first, and sizes stand in the table; keep: size is '
-        'part of the space (default: %(default)s)',
-    )
-    made.add_argument(
-        '--body-model', metavar='FILE|NAME', help='body model of the registrations, where it is not found'
-    )
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about, epilog)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -75,15 +53,8 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported late: --help should not wait for torch.
     from smilfit.apis.shape_spaces import make_shape_space
 
-    done = make_shape_space(
-        arguments.paths,
-        arguments.out,
-        body_model=arguments.body_model,
-        form=arguments.form,
-        variance=arguments.variance,
-        components=arguments.components,
-        keep_size=arguments.size == 'keep',
-    )
+    options = given(arguments, ShapeSpaceOptions) | {'keep_size': arguments.size == 'keep'}
+    done = make_shape_space(arguments.paths, arguments.out, **options)
     space = done.space
     print(f'{space.data.name}: {len(space.scores)} specimens, {space.form}, {space.data.n_betas} betas')
     for block in space.blocks:

@@ -3,28 +3,32 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from smilfit.cli.command import add_import, add_model_or_rig, add_traceback, run_command
-from smilfit.cli.serving import ON_A_SERVER, add_address, serve
+from smilfit.cli.command import run_command
+from smilfit.cli.model import model_or_rig
+from smilfit.cli.parser import make_parser
+from smilfit.cli.serving import ON_A_SERVER, Address, serve
 
 STOPPED = 'The viewer has ended. What was not saved is gone.'
 
 
+@dataclass(frozen=True, kw_only=True)
+class Command(Address):
+    """What a command line says."""
+
+    model: str = model_or_rig()
+
+
 def build_parser(prog: str | None = 'model view') -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description='Look at a rigged model in the browser: sliders for shape and joint angles (degrees), skinning '
+    about = (
+        'Look at a rigged model in the browser: sliders for shape and joint angles (degrees), skinning '
         'weights as colours, keypoints. Limits may be changed, of both sides at once, and keypoints added: write a '
         'name, then click on the skin or take the chosen joint. Save writes a new .smil.json; no file is ever '
-        'written over.',
-        epilog=ON_A_SERVER,
+        'written over.'
     )
-    add_model_or_rig(made)
-    add_address(made, 'look, and change and save')
-    add_traceback(made)
-    add_import(made)
-    return made
+    return make_parser(Command, prog, about, ON_A_SERVER)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:

@@ -1,118 +1,249 @@
-"""Options of the preprocess command: what is kept of all formats, and what each reader of annotations takes."""
+"""Options of the preprocess command: what is kept of all formats, and what each kind of format takes."""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smilfit.cli.argument_types import float_from, int_from, not_negative_int, positive_float, positive_int
+from smilfit.apis.options import CROP_MODES, option
 from smilfit.cli.format_facts import ReaderArgument, format_facts, parser_arguments, reader_arguments
+from smilfit.cli.parser import both_spellings, given
 
 if TYPE_CHECKING:
     from smilfit.apis.data_source import DataSource
 
-# What concerns rigs of several cameras only.
-RIG_OPTIONS = (
-    'min_views',
-    'unlabelled',
-    'retriangulate',
-    'use_reprojections',
-    'exclude_cameras',
-    'allow_inconsistent_cameras',
-)
-
-# Option of PreprocessOptions -> argparse's arguments; the help gains the default.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    'max_frames_per_session': {
-        'type': positive_int,
-        'help': 'frames (or images) to take of each session at most; all if not given',
-    },
-    'frame_skip': {'type': positive_int, 'help': 'take every n-th of the frames that can be used'},
-    'unlabelled': {
-        'type': not_negative_int,
-        'metavar': 'N',
-        'help': 'so many further frames of each session, without keypoints, for train --pseudo-labels',
-    },
-    'min_views': {'type': positive_int, 'help': 'cameras that must see a keypoint for a frame to count'},
-    'crop_mode': {
-        'choices': tuple(format_facts()['crop_modes']),
-        'help': 'default: the whole image made square; centred: its central square; bbox_crop: a square '
-        'around the animal (its annotated box, else its mask, else its keypoints)',
-    },
-    'bbox_margin': {'type': float_from(1.0, 100.0), 'help': "side of bbox_crop's square over the box"},
-    'target_resolution': {'type': int_from(16, 8192), 'help': 'side of the stored images, px'},
-    'no_3d_data': {'action': 'store_true', 'help': 'store no 3D keypoints'},
-    'retriangulate': {
-        'action': 'store_true',
-        'help': 'triangulate 3D keypoints although points3d.h5 is there',
-    },
-    'no_undistort': {'action': 'store_true', 'help': 'store images as the lens made them'},
-    'confidence_threshold': {
-        'type': float_from(0.0, 1.0),
-        'help': "labels of a smaller score (0 to 1) count as missing (default: what the labels' kind of score asks "
-        "for: 0.2 for SLEAP's peaks, 0 for files with 'proofread' in the name, 0.6 for likelihoods in DeepLabCut's "
-        "tables, 0.5 elsewhere; a person's labels always count)",
-    },
-    'use_reprojections': {'action': 'store_true', 'help': 'take 2D keypoints from reprojections.h5'},
-    'num_workers': {
-        'type': int_from(0, 256),
-        'help': 'threads that cut and encode images while others are decoded',
-    },
-    'exclude_cameras': {'nargs': '+', 'metavar': 'NAME', 'help': 'cameras to leave out'},
-    'allow_inconsistent_cameras': {
-        'nargs': '+',
-        'metavar': 'NAME',
-        'help': 'cameras to keep although they contradict the others',
-    },
-    'n_animals': {
-        'type': positive_int,
-        'help': 'animals that an image shows where all are in it (default: the most that are labelled in one); '
-        'images in which fewer are labelled say nothing of where the others are',
-    },
-    'jpeg_quality': {'type': int_from(1, 100), 'help': 'quality of the stored images, 1 to 100'},
-}
+_LOOKUP = ('--keypoint-map', '--joint-lookup')
 
 
-def add_option(parser: argparse.ArgumentParser, name: str, *aliases: str, **arguments: Any) -> None:
-    """Add an option in both spellings, `--like-this` and, not shown by `--help`, `--like_this`."""
-    hyphened = [f'--{n.replace("_", "-")}' for n in (name, *aliases)]
-    action = parser.add_argument(*hyphened, **{'dest': name} | arguments)
-    # argparse has no word for a spelling that is taken and not shown.
-    parser._option_string_actions.update({f'--{n}': action for n in (name, *aliases)})
+@dataclass(frozen=True, kw_only=True)
+class OfAll:
+    """What all formats take."""
 
-
-def add_common(parser: argparse.ArgumentParser, without: Sequence[str] = (), **defaults: Any) -> None:
-    """Add what all formats share; `defaults` replace those of PreprocessOptions."""
-    add_option(
-        parser,
-        'body_model',
-        type=Path,
-        required=True,
-        metavar='FILE|NAME',
-        help='body model (.smil.json, .pkl), or a shipped one: quadruped, insect',
+    body_model: Path = option(
+        help='body model (.smil.json, .pkl), or a shipped one: quadruped, insect', metavar='FILE|NAME'
     )
-    add_option(parser, 'unit', metavar='UNIT', help='world unit where the data state none, such as mm')
-    # JSON has lists for tuples; an option that was not given stays a tuple.
-    usual = {n: tuple(v) if isinstance(v, list) else v for n, v in format_facts()['defaults'].items()}
-    for name, arguments in _OPTIONS.items():
-        if name in without:
-            continue
-        default = defaults.get(name, usual[name])
-        shown = '' if default in (None, (), False) else f' (default: {default})'
-        add_option(parser, name, default=default, **(arguments | {'help': arguments['help'] + shown}))
-    add_option(parser, 'dry_run', action='store_true', help='say what would be done, write nothing')
-    add_option(parser, 'restart', action='store_true', help="throw a stopped run's partial file away")
-    add_option(parser, 'overwrite', action='store_true', help='replace OUT.h5')
-    add_option(parser, 'quiet', action='store_true', help='no progress bar, no table')
+    unit: str | None = option(None, 'world unit where the data state none, such as mm', metavar='UNIT')
+    dry_run: bool = option(False, 'say what would be done, write nothing')
+    restart: bool = option(False, "throw a stopped run's partial file away")
+    overwrite: bool = option(False, 'replace OUT.h5')
+    quiet: bool = option(False, 'no progress bar, no table')
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept, and how images are stored: `PreprocessOptions`, whose module would bring torch with it."""
+
+    max_frames_per_session: int | None = option(
+        None, 'frames (or images) to take of each session at most; all if not given', low=1
+    )
+    frame_skip: int = option(1, 'take every n-th of the frames that can be used', low=1)
+    unlabelled: int = option(
+        0,
+        'so many further frames of each session, without keypoints, for train --pseudo-labels',
+        low=0,
+        metavar='N',
+    )
+    min_views: int = option(2, 'cameras that must see a keypoint for a frame to count', low=1)
+    crop_mode: str = option(
+        'default',
+        'default: the whole image made square; centred: its central square; bbox_crop: a square around the animal '
+        '(its annotated box, else its mask, else its keypoints)',
+        choices=CROP_MODES,
+    )
+    bbox_margin: float = option(1.05, "side of bbox_crop's square over the box", low=1.0, high=100.0)
+    target_resolution: int = option(224, 'side of the stored images, px', low=16, high=8192)
+    no_3d_data: bool = option(False, 'store no 3D keypoints')
+    retriangulate: bool = option(False, 'triangulate 3D keypoints although points3d.h5 is there')
+    no_undistort: bool = option(False, 'store images as the lens made them')
+    confidence_threshold: float | None = option(
+        None,
+        "labels of a smaller score (0 to 1) count as missing (default: what the labels' kind of score asks for: 0.2 "
+        "for SLEAP's peaks, 0 for files with 'proofread' in the name, 0.6 for likelihoods in DeepLabCut's tables, "
+        "0.5 elsewhere; a person's labels always count)",
+        low=0.0,
+        high=1.0,
+    )
+    use_reprojections: bool = option(False, 'take 2D keypoints from reprojections.h5')
+    num_workers: int = option(
+        1, 'threads that cut and encode images while others are decoded', low=0, high=256
+    )
+    exclude_cameras: tuple[str, ...] = option((), 'cameras to leave out', metavar='NAME')
+    allow_inconsistent_cameras: tuple[str, ...] = option(
+        (), 'cameras to keep although they contradict the others', metavar='NAME'
+    )
+    n_animals: int | None = option(
+        None,
+        'animals that an image shows where all are in it (default: the most that are labelled in one); images in '
+        'which fewer are labelled say nothing of where the others are',
+        low=1,
+    )
+    jpeg_quality: int = option(95, 'quality of the stored images', low=1, high=100)
+
+
+@dataclass(frozen=True)
+class OfReaders:
+    """What formats of sessions and images take."""
+
+    keypoint_map: str | None = option(
+        None,
+        'model keypoint -> annotated keypoint: a .csv file (columns model,data) or, of images, a shipped map: '
+        + ', '.join(format_facts()['keypoint_maps']),
+        flag=_LOOKUP,
+        metavar='NAME_OR_CSV',
+    )
+
+
+@dataclass(frozen=True)
+class OfSessions:
+    """What only sessions of several cameras take."""
+
+    shape_betas: Path | None = option(None, 'known shapes (columns label,PC1,PC2,...)', metavar='CSV')
+    partial_labels: bool = option(False, 'labels may end before their video')
+    trim: bool = option(
+        False,
+        'use the frames that all cameras have where videos or labels differ by more than a few at the end (up to 5 '
+        'and 5 % are trimmed in any case, and told)',
+    )
+    keep_tracks: bool = option(
+        False,
+        'of several animals, take the labels of each track as they are: where a tracker took one animal for another '
+        'is not looked for',
+    )
+
+
+@dataclass(frozen=True)
+class OfProjects:
+    """How the files of a calibrated project are found."""
+
+    calibration: Path | None = option(
+        None,
+        "the cameras' calibration, as anipose writes it; found in IN if not given",
+        metavar='FILE.toml',
+    )
+    cam_regex: str | None = option(
+        None,
+        "pattern in the files' names whose first group is the camera's name; the calibration's names are looked for "
+        'in them if not given',
+        metavar='PATTERN',
+    )
+    scorer: str | None = option(
+        None,
+        'take only tables with this in their path, where several networks labelled the videos',
+        metavar='TEXT',
+    )
+
+
+@dataclass(frozen=True)
+class OfImages:
+    """What only images take."""
+
+    images: Path | None = option(
+        None,
+        'folder that image paths are relative to, or that the videos of a session are in; where the format itself '
+        'says if not given',
+        metavar='DIR',
+    )
+    allow_outside_images: bool = option(
+        False,
+        'read images and masks, too, that the annotations name outside that folder (by .., an absolute path or a '
+        'link); without it they are left out and reported',
+    )
+    focal_px: float | None = option(
+        None,
+        'focal length of images without a known camera; guessed as 1.2 times the longer side if not given',
+        low=0.0,
+        above=True,
+        unit='px',
+    )
+    category: str | None = option(None, 'take only the entries of this category', metavar='NAME')
+
+
+@dataclass(frozen=True)
+class SingleView:
+    """What images of cameras of a session take."""
+
+    single_view: bool = option(
+        False, 'read each camera alone, also where IN is a calibrated session of several cameras'
+    )
+
+
+@dataclass(frozen=True)
+class OfPoints:
+    """What points in space take."""
+
+    keypoint_map: Path | None = option(
+        None,
+        "model keypoint -> the file's keypoint (columns model,data)",
+        flag=_LOOKUP,
+        metavar='CSV',
+    )
+    skeleton: Path | None = option(
+        None,
+        "names of the keypoints where the file has none, as points3d.h5 and DANNCE's: a text file with a name a "
+        'line, a .mat with joint_names, or labels (.slp); of points3d.h5 the labels beside it are looked at',
+        metavar='FILE',
+    )
+    fps: float | None = option(
+        None, 'frames a second, where the file does not say', low=0.0, above=True, metavar='F'
+    )
+    calibration: Path | None = option(
+        None, 'calibration.toml of the cameras that placed the points', metavar='TOML'
+    )
+    image_size: tuple[int, int] | None = option(
+        None,
+        "size of the cameras' images, px, which Label3D does not store; guessed if not given",
+        low=16,
+        high=100_000,
+        metavar=('WIDTH', 'HEIGHT'),
+    )
+
+
+@dataclass(frozen=True)
+class OfSmilify:
+    """What dataset files of SMILify take."""
+
+    keypoint_map: str | None = option(
+        None,
+        "model keypoint -> joint of the file's model (columns model,data), where they are not the same",
+        flag=_LOOKUP,
+        metavar='CSV',
+    )
+    made_with: Path | None = option(
+        None,
+        'the body model that the files were made with, where it is not --body-model: its joints name the columns',
+        metavar='FILE|NAME',
+    )
+    slp: Path | None = option(
+        None,
+        "the .slp of the recording's first camera, for files from before March 2026, whose labels SMILify put on "
+        'other joints; with it --keypoint-map is the lookup of SLEAP nodes that the file was made with',
+        metavar='FILE.slp',
+    )
+    allow_other_joints: bool = option(
+        False, "take labels as they are although their 3D points have not the body's shape"
+    )
+    source_size: tuple[int, int] | None = option(
+        None,
+        'size of the images that the stored ones were cut from, px, where the file does not tell; it undoes the '
+        "shift of (1 - s) / 2 px between SMILify's images and labels",
+        low=16,
+        high=20_000,
+        metavar=('WIDTH', 'HEIGHT'),
+    )
+    focal_px: float | None = option(
+        None,
+        'focal length of single images in stored px; guessed as 1.2 times their side if not given',
+        low=0.0,
+        above=True,
+        unit='px',
+    )
+    shape_betas: Path | None = option(None, 'known shapes (columns label,PC1,PC2,...)', metavar='CSV')
 
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Gather the options of preprocessing that a command line offers; a format's default stands where it is None."""
-    from smilfit.datasets import PreprocessOptions
-
-    names = {f.name for f in fields(PreprocessOptions)}
-    return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+    return {name: value for name, value in given(arguments, Kept).items() if value is not None}
 
 
 def source_of(arguments: argparse.Namespace, reader: type | None) -> 'DataSource':
@@ -120,89 +251,14 @@ def source_of(arguments: argparse.Namespace, reader: type | None) -> 'DataSource
     from smilfit.apis.data_source import DataSource
 
     names = {f.name for f in fields(DataSource)} - {'path', 'more_paths', 'reader'}
-    given = {name: value for name, value in vars(arguments).items() if name in names}
+    said = {name: value for name, value in vars(arguments).items() if name in names}
     own = {} if reader is None else read_reader_options(arguments, reader)
     path = arguments.annotations
     first, *more = path if isinstance(path, list) else [path]
     for size in ('source_size', 'image_size'):
-        if given.get(size) is not None:
-            given[size] = tuple(given[size])
-    return DataSource(path=first, more_paths=tuple(more), reader=own, **given)
-
-
-def add_session_options(parser: argparse.ArgumentParser) -> None:
-    """Add what only sessions of several cameras take."""
-    add_option(
-        parser, 'shape_betas', type=Path, metavar='CSV', help='known shapes (columns label,PC1,PC2,...)'
-    )
-    add_option(parser, 'partial_labels', action='store_true', help='labels may end before their video')
-    add_option(
-        parser,
-        'trim',
-        action='store_true',
-        help='use the frames that all cameras have where videos or labels differ by more than a few at the end (up '
-        'to 5 and 5 %% are trimmed in any case, and told)',
-    )
-    add_option(
-        parser,
-        'keep_tracks',
-        action='store_true',
-        help='of several animals, take the labels of each track as they are: where a tracker took one animal for '
-        'another is not looked for',
-    )
-
-
-def add_project_options(parser: argparse.ArgumentParser, reader: Mapping[str, ReaderArgument] | None) -> None:
-    """Add how the files of a calibrated project are found; a reader's own options go before ours."""
-    add_option(
-        parser,
-        'calibration',
-        type=Path,
-        metavar='FILE.toml',
-        help="the cameras' calibration, as anipose writes it; found in IN if not given",
-    )
-    if 'cam_regex' not in (reader or {}):
-        add_option(
-            parser,
-            'cam_regex',
-            metavar='PATTERN',
-            help="pattern in the files' names whose first group is the camera's name; the calibration's names are "
-            'looked for in them if not given',
-        )
-    add_option(
-        parser,
-        'scorer',
-        metavar='TEXT',
-        help='take only tables with this in their path, where several networks labelled the videos',
-    )
-
-
-def add_image_options(parser: argparse.ArgumentParser, reader: Mapping[str, ReaderArgument]) -> None:
-    """Add what only images take; a reader's own `category` goes before ours."""
-    add_option(
-        parser,
-        'images',
-        type=Path,
-        metavar='DIR',
-        help='folder that image paths are relative to, or that the videos of a session are in; where the format '
-        'itself says if not given',
-    )
-    add_option(
-        parser,
-        'allow_outside_images',
-        action='store_true',
-        help='read images and masks, too, that the annotations name outside that folder (by .., an absolute '
-        'path or a link); without it they are left out and reported',
-    )
-    add_option(
-        parser,
-        'focal_px',
-        type=positive_float,
-        metavar='PX',
-        help='focal length of images without a known camera; guessed as 1.2 times the longer side if not given',
-    )
-    if 'category' not in reader:
-        add_option(parser, 'category', metavar='NAME', help='take only the entries of this category')
+        if said.get(size) is not None:
+            said[size] = tuple(said[size])
+    return DataSource(path=first, more_paths=tuple(more), reader=own, **said)
 
 
 def add_reader_options(parser: argparse.ArgumentParser, reader: Mapping[str, ReaderArgument]) -> None:
@@ -211,9 +267,10 @@ def add_reader_options(parser: argparse.ArgumentParser, reader: Mapping[str, Rea
     An argument whose name is taken by an option of the command becomes `--reader-<name>`.
     """
     for name, argument in reader.items():
-        taken = f'--{name.replace("_", "-")}' in parser._option_string_actions
-        spelled = f'reader_{name}' if taken else name
-        add_option(parser, spelled, **parser_arguments(argument), dest=_dest(name))
+        flag = f'--{name.replace("_", "-")}'
+        flag = flag.replace('--', '--reader-', 1) if flag in parser._option_string_actions else flag
+        action = parser.add_argument(flag, **parser_arguments(argument), dest=_dest(name))
+        both_spellings(parser, action, [flag])
 
 
 def read_reader_options(arguments: argparse.Namespace, reader: type) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """What commands that open a page in the browser share: where to listen, and what to say while they do."""
 
-import argparse
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from smilfit.cli.argument_types import int_from
+from smilfit.apis.options import option
 
 if TYPE_CHECKING:
     from smilfit.viewer import ModelScene, Scene
@@ -16,21 +16,17 @@ ON_A_SERVER = (
 )
 
 
-def add_address(parser: argparse.ArgumentParser, everybody: str) -> None:
-    """Add `--host` and `--port`; `everybody` says what others can do who are given the address."""
-    parser.add_argument(
-        '--host',
-        default='localhost',
-        help='name or address of this machine to listen at; 0.0.0.0 is all of them: everybody in the network whom '
-        f'you give the printed address with its code can {everybody} (nothing is encrypted on the way; a tunnel by '
-        'ssh is; default: %(default)s)',
+@dataclass(frozen=True)
+class Address:
+    """Where the page is."""
+
+    host: str = option(
+        'localhost',
+        'name or address of this machine to listen at; 0.0.0.0 is all of them: everybody in the network whom you '
+        'give the printed address with its code can look, and of model view change and save (nothing is encrypted '
+        'on the way; a tunnel by ssh is)',
     )
-    parser.add_argument(
-        '--port',
-        type=int_from(0, 65535),
-        default=8080,
-        help='the next free one if taken (default: %(default)s)',
-    )
+    port: int = option(8080, 'the next free one if taken', low=0, high=65535)
 
 
 def serve(scene: 'Scene | ModelScene', host: str, port: int, description: str) -> None:

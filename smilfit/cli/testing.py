@@ -2,11 +2,34 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from smilfit.apis.options import option
+from smilfit.apis.run_options import CompareOptions, TestOptions
 from smilfit.cli.command import run_command
+from smilfit.cli.parser import given, make_parser
 from smilfit.cli.run_console import run_console
-from smilfit.cli.train import FORMATTER, add_run_arguments, run_arguments_of
+from smilfit.cli.train import rank_of_process
+
+
+@dataclass(frozen=True)
+class Command(TestOptions):
+    """What a command line says."""
+
+    files: tuple[str, ...] = option(
+        (),
+        'a checkpoint, with the config of its training before it if not the one that the checkpoint holds',
+        positional=True,
+        metavar='[CONFIG] CHECKPOINT',
+    )
+    compare: tuple[str, str] | None = option(
+        None,
+        'instead: what B is better or worse than A on the same frames, with intervals; each is a checkpoint or the '
+        'comparison.npz of a benchmark folder',
+        metavar=('A', 'B'),
+    )
+    local_rank: int = rank_of_process()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -20,37 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """Make the argument parser."""
-    made = _Parser(prog=prog, description='Test a trained regressor.', formatter_class=FORMATTER)
-    made.add_argument(
-        'files',
-        nargs='*',
-        metavar='[CONFIG] CHECKPOINT',
-        help='a checkpoint, with the config of its training before it if not the one that the checkpoint holds',
-    )
-    add_run_arguments(made)
-    made.add_argument('--out', help='write the metrics to this .json; else <work dir>/benchmark/metrics.json')
-    made.add_argument(
-        '--no-ema', action='store_true', help='of a training with EMAHook, test the weights of the last step'
-    )
-    made.add_argument(
-        '--refine',
-        action='store_true',
-        help="fit the body to what the network saw, from its prediction, as the config's `refinement` says",
-    )
-    made.add_argument(
-        '--left-out-views',
-        action='store_true',
-        help='judge the model also in each view of which it sees only the others (three views at least); as many '
-        'predictions more as there are views',
-    )
-    made.add_argument(
-        '--compare',
-        nargs=2,
-        metavar=('A', 'B'),
-        help='instead: what B is better or worse than A on the same frames, with intervals; each is a checkpoint or '
-        'the comparison.npz of a benchmark folder',
-    )
-    return made
+    return make_parser(Command, prog, 'Test a trained regressor.', made_by=_Parser)
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -68,10 +61,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from smilfit.evaluation import metric_text
 
     config, checkpoint = (None, *files) if len(files) == 1 else files
-    given = run_arguments_of(arguments) | {'averaged': not arguments.no_ema, 'refine': arguments.refine}
-    given['left_out_views'] = arguments.left_out_views
     with run_console() as console:
-        done = apis.test(config, checkpoint, out=arguments.out, **given, listener=console)
+        done = apis.test(config, checkpoint, **given(arguments, TestOptions), listener=console)
     if done is None:
         return
     for line in metric_text(done.metrics, done.intervals):
@@ -92,8 +83,8 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     config = arguments.files[0] if arguments.files else None
     with run_console() as console:
-        given = run_arguments_of(arguments) | {'listener': console}
-        found = apis.compare(*arguments.compare, config, out=arguments.out, **given)
+        options = given(arguments, CompareOptions)
+        found = apis.compare(*arguments.compare, config, **options, listener=console)
     if found is None:
         return
     width = max(len(d.name) for d in found.differences)

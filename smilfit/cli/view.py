@@ -3,11 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.command import add_import, add_traceback, run_command
-from smilfit.cli.serving import ON_A_SERVER, add_address, serve
+from smilfit.apis.options import option
+from smilfit.cli.command import run_command
+from smilfit.cli.parser import make_parser
+from smilfit.cli.serving import ON_A_SERVER, Address, serve
 
 if TYPE_CHECKING:
     from smilfit.viewer import ModelScene, Scene
@@ -15,37 +18,35 @@ if TYPE_CHECKING:
 STOPPED = 'The viewer has ended.'
 
 
-def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=__doc__
-        + " A fit: its mesh, cameras with their images, keypoints, and each frame's verdict on a time line. A body "
-        'model: sliders for shape and joint angles, skinning weights as colours. A dataset file or a session: '
-        'cameras, images, labels, and what these give in space. Points in space are shown as they are.',
-        epilog=ON_A_SERVER,
-    )
-    parser.add_argument(
-        'path',
-        metavar='FIT|MODEL|SESSION',
+@dataclass(frozen=True, kw_only=True)
+class Command(Address):
+    """What a command line says."""
+
+    path: str = option(
         help="a fit's folder or fit.npz, or the folder of several; a body model (.smil.json, .pkl, or quadruped or "
         'insect); a dataset file (.h5); a session or project of SLEAP, anipose, DeepLabCut or Lightning Pose, or a '
         'folder of these; points in space (points3d.h5, .mat, .csv, .nwb, .npz)',
+        positional=True,
+        metavar='FIT|MODEL|SESSION',
     )
-    parser.add_argument(
-        '--session', metavar='NAME', help='which session, where there are several (default: the first)'
+    session: str | None = option(
+        None, 'which session, where there are several (default: the first)', metavar='NAME'
     )
-    parser.add_argument(
-        '--data', type=Path, metavar='FILE.h5', help="a fit's dataset, where it is not near the fit"
+    data: Path | None = option(None, "a fit's dataset, where it is not near the fit", metavar='FILE.h5')
+    body_model: str | None = option(None, "a fit's body model, where it is not found", metavar='FILE|NAME')
+    skeleton: Path | None = option(
+        None, 'names of points in space, where their file has none', metavar='FILE'
     )
-    parser.add_argument('--body-model', metavar='FILE|NAME', help="a fit's body model, where it is not found")
-    parser.add_argument(
-        '--skeleton', type=Path, metavar='FILE', help='names of points in space, where their file has none'
+
+
+def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
+    """Describe the command line."""
+    about = (
+        f"{__doc__} A fit: its mesh, cameras with their images, keypoints, and each frame's verdict on a time line. "
+        'A body model: sliders for shape and joint angles, skinning weights as colours. A dataset file or a '
+        'session: cameras, images, labels, and what these give in space. Points in space are shown as they are.'
     )
-    add_address(parser, 'look')
-    add_traceback(parser)
-    add_import(parser)
-    return parser
+    return make_parser(Command, prog, about, ON_A_SERVER)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'view') -> int:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from smilfit.apis.model_options import FORMS
 from smilfit.body_models import SMIL, load_body_model, load_body_model_data
 from smilfit.cli.model_measure import main as measure
-from smilfit.cli.model_shape_space import FORMS, main
+from smilfit.cli.model_shape_space import main
 from smilfit.measurements import shape_space as shape_spaces
 from smilfit.measurements.allometry import allometry_table
 from smilfit.measurements.definitions import Distance

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from smilfit.apis.options import UNITS
 from smilfit.body_models import SMIL, load_body_model
-from smilfit.cli.model_measure import UNITS, main
+from smilfit.cli.model_measure import main
 from smilfit.files import BadFileError
 from smilfit.measurements.allometry import allometry_of, allometry_table, ols_slope, sma_slope
 from smilfit.measurements.default_set import default_measurements
